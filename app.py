@@ -1,0 +1,174 @@
+"""Starts everything: store, vLLM, trainer and the web page, and takes everything down with itself.
+
+In: command-line options. Out: a page on http://127.0.0.1:7860. The composition of the three packages and
+nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from assistant.adapter_files import fingerprint
+from assistant.assistants import load_sample
+from assistant.chat import Chat, ChatLimits
+from assistant.external_server import ExternalServers
+from assistant.model_dir import ModelNotFound, context_length, resolve
+from assistant.preflight import complaints
+from assistant.process import LeashedProcess
+from assistant.server_file import ServerAddress
+from assistant.serving import reconcile
+from assistant.tokenizer import ChatTokenizer, TokenizerError
+from assistant.vllm_client import VllmClient
+from assistant.vllm_pool import VllmPool
+from assistant.vllm_server import VllmServer
+from store import Store, StoreError
+
+EMBEDDED = "SmolLM2-135M-Instruct"
+
+
+def main(
+    model: Annotated[
+        str | None, typer.Option(help="Model directory or hub id; default: the embedded SmolLM2-135M.")
+    ] = None,
+    vllm_url: Annotated[
+        list[str] | None, typer.Option(help="A running vLLM to use instead of an own one; may be repeated.")
+    ] = None,
+    vllm_key: Annotated[
+        str | None, typer.Option(envvar="SHORTHAND_VLLM_KEY", help="API key of --vllm-url.")
+    ] = None,
+    data_dir: Annotated[
+        Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Everything that Shorthand keeps.")
+    ] = Path("data"),
+    host: Annotated[str, typer.Option(help="Address of the page; loopback only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
+    trainer: Annotated[bool, typer.Option("--trainer/--no-trainer", help="Retrain by itself.")] = True,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Load the sample assistant with its rated answers.")
+    ] = False,
+) -> None:
+    """Chat with a model, rate its answers, and watch its prompt get shorter.
+
+    Example: python app.py --model ./my-model --data-dir ./team-data
+    """
+    # The page must never fetch or report anything from elsewhere.
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _fail(f"The data directory {data_dir} cannot be made ({error.strerror}). Choose another --data-dir.")
+    lock = _lock(data_dir)
+    for complaint in complaints(data_dir, host, port, own_server=not vllm_url):
+        _fail(complaint)
+    try:
+        store = Store(data_dir / "shorthand.sqlite")
+        model_dir = resolve(model, data_dir, EMBEDDED)
+        tokenizer = ChatTokenizer.load(model_dir)
+        store.sweep_streaming()
+        if sample:
+            load_sample(store, tokenizer)
+    except (StoreError, ModelNotFound, TokenizerError) as error:
+        _fail(str(error))
+    _serve(store, tokenizer, model_dir, data_dir.resolve(), vllm_url or [], vllm_key, host, port, trainer)
+    lock.close()
+
+
+def _serve(
+    store: Store,
+    tokenizer: ChatTokenizer,
+    model_dir: Path,
+    data_dir: Path,
+    urls: list[str],
+    key: str | None,
+    host: str,
+    port: int,
+    trainer: bool,
+) -> None:
+    """Run until a signal asks to end, then take everything down."""
+    from assistant.web.app import (
+        build,
+        launch_options,
+    )  # gradio takes seconds; the complaints above come first
+
+    from assistant.web.services import Services
+
+    base, context, adapters = fingerprint(model_dir), context_length(model_dir), data_dir / "adapters"
+    adapters.mkdir(exist_ok=True)
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+
+    server: VllmServer | ExternalServers
+    pool = VllmPool([])
+    on_ready = _load_active(pool, store, adapters, base)
+    if urls:
+        server = ExternalServers(urls, on_ready)
+    else:
+        server = VllmServer(model_dir, data_dir / "logs" / "vllm.log", context, on_ready)
+        urls, key = [server.url], server.key
+    pool.use([VllmClient(url, key) for url in urls])
+    ServerAddress(tuple(urls), key, str(model_dir)).write(data_dir)
+    watch = LeashedProcess(
+        [sys.executable, "-m", "trainer", "watch", "--data-dir", str(data_dir)],
+        os.environ,
+        data_dir / "logs" / "trainer.log",
+    )
+    chat = Chat(store, pool, tokenizer, base, adapters, ChatLimits(context))
+    page = build(Services(store, tokenizer, chat, lambda: server.state, trainer_expected=trainer))
+    try:
+        server.start()
+        if trainer:
+            watch.start()
+        page.launch(
+            server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, **launch_options()
+        )
+        print(f"Shorthand is on http://{host}:{port}  (Ctrl-C ends it; data in {data_dir})", flush=True)
+        ended.wait()
+    finally:
+        print("Stopping ...", flush=True)
+        page.close(verbose=False)
+        if trainer:
+            watch.stop()
+        server.stop()
+        store.close()
+
+
+def _load_active(pool: VllmPool, store: Store, adapters: Path, base: str) -> Callable[[], None]:
+    """What makes a server ready for chat: its base model's name is known and the active adapters are loaded."""
+
+    async def load() -> None:
+        fresh = await pool.reconnect()  # connections belong to an event loop, and the page has its own
+        try:
+            await reconcile(store, fresh, adapters, base)
+        finally:
+            await fresh.close()
+
+    return lambda: asyncio.run(load())
+
+
+def _lock(data_dir: Path):  # type: ignore[no-untyped-def]
+    """One app per data directory; the kernel lets go of the lock when the app ends, however it ends."""
+    file = (data_dir / "app.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _fail(f"Another app uses {data_dir}. Stop it, or choose another --data-dir.")
+    return file
+
+
+def _fail(message: str) -> NoReturn:
+    print(message, file=sys.stderr)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    typer.run(main)

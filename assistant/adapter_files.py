@@ -1,0 +1,131 @@
+"""An adapter's directory: its manifest, and the checks it must pass before a server may load it.
+
+In: a directory with `adapter_config.json` and `adapter_model.safetensors`. Out: a manifest, or the reason for
+a refusal. vLLM itself checks neither the base model nor for NaN, so both are checked here. Does not know torch,
+runs or deployments.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+MANIFEST = "manifest.json"
+FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+class BadAdapter(Exception):
+    """The directory must not be loaded; the message names the file and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What was published: SHA-256 of each file, the base model's fingerprint and the LoRA rank."""
+
+    name: str
+    base: str
+    rank: int
+    files: dict[str, str]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
+
+def fingerprint(model_dir: Path) -> str:
+    """SHA-256 over the names, sizes and heads of a base model's files: says “another model” in milliseconds.
+
+    The first MiB of each file holds the safetensors header and the first weights.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(model_dir.glob("*.safetensors")) + [
+        model_dir / "config.json",
+        model_dir / "tokenizer.json",
+    ]:
+        if path.exists():
+            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
+            with path.open("rb") as file:
+                digest.update(file.read(1 << 20))
+    return digest.hexdigest()
+
+
+def make_manifest(directory: Path, name: str, base: str) -> Manifest:
+    """The manifest of a directory that has just been written."""
+    rank = int(_config(directory)["r"])  # type: ignore[call-overload]
+    return Manifest(name, base, rank, {file: _sha256(directory / file) for file in FILES})
+
+
+def verify(directory: Path, base: str, max_rank: int) -> Manifest:
+    """Check everything that a server would not; raises BadAdapter."""
+    try:
+        manifest = Manifest(**json.loads((directory / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadAdapter(
+            f"{directory.name} has no readable {MANIFEST} ({error}): it was not published completely."
+        ) from error
+    if set(manifest.files) != set(FILES):
+        raise BadAdapter(
+            f"{directory.name}: the manifest lists {sorted(manifest.files)}, expected {list(FILES)}."
+        )
+    extra = {path.name for path in directory.iterdir()} - {*FILES, MANIFEST}
+    if extra:
+        raise BadAdapter(f"{directory.name} holds files that nobody published: {', '.join(sorted(extra))}.")
+    for file, expected in manifest.files.items():
+        if not (directory / file).exists() or _sha256(directory / file) != expected:
+            raise BadAdapter(
+                f"{directory.name}/{file} is not the file that was published (its hash differs)."
+            )
+    if manifest.base != base:
+        raise BadAdapter(
+            f"{directory.name} was trained for another base model ({manifest.base[:12]}, not {base[:12]})."
+        )
+    rank = _config(directory)["r"]
+    if rank != manifest.rank or manifest.rank > max_rank:
+        raise BadAdapter(f"{directory.name} has rank {rank}; the server takes at most {max_rank}.")
+    _check_weights(directory / "adapter_model.safetensors", manifest.rank)
+    return manifest
+
+
+def _check_weights(path: Path, rank: int) -> None:
+    try:
+        with safe_open(path, framework="np") as tensors:
+            names = list(tensors.keys())
+            for name in names:
+                weights = tensors.get_tensor(name)
+                side = 0 if ".lora_A." in name else 1 if ".lora_B." in name else None
+                if side is None or weights.ndim != 2 or weights.shape[side] != rank:
+                    raise BadAdapter(
+                        f"{path.name}: {name} has shape {weights.shape}, which is no rank-{rank} LoRA matrix."
+                    )
+                if not np.isfinite(weights).all():
+                    raise BadAdapter(f"{path.name}: {name} holds NaN or infinity. The training run diverged.")
+    except (SafetensorError, OSError, TypeError) as error:
+        raise BadAdapter(f"{path.name} cannot be read: {error}") from error
+    if not names:
+        raise BadAdapter(f"{path.name} holds no weights.")
+
+
+def _config(directory: Path) -> dict[str, object]:
+    try:
+        config: dict[str, object] = json.loads(
+            (directory / "adapter_config.json").read_text(encoding="utf-8")
+        )
+    except (OSError, ValueError) as error:
+        raise BadAdapter(f"{directory.name}/adapter_config.json cannot be read: {error}") from error
+    return config
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,97 @@
+"""New assistants, new prompt versions, and the sample that ships with Shorthand.
+
+In: segments, or the packaged `sample.json`. Out: an assistant whose newest prompt is served in full by the base
+model, since adapters belong to the prompt version that they were trained for. Does not know pages or training.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from assistant.rendering import prompt_tokens
+from assistant.tokenizer import ChatTokenizer
+from store import Store, StoreError
+from store.records import Assistant, Deployment, ImportedTurn, Segment, SegmentKind, Verdict
+
+_SAMPLE = Path(__file__).parent / "sample.json"
+SAMPLE_ID = "otter-quay"
+
+
+def create_assistant(
+    store: Store,
+    tokenizer: ChatTokenizer,
+    name: str,
+    scorer: str,
+    segments: Sequence[Segment],
+    starters: Sequence[str] = (),
+    assistant_id: str | None = None,
+) -> Assistant:
+    """An assistant with its first prompt version, served by the base model; raises StoreError."""
+    made_up = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if not (assistant_id or made_up):
+        raise StoreError(
+            f"The name {name!r} has no letter or digit. Give the assistant a name such as “Help desk”."
+        )
+    assistant = store.create_assistant(assistant_id or made_up, name, scorer, starters)
+    save_prompt(store, tokenizer, assistant.id, segments)
+    return assistant
+
+
+def save_prompt(
+    store: Store, tokenizer: ChatTokenizer, assistant_id: str, segments: Sequence[Segment]
+) -> Deployment:
+    """A new prompt version, active at once: in full, without an adapter, until the next retrain."""
+    prompt = store.add_prompt(assistant_id, segments)
+    kept = [segment.id for segment in segments]
+    deployment = store.add_deployment(
+        assistant_id, prompt.id, None, kept, rung=0, prompt_tokens=prompt_tokens(tokenizer, segments)
+    )
+    return store.activate(deployment.id)
+
+
+def load_sample(store: Store, tokenizer: ChatTokenizer) -> tuple[Assistant, int]:
+    """The sample assistant with its rated conversations; a second call adds only what is missing."""
+    sample = json.loads(_SAMPLE.read_text(encoding="utf-8"))
+    known = {assistant.id: assistant for assistant in store.assistants()}
+    assistant = known.get(SAMPLE_ID) or create_assistant(
+        store,
+        tokenizer,
+        sample["name"],
+        sample["scorer"],
+        segments_from(sample["prompt"]),
+        sample["starters"],
+        SAMPLE_ID,
+    )
+    return assistant, store.load_conversations(assistant.id, [_turn(row) for row in sample["conversations"]])
+
+
+def segments_from(rows: Sequence[dict[str, Any]]) -> tuple[Segment, ...]:
+    """Segments of the `prompt` of a sample or task file."""
+    return tuple(
+        Segment(
+            row["id"],
+            SegmentKind(row["kind"]),
+            row.get("text", ""),
+            row.get("user", ""),
+            row.get("assistant", ""),
+            row.get("protected", False),
+        )
+        for row in rows
+    )
+
+
+def _turn(row: dict[str, Any]) -> ImportedTurn:
+    return ImportedTurn(
+        conversation_id=f"{SAMPLE_ID}-{row['id']}",
+        user=row["user"],
+        answer=row["answer"],
+        verdict=Verdict(row["rating"]) if row["rating"] else None,
+        reason=row["reason"] or "",
+        comment=row["comment"] or "",
+        correction=row["correction"],
+        rater=row["rater"],
+    )

@@ -1,0 +1,199 @@
+"""One chat turn: the person's message in, the answer out as it streams, everything of it in the store.
+
+In: a conversation and a text. Out: Progress values for the page; messages, usage and deployment in the store.
+Place in the flow: between the web pages and vLLM. Does not know HTTP, HTML or how an adapter came to be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from assistant.adapter_files import BadAdapter
+from assistant.rendering import Rendered, keep, render
+from assistant.serving import load_deployment
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import Delta, Finished, UnknownModel, VllmError
+from assistant.vllm_pool import VllmPool
+from store import Store
+from store.records import Conversation, Deployment, Message, MessageStatus, Role, Usage
+
+MAX_MESSAGE_CHARACTERS = 20_000
+_TITLE_CHARACTERS = 60
+
+
+class ChatError(Exception):
+    """The turn did not happen or broke off; the message is written for the person who chats."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The answer so far; `message.status` says whether more follows."""
+
+    message: Message
+
+
+@dataclass(frozen=True)
+class ChatLimits:
+    """In tokens: what a request may hold in all, and what an answer may take of it."""
+
+    context: int = 4096
+    answer: int = 256
+
+
+class Chat:
+    """Turns of every conversation, on one pool of servers."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: VllmPool,
+        tokenizer: ChatTokenizer,
+        base: str,
+        adapters: Path,
+        limits: ChatLimits,
+    ):
+        self._store = store
+        self._pool = pool
+        self._tokenizer = tokenizer
+        self._base = base
+        self._adapters = adapters
+        self._limits = limits
+
+    def ask(self, assistant_id: str, conversation_id: str | None, text: str, owner: str = "local") -> Message:
+        """Store the person's message, in a new conversation if there is none yet; raises ChatError."""
+        self._check(text)
+        if conversation_id is None:
+            title = " ".join(text.split())[:_TITLE_CHARACTERS]
+            conversation_id = self._store.create_conversation(assistant_id, title=title, owner=owner).id
+        head = self._store.conversation(conversation_id).head_id
+        return self._store.add_message(conversation_id, head, Role.USER, text)
+
+    def edit(self, message_id: str, text: str) -> Message:
+        """A new version of a user message, beside the old one; what followed the old one stays with it."""
+        self._check(text)
+        old = self._store.message(message_id)
+        return self._store.add_message(old.conversation_id, old.parent_id, Role.USER, text)
+
+    async def answer(self, question: Message, *, vary: bool = False) -> AsyncIterator[Progress]:
+        """Stream the answer to a stored user message.
+
+        The first answer is greedy, as the gate measured it; `vary` samples at 0.8, for “regenerate”. Closing
+        the iterator stops the request and keeps the text so far as a stopped message. A failure yields the
+        message as failed, then raises ChatError.
+        """
+        conversation = await asyncio.to_thread(self._store.conversation, question.conversation_id)
+        for attempt in (1, 2):
+            deployment, message = await asyncio.to_thread(self._begin, conversation, question)
+            try:
+                async for progress in self._stream(question, message, deployment, vary):
+                    yield progress
+                return
+            except UnknownModel as error:
+                # The server was restarted by hand, or the deployment was replaced this very moment.
+                await asyncio.to_thread(
+                    self._store.finish_message, message.id, text="", status=MessageStatus.FAILED
+                )
+                if attempt == 2:
+                    yield Progress(replace(message, status=MessageStatus.FAILED))
+                    raise ChatError(f"{error} Restart the app; your message is saved.") from error
+                await self._load_again(conversation.assistant_id)
+
+    def _begin(self, conversation: Conversation, question: Message) -> tuple[Deployment, Message]:
+        deployment = self._store.active(conversation.assistant_id)
+        if deployment is None:
+            raise ChatError(
+                "This assistant has no prompt yet. Write one on the Prompt page, or load the sample."
+            )
+        message = self._store.add_message(
+            conversation.id,
+            question.id,
+            Role.ASSISTANT,
+            "",
+            status=MessageStatus.STREAMING,
+            deployment_id=deployment.id,
+        )
+        return deployment, message
+
+    async def _stream(
+        self, question: Message, message: Message, deployment: Deployment, vary: bool
+    ) -> AsyncIterator[Progress]:
+        text, usage, status = "", None, MessageStatus.STOPPED
+        yield Progress(message)
+        try:
+            rendered = await asyncio.to_thread(self._render, question, deployment)
+            stream = self._pool.pick().stream(
+                deployment.adapter or self._pool.base,
+                rendered.ids,
+                max_tokens=self._limits.answer,
+                end_ids=self._tokenizer.end_ids,
+                temperature=0.8 if vary else 0.0,
+                seed=secrets.randbits(31) if vary else None,
+            )
+            async for item in stream:
+                if isinstance(item, Delta):
+                    text += item.text
+                    yield Progress(replace(message, text=text))
+                elif isinstance(item, Finished):
+                    usage, status = _usage(item, rendered), MessageStatus.COMPLETE
+        except UnknownModel:
+            status = MessageStatus.FAILED
+            raise
+        except VllmError as error:
+            status = MessageStatus.FAILED
+            raise ChatError(f"{error} Your message is saved; press Regenerate to try again.") from error
+        except ChatError:
+            status = MessageStatus.FAILED
+            raise
+        finally:
+            # Also reached when the page closes the iterator (stop, tab closed): no await may happen here then.
+            self._store.finish_message(message.id, text=text, status=status, usage=usage)
+        yield Progress(replace(message, text=text, status=status, usage=usage))
+
+    def _render(self, question: Message, deployment: Deployment) -> Rendered:
+        """Token ids of the request; the oldest turns are left out when the conversation outgrows the context."""
+        segments = keep(self._store.prompt(deployment.prompt_id).segments, deployment.kept)
+        thread = self._store.branch(question.id)
+        context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
+        room = self._limits.context - self._limits.answer
+        while True:
+            rendered = render(self._tokenizer, segments, context)
+            if len(rendered.ids) <= room:
+                return rendered
+            if len(context) <= 2:
+                raise ChatError(
+                    f"Message and prompt take {len(rendered.ids):,} tokens; the model has room for {room:,}. "
+                    "Shorten the message."
+                )
+            context = context[2:]
+
+    async def _load_again(self, assistant_id: str) -> None:
+        deployment = await asyncio.to_thread(self._store.active, assistant_id)
+        if deployment is None:
+            return
+        try:
+            await load_deployment(self._store, self._pool, deployment, self._adapters, self._base)
+        except (VllmError, BadAdapter) as error:
+            raise ChatError(f"The active adapter cannot be loaded: {error}") from error
+
+    def _check(self, text: str) -> None:
+        if not text.strip():
+            raise ChatError("The message is empty. Write something first.")
+        if len(text) > MAX_MESSAGE_CHARACTERS:
+            raise ChatError(
+                f"The message has {len(text):,} characters; at most {MAX_MESSAGE_CHARACTERS:,} fit. Shorten it."
+            )
+
+
+def _usage(end: Finished, rendered: Rendered) -> Usage:
+    return Usage(
+        prompt_tokens=end.prompt_tokens,
+        prompt_part_tokens=rendered.prompt_part,
+        cached_tokens=end.cached_tokens,
+        completion_tokens=end.completion_tokens,
+        first_token_s=end.first_token_s,
+        total_s=end.total_s,
+    )

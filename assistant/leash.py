@@ -1,0 +1,72 @@
+"""Runs a command and takes it down, with everything it started, when the parent goes away.
+
+In: `python -m assistant.leash COMMAND...` with a pipe as standard input. Out: the command's exit status. The
+parent keeps the pipe's other end open: when it exits, is killed or crashes, the kernel closes the pipe and the
+leash ends the whole process tree, so that no vLLM and no trainer outlives the app. Knows nothing about what it
+runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import psutil
+
+GRACE_S = 10.0  # vLLM needs about 3 s to stop its engine
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(command: list[str]) -> int:
+    libc = ctypes.CDLL(None)
+    # Grandchildren whose own parent dies become ours, so that the final sweep finds them.
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    # Should the leash itself be killed, the kernel kills the command at once.
+    child = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    )
+    released = threading.Event()
+
+    def wait_for_parent() -> None:
+        while os.read(0, 4096):
+            pass
+        released.set()
+        child.terminate()
+
+    signal.signal(signal.SIGTERM, lambda *_: child.terminate())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the app, which closes the pipe
+    threading.Thread(target=wait_for_parent, daemon=True).start()
+    while child.poll() is None:
+        try:
+            child.wait(timeout=GRACE_S if released.is_set() else 1.0)
+        except subprocess.TimeoutExpired:
+            if released.is_set():
+                break
+    _sweep()
+    return child.wait()
+
+
+def _sweep() -> None:
+    """End everything below this process: politely first, then not."""
+    processes = psutil.Process().children(recursive=True)
+    for process in processes:
+        _quietly(process.terminate)
+    _, alive = psutil.wait_procs(processes, timeout=3.0)
+    for process in alive:
+        _quietly(process.kill)
+
+
+def _quietly(act) -> None:  # type: ignore[no-untyped-def]
+    try:
+        act()
+    except psutil.NoSuchProcess:
+        return
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

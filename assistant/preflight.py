@@ -1,0 +1,66 @@
+"""What must be true before anything is started: one clear line each for what is not.
+
+In: the machine and the wanted address. Out: a list of complaints, each saying what to do. Does not start or
+install anything.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+import psutil
+
+# vLLM with the embedded model takes 3.5 GiB, a training run 2.5 GiB, the page 0.4 GiB (measured, two cores).
+_MEMORY_GIB, _DISK_GIB = 6.0, 3.0
+
+
+def complaints(data_dir: Path, host: str, port: int, own_server: bool) -> list[str]:
+    """Everything that would stop the app later, said now."""
+    found = []
+    if not (3, 11) <= sys.version_info[:2] < (3, 13):
+        found.append(
+            f"Python {sys.version.split()[0]} is not supported. Install Python 3.11 or 3.12, then: make run"
+        )
+    if not _is_loopback(host):
+        found.append(
+            f"--host {host} would open the page to the network, and there are no accounts yet. Use 127.0.0.1 and a "
+            "tunnel or a proxy that asks for a password."
+        )
+    elif not _is_free(host, port):
+        found.append(
+            f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}"
+        )
+    if own_server and not (shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")):
+        found.append("There is no C compiler, which vLLM needs. Install one: apt-get install gcc")
+    memory = psutil.virtual_memory().available / 2**30
+    if own_server and memory < _MEMORY_GIB:
+        found.append(
+            f"{memory:.1f} GiB of memory are free; {_MEMORY_GIB:g} GiB are needed. Close something, or use --vllm-url."
+        )
+    disk = shutil.disk_usage(data_dir).free / 2**30
+    if disk < _DISK_GIB:
+        found.append(
+            f"{disk:.1f} GiB of disk are free in {data_dir}; {_DISK_GIB:g} GiB are needed. Choose another --data-dir."
+        )
+    return found
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError:
+            return False
+    return True

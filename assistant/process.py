@@ -1,0 +1,87 @@
+"""A child process on a leash, restarted with a growing pause when it dies.
+
+In: a command. Out: its state, and its output lines to a log file and a listener. Place in the flow: `app.py`
+keeps vLLM and the trainer running with it. Does not know what it runs.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+_CALM_S = 120.0  # a process that ran this long starts again with the first pause
+_LOG_BYTES = 20 << 20
+
+
+class LeashedProcess:
+    """Starts `command` again and again until `stop`; `on_line` sees its output, `on_exit` each death."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        on_start: Callable[[], None] = lambda: None,
+        on_line: Callable[[str], None] = lambda line: None,
+        on_exit: Callable[[int, float], None] = lambda status, pause_s: None,
+    ):
+        self._command = [sys.executable, "-m", "assistant.leash", *command]
+        self._environment = dict(environment)
+        self._log = log
+        self._on_start, self._on_line, self._on_exit = on_start, on_line, on_exit
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._run, name=f"leash:{log.stem}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let go of the leash and wait until the whole tree has ended."""
+        self._stopping.set()
+        process = self._process
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+        self._thread.join(timeout=20.0)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE_S
+        while not self._stopping.is_set():
+            started = time.monotonic()
+            self._on_start()
+            status = self._once()
+            if self._stopping.is_set():
+                return
+            pause = FIRST_PAUSE_S if time.monotonic() - started > _CALM_S else pause
+            self._on_exit(status, pause)
+            self._stopping.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+
+    def _once(self) -> int:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
+            self._log.replace(self._log.with_suffix(".old.log"))
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+                cwd=Path(__file__).parent.parent,
+            )
+            if self._stopping.is_set() and self._process.stdin is not None:
+                self._process.stdin.close()
+            if self._process.stdout is None:
+                return self._process.wait()
+            for line in self._process.stdout:
+                log.write(line)
+                log.flush()
+                self._on_line(line.decode(errors="replace").rstrip())
+            return self._process.wait()

@@ -1,0 +1,70 @@
+"""Prompt segments and a conversation to the exact token ids of a request.
+
+In: the kept segments of a rung, and turns. Out: token ids and how many of them the prompt costs. Chat,
+training and gate all render here and nowhere else, so what is trained is what is served. Pure.
+
+Instructions become the system message and worked examples become turns before the conversation: with six
+examples SmolLM2-135M scored BLEU 40 on a data-to-text task this way, and 24 with the same text in the system
+message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from assistant.tokenizer import ChatTokenizer, Turn
+from store.records import Role, Segment, SegmentKind
+
+Context = Sequence[tuple[Role, str]]
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Token ids of a request; `prompt_part` of them are there because of the assistant's prompt."""
+
+    ids: tuple[int, ...]
+    prompt_part: int
+
+
+def render(tokenizer: ChatTokenizer, segments: Sequence[Segment], context: Context) -> Rendered:
+    """Render a request: `segments` are the kept ones in order, `context` ends with the user's message."""
+    ids = tokenizer.encode_chat(_turns(segments, context))
+    bare = tokenizer.encode_chat(_turns((), context))
+    return Rendered(ids, len(ids) - len(bare))
+
+
+def render_answer(tokenizer: ChatTokenizer, completion: str) -> tuple[int, ...]:
+    """Token ids of an answer as the model should produce it, with the token that ends it."""
+    return (*tokenizer.encode_text(completion), tokenizer.end_ids[0])
+
+
+def prompt_tokens(tokenizer: ChatTokenizer, segments: Sequence[Segment]) -> int:
+    """What these segments cost on every request, in tokens."""
+    return render(tokenizer, segments, ((Role.USER, ""),)).prompt_part
+
+
+def segment_tokens(tokenizer: ChatTokenizer, segments: Sequence[Segment]) -> dict[str, int]:
+    """Segment id to the tokens that leave when that segment alone leaves."""
+    total = prompt_tokens(tokenizer, segments)
+    return {
+        segment.id: total - prompt_tokens(tokenizer, [other for other in segments if other is not segment])
+        for segment in segments
+    }
+
+
+def keep(segments: Iterable[Segment], kept: Iterable[str]) -> tuple[Segment, ...]:
+    """The segments whose ids are in `kept`, in the prompt's own order."""
+    wanted = set(kept)
+    return tuple(segment for segment in segments if segment.id in wanted)
+
+
+def _turns(segments: Sequence[Segment], context: Context) -> list[Turn]:
+    instructions = [s.text for s in segments if s.kind is SegmentKind.INSTRUCTION]
+    # An explicit system message, empty or not: SmolLM2's template would otherwise insert one of its own.
+    turns = [Turn("system", "\n\n".join(instructions))]
+    for segment in segments:
+        if segment.kind is SegmentKind.EXAMPLE:
+            turns += [Turn("user", segment.user), Turn("assistant", segment.assistant)]
+    turns += [Turn(role.value, text) for role, text in context]
+    return turns

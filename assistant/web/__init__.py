@@ -1,0 +1,1 @@
+"""The web pages: chat, prompt, training, savings. The only place that imports Gradio."""

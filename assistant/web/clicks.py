@@ -1,0 +1,79 @@
+"""The one script of the pages: clicks inside a `gr.HTML` become Gradio events.
+
+In: the names of the events. Out: JavaScript for `js_on_load`. The markup says what a click means:
+
+- `data-event="rate"` fires the event `rate` with all of the button's data and, inside a form, the form's fields;
+- `data-toggle="ID"` opens or closes the panel of that id and closes the other ones;
+- `data-copy` copies the attribute's text.
+
+Does not know any page.
+"""
+
+from __future__ import annotations
+
+_SCRIPT = """
+const names = [%s];
+element.addEventListener('submit', (event) => event.preventDefault());
+element.addEventListener('keydown', (event) => {
+  if (event.key === 'Escape') element.querySelectorAll('[data-panel]').forEach((panel) => { panel.hidden = true; });
+});
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (!button || button.disabled) return;
+  if (button.dataset.toggle) {
+    const wanted = element.querySelector('#' + CSS.escape(button.dataset.toggle));
+    const opens = wanted.hidden;
+    element.querySelectorAll('[data-panel]').forEach((panel) => {
+      panel.hidden = panel !== wanted && !panel.contains(wanted) || (panel === wanted && !opens);
+    });
+    if (opens) {
+      wanted.hidden = false;
+      wanted.querySelector('textarea, input')?.focus();
+      wanted.scrollIntoView({block: 'nearest'});
+    }
+  } else if (button.dataset.copy !== undefined) {
+    const text = button.dataset.copy;
+    const done = () => {
+      button.classList.add('done');
+      setTimeout(() => button.classList.remove('done'), 1200);
+    };
+    const byHand = () => {  // the clipboard API exists on https and localhost only
+      const field = document.createElement('textarea');
+      field.value = text;
+      document.body.append(field);
+      field.select();
+      document.execCommand('copy');
+      field.remove();
+      done();
+    };
+    if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, byHand); else byHand();
+  } else if (names.includes(button.dataset.event)) {
+    const form = button.closest('form');
+    trigger(button.dataset.event, {...button.dataset, ...(form ? Object.fromEntries(new FormData(form)) : {})});
+  }
+});
+"""
+
+# Keeps the newest line in sight while text streams in, unless the person has scrolled up to read.
+STICK_TO_END = """
+const pane = element.closest('.scroll-pane');
+if (pane) {
+  let follows = true;
+  pane.addEventListener('scroll', () => {
+    follows = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 60;
+  });
+  new MutationObserver((changes) => {
+    const other = changes.some((change) => change.target.closest?.('[data-conversation]')
+      && change.type === 'attributes');
+    if (other) follows = true;
+    if (follows) pane.scrollTop = pane.scrollHeight;
+  }).observe(pane, {childList: true, characterData: true, subtree: true,
+                    attributes: true, attributeFilter: ['data-conversation']});
+  pane.scrollTop = pane.scrollHeight;
+}
+"""
+
+
+def forward(*names: str) -> str:
+    """The script for a `gr.HTML` that fires these events."""
+    return _SCRIPT % ", ".join(f"'{name}'" for name in names)

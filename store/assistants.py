@@ -1,0 +1,120 @@
+"""Assistants and the versions of their prompts.
+
+In: names and segments. Out: `Assistant` and `Prompt`; a prompt is never changed, an edit adds the next
+version. Does not know how a prompt is rendered or which part of it is sent.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from store.columns import from_json, to_json
+from store.connection import Transaction
+from store.errors import Conflict, StoreError
+from store.part import Part
+from store.records import Assistant, Prompt, Segment, SegmentKind
+
+_PROMPT = "SELECT * FROM prompts WHERE id = ?"
+
+
+class Assistants(Part):
+    def create_assistant(self, id: str, name: str, scorer: str, starters: Iterable[str] = ()) -> Assistant:
+        """Add an assistant without a prompt. Raises Conflict when the id is taken."""
+        with self._file.writing() as transaction:
+            if transaction.row("SELECT 1 FROM assistants WHERE id = ?", [id]):
+                raise Conflict(f"An assistant {id!r} exists already. Choose another id.")
+            columns = {"id": id, "name": name, "scorer": scorer, "starters": to_json(list(starters))}
+            transaction.insert("assistants", **columns, created_at=self._clock())
+            return self.assistant(id)
+
+    def assistants(self) -> list[Assistant]:
+        """All assistants, oldest first."""
+        with self._file.reading() as transaction:
+            rows = transaction.rows("SELECT * FROM assistants ORDER BY created_at, id")
+        return [_assistant(row) for row in rows]
+
+    def assistant(self, id: str) -> Assistant:
+        """Raises NotFound."""
+        with self._file.reading() as transaction:
+            return need_assistant(transaction, id)
+
+    def add_prompt(self, assistant_id: str, segments: Iterable[Segment]) -> Prompt:
+        """Save the next version. Raises NotFound, and StoreError when two segments share an id."""
+        segments = tuple(segments)
+        counts = Counter(segment.id for segment in segments)
+        if repeated := sorted(id for id, count in counts.items() if count > 1):
+            raise StoreError(
+                f"Segment ids must differ, but {repeated[0]!r} occurs {counts[repeated[0]]} times."
+            )
+        with self._file.writing() as transaction:
+            need_assistant(transaction, assistant_id)
+            highest = "SELECT coalesce(max(version), 0) AS version FROM prompts WHERE assistant_id = ?"
+            version = transaction.rows(highest, [assistant_id])[0]["version"] + 1
+            id = transaction.insert(
+                "prompts",
+                assistant_id=assistant_id,
+                version=version,
+                segments=to_json([asdict(segment) for segment in segments]),
+                created_at=self._clock(),
+            )
+            return self.prompt(id)
+
+    def prompt(self, id: int) -> Prompt:
+        """Raises NotFound."""
+        with self._file.reading() as transaction:
+            return _prompt(transaction.one(_PROMPT, [id], f"prompt {id}"))
+
+    def latest_prompt(self, assistant_id: str) -> Prompt:
+        """The newest version. Raises NotFound when the assistant has no prompt yet."""
+        with self._file.reading() as transaction:
+            newest = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version DESC LIMIT 1"
+            return _prompt(transaction.one(newest, [assistant_id], f"prompt of assistant {assistant_id!r}"))
+
+    def prompts(self, assistant_id: str) -> list[Prompt]:
+        """All versions, oldest first."""
+        with self._file.reading() as transaction:
+            rows = transaction.rows(
+                "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version", [assistant_id]
+            )
+        return [_prompt(row) for row in rows]
+
+
+def need_assistant(transaction: Transaction, id: str) -> Assistant:
+    """Raises NotFound."""
+    return _assistant(transaction.one("SELECT * FROM assistants WHERE id = ?", [id], f"assistant {id!r}"))
+
+
+def need_prompt(transaction: Transaction, id: int, assistant_id: str) -> Prompt:
+    """Raises NotFound, and Conflict when the prompt is another assistant's."""
+    prompt = _prompt(transaction.one(_PROMPT, [id], f"prompt {id}"))
+    if prompt.assistant_id != assistant_id:
+        raise Conflict(f"Prompt {id} belongs to assistant {prompt.assistant_id!r}, not {assistant_id!r}.")
+    return prompt
+
+
+def _assistant(row: sqlite3.Row) -> Assistant:
+    return Assistant(
+        id=row["id"],
+        name=row["name"],
+        scorer=row["scorer"],
+        created_at=row["created_at"],
+        starters=tuple(from_json(row["starters"])),
+    )
+
+
+def _prompt(row: sqlite3.Row) -> Prompt:
+    return Prompt(
+        id=row["id"],
+        assistant_id=row["assistant_id"],
+        version=row["version"],
+        segments=tuple(_segment(value) for value in from_json(row["segments"])),
+        created_at=row["created_at"],
+    )
+
+
+def _segment(value: dict[str, Any]) -> Segment:
+    return Segment(**{**value, "kind": SegmentKind(value["kind"])})

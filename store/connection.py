@@ -1,0 +1,191 @@
+"""A path → transactions: the one SQLite file, one connection per thread, errors in words.
+
+In: SQL and values from the parts of the store. Out: rows, or NotSaved when a write did not reach the disk.
+Knows nothing about tables.
+
+The file stays with a rollback journal: before SQLite 3.51.3 several connections that checkpoint a WAL can
+damage the file, and Python here links 3.40.1. FULL sync, because a person was told that the rating is saved.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from store.columns import storable
+from store.errors import Conflict, NotFound, NotSaved, StoreError
+
+_NOT_SAVED_ADVICE = {
+    sqlite3.SQLITE_FULL: "The disk is full. Free some space",
+    sqlite3.SQLITE_BUSY: "Another process kept the file locked. Wait for it, or stop it",
+    sqlite3.SQLITE_LOCKED: "The file is locked. Wait a moment",
+    sqlite3.SQLITE_READONLY: "The file is read-only. Make it and its folder writable",
+    sqlite3.SQLITE_CANTOPEN: "The file cannot be opened. Make it and its folder writable",
+    sqlite3.SQLITE_PERM: "Access was denied. Make the file and its folder writable",
+    sqlite3.SQLITE_IOERR: "The disk reported an error. Check the disk and its free space",
+}
+
+
+class Transaction:
+    """What the body of a `reading()` or `writing()` block may do: run statements on one consistent state."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        return self._connection.execute(sql, [storable(value) for value in values])
+
+    def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self._connection.executemany(sql, ([storable(value) for value in row] for row in rows))
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+        # Always all rows at once: an open cursor would hold a read lock, and a writer would wait for it.
+        return self.execute(sql, values).fetchall()
+
+    def row(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
+        rows = self.rows(sql, values)
+        return rows[0] if rows else None
+
+    def one(self, sql: str, values: Sequence[Any], what: str) -> sqlite3.Row:
+        """Return the row, or raise NotFound naming `what`."""
+        row = self.row(sql, values)
+        if row is None:
+            raise NotFound(f"There is no {what}.")
+        return row
+
+    def insert(self, table: str, **columns: Any) -> int:
+        """Insert one row and return its rowid. Table and column names come from code, never from people."""
+        marks = ", ".join("?" * len(columns))
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
+        return int(self.execute(sql, list(columns.values())).lastrowid or 0)
+
+
+class _Connection(sqlite3.Connection):
+    """Can be referenced weakly, so that a finished thread's connection goes away by itself."""
+
+
+class DataFile:
+    """The SQLite file. Safe to share between threads and processes; not across a fork."""
+
+    def __init__(self, path: Path, busy_timeout_s: float, create: bool) -> None:
+        self.path = path.absolute()
+        self._busy_timeout_s = busy_timeout_s
+        self._process = os.getpid()
+        self._local = threading.local()
+        self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
+        self._open_lock = threading.Lock()
+        self._closed = False
+        if not self.path.exists():
+            if not create:
+                raise StoreError(f"There is no store at {self.path}. Check the data directory.")
+            self._create()
+
+    def _create(self) -> None:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Conversations are personal: readable by the owner alone. SQLite gives its journal the same mode.
+            os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise NotSaved(
+                f"Cannot create {self.path}: {error.strerror}. Choose a writable data directory."
+            ) from error
+
+    def connection(self) -> sqlite3.Connection:
+        """Return this thread's connection, opened on first use."""
+        if self._closed:
+            raise StoreError(f"The store {self.path} is closed. Open a new one.")
+        if os.getpid() != self._process:
+            raise StoreError(
+                f"The store {self.path} was opened before a fork. Open a new one in each process."
+            )
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._local.connection = self._connect()
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                # rw, not rwc: a file deleted meanwhile is an error, not a new empty store.
+                f"{self.path.as_uri()}?mode=rw",
+                uri=True,
+                timeout=self._busy_timeout_s,
+                isolation_level=None,  # transactions are begun and ended by writing() and reading() alone
+                check_same_thread=False,  # close() closes every thread's connection
+                factory=_Connection,
+            )
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA synchronous = FULL")
+            mode = connection.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise self._in_words(error, writing=False) from error
+        if mode != "truncate":
+            connection.close()
+            raise StoreError(
+                f"{self.path} stays in journal mode {mode!r}: close the other programs that have it open."
+            )
+        # LIKE and lower() fold ASCII only; people also search for "Ärger" and "ärger".
+        connection.create_function("folded", 1, str.casefold, deterministic=True)
+        with self._open_lock:
+            self._open.add(connection)
+        return connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Transaction]:
+        """All queries of the block see one state. Inside a writing() block it sees that block's changes."""
+        with self._transaction("BEGIN", writing=False) as transaction:
+            yield transaction
+
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
+        """All changes of the block are saved, or none is: NotSaved, safe to try again.
+
+        IMMEDIATE takes the write lock first, so what the block reads cannot change before it writes.
+        """
+        with self._transaction("BEGIN IMMEDIATE", writing=True) as transaction:
+            yield transaction
+
+    @contextmanager
+    def _transaction(self, begin: str, writing: bool) -> Iterator[Transaction]:
+        connection = self.connection()
+        if connection.in_transaction:  # a part called another part: one transaction, ended by the outer block
+            yield Transaction(connection)
+            return
+        try:
+            connection.execute(begin)
+            yield Transaction(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._in_words(error, writing) from error
+        finally:
+            if connection.in_transaction:  # SQLite itself may have rolled back, on a full disk for instance
+                connection.execute("ROLLBACK")
+
+    def _in_words(self, error: sqlite3.Error, writing: bool) -> StoreError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if isinstance(error, sqlite3.IntegrityError):
+            return Conflict(f"The change breaks a rule of the store, nothing was saved: {error}.")
+        if code in _NOT_SAVED_ADVICE:
+            advice = _NOT_SAVED_ADVICE[code]
+            if writing:
+                return NotSaved(f"Nothing was saved to {self.path}: {error}. {advice} and try again.")
+            return StoreError(f"Cannot read {self.path}: {error}. {advice} and try again.")
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return StoreError(
+                f"{self.path} is damaged or no store: {error}. Stop the product and restore a backup."
+            )
+        return StoreError(f"The store {self.path} failed: {error}.")
+
+    def close(self) -> None:
+        """Close every thread's connection; call it when no thread uses the store any more."""
+        self._closed = True
+        with self._open_lock:
+            for connection in list(self._open):
+                connection.close()

@@ -1,0 +1,170 @@
+"""Deployments: which (adapter, rung) answers an assistant's requests, now and before.
+
+In: candidates from the trainer, and the decision to activate, reject or roll back. Out: `Deployment`, and a
+log of every activation. Each decision is one transaction, so a short prompt is never active without its
+adapter. Does not know whether vLLM serves the adapter.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from types import EllipsisType
+
+from store.assistants import need_prompt
+from store.columns import from_json, to_json
+from store.connection import Transaction
+from store.errors import Conflict
+from store.part import Part
+from store.records import Activation, Deployment, DeploymentStatus
+
+
+class Deployments(Part):
+    def add_deployment(
+        self,
+        assistant_id: str,
+        prompt_id: int,
+        adapter: str | None,
+        kept: Iterable[str],
+        rung: int,
+        prompt_tokens: int,
+        run_id: int | None = None,
+    ) -> Deployment:
+        """Save a candidate. Raises NotFound, and Conflict for another prompt's segments or assistant."""
+        with self._file.writing() as transaction:
+            prompt = need_prompt(transaction, prompt_id, assistant_id)
+            kept = tuple(kept)
+            if unknown := sorted(set(kept) - {segment.id for segment in prompt.segments}):
+                raise Conflict(
+                    f"Prompt {prompt_id} has no segment {unknown[0]!r} to keep. Use its own segment ids."
+                )
+            if run_id is not None:
+                transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
+            id = transaction.insert(
+                "deployments",
+                assistant_id=assistant_id,
+                prompt_id=prompt_id,
+                adapter=adapter,
+                kept=to_json(kept),
+                rung=rung,
+                prompt_tokens=prompt_tokens,
+                status=DeploymentStatus.CANDIDATE.value,
+                created_at=self._clock(),
+                run_id=run_id,
+            )
+            return self.deployment(id)
+
+    def activate(self, deployment_id: int, expect_active: int | None | EllipsisType = ...) -> Deployment:
+        """Serve this deployment from now on and retire the one that was active.
+
+        `expect_active` is what the caller saw as active (None: nothing); Conflict when that has changed
+        meanwhile. Raises NotFound, and Conflict for a rejected deployment. An active one stays as it is.
+        """
+        with self._file.writing() as transaction:
+            deployment = self.deployment(deployment_id)
+            active = self.active(deployment.assistant_id)
+            active_id = active.id if active else None
+            if expect_active is not ... and expect_active != active_id:
+                raise Conflict(
+                    f"Deployment {deployment_id} was not activated: expected {expect_active} as active for "
+                    f"{deployment.assistant_id!r}, but it is {active_id}. Look again and decide anew."
+                )
+            if deployment.status is DeploymentStatus.REJECTED:
+                raise Conflict(
+                    f"Deployment {deployment_id} was rejected ({deployment.reason}). Activate another."
+                )
+            if active_id == deployment_id:
+                return deployment
+            if active:
+                self._retire(transaction, active.id, f"replaced by {deployment_id}")
+            if deployment.activated_at is None:  # later activations keep it, or rollbacks could go in circles
+                previous = "UPDATE deployments SET previous_id = ? WHERE id = ?"
+                transaction.execute(previous, [active_id, deployment_id])
+            self._serve(transaction, deployment_id, f"replaced {active_id}" if active else "first")
+            return self.deployment(deployment_id)
+
+    def reject(self, deployment_id: int, reason: str) -> Deployment:
+        """Note why a candidate is not served. Raises NotFound, and Conflict for what is no candidate."""
+        with self._file.writing() as transaction:
+            status = self.deployment(deployment_id).status
+            if status is not DeploymentStatus.CANDIDATE:
+                raise Conflict(f"Deployment {deployment_id} is {status}; only a candidate can be rejected.")
+            change = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
+            transaction.execute(change, [reason, deployment_id])
+            return self.deployment(deployment_id)
+
+    def rollback(self, assistant_id: str, reason: str) -> Deployment:
+        """Serve again what the active deployment replaced when it was first activated; returns that one.
+
+        Raises Conflict when nothing is active or the active one replaced nothing.
+        """
+        with self._file.writing() as transaction:
+            active = transaction.row(_ACTIVE, [assistant_id])
+            if active is None:
+                raise Conflict(f"Cannot roll back {assistant_id!r}: no deployment is active.")
+            if active["previous_id"] is None:
+                raise Conflict(f"Cannot roll back {assistant_id!r}: deployment {active['id']} replaced none.")
+            self._retire(transaction, active["id"], reason)
+            self._serve(transaction, active["previous_id"], f"rollback of {active['id']}: {reason}")
+            return self.deployment(active["previous_id"])
+
+    def active(self, assistant_id: str) -> Deployment | None:
+        """What serves the assistant now, if anything does."""
+        with self._file.reading() as transaction:
+            row = transaction.row(_ACTIVE, [assistant_id])
+        return _deployment(row) if row else None
+
+    def deployment(self, id: int) -> Deployment:
+        """Raises NotFound."""
+        with self._file.reading() as transaction:
+            return _deployment(
+                transaction.one("SELECT * FROM deployments WHERE id = ?", [id], f"deployment {id}")
+            )
+
+    def deployments(self, assistant_id: str) -> list[Deployment]:
+        """All of the assistant's deployments, oldest first."""
+        with self._file.reading() as transaction:
+            rows = transaction.rows(
+                "SELECT * FROM deployments WHERE assistant_id = ? ORDER BY id", [assistant_id]
+            )
+        return [_deployment(row) for row in rows]
+
+    def activations(self, assistant_id: str) -> list[Activation]:
+        """Every activation and rollback, oldest first."""
+        query = """SELECT a.* FROM deployments d JOIN activations a ON a.deployment_id = d.id
+                   WHERE d.assistant_id = ? ORDER BY a.seq"""
+        with self._file.reading() as transaction:
+            rows = transaction.rows(query, [assistant_id])
+        return [Activation(row["deployment_id"], row["at"], row["reason"]) for row in rows]
+
+    def _retire(self, transaction: Transaction, deployment_id: int, reason: str) -> None:
+        change = "UPDATE deployments SET status = 'retired', retired_at = ?, reason = ? WHERE id = ?"
+        transaction.execute(change, [self._clock(), reason, deployment_id])
+
+    def _serve(self, transaction: Transaction, deployment_id: int, reason: str) -> None:
+        now = self._clock()
+        change = """UPDATE deployments SET status = 'active', activated_at = ?, retired_at = NULL, reason = ''
+                    WHERE id = ?"""
+        transaction.execute(change, [now, deployment_id])
+        transaction.insert("activations", deployment_id=deployment_id, at=now, reason=reason)
+
+
+_ACTIVE = "SELECT * FROM deployments WHERE assistant_id = ? AND status = 'active'"
+
+
+def _deployment(row: sqlite3.Row) -> Deployment:
+    return Deployment(
+        id=row["id"],
+        assistant_id=row["assistant_id"],
+        prompt_id=row["prompt_id"],
+        adapter=row["adapter"],
+        kept=tuple(from_json(row["kept"])),
+        rung=row["rung"],
+        prompt_tokens=row["prompt_tokens"],
+        status=DeploymentStatus(row["status"]),
+        created_at=row["created_at"],
+        run_id=row["run_id"],
+        activated_at=row["activated_at"],
+        retired_at=row["retired_at"],
+        reason=row["reason"],
+    )

@@ -1,0 +1,23 @@
+"""Errors of the store: each says what happened, the value, and what to do next."""
+
+
+class StoreError(Exception):
+    """The store refused or could not do something; the message is written for a person.
+
+    StoreError
+    ├── NotSaved     the write did not reach the disk (full, read-only, locked); nothing was changed
+    ├── NotFound     no record with that id
+    └── Conflict     the record exists but its state does not allow the change
+    """
+
+
+class NotSaved(StoreError):
+    """The write did not reach the disk; nothing was changed and it is safe to try again."""
+
+
+class NotFound(StoreError):
+    """No record has that id."""
+
+
+class Conflict(StoreError):
+    """The record exists, but what it says now does not allow this change."""

@@ -1,0 +1,127 @@
+"""Care for the file: a copy while in use, a check for damage, and how much there is.
+
+In: the open file. Out: a backup, a list of problems, counts. Changes nothing in the store.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from store.connection import DataFile, Transaction
+from store.errors import Conflict, NotSaved, StoreError
+from store.part import Part
+
+_COUNTED = (
+    "assistants",
+    "prompts",
+    "deployments",
+    "conversations",
+    "messages",
+    "ratings",
+    "splits",
+    "datasets",
+    "adapters",
+    "runs",
+)
+
+# What must never be found -> how to say it, with the two columns `a` and `b` of each row found. The schema
+# forbids most of it; a file can also be edited by other tools or damaged by a disk.
+_FORBIDDEN = {
+    "assistant {a!r} has {b} active deployments": """
+        SELECT assistant_id AS a, count(*) AS b FROM deployments NOT INDEXED WHERE status = 'active'
+        GROUP BY assistant_id HAVING count(*) > 1""",
+    "conversation {a!r} shows message {b!r}, which is not in it": """
+        SELECT c.id AS a, c.head_id AS b FROM conversations c LEFT JOIN messages m ON m.id = c.head_id
+        WHERE c.head_id IS NOT NULL AND m.conversation_id IS NOT c.id""",
+    "conversation {a!r} has {b} messages but shows none": """
+        SELECT c.id AS a, count(*) AS b FROM conversations c JOIN messages m ON m.conversation_id = c.id
+        WHERE c.head_id IS NULL GROUP BY c.id""",
+    "message {a!r} was not written after its parent {b!r}": """
+        SELECT m.id AS a, p.id AS b FROM messages m JOIN messages p ON p.id = m.parent_id
+        WHERE p.seq >= m.seq""",
+    "rating {a!r} is about message {b!r}, which is no answer": """
+        SELECT r.id AS a, m.id AS b FROM ratings r JOIN messages m ON m.id = r.message_id
+        WHERE m.role <> 'assistant'""",
+    "dataset {a} of assistant {b!r} has no hash": """
+        SELECT id AS a, assistant_id AS b FROM datasets WHERE hash = ''""",
+    "deployment {a} names adapter {b!r}, of which there is no record": """
+        SELECT id AS a, adapter AS b FROM deployments
+        WHERE adapter IS NOT NULL AND adapter NOT IN (SELECT name FROM adapters)""",
+}
+
+
+class Maintenance(Part):
+    def backup(self, path: str | Path) -> Path:
+        """Copy the whole store to a new file while it is in use; see `backup_file`."""
+        return backup_file(self._file, Path(path))
+
+    def check(self) -> list[str]:
+        """Every problem found, in words; an empty list is a sound store. Reads the whole file."""
+        with self._file.reading() as transaction:
+            problems = _damage(transaction)
+            for words, query in _FORBIDDEN.items():
+                problems += [words.format(a=row["a"], b=row["b"]) for row in transaction.rows(query)]
+        return problems
+
+    def stats(self) -> dict[str, int]:
+        """How many records of each kind, and the size of the file in bytes."""
+        with self._file.reading() as transaction:
+            counts = {
+                table: int(transaction.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])
+                for table in _COUNTED
+            }
+        return {**counts, "bytes": self._file.path.stat().st_size}
+
+
+def _damage(transaction: Transaction) -> list[str]:
+    lines = [row[0] for row in transaction.rows("PRAGMA integrity_check")]
+    problems = [f"damaged file: {line}" for line in lines if line != "ok"]
+    for row in transaction.rows("PRAGMA foreign_key_check"):
+        problems.append(f"{row['table']} row {row['rowid']} points to a missing row of {row['parent']}")
+    return problems
+
+
+def backup_file(file: DataFile, target: Path) -> Path:
+    """Copy the file to `target`, consistent although others write; returns the absolute target.
+
+    The copy gets its name only when it is complete, checked and on the disk. Raises Conflict when `target`
+    exists, NotSaved when it cannot be written. The store is not upgraded, so an older file is copied as it
+    is.
+    """
+    target = target.absolute()
+    if target.exists():
+        raise Conflict(f"{target} exists already and is not overwritten. Choose another name.")
+    if not target.parent.is_dir():
+        raise NotSaved(f"There is no folder {target.parent}. Create it or choose another one.")
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        # The copy is as private as the store.
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        _copy(file, partial)
+        os.rename(partial, target)
+    except (OSError, sqlite3.Error) as error:
+        raise NotSaved(
+            f"The backup {target} was not written: {error}. Check the folder and its free space."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _copy(file: DataFile, partial: Path) -> None:
+    # Inside reading(), which waits for a lock no longer than the busy timeout; backup() by itself waits for
+    # ever.
+    with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+        with file.reading() as transaction:
+            transaction.rows("SELECT count(*) FROM sqlite_master")
+            file.connection().backup(copy)
+        found = copy.execute("PRAGMA quick_check").fetchone()[0]
+    if found != "ok":
+        raise StoreError(
+            f"{file.path} is damaged ({found}), so it was not backed up. Restore an older backup."
+        )
+    with partial.open("rb+") as saved:
+        os.fsync(saved.fileno())

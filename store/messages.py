@@ -1,0 +1,214 @@
+"""Messages: the tree of turns in a conversation and the branch of it that is shown.
+
+In: turns as they are asked, streamed and finished. Out: `Message`, threads from root to head, siblings.
+Does not know how an answer is generated or shown.
+
+Recursive queries also demand that a child was written after its parent (`seq`): a damaged file cannot loop
+them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import astuple
+
+from store.connection import Transaction
+from store.conversations import conversation_of
+from store.errors import Conflict, NotFound
+from store.part import Part
+from store.records import Conversation, Message, MessageStatus, Role, Usage
+
+_USAGE = (
+    "prompt_tokens",
+    "prompt_part_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "first_token_s",
+    "total_s",
+)
+
+THREAD = """
+    WITH RECURSIVE path (id, parent_id, seq, depth) AS (
+        SELECT m.id, m.parent_id, m.seq, 0
+        FROM conversations c JOIN messages m ON m.id = c.head_id WHERE c.id = ?
+        UNION ALL
+        SELECT m.id, m.parent_id, m.seq, depth + 1
+        FROM path JOIN messages m ON m.id = path.parent_id AND m.seq < path.seq
+    )
+    SELECT m.* FROM path JOIN messages m ON m.id = path.id ORDER BY depth DESC"""
+
+_BRANCH = """
+    WITH RECURSIVE above (id, parent_id, seq, depth) AS (
+        SELECT id, parent_id, seq, 0 FROM messages WHERE id = ?
+        UNION ALL
+        SELECT m.id, m.parent_id, m.seq, depth + 1
+        FROM above JOIN messages m ON m.id = above.parent_id AND m.seq < above.seq
+    )
+    SELECT m.* FROM above JOIN messages m ON m.id = above.id ORDER BY depth DESC"""
+
+_NEWEST_LEAF = """
+    WITH RECURSIVE below (id, conversation_id, seq) AS ( SELECT id, conversation_id, seq FROM messages WHERE
+    id = ? UNION ALL SELECT m.id, m.conversation_id, m.seq FROM below JOIN messages m ON m.conversation_id =
+    below.conversation_id AND m.parent_id = below.id AND m.seq > below.seq ) SELECT m.id FROM below JOIN
+    messages m ON m.id = below.id WHERE NOT EXISTS (SELECT 1 FROM messages c WHERE c.conversation_id =
+    m.conversation_id AND c.parent_id = m.id)
+    ORDER BY m.created_at DESC, m.seq DESC LIMIT 1"""
+
+
+class Messages(Part):
+    def add_message(
+        self,
+        conversation_id: str,
+        parent_id: str | None,
+        role: Role,
+        text: str,
+        status: MessageStatus = MessageStatus.COMPLETE,
+        deployment_id: int | None = None,
+        usage: Usage | None = None,
+        id: str | None = None,
+        created_at: float | None = None,
+    ) -> Message:
+        """Add a turn below `parent_id` (None: a first turn) and show it.
+
+        Raises NotFound for the conversation, its parent or the deployment; Conflict for a taken id, an answer
+        that follows no user message, or another assistant's deployment.
+        """
+        id = self._new_id() if id is None else id
+        at = self._clock() if created_at is None else created_at
+        with self._file.writing() as transaction:
+            _check_place(transaction, conversation_id, parent_id, role, deployment_id)
+            if transaction.row("SELECT 1 FROM messages WHERE id = ?", [id]):
+                raise Conflict(f"A message {id!r} exists already. Choose another id.")
+            transaction.insert(
+                "messages",
+                id=id,
+                conversation_id=conversation_id,
+                parent_id=parent_id,
+                role=str(role),
+                text=text,
+                created_at=at,
+                status=str(status),
+                deployment_id=deployment_id,
+                **_usage_columns(usage),
+            )
+            head = "UPDATE conversations SET head_id = ?, updated_at = max(updated_at, ?) WHERE id = ?"
+            transaction.execute(head, [id, at, conversation_id])
+            return self.message(id)
+
+    def finish_message(
+        self, id: str, text: str, status: MessageStatus, usage: Usage | None = None
+    ) -> Message:
+        """Save the text of an answer that was streaming; status STREAMING saves the text so far.
+
+        Also takes one that was swept as failed: the answer did arrive. Raises NotFound (deleted meanwhile),
+        and Conflict when the message is complete or stopped, since people may have rated that text.
+        """
+        with self._file.writing() as transaction:
+            message = self.message(id)
+            if message.status not in (MessageStatus.STREAMING, MessageStatus.FAILED):
+                raise Conflict(
+                    f"Message {id!r} is {message.status}; its text is final. Add a sibling instead."
+                )
+            columns = {"text": text, "status": str(status), **_usage_columns(usage or message.usage)}
+            changes = ", ".join(f"{column} = ?" for column in columns)
+            transaction.execute(f"UPDATE messages SET {changes} WHERE id = ?", [*columns.values(), id])
+            touch = "UPDATE conversations SET updated_at = max(updated_at, ?) WHERE id = ?"
+            transaction.execute(touch, [self._clock(), message.conversation_id])
+            return self.message(id)
+
+    def message(self, id: str) -> Message:
+        """Raises NotFound."""
+        with self._file.reading() as transaction:
+            return _message(transaction.one("SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}"))
+
+    def thread(self, conversation_id: str) -> list[Message]:
+        """The shown branch from the first turn to the head. Raises NotFound."""
+        with self._file.reading() as transaction:
+            _conversation(transaction, conversation_id)
+            rows = transaction.rows(THREAD, [conversation_id])
+        return [_message(row) for row in rows]
+
+    def branch(self, message_id: str) -> list[Message]:
+        """The turns from the first one down to this message, shown or not. Raises NotFound."""
+        with self._file.reading() as transaction:
+            self.message(message_id)
+            rows = transaction.rows(_BRANCH, [message_id])
+        return [_message(row) for row in rows]
+
+    def siblings(self, message_id: str) -> list[Message]:
+        """The message and its alternatives (same parent, same role), oldest first. Raises NotFound."""
+        query = """SELECT * FROM messages WHERE conversation_id = ? AND parent_id IS ? AND role = ?
+                   ORDER BY created_at, seq"""
+        with self._file.reading() as transaction:
+            message = self.message(message_id)
+            rows = transaction.rows(query, [message.conversation_id, message.parent_id, message.role])
+        return [_message(row) for row in rows]
+
+    def show(self, message_id: str) -> Conversation:
+        """Show the branch that contains the message, down to the newest leaf below it. Raises NotFound."""
+        with self._file.writing() as transaction:
+            message = self.message(message_id)
+            leaf = transaction.one(_NEWEST_LEAF, [message_id], f"leaf below message {message_id!r}")["id"]
+            head = "UPDATE conversations SET head_id = ? WHERE id = ?"
+            transaction.execute(head, [leaf, message.conversation_id])
+            return conversation_of(_conversation(transaction, message.conversation_id))
+
+    def streaming_count(self, adapter: str) -> int:
+        """How many answers are being generated with that adapter: unload it only at 0."""
+        query = """SELECT count(*) AS n FROM messages m JOIN deployments d ON d.id = m.deployment_id
+                   WHERE m.status = 'streaming' AND d.adapter = ?"""
+        with self._file.reading() as transaction:
+            return int(transaction.rows(query, [adapter])[0]["n"])
+
+    def sweep_streaming(self) -> int:
+        """Mark every streaming message as failed and return how many: for a start, after a crash."""
+        with self._file.writing() as transaction:
+            return transaction.execute(
+                "UPDATE messages SET status = 'failed' WHERE status = 'streaming'"
+            ).rowcount
+
+
+def _conversation(transaction: Transaction, id: str) -> sqlite3.Row:
+    return transaction.one("SELECT * FROM conversations WHERE id = ?", [id], f"conversation {id!r}")
+
+
+def _check_place(
+    transaction: Transaction,
+    conversation_id: str,
+    parent_id: str | None,
+    role: Role,
+    deployment_id: int | None,
+) -> None:
+    conversation = _conversation(transaction, conversation_id)
+    parent = None
+    if parent_id is not None:
+        parent = transaction.row("SELECT * FROM messages WHERE id = ?", [parent_id])
+        if parent is None or parent["conversation_id"] != conversation_id:
+            raise NotFound(f"There is no message {parent_id!r} in conversation {conversation_id!r}.")
+    if role == Role.ASSISTANT and (parent is None or parent["role"] != Role.USER):
+        raise Conflict("An answer has to follow a user message. Give that message as parent_id.")
+    if deployment_id is not None:
+        query = "SELECT assistant_id FROM deployments WHERE id = ?"
+        owner = transaction.one(query, [deployment_id], f"deployment {deployment_id}")["assistant_id"]
+        if owner != conversation["assistant_id"]:
+            raise Conflict(
+                f"Deployment {deployment_id} serves {owner!r}, not {conversation['assistant_id']!r}."
+            )
+
+
+def _usage_columns(usage: Usage | None) -> dict[str, int | float | None]:
+    return dict(zip(_USAGE, astuple(usage) if usage else (None,) * len(_USAGE), strict=True))
+
+
+def _message(row: sqlite3.Row) -> Message:
+    return Message(
+        id=row["id"],
+        conversation_id=row["conversation_id"],
+        parent_id=row["parent_id"],
+        role=Role(row["role"]),
+        text=row["text"],
+        created_at=row["created_at"],
+        status=MessageStatus(row["status"]),
+        deployment_id=row["deployment_id"],
+        usage=None if row["prompt_tokens"] is None else Usage(*(row[column] for column in _USAGE)),
+    )

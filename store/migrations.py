@@ -1,0 +1,264 @@
+"""An older or empty file → the tables that this version knows.
+
+In: the open file. Out: the same file, upgraded in one transaction, or a StoreError when it is newer than the
+code or another program's. Each migration is one small function that never changes once released and imports
+no live code.
+
+Numbers of people-made things are AUTOINCREMENT, so that a deleted run's number, which is in an adapter's
+name, is never given out again. `seq` columns keep the order in which rows were written: clocks can step back.
+"""
+
+from __future__ import annotations
+
+from sqlite_utils import Database, Migrations
+
+from store.connection import DataFile
+from store.errors import StoreError
+
+_APPLICATION_ID = 0x53484E44  # "SHND": tells a store from any other SQLite file
+
+migrations = Migrations("shorthand")
+
+
+def upgrade(file: DataFile) -> None:
+    """Apply what is missing; raise StoreError for a newer file or one that is no store."""
+    with file.reading():
+        if _is_current(file):
+            return
+    with file.writing():  # holds the write lock, so two processes cannot both upgrade
+        if not _is_current(file):
+            migrations.apply(_database(file))
+
+
+def _database(file: DataFile) -> Database:
+    return Database(file.connection(), execute_plugins=False)
+
+
+def _is_current(file: DataFile) -> bool:
+    db = _database(file)
+    application_id = db.execute("PRAGMA application_id").fetchone()[0]
+    if application_id != _APPLICATION_ID and db.table_names():
+        raise StoreError(f"{file.path} is a SQLite file of another program. Choose another data directory.")
+    # On an empty database every migration that this code has is pending.
+    known = {migration.name for migration in migrations.pending(Database(memory=True, execute_plugins=False))}
+    newer = [migration.name for migration in migrations.applied(db) if migration.name not in known]
+    if newer:
+        raise StoreError(
+            f"{file.path} was written by a newer Shorthand (it has {', '.join(newer)}). "
+            "Upgrade Shorthand, or open a backup from before."
+        )
+    return not migrations.pending(db)
+
+
+@migrations()
+def m001_assistants(db: Database) -> None:
+    db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    db.execute("""
+        CREATE TABLE assistants (
+            id TEXT PRIMARY KEY CHECK (id <> ''),
+            name TEXT NOT NULL,
+            scorer TEXT NOT NULL,
+            starters TEXT NOT NULL,  -- JSON list of text
+            created_at REAL NOT NULL
+        ) STRICT""")
+    db.execute("""
+        CREATE TABLE prompts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            version INTEGER NOT NULL CHECK (version > 0),
+            segments TEXT NOT NULL,  -- JSON list of segments
+            created_at REAL NOT NULL,
+            UNIQUE (assistant_id, version)
+        ) STRICT""")
+
+
+@migrations()
+def m002_datasets(db: Database) -> None:
+    # Examples are copies without foreign keys: a dataset outlives the conversations that it came from.
+    db.execute("""
+        CREATE TABLE datasets (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            prompt_id INTEGER NOT NULL REFERENCES prompts (id),
+            hash TEXT NOT NULL,
+            dropped TEXT NOT NULL,  -- JSON object: rule -> count
+            created_at REAL NOT NULL
+        ) STRICT""")
+    db.execute("CREATE INDEX datasets_of_assistant ON datasets (assistant_id, id)")
+    db.execute("""
+        CREATE TABLE dataset_examples (
+            dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+            position INTEGER NOT NULL,
+            message_id TEXT NOT NULL,
+            conversation_id TEXT NOT NULL,
+            context TEXT NOT NULL,  -- JSON list of [role, text]
+            completion TEXT NOT NULL,
+            corrected INTEGER NOT NULL CHECK (corrected IN (0, 1)),
+            split TEXT NOT NULL CHECK (split IN ('train', 'dev', 'gate')),
+            rater TEXT NOT NULL,
+            PRIMARY KEY (dataset_id, position)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX examples_of_conversation ON dataset_examples (conversation_id)")
+
+
+@migrations()
+def m003_runs(db: Database) -> None:
+    # runs.adapter has no foreign key: a run notes the name before the adapter is published.
+    db.execute("""
+        CREATE TABLE runs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            status TEXT NOT NULL
+                CHECK (status IN ('running', 'promoted', 'refused', 'not enough', 'failed', 'interrupted')),
+            started_at REAL NOT NULL,
+            finished_at REAL,
+            settings TEXT NOT NULL,  -- JSON object
+            trigger TEXT NOT NULL,
+            dataset_id INTEGER REFERENCES datasets (id),
+            adapter TEXT,
+            message TEXT NOT NULL DEFAULT '',
+            report TEXT NOT NULL DEFAULT '{}'  -- JSON object
+        ) STRICT""")
+    db.execute("CREATE INDEX runs_of_assistant ON runs (assistant_id, id)")
+    db.execute("CREATE INDEX running_runs ON runs (id) WHERE status = 'running'")
+    db.execute("""
+        CREATE TABLE run_events (
+            seq INTEGER PRIMARY KEY,
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            at REAL NOT NULL,
+            phase TEXT NOT NULL,
+            data TEXT NOT NULL  -- JSON object
+        ) STRICT""")
+    db.execute("CREATE INDEX events_of_run ON run_events (run_id, seq)")
+    db.execute("""
+        CREATE TABLE training_requests (
+            seq INTEGER PRIMARY KEY,
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            trigger TEXT NOT NULL,
+            at REAL NOT NULL
+        ) STRICT""")
+    db.execute("""
+        CREATE TABLE adapters (
+            name TEXT PRIMARY KEY CHECK (name <> ''),
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            run_id INTEGER NOT NULL REFERENCES runs (id),
+            path TEXT NOT NULL,
+            manifest_hash TEXT NOT NULL,
+            created_at REAL NOT NULL
+        ) STRICT""")
+    db.execute("CREATE INDEX adapters_of_assistant ON adapters (assistant_id, created_at)")
+
+
+@migrations()
+def m004_deployments(db: Database) -> None:
+    db.execute("""
+        CREATE TABLE deployments (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            prompt_id INTEGER NOT NULL REFERENCES prompts (id),
+            adapter TEXT,  -- NULL is the base model
+            kept TEXT NOT NULL,  -- JSON list of segment ids
+            rung INTEGER NOT NULL CHECK (rung >= 0),
+            prompt_tokens INTEGER NOT NULL CHECK (prompt_tokens >= 0),
+            status TEXT NOT NULL CHECK (status IN ('candidate', 'active', 'retired', 'rejected')),
+            created_at REAL NOT NULL,
+            run_id INTEGER REFERENCES runs (id),
+            activated_at REAL,
+            retired_at REAL,
+            reason TEXT NOT NULL DEFAULT '',
+            previous_id INTEGER REFERENCES deployments (id)  -- what it replaced when it was first active
+        ) STRICT""")
+    db.execute("CREATE INDEX deployments_of_assistant ON deployments (assistant_id, id)")
+    db.execute("CREATE UNIQUE INDEX one_active ON deployments (assistant_id) WHERE status = 'active'")
+    db.execute("""
+        CREATE TABLE activations (
+            seq INTEGER PRIMARY KEY,
+            deployment_id INTEGER NOT NULL REFERENCES deployments (id),
+            at REAL NOT NULL,
+            reason TEXT NOT NULL
+        ) STRICT""")
+    db.execute("CREATE INDEX activations_of_deployment ON activations (deployment_id, seq)")
+
+
+@migrations()
+def m005_conversations(db: Database) -> None:
+    # The two-column keys hold a parent and a head inside their own conversation. They are deferred because
+    # deleting a conversation removes its messages in any order; a cascade along parent_id would also fail
+    # past 1,000 turns.
+    db.execute("""
+        CREATE TABLE conversations (
+            id TEXT PRIMARY KEY CHECK (id <> ''),
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            title TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            source TEXT NOT NULL CHECK (source IN ('chat', 'sample', 'import')),
+            created_at REAL NOT NULL,
+            updated_at REAL NOT NULL,
+            head_id TEXT,
+            FOREIGN KEY (id, head_id) REFERENCES messages (conversation_id, id) DEFERRABLE INITIALLY DEFERRED
+        ) STRICT""")
+    db.execute("CREATE INDEX conversations_of_assistant ON conversations (assistant_id, updated_at)")
+    db.execute("""
+        CREATE TABLE messages (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE CHECK (id <> ''),
+            conversation_id TEXT NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+            parent_id TEXT,
+            role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
+            text TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            status TEXT NOT NULL CHECK (status IN ('streaming', 'complete', 'stopped', 'failed')),
+            deployment_id INTEGER REFERENCES deployments (id),
+            prompt_tokens INTEGER,
+            prompt_part_tokens INTEGER,
+            cached_tokens INTEGER,
+            completion_tokens INTEGER,
+            first_token_s REAL,
+            total_s REAL,
+            UNIQUE (conversation_id, id),
+            FOREIGN KEY (conversation_id, parent_id) REFERENCES messages (conversation_id, id)
+                DEFERRABLE INITIALLY DEFERRED
+        ) STRICT""")
+    db.execute("CREATE INDEX messages_below ON messages (conversation_id, parent_id, role)")
+    db.execute("CREATE INDEX messages_streaming ON messages (deployment_id) WHERE status = 'streaming'")
+    db.execute("""
+        CREATE INDEX messages_measured ON messages (deployment_id, created_at)
+            WHERE prompt_tokens IS NOT NULL""")
+
+
+@migrations()
+def m006_ratings(db: Database) -> None:
+    db.execute("""
+        CREATE TABLE ratings (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE CHECK (id <> ''),
+            message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+            rater TEXT NOT NULL,
+            verdict TEXT CHECK (verdict IN ('up', 'down')),  -- NULL takes an earlier verdict back
+            reason TEXT NOT NULL,
+            comment TEXT NOT NULL,
+            correction TEXT,
+            created_at REAL NOT NULL
+        ) STRICT""")
+    db.execute("CREATE INDEX ratings_of_message ON ratings (message_id, rater, seq)")
+
+
+@migrations()
+def m007_splits(db: Database) -> None:
+    # No foreign key: what was once gate stays gate, also when the conversation is deleted and imported again.
+    db.execute("""
+        CREATE TABLE splits (
+            conversation_id TEXT PRIMARY KEY,
+            split TEXT NOT NULL CHECK (split IN ('train', 'dev', 'gate')),
+            at REAL NOT NULL
+        ) STRICT, WITHOUT ROWID""")
+
+
+@migrations()
+def m008_leases(db: Database) -> None:
+    db.execute("""
+        CREATE TABLE leases (
+            name TEXT PRIMARY KEY,
+            holder TEXT NOT NULL,
+            expires_at REAL NOT NULL
+        ) STRICT, WITHOUT ROWID""")

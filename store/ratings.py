@@ -1,0 +1,88 @@
+"""Ratings: what people say about answers, kept for good; the latest of each rater counts.
+
+In: one gesture of one rater. Out: `Rating`s, the whole history or the latest ones.
+Does not know which ratings make an example.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from store.columns import ids_json
+from store.errors import Conflict
+from store.part import Part
+from store.records import Rating, Role, Verdict
+
+# "Latest" is by the order of writing, not by the clock, which can step back.
+IS_LATEST = (
+    "r.seq = (SELECT max(l.seq) FROM ratings l WHERE l.message_id = r.message_id AND l.rater = r.rater)"
+)
+
+LATEST_OF_MESSAGES = f"""
+    SELECT r.* FROM json_each(?) wanted CROSS JOIN ratings r ON r.message_id = wanted.value
+    WHERE {IS_LATEST} ORDER BY r.seq"""
+
+
+class Ratings(Part):
+    def rate(
+        self,
+        message_id: str,
+        rater: str,
+        verdict: Verdict | None,
+        reason: str = "",
+        comment: str = "",
+        correction: str | None = None,
+    ) -> Rating:
+        """Add one; verdict None takes an earlier one back. Raises NotFound, Conflict for a question."""
+        with self._file.writing() as transaction:
+            query = "SELECT role FROM messages WHERE id = ?"
+            role = transaction.one(query, [message_id], f"message {message_id!r}")["role"]
+            if role != Role.ASSISTANT:
+                raise Conflict(f"Message {message_id!r} is from the {role}; only answers can be rated.")
+            id = self._new_id()
+            transaction.insert(
+                "ratings",
+                id=id,
+                message_id=message_id,
+                rater=rater,
+                verdict=verdict,
+                reason=reason,
+                comment=comment,
+                correction=correction,
+                created_at=self._clock(),
+            )
+            return rating_of(transaction.one("SELECT * FROM ratings WHERE id = ?", [id], f"rating {id!r}"))
+
+    def ratings(self, message_id: str) -> list[Rating]:
+        """Every rating that was ever given to the message, oldest first."""
+        with self._file.reading() as transaction:
+            rows = transaction.rows("SELECT * FROM ratings WHERE message_id = ? ORDER BY seq", [message_id])
+        return [rating_of(row) for row in rows]
+
+    def latest_ratings(self, message_ids: Iterable[str]) -> dict[str, tuple[Rating, ...]]:
+        """The latest rating of each rater, by message, oldest first; unrated messages are left out."""
+        with self._file.reading() as transaction:
+            # A set: a repeated id must not repeat its ratings.
+            rows = transaction.rows(LATEST_OF_MESSAGES, [ids_json(set(message_ids))])
+        return ratings_by_message(rows)
+
+
+def ratings_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, tuple[Rating, ...]]:
+    found: dict[str, list[Rating]] = {}
+    for row in rows:
+        found.setdefault(row["message_id"], []).append(rating_of(row))
+    return {message_id: tuple(ratings) for message_id, ratings in found.items()}
+
+
+def rating_of(row: sqlite3.Row) -> Rating:
+    return Rating(
+        id=row["id"],
+        message_id=row["message_id"],
+        rater=row["rater"],
+        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
+        created_at=row["created_at"],
+        reason=row["reason"],
+        comment=row["comment"],
+        correction=row["correction"],
+    )

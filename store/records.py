@@ -1,0 +1,285 @@
+"""The values that the store keeps, as frozen dataclasses: the nouns of the whole product.
+
+In: nothing. Out: types that `assistant`, `trainer` and `store` share. Times are UTC seconds since the epoch
+(float), durations are seconds, ids are strings for what people make and integers for what the trainer makes.
+Does not know how any of it is stored.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class SegmentKind(StrEnum):
+    INSTRUCTION = "instruction"
+    EXAMPLE = "example"
+
+
+class Role(StrEnum):
+    USER = "user"
+    ASSISTANT = "assistant"
+
+
+class MessageStatus(StrEnum):
+    STREAMING = "streaming"  # being generated now, or left behind by a crash
+    COMPLETE = "complete"
+    STOPPED = "stopped"  # the person pressed stop; the text up to there is kept
+    FAILED = "failed"  # the server failed; the text up to there is kept
+
+
+class Verdict(StrEnum):
+    UP = "up"
+    DOWN = "down"
+
+
+class DeploymentStatus(StrEnum):
+    CANDIDATE = "candidate"
+    ACTIVE = "active"
+    RETIRED = "retired"
+    REJECTED = "rejected"
+
+
+class RunStatus(StrEnum):
+    RUNNING = "running"
+    PROMOTED = "promoted"
+    REFUSED = "refused"  # the gate said no: a result with reasons
+    NOT_ENOUGH = "not enough"  # too few examples to train or to prove anything
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+
+class Split(StrEnum):
+    TRAIN = "train"
+    DEV = "dev"
+    GATE = "gate"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One piece of a prompt: an instruction (`text`) or a worked example (`user`, `assistant`)."""
+
+    id: str
+    kind: SegmentKind
+    text: str = ""
+    user: str = ""
+    assistant: str = ""
+    protected: bool = False
+
+
+@dataclass(frozen=True)
+class Assistant:
+    """A name, the scorer that judges its answers, and (in other tables) its prompt versions and deployments."""
+
+    id: str
+    name: str
+    scorer: str
+    created_at: float
+    starters: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One immutable version of an assistant's prompt; an edit makes the next version."""
+
+    id: int
+    assistant_id: str
+    version: int
+    segments: tuple[Segment, ...]
+    created_at: float
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The pair (adapter, rung): what a request is served with. `kept` are the segment ids that are sent."""
+
+    id: int
+    assistant_id: str
+    prompt_id: int
+    adapter: str | None  # the name it is served under; None is the base model
+    kept: tuple[str, ...]
+    rung: int  # index in the prompt ladder; 0 is the full prompt
+    prompt_tokens: int  # tokens of the kept segments, as rendered
+    status: DeploymentStatus
+    created_at: float
+    run_id: int | None = None
+    activated_at: float | None = None
+    retired_at: float | None = None
+    reason: str = ""  # why it was retired or rejected
+
+
+@dataclass(frozen=True)
+class Conversation:
+    id: str
+    assistant_id: str
+    title: str
+    created_at: float
+    updated_at: float
+    owner: str = "local"
+    source: str = "chat"  # chat, sample or import
+    head_id: str | None = None  # the last message of the branch that is shown
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one request cost: tokens, and seconds from sending it."""
+
+    prompt_tokens: int
+    prompt_part_tokens: int  # the part that comes from the assistant's prompt
+    cached_tokens: int
+    completion_tokens: int
+    first_token_s: float
+    total_s: float
+
+
+@dataclass(frozen=True)
+class Message:
+    """A node of the conversation's tree: regenerating adds a sibling answer, editing a sibling question."""
+
+    id: str
+    conversation_id: str
+    parent_id: str | None
+    role: Role
+    text: str
+    created_at: float
+    status: MessageStatus = MessageStatus.COMPLETE
+    deployment_id: int | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One gesture of one rater about one answer. The latest per rater counts; earlier ones stay as history."""
+
+    id: str
+    message_id: str
+    rater: str
+    verdict: Verdict | None  # None takes an earlier verdict back
+    created_at: float
+    reason: str = ""
+    comment: str = ""
+    correction: str | None = None
+
+
+@dataclass(frozen=True)
+class RatedAnswer:
+    """An answer, the turns before it and the latest rating of each rater: what selection starts from.
+
+    `context` are (role, text) pairs, oldest first, ending with the user message that was answered.
+    """
+
+    message_id: str
+    conversation_id: str
+    context: tuple[tuple[Role, str], ...]
+    answer: str
+    ratings: tuple[Rating, ...]
+    split: Split | None  # where the conversation was put earlier, if it was
+
+
+@dataclass(frozen=True)
+class Example:
+    """A context and its approved completion."""
+
+    message_id: str
+    conversation_id: str
+    context: tuple[tuple[Role, str], ...]
+    completion: str
+    corrected: bool  # a person wrote the completion, not the model
+    split: Split
+    rater: str = ""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A frozen, versioned list of examples; `hash` covers ids, texts and splits."""
+
+    id: int
+    assistant_id: str
+    prompt_id: int
+    hash: str
+    created_at: float
+    examples: tuple[Example, ...]
+    dropped: dict[str, int] = field(default_factory=dict)  # rule -> how many answers it dropped
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A published LoRA adapter: immutable, never reused under the same name."""
+
+    name: str
+    assistant_id: str
+    run_id: int
+    path: str
+    manifest_hash: str
+    created_at: float
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One attempt to retrain: its settings, how far it got and what the gate said.
+
+    `report` is the plain-JSON form of the gate's verdict and the measurements (see `trainer.report`).
+    """
+
+    id: int
+    assistant_id: str
+    status: RunStatus
+    started_at: float
+    settings: dict[str, Any]
+    trigger: str
+    dataset_id: int | None = None
+    adapter: str | None = None
+    finished_at: float | None = None
+    message: str = ""
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunEvent:
+    """A progress note of a run: `phase` (dataset, train, publish, ladder, gate, swap, probe) and its numbers."""
+
+    run_id: int
+    at: float
+    phase: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RequestPoint:
+    """One answered request as the savings plot needs it."""
+
+    at: float
+    deployment_id: int
+    prompt_tokens: int
+    prompt_part_tokens: int
+    cached_tokens: int
+    first_token_s: float
+
+
+@dataclass(frozen=True)
+class Activation:
+    """One line of the log of what was served since when; a rollback is a line too."""
+
+    deployment_id: int
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImportedTurn:
+    """A question, its answer and at most one rating, from a sample or a file.
+
+    Turns with the same `conversation_id` follow each other in the order in which they are given. Without a
+    verdict and a correction the turn is unrated; without `created_at` it is dated when it is loaded.
+    """
+
+    conversation_id: str
+    user: str
+    answer: str
+    verdict: Verdict | None = None
+    reason: str = ""
+    comment: str = ""
+    correction: str | None = None
+    rater: str = "sample"
+    created_at: float | None = None

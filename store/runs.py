@@ -1,0 +1,128 @@
+"""Training runs: asked for, started, how far they got, and what the gate said.
+
+In: requests from the page or the schedule, progress from the trainer. Out: `TrainingRun`, `RunEvent`.
+Does not know what a setting or a report means.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from store.assistants import need_assistant
+from store.columns import from_json, to_json
+from store.errors import Conflict
+from store.part import Part
+from store.records import RunEvent, RunStatus, TrainingRun
+
+
+class Runs(Part):
+    def start_run(self, assistant_id: str, settings: Mapping[str, Any], trigger: str) -> TrainingRun:
+        """Note that a run started and why (`trigger`). Raises NotFound."""
+        with self._file.writing() as transaction:
+            need_assistant(transaction, assistant_id)
+            id = transaction.insert(
+                "runs",
+                assistant_id=assistant_id,
+                status=RunStatus.RUNNING.value,
+                started_at=self._clock(),
+                settings=to_json(dict(settings)),
+                trigger=trigger,
+            )
+            return self.run(id)
+
+    def update_run(self, id: int, dataset_id: int | None = None, adapter: str | None = None) -> TrainingRun:
+        """Note the run's dataset or adapter; what is None stays. Raises NotFound."""
+        change = """UPDATE runs SET dataset_id = coalesce(?, dataset_id), adapter = coalesce(?, adapter)
+                    WHERE id = ?"""
+        with self._file.writing() as transaction:
+            if dataset_id is not None:
+                transaction.one("SELECT 1 FROM datasets WHERE id = ?", [dataset_id], f"dataset {dataset_id}")
+            transaction.execute(change, [dataset_id, adapter, id])
+            return self.run(id)
+
+    def finish_run(self, id: int, status: RunStatus, message: str, report: Mapping[str, Any]) -> TrainingRun:
+        """Note how the run ended. Raises NotFound, Conflict when it is not running or `status` is RUNNING."""
+        change = "UPDATE runs SET status = ?, finished_at = ?, message = ?, report = ? WHERE id = ?"
+        with self._file.writing() as transaction:
+            before = self.run(id).status
+            if before is not RunStatus.RUNNING or status == RunStatus.RUNNING:
+                raise Conflict(f"Run {id} is {before} and cannot become {status}: a run ends once.")
+            transaction.execute(change, [status, self._clock(), message, to_json(dict(report)), id])
+            return self.run(id)
+
+    def run(self, id: int) -> TrainingRun:
+        """Raises NotFound."""
+        with self._file.reading() as transaction:
+            return _run(transaction.one("SELECT * FROM runs WHERE id = ?", [id], f"run {id}"))
+
+    def runs(self, assistant_id: str, limit: int = 50) -> list[TrainingRun]:
+        """The last `limit` runs, newest first."""
+        query = "SELECT * FROM runs WHERE assistant_id = ? ORDER BY id DESC LIMIT ?"
+        with self._file.reading() as transaction:
+            rows = transaction.rows(query, [assistant_id, limit])
+        return [_run(row) for row in rows]
+
+    def interrupt_running_runs(self, reason: str) -> int:
+        """Mark runs that a crash left running as interrupted; returns how many. Hold the lease first."""
+        change = (
+            "UPDATE runs SET status = 'interrupted', finished_at = ?, message = ? WHERE status = 'running'"
+        )
+        with self._file.writing() as transaction:
+            return transaction.execute(change, [self._clock(), reason]).rowcount
+
+    def add_event(self, run_id: int, phase: str, data: Mapping[str, Any]) -> RunEvent:
+        """Note progress. Raises NotFound."""
+        event = RunEvent(run_id, self._clock(), phase, dict(data))
+        with self._file.writing() as transaction:
+            transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
+            transaction.insert(
+                "run_events", run_id=run_id, at=event.at, phase=phase, data=to_json(event.data)
+            )
+        return event
+
+    def events(self, run_id: int, phase: str | None = None, after: float = 0.0) -> list[RunEvent]:
+        """The run's events in the order of writing, those later than `after` (UTC seconds) only."""
+        query = (
+            "SELECT * FROM run_events WHERE run_id = ? AND at > ? AND phase = coalesce(?, phase) ORDER BY seq"
+        )
+        with self._file.reading() as transaction:
+            rows = transaction.rows(query, [run_id, after, phase])
+        return [RunEvent(row["run_id"], row["at"], row["phase"], from_json(row["data"])) for row in rows]
+
+    def request_training(self, assistant_id: str, trigger: str) -> None:
+        """Ask the trainer, which may be another process, for a run. Raises NotFound."""
+        with self._file.writing() as transaction:
+            need_assistant(transaction, assistant_id)
+            transaction.insert(
+                "training_requests", assistant_id=assistant_id, trigger=trigger, at=self._clock()
+            )
+
+    def take_training_request(self) -> tuple[str, str] | None:
+        """Remove the oldest request and return (assistant id, trigger); each goes to one caller."""
+        with self._file.reading() as transaction:  # asked often and mostly in vain: without the write lock
+            if transaction.row("SELECT 1 FROM training_requests LIMIT 1") is None:
+                return None
+        with self._file.writing() as transaction:
+            row = transaction.row("SELECT * FROM training_requests ORDER BY seq LIMIT 1")
+            if row is None:
+                return None
+            transaction.execute("DELETE FROM training_requests WHERE seq = ?", [row["seq"]])
+        return row["assistant_id"], row["trigger"]
+
+
+def _run(row: sqlite3.Row) -> TrainingRun:
+    return TrainingRun(
+        id=row["id"],
+        assistant_id=row["assistant_id"],
+        status=RunStatus(row["status"]),
+        started_at=row["started_at"],
+        settings=from_json(row["settings"]),
+        trigger=row["trigger"],
+        dataset_id=row["dataset_id"],
+        adapter=row["adapter"],
+        finished_at=row["finished_at"],
+        message=row["message"],
+        report=from_json(row["report"]),
+    )

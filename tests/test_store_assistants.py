@@ -1,0 +1,57 @@
+"""Assistants, prompt versions, and what text the store refuses."""
+
+import pytest
+
+from store import Store, StoreError
+from store.errors import Conflict, NotFound
+from store.records import Segment, SegmentKind
+
+SEGMENTS = (
+    Segment("s1", SegmentKind.INSTRUCTION, text="Be brief.", protected=True),
+    Segment("s2", SegmentKind.EXAMPLE, user="Grüße?", assistant="Hallo 👋"),
+)
+
+
+def test_assistants_and_prompts_come_back_as_they_were_given(store: Store) -> None:
+    made = store.create_assistant("bank", "Bank", "exact", starters=["Card lost?"])
+    first = store.add_prompt("bank", SEGMENTS)
+    second = store.add_prompt("bank", SEGMENTS[:1])
+
+    assert store.assistant("bank") == made and store.assistants() == [made]
+    assert made.starters == ("Card lost?",)
+    assert (first.version, second.version) == (1, 2)
+    assert store.prompt(first.id).segments == SEGMENTS
+    assert store.latest_prompt("bank") == second
+    assert store.prompts("bank") == [first, second]
+
+
+def test_versions_count_per_assistant(store: Store) -> None:
+    for id in ("a", "b"):
+        store.create_assistant(id, id, "exact")
+        assert store.add_prompt(id, SEGMENTS).version == 1
+
+
+def test_what_does_not_exist_or_exists_already_is_said(store: Store) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    with pytest.raises(Conflict, match="'bank' exists already"):
+        store.create_assistant("bank", "Other", "exact")
+    with pytest.raises(NotFound, match="assistant 'shop'"):
+        store.add_prompt("shop", SEGMENTS)
+    with pytest.raises(NotFound, match="prompt 7"):
+        store.prompt(7)
+    with pytest.raises(NotFound, match="prompt of assistant 'bank'"):
+        store.latest_prompt("bank")
+    with pytest.raises(StoreError, match="'s1' occurs 2 times"):
+        store.add_prompt("bank", [SEGMENTS[0], SEGMENTS[0]])
+
+
+@pytest.mark.parametrize("text", ["cut\x00here", "half \ud83d", "\udc00"])
+def test_text_that_would_not_survive_is_refused_everywhere(store: Store, text: str) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    conversation = store.create_conversation("bank")
+    with pytest.raises(StoreError, match="Remove or replace that character"):
+        store.rename_conversation(conversation.id, text)
+    with pytest.raises(StoreError, match="Remove or replace that character"):
+        store.add_prompt("bank", [Segment("s1", SegmentKind.INSTRUCTION, text=text)])
+    assert store.prompts("bank") == []
+    assert store.conversation(conversation.id).title == ""

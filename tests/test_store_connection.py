@@ -1,0 +1,151 @@
+"""The file under load and under bad luck: threads, processes, locks, a full disk."""
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from store import Store, StoreError
+from store.errors import NotSaved
+from store.records import ImportedTurn, Verdict
+
+ANSWER = "c.1.assistant"
+RATE_IN_ANOTHER_PROCESS = f"""
+import sys
+from store import Store
+from store.records import Verdict
+with Store(sys.argv[1]) as store:
+    for _ in range(20):
+        store.rate({ANSWER!r}, sys.argv[2], Verdict.UP)
+"""
+
+
+@pytest.fixture
+def impatient(tmp_path: Path) -> Iterator[Store]:
+    """A store that waits 50 ms for a lock, with one answer to rate."""
+    with Store(tmp_path / "s.sqlite", busy_timeout_s=0.05) as opened:
+        opened.create_assistant("bank", "Bank", "exact")
+        opened.load_conversations("bank", [ImportedTurn("c", "q", "a")])
+        yield opened
+
+
+@pytest.fixture
+def rated(store: Store) -> Store:
+    store.create_assistant("bank", "Bank", "exact")
+    store.load_conversations("bank", [ImportedTurn("c", "q", "a")])
+    return store
+
+
+def test_threads_that_write_and_read_at_once_lose_nothing(rated: Store) -> None:
+    errors: list[Exception] = []
+
+    def work(rater: str) -> None:
+        try:
+            for _ in range(20):
+                rated.rate(ANSWER, rater, Verdict.UP)
+                rated.rated_answers("bank")
+        except StoreError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(f"t{n}",)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == [] and len(rated.ratings(ANSWER)) == 80
+    assert len(rated.latest_ratings([ANSWER])[ANSWER]) == 4
+
+
+def test_processes_that_write_at_once_lose_nothing(rated: Store) -> None:
+    command = [sys.executable, "-c", RATE_IN_ANOTHER_PROCESS, str(rated.path)]
+    root = Path(__file__).parent.parent
+    others = [subprocess.Popen([*command, f"p{n}"], cwd=root) for n in range(2)]
+    for _ in range(20):
+        rated.rate(ANSWER, "here", Verdict.DOWN)
+    assert [other.wait(60) for other in others] == [0, 0]
+    assert len(rated.ratings(ANSWER)) == 60 and rated.check() == []
+
+
+def test_a_locked_file_is_not_saved_and_can_be_tried_again(impatient: Store) -> None:
+    with closing(sqlite3.connect(impatient.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(NotSaved, match="Another process kept the file locked"):
+            impatient.rate(ANSWER, "ann", Verdict.UP)
+        assert impatient.ratings(ANSWER) == []  # reading goes on
+        other.execute("ROLLBACK")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="Cannot read"):
+            impatient.ratings(ANSWER)
+        other.execute("ROLLBACK")
+    impatient.rate(ANSWER, "ann", Verdict.UP)
+    assert len(impatient.ratings(ANSWER)) == 1
+
+
+def test_a_reader_that_never_ends_makes_the_commit_not_saved(impatient: Store) -> None:
+    with closing(sqlite3.connect(impatient.path, isolation_level=None)) as other:
+        other.execute("BEGIN")
+        other.execute("SELECT * FROM ratings").fetchall()
+        with pytest.raises(NotSaved):
+            impatient.rate(ANSWER, "ann", Verdict.UP)
+    assert impatient.ratings(ANSWER) == []
+
+
+def test_a_full_disk_is_not_saved_and_leaves_the_store_whole(impatient: Store) -> None:
+    connection = impatient._file.connection()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(NotSaved, match="The disk is full. Free some space and try again"):
+        impatient.rate(ANSWER, "ann", Verdict.UP, comment="x" * 100_000)
+    connection.execute("PRAGMA max_page_count = 100000")
+    assert impatient.check() == [] and impatient.ratings(ANSWER) == []
+    impatient.rate(ANSWER, "ann", Verdict.UP, comment="x" * 100_000)
+
+
+def test_a_read_only_file_is_not_saved(impatient: Store) -> None:
+    impatient._file.connection().execute("PRAGMA query_only = ON")
+    with pytest.raises(NotSaved, match="read-only"):
+        impatient.rate(ANSWER, "ann", Verdict.UP)
+
+
+def test_an_error_inside_a_transaction_undoes_all_of_it(rated: Store) -> None:
+    with pytest.raises(ZeroDivisionError), rated._file.writing():
+        rated.rate(ANSWER, "ann", Verdict.UP)
+        raise ZeroDivisionError
+    assert rated.ratings(ANSWER) == []
+
+
+def test_the_file_is_private_synced_and_has_no_wal(rated: Store) -> None:
+    assert stat.S_IMODE(os.stat(rated.path).st_mode) == 0o600
+    connection = rated._file.connection()
+    pragmas = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+    values = [connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in pragmas]
+    assert values == ["truncate", 2, 1, 10_000]
+
+
+def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
+    note = tmp_path / "note.sqlite"
+    note.write_text("Dear diary, " * 100)
+    with pytest.raises(StoreError, match="damaged or no store"):
+        Store(note)
+    assert note.read_text().startswith("Dear diary")
+
+
+def test_a_closed_store_says_so(rated: Store) -> None:
+    rated.close()
+    with pytest.raises(StoreError, match="is closed"):
+        rated.assistants()
+
+
+def test_a_missing_file_is_only_created_when_asked(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="There is no store at"):
+        Store(tmp_path / "s.sqlite", create=False)
+    assert list(tmp_path.iterdir()) == []
+    Store(tmp_path / "new" / "s.sqlite").close()
+    assert (tmp_path / "new" / "s.sqlite").exists()

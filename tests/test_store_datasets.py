@@ -1,0 +1,66 @@
+"""Splits that stay, datasets that do not change, and adapters that are named once."""
+
+import pytest
+
+from store import Store, StoreError
+from store.errors import Conflict, NotFound
+from store.records import Example, ImportedTurn, Role, Split
+
+CONTEXT = ((Role.USER, "q"), (Role.ASSISTANT, "a"), (Role.USER, "q2"))
+EXAMPLES = tuple(
+    Example(f"m{n}", "c1", CONTEXT, "yes", corrected=n > 0, split=split, rater="ann")
+    for n, split in enumerate(Split)
+)
+
+
+@pytest.fixture
+def bank(store: Store) -> Store:
+    store.create_assistant("bank", "Bank", "exact")
+    store.add_prompt("bank", [])
+    store.load_conversations("bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
+    return store
+
+
+def test_the_first_split_wins_for_ever(bank: Store) -> None:
+    assert bank.record_splits({"c1": Split.GATE}) == {"c1": Split.GATE}
+    held = bank.record_splits({"c2": Split.DEV, "c1": Split.TRAIN})
+    assert held == {"c2": Split.DEV, "c1": Split.GATE} and list(held) == ["c2", "c1"]
+    assert bank.splits("bank") == held
+    assert bank.record_splits({}) == {}
+
+
+def test_a_deleted_conversation_comes_back_with_its_split(bank: Store) -> None:
+    bank.record_splits({"c1": Split.GATE})
+    bank.delete_conversation("c1")
+    assert bank.splits("bank") == {}
+    bank.load_conversations("bank", [ImportedTurn("c1", "q", "a")])
+    assert bank.splits("bank") == {"c1": Split.GATE}
+
+
+def test_a_dataset_is_frozen_and_outlives_its_conversations(bank: Store) -> None:
+    prompt = bank.latest_prompt("bank")
+    made = bank.add_dataset("bank", prompt.id, "abc", EXAMPLES, {"too short": 2})
+    bank.delete_conversation("c1")
+    assert bank.dataset(made.id) == made
+    assert made.examples == EXAMPLES and made.dropped == {"too short": 2}
+
+
+def test_a_dataset_needs_a_hash_and_its_assistants_prompt(bank: Store) -> None:
+    bank.create_assistant("shop", "Shop", "exact")
+    prompt = bank.latest_prompt("bank")
+    with pytest.raises(StoreError, match="hash"):
+        bank.add_dataset("bank", prompt.id, "", EXAMPLES, {})
+    with pytest.raises(Conflict, match="belongs to assistant 'bank'"):
+        bank.add_dataset("shop", prompt.id, "abc", EXAMPLES, {})
+    with pytest.raises(NotFound, match="dataset 3"):
+        bank.dataset(3)
+
+
+def test_an_adapter_name_is_given_out_once(bank: Store) -> None:
+    run = bank.start_run("bank", {}, "test")
+    made = bank.add_adapter("bank-v0001", "bank", run.id, "/adapters/bank-v0001", "hash")
+    assert bank.adapter("bank-v0001") == made and bank.adapters("bank") == [made]
+    with pytest.raises(Conflict, match="use the next name"):
+        bank.add_adapter("bank-v0001", "bank", run.id, "/elsewhere", "hash")
+    with pytest.raises(NotFound, match="run 9"):
+        bank.add_adapter("bank-v0002", "bank", 9, "/x", "hash")

@@ -1,0 +1,129 @@
+"""Backup, check, stats, and the command that shows them."""
+
+import sqlite3
+import stat
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+from typer.testing import CliRunner
+
+from store import Store
+from store.__main__ import app
+from store.errors import Conflict, NotSaved
+from store.migrations import migrations
+from store.records import ImportedTurn, Verdict
+
+
+@pytest.fixture
+def bank(store: Store) -> Store:
+    store.create_assistant("bank", "Bank", "exact")
+    store.load_conversations("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
+    return store
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+def test_a_backup_is_a_whole_private_store_and_never_overwrites(bank: Store, tmp_path: Path) -> None:
+    copy = bank.backup(tmp_path / "copy.sqlite")
+    bank.delete_conversation("c")
+    with Store(copy, create=False) as saved:
+        assert len(saved.rated_answers("bank")) == 1 and saved.check() == []
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    with pytest.raises(Conflict, match="exists already"):
+        bank.backup(copy)
+    with pytest.raises(NotSaved, match="no folder"):
+        bank.backup(tmp_path / "nowhere" / "copy.sqlite")
+    assert sorted(path.name for path in tmp_path.glob("*copy*")) == ["copy.sqlite"]
+
+
+def test_a_backup_while_another_process_writes_is_what_was_committed(bank: Store, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("DELETE FROM ratings")
+        copy = bank.backup(tmp_path / "copy.sqlite")
+        other.execute("COMMIT")
+    with Store(copy) as saved:
+        assert saved.stats()["ratings"] == 1
+    assert bank.stats()["ratings"] == 0
+
+
+DAMAGE = {
+    "rating 'c.1.rating' is about message 'c.1.user'": "UPDATE ratings SET message_id = 'c.1.user'",
+    "conversation 'c' shows message 'gone'": "UPDATE conversations SET head_id = 'gone'",
+    "conversation 'c' has 2 messages but shows none": "UPDATE conversations SET head_id = NULL",
+    "points to a missing row of assistants": "DELETE FROM assistants",
+    "message 'c.1.user' was not written after its parent": """
+        UPDATE messages SET parent_id = 'c.1.assistant' WHERE id = 'c.1.user'""",
+    "dataset 1 of assistant 'bank' has no hash": """
+        INSERT INTO datasets VALUES (1, 'bank', 1, '', '{}', 1.0)""",
+    "deployment 1 names adapter 'lost'": """
+        INSERT INTO deployments (id, assistant_id, prompt_id, adapter, kept, rung, prompt_tokens, status,
+            created_at)
+        VALUES (1, 'bank', 1, 'lost', '[]', 0, 0, 'active', 1.0)""",
+}
+
+
+@pytest.mark.parametrize("problem", DAMAGE)
+def test_check_names_what_is_wrong(bank: Store, problem: str) -> None:
+    assert bank.check() == []
+    with closing(sqlite3.connect(bank.path, isolation_level=None)) as vandal:
+        vandal.execute(DAMAGE[problem])
+    assert any(problem in found for found in bank.check())
+
+
+def test_check_finds_two_active_deployments_when_the_index_is_gone(bank: Store) -> None:
+    with closing(sqlite3.connect(bank.path, isolation_level=None)) as vandal:
+        vandal.execute("DROP INDEX one_active")
+        for id in (1, 2):
+            vandal.execute(
+                """INSERT INTO deployments
+                       (id, assistant_id, prompt_id, kept, rung, prompt_tokens, status, created_at)
+                   VALUES (?, 'bank', 1, '[]', 0, 0, 'active', 1)""",
+                [id],
+            )
+    assert "assistant 'bank' has 2 active deployments" in bank.check()
+
+
+def test_stats_count(bank: Store) -> None:
+    counts = bank.stats()
+    assert (counts["messages"], counts["ratings"], counts["runs"]) == (2, 1, 0)
+    assert counts["bytes"] == bank.path.stat().st_size
+
+
+def test_the_command_shows_checks_and_saves(bank: Store, tmp_path: Path) -> None:
+    code, output = run("stats", "--data-dir", tmp_path)
+    assert code == 0 and "ratings" in output
+    code, output = run("check", "--data-dir", tmp_path)
+    assert code == 0 and "is sound" in output
+    code, output = run("backup", tmp_path / "copy.sqlite", "--data-dir", tmp_path)
+    assert code == 0 and (tmp_path / "copy.sqlite").exists()
+    code, output = run("backup", tmp_path / "copy.sqlite", "--data-dir", tmp_path)
+    assert code == 2 and "exists already" in output
+
+    with closing(sqlite3.connect(bank.path, isolation_level=None)) as vandal:
+        vandal.execute("UPDATE conversations SET head_id = NULL")
+    code, output = run("check", "--data-dir", tmp_path)
+    assert code == 1 and "shows none" in output and "restore a backup" in output
+
+
+@pytest.mark.parametrize("command", [["stats"], ["check"], ["backup", "copy.sqlite"]], ids=lambda c: c[0])
+def test_the_command_never_creates_a_store_and_explains_itself(tmp_path: Path, command: list[str]) -> None:
+    code, output = run(*command, "--data-dir", tmp_path)
+    assert code == 2 and "There is no store at" in output
+    assert list(tmp_path.iterdir()) == []
+    code, output = run(command[0], "--help")
+    assert code == 0 and "Example: python -m store" in output
+
+
+def test_the_backup_command_copies_an_older_store_as_it_is(tmp_path: Path) -> None:
+    old = tmp_path / "shorthand.sqlite"
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        migrations.apply(Database(connection), stop_before="m006_ratings")
+    assert run("backup", tmp_path / "copy.sqlite", "--data-dir", tmp_path)[0] == 0
+    with closing(sqlite3.connect(tmp_path / "copy.sqlite")) as copy:
+        assert "ratings" not in {row[0] for row in copy.execute("SELECT name FROM sqlite_master")}

@@ -1,0 +1,89 @@
+"""Opening older, newer and foreign files."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from store import Store, StoreError
+from store.migrations import migrations
+from store.records import ImportedTurn, Verdict
+
+
+def columns_of(path: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+
+def test_an_older_file_is_upgraded_with_its_data(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrations.apply(Database(connection), stop_before="m006_ratings")
+        connection.execute("INSERT INTO assistants VALUES ('bank', 'Bank', 'exact', '[]', 1.0)")
+
+    with Store(path) as store:
+        assert store.assistant("bank").name == "Bank"
+        store.load_conversations("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
+        assert len(store.rated_answers("bank")) == 1 and store.check() == []
+    Store(tmp_path / "fresh.sqlite").close()
+    assert columns_of(path) == columns_of(tmp_path / "fresh.sqlite")
+
+
+def test_every_table_is_strict(store: Store) -> None:
+    tables = {name: sql for name, sql in columns_of(store.path).items() if sql.startswith("CREATE TABLE")}
+    loose = {name for name, sql in tables.items() if "STRICT" not in sql}
+    assert loose == {"_sqlite_migrations", "sqlite_sequence"}  # not ours
+
+
+def test_a_newer_file_is_refused_and_left_alone(store: Store) -> None:
+    store.close()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO _sqlite_migrations VALUES (99, 'shorthand', 'm099_future', 'now')")
+    before = store.path.read_bytes()
+    with pytest.raises(StoreError, match=r"newer Shorthand \(it has m099_future\)"):
+        Store(store.path)
+    assert store.path.read_bytes() == before
+
+
+def test_another_programs_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another program"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrations.apply(Database(connection), stop_before="m006_ratings")
+        connection.execute("CREATE TABLE leases (in_the_way TEXT)")
+    before = columns_of(path)
+    with pytest.raises(StoreError, match="leases"):
+        Store(path)
+    assert columns_of(path) == before
+
+
+def test_stores_that_open_a_new_file_at_once_create_it_once(tmp_path: Path) -> None:
+    start, errors = threading.Barrier(4), []
+
+    def open_it() -> None:
+        start.wait()
+        try:
+            Store(tmp_path / "s.sqlite").close()
+        except StoreError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with Store(tmp_path / "s.sqlite") as store:
+        assert store.check() == []

@@ -1,0 +1,126 @@
+"""Ratings: nothing is forgotten, the latest of each rater counts, and they lead to rated answers."""
+
+import itertools
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from store import Store
+from store.errors import Conflict, NotFound
+from store.records import ImportedTurn, MessageStatus, Role, Split, Verdict
+
+
+@pytest.fixture
+def rated(store: Store) -> Store:
+    """One conversation: q1 a1 q2 a2, with ids of the same names."""
+    store.create_assistant("bank", "Bank", "exact")
+    store.create_conversation("bank", id="c")
+    parent = None
+    for at, (id, role) in enumerate(
+        [("q1", Role.USER), ("a1", Role.ASSISTANT), ("q2", Role.USER), ("a2", Role.ASSISTANT)]
+    ):
+        store.add_message("c", parent, role, f"text {id}", id=id, created_at=float(at))
+        parent = id
+    return store
+
+
+def test_history_is_kept_and_the_latest_of_each_rater_wins(rated: Store) -> None:
+    first = rated.rate("a1", "ann", Verdict.UP)
+    bob = rated.rate("a1", "bob", Verdict.DOWN, reason="wrong", comment="no", correction="better")
+    last = rated.rate("a1", "ann", None)
+
+    assert rated.ratings("a1") == [first, bob, last]
+    assert rated.latest_ratings(["a1", "a1", "a2"]) == {"a1": (bob, last)}
+    assert bob.correction == "better" and last.verdict is None
+
+
+def test_latest_is_by_order_not_by_a_clock_that_steps_back(tmp_path: Path) -> None:
+    falling = itertools.count(1000, -1)
+    with Store(tmp_path / "s.sqlite", clock=lambda: float(next(falling))) as store:
+        store.create_assistant("bank", "Bank", "exact")
+        store.load_conversations("bank", [ImportedTurn("c", "q", "a")])
+        store.rate("c.1.assistant", "ann", Verdict.UP)
+        last = store.rate("c.1.assistant", "ann", Verdict.DOWN)
+        assert store.latest_ratings(["c.1.assistant"])["c.1.assistant"] == (last,)
+
+
+def test_only_answers_that_exist_can_be_rated(rated: Store) -> None:
+    with pytest.raises(Conflict, match="only answers"):
+        rated.rate("q1", "ann", Verdict.UP)
+    with pytest.raises(NotFound, match="message 'x'"):
+        rated.rate("x", "ann", Verdict.UP)
+
+
+def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
+    two = rated.rate("a2", "ann", Verdict.UP)
+    one = rated.rate("a1", "ann", Verdict.DOWN)
+    rated.add_message("c", "q2", Role.ASSISTANT, "regenerated", id="a2b", created_at=9.0)
+    rated.add_message("c", "q2", Role.ASSISTANT, "cut", MessageStatus.FAILED, id="a2c", created_at=10.0)
+    other = rated.rate("a2b", "bob", Verdict.UP)
+    rated.rate("a2c", "bob", Verdict.UP)  # failed answers are no answers
+    rated.record_splits({"c": Split.GATE})
+
+    answers = rated.rated_answers("bank")
+    assert [(a.message_id, a.ratings) for a in answers] == [("a1", (one,)), ("a2", (two,)), ("a2b", (other,))]
+    assert answers[2].context == (
+        (Role.USER, "text q1"),
+        (Role.ASSISTANT, "text a1"),
+        (Role.USER, "text q2"),
+    )
+    assert {answer.split for answer in answers} == {Split.GATE}
+    rated.create_assistant("shop", "Shop", "exact")
+    assert rated.rated_answers("shop") == []
+
+
+def test_ten_thousand_rated_answers_are_read_at_once(store: Store) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    turns = [ImportedTurn(f"c{n}", f"q{n}", f"a{n}", Verdict.UP) for n in range(10_000)]
+    assert store.load_conversations("bank", turns) == 10_000
+    started = time.monotonic()
+    answers = store.rated_answers("bank")
+    took_s = time.monotonic() - started
+    assert len(answers) == 10_000
+    assert took_s < 5  # 0.2 to 0.3 s on two shared cores
+
+
+text = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
+gestures = st.lists(
+    st.tuples(
+        st.sampled_from(["a1", "a2"]),
+        st.sampled_from(["ann", "bob", ""]),
+        st.none() | st.sampled_from(Verdict),
+        text,
+        text,
+        st.none() | text,
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(gestures=gestures)
+def test_any_sequence_of_ratings_comes_back_and_the_last_per_rater_is_the_latest(gestures: list) -> None:
+    with TemporaryDirectory() as folder, Store(Path(folder) / "s.sqlite") as store:
+        store.create_assistant("bank", "Bank", "exact")
+        store.create_conversation("bank", id="c")
+        for id in ("a1", "a2"):
+            question = store.add_message("c", None, Role.USER, "q")
+            store.add_message("c", question.id, Role.ASSISTANT, "a", id=id)
+
+        given_ratings = [store.rate(*gesture) for gesture in gestures]
+
+        latest = {}
+        for rating, gesture in zip(given_ratings, gestures, strict=True):
+            assert (rating.message_id, rating.rater, rating.verdict) == gesture[:3]
+            assert (rating.reason, rating.comment, rating.correction) == gesture[3:]
+            latest[rating.message_id, rating.rater] = rating
+        for id in ("a1", "a2"):
+            assert store.ratings(id) == [rating for rating in given_ratings if rating.message_id == id]
+        found = store.latest_ratings(["a1", "a2"])
+        assert {(r.message_id, r.rater): r for ratings in found.values() for r in ratings} == latest
+        assert {a.message_id: a.ratings for a in store.rated_answers("bank")} == found
+        assert store.check() == []

@@ -1,0 +1,78 @@
+"""Approved answers and splits to a frozen dataset, or to how much is missing for one.
+
+In: approved examples, splits. Out: examples in a fixed order with a content hash, or a Shortage. Pure; the
+store freezes what this module makes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from store.records import Example, Split
+from trainer.selection import Approved
+from trainer.settings import TrainerSettings
+
+
+def make_examples(approved: Sequence[Approved], splits: Mapping[str, Split]) -> tuple[Example, ...]:
+    """Examples ordered by message id, each in its conversation's split."""
+    examples = [
+        Example(
+            message_id=item.answer.message_id,
+            conversation_id=item.answer.conversation_id,
+            context=item.answer.context,
+            completion=item.completion,
+            corrected=item.corrected,
+            split=splits[item.answer.conversation_id],
+            rater=item.rater,
+        )
+        for item in approved
+    ]
+    return tuple(sorted(examples, key=lambda example: example.message_id))
+
+
+def content_hash(examples: Sequence[Example]) -> str:
+    """SHA-256 over ids, texts as trained and splits: two datasets with one hash train alike."""
+    rows = [
+        [
+            e.message_id,
+            e.conversation_id,
+            [[str(role), text] for role, text in e.context],
+            e.completion,
+            e.corrected,
+            str(e.split),
+        ]
+        for e in examples
+    ]
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()
+
+
+def sizes(examples: Sequence[Example]) -> dict[Split, int]:
+    counted = Counter(example.split for example in examples)
+    return {split: counted[split] for split in Split}
+
+
+def shortage(examples: Sequence[Example], settings: TrainerSettings) -> str | None:
+    """Why this is not enough to train and to prove anything, as “not enough yet, N more”; None when it is."""
+    have = sizes(examples)
+    train_share, gate_share = 0.6, 0.3
+    missing = max(
+        (settings.min_train - have[Split.TRAIN]) / train_share,
+        (settings.min_gate - have[Split.GATE]) / gate_share,
+        (1 - have[Split.DEV]) / (1 - train_share - gate_share),
+    )
+    if missing > 0:
+        return (
+            f"Not enough yet: about {max(1, round(missing))} more approved answers. There are {len(examples)}, of "
+            f"which {have[Split.TRAIN]} to train on ({settings.min_train} needed) and {have[Split.GATE]} to prove "
+            f"it on ({settings.min_gate} needed). Rate answers up or correct them."
+        )
+    answers = {example.completion for example in examples}
+    if len(answers) == 1:
+        return (
+            f"Not enough yet: all {len(examples)} approved answers are the same text (“{next(iter(answers))[:60]}”). "
+            "At least 1 more that differs is needed, or there is nothing to learn."
+        )
+    return None

@@ -1,0 +1,141 @@
+"""A candidate and the servers to the gate's verdict: generates what the gate compares, longest rung first.
+
+In: a loaded candidate, the gate split. Out: a verdict and its report. Place in the flow: between `candidate`
+and `swap`; the statistics are in `gate`, which generates nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from assistant.rendering import keep
+from assistant.vllm_pool import VllmPool
+from store.records import Dataset, Deployment, Split
+from trainer import gate
+from trainer.candidate import Candidate
+from trainer.evaluate import answer_all
+from trainer.gate import Answers, RungVerdict, Verdict
+from trainer.notes import Notes
+from trainer.scorers import scorer
+from trainer.statistics import interval
+from trainer.workshop import Workshop
+
+
+class Gating:
+    """One gate: references first, then rung after rung until one fails."""
+
+    def __init__(
+        self,
+        w: Workshop,
+        pool: VllmPool,
+        dataset: Dataset,
+        candidate: Candidate,
+        active: Deployment | None,
+        notes: Notes,
+    ):
+        self._w, self._pool, self._candidate, self._active, self._notes = w, pool, candidate, active, notes
+        self._assistant = w.store.assistant(dataset.assistant_id)
+        self._prompt_id = dataset.prompt_id
+        self._examples = [e for e in dataset.examples if e.split is Split.GATE]
+        self._clusters = [e.conversation_id for e in self._examples]
+        self._answers: dict[str, Answers] = {}
+        self._rungs: list[RungVerdict] = []
+
+    async def judge(self) -> Verdict:
+        """Raises VllmError, UnknownScorer."""
+        full = self._candidate.ladder[0]
+        base_full = await self._answer("base_full", self._pool.base, self._prompt_id, full)
+        await self._answer("base_empty", self._pool.base, self._prompt_id, ())
+        references = {"base_full": base_full}
+        if self._active is not None:
+            references["active"] = await self._answer_active(full)
+        approved = [e.completion for e in self._examples]
+        margin = self._w.settings.margin
+        for number, kept in enumerate(self._candidate.ladder):
+            answers = await self._answer(f"rung {number}", self._candidate.name, self._prompt_id, kept)
+            self._rungs.append(
+                gate.judge_rung(number, kept, answers, references, approved, self._clusters, margin)
+            )
+            if number == 0:
+                references["candidate_full"] = self._answers["candidate_full"] = answers
+            if not self._rungs[-1].passed:
+                break
+        same_prompt = self._active is not None and self._active.prompt_id == self._prompt_id
+        active_tokens = self._active.prompt_tokens if self._active else base_full.prompt_tokens
+        return gate.conclude(self._rungs, active_tokens, same_prompt, margin)
+
+    def last_tested(self, verdict: Verdict) -> RungVerdict:
+        """The rung that a refusal is about: the one that gained nothing, else the one that failed."""
+        return verdict.chosen or self._rungs[-1]
+
+    def report(self, verdict: Verdict) -> dict[str, Any]:
+        """Plain JSON: what changed, and why to trust it."""
+        scores = {
+            name: {**self._score(name), "prompt_tokens": self._answers[name].prompt_tokens}
+            for name in ("base_full", "base_empty", "active", "candidate_full")
+            if name in self._answers
+        }
+        shown = self.last_tested(verdict)
+        tested = [gate.as_record(rung) for rung in self._rungs]
+        untested = [
+            {"rung": number, "kept": list(kept), "tested": False}
+            for number, kept in enumerate(self._candidate.ladder)
+            if number >= len(self._rungs)
+        ]
+        before = self._active.prompt_tokens if self._active else self._answers["base_full"].prompt_tokens
+        return {
+            "gate": {
+                "promoted": verdict.promoted,
+                "margin": self._w.settings.margin,
+                "confidence": gate.CONFIDENCE,
+                "examples": len(self._examples),
+                "scorer": self._assistant.scorer,
+                "scores": scores,
+                "rungs": tested + untested,
+                "guards": [asdict(guard) for guard in shown.guards],
+                "chosen_rung": verdict.chosen.rung if verdict.chosen else None,
+                "reasons": list(verdict.reasons),
+                "more_examples": verdict.more_examples,
+                "performance_index": gate.performance_index(
+                    shown.score.mean, self._mean("base_full"), self._mean("base_empty")
+                ),
+            },
+            "before": {
+                "prompt_tokens": before,
+                "quality": self._score("active" if "active" in self._answers else "base_full"),
+            },
+            "after": {"prompt_tokens": shown.prompt_tokens, "quality": asdict(shown.score)},
+        }
+
+    async def _answer_active(self, full: Sequence[str]) -> Answers:
+        active = self._active
+        if active is None:
+            raise ValueError("There is no active deployment to answer with.")
+        if active.adapter is None and active.prompt_id == self._prompt_id and set(active.kept) == set(full):
+            self._answers["active"] = self._answers["base_full"]  # the same requests; not asked twice
+            return self._answers["active"]
+        return await self._answer("active", active.adapter or self._pool.base, active.prompt_id, active.kept)
+
+    async def _answer(self, what: str, model: str, prompt_id: int, kept: Sequence[str]) -> Answers:
+        self._notes.add("gate", what=what, done=0, total=len(self._examples))
+        self._answers[what] = await answer_all(
+            self._pool,
+            self._w.tokenizer,
+            model,
+            keep(self._w.store.prompt(prompt_id).segments, kept),
+            self._examples,
+            scorer(self._assistant.scorer),
+            self._w.settings.max_answer_tokens,
+            lambda done, total, left: self._notes.maybe(
+                "gate", what=what, done=done, total=total, eta_s=round(left)
+            ),
+        )
+        return self._answers[what]
+
+    def _score(self, name: str) -> dict[str, float]:
+        return asdict(interval(self._answers[name].scores, self._clusters))
+
+    def _mean(self, name: str) -> float:
+        return interval(self._answers[name].scores, self._clusters).mean

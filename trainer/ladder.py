@@ -1,0 +1,52 @@
+"""Segments and how much each is still needed to a prompt ladder: nested rungs, longest first. Pure.
+
+In: segments with token counts, helpfulness per segment. Out: rungs as kept segment ids, ending with the
+protected segments alone. Does not measure helpfulness (`helpfulness`) and does not prove anything (`gate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from store.records import Segment, SegmentKind
+
+Rung = tuple[str, ...]
+
+
+def build_ladder(
+    segments: Sequence[Segment],
+    tokens: Mapping[str, int],
+    helpfulness: Mapping[str, float],
+    steps: int,
+) -> list[Rung]:
+    """The full prompt and at most `steps` shorter rungs, each within the one before.
+
+    Segments leave by helpfulness (loss without it, in nats per answer token) per token, least first; worked
+    examples leave before instructions. The first step drops the examples, the others share the rest evenly.
+    """
+    removable = sorted(
+        (s for s in segments if not s.protected),
+        key=lambda s: (s.kind is not SegmentKind.EXAMPLE, helpfulness[s.id] / max(1, tokens[s.id]), s.id),
+    )
+    examples = sum(s.kind is SegmentKind.EXAMPLE for s in removable)
+    cuts = _cuts([tokens[s.id] for s in removable], examples, steps)
+    return [_without(segments, {s.id for s in removable[:cut]}) for cut in [0, *cuts]]
+
+
+def _cuts(tokens: Sequence[int], examples: int, steps: int) -> list[int]:
+    """After how many removals each shorter rung is cut; the last takes all."""
+    first = [examples] if 0 < examples < len(tokens) and steps > 1 else []
+    start = first[0] if first else 0
+    rest, parts = sum(tokens[start:]), steps - len(first)
+    cuts = {*first, len(tokens)}
+    for part in range(1, parts):
+        gone, cut = 0, start
+        while gone < rest * part / parts:
+            gone += tokens[cut]
+            cut += 1
+        cuts.add(cut)
+    return sorted(cuts - {0})
+
+
+def _without(segments: Sequence[Segment], gone: set[str]) -> Rung:
+    return tuple(s.id for s in segments if s.id not in gone)

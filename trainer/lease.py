@@ -1,0 +1,59 @@
+"""The trainer's lease: of two trainers on one data directory, one works and the other is told.
+
+In: the store. Out: a context that holds and renews the lease. Does not know what is done under it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from types import TracebackType
+
+from store import Store, StoreError
+
+NAME = "trainer"
+TTL_S = 60.0
+
+
+class LeaseTaken(Exception):
+    """Another trainer is at work; the message says which."""
+
+
+class Lease:
+    """Holds a lease of the store and renews it from a thread until the context ends."""
+
+    def __init__(self, store: Store, name: str = NAME):
+        self._store = store
+        self._name = name
+        self._holder = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._done = threading.Event()
+        self._renewer = threading.Thread(target=self._renew, name=f"lease:{name}", daemon=True)
+
+    def __enter__(self) -> Lease:
+        if not self._store.acquire_lease(self._name, self._holder, TTL_S):
+            other = self._store.lease(self._name)
+            raise LeaseTaken(
+                f"Another trainer (process {other[0].split('-')[0] if other else 'unknown'}) is at work on this data "
+                "directory. Wait until it is done, or stop it."
+            )
+        self._renewer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._done.set()
+        self._renewer.join(timeout=5.0)
+        self._store.release_lease(self._name, self._holder)
+
+    def still_held(self) -> bool:
+        """Whether this holder may still publish: a process that slept past its lease may not."""
+        return self._store.acquire_lease(self._name, self._holder, TTL_S)
+
+    def _renew(self) -> None:
+        while not self._done.wait(TTL_S / 3):
+            try:
+                self._store.acquire_lease(self._name, self._holder, TTL_S)
+            except StoreError:  # locked for a moment; the next round is in time
+                continue

@@ -1,0 +1,43 @@
+"""Progress notes of a run to the store, not more often than a page can show them.
+
+In: phases with numbers, and how long each took. Out: run events. Does not know what the phases do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from store import Store
+
+_EVERY_S = 0.5
+
+
+class Notes:
+    """Events of one run; `seconds` is how long each timed phase took."""
+
+    def __init__(self, store: Store, run_id: int):
+        self._store = store
+        self._run_id = run_id
+        self._last = 0.0
+        self.seconds: dict[str, float] = {}
+
+    def add(self, phase: str, **data: Any) -> None:
+        """Write an event now."""
+        self._last = time.monotonic()
+        self._store.add_event(self._run_id, phase, data)
+
+    def maybe(self, phase: str, **data: Any) -> None:
+        """Write an event unless one was written in the last half second: for counters."""
+        if time.monotonic() - self._last >= _EVERY_S:
+            self.add(phase, **data)
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[phase] = round(time.monotonic() - started, 2)

@@ -1,0 +1,102 @@
+"""A published adapter to the one that answers, without dropping a request.
+
+In: a candidate deployment, the servers. Out: the active deployment flipped in one transaction, older adapters
+unloaded. Running answers finish on the adapter that they started with: it stays loaded, as the previous one, for
+an instant rollback. Does not judge candidates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import numpy as np
+
+from assistant.rendering import keep, render
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_pool import VllmPool
+from store import Store
+from store.records import Deployment, Role
+
+# Mean absolute difference of log-probabilities, in nats. float32 on one machine differs by under 0.01; bfloat16
+# kernels by up to 0.05; a wrong base model or a wrong scale by more than 0.5.
+_PARITY = 0.1
+_WAIT_S = 120.0
+
+
+class ParityError(Exception):
+    """The server computes other probabilities than the trainer did: another base model, or a broken adapter."""
+
+
+async def check_parity(pool: VllmPool, model: str, ids: Sequence[int], expected: Sequence[float]) -> float:
+    """Compare ln p of `ids[1:]` on every server with the trainer's; returns the worst mean difference in nats."""
+    worst = 0.0
+    for client in pool.each():
+        served = await client.log_probabilities(model, ids)
+        distance = float(np.mean(np.abs(np.asarray(served) - np.asarray(expected))))
+        if not distance <= _PARITY:
+            raise ParityError(
+                f"{client.url} gives “{model}” log-probabilities that differ by {distance:.3f} nats on average "
+                f"({_PARITY} allowed). Does it serve the base model that the adapter was trained on?"
+            )
+        worst = max(worst, distance)
+    return worst
+
+
+async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -> None:
+    """Base-model requests in one batch with adapter requests must stay base-model answers; raises ParityError.
+
+    vLLM 0.32 silently answers them with the adapter when every LoRA slot is in use.
+    """
+    for client in pool.each():
+        alone = await client.log_probabilities(pool.base, ids)
+        together = await asyncio.gather(
+            *(client.log_probabilities(name, ids) for name in (adapter, pool.base, adapter, pool.base))
+        )
+        for mixed in (together[1], together[3]):
+            distance = float(np.mean(np.abs(np.asarray(mixed) - np.asarray(alone))))
+            if not distance <= _PARITY:
+                raise ParityError(
+                    f"{client.url} answers base-model requests with an adapter of the same batch (differs by "
+                    f"{distance:.3f} nats). Start vLLM with a larger --max-loras."
+                )
+
+
+async def hot_swap(
+    store: Store, pool: VllmPool, tokenizer: ChatTokenizer, candidate: Deployment, active: Deployment | None
+) -> Deployment:
+    """Warm the candidate's prompt in the prefix cache, then activate it; raises Conflict when `active` is not it.
+
+    The warm-up request means that the first person after the swap does not pay for the cold prompt.
+    """
+    segments = keep(store.prompt(candidate.prompt_id).segments, candidate.kept)
+    ids = render(tokenizer, segments, ((Role.USER, "Hello"),)).ids
+    for client in pool.each():
+        await client.complete(candidate.adapter or pool.base, ids, max_tokens=1, end_ids=tokenizer.end_ids)
+    return store.activate(candidate.id, expect_active=active.id if active else None)
+
+
+async def unload_older(store: Store, pool: VllmPool, assistant_id: str) -> list[str]:
+    """Unload what is neither active nor the previous one, once its running answers have finished."""
+    history = [store.deployment(item.deployment_id) for item in store.activations(assistant_id)]
+    keep_loaded: list[str | None] = []
+    for deployment in reversed(history):
+        if deployment.adapter not in keep_loaded:
+            keep_loaded.append(deployment.adapter)
+        if len(keep_loaded) == 2:
+            break
+    served = await pool.models()
+    gone = []
+    for adapter in store.adapters(assistant_id):
+        if adapter.name in served and adapter.name not in keep_loaded and await _idle(store, adapter.name):
+            await pool.unload_adapter(adapter.name)
+            gone.append(adapter.name)
+    return gone
+
+
+async def _idle(store: Store, adapter: str) -> bool:
+    waited = 0.0
+    while store.streaming_count(adapter) and waited < _WAIT_S:
+        await asyncio.sleep(0.5)
+        waited += 0.5
+    return not store.streaming_count(adapter)
