@@ -6,12 +6,15 @@ keeps vLLM and the trainer running with it. Does not know what it runs.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 _CALM_S = 120.0  # a process that ran this long starts again with the first pause
@@ -66,22 +69,39 @@ class LeashedProcess:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".old.log"))
+        process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment,
+            start_new_session=True,
+            cwd=Path(__file__).parent.parent,
+        )
+        self._process = process
+        if self._stopping.is_set() and process.stdin is not None:
+            process.stdin.close()
+        reader = threading.Thread(target=self._read, args=(process,), daemon=True)
+        reader.start()
+        status = process.wait()
+        # Before the output is read to its end: what the leash left behind would hold the pipe open.
+        _end_session(process.pid)
+        reader.join()
+        return status
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=self._environment,
-                start_new_session=True,
-                cwd=Path(__file__).parent.parent,
-            )
-            if self._stopping.is_set() and self._process.stdin is not None:
-                self._process.stdin.close()
-            if self._process.stdout is None:
-                return self._process.wait()
-            for line in self._process.stdout:
+            for line in process.stdout or ():
                 log.write(line)
                 log.flush()
                 self._on_line(line.decode(errors="replace").rstrip())
-            return self._process.wait()
+
+
+def _end_session(leader: int) -> None:
+    """Kill what a leash that was itself killed left behind: its whole tree shares its session."""
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader:
+                process.kill()
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue

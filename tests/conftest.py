@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fake_vllm import FakeVllm
+from tiny_model import write_model
 
+from assistant.tokenizer import ChatTokenizer
 from store import Store
 
 
@@ -13,3 +16,22 @@ def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store in a file of its own."""
     with Store(tmp_path / "shorthand.sqlite") as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model directory; nobody may write into it."""
+    return write_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tiny_model: Path) -> ChatTokenizer:
+    return ChatTokenizer.load(tiny_model)
+
+
+@pytest.fixture
+def vllm() -> Iterator[FakeVllm]:
+    """A fake vLLM on a loopback port, at `vllm.url`."""
+    fake = FakeVllm()
+    with fake.serving():
+        yield fake

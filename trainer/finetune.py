@@ -78,6 +78,7 @@ def finetune(
         lr_scheduler_type="cosine",
         warmup_steps=max(1, len(train_rows) // 20),
         weight_decay=0.0,
+        neftune_noise_alpha=settings.embedding_noise or None,
         max_grad_norm=1.0,
         logging_steps=1,
         eval_strategy="steps",

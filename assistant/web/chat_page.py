@@ -13,9 +13,8 @@ data-message and data-status, conversations button.open[data-id].
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -29,17 +28,17 @@ from assistant.web.conversation_list import conversation_list
 from assistant.web.services import PERSON, Services
 from assistant.web.transcript import Turn
 from store import StoreError
-from store.records import Message, MessageStatus, Role, Verdict
+from store.records import Message, Rating, Verdict
 
 Update = dict[Any, Any]  # component → its new value
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
-@dataclass
 class View:
     """What one browser tab watches; the latest action owns the pane, earlier ones stop writing to it."""
 
-    owner: object = None
+    def __init__(self) -> None:
+        self.owner: object = None
 
     def take(self) -> object:
         self.owner = object()
@@ -138,9 +137,12 @@ class ChatPage:
             answering = self._answers.start(question)
         except (ChatError, StoreError) as error:
             gr.Warning(str(error))
+            yield {self.live: gr.skip()}  # a generator that yields nothing would empty every output
             return
+        stored = {self.box: ""}
         async for update in self._follow(answering, view, search, samples):
-            yield update | ({self.box: ""} if self.conversation in update and self.live in update else {})
+            yield update | stored
+            stored = {}
 
     async def start(
         self, assistant_id: str | None, conversation_id: str | None, view: View, search: str, samples: bool,
@@ -165,6 +167,7 @@ class ChatPage:
             answering = self._answers.start(question, vary=True)
         except (ChatError, StoreError) as error:
             gr.Warning(str(error))
+            yield {self.live: gr.skip()}  # a generator that yields nothing would empty every output
             return
         async for update in self._follow(answering, view, search, samples):
             yield update
@@ -181,6 +184,7 @@ class ChatPage:
             answering = self._answers.start(question)
         except (ChatError, StoreError) as error:
             gr.Warning(str(error))
+            yield {self.live: gr.skip()}  # a generator that yields nothing would empty every output
             return
         async for update in self._follow(answering, view, search, samples):
             yield update
@@ -335,7 +339,7 @@ class ChatPage:
         latest = self._latest(message_id)
         return latest.correction if latest else None
 
-    def _latest(self, message_id: str):  # type: ignore[no-untyped-def]
+    def _latest(self, message_id: str) -> Rating | None:
         mine = [r for r in self._store.latest_ratings([message_id]).get(message_id, ()) if r.rater == PERSON]
         return mine[-1] if mine else None
 
@@ -346,7 +350,7 @@ class ChatPage:
         state = self._services.server_state()
         if state.phase is Phase.READY:
             return ""
-        return f'<p class="notice">{_escaped(words.server(state))}. What you type stays here until then.</p>'
+        return f'<p class="notice">{escape(words.server(state))}. What you type stays here until then.</p>'
 
     def _log(self, assistant_id: str | None, conversation_id: str | None, up_to: Message | None = None) -> str:
         try:
@@ -411,9 +415,3 @@ class ChatPage:
 
 def _fields(event: gr.EventData) -> dict[str, str]:
     return {key: str(value) for key, value in event._data.items()}
-
-
-def _escaped(text: str) -> str:
-    from html import escape
-
-    return escape(text)

@@ -191,7 +191,7 @@ def _tool(
                          {"toggle": toggle, "event": event}.items() if value)
     attributes += "".join(f' data-{key}="{escape(value)}"' for key, value in data.items())
     return (
-        f'<button type="button" class="tool{" on" if on else ""}" title="{title}" aria-label="{title}"'
+        f'<button type="button" class="tool{f" on {icon}" if on else ""}" title="{title}" aria-label="{title}"'
         f'{" aria-pressed=true" if on else ""}{_id(name, bool(name))}{" disabled" if off else ""}{attributes}>'
         f'{_icon(icon)}{f"<span>{label}</span>" if label else ""}</button>'
     )

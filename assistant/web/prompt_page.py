@@ -1,0 +1,199 @@
+"""The Prompt page: the prompt as text, its segments with their cost, its versions, and the first assistant.
+
+In: the services. Out: components and their events. Saving makes a new version, which the base model serves in full
+until the next retrain. Does not know training.
+
+Ids for tests: #load-sample #assistant-name #assistant-scorer #new-prompt-text #create-assistant #prompt-text
+#prompt-save #prompt-notice #segments (cards: li[data-segment], .left-out) #segments-total #prompt-versions
+#another-assistant.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from assistant.assistants import create_assistant, load_sample, save_prompt
+from assistant.prompt_text import PromptTextError, parse, to_text
+from assistant.rendering import prompt_tokens, segment_tokens
+from assistant.web import words
+from assistant.web.chat_page import QUIET, Update
+from assistant.web.segment_cards import segment_cards, version_rows
+from assistant.web.services import Services
+from store import StoreError
+from store.records import Deployment, Prompt
+
+_RULES = """<details class="rules"><summary>How to write it</summary><ul>
+<li>Text between blank lines is one <b>instruction</b>. A heading belongs to what follows it.</li>
+<li><code>User: …</code> with a line <code>Assistant: …</code> below it is a <b>worked example</b>.</li>
+<li><code>[keep]</code> in front <b>protects</b> a segment: it is always sent.</li>
+<li>Blank lines may stand in fenced code, and before lines that are indented by four spaces.</li></ul></details>"""
+_EXAMPLE = """You are the help desk of a small library. Answer in one or two sentences.
+
+[keep] Never give out the data of other readers.
+
+User: How long can I keep a book?
+Assistant: Four weeks, and you can renew it twice."""
+_SCORERS = [
+    ("chrF: free text, near the approved answer counts", "chrf"),
+    ("exact: a label or one right answer", "exact"),
+    ("BLEU: sentences with a fixed wording", "bleu"),
+    ("JSON: same fields and values", "json"),
+]
+
+
+class PromptPage:
+    """Builds the components where it is made. `made` are the events after which `wanted` is a new assistant."""
+
+    def __init__(self, services: Services, assistant: gr.Dropdown):
+        self._services = services
+        self._store = services.store
+        self.assistant = assistant
+        self.wanted = gr.State(None)
+        with gr.Column(elem_id="prompt-page"):
+            self.first = gr.HTML(_first(), elem_id="prompt-empty")
+            with gr.Column(visible=False) as self.editing:
+                self._build_editor()
+            with gr.Accordion("Another assistant", open=True, elem_id="another-assistant") as self.more:
+                self._build_new()
+        self.shown = [
+            self.first, self.editing, self.more, self.text, self.cards, self.notice, self.versions, self.sample
+        ]
+        self._wire()
+
+    def _build_editor(self) -> None:
+        with gr.Row(elem_id="prompt-columns"):
+            with gr.Column(scale=1, min_width=320):
+                self.text = gr.Textbox(
+                    label="Prompt", lines=18, max_lines=32, elem_id="prompt-text", elem_classes="mono", max_length=200_000
+                )
+                gr.HTML(_RULES, elem_classes="panel-html")
+                self.notice = gr.HTML(elem_id="prompt-notice", elem_classes="panel-html")
+                self.save = gr.Button("Save as a new version", variant="primary", elem_id="prompt-save")
+            with gr.Column(scale=1, min_width=320):
+                self.cards = gr.HTML(elem_id="segments", elem_classes="panel-html")
+        self.versions = gr.HTML(elem_id="prompt-versions", elem_classes="panel-html")
+
+    def _build_new(self) -> None:
+        self.sample = gr.Button("Load the sample", variant="primary", elem_id="load-sample")
+        gr.HTML('<p class="none">or write your own:</p>', elem_classes="panel-html")
+        with gr.Row():
+            self.name = gr.Textbox(label="Name", placeholder="Help desk", elem_id="assistant-name", max_length=80)
+            self.scorer = gr.Dropdown(
+                _SCORERS, value="chrf", label="Scorer, which judges answers at the gate", elem_id="assistant-scorer"
+            )
+        self.new_text = gr.Textbox(
+            label="Prompt", lines=8, max_lines=24, placeholder=_EXAMPLE, elem_id="new-prompt-text", elem_classes="mono",
+            max_length=200_000,
+        )
+        gr.HTML(_RULES, elem_classes="panel-html")
+        self.create = gr.Button("Create the assistant", elem_id="create-assistant")
+
+    def _wire(self) -> None:
+        self.text.input(
+            self.preview, [self.assistant, self.text], [self.cards, self.notice], trigger_mode="always_last", **QUIET
+        )
+        self.save.click(self.save_text, [self.assistant, self.text], self.shown, **QUIET)
+        self.made = [
+            self.sample.click(self.load, None, self.wanted, **{**QUIET, "show_progress": "minimal"}),
+            self.create.click(self.add, [self.name, self.scorer, self.new_text], self.wanted, **QUIET),
+        ]
+
+    def show(self, assistant_id: str | None) -> Update:
+        """Everything of the page as the store has it."""
+        if assistant_id is None:
+            return {
+                self.first: gr.HTML(visible=True), self.editing: gr.Column(visible=False),
+                self.more: gr.Accordion(label="Your first assistant", open=True),
+            }
+        prompt = self._latest(assistant_id)
+        text = to_text(prompt.segments) if prompt else ""
+        cards, notice = self.preview(assistant_id, text)
+        return {
+            self.first: gr.HTML(visible=False), self.editing: gr.Column(visible=True),
+            self.more: gr.Accordion(label="Another assistant", open=False),
+            self.text: text, self.cards: cards, self.notice: notice,
+            self.versions: version_rows(self._store.prompts(assistant_id), self._store.deployments(assistant_id)),
+        }
+
+    def preview(self, assistant_id: str | None, text: str) -> tuple[str, str]:
+        """The cards of what stands in the editor, and what saving it would do."""
+        if assistant_id is None:
+            return "", ""
+        latest, active = self._latest(assistant_id), self._store.active(assistant_id)
+        try:
+            segments = parse(text, latest.segments if latest else ())
+        except PromptTextError as error:
+            return f'<p class="notice bad">{escape(str(error))}</p>', ""
+        tokenizer = self._services.tokenizer
+        changed = latest is None or segments != latest.segments
+        served = latest is not None and active is not None and active.prompt_id == latest.id
+        kept = active.kept if active and served and not changed else None
+        cards = segment_cards(segments, segment_tokens(tokenizer, segments), prompt_tokens(tokenizer, segments), kept)
+        return cards, self._notice(latest, active, changed)
+
+    def save_text(self, assistant_id: str | None, text: str) -> Update:
+        if assistant_id is None:
+            return {self.notice: ""}
+        latest = self._latest(assistant_id)
+        try:
+            segments = parse(text, latest.segments if latest else ())
+            if not segments:
+                raise PromptTextError("The prompt is empty. Write at least one paragraph.")
+            if latest and segments == latest.segments:
+                gr.Info(f"Nothing changed: this is version {latest.version}.")
+                return {self.notice: gr.skip()}
+            served = save_prompt(self._store, self._services.tokenizer, assistant_id, segments)
+        except (PromptTextError, StoreError) as error:
+            gr.Warning(str(error))
+            return {self.notice: gr.skip()}
+        gr.Info(f"Saved. It is served in full now: {words.tokens(served.prompt_tokens)} per request.")
+        return self.show(assistant_id)
+
+    def load(self) -> str | None:
+        try:
+            assistant, new = load_sample(self._store, self._services.tokenizer)
+        except StoreError as error:
+            gr.Warning(str(error))
+            return None
+        gr.Info(f"{assistant.name}: {words.count(new, 'conversation')} loaded. Chat with it, or press Train now.")
+        return assistant.id
+
+    def add(self, name: str, scorer: str, text: str) -> str | None:
+        try:
+            if not name.strip():
+                raise PromptTextError("Give the assistant a name.")
+            segments = parse(text)
+            if not segments:
+                raise PromptTextError("The prompt is empty. Write at least one paragraph.")
+            return create_assistant(self._store, self._services.tokenizer, name.strip(), scorer, segments).id
+        except (PromptTextError, StoreError) as error:
+            gr.Warning(str(error))
+            return None
+
+    def _latest(self, assistant_id: str) -> Prompt | None:
+        try:
+            return self._store.latest_prompt(assistant_id)
+        except StoreError:
+            return None
+
+    def _notice(self, latest: Prompt | None, active: Deployment | None, changed: bool) -> str:
+        if changed and active and active.adapter:
+            return (
+                '<p class="notice">Saving makes a new version. Adapters belong to the version that they were trained '
+                f"for, so <b>{escape(active.adapter)} is retired and the new text is served in full</b> until the next "
+                "retrain.</p>"
+            )
+        if changed:
+            return '<p class="notice">Saving makes a new version, served in full until the next retrain.</p>'
+        return f'<p class="none">Version {latest.version}, saved {words.moment(latest.created_at)}.</p>' if latest else ""
+
+
+def _first() -> str:
+    return (
+        '<div class="empty"><h2>Start with the sample</h2><p>A kayak hire’s front desk with a long prompt and 338 '
+        "rated conversations. Load it, press Train now, and see the prompt get shorter in some minutes. Or write a "
+        "prompt of your own.</p></div>"
+    )

@@ -1,0 +1,51 @@
+"""The help texts of all commands to `docs/commands.md`.
+
+In: the typer apps. Out: the page; `tests/test_docs.py` fails when it is out of date. Run: `python docs/write_commands.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = (
+    ("app.py",),
+    ("-m", "trainer", "once"),
+    ("-m", "trainer", "watch"),
+    ("-m", "trainer", "report"),
+    ("-m", "trainer", "runs"),
+    ("-m", "trainer", "rollback"),
+    ("-m", "store", "stats"),
+    ("-m", "store", "check"),
+    ("-m", "store", "backup"),
+    ("-m", "benchmarks.first_retrain"),
+)
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    parts = [
+        "# Commands\n\nWritten by `python docs/write_commands.py` from the commands' own help texts. "
+        "`make run` is `python app.py` after installing what is missing; `make run ARGS='--sample'` passes options.\n"
+    ]
+    for command in COMMANDS:
+        parts.append(f"## python {' '.join(command)}\n\n```text\n{help_text(command)}\n```\n")
+    return "\n".join(parts)
+
+
+def help_text(command: tuple[str, ...]) -> str:
+    """What `--help` prints at a width of 100, without colours."""
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
+    environment.pop("SHORTHAND_DATA_DIR", None)
+    done = subprocess.run(
+        [sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+    )
+    return "\n".join(re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in done.stdout.strip("\n").splitlines())
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "commands.md").write_text(page(), encoding="utf-8")

@@ -1,0 +1,225 @@
+"""A little server that speaks vLLM's routes and refuses what vLLM refuses, so that clients are tested over HTTP.
+
+In: a function (model, token ids) -> text that answers. Out: an ASGI app, or a server on a free loopback port. It
+keeps a prefix cache as vLLM does (blocks of 16 tokens, per model and salt) and a history of requests. Its
+`trouble` says what goes wrong next. Not an inference engine: nothing here multiplies matrices.
+"""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+BLOCK = 16
+Answer = Callable[[str, Sequence[int]], str]
+LogProbabilities = Callable[[str, Sequence[int]], list[float]]
+
+
+def constant_log_probabilities(model: str, ids: Sequence[int]) -> list[float]:
+    """-1 for the base model and -3 for adapters: enough to tell the two apart."""
+    return [-1.0 if model == "base" else -3.0] * (len(ids) - 1)
+
+
+class FakeVllm:
+    """One server. Change the public attributes to make it misbehave."""
+
+    def __init__(
+        self,
+        answer: Answer = lambda model, ids: "ok",
+        log_probabilities: LogProbabilities = constant_log_probabilities,
+        base: str = "base",
+        key: str | None = None,
+        max_loras: int = 4,
+        max_model_len: int = 2048,
+    ):
+        self.answer, self.log_probabilities = answer, log_probabilities
+        self.base, self.key, self.max_loras, self.max_model_len = base, key, max_loras, max_model_len
+        self.adapters: dict[str, str] = {}
+        self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.dies_after: int | None = None  # pieces of text, then the connection breaks
+        self.breaks_off_after: int | None = None  # pieces of text, then an error event, as vLLM sends it
+        self.fails_with: int | None = None  # this status for every completion
+        self.mixes_batches = False  # base requests beside adapter requests are answered by the adapter
+        self.holds_after: int | None = None  # pieces of text, then streams wait for `go_on`
+        self.go_on = threading.Event()
+        self.url = "http://fake"
+        self._cached: set[tuple[str, str | None, tuple[int, ...]]] = set()
+        self._running: Counter[str] = Counter()
+        self.app = Starlette(
+            routes=[
+                Route("/health", self._health),
+                Route("/v1/models", self._models),
+                Route("/v1/completions", self._completions, methods=["POST"]),
+                Route("/v1/load_lora_adapter", self._load, methods=["POST"]),
+                Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
+            ]
+        )
+
+    def restart(self) -> None:
+        """As a restart by hand leaves it: no adapters, an empty cache."""
+        self.adapters.clear()
+        self._cached.clear()
+
+    def asked(self, route: str = "/v1/completions") -> list[dict[str, Any]]:
+        """The bodies of the requests that came to a route, oldest first."""
+        return [body for path, body in self.requests if path == route]
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        """The server on a free loopback port, in a thread; gives its URL."""
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        server = _QuickServer(
+            uvicorn.Config(self.app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+        )
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
+        thread.start()
+        while not server.started:
+            time.sleep(0.002)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            yield self.url
+        finally:
+            self.go_on.set()
+            server.should_exit = server.force_exit = True
+            thread.join(10)
+            listener.close()
+
+    async def _health(self, request: Request) -> Response:
+        return Response(status_code=200)
+
+    async def _models(self, request: Request) -> Response:
+        if refusal := self._unauthorized(request):
+            return refusal
+        cards = [{"id": self.base, "root": "/models/base", "parent": None}]
+        cards += [{"id": name, "root": path, "parent": self.base} for name, path in self.adapters.items()]
+        data = [{"object": "model", "max_model_len": self.max_model_len, **card} for card in cards]
+        return JSONResponse({"object": "list", "data": data})
+
+    async def _load(self, request: Request) -> Response:
+        if refusal := self._unauthorized(request):
+            return refusal
+        body = await self._read(request)
+        name, path = body["lora_name"], body["lora_path"]
+        if name in self.adapters:
+            return _error(400, f"The lora adapter '{name}' has already been loaded.")
+        if not (Path(path) / "adapter_config.json").exists():
+            return _error(404, f"Loading lora {name} failed: No adapter found for {path}")
+        if len(self.adapters) >= self.max_loras:
+            return _error(400, f"Loading lora {name} failed: all {self.max_loras} slots are in use.")
+        self.adapters[name] = path
+        return PlainTextResponse(f"Success: LoRA adapter '{name}' added successfully.")
+
+    async def _unload(self, request: Request) -> Response:
+        if refusal := self._unauthorized(request):
+            return refusal
+        name = (await self._read(request))["lora_name"]
+        if name not in self.adapters:
+            return _error(404, f"The lora adapter '{name}' cannot be found.")
+        del self.adapters[name]
+        return PlainTextResponse(f"Success: LoRA adapter '{name}' removed successfully.")
+
+    async def _completions(self, request: Request) -> Response:
+        if refusal := self._unauthorized(request):
+            return refusal
+        body = await self._read(request)
+        model, ids = body["model"], body["prompt"]
+        if self.fails_with:
+            return _error(self.fails_with, "EngineCore encountered an issue.")
+        if model != self.base and model not in self.adapters:
+            return _error(404, f"The model `{model}` does not exist.")
+        if not isinstance(ids, list) or not ids or not all(isinstance(token, int) for token in ids):
+            return _error(400, "This server takes token ids alone, so that no text becomes a control token.")
+        if len(ids) + body["max_tokens"] > self.max_model_len:
+            return _error(400, f"This model's maximum context length is {self.max_model_len} tokens.")
+        self._running[model] += 1
+        try:
+            await asyncio.sleep(0.01 if self.mixes_batches else 0)  # time for a batch to come together
+            answered_by = self._who_answers(model)
+            if not body.get("stream"):
+                return JSONResponse(self._scored(answered_by, body))
+        finally:
+            self._running[model] -= 1
+        return StreamingResponse(self._events(answered_by, body), media_type="text/event-stream")
+
+    def _who_answers(self, model: str) -> str:
+        beside = [name for name, count in self._running.items() if count and name != self.base]
+        return beside[0] if self.mixes_batches and model == self.base and beside else model
+
+    def _scored(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
+        ids = body["prompt"]
+        rows: list[dict[str, Any] | None] = [None]
+        for token, value in zip(ids[1:], self.log_probabilities(model, ids), strict=True):
+            rows.append({str(token): {"logprob": value, "rank": 1}})
+        choice = {"index": 0, "text": "", "finish_reason": "length", "prompt_logprobs": rows}
+        return {"object": "text_completion", "choices": [choice]}
+
+    async def _events(self, model: str, body: dict[str, Any]) -> AsyncIterator[str]:
+        ids, salt = body["prompt"], body.get("cache_salt")
+        cached = self._use_cache(model, salt, tuple(ids))
+        words = self.answer(model, ids).split(" ")
+        pieces = [word if i == 0 else " " + word for i, word in enumerate(words)]
+        reason = "stop" if len(pieces) < body["max_tokens"] else "length"
+        pieces = pieces[: body["max_tokens"]]
+        for number, piece in enumerate(pieces):
+            if number == self.dies_after:
+                raise ConnectionResetError("The fake server dies in the middle of an answer.")
+            if number == self.breaks_off_after:
+                yield _event({"error": {"message": "EngineCore died", "code": 500}})
+                return
+            while number == self.holds_after and not self.go_on.is_set():
+                await asyncio.sleep(0.002)
+            yield _event({"choices": [{"index": 0, "text": piece, "finish_reason": None}]})
+        yield _event({"choices": [{"index": 0, "text": "", "finish_reason": reason}]})
+        usage = {
+            "prompt_tokens": len(ids),
+            "completion_tokens": len(pieces) + (reason == "stop"),
+            "prompt_tokens_details": {"cached_tokens": cached},
+        }
+        yield _event({"choices": [], "usage": usage})
+        yield "data: [DONE]\n\n"
+
+    def _use_cache(self, model: str, salt: str | None, ids: tuple[int, ...]) -> int:
+        """How many leading tokens were there already, in whole blocks and never all; remembers the rest."""
+        ends = range(BLOCK, len(ids), BLOCK)
+        cached = max((end for end in ends if (model, salt, ids[:end]) in self._cached), default=0)
+        self._cached |= {(model, salt, ids[:end]) for end in ends}
+        return cached
+
+    async def _read(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = await request.json()
+        self.requests.append((request.url.path, body))
+        return body
+
+    def _unauthorized(self, request: Request) -> Response | None:
+        if self.key is None or request.headers.get("authorization") == f"Bearer {self.key}":
+            return None
+        return JSONResponse({"error": "Unauthorized"}, 401)
+
+
+class _QuickServer(uvicorn.Server):
+    """uvicorn looks ten times a second whether it should end; over a hundred tests that adds up."""
+
+    async def main_loop(self) -> None:
+        while not self.should_exit:
+            await asyncio.sleep(0.005)
+
+
+def _error(status: int, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"message": message, "type": "BadRequestError", "code": status}}, status)
+
+
+def _event(body: dict[str, Any]) -> str:
+    return f"data: {json.dumps(body)}\n\n"

@@ -1,0 +1,137 @@
+"""What a server would load without a look is refused here, each time with its reason."""
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_model import write_adapter
+
+from assistant.adapter_files import MANIFEST, BadAdapter, fingerprint, make_manifest, verify
+
+WEIGHTS = "adapter_model.safetensors"
+BASE = "base hash"
+
+
+def publish_again(directory: Path) -> None:
+    """A manifest that fits the changed files: what is left to find is the change itself."""
+    (directory / MANIFEST).write_text(make_manifest(directory, directory.name, BASE).to_json())
+
+
+def truncate(directory: Path) -> None:
+    path = directory / WEIGHTS
+    path.write_bytes(path.read_bytes()[:-10])
+
+
+def truncate_and_publish(directory: Path) -> None:
+    truncate(directory)
+    publish_again(directory)
+
+
+def pickle_instead(directory: Path) -> None:
+    (directory / WEIGHTS).write_bytes(pickle.dumps({"weights": [1.0]}))
+    publish_again(directory)
+
+
+def add_pickle(directory: Path) -> None:
+    (directory / "adapter_model.bin").write_bytes(pickle.dumps({}))
+
+
+def edit_manifest(directory: Path) -> None:
+    path = directory / MANIFEST
+    manifest = json.loads(path.read_text())
+    manifest["files"][WEIGHTS] = "0" * 64
+    path.write_text(json.dumps(manifest))
+
+
+def drop_from_manifest(directory: Path) -> None:
+    path = directory / MANIFEST
+    manifest = json.loads(path.read_text())
+    del manifest["files"][WEIGHTS]
+    path.write_text(json.dumps(manifest))
+
+
+def claim_another_rank(directory: Path) -> None:
+    (directory / "adapter_config.json").write_text(json.dumps({"r": 8}))
+    publish_again(directory)
+
+
+def test_a_good_adapter_verifies(tmp_path: Path) -> None:
+    manifest = verify(write_adapter(tmp_path, "bank-v0001"), BASE, 32)
+    assert (manifest.name, manifest.base, manifest.rank) == ("bank-v0001", BASE, 4)
+    assert len(manifest.hash) == 64
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (truncate, "not the file that was published"),
+        (truncate_and_publish, "cannot be read"),
+        (pickle_instead, "cannot be read"),
+        (add_pickle, "nobody published: adapter_model.bin"),
+        (edit_manifest, "not the file that was published"),
+        (drop_from_manifest, "the manifest lists"),
+        (claim_another_rank, "rank-8"),
+        (lambda directory: (directory / MANIFEST).unlink(), "not published completely"),
+        (lambda directory: (directory / MANIFEST).write_text("{"), "not published completely"),
+        (lambda directory: (directory / MANIFEST).write_text('{"name": "x"}'), "not published completely"),
+        (lambda directory: (directory / WEIGHTS).unlink(), "not the file that was published"),
+    ],
+)
+def test_a_bad_directory_is_refused_with_its_reason(
+    tmp_path: Path, change: Callable[[Path], None], reason: str
+) -> None:
+    directory = write_adapter(tmp_path, "bank-v0001")
+    change(directory)
+    with pytest.raises(BadAdapter, match=reason):
+        verify(directory, BASE, 32)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_of_a_run_that_diverged_are_refused(tmp_path: Path, value: float) -> None:
+    bad = np.ones((4, 32), np.float32)
+    bad[3, 31] = value
+    directory = write_adapter(tmp_path, "bank-v0001", **{"x.lora_A.weight": bad})
+    with pytest.raises(BadAdapter, match="NaN or infinity"):
+        verify(directory, BASE, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("x.lora_A.weight", (5, 32)), ("x.weight", (4, 4)), ("x.lora_B.weight", (4,))]
+)
+def test_a_tensor_that_is_no_matrix_of_the_rank_is_refused(
+    tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    directory = write_adapter(tmp_path, "bank-v0001", **{name: np.ones(shape, np.float32)})
+    with pytest.raises(BadAdapter, match="no rank-4 LoRA matrix"):
+        verify(directory, BASE, 32)
+
+
+def test_another_base_model_is_refused(tmp_path: Path) -> None:
+    directory = write_adapter(tmp_path, "bank-v0001", base="another")
+    with pytest.raises(BadAdapter, match="another base model"):
+        verify(directory, BASE, 32)
+
+
+def test_a_rank_that_the_server_does_not_take_is_refused(tmp_path: Path) -> None:
+    directory = write_adapter(tmp_path, "bank-v0001", rank=4)
+    with pytest.raises(BadAdapter, match="rank 4; the server takes at most 2"):
+        verify(directory, BASE, 2)
+
+
+def test_an_adapter_under_another_name_is_refused(tmp_path: Path) -> None:
+    """A directory that was copied or renamed is not what was published under that name."""
+    write_adapter(tmp_path, "bank-v0001").rename(tmp_path / "bank-v0002")
+    with pytest.raises(BadAdapter, match="bank-v0001"):
+        verify(tmp_path / "bank-v0002", BASE, 32)
+
+
+def test_the_fingerprint_tells_another_model(tmp_path: Path) -> None:
+    for name, byte in (("a", b"1"), ("b", b"2"), ("c", b"1")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(byte * 100)
+        (tmp_path / name / "config.json").write_text("{}")
+    prints = [fingerprint(tmp_path / name) for name in "abc"]
+    assert prints[0] == prints[2] != prints[1]

@@ -1,0 +1,137 @@
+"""Prompts as people edit them: what is written is what is read, and a segment's history goes on."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from assistant.prompt_text import PromptTextError, parse, to_text
+from store.records import Segment, SegmentKind
+
+
+def instruction(text: str, protected: bool = False) -> Segment:
+    return Segment("", SegmentKind.INSTRUCTION, text=text, protected=protected)
+
+
+def example(user: str, assistant: str, protected: bool = False) -> Segment:
+    return Segment("", SegmentKind.EXAMPLE, user=user, assistant=assistant, protected=protected)
+
+
+def contents(segments: tuple[Segment, ...] | list[Segment]) -> list[tuple[object, ...]]:
+    return [(s.kind, s.text, s.user, s.assistant, s.protected) for s in segments]
+
+
+LINES = st.sampled_from(
+    [
+        "Answer politely.",
+        "- a list item",
+        "  - an indented one",
+        "    four spaces",
+        "User: who?",
+        "Assistant: me",
+        "[keep] this",
+        "\\ a backslash",
+        "# A heading",
+        "## Another",
+        "```",
+        "```python",
+        "x = 1",
+        "",
+        "émoji 🙂",
+    ]
+)
+
+
+def closed(lines: list[str]) -> str:
+    """Lines as a text that a person could have written.
+
+    No blank ends, no two blank lines in a row (they count as one), every fence closed, and no heading at the
+    end (it would belong to the next paragraph).
+    """
+    text = re.sub("\n{3,}", "\n\n", "\n".join(lines).strip())
+    if sum(line.lstrip().startswith("```") for line in text.split("\n")) % 2:
+        text += "\n```"
+    return text + "\nIndeed." if text.split("\n")[-1].startswith("#") else text
+
+
+TEXTS = st.lists(LINES, min_size=1, max_size=7).map(closed).filter(bool)
+PLAIN = st.lists(st.sampled_from(["hi", "what is it?", "", "- one", "    code"]), min_size=1, max_size=5)
+TURNS = PLAIN.map(closed).filter(bool)
+SEGMENTS = st.lists(
+    st.one_of(
+        st.builds(instruction, TEXTS, st.booleans()),
+        st.builds(example, TURNS, TURNS, st.booleans()),
+    ),
+    max_size=4,
+)
+
+
+@given(SEGMENTS)
+def test_what_is_written_is_read_again(segments: list[Segment]) -> None:
+    assert contents(parse(to_text(segments))) == contents(segments)
+
+
+@given(SEGMENTS)
+def test_ids_differ_and_survive_reading_what_was_written(segments: list[Segment]) -> None:
+    differing = list({segment.text + "\0" + segment.user: segment for segment in segments}.values())
+    first = parse(to_text(differing))
+    assert len({segment.id for segment in first}) == len(first)
+    assert parse(to_text(first), first) == first
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_read_or_refused_and_what_was_read_is_stable(text: str) -> None:
+    try:
+        segments = parse(text)
+    except PromptTextError:
+        return
+    assert contents(parse(to_text(segments))) == contents(segments)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("One.\n\nTwo,\nstill two.", [instruction("One."), instruction("Two,\nstill two.")]),
+        ("# Rules\n\nBe brief.", [instruction("# Rules\n\nBe brief.")]),
+        ("[keep] Never lie.", [instruction("Never lie.", protected=True)]),
+        ("User: Hi\nAssistant: Hello.", [example("Hi", "Hello.")]),
+        ("User: a\n    b\nAssistant: c\n    d", [example("a\nb", "c\nd")]),
+        ("[keep] # Rules\n\nBe brief.", [instruction("# Rules\n\nBe brief.", protected=True)]),
+        ("[keep] ```\na\n\nb\n```", [instruction("```\na\n\nb\n```", protected=True)]),
+        ("```\na\n\nb\n```", [instruction("```\na\n\nb\n```")]),
+        ("\\User: is a word here.", [instruction("User: is a word here.")]),
+        ("a\r\n\r\nb", [instruction("a"), instruction("b")]),
+        ("", []),
+    ],
+)
+def test_the_rules_that_the_page_states(text: str, expected: list[Segment]) -> None:
+    assert contents(parse(text)) == contents(expected)
+
+
+def test_a_tab_in_code_stays_a_tab() -> None:
+    assert parse("```\nall:\n\tmake x\n```")[0].text == "```\nall:\n\tmake x\n```"
+
+
+def test_an_unchanged_segment_keeps_its_id_when_it_moves() -> None:
+    before = parse("Be brief.\n\nBe kind.\n\nUser: a\nAssistant: b")
+    after = parse("User: a\nAssistant: b\n\nSomething new.\n\nBe brief.", before)
+    known = {segment.text or segment.user: segment.id for segment in before}
+    assert [segment.id for segment in after] == [known["a"], "something-new", known["Be brief."]]
+
+
+def test_a_new_segment_does_not_take_the_id_of_an_old_one_that_stays() -> None:
+    before = parse("Be brief and kind.")
+    after = parse("Be brief and rude.\n\nBe brief and kind.", before)
+    assert after[1].id == before[0].id != after[0].id
+
+
+@pytest.mark.parametrize("text", ["User: only a question", "User: \nAssistant: x", "User: a\nAssistant:  "])
+def test_half_an_example_is_refused_with_the_paragraph(text: str) -> None:
+    with pytest.raises(PromptTextError, match=r"(?s)The worked example “User:.*Assistant"):
+        parse(f"Fine.\n\n{text}")
+
+
+def test_a_lone_keep_is_refused() -> None:
+    with pytest.raises(PromptTextError, match=r"\[keep\]"):
+        parse("[keep]\n\nBe brief.")

@@ -1,0 +1,166 @@
+"""One server: what streams, what it costs, and what each way to fail is called."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from fake_vllm import FakeVllm
+
+from assistant.vllm_client import (
+    Completion,
+    Delta,
+    Finished,
+    UnknownModel,
+    VllmClient,
+    VllmError,
+    VllmRefused,
+    VllmUnreachable,
+)
+
+IDS = tuple(range(3, 40))
+
+
+def ask(
+    vllm: FakeVllm, act: Callable[[VllmClient], Awaitable[object]], key: str | None = None
+) -> object:
+    async def whole() -> object:
+        client = VllmClient(vllm.url, key)
+        try:
+            return await act(client)
+        finally:
+            assert client.in_flight == 0
+            await client.close()
+
+    return asyncio.run(whole())
+
+
+async def answer(client: VllmClient, model: str = "base", salt: str | None = None) -> Completion:
+    return await client.complete(model, IDS, max_tokens=8, end_ids=(2,), cache_salt=salt)
+
+
+def test_an_answer_streams_in_pieces_and_ends_with_its_cost(vllm: FakeVllm) -> None:
+    vllm.answer = lambda model, ids: "one two three"
+
+    async def act(client: VllmClient) -> list[Delta | Finished]:
+        return [item async for item in client.stream("base", IDS, max_tokens=8, end_ids=(2,))]
+
+    *deltas, end = ask(vllm, act)
+    assert deltas == [Delta("one"), Delta(" two"), Delta(" three")]
+    assert (end.prompt_tokens, end.completion_tokens, end.cached_tokens, end.reason) == (37, 4, 0, "stop")
+    assert 0 < end.first_token_s <= end.total_s < 10
+
+
+def test_pieces_arrive_before_the_answer_is_complete(vllm: FakeVllm) -> None:
+    vllm.answer, vllm.holds_after = (lambda model, ids: "one two"), 1
+
+    async def act(client: VllmClient) -> tuple[Delta, int]:
+        stream = client.stream("base", IDS, max_tokens=8, end_ids=(2,))
+        first = await anext(stream)
+        busy = client.in_flight
+        vllm.go_on.set()
+        assert [item async for item in stream][0] == Delta(" two")
+        return first, busy
+
+    assert ask(vllm, act) == (Delta("one"), 1)
+
+
+def test_the_request_is_greedy_token_ids_with_the_end_tokens(vllm: FakeVllm) -> None:
+    ask(vllm, answer)
+    body = vllm.asked()[0]
+    assert body["prompt"] == list(IDS) and body["stop_token_ids"] == [2] and body["temperature"] == 0
+    assert "cache_salt" not in body
+
+
+def test_an_answer_that_reaches_its_length_says_so(vllm: FakeVllm) -> None:
+    vllm.answer = lambda model, ids: "word " * 20
+    assert ask(vllm, answer).end.reason == "length"
+
+
+def test_a_repeated_prompt_is_cached_and_a_salt_of_its_own_keeps_it_cold(vllm: FakeVllm) -> None:
+    async def act(client: VllmClient) -> list[int]:
+        salts = (None, None, "a", None)
+        return [(await answer(client, salt=salt)).end.cached_tokens for salt in salts]
+
+    assert ask(vllm, act) == [0, 32, 0, 32]
+
+
+def test_an_unknown_adapter_is_told_from_other_refusals(vllm: FakeVllm) -> None:
+    with pytest.raises(UnknownModel, match="bank-v0007"):
+        ask(vllm, lambda client: answer(client, "bank-v0007"))
+
+
+def test_a_request_that_outgrows_the_context_is_refused_in_the_servers_words(vllm: FakeVllm) -> None:
+    vllm.max_model_len = 40
+    with pytest.raises(VllmRefused, match="maximum context length is 40") as caught:
+        ask(vllm, answer)
+    assert not isinstance(caught.value, UnknownModel)
+
+
+def test_an_error_of_the_server_is_a_refusal_with_its_status(vllm: FakeVllm) -> None:
+    vllm.fails_with = 500
+    with pytest.raises(VllmRefused, match="500.*EngineCore"):
+        ask(vllm, answer)
+
+
+@pytest.mark.parametrize("pieces", [0, 2])
+def test_a_server_that_dies_in_the_middle_of_an_answer_is_unreachable(vllm: FakeVllm, pieces: int) -> None:
+    vllm.answer, vllm.dies_after = (lambda model, ids: "one two three"), pieces
+    with pytest.raises(VllmUnreachable, match=vllm.url):
+        ask(vllm, answer)
+
+
+def test_an_error_event_in_the_stream_is_not_taken_for_an_end(vllm: FakeVllm) -> None:
+    vllm.breaks_off_after = 0
+    with pytest.raises(VllmRefused, match="EngineCore died"):
+        ask(vllm, answer)
+
+
+def test_nothing_at_the_address_is_unreachable_and_says_what_to_do() -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        nobody = FakeVllm()
+        nobody.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(VllmUnreachable, match=f"{nobody.url}.*check"):
+            ask(nobody, answer)
+        assert ask(nobody, lambda client: client.is_ready()) is False
+
+
+def test_log_probabilities_start_with_the_second_token(vllm: FakeVllm) -> None:
+    vllm.log_probabilities = lambda model, ids: [-float(token) for token in ids[1:]]
+    assert ask(vllm, lambda client: client.log_probabilities("base", (5, 6, 5, 7))) == [-6.0, -5.0, -7.0]
+
+
+def test_adapters_are_loaded_once_listed_with_their_parent_and_unloaded(
+    vllm: FakeVllm, adapter_dir: Path
+) -> None:
+    async def act(client: VllmClient) -> list[tuple[str, str | None]]:
+        await client.load_adapter("bank-v0001", str(adapter_dir))
+        await client.load_adapter("bank-v0001", str(adapter_dir))
+        listed = [(model.name, model.parent) for model in await client.models()]
+        await client.unload_adapter("bank-v0001")
+        await client.unload_adapter("bank-v0001")
+        return listed
+
+    assert ask(vllm, act) == [("base", None), ("bank-v0001", "base")]
+    assert len(vllm.asked("/v1/load_lora_adapter")) == 1 and not vllm.adapters
+
+
+def test_a_path_without_an_adapter_is_refused(vllm: FakeVllm, tmp_path: Path) -> None:
+    with pytest.raises(VllmError, match="No adapter found"):
+        ask(vllm, lambda client: client.load_adapter("bank-v0001", str(tmp_path)))
+
+
+def test_the_key_opens_a_server_that_has_one(vllm: FakeVllm) -> None:
+    vllm.key = "secret"
+    assert ask(vllm, lambda client: client.is_ready()) is True
+    assert ask(vllm, answer, key="secret").text == "ok"
+    with pytest.raises(VllmRefused, match="401.*Unauthorized"):
+        ask(vllm, answer, key="wrong")
+
+
+@pytest.fixture
+def adapter_dir(tmp_path: Path) -> Iterator[Path]:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    yield tmp_path

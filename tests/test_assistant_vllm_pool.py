@@ -1,0 +1,158 @@
+"""Several servers as one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from fake_vllm import FakeVllm
+
+from assistant.vllm_client import VllmClient, VllmRefused, VllmUnreachable
+from assistant.vllm_pool import VllmPool, base_model
+
+
+@pytest.fixture
+def two() -> Iterator[list[FakeVllm]]:
+    fakes = [FakeVllm(), FakeVllm()]
+    with ExitStack() as stack:
+        for fake in fakes:
+            stack.enter_context(fake.serving())
+        yield fakes
+
+
+@pytest.fixture
+def adapter_dir(tmp_path: Path) -> str:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    return str(tmp_path)
+
+
+@asynccontextmanager
+async def connected(fakes: list[FakeVllm]) -> AsyncIterator[VllmPool]:
+    pool = await VllmPool.connect([fake.url for fake in fakes], None)
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+def test_connecting_learns_the_base_models_name(two: list[FakeVllm]) -> None:
+    for fake in two:
+        fake.base = "my-llama"
+
+    async def act() -> str:
+        async with connected(two) as pool:
+            return pool.base
+
+    assert asyncio.run(act()) == "my-llama"
+
+
+def test_servers_with_different_base_models_are_refused(two: list[FakeVllm]) -> None:
+    two[1].base = "other"
+
+    async def act() -> None:
+        async with connected(two):
+            pass
+
+    with pytest.raises(VllmRefused, match="base, other"):
+        asyncio.run(act())
+
+
+def test_an_adapter_is_loaded_on_every_server(two: list[FakeVllm], adapter_dir: str) -> None:
+    async def act() -> set[str]:
+        async with connected(two) as pool:
+            await pool.load_adapter("bank-v0001", adapter_dir)
+            return await pool.models()
+
+    assert asyncio.run(act()) == {"base", "bank-v0001"}
+    assert all(list(fake.adapters) == ["bank-v0001"] for fake in two)
+
+
+def test_an_adapter_that_one_server_refuses_is_loaded_on_none(two: list[FakeVllm], adapter_dir: str) -> None:
+    two[1].max_loras = 0
+
+    async def act() -> None:
+        async with connected(two) as pool:
+            await pool.load_adapter("bank-v0001", adapter_dir)
+
+    with pytest.raises(VllmRefused, match="slots"):
+        asyncio.run(act())
+    assert not two[0].adapters and not two[1].adapters
+
+
+def test_a_failed_load_leaves_an_adapter_that_answers_already(two: list[FakeVllm], adapter_dir: str) -> None:
+    """Loading again what one server forgot must not take it from the server that still serves people with it."""
+    two[0].adapters["bank-v0001"] = adapter_dir
+    two[1].max_loras = 0
+
+    async def act() -> None:
+        async with connected(two) as pool:
+            await pool.load_adapter("bank-v0001", adapter_dir)
+
+    with pytest.raises(VllmRefused):
+        asyncio.run(act())
+    assert list(two[0].adapters) == ["bank-v0001"]
+
+
+def test_a_request_goes_to_the_server_with_the_fewest_running(two: list[FakeVllm]) -> None:
+    two[0].holds_after = two[1].holds_after = 0
+
+    async def act() -> None:
+        async with connected(two) as pool:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(4):
+                    group.create_task(pool.pick().complete("base", (5, 6), max_tokens=3, end_ids=(2,)))
+                    await asyncio.sleep(0.02)
+                for fake in two:
+                    fake.go_on.set()
+
+    asyncio.run(act())
+    assert [len(fake.asked()) for fake in two] == [2, 2]
+
+
+def test_the_pool_is_ready_when_all_its_servers_are(two: list[FakeVllm]) -> None:
+    async def act(urls: list[str]) -> bool:
+        pool = VllmPool([])
+        pool.use([VllmClient(url) for url in urls])
+        try:
+            return await pool.is_ready()
+        finally:
+            await pool.close()
+
+    assert asyncio.run(act([fake.url for fake in two]))
+    assert not asyncio.run(act([two[0].url, "http://127.0.0.1:9"]))
+
+
+def test_a_pool_goes_on_in_another_event_loop(two: list[FakeVllm]) -> None:
+    """Connections belong to a loop: the page has one, the start another."""
+    pool = VllmPool([VllmClient(fake.url) for fake in two])
+    two[0].base = two[1].base = "renamed"
+
+    async def act() -> str:
+        fresh = await pool.reconnect()
+        try:
+            return (await fresh.pick().complete("renamed", (5,), max_tokens=3, end_ids=(2,))).text
+        finally:
+            await fresh.close()
+
+    assert asyncio.run(act()) == "ok" and pool.base == "renamed"
+
+
+def test_unloading_is_best_effort_and_says_what_went_wrong(two: list[FakeVllm], adapter_dir: str) -> None:
+    two[0].adapters["bank-v0001"] = adapter_dir
+
+    async def act() -> list[str]:
+        pool = await VllmPool.connect([two[0].url], None)
+        pool.use([*pool.each(), VllmClient("http://127.0.0.1:9")])
+        try:
+            return await pool.unload_adapter("bank-v0001")
+        finally:
+            await pool.close()
+
+    (problem,) = asyncio.run(act())
+    assert "127.0.0.1:9" in problem and not two[0].adapters
+
+
+def test_a_server_without_a_base_model_is_no_server(two: list[FakeVllm]) -> None:
+    with pytest.raises(VllmUnreachable, match="lists no base model"):
+        base_model([], "http://x")

@@ -1,0 +1,46 @@
+"""The documents say what the code does: commands, version, links and figures."""
+
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "docs"))
+
+from write_commands import COMMANDS, page  # noqa: E402
+
+
+def test_the_page_of_commands_is_what_the_commands_print() -> None:
+    written = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert written == page(), "docs/commands.md is out of date; run: python docs/write_commands.py"
+
+
+def test_every_command_shows_an_example() -> None:
+    written = page()
+    for command in COMMANDS:
+        section = written.split(f"## python {' '.join(command)}\n")[1].split("\n## ")[0]
+        assert "Example:" in section or "python -m benchmarks" in section, command
+
+
+def test_the_changelog_names_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_files_that_the_readme_shows_exist() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for target in re.findall(r"\]\(([^)#:]+)\)", readme):
+        assert (ROOT / target).exists(), f"README links to {target}, which does not exist"
+    assert "make run" in readme and "make test" in readme
+
+
+def test_the_figures_in_the_readme_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "first_retrain.json").read_text())
+    before, after = result["report"]["before"], result["report"]["after"]
+    readme = (ROOT / "README.md").read_text()
+    for number in (before["prompt_tokens"], after["prompt_tokens"]):
+        assert f"{number}" in readme
+    for quality in (before["quality"]["mean"], after["quality"]["mean"]):
+        assert f"{quality:.3f}" in readme

@@ -1,0 +1,112 @@
+"""The dependency rules of the design, read off the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SOURCES = [ROOT / "app.py"] + [
+    path for package in ("assistant", "store", "trainer") for path in (ROOT / package).rglob("*.py")
+]
+TRAINING = {"lora", "finetune", "candidate", "helpfulness", "publish", "embedded"}
+FROM_ASSISTANT = {
+    "rendering",
+    "tokenizer",
+    "vllm_client",
+    "vllm_pool",
+    "adapter_files",
+    "serving",
+    "server_file",
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at the top or within a function, by its full dotted name."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)} imports relatively"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def who_imports(package: str) -> set[str]:
+    return {name_of(path) for path in SOURCES if any(name.split(".")[0] == package for name in imports(path))}
+
+
+def within(files: set[str], *folders: str) -> set[str]:
+    return {file for file in files if file.startswith(folders)}
+
+
+def test_the_reader_of_imports_sees_them() -> None:
+    assert "store/connection.py" in who_imports("sqlite3")
+    assert "app.py" in who_imports("assistant")
+
+
+def test_store_imports_neither_of_the_others() -> None:
+    assert not within(who_imports("assistant") | who_imports("trainer"), "store/")
+
+
+def test_assistant_never_imports_trainer() -> None:
+    assert not within(who_imports("trainer"), "assistant/")
+
+
+def test_trainer_imports_from_assistant_only_what_renders_prompts_and_talks_to_vllm() -> None:
+    used = {
+        name.split(".")[1]
+        for path in SOURCES
+        if name_of(path).startswith("trainer/")
+        for name in imports(path)
+        if name.split(".")[0] == "assistant"
+    }
+    assert used <= FROM_ASSISTANT
+
+
+def test_gradio_stays_in_the_web_pages() -> None:
+    assert not {file for file in who_imports("gradio") if not file.startswith("assistant/web/")}
+
+
+@pytest.mark.parametrize("package", ["sqlite3", "sqlite_utils"])
+def test_only_the_store_speaks_sql(package: str) -> None:
+    assert not {file for file in who_imports(package) if not file.startswith("store/")}
+
+
+@pytest.mark.parametrize("package", ["torch", "transformers", "peft"])
+def test_only_the_modules_that_train_import(package: str) -> None:
+    assert who_imports(package) <= {f"trainer/{name}.py" for name in TRAINING}
+
+
+def test_vllm_is_a_process_and_never_imported() -> None:
+    assert not who_imports("vllm")
+
+
+def test_what_runs_beside_the_chat_pulls_in_no_training_module() -> None:
+    """`watch` lives as long as the app, and `swap` and `gate` judge without a model of their own."""
+
+    def reached(module: str, seen: set[str]) -> set[str]:
+        path = ROOT / "trainer" / f"{module}.py"
+        if module in seen or not path.exists():
+            return seen
+        seen.add(module)
+        for name in imports(path):
+            if name.startswith("trainer."):
+                reached(name.split(".")[1], seen)
+        return seen
+
+    for module in ("watch", "swap", "gate", "statistics", "report", "evaluate", "probe"):
+        assert not reached(module, set()) & TRAINING, module
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    empty = {"utils", "util", "helpers", "helper", "manager", "handler", "engine", "common", "misc"}
+    assert not {name_of(path) for path in SOURCES if empty & set(path.stem.split("_"))}
+
+
+def test_every_file_says_what_it_is_for() -> None:
+    assert not {name_of(path) for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))}

@@ -1,0 +1,233 @@
+"""The whole product as a person meets it: the real app, vLLM, training and gate, in a real browser.
+
+One app on one fresh data directory serves every test in this file, in order: a stranger loads the sample, chats,
+rates, corrects, trains, sees the shorter prompt answer in the conversation that is open, rolls back, loses vLLM.
+"""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from benchmarks.app_process import ROOT, AppProcess
+from store import Store
+from store.records import MessageStatus, Role, RunStatus, Verdict
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_OPTIONS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+SAMPLE = "otter-quay"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
+    with AppProcess(tmp_path_factory.mktemp("data")) as running:
+        running.wait_for_page()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def store(app: AppProcess) -> Iterator[Store]:
+    with Store(app.data_dir / "shorthand.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page(app: AppProcess) -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.set_default_timeout(60_000)
+        tab.goto(app.url)
+        yield tab
+        browser.close()
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def send(page: Page, text: str) -> None:
+    box = page.locator("#chat-input textarea")
+    box.fill(text)
+    page.locator("#chat-send").click()
+
+
+def wait_for_answer(page: Page, count: int) -> None:
+    """Until `count` answers are there and the last one is complete."""
+    answers = page.locator("article.answer[data-status=complete]")
+    expect(answers).to_have_count(count, timeout=120_000)
+    expect(page.locator("#answer-caption")).to_contain_text("tokens")
+
+
+def caption_tokens(page: Page) -> int:
+    """The prompt part of the newest answer, as its caption says it."""
+    found = re.search(r"([\d,]+) tokens", page.locator("#answer-caption").inner_text())
+    assert found is not None
+    return int(found[1].replace(",", ""))
+
+
+def test_the_sample_loads_with_one_click(page: Page, app: AppProcess, store: Store) -> None:
+    open_tab(page, "Prompt")
+    page.locator("#load-sample").click()
+    expect(page.locator("#segments li[data-segment]").first).to_be_visible()
+    assert store.active(SAMPLE).prompt_tokens >= 400  # type: ignore[union-attr]
+    assert len(store.rated_answers(SAMPLE)) >= 150
+
+
+def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: Store) -> None:
+    app.wait_for_model()
+    expect(page.locator("#server-state")).to_contain_text("ready", timeout=120_000)
+    open_tab(page, "Chat")
+    send(page, "How much does a paddleboard cost for two hours?")
+    wait_for_answer(page, 1)
+    assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens  # type: ignore[union-attr]
+    page.locator("#rate-down").click()
+    page.locator("#correct").click()
+    page.locator("#correction-text textarea, textarea#correction-text").first.fill(
+        "A paddleboard costs $12 for one hour, so two hours cost $24."
+    )
+    page.locator("#correction-save").click()
+    [conversation] = store.conversations(SAMPLE, source="chat")
+    answer = store.thread(conversation.id)[-1]
+    _wait(lambda: any(rating.correction for rating in store.ratings(answer.id)))
+    latest = store.latest_ratings([answer.id])[answer.id][0]
+    assert latest.correction == "A paddleboard costs $12 for one hour, so two hours cost $24."
+    assert latest.verdict is Verdict.DOWN
+
+
+def test_the_conversation_and_its_rating_come_back_after_a_reload(page: Page) -> None:
+    page.reload()
+    expect(page.locator("#chat-log")).to_contain_text("paddleboard cost for two hours", timeout=30_000)
+    expect(page.locator("#rate-down")).to_be_visible()
+
+
+def test_the_prompt_gets_shorter_while_a_conversation_is_open(page: Page, store: Store) -> None:
+    before = store.active(SAMPLE)
+    assert before is not None
+    open_tab(page, "Training")
+    page.locator("#train-now").click()
+    _wait(lambda: bool(store.runs(SAMPLE)), 30)
+    expect(page.locator("#run-status")).to_be_visible()
+    _wait(lambda: store.runs(SAMPLE)[0].status is not RunStatus.RUNNING, 1200)
+    run = store.runs(SAMPLE)[0]
+    assert run.status is RunStatus.PROMOTED, run.message
+    after = store.active(SAMPLE)
+    assert after is not None and after.adapter == run.adapter
+    assert after.prompt_tokens < before.prompt_tokens / 2
+    chosen = run.report["gate"]["rungs"][after.rung]
+    assert all(item["lower"] > -run.settings["margin"] for item in chosen["comparisons"])
+    expect(page.locator("#verdict")).to_contain_text(re.compile("promoted", re.I), timeout=20_000)
+    open_tab(page, "Chat")
+    send(page, "And what about a canoe?")
+    wait_for_answer(page, 2)
+    assert caption_tokens(page) == after.prompt_tokens
+    open_tab(page, "Savings")
+    expect(page.locator("#saved-tokens")).to_contain_text(f"{after.prompt_tokens:,}", timeout=20_000)
+
+
+def test_every_answer_is_recorded_with_the_pair_that_gave_it(store: Store) -> None:
+    [conversation] = store.conversations(SAMPLE, source="chat")
+    answers = [m for m in store.thread(conversation.id) if m.role is Role.ASSISTANT]
+    assert [m.status for m in answers] == [MessageStatus.COMPLETE] * 2
+    adapters = [store.deployment(m.deployment_id or 0).adapter for m in answers]
+    assert adapters[0] is None and adapters[1] is not None
+    assert answers[0].usage is not None and answers[1].usage is not None
+    assert answers[1].usage.prompt_part_tokens < answers[0].usage.prompt_part_tokens
+
+
+def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
+    page: Page, app: AppProcess, store: Store
+) -> None:
+    [server] = [
+        p
+        for p in psutil.Process(app.process.pid).children(recursive=True)
+        if "api_server" in _line(p) and "leash" not in _line(p)
+    ]
+    server.kill()
+    expect(page.locator("#server-state")).not_to_contain_text("ready", timeout=30_000)
+    expect(page.locator("#server-state")).to_contain_text("ready", timeout=180_000)
+    open_tab(page, "Chat")
+    send(page, "Can I bring my dog?")
+    wait_for_answer(page, 3)
+    assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens  # type: ignore[union-attr]
+
+
+def test_a_rollback_restores_adapter_and_prompt(page: Page, app: AppProcess, store: Store) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer", "rollback", "--data-dir", str(app.data_dir)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    active = store.active(SAMPLE)
+    assert active is not None and active.adapter is None and active.rung == 0
+    send(page, "Is there parking?")
+    wait_for_answer(page, 4)
+    assert caption_tokens(page) == active.prompt_tokens
+
+
+def test_the_store_is_sound_after_all_of_this(app: AppProcess, store: Store) -> None:
+    assert store.check() == []
+
+
+def test_nothing_outlives_the_app(app: AppProcess) -> None:
+    family = psutil.Process(app.process.pid).children(recursive=True)
+    assert any("api_server" in _line(process) for process in family)
+    assert app.stop(signal.SIGTERM) == 0
+    _, alive = psutil.wait_procs(family, timeout=15)
+    assert not alive
+
+
+def test_nothing_outlives_an_app_that_is_killed(tmp_path: Path) -> None:
+    with AppProcess(tmp_path, "--model", _model(), "--no-trainer") as app:
+        _wait(
+            lambda: any(
+                "api_server" in _line(p) for p in psutil.Process(app.process.pid).children(recursive=True)
+            ),
+            60,
+        )
+        family = psutil.Process(app.process.pid).children(recursive=True)
+        app.stop(signal.SIGKILL)
+        _, alive = psutil.wait_procs(family, timeout=20)
+        assert not alive
+
+
+_converted: list[str] = []
+
+
+def _model() -> str:
+    """The model directory that the first app has converted."""
+    return _converted[0]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def remember_model(app: AppProcess) -> None:
+    _wait(lambda: (app.data_dir / "server.json").exists(), 60)
+    _converted.append(app.address().model_dir)
+
+
+def _line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def _wait(condition, timeout_s: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+    ends = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends, f"not true within {timeout_s:.0f} s"
+        time.sleep(0.25)
