@@ -86,21 +86,26 @@ class Chat:
         message as failed, then raises ChatError.
         """
         conversation = await asyncio.to_thread(self._store.conversation, question.conversation_id)
-        for attempt in (1, 2):
-            deployment, message = await asyncio.to_thread(self._begin, conversation, question)
+        deployment, message = await asyncio.to_thread(self._begin, conversation, question)
+        try:
+            async for progress in self._stream(question, message, deployment, vary):
+                yield progress
+        except UnknownModel:
+            # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
+            active = await self._load_again(conversation.assistant_id, message)
+            if active.id != deployment.id:
+                await asyncio.to_thread(self._fail, message)
+                deployment, message = await asyncio.to_thread(self._begin, conversation, question)
             try:
                 async for progress in self._stream(question, message, deployment, vary):
                     yield progress
-                return
             except UnknownModel as error:
-                # The server was restarted by hand, or the deployment was replaced this very moment.
-                await asyncio.to_thread(
-                    self._store.finish_message, message.id, text="", status=MessageStatus.FAILED
-                )
-                if attempt == 2:
-                    yield Progress(replace(message, status=MessageStatus.FAILED))
-                    raise ChatError(f"{error} Restart the app; your message is saved.") from error
-                await self._load_again(conversation.assistant_id)
+                await asyncio.to_thread(self._fail, message)
+                yield Progress(replace(message, status=MessageStatus.FAILED))
+                raise ChatError(f"{error} Restart the app; your message is saved.") from error
+
+    def _fail(self, message: Message) -> None:
+        self._store.finish_message(message.id, text="", status=MessageStatus.FAILED)
 
     def _begin(self, conversation: Conversation, question: Message) -> tuple[Deployment, Message]:
         deployment = self._store.active(conversation.assistant_id)
@@ -121,7 +126,9 @@ class Chat:
     async def _stream(
         self, question: Message, message: Message, deployment: Deployment, vary: bool
     ) -> AsyncIterator[Progress]:
-        text, usage, status = "", None, MessageStatus.STOPPED
+        text, usage = "", None
+        status = MessageStatus.STOPPED
+        ended = True
         yield Progress(message)
         try:
             rendered = await asyncio.to_thread(self._render, question, deployment)
@@ -140,7 +147,7 @@ class Chat:
                 elif isinstance(item, Finished):
                     usage, status = _usage(item, rendered), MessageStatus.COMPLETE
         except UnknownModel:
-            status = MessageStatus.FAILED
+            ended = False  # the caller loads the adapter and goes on with the same message
             raise
         except VllmError as error:
             status = MessageStatus.FAILED
@@ -150,7 +157,8 @@ class Chat:
             raise
         finally:
             # Also reached when the page closes the iterator (stop, tab closed): no await may happen here then.
-            self._store.finish_message(message.id, text=text, status=status, usage=usage)
+            if ended:
+                self._store.finish_message(message.id, text=text, status=status, usage=usage)
         yield Progress(replace(message, text=text, status=status, usage=usage))
 
     def _render(self, question: Message, deployment: Deployment) -> Rendered:
@@ -170,13 +178,16 @@ class Chat:
                 )
             context = context[2:]
 
-    async def _load_again(self, assistant_id: str) -> None:
-        deployment = await asyncio.to_thread(self._store.active, assistant_id)
-        if deployment is None:
-            return
+    async def _load_again(self, assistant_id: str, message: Message) -> Deployment:
+        """The active deployment, loaded; raises ChatError, with the message marked as failed."""
         try:
-            await load_deployment(self._store, self._pool, deployment, self._adapters, self._base)
-        except (VllmError, BadAdapter) as error:
+            deployment = await asyncio.to_thread(self._store.active, assistant_id)
+            if deployment is None:
+                raise ChatError("This assistant has no active prompt any more. Write one on the Prompt page.")
+            await load_deployment(self._pool, deployment, self._adapters, self._base)
+            return deployment
+        except (VllmError, BadAdapter, ChatError) as error:
+            await asyncio.to_thread(self._fail, message)
             raise ChatError(f"The active adapter cannot be loaded: {error}") from error
 
     def _check(self, text: str) -> None:

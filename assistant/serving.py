@@ -21,9 +21,7 @@ MAX_RANK = 32  # what the server is started for; see TrainerSettings.rank
 LORA_SLOTS = 4
 
 
-async def load_deployment(
-    store: Store, pool: VllmPool, deployment: Deployment, adapters: Path, base: str
-) -> None:
+async def load_deployment(pool: VllmPool, deployment: Deployment, adapters: Path, base: str) -> None:
     """Verify the deployment's adapter and load it on every server; raises BadAdapter or VllmError."""
     if deployment.adapter is None:
         return
@@ -37,6 +35,6 @@ async def reconcile(store: Store, pool: VllmPool, adapters: Path, base: str) -> 
     for assistant in store.assistants():
         deployment = store.active(assistant.id)
         if deployment is not None and deployment.adapter is not None:
-            await load_deployment(store, pool, deployment, adapters, base)
+            await load_deployment(pool, deployment, adapters, base)
             loaded.append(deployment.adapter)
     return loaded

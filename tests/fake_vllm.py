@@ -24,12 +24,12 @@ from starlette.routing import Route
 
 BLOCK = 16
 Answer = Callable[[str, Sequence[int]], str]
-LogProbabilities = Callable[[str, Sequence[int]], list[float]]
+Greedy = Callable[[str, Sequence[int], int], list[tuple[int, float]]]
 
 
-def constant_log_probabilities(model: str, ids: Sequence[int]) -> list[float]:
-    """-1 for the base model and -3 for adapters: enough to tell the two apart."""
-    return [-1.0 if model == "base" else -3.0] * (len(ids) - 1)
+def constant(model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
+    """Tokens and their ln p: other ones for adapters, so that the two can be told apart."""
+    return [(5, -1.0) if model == "base" else (6, -3.0)] * count
 
 
 class FakeVllm:
@@ -38,13 +38,13 @@ class FakeVllm:
     def __init__(
         self,
         answer: Answer = lambda model, ids: "ok",
-        log_probabilities: LogProbabilities = constant_log_probabilities,
+        greedy: Greedy = constant,
         base: str = "base",
         key: str | None = None,
         max_loras: int = 4,
         max_model_len: int = 2048,
     ):
-        self.answer, self.log_probabilities = answer, log_probabilities
+        self.answer, self.greedy = answer, greedy
         self.base, self.key, self.max_loras, self.max_model_len = base, key, max_loras, max_model_len
         self.adapters: dict[str, str] = {}
         self.requests: list[tuple[str, dict[str, Any]]] = []
@@ -142,6 +142,8 @@ class FakeVllm:
             return _error(404, f"The model `{model}` does not exist.")
         if not isinstance(ids, list) or not ids or not all(isinstance(token, int) for token in ids):
             return _error(400, "This server takes token ids alone, so that no text becomes a control token.")
+        if "prompt_logprobs" in body:
+            return _error(400, "vLLM 0.32 on CPU dies of prompt_logprobs beside an adapter's request.")
         if len(ids) + body["max_tokens"] > self.max_model_len:
             return _error(400, f"This model's maximum context length is {self.max_model_len} tokens.")
         self._running[model] += 1
@@ -159,11 +161,14 @@ class FakeVllm:
         return beside[0] if self.mixes_batches and model == self.base and beside else model
 
     def _scored(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
-        ids = body["prompt"]
-        rows: list[dict[str, Any] | None] = [None]
-        for token, value in zip(ids[1:], self.log_probabilities(model, ids), strict=True):
-            rows.append({str(token): {"logprob": value, "rank": 1}})
-        choice = {"index": 0, "text": "", "finish_reason": "length", "prompt_logprobs": rows}
+        following = self.greedy(model, body["prompt"], body["max_tokens"])
+        choice = {
+            "index": 0,
+            "text": "",
+            "finish_reason": "length",
+            "token_ids": [token for token, _ in following],
+            "logprobs": {"token_logprobs": [ln_p for _, ln_p in following]},
+        }
         return {"object": "text_completion", "choices": [choice]}
 
     async def _events(self, model: str, body: dict[str, Any]) -> AsyncIterator[str]:

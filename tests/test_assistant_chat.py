@@ -176,13 +176,14 @@ def test_stopping_ends_the_request_at_the_server(desk: Desk) -> None:
         stream = chat.answer(chat.ask("bank", None, "Hi"))
         await anext(stream), await anext(stream)
         await stream.aclose()
-        return chat._pool.pick().in_flight  # noqa: SLF001
+        return chat._pool.pick().in_flight
 
     assert desk.run(act) == 0
 
 
 @pytest.mark.parametrize(
-    "trouble", [{"fails_with": 500}, {"dies_after": 2}, {"breaks_off_after": 2}, {"url": "http://127.0.0.1:9"}]
+    "trouble",
+    [{"fails_with": 500}, {"dies_after": 2}, {"breaks_off_after": 2}, {"url": "http://127.0.0.1:9"}],
 )
 def test_a_failure_is_kept_as_failed_and_told(desk: Desk, trouble: dict[str, Any]) -> None:
     for name, value in trouble.items():
@@ -261,8 +262,7 @@ def test_a_swap_in_the_middle_of_an_answer_does_not_touch_that_answer(desk: Desk
         assert desk.store.streaming_count("bank-v0001") == 1
         after = desk.deploy("bank-v0002")
         desk.vllm.go_on.set()
-        async for progress in stream:
-            pass
+        progress = [progress async for progress in stream][-1]
         return progress.message, after.id, await answer(chat, chat.ask("bank", None, "Hi"))
 
     running, after, later = desk.run(act)

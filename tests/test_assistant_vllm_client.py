@@ -22,9 +22,7 @@ from assistant.vllm_client import (
 IDS = tuple(range(3, 40))
 
 
-def ask(
-    vllm: FakeVllm, act: Callable[[VllmClient], Awaitable[object]], key: str | None = None
-) -> object:
+def ask(vllm: FakeVllm, act: Callable[[VllmClient], Awaitable[object]], key: str | None = None) -> object:
     async def whole() -> object:
         client = VllmClient(vllm.url, key)
         try:
@@ -127,9 +125,11 @@ def test_nothing_at_the_address_is_unreachable_and_says_what_to_do() -> None:
         assert ask(nobody, lambda client: client.is_ready()) is False
 
 
-def test_log_probabilities_start_with_the_second_token(vllm: FakeVllm) -> None:
-    vllm.log_probabilities = lambda model, ids: [-float(token) for token in ids[1:]]
-    assert ask(vllm, lambda client: client.log_probabilities("base", (5, 6, 5, 7))) == [-6.0, -5.0, -7.0]
+def test_greedy_tokens_come_with_their_log_probabilities(vllm: FakeVllm) -> None:
+    vllm.greedy = lambda model, ids, count: [(ids[-1] + n, -0.5 * n) for n in range(count)]
+    assert ask(vllm, lambda client: client.greedy("base", (5, 7), 3)) == [(7, 0.0), (8, -0.5), (9, -1.0)]
+    (body,) = vllm.asked()
+    assert body["temperature"] == 0 and body["ignore_eos"]
 
 
 def test_adapters_are_loaded_once_listed_with_their_parent_and_unloaded(

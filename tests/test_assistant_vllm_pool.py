@@ -98,13 +98,12 @@ def test_a_request_goes_to_the_server_with_the_fewest_running(two: list[FakeVllm
     two[0].holds_after = two[1].holds_after = 0
 
     async def act() -> None:
-        async with connected(two) as pool:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(4):
-                    group.create_task(pool.pick().complete("base", (5, 6), max_tokens=3, end_ids=(2,)))
-                    await asyncio.sleep(0.02)
-                for fake in two:
-                    fake.go_on.set()
+        async with connected(two) as pool, asyncio.TaskGroup() as group:
+            for _ in range(4):
+                group.create_task(pool.pick().complete("base", (5, 6), max_tokens=3, end_ids=(2,)))
+                await asyncio.sleep(0.02)
+            for fake in two:
+                fake.go_on.set()
 
     asyncio.run(act())
     assert [len(fake.asked()) for fake in two] == [2, 2]

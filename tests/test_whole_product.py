@@ -23,10 +23,7 @@ from store.records import MessageStatus, Role, RunStatus, Verdict
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_OPTIONS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 SAMPLE = "otter-quay"
 
 

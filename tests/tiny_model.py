@@ -86,7 +86,9 @@ def write_model(directory: Path, seed: int = 0) -> Path:
     return directory
 
 
-def write_adapter(adapters: Path, name: str, base: str = "base hash", rank: int = 4, **weights: object) -> Path:
+def write_adapter(
+    adapters: Path, name: str, base: str = "base hash", rank: int = 4, **weights: object
+) -> Path:
     """A published adapter directory, made without torch; `weights` replace or add tensors."""
     import numpy as np
     from safetensors.numpy import save_file

@@ -12,28 +12,28 @@ from typing import Any
 
 import torch
 
-from assistant.rendering import render, render_answer, segment_tokens
+from assistant.rendering import render, segment_tokens
 from store.records import Dataset, Split, TrainingRun
 from trainer.finetune import Trained, finetune
 from trainer.helpfulness import measure_helpfulness
 from trainer.ladder import Rung, build_ladder
-from trainer.lora import to_tensors, token_losses
 from trainer.notes import Notes
-from trainer.packing import Item, pack
 from trainer.publish import publish
 from trainer.rows import dev_rows, train_rows
 from trainer.workshop import Workshop
 
+_PARITY_TOKENS = 8
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A published adapter; `parity[i]` is ln p of `parity_ids[i+1]` as the trainer computes it."""
+    """A published adapter; `parity` are the tokens that greedily follow `parity_ids`, with ln p, in the trainer."""
 
     name: str
     ladder: list[Rung]
     trained: Trained
     parity_ids: tuple[int, ...]
-    parity: list[float]
+    parity: list[tuple[int, float]]
 
     def cost(self) -> dict[str, Any]:
         """What the training took, for the report; memory in MiB at its peak."""
@@ -89,16 +89,17 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
             lambda done, total: notes.maybe("ladder", done=done, total=total),
         )
         ladder = build_ladder(segments, segment_tokens(w.tokenizer, segments), helpfulness, w.settings.rungs)
-    item = Item(render(w.tokenizer, (), dev[0].context).ids, render_answer(w.tokenizer, dev[0].completion))
-    return Candidate(
-        name, ladder, trained, item.request + item.answer, _log_probabilities(trained.model, item)
-    )
+    question = render(w.tokenizer, (), dev[0].context).ids
+    return Candidate(name, ladder, trained, question, _continue_greedily(trained.model, question))
 
 
-def _log_probabilities(model: Any, item: Item) -> list[float]:
-    """ln p of every token after the first, under the trained model."""
-    everything = Item(item.request[:1], item.request[1:] + item.answer)
-    tensors = {k: v.to(model.device) for k, v in to_tensors(pack([everything])).items()}
+def _continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float]]:
+    """The next tokens under the trained model, each with its ln p."""
+    following: list[tuple[int, float]] = []
     with torch.no_grad():
-        losses, _ = token_losses(model, tensors)
-    return [-float(loss) for loss in losses]
+        for _ in range(_PARITY_TOKENS):
+            tokens = torch.tensor([[*ids, *(token for token, _ in following)]], device=model.device)
+            ln_p = model(input_ids=tokens).logits[0, -1].float().log_softmax(-1)
+            best = int(ln_p.argmax())
+            following.append((best, float(ln_p[best])))
+    return following

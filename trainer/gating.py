@@ -40,6 +40,7 @@ class Gating:
         self._prompt_id = dataset.prompt_id
         self._examples = [e for e in dataset.examples if e.split is Split.GATE]
         self._clusters = [e.conversation_id for e in self._examples]
+        self._longest = _answer_limit(w, [e.completion for e in self._examples])
         self._answers: dict[str, Answers] = {}
         self._rungs: list[RungVerdict] = []
 
@@ -127,7 +128,7 @@ class Gating:
             keep(self._w.store.prompt(prompt_id).segments, kept),
             self._examples,
             scorer(self._assistant.scorer),
-            self._w.settings.max_answer_tokens,
+            self._longest,
             lambda done, total, left: self._notes.maybe(
                 "gate", what=what, done=done, total=total, eta_s=round(left)
             ),
@@ -139,3 +140,12 @@ class Gating:
 
     def _mean(self, name: str) -> float:
         return interval(self._answers[name].scores, self._clusters).mean
+
+
+def _answer_limit(w: Workshop, approved: Sequence[str]) -> int:
+    """Tokens after which every answer is cut off alike: room for one twice as long as the longest approved answer.
+
+    Without it a base model that rambles up to the chat's limit takes more time than everything else in the gate.
+    """
+    longest = max(len(w.tokenizer.encode_text(text)) for text in approved)
+    return min(w.settings.max_answer_tokens, 2 * longest + 16)

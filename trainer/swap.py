@@ -21,6 +21,7 @@ from store.records import Deployment, Role
 # Mean absolute difference of log-probabilities, in nats. float32 on one machine differs by under 0.01; bfloat16
 # kernels by up to 0.05; a wrong base model or a wrong scale by more than 0.5.
 _PARITY = 0.1
+_TOKENS = 8
 _WAIT_S = 120.0
 
 
@@ -28,12 +29,13 @@ class ParityError(Exception):
     """The server computes other probabilities than the trainer did: another base model, or a broken adapter."""
 
 
-async def check_parity(pool: VllmPool, model: str, ids: Sequence[int], expected: Sequence[float]) -> float:
-    """Compare ln p of `ids[1:]` on every server with the trainer's; returns the worst mean difference in nats."""
+async def check_parity(
+    pool: VllmPool, model: str, ids: Sequence[int], expected: Sequence[tuple[int, float]]
+) -> float:
+    """Compare the next greedy tokens and their ln p with the trainer's; returns the worst mean difference in nats."""
     worst = 0.0
     for client in pool.each():
-        served = await client.log_probabilities(model, ids)
-        distance = float(np.mean(np.abs(np.asarray(served) - np.asarray(expected))))
+        distance = _distance(await client.greedy(model, ids, len(expected)), expected)
         if not distance <= _PARITY:
             raise ParityError(
                 f"{client.url} gives “{model}” log-probabilities that differ by {distance:.3f} nats on average "
@@ -49,17 +51,30 @@ async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -
     vLLM 0.32 silently answers them with the adapter when every LoRA slot is in use.
     """
     for client in pool.each():
-        alone = await client.log_probabilities(pool.base, ids)
+        alone = await client.greedy(pool.base, ids, _TOKENS)
         together = await asyncio.gather(
-            *(client.log_probabilities(name, ids) for name in (adapter, pool.base, adapter, pool.base))
+            *(client.greedy(name, ids, _TOKENS) for name in (adapter, pool.base, adapter, pool.base))
         )
         for mixed in (together[1], together[3]):
-            distance = float(np.mean(np.abs(np.asarray(mixed) - np.asarray(alone))))
+            distance = _distance(mixed, alone)
             if not distance <= _PARITY:
                 raise ParityError(
                     f"{client.url} answers base-model requests with an adapter of the same batch (differs by "
                     f"{distance:.3f} nats). Start vLLM with a larger --max-loras."
                 )
+
+
+def _distance(found: Sequence[tuple[int, float]], expected: Sequence[tuple[int, float]]) -> float:
+    """Mean absolute difference of ln p, up to and including the first token that is not the same.
+
+    Greedy decoding may part at a near tie, where both ln p are alike; what follows cannot be compared.
+    """
+    gaps = []
+    for (token, ln_p), (other, other_ln_p) in zip(found, expected, strict=True):
+        gaps.append(abs(ln_p - other_ln_p))
+        if token != other:
+            break
+    return float(np.mean(gaps))
 
 
 async def hot_swap(

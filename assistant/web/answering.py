@@ -1,8 +1,8 @@
 """Answers that are being written now, apart from the pages that watch them.
 
-In: a stored question. Out: the text so far, about ten times a second, to any number of watchers. An answer goes on
-when its watcher leaves (reload, another conversation) and comes back when the conversation is opened again; only
-stop ends it early, by closing the stream to vLLM. Does not know Gradio.
+In: a stored question. Out: the text so far, about ten times a second, to any number of watchers. An answer
+goes on when its watcher leaves (reload, another conversation) and comes back when the conversation is
+opened again; only stop ends it early, by closing the stream to vLLM. Does not know Gradio.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 In: the services. Out: the Blocks and the options of its `launch`. Does not start anything.
 
-Ids for tests: #assistant-picker #server-state (class ready/starting/restarting/stopped); the tabs are named Chat,
-Prompt, Training and Savings.
+Ids for tests: #assistant-picker #server-state (class ready/starting/restarting/stopped); the tabs are named
+Chat, Prompt, Training and Savings.
 """
 
 from __future__ import annotations
@@ -38,7 +38,11 @@ def build(services: Services) -> gr.Blocks:
                 elem_id="brand",
             )
             picker = gr.Dropdown(
-                show_label=False, label="Assistant", container=False, visible=False, elem_id="assistant-picker"
+                show_label=False,
+                label="Assistant",
+                container=False,
+                visible=False,
+                elem_id="assistant-picker",
             )
             pill = gr.HTML(_pill(services), elem_id="server-state")
         with gr.Tabs(elem_id="tabs"):
@@ -51,17 +55,17 @@ def build(services: Services) -> gr.Blocks:
             with gr.Tab("Savings", id="savings") as savings_tab:
                 savings = SavingsPage(services, picker)
 
-        here = [picker, conversation, chat.view, chat.search, chat.samples]
         opened = page.load(lambda last: _choice(services, last), conversation, picker, **QUIET)
-        opened.then(chat.show, here, chat.shown, **QUIET)
-        chosen = picker.input(chat.show, here, chat.shown, **QUIET)
+        opened.then(chat.show, chat.here, chat.shown, **QUIET)
+        chosen = picker.input(chat.show, chat.here, chat.shown, **QUIET)
         for part, tab in ((prompt, prompt_tab), (training, training_tab), (savings, savings_tab)):
             for moment in (opened, chosen):
                 moment.then(part.show, picker, part.shown, **QUIET)
             tab.select(part.show, picker, part.shown, **QUIET)
-        for made in prompt.made:  # a new assistant becomes the one that every page shows
+        loaded = chat.log.sample(prompt.load, None, prompt.wanted, **QUIET)
+        for made in (*prompt.made, loaded):  # a new assistant becomes the one that every page shows
             made.then(lambda id: _choice(services, None, id), prompt.wanted, picker, **QUIET).then(
-                chat.show, here, chat.shown, **QUIET
+                chat.show, chat.here, chat.shown, **QUIET
             ).then(prompt.show, picker, prompt.shown, **QUIET)
 
         def look() -> tuple[str, str, gr.Timer]:
@@ -76,8 +80,16 @@ def build(services: Services) -> gr.Blocks:
 def launch_options() -> dict[str, Any]:
     """What belongs to `launch` in Gradio 6: the look, and everything switched off that talks to someone else."""
     return {
-        "theme": theme.theme(), "css_paths": [theme.CSS], "head": theme.HEAD, "footer_links": [], "quiet": True,
-        "ssr_mode": False, "run_history": False, "enable_monitoring": False, "share": False, "max_file_size": "1kb",
+        "theme": theme.theme(),
+        "css_paths": [theme.CSS],
+        "head": theme.HEAD,
+        "footer_links": [],
+        "quiet": True,
+        "ssr_mode": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "share": False,
+        "max_file_size": "1kb",
     }
 
 

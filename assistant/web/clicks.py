@@ -2,7 +2,8 @@
 
 In: the names of the events. Out: JavaScript for `js_on_load`. The markup says what a click means:
 
-- `data-event="rate"` fires the event `rate` with all of the button's data and, inside a form, the form's fields;
+- `data-event="rate"` fires the event `rate` with all of the button's data and, inside a form, the form's
+  fields;
 - `data-toggle="ID"` opens or closes the panel of that id and closes the other ones;
 - `data-copy` copies the attribute's text.
 

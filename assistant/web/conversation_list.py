@@ -14,7 +14,11 @@ from store.records import Conversation
 
 def conversation_list(conversations: Sequence[Conversation], current: str | None, searched: str = "") -> str:
     if not conversations:
-        text = f"Nothing contains “{searched}”." if searched else "No conversations yet. Ask something to start one."
+        text = (
+            f"Nothing contains “{searched}”."
+            if searched
+            else "No conversations yet. Ask something to start one."
+        )
         return f'<p class="none">{escape(text)}</p>'
     return f'<nav aria-label="Conversations">{"".join(_item(item, current) for item in conversations)}</nav>'
 
@@ -28,15 +32,18 @@ def _item(item: Conversation, current: str | None) -> str:
     return (
         f'<div class="conversation{" current" if is_current else ""}">'
         f'<button type="button" class="open" data-event="open" data-id="{key}"'
-        f'{" aria-current=true" if is_current else ""}><span>{title}</span><small>{escape(note)}</small></button>'
+        f"{' aria-current=true' if is_current else ''}><span>{title}</span><small>{escape(note)}</small></button>"
         f'<button type="button" class="tool" data-toggle="{menu}" title="Rename or delete" '
         f'aria-label="Rename or delete {title}">⋯</button></div>'
         f'<form class="panel" id="{menu}" data-panel hidden>'
         f'<input name="title" value="{title}" maxlength="200" aria-label="Title" autocomplete="off">'
-        f'<div class="row"><button type="submit" class="small primary" data-event="rename" data-id="{key}">Rename'
+        '<div class="row"><button type="submit" class="small primary" data-event="rename" '
+        f'data-id="{key}">Rename'
         f'</button><button type="button" class="small danger" data-toggle="{confirm}">Delete…</button></div>'
-        f'<div id="{confirm}" data-panel hidden><p>Delete this conversation, its answers and their ratings?</p>'
+        f'<div id="{confirm}" data-panel hidden><p>Delete this conversation, its answers and their '
+        'ratings?</p>'
         f'<div class="row"><button type="button" class="small danger" data-event="remove" data-id="{key}">'
-        f'Delete for good</button><button type="button" class="small" data-toggle="{menu}">Keep</button></div></div>'
+        'Delete for good</button><button type="button" class="small" '
+        f'data-toggle="{menu}">Keep</button></div></div>'
         "</form>"
     )

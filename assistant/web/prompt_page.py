@@ -1,17 +1,16 @@
 """The Prompt page: the prompt as text, its segments with their cost, its versions, and the first assistant.
 
-In: the services. Out: components and their events. Saving makes a new version, which the base model serves in full
-until the next retrain. Does not know training.
+In: the services. Out: components and their events. Saving makes a new version, which the base model serves
+in full until the next retrain. Does not know training.
 
-Ids for tests: #load-sample #assistant-name #assistant-scorer #new-prompt-text #create-assistant #prompt-text
-#prompt-save #prompt-notice #segments (cards: li[data-segment], .left-out) #segments-total #prompt-versions
-#another-assistant.
+Ids for tests: #load-sample #assistant-name #assistant-scorer #new-prompt-text #create-assistant
+#prompt-text #prompt-save #prompt-notice #segments (cards: li[data-segment], .left-out) #segments-total
+#prompt-versions #another-assistant.
 """
 
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -59,7 +58,14 @@ class PromptPage:
             with gr.Accordion("Another assistant", open=True, elem_id="another-assistant") as self.more:
                 self._build_new()
         self.shown = [
-            self.first, self.editing, self.more, self.text, self.cards, self.notice, self.versions, self.sample
+            self.first,
+            self.editing,
+            self.more,
+            self.text,
+            self.cards,
+            self.notice,
+            self.versions,
+            self.sample,
         ]
         self._wire()
 
@@ -67,7 +73,12 @@ class PromptPage:
         with gr.Row(elem_id="prompt-columns"):
             with gr.Column(scale=1, min_width=320):
                 self.text = gr.Textbox(
-                    label="Prompt", lines=18, max_lines=32, elem_id="prompt-text", elem_classes="mono", max_length=200_000
+                    label="Prompt",
+                    lines=18,
+                    max_lines=32,
+                    elem_id="prompt-text",
+                    elem_classes="mono",
+                    max_length=200_000,
                 )
                 gr.HTML(_RULES, elem_classes="panel-html")
                 self.notice = gr.HTML(elem_id="prompt-notice", elem_classes="panel-html")
@@ -80,20 +91,34 @@ class PromptPage:
         self.sample = gr.Button("Load the sample", variant="primary", elem_id="load-sample")
         gr.HTML('<p class="none">or write your own:</p>', elem_classes="panel-html")
         with gr.Row():
-            self.name = gr.Textbox(label="Name", placeholder="Help desk", elem_id="assistant-name", max_length=80)
+            self.name = gr.Textbox(
+                label="Name", placeholder="Help desk", elem_id="assistant-name", max_length=80
+            )
             self.scorer = gr.Dropdown(
-                _SCORERS, value="chrf", label="Scorer, which judges answers at the gate", elem_id="assistant-scorer"
+                _SCORERS,
+                value="chrf",
+                label="Scorer, which judges answers at the gate",
+                elem_id="assistant-scorer",
             )
         self.new_text = gr.Textbox(
-            label="Prompt", lines=8, max_lines=24, placeholder=_EXAMPLE, elem_id="new-prompt-text", elem_classes="mono",
+            label="Prompt",
+            lines=8,
+            max_lines=24,
+            placeholder=_EXAMPLE,
+            elem_id="new-prompt-text",
+            elem_classes="mono",
             max_length=200_000,
         )
         gr.HTML(_RULES, elem_classes="panel-html")
         self.create = gr.Button("Create the assistant", elem_id="create-assistant")
 
     def _wire(self) -> None:
-        self.text.input(
-            self.preview, [self.assistant, self.text], [self.cards, self.notice], trigger_mode="always_last", **QUIET
+        self.text.change(  # not input: that one misses the first edit after the server set the text
+            self.preview,
+            [self.assistant, self.text],
+            [self.cards, self.notice],
+            trigger_mode="always_last",
+            **QUIET,
         )
         self.save.click(self.save_text, [self.assistant, self.text], self.shown, **QUIET)
         self.made = [
@@ -105,17 +130,23 @@ class PromptPage:
         """Everything of the page as the store has it."""
         if assistant_id is None:
             return {
-                self.first: gr.HTML(visible=True), self.editing: gr.Column(visible=False),
+                self.first: gr.HTML(visible=True),
+                self.editing: gr.Column(visible=False),
                 self.more: gr.Accordion(label="Your first assistant", open=True),
             }
         prompt = self._latest(assistant_id)
         text = to_text(prompt.segments) if prompt else ""
         cards, notice = self.preview(assistant_id, text)
         return {
-            self.first: gr.HTML(visible=False), self.editing: gr.Column(visible=True),
+            self.first: gr.HTML(visible=False),
+            self.editing: gr.Column(visible=True),
             self.more: gr.Accordion(label="Another assistant", open=False),
-            self.text: text, self.cards: cards, self.notice: notice,
-            self.versions: version_rows(self._store.prompts(assistant_id), self._store.deployments(assistant_id)),
+            self.text: text,
+            self.cards: cards,
+            self.notice: notice,
+            self.versions: version_rows(
+                self._store.prompts(assistant_id), self._store.deployments(assistant_id)
+            ),
         }
 
     def preview(self, assistant_id: str | None, text: str) -> tuple[str, str]:
@@ -131,7 +162,9 @@ class PromptPage:
         changed = latest is None or segments != latest.segments
         served = latest is not None and active is not None and active.prompt_id == latest.id
         kept = active.kept if active and served and not changed else None
-        cards = segment_cards(segments, segment_tokens(tokenizer, segments), prompt_tokens(tokenizer, segments), kept)
+        cards = segment_cards(
+            segments, segment_tokens(tokenizer, segments), prompt_tokens(tokenizer, segments), kept
+        )
         return cards, self._notice(latest, active, changed)
 
     def save_text(self, assistant_id: str | None, text: str) -> Update:
@@ -158,7 +191,9 @@ class PromptPage:
         except StoreError as error:
             gr.Warning(str(error))
             return None
-        gr.Info(f"{assistant.name}: {words.count(new, 'conversation')} loaded. Chat with it, or press Train now.")
+        gr.Info(
+            f"{assistant.name}: {words.count(new, 'conversation')} loaded. Chat with it, or press Train now."
+        )
         return assistant.id
 
     def add(self, name: str, scorer: str, text: str) -> str | None:
@@ -182,18 +217,26 @@ class PromptPage:
     def _notice(self, latest: Prompt | None, active: Deployment | None, changed: bool) -> str:
         if changed and active and active.adapter:
             return (
-                '<p class="notice">Saving makes a new version. Adapters belong to the version that they were trained '
-                f"for, so <b>{escape(active.adapter)} is retired and the new text is served in full</b> until the next "
+                '<p class="notice">Saving makes a new version. Adapters belong to the version that they '
+                'were trained '
+                f"for, so <b>{escape(active.adapter)} is retired and the new text is served in full</b> "
+                "until the next "
                 "retrain.</p>"
             )
         if changed:
             return '<p class="notice">Saving makes a new version, served in full until the next retrain.</p>'
-        return f'<p class="none">Version {latest.version}, saved {words.moment(latest.created_at)}.</p>' if latest else ""
+        return (
+            f'<p class="none">Version {latest.version}, saved {words.moment(latest.created_at)}.</p>'
+            if latest
+            else ""
+        )
 
 
 def _first() -> str:
     return (
-        '<div class="empty"><h2>Start with the sample</h2><p>A kayak hire’s front desk with a long prompt and 338 '
-        "rated conversations. Load it, press Train now, and see the prompt get shorter in some minutes. Or write a "
+        '<div class="empty"><h2>Start with the sample</h2><p>A kayak hire’s front desk with a long '
+        'prompt and 338 '
+        "rated conversations. Load it, press Train now, and see the prompt get shorter in some minutes. "
+        "Or write a "
         "prompt of your own.</p></div>"
     )

@@ -15,8 +15,12 @@ from store.records import RunEvent, RunStatus, TrainingRun
 
 PHASES = ("dataset", "train", "publish", "ladder", "gate", "swap", "probe")
 _MEANING = {
-    "dataset": "freezing the examples", "train": "training the adapter", "publish": "publishing the adapter",
-    "ladder": "ranking the segments", "gate": "proving it on the gate examples", "swap": "swapping it in",
+    "dataset": "freezing the examples",
+    "train": "training the adapter",
+    "publish": "publishing the adapter",
+    "ladder": "ranking the segments",
+    "gate": "proving it on the gate examples",
+    "swap": "swapping it in",
     "probe": "measuring the saving",
 }
 
@@ -26,14 +30,17 @@ def run_status(run: TrainingRun, events: Sequence[RunEvent], now: float) -> str:
     running = run.status is RunStatus.RUNNING
     until = now if running else run.finished_at or now
     head = (
-        f'<div class="run-head"><h3>Run {run.id}</h3><span class="badge {_css(run.status)}">{run.status}</span>'
+        f'<div class="run-head"><h3>Run {run.id}</h3><span class="badge '
+        f'{_css(run.status)}">{run.status}</span>'
         f'<span class="dim">{escape(run.trigger)} · started {words.moment(run.started_at)} · '
         f"{words.seconds(until - run.started_at)}</span></div>"
     )
     message = f'<p class="run-message">{escape(run.message)}</p>' if run.message else ""
     if not running and not events:
         return f'<section class="run">{head}{message}</section>'
-    return f'<section class="run">{head}{_stepper(run, events)}{_now(events) if running else message}</section>'
+    return (
+        f'<section class="run">{head}{_stepper(run, events)}{_now(events) if running else message}</section>'
+    )
 
 
 def losses(events: Sequence[RunEvent]) -> list[Loss]:
@@ -57,7 +64,8 @@ def run_rows(runs: Sequence[TrainingRun], selected: int | None) -> str:
     rows = "".join(_row(run, run.id == selected) for run in runs)
     return (
         '<div class="table"><table><thead><tr><th>Run</th><th>Result</th><th class="num">Prompt tokens</th>'
-        '<th class="num">Quality</th><th class="num">Gate examples</th><th>Started</th><th class="num">Took</th></tr>'
+        '<th class="num">Quality</th><th class="num">Gate examples</th><th>Started</th><th '
+        'class="num">Took</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -67,13 +75,16 @@ def _row(run: TrainingRun, selected: bool) -> str:
     tokens = words.NOTHING
     if after.get("prompt_tokens") is not None:
         tokens = f"{before.get('prompt_tokens', 0):,} → {after['prompt_tokens']:,}"
+    quality = words.NOTHING
+    if "quality" in after:
+        quality = f"{words.number(_part(before, 'quality').get('mean'))} → {words.number(_part(after, 'quality').get('mean'))}"
     took = words.seconds(run.finished_at - run.started_at) if run.finished_at else "running"
     return (
-        f'<tr class="{"selected" if selected else ""}"><td><button type="button" class="small" data-event="pick" '
+        f'<tr class="{"selected" if selected else ""}"><td><button type="button" class="small" '
+        'data-event="pick" '
         f'data-id="{run.id}"{" aria-current=true" if selected else ""}>Run {run.id}</button></td>'
         f'<td><span class="badge {_css(run.status)}">{run.status}</span></td><td class="num">{tokens}</td>'
-        f'<td class="num">{words.number(_part(before, "quality").get("mean"))} → '
-        f'{words.number(_part(after, "quality").get("mean"))}</td>'
+        f'<td class="num">{quality}</td>'
         f'<td class="num">{gate.get("examples", words.NOTHING)}</td><td>{words.moment(run.started_at)}</td>'
         f'<td class="num">{took}</td></tr>'
     )
@@ -84,7 +95,7 @@ def _stepper(run: TrainingRun, events: Sequence[RunEvent]) -> str:
     current = events[-1].phase if events else "dataset"
     items = []
     for phase in PHASES:
-        state = "done" if phase in seen else "skipped" if run.status is not RunStatus.RUNNING else "waiting"
+        state = "done" if phase in seen else "skipped" if run.status is not RunStatus.RUNNING else "ahead"
         if phase == current and run.status is RunStatus.RUNNING:
             state = "now"
         items.append(f'<li class="{state}" title="{_MEANING[phase]}"><span>{phase}</span></li>')
@@ -105,7 +116,9 @@ def _now(events: Sequence[RunEvent]) -> str:
     if phase == "gate" and data.get("what"):
         facts.append(str(data["what"]))
     if phase == "dataset" and "train" in data:
-        facts.append(", ".join(f"{data[split]:,} {split}" for split in ("train", "dev", "gate") if split in data))
+        facts.append(
+            ", ".join(f"{data[split]:,} {split}" for split in ("train", "dev", "gate") if split in data)
+        )
     if done is not None and total:
         facts.append(f"{'step ' if phase == 'train' else ''}{done:,} of {total:,}")
     if data.get("tokens_per_s"):

@@ -1,7 +1,7 @@
 """Deployments, runs and requests → the numbers of the Savings page.
 
-In: what the store has. Out: one value with the saving, and its cost at given prices. Any part of a report may be
-missing. Pure.
+In: what the store has. Out: one value with the saving, and its cost at given prices. Any part of a report
+may be missing. Pure.
 """
 
 from __future__ import annotations
@@ -48,8 +48,10 @@ def cost(saved: Saving, uncached_price: float, cached_price: float) -> Cost:
     """Prices are per million input tokens."""
     thousand = 1000 / 1_000_000
     return Cost(
-        saved.before * uncached_price * thousand, saved.now * uncached_price * thousand,
-        saved.before * cached_price * thousand, saved.now * cached_price * thousand,
+        saved.before * uncached_price * thousand,
+        saved.now * uncached_price * thousand,
+        saved.before * cached_price * thousand,
+        saved.now * cached_price * thousand,
     )
 
 
@@ -57,8 +59,11 @@ def served(activations: Sequence[Activation], deployments: Sequence[Deployment])
     """The step line of the plot, one step per activation."""
     known = {deployment.id: deployment for deployment in deployments}
     return [
-        plots.Served(item.at, known[item.deployment_id].prompt_tokens, _label(known[item.deployment_id], item))
-        for item in activations if item.deployment_id in known
+        plots.Served(
+            item.at, known[item.deployment_id].prompt_tokens, _label(known[item.deployment_id], item)
+        )
+        for item in activations
+        if item.deployment_id in known
     ]
 
 

@@ -1,10 +1,10 @@
 """The Savings page: how much shorter the prompt got, at what quality, and what that is worth.
 
-In: the services. Out: components and their events. Every number comes from the store; prices are the person's own.
-Does not measure.
+In: the services. Out: components and their events. Every number comes from the store; prices are the
+person's own. Does not measure.
 
-Ids for tests: #saved-tokens #saved-quality #saved-cold #saved-warm #savings-plot #savings-runs #price-uncached
-#price-cached #savings-cost #savings-print.
+Ids for tests: #saved-tokens #saved-quality #saved-cold #saved-warm #savings-plot #savings-runs
+#price-uncached #price-cached #savings-cost #savings-print.
 """
 
 from __future__ import annotations
@@ -37,26 +37,42 @@ class SavingsPage:
             self.table = gr.HTML(elem_id="savings-runs", elem_classes="panel-html")
             with gr.Row(elem_id="savings-prices", visible=False) as self.prices:
                 self.uncached = gr.Number(
-                    0.50, label="Price per million uncached input tokens", minimum=0, elem_id="price-uncached",
+                    0.50,
+                    label="Price per million uncached input tokens",
+                    minimum=0,
+                    elem_id="price-uncached",
                     min_width=160,
                 )
                 self.cached = gr.Number(
-                    0.05, label="Price per million cached input tokens", minimum=0, elem_id="price-cached", min_width=160
+                    0.05,
+                    label="Price per million cached input tokens",
+                    minimum=0,
+                    elem_id="price-cached",
+                    min_width=160,
                 )
                 self.cost = gr.HTML(elem_id="savings-cost", elem_classes="panel-html", min_width=320)
             self.print = gr.HTML(elem_id="savings-print", elem_classes="panel-html")
         self.shown = [self.numbers, self.plot, self.table, self.prices, self.cost, self.print]
         gr.on(
-            [self.uncached.input, self.cached.input], self.price, [assistant, self.uncached, self.cached], self.cost,
-            trigger_mode="always_last", **QUIET,
+            [self.uncached.input, self.cached.input],
+            self.price,
+            [assistant, self.uncached, self.cached],
+            self.cost,
+            trigger_mode="always_last",
+            **QUIET,
         )
 
     def show(self, assistant_id: str | None) -> Update:
         saved = self._saving(assistant_id)
         if assistant_id is None or saved is None:
             return {
-                self.numbers: _empty("Nothing is served yet", "Load the sample or write a prompt on the Prompt page."),
-                self.plot: gr.Plot(visible=False), self.table: "", self.prices: gr.Row(visible=False), self.print: "",
+                self.numbers: _empty(
+                    "Nothing is served yet", "Load the sample or write a prompt on the Prompt page."
+                ),
+                self.plot: gr.Plot(visible=False),
+                self.table: "",
+                self.prices: gr.Row(visible=False),
+                self.print: "",
             }
         runs = self._store.runs(assistant_id)
         steps = savings.served(self._store.activations(assistant_id), self._store.deployments(assistant_id))
@@ -88,19 +104,27 @@ def _numbers(saved: Saving) -> str:
     before, after = savings.quality(report, "before"), savings.quality(report, "after")
     if saved.now < saved.before:
         headline = (
-            f'<div class="big" id="saved-tokens"><p class="label">Prompt tokens per request</p><p class="figure">'
+            '<div class="big" id="saved-tokens"><p class="label">Prompt tokens per request</p><p '
+            'class="figure">'
             f'<span class="was">{saved.before:,}</span> → {saved.now:,} <span class="unit">tokens</span></p>'
             f'<p class="cut">{words.cut(saved.before, saved.now)}</p></div>'
         )
     else:
         headline = (
-            f'<div class="big" id="saved-tokens"><p class="label">Prompt tokens per request</p><p class="figure">'
-            f'{saved.now:,} <span class="unit">tokens</span></p><p class="dim">The whole prompt is sent. Rate answers and '
+            '<div class="big" id="saved-tokens"><p class="label">Prompt tokens per request</p><p '
+            'class="figure">'
+            f'{saved.now:,} <span class="unit">tokens</span></p><p class="dim">The whole prompt is sent. '
+            'Rate answers and '
             "train to make it shorter.</p></div>"
         )
     tiles = [
-        _tile("saved-quality", "Quality on the gate examples", words.number(before.get("mean")),
-              words.number(after.get("mean")), f"95 % interval now {_range(after)}" if after else ""),
+        _tile(
+            "saved-quality",
+            "Quality on the gate examples",
+            words.number(before.get("mean")),
+            words.number(after.get("mean")),
+            f"now {_range(after)}, 95 % interval" if after else "",
+        ),
         _tile("saved-cold", "First token, cold cache", *_times(report, "cold")),
         _tile("saved-warm", "First token, warm cache", *_times(report, "warm")),
     ]
@@ -114,7 +138,8 @@ def _times(report: Mapping[str, Any], cache: str) -> tuple[str, str, str]:
 
 def _tile(name: str, label: str, before: str, now: str, note: str) -> str:
     return (
-        f'<div class="tile" id="{name}"><p class="label">{label}</p><p class="figure"><span class="was">{before}</span> → '
+        f'<div class="tile" id="{name}"><p class="label">{label}</p><p class="figure"><span '
+        f'class="was">{before}</span> → '
         f'{now}</p><p class="dim">{escape(note)}</p></div>'
     )
 
@@ -126,12 +151,16 @@ def _range(score: Mapping[str, Any]) -> str:
 def _table(runs: list[TrainingRun]) -> str:
     judged = [run for run in runs if isinstance(run.report.get("gate"), Mapping)]
     if not judged:
-        return '<p class="none">Each retrain adds a line here: tokens, quality and times before and after.</p>'
+        return (
+            '<p class="none">Each retrain adds a line here: tokens, quality and times before and after.</p>'
+        )
     rows = "".join(_row(run) for run in judged)
     return (
         '<h3>Each retrain</h3><div class="table"><table><thead><tr><th>Run</th><th>Result</th>'
-        '<th class="num">Prompt tokens</th><th class="num">Quality before</th><th class="num">Quality after</th>'
-        '<th class="num">First token, cold</th><th class="num">First token, warm</th><th class="num">Gate examples</th></tr>'
+        '<th class="num">Prompt tokens</th><th class="num">Quality before</th><th class="num">Quality '
+        'after</th>'
+        '<th class="num">First token, cold</th><th class="num">First token, warm</th><th '
+        'class="num">Gate examples</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -143,8 +172,9 @@ def _row(run: TrainingRun) -> str:
     tokens = f"{before.get('prompt_tokens', words.NOTHING)} → {after.get('prompt_tokens', words.NOTHING)}"
     times = "".join(
         f'<td class="num">{words.seconds(savings.probe(report, "full", cache))} → '
-        f'{words.seconds(savings.probe(report, "short", cache))}</td>'
-        if savings.probe(report, "short", cache) is not None else f'<td class="num">{words.NOTHING}</td>'
+        f"{words.seconds(savings.probe(report, 'short', cache))}</td>"
+        if savings.probe(report, "short", cache) is not None
+        else f'<td class="num">{words.NOTHING}</td>'
         for cache in ("cold", "warm")
     )
     return (
@@ -159,9 +189,13 @@ def _row(run: TrainingRun) -> str:
 
 def _cost(saved: Saving, uncached: float, cached: float) -> str:
     price = savings.cost(saved, uncached, cached)
-    lines = (("Prefix not cached", price.cold_before, price.cold_now), ("Prefix cached", price.warm_before, price.warm_now))
+    lines = (
+        ("Prefix not cached", price.cold_before, price.cold_now),
+        ("Prefix cached", price.warm_before, price.warm_now),
+    )
     rows = "".join(
-        f"<tr><td>{name}</td><td class='num'>{words.money(before)}</td><td class='num'>{words.money(now)}</td>"
+        f"<tr><td>{name}</td><td class='num'>{words.money(before)}</td><td "
+        f"class='num'>{words.money(now)}</td>"
         f"<td class='num'>{words.cut(before, now)}</td></tr>"
         for name, before, now in lines
     )
@@ -174,19 +208,25 @@ def _cost(saved: Saving, uncached: float, cached: float) -> str:
 def _small_print(saved: Saving) -> str:
     gate: Mapping[str, Any] = saved.report.get("gate") or {}
     parts = [
-        "Before is the whole prompt of the version that is served; now is what is sent of it. Costs are in the currency of "
+        "Before is the whole prompt of the version that is served; now is what is sent of it. Costs are "
+        "in the currency of "
         "your prices, for the prompt part alone."
     ]
     if gate:
         parts.append(
-            f"Quality is the scorer {gate.get('scorer', words.NOTHING)} (0 to 1) on {gate.get('examples', words.NOTHING)} "
+            f"Quality is the scorer {gate.get('scorer', words.NOTHING)} (0 to 1) on "
+            f"{gate.get('examples', words.NOTHING)} "
             "approved answers that no training has seen. A shorter prompt is served only if, with "
-            f"{100 * gate.get('confidence', 0.95):.0f} % confidence, it scores at most {gate.get('margin', words.NOTHING)} "
+            f"{100 * gate.get('confidence', 0.95):.0f} % confidence, it scores at most "
+            f"{gate.get('margin', words.NOTHING)} "
             "less than every reference."
         )
     number = ((saved.report.get("probe") or {}).get("full") or {}).get("cold", {}).get("n")
     if number:
-        parts.append(f"Times are medians of {number} requests each, full and short taking turns on an otherwise idle server.")
+        parts.append(
+            f"Times are medians of {number} requests each, full and short taking turns on an otherwise "
+            "idle server."
+        )
     return f'<p class="small-print">{escape(" ".join(parts))}</p>'
 
 

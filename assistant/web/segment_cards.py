@@ -64,7 +64,8 @@ def _card(segment: Segment, tokens: int, longest: int, kept: Collection[str] | N
     return (
         f'<li class="card{" left-out" if left_out else ""}" data-segment="{escape(segment.id)}">'
         f'<div class="card-head">{"".join(badges)}<span class="num">{words.tokens(tokens)}</span></div>'
-        f'<div class="bar"><i style="width:{max(2, round(100 * tokens / longest))}%"></i></div><p>{body}</p></li>'
+        '<div class="bar"><i '
+        f'style="width:{max(2, round(100 * tokens / longest))}%"></i></div><p>{body}</p></li>'
     )
 
 

@@ -1,6 +1,7 @@
 """What the pages need to work: handed in once, by the program that starts everything.
 
-In: the parts that `app.py` built. Out: one value that every page takes. Does not know how any of them is made.
+In: the parts that `app.py` built. Out: one value that every page takes. Does not know how any of them is
+made.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """The Training page: ask for a run, watch it, and read every run's verdict.
 
-In: the services. Out: components and their events; a timer looks at the store once a second while a run is on its
-way and every few seconds otherwise. Does not train: it leaves a request in the store, which the trainer takes.
+In: the services. Out: components and their events; a timer looks at the store once a second while a run is
+on its way and every few seconds otherwise. Does not train: it leaves a request in the store, which the
+trainer takes.
 
-Ids for tests: #train-now #rollback #rollback-confirm #trainer-state #run-status #run-phases #run-now #loss-plot #runs
-(button[data-event=pick][data-id]) #verdict (class promoted/refused) #verdict-reasons #verdict-rungs #gate-plot.
+Ids for tests: #train-now #rollback #rollback-confirm #trainer-state #run-status #run-phases #run-now
+#loss-plot #runs (button[data-event=pick][data-id]) #verdict (class promoted/refused) #verdict-reasons
+#verdict-rungs #gate-plot.
 """
 
 from __future__ import annotations
@@ -44,11 +46,13 @@ class TrainingPage:
         self._services = services
         self._store = services.store
         self.assistant = assistant
-        self.seen = gr.State(Seen)
+        self.seen = gr.State(Seen())  # copied for every tab
         self.timer = gr.Timer(_IDLE_S)
         with gr.Column(elem_id="training-page"):
             with gr.Row(elem_id="training-bar"):
-                self.train = gr.Button("Train now", variant="primary", elem_id="train-now", scale=0, min_width=140)
+                self.train = gr.Button(
+                    "Train now", variant="primary", elem_id="train-now", scale=0, min_width=140
+                )
                 self.back = gr.Button("Roll back…", elem_id="rollback", scale=0, min_width=120)
                 self.trainer = gr.HTML(elem_id="trainer-state", elem_classes="panel-html")
             with gr.Row(visible=False, elem_id="rollback-panel") as self.confirming:
@@ -58,15 +62,24 @@ class TrainingPage:
                 )
                 self.back_no = gr.Button("Keep it", elem_id="rollback-cancel", scale=0, min_width=100)
             self.status = gr.HTML(elem_id="run-status", elem_classes="panel-html")
+            self.runs = gr.HTML(elem_id="runs", elem_classes="panel-html", js_on_load=forward("pick"))
             self.losses = gr.Plot(show_label=False, container=False, elem_id="loss-plot", visible=False)
             self.verdict = gr.HTML(elem_id="run-verdict", elem_classes="panel-html")
             self.bounds = gr.Plot(show_label=False, container=False, elem_id="gate-plot", visible=False)
-            self.runs = gr.HTML(elem_id="runs", elem_classes="panel-html", js_on_load=forward("pick"))
+            self.details = gr.HTML(elem_id="run-details", elem_classes="panel-html")
         self.shown = [
-            self.seen, self.timer, self.train, self.back, self.trainer, self.status, self.losses, self.verdict,
-            self.bounds, self.runs,
+            self.seen,
+            self.timer,
+            self.train,
+            self.back,
+            self.trainer,
+            self.status,
+            self.losses,
+            self.verdict,
+            self.bounds,
+            self.details,
+            self.runs,
         ]
-        self.show_inputs = [assistant]
         self._wire()
 
     def _wire(self) -> None:
@@ -106,25 +119,37 @@ class TrainingPage:
     def confirm(self, assistant_id: str | None) -> Update:
         active = self._store.active(assistant_id) if assistant_id else None
         text = (
-            f"<p class='notice'>{escape(words.deployment(active))} ({words.tokens(active.prompt_tokens)}) is retired and "
+            f"<p class='notice'>{escape(words.deployment(active))} ({words.tokens(active.prompt_tokens)}) "
+            "is retired and "
             "what it replaced serves again, adapter and prompt together. Running answers finish.</p>"
-            if active else "<p class='notice'>Nothing is active.</p>"
+            if active
+            else "<p class='notice'>Nothing is active.</p>"
         )
         return {self.confirming: gr.Row(visible=True), self.back_text: text}
 
     def roll_back(self, assistant_id: str | None, seen: Seen) -> Update:
         try:
             served = self._store.rollback(str(assistant_id), "by hand, on the Training page")
-            gr.Info(f"{words.deployment(served)} serves again: {words.tokens(served.prompt_tokens)} per request.")
+            gr.Info(
+                f"{words.deployment(served)} serves again: {words.tokens(served.prompt_tokens)} per request."
+            )
         except StoreError as error:
             gr.Warning(str(error))
         return {self.confirming: gr.Row(visible=False), **self._update(assistant_id, seen, forced=True)}
 
     def _update(self, assistant_id: str | None, seen: Seen, *, forced: bool = False) -> Update:
         if assistant_id is None:
-            return {self.seen: seen, self.status: _empty("No assistant yet", "Load the sample or write a prompt on the Prompt page."),
-                    self.train: gr.Button(interactive=False), self.back: gr.Button(interactive=False),
-                    self.runs: "", self.verdict: "", self.trainer: ""}
+            return {
+                self.seen: seen,
+                self.status: _empty(
+                    "No assistant yet", "Load the sample or write a prompt on the Prompt page."
+                ),
+                self.train: gr.Button(interactive=False),
+                self.back: gr.Button(interactive=False),
+                self.runs: "",
+                self.verdict: "",
+                self.trainer: "",
+            }
         if assistant_id != seen.assistant_id:
             seen.assistant_id, seen.run_id, seen.state, seen.losses = assistant_id, None, (), -1
         runs = self._store.runs(assistant_id)
@@ -136,7 +161,13 @@ class TrainingPage:
         run = next((item for item in runs if item.id == seen.run_id), newest)
         events = self._store.events(run.id) if run else []
         state = (
-            run and run.id, run and run.status, len(events), len(runs), newest and newest.status, waiting, self._alive(),
+            run and run.id,
+            run and run.status,
+            len(events),
+            len(runs),
+            newest and newest.status,
+            waiting,
+            self._alive(),
         )
         update: Update = {self.seen: seen}
         if busy and run is newest and newest is not None:  # the clock of a run that is on its way
@@ -147,11 +178,15 @@ class TrainingPage:
         active = self._store.active(assistant_id)
         update |= {
             self.timer: gr.Timer(_WATCH_S if busy or waiting else _IDLE_S),
-            self.train: gr.Button("Training…" if busy else "Asked the trainer…" if waiting else "Train now",
-                                  interactive=not busy and not waiting),
+            self.train: gr.Button(
+                "Training…" if busy else "Asked the trainer…" if waiting else "Train now",
+                interactive=not busy and not waiting,
+            ),
             self.back: gr.Button(interactive=active is not None and active.adapter is not None),
             self.trainer: self._trainer_state(waiting),
-            self.status: run_progress.run_status(run, events, time.time()) if run else self._nothing_yet(assistant_id),
+            self.status: run_progress.run_status(run, events, time.time())
+            if run
+            else self._nothing_yet(assistant_id),
             self.runs: run_progress.run_rows(runs, run.id if run else None),
         }
         return update | self._pictures(run, events, seen, forced)
@@ -162,8 +197,10 @@ class TrainingPage:
         found = verdict.bounds(report)
         update: Update = {
             self.verdict: verdict.verdict(report),
+            self.details: verdict.details(report),
             self.bounds: gr.Plot(plots.gate_bounds(found, verdict.margin(report)), visible=True)
-            if found else gr.Plot(visible=False),
+            if found
+            else gr.Plot(visible=False),
         }
         losses = run_progress.losses(events)
         if forced or len(losses) != seen.losses:
@@ -180,7 +217,11 @@ class TrainingPage:
         if self._alive():
             return '<span class="pill ready">trainer is watching</span>'
         wish = "Your request waits. " if waiting else ""
-        reason = "The trainer does not answer" if self._services.trainer_expected else "The app runs without a trainer"
+        reason = (
+            "The trainer does not answer"
+            if self._services.trainer_expected
+            else "The app runs without a trainer"
+        )
         return (
             f'<span class="pill stopped">no trainer</span> <span class="dim">{wish}{reason}. Start one with '
             "<code>python -m trainer watch</code>.</span>"
@@ -189,8 +230,11 @@ class TrainingPage:
     def _nothing_yet(self, assistant_id: str) -> str:
         rated = len(self._store.rated_answers(assistant_id))
         text = (
-            f"{words.count(rated, 'rated answer')} to learn from. Press Train now: it takes some minutes, and chat goes on "
-            "meanwhile." if rated else "Rate or correct answers on the Chat page first; or load the sample on the Prompt page."
+            f"{words.count(rated, 'rated answer')} to learn from. Press Train now: it takes some minutes, "
+            "and chat goes on "
+            "meanwhile."
+            if rated
+            else "Rate or correct answers on the Chat page first; or load the sample on the Prompt page."
         )
         return _empty("No run yet", text)
 

@@ -1,8 +1,10 @@
-"""A conversation → the HTML of the chat: messages, what each answer cost, its ratings and what can be done with it.
+"""A conversation → the HTML of the chat: messages, what each answer cost, its ratings and what can be done
+with it.
 
-In: messages with what the store knows about them. Out: HTML in which everything that a person or a model wrote is
-escaped: Markdown is rendered with raw HTML, images and unsafe links switched off. Pure; knows neither Gradio nor
-the store. Buttons carry `data-event` (see `clicks`); the newest answer's carry the ids that the tests use.
+In: messages with what the store knows about them. Out: HTML in which everything that a person or a model
+wrote is escaped: Markdown is rendered with raw HTML, images and unsafe links switched off. Pure; knows
+neither Gradio nor the store. Buttons carry `data-event` (see `clicks`); the newest answer's carry the ids
+that the tests use.
 """
 
 from __future__ import annotations
@@ -18,7 +20,11 @@ from store.records import Deployment, Message, MessageStatus, Rating, Role, Verd
 
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic", "other")
 
-_MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"]).disable("image")
+_MARKDOWN = (
+    MarkdownIt("commonmark", {"html": False, "breaks": True})
+    .enable(["table", "strikethrough"])
+    .disable("image")
+)
 _ICONS = {
     "copy": '<rect x="8" y="8" width="12" height="12" rx="2"/><path d="M16 8V5a1 1 0 0 0-1-1H5a1 1 0 0 0-1 1v10a1 1 0 0 0 1 1h3"/>',
     "again": '<path d="M20 11a8 8 0 1 0-2.3 6.7M20 5v6h-6"/>',
@@ -54,15 +60,35 @@ def transcript(conversation_id: str, turns: Sequence[Turn]) -> str:
 
 def streaming(text: str) -> str:
     """The answer that is being written now."""
-    body = _MARKDOWN.render(text) if text else '<p class="waiting"><i></i><i></i><i></i><span>reading the prompt</span></p>'
-    return f'<div class="turns"><article class="turn answer live" aria-label="Answer, being written">' \
-           f'<div class="prose-text">{body}</div></article></div>'
+    body = (
+        _MARKDOWN.render(text)
+        if text
+        else '<p class="waiting"><i></i><i></i><i></i><span>reading the prompt</span></p>'
+    )
+    return (
+        f'<div class="turns"><article class="turn answer live" aria-label="Answer, being written">'
+        f'<div class="prose-text">{body}</div></article></div>'
+    )
+
+
+def nothing_yet() -> str:
+    """The very first screen, before there is an assistant."""
+    return (
+        '<div class="empty" data-conversation=""><h2>Start with the sample</h2><p>A kayak hire’s front '
+        'desk with a long '
+        "prompt and hundreds of rated conversations: chat with it, train it, and see its prompt get "
+        "shorter. Or write a "
+        'prompt of your own on the Prompt page.</p><div class="row centred"><button type="button" '
+        'class="small primary" '
+        'id="chat-load-sample" data-event="sample">Load the sample</button></div></div>'
+    )
 
 
 def empty(title: str, text: str, starters: Sequence[str]) -> str:
     """What an empty conversation shows: what to do, and starters to click."""
     chips = "".join(
-        f'<button type="button" class="chip" data-event="start" data-text="{escape(starter)}">{escape(starter)}</button>'
+        '<button type="button" class="chip" data-event="start" '
+        f'data-text="{escape(starter)}">{escape(starter)}</button>'
         for starter in starters
     )
     return (
@@ -78,11 +104,13 @@ def _question(turn: Turn) -> str:
         f'<article class="turn question" data-message="{message.id}" aria-label="Your message">'
         f'<div class="bubble">{_plain(message.text)}</div>'
         f'<div class="tools">{_versions(turn)}{_copy(message.text)}'
-        f'{_tool("pen", "Edit and send again", toggle=panel)}</div>'
+        f"{_tool('pen', 'Edit and send again', toggle=panel)}</div>"
         f'<form class="panel" id="{panel}" data-panel hidden>'
         f'<textarea name="text" rows="3" aria-label="Your message, edited">{escape(message.text)}</textarea>'
-        f'<div class="row"><button type="submit" class="small primary" data-event="resend" data-id="{message.id}">'
-        f'Send again</button><button type="button" class="small" data-toggle="{panel}">Cancel</button></div></form>'
+        '<div class="row"><button type="submit" class="small primary" data-event="resend" '
+        f'data-id="{message.id}">'
+        'Send again</button><button type="button" class="small" '
+        f'data-toggle="{panel}">Cancel</button></div></form>'
         "</article>"
     )
 
@@ -93,7 +121,8 @@ def _answer(turn: Turn, newest: bool) -> str:
     body = _MARKDOWN.render(message.text) if message.text else '<p class="none">No text arrived.</p>'
     corrected = (
         f'<div class="correction"><span class="badge">corrected</span>{_MARKDOWN.render(correction)}</div>'
-        if correction else ""
+        if correction
+        else ""
     )
     return (
         f'<article class="turn answer" data-message="{message.id}" data-status="{message.status}" '
@@ -107,8 +136,15 @@ def _answer(turn: Turn, newest: bool) -> str:
 def _caption(turn: Turn) -> str:
     message, notes = turn.message, []
     if message.status is not MessageStatus.COMPLETE:
-        word = {"failed": "failed: press regenerate", "streaming": "unfinished"}.get(message.status, message.status)
+        word = {"failed": "failed: press regenerate", "streaming": "unfinished"}.get(
+            message.status, message.status
+        )
         notes.append(f'<span class="badge {message.status}">{escape(word)}</span>')
+    if turn.rating and turn.rating.verdict is Verdict.DOWN and turn.rating.reason:
+        notes.append(
+            '<span class="badge down" '
+            f'title="{escape(turn.rating.comment)}">{escape(turn.rating.reason)}</span>'
+        )
     if message.usage:
         notes.append(escape(words.usage(message.usage)))
     if turn.served:
@@ -117,8 +153,6 @@ def _caption(turn: Turn) -> str:
         notes.append("imported, not answered here")
     if turn.ratings > 1:
         notes.append(f"{words.count(turn.ratings, 'rating')}, the latest counts")
-    if turn.rating and turn.rating.verdict is Verdict.DOWN and turn.rating.reason:
-        notes.append(f'<span class="badge down">{escape(turn.rating.reason)}</span>')
     return " · ".join(notes)
 
 
@@ -131,23 +165,41 @@ def _answer_tools(turn: Turn, newest: bool) -> str:
         _versions(turn, "answer" if newest else ""),
         _copy(message.text, "copy-answer" if newest else ""),
         _tool("again", "Regenerate", "regenerate" if newest else "", event="regenerate", id=message.id),
-        _tool("up", "Take the thumbs up back" if up else "Good answer", "rate-up" if newest else "", up,
-              event="rate", id=message.id, verdict="" if up else "up"),
-        _tool("down", "Take the thumbs down back", "rate-down" if newest else "", True, event="rate", id=message.id,
-              verdict="") if down else
-        _tool("down", "Bad answer", "rate-down" if newest else "", toggle=rate),
+        _tool(
+            "up",
+            "Take the thumbs up back" if up else "Good answer",
+            "rate-up" if newest else "",
+            up,
+            event="rate",
+            id=message.id,
+            verdict="" if up else "up",
+        ),
+        _tool(
+            "down",
+            "Take the thumbs down back",
+            "rate-down" if newest else "",
+            True,
+            event="rate",
+            id=message.id,
+            verdict="",
+        )
+        if down
+        else _tool("down", "Bad answer", "rate-down" if newest else "", toggle=rate),
         _tool("pen", "Correct this answer", "correct" if newest else "", toggle=correct, label="Correct"),
     ]
     if message.status is MessageStatus.FAILED and not message.text:
         tools = [tools[0], tools[2]]
     chips = "".join(
-        f'<button type="button" class="chip"{_id("reason-" + reason.replace(" ", "-"), newest)} data-event="rate" '
+        f'<button type="button" class="chip"{_id("reason-" + reason.replace(" ", "-"), newest)} '
+        'data-event="rate" '
         f'data-id="{message.id}" data-verdict="down" data-reason="{reason}">{reason.capitalize()}</button>'
         for reason in REASONS
     )
     remove = (
         f'<button type="button" class="small" data-event="correct" data-id="{message.id}" data-remove="yes">'
-        "Remove correction</button>" if rating and rating.correction else ""
+        "Remove correction</button>"
+        if rating and rating.correction
+        else ""
     )
     text = (rating.correction if rating else None) or message.text
     return (
@@ -156,9 +208,11 @@ def _answer_tools(turn: Turn, newest: bool) -> str:
         f'<input name="comment" maxlength="1000" placeholder="Comment, if you like; then pick a reason"'
         f'{_id("rate-comment", newest)} autocomplete="off"></label><div class="chips">{chips}</div></form>'
         f'<form class="panel" id="{correct}" data-panel hidden><label>The answer as it should have been. '
-        f'Shorthand learns from exactly this text.<textarea name="text" rows="4"{_id("correction-text", newest)}>'
+        'Shorthand learns from exactly this text.<textarea name="text" '
+        f'rows="4"{_id("correction-text", newest)}>'
         f'{escape(text)}</textarea></label><div class="row"><button type="submit" class="small primary" '
-        f'data-event="correct" data-id="{message.id}"{_id("correction-save", newest)}>Save correction</button>{remove}'
+        f'data-event="correct" data-id="{message.id}"{_id("correction-save", newest)}>Save '
+        f'correction</button>{remove}'
         f'<button type="button" class="small" data-toggle="{correct}">Cancel</button></div></form>'
     )
 
@@ -169,10 +223,22 @@ def _versions(turn: Turn, name: str = "") -> str:
     if len(ids) < 2:
         return ""
     at = ids.index(turn.message.id)
-    previous = _tool("left", "Previous version", f"{name}-previous" if name else "", event="show",
-                     id=ids[at - 1] if at else "", off=not at)
-    following = _tool("right", "Next version", f"{name}-next" if name else "", event="show",
-                      id=ids[at + 1] if at + 1 < len(ids) else "", off=at + 1 == len(ids))
+    previous = _tool(
+        "left",
+        "Previous version",
+        f"{name}-previous" if name else "",
+        event="show",
+        id=ids[at - 1] if at else "",
+        off=not at,
+    )
+    following = _tool(
+        "right",
+        "Next version",
+        f"{name}-next" if name else "",
+        event="show",
+        id=ids[at + 1] if at + 1 < len(ids) else "",
+        off=at + 1 == len(ids),
+    )
     return f'<span class="versions">{previous}<span>{at + 1} of {len(ids)}</span>{following}</span>'
 
 
@@ -184,16 +250,26 @@ def _copy(text: str, name: str = "") -> str:
 
 
 def _tool(
-    icon: str, title: str, name: str = "", on: bool = False, *, toggle: str = "", event: str = "", label: str = "",
-    off: bool = False, **data: str,
+    icon: str,
+    title: str,
+    name: str = "",
+    on: bool = False,
+    *,
+    toggle: str = "",
+    event: str = "",
+    label: str = "",
+    off: bool = False,
+    **data: str,
 ) -> str:
-    attributes = "".join(f' data-{key}="{escape(value)}"' for key, value in
-                         {"toggle": toggle, "event": event}.items() if value)
+    attributes = "".join(
+        f' data-{key}="{escape(value)}"' for key, value in {"toggle": toggle, "event": event}.items() if value
+    )
     attributes += "".join(f' data-{key}="{escape(value)}"' for key, value in data.items())
     return (
-        f'<button type="button" class="tool{f" on {icon}" if on else ""}" title="{title}" aria-label="{title}"'
-        f'{" aria-pressed=true" if on else ""}{_id(name, bool(name))}{" disabled" if off else ""}{attributes}>'
-        f'{_icon(icon)}{f"<span>{label}</span>" if label else ""}</button>'
+        f'<button type="button" class="tool{f" on {icon}" if on else ""}" title="{title}" '
+        f'aria-label="{title}"'
+        f"{' aria-pressed=true' if on else ''}{_id(name, bool(name))}{' disabled' if off else ''}{attributes}>"
+        f"{_icon(icon)}{f'<span>{label}</span>' if label else ''}</button>"
     )
 
 

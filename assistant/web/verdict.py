@@ -13,20 +13,28 @@ from assistant.web import words
 from assistant.web.plots import Bound
 
 NAMES = {
-    "base_full": "base, full prompt", "base_empty": "base, no prompt", "active": "active deployment",
+    "base_full": "base, full prompt",
+    "base_empty": "base, no prompt",
+    "active": "active deployment",
     "candidate_full": "candidate, full prompt",
 }
 
 
 def verdict(report: Mapping[str, Any]) -> str:
-    """Everything that the gate saw and decided; empty without a gate."""
+    """The decision, its reasons and the test of each rung; empty without a gate."""
     gate = _mapping(report.get("gate"))
     if not gate:
         return ""
     return (
         f'<section class="verdict {"promoted" if gate.get("promoted") else "refused"}" id="verdict">'
-        f"{_decision(gate)}{_rungs(gate)}{_references(gate)}{_guards(gate)}{_training(report)}</section>"
+        f"{_decision(gate)}{_rungs(gate)}</section>"
     )
+
+
+def details(report: Mapping[str, Any]) -> str:
+    """What stands behind the verdict: guards, references, dataset, training, times."""
+    gate = _mapping(report.get("gate"))
+    return f'<section class="verdict">{_guards(gate)}{_references(gate)}{_training(report)}</section>'
 
 
 def bounds(report: Mapping[str, Any]) -> list[Bound]:
@@ -37,8 +45,13 @@ def bounds(report: Mapping[str, Any]) -> list[Bound]:
             if isinstance(item.get("difference"), int | float) and isinstance(item.get("lower"), int | float):
                 name = str(item.get("reference"))
                 found.append(
-                    Bound(f"rung {rung.get('rung')}", NAMES.get(name, name), item["difference"], item["lower"],
-                          bool(item.get("passed")))
+                    Bound(
+                        f"rung {rung.get('rung')}",
+                        NAMES.get(name, name),
+                        item["difference"],
+                        item["lower"],
+                        bool(item.get("passed")),
+                    )
                 )
     return found
 
@@ -64,7 +77,8 @@ def _decision(gate: Mapping[str, Any]) -> str:
     if gate.get("more_examples"):
         facts.append(f"about {words.count(gate['more_examples'], 'more gate example')} would be needed")
     return (
-        f'<h3><span class="badge {"good" if promoted else "bad"}">{"promoted" if promoted else "refused"}</span> '
+        '<h3><span class="badge '
+        f'{"good" if promoted else "bad"}">{"promoted" if promoted else "refused"}</span> '
         f'{escape(title)}</h3><ul class="reasons" id="verdict-reasons">{reasons}</ul>'
         f'<p class="dim">{escape(" · ".join(fact for fact in facts if fact))}</p>'
     )
@@ -74,16 +88,21 @@ def _rungs(gate: Mapping[str, Any]) -> str:
     rungs = _mappings(gate.get("rungs"))
     if not rungs:
         return ""
-    names = list(dict.fromkeys(
-        str(item.get("reference")) for rung in rungs for item in _mappings(rung.get("comparisons"))
-    ))
+    names = list(
+        dict.fromkeys(
+            str(item.get("reference")) for rung in rungs for item in _mappings(rung.get("comparisons"))
+        )
+    )
     head = "".join(f'<th class="num">vs {escape(NAMES.get(name, name))}</th>' for name in names)
     rows = "".join(_rung_row(rung, names, gate.get("chosen_rung")) for rung in rungs)
     return (
-        '<div class="table"><table id="verdict-rungs"><thead><tr><th>Rung</th><th class="num">Prompt tokens</th>'
-        f'<th class="num">Segments</th><th class="num">Score (95 % interval)</th>{head}<th>Result</th></tr></thead>'
+        '<div class="table"><table id="verdict-rungs"><thead><tr><th>Rung</th><th class="num">Prompt '
+        'tokens</th>'
+        '<th class="num">Segments</th><th class="num">Score (95 % '
+        f'interval)</th>{head}<th>Result</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
-        '<p class="small-print">Each comparison: difference in score, then its lower bound, which must lie above the '
+        '<p class="small-print">Each comparison: difference in score, then its lower bound, which must '
+        'lie above the '
         "margin. Rungs are tested from longest to shortest; testing stops at the first failure.</p>"
     )
 
@@ -112,7 +131,9 @@ def _comparison(item: Mapping[str, Any] | None) -> str:
     if item is None:
         return f'<td class="num">{words.NOTHING}</td>'
     css = "num" if item.get("passed") else "num fails"
-    return f'<td class="{css}">{words.signed(item.get("difference"))}, ≥ {words.signed(item.get("lower"))}</td>'
+    return (
+        f'<td class="{css}">{words.signed(item.get("difference"))}, ≥ {words.signed(item.get("lower"))}</td>'
+    )
 
 
 def _references(gate: Mapping[str, Any]) -> str:
@@ -120,41 +141,62 @@ def _references(gate: Mapping[str, Any]) -> str:
     rows = "".join(
         f"<tr><td>{escape(NAMES.get(name, name))}</td><td class='num'>"
         f"{words.tokens(score.get('prompt_tokens'))}</td><td class='num'>{words.interval(score)}</td></tr>"
-        for name, score in scores.items() if isinstance(score, Mapping)
+        for name, score in scores.items()
+        if isinstance(score, Mapping)
     )
     if not rows:
         return ""
     return (
-        '<details><summary>What it was compared with</summary><div class="table"><table><thead><tr><th>Answered by</th>'
-        f'<th class="num">Prompt</th><th class="num">Score (95 % interval)</th></tr></thead><tbody>{rows}</tbody></table>'
+        '<details><summary>What it was compared with</summary><div '
+        'class="table"><table><thead><tr><th>Answered by</th>'
+        '<th class="num">Prompt</th><th class="num">Score (95 % '
+        f'interval)</th></tr></thead><tbody>{rows}</tbody></table>'
         "</div></details>"
     )
 
 
 def _guards(gate: Mapping[str, Any]) -> str:
     items = "".join(
-        f'<li><span class="badge {"good" if guard.get("passed") else "bad"}">{"ok" if guard.get("passed") else "failed"}'
-        f'</span> <b>{escape(str(guard.get("name", "")))}</b> {escape(str(guard.get("detail", "")))}</li>'
+        '<li><span class="badge '
+        f'{"good" if guard.get("passed") else "bad"}">{"ok" if guard.get("passed") else "failed"}'
+        f"</span> <b>{escape(str(guard.get('name', '')))}</b> {escape(str(guard.get('detail', '')))}</li>"
         for guard in _mappings(gate.get("guards"))
     )
-    return f"<details open><summary>Guards</summary><ul class='guards'>{items}</ul></details>" if items else ""
+    failed = any(not guard.get("passed") for guard in _mappings(gate.get("guards")))
+    opened = " open" if failed else ""
+    return (
+        f"<details{opened}><summary>Guards</summary><ul class='guards'>{items}</ul></details>"
+        if items
+        else ""
+    )
 
 
 def _training(report: Mapping[str, Any]) -> str:
     training, dataset = _mapping(report.get("training")), _mapping(report.get("dataset"))
     facts = [
-        ", ".join(f"{dataset[name]:,} {name}" for name in ("train", "dev", "gate") if isinstance(dataset.get(name), int)),
-        f"{words.count(training['steps'], 'step')} in {words.seconds(training.get('seconds'))}" if training.get("steps") else "",
+        ", ".join(
+            f"{dataset[name]:,} {name}"
+            for name in ("train", "dev", "gate")
+            if isinstance(dataset.get(name), int)
+        ),
+        f"{words.count(training['steps'], 'step')} in {words.seconds(training.get('seconds'))}"
+        if training.get("steps")
+        else "",
         f"{training['tokens_per_s']:,.0f} tokens/s" if training.get("tokens_per_s") else "",
         f"dev loss {words.number(training.get('first_dev_loss'))} → {words.number(training.get('dev_loss'))}"
-        if training.get("dev_loss") is not None else "",
+        if training.get("dev_loss") is not None
+        else "",
         "stopped early" if training.get("stopped_early") else "",
         f"{training['peak_memory_mib']:,.0f} MiB at the peak" if training.get("peak_memory_mib") else "",
     ]
-    dropped = ", ".join(f"{number:,} {rule}" for rule, number in _mapping(dataset.get("dropped")).items() if number)
+    dropped = ", ".join(
+        f"{number:,} {rule}" for rule, number in _mapping(dataset.get("dropped")).items() if number
+    )
     if dropped:
         facts.append(f"left out: {dropped}")
-    times = ", ".join(f"{phase} {words.seconds(value)}" for phase, value in _mapping(report.get("seconds")).items())
+    times = ", ".join(
+        f"{phase} {words.seconds(value)}" for phase, value in _mapping(report.get("seconds")).items()
+    )
     lines = "".join(f"<p>{escape(line)}</p>" for line in (" · ".join(filter(None, facts)), times) if line)
     return f"<details><summary>Dataset, training and times</summary>{lines}</details>" if lines else ""
 

@@ -97,7 +97,7 @@ def cut(before: float | None, now: float | None) -> str:
 
 def money(value: float) -> str:
     """An amount in whatever currency the prices have."""
-    return f"{value:,.2f}" if value >= 0.1 or value == 0 else f"{value:.4f}"
+    return f"{value:,.2f}" if value >= 1 or value == 0 else f"{value:.3g}"
 
 
 def deployment(served: Deployment | None) -> str:
@@ -110,7 +110,8 @@ def deployment(served: Deployment | None) -> str:
 def usage(cost: Usage) -> str:
     """What an answer cost: the prompt part, the whole request, what was cached, the wait for the first token."""
     return (
-        f"prompt {tokens(cost.prompt_part_tokens)} (total {cost.prompt_tokens:,}, cached {cost.cached_tokens:,})"
+        f"prompt {tokens(cost.prompt_part_tokens)} (total {cost.prompt_tokens:,}, cached "
+        f"{cost.cached_tokens:,})"
         f" · first token {seconds(cost.first_token_s)}"
     )
 

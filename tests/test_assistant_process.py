@@ -1,0 +1,136 @@
+"""No process outlives what started it, and one that dies is started again, ever more patiently."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from assistant import process as processes
+from assistant.process import LeashedProcess
+
+ROOT = Path(__file__).parent.parent
+# Ignores SIGTERM, starts a grandchild that does too, writes both ids down.
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if len(sys.argv) < 3:
+    subprocess.Popen([sys.executable, sys.argv[0], sys.argv[1], "grandchild"])
+with open(sys.argv[1], "a") as file:
+    file.write(f"{os.getpid()}\\n")
+time.sleep(120)
+"""
+# Stands in for the app: holds a leash and waits to be killed.
+PARENT = """
+import os, sys, time
+from pathlib import Path
+from assistant.process import LeashedProcess
+LeashedProcess([sys.executable, *sys.argv[1:3]], os.environ, Path(sys.argv[3])).start()
+time.sleep(120)
+"""
+
+
+def wait_for(what: Callable[[], bool], seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.02)
+    return what()
+
+
+def is_alive(pid: int) -> bool:
+    """A zombie is dead; whether somebody reaps it is up to the machine's first process."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def stubborn(tmp_path: Path) -> Path:
+    script = tmp_path / "stubborn.py"
+    script.write_text(STUBBORN)
+    return script
+
+
+def test_a_tree_that_ignores_sigterm_is_gone_after_its_parent_was_killed(
+    stubborn: Path, tmp_path: Path
+) -> None:
+    pids = tmp_path / "pids"
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, str(stubborn), str(pids), str(tmp_path / "log")], cwd=ROOT
+    )
+    tree: list[psutil.Process] = []
+    try:
+        assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, 20)
+        tree = psutil.Process(parent.pid).children(recursive=True)
+        assert {int(pid) for pid in pids.read_text().split()} <= {process.pid for process in tree}
+        assert len(tree) == 3  # leash, child, grandchild
+        parent.send_signal(signal.SIGKILL)
+        parent.wait(5)
+        gone, alive = psutil.wait_procs(tree, timeout=25)
+        assert not alive
+    finally:
+        for process in [*tree, parent]:
+            if isinstance(process, subprocess.Popen) or process.is_running():
+                process.kill()
+        parent.wait(5)
+
+
+def test_stopping_takes_the_tree_down_before_it_returns(stubborn: Path, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    process = LeashedProcess(
+        [sys.executable, str(stubborn), str(pids)], os.environ, tmp_path / "logs" / "log"
+    )
+    process.start()
+    assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, 20)
+    process.stop()
+    assert not [pid for pid in pids.read_text().split() if is_alive(int(pid))]
+
+
+def test_a_process_that_dies_is_started_again_with_a_growing_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(processes, "LONGEST_PAUSE_S", 0.1)
+    deaths: list[tuple[int, float]] = []
+    lines: list[str] = []
+    enough = threading.Event()
+
+    def died(status: int, pause_s: float) -> None:
+        deaths.append((status, pause_s))
+        if len(deaths) == 3:
+            enough.set()
+
+    log = tmp_path / "logs" / "it.log"
+    process = LeashedProcess(
+        [sys.executable, "-c", "print('hello'); raise SystemExit(3)"],
+        os.environ,
+        log,
+        on_line=lines.append,
+        on_exit=died,
+    )
+    process.start()
+    assert enough.wait(30)
+    process.stop()
+    assert deaths[:3] == [(3, 0.05), (3, 0.1), (3, 0.1)]
+    assert lines[:2] == ["hello", "hello"] and log.read_text().startswith("hello\nhello\n")
+
+
+def test_a_log_that_has_grown_long_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_LOG_BYTES", 10)
+    log = tmp_path / "it.log"
+    log.write_text("old and long enough\n")
+    seen = threading.Event()
+    process = LeashedProcess(
+        [sys.executable, "-c", "print('new')"], os.environ, log, on_exit=lambda status, pause: seen.set()
+    )
+    process.start()
+    assert seen.wait(20)
+    process.stop()
+    assert log.read_text().startswith("new\n") and "old and long" in (tmp_path / "it.old.log").read_text()

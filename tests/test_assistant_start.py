@@ -1,0 +1,159 @@
+"""What is checked before anything starts, where the model is, and who may read the server's key."""
+
+import json
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+from tiny_model import write_tokenizer
+
+from assistant import preflight
+from assistant.assistants import SAMPLE_ID, create_assistant, load_sample, save_prompt
+from assistant.model_dir import LONGEST_CONTEXT, ModelNotFound, context_length, resolve
+from assistant.preflight import complaints
+from assistant.server_file import NoServer, ServerAddress
+from assistant.tokenizer import ChatTokenizer
+from store import Store, StoreError
+from store.records import DeploymentStatus, Segment, SegmentKind
+
+
+@pytest.fixture(autouse=True)
+def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that runs the tests may be small; it is not what is tested."""
+    monkeypatch.setattr(preflight, "_MEMORY_GIB", 0.0)
+    monkeypatch.setattr(preflight, "_DISK_GIB", 0.0)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.5"])
+def test_a_loopback_address_with_a_free_port_is_fine(tmp_path: Path, host: str) -> None:
+    assert complaints(tmp_path, host, free_port(), own_server=False) == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
+def test_an_address_that_others_reach_is_refused(tmp_path: Path, host: str) -> None:
+    (complaint,) = complaints(tmp_path, host, free_port(), own_server=False)
+    assert f"--host {host}" in complaint and "127.0.0.1" in complaint
+
+
+def test_a_taken_port_is_named_with_another_to_take(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        (complaint,) = complaints(tmp_path, "127.0.0.1", port, own_server=False)
+    assert f"Port {port}" in complaint and f"--port {port + 1}" in complaint
+
+
+def test_too_little_memory_disk_or_compiler_is_said_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preflight, "_MEMORY_GIB", 1e6)
+    monkeypatch.setattr(preflight, "_DISK_GIB", 1e6)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = complaints(tmp_path, "127.0.0.1", free_port(), own_server=True)
+    assert ["compiler" in found[0], "GiB of memory" in found[1], "GiB of disk" in found[2]] == [True] * 3
+    with_another_server = complaints(tmp_path, "127.0.0.1", free_port(), own_server=False)
+    assert len(with_another_server) == 1 and "disk" in with_another_server[0]
+
+
+def test_a_local_model_directory_is_taken_as_it_is(tiny_model: Path, tmp_path: Path) -> None:
+    assert resolve(str(tiny_model), tmp_path, "embedded") == tiny_model
+    assert context_length(tiny_model) == 2048
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"max_position_embeddings": 512}, 512),
+        ({"max_position_embeddings": 131072}, LONGEST_CONTEXT),
+        ({"text_config": {"max_position_embeddings": 1024}}, 1024),
+        ({}, LONGEST_CONTEXT),
+    ],
+)
+def test_the_context_is_what_the_model_takes_within_reason(
+    tmp_path: Path, config: dict[str, object], expected: int
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert context_length(tmp_path) == expected
+
+
+def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path / "half")
+    with pytest.raises(ModelNotFound, match=r"half holds no config\.json"):
+        resolve(str(tmp_path / "half"), tmp_path, "embedded")
+
+
+@pytest.mark.parametrize("model", ["./missing", "/missing/model", "missing", "a/b/c"])
+def test_what_is_neither_directory_nor_hub_id_is_refused_without_asking_anyone(
+    tmp_path: Path, model: str
+) -> None:
+    with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
+        resolve(model, tmp_path, "embedded")
+
+
+def test_an_embedded_model_that_was_converted_is_not_converted_again(tmp_path: Path) -> None:
+    there = tmp_path / "models" / "embedded"
+    there.mkdir(parents=True)
+    assert resolve(None, tmp_path, "embedded") == there
+
+
+def test_the_servers_key_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "server.json"
+    address = ServerAddress(("http://127.0.0.1:1",), "secret", "/model")
+    for _ in range(2):
+        address.write(tmp_path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert ServerAddress.read(tmp_path) == address
+    assert [file.name for file in tmp_path.iterdir()] == ["server.json"]
+
+
+def test_the_key_stays_private_where_an_older_file_was_open_to_all(tmp_path: Path) -> None:
+    aside = tmp_path / ".server.json"
+    aside.write_text("{}")
+    aside.chmod(0o644)
+    ServerAddress(("http://127.0.0.1:1",), "secret", "/model").write(tmp_path)
+    assert stat.S_IMODE((tmp_path / "server.json").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"urls": ["x"]}'])
+def test_without_a_server_file_it_says_how_to_start_one(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "server.json").write_text(content)
+    with pytest.raises(NoServer, match=r"python app\.py --data-dir"):
+        ServerAddress.read(tmp_path)
+
+
+def test_a_new_prompt_is_served_in_full_at_once(store: Store, tokenizer: ChatTokenizer) -> None:
+    segments = [
+        Segment("a", SegmentKind.INSTRUCTION, text="Be brief."),
+        Segment("b", SegmentKind.INSTRUCTION, text="x"),
+    ]
+    assistant = create_assistant(store, tokenizer, "Help desk, 2nd", "chrf", segments)
+    assert assistant.id == "help-desk-2nd"
+    first = store.active(assistant.id)
+    second = save_prompt(store, tokenizer, assistant.id, segments[:1])
+    assert first is not None and first.kept == ("a", "b") and first.adapter is None
+    assert second.kept == ("a",) and second.prompt_tokens < first.prompt_tokens
+    assert store.deployment(first.id).status is DeploymentStatus.RETIRED
+
+
+def test_a_name_without_letters_is_refused(store: Store, tokenizer: ChatTokenizer) -> None:
+    with pytest.raises(StoreError, match="no letter or digit"):
+        create_assistant(store, tokenizer, "!!!", "chrf", [])
+
+
+def test_the_sample_loads_once_and_completes_what_is_missing(store: Store, tokenizer: ChatTokenizer) -> None:
+    assistant, loaded = load_sample(store, tokenizer)
+    assert assistant.id == SAMPLE_ID and loaded > 0
+    active = store.active(SAMPLE_ID)
+    assert active is not None and active.prompt_tokens > 300
+    again, more = load_sample(store, tokenizer)
+    assert again == assistant and more == 0
+    assert store.active(SAMPLE_ID) == active

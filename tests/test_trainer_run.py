@@ -1,0 +1,328 @@
+"""Whole retrains of a tiny model against a fake vLLM: every way that a run can end, and what is left behind.
+
+The fake computes real log-probabilities with the published adapter, so that parity is checked for what it is.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fake_vllm import FakeVllm, Greedy
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from assistant.assistants import create_assistant
+from assistant.server_file import NoServer, ServerAddress
+from assistant.tokenizer import ChatTokenizer
+from store import Store
+from store.records import DeploymentStatus, ImportedTurn, RunStatus, Segment, SegmentKind, Split, Verdict
+from trainer import run as running
+from trainer.lease import Lease, LeaseTaken
+from trainer.report import as_json, as_table
+from trainer.run import run_once
+from trainer.settings import TrainerSettings
+from trainer.splits import split_of
+from trainer.workshop import Workshop
+
+PROMPT = (
+    Segment("law", SegmentKind.INSTRUCTION, text="Answer with one word.", protected=True),
+    Segment("role", SegmentKind.INSTRUCTION, text="You are a helpful AI assistant."),
+    Segment("france", SegmentKind.EXAMPLE, user="The capital of France?", assistant="Paris."),
+)
+SETTINGS = TrainerSettings(
+    epochs=1, learning_rate=1e-2, rank=4, margin=0.1, min_train=20, min_gate=10, max_answer_tokens=16
+)
+COLOURS = ("red", "green", "blue", "yellow")
+
+
+@dataclass
+class Scene:
+    """A store with rated answers, a served base model and the workshop that a run works in."""
+
+    workshop: Workshop
+    vllm: FakeVllm
+    tokenizer: ChatTokenizer
+
+    @property
+    def store(self) -> Store:
+        return self.workshop.store
+
+    def question(self, ids: Sequence[int]) -> str:
+        last = self.tokenizer.decode(ids).split("<|im_start|>user\n")[-1]
+        return last.split("<|im_end|>")[0]
+
+    def rate(self, count: int, answer: Callable[[str], str] | None = None) -> None:
+        """`count` questions a split, each with an approved answer."""
+        right = answer or colour
+        wanted = {split: count if split is Split.TRAIN else count // 2 for split in Split}
+        turns, number = [], 0
+        while any(wanted.values()):
+            text = f"Which colour has number {number}?"
+            number += 1
+            if wanted[split_of(text)]:
+                wanted[split_of(text)] -= 1
+                turns.append(ImportedTurn(f"c{number}", text, right(text), Verdict.UP))
+        self.store.load_conversations("bank", turns)
+
+    def run(self, **changes: Any) -> Any:
+        settings = replace(SETTINGS, **changes)
+        return run_once(replace(self.workshop, settings=settings), "bank", "test")
+
+
+def colour(question: str) -> str:
+    return COLOURS[sum(map(ord, question)) % 4]
+
+
+def right_with_adapter(scene: Scene) -> Callable[[str, Sequence[int]], str]:
+    """The base model is right three times in four, whatever the prompt; adapters always are."""
+
+    def answer(model: str, ids: Sequence[int]) -> str:
+        question = scene.question(ids)
+        return colour(question) if model != "base" or hash_of(question) % 4 else "grey"
+
+    return answer
+
+
+def hash_of(text: str) -> int:
+    return sum(n * ord(c) for n, c in enumerate(text))
+
+
+def served_greedily(model_dir: Path, fake: FakeVllm) -> Greedy:
+    @cache
+    def load(path: str | None) -> Any:
+        base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+        return PeftModel.from_pretrained(base, path) if path else base
+
+    def compute(model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
+        following: list[tuple[int, float]] = []
+        for _ in range(count):
+            tokens = torch.tensor([[*ids, *(token for token, _ in following)]])
+            with torch.no_grad():
+                ln_p = load(fake.adapters.get(model))(tokens).logits[0, -1].log_softmax(-1)
+            following.append((int(ln_p.argmax()), float(ln_p.max())))
+        return following
+
+    return compute
+
+
+@pytest.fixture
+def scene(
+    store: Store, tokenizer: ChatTokenizer, tiny_model: Path, vllm: FakeVllm, tmp_path: Path
+) -> Iterator[Scene]:
+    create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
+    ServerAddress((vllm.url,), None, str(tiny_model)).write(tmp_path)
+    (tmp_path / "adapters").mkdir()
+    made = Scene(Workshop.open(store, tmp_path, SETTINGS), vllm, tokenizer)
+    vllm.answer = right_with_adapter(made)
+    vllm.greedy = served_greedily(tiny_model, vllm)
+    yield made
+    runs = tmp_path / "runs"
+    assert not runs.exists() or not list(runs.iterdir()), "checkpoints are removed however a run ends"
+    assert store.lease("trainer") is None
+
+
+def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> None:
+    scene.rate(60)
+    before = scene.store.active("bank")
+
+    run = scene.run()
+
+    assert run.status is RunStatus.PROMOTED, run.message
+    active = scene.store.active("bank")
+    assert before is not None and active is not None
+    assert active.adapter == run.adapter == "bank-v0001" and active.run_id == run.id
+    assert active.kept == ("law",) and active.prompt_tokens < before.prompt_tokens
+    assert list(scene.vllm.adapters) == ["bank-v0001"]
+    assert (scene.workshop.adapters / "bank-v0001" / "manifest.json").exists()
+    gate, probed = run.report["gate"], run.report["probe"]
+    assert gate["promoted"] and gate["examples"] == 30 and gate["scores"]["candidate_full"]["mean"] == 1.0
+    assert gate["scores"]["base_full"]["mean"] < 1.0
+    assert run.report["after"]["prompt_tokens"] == active.prompt_tokens
+    assert run.report["before"]["prompt_tokens"] == before.prompt_tokens
+    assert set(probed) == {"full", "short"} and probed["short"]["cold"]["n"] == 5
+    dataset = scene.store.dataset(run.dataset_id)
+    assert run.report["dataset"]["hash"] == dataset.hash and len(dataset.examples) == 120
+    phases = {event.phase for event in scene.store.events(run.id)}
+    assert phases == {"dataset", "train", "publish", "ladder", "gate", "swap", "probe"}
+    assert as_json([run])[0]["report"]["gate"]["rungs"] and as_table([run]).row_count == 1
+
+
+def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
+    scene.rate(40)
+    run = scene.run()
+    dataset = scene.store.dataset(run.dataset_id)
+    questions = {split: {e.context[0][1] for e in dataset.examples if e.split is split} for split in Split}
+    assert not questions[Split.TRAIN] & questions[Split.GATE]
+    asked = {scene.question(body["prompt"]) for body in scene.vllm.asked() if body["max_tokens"] == 16}
+    assert asked == questions[Split.GATE]
+
+
+def test_a_bad_candidate_is_refused_rejected_and_unloaded(scene: Scene) -> None:
+    scene.rate(40)
+    before = scene.store.active("bank")
+    scene.vllm.answer = lambda model, ids: colour(scene.question(ids)) if model == "base" else "grey"
+
+    run = scene.run()
+
+    assert run.status is RunStatus.REFUSED
+    assert run.message.startswith("Rung 0 (") and "-100.0 points" in run.message
+    assert scene.store.active("bank") == before
+    (rejected,) = [d for d in scene.store.deployments("bank") if d.adapter == run.adapter]
+    assert rejected.status is DeploymentStatus.REJECTED and rejected.reason == run.message
+    assert not scene.vllm.adapters
+    assert not run.report["gate"]["promoted"] and "probe" not in run.report
+
+
+def test_what_fails_with_the_short_prompt_is_served_with_a_longer_one(scene: Scene) -> None:
+    scene.rate(60)
+
+    def needs_its_role(model: str, ids: Sequence[int]) -> str:
+        helpful = "helpful" in scene.tokenizer.decode(ids)
+        return colour(scene.question(ids)) if model == "base" or helpful else "grey"
+
+    scene.vllm.answer = needs_its_role
+    run = scene.run()
+    assert run.status is RunStatus.PROMOTED, run.message
+    active = scene.store.active("bank")
+    assert active is not None and active.kept == ("law", "role")
+
+
+def test_a_second_run_builds_on_the_first_and_gains_nothing(scene: Scene) -> None:
+    scene.rate(60)
+    assert scene.run().status is RunStatus.PROMOTED
+    again = scene.run()
+    assert again.status is RunStatus.REFUSED and "Nothing is gained" in again.message
+    assert "active" in again.report["gate"]["scores"]
+    assert list(scene.vllm.adapters) == ["bank-v0001"]
+
+
+@pytest.mark.parametrize("count", [0, 4])
+def test_too_few_answers_are_not_enough_and_cost_nothing(scene: Scene, count: int) -> None:
+    scene.rate(count)
+    run = scene.run()
+    assert run.status is RunStatus.NOT_ENOUGH and run.message.startswith("Not enough yet: about ")
+    assert run.dataset_id is None and not scene.vllm.requests
+
+
+def test_one_answer_to_everything_is_not_enough(scene: Scene) -> None:
+    scene.rate(40, answer=lambda question: "red")
+    run = scene.run()
+    assert run.status is RunStatus.NOT_ENOUGH and "same text (“red”)" in run.message
+
+
+def test_a_second_trainer_is_told(scene: Scene) -> None:
+    with Lease(scene.store), pytest.raises(LeaseTaken, match="Another trainer"):
+        scene.run()
+    assert not scene.store.runs("bank")
+
+
+def test_a_trainer_that_lost_its_lease_swaps_nothing(scene: Scene) -> None:
+    """The gate takes long; meanwhile this process was paused past its lease, and another one took it."""
+    scene.rate(60)
+    before = scene.store.active("bank")
+    honest = scene.vllm.answer
+
+    def steal(model: str, ids: Sequence[int]) -> str:
+        lease = scene.store.lease("trainer")
+        if lease and lease[0] != "thief":
+            scene.store.release_lease("trainer", lease[0])
+            scene.store.acquire_lease("trainer", "thief", 60)
+        return honest(model, ids)
+
+    scene.vllm.answer = steal
+    run = scene.run()
+    scene.store.release_lease("trainer", "thief")
+    assert run.status is RunStatus.FAILED and "lost its lease" in run.message
+    assert scene.store.active("bank") == before and not scene.vllm.adapters
+
+
+def test_a_server_that_computes_other_numbers_fails_the_run(scene: Scene) -> None:
+    scene.rate(40)
+    scene.vllm.greedy = lambda model, ids, count: [(5, -20.0)] * count
+    run = scene.run()
+    assert run.status is RunStatus.FAILED and "log-probabilities" in run.message
+    assert not scene.vllm.adapters
+
+
+def test_a_server_that_refuses_the_adapter_fails_the_run(scene: Scene) -> None:
+    scene.rate(40)
+    scene.vllm.max_loras = 0
+    run = scene.run()
+    assert run.status is RunStatus.FAILED and "slots are in use" in run.message
+
+
+def test_a_server_that_fails_in_the_gate_fails_the_run_and_swaps_nothing(scene: Scene) -> None:
+    scene.rate(40)
+    before = scene.store.active("bank")
+    scene.vllm.fails_with = 500
+    run = scene.run()
+    assert run.status is RunStatus.FAILED
+    assert scene.store.active("bank") == before and not scene.vllm.adapters
+
+
+def test_a_swap_that_happened_is_told_even_where_its_measurement_failed(scene: Scene) -> None:
+    scene.rate(60)
+    honest = scene.vllm.answer
+
+    def fail_after_the_swap(model: str, ids: Sequence[int]) -> str:
+        active = scene.store.active("bank")
+        scene.vllm.fails_with = 500 if active is not None and active.adapter else None
+        return honest(model, ids)
+
+    scene.vllm.answer = fail_after_the_swap
+    run = scene.run()
+    active = scene.store.active("bank")
+    assert active is not None and active.adapter == run.adapter
+    assert run.status is RunStatus.PROMOTED and run.report["gate"]["promoted"]
+
+
+def test_a_prompt_that_was_edited_during_the_run_wins(scene: Scene) -> None:
+    """The candidate belongs to the old prompt: it must not replace what a person has just written."""
+    from assistant.assistants import save_prompt
+
+    scene.rate(60)
+    honest, edited = scene.vllm.answer, []
+
+    def edit(model: str, ids: Sequence[int]) -> str:
+        if not edited:
+            edited.append(save_prompt(scene.store, scene.tokenizer, "bank", PROMPT[:2]))
+        return honest(model, ids)
+
+    scene.vllm.answer = edit
+    run = scene.run()
+    assert run.status is not RunStatus.PROMOTED
+    assert scene.store.active("bank") == edited[0]
+    assert not scene.vllm.adapters, "what is not served does not keep a slot"
+
+
+def test_one_conversation_that_outgrows_the_context_does_not_fail_every_run(scene: Scene) -> None:
+    """Chat leaves out the oldest turns of a long conversation; training and gate must do the same."""
+    scene.rate(60)
+    number = next(n for n in range(100) if split_of(f"Long story {n}") is Split.GATE)
+    turns = [ImportedTurn("long", f"Long story {number}", "word " * 150)]
+    turns += [ImportedTurn("long", f"More {n} " + "word " * 150, "word " * 150) for n in range(8)]
+    turns += [ImportedTurn("long", "Which colour has number 1?", "red", Verdict.UP)]
+    scene.store.load_conversations("bank", turns)
+    run = scene.run()
+    assert run.status is RunStatus.PROMOTED, run.message
+
+
+def test_a_fault_of_this_program_is_kept_and_raised(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.rate(40)
+
+    def fault(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr(running, "train_candidate", fault)
+    with pytest.raises(ZeroDivisionError):
+        scene.run()
+    assert scene.store.runs("bank")[0].message == "ZeroDivisionError: a fault"
+
+
+def test_without_an_app_there_is_nothing_to_train_for(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(NoServer, match="Start the app there first"):
+        Workshop.open(store, tmp_path, SETTINGS)

@@ -1,0 +1,223 @@
+"""A published adapter to the one that answers: the checks before, and what stays loaded after."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_vllm import FakeVllm
+from tiny_model import write_adapter
+
+from assistant.adapter_files import BadAdapter
+from assistant.assistants import create_assistant
+from assistant.serving import load_deployment, reconcile
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmError
+from assistant.vllm_pool import VllmPool
+from store import Store
+from store.errors import Conflict
+from store.records import Deployment, DeploymentStatus, MessageStatus, Role, Segment, SegmentKind
+from trainer import swap
+from trainer.probe import REPEATS, probe
+from trainer.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
+
+IDS = tuple(range(10, 20))
+PROMPT = (
+    Segment("role", SegmentKind.INSTRUCTION, text="You are a helpful AI assistant. " * 8),
+    Segment("short", SegmentKind.INSTRUCTION, text="Answer with one word."),
+)
+
+
+def on(vllm: FakeVllm, act: Callable[[VllmPool], Coroutine[Any, Any, Any]]) -> Any:
+    async def whole() -> Any:
+        pool = await VllmPool.connect([vllm.url], None)
+        try:
+            return await act(pool)
+        finally:
+            await pool.close()
+
+    return asyncio.run(whole())
+
+
+@pytest.fixture
+def bank(store: Store, tokenizer: ChatTokenizer) -> Store:
+    create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
+    return store
+
+
+def add(bank: Store, adapters: Path, activate: bool = True) -> Deployment:
+    """The next adapter, published and deployed without the role."""
+    run = bank.start_run("bank", {}, "test")
+    name = f"bank-v{run.id:04}"
+    path = write_adapter(adapters, name)
+    bank.add_adapter(name, "bank", run.id, str(path), "hash")
+    prompt = bank.latest_prompt("bank")
+    deployment = bank.add_deployment("bank", prompt.id, name, ["short"], 1, 5, run.id)
+    return bank.activate(deployment.id) if activate else deployment
+
+
+def test_equal_log_probabilities_pass_and_the_distance_is_told(vllm: FakeVllm) -> None:
+    near = [(5, -1.05)] * 8
+    assert on(vllm, lambda pool: check_parity(pool, "base", IDS, near)) == pytest.approx(0.05)
+
+
+def test_a_near_tie_after_which_the_two_part_is_no_difference(vllm: FakeVllm) -> None:
+    tie = [(5, -1.0), (7, -1.01), *[(8, -9.0)] * 6]
+    assert on(vllm, lambda pool: check_parity(pool, "base", IDS, tie)) < 0.1
+
+
+@pytest.mark.parametrize("ln_p", [-1.5, math.nan, -math.inf])
+def test_a_server_that_computes_something_else_is_refused(vllm: FakeVllm, ln_p: float) -> None:
+    with pytest.raises(ParityError, match="nats.*base model"):
+        on(vllm, lambda pool: check_parity(pool, "base", IDS, [(5, ln_p)] * 8))
+
+
+def test_a_base_model_that_stays_itself_passes_the_probe(vllm: FakeVllm) -> None:
+    vllm.adapters["bank-v0001"] = "/somewhere"
+    on(vllm, lambda pool: check_base_is_base(pool, IDS, "bank-v0001"))
+
+
+def test_a_base_model_that_an_adapter_answers_for_is_found_out(vllm: FakeVllm) -> None:
+    vllm.adapters["bank-v0001"] = "/somewhere"
+    vllm.mixes_batches = True
+    with pytest.raises(ParityError, match="max-loras"):
+        on(vllm, lambda pool: check_base_is_base(pool, IDS, "bank-v0001"))
+
+
+def test_a_swap_warms_the_new_prompt_and_then_flips(
+    bank: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    before = bank.active("bank")
+    assert before is not None
+    candidate = add(bank, tmp_path, activate=False)
+    vllm.adapters["bank-v0001"] = str(tmp_path / "bank-v0001")
+
+    after = on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, candidate, before))
+
+    assert bank.active("bank") == after and after.status is DeploymentStatus.ACTIVE
+    assert bank.deployment(before.id).status is DeploymentStatus.RETIRED
+    (warm_up,) = vllm.asked()
+    shown = tokenizer.decode(warm_up["prompt"])
+    assert warm_up["model"] == "bank-v0001"
+    assert "Answer with one word." in shown and "helpful" not in shown
+
+
+def test_a_swap_onto_something_that_changed_meanwhile_is_refused(
+    bank: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    before = bank.active("bank")
+    newer = add(bank, tmp_path)
+    candidate = add(bank, tmp_path, activate=False)
+    vllm.adapters["bank-v0002"] = str(tmp_path / "bank-v0002")
+    with pytest.raises(Conflict):
+        on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, candidate, before))
+    assert bank.active("bank") == newer
+
+
+def test_a_swap_that_cannot_warm_up_changes_nothing(
+    bank: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    before = bank.active("bank")
+    candidate = add(bank, tmp_path, activate=False)  # not loaded
+    with pytest.raises(VllmError):
+        on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, candidate, before))
+    assert bank.active("bank") == before
+
+
+def test_the_active_and_the_previous_adapter_stay_loaded(bank: Store, vllm: FakeVllm, tmp_path: Path) -> None:
+    for _ in range(4):
+        deployment = add(bank, tmp_path)
+        vllm.adapters[str(deployment.adapter)] = "/somewhere"
+    vllm.adapters["other-v0001"] = "/of another assistant"
+
+    assert on(vllm, lambda pool: unload_older(bank, pool, "bank")) == ["bank-v0001", "bank-v0002"]
+    assert set(vllm.adapters) == {"bank-v0003", "bank-v0004", "other-v0001"}
+
+
+def test_after_a_rollback_both_sides_of_it_stay_loaded(bank: Store, vllm: FakeVllm, tmp_path: Path) -> None:
+    for _ in range(3):
+        deployment = add(bank, tmp_path)
+        vllm.adapters[str(deployment.adapter)] = "/somewhere"
+    bank.rollback("bank", "worse")
+    on(vllm, lambda pool: unload_older(bank, pool, "bank"))
+    assert set(vllm.adapters) == {"bank-v0002", "bank-v0003"}
+
+
+def start_answer(bank: Store, deployment: Deployment) -> str:
+    conversation = bank.create_conversation("bank", title="Hi", owner="local")
+    question = bank.add_message(conversation.id, None, Role.USER, "Hi")
+    return bank.add_message(
+        conversation.id, question.id, Role.ASSISTANT, "", MessageStatus.STREAMING, deployment.id
+    ).id
+
+
+def test_an_adapter_with_a_running_answer_is_unloaded_once_it_has_finished(
+    bank: Store, vllm: FakeVllm, tmp_path: Path
+) -> None:
+    deployments = [add(bank, tmp_path) for _ in range(3)]
+    for deployment in deployments:
+        vllm.adapters[str(deployment.adapter)] = "/somewhere"
+    running = start_answer(bank, deployments[0])
+
+    async def act(pool: VllmPool) -> list[str]:
+        unloading = asyncio.create_task(unload_older(bank, pool, "bank"))
+        await asyncio.sleep(0.2)
+        assert "bank-v0001" in vllm.adapters and not unloading.done()
+        bank.finish_message(running, "Done.", MessageStatus.COMPLETE)
+        return await unloading
+
+    assert on(vllm, act) == ["bank-v0001"]
+
+
+def test_an_answer_that_never_ends_keeps_its_adapter(
+    bank: Store, vllm: FakeVllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(swap, "_WAIT_S", 0.0)
+    deployments = [add(bank, tmp_path) for _ in range(3)]
+    for deployment in deployments:
+        vllm.adapters[str(deployment.adapter)] = "/somewhere"
+    start_answer(bank, deployments[0])
+    assert on(vllm, lambda pool: unload_older(bank, pool, "bank")) == []
+    assert "bank-v0001" in vllm.adapters
+
+
+def test_what_the_store_says_is_active_is_loaded_at_start(
+    bank: Store, vllm: FakeVllm, tmp_path: Path
+) -> None:
+    add(bank, tmp_path)
+    add(bank, tmp_path)
+    assert on(vllm, lambda pool: reconcile(bank, pool, tmp_path, "base hash")) == ["bank-v0002"]
+    assert vllm.adapters == {"bank-v0002": str(tmp_path / "bank-v0002")}
+
+
+def test_an_adapter_of_another_base_model_is_never_loaded(
+    bank: Store, vllm: FakeVllm, tmp_path: Path
+) -> None:
+    deployment = add(bank, tmp_path)
+    with pytest.raises(BadAdapter, match="another base model"):
+        on(vllm, lambda pool: load_deployment(pool, deployment, tmp_path, "other"))
+    assert not vllm.requests
+
+
+def test_the_base_model_needs_no_loading(bank: Store, vllm: FakeVllm, tmp_path: Path) -> None:
+    assert on(vllm, lambda pool: reconcile(bank, pool, tmp_path, "base hash")) == []
+    assert not vllm.requests
+
+
+def test_the_probe_measures_cold_and_warm_in_turn(vllm: FakeVllm, tokenizer: ChatTokenizer) -> None:
+    vllm.adapters["bank-v0001"] = "/somewhere"
+    variants = {"full": ("base", ["role", "short"]), "short": ("bank-v0001", ["short"])}
+    told: list[tuple[int, int]] = []
+    result = on(
+        vllm, lambda pool: probe(pool, tokenizer, PROMPT, variants, "Hi", lambda *at: told.append(at))
+    )
+    for name in variants:
+        for state in ("cold", "warm"):
+            timing = result[name][state]
+            assert timing["n"] == REPEATS and 0 < timing["low_s"] <= timing["median_s"] <= timing["high_s"]
+    salts = [body.get("cache_salt") for body in vllm.asked()]
+    cold = [salt for salt in salts if salt]
+    assert len(cold) == len(set(cold)) == 2 * REPEATS and len(salts) == 4 * REPEATS + 2
+    assert told[-1] == (REPEATS, REPEATS)

@@ -1,0 +1,179 @@
+"""When a retrain starts by itself."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from store import Store
+from store.records import ImportedTurn, RunStatus, Segment, SegmentKind, Verdict
+from trainer.dataset import content_hash, make_examples
+from trainer.lease import Lease, LeaseTaken
+from trainer.selection import select
+from trainer.settings import TrainerSettings
+from trainer.splits import assign
+from trainer.watch import WATCH_LEASE, Watch, new_examples
+
+SETTINGS = TrainerSettings(min_train=20, min_gate=10, retrain_after=30)
+
+
+@pytest.fixture
+def bank(store: Store) -> Store:
+    store.create_assistant("bank", "Bank", "exact")
+    store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")])
+    return store
+
+
+def rate(store: Store, first: int, last: int, verdict: Verdict = Verdict.UP) -> None:
+    store.load_conversations(
+        "bank", [ImportedTurn(f"c{n}", f"question {n}", f"answer {n}", verdict) for n in range(first, last)]
+    )
+
+
+def train(store: Store) -> None:
+    """What a run leaves behind once it has frozen its dataset."""
+    approved, _ = select(store.rated_answers("bank"), 1000)
+    questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
+    examples = make_examples(approved, store.record_splits(assign(questions, store.splits("bank"))))
+    run = store.start_run("bank", {}, "test")
+    prompt = store.latest_prompt("bank")
+    dataset = store.add_dataset("bank", prompt.id, content_hash(examples), examples, {})
+    store.update_run(run.id, dataset_id=dataset.id)
+    store.finish_run(run.id, RunStatus.REFUSED, "", {})
+
+
+def test_examples_are_new_until_a_run_has_seen_them(bank: Store) -> None:
+    rate(bank, 0, 80)
+    assert new_examples(bank, "bank", SETTINGS) == 80
+    train(bank)
+    assert new_examples(bank, "bank", SETTINGS) == 0
+    rate(bank, 80, 87)
+    rate(bank, 87, 90, Verdict.DOWN)
+    assert new_examples(bank, "bank", SETTINGS) == 7
+
+
+def test_a_run_without_a_dataset_has_seen_nothing(bank: Store) -> None:
+    rate(bank, 0, 80)
+    train(bank)
+    bank.finish_run(bank.start_run("bank", {}, "test").id, RunStatus.NOT_ENOUGH, "", {})
+    assert new_examples(bank, "bank", SETTINGS) == 0
+
+
+def test_too_few_to_train_are_none(bank: Store) -> None:
+    assert new_examples(bank, "bank", SETTINGS) == 0
+    rate(bank, 0, 10)
+    assert new_examples(bank, "bank", SETTINGS) == 0
+
+
+def test_a_new_correction_of_a_known_answer_is_news(bank: Store) -> None:
+    """The text to learn has changed, although the message has not."""
+    rate(bank, 0, 80)
+    train(bank)
+    answer = bank.rated_answers("bank")[0]
+    bank.rate(answer.message_id, "ann", Verdict.DOWN, correction="Better.")
+    assert new_examples(bank, "bank", SETTINGS) == 1
+
+
+class Recorder:
+    """Stands in for `python -m trainer once`: writes its arguments down and takes as long as it is told."""
+
+    def __init__(self, folder: Path, seconds: float = 0.0, status: int = 0):
+        self._calls = folder / "calls"
+        script = folder / "once.py"
+        script.write_text(
+            "import sys, time\n"
+            f"open({str(self._calls)!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"
+            f"time.sleep({seconds})\nsys.exit({status})\n"
+        )
+        self.command = [sys.executable, str(script)]
+
+    @property
+    def calls(self) -> list[str]:
+        return self._calls.read_text().splitlines() if self._calls.exists() else []
+
+
+@contextmanager
+def watching(store: Store, folder: Path, recorder: Recorder, every_s: float = 3600.0) -> Iterator[Watch]:
+    watch = Watch(store, folder, SETTINGS, [], every_s)
+    watch._command = recorder.command
+    thread = threading.Thread(target=watch.run)
+    thread.start()
+    try:
+        yield watch
+    finally:
+        watch.stop()
+        thread.join(15)
+        assert not thread.is_alive()
+
+
+def wait_for(what: Callable[[], object], seconds: float = 15.0) -> bool:
+    end = time.monotonic() + seconds
+    while not what() and time.monotonic() < end:
+        time.sleep(0.02)
+    return bool(what())
+
+
+def test_a_request_from_the_page_starts_a_run_once(bank: Store, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    bank.request_training("bank", "asked on the page")
+    with watching(bank, tmp_path, recorder):
+        assert wait_for(lambda: recorder.calls)
+    assert recorder.calls == ["--assistant bank --trigger asked on the page"]
+    assert bank.take_training_request() is None
+
+
+def test_enough_new_examples_start_a_run(bank: Store, tmp_path: Path) -> None:
+    rate(bank, 0, 80)
+    recorder = Recorder(tmp_path)
+    with watching(bank, tmp_path, recorder, every_s=0.2):
+        assert wait_for(lambda: recorder.calls)
+    assert recorder.calls[0] == "--assistant bank --trigger enough new examples"
+
+
+def test_new_examples_ask_for_one_run_and_not_for_one_at_every_look(bank: Store, tmp_path: Path) -> None:
+    """A run takes minutes; requests must not pile up meanwhile."""
+    rate(bank, 0, 80)
+    recorder = Recorder(tmp_path, seconds=30)
+    with watching(bank, tmp_path, recorder, every_s=0.1):
+        assert wait_for(lambda: recorder.calls)
+        time.sleep(0.6)
+        assert bank.take_training_request() is None
+
+
+def test_a_run_that_crashed_is_not_left_running(bank: Store, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, status=1)
+    run = bank.start_run("bank", {}, "test")
+    with watching(bank, tmp_path, recorder):
+        assert wait_for(lambda: bank.run(run.id).status is RunStatus.INTERRUPTED)
+        crashed = bank.start_run("bank", {}, "test")
+        bank.request_training("bank", "again")
+        assert wait_for(lambda: bank.run(crashed.id).status is RunStatus.INTERRUPTED)
+    assert "status 1" in bank.run(crashed.id).message
+
+
+def test_stopping_ends_a_training_that_is_under_way(bank: Store, tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, seconds=60)
+    bank.request_training("bank", "asked")
+    with watching(bank, tmp_path, recorder):
+        assert wait_for(lambda: recorder.calls)
+    assert bank.lease(WATCH_LEASE) is None
+
+
+def test_one_watch_serves_a_data_directory(bank: Store, tmp_path: Path) -> None:
+    with Lease(bank, WATCH_LEASE), pytest.raises(LeaseTaken, match="process"):
+        Watch(bank, tmp_path, SETTINGS, [], 60).run()
+
+
+def test_a_lease_is_given_back_and_can_be_lost(bank: Store) -> None:
+    with Lease(bank) as lease:
+        assert lease.still_held()
+        holder = bank.lease("trainer")
+        assert holder is not None
+        bank.release_lease("trainer", holder[0])
+        bank.acquire_lease("trainer", "another", 60)
+        assert not lease.still_held()
+    assert bank.lease("trainer") is not None  # another's

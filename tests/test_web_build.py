@@ -1,0 +1,120 @@
+"""The pages build and show an empty and a filled store; what people write is escaped."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from assistant.assistants import create_assistant
+from assistant.prompt_text import parse
+from assistant.vllm_server import Phase, ServerState
+from assistant.web import transcript
+from assistant.web.app import build, launch_options
+from assistant.web.conversation_list import conversation_list
+from assistant.web.services import Services
+from assistant.web.thread import Threads
+from assistant.web.transcript import Turn
+from store import Store
+from store.records import Message, MessageStatus, Rating, Role, RunStatus, Usage, Verdict
+
+
+class Words:
+    """As much of a tokenizer as counting needs: a token is a word."""
+
+    def encode_chat(self, turns: Any, *, answer_follows: bool = True) -> tuple[int, ...]:
+        return tuple(range(sum(3 + len(turn.content.split()) for turn in turns)))
+
+
+@pytest.fixture
+def services(store: Store) -> Iterator[Services]:
+    yield Services(
+        store,
+        cast(Any, Words()),
+        cast(Any, SimpleNamespace()),
+        lambda: ServerState(Phase.READY, "ready", 0.0),
+        True,
+    )
+
+
+def fill(services: Services) -> str:
+    store = services.store
+    segments = parse("Be brief.\n\n[keep] Be kind.\n\nUser: hi\nAssistant: hello")
+    assistant = create_assistant(store, services.tokenizer, "Desk <b>", "chrf", segments, ["Open?"])
+    active = store.active(assistant.id)
+    assert active is not None
+    conversation = store.create_conversation(assistant.id, "<script>x</script>")
+    question = store.add_message(conversation.id, None, Role.USER, "<img src=x onerror=alert(1)>")
+    answer = store.add_message(
+        conversation.id,
+        question.id,
+        Role.ASSISTANT,
+        "<img src=y> ![z](http://e/z.png) [l](javascript:x)",
+        deployment_id=active.id,
+        usage=Usage(20, 12, 0, 5, 0.4, 1.0),
+    )
+    store.rate(answer.id, "local", Verdict.DOWN, "wrong fact", "no", "It is <b>nine</b>.")
+    run = store.start_run(assistant.id, {}, "button")
+    store.add_event(run.id, "train", {"step": 1, "steps": 2, "loss": 2.0})
+    store.finish_run(run.id, RunStatus.REFUSED, "no", {"gate": {"promoted": False, "examples": 3}})
+    return conversation.id
+
+
+def dependencies(page: Any) -> list[Any]:
+    return list(page.fns.values())
+
+
+def test_builds_without_public_endpoints(services: Services) -> None:
+    page = build(services)
+    assert {fn.api_visibility for fn in dependencies(page) if fn.fn is not None} == {"private"}
+    assert page.title == "Shorthand"
+
+
+@pytest.mark.parametrize("filled", [False, True])
+def test_every_page_shows(services: Services, filled: bool) -> None:
+    if filled:
+        fill(services)
+    page = build(services)
+    ids = {block.elem_id for block in page.blocks.values() if getattr(block, "elem_id", None)}
+    assert {"chat-input", "chat-send", "load-sample", "train-now", "run-status", "savings-numbers"} <= ids
+    assistant_id = services.store.assistants()[0].id if filled else None
+    shows = {
+        fn.fn.__self__.__class__.__name__: fn.fn
+        for fn in dependencies(page)
+        if fn.fn is not None and fn.name == "show" and hasattr(fn.fn, "__self__")
+    }
+    for name in ("PromptPage", "TrainingPage", "SavingsPage"):
+        assert shows[name](assistant_id)
+
+
+def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Services) -> None:
+    conversation_id = fill(services)
+    html = Threads(services.store).html(services.store.assistants()[0].id, conversation_id)
+    assert "<img" not in html
+    assert 'href="javascript' not in html
+    assert "It is &lt;b&gt;nine" in html
+    assert "prompt 12 tokens (total 20, cached 0)" in html
+    assert "base, full prompt" in html
+    assert 'id="rate-up"' in html
+    assert "wrong fact" in html
+    assert "<script" not in conversation_list(
+        services.store.conversations(services.store.assistants()[0].id), None
+    )
+
+
+def test_versions_and_status_of_an_answer() -> None:
+    message = Message("m2", "c", "q", Role.ASSISTANT, "half", 0.0, MessageStatus.STOPPED)
+    html = transcript.transcript(
+        "c", [Turn(message, ("m1", "m2"), Rating("r", "m2", "local", Verdict.UP, 0.0), 1)]
+    )
+    assert "2 of 2" in html
+    assert 'id="answer-previous" data-event="show" data-id="m1"' in html
+    assert 'data-status="stopped"' in html
+    assert 'class="tool on up"' in html
+
+
+def test_launch_talks_to_nobody() -> None:
+    options = launch_options()
+    assert options["run_history"] is False
+    assert options["enable_monitoring"] is False
+    assert options["footer_links"] == []
