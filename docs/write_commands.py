@@ -1,6 +1,7 @@
 """The help texts of all commands to `docs/commands.md`.
 
-In: the typer apps. Out: the page; `tests/test_docs.py` fails when it is out of date. Run: `python docs/write_commands.py`.
+In: the typer apps. Out: the page; `tests/test_docs.py` fails when it is out of date.
+Run: `python docs/write_commands.py`.
 """
 
 from __future__ import annotations
@@ -39,12 +40,20 @@ def page() -> str:
 
 def help_text(command: tuple[str, ...]) -> str:
     """What `--help` prints at a width of 100, without colours."""
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
+    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
+    environment = {**os.environ, **plain}
     environment.pop("SHORTHAND_DATA_DIR", None)
     done = subprocess.run(
-        [sys.executable, *command, "--help"], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+        [sys.executable, *command, "--help"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+        check=True,
     )
-    return "\n".join(re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in done.stdout.strip("\n").splitlines())
+    return "\n".join(
+        re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in done.stdout.strip("\n").splitlines()
+    )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model directory; nobody may write into it."""
+    import torch
+
+    torch.set_num_threads(1)  # for matrices this small, threads that wait for each other take ten times as long
     return write_model(tmp_path_factory.mktemp("models") / "tiny")
 
 

@@ -12,11 +12,12 @@ from tiny_model import write_adapter
 
 from assistant.assistants import create_assistant, save_prompt
 from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatError, ChatLimits
+from assistant.rendering import render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from store import Store
-from store.records import Deployment, Message, MessageStatus, Role, Segment, SegmentKind
+from store.records import Deployment, Message, MessageStatus, Role, Segment, SegmentKind, Verdict
 
 PROMPT = (
     Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),
@@ -248,6 +249,19 @@ def test_a_failed_answer_in_between_does_not_stand_in_the_way(desk: Desk) -> Non
     (conversation,) = desk.store.conversations("bank")
     desk.vllm.fails_with = None
     assert desk.ask("word " * 600, conversation.id).text == "Call the front desk."  # the first one leaves
+
+
+def test_what_is_trained_later_is_what_was_served(desk: Desk) -> None:
+    """Also after a failure, whose empty answer stands between the questions."""
+    desk.vllm.fails_with = 500
+    with pytest.raises(ChatError):
+        desk.ask("How do I open an account?")
+    (conversation,) = desk.store.conversations("bank")
+    desk.vllm.fails_with = None
+    said = desk.ask("Hello?", conversation.id)
+    desk.store.rate(said.id, "ann", Verdict.UP)
+    (rated,) = desk.store.rated_answers("bank")
+    assert list(render(desk.tokenizer, PROMPT, rated.context).ids) == desk.vllm.asked()[-1]["prompt"]
 
 
 def test_a_swap_in_the_middle_of_an_answer_does_not_touch_that_answer(desk: Desk) -> None:

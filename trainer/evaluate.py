@@ -17,9 +17,8 @@ from store.records import Example, Segment
 from trainer.gate import Answers
 from trainer.scorers import Scorer
 
-# Requests at once, per server: 16 give four to five times the tokens per second of one, and more than that
-# would keep people who chat meanwhile waiting.
-_AT_ONCE = 16
+# Requests at once, per server: a decoding step with an adapter costs nearly the same for 1 and for 32 answers.
+_AT_ONCE = 32
 _TRIES = 3
 
 EvaluationProgress = Callable[[int, int, float], None]
@@ -58,6 +57,8 @@ async def answer_all(
         progress(done, len(examples), (time.monotonic() - started) / done * (len(examples) - done))
         return completion.text
 
-    texts = await asyncio.gather(*(answer(example) for example in examples))
+    # The first one alone: the others then find its prompt in the prefix cache, instead of all computing it at once.
+    texts = [await answer(example) for example in examples[:1]]
+    texts += await asyncio.gather(*(answer(example) for example in examples[1:]))
     scores = [scorer(text, example.completion) for text, example in zip(texts, examples, strict=True)]
     return Answers(tuple(texts), tuple(scores), prompt_tokens(tokenizer, segments))

@@ -78,7 +78,7 @@ def build(services: Services) -> gr.Blocks:
 
 
 def launch_options() -> dict[str, Any]:
-    """What belongs to `launch` in Gradio 6: the look, and everything switched off that talks to someone else."""
+    """What belongs to `launch` in Gradio 6: the look, and everything off that talks to someone else."""
     return {
         "theme": theme.theme(),
         "css_paths": [theme.CSS],
@@ -94,7 +94,7 @@ def launch_options() -> dict[str, Any]:
 
 
 def _choice(services: Services, conversation_id: str | None, wanted: str | None = None) -> gr.Dropdown:
-    """The picker: the wanted assistant, or that of the last conversation, or the newest; hidden while alone."""
+    """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
     assistants = services.store.assistants()
     ids = [assistant.id for assistant in assistants]
     if wanted is None and conversation_id:

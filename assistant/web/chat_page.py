@@ -89,10 +89,12 @@ class ChatPage:
                 self.hint = gr.HTML(self.hint_text(), elem_id="chat-hint")
                 with gr.Row(elem_id="chat-bar"):
                     self.box = gr.Textbox(
-                        placeholder="Ask something", show_label=False, label="Message", container=False, lines=1,
-                        max_lines=8, autofocus=True, elem_id="chat-input", scale=1,
+                        placeholder="Ask something", show_label=False, label="Message", container=False,
+                        lines=1, max_lines=8, autofocus=True, elem_id="chat-input", scale=1,
                     )
-                    self.send = gr.Button("Send", variant="primary", elem_id="chat-send", scale=0, min_width=88)
+                    self.send = gr.Button(
+                        "Send", variant="primary", elem_id="chat-send", scale=0, min_width=88
+                    )
                     self.stop = gr.Button(
                         "Stop", variant="stop", elem_id="chat-stop", visible=False, scale=0, min_width=88
                     )
@@ -112,7 +114,8 @@ class ChatPage:
         self.list.rename(self.rename, self.here, self.list, **QUIET)
         self.list.remove(self.remove, self.here, self.shown, **QUIET)
         gr.on(
-            [self.search.input, self.samples.input], self.find, [*self.here, self.search, self.samples], self.list,
+            [self.search.input, self.samples.input], self.find,
+            [*self.here, self.search, self.samples], self.list,
             trigger_mode="always_last", **QUIET,
         )
         sidebar = "() => { document.querySelector('#chat-sidebar').classList.%s('open'); }"
@@ -325,10 +328,10 @@ class ChatPage:
 
     def _refuse_until_ready(self, assistant_id: str | None) -> None:
         if assistant_id is None:
-            raise ChatError("There is no assistant yet. Load the sample or write a prompt on the Prompt page.")
+            raise ChatError("There is no assistant yet. Load the sample, or write a prompt on its page.")
         state = self._services.server_state()
         if state.phase is not Phase.READY:
-            raise ChatError(f"{words.server(state)}. Your message stays in the box; send it when it is ready.")
+            raise ChatError(f"{words.server(state)}. Your message stays in the box until then.")
 
     def _refused(self, error: Exception) -> Update:
         gr.Warning(escape(str(error)))

@@ -16,7 +16,8 @@ _SCRIPT = """
 const names = [%s];
 element.addEventListener('submit', (event) => event.preventDefault());
 element.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') element.querySelectorAll('[data-panel]').forEach((panel) => { panel.hidden = true; });
+  if (event.key !== 'Escape') return;
+  element.querySelectorAll('[data-panel]').forEach((panel) => { panel.hidden = true; });
 });
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
@@ -50,7 +51,8 @@ element.addEventListener('click', (event) => {
     if (navigator.clipboard) navigator.clipboard.writeText(text).then(done, byHand); else byHand();
   } else if (names.includes(button.dataset.event)) {
     const form = button.closest('form');
-    trigger(button.dataset.event, {...button.dataset, ...(form ? Object.fromEntries(new FormData(form)) : {})});
+    const fields = form ? Object.fromEntries(new FormData(form)) : {};
+    trigger(button.dataset.event, {...button.dataset, ...fields});
   }
 });
 """

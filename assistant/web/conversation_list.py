@@ -32,7 +32,8 @@ def _item(item: Conversation, current: str | None) -> str:
     return (
         f'<div class="conversation{" current" if is_current else ""}">'
         f'<button type="button" class="open" data-event="open" data-id="{key}"'
-        f"{' aria-current=true' if is_current else ''}><span>{title}</span><small>{escape(note)}</small></button>"
+        f"{' aria-current=true' if is_current else ''}><span>{title}</span>"
+        f"<small>{escape(note)}</small></button>"
         f'<button type="button" class="tool" data-toggle="{menu}" title="Rename or delete" '
         f'aria-label="Rename or delete {title}">⋯</button></div>'
         f'<form class="panel" id="{menu}" data-panel hidden>'

@@ -50,9 +50,19 @@ class Served:
 
 
 def loss_curve(losses: Sequence[Loss]) -> alt.LayerChart:
-    """Loss over steps: a thin line for train, points for dev."""
+    """Loss over steps: a thin line for train, a thicker one with points for dev."""
+    lines = []
+    for split, width in (("train", 1.5), ("dev", 2.5)):
+        rows: list[dict[str, object]] = [vars(item) for item in losses if item.split == split]
+        if rows:  # Vega warns about a layer without values
+            point = alt.OverlayMarkDef(size=50) if split == "dev" or len(rows) == 1 else False
+            lines.append(_loss_axes(rows).mark_line(strokeWidth=width, point=point))
+    return _finish(alt.layer(*lines), 220)
+
+
+def _loss_axes(rows: list[dict[str, object]]) -> alt.Chart:
     scale = alt.Scale(domain=["train", "dev"], range=[GREY, PINE])
-    base = alt.Chart(_values([vars(item) for item in losses])).encode(
+    return alt.Chart(_values(rows)).encode(
         x=alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, grid=False)),
         y=alt.Y("value:Q", title="loss per token (nats)", scale=alt.Scale(zero=False)),
         color=alt.Color("split:N", scale=scale, legend=alt.Legend(title=None, orient="top-right")),
@@ -62,15 +72,10 @@ def loss_curve(losses: Sequence[Loss]) -> alt.LayerChart:
             alt.Tooltip("value:Q", title="loss", format=".3f"),
         ],
     )
-    train = base.transform_filter("datum.split == 'train'").mark_line(strokeWidth=1.5)
-    dev = base.transform_filter("datum.split == 'dev'").mark_line(
-        strokeWidth=2.5, point=alt.OverlayMarkDef(size=50)
-    )
-    return _finish(alt.layer(train, dev), 220)
 
 
 def gate_bounds(bounds: Sequence[Bound], margin: float) -> alt.LayerChart:
-    """Each comparison as a line from its lower bound to its difference, and the margin that the bound must clear."""
+    """Each comparison as a line from its lower bound to its difference, and the margin to be cleared."""
     rows = _values(
         [
             {
@@ -123,10 +128,12 @@ def gate_bounds(bounds: Sequence[Bound], margin: float) -> alt.LayerChart:
 
 
 def tokens_over_time(requests: Sequence[Request], served: Sequence[Served], now: float) -> alt.LayerChart:
-    """The prompt's tokens per request: a step line of what was served, a dot per request, a mark per deployment."""
+    """Prompt tokens per request: a step line of what was served, dots for requests, marks for deployments."""
     steps = [{"at": _time(item.at), "tokens": item.prompt_tokens, "label": item.label} for item in served]
     ends = [*steps, {"at": _time(now), "tokens": served[-1].prompt_tokens, "label": ""}] if served else []
-    dots = [{"at": _time(item.at), "tokens": item.prompt_tokens} for item in requests]
+    dots: list[dict[str, object]] = [
+        {"at": _time(item.at), "tokens": item.prompt_tokens} for item in requests
+    ]
     top = max([item.prompt_tokens for item in served] + [item.prompt_tokens for item in requests], default=1)
     x = alt.X(
         "at:T", title=None, axis=alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=8, tickCount=5)
@@ -144,16 +151,7 @@ def tokens_over_time(requests: Sequence[Request], served: Sequence[Served], now:
         alt.layer(
             area.mark_area(interpolate="step-after", color=PINE, opacity=0.14),
             area.mark_line(interpolate="step-after", color=PINE, strokeWidth=2.5),
-            alt.Chart(_values(dots))
-            .mark_circle(size=26, color=PINE, opacity=0.55)
-            .encode(
-                x=x,
-                y=y,
-                tooltip=[
-                    alt.Tooltip("at:T", title="answered", format="%d %b %H:%M"),
-                    alt.Tooltip("tokens:Q"),
-                ],
-            ),
+            *([_dots(dots, x, y)] if dots else []),
             marks.mark_rule(color=RED, strokeWidth=1.2),
             *(
                 _mark_label(step, x, number, late=item.at > middle)
@@ -162,6 +160,13 @@ def tokens_over_time(requests: Sequence[Request], served: Sequence[Served], now:
         ),
         280,
     )
+
+
+def _dots(rows: list[dict[str, object]], x: alt.X, y: alt.Y) -> alt.Chart:
+    """One dot per answered request."""
+    answered = alt.Tooltip("at:T", title="answered", format="%d %b %H:%M")
+    points = alt.Chart(_values(rows)).mark_circle(size=26, color=PINE, opacity=0.55)
+    return points.encode(x=x, y=y, tooltip=[answered, alt.Tooltip("tokens:Q")])
 
 
 def _mark_label(step: dict[str, object], x: alt.X, number: int, *, late: bool) -> alt.Chart:

@@ -28,7 +28,7 @@ _RULES = """<details class="rules"><summary>How to write it</summary><ul>
 <li>Text between blank lines is one <b>instruction</b>. A heading belongs to what follows it.</li>
 <li><code>User: …</code> with a line <code>Assistant: …</code> below it is a <b>worked example</b>.</li>
 <li><code>[keep]</code> in front <b>protects</b> a segment: it is always sent.</li>
-<li>Blank lines may stand in fenced code, and before lines that are indented by four spaces.</li></ul></details>"""
+<li>Blank lines may stand in fenced code, and before lines indented by four spaces.</li></ul></details>"""
 _EXAMPLE = """You are the help desk of a small library. Answer in one or two sentences.
 
 [keep] Never give out the data of other readers.
@@ -44,7 +44,7 @@ _SCORERS = [
 
 
 class PromptPage:
-    """Builds the components where it is made. `made` are the events after which `wanted` is a new assistant."""
+    """Builds the components where it is made. After the events `made`, `wanted` is a new assistant."""
 
     def __init__(self, services: Services, assistant: gr.Dropdown):
         self._services = services
@@ -235,7 +235,7 @@ class PromptPage:
 def _first() -> str:
     return (
         '<div class="empty"><h2>Start with the sample</h2><p>A kayak hire’s front desk with a long '
-        'prompt and 338 '
+        'prompt and hundreds of '
         "rated conversations. Load it, press Train now, and see the prompt get shorter in some minutes. "
         "Or write a "
         "prompt of your own.</p></div>"

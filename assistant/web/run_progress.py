@@ -77,7 +77,8 @@ def _row(run: TrainingRun, selected: bool) -> str:
         tokens = f"{before.get('prompt_tokens', 0):,} → {after['prompt_tokens']:,}"
     quality = words.NOTHING
     if "quality" in after:
-        quality = f"{words.number(_part(before, 'quality').get('mean'))} → {words.number(_part(after, 'quality').get('mean'))}"
+        means = [words.number(_part(part, "quality").get("mean")) for part in (before, after)]
+        quality = " → ".join(means)
     took = words.seconds(run.finished_at - run.started_at) if run.finished_at else "running"
     return (
         f'<tr class="{"selected" if selected else ""}"><td><button type="button" class="small" '

@@ -54,9 +54,8 @@ class Threads:
         verdict = Verdict(click["verdict"]) if click.get("verdict") else None
         comment = click.get("comment", "").strip() if verdict is Verdict.DOWN else ""
         latest = self._latest(click["id"])
-        self._store.rate(
-            click["id"], PERSON, verdict, click.get("reason", ""), comment, latest.correction if latest else None
-        )
+        correction = latest.correction if latest else None
+        self._store.rate(click["id"], PERSON, verdict, click.get("reason", ""), comment, correction)
 
     def correct(self, click: Mapping[str, str]) -> None:
         """Save or remove a correction; raises StoreError, EmptyCorrection.

@@ -26,10 +26,12 @@ _MARKDOWN = (
     .disable("image")
 )
 _ICONS = {
-    "copy": '<rect x="8" y="8" width="12" height="12" rx="2"/><path d="M16 8V5a1 1 0 0 0-1-1H5a1 1 0 0 0-1 1v10a1 1 0 0 0 1 1h3"/>',
+    "copy": '<rect x="8" y="8" width="12" height="12" rx="2"/>'
+    '<path d="M16 8V5a1 1 0 0 0-1-1H5a1 1 0 0 0-1 1v10a1 1 0 0 0 1 1h3"/>',
     "again": '<path d="M20 11a8 8 0 1 0-2.3 6.7M20 5v6h-6"/>',
     "up": '<path d="M7 11l4-8a2 2 0 0 1 2 2v4h5a2 2 0 0 1 2 2.4l-1.4 7A2 2 0 0 1 16.6 20H7zM7 11H4v9h3"/>',
-    "down": '<path d="M17 13l-4 8a2 2 0 0 1-2-2v-4H6a2 2 0 0 1-2-2.4l1.4-7A2 2 0 0 1 7.4 4H17zM17 13h3V4h-3"/>',
+    "down": '<path d="M17 13l-4 8a2 2 0 0 1-2-2v-4H6a2 2 0 0 1-2-2.4l1.4-7A2 2 0 0 1 7.4 4H17z'
+    'M17 13h3V4h-3"/>',
     "pen": '<path d="M4 20l1-4L16.5 4.5l3 3L8 19zM14 7l3 3"/>',
     "left": '<path d="M14 6l-6 6 6 6"/>',
     "right": '<path d="M10 6l6 6-6 6"/>',
@@ -38,7 +40,7 @@ _ICONS = {
 
 @dataclass(frozen=True)
 class Turn:
-    """A message and what belongs to it: its versions (oldest first), this person's rating, all ratings ever given."""
+    """A message and what belongs to it: its versions (oldest first), this person's rating, all ratings"""
 
     message: Message
     versions: tuple[str, ...] = ()
@@ -268,7 +270,8 @@ def _tool(
     return (
         f'<button type="button" class="tool{f" on {icon}" if on else ""}" title="{title}" '
         f'aria-label="{title}"'
-        f"{' aria-pressed=true' if on else ''}{_id(name, bool(name))}{' disabled' if off else ''}{attributes}>"
+        f"{' aria-pressed=true' if on else ''}{_id(name, bool(name))}"
+        f"{' disabled' if off else ''}{attributes}>"
         f"{_icon(icon)}{f'<span>{label}</span>' if label else ''}</button>"
     )
 

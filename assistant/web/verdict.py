@@ -114,7 +114,8 @@ def _rung_row(rung: Mapping[str, Any], names: Sequence[str], chosen: object) -> 
     if not rung.get("tested", True):
         result = '<span class="badge">not tested</span>'
     else:
-        result = f'<span class="badge {"good" if rung.get("passed") else "bad"}">{"passed" if rung.get("passed") else "failed"}</span>'
+        css, word = ("good", "passed") if rung.get("passed") else ("bad", "failed")
+        result = f'<span class="badge {css}">{word}</span>'
     if chosen is not None and number == chosen:
         result += ' <span class="badge good">served</span>'
     kept = rung.get("kept") or ()

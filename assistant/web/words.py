@@ -108,7 +108,7 @@ def deployment(served: Deployment | None) -> str:
 
 
 def usage(cost: Usage) -> str:
-    """What an answer cost: the prompt part, the whole request, what was cached, the wait for the first token."""
+    """What an answer cost: prompt part, whole request, cached tokens, the wait for the first token."""
     return (
         f"prompt {tokens(cost.prompt_part_tokens)} (total {cost.prompt_tokens:,}, cached "
         f"{cost.cached_tokens:,})"
