@@ -128,9 +128,7 @@ def _serve(
         server.start()
         if trainer:
             watch.start()
-        page.launch(
-            server_name=host, server_port=port, prevent_thread_lock=True, quiet=True, **launch_options()
-        )
+        page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
         print(f"Shorthand is on http://{host}:{port}  (Ctrl-C ends it; data in {data_dir})", flush=True)
         ended.wait()
     finally:

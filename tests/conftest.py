@@ -23,7 +23,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model directory; nobody may write into it."""
     import torch
 
-    torch.set_num_threads(1)  # for matrices this small, threads that wait for each other take ten times as long
+    torch.set_num_threads(1)  # matrices this small take ten times as long on threads that wait for each other
     return write_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
