@@ -36,7 +36,7 @@ test-fast: install
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
 check: install
-	@$(BIN)/ruff check .
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check -q .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -m "not slow" tests/test_docs.py tests/test_tree.py
 

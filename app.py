@@ -98,7 +98,6 @@ def _serve(
         build,
         launch_options,
     )  # gradio takes seconds; the complaints above come first
-
     from assistant.web.services import Services
 
     base, context, adapters = fingerprint(model_dir), context_length(model_dir), data_dir / "adapters"

@@ -86,7 +86,7 @@ class Chat:
         message as failed, then raises ChatError.
         """
         conversation = await asyncio.to_thread(self._store.conversation, question.conversation_id)
-        deployment, message = await asyncio.to_thread(self._begin, conversation, question)
+        deployment, message = await self._begin_unbroken(conversation, question)
         try:
             async for progress in self._stream(question, message, deployment, vary):
                 yield progress
@@ -95,7 +95,7 @@ class Chat:
             active = await self._load_again(conversation.assistant_id, message)
             if active.id != deployment.id:
                 await asyncio.to_thread(self._fail, message)
-                deployment, message = await asyncio.to_thread(self._begin, conversation, question)
+                deployment, message = await self._begin_unbroken(conversation, question)
             try:
                 async for progress in self._stream(question, message, deployment, vary):
                     yield progress
@@ -106,6 +106,18 @@ class Chat:
 
     def _fail(self, message: Message) -> None:
         self._store.finish_message(message.id, text="", status=MessageStatus.FAILED)
+
+    async def _begin_unbroken(
+        self, conversation: Conversation, question: Message
+    ) -> tuple[Deployment, Message]:
+        """`_begin` in a thread; a stop in these milliseconds still finds the message and ends it as stopped."""
+        beginning = asyncio.ensure_future(asyncio.to_thread(self._begin, conversation, question))
+        try:
+            return await asyncio.shield(beginning)
+        except asyncio.CancelledError:
+            _, message = await beginning
+            self._store.finish_message(message.id, text="", status=MessageStatus.STOPPED)
+            raise
 
     def _begin(self, conversation: Conversation, question: Message) -> tuple[Deployment, Message]:
         deployment = self._store.active(conversation.assistant_id)

@@ -151,7 +151,7 @@ class FakeVllm:
             await asyncio.sleep(0.01 if self.mixes_batches else 0)  # time for a batch to come together
             answered_by = self._who_answers(model)
             if not body.get("stream"):
-                return JSONResponse(self._scored(answered_by, body))
+                return JSONResponse(await self._whole(answered_by, body))
         finally:
             self._running[model] -= 1
         return StreamingResponse(self._events(answered_by, body), media_type="text/event-stream")
@@ -160,24 +160,20 @@ class FakeVllm:
         beside = [name for name, count in self._running.items() if count and name != self.base]
         return beside[0] if self.mixes_batches and model == self.base and beside else model
 
-    def _scored(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
-        following = self.greedy(model, body["prompt"], body["max_tokens"])
-        choice = {
-            "index": 0,
-            "text": "",
-            "finish_reason": "length",
-            "token_ids": [token for token, _ in following],
-            "logprobs": {"token_logprobs": [ln_p for _, ln_p in following]},
-        }
-        return {"object": "text_completion", "choices": [choice]}
+    async def _whole(self, model: str, body: dict[str, Any]) -> dict[str, Any]:
+        if "logprobs" in body:
+            following = self.greedy(model, body["prompt"], body["max_tokens"])
+            tokens, ln_ps = [token for token, _ in following], [ln_p for _, ln_p in following]
+            choice = {"text": "", "token_ids": tokens, "logprobs": {"token_logprobs": ln_ps}}
+            return {"choices": [choice | {"index": 0, "finish_reason": "length"}]}
+        pieces, reason, usage = self._answer(model, body)
+        while self.holds_after is not None and not self.go_on.is_set():
+            await asyncio.sleep(0.002)
+        choice = {"index": 0, "text": "".join(pieces), "finish_reason": reason}
+        return {"choices": [choice], "usage": usage}
 
     async def _events(self, model: str, body: dict[str, Any]) -> AsyncIterator[str]:
-        ids, salt = body["prompt"], body.get("cache_salt")
-        cached = self._use_cache(model, salt, tuple(ids))
-        words = self.answer(model, ids).split(" ")
-        pieces = [word if i == 0 else " " + word for i, word in enumerate(words)]
-        reason = "stop" if len(pieces) < body["max_tokens"] else "length"
-        pieces = pieces[: body["max_tokens"]]
+        pieces, reason, usage = self._answer(model, body)
         for number, piece in enumerate(pieces):
             if number == self.dies_after:
                 raise ConnectionResetError("The fake server dies in the middle of an answer.")
@@ -188,13 +184,25 @@ class FakeVllm:
                 await asyncio.sleep(0.002)
             yield _event({"choices": [{"index": 0, "text": piece, "finish_reason": None}]})
         yield _event({"choices": [{"index": 0, "text": "", "finish_reason": reason}]})
+        if body.get("stream_options", {}).get("include_usage"):
+            yield _event({"choices": [], "usage": usage})
+        yield "data: [DONE]\n\n"
+
+    def _answer(self, model: str, body: dict[str, Any]) -> tuple[list[str], str, dict[str, Any]]:
+        """Words stand in for tokens; an answer that ends by itself costs one more, the end token."""
+        ids = body["prompt"]
+        words = self.answer(model, ids).split(" ")
+        pieces = [word if number == 0 else " " + word for number, word in enumerate(words)]
+        reason = "stop" if len(pieces) < body["max_tokens"] else "length"
+        pieces = pieces[: body["max_tokens"]]
         usage = {
             "prompt_tokens": len(ids),
             "completion_tokens": len(pieces) + (reason == "stop"),
-            "prompt_tokens_details": {"cached_tokens": cached},
+            "prompt_tokens_details": {
+                "cached_tokens": self._use_cache(model, body.get("cache_salt"), tuple(ids))
+            },
         }
-        yield _event({"choices": [], "usage": usage})
-        yield "data: [DONE]\n\n"
+        return pieces, reason, usage
 
     def _use_cache(self, model: str, salt: str | None, ids: tuple[int, ...]) -> int:
         """How many leading tokens were there already, in whole blocks and never all; remembers the rest."""

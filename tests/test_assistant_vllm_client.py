@@ -38,13 +38,13 @@ async def answer(client: VllmClient, model: str = "base", salt: str | None = Non
     return await client.complete(model, IDS, max_tokens=8, end_ids=(2,), cache_salt=salt)
 
 
+async def stream(client: VllmClient) -> list[Delta | Finished]:
+    return [item async for item in client.stream("base", IDS, max_tokens=8, end_ids=(2,))]
+
+
 def test_an_answer_streams_in_pieces_and_ends_with_its_cost(vllm: FakeVllm) -> None:
     vllm.answer = lambda model, ids: "one two three"
-
-    async def act(client: VllmClient) -> list[Delta | Finished]:
-        return [item async for item in client.stream("base", IDS, max_tokens=8, end_ids=(2,))]
-
-    *deltas, end = ask(vllm, act)
+    *deltas, end = ask(vllm, stream)
     assert deltas == [Delta("one"), Delta(" two"), Delta(" three")]
     assert (end.prompt_tokens, end.completion_tokens, end.cached_tokens, end.reason) == (37, 4, 0, "stop")
     assert 0 < end.first_token_s <= end.total_s < 10
@@ -54,14 +54,23 @@ def test_pieces_arrive_before_the_answer_is_complete(vllm: FakeVllm) -> None:
     vllm.answer, vllm.holds_after = (lambda model, ids: "one two"), 1
 
     async def act(client: VllmClient) -> tuple[Delta, int]:
-        stream = client.stream("base", IDS, max_tokens=8, end_ids=(2,))
-        first = await anext(stream)
+        items = client.stream("base", IDS, max_tokens=8, end_ids=(2,))
+        first = await anext(items)
         busy = client.in_flight
         vllm.go_on.set()
-        assert [item async for item in stream][0] == Delta(" two")
+        assert [item async for item in items][0] == Delta(" two")
         return first, busy
 
     assert ask(vllm, act) == (Delta("one"), 1)
+
+
+def test_a_whole_answer_has_the_text_and_cost_of_the_streamed_one(vllm: FakeVllm) -> None:
+    vllm.answer = lambda model, ids: "one two three"
+    whole, streamed = ask(vllm, answer), ask(vllm, stream)
+    assert whole.text == "one two three"
+    assert whole.end.prompt_tokens == streamed[-1].prompt_tokens == 37
+    assert whole.end.completion_tokens == streamed[-1].completion_tokens == 4
+    assert whole.end.reason == "stop"
 
 
 def test_the_request_is_greedy_token_ids_with_the_end_tokens(vllm: FakeVllm) -> None:
@@ -106,13 +115,13 @@ def test_an_error_of_the_server_is_a_refusal_with_its_status(vllm: FakeVllm) -> 
 def test_a_server_that_dies_in_the_middle_of_an_answer_is_unreachable(vllm: FakeVllm, pieces: int) -> None:
     vllm.answer, vllm.dies_after = (lambda model, ids: "one two three"), pieces
     with pytest.raises(VllmUnreachable, match=vllm.url):
-        ask(vllm, answer)
+        ask(vllm, stream)
 
 
 def test_an_error_event_in_the_stream_is_not_taken_for_an_end(vllm: FakeVllm) -> None:
     vllm.breaks_off_after = 0
     with pytest.raises(VllmRefused, match="EngineCore died"):
-        ask(vllm, answer)
+        ask(vllm, stream)
 
 
 def test_nothing_at_the_address_is_unreachable_and_says_what_to_do() -> None:

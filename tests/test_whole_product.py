@@ -23,7 +23,15 @@ from store.records import MessageStatus, Role, RunStatus, Verdict
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 SAMPLE = "otter-quay"
 
 
@@ -92,9 +100,7 @@ def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: S
     assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens  # type: ignore[union-attr]
     page.locator("#rate-down").click()
     page.locator("#correct").click()
-    page.locator("#correction-text textarea, textarea#correction-text").first.fill(
-        "A paddleboard costs $12 for one hour, so two hours cost $24."
-    )
+    page.locator("#correction-text").fill("A paddleboard costs $12 for one hour, so two hours cost $24.")
     page.locator("#correction-save").click()
     [conversation] = store.conversations(SAMPLE, source="chat")
     answer = store.thread(conversation.id)[-1]

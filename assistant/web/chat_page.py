@@ -70,8 +70,11 @@ class ChatPage:
         with gr.Column(elem_id="chat-sidebar", scale=0, min_width=270):
             self.new = gr.Button("New conversation", elem_id="chat-new", size="sm", variant="primary")
             self.search = gr.Textbox(
-                placeholder="Search titles and messages", show_label=False, label="Search conversations",
-                container=False, elem_id="chat-search",
+                placeholder="Search titles and messages",
+                show_label=False,
+                label="Search conversations",
+                container=False,
+                elem_id="chat-search",
             )
             self.samples = gr.Checkbox(
                 label="Sample and imported ones too", elem_id="show-samples", container=False
@@ -89,8 +92,15 @@ class ChatPage:
                 self.hint = gr.HTML(self.hint_text(), elem_id="chat-hint")
                 with gr.Row(elem_id="chat-bar"):
                     self.box = gr.Textbox(
-                        placeholder="Ask something", show_label=False, label="Message", container=False,
-                        lines=1, max_lines=8, autofocus=True, elem_id="chat-input", scale=1,
+                        placeholder="Ask something",
+                        show_label=False,
+                        label="Message",
+                        container=False,
+                        lines=1,
+                        max_lines=8,
+                        autofocus=True,
+                        elem_id="chat-input",
+                        scale=1,
                     )
                     self.send = gr.Button(
                         "Send", variant="primary", elem_id="chat-send", scale=0, min_width=88
@@ -114,9 +124,12 @@ class ChatPage:
         self.list.rename(self.rename, self.here, self.list, **QUIET)
         self.list.remove(self.remove, self.here, self.shown, **QUIET)
         gr.on(
-            [self.search.input, self.samples.input], self.find,
-            [*self.here, self.search, self.samples], self.list,
-            trigger_mode="always_last", **QUIET,
+            [self.search.input, self.samples.input],
+            self.find,
+            [*self.here, self.search, self.samples],
+            self.list,
+            trigger_mode="always_last",
+            **QUIET,
         )
         sidebar = "() => { document.querySelector('#chat-sidebar').classList.%s('open'); }"
         self.toggle.click(None, js=sidebar % "toggle", api_visibility="private")

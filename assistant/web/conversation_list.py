@@ -42,7 +42,7 @@ def _item(item: Conversation, current: str | None) -> str:
         f'data-id="{key}">Rename'
         f'</button><button type="button" class="small danger" data-toggle="{confirm}">Delete…</button></div>'
         f'<div id="{confirm}" data-panel hidden><p>Delete this conversation, its answers and their '
-        'ratings?</p>'
+        "ratings?</p>"
         f'<div class="row"><button type="button" class="small danger" data-event="remove" data-id="{key}">'
         'Delete for good</button><button type="button" class="small" '
         f'data-toggle="{menu}">Keep</button></div></div>'

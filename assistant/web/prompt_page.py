@@ -218,7 +218,7 @@ class PromptPage:
         if changed and active and active.adapter:
             return (
                 '<p class="notice">Saving makes a new version. Adapters belong to the version that they '
-                'were trained '
+                "were trained "
                 f"for, so <b>{escape(active.adapter)} is retired and the new text is served in full</b> "
                 "until the next "
                 "retrain.</p>"
@@ -235,7 +235,7 @@ class PromptPage:
 def _first() -> str:
     return (
         '<div class="empty"><h2>Start with the sample</h2><p>A kayak hire’s front desk with a long '
-        'prompt and hundreds of '
+        "prompt and hundreds of "
         "rated conversations. Load it, press Train now, and see the prompt get shorter in some minutes. "
         "Or write a "
         "prompt of your own.</p></div>"

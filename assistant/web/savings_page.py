@@ -114,7 +114,7 @@ def _numbers(saved: Saving) -> str:
             '<div class="big" id="saved-tokens"><p class="label">Prompt tokens per request</p><p '
             'class="figure">'
             f'{saved.now:,} <span class="unit">tokens</span></p><p class="dim">The whole prompt is sent. '
-            'Rate answers and '
+            "Rate answers and "
             "train to make it shorter.</p></div>"
         )
     tiles = [
@@ -158,7 +158,7 @@ def _table(runs: list[TrainingRun]) -> str:
     return (
         '<h3>Each retrain</h3><div class="table"><table><thead><tr><th>Run</th><th>Result</th>'
         '<th class="num">Prompt tokens</th><th class="num">Quality before</th><th class="num">Quality '
-        'after</th>'
+        "after</th>"
         '<th class="num">First token, cold</th><th class="num">First token, warm</th><th '
         'class="num">Gate examples</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>"

@@ -77,7 +77,7 @@ def nothing_yet() -> str:
     """The very first screen, before there is an assistant."""
     return (
         '<div class="empty" data-conversation=""><h2>Start with the sample</h2><p>A kayak hire’s front '
-        'desk with a long '
+        "desk with a long "
         "prompt and hundreds of rated conversations: chat with it, train it, and see its prompt get "
         "shorter. Or write a "
         'prompt of your own on the Prompt page.</p><div class="row centred"><button type="button" '
@@ -214,7 +214,7 @@ def _answer_tools(turn: Turn, newest: bool) -> str:
         f'rows="4"{_id("correction-text", newest)}>'
         f'{escape(text)}</textarea></label><div class="row"><button type="submit" class="small primary" '
         f'data-event="correct" data-id="{message.id}"{_id("correction-save", newest)}>Save '
-        f'correction</button>{remove}'
+        f"correction</button>{remove}"
         f'<button type="button" class="small" data-toggle="{correct}">Cancel</button></div></form>'
     )
 

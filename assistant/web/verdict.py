@@ -97,12 +97,12 @@ def _rungs(gate: Mapping[str, Any]) -> str:
     rows = "".join(_rung_row(rung, names, gate.get("chosen_rung")) for rung in rungs)
     return (
         '<div class="table"><table id="verdict-rungs"><thead><tr><th>Rung</th><th class="num">Prompt '
-        'tokens</th>'
+        "tokens</th>"
         '<th class="num">Segments</th><th class="num">Score (95 % '
-        f'interval)</th>{head}<th>Result</th></tr></thead>'
+        f"interval)</th>{head}<th>Result</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
         '<p class="small-print">Each comparison: difference in score, then its lower bound, which must '
-        'lie above the '
+        "lie above the "
         "margin. Rungs are tested from longest to shortest; testing stops at the first failure.</p>"
     )
 
@@ -148,10 +148,10 @@ def _references(gate: Mapping[str, Any]) -> str:
     if not rows:
         return ""
     return (
-        '<details><summary>What it was compared with</summary><div '
+        "<details><summary>What it was compared with</summary><div "
         'class="table"><table><thead><tr><th>Answered by</th>'
         '<th class="num">Prompt</th><th class="num">Score (95 % '
-        f'interval)</th></tr></thead><tbody>{rows}</tbody></table>'
+        f"interval)</th></tr></thead><tbody>{rows}</tbody></table>"
         "</div></details>"
     )
 
