@@ -115,7 +115,7 @@ def _serve(
         server = VllmServer(model_dir, data_dir / "logs" / "vllm.log", context, on_ready)
         urls, key = [server.url], server.key
     pool.use([VllmClient(url, key) for url in urls])
-    ServerAddress(tuple(urls), key, str(model_dir)).write(data_dir)
+    ServerAddress(tuple(urls), key, str(model_dir), context).write(data_dir)
     watch = LeashedProcess(
         [sys.executable, "-m", "trainer", "watch", "--data-dir", str(data_dir)],
         os.environ,

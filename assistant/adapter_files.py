@@ -83,6 +83,8 @@ def verify(directory: Path, base: str, max_rank: int) -> Manifest:
             raise BadAdapter(
                 f"{directory.name}/{file} is not the file that was published (its hash differs)."
             )
+    if manifest.name != directory.name.strip(".").removesuffix(".part"):
+        raise BadAdapter(f"{directory.name} was published as {manifest.name}.")
     if manifest.base != base:
         raise BadAdapter(
             f"{directory.name} was trained for another base model ({manifest.base[:12]}, not {base[:12]})."

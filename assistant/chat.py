@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
-from assistant.rendering import Rendered, keep, render
+from assistant.rendering import Rendered, fit, keep, render
 from assistant.serving import load_deployment
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Delta, Finished, UnknownModel, VllmError
@@ -88,8 +89,9 @@ class Chat:
         conversation = await asyncio.to_thread(self._store.conversation, question.conversation_id)
         deployment, message = await self._begin_unbroken(conversation, question)
         try:
-            async for progress in self._stream(question, message, deployment, vary):
-                yield progress
+            async with aclosing(self._stream(question, message, deployment, vary)) as stream:
+                async for progress in stream:
+                    yield progress
         except UnknownModel:
             # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
             active = await self._load_again(conversation.assistant_id, message)
@@ -97,8 +99,9 @@ class Chat:
                 await asyncio.to_thread(self._fail, message)
                 deployment, message = await self._begin_unbroken(conversation, question)
             try:
-                async for progress in self._stream(question, message, deployment, vary):
-                    yield progress
+                async with aclosing(self._stream(question, message, deployment, vary)) as stream:
+                    async for progress in stream:
+                        yield progress
             except UnknownModel as error:
                 await asyncio.to_thread(self._fail, message)
                 yield Progress(replace(message, status=MessageStatus.FAILED))
@@ -137,12 +140,12 @@ class Chat:
 
     async def _stream(
         self, question: Message, message: Message, deployment: Deployment, vary: bool
-    ) -> AsyncIterator[Progress]:
+    ) -> AsyncGenerator[Progress, None]:
         text, usage = "", None
         status = MessageStatus.STOPPED
         ended = True
-        yield Progress(message)
         try:
+            yield Progress(message)  # within: a page that closes here has stopped the answer too
             rendered = await asyncio.to_thread(self._render, question, deployment)
             stream = self._pool.pick().stream(
                 deployment.adapter or self._pool.base,
@@ -152,12 +155,13 @@ class Chat:
                 temperature=0.8 if vary else 0.0,
                 seed=secrets.randbits(31) if vary else None,
             )
-            async for item in stream:
-                if isinstance(item, Delta):
-                    text += item.text
-                    yield Progress(replace(message, text=text))
-                elif isinstance(item, Finished):
-                    usage, status = _usage(item, rendered), MessageStatus.COMPLETE
+            async with aclosing(stream):
+                async for item in stream:
+                    if isinstance(item, Delta):
+                        text += item.text
+                        yield Progress(replace(message, text=text))
+                    elif isinstance(item, Finished):
+                        usage, status = _usage(item, rendered), MessageStatus.COMPLETE
         except UnknownModel:
             ended = False  # the caller loads the adapter and goes on with the same message
             raise
@@ -179,16 +183,13 @@ class Chat:
         thread = self._store.branch(question.id)
         context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
         room = self._limits.context - self._limits.answer
-        while True:
-            rendered = render(self._tokenizer, segments, context)
-            if len(rendered.ids) <= room:
-                return rendered
-            if len(context) <= 2:
-                raise ChatError(
-                    f"Message and prompt take {len(rendered.ids):,} tokens; the model has room for {room:,}. "
-                    "Shorten the message."
-                )
-            context = context[2:]
+        fitting = fit(self._tokenizer, segments, context, room)
+        if fitting is None:
+            taken = len(render(self._tokenizer, segments, context[-1:]).ids)
+            raise ChatError(
+                f"Message and prompt take {taken:,} tokens; the model has room for {room:,}. Shorten the message."
+            )
+        return render(self._tokenizer, segments, fitting)
 
     async def _load_again(self, assistant_id: str, message: Message) -> Deployment:
         """The active deployment, loaded; raises ChatError, with the message marked as failed."""

@@ -27,12 +27,15 @@ class PromptTextError(Exception):
 def parse(text: str, previous: Sequence[Segment] = ()) -> tuple[Segment, ...]:
     """Segments of the text; one that also stands in `previous` keeps its id, so its history goes on."""
     known = {_content(segment): segment.id for segment in previous}
+    read = [_segment(paragraph) for paragraph in _paragraphs(text)]
+    # A new segment must not take the id of one that stays, whichever comes first.
+    stays = {known[_content(segment)] for segment in read if _content(segment) in known}
     taken: set[str] = set()
     segments: list[Segment] = []
-    for paragraph in _paragraphs(text):
-        segment = _segment(paragraph)
-        wanted = known.get(_content(segment)) or _slug(segment)
-        segments.append(replace(segment, id=_unique(wanted, taken)))
+    for segment in read:
+        own = known.get(_content(segment))
+        id = own if own and own not in taken else _unique(own or _slug(segment), taken | stays)
+        segments.append(replace(segment, id=id))
         taken.add(segments[-1].id)
     return tuple(segments)
 
@@ -57,21 +60,30 @@ def _paragraphs(text: str) -> list[str]:
     paragraphs: list[list[str]] = []
     fenced = False
     blank = True
-    for line in text.replace("\r\n", "\n").expandtabs(4).split("\n"):
+    for line in text.replace("\r\n", "\n").split("\n"):
+        line = line if fenced else line.expandtabs(4)
         if not fenced and not line.strip():
             blank = True
             continue
         goes_on = bool(paragraphs) and (
-            not blank or fenced or line.startswith(_INDENT) or re.fullmatch(r"#{1,6} .*", paragraphs[-1][-1])
+            not blank
+            or fenced
+            or line.startswith(_INDENT)
+            or re.fullmatch(r"#{1,6} .*", _bare(paragraphs[-1][-1], first=len(paragraphs[-1]) == 1))
         )
         if goes_on:
             paragraphs[-1] += ["", line] if blank and not fenced else [line]
         else:
             paragraphs.append([line])
-        if line.lstrip().startswith("```"):
+        if _bare(line, first=not goes_on).startswith("```"):
             fenced = not fenced
         blank = False
     return ["\n".join(lines).strip() for lines in paragraphs if "".join(lines).strip()]
+
+
+def _bare(line: str, first: bool) -> str:
+    """The line without the mark that may stand before a paragraph's first line."""
+    return (line.lstrip().removeprefix(_KEEP) if first else line).lstrip()
 
 
 def _segment(paragraph: str) -> Segment:

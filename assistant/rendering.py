@@ -34,6 +34,19 @@ def render(tokenizer: ChatTokenizer, segments: Sequence[Segment], context: Conte
     return Rendered(ids, len(ids) - len(bare))
 
 
+def fit(tokenizer: ChatTokenizer, segments: Sequence[Segment], context: Context, room: int) -> Context | None:
+    """The context without its oldest turns, as many as must leave for at most `room` tokens; None if none fits.
+
+    A context starts with a user's turn, so turns leave up to the next one.
+    """
+    while len(render(tokenizer, segments, context).ids) > room:
+        later = [n for n, (role, _) in enumerate(context) if role is Role.USER and n > 0]
+        if not later:
+            return None
+        context = context[later[0] :]
+    return context
+
+
 def render_answer(tokenizer: ChatTokenizer, completion: str) -> tuple[int, ...]:
     """Token ids of an answer as the model should produce it, with the token that ends it."""
     return (*tokenizer.encode_text(completion), tokenizer.end_ids[0])

@@ -105,7 +105,12 @@ class ChatTokenizer:
             raise TokenizerError(
                 f"{directory} names no end-of-text token (eos_token in tokenizer_config.json)."
             )
-        return cls(markup, template, specials, end_ids)
+        try:
+            return cls(markup, template, specials, end_ids)
+        except jinja2.TemplateSyntaxError as error:
+            raise TokenizerError(
+                f"The chat_template of {directory} cannot be read ({error}). Choose another model."
+            ) from error
 
     def encode_chat(self, turns: Sequence[Turn], *, answer_follows: bool = True) -> tuple[int, ...]:
         """Token ids of the messages; with `answer_follows`, up to where the next answer starts."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +140,7 @@ class VllmClient:
         temperature: float = 0.0,
         seed: int | None = None,
         cache_salt: str | None = None,
-    ) -> AsyncIterator[Delta | Finished]:
+    ) -> AsyncGenerator[Delta | Finished, None]:
         """Stream an answer to token ids. The last item is Finished; raises VllmError.
 
         A `cache_salt` of its own keeps a request from reusing cached prefixes (a cold start, for measuring).

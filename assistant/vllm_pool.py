@@ -22,12 +22,16 @@ class VllmPool:
     async def connect(cls, urls: Sequence[str], key: str | None) -> VllmPool:
         """Find out the base model's name; raises VllmError when a server is away or two disagree."""
         clients = [VllmClient(url, key) for url in urls]
-        bases = [base_model(await client.models(), client.url) for client in clients]
-        names = {base.name for base in bases}
-        if len(names) > 1:
-            raise VllmRefused(
-                f"The servers serve different base models: {', '.join(sorted(names))}. Start them alike."
-            )
+        try:
+            bases = [base_model(await client.models(), client.url) for client in clients]
+            names = {base.name for base in bases}
+            if len(names) > 1:
+                raise VllmRefused(
+                    f"The servers serve different base models: {', '.join(sorted(names))}. Start them alike."
+                )
+        except VllmError:
+            await asyncio.gather(*(client.close() for client in clients))
+            raise
         return cls(clients, bases[0].name)
 
     def use(self, clients: Sequence[VllmClient]) -> None:
@@ -58,12 +62,13 @@ class VllmPool:
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load on every server, or on none: a partial load is taken back before the error is raised."""
+        lacking = [c for c in self._clients if all(model.name != name for model in await c.models())]
         results = await asyncio.gather(
-            *(client.load_adapter(name, path) for client in self._clients), return_exceptions=True
+            *(client.load_adapter(name, path) for client in lacking), return_exceptions=True
         )
         failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:
-            await self.unload_adapter(name)
+        if failures:  # only what this call loaded: the others may be answering people with it
+            await asyncio.gather(*(client.unload_adapter(name) for client in lacking), return_exceptions=True)
             raise failures[0]
 
     async def unload_adapter(self, name: str) -> list[str]:

@@ -139,6 +139,10 @@ def _command(model_dir: Path, port: int, context: int) -> list[str]:
         "--max-model-len",
         str(context),
         "--enable-prefix-caching",
+        # Whole blocks alone are reused from the cache. With the CPU default of 128, every request under the sample's
+        # 592-token prompt computed about 100 tokens of it again, at 100 tokens/s with an adapter.
+        "--block-size",
+        "32",
         "--enable-prompt-tokens-details",
         "--enable-lora",
         "--max-loras",

@@ -1,7 +1,7 @@
 """The sample's first retrain, as a newcomer sees it: from start to page, from click to swap, and what it saved.
 
 In: nothing but the installed product. Out: `results/first_retrain.json`. All real: app, vLLM, training, gate;
-a stream of answers runs through the whole retrain, and its longest gap between two tokens is recorded around
+a stream of answers runs from the gate to the swap, and its longest gap between two tokens is recorded around
 the swap and, for comparison, while nothing is swapped.
 
     python -m benchmarks.first_retrain --out benchmarks/results/first_retrain.json
@@ -31,6 +31,7 @@ from store.records import Role, RunStatus, TrainingRun
 
 QUESTION = "Tell me a long story about everything that visitors can do here, from morning to evening."
 _AROUND_S = 3.0
+RESULT = Path("benchmarks/results/first_retrain.json")
 
 console = Console()
 
@@ -91,66 +92,85 @@ class Streamer(threading.Thread):
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="Where the result goes.")] = Path(
-        "benchmarks/results/first_retrain.json"
-    ),
+    out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,
     data_dir: Annotated[
         Path | None, typer.Option(help="Keep the data here instead of a temporary folder.")
     ] = None,
-    stream: Annotated[bool, typer.Option(help="Stream answers during the retrain.")] = True,
+    of: Annotated[
+        Path | None, typer.Option(help="Report the first retrain that this data directory has seen already.")
+    ] = None,
 ) -> None:
-    """Measure the first retrain on the sample. Takes about ten minutes on two cores."""
-    with tempfile.TemporaryDirectory() as temporary:
-        directory = data_dir or Path(temporary)
-        started = time.monotonic()
-        with AppProcess(directory, "--sample") as app:
-            app.wait_for_page()
-            page_s = time.monotonic() - started
-            app.wait_for_model()
-            model_s = time.monotonic() - started
-            console.print(f"Page after {page_s:.0f} s, model after {model_s:.0f} s. Training ...")
-            with Store(directory / "shorthand.sqlite") as store:
-                result = _retrain(app, store, stream)
-    result |= {"page_s": round(page_s, 1), "model_s": round(model_s, 1)}
-    result["provenance"] = provenance("python -m benchmarks.first_retrain", seed=0)
+    """Measure the first retrain on the sample. Takes about fifteen minutes on two cores."""
+    if of is not None:
+        with Store(of / "shorthand.sqlite", create=False) as store:
+            first = next(run for run in store.runs(SAMPLE_ID)[::-1] if run.status is RunStatus.PROMOTED)
+            result = _result(store, first, first.started_at)
+        command = "python -m benchmarks.first_retrain --of DATA_DIR"
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            result = _start_and_retrain(data_dir or Path(temporary))
+        command = "python -m benchmarks.first_retrain"
+    result["provenance"] = provenance(command, seed=result["settings"]["seed"])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=1) + "\n")
     console.print(f"Written to {out}.")
 
 
-def _retrain(app: AppProcess, store: Store, stream: bool) -> dict[str, Any]:
+def _start_and_retrain(directory: Path) -> dict[str, Any]:
+    started = time.monotonic()
+    with AppProcess(directory, "--sample") as app:
+        app.wait_for_page()
+        page_s = time.monotonic() - started
+        app.wait_for_model()
+        model_s = time.monotonic() - started
+        console.print(f"Page after {page_s:.0f} s, model after {model_s:.0f} s. Training ...")
+        with Store(directory / "shorthand.sqlite") as store:
+            result = _retrain(app, store)
+    return result | {"page_s": round(page_s, 1), "model_s": round(model_s, 1)}
+
+
+def _retrain(app: AppProcess, store: Store) -> dict[str, Any]:
     streamer = Streamer(app, store)
-    if stream:
-        streamer.start()
     clicked = time.time()
     store.request_training(SAMPLE_ID, "benchmark")
-    run = _wait(store)
+    run = _wait(store, streamer)
     console.print(f"{run.status.value}: {run.message}")
-    if stream:
+    result = _result(store, run, clicked)
+    if streamer.is_alive():
         time.sleep(_AROUND_S)
         streamer.finish()
-    gaps: dict[str, Any] = {}
-    activation = store.activations(SAMPLE_ID)[-1]
-    if run.status is RunStatus.PROMOTED and stream:
-        window = (activation.at - _AROUND_S, activation.at + _AROUND_S)
-        quiet = (window[0] - 60, window[0] - 60 + 2 * _AROUND_S)
-        gaps = {
-            "around_swap_s": streamer.longest_gap(*window),
-            "a_minute_earlier_s": streamer.longest_gap(*quiet),
+    if run.status is RunStatus.PROMOTED:
+        swapped = store.activations(SAMPLE_ID)[-1].at
+        result["longest_token_gap"] = {
+            "around_swap_s": streamer.longest_gap(swapped - _AROUND_S, swapped + _AROUND_S),
+            "a_minute_earlier_s": streamer.longest_gap(swapped - 60 - _AROUND_S, swapped - 60 + _AROUND_S),
             "failed_requests": streamer.failures,
         }
+    return result
+
+
+def _result(store: Store, run: TrainingRun, clicked: float) -> dict[str, Any]:
+    """What the run changed and how long it took; seconds from the click."""
+    swapped = next(
+        (
+            a.at
+            for a in store.activations(run.assistant_id)
+            if store.deployment(a.deployment_id).run_id == run.id
+        ),
+        None,
+    )
     return {
         "status": run.status.value,
         "message": run.message,
-        "click_to_swap_s": round(activation.at - clicked, 1) if run.status is RunStatus.PROMOTED else None,
-        "click_to_end_s": round((run.finished_at or time.time()) - clicked, 1),
-        "longest_token_gap": gaps,
+        "click_to_swap_s": round(swapped - clicked, 1) if swapped else None,
+        "click_to_end_s": round(run.finished_at - clicked, 1) if run.finished_at else None,
         "settings": run.settings,
         "report": run.report,
     }
 
 
-def _wait(store: Store) -> TrainingRun:
+def _wait(store: Store, streamer: Streamer) -> TrainingRun:
+    """The finished run; streams from the shorter rungs' turn in the gate on, so that training is timed undisturbed."""
     seen = ""
     while True:
         runs = store.runs(SAMPLE_ID)
@@ -159,6 +179,8 @@ def _wait(store: Store) -> TrainingRun:
         if runs:
             events = store.events(runs[0].id)
             line = f"{events[-1].phase} {events[-1].data}" if events else ""
+            if not streamer.is_alive() and "rung 1" in line:
+                streamer.start()
             if line != seen:
                 seen = line
                 console.print(line, soft_wrap=True)

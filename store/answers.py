@@ -46,7 +46,8 @@ def _rated_answer(
     parent_id = row["parent_id"]
     while parent_id is not None:
         parent = turns[parent_id]
-        context.append((Role(parent["role"]), parent["text"]))
+        if parent["role"] == Role.USER or parent["text"]:  # as chat sends it: without answers that failed
+            context.append((Role(parent["role"]), parent["text"]))
         parent_id = parent["parent_id"]
     return RatedAnswer(
         message_id=row["id"],

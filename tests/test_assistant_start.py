@@ -106,7 +106,7 @@ def test_an_embedded_model_that_was_converted_is_not_converted_again(tmp_path: P
 
 def test_the_servers_key_is_for_its_owner_alone(tmp_path: Path) -> None:
     path = tmp_path / "server.json"
-    address = ServerAddress(("http://127.0.0.1:1",), "secret", "/model")
+    address = ServerAddress(("http://127.0.0.1:1",), "secret", "/model", 4096)
     for _ in range(2):
         address.write(tmp_path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -118,7 +118,7 @@ def test_the_key_stays_private_where_an_older_file_was_open_to_all(tmp_path: Pat
     aside = tmp_path / ".server.json"
     aside.write_text("{}")
     aside.chmod(0o644)
-    ServerAddress(("http://127.0.0.1:1",), "secret", "/model").write(tmp_path)
+    ServerAddress(("http://127.0.0.1:1",), "secret", "/model", 4096).write(tmp_path)
     assert stat.S_IMODE((tmp_path / "server.json").stat().st_mode) == 0o600
 
 

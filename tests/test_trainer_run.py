@@ -114,7 +114,7 @@ def scene(
     store: Store, tokenizer: ChatTokenizer, tiny_model: Path, vllm: FakeVllm, tmp_path: Path
 ) -> Iterator[Scene]:
     create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
-    ServerAddress((vllm.url,), None, str(tiny_model)).write(tmp_path)
+    ServerAddress((vllm.url,), None, str(tiny_model), 2048).write(tmp_path)
     (tmp_path / "adapters").mkdir()
     made = Scene(Workshop.open(store, tmp_path, SETTINGS), vllm, tokenizer)
     vllm.answer = right_with_adapter(made)

@@ -17,7 +17,7 @@ from assistant.serving import MAX_RANK
 
 
 def publish(model: PeftModel, adapters: Path, name: str, base: str) -> Manifest:
-    """Write aside, sync, rename, verify. Raises BadAdapter, OSError, and FileExistsError for a used name."""
+    """Write aside, sync, verify, rename. Raises BadAdapter, OSError, and FileExistsError for a used name."""
     final = adapters / name
     if final.exists():
         raise FileExistsError(f"{final} exists already; a published adapter is never written again.")
@@ -33,9 +33,10 @@ def publish(model: PeftModel, adapters: Path, name: str, base: str) -> Manifest:
     (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     _sync(aside / MANIFEST)
     _sync(aside)
+    manifest = verify(aside, base, MAX_RANK)
     os.rename(aside, final)
     _sync(adapters)
-    return verify(final, base, MAX_RANK)
+    return manifest
 
 
 def _sync(path: Path) -> None:

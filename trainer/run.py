@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from dataclasses import replace
 
 from assistant.adapter_files import BadAdapter
+from assistant.rendering import fit
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import StoreError
@@ -22,7 +24,7 @@ from trainer.lease import Lease
 from trainer.notes import Notes
 from trainer.probe import probe
 from trainer.scorers import UnknownScorer
-from trainer.selection import select
+from trainer.selection import Approved, Drop, select
 from trainer.splits import assign
 from trainer.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
 from trainer.workshop import Workshop
@@ -71,6 +73,7 @@ def freeze_dataset(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str
     """Select, split and freeze; or the sentence that says how many more examples are needed."""
     answers = w.store.rated_answers(run.assistant_id)
     approved, dropped = select(answers, w.settings.max_answer_tokens * _CHARACTERS_PER_TOKEN)
+    approved = _fit_to_context(w, run.assistant_id, approved, dropped)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
     splits = w.store.record_splits(assign(questions, w.store.splits(run.assistant_id)))
     examples = datasets.make_examples(approved, splits)
@@ -88,6 +91,22 @@ def freeze_dataset(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str
     )
     w.store.update_run(run.id, dataset_id=dataset.id)
     return dataset
+
+
+def _fit_to_context(
+    w: Workshop, assistant_id: str, approved: list[Approved], dropped: dict[str, Drop]
+) -> list[Approved]:
+    """Contexts as chat would send them under the full prompt: without the oldest turns, when they outgrow the model."""
+    segments = w.store.latest_prompt(assistant_id).segments
+    room = w.address.context - w.settings.max_answer_tokens
+    fitting = []
+    for item in approved:
+        context = fit(w.tokenizer, segments, item.answer.context, room)
+        if context is None:
+            dropped[item.answer.message_id] = Drop.OUTGROWN
+        else:
+            fitting.append(replace(item, answer=replace(item.answer, context=tuple(context))))
+    return fitting
 
 
 async def _prove_and_swap(
@@ -128,11 +147,19 @@ async def _prove_and_swap(
             return w.store.finish_run(run.id, RunStatus.FAILED, message, report)
         deployment = _deployment(w, run, dataset, candidate, verdict.chosen)
         notes.add("swap", deployment=deployment.id)
-        with notes.timed("swap"):
-            await hot_swap(w.store, pool, w.tokenizer, deployment, active)
-        with notes.timed("probe"):
-            report["probe"] = await _probe(w, pool, dataset, deployment, notes)
-        await unload_older(w.store, pool, run.assistant_id)
+        try:
+            with notes.timed("swap"):
+                await hot_swap(w.store, pool, w.tokenizer, deployment, active)
+        except (VllmError, StoreError) as error:
+            await pool.unload_adapter(candidate.name)
+            w.store.reject(deployment.id, str(error))
+            raise
+        try:  # the swap has happened: what fails from here on does not undo it
+            with notes.timed("probe"):
+                report["probe"] = await _probe(w, pool, dataset, deployment, notes)
+            await unload_older(w.store, pool, run.assistant_id)
+        except VllmError as error:
+            message += f" The time it saves could not be measured: {error}"
         return w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
     finally:
         await pool.close()

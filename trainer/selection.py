@@ -22,6 +22,7 @@ class Drop(StrEnum):
     RATED_DOWN = "rated down, and nobody wrote the right answer"
     EMPTY = "question or approved answer is empty"
     TOO_LONG = "approved answer is longer than an answer may be"
+    OUTGROWN = "question and prompt are longer than the model's context"
     REPEATED = "same question and approved answer as another example"
 
 

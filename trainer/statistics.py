@@ -7,7 +7,7 @@ Method: Student's t on conversation-level residuals (a ratio estimate, so that l
 as independent evidence), with one pseudo-pair at each end of the scale (Agresti and Min 2005, for paired
 proportions) and Johnson's correction for skewness (Johnson 1978, JASA 73:536). The plain percentile bootstrap
 passed 5.8-23 % of candidates whose true loss was exactly the margin (30-200 examples, margin 5 points); this bound
-passes at most 5.5 %. `tests/test_trainer_statistics.py` repeats the simulation.
+passes at most 5.1 %. `tests/test_trainer_statistics.py` repeats the simulation.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from scipy import stats
 
 # Weight of the pseudo-pair at each end: 0.5 still passed up to 6.6 % at the margin, 1.5 costs power.
 _PSEUDO = 1.0
+# Continuity correction, in examples: scores of 0 and 1 jump by one example, and without it a candidate that only loses
+# passed up to 9.4 % (46 examples) instead of 5.1 %.
+_STEP = 0.6
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def difference(
     count = len(residuals)
     skewness = float(np.mean(residuals**3) / np.mean(residuals**2) ** 1.5)
     z = float(stats.t.ppf(confidence, count - 1))
-    lower = shrunk - error * (z - skewness * (1 + 2 * z * z) / (6 * math.sqrt(count)))
+    lower = shrunk - _STEP / total - error * (z - skewness * (1 + 2 * z * z) / (6 * math.sqrt(count)))
     return Difference(float(differences.mean()), lower, error)
 
 

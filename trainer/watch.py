@@ -16,6 +16,7 @@ from pathlib import Path
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from store import Store
+from store.records import RunStatus
 from trainer.dataset import make_examples, shortage
 from trainer.lease import Lease
 from trainer.selection import select
@@ -38,6 +39,7 @@ class Watch:
         self._command = [sys.executable, "-m", "trainer", "once", "--data-dir", str(data_dir), *options]
         self._every_s = every_s
         self._stop = threading.Event()
+        self._asked: set[str] = set()  # a run takes minutes; one request is enough until it is done
 
     def stop(self) -> None:
         self._stop.set()
@@ -54,6 +56,7 @@ class Watch:
                     request = self._store.take_training_request()
                     if request is not None:
                         self._train(*request)
+                        self._asked.discard(request[0])
             finally:
                 scheduler.shutdown(wait=False)
 
@@ -70,7 +73,10 @@ class Watch:
 
     def _look_for_examples(self) -> None:
         for assistant in self._store.assistants():
+            if assistant.id in self._asked:
+                continue
             if new_examples(self._store, assistant.id, self._settings) >= self._settings.retrain_after:
+                self._asked.add(assistant.id)
                 self._store.request_training(assistant.id, "enough new examples")
 
 
@@ -85,9 +91,12 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     examples = make_examples(approved, assign(questions, store.splits(assistant_id)))
     if shortage(examples, settings):
         return 0
-    seen: set[str] = set()
-    for run in store.runs(assistant_id):
+    runs = store.runs(assistant_id)
+    if any(run.status is RunStatus.RUNNING for run in runs):
+        return 0
+    seen: set[tuple[str, str]] = set()
+    for run in runs:
         if run.dataset_id is not None:
-            seen = {example.message_id for example in store.dataset(run.dataset_id).examples}
+            seen = {(e.message_id, e.completion) for e in store.dataset(run.dataset_id).examples}
             break
-    return sum(example.message_id not in seen for example in examples)
+    return sum((example.message_id, example.completion) not in seen for example in examples)
