@@ -1,5 +1,6 @@
 """The documents say what the code does: commands, version, links and figures."""
 
+import json
 import re
 import sys
 import tomllib
@@ -33,3 +34,13 @@ def test_the_files_that_the_readme_shows_exist() -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", readme):
         assert (ROOT / target).exists(), f"README links to {target}, which does not exist"
     assert "make run" in readme and "make test" in readme
+
+
+def test_the_figures_in_the_readme_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "first_retrain.json").read_text())
+    before, after = result["report"]["before"], result["report"]["after"]
+    readme = (ROOT / "README.md").read_text()
+    for number in (before["prompt_tokens"], after["prompt_tokens"]):
+        assert f"{number}" in readme
+    for quality in (before["quality"]["mean"], after["quality"]["mean"]):
+        assert f"{quality:.3f}" in readme
