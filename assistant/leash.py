@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 
 import psutil
 
@@ -61,7 +62,7 @@ def _sweep() -> None:
         _quietly(process.kill)
 
 
-def _quietly(act) -> None:  # type: ignore[no-untyped-def]
+def _quietly(act: Callable[[], None]) -> None:
     try:
         act()
     except psutil.NoSuchProcess:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -71,7 +72,7 @@ class AppProcess:
     ) -> None:
         self.stop()
 
-    def _wait(self, ready, timeout_s: float, what: str) -> float:  # type: ignore[no-untyped-def]
+    def _wait(self, ready: Callable[[], bool], timeout_s: float, what: str) -> float:
         started = time.monotonic()
         while time.monotonic() - started < timeout_s:
             if self.process.poll() is not None:

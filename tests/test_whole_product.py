@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -229,7 +229,7 @@ def _line(process: psutil.Process) -> str:
         return ""
 
 
-def _wait(condition, timeout_s: float = 20.0) -> None:  # type: ignore[no-untyped-def]
+def _wait(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
     ends = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < ends, f"not true within {timeout_s:.0f} s"

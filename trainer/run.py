@@ -29,8 +29,6 @@ from trainer.splits import assign
 from trainer.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
 from trainer.workshop import Workshop
 
-_CHARACTERS_PER_TOKEN = 4  # a bound for selection, before anything is tokenized
-
 # What can go wrong outside this program; anything else is a fault in it and is raised.
 _EXPECTED = (VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, OSError)
 
@@ -72,7 +70,7 @@ def _walk(w: Workshop, run: TrainingRun, lease: Lease) -> TrainingRun:
 def freeze_dataset(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
     """Select, split and freeze; or the sentence that says how many more examples are needed."""
     answers = w.store.rated_answers(run.assistant_id)
-    approved, dropped = select(answers, w.settings.max_answer_tokens * _CHARACTERS_PER_TOKEN)
+    approved, dropped = select(answers, w.settings.max_answer_characters)
     approved = _fit_to_context(w, run.assistant_id, approved, dropped)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
     splits = w.store.record_splits(assign(questions, w.store.splits(run.assistant_id)))

@@ -31,5 +31,10 @@ class TrainerSettings:
         3  # shorter rungs offered to the gate, besides the full prompt; each costs about 40 s on two cores
     )
 
+    @property
+    def max_answer_characters(self) -> int:
+        """A bound for selection, before anything is tokenized: four characters are a token in most texts."""
+        return 4 * self.max_answer_tokens
+
     def as_record(self) -> dict[str, Any]:
         return asdict(self)

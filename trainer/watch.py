@@ -86,7 +86,7 @@ def _yield_to_chat() -> None:
 
 def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:
     """Approved examples that no run has seen; 0 while there are too few to train at all, or a run is under way."""
-    approved, _ = select(store.rated_answers(assistant_id), settings.max_answer_tokens * 4)
+    approved, _ = select(store.rated_answers(assistant_id), settings.max_answer_characters)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
     examples = make_examples(approved, assign(questions, store.splits(assistant_id)))
     if shortage(examples, settings):
