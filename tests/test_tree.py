@@ -74,7 +74,9 @@ def test_gradio_stays_in_the_web_pages() -> None:
 
 @pytest.mark.parametrize("package", ["sqlite3", "sqlite_utils"])
 def test_only_the_store_speaks_sql(package: str) -> None:
-    assert not {file for file in who_imports(package) if not file.startswith("store/")}
+    # The scorer of queries runs them in the database that the assistant is about, and never opens the store.
+    elsewhere = {"trainer/sql.py"} if package == "sqlite3" else set()
+    assert {file for file in who_imports(package) if not file.startswith("store/")} == elsewhere
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "peft"])

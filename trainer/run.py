@@ -23,14 +23,14 @@ from trainer.gating import Gating
 from trainer.lease import Lease
 from trainer.notes import Notes
 from trainer.probe import probe
-from trainer.scorers import UnknownScorer
+from trainer.scorers import ScorerFailed, UnknownScorer
 from trainer.selection import Approved, Drop, select
 from trainer.splits import assign
 from trainer.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
 from trainer.workshop import Workshop
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
-_EXPECTED = (VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, OSError)
+_EXPECTED = (VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, ScorerFailed, OSError)
 
 
 def run_once(workshop: Workshop, assistant_id: str, trigger: str) -> TrainingRun:

@@ -1,14 +1,21 @@
 """An answer and its approved completion to a score between 0 and 1.
 
-In: two texts. Out: a float. Pure; `sacrebleu` (chrF and BLEU as the field reports them) lives here alone.
+In: two texts. Out: a float. `sacrebleu` (chrF and BLEU as the field reports them) lives here alone; rows of queries
+are compared in `sql`, another model is asked in `judge`. Does not know which answers are scored, or why.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
+
+from trainer.judge import ScorerFailed, judge
+from trainer.sql import same_rows
+
+__all__ = ["SCORERS", "Scorer", "ScorerFailed", "UnknownScorer", "scorer"]
 
 Scorer = Callable[[str, str], float]
 
@@ -17,14 +24,26 @@ _bleu = BLEU(effective_order=True)  # sentence level: orders without a match do 
 
 
 class UnknownScorer(Exception):
-    """No scorer has that name; the message lists those that exist."""
+    """No scorer has that name, or it names something that is not there; the message says what to write instead."""
 
 
 def scorer(name: str) -> Scorer:
-    """The scorer of an assistant; raises UnknownScorer."""
-    if name not in SCORERS:
-        raise UnknownScorer(f"There is no scorer {name!r}. Choose one of: {', '.join(SCORERS)}.")
-    return SCORERS[name]
+    """The scorer of an assistant: one of SCORERS, `sql:/path/to.sqlite` or `judge:<base url>#<model>`.
+
+    Raises UnknownScorer.
+    """
+    if name in SCORERS:
+        return SCORERS[name]
+    kind, colon, rest = name.partition(":")
+    try:
+        if colon and kind in _MADE:
+            return _MADE[kind](rest)
+    except ValueError as error:
+        raise UnknownScorer(f"The scorer {name!r} cannot be used: {error}") from error
+    raise UnknownScorer(
+        f"There is no scorer {name!r}. Choose one of: {', '.join(SCORERS)}, sql:/path/to.sqlite, "
+        "judge:http://host:port#model."
+    )
 
 
 def exact(answer: str, approved: str) -> float:
@@ -45,9 +64,19 @@ def bleu(answer: str, approved: str) -> float:
 def json_match(answer: str, approved: str) -> float:
     """1 when both are JSON with equal values, whatever their layout and key order."""
     try:
-        return float(json.loads(answer) == json.loads(approved))
-    except ValueError:
+        return float(_same(json.loads(answer), json.loads(approved)))
+    except (ValueError, RecursionError):  # no JSON, or brackets a thousand deep
         return 0.0
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Equality as JSON has it: 1 and 1.0 are one number, but `true` is not 1, which Python thinks it is."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
 SCORERS: dict[str, Scorer] = {"chrf": chrf, "exact": exact, "bleu": bleu, "json": json_match}
+_MADE: dict[str, Callable[[str], Scorer]] = {"sql": same_rows, "judge": judge}
