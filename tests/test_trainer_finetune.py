@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, verify
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
+from trainer import finetune as finetuning
 from trainer import publish as publishing
-from trainer.finetune import Trained, TrainingDiverged, finetune
+from trainer.finetune import Course, Trained, TrainingDiverged, finetune
 from trainer.helpfulness import measure_helpfulness
-from trainer.lora import load_with_lora, mean_loss, to_tensors, token_losses
+from trainer.lora import NothingToTrain, load_with_lora, mean_loss, to_tensors, token_losses
 from trainer.packing import IGNORE, Item, PackedRow, common_prefix, pack
 from trainer.publish import publish
 from trainer.rows import dev_rows, train_rows
@@ -28,7 +29,7 @@ PROMPT = (
     Segment("law", SegmentKind.INSTRUCTION, text="Be helpful.", protected=True),
 )
 COLOURS = ("red", "green", "blue", "yellow")
-QUICK = TrainerSettings(epochs=3, learning_rate=2e-2, rank=4, examples_per_step=4, patience=3)
+QUICK = TrainerSettings(epochs=3, learning_rates=(2e-2,), rank=4, examples_per_step=4, patience=3)
 
 
 def examples(count: int, split: Split = Split.TRAIN) -> list[Example]:
@@ -47,12 +48,12 @@ def train(
     spoil: bool = False,
     dev: Sequence[Example] = (),
 ) -> Trained:
-    rows, per_epoch = train_rows(tokenizer, PROMPT, examples(16), wanted)
+    rows, ends = train_rows(tokenizer, PROMPT, examples(16), wanted)
     if spoil:  # as a corrupted example would
         rows = [replace(row, weights=[float("nan")] * len(row.weights)) for row in rows]
     measured = dev_rows(tokenizer, PROMPT, dev or examples(4, Split.DEV))
     seen = notes if notes is not None else []
-    return finetune(model, rows, measured, per_epoch, wanted, work, seen.append)
+    return finetune(Course(model, rows, ends, measured, wanted.learning_rates[0], wanted, work), seen.append)
 
 
 @pytest.fixture(scope="module")
@@ -74,24 +75,32 @@ def test_the_best_model_is_the_one_that_comes_back(trained: Trained, tokenizer: 
         ]
     assert sum(losses) / len(losses) == pytest.approx(trained.dev_loss, abs=1e-4)
     assert trained.dev_loss == pytest.approx(
-        min(note["dev_loss"] for note in trained.history if "dev_loss" in note), abs=1e-4
+        min(note["eval_loss"] for note in trained.history if "eval_loss" in note), abs=1e-4
     )
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(
     trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
-    def losses(run: Trained) -> list[float]:
-        return [note["loss"] for note in run.history if "loss" in note]
-
     again = train(tiny_model, tokenizer, tmp_path / "again")
     other = train(tiny_model, tokenizer, tmp_path / "other", replace(QUICK, seed=1))
     assert losses(again) == losses(trained) != losses(other)
     assert again.dev_loss == trained.dev_loss
+    for (name, weight), (_, same) in zip(
+        again.model.named_parameters(), trained.model.named_parameters(), strict=True
+    ):
+        assert torch.equal(weight, same), name
 
 
-def test_every_step_is_told_with_rate_and_time_left(trained: Trained) -> None:
-    steps = [note for note in trained.history if "loss" in note]
+def test_every_step_is_told_with_rate_and_time_left(
+    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    notes: list[dict[str, Any]] = []
+    train(tiny_model, tokenizer, tmp_path, notes=notes)
+    steps = [note for note in notes if "loss" in note]
+    assert [note["loss"] for note in steps] == losses(trained), (
+        "told in full, so that a rerun can compare them"
+    )
     assert [note["step"] for note in steps] == list(range(1, 13))
     assert all(note["steps"] == 12 and note["tokens_per_s"] > 0 for note in steps)
     assert steps[-1]["eta_s"] == 0
@@ -104,35 +113,155 @@ def test_numbers_that_are_none_stop_the_run(
         train(tiny_model, tokenizer, tmp_path, spoil=True)
 
 
-def test_training_stops_when_dev_no_longer_improves(
+def test_a_gradient_that_is_zero_stops_the_run(
+    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def detached(model: Any, tensors: Any) -> torch.Tensor:
+        return mean_loss(model, tensors).detach() + 0 * sum(
+            p.sum() for p in model.parameters() if p.requires_grad
+        )
+
+    monkeypatch.setattr(finetuning, "mean_loss", detached)
+    with pytest.raises(TrainingDiverged, match="step 1 the gradient is zero.*linear layers"):
+        train(tiny_model, tokenizer, tmp_path)
+
+
+def test_a_dev_loss_that_is_no_number_is_told(
     tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
-    patient = replace(QUICK, epochs=20, patience=2)
-    unlike = [replace(example, completion="account") for example in examples(4, Split.DEV)]
-    run = train(tiny_model, tokenizer, tmp_path, patient, dev=unlike)
-    epochs = [note["dev_loss"] for note in run.history if note.get("dev_loss") and note["step"]]
+    rows, ends = train_rows(tokenizer, PROMPT, examples(8), QUICK)
+    spoilt = [
+        replace(row, weights=[float("nan")] * len(row.weights))
+        for row in dev_rows(tokenizer, PROMPT, examples(4, Split.DEV))
+    ]
+    with pytest.raises(TrainingDiverged, match=r"dev loss.*learning rate \(0.02\)"):
+        finetune(Course(tiny_model, rows, ends, spoilt, 2e-2, QUICK, tmp_path), lambda _: None)
+
+
+HARD_DEV = [replace(example, completion="account") for example in examples(4, Split.DEV)]
+PATIENT = replace(QUICK, epochs=20, patience=2)
+
+
+@pytest.fixture(scope="module")
+def stopped(
+    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Trained, Path]:
+    """A run whose dev answers are not what it trains on, and its work directory."""
+    work = tmp_path_factory.mktemp("stopped")
+    return train(tiny_model, tokenizer, work, PATIENT, dev=HARD_DEV), work
+
+
+def test_training_stops_when_dev_no_longer_improves(stopped: tuple[Trained, Path]) -> None:
+    run, _ = stopped
+    epochs = [note["eval_loss"] for note in run.history if "eval_loss" in note]
     assert run.stopped_early and run.steps < 80
-    assert run.dev_loss == pytest.approx(min(epochs), abs=1e-4) and min(epochs[-2:]) > min(epochs)
+    assert run.dev_loss == min(epochs) and min(epochs[-2:]) > min(epochs)
+    assert run.curve.best_epoch == len(epochs) - 2
+    assert run.curve.overfit_from in (len(epochs) - 1, len(epochs))
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(
-    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+def test_a_run_that_was_killed_after_its_last_step_is_not_trained_further(
+    stopped: tuple[Trained, Path], tiny_model: Path, tokenizer: ChatTokenizer
 ) -> None:
-    class Killed(BaseException):
-        pass
+    run, work = stopped
+    notes: list[dict[str, Any]] = []
+    again = train(tiny_model, tokenizer, work, PATIENT, notes, dev=HARD_DEV)
+    assert not notes and again.steps == run.steps and again.dev_loss == run.dev_loss
+    assert again.stopped_early and again.history == run.history
+    assert weights(again) == weights(run)
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_at(step: int, model: Path, tokenizer: ChatTokenizer, work: Path) -> None:
+    """Train until a step is told, and no further, as a kill would; what is not on disk is lost."""
 
     class Notes(list[dict[str, Any]]):
         def append(self, note: dict[str, Any]) -> None:
-            super().append(note)
-            if note.get("step") == 7 and "loss" in note:
+            if note.get("step") == step and "loss" in note:
                 raise Killed
 
     with pytest.raises(Killed):
-        train(tiny_model, tokenizer, tmp_path, notes=Notes())
-    resumed = train(tiny_model, tokenizer, tmp_path)
-    assert [note["step"] for note in resumed.history if "loss" in note] == list(range(5, 13))
-    assert resumed.dev_loss == pytest.approx(trained.dev_loss, abs=1e-3)
+        train(model, tokenizer, work, notes=Notes())
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_same_losses(
+    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    killed_at(7, tiny_model, tokenizer, tmp_path)
+    notes: list[dict[str, Any]] = []
+    resumed = train(tiny_model, tokenizer, tmp_path, notes=notes)
+    assert [note["step"] for note in notes if "loss" in note] == list(range(5, 13))
+    assert resumed.resumed_at == 4 and resumed.steps == 12
+    assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
     assert resumed.first_dev_loss == trained.first_dev_loss
+    assert resumed.curve == trained.curve
+    assert weights(resumed) == weights(trained)
+
+
+@pytest.mark.parametrize("step", [3, 6, 9])
+def test_checkpoints_by_the_clock_are_as_good_as_those_at_the_end_of_an_epoch(
+    step: int,
+    trained: Trained,
+    tiny_model: Path,
+    tokenizer: ChatTokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(finetuning, "_SAVE_EVERY_S", 0.0)
+    killed_at(step, tiny_model, tokenizer, tmp_path)
+    resumed = train(tiny_model, tokenizer, tmp_path)
+    assert resumed.resumed_at == step - 1
+    assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
+    assert weights(resumed) == weights(trained)
+
+
+def test_a_checkpoint_that_a_kill_cut_short_is_not_used(
+    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    killed_at(10, tiny_model, tokenizer, tmp_path)
+    state = tmp_path / "checkpoint-8" / "trainer_state.json"
+    state.write_text(state.read_text()[:200])
+    resumed = train(tiny_model, tokenizer, tmp_path)
+    assert resumed.resumed_at == 4 and losses(resumed) == losses(trained)
+
+
+def losses(run: Trained) -> list[float]:
+    return [note["loss"] for note in run.history if "loss" in note]
+
+
+def weights(run: Trained) -> list[list[float]]:
+    return [p.flatten().tolist() for name, p in run.model.named_parameters() if ".lora_" in name]
+
+
+def test_frozen_layers_take_no_adapter_and_the_others_learn(
+    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    run = train(tiny_model, tokenizer, tmp_path / "work", replace(QUICK, frozen_layers=1))
+    names = [name for name, _ in run.model.named_parameters() if ".lora_" in name]
+    assert names and all(".layers.1." in name for name in names)
+    assert run.dev_loss < run.first_dev_loss
+    base = fingerprint(tiny_model)
+    publish(run.model, tmp_path, "bank-v0001", base)
+    assert verify(tmp_path / "bank-v0001", base, 16).rank == 4
+
+
+def test_freezing_every_layer_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(NothingToTrain, match="frozen_layers is 2, but the model has 2 layers.*1 at most"):
+        load_with_lora(tiny_model, 4, frozen_layers=2)
+
+
+def test_dropout_is_on_while_training_alone(
+    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    run = train(tiny_model, tokenizer, tmp_path, replace(QUICK, dropout=0.3))
+    assert losses(run) != losses(trained)
+    ids = torch.tensor([[1, 5, 9, 200]])
+    run.model.eval()
+    with torch.no_grad():
+        assert torch.equal(run.model(ids).logits, run.model(ids).logits)
 
 
 def test_a_fresh_adapter_changes_nothing(tiny_model: Path) -> None:

@@ -9,7 +9,7 @@ from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
 from trainer.ladder import build_ladder
 from trainer.packing import IGNORE, PREFIX
-from trainer.rows import CORRECTION_WEIGHT, dev_rows, row_of, train_rows
+from trainer.rows import CORRECTION_WEIGHT, dev_rows, epoch_sizes, row_of, train_rows
 from trainer.rung_sampling import sample_rungs
 from trainer.settings import TrainerSettings
 
@@ -38,8 +38,8 @@ def answers_in(tokenizer: ChatTokenizer, row: object) -> list[str]:
 def test_every_epoch_holds_every_example_once(tokenizer: ChatTokenizer) -> None:
     settings = TrainerSettings(epochs=3, examples_per_step=4)
     examples = [example(number) for number in range(10)]
-    rows, per_epoch = train_rows(tokenizer, PROMPT, examples, settings)
-    assert per_epoch == 3 and len(rows) == 9
+    rows, ends = train_rows(tokenizer, PROMPT, examples, settings)
+    assert ends == [3, 6, 9] and len(rows) == 9
     epochs = [
         [text for row in rows[start : start + 3] for text in answers_in(tokenizer, row)]
         for start in (0, 3, 6)
@@ -47,6 +47,28 @@ def test_every_epoch_holds_every_example_once(tokenizer: ChatTokenizer) -> None:
     expected = sorted(f"answer {number}<|im_end|>" for number in range(10))
     assert [sorted(epoch) for epoch in epochs] == [expected] * 3
     assert epochs[0] != epochs[1]  # shuffled anew
+
+
+def test_a_run_may_start_on_a_share_of_the_examples_and_grow(tokenizer: ChatTokenizer) -> None:
+    settings = TrainerSettings(epochs=4, examples_per_step=2, start_share=0.25)
+    rows, ends = train_rows(tokenizer, PROMPT, [example(number) for number in range(16)], settings)
+    starts = [0, *ends]
+    epochs = [
+        {text for row in rows[start:end] for text in answers_in(tokenizer, row)}
+        for start, end in zip(starts, ends, strict=False)
+    ]
+    assert [len(epoch) for epoch in epochs] == [4, 10, 16, 16] and ends == [2, 7, 15, 23]
+    assert epochs[0] < epochs[1] < epochs[2] == epochs[3]
+
+
+@given(examples=st.integers(1, 500), epochs=st.integers(1, 12), share=st.floats(0.01, 1.0))
+def test_epochs_never_shrink_and_the_second_half_has_everything(
+    examples: int, epochs: int, share: float
+) -> None:
+    sizes = epoch_sizes(examples, epochs, share)
+    assert len(sizes) == epochs and sizes == sorted(sizes) and sizes[0] >= 1
+    assert all(size == examples for size in sizes[epochs // 2 :])
+    assert epoch_sizes(examples, epochs, 1.0) == [examples] * epochs
 
 
 def test_rows_are_the_same_for_the_same_seed_alone(tokenizer: ChatTokenizer) -> None:

@@ -34,7 +34,7 @@ PROMPT = (
     Segment("france", SegmentKind.EXAMPLE, user="The capital of France?", assistant="Paris."),
 )
 SETTINGS = TrainerSettings(
-    epochs=1, learning_rate=1e-2, rank=4, margin=0.1, min_train=20, min_gate=10, max_answer_tokens=16
+    epochs=1, learning_rates=(1e-2,), rank=4, margin=0.1, min_train=20, min_gate=10, max_answer_tokens=16
 )
 COLOURS = ("red", "green", "blue", "yellow")
 
@@ -147,7 +147,7 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     dataset = scene.store.dataset(run.dataset_id)
     assert run.report["dataset"]["hash"] == dataset.hash and len(dataset.examples) == 120
     phases = {event.phase for event in scene.store.events(run.id)}
-    assert phases - {"ladder"} == {"dataset", "train", "publish", "gate", "swap", "probe"}
+    assert phases - {"ladder"} == {"dataset", "environment", "train", "publish", "gate", "swap", "probe"}
     assert as_json([run])[0]["report"]["gate"]["rungs"] and as_table([run]).row_count == 1
 
 

@@ -10,7 +10,17 @@ ROOT = Path(__file__).parent.parent
 SOURCES = [ROOT / "app.py"] + [
     path for package in ("assistant", "store", "trainer") for path in (ROOT / package).rglob("*.py")
 ]
-TRAINING = {"lora", "finetune", "candidate", "helpfulness", "publish", "embedded"}
+TRAINING = {
+    "lora",
+    "finetune",
+    "candidate",
+    "helpfulness",
+    "publish",
+    "embedded",
+    "environment",
+    "ranks",
+    "sweep",
+}
 FROM_ASSISTANT = {
     "rendering",
     "tokenizer",

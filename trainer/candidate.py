@@ -1,25 +1,29 @@
 """A frozen dataset to a published adapter with its prompt ladder.
 
-In: a workshop, a run, a dataset. Out: a Candidate on disk. Place in the flow: between `dataset` and `gate`; the
-only module besides `finetune`, `lora`, `helpfulness` and `publish` that pulls in torch. Talks to no server.
+In: a workshop, a run, a dataset. Out: a Candidate on disk. Place in the flow: between `dataset` and `gate`; it
+walks the modules that pull in torch. Talks to no server.
 """
 
 from __future__ import annotations
 
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from assistant.rendering import render, segment_tokens
 from store.records import Dataset, Split, TrainingRun
-from trainer.finetune import Trained, finetune
+from trainer.environment import PHASE, environment
+from trainer.finetune import Course, Trained, dismiss, finetune
 from trainer.helpfulness import measure_helpfulness
 from trainer.ladder import Rung, build_ladder
 from trainer.notes import Notes
 from trainer.publish import publish
 from trainer.rows import dev_rows, train_rows
+from trainer.sweep import Choice, choose
 from trainer.workshop import Workshop
 
 _PARITY_TOKENS = 8
@@ -32,19 +36,25 @@ class Candidate:
     name: str
     ladder: list[Rung]
     trained: Trained
+    learning_rate: float
+    choice: Choice | None  # how the learning rate was chosen, where there were several
     parity_ids: tuple[int, ...]
     parity: list[tuple[int, float]]
 
     def cost(self) -> dict[str, Any]:
-        """What the training took, for the report; memory in MiB at its peak."""
+        """What the training took and how it went, for the report; memory in MiB at its peak."""
         t = self.trained
         return {
             "steps": t.steps,
             "tokens_per_s": round(t.tokens_per_s),
             "seconds": round(t.seconds, 1),
+            "resumed_at": t.resumed_at,
+            "learning_rate": self.learning_rate,
+            "sweep": self.choice.as_record() if self.choice else None,
             "first_dev_loss": t.first_dev_loss,
             "dev_loss": t.dev_loss,
             "stopped_early": t.stopped_early,
+            **t.curve.as_record(),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
 
@@ -52,24 +62,23 @@ class Candidate:
 def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Notes) -> Candidate:
     """Train on the train split, stop on dev, publish under a new name, build the ladder on dev.
 
-    Raises TrainingDiverged, BadAdapter, OSError.
+    Raises TrainingDiverged, NothingToTrain, BadAdapter, OSError.
     """
     segments = w.store.prompt(dataset.prompt_id).segments
-    train = [e for e in dataset.examples if e.split is Split.TRAIN]
     dev = [e for e in dataset.examples if e.split is Split.DEV]
-    rows, per_epoch = train_rows(w.tokenizer, segments, train, w.settings)
+    notes.add(PHASE, **environment(w.base))
+    course = make_course(w, dataset, w.work_dir(run.id), w.settings.learning_rates[0])
+    choice = None
+    if len(w.settings.learning_rates) > 1:
+        with notes.timed("sweep"):
+            choice = choose(course, lambda note: notes.add("sweep", **note))
+            course = replace(course, learning_rate=choice.learning_rate)
+            notes.add("sweep", **choice.as_record())
     with notes.timed("train"):
-        trained = finetune(
-            w.model_dir,
-            rows,
-            dev_rows(w.tokenizer, segments, dev),
-            per_epoch,
-            w.settings,
-            w.work_dir(run.id),
-            lambda note: notes.add("train", **note),
-        )
-    name = f"{run.assistant_id}-v{run.id:04d}"
+        trained = finetune(course, lambda note: notes.add("train", **note))
+    dismiss()
     with notes.timed("publish"):
+        name = free_name(w.adapters, f"{run.assistant_id}-v{run.id:04d}")
         manifest = publish(trained.model, w.adapters, name, w.base)
         w.store.add_adapter(
             name=name,
@@ -90,7 +99,32 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
         )
         ladder = build_ladder(segments, segment_tokens(w.tokenizer, segments), helpfulness, w.settings.rungs)
     question = render(w.tokenizer, (), dev[0].context).ids
-    return Candidate(name, ladder, trained, question, _continue_greedily(trained.model, question))
+    return Candidate(
+        name,
+        ladder,
+        trained,
+        course.learning_rate,
+        choice,
+        question,
+        _continue_greedily(trained.model, question),
+    )
+
+
+def make_course(w: Workshop, dataset: Dataset, work_dir: Path, learning_rate: float) -> Course:
+    """A frozen dataset to what is stepped through: the same for a run and for its rerun."""
+    segments = w.store.prompt(dataset.prompt_id).segments
+    train = [e for e in dataset.examples if e.split is Split.TRAIN]
+    dev = [e for e in dataset.examples if e.split is Split.DEV]
+    rows, ends = train_rows(w.tokenizer, segments, train, w.settings)
+    return Course(
+        w.model_dir, rows, ends, dev_rows(w.tokenizer, segments, dev), learning_rate, w.settings, work_dir
+    )
+
+
+def free_name(adapters: Path, name: str) -> str:
+    """`name`, or with a number after it where an earlier attempt of the same run has published already."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(candidate for candidate in names if not (adapters / candidate).exists())
 
 
 def _continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float]]:

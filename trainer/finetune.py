@@ -1,38 +1,40 @@
-"""Training rows and dev rows to the best adapter of the run, by `transformers.Trainer`.
+"""A course of packed rows to the best adapter of the run, by `transformers.Trainer`.
 
 In: packed rows in the order they are stepped through, dev rows, a model directory. Out: the peft model with
 the best dev loss, and the history. Place in the flow: after `dataset`, before `publish`. Does not know how
 rows were rendered, what a rung is, or what becomes of the adapter.
+
+The same course gives the same losses, to the last bit on CPU with the same number of threads: seeds cover the
+adapter's start and the noise, and a checkpoint holds the random generators' state.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from torch.utils.data import SequentialSampler
-from transformers import (
-    EarlyStoppingCallback,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
+from trainer import checkpoints, ranks
+from trainer.curve import Curve, curve, out_of_patience
 from trainer.lora import load_with_lora, mean_loss, to_tensors
 from trainer.packing import PackedRow
 from trainer.settings import TrainerSettings
 
 Progress = Callable[[dict[str, Any]], None]
+
+# A checkpoint of the 135M model's adapter takes 0.1 s; a kill costs a minute of work at most.
+_SAVE_EVERY_S = 60.0
+# From this size on a GPU computes activations twice (a third more time) rather than keep those of a packed row of
+# thousands of tokens, which for 8B would need some 20 GiB beside the weights.
+_BIG = 1_000_000_000
 
 
 class TrainingDiverged(Exception):
@@ -40,8 +42,24 @@ class TrainingDiverged(Exception):
 
 
 @dataclass(frozen=True)
+class Course:
+    """What is trained on, in order. `epoch_ends` are row counts; each row is one step of one process."""
+
+    model_dir: Path
+    rows: Sequence[PackedRow]
+    epoch_ends: Sequence[int]
+    dev_rows: Sequence[PackedRow]
+    learning_rate: float
+    settings: TrainerSettings
+    work_dir: Path
+
+
+@dataclass(frozen=True)
 class Trained:
-    """The best model of a run, its dev loss (nats per answer token), and what the training cost."""
+    """The best model of a run, its dev loss (nats per answer token), and what the training cost.
+
+    `history` and `curve` cover the whole run, `seconds` and `tokens_per_s` what was trained since `resumed_at`.
+    """
 
     model: PeftModel
     dev_loss: float
@@ -50,43 +68,100 @@ class Trained:
     tokens_per_s: float
     seconds: float
     stopped_early: bool
-    history: list[dict[str, Any]] = field(default_factory=list)
+    resumed_at: int
+    curve: Curve
+    history: list[dict[str, Any]]
 
 
-def finetune(
-    model_dir: Path,
-    train_rows: Sequence[PackedRow],
-    dev_rows: Sequence[PackedRow],
-    steps_per_epoch: int,
-    settings: TrainerSettings,
-    work_dir: Path,
-    progress: Progress,
-) -> Trained:
-    """Step once through `train_rows`, in order; resumes from `work_dir` when a killed run left a checkpoint.
+def finetune(course: Course, progress: Progress) -> Trained:
+    """Step once through the rows, in order; goes on from the last checkpoint when a killed run left one.
 
-    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. Raises TrainingDiverged.
+    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. With several processes, each trains
+    on rows of its own and all call this; rank 0's course is the one that counts. Raises TrainingDiverged.
     """
+    course = ranks.share(course)
+    settings, work_dir = course.settings, course.work_dir
     set_seed(settings.seed)
-    model = load_with_lora(model_dir, settings.rank)
-    watch = _Watch(progress, [len(row.ids) for row in train_rows])
+    model = load_with_lora(course.model_dir, settings.rank, settings.dropout, settings.frozen_layers)
+    watch = _Watch(course, progress)
+    trainer = _PackedTrainer(
+        model=model,
+        args=_arguments(course, model, watch.steps),
+        train_dataset=list(course.rows),
+        eval_dataset=list(course.dev_rows),
+        data_collator=lambda rows: to_tensors(rows[0]),
+        callbacks=[watch],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if ranks.rank() == 0:
+        checkpoints.drop_incomplete(work_dir)
+    # Asked at rank 0 for all: every process has to go the same way.
+    resumed, first = ranks.share((checkpoints.last_checkpoint(work_dir), checkpoints.first_loss(work_dir)))
+    if first is None:
+        first = trainer.evaluate()["eval_loss"]
+        if ranks.rank() == 0:
+            checkpoints.keep_first_loss(work_dir, first)
+    started = time.monotonic()
+    if resumed is None or not (
+        resumed.step >= resumed.steps or out_of_patience(resumed.log, settings.patience)
+    ):
+        trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
+    last = ranks.share(checkpoints.last_checkpoint(work_dir))
+    if last is None or last.best_path is None or last.best_loss is None or not math.isfinite(last.best_loss):
+        raise TrainingDiverged(
+            f"The dev loss is {last and last.best_loss} after {trainer.state.global_step} steps. Lower the learning "
+            f"rate ({course.learning_rate:g}) or look at the newest corrections."
+        )
+    model.load_adapter(str(last.best_path), model.active_adapter)
+    seconds = time.monotonic() - started
+    return Trained(
+        model=model,
+        dev_loss=last.best_loss,
+        first_dev_loss=first,
+        steps=last.step,
+        tokens_per_s=watch.tokens / seconds if seconds else 0.0,
+        seconds=seconds,
+        stopped_early=last.step < watch.steps,
+        resumed_at=resumed.step if resumed else 0,
+        curve=curve(last.log),
+        history=last.log,
+    )
+
+
+def follow() -> None:
+    """Take part in the training that rank 0 leads, until it says that there is no more (`dismiss`)."""
+    while (course := ranks.share(None)) is not None:
+        try:
+            finetune(course, lambda _: None)
+        except TrainingDiverged:  # rank 0 sees the same numbers, and knows what to do about them
+            continue
+
+
+def dismiss() -> None:
+    """Rank 0: let the other processes end; a no-op where there are none."""
+    ranks.share(None)
+
+
+def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
+    cuda = torch.cuda.is_available()
     arguments = TrainingArguments(
-        output_dir=str(work_dir),
+        output_dir=str(course.work_dir),
         per_device_train_batch_size=1,  # one packed row is a batch of examples already
         per_device_eval_batch_size=1,
         num_train_epochs=1,  # the rows hold every epoch, each rendered anew
-        learning_rate=settings.learning_rate,
+        learning_rate=course.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=max(1, len(train_rows) // 20),
+        warmup_steps=max(1, steps // 20),
         weight_decay=0.0,
-        neftune_noise_alpha=settings.embedding_noise or None,
+        neftune_noise_alpha=course.settings.embedding_noise or None,
         max_grad_norm=1.0,
         logging_steps=1,
-        eval_strategy="steps",
-        eval_steps=steps_per_epoch,
+        logging_nan_inf_filter=False,  # it would report a loss that is no number as the mean of earlier ones
+        eval_strategy="steps",  # at the end of every epoch and no oftener: _Watch asks for it
+        eval_steps=steps,
         save_strategy="steps",
-        save_steps=steps_per_epoch,
-        save_total_limit=2,
-        load_best_model_at_end=True,
+        save_steps=steps,
+        save_total_limit=2,  # the best and the last
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         remove_unused_columns=False,
@@ -94,46 +169,20 @@ def finetune(
         label_names=["targets"],  # Trainer evaluates a loss only where it finds these
         report_to="none",
         disable_tqdm=True,
-        seed=settings.seed,
-        bf16=torch.cuda.is_available(),
-        use_cpu=not torch.cuda.is_available(),
-        dataloader_pin_memory=torch.cuda.is_available(),
+        seed=course.settings.seed,
+        bf16=cuda,
+        use_cpu=not cuda,
+        dataloader_pin_memory=cuda,
+        gradient_checkpointing=cuda and model.num_parameters() >= _BIG,
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        ddp_find_unused_parameters=False,
         log_level="error",
     )
-    trainer = _PackedTrainer(
-        model=model,
-        args=arguments,
-        train_dataset=list(train_rows),
-        eval_dataset=list(dev_rows),
-        data_collator=lambda rows: to_tensors(rows[0]),
-        callbacks=[watch, EarlyStoppingCallback(early_stopping_patience=settings.patience)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    first = _resumed_first_loss(work_dir)
-    if first is None:
-        first = trainer.evaluate()["eval_loss"]
-        work_dir.mkdir(parents=True, exist_ok=True)
-        (work_dir / "first_dev_loss.json").write_text(json.dumps(first))
-    started = time.monotonic()
-    checkpoint = get_last_checkpoint(str(work_dir)) if work_dir.exists() else None
-    trainer.train(resume_from_checkpoint=checkpoint)
-    best = trainer.state.best_metric
-    if best is None or not math.isfinite(best):
-        raise TrainingDiverged(
-            f"The dev loss is {best} after {trainer.state.global_step} steps. Lower the learning "
-            f"rate ({settings.learning_rate:g}) or look at the newest corrections."
-        )
-    seconds = time.monotonic() - started
-    return Trained(
-        model=model,
-        dev_loss=float(best),
-        first_dev_loss=float(first),
-        steps=trainer.state.global_step,
-        tokens_per_s=watch.tokens / seconds if seconds else 0.0,
-        seconds=seconds,
-        stopped_early=trainer.state.global_step < len(train_rows),
-        history=watch.history,
-    )
+    # One process uses one GPU. Trainer would take every GPU it sees into one process and hand the collator as many
+    # rows at once, of which it packs the first. Several GPUs are for `accelerate launch`, a process each.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
 
 
 class _PackedTrainer(Trainer):  # type: ignore[misc]
@@ -148,37 +197,60 @@ class _PackedTrainer(Trainer):  # type: ignore[misc]
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]
-    """Reports each step with rate and ETA, and stops a run whose numbers have become meaningless."""
+    """Says when to measure, save and stop; reports each step with rate and ETA; ends a run of meaningless numbers."""
 
-    def __init__(self, progress: Progress, row_tokens: Sequence[int]):
+    def __init__(self, course: Course, progress: Progress):
+        world = ranks.world()
         self._progress = progress
-        self._row_tokens = row_tokens
+        self._patience = course.settings.patience
+        # Tokens of each step, and the steps that end an epoch: every process takes a row of a step.
+        self._step_tokens = [
+            sum(len(row.ids) for row in course.rows[start : start + world])
+            for start in range(0, len(course.rows), world)
+        ]
+        self._epoch_ends = {-(-end // world) for end in course.epoch_ends}
         self._started = 0.0
         self._first_step = 0
+        self._saved = 0.0
         self.tokens = 0
-        self.history: list[dict[str, Any]] = []
+
+    @property
+    def steps(self) -> int:
+        return len(self._step_tokens)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self._started, self._first_step = time.monotonic(), state.global_step
+        self._started = self._saved = time.monotonic()
+        self._first_step = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step in self._epoch_ends:
+            control.should_evaluate = control.should_save = True
+        elif ranks.share(time.monotonic() - self._saved >= _SAVE_EVERY_S):
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._saved = time.monotonic()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if out_of_patience(state.log_history, self._patience):
+            control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        step, steps = state.global_step, len(self._row_tokens)
-        logs = logs or {}
-        note: dict[str, Any] = {"step": step, "steps": steps}
+        step, logs = state.global_step, logs or {}
+        note: dict[str, Any] = {"step": step, "steps": self.steps}
         if "eval_loss" in logs:
-            note["dev_loss"] = round(logs["eval_loss"], 4)
+            note["dev_loss"] = logs["eval_loss"]
         elif "loss" in logs:
             _check(step, logs["loss"], logs.get("grad_norm"))
-            self.tokens = sum(self._row_tokens[self._first_step : step])
+            self.tokens = sum(self._step_tokens[self._first_step : step])
             rate = self.tokens / max(1e-6, time.monotonic() - self._started)
             note |= {
-                "loss": round(logs["loss"], 4),
+                "loss": logs["loss"],  # unrounded: `rerun` compares it
                 "tokens_per_s": round(rate),
-                "eta_s": round(sum(self._row_tokens[step:]) / max(rate, 1e-6)),
+                "eta_s": round(sum(self._step_tokens[step:]) / max(rate, 1e-6)),
             }
         else:
             return
-        self.history.append(note)
         self._progress(note)
 
 
@@ -192,8 +264,3 @@ def _check(step: int, loss: float, gradient: float | None) -> None:
             f"At step {step} the gradient is zero while the loss is {loss:.3f}: nothing is learned. "
             "Check that the model's linear layers take an adapter."
         )
-
-
-def _resumed_first_loss(work_dir: Path) -> float | None:
-    path = work_dir / "first_dev_loss.json"
-    return float(json.loads(path.read_text())) if path.exists() else None

@@ -38,20 +38,35 @@ def train_rows(
     segments: Sequence[Segment],
     examples: Sequence[Example],
     settings: TrainerSettings,
-) -> tuple[list[PackedRow], int]:
-    """Rows of all epochs in order, each epoch shuffled, and how many make an epoch."""
+) -> tuple[list[PackedRow], list[int]]:
+    """Rows of all epochs in order, each epoch shuffled, and after how many rows each epoch ends."""
     size = settings.examples_per_step
-    per_epoch = -(-len(examples) // size)
-    rungs = sample_rungs(segments, per_epoch * settings.epochs, settings.seed)
+    counts = epoch_sizes(len(examples), settings.epochs, settings.start_share)
+    rungs = sample_rungs(segments, sum(-(-count // size) for count in counts), settings.seed)
     shuffle = random.Random(settings.seed)
+    grown = list(examples)  # in the order in which a run that starts on a share of them takes in the rest
+    if settings.start_share < 1:
+        random.Random(settings.seed).shuffle(grown)
     rows: list[PackedRow] = []
-    for _ in range(settings.epochs):
-        order = list(examples)
+    ends: list[int] = []
+    for count in counts:
+        order = grown[:count]
         shuffle.shuffle(order)
         for start in range(0, len(order), size):
             kept = keep(segments, rungs[len(rows)])
             rows.append(row_of(tokenizer, kept, order[start : start + size]))
-    return rows, per_epoch
+        ends.append(len(rows))
+    return rows, ends
+
+
+def epoch_sizes(examples: int, epochs: int, start_share: float) -> list[int]:
+    """How many examples each epoch sees: `start_share` in the first, then evenly more, all by the middle of the run."""
+    grows_for = epochs // 2  # none to grow in when there is but one epoch: it sees all
+    shares = (
+        start_share + (1 - start_share) * epoch / grows_for if epoch < grows_for else 1.0
+        for epoch in range(epochs)
+    )
+    return [max(1, min(examples, round(share * examples))) for share in shares]
 
 
 def dev_rows(

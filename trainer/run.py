@@ -18,9 +18,11 @@ from store import StoreError
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
 from trainer import dataset as datasets
 from trainer.candidate import Candidate, train_candidate
+from trainer.finetune import TrainingDiverged
 from trainer.gate import RungVerdict
 from trainer.gating import Gating
 from trainer.lease import Lease
+from trainer.lora import NothingToTrain
 from trainer.notes import Notes
 from trainer.probe import probe
 from trainer.scorers import ScorerFailed, UnknownScorer
@@ -30,7 +32,17 @@ from trainer.swap import ParityError, check_base_is_base, check_parity, hot_swap
 from trainer.workshop import Workshop
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
-_EXPECTED = (VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, ScorerFailed, OSError)
+_EXPECTED = (
+    VllmError,
+    BadAdapter,
+    ParityError,
+    StoreError,
+    UnknownScorer,
+    ScorerFailed,
+    OSError,
+    TrainingDiverged,
+    NothingToTrain,
+)
 
 
 def run_once(workshop: Workshop, assistant_id: str, trigger: str) -> TrainingRun:

@@ -1,0 +1,71 @@
+"""A run's checkpoints on disk: which one it can go on from, and what it had reached there.
+
+In: the work directory of a run. Out: the last complete checkpoint. `transformers.Trainer` writes them and
+`finetune` goes on from them; a process can be killed while it writes one, so the last is not always complete. Does
+not know torch.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_STATE = "trainer_state.json"  # Trainer writes it last, so a checkpoint that has it whole is complete
+_FIRST = "first_dev_loss.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint: `step` of `steps`, and the log up to there."""
+
+    path: Path
+    step: int
+    steps: int
+    log: list[dict[str, Any]]
+    best_loss: float | None
+    best_path: Path | None
+
+
+def last_checkpoint(work_dir: Path) -> Checkpoint | None:
+    """The complete checkpoint with the most steps; None when there is none."""
+    found = [checkpoint for path in work_dir.glob("checkpoint-*") if (checkpoint := _read(path))]
+    return max(found, key=lambda checkpoint: checkpoint.step, default=None)
+
+
+def drop_incomplete(work_dir: Path) -> None:
+    """Remove what a kill left half written, so that nothing takes it for the latest."""
+    for path in work_dir.glob("checkpoint-*"):
+        if _read(path) is None:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def first_loss(work_dir: Path) -> float | None:
+    """The dev loss before the first step, where it was measured."""
+    try:
+        return float(json.loads((work_dir / _FIRST).read_text()))
+    except (OSError, ValueError):
+        return None
+
+
+def keep_first_loss(work_dir: Path, loss: float) -> None:
+    work_dir.mkdir(parents=True, exist_ok=True)
+    (work_dir / _FIRST).write_text(json.dumps(loss))
+
+
+def _read(path: Path) -> Checkpoint | None:
+    try:
+        state = json.loads((path / _STATE).read_text())
+        best = state["best_model_checkpoint"]
+        return Checkpoint(
+            path,
+            state["global_step"],
+            state["max_steps"],
+            state["log_history"],
+            state["best_metric"],
+            path.parent / Path(best).name if best else None,  # the data directory may have moved
+        )
+    except (OSError, ValueError, KeyError):
+        return None

@@ -1,0 +1,42 @@
+"""Several processes that train one adapter together, as `accelerate launch` or `torchrun` start them.
+
+In: the environment that those set. Out: which process this is, and values that rank 0 shares with all. Rank 0 is the
+trainer: it holds the lease, freezes, publishes and talks to the servers; the others only take part in training.
+Does not know what is trained. Without a launcher there is one process, and nothing here costs anything.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from typing import TypeVar
+
+T = TypeVar("T")
+
+# The others wait in a broadcast while rank 0 freezes the dataset and, between trials, while it measures.
+_PATIENCE = timedelta(hours=2)
+
+
+def rank() -> int:
+    return int(os.environ.get("RANK", "0"))
+
+
+def world() -> int:
+    """How many processes train together."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def share(value: T) -> T:
+    """Rank 0's value, at every rank; every rank has to call it."""
+    if world() == 1:
+        return value
+    import torch
+    from torch import distributed
+
+    if not distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=_PATIENCE)
+    box = [value]
+    # Through gloo on CPU also beside NCCL: what is shared here are Python values.
+    distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
+    return box[0]
