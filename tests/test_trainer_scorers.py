@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from trainer import judge as judging
 from trainer.run import _EXPECTED
-from trainer.scorers import Scorer, ScorerFailed, UnknownScorer, scorer
+from trainer.scorers import Scorer, ScorerFailed, UnknownScorer, is_right_or_wrong, scorer
 from trainer.sql import is_sorted
 
 
@@ -253,3 +253,17 @@ def test_a_judge_that_is_away_is_a_failure_that_a_run_reports(server: FakeJudge)
     with pytest.raises(ScorerFailed, match="http://127.0.0.1:9 does not answer"):
         scorer("judge:http://127.0.0.1:9#m")("a", "b")
     assert ScorerFailed in _EXPECTED
+
+
+@pytest.mark.parametrize("name", ["chrf", "bleu"])
+def test_no_score_lies_above_one_by_rounding(name: str) -> None:
+    for length in range(1, 60):
+        text = "the aeolus 86 is a 42 inch television with 4 hdmi ports"[:length]
+        assert scorer(name)(text, text) <= 1.0
+
+
+def test_what_is_right_or_wrong_is_known_by_name(database: Path) -> None:
+    found = {
+        name for name in ("exact", "json", f"sql:{database}", "chrf", "judge:x") if is_right_or_wrong(name)
+    }
+    assert found == {"exact", "json", f"sql:{database}"}

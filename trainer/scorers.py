@@ -46,6 +46,11 @@ def scorer(name: str) -> Scorer:
     )
 
 
+def is_right_or_wrong(name: str) -> bool:
+    """Whether that scorer gives 0 or 1 and nothing between, which sharper statistics hold for."""
+    return name.partition(":")[0] in ("exact", "json", "sql")
+
+
 def exact(answer: str, approved: str) -> float:
     """1 when the texts agree up to surrounding space."""
     return float(answer.strip() == approved.strip())
@@ -53,12 +58,12 @@ def exact(answer: str, approved: str) -> float:
 
 def chrf(answer: str, approved: str) -> float:
     """chrF2, character n-grams up to 6 (Popović 2015)."""
-    return float(_chrf.sentence_score(answer, [approved]).score) / 100
+    return min(1.0, float(_chrf.sentence_score(answer, [approved]).score) / 100)  # 100.00000000000004 occurs
 
 
 def bleu(answer: str, approved: str) -> float:
     """Sentence BLEU-4 with effective order (Papineni et al. 2002; Chen and Cherry 2014)."""
-    return float(_bleu.sentence_score(answer, [approved]).score) / 100
+    return min(1.0, float(_bleu.sentence_score(answer, [approved]).score) / 100)
 
 
 def json_match(answer: str, approved: str) -> float:
