@@ -1,0 +1,155 @@
+"""The result of a loop: one JSON file that grows with each step and from which an interrupted loop goes on.
+
+In: settings, measurements, rounds. Out: the file, replaced in one step so that it is whole at any time. Place in the
+flow: `walk` writes it, `report` reads it. Does not know how anything was measured.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import Measurement
+from benchmarks.task import Item, Task
+
+SIMULATED = (
+    "The ratings are simulated: a program asked the task's train questions through the real chat path, rated each real "
+    "answer by the task's scorer against the references, and corrected some of the bad ones with a reference. "
+    "Everything else (server, trainer, gate, swap, measurements) is real."
+)
+
+
+class ResultError(Exception):
+    """The file is not the result of this loop; the message says what differs and what to do."""
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """What a loop was asked to do; `corrects` is a share, None in `epochs` and `model` is the product's default."""
+
+    ratings: int
+    rounds: int
+    test: int
+    seed: int
+    corrects: float
+    epochs: int | None = None
+    model: str | None = None
+
+
+class Result:
+    """The file at `path` and what stands in it."""
+
+    def __init__(self, path: Path, body: dict[str, Any]):
+        self.path = path
+        self.body = body
+
+    @classmethod
+    def open(cls, path: Path, task: Task, settings: LoopSettings, items: Sequence[Item]) -> Result:
+        """The result so far, or a new one that is written at once; raises ResultError, OSError."""
+        started = {
+            "benchmark": "loop",
+            "ratings_are": SIMULATED,
+            "task": {
+                "name": task.name,
+                "sha256": task.sha256,
+                "source": task.source,
+                "license": task.license,
+                # Without the path of a database, which is another one on every machine.
+                "scorer": task.scorer.partition(":/")[0],
+                "train": len(task.train),
+                "test": len(task.test),
+                "train_questions_left_out_as_they_are_in_test": task.left_out,
+            },
+            "settings": asdict(settings),
+            "test_ids": [item.id for item in items],
+        }
+        if path.exists():
+            body = read(path)
+            _refuse_other(path, body, started)
+            return cls(path, body)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Servers that go on (--vllm-url) must never see an adapter's name twice: their prefix cache would mix the two.
+        unique = {"assistant_id": f"{task.id}-{secrets.token_hex(3)}"}
+        result = cls(
+            path, started | unique | {"finished": False, "seconds": {}, "rounds": [], "measurements": []}
+        )
+        result.save()
+        return result
+
+    @property
+    def assistant_id(self) -> str:
+        return str(self.body["assistant_id"])
+
+    @property
+    def rounds(self) -> list[dict[str, Any]]:
+        return list(self.body["rounds"])
+
+    def add_round(self, record: dict[str, Any]) -> None:
+        self.body["rounds"].append(record)
+        self.save()
+
+    def measurement(self, adapter: str | None, kept: Sequence[str]) -> Measurement | None:
+        """What this pair answered earlier. The same requests are not sent twice: decoding is greedy."""
+        for row in self.body["measurements"]:
+            if row["adapter"] == adapter and row["kept"] == list(kept):
+                values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in row.items()}
+                return Measurement(**values)
+        return None
+
+    def add_measurement(self, measured: Measurement) -> None:
+        self.body["measurements"].append(
+            {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(measured).items()}
+        )
+        self.save()
+
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Adds to the phase's seconds, however it ends: a loop that is taken up again goes on counting."""
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            so_far = self.body["seconds"].get(phase, 0.0)
+            self.body["seconds"][phase] = round(so_far + time.monotonic() - started, 1)
+            self.save()
+
+    def save(self) -> None:
+        aside = self.path.with_name(f".{self.path.name}.part")
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(self.body, file, indent=1, ensure_ascii=True)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, self.path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The body of a result file; raises ResultError."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path} cannot be read as a result ({error}).") from error
+    if not isinstance(body, dict) or body.get("benchmark") != "loop":
+        raise ResultError(f"{path} is not a result of `python -m benchmarks.loop`. Give another file.")
+    return body
+
+
+def _refuse_other(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    differing = [
+        f"{name} {found[part].get(name)!r}, now {value!r}"
+        for part in ("task", "settings")
+        for name, value in wanted[part].items()
+        if found[part].get(name) != value
+    ]
+    if differing:
+        raise ResultError(
+            f"{path} is the result of another loop ({'; '.join(differing)}). Give another --out, or delete it together "
+            "with its data directory."
+        )

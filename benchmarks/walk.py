@@ -1,0 +1,240 @@
+"""A task and a budget of ratings to measured rounds: ask and rate, retrain, measure, again.
+
+In: a task, settings, the served app, a result that may have rounds already. Out: the result, complete. Place in the
+flow: under the command `loop`; each step's own work is in its own module. Does not start the app.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assistant.adapter_files import BadAdapter, verify
+from assistant.assistants import create_assistant
+from assistant.rendering import keep
+from assistant.serving import MAX_RANK
+from assistant.vllm_client import VllmError
+from assistant.vllm_pool import VllmPool
+from benchmarks.asking import Asking, Tally
+from benchmarks.measure import Measurement, answer_limit, measure
+from benchmarks.person import Person, threshold_of
+from benchmarks.result import LoopSettings, Result
+from benchmarks.round_record import asked_record, measured_record, run_record
+from benchmarks.schedule import rounds_of, sample_of
+from benchmarks.screen import Screen
+from benchmarks.serving import Serving
+from benchmarks.task import Task
+from store import Store
+from store.errors import NotFound
+from store.records import Deployment, TrainingRun
+from trainer.probe import probe
+from trainer.scorers import is_right_or_wrong, scorer
+from trainer.selection import select
+from trainer.settings import TrainerSettings
+
+Retrain = Callable[[str, str, Callable[[str], None]], TrainingRun]  # assistant id, trigger, notes
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One loop; `retrain` is the real trainer, handed in so that tests can use a smaller one."""
+
+    task: Task
+    settings: LoopSettings
+    result: Result
+    serving: Serving
+    retrain: Retrain
+    screen: Screen
+
+    def run(self) -> None:
+        """Every round that the result does not have yet."""
+        self._create_assistant()
+        seconds: list[float] = []
+        with asyncio.Runner() as runner:
+            for number in range(len(self.result.rounds), self.settings.rounds + 1):
+                began = time.monotonic()
+                self.result.add_round(self._round(runner, number))
+                if number > 0:  # the round before any training says nothing about those with one
+                    seconds.append(time.monotonic() - began)
+                self._say_round(number, seconds)
+            runner.run(self._unload())
+        self.result.body["finished"] = True
+        self.result.save()
+
+    @property
+    def _store(self) -> Store:
+        return self.serving.store
+
+    @property
+    def _assistant_id(self) -> str:
+        return self.result.assistant_id
+
+    def _create_assistant(self) -> None:
+        try:
+            self._store.assistant(self._assistant_id)
+        except NotFound:
+            create_assistant(
+                self._store,
+                self.serving.tokenizer,
+                self.task.name,
+                self.task.scorer,
+                self.task.prompt,
+                assistant_id=self._assistant_id,
+            )
+
+    def _round(self, runner: asyncio.Runner, number: int) -> dict[str, Any]:
+        record: dict[str, Any] = {"round": number}
+        run = None
+        if number > 0:
+            with self.result.timed(f"round {number}: ask"):
+                record["asked"] = asked_record(runner.run(self._ask(number)))
+            with self.result.timed(f"round {number}: train"):
+                run = self._train(number)
+                record["run"] = run_record(run)
+        approved, _ = select(
+            self._store.rated_answers(self._assistant_id), TrainerSettings().max_answer_characters
+        )
+        record |= {"ratings": self._ratings(), "approved": len(approved)}
+        active = self._active()
+        with self.result.timed(f"round {number}: measure"):
+            measured = runner.run(self._measure(number, run, active))
+            record |= measured_record(
+                measured, active, TrainerSettings().margin, is_right_or_wrong(self.task.scorer)
+            )
+        with self.result.timed(f"round {number}: probe"):
+            record["first_token"] = runner.run(self._probe(active))
+        return record
+
+    async def _ask(self, number: int) -> Tally:
+        s = self.settings
+        rounds = rounds_of(self.task.train, s.ratings, s.rounds, s.seed, self._assistant_id)
+        person = Person(
+            scorer(self.task.scorer),
+            threshold_of(self.task.scorer),
+            self.settings.corrects,
+            self.settings.seed,
+        )
+        async with self.serving.pool(self._assistant_id) as pool:
+            asking = Asking(self._store, pool, self.serving.chat(pool), self._assistant_id, person)
+            with self.screen.bar(f"Round {number}: asking and rating") as progress:
+                return await asking.ask(rounds[number - 1], progress)
+
+    def _train(self, number: int) -> TrainingRun:
+        with self.screen.status(f"Round {number}: retraining") as note:
+            run = self.retrain(self._assistant_id, f"benchmark, round {number}", note)
+        self.screen.say(f"Round {number}: {run.status.value}. {run.message}")
+        return run
+
+    async def _measure(
+        self, number: int, run: TrainingRun | None, active: Deployment
+    ) -> dict[str, Measurement | None]:
+        """The pairs that a reader compares; those that an earlier round measured are not asked again."""
+        full = [segment.id for segment in self.task.prompt]
+        measured: dict[str, Measurement | None] = {}
+        async with self.serving.pool(self._assistant_id) as pool:
+            for name, adapter, kept in (
+                ("base_full", None, full),
+                ("base_empty", None, ()),
+                ("base_rung", None, active.kept),
+                ("active", active.adapter, active.kept),
+            ):
+                measured[name] = await self._measure_pair(pool, f"Round {number}: {name}", adapter, kept)
+            if run is not None and run.adapter is not None:
+                measured["candidate_full"] = await self._measure_candidate(pool, number, run.adapter, full)
+        return measured
+
+    async def _measure_candidate(
+        self, pool: VllmPool, number: int, adapter: str, full: Sequence[str]
+    ) -> Measurement | None:
+        """The new adapter with the full prompt, also when the gate refused it: then it is loaded for this alone."""
+        try:
+            served = adapter in await pool.models()
+            if not served:
+                path = self.serving.adapters / adapter
+                await asyncio.to_thread(verify, path, self.serving.base, MAX_RANK)
+                await pool.load_adapter(adapter, str(path.resolve()))
+        except (BadAdapter, VllmError) as error:
+            self.screen.say(f"Round {number}: the new adapter cannot be measured. {error}")
+            return None
+        try:
+            return await self._measure_pair(pool, f"Round {number}: candidate_full", adapter, full)
+        finally:
+            if not served:
+                await pool.unload_adapter(adapter)
+
+    async def _measure_pair(
+        self, pool: VllmPool, title: str, adapter: str | None, kept: Sequence[str]
+    ) -> Measurement:
+        if (known := self.result.measurement(adapter, kept)) is not None:
+            return known
+        items = sample_of(self.task.test, self.settings.test, self.settings.seed)
+        with self.screen.bar(title) as progress:
+            measured = await measure(
+                pool,
+                self.serving.tokenizer,
+                adapter,
+                keep(self.task.prompt, kept),
+                items,
+                scorer(self.task.scorer),
+                answer_limit(self.serving.tokenizer, items, TrainerSettings().max_answer_tokens),
+                progress,
+            )
+        self.result.add_measurement(measured)
+        return measured
+
+    async def _probe(self, active: Deployment) -> dict[str, Any] | None:
+        """Time to the first token of the full and the active prompt; None where they are the same requests."""
+        full = [segment.id for segment in self.task.prompt]
+        if active.adapter is None and list(active.kept) == full:
+            return None
+        question = sample_of(self.task.test, self.settings.test, self.settings.seed)[0].user
+        variants = {"full": (None, full), "short": (active.adapter, active.kept)}
+        async with self.serving.pool(self._assistant_id) as pool:
+            try:
+                with self.screen.bar("Time to the first token") as progress:
+                    return await probe(
+                        pool,
+                        self.serving.tokenizer,
+                        self.task.prompt,
+                        {name: (adapter or pool.base, kept) for name, (adapter, kept) in variants.items()},
+                        question,
+                        progress,
+                    )
+            except VllmError as error:
+                self.screen.say(f"The time to the first token could not be measured. {error}")
+                return None
+
+    async def _unload(self) -> None:
+        """Servers that go on after this loop keep nothing of it."""
+        async with self.serving.pool(self._assistant_id) as pool:
+            served = await pool.models()
+            for adapter in self._store.adapters(self._assistant_id):
+                if adapter.name in served:
+                    await pool.unload_adapter(adapter.name)
+
+    def _active(self) -> Deployment:
+        active = self._store.active(self._assistant_id)
+        if active is None:
+            raise RuntimeError(f"Nothing is active for {self._assistant_id!r}; its prompt was never saved.")
+        return active
+
+    def _ratings(self) -> int:
+        return len(self._store.rated_answers(self._assistant_id))
+
+    def _say_round(self, number: int, seconds: Sequence[float]) -> None:
+        record = self.result.rounds[-1]
+        tokens, quality = record["prompt_tokens"], record["quality"]
+        means = ", ".join(f"{name} {value['mean']:.3f}" for name, value in quality.items() if value)
+        left = self.settings.rounds - number
+        self.screen.say(
+            f"Round {number} of {self.settings.rounds}: {record['ratings']} ratings, prompt "
+            f"{tokens['full']} → {tokens['active']} tokens ({tokens['cut']:.0%} fewer), quality {means}."
+            + (
+                f" About {left * sum(seconds) / len(seconds) / 60:.0f} minutes left."
+                if seconds and left
+                else ""
+            )
+        )

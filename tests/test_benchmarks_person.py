@@ -1,0 +1,69 @@
+"""The simulated person and the schedule: the same for the same seed, and fair."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.person import Person, best_score, threshold_of
+from benchmarks.schedule import rounds_of, sample_of
+from benchmarks.task import Item
+from store.records import Verdict
+from trainer.scorers import SCORERS, chrf, exact
+
+ITEMS = [Item(f"q{number}", f"Question {number}?", ("right", "also right")) for number in range(40)]
+
+
+def test_a_good_answer_is_rated_up_by_the_nearest_reference() -> None:
+    opinion = Person(exact, 1.0, 1.0, 0).rate("q", "also right", ("right", "also right"))
+    assert opinion.verdict is Verdict.UP and opinion.correction is None and opinion.score == 1.0
+
+
+def test_a_bad_answer_is_corrected_with_the_first_reference_or_not_at_all() -> None:
+    always, never = Person(exact, 1.0, 1.0, 0), Person(exact, 1.0, 0.0, 0)
+    assert always.rate("q", "wrong", ("right", "also right")).correction == "right"
+    assert never.rate("q", "wrong", ("right",)).correction is None
+    assert never.rate("q", "wrong", ("right",)).verdict is Verdict.DOWN
+
+
+def test_the_share_of_corrections_is_kept_and_depends_on_id_and_seed_alone() -> None:
+    def corrected(seed: int) -> set[str]:
+        person = Person(exact, 1.0, 0.75, seed)
+        ids = [f"q{number}" for number in range(2000)]
+        return {id for id in ids if person.rate(id, "wrong", ("right",)).correction}
+
+    first = corrected(1)
+    assert first == corrected(1) != corrected(2)
+    assert abs(len(first) - 1500) < 80
+
+
+def test_rounding_does_not_make_a_right_answer_wrong() -> None:
+    text = "the capital is paris"
+    person = Person(lambda a, b: chrf(a, b) - 1e-12, 1.0, 0.0, 0)
+    assert person.rate("q", text, (text,)).verdict is Verdict.UP
+
+
+def test_every_scorer_has_a_threshold() -> None:
+    for name in (*SCORERS, "sql:/a.sqlite", "judge:http://host#model"):
+        assert 0 < threshold_of(name) <= 1
+    assert best_score(exact, "b", ("a", "b")) == 1.0
+
+
+@given(ratings=st.integers(1, 130), rounds=st.integers(1, 7), seed=st.integers(0, 5))
+def test_ratings_are_spread_evenly_and_nothing_repeats_before_all_was_asked(
+    ratings: int, rounds: int, seed: int
+) -> None:
+    plan = rounds_of(ITEMS, ratings, rounds, seed, "towns")
+    assert plan == rounds_of(ITEMS, ratings, rounds, seed, "towns")
+    sizes = [len(questions) for questions in plan]
+    assert len(sizes) == rounds and sum(sizes) == ratings and max(sizes) - min(sizes) <= 1
+    asked = [question for questions in plan for question in questions]
+    assert len({question.conversation_id for question in asked}) == ratings
+    for start in range(0, ratings, len(ITEMS)):
+        turn = [question.item.id for question in asked[start : start + len(ITEMS)]]
+        assert len(set(turn)) == len(turn)
+
+
+def test_a_seed_gives_an_order_and_a_sample_of_its_own() -> None:
+    assert rounds_of(ITEMS, 40, 1, 0, "towns") != rounds_of(ITEMS, 40, 1, 1, "towns")
+    sample = sample_of(ITEMS, 10, 0)
+    assert sample == sample_of(ITEMS, 10, 0) != sample_of(ITEMS, 10, 1)
+    assert len({item.id for item in sample}) == 10 and sample_of(ITEMS, 99, 0) == ITEMS

@@ -1,0 +1,125 @@
+"""Task files: what is read, what is forgiven, and what is said about the rest."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.task import Task, TaskError, load
+from store.records import Segment, SegmentKind
+
+GOOD: dict[str, Any] = {
+    "name": "Towns & rivers",
+    "source": "somewhere",
+    "license": "CC0",
+    "scorer": "exact",
+    "prompt": [
+        {"id": "role", "kind": "instruction", "text": "Answer with one word."},
+        {"id": "law", "kind": "instruction", "text": "Never lie.", "protected": True},
+        {"id": "one", "kind": "example", "user": "Where is Ely?", "assistant": "England"},
+    ],
+    "train": [{"id": "a", "user": "Where is Ham?", "references": ["England", "Surrey"]}],
+    "test": [{"id": "t", "user": "Where is Ware?", "references": ["England"]}],
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    path = folder / "towns.json"
+    path.write_text(json.dumps({k: v for k, v in (GOOD | changes).items() if v is not ...}))
+    return path
+
+
+def read(folder: Path, **changes: Any) -> Task:
+    return load(write(folder, **changes))
+
+
+def test_a_task_is_read(tmp_path: Path) -> None:
+    task = read(tmp_path)
+    assert task.id == "towns-rivers" and task.scorer == "exact" and len(task.sha256) == 64
+    assert task.prompt == (
+        Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),
+        Segment("law", SegmentKind.INSTRUCTION, text="Never lie.", protected=True),
+        Segment("one", SegmentKind.EXAMPLE, user="Where is Ely?", assistant="England"),
+    )
+    assert task.train[0].references == ("England", "Surrey") and task.test[0].id == "t"
+
+
+def test_ids_of_any_form_become_texts_that_differ(tmp_path: Path) -> None:
+    ids = [7, "7", None, "", 1.5, {"a": 1}, "x", "x", "x~7"]
+    rows = [{"id": id, "user": f"Question {n}?", "references": ["r"]} for n, id in enumerate(ids)]
+    found = [item.id for item in read(tmp_path, train=rows).train]
+    assert len(set(found)) == len(ids)
+    assert found[2] == "train-2" and found[4] == "1.5"
+
+
+def test_answers_may_be_json_values_or_one_text(tmp_path: Path) -> None:
+    rows = [
+        {"id": "a", "user": "A?", "references": [{"b": 1}, "text"]},
+        {"id": "b", "user": "B?", "references": "text"},
+    ]
+    first, second = read(tmp_path, scorer="json", train=rows).train
+    assert first.references == ('{"b": 1}', "text") and second.references == ("text",)
+
+
+def test_what_is_measured_is_never_asked(tmp_path: Path) -> None:
+    rows = [*GOOD["train"], {"id": "b", "user": "where is  WARE", "references": ["England"]}]
+    task = read(tmp_path, train=rows)
+    assert [item.id for item in task.train] == ["a"] and task.left_out == 1
+
+
+def test_the_database_lies_beside_the_task(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "towns.sqlite")) as connection:
+        connection.execute("CREATE TABLE town (name TEXT)")
+    task = read(tmp_path, scorer="sql", database="towns.sqlite")
+    assert task.scorer == f"sql:{tmp_path / 'towns.sqlite'}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"prompt": ...}, "`prompt` is missing; it should be a list"),
+        ({"prompt": []}, r"`prompt` is \[\]"),
+        (
+            {"prompt": [{"id": "a", "kind": "rule", "text": "x"}]},
+            r"`prompt\[0\].kind` is \"rule\"; .*instruction",
+        ),
+        ({"prompt": [{"id": "a", "kind": "example", "user": "x"}]}, r"`prompt\[0\].assistant` is missing"),
+        ({"prompt": ["text"]}, r"`prompt\[0\]` is \"text\"; it should be an object"),
+        (
+            {"prompt": [{"kind": "instruction", "text": "x", "protected": "no"}]},
+            r"`prompt\[0\].protected` is \"no\"; it should be true or false",
+        ),
+        ({"train": [{"id": "a", "references": ["x"]}]}, r"`train\[0\].user` is missing"),
+        ({"test": [{"id": "a", "user": "x", "references": []}]}, r"`test\[0\].references` is \[\]"),
+        ({"train": GOOD["test"]}, "every question in `train` is also in `test`"),
+        ({"scorer": "rouge"}, "`scorer`: There is no scorer 'rouge'"),
+        ({"scorer": ...}, '`scorer` is ""; it should be a text'),
+        ({"scorer": "sql"}, "`database` is missing; it should be the name of a SQLite file"),
+        (
+            {"scorer": "sql", "database": "gone.sqlite"},
+            "there is no file .*gone.sqlite. Put the database beside",
+        ),
+        ({"scorer": "sql", "database": "towns.json"}, "not a database"),
+        ({"name": 7}, "`name` is 7"),
+    ],
+)
+def test_what_is_wrong_is_said_with_file_and_field(
+    tmp_path: Path, changes: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(TaskError, match=says) as caught:
+        read(tmp_path, **changes)
+    assert "towns.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "is not JSON"), ("[]", "holds a JSON list"), ("\xff", "not JSON")]
+)
+def test_what_is_no_task_at_all_is_said(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "bad.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(TaskError, match=says):
+        load(tmp_path / "bad.json")
+    with pytest.raises(TaskError, match="cannot be read"):
+        load(tmp_path / "none.json")
