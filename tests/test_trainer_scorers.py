@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from trainer import judge as judging
 from trainer.run import _EXPECTED
-from trainer.scorers import Scorer, ScorerFailed, UnknownScorer, is_right_or_wrong, scorer
+from trainer.scorers import Scorer, ScorerFailed, UnknownScorer, right_or_wrong, scorer
 from trainer.sql import is_sorted
 
 
@@ -264,6 +264,6 @@ def test_no_score_lies_above_one_by_rounding(name: str) -> None:
 
 def test_what_is_right_or_wrong_is_known_by_name(database: Path) -> None:
     found = {
-        name for name in ("exact", "json", f"sql:{database}", "chrf", "judge:x") if is_right_or_wrong(name)
+        name for name in ("exact", "json", f"sql:{database}", "chrf", "judge:x") if right_or_wrong(name)
     }
     assert found == {"exact", "json", f"sql:{database}"}

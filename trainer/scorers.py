@@ -15,7 +15,7 @@ from sacrebleu.metrics import BLEU, CHRF
 from trainer.judge import ScorerFailed, judge
 from trainer.sql import same_rows
 
-__all__ = ["SCORERS", "Scorer", "ScorerFailed", "UnknownScorer", "scorer"]
+__all__ = ["SCORERS", "Scorer", "ScorerFailed", "UnknownScorer", "right_or_wrong", "scorer"]
 
 Scorer = Callable[[str, str], float]
 
@@ -46,9 +46,9 @@ def scorer(name: str) -> Scorer:
     )
 
 
-def is_right_or_wrong(name: str) -> bool:
-    """Whether that scorer gives 0 or 1 and nothing between, which sharper statistics hold for."""
-    return name.partition(":")[0] in ("exact", "json", "sql")
+def right_or_wrong(name: str) -> bool:
+    """Whether a scorer gives 0 or 1 and nothing between, which the gate's test makes use of."""
+    return name in _RIGHT_OR_WRONG or name.startswith("sql:")
 
 
 def exact(answer: str, approved: str) -> float:
@@ -84,4 +84,5 @@ def _same(one: Any, other: Any) -> bool:
 
 
 SCORERS: dict[str, Scorer] = {"chrf": chrf, "exact": exact, "bleu": bleu, "json": json_match}
+_RIGHT_OR_WRONG = {"exact", "json"}
 _MADE: dict[str, Callable[[str], Scorer]] = {"sql": same_rows, "judge": judge}
