@@ -82,6 +82,7 @@ def main(
     options = ["--no-trainer", *_model_option(model)]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]
     # Ending politely: the app and the trainer are taken down, and what is done so far is in the file.
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it otherwise
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         _serve_and_walk(directory, options, loaded, settings, result, screen)

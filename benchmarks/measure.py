@@ -49,6 +49,8 @@ class Measurement:
 
 def compare(one: Measurement, other: Measurement, margin: float, right_or_wrong: bool) -> Difference | None:
     """Mean paired difference `one - other` and its one-sided 95 % lower bound, over what both answered."""
+    if (one.adapter, one.kept) == (other.adapter, other.kept):
+        return Difference(0.0, 0.0, 0.0)  # the same requests: nothing is estimated
     pairs = [(a, b) for a, b in zip(one.scores, other.scores, strict=True) if a is not None and b is not None]
     if not pairs:
         return None

@@ -6,7 +6,6 @@ that has finished already is not repeated. Does not know what is trained.
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 import time
@@ -37,39 +36,34 @@ def retrain(
 ) -> TrainingRun:
     """Train, prove and swap; `note` gets a line each time that the run gets on. Raises RetrainFailed.
 
-    A run that failed is a result too; only one that was interrupted is done again.
+    A run that failed is a result too; only one that was interrupted is done again, or goes on if the trainer can.
     """
-    known = _runs(store, assistant_id, trigger)
-    for run in known:
-        if run.status in _FINISHED:
-            return run
+    before = _newest(store, assistant_id, trigger)
+    if before is not None and before.status in _FINISHED:
+        return before
     _wait_for_others(store, note)
-    store.interrupt_running_runs("The benchmark was stopped during this run.")
     log = data_dir / "logs" / "trainer.log"
     log.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "trainer", "once", "--data-dir", str(data_dir)]
     command += ["--assistant", assistant_id, "--trigger", trigger, *options]
     with log.open("ab") as output:
-        # A session of its own: Ctrl-C comes once, from here, and the trainer notes that it was interrupted.
+        # A session of its own: Ctrl-C reaches it once, from here, as a request to end.
         child = subprocess.Popen(
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            _watch(child, store, assistant_id, trigger, len(known), note)
+            _watch(child, store, assistant_id, trigger, note)
         except BaseException:
             _interrupt(child)
             raise
-    runs = _runs(store, assistant_id, trigger)
-    if len(runs) == len(known):
+    store.interrupt_running_runs(f"The training process ended with status {child.returncode} (see {log}).")
+    run = _newest(store, assistant_id, trigger)
+    if run is None or run == before:
         raise RetrainFailed(
             f"The trainer ended with status {child.returncode} before it began:\n"
             f"{log.read_text(errors='replace')[-2000:]}"
         )
-    if runs[0].status is RunStatus.RUNNING:
-        store.interrupt_running_runs(
-            f"The training process ended with status {child.returncode} (see {log})."
-        )
-    return store.run(runs[0].id)
+    return run
 
 
 def _watch(
@@ -77,25 +71,21 @@ def _watch(
     store: Store,
     assistant_id: str,
     trigger: str,
-    known: int,
     note: Callable[[str], None],
 ) -> None:
-    seen = ""
+    seen = 0.0
     while child.poll() is None:
         time.sleep(_LOOK_S)
-        runs = _runs(store, assistant_id, trigger)
-        events = store.events(runs[0].id) if len(runs) > known else []
+        run = _newest(store, assistant_id, trigger)
+        events = store.events(run.id, after=seen) if run else []
         if events:
-            values = ", ".join(f"{name} {value}" for name, value in events[-1].data.items())
-            line = f"{events[-1].phase}: {values}"
-            if line != seen:
-                note(line)
-            seen = line
+            seen = events[-1].at
+            note(f"{events[-1].phase}: {', '.join(f'{name} {v}' for name, v in events[-1].data.items())}")
 
 
 def _interrupt(child: subprocess.Popen[bytes]) -> None:
     if child.poll() is None:
-        child.send_signal(signal.SIGINT)
+        child.terminate()
     try:
         child.wait(30.0)
     except subprocess.TimeoutExpired:
@@ -110,6 +100,6 @@ def _wait_for_others(store: Store, note: Callable[[str], None]) -> None:
         time.sleep(_LOOK_S)
 
 
-def _runs(store: Store, assistant_id: str, trigger: str) -> list[TrainingRun]:
-    """Newest first."""
-    return [run for run in store.runs(assistant_id, _MOST_RUNS) if run.trigger == trigger]
+def _newest(store: Store, assistant_id: str, trigger: str) -> TrainingRun | None:
+    runs = [run for run in store.runs(assistant_id, _MOST_RUNS) if run.trigger == trigger]
+    return runs[0] if runs else None

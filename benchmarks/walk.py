@@ -31,7 +31,7 @@ from store import Store
 from store.errors import NotFound
 from store.records import Deployment, TrainingRun
 from trainer.probe import probe
-from trainer.scorers import is_right_or_wrong, scorer
+from trainer.scorers import right_or_wrong, scorer
 from trainer.selection import select
 from trainer.settings import TrainerSettings
 
@@ -102,7 +102,7 @@ class Walk:
         with self.result.timed(f"round {number}: measure"):
             measured = runner.run(self._measure(number, run, active))
             record |= measured_record(
-                measured, active, TrainerSettings().margin, is_right_or_wrong(self.task.scorer)
+                measured, active, TrainerSettings().margin, right_or_wrong(self.task.scorer)
             )
         with self.result.timed(f"round {number}: probe"):
             record["first_token"] = runner.run(self._probe(active))
