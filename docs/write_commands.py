@@ -20,6 +20,7 @@ COMMANDS = (
     ("-m", "trainer", "report"),
     ("-m", "trainer", "runs"),
     ("-m", "trainer", "rollback"),
+    ("-m", "trainer", "rerun"),
     ("-m", "store", "stats"),
     ("-m", "store", "check"),
     ("-m", "store", "backup"),

@@ -52,6 +52,16 @@ class Runs(Part):
             transaction.execute(change, [status, self._clock(), message, to_json(dict(report)), id])
             return self.run(id)
 
+    def resume_run(self, id: int) -> TrainingRun:
+        """Note that an interrupted run goes on. Raises NotFound, Conflict when it ended in another way."""
+        change = "UPDATE runs SET status = 'running', finished_at = NULL, message = '' WHERE id = ?"
+        with self._file.writing() as transaction:
+            before = self.run(id).status
+            if before is not RunStatus.INTERRUPTED:
+                raise Conflict(f"Run {id} is {before} and cannot go on: only an interrupted run can.")
+            transaction.execute(change, [id])
+            return self.run(id)
+
     def run(self, id: int) -> TrainingRun:
         """Raises NotFound."""
         with self._file.reading() as transaction:

@@ -1,7 +1,10 @@
 """Fixtures that more than one package's tests use."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fake_vllm import FakeVllm
@@ -9,6 +12,9 @@ from tiny_model import write_model
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
+
+if TYPE_CHECKING:
+    from retrain_scene import Scene
 
 
 @pytest.fixture
@@ -38,3 +44,16 @@ def vllm() -> Iterator[FakeVllm]:
     fake = FakeVllm()
     with fake.serving():
         yield fake
+
+
+@pytest.fixture
+def scene(
+    store: Store, tokenizer: ChatTokenizer, tiny_model: Path, vllm: FakeVllm, tmp_path: Path
+) -> Iterator[Scene]:
+    """All that a whole retrain needs; see `retrain_scene`."""
+    from retrain_scene import make_scene  # pulls in torch, which most tests do without
+
+    yield make_scene(store, tokenizer, tiny_model, vllm, tmp_path)
+    runs = tmp_path / "runs"
+    assert not runs.exists() or not list(runs.iterdir()), "checkpoints are removed however a run ends"
+    assert store.lease("trainer") is None

@@ -59,6 +59,17 @@ def test_runs_are_newest_first_and_a_crash_is_noted(bank: Store) -> None:
     assert bank.run(ids[0]).status is RunStatus.PROMOTED
 
 
+def test_an_interrupted_run_can_go_on_and_no_other(bank: Store) -> None:
+    run = bank.start_run("bank", {"epochs": 2}, "asked")
+    with pytest.raises(Conflict, match="running and cannot go on"):
+        bank.resume_run(run.id)
+    bank.interrupt_running_runs("killed")
+    assert bank.resume_run(run.id) == run
+    bank.finish_run(run.id, RunStatus.PROMOTED, "", {})
+    with pytest.raises(Conflict, match="promoted and cannot go on"):
+        bank.resume_run(run.id)
+
+
 def test_events_are_in_order_by_phase_and_time_and_keep_a_diverged_loss(bank: Store, clock: Clock) -> None:
     run = bank.start_run("bank", {}, "test")
     bank.add_event(run.id, "dataset", {"examples": 9})

@@ -1,128 +1,19 @@
-"""Whole retrains of a tiny model against a fake vLLM: every way that a run can end, and what is left behind.
+"""Whole retrains of a tiny model against a fake vLLM: every way that a run can end, and what is left behind."""
 
-The fake computes real log-probabilities with the published adapter, so that parity is checked for what it is.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from fake_vllm import FakeVllm, Greedy
-from peft import PeftModel
-from transformers import AutoModelForCausalLM
+from retrain_scene import PROMPT, SETTINGS, Scene, colour
 
-from assistant.assistants import create_assistant
-from assistant.server_file import NoServer, ServerAddress
-from assistant.tokenizer import ChatTokenizer
+from assistant.server_file import NoServer
 from store import Store
-from store.records import DeploymentStatus, ImportedTurn, RunStatus, Segment, SegmentKind, Split, Verdict
+from store.records import DeploymentStatus, ImportedTurn, RunStatus, Split, Verdict
 from trainer import run as running
 from trainer.lease import Lease, LeaseTaken
 from trainer.report import as_json, as_table
-from trainer.run import run_once
-from trainer.settings import TrainerSettings
 from trainer.splits import split_of
 from trainer.workshop import Workshop
-
-PROMPT = (
-    Segment("law", SegmentKind.INSTRUCTION, text="Answer with one word.", protected=True),
-    Segment("role", SegmentKind.INSTRUCTION, text="You are a helpful AI assistant."),
-    Segment("france", SegmentKind.EXAMPLE, user="The capital of France?", assistant="Paris."),
-)
-SETTINGS = TrainerSettings(
-    epochs=1, learning_rates=(1e-2,), rank=4, margin=0.1, min_train=20, min_gate=10, max_answer_tokens=16
-)
-COLOURS = ("red", "green", "blue", "yellow")
-
-
-@dataclass
-class Scene:
-    """A store with rated answers, a served base model and the workshop that a run works in."""
-
-    workshop: Workshop
-    vllm: FakeVllm
-    tokenizer: ChatTokenizer
-
-    @property
-    def store(self) -> Store:
-        return self.workshop.store
-
-    def question(self, ids: Sequence[int]) -> str:
-        last = self.tokenizer.decode(ids).split("<|im_start|>user\n")[-1]
-        return last.split("<|im_end|>")[0]
-
-    def rate(self, count: int, answer: Callable[[str], str] | None = None) -> None:
-        """`count` questions a split, each with an approved answer."""
-        right = answer or colour
-        wanted = {split: count if split is Split.TRAIN else count // 2 for split in Split}
-        turns, number = [], 0
-        while any(wanted.values()):
-            text = f"Which colour has number {number}?"
-            number += 1
-            if wanted[split_of(text)]:
-                wanted[split_of(text)] -= 1
-                turns.append(ImportedTurn(f"c{number}", text, right(text), Verdict.UP))
-        self.store.load_conversations("bank", turns)
-
-    def run(self, **changes: Any) -> Any:
-        settings = replace(SETTINGS, **changes)
-        return run_once(replace(self.workshop, settings=settings), "bank", "test")
-
-
-def colour(question: str) -> str:
-    return COLOURS[sum(map(ord, question)) % 4]
-
-
-def right_with_adapter(scene: Scene) -> Callable[[str, Sequence[int]], str]:
-    """The base model is right three times in four, whatever the prompt; adapters always are."""
-
-    def answer(model: str, ids: Sequence[int]) -> str:
-        question = scene.question(ids)
-        return colour(question) if model != "base" or hash_of(question) % 4 else "grey"
-
-    return answer
-
-
-def hash_of(text: str) -> int:
-    return sum(n * ord(c) for n, c in enumerate(text))
-
-
-def served_greedily(model_dir: Path, fake: FakeVllm) -> Greedy:
-    @cache
-    def load(path: str | None) -> Any:
-        base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
-        return PeftModel.from_pretrained(base, path) if path else base
-
-    def compute(model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
-        following: list[tuple[int, float]] = []
-        for _ in range(count):
-            tokens = torch.tensor([[*ids, *(token for token, _ in following)]])
-            with torch.no_grad():
-                ln_p = load(fake.adapters.get(model))(tokens).logits[0, -1].log_softmax(-1)
-            following.append((int(ln_p.argmax()), float(ln_p.max())))
-        return following
-
-    return compute
-
-
-@pytest.fixture
-def scene(
-    store: Store, tokenizer: ChatTokenizer, tiny_model: Path, vllm: FakeVllm, tmp_path: Path
-) -> Iterator[Scene]:
-    create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
-    ServerAddress((vllm.url,), None, str(tiny_model), 2048).write(tmp_path)
-    (tmp_path / "adapters").mkdir()
-    made = Scene(Workshop.open(store, tmp_path, SETTINGS), vllm, tokenizer)
-    vllm.answer = right_with_adapter(made)
-    vllm.greedy = served_greedily(tiny_model, vllm)
-    yield made
-    runs = tmp_path / "runs"
-    assert not runs.exists() or not list(runs.iterdir()), "checkpoints are removed however a run ends"
-    assert store.lease("trainer") is None
 
 
 def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> None:
@@ -149,6 +40,26 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     phases = {event.phase for event in scene.store.events(run.id)}
     assert phases - {"ladder"} == {"dataset", "environment", "train", "publish", "gate", "swap", "probe"}
     assert as_json([run])[0]["report"]["gate"]["rungs"] and as_table([run]).row_count == 1
+
+
+def test_a_run_tells_its_best_epoch_and_that_it_overfitted(scene: Scene) -> None:
+    """The dev answers are not what the training answers teach."""
+    scene.rate(60, answer=lambda question: "grey" if split_of(question) is Split.DEV else colour(question))
+    run = scene.run(epochs=6, patience=6, learning_rates=(3e-2,))
+    training = run.report["training"]
+    losses = [epoch["dev_loss"] for epoch in training["epochs"]]
+    assert len(losses) == 6 and losses.index(min(losses)) + 1 == training["best_epoch"]
+    assert training["last_dev_loss"] == losses[-1] > training["dev_loss"] == min(losses)
+    assert training["last_train_loss"] < training["epochs"][0]["train_loss"]
+    assert f"overfitted from epoch {training['overfit_from']} on" in run.message
+
+
+def test_a_run_that_diverges_has_failed_and_says_what_to_do(scene: Scene) -> None:
+    scene.rate(40)
+    run = scene.run(learning_rates=(1e30,))
+    assert run.status is RunStatus.FAILED and "Lower the learning rate" in run.message
+    run = scene.run(frozen_layers=2)
+    assert run.status is RunStatus.FAILED and "Freeze 1 at most" in run.message
 
 
 def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:

@@ -1,7 +1,7 @@
-"""`python -m trainer`: once, watch, report, rollback, runs.
+"""`python -m trainer`: once, watch, report, rollback, rerun, runs.
 
 In: arguments. Out: exit status 0 when the command did its work (a refused candidate and “not enough yet” are
-results), 1 when a run failed, 2 for wrong usage.
+results), 1 when a run failed or a rerun differs, 2 for wrong usage, 130 when it was interrupted.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -24,8 +24,10 @@ from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
 from store.records import RunStatus
+from trainer import ranks
 from trainer import report as reports
 from trainer.lease import LeaseTaken
+from trainer.overrides import BadSetting, listed, override
 from trainer.settings import TrainerSettings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
@@ -35,66 +37,73 @@ DataDir = Annotated[Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Where 
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
 ]
-Margin = Annotated[float, typer.Option(min=0.001, max=0.5, help="Allowed loss of the score, 0 to 1.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the training examples, at most.")]
-MinTrain = Annotated[int, typer.Option(min=2, help="Training examples needed before a run starts.")]
-MinGate = Annotated[int, typer.Option(min=2, help="Gate examples needed before a run starts.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="The same as --set epochs=N.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        envvar="SHORTHAND_SET",
+        metavar="NAME=VALUE",
+        help=f"Change a setting of the training; may be repeated. The settings are: {listed()}. Several learning "
+        "rates, separated by commas, are each tried briefly and the best on dev is taken.",
+    ),
+]
 
-_DEFAULT = TrainerSettings()
 
-
-@app.command(epilog="Example: python -m trainer once --data-dir data")
+@app.command(
+    epilog="Example: python -m trainer once --data-dir data --set epochs=3 --set learning_rates=1e-3,3e-4"
+)
 def once(
     data_dir: DataDir = Path("data"),
     assistant: Assistant = "",
     trigger: Annotated[str, typer.Option(help="Why this run was started, for the record.")] = "command line",
-    margin: Margin = _DEFAULT.margin,
-    epochs: Epochs = _DEFAULT.epochs,
-    min_train: MinTrain = _DEFAULT.min_train,
-    min_gate: MinGate = _DEFAULT.min_gate,
+    epochs: Epochs = None,
+    changed: Set = None,
 ) -> None:
-    """Retrain now, on what is approved so far. The app must be running: it owns the model server."""
+    """Retrain now, on what is approved so far. The app must be running: it owns the model server.
+
+    A run that was interrupted goes on from its last checkpoint when examples, prompt and settings are still the
+    same. On several GPUs: accelerate launch --num-processes 2 -m trainer once.
+    """
+    if ranks.rank() > 0:
+        from trainer.finetune import follow
+
+        follow()
+        return
+    settings = _settings([*(changed or ()), *([f"epochs={epochs}"] if epochs else ())])
     store = _open(data_dir)
     name = _assistant(store, assistant)
-    settings = replace(_DEFAULT, margin=margin, epochs=epochs, min_train=min_train, min_gate=min_gate)
     from trainer.run import run_once  # pulls in torch, which takes seconds that --help should not cost
     from trainer.workshop import Workshop
 
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         with console.status("Training; the page Training shows every step ..."):
             run = run_once(Workshop.open(store, data_dir, settings), name, trigger)
     except (LeaseTaken, NoServer, TokenizerError) as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        (run,) = store.runs(name, limit=1)
+        _fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
     console.print(f"Run {run.id}: {run.status.value}. {run.message}", soft_wrap=True)
     if run.report:
         console.print(reports.as_table([run]))
     if run.status is RunStatus.FAILED:
-        raise typer.Exit(1)
+        raise typer.Exit(1)  # the launcher ends the other processes, which may be in the middle of a step
+    ranks.dismiss()
 
 
-@app.command(epilog="Example: python -m trainer watch --data-dir data --every 300")
+@app.command(epilog="Example: python -m trainer watch --data-dir data --every 300 --set retrain_after=50")
 def watch(
     data_dir: DataDir = Path("data"),
     every: Annotated[float, typer.Option(min=1, help="Seconds between two looks for new examples.")] = 300.0,
-    margin: Margin = _DEFAULT.margin,
-    epochs: Epochs = _DEFAULT.epochs,
-    min_train: MinTrain = _DEFAULT.min_train,
-    min_gate: MinGate = _DEFAULT.min_gate,
+    changed: Set = None,
 ) -> None:
     """Retrain by itself: on request from the page, and when enough new approved examples have come in."""
     from trainer.watch import Watch
 
-    settings = replace(_DEFAULT, margin=margin, epochs=epochs, min_train=min_train, min_gate=min_gate)
-    options = [
-        "--margin",
-        str(margin),
-        "--epochs",
-        str(epochs),
-        "--min-train",
-        str(min_train),
-        "--min-gate",
-        str(min_gate),
-    ]
+    settings = _settings(changed or ())
+    options = [word for text in changed or () for word in ("--set", text)]
     watcher = Watch(_open(data_dir, create=True), data_dir, settings, options, every)
     signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
     try:
@@ -103,6 +112,38 @@ def watch(
         _fail(str(error))
     except KeyboardInterrupt:
         watcher.stop()
+
+
+@app.command(epilog="Example: python -m trainer rerun 3 --data-dir data")
+def rerun(
+    run: Annotated[int, typer.Argument(help="The run's number; see python -m trainer runs.")],
+    data_dir: DataDir = Path("data"),
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="Nats by which a loss may differ and still be the same.")
+    ] = 1e-4,
+) -> None:
+    """Rebuild a run's adapter from its record alone, and compare the losses step by step.
+
+    The record is the frozen dataset, the prompt version, the settings and the seed. Nothing is deployed. Status 0
+    when the losses are the same, 1 when they differ.
+    """
+    store = _open(data_dir)
+    from trainer.rerun import NoRerun
+    from trainer.rerun import rerun as train_again
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with console.status(f"Training run {run} again ...") as status:
+            found = train_again(store, data_dir, run, lambda said: status.update(f"Run {run} again: {said}"))
+    except (LeaseTaken, NoServer, TokenizerError, StoreError, NoRerun) as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("Interrupted; nothing was kept.", status=130)
+    for warning in found.warnings:
+        console.print(f"Other than then: {warning}.", soft_wrap=True)
+    console.print(found.verdict(tolerance), soft_wrap=True)
+    if not found.same(tolerance):
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: python -m trainer report --json")
@@ -155,6 +196,19 @@ async def _load(store: Store, data_dir: Path) -> None:
         await reconcile(store, pool, data_dir / "adapters", fingerprint(Path(address.model_dir)))
     finally:
         await pool.close()
+
+
+def _settings(texts: Sequence[str]) -> TrainerSettings:
+    try:
+        return override(TrainerSettings(), texts)
+    except BadSetting as error:
+        _fail(str(error))
+
+
+def _interrupt(*_: object) -> NoReturn:
+    """A SIGTERM ends a run as Ctrl-C does. Once: the next ones must not interrupt what notes it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _open(data_dir: Path, create: bool = False) -> Store:

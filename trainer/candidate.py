@@ -17,11 +17,12 @@ import torch
 from assistant.rendering import render, segment_tokens
 from store.records import Dataset, Split, TrainingRun
 from trainer.environment import PHASE, environment
-from trainer.finetune import Course, Trained, dismiss, finetune
+from trainer.finetune import Course, Trained, finetune
 from trainer.helpfulness import measure_helpfulness
 from trainer.ladder import Rung, build_ladder
 from trainer.notes import Notes
 from trainer.publish import publish
+from trainer.ranks import dismiss
 from trainer.rows import dev_rows, train_rows
 from trainer.sweep import Choice, choose
 from trainer.workshop import Workshop
@@ -57,6 +58,18 @@ class Candidate:
             **t.curve.as_record(),
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
+
+    def remarks(self) -> list[str]:
+        """What a person should know about the training beside the gate's word."""
+        found = []
+        if self.choice:
+            found.append(f"Training: {self.choice}.")
+        if self.trained.curve.overfit_from is not None:
+            found.append(
+                f"Training overfitted from epoch {self.trained.curve.overfit_from} on; the adapter is that of epoch "
+                f"{self.trained.curve.best_epoch}, the best on dev."
+            )
+        return found
 
 
 def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Notes) -> Candidate:

@@ -29,6 +29,11 @@ class Checkpoint:
     best_path: Path | None
 
 
+def work_dir(data_dir: Path, run: int | str) -> Path:
+    """Where a run keeps its checkpoints while it trains; removed when it has finished."""
+    return data_dir / "runs" / str(run)
+
+
 def last_checkpoint(work_dir: Path) -> Checkpoint | None:
     """The complete checkpoint with the most steps; None when there is none."""
     found = [checkpoint for path in work_dir.glob("checkpoint-*") if (checkpoint := _read(path))]

@@ -76,10 +76,23 @@ class Trained:
 def finetune(course: Course, progress: Progress) -> Trained:
     """Step once through the rows, in order; goes on from the last checkpoint when a killed run left one.
 
-    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. With several processes, each trains
-    on rows of its own and all call this; rank 0's course is the one that counts. Raises TrainingDiverged.
+    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. Of several processes rank 0 calls this
+    while the others `follow`; each trains on rows of its own. Raises TrainingDiverged.
     """
-    course = ranks.share(course)
+    return _step_through(ranks.share(course), progress)
+
+
+def follow() -> None:
+    """Take part in what rank 0 trains, until it says that there is no more (`ranks.dismiss`)."""
+    nothing: Course | None = None
+    while (course := ranks.share(nothing)) is not None:
+        try:
+            _step_through(course, lambda _: None)
+        except TrainingDiverged:  # rank 0 sees the same numbers, and knows what to do about them
+            continue
+
+
+def _step_through(course: Course, progress: Progress) -> Trained:
     settings, work_dir = course.settings, course.work_dir
     set_seed(settings.seed)
     model = load_with_lora(course.model_dir, settings.rank, settings.dropout, settings.frozen_layers)
@@ -126,20 +139,6 @@ def finetune(course: Course, progress: Progress) -> Trained:
         curve=curve(last.log),
         history=last.log,
     )
-
-
-def follow() -> None:
-    """Take part in the training that rank 0 leads, until it says that there is no more (`dismiss`)."""
-    while (course := ranks.share(None)) is not None:
-        try:
-            finetune(course, lambda _: None)
-        except TrainingDiverged:  # rank 0 sees the same numbers, and knows what to do about them
-            continue
-
-
-def dismiss() -> None:
-    """Rank 0: let the other processes end; a no-op where there are none."""
-    ranks.share(None)
 
 
 def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:

@@ -16,6 +16,10 @@ NAME = "trainer"
 TTL_S = 60.0
 
 
+# Process numbers mean something in one namespace only: a container's trainer is not dead because it is not seen here.
+_NAMESPACE = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+
+
 class LeaseTaken(Exception):
     """Another trainer is at work; the message says which."""
 
@@ -26,12 +30,12 @@ class Lease:
     def __init__(self, store: Store, name: str = NAME):
         self._store = store
         self._name = name
-        self._holder = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._holder = f"{os.getpid()}-{_NAMESPACE}-{uuid.uuid4().hex[:8]}"
         self._done = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name=f"lease:{name}", daemon=True)
 
     def __enter__(self) -> Lease:
-        if not self._store.acquire_lease(self._name, self._holder, TTL_S):
+        if not self._acquire():
             other = self._store.lease(self._name)
             raise LeaseTaken(
                 f"Another trainer (process {other[0].split('-')[0] if other else 'unknown'}) is at work on this data "
@@ -51,9 +55,31 @@ class Lease:
         """Whether this holder may still publish: a process that slept past its lease may not."""
         return self._store.acquire_lease(self._name, self._holder, TTL_S)
 
+    def _acquire(self) -> bool:
+        """Take the lease; that of a process which was killed counts as free, so that nobody waits for it to run out."""
+        if self._store.acquire_lease(self._name, self._holder, TTL_S):
+            return True
+        other = self._store.lease(self._name)
+        if other is not None and _is_dead(other[0]):
+            self._store.release_lease(self._name, other[0])
+        return self._store.acquire_lease(self._name, self._holder, TTL_S)
+
     def _renew(self) -> None:
         while not self._done.wait(TTL_S / 3):
             try:
                 self._store.acquire_lease(self._name, self._holder, TTL_S)
             except StoreError:  # locked for a moment; the next round is in time
                 continue
+
+
+def _is_dead(holder: str) -> bool:
+    """Whether the process that wrote its number into the holder's name has ended; False where that is not known."""
+    match holder.split("-"):
+        case [number, namespace, _] if number.isdigit() and namespace == _NAMESPACE:
+            try:
+                os.kill(int(number), 0)
+            except ProcessLookupError:
+                return True
+            except PermissionError:
+                return False
+    return False

@@ -15,6 +15,7 @@ T = TypeVar("T")
 
 # The others wait in a broadcast while rank 0 freezes the dataset and, between trials, while it measures.
 _PATIENCE = timedelta(hours=2)
+_dismissed = False
 
 
 def rank() -> int:
@@ -40,3 +41,11 @@ def share(value: T) -> T:
     # Through gloo on CPU also beside NCCL: what is shared here are Python values.
     distributed.broadcast_object_list(box, src=0, device=torch.device("cpu"))
     return box[0]
+
+
+def dismiss() -> None:
+    """Rank 0, after the last training: let the others end. Whoever calls it again does nothing."""
+    global _dismissed
+    if world() > 1 and not _dismissed:
+        _dismissed = True
+        share(None)

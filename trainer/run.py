@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from dataclasses import replace
 
 from assistant.adapter_files import BadAdapter
-from assistant.rendering import fit
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import StoreError
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
 from trainer import dataset as datasets
 from trainer.candidate import Candidate, train_candidate
+from trainer.checkpoints import last_checkpoint
+from trainer.environment import PHASE as ENVIRONMENT
+from trainer.environment import differences, environment
 from trainer.finetune import TrainingDiverged
+from trainer.freezing import freeze, prepare
 from trainer.gate import RungVerdict
 from trainer.gating import Gating
 from trainer.lease import Lease
 from trainer.lora import NothingToTrain
 from trainer.notes import Notes
 from trainer.probe import probe
+from trainer.resumption import PHASE as RESUME
+from trainer.resumption import changes, interrupted
 from trainer.scorers import ScorerFailed, UnknownScorer
-from trainer.selection import Approved, Drop, select
-from trainer.splits import assign
 from trainer.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
 from trainer.workshop import Workshop
 
@@ -46,77 +48,85 @@ _EXPECTED = (
 
 
 def run_once(workshop: Workshop, assistant_id: str, trigger: str) -> TrainingRun:
-    """Retrain once. A shortage or a refusal is a finished run, and a fault of the outside world a failed one.
+    """Retrain once, or go on with a run that was interrupted when nothing has changed since.
 
-    Raises LeaseTaken when another trainer works on this data directory.
+    A shortage or a refusal is a finished run, and a fault of the outside world a failed one. Raises LeaseTaken when
+    another trainer works on this data directory, and what interrupts it (KeyboardInterrupt, which a SIGTERM becomes).
     """
     store = workshop.store
     with Lease(store) as lease:
-        run = store.start_run(assistant_id, workshop.settings.as_record(), trigger)
+        # Whatever is noted as running was killed: its process would hold the lease.
+        store.interrupt_running_runs("The training process was killed or crashed during this run.")
+        run = _go_on(workshop, assistant_id)
+        if run is None:
+            run = store.start_run(assistant_id, workshop.settings.as_record(), trigger)
+        _remove_work_dirs(workshop, assistant_id, run.id)
         try:
             return _walk(workshop, run, lease)
         except _EXPECTED as error:
             return store.finish_run(run.id, RunStatus.FAILED, str(error), {})
         except KeyboardInterrupt:
-            store.finish_run(run.id, RunStatus.INTERRUPTED, "Interrupted from the keyboard.", {})
+            if store.run(run.id).status is RunStatus.RUNNING:
+                store.finish_run(run.id, RunStatus.INTERRUPTED, _how_far(workshop, run), {})
             raise
         except BaseException as error:
             store.finish_run(run.id, RunStatus.FAILED, f"{type(error).__name__}: {error}", {})
             raise
         finally:
-            shutil.rmtree(workshop.work_dir(run.id), ignore_errors=True)
+            if interrupted(store, workshop.data_dir, assistant_id) is None:
+                shutil.rmtree(workshop.work_dir(run.id), ignore_errors=True)
+
+
+def _go_on(w: Workshop, assistant_id: str) -> TrainingRun | None:
+    """The interrupted run, running again, if it is still what would start now."""
+    found = interrupted(w.store, w.data_dir, assistant_id)
+    if found is None:
+        return None
+    run, checkpoint = found.run, found.checkpoint
+    dataset = w.store.dataset(run.dataset_id or 0)
+    now = prepare(w, assistant_id)
+    against = changes(run, dataset, w.settings.as_record(), now.prompt_id, now.hash)
+    for event in w.store.events(run.id, ENVIRONMENT)[-1:]:
+        against += differences(event.data, environment(w.base))
+    if against:
+        print(f"Run {run.id} was interrupted and does not go on: {'; '.join(against)}.", flush=True)
+        return None
+    run = w.store.resume_run(run.id)
+    Notes(w.store, run.id).add(
+        RESUME, step=checkpoint.step, steps=checkpoint.steps, interruption=found.run.message
+    )
+    print(f"Resumed run {run.id} at step {checkpoint.step} of {checkpoint.steps}.", flush=True)
+    return run
+
+
+def _how_far(w: Workshop, run: TrainingRun) -> str:
+    checkpoint = last_checkpoint(w.work_dir(run.id))
+    if checkpoint is None:
+        return "Stopped before the first checkpoint: the next retrain starts anew."
+    return (
+        f"Stopped. The next retrain goes on from step {checkpoint.step} of {checkpoint.steps}, if examples, prompt and "
+        "settings are still the same."
+    )
+
+
+def _remove_work_dirs(w: Workshop, assistant_id: str, kept: int) -> None:
+    """Earlier runs of this assistant will not go on any more; those of other assistants may."""
+    mine = {str(run.id) for run in w.store.runs(assistant_id)} - {str(kept)}
+    for path in w.work_dir(kept).parent.glob("*"):
+        if path.name in mine:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _walk(w: Workshop, run: TrainingRun, lease: Lease) -> TrainingRun:
     notes = Notes(w.store, run.id)
     with notes.timed("dataset"):
-        dataset = freeze_dataset(w, run, notes)
+        dataset = w.store.dataset(run.dataset_id) if run.dataset_id else freeze(w, run, notes)
     if isinstance(dataset, str):
         return w.store.finish_run(run.id, RunStatus.NOT_ENOUGH, dataset, {})
     candidate = train_candidate(w, run, dataset, notes)
     # One event loop for all talk with the servers: connections belong to the loop they were opened in.
     with asyncio.Runner() as runner:
         return runner.run(_prove_and_swap(w, run, dataset, candidate, notes, lease))
-
-
-def freeze_dataset(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
-    """Select, split and freeze; or the sentence that says how many more examples are needed."""
-    answers = w.store.rated_answers(run.assistant_id)
-    approved, dropped = select(answers, w.settings.max_answer_characters)
-    approved = _fit_to_context(w, run.assistant_id, approved, dropped)
-    questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
-    splits = w.store.record_splits(assign(questions, w.store.splits(run.assistant_id)))
-    examples = datasets.make_examples(approved, splits)
-    counts = datasets.sizes(examples)
-    rules: dict[str, int] = {}
-    for rule in dropped.values():
-        rules[rule.value] = rules.get(rule.value, 0) + 1
-    notes.add("dataset", **{split.value: count for split, count in counts.items()}, dropped=rules)
-    missing = datasets.shortage(examples, w.settings)
-    if missing:
-        return missing
-    prompt = w.store.latest_prompt(run.assistant_id)
-    dataset = w.store.add_dataset(
-        run.assistant_id, prompt.id, datasets.content_hash(examples), examples, rules
-    )
-    w.store.update_run(run.id, dataset_id=dataset.id)
-    return dataset
-
-
-def _fit_to_context(
-    w: Workshop, assistant_id: str, approved: list[Approved], dropped: dict[str, Drop]
-) -> list[Approved]:
-    """Contexts as chat would send them under the full prompt: without the oldest turns, when they outgrow the model."""
-    segments = w.store.latest_prompt(assistant_id).segments
-    room = w.address.context - w.settings.max_answer_tokens
-    fitting = []
-    for item in approved:
-        context = fit(w.tokenizer, segments, item.answer.context, room)
-        if context is None:
-            dropped[item.answer.message_id] = Drop.OUTGROWN
-        else:
-            fitting.append(replace(item, answer=replace(item.answer, context=tuple(context))))
-    return fitting
 
 
 async def _prove_and_swap(
@@ -143,9 +153,10 @@ async def _prove_and_swap(
                 "hash": dataset.hash,
             },
             "training": candidate.cost(),
+            "environment": environment(w.base),
             "seconds": notes.seconds,
         }
-        message = " ".join(verdict.reasons)
+        message = " ".join([*verdict.reasons, *candidate.remarks()])
         if not verdict.promoted or verdict.chosen is None:
             await pool.unload_adapter(candidate.name)
             refused = _deployment(w, run, dataset, candidate, gating.last_tested(verdict))
@@ -170,6 +181,10 @@ async def _prove_and_swap(
             await unload_older(w.store, pool, run.assistant_id)
         except VllmError as error:
             message += f" The time it saves could not be measured: {error}"
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            message += " It was stopped before the time it saves was measured."
+            w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
+            raise
         return w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
     finally:
         await pool.close()

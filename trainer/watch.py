@@ -7,6 +7,7 @@ back to the chat when it is done. Does not know how training works.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,15 +17,16 @@ from pathlib import Path
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from store import Store
-from store.records import RunStatus
-from trainer.dataset import make_examples, shortage
-from trainer.lease import Lease
-from trainer.selection import select
+from store.records import RunStatus, TrainingRun
+from trainer.dataset import shortage
+from trainer.intake import take_in
+from trainer.lease import Lease, LeaseTaken
+from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
-from trainer.splits import assign
 
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
+_GRACE_S = 6.0  # less than the 10 s after which the app's leash kills whatever is left
 _NICE = 10  # chat answers go before training steps when both want the cores
 
 
@@ -35,6 +37,7 @@ class Watch:
         self, store: Store, data_dir: Path, settings: TrainerSettings, options: Sequence[str], every_s: float
     ):
         self._store = store
+        self._data_dir = data_dir
         self._settings = settings
         self._command = [sys.executable, "-m", "trainer", "once", "--data-dir", str(data_dir), *options]
         self._every_s = every_s
@@ -47,29 +50,49 @@ class Watch:
     def run(self) -> None:
         """Until `stop`; raises LeaseTaken when another watch serves this data directory."""
         with Lease(self._store, WATCH_LEASE):
-            self._store.interrupt_running_runs("The trainer was stopped or crashed during this run.")
+            self._tidy("The trainer was stopped or crashed during this run.")
             scheduler = BackgroundScheduler()
             scheduler.add_job(self._look_for_examples, "interval", seconds=self._every_s, coalesce=True)
             scheduler.start()
             try:
+                self._go_on()
                 while not self._stop.wait(_TICK_S):
                     request = self._store.take_training_request()
                     if request is not None:
                         self._train(*request)
                         self._asked.discard(request[0])
             finally:
-                scheduler.shutdown(wait=False)
+                scheduler.shutdown()  # waits for a look that is under way: the store may be closed after this
+
+    def _tidy(self, reason: str) -> None:
+        """Runs that a crash left running are interrupted; not those of a trainer that is at work elsewhere."""
+        try:
+            with Lease(self._store):
+                self._store.interrupt_running_runs(reason)
+        except LeaseTaken as taken:
+            print(taken, flush=True)
+
+    def _go_on(self) -> None:
+        """Runs that were interrupted, by a crash or because the app was stopped, before anything else."""
+        for assistant in self._store.assistants():
+            found = interrupted(self._store, self._data_dir, assistant.id)
+            if found is not None and found.may_go_on_unasked and not self._stop.is_set():
+                self._train(assistant.id, f"run {found.run.id} was interrupted")
 
     def _train(self, assistant_id: str, trigger: str) -> None:
         print(f"Training {assistant_id} ({trigger}) ...", flush=True)
         child = subprocess.Popen(
-            [*self._command, "--assistant", assistant_id, "--trigger", trigger], preexec_fn=_yield_to_chat
+            [*self._command, "--assistant", assistant_id, "--trigger", trigger],
+            preexec_fn=_yield_to_chat,
+            process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
         )
-        while child.poll() is None:
-            if self._stop.wait(_TICK_S):
-                child.terminate()
+        try:
+            while child.poll() is None and not self._stop.wait(_TICK_S):
+                pass
+        finally:
+            _end(child)
         if child.returncode != 0:
-            self._store.interrupt_running_runs(f"The training process ended with status {child.returncode}.")
+            self._tidy(f"The training process ended with status {child.returncode}.")
 
     def _look_for_examples(self) -> None:
         for assistant in self._store.assistants():
@@ -84,15 +107,30 @@ def _yield_to_chat() -> None:
     os.nice(_NICE)
 
 
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Politely first, so that the run is noted as interrupted; a child that ignores that is killed with its group."""
+    if child.poll() is not None:
+        return
+    child.terminate()
+    try:
+        child.wait(_GRACE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
 def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:
-    """Approved examples that no run has seen; 0 while there are too few to train at all, or a run is under way."""
-    approved, _ = select(store.rated_answers(assistant_id), settings.max_answer_characters)
-    questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
-    examples = make_examples(approved, assign(questions, store.splits(assistant_id)))
-    if shortage(examples, settings):
-        return 0
+    """Approved examples that no run has seen; 0 while there are too few to train at all, or a run is under way.
+
+    What the last run dropped because it outgrew the model's context is not counted, else it would be new for ever.
+    """
     runs = store.runs(assistant_id)
     if any(run.status is RunStatus.RUNNING for run in runs):
+        return 0
+    outgrown = _outgrown(store, runs)
+    taken = take_in(store, assistant_id, settings).examples()
+    examples = [example for example in taken if example.message_id not in outgrown]
+    if shortage(examples, settings):
         return 0
     seen: set[tuple[str, str]] = set()
     for run in runs:
@@ -100,3 +138,11 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
             seen = {(e.message_id, e.completion) for e in store.dataset(run.dataset_id).examples}
             break
     return sum((example.message_id, example.completion) not in seen for example in examples)
+
+
+def _outgrown(store: Store, runs: Sequence[TrainingRun]) -> set[str]:
+    """The message ids that the newest run which looked at the examples could not use."""
+    for run in runs:
+        for event in store.events(run.id, "dataset"):
+            return set(event.data.get("outgrown", ()))
+    return set()

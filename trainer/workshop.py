@@ -12,6 +12,7 @@ from assistant.adapter_files import fingerprint
 from assistant.server_file import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
+from trainer.checkpoints import work_dir
 from trainer.settings import TrainerSettings
 
 
@@ -41,6 +42,5 @@ class Workshop:
     def adapters(self) -> Path:
         return self.data_dir / "adapters"
 
-    def work_dir(self, run_id: int) -> Path:
-        """Checkpoints of a run while it trains; removed when it has finished."""
-        return self.data_dir / "runs" / str(run_id)
+    def work_dir(self, run: int | str) -> Path:
+        return work_dir(self.data_dir, run)

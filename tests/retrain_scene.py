@@ -1,0 +1,118 @@
+"""All that a whole retrain of the tiny model needs: a store with rated answers, a served base model, a workshop.
+
+In: a store, the tiny model, a fake vLLM, a directory. Out: a Scene. The fake computes real log-probabilities with the
+published adapter, so that parity is checked for what it is.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from fake_vllm import FakeVllm, Greedy
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+from assistant.assistants import create_assistant
+from assistant.server_file import ServerAddress
+from assistant.tokenizer import ChatTokenizer
+from store import Store
+from store.records import ImportedTurn, Segment, SegmentKind, Split, Verdict
+from trainer.run import run_once
+from trainer.settings import TrainerSettings
+from trainer.splits import split_of
+from trainer.workshop import Workshop
+
+PROMPT = (
+    Segment("law", SegmentKind.INSTRUCTION, text="Answer with one word.", protected=True),
+    Segment("role", SegmentKind.INSTRUCTION, text="You are a helpful AI assistant."),
+    Segment("france", SegmentKind.EXAMPLE, user="The capital of France?", assistant="Paris."),
+)
+SETTINGS = TrainerSettings(
+    epochs=1, learning_rates=(1e-2,), rank=4, margin=0.1, min_train=20, min_gate=10, max_answer_tokens=16
+)
+COLOURS = ("red", "green", "blue", "yellow")
+
+
+@dataclass
+class Scene:
+    """A store with rated answers, a served base model and the workshop that a run works in."""
+
+    workshop: Workshop
+    vllm: FakeVllm
+    tokenizer: ChatTokenizer
+
+    @property
+    def store(self) -> Store:
+        return self.workshop.store
+
+    def question(self, ids: Sequence[int]) -> str:
+        last = self.tokenizer.decode(ids).split("<|im_start|>user\n")[-1]
+        return last.split("<|im_end|>")[0]
+
+    def rate(self, count: int, answer: Callable[[str], str] | None = None) -> None:
+        """`count` questions a split, each with an approved answer."""
+        right = answer or colour
+        wanted = {split: count if split is Split.TRAIN else count // 2 for split in Split}
+        turns, number = [], 0
+        while any(wanted.values()):
+            text = f"Which colour has number {number}?"
+            number += 1
+            if wanted[split_of(text)]:
+                wanted[split_of(text)] -= 1
+                turns.append(ImportedTurn(f"c{number}", text, right(text), Verdict.UP))
+        self.store.load_conversations("bank", turns)
+
+    def run(self, **changes: Any) -> Any:
+        settings = replace(SETTINGS, **changes)
+        return run_once(replace(self.workshop, settings=settings), "bank", "test")
+
+
+def colour(question: str) -> str:
+    return COLOURS[sum(map(ord, question)) % 4]
+
+
+def right_with_adapter(scene: Scene) -> Callable[[str, Sequence[int]], str]:
+    """The base model is right three times in four, whatever the prompt; adapters always are."""
+
+    def answer(model: str, ids: Sequence[int]) -> str:
+        question = scene.question(ids)
+        return colour(question) if model != "base" or hash_of(question) % 4 else "grey"
+
+    return answer
+
+
+def hash_of(text: str) -> int:
+    return sum(n * ord(c) for n, c in enumerate(text))
+
+
+def served_greedily(model_dir: Path, fake: FakeVllm) -> Greedy:
+    @cache
+    def load(path: str | None) -> Any:
+        base = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)
+        return PeftModel.from_pretrained(base, path) if path else base
+
+    def compute(model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
+        following: list[tuple[int, float]] = []
+        for _ in range(count):
+            tokens = torch.tensor([[*ids, *(token for token, _ in following)]])
+            with torch.no_grad():
+                ln_p = load(fake.adapters.get(model))(tokens).logits[0, -1].log_softmax(-1)
+            following.append((int(ln_p.argmax()), float(ln_p.max())))
+        return following
+
+    return compute
+
+
+def make_scene(
+    store: Store, tokenizer: ChatTokenizer, model_dir: Path, vllm: FakeVllm, data_dir: Path
+) -> Scene:
+    create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
+    ServerAddress((vllm.url,), None, str(model_dir), 2048).write(data_dir)
+    (data_dir / "adapters").mkdir()
+    made = Scene(Workshop.open(store, data_dir, SETTINGS), vllm, tokenizer)
+    vllm.answer = right_with_adapter(made)
+    vllm.greedy = served_greedily(model_dir, vllm)
+    return made

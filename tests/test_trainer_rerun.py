@@ -1,0 +1,122 @@
+"""An adapter from its run record alone, with the same losses; and every reason why that cannot be."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from retrain_scene import SETTINGS, Scene
+from tiny_model import write_model
+
+from assistant.adapter_files import MANIFEST
+from assistant.server_file import ServerAddress
+from store.errors import NotFound
+from trainer.rerun import NoRerun, Rerun, rerun
+from trainer.settings import TrainerSettings
+
+SWEPT = replace(SETTINGS, epochs=2, learning_rates=(1e-3, 1e-2), start_share=0.5)
+
+
+def again(scene: Scene, run: int = 1, told: Callable[[str], None] = lambda said: None) -> Rerun:
+    return rerun(scene.store, scene.workshop.data_dir, run, told)
+
+
+def test_a_rerun_gives_the_same_losses_and_weights_beside_the_published_adapter(scene: Scene) -> None:
+    scene.rate(60)
+    run = scene.run(**vars(SWEPT))
+    before = scene.store.active("bank")
+    said: list[str] = []
+    first, second = again(scene, told=said.append), again(scene)
+    for found in (first, second):
+        assert found.same(0.0) and found.difference() == 0.0 and found.weights is True
+        assert len(found.recorded) == run.report["training"]["steps"] and not found.warnings
+    assert first.verdict(0.0).startswith("The same losses (max difference 0 in 12 steps)."), first.verdict(0)
+    assert "Its weights are the very same." in first.verdict(0.0)
+    assert [Path(found.adapter).name for found in (first, second)] == [
+        "bank-v0001-rerun",
+        "bank-v0001-rerun-2",
+    ]
+    assert (Path(first.adapter) / MANIFEST).exists()
+    assert said[-1] == "step 12 of 12"
+    assert scene.store.active("bank") == before and len(scene.store.adapters("bank")) == 1
+    sweep = run.report["training"]["sweep"]
+    assert sweep["learning_rate"] == 1e-2 and [t["learning_rate"] for t in sweep["trials"]] == [1e-3, 1e-2]
+    assert "learning rate 0.01 chosen of 0.001 (dev loss" in run.message
+
+
+def test_losses_that_differ_are_told_with_the_step() -> None:
+    found = Rerun(3, "adapters/x", {1: 2.0, 2: 1.0, 3: 0.5}, {1: 2.0, 2: 1.25, 3: 0.5}, False, ())
+    assert found.same(0.3) and not found.same(0.2)
+    assert "differ from step 2 on: 1.000000 in run 3, 1.250000 now (0.2 allowed" in found.verdict(0.2)
+    assert "not bit for bit" in found.verdict(0.3)
+    nothing = Rerun(3, "adapters/x", {1: 2.0}, {1: float("nan")}, None, ())
+    assert not nothing.same(1.0) and "Its weights" not in nothing.verdict(1.0)
+    short = Rerun(3, "adapters/x", {1: 2.0, 2: 1.0}, {1: 2.0}, None, ())
+    assert not short.same(1.0) and "end before step 2" in short.verdict(1.0)
+
+
+def test_another_seed_is_another_run(scene: Scene) -> None:
+    scene.rate(40)
+    scene.run()
+    record = TrainerSettings.from_record(scene.store.runs("bank")[0].settings)
+    assert record == SETTINGS
+    change = "UPDATE runs SET settings = json_set(settings, '$.seed', 5)"
+    with scene.store._file.writing() as transaction:
+        transaction.execute(change)
+    found = again(scene)
+    assert not found.same(1e-4) and found.verdict(1e-4).startswith("The losses differ from step 1 on")
+    assert found.weights is False
+
+
+def test_the_threads_of_then_are_used_and_other_versions_are_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.rate(40)
+    scene.run()
+    try:
+        torch.set_num_threads(2)
+        monkeypatch.setattr("trainer.environment.version", lambda name: "0.0")
+        found = again(scene)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(1)
+    assert found.same(0.0) and len(found.warnings) == 4
+    assert found.warnings[0].startswith("torch was 2.") and found.warnings[0].endswith("now it is 0.0")
+
+
+@pytest.fixture
+def trained(scene: Scene) -> Scene:
+    scene.rate(40)
+    scene.run()
+    return scene
+
+
+def test_another_base_model_is_refused(trained: Scene, tmp_path: Path) -> None:
+    other = write_model(tmp_path / "other", seed=1)
+    ServerAddress((trained.vllm.url,), None, str(other), 2048).write(tmp_path)
+    with pytest.raises(NoRerun, match="another base model.*Start the app with that model"):
+        again(trained)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("DELETE FROM dataset_examples WHERE position < 3", r"examples of it were erased \(77 are left\)"),
+        ("UPDATE runs SET settings = json_set(settings, '$.warp', 9)", "it has warp"),
+        ("UPDATE runs SET settings = json_remove(settings, '$.rank')", "it lacks rank"),
+        ("DELETE FROM run_events WHERE phase = 'environment'", "noted no environment"),
+        ("DELETE FROM run_events WHERE phase = 'train'", "no losses to compare"),
+        ("UPDATE runs SET dataset_id = NULL", "froze no dataset"),
+    ],
+)
+def test_a_record_that_is_not_whole_is_refused(trained: Scene, change: str, words: str) -> None:
+    with trained.store._file.writing() as transaction:
+        transaction.execute(change)
+    with pytest.raises(NoRerun, match=words):
+        again(trained)
+
+
+def test_a_run_that_is_not_there(scene: Scene) -> None:
+    with pytest.raises(NotFound, match="run 9"):
+        again(scene, 9)

@@ -1,0 +1,221 @@
+"""A retrain that is killed goes on where it was, as the same run; one that became another starts anew.
+
+The kills are real: `python -m trainer once` in a process of its own, ended by a signal in the middle of training.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from retrain_scene import PROMPT, SETTINGS, Scene
+
+from assistant.assistants import save_prompt
+from store.records import RunStatus
+from trainer import finetune as finetuning
+from trainer.checkpoints import last_checkpoint
+from trainer.lease import Lease, LeaseTaken
+from trainer.watch import Watch
+
+ROOT = Path(__file__).parent.parent
+EPOCHS = 12  # of 8 steps, about 50 ms each: long enough to be hit in the middle
+LONG = replace(SETTINGS, epochs=EPOCHS, patience=EPOCHS)
+SET = [
+    word
+    for name in ("learning_rates", "rank", "margin", "min_train", "min_gate", "max_answer_tokens")
+    for value in (LONG.as_record()[name],)
+    for word in ("--set", f"{name}={value[0] if isinstance(value, list) else value}")
+] + ["--set", f"epochs={EPOCHS}", "--set", f"patience={EPOCHS}"]
+
+
+def command(scene: Scene, *words: str) -> list[str]:
+    return [sys.executable, "-m", "trainer", words[0], "--data-dir", str(scene.workshop.data_dir), *words[1:]]
+
+
+def start(scene: Scene, *words: str) -> subprocess.Popen[str]:
+    """One thread, as the tests themselves have: another number of threads rounds differently."""
+    return subprocess.Popen(
+        command(scene, *words),
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def output(process: subprocess.Popen[str], seconds: float = 100.0) -> str:
+    return process.communicate(timeout=seconds)[0]
+
+
+def step(scene: Scene) -> int:
+    """How far the newest run has come."""
+    runs = scene.store.runs("bank")
+    events = scene.store.events(runs[0].id, "train") if runs else []
+    return max((event.data["step"] for event in events), default=0)
+
+
+def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert process.poll() is None, output(process)
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@contextmanager
+def interrupting(scene: Scene, monkeypatch: pytest.MonkeyPatch, at: int) -> Iterator[None]:
+    """Ctrl-C at a step of a run in this process."""
+    honest = finetuning._check
+
+    def check(step: int, *numbers: float) -> None:
+        if step == at:
+            raise KeyboardInterrupt
+        honest(step, *numbers)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(finetuning, "_check", check)
+        yield
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(scene: Scene) -> None:
+    scene.rate(60)
+    child = start(scene, "once", *SET)
+    wait_for(lambda: step(scene) > 20, child)
+    child.kill()
+    child.communicate()
+    assert scene.store.runs("bank")[0].status is RunStatus.RUNNING and scene.store.lease("trainer")
+
+    said = output(again := start(scene, "once", *SET))
+
+    assert again.returncode == 0, said
+    (run,) = scene.store.runs("bank")
+    (resumed,) = scene.store.events(run.id, "resume")
+    assert f"Resumed run 1 at step {resumed.data['step']} of 96." in said
+    assert resumed.data["step"] >= 16 and "killed or crashed" in resumed.data["interruption"]
+    assert run.status is RunStatus.PROMOTED and run.adapter == "bank-v0001"
+    training = run.report["training"]
+    assert training["resumed_at"] == resumed.data["step"] and training["steps"] == 96
+    assert len(training["epochs"]) == EPOCHS and run.report["environment"]["threads"] == 1
+
+    said = output(rebuilt := start(scene, "rerun", "1", "--tolerance", "0"))
+    assert rebuilt.returncode == 0, said
+    assert "The same losses (max difference 0 in 96 steps)" in said and "the very same" in said
+
+
+def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(scene: Scene) -> None:
+    scene.rate(60)
+    child = start(scene, "once", *SET)
+    wait_for(lambda: step(scene) > 10, child)
+    child.send_signal(signal.SIGTERM)
+    said = output(child, 20)
+    assert child.returncode == 130, said
+    (run,) = scene.store.runs("bank")
+    assert run.status is RunStatus.INTERRUPTED and "The next retrain goes on from step" in run.message
+    assert "The next retrain goes on from step" in said and scene.store.lease("trainer") is None
+    found = last_checkpoint(scene.workshop.work_dir(run.id))
+    assert found is not None and found.step >= 8
+
+    found_by_watch: list[str] = []
+    watch = Watch(scene.store, scene.workshop.data_dir, LONG, [], 3600.0)
+    watch._train = lambda name, why: found_by_watch.append(f"{name}: {why}")  # type: ignore[method-assign]
+    watch._go_on()
+    assert found_by_watch == ["bank: run 1 was interrupted"]
+
+    assert scene.run(**vars(LONG)).id == run.id
+
+
+def test_what_is_no_longer_the_same_run_starts_anew(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene.rate(60)
+    changed = replace(LONG, epochs=3)
+    with interrupting(scene, monkeypatch, at=10):
+        scene.run(**vars(changed))
+    with interrupting(scene, monkeypatch, at=10):
+        scene.run(**vars(replace(changed, rungs=2)))
+    assert "Run 1 was interrupted and does not go on: other settings are asked for (rungs)." in (
+        capsys.readouterr().out
+    )
+    assert not scene.workshop.work_dir(1).exists(), "nothing goes on from there any more"
+    save_prompt(scene.store, scene.tokenizer, "bank", PROMPT[:2])
+    scene.rate(61)
+    with interrupting(scene, monkeypatch, at=10):
+        scene.run(**vars(replace(changed, rungs=2)))
+    assert "the approved answers have changed; the prompt was edited." in capsys.readouterr().out
+    monkeypatch.setattr("trainer.environment.version", lambda name: "0.0")
+    run = scene.run(**vars(replace(changed, rungs=2)))
+    said = capsys.readouterr().out
+    assert "torch was 2." in said and "now it is 0.0" in said
+    assert run.id == 4 and run.status is RunStatus.PROMOTED
+
+
+def test_a_run_that_was_stopped_in_the_gate_keeps_its_training_and_publishes_anew(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.rate(60)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+
+        async def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patched.setattr("trainer.gating.Gating.judge", stop)
+        scene.run()
+    assert not scene.vllm.adapters, "what was not judged does not keep a slot"
+    run = scene.run()
+    assert run.id == 1 and run.status is RunStatus.PROMOTED, run.message
+    assert run.adapter == "bank-v0001-2" and run.report["training"]["resumed_at"] == 8
+    assert {adapter.name for adapter in scene.store.adapters("bank")} == {"bank-v0001", "bank-v0001-2"}
+
+
+def test_stopping_after_the_swap_does_not_undo_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.rate(60)
+
+    async def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("trainer.run._probe", stop)
+        scene.run()
+    (run,) = scene.store.runs("bank")
+    active = scene.store.active("bank")
+    assert active is not None and active.run_id == run.id
+    assert run.status is RunStatus.PROMOTED and "before the time it saves was measured" in run.message
+
+
+def test_a_run_that_dies_again_and_again_waits_for_a_person(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.rate(60)
+    changed = replace(LONG, epochs=3)
+    asked: list[str] = []
+    watch = Watch(scene.store, scene.workshop.data_dir, changed, [], 3600.0)
+    watch._train = lambda name, why: asked.append(name)  # type: ignore[method-assign]
+    for _ in range(4):
+        with interrupting(scene, monkeypatch, at=10):
+            scene.run(**vars(changed))
+        watch._go_on()
+    assert len(asked) == 3
+    run = scene.run(**vars(changed))
+    assert run.id == 1 and run.status is RunStatus.PROMOTED
+
+
+def test_the_lease_of_a_process_that_is_gone_is_free(scene: Scene) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    scene.store.acquire_lease("trainer", f"{gone.pid}-{namespace}-abc", 60)
+    with Lease(scene.store):
+        pass
+    scene.store.acquire_lease(
+        "trainer", f"{gone.pid}-another-abc", 60
+    )  # of a container: not known to be gone
+    with pytest.raises(LeaseTaken):
+        Lease(scene.store).__enter__()
+    scene.store.release_lease("trainer", f"{gone.pid}-another-abc")

@@ -1,0 +1,75 @@
+"""What was taken in to a frozen dataset, with contexts as chat sends them.
+
+In: a workshop and an assistant. Out: a Dataset in the store, or the sentence that says how much is missing. Place in
+the flow: between `intake` and training. Does not know how answers are selected, split or hashed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from assistant.rendering import fit
+from store.records import Dataset, Example, TrainingRun
+from trainer import dataset as datasets
+from trainer.intake import Intake, take_in
+from trainer.notes import Notes
+from trainer.selection import Approved, Drop
+from trainer.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Unfrozen:
+    """What a dataset would hold now; `outgrown` are the messages that only this step drops."""
+
+    intake: Intake
+    prompt_id: int
+    outgrown: list[str]
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        return self.intake.examples()
+
+    @property
+    def hash(self) -> str:
+        return datasets.content_hash(self.examples)
+
+    @property
+    def rules(self) -> dict[str, int]:
+        """Rule -> how many answers it dropped."""
+        return dict(Counter(rule.value for rule in self.intake.dropped.values()))
+
+
+def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
+    """Records nothing. Contexts lose their oldest turns where they outgrow the model under the full prompt."""
+    intake = take_in(w.store, assistant_id, w.settings)
+    prompt = w.store.latest_prompt(assistant_id)
+    room = w.address.context - w.settings.max_answer_tokens
+    fitting: list[Approved] = []
+    outgrown: list[str] = []
+    for item in intake.approved:
+        context = fit(w.tokenizer, prompt.segments, item.answer.context, room)
+        if context is None:
+            outgrown.append(item.answer.message_id)
+        else:
+            fitting.append(replace(item, answer=replace(item.answer, context=tuple(context))))
+    dropped = {**intake.dropped, **dict.fromkeys(outgrown, Drop.OUTGROWN)}
+    return Unfrozen(replace(intake, approved=fitting, dropped=dropped), prompt.id, outgrown)
+
+
+def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
+    """Record the splits and the dataset; or say how many more examples are needed."""
+    unfrozen = prepare(w, run.assistant_id)
+    kept = {item.answer.conversation_id for item in unfrozen.intake.approved}
+    w.store.record_splits({id: split for id, split in unfrozen.intake.splits.items() if id in kept})
+    examples = unfrozen.examples
+    counts = {split.value: count for split, count in datasets.sizes(examples).items()}
+    notes.add("dataset", **counts, dropped=unfrozen.rules, outgrown=unfrozen.outgrown)
+    missing = datasets.shortage(examples, w.settings)
+    if missing:
+        return missing
+    dataset = w.store.add_dataset(
+        run.assistant_id, unfrozen.prompt_id, unfrozen.hash, examples, unfrozen.rules
+    )
+    w.store.update_run(run.id, dataset_id=dataset.id)
+    return dataset
