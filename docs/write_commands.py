@@ -25,6 +25,8 @@ COMMANDS = (
     ("-m", "store", "check"),
     ("-m", "store", "backup"),
     ("-m", "benchmarks.first_retrain"),
+    ("-m", "benchmarks.loop"),
+    ("-m", "benchmarks.report"),
 )
 
 
