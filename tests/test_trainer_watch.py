@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from store import Store
 from store.records import ImportedTurn, RunStatus, Segment, SegmentKind, Verdict
+from trainer import watch as watching_module
 from trainer.dataset import content_hash, make_examples
 from trainer.lease import Lease, LeaseTaken
 from trainer.selection import select
@@ -78,14 +80,42 @@ def test_a_new_correction_of_a_known_answer_is_news(bank: Store) -> None:
     assert new_examples(bank, "bank", SETTINGS) == 1
 
 
+def test_what_outgrew_the_context_is_not_news_for_ever(bank: Store) -> None:
+    """The run dropped it after selection, so no dataset holds it; another look must not start another run."""
+    rate(bank, 0, 80)
+    train(bank)
+    rate(bank, 80, 120)
+    assert new_examples(bank, "bank", SETTINGS) == 40
+    late = [a.message_id for a in bank.rated_answers("bank") if int(a.conversation_id[1:]) >= 80]
+    run = bank.start_run("bank", {}, "test")
+    bank.add_event(run.id, "dataset", {"train": 48, "dropped": {}, "outgrown": late})
+    assert new_examples(bank, "bank", SETTINGS) == 0, "one is under way"
+    bank.finish_run(run.id, RunStatus.NOT_ENOUGH, "", {})
+    assert new_examples(bank, "bank", SETTINGS) == 0
+    rate(bank, 120, 123)
+    assert new_examples(bank, "bank", SETTINGS) == 3
+
+
+def test_a_shortage_that_only_the_run_could_see_is_not_tried_again_at_every_look(bank: Store) -> None:
+    rate(bank, 0, 80)
+    assert new_examples(bank, "bank", SETTINGS) == 80
+    outgrown = [a.message_id for a in bank.rated_answers("bank")][:70]
+    run = bank.start_run("bank", {}, "test")
+    bank.add_event(run.id, "dataset", {"outgrown": outgrown})
+    bank.finish_run(run.id, RunStatus.NOT_ENOUGH, "", {})
+    assert new_examples(bank, "bank", SETTINGS) == 0
+
+
 class Recorder:
     """Stands in for `python -m trainer once`: writes its arguments down and takes as long as it is told."""
 
-    def __init__(self, folder: Path, seconds: float = 0.0, status: int = 0):
+    def __init__(self, folder: Path, seconds: float = 0.0, status: int = 0, deaf: bool = False):
         self._calls = folder / "calls"
         script = folder / "once.py"
         script.write_text(
-            "import sys, time\n"
+            "import os, signal, sys, time\n"
+            f"signal.signal(signal.SIGTERM, signal.SIG_IGN if {deaf} else signal.SIG_DFL)\n"
+            f"{'os.fork()' if deaf else ''}\n"
             f"open({str(self._calls)!r}, 'a').write(' '.join(sys.argv[1:]) + '\\n')\n"
             f"time.sleep({seconds})\nsys.exit({status})\n"
         )
@@ -161,6 +191,39 @@ def test_stopping_ends_a_training_that_is_under_way(bank: Store, tmp_path: Path)
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: recorder.calls)
     assert bank.lease(WATCH_LEASE) is None
+
+
+def test_a_training_that_ignores_the_end_is_killed_with_all_it_started(
+    bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching_module, "_GRACE_S", 0.5)
+    recorder = Recorder(tmp_path, seconds=60, deaf=True)
+    bank.request_training("bank", "asked")
+    with watching(bank, tmp_path, recorder):
+        assert wait_for(lambda: len(recorder.calls) == 2)  # the process and the one that it forked
+        stopped = time.monotonic()
+    assert time.monotonic() - stopped < 10
+    script = recorder.command[1]
+    assert wait_for(lambda: not [p for p in psutil.process_iter() if _runs(p, script)])
+
+
+def _runs(process: psutil.Process, script: str) -> bool:
+    try:
+        return script in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def test_a_run_of_another_trainer_is_left_alone(bank: Store, tmp_path: Path) -> None:
+    """Somebody runs `once` by hand while the app starts: its run is running, and not interrupted."""
+    run = bank.start_run("bank", {}, "by hand")
+    recorder = Recorder(tmp_path, status=2)  # as `once` ends when the lease is taken
+    bank.request_training("bank", "asked")
+    with Lease(bank), watching(bank, tmp_path, recorder):
+        assert wait_for(lambda: recorder.calls)
+        assert wait_for(lambda: bank.take_training_request() is None)
+        time.sleep(1.5)
+        assert bank.run(run.id).status is RunStatus.RUNNING
 
 
 def test_one_watch_serves_a_data_directory(bank: Store, tmp_path: Path) -> None:

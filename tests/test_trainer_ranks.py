@@ -1,0 +1,65 @@
+"""Two processes train one adapter, as `accelerate launch` starts them: on CPU, over gloo, with the tiny model."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from retrain_scene import SETTINGS, Scene
+
+from store.records import RunStatus
+from trainer import ranks
+from trainer.candidate import make_course
+from trainer.lora import load_with_lora, mean_loss, to_tensors
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_without_a_launcher_there_is_one_process() -> None:
+    value = object()
+    assert ranks.rank() == 0 and ranks.world() == 1 and ranks.share(value) is value
+    ranks.dismiss()
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.timeout(180)
+def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scene) -> None:
+    """Both ranks see the learning rates' trials, the epochs and the early end; rank 0 alone has the run."""
+    scene.rate(60)
+    texts = {
+        name: value[0] if isinstance(value, list) else value
+        for name, value in SETTINGS.as_record().items()
+        if value != getattr(type(SETTINGS)(), name)
+    }
+    texts |= {"epochs": 3, "embedding_noise": 0, "learning_rates": "1,1e-2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+        + ["-m", "trainer", "once", "--data-dir", str(scene.workshop.data_dir)]
+        + [word for name, value in texts.items() for word in ("--set", f"{name}={value}")],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    (run,) = scene.store.runs("bank")
+    assert run.status is RunStatus.PROMOTED, run.message
+    training = run.report["training"]
+    assert run.report["environment"]["processes"] == 2
+    assert training["steps"] == 12 and len(training["epochs"]) == 3  # 8 rows an epoch, two a step
+    tried = training["sweep"]["trials"]
+    assert training["learning_rate"] == 1e-2 and tried[0]["dev_loss"] > tried[1]["dev_loss"]
+    assert training["dev_loss"] < training["first_dev_loss"]
+    assert [adapter.name for adapter in scene.store.adapters("bank")] == ["bank-v0001"]
+
+    w = replace(scene.workshop, settings=replace(SETTINGS, epochs=3, embedding_noise=0.0))
+    course = make_course(w, scene.store.dataset(run.dataset_id or 0), w.work_dir("test"), 1e-2)
+    fresh = load_with_lora(course.model_dir, SETTINGS.rank).eval()
+    with torch.no_grad():  # a fresh adapter changes nothing, so the first step's loss is known
+        both = [float(mean_loss(fresh, to_tensors(row))) for row in course.rows[:2]]
+    (first,) = [e.data["loss"] for e in scene.store.events(run.id, "train") if e.data.get("step") == 1]
+    assert first == pytest.approx(sum(both) / 2, rel=1e-4) and abs(both[0] - both[1]) > 1e-3
