@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from assistant.adapter_files import BadAdapter
 from assistant.server_file import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
@@ -30,7 +31,16 @@ from store import Store, StoreError
 from trainer.scorers import ScorerFailed
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-_EXPECTED = (AppFailed, NoServer, TokenizerError, VllmError, StoreError, ScorerFailed, RetrainFailed)
+_EXPECTED = (
+    AppFailed,
+    BadAdapter,
+    NoServer,
+    TokenizerError,
+    VllmError,
+    StoreError,
+    ScorerFailed,
+    RetrainFailed,
+)
 
 
 @app.command(
@@ -77,7 +87,7 @@ def main(
     if result.body["finished"]:
         screen.say(f"Finished already: {out}. For another loop give another --out.")
         return
-    result.body["provenance"] = provenance(f"python -m benchmarks.loop {shlex.join(sys.argv[1:])}", seed)
+    result.add_origin(provenance(f"python -m benchmarks.loop {shlex.join(sys.argv[1:])}", seed))
     directory = (data_dir or out.with_suffix(".data")).resolve()
     options = ["--no-trainer", *_model_option(model)]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]

@@ -62,7 +62,7 @@ class Result:
                 "source": task.source,
                 "license": task.license,
                 # Without the path of a database, which is another one on every machine.
-                "scorer": task.scorer.partition(":/")[0],
+                "scorer": "sql" if task.scorer.startswith("sql:") else task.scorer,
                 "train": len(task.train),
                 "test": len(task.test),
                 "train_questions_left_out_as_they_are_in_test": task.left_out,
@@ -90,6 +90,12 @@ class Result:
     @property
     def rounds(self) -> list[dict[str, Any]]:
         return list(self.body["rounds"])
+
+    def add_origin(self, origin: dict[str, Any]) -> None:
+        """Where the numbers come from; of a loop that was taken up again also what it went on with."""
+        if self.body.setdefault("provenance", origin) is not origin:
+            self.body.setdefault("continued", []).append({name: origin[name] for name in ("commit", "date")})
+        self.save()
 
     def add_round(self, record: dict[str, Any]) -> None:
         self.body["rounds"].append(record)
