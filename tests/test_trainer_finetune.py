@@ -253,6 +253,40 @@ def test_freezing_every_layer_is_refused(tiny_model: Path) -> None:
         load_with_lora(tiny_model, 4, frozen_layers=2)
 
 
+def test_activations_that_are_computed_twice_change_no_loss(
+    trained: Trained,
+    tiny_model: Path,
+    tokenizer: ChatTokenizer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What a big model does on a GPU, here on CPU."""
+    monkeypatch.setattr(finetuning, "_is_short_of_memory", lambda model: True)
+    run = train(tiny_model, tokenizer, tmp_path)
+    assert run.model.base_model.model.is_gradient_checkpointing
+    assert losses(run) == pytest.approx(losses(trained), abs=1e-4)
+
+
+def test_several_gpus_in_sight_do_not_make_rows_disappear(
+    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trainer would hand the collator a row for each GPU, of which it packs the first."""
+    seen = []
+
+    class FourGpus(finetuning.TrainingArguments):  # type: ignore[misc, name-defined]
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            self.device  # noqa: B018  (decides about the devices)
+            self._n_gpu = 4
+            seen.append(self)
+
+    monkeypatch.setattr(finetuning, "TrainingArguments", FourGpus)
+    rows, ends = train_rows(tokenizer, PROMPT, examples(8), QUICK)
+    course = Course(tiny_model, rows, ends, rows[:1], 1e-2, QUICK, tmp_path)
+    arguments = finetuning._arguments(course, load_with_lora(tiny_model, 4), len(rows))
+    assert seen and arguments.n_gpu == 1 and arguments.train_batch_size == 1
+
+
 def test_dropout_is_on_while_training_alone(
     trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:

@@ -127,6 +127,9 @@ def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(scene: Scene) -> N
     watch._train = lambda name, why: found_by_watch.append(f"{name}: {why}")  # type: ignore[method-assign]
     watch._go_on()
     assert found_by_watch == ["bank: run 1 was interrupted"]
+    watch._settings = replace(LONG, epochs=1)
+    watch._go_on()
+    assert len(found_by_watch) == 1, "by hand, with other settings: not for the watch to go on with"
 
     assert scene.run(**vars(LONG)).id == run.id
 

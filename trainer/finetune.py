@@ -172,7 +172,7 @@ def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
         bf16=cuda,
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
-        gradient_checkpointing=cuda and model.num_parameters() >= _BIG,
+        gradient_checkpointing=_is_short_of_memory(model),
         gradient_checkpointing_kwargs={"use_reentrant": False},
         ddp_find_unused_parameters=False,
         log_level="error",
@@ -182,6 +182,10 @@ def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1
     return arguments
+
+
+def _is_short_of_memory(model: Any) -> bool:
+    return torch.cuda.is_available() and model.num_parameters() >= _BIG
 
 
 class _PackedTrainer(Trainer):  # type: ignore[misc]

@@ -73,10 +73,15 @@ class Watch:
             print(taken, flush=True)
 
     def _go_on(self) -> None:
-        """Runs that were interrupted, by a crash or because the app was stopped, before anything else."""
+        """Runs that were interrupted, by a crash or because the app was stopped, before anything else.
+
+        One that somebody had started by hand with other settings is left to them.
+        """
         for assistant in self._store.assistants():
             found = interrupted(self._store, self._data_dir, assistant.id)
-            if found is not None and found.may_go_on_unasked and not self._stop.is_set():
+            if found is None or found.run.settings != self._settings.as_record() or self._stop.is_set():
+                continue
+            if found.may_go_on_unasked:
                 self._train(assistant.id, f"run {found.run.id} was interrupted")
 
     def _train(self, assistant_id: str, trigger: str) -> None:
@@ -129,7 +134,7 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
         return 0
     outgrown = _outgrown(store, runs)
     taken = take_in(store, assistant_id, settings).examples()
-    examples = [example for example in taken if example.message_id not in outgrown]
+    examples = [example for example in taken if example.approved and example.message_id not in outgrown]
     if shortage(examples, settings):
         return 0
     seen: set[tuple[str, str]] = set()
