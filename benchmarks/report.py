@@ -134,9 +134,10 @@ def _origin(body: Body) -> str:
     task, origin, settings = body["task"], body.get("provenance", {}), body["settings"]
     minutes = sum(body["seconds"].values()) / 60
     versions = ", ".join(f"{name} {version}" for name, version in origin.get("versions", {}).items())
+    retrains = "1 retrain" if settings["rounds"] == 1 else f"{settings['rounds']} retrains"
     return (
         f"- **{task['name']}** ({task['source']}; {task['license']}; SHA-256 `{task['sha256'][:12]}`): "
-        f"{settings['ratings']} simulated ratings in {settings['rounds']} rounds, "
+        f"{settings['ratings']} simulated ratings for {retrains}, "
         f"{len(body['test_ids'])} test questions, seed {settings['seed']}, {minutes:.0f} minutes"
         f"{'' if body['finished'] else ', **not finished**'}. Commit `{origin.get('commit')}`, "
         f"{origin.get('machine')}; {versions}. `{origin.get('command')}`"
