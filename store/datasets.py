@@ -40,7 +40,9 @@ class Datasets(Part):
                 created_at=self._clock(),
             )
             rows = (_example_row(id, position, example) for position, example in enumerate(examples))
-            transaction.executemany("INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            transaction.executemany(
+                "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+            )
             return self.dataset(id)
 
     def dataset(self, id: int) -> Dataset:
@@ -72,6 +74,8 @@ def _example_row(dataset_id: int, position: int, example: Example) -> tuple[obje
         int(example.corrected),
         example.split,
         example.rater,
+        int(example.approved),
+        int(example.taught),
     )
 
 
@@ -84,4 +88,6 @@ def _example(row: sqlite3.Row) -> Example:
         corrected=bool(row["corrected"]),
         split=Split(row["split"]),
         rater=row["rater"],
+        approved=bool(row["approved"]),
+        taught=bool(row["taught"]),
     )

@@ -262,3 +262,11 @@ def m008_leases(db: Database) -> None:
             holder TEXT NOT NULL,
             expires_at REAL NOT NULL
         ) STRICT, WITHOUT ROWID""")
+
+
+@migrations()
+def m009_taught_examples(db: Database) -> None:
+    flag = "INTEGER NOT NULL DEFAULT {} CHECK ({} IN (0, 1))"
+    db.execute(f"ALTER TABLE dataset_examples ADD COLUMN approved {flag.format(1, 'approved')}")
+    db.execute(f"ALTER TABLE dataset_examples ADD COLUMN taught {flag.format(0, 'taught')}")
+    db.execute("CREATE INDEX deployments_of_prompt ON deployments (prompt_id, rung)")

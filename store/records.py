@@ -167,6 +167,7 @@ class RatedAnswer:
     """An answer, the turns before it and the latest rating of each rater: what selection starts from.
 
     `context` are (role, text) pairs, oldest first, ending with the user message that was answered.
+    `teacher_prompt_id` is the prompt that the base model saw in full when it gave this answer, None for other answers.
     """
 
     message_id: str
@@ -175,11 +176,12 @@ class RatedAnswer:
     answer: str
     ratings: tuple[Rating, ...]
     split: Split | None  # where the conversation was put earlier, if it was
+    teacher_prompt_id: int | None = None
 
 
 @dataclass(frozen=True)
 class Example:
-    """A context and its approved completion."""
+    """A context and its completion: an approved one, or the teacher's answer that nobody has rated."""
 
     message_id: str
     conversation_id: str
@@ -188,6 +190,8 @@ class Example:
     corrected: bool  # a person wrote the completion, not the model
     split: Split
     rater: str = ""
+    approved: bool = True  # by a person; else only what the teacher thinks of it is learned
+    taught: bool = False  # the teacher (the base model with the full prompt) gave this answer
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from store import Store
 from store.errors import Conflict, NotFound
-from store.records import ImportedTurn, MessageStatus, Role, Split, Verdict
+from store.records import ImportedTurn, MessageStatus, Role, Split, Usage, Verdict
 
 
 @pytest.fixture
@@ -74,6 +74,47 @@ def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
     assert {answer.split for answer in answers} == {Split.GATE}
     rated.create_assistant("shop", "Shop", "exact")
     assert rated.rated_answers("shop") == []
+
+
+def test_the_teachers_answers_are_those_of_the_base_model_under_the_whole_prompt(store: Store) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    prompt, edited = store.add_prompt("bank", []), store.add_prompt("bank", [])
+    store.add_dataset("bank", prompt.id, "hash", (), {})
+    run = store.start_run("bank", {}, "test")
+    store.add_adapter("bank-v1", "bank", run.id, "adapters/bank-v1", "hash")
+    served = {
+        "teacher": store.add_deployment("bank", prompt.id, None, (), rung=0, prompt_tokens=9),
+        "shorter": store.add_deployment("bank", prompt.id, None, (), rung=1, prompt_tokens=5),
+        "adapter": store.add_deployment("bank", prompt.id, "bank-v1", (), rung=0, prompt_tokens=9),
+        "edited": store.add_deployment("bank", edited.id, None, (), rung=0, prompt_tokens=9),
+    }
+
+    def ask(name: str, by: str, at: float, status: MessageStatus = MessageStatus.COMPLETE) -> None:
+        conversation = store.create_conversation("bank", id=name)
+        question = store.add_message(conversation.id, None, Role.USER, f"q {name}", created_at=at)
+        usage = Usage(50, 40, 32, 9, 0.25, 1.0)
+        store.add_message(
+            name, question.id, Role.ASSISTANT, f"a {name}", status, served[by].id, usage, name, at + 0.5
+        )
+
+    for at, by in enumerate(["teacher", "shorter", "adapter", "edited", "teacher"]):
+        ask(f"{by}{at}", by, float(at))
+    ask("cut", "teacher", 9.0, MessageStatus.FAILED)
+    ask("rated", "teacher", 10.0)
+    store.rate("rated", "ann", Verdict.UP)
+    store.rate("shorter1", "ann", Verdict.UP)
+
+    found = store.unrated_answers_of_teacher(prompt.id, 10)
+    assert [(a.message_id, a.answer, a.ratings) for a in found] == [
+        ("teacher0", "a teacher0", ()),
+        ("teacher4", "a teacher4", ()),
+    ]
+    assert found[0].context == ((Role.USER, "q teacher0"),) and found[0].teacher_prompt_id == prompt.id
+    assert [a.message_id for a in store.unrated_answers_of_teacher(prompt.id, 1)] == ["teacher4"]
+    assert {a.message_id: a.teacher_prompt_id for a in store.rated_answers("bank")} == {
+        "rated": prompt.id,
+        "shorter1": None,
+    }
 
 
 def test_ten_thousand_rated_answers_are_read_at_once(store: Store) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from store import Store
-from store.answers import LATEST_OF_ASSISTANT, TURNS_OF_RATED
+from store.answers import LATEST_OF_ASSISTANT, TURNS_OF, TURNS_OF_RATED, UNRATED_OF_TEACHER
 from store.messages import THREAD
 from store.ratings import LATEST_OF_MESSAGES
 from store.records import MessageStatus, Role, Usage
@@ -47,9 +47,19 @@ def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store)
         (LATEST_OF_MESSAGES, ["[]"]),
         (LATEST_OF_ASSISTANT, ["bank"]),
         (TURNS_OF_RATED, ["bank"]),
+        (UNRATED_OF_TEACHER, [1, 10]),
+        (TURNS_OF, ["[]"]),
         (POINTS, ["bank", 0.0, 10]),
     ],
-    ids=["thread", "latest_ratings", "rated_answers", "rated_answers turns", "request_points"],
+    ids=[
+        "thread",
+        "latest_ratings",
+        "rated_answers",
+        "rated_answers turns",
+        "teacher's answers",
+        "teacher's answers turns",
+        "request_points",
+    ],
 )
 def test_hot_queries_search_by_index_and_scan_no_table(store: Store, query: str, values: list) -> None:
     with store._file.reading() as transaction:

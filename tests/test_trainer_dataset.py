@@ -108,9 +108,9 @@ def example(number: int, split: Split = Split.TRAIN, completion: str | None = No
 
 def test_examples_come_in_an_order_of_their_own() -> None:
     approved, _ = select([rated(rating(UP), id="m2"), rated(rating(UP), id="m1", answer="b")], 100)
-    examples = make_examples(approved, {"c-m1": Split.DEV, "c-m2": Split.GATE})
+    examples = make_examples(approved, {"c-m1": Split.DEV, "c-m2": Split.GATE}, None)
     assert [(e.message_id, e.split) for e in examples] == [("m1", Split.DEV), ("m2", Split.GATE)]
-    assert examples == make_examples(approved[::-1], {"c-m1": Split.DEV, "c-m2": Split.GATE})
+    assert examples == make_examples(approved[::-1], {"c-m1": Split.DEV, "c-m2": Split.GATE}, None)
 
 
 def test_the_hash_covers_ids_texts_and_splits() -> None:

@@ -40,7 +40,7 @@ def train(store: Store) -> None:
     """What a run leaves behind once it has frozen its dataset."""
     approved, _ = select(store.rated_answers("bank"), 1000)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
-    examples = make_examples(approved, store.record_splits(assign(questions, store.splits("bank"))))
+    examples = make_examples(approved, store.record_splits(assign(questions, store.splits("bank"))), None)
     run = store.start_run("bank", {}, "test")
     prompt = store.latest_prompt("bank")
     dataset = store.add_dataset("bank", prompt.id, content_hash(examples), examples, {})

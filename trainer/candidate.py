@@ -7,6 +7,7 @@ walks the modules that pull in torch. Talks to no server.
 from __future__ import annotations
 
 import resource
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, count
 from pathlib import Path
@@ -15,16 +16,18 @@ from typing import Any
 import torch
 
 from assistant.rendering import render, segment_tokens
-from store.records import Dataset, Split, TrainingRun
+from store.records import Dataset, Example, Segment, Split, TrainingRun
 from trainer.environment import PHASE, environment
 from trainer.finetune import Course, Trained, finetune
 from trainer.helpfulness import measure_helpfulness
 from trainer.ladder import Rung, build_ladder
 from trainer.notes import Notes
+from trainer.packing import TopK
 from trainer.publish import publish
 from trainer.ranks import dismiss
 from trainer.rows import dev_rows, train_rows
 from trainer.sweep import Choice, choose
+from trainer.teacher import consult
 from trainer.workshop import Workshop
 
 _PARITY_TOKENS = 8
@@ -80,7 +83,14 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
     segments = w.store.prompt(dataset.prompt_id).segments
     dev = [e for e in dataset.examples if e.split is Split.DEV]
     notes.add(PHASE, **environment(w.base))
-    course = make_course(w, dataset, w.work_dir(run.id), w.settings.learning_rates[0])
+    with notes.timed("teacher"):
+        course = make_course(
+            w,
+            dataset,
+            w.work_dir(run.id),
+            w.settings.learning_rates[0],
+            lambda done, total: notes.maybe("teacher", done=done, total=total),
+        )
     choice = None
     if len(w.settings.learning_rates) > 1:
         with notes.timed("sweep"):
@@ -123,15 +133,38 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
     )
 
 
-def make_course(w: Workshop, dataset: Dataset, work_dir: Path, learning_rate: float) -> Course:
-    """A frozen dataset to what is stepped through: the same for a run and for its rerun."""
+def make_course(
+    w: Workshop,
+    dataset: Dataset,
+    work_dir: Path,
+    learning_rate: float,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> Course:
+    """A frozen dataset to what is stepped through: the same for a run and for its rerun.
+
+    `told` gets (done, total) of the answers that the teacher is asked about.
+    """
     segments = w.store.prompt(dataset.prompt_id).segments
     train = [e for e in dataset.examples if e.split is Split.TRAIN]
     dev = [e for e in dataset.examples if e.split is Split.DEV]
-    rows, ends = train_rows(w.tokenizer, segments, train, w.settings)
+    rows, ends = train_rows(w.tokenizer, segments, train, w.settings, _teachers(w, segments, train, told))
     return Course(
         w.model_dir, rows, ends, dev_rows(w.tokenizer, segments, dev), learning_rate, w.settings, work_dir
     )
+
+
+def _teachers(
+    w: Workshop, segments: Sequence[Segment], examples: Sequence[Example], told: Callable[[int, int], None]
+) -> dict[str, TopK]:
+    """Message id -> what the teacher thinks of its own answer."""
+    taught = [example for example in examples if example.taught]
+    if not taught or w.settings.distillation == 0:
+        return {}
+    said = consult(w.model_dir, w.base, w.tokenizer, segments, taught, w.teacher_file, told)
+    return {
+        example.message_id: replace(topk, weight=w.settings.distillation)
+        for example, topk in zip(taught, said, strict=True)
+    }
 
 
 def free_name(adapters: Path, name: str) -> str:

@@ -11,13 +11,15 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from store.records import Example, Split
+from store.records import Example, Role, Split
 from trainer.selection import Approved
 from trainer.settings import TrainerSettings
 
 
-def make_examples(approved: Sequence[Approved], splits: Mapping[str, Split]) -> tuple[Example, ...]:
-    """Examples ordered by message id, each in its conversation's split."""
+def make_examples(
+    approved: Sequence[Approved], splits: Mapping[str, Split], prompt_id: int | None
+) -> tuple[Example, ...]:
+    """Examples ordered by message id, each in its conversation's split; `prompt_id` is the prompt that teaches."""
     examples = [
         Example(
             message_id=item.answer.message_id,
@@ -27,10 +29,16 @@ def make_examples(approved: Sequence[Approved], splits: Mapping[str, Split]) -> 
             corrected=item.corrected,
             split=splits[item.answer.conversation_id],
             rater=item.rater,
+            taught=not item.corrected and item.answer.teacher_prompt_id == prompt_id,
         )
         for item in approved
     ]
     return tuple(sorted(examples, key=lambda example: example.message_id))
+
+
+def key_of(context: Sequence[tuple[Role, str]]) -> str:
+    """What makes two contexts the same question."""
+    return json.dumps([[str(role), text] for role, text in context])
 
 
 def content_hash(examples: Sequence[Example]) -> str:
@@ -43,6 +51,8 @@ def content_hash(examples: Sequence[Example]) -> str:
             e.completion,
             e.corrected,
             str(e.split),
+            e.approved,
+            e.taught,
         ]
         for e in examples
     ]
@@ -50,7 +60,8 @@ def content_hash(examples: Sequence[Example]) -> str:
 
 
 def sizes(examples: Sequence[Example]) -> dict[Split, int]:
-    counted = Counter(example.split for example in examples)
+    """Approved examples in each split."""
+    counted = Counter(example.split for example in examples if example.approved)
     return {split: counted[split] for split in Split}
 
 
@@ -65,14 +76,14 @@ def shortage(examples: Sequence[Example], settings: TrainerSettings) -> str | No
     )
     if missing > 0:
         return (
-            f"Not enough yet: about {max(1, round(missing))} more approved answers. There are {len(examples)}, of "
+            f"Not enough yet: about {max(1, round(missing))} more approved answers. There are {sum(have.values())}, of "
             f"which {have[Split.TRAIN]} to train on ({settings.min_train} needed) and {have[Split.GATE]} to prove "
             f"it on ({settings.min_gate} needed). Rate answers up or correct them."
         )
-    answers = {example.completion for example in examples}
+    answers = {example.completion for example in examples if example.approved}
     if len(answers) == 1:
         return (
-            f"Not enough yet: all {len(examples)} approved answers are the same text (“{next(iter(answers))[:60]}”). "
-            "At least 1 more that differs is needed, or there is nothing to learn."
+            f"Not enough yet: all {sum(have.values())} approved answers are the same text "
+            f"(“{next(iter(answers))[:60]}”). At least 1 more that differs is needed, or there is nothing to learn."
         )
     return None

@@ -23,7 +23,6 @@ class Unfrozen:
     """What a dataset would hold now; `outgrown` are the messages that only this step drops."""
 
     intake: Intake
-    prompt_id: int
     outgrown: list[str]
 
     @property
@@ -43,33 +42,44 @@ class Unfrozen:
 def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
     """Records nothing. Contexts lose their oldest turns where they outgrow the model under the full prompt."""
     intake = take_in(w.store, assistant_id, w.settings)
-    prompt = w.store.latest_prompt(assistant_id)
+    segments = w.store.prompt(intake.prompt_id).segments
     room = w.address.context - w.settings.max_answer_tokens
     fitting: list[Approved] = []
     outgrown: list[str] = []
     for item in intake.approved:
-        context = fit(w.tokenizer, prompt.segments, item.answer.context, room)
+        context = fit(w.tokenizer, segments, item.answer.context, room)
         if context is None:
             outgrown.append(item.answer.message_id)
         else:
             fitting.append(replace(item, answer=replace(item.answer, context=tuple(context))))
+    followed = [
+        replace(example, context=tuple(context))
+        for example in intake.followed
+        if (context := fit(w.tokenizer, segments, example.context, room)) is not None
+    ]
     dropped = {**intake.dropped, **dict.fromkeys(outgrown, Drop.OUTGROWN)}
-    return Unfrozen(replace(intake, approved=fitting, dropped=dropped), prompt.id, outgrown)
+    return Unfrozen(replace(intake, approved=fitting, dropped=dropped, followed=followed), outgrown)
 
 
 def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
     """Record the splits and the dataset; or say how many more examples are needed."""
     unfrozen = prepare(w, run.assistant_id)
-    kept = {item.answer.conversation_id for item in unfrozen.intake.approved}
-    w.store.record_splits({id: split for id, split in unfrozen.intake.splits.items() if id in kept})
     examples = unfrozen.examples
+    w.store.record_splits({example.conversation_id: example.split for example in examples})
     counts = {split.value: count for split, count in datasets.sizes(examples).items()}
-    notes.add("dataset", **counts, dropped=unfrozen.rules, outgrown=unfrozen.outgrown)
+    notes.add(
+        "dataset",
+        **counts,
+        followed=len(unfrozen.intake.followed),
+        teacher_approval=unfrozen.intake.teacher_approval,
+        dropped=unfrozen.rules,
+        outgrown=unfrozen.outgrown,
+    )
     missing = datasets.shortage(examples, w.settings)
     if missing:
         return missing
     dataset = w.store.add_dataset(
-        run.assistant_id, unfrozen.prompt_id, unfrozen.hash, examples, unfrozen.rules
+        run.assistant_id, unfrozen.intake.prompt_id, unfrozen.hash, examples, unfrozen.rules
     )
     w.store.update_run(run.id, dataset_id=dataset.id)
     return dataset

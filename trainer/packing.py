@@ -10,7 +10,9 @@ Does not know what the tokens mean.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 IGNORE = -100  # the target of a position whose prediction does not count
 PREFIX = -1  # the owner of the shared tokens
@@ -19,23 +21,41 @@ Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Item:
-    """One example: the request's tokens, the answer's tokens (with its end token) and its weight."""
+class TopK:
+    """A teacher's likeliest next tokens at every answer position, and how much following it counts.
 
-    request: Tokens
-    answer: Tokens
+    `ids` (int32) and `ln_p` (float32) are both of shape (answer tokens, k).
+    """
+
+    ids: np.ndarray
+    ln_p: np.ndarray
     weight: float = 1.0
 
 
 @dataclass(frozen=True)
+class Item:
+    """One example: the request's tokens, the answer's tokens (with its end token), its weight and its teacher."""
+
+    request: Tokens
+    answer: Tokens
+    weight: float = 1.0
+    teacher: TopK | None = None
+
+
+@dataclass(frozen=True)
 class PackedRow:
-    """Parallel lists, one entry a token: `targets[i]` is the token that follows position i in its example."""
+    """Parallel lists, one entry a token: `targets[i]` is the token that follows position i in its example.
+
+    `teachers` has an entry an example, in the order of their tokens: its teacher, or for want of one the number of its
+    answer tokens.
+    """
 
     ids: list[int]
     positions: list[int]
     owners: list[int]
     targets: list[int]
     weights: list[float]
+    teachers: list[TopK | int] = field(default_factory=list)
 
 
 def pack(items: Sequence[Item]) -> PackedRow:
@@ -47,6 +67,7 @@ def pack(items: Sequence[Item]) -> PackedRow:
         _append(row, token, position, PREFIX, IGNORE, 0.0)
     for owner, item in enumerate(items):
         tokens = item.request + item.answer
+        row.teachers.append(item.teacher or len(item.answer))
         for position in range(shared, len(tokens) - 1):
             counts = position >= len(item.request) - 1
             _append(

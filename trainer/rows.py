@@ -7,30 +7,43 @@ Renders with `assistant.rendering`, so that what is trained is what is served.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from assistant.rendering import keep, render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Segment
-from trainer.packing import Item, PackedRow, pack
+from trainer.packing import Item, PackedRow, TopK, pack
 from trainer.rung_sampling import sample_rungs
 from trainer.settings import TrainerSettings
 
 CORRECTION_WEIGHT = 1.5  # a person wrote it; an approved answer was only good enough
 
 
-def row_of(tokenizer: ChatTokenizer, segments: Sequence[Segment], examples: Sequence[Example]) -> PackedRow:
-    """One row: these examples under one prompt."""
+def row_of(
+    tokenizer: ChatTokenizer,
+    segments: Sequence[Segment],
+    examples: Sequence[Example],
+    teachers: Mapping[str, TopK] = MappingProxyType({}),
+) -> PackedRow:
+    """One row: these examples under one prompt; `teachers` says what each message's teacher thinks, if it has one."""
     return pack(
         [
             Item(
                 render(tokenizer, segments, example.context).ids,
                 render_answer(tokenizer, example.completion),
-                CORRECTION_WEIGHT if example.corrected else 1.0,
+                _weight(example),
+                teachers.get(example.message_id),
             )
             for example in examples
         ]
     )
+
+
+def _weight(example: Example) -> float:
+    if not example.approved:  # only its teacher counts
+        return 0.0
+    return CORRECTION_WEIGHT if example.corrected else 1.0
 
 
 def train_rows(
@@ -38,6 +51,7 @@ def train_rows(
     segments: Sequence[Segment],
     examples: Sequence[Example],
     settings: TrainerSettings,
+    teachers: Mapping[str, TopK] = MappingProxyType({}),
 ) -> tuple[list[PackedRow], list[int]]:
     """Rows of all epochs in order, each epoch shuffled, and after how many rows each epoch ends."""
     size = settings.examples_per_step
@@ -54,7 +68,7 @@ def train_rows(
         shuffle.shuffle(order)
         for start in range(0, len(order), size):
             kept = keep(segments, rungs[len(rows)])
-            rows.append(row_of(tokenizer, kept, order[start : start + size]))
+            rows.append(row_of(tokenizer, kept, order[start : start + size], teachers))
         ends.append(len(rows))
     return rows, ends
 

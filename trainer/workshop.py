@@ -42,5 +42,10 @@ class Workshop:
     def adapters(self) -> Path:
         return self.data_dir / "adapters"
 
+    @property
+    def teacher_file(self) -> Path:
+        """What the teacher thinks of answers, for all runs of this data directory; it may be deleted."""
+        return self.data_dir / "teacher.safetensors"
+
     def work_dir(self, run: int | str) -> Path:
         return work_dir(self.data_dir, run)

@@ -1,0 +1,58 @@
+"""The teacher's answers to those that are worth following: pure.
+
+In: rated answers, the teacher's answers that nobody rated, splits. Out: examples without an approval, to train on.
+Place in the flow: beside `selection`. The teacher is the base model with the full prompt. On its unrated answers it is
+followed only when people approve of most of what they did rate: on tasks that are beyond the base model, its answers
+teach its mistakes. Does not know what the teacher thinks (`teacher`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from store.records import Example, RatedAnswer, Split
+from trainer.dataset import key_of
+from trainer.selection import Approved
+from trainer.splits import split_of
+
+ENOUGH_RATED = 10  # rated answers of the teacher before their share says anything
+
+
+def approval_of_teacher(
+    answers: Sequence[RatedAnswer], approved: Sequence[Approved], prompt_id: int
+) -> float | None:
+    """Share of the teacher's rated answers that were approved as they are; None while too few are rated."""
+    rated = {answer.message_id for answer in answers if answer.teacher_prompt_id == prompt_id}
+    if len(rated) < ENOUGH_RATED:
+        return None
+    good = sum(item.answer.message_id in rated and not item.corrected for item in approved)
+    return good / len(rated)
+
+
+def worth_following(
+    unrated: Sequence[RatedAnswer],
+    known: Collection[str],
+    splits: Mapping[str, Split],
+    max_characters: int,
+) -> list[Example]:
+    """Unrated answers of the teacher as examples to train on, ordered by message id.
+
+    `known` are the keys of approved questions, which teach better. Questions that belong to dev or gate stay out.
+    """
+    examples = {}
+    for answer in unrated:
+        question, key = answer.context[0][1], key_of(answer.context)
+        split = splits.get(answer.conversation_id) or split_of(question)
+        text = answer.answer.strip()
+        if split is Split.TRAIN and text and len(text) <= max_characters and key not in known:
+            examples[key] = Example(
+                answer.message_id,
+                answer.conversation_id,
+                answer.context,
+                text,
+                corrected=False,
+                split=split,
+                approved=False,
+                taught=True,
+            )
+    return sorted(examples.values(), key=lambda example: example.message_id)
