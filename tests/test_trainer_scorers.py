@@ -263,7 +263,5 @@ def test_no_score_lies_above_one_by_rounding(name: str) -> None:
 
 
 def test_what_is_right_or_wrong_is_known_by_name(database: Path) -> None:
-    found = {
-        name for name in ("exact", "json", f"sql:{database}", "chrf", "judge:x") if right_or_wrong(name)
-    }
+    found = {name for name in ("exact", "json", f"sql:{database}", "chrf", "judge:x") if right_or_wrong(name)}
     assert found == {"exact", "json", f"sql:{database}"}

@@ -48,7 +48,7 @@ def scorer(name: str) -> Scorer:
 
 def right_or_wrong(name: str) -> bool:
     """Whether a scorer gives 0 or 1 and nothing between, which the gate's test makes use of."""
-    return name in _RIGHT_OR_WRONG or name.startswith("sql:")
+    return name.partition(":")[0] in ("exact", "json", "sql")
 
 
 def exact(answer: str, approved: str) -> float:
@@ -84,5 +84,4 @@ def _same(one: Any, other: Any) -> bool:
 
 
 SCORERS: dict[str, Scorer] = {"chrf": chrf, "exact": exact, "bleu": bleu, "json": json_match}
-_RIGHT_OR_WRONG = {"exact", "json"}
 _MADE: dict[str, Callable[[str], Scorer]] = {"sql": same_rows, "judge": judge}
