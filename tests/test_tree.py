@@ -20,6 +20,8 @@ TRAINING = {
     "environment",
     "ranks",
     "sweep",
+    "objective",
+    "teacher",
 }
 FROM_ASSISTANT = {
     "rendering",
