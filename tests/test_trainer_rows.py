@@ -117,20 +117,24 @@ def test_dev_is_measured_at_both_ends_of_the_ladder(tokenizer: ChatTokenizer) ->
 
 @given(steps=st.integers(2, 60), seed=st.integers(0, 1000))
 def test_protected_segments_are_in_every_rendering(steps: int, seed: int) -> None:
-    plan = sample_rungs(PROMPT, steps, seed)
+    plan = sample_rungs(PROMPT, steps, seed, 0.6)
     assert len(plan) == steps
     assert all({"law", "colour"} <= set(kept) for kept in plan)
     assert plan[-1] == ("law", "colour")  # annealed to the shortest
-    assert sample_rungs(PROMPT, steps, seed) == plan
+    assert sample_rungs(PROMPT, steps, seed, 0.6) == plan
 
 
 def test_long_renderings_come_early_and_short_ones_late() -> None:
-    plan = sample_rungs(PROMPT, 600, 0)
+    plan = sample_rungs(PROMPT, 600, 0, 0.6)
     long = [len(kept) > 2 for kept in plan]
     shares = [sum(long[start : start + 200]) / 200 for start in (0, 200, 400)]
     assert shares[0] > 0.35 > shares[1] > shares[2] and shares[2] < 0.15
     everything = tuple(segment.id for segment in PROMPT)
     assert everything in plan and ("role", "law", "colour") in plan
+
+
+def test_only_the_shortest_is_practised_where_no_longer_rung_is_wanted() -> None:
+    assert set(sample_rungs(PROMPT, 50, 0, 0.0)) == {("law", "colour")}
 
 
 TOKENS = {"role": 8, "law": 7, "france": 20, "colour": 9}
@@ -180,4 +184,4 @@ def test_a_prompt_that_is_all_protected_has_one_rung() -> None:
 
 @pytest.mark.parametrize("steps", [0, 1])
 def test_sampling_works_for_a_handful_of_steps(steps: int) -> None:
-    assert len(sample_rungs(PROMPT, steps, 0)) == steps
+    assert len(sample_rungs(PROMPT, steps, 0, 0.6)) == steps

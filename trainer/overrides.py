@@ -22,6 +22,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "dropout": (0.0, 0.9),
     "start_share": (0.01, 1.0),
     "embedding_noise": (0.0, 100.0),
+    "longer_rungs": (0.0, 1.0),
     "distillation": (0.0, 100.0),
     "teacher_approval": (0.0, 1.0),
     "teacher_answers": (0, 10**6),

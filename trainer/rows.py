@@ -56,7 +56,8 @@ def train_rows(
     """Rows of all epochs in order, each epoch shuffled, and after how many rows each epoch ends."""
     size = settings.examples_per_step
     counts = epoch_sizes(len(examples), settings.epochs, settings.start_share)
-    rungs = sample_rungs(segments, sum(-(-count // size) for count in counts), settings.seed)
+    steps = sum(-(-count // size) for count in counts)
+    rungs = sample_rungs(segments, steps, settings.seed, settings.longer_rungs)
     shuffle = random.Random(settings.seed)
     grown = list(examples)  # in the order in which a run that starts on a share of them takes in the rest
     if settings.start_share < 1:

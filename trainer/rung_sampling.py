@@ -12,13 +12,13 @@ from collections.abc import Sequence
 
 from store.records import Segment, SegmentKind
 
-# Shares of the steps in the first epoch; what is left goes to the shortest rung. A step at the full
-# 830-token prompt of the sample costs three times one at the empty rung.
-FULL, INSTRUCTIONS, SOME = 0.2, 0.2, 0.2
 
+def sample_rungs(segments: Sequence[Segment], steps: int, seed: int, longer: float) -> list[tuple[str, ...]]:
+    """For each step the kept segment ids, protected ones always among them.
 
-def sample_rungs(segments: Sequence[Segment], steps: int, seed: int) -> list[tuple[str, ...]]:
-    """For each step the kept segment ids, protected ones always among them."""
+    `longer` is the share of first steps that see more than the shortest rung: a third of it the full prompt, a third
+    the instructions alone, a third a random choice of segments. It falls to zero towards the last step.
+    """
     choose = random.Random(seed)
     protected = tuple(s.id for s in segments if s.protected)
     everything = tuple(s.id for s in segments)
@@ -27,11 +27,11 @@ def sample_rungs(segments: Sequence[Segment], steps: int, seed: int) -> list[tup
     for step in range(steps):
         left = 1 - step / max(1, steps - 1)  # 1 at the first step, 0 at the last
         draw = choose.random()
-        if draw < FULL * left:
+        if draw < longer / 3 * left:
             plan.append(everything)
-        elif draw < (FULL + INSTRUCTIONS) * left:
+        elif draw < 2 * longer / 3 * left:
             plan.append(instructions)
-        elif draw < (FULL + INSTRUCTIONS + SOME) * left:
+        elif draw < longer * left:
             share = choose.random()
             plan.append(tuple(s.id for s in segments if s.protected or choose.random() < share))
         else:

@@ -33,6 +33,8 @@ class TrainerSettings:
     # Noise on the embeddings while training (NEFTune, Jain et al. 2023, arXiv:2310.05914). At the empty rung it brought
     # chrF from 77.5 (8 epochs, none) to 83.7 (6 epochs) on 89 questions that were not trained on.
     embedding_noise: float = 5.0
+    # Share of the first steps that are rendered with more than the shortest rung; falls to none towards the last.
+    longer_rungs: float = 0.6
     # Weight of following the teacher (base model, full prompt) beside that of an approved answer; 0 for none. It is
     # followed on its own answers: those rated up and, where people approve of at least `teacher_approval` of what they
     # rate of it, also the newest `teacher_answers` that nobody has rated.
