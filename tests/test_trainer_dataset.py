@@ -107,9 +107,11 @@ def example(number: int, split: Split = Split.TRAIN, completion: str | None = No
 
 
 def test_examples_come_in_an_order_of_their_own() -> None:
-    approved, _ = select([rated(rating(UP), id="m2"), rated(rating(UP), id="m1", answer="b")], 100)
+    approved, _ = select(
+        [rated(rating(UP), id="m1", answer="b"), rated(rating(UP), id="m2", answer="a")], 100
+    )
     examples = make_examples(approved, {"c-m1": Split.DEV, "c-m2": Split.GATE}, None)
-    assert [(e.message_id, e.split) for e in examples] == [("m1", Split.DEV), ("m2", Split.GATE)]
+    assert [(e.message_id, e.split) for e in examples] == [("m2", Split.GATE), ("m1", Split.DEV)]
     assert examples == make_examples(approved[::-1], {"c-m1": Split.DEV, "c-m2": Split.GATE}, None)
 
 

@@ -19,7 +19,10 @@ from trainer.settings import TrainerSettings
 def make_examples(
     approved: Sequence[Approved], splits: Mapping[str, Split], prompt_id: int | None
 ) -> tuple[Example, ...]:
-    """Examples ordered by message id, each in its conversation's split; `prompt_id` is the prompt that teaches."""
+    """Examples, each in its conversation's split; `prompt_id` is the prompt that teaches.
+
+    They are ordered by what they say, so that the same ratings train the same adapter whatever ids they were given.
+    """
     examples = [
         Example(
             message_id=item.answer.message_id,
@@ -33,7 +36,12 @@ def make_examples(
         )
         for item in approved
     ]
-    return tuple(sorted(examples, key=lambda example: example.message_id))
+    return tuple(sorted(examples, key=in_order))
+
+
+def in_order(example: Example) -> tuple[object, ...]:
+    """Sorts examples by question, then answer."""
+    return example.context, example.completion, example.message_id
 
 
 def key_of(context: Sequence[tuple[Role, str]]) -> str:

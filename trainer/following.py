@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from store.records import Example, RatedAnswer, Split
-from trainer.dataset import key_of
+from trainer.dataset import in_order, key_of
 from trainer.selection import Approved
 from trainer.splits import split_of
 
@@ -35,7 +35,7 @@ def worth_following(
     splits: Mapping[str, Split],
     max_characters: int,
 ) -> list[Example]:
-    """Unrated answers of the teacher as examples to train on, ordered by message id.
+    """Unrated answers of the teacher as examples to train on, ordered by question.
 
     `known` are the keys of approved questions, which teach better. Questions that belong to dev or gate stay out.
     """
@@ -55,4 +55,4 @@ def worth_following(
                 approved=False,
                 taught=True,
             )
-    return sorted(examples.values(), key=lambda example: example.message_id)
+    return sorted(examples.values(), key=in_order)
