@@ -2,8 +2,9 @@
 
 In: scores and texts on the gate split. Out: which rungs pass, the one to deploy, and sentences that say why. A
 rung passes when the one-sided 95 % lower bound of the paired score difference lies above -margin against every
-reference. Rungs are tested from longest to shortest and testing stops at the first failure (fixed-sequence
-testing), which keeps the chance of any false pass at 5 % without a correction. Does not generate or score.
+reference, and every guard holds. Rungs are tested from longest to shortest and testing stops at the first failure
+(fixed-sequence testing), which keeps the chance of any false pass at 5 % without a correction. Does not generate or
+score.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
-from trainer.statistics import Difference, Interval, difference, interval, more_needed
+from trainer.guards import Guard, answers_belong, look
+from trainer.planning import more_needed
+from trainer.statistics import Interval, Pairs, difference, interval
 
 CONFIDENCE = 0.95
-_LOOP = 4  # the same four words this often in a row of the answer: it turns in circles
-_LENGTHS = (0.4, 2.5)  # median answer length over median approved length
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,6 @@ class Comparison:
     lower: float
     passed: bool
     more_examples: int | None
-
-
-@dataclass(frozen=True)
-class Guard:
-    """A check that a good score alone would miss."""
-
-    name: str
-    passed: bool
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -84,13 +74,18 @@ def judge_rung(
     approved: Sequence[str],
     clusters: Sequence[str],
     margin: float,
+    right_or_wrong: bool = False,
 ) -> RungVerdict:
-    """Compare one rung of the candidate with every reference, on the same examples."""
+    """Compare one rung of the candidate with every reference, on the same examples.
+
+    `right_or_wrong`: the scorer gives 0 or 1 and nothing between, which allows a sharper test.
+    """
     comparisons = []
     for name, reference in references.items():
-        result: Difference = difference(answers.scores, reference.scores, clusters, CONFIDENCE)
+        result = difference(answers.scores, reference.scores, clusters, margin, right_or_wrong, CONFIDENCE)
         passed = result.lower > -margin
-        more = None if passed else more_needed(result, margin, len(clusters), CONFIDENCE)
+        pairs = Pairs(answers.scores, reference.scores, clusters, right_or_wrong)
+        more = None if passed else more_needed(pairs, margin, confidence=CONFIDENCE)
         comparisons.append(Comparison(name, result.mean, result.lower, passed, more))
     return RungVerdict(
         rung,
@@ -98,37 +93,8 @@ def judge_rung(
         answers.prompt_tokens,
         interval(answers.scores, clusters),
         tuple(comparisons),
-        guards(answers.texts, approved),
+        (*look(answers.texts, approved), answers_belong(answers.texts, approved, clusters, answers.scores)),
     )
-
-
-def guards(texts: Sequence[str], approved: Sequence[str]) -> tuple[Guard, ...]:
-    """Length, empty and looping answers: faults that a mean score can hide."""
-    ratio = float(np.median([len(t) for t in texts])) / max(1.0, float(np.median([len(t) for t in approved])))
-    empty = sum(not text.strip() for text in texts)
-    loops = sum(is_looping(text) for text in texts)
-    few = max(1, len(texts) // 50)
-    return (
-        Guard(
-            "length",
-            _LENGTHS[0] <= ratio <= _LENGTHS[1],
-            f"the median answer is {ratio:.2f} times as long as the median approved one",
-        ),
-        Guard("empty answers", empty <= few, f"{empty} of {len(texts)} answers are empty"),
-        Guard("looping answers", loops <= few, f"{loops} of {len(texts)} answers repeat themselves"),
-    )
-
-
-def is_looping(text: str) -> bool:
-    """True when some four words in a row occur four times."""
-    words = text.split()
-    seen: dict[tuple[str, ...], int] = {}
-    for start in range(len(words) - 3):
-        key = tuple(words[start : start + 4])
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] >= _LOOP:
-            return True
-    return False
 
 
 def conclude(
@@ -152,34 +118,31 @@ def conclude(
     more = _most_needed(failed)
     if not passed:
         return Verdict(False, None, tuple(reasons), more)
-    chosen = passed[-1]
-    if chosen.prompt_tokens < active_tokens or not same_prompt:
-        reasons.insert(
-            0,
-            (
-                f"Rung {chosen.rung} needs {chosen.prompt_tokens:,} prompt tokens instead of {active_tokens:,} and is, "
-                f"with {CONFIDENCE:.0%} confidence, less than {100 * margin:g} points worse than every reference."
-            ),
-        )
-        return Verdict(True, chosen, tuple(reasons), more)
-    better = [c for c in chosen.comparisons if c.reference == "active" and c.lower > 0]
-    if chosen.prompt_tokens == active_tokens and better:
-        reasons.insert(
-            0,
-            (
-                f"The prompt stays at {active_tokens:,} tokens, and the answers are better than the active ones by "
-                f"{100 * better[0].difference:.1f} points (at least {100 * better[0].lower:.1f})."
-            ),
-        )
-        return Verdict(True, chosen, tuple(reasons), more)
-    reasons.insert(
-        0,
-        (
-            f"Nothing is gained: the shortest rung that passed needs {chosen.prompt_tokens:,} prompt tokens, "
-            f"{active_tokens:,} are served now, and better answers are not proven."
-        ),
+    for chosen in reversed(passed):
+        gain = _gain(chosen, active_tokens, same_prompt, margin)
+        if gain:
+            return Verdict(True, chosen, (gain, *reasons), more)
+    nothing = (
+        f"Nothing is gained: the shortest rung that passed needs {passed[-1].prompt_tokens:,} prompt tokens, "
+        f"{active_tokens:,} are served now, and better answers are not proven."
     )
-    return Verdict(False, chosen, tuple(reasons), more)
+    return Verdict(False, passed[-1], (nothing, *reasons), more)
+
+
+def _gain(rung: RungVerdict, active_tokens: int, same_prompt: bool, margin: float) -> str | None:
+    """What serving a rung that passed brings, as a sentence; None when it brings nothing."""
+    if rung.prompt_tokens < active_tokens or not same_prompt:
+        return (
+            f"Rung {rung.rung} needs {rung.prompt_tokens:,} prompt tokens instead of {active_tokens:,} and is, "
+            f"with {CONFIDENCE:.0%} confidence, less than {100 * margin:g} points worse than every reference."
+        )
+    better = [c for c in rung.comparisons if c.reference == "active" and c.lower > 0]
+    if rung.prompt_tokens == active_tokens and better:
+        return (
+            f"The prompt stays at {active_tokens:,} tokens, and the answers are better than the active ones by "
+            f"{100 * better[0].difference:.1f} points (at least {100 * better[0].lower:.1f})."
+        )
+    return None
 
 
 def performance_index(rung: float, base_full: float, base_empty: float) -> float | None:

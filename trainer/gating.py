@@ -7,18 +7,19 @@ and `swap`; the statistics are in `gate`, which generates nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from assistant.rendering import keep
 from assistant.vllm_pool import VllmPool
-from store.records import Dataset, Deployment, Split
-from trainer import gate
+from store.records import Dataset, Deployment, Example, Split
+from trainer import gate, general_questions
 from trainer.candidate import Candidate
 from trainer.evaluate import answer_all
 from trainer.gate import Answers, RungVerdict, Verdict
+from trainer.guards import Guard
 from trainer.notes import Notes
-from trainer.scorers import scorer
+from trainer.scorers import Scorer, chrf, right_or_wrong, scorer
 from trainer.statistics import interval
 from trainer.workshop import Workshop
 
@@ -43,6 +44,7 @@ class Gating:
         self._longest = _answer_limit(w, [e.completion for e in self._examples])
         self._answers: dict[str, Answers] = {}
         self._rungs: list[RungVerdict] = []
+        self._general: Answers | None = None  # the base model's, asked once
 
     async def judge(self) -> Verdict:
         """Raises VllmError, UnknownScorer."""
@@ -56,9 +58,19 @@ class Gating:
         margin = self._w.settings.margin
         for number, kept in enumerate(self._candidate.ladder):
             answers = await self._answer(f"rung {number}", self._candidate.name, self._prompt_id, kept)
-            self._rungs.append(
-                gate.judge_rung(number, kept, answers, references, approved, self._clusters, margin)
+            rung = gate.judge_rung(
+                number,
+                kept,
+                answers,
+                references,
+                approved,
+                self._clusters,
+                margin,
+                right_or_wrong(self._assistant.scorer),
             )
+            if rung.passed:  # a rung that is refused anyway is not worth the questions
+                rung = replace(rung, guards=(*rung.guards, await self._ask_generally(number, kept)))
+            self._rungs.append(rung)
             if number == 0:
                 references["candidate_full"] = self._answers["candidate_full"] = answers
             if not self._rungs[-1].passed:
@@ -119,27 +131,66 @@ class Gating:
             return self._answers["active"]
         return await self._answer("active", active.adapter or self._pool.base, active.prompt_id, active.kept)
 
+    async def _ask_generally(self, number: int, kept: Sequence[str]) -> Guard:
+        """What the candidate makes of questions that nobody trained on, beside the base model with the full prompt."""
+        if self._general is None:
+            questions, full = general_questions.as_examples(), self._candidate.ladder[0]
+            self._general = await self._generate(
+                "general questions, base_full", self._pool.base, self._prompt_id, full, questions, _unscored
+            )
+        base = self._general.texts
+        found = await self._generate(
+            f"general questions, rung {number}",
+            self._candidate.name,
+            self._prompt_id,
+            kept,
+            general_questions.as_examples(base),
+            chrf,
+        )
+        approved = [e.completion for e in self._examples]
+        return general_questions.judge(base, found.texts, found.scores, approved)
+
     async def _answer(self, what: str, model: str, prompt_id: int, kept: Sequence[str]) -> Answers:
-        self._notes.add("gate", what=what, done=0, total=len(self._examples))
-        self._answers[what] = await answer_all(
+        self._answers[what] = await self._generate(
+            what, model, prompt_id, kept, self._examples, scorer(self._assistant.scorer)
+        )
+        return self._answers[what]
+
+    async def _generate(
+        self,
+        what: str,
+        model: str,
+        prompt_id: int,
+        kept: Sequence[str],
+        examples: Sequence[Example],
+        score: Scorer,
+    ) -> Answers:
+        self._notes.add("gate", what=what, done=0, total=len(examples))
+        limit = min(general_questions.MAX_TOKENS, self._w.settings.max_answer_tokens)
+        if examples is self._examples:
+            limit = self._longest
+        return await answer_all(
             self._pool,
             self._w.tokenizer,
             model,
             keep(self._w.store.prompt(prompt_id).segments, kept),
-            self._examples,
-            scorer(self._assistant.scorer),
-            self._longest,
+            examples,
+            score,
+            limit,
             lambda done, total, left: self._notes.maybe(
                 "gate", what=what, done=done, total=total, eta_s=round(left)
             ),
         )
-        return self._answers[what]
 
     def _score(self, name: str) -> dict[str, float]:
         return asdict(interval(self._answers[name].scores, self._clusters))
 
     def _mean(self, name: str) -> float:
         return interval(self._answers[name].scores, self._clusters).mean
+
+
+def _unscored(answer: str, approved: str) -> float:
+    return 0.0
 
 
 def _answer_limit(w: Workshop, approved: Sequence[str]) -> int:

@@ -1,0 +1,276 @@
+"""Simulated gates: how often what is worse by the margin passes, and how often what is as good does.
+
+In: how many gates to simulate. Out: `results/gate_simulation.json`, one row for each kind of difference, number of
+examples and length of conversations, with the share of gates that pass under the bound and under two others for
+comparison. Right-or-wrong scores of separate examples are computed exactly instead. Nothing is generated or scored.
+
+    python -m benchmarks.gate_simulation --trials 1000 --seed 1 --out benchmarks/results/gate_simulation.json
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from scipy import stats
+
+from benchmarks.provenance import provenance
+from benchmarks.whole_gate import chances
+from trainer.paired_proportions import critical, power
+from trainer.statistics import Pairs
+
+MARGIN, LEVEL = 0.05, 0.05
+RESULT = Path("benchmarks/results/gate_simulation.json")
+EXACTLY = (20, 30, 46, 60, 68, 90, 110, 150, 200, 300, 400)
+SIZES, CLUSTERED = (30, 46, 60, 90, 150, 200), (60, 180)
+COMPARED = (30, 90, 200)  # sizes at which Student's t and the bootstrap are simulated too
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Differences as one kind of candidate makes them; the mean of those at the margin is exactly -MARGIN."""
+
+    name: str
+    right_or_wrong: bool
+    at_margin: bool
+    draw: Draw
+    shares: tuple[float, float] = (0.0, 0.0)  # won and lost, where answers are right or wrong
+
+
+@dataclass(frozen=True)
+class Row:
+    """Share of gates that pass, by this gate, by Student's t and by the percentile bootstrap (None: not simulated)."""
+
+    kind: str
+    right_or_wrong: bool
+    at_margin: bool
+    conversation: str
+    examples: int
+    gate: float
+    student: float | None
+    bootstrap: float | None
+    exact: bool
+
+
+def proportions(won: float, lost: float, at_margin: bool) -> Kind:
+    def draw(random: np.random.Generator, n: int) -> np.ndarray:
+        return random.choice([-1.0, 1.0, 0.0], size=n, p=[lost, won, 1 - won - lost])
+
+    return Kind(f"{won:.1%} won, {lost:.1%} lost", True, at_margin, draw, (won, lost))
+
+
+def _some(share: float, what: Callable[[np.random.Generator, int], np.ndarray]) -> Draw:
+    return lambda random, n: np.where(random.random(n) < share, what(random, n), 0.0)
+
+
+def _sum(*parts: Draw) -> Draw:
+    return lambda random, n: np.clip(sum((part(random, n) for part in parts), np.zeros(n)), -1.0, 1.0)
+
+
+def _noise(scatter: float, mean: float = 0.0) -> Draw:
+    return lambda random, n: random.normal(mean, scatter, n)
+
+
+def _constant(value: float) -> Draw:
+    return lambda random, n: np.full(n, value)
+
+
+def _between(low: float, high: float) -> Draw:
+    return lambda random, n: random.uniform(low, high, n)
+
+
+def graded(name: str, at_margin: bool, draw: Draw) -> Kind:
+    return Kind(name, False, at_margin, draw)
+
+
+WORSE = [
+    *(proportions(won, won + MARGIN, True) for won in (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)),
+    graded("5 % lost wholly, the rest equal", True, _some(0.05, _constant(-1.0))),
+    graded("5.6 % lost by 80-100 points", True, _some(MARGIN / 0.9, _between(-1.0, -0.8))),
+    graded("10.2 % lost by 49 points", True, _some(MARGIN / 0.49, _constant(-0.49))),
+    graded("20 % lost by 25 points", True, _some(0.2, _constant(-0.25))),
+    graded("scatter 5, 5 % lost wholly", True, _sum(_noise(0.05), _some(0.05, _constant(-1.0)))),
+    graded("scatter 8, 5.9 % lost by 85", True, _sum(_noise(0.08), _some(MARGIN / 0.85, _constant(-0.85)))),
+    graded(
+        "scatter 8, 10 % lost by about 50",
+        True,
+        _sum(_noise(0.08), _some(0.1, lambda random, n: -random.beta(4, 4, n))),
+    ),
+    graded(
+        "all lose 2 (scatter 5), 4 % lose 75", True, _sum(_noise(0.05, -0.02), _some(0.04, _constant(-0.75)))
+    ),
+    graded("half differ, by -10 (scatter 20)", True, _some(0.5, _noise(0.2, -0.1))),
+    graded("all lose 5 (scatter 10)", True, _noise(0.1, -MARGIN)),
+    graded(
+        "15 % lost, 6.7 % won by 30-90",
+        True,
+        _sum(_some(0.15, _between(-0.9, -0.3)), _some(0.04 / 0.6, _between(0.3, 0.9))),
+    ),
+]
+EQUAL = [
+    *(proportions(share / 2, share / 2, False) for share in (0.0, 0.02, 0.04, 0.08, 0.15)),
+    graded("equal", False, _constant(0.0)),
+    graded("scatter 8", False, _noise(0.08)),
+    graded("scatter 20", False, _noise(0.2)),
+    graded("half differ (scatter 25)", False, _some(0.5, _noise(0.25))),
+    graded(
+        "2 % won, 2 % lost by 30-90",
+        False,
+        _sum(_some(0.02, _between(-0.9, -0.3)), _some(0.02, _between(0.3, 0.9))),
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Conversations:
+    """How examples lie in conversations; `alike`: those of one conversation share their fate."""
+
+    name: str
+    mean_size: float
+    alike: bool
+
+
+SEPARATE = Conversations("one example each", 1, False)
+LONGER = (
+    Conversations("3 examples each, independent", 3, False),
+    Conversations("3 examples each, alike", 3, True),
+    Conversations("1 to 12 examples, alike", -3, True),
+)
+
+
+def clusters(shape: Conversations, n: int, random: np.random.Generator) -> list[int]:
+    """The conversation of each of about n examples; sizes are geometric where the mean is negative."""
+    if shape.mean_size > 0:
+        return [at // int(shape.mean_size) for at in range(n)]
+    sizes: list[int] = []
+    while sum(sizes) < n:
+        sizes.append(min(12, int(random.geometric(1 / -shape.mean_size))))
+    return [number for number, size in enumerate(sizes) for _ in range(size)]
+
+
+def sample(
+    kind: Kind, shape: Conversations, n: int, random: np.random.Generator
+) -> tuple[list[float], list[float], list[int]]:
+    """Scores of candidate and reference with the wanted differences, and conversations."""
+    of = clusters(shape, n, random)
+    drawn = kind.draw(random, of[-1] + 1 if shape.alike else len(of))
+    differences = drawn[of] if shape.alike else drawn
+    candidate, reference = np.clip(differences, 0.0, 1.0), np.clip(-differences, 0.0, 1.0)
+    return candidate.tolist(), reference.tolist(), of
+
+
+def student(pairs: Pairs) -> bool:
+    """Plain t on conversations, for comparison."""
+    mean = pairs.differences.mean()
+    return bool(mean - stats.t.isf(LEVEL, len(pairs.sizes) - 1) * pairs.error > -MARGIN)
+
+
+def bootstrap(pairs: Pairs, random: np.random.Generator, draws: int = 300) -> bool:
+    """The percentile bootstrap over conversations, for comparison."""
+    chosen = random.integers(len(pairs.sizes), size=(draws, len(pairs.sizes)))
+    means = pairs.sums[chosen].sum(1) / pairs.sizes[chosen].sum(1)
+    return bool(np.quantile(means, LEVEL) > -MARGIN)
+
+
+def row(kind: Kind, shape: Conversations, n: int, trials: int, seed: int) -> Row:
+    """One cell of the table; seeded by its own name, so that each can be repeated alone."""
+    compare = shape == SEPARATE and n in COMPARED
+    name = f"{kind.name}|{shape.name}|{n}|{kind.at_margin}"
+    random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    exact = kind.right_or_wrong and shape == SEPARATE
+    passed = np.zeros((trials, 3))
+    for trial in range(trials if compare or not exact else 0):
+        pairs = Pairs(*sample(kind, shape, n, random), kind.right_or_wrong)
+        passed[trial, 0] = not exact and pairs.rule_out(MARGIN)
+        if compare:
+            passed[trial, 1:] = student(pairs), bootstrap(pairs, random)
+    by_gate, by_student, by_bootstrap = passed.mean(0)
+    return Row(
+        kind.name,
+        kind.right_or_wrong,
+        kind.at_margin,
+        shape.name,
+        n,
+        round(power(n, *kind.shares, MARGIN, LEVEL) if exact else float(by_gate), 4),
+        round(float(by_student), 4) if compare else None,
+        round(float(by_bootstrap), 4) if compare else None,
+        exact,
+    )
+
+
+def cells() -> Iterator[tuple[Kind, Conversations, int]]:
+    for kind in (*WORSE, *EQUAL):
+        for n in EXACTLY if kind.right_or_wrong else SIZES:
+            yield kind, SEPARATE, n
+    for kind in [kind for kind in WORSE if kind.right_or_wrong][::2] + [
+        kind for kind in WORSE if not kind.right_or_wrong
+    ][::2]:
+        for shape in LONGER:
+            for n in CLUSTERED:
+                yield kind, shape, n
+
+
+def worst_exactly(sizes: Iterable[int] = range(20, 401)) -> tuple[float, int]:
+    """The largest chance that right-or-wrong answers of exactly the margin pass, over 400 shares won; and n."""
+    won = np.linspace(0.0, 1.0, 400) ** 3 * (1 - MARGIN) / 2
+    found = []
+    for n in sizes:
+        most = np.array(critical(n, MARGIN, LEVEL))
+        counts = np.flatnonzero(most >= 0)
+        wins = stats.binom.pmf(counts, n, won[:, None])
+        rest = np.minimum(1.0, (won + MARGIN) / (1 - won))
+        losses = stats.binom.cdf(most[counts], n - counts, rest[:, None])
+        found.append((float((wins * losses).sum(1).max()), n))
+    return max(found)
+
+
+def main(
+    trials: Annotated[int, typer.Option(min=10, help="Simulated gates a cell.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Every cell is seeded by this and its name.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,
+) -> None:
+    """Simulate gates of known truth. 1,000 a cell take about ten minutes of one core.
+
+    Example: python -m benchmarks.gate_simulation --trials 100 --out /tmp/gates.json
+    """
+    console = Console(stderr=True)
+    rows = [
+        row(kind, shape, n, trials, seed)
+        for kind, shape, n in track(list(cells()), description="Gates", console=console)
+    ]
+    exactly, at = worst_exactly(track(range(20, 401), description="Exact", console=console))
+    with console.status("Whole gates ..."):
+        whole = chances(trials // 5, seed)
+    worst = max((r for r in rows if r.at_margin and not r.exact), key=lambda r: r.gate)
+    result = {
+        "margin": MARGIN,
+        "level": LEVEL,
+        "trials": trials,
+        "worst_exact": {"passed": round(exactly, 5), "examples": at},
+        "worst_simulated": asdict(worst),
+        "whole_gates": {"gates": trials // 5, "promoted_worse": whole},
+        "rows": [asdict(r) for r in rows],
+        "provenance": provenance(
+            f"python -m benchmarks.gate_simulation --trials {trials} --seed {seed}", seed=seed
+        ),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=1) + "\n")
+    console.print(
+        f"At a loss of exactly the margin at most {exactly:.2%} pass (right or wrong, exact, {at} examples) and "
+        f"{worst.gate:.2%} in simulation ({worst.kind}, {worst.conversation}, {worst.examples}). Written to {out}."
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
