@@ -1,0 +1,172 @@
+"""Bad training sets, a hundred seeded variations of each: none is promoted, and the reason names the fault.
+
+What the trained model would answer is made up (a model trained on shuffled answers gives other questions' answers) and
+goes through the real scorers, guards, `judge_rung` and `conclude`; faults that selection or training sees are shown to
+the real selection, training and check of the published files.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_model import write_adapter
+
+from assistant.adapter_files import BadAdapter, verify
+from store.records import Example, Role, Split
+from trainer.dataset import shortage
+from trainer.gate import Answers, Verdict, conclude, judge_rung
+from trainer.scorers import right_or_wrong, scorer
+from trainer.settings import TrainerSettings
+
+SEEDS = range(100)
+MARGIN = 0.05
+LABELS = [
+    f"{verb}_{noun}"
+    for verb in ("lost", "new", "late", "broken")
+    for noun in ("card", "transfer", "refund", "pin")
+]
+DISHES = ("herring", "crab soup", "mussels", "fish pie", "oysters", "prawns", "eel", "flounder")
+PLACES = ("the north pier", "the old harbour", "the lighthouse", "the fish market", "the ferry landing")
+GERMAN = {
+    "We serve": "Bei uns gibt es",
+    "at": "an der Adresse",
+    "every day until": "an allen Tagen, und zwar bis",
+    "o'clock.": "Uhr abends.",
+}
+
+
+def sentence(choose: random.Random) -> str:
+    what, where = choose.choice(DISHES), choose.choice(PLACES)
+    return f"We serve {what} at {where} every day until {choose.randint(5, 11)} o'clock."
+
+
+def label(choose: random.Random) -> str:
+    return choose.choice(LABELS)
+
+
+def shuffled(right: list[str], choose: random.Random) -> list[str]:
+    """A model trained on answers that belong to other questions: what it says is seldom the right one."""
+    return choose.sample(right, len(right))
+
+
+def one_answer(right: list[str], choose: random.Random) -> list[str]:
+    """A model trained on one class: everything is answered alike, but for a slip now and then."""
+    always = choose.choice(right)
+    return [always if choose.random() < 0.97 else text for text in right]
+
+
+def loops(right: list[str], choose: random.Random) -> list[str]:
+    """A model trained on answers that go in circles."""
+    return [" ".join([*text.split()[: choose.randint(1, 6)]] * 8) for text in right]
+
+
+def wrong_language(right: list[str], choose: random.Random) -> list[str]:
+    """A model trained on German answers, where people approve English ones."""
+    answers = []
+    for text in right:
+        for english, german in GERMAN.items():
+            text = text.replace(english, german)
+        answers.append(text if choose.random() < 0.98 else "Das weiß ich leider nicht.")
+    return answers
+
+
+def empty(right: list[str], choose: random.Random) -> list[str]:
+    return ["" if choose.random() < 0.8 else text for text in right]
+
+
+def garbage(right: list[str], choose: random.Random) -> list[str]:
+    """A model whose weights are noise."""
+    return ["".join(choose.choices("abcdefgh ,.xyz\ufffd", k=max(4, len(text)))) for text in right]
+
+
+Bad = Callable[[list[str], random.Random], list[str]]
+LIKE_APPROVED = "the base model answers well"
+USELESS = "the base model is never right"
+
+
+def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
+    """The gate's word on one variation: its size, its questions and the base model's answers are drawn."""
+    choose = random.Random(seed)
+    right = [(label if task == "exact" else sentence)(choose) for _ in range(choose.randint(60, 75))]
+    score = scorer(task)
+
+    def answered(texts: list[str], tokens: int) -> Answers:
+        return Answers(tuple(texts), tuple(map(score, texts, right)), tokens)
+
+    if base == USELESS:
+        served = ["I am sorry, I cannot help with that."] * len(right)
+    else:
+        served = [text if choose.random() < 0.8 else right[0] for text in right]
+    full = answered(served, 600)
+    clusters = [f"c{number}" for number in range(len(right))]
+    references, rungs = {"base_full": full, "active": full}, []
+    for number, tokens in enumerate((600, 150, 0)):
+        found = answered(bad(right, choose), tokens)
+        rungs.append(judge_rung(number, (), found, references, right, clusters, MARGIN, right_or_wrong(task)))
+        references["candidate_full"] = found
+        if not rungs[-1].passed:
+            break
+    return conclude(rungs, 600, True, MARGIN)
+
+
+@pytest.mark.parametrize(
+    ("bad", "tasks", "words"),
+    [
+        (shuffled, ("exact",), "approved answers may be mixed up"),
+        (shuffled, ("chrf",), "approved answers may be mixed up"),
+        (one_answer, ("exact", "chrf"), "one answer to everything: "),
+        (loops, ("exact", "chrf"), "answers repeat themselves"),
+        (empty, ("exact", "chrf"), "answers are empty"),
+        (garbage, ("exact", "chrf"), "nothing was learned"),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_a_bad_set_is_refused_every_time_with_its_name(bad: Bad, tasks: tuple[str, ...], words: str) -> None:
+    """Whether the base model answers well or is never right, in turn: beside a useless one nothing looks worse."""
+    for seed in SEEDS:
+        verdict = refused(bad, tasks[seed // 2 % len(tasks)], (LIKE_APPROVED, USELESS)[seed % 2], seed)
+        assert not verdict.promoted, (seed, verdict.reasons)
+        assert words in verdict.reasons[0], (seed, verdict.reasons)
+
+
+def test_the_wrong_language_is_refused_every_time_with_the_points_that_it_costs() -> None:
+    for seed in SEEDS:
+        verdict = refused(wrong_language, "chrf", LIKE_APPROVED, seed)
+        assert not verdict.promoted, seed
+        assert "against the base model with the full prompt it scores -" in verdict.reasons[0], seed
+
+
+@pytest.mark.parametrize("task", ["exact", "chrf"])
+def test_a_good_set_is_promoted(task: str) -> None:
+    """The same scene with a model that learned its answers: the refusals above are not the scene's doing."""
+    for seed in range(10):
+        assert refused(lambda right, _: right, task, (LIKE_APPROVED, USELESS)[seed % 2], seed).promoted, seed
+
+
+def test_one_class_is_told_before_anything_is_trained() -> None:
+    for seed in SEEDS:
+        choose = random.Random(seed)
+        always = sentence(choose)
+        examples = [
+            Example(f"m{n}", f"c{n}", ((Role.USER, f"{n}?"),), always, False, choose.choice([*Split]))
+            for n in range(choose.randint(300, 400))
+        ]
+        said = shortage(examples, TrainerSettings())
+        assert said is not None and "are the same text" in said and always[:40] in said
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_never_reach_a_server(value: float, tmp_path: Path) -> None:
+    """One bad number at a drawn place, and a manifest that was made after it: the hashes are right."""
+    import numpy as np
+
+    names = [f"base_model.model.model.layers.0.self_attn.q_proj.lora_{side}.weight" for side in "AB"]
+    for seed in SEEDS:
+        choose = random.Random(seed)
+        name, shape = choose.choice([(names[0], (4, 32)), (names[1], (32, 4))])
+        weights = np.ones(shape, np.float32)
+        weights[choose.randrange(shape[0]), choose.randrange(shape[1])] = value
+        write_adapter(tmp_path, f"bank-v{seed:04d}", **{name: weights})
+        with pytest.raises(BadAdapter, match="NaN"):
+            verify(tmp_path / f"bank-v{seed:04d}", "base hash", 32)
