@@ -383,7 +383,7 @@ def test_helpfulness_is_the_loss_without_a_segment(trained: Trained, tokenizer: 
     found = measure_helpfulness(
         trained.model, tokenizer, PROMPT, examples(4, Split.DEV), lambda *at: told.append(at)
     )
-    assert set(found) == {"role"} and abs(found["role"]) < 20 and told == [(1, 1)]
+    assert set(found) == {"role"} and abs(found["role"]) < 20 and told == [(1, 2), (2, 2)]
 
 
 def test_a_published_adapter_is_one_that_a_server_may_load(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
-from trainer.ladder import build_ladder
+from trainer.ladder import build_ladder, gate_sequence
 from trainer.packing import IGNORE, PREFIX
 from trainer.rows import CORRECTION_WEIGHT, dev_rows, epoch_sizes, row_of, train_rows
 from trainer.rung_sampling import sample_rungs
@@ -180,6 +180,24 @@ def test_a_ladder_is_nested_short_and_ends_with_the_protected(
 def test_a_prompt_that_is_all_protected_has_one_rung() -> None:
     segments = [Segment("a", SegmentKind.INSTRUCTION, text="a", protected=True)]
     assert build_ladder(segments, {"a": 5}, {}, 3) == [("a",)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "most", "sequence"),
+    [
+        ([0.1, 0.2, 0.3, 0.4], 600, [0, 1, 2, 3]),
+        ([0.4, 0.3, 0.2, 0.1], 600, [3]),
+        ([0.5, 0.7, 0.4, 0.5], 600, [2, 3]),
+        ([0.51, 0.52, 0.5, 0.5], 600, [0, 1, 2, 3]),
+        ([0.1, 0.2, 0.3, 0.4], 200, [2, 3]),
+        ([0.1, 0.2, 0.3, 0.4], 0, [3]),
+        ([0.1, 0.2, 0.3, 0.4], -1, [3]),
+    ],
+)
+def test_the_gate_leaves_out_rungs_that_gain_nothing_or_do_worse_than_a_shorter_one(
+    losses: list[float], most: int, sequence: list[int]
+) -> None:
+    assert gate_sequence(losses, [600, 400, 200, 0], most) == sequence
 
 
 @pytest.mark.parametrize("steps", [0, 1])

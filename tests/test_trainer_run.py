@@ -63,6 +63,15 @@ def test_a_run_that_diverges_has_failed_and_says_what_to_do(scene: Scene) -> Non
     assert run.status is RunStatus.FAILED and "Freeze 1 at most" in run.message
 
 
+@pytest.fixture
+def all_rungs_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On dev, so that the gate tests every rung: what the tiny model learns says nothing about the fake's answers."""
+    monkeypatch.setattr(
+        "trainer.candidate.measure_losses", lambda _model, _tok, prompts, *_: [1.0] * len(prompts)
+    )
+
+
+@pytest.mark.usefixtures("all_rungs_alike")
 def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
     scene.rate(40)
     run = scene.run()
@@ -73,6 +82,7 @@ def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
     assert asked == questions[Split.GATE] | set(QUESTIONS)
 
 
+@pytest.mark.usefixtures("all_rungs_alike")
 def test_a_bad_candidate_is_refused_rejected_and_unloaded(scene: Scene) -> None:
     scene.rate(40)
     before = scene.store.active("bank")
@@ -89,6 +99,18 @@ def test_a_bad_candidate_is_refused_rejected_and_unloaded(scene: Scene) -> None:
     assert not run.report["gate"]["promoted"] and "probe" not in run.report
 
 
+def test_a_rung_that_does_worse_on_dev_than_a_shorter_one_is_not_tested(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.rate(60)
+    monkeypatch.setattr("trainer.candidate.measure_losses", lambda *_: [2.0, 2.0, 1.0])
+    run = scene.run()
+    assert run.status is RunStatus.PROMOTED, run.message
+    assert [rung["tested"] for rung in run.report["gate"]["rungs"]] == [False, False, True]
+    assert "candidate_full" in run.report["gate"]["scores"], "it is a reference all the same"
+
+
+@pytest.mark.usefixtures("all_rungs_alike")
 def test_what_fails_with_the_short_prompt_is_served_with_a_longer_one(scene: Scene) -> None:
     scene.rate(60)
 

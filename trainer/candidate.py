@@ -15,11 +15,11 @@ from typing import Any
 
 import torch
 
-from assistant.rendering import render, segment_tokens
+from assistant.rendering import keep, render, segment_tokens
 from store.records import Dataset, Example, Segment, Split, TrainingRun
 from trainer.environment import PHASE, environment
 from trainer.finetune import Course, Trained, finetune
-from trainer.helpfulness import measure_helpfulness
+from trainer.helpfulness import measure_helpfulness, measure_losses
 from trainer.ladder import Rung, build_ladder
 from trainer.notes import Notes
 from trainer.packing import TopK
@@ -39,6 +39,7 @@ class Candidate:
 
     name: str
     ladder: list[Rung]
+    dev_losses: list[float]  # of each rung, in nats per answer token
     trained: Trained
     learning_rate: float
     choice: Choice | None  # how the learning rate was chosen, where there were several
@@ -113,18 +114,20 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
         w.store.update_run(run.id, adapter=name)
         notes.add("publish", adapter=name)
     with notes.timed("ladder"):
-        helpfulness = measure_helpfulness(
-            trained.model,
-            w.tokenizer,
-            segments,
-            dev,
-            lambda done, total: notes.maybe("ladder", done=done, total=total),
-        )
+
+        def told(done: int, total: int) -> None:
+            notes.maybe("ladder", done=done, total=total)
+
+        helpfulness = measure_helpfulness(trained.model, w.tokenizer, segments, dev, told)
         ladder = build_ladder(segments, segment_tokens(w.tokenizer, segments), helpfulness, w.settings.rungs)
+        prompts = [keep(segments, kept) for kept in ladder]
+        losses = measure_losses(trained.model, w.tokenizer, prompts, dev, told)
+        notes.add("ladder", helpfulness=helpfulness, dev_losses=losses)
     question = render(w.tokenizer, (), dev[0].context).ids
     return Candidate(
         name,
         ladder,
+        losses,
         trained,
         course.learning_rate,
         choice,

@@ -2,9 +2,9 @@
 
 In: scores and texts on the gate split. Out: which rungs pass, the one to deploy, and sentences that say why. A
 rung passes when the one-sided 95 % lower bound of the paired score difference lies above -margin against every
-reference, and every guard holds. Rungs are tested from longest to shortest and testing stops at the first failure
-(fixed-sequence testing), which keeps the chance of any false pass at 5 % without a correction. Does not generate or
-score.
+reference, and every guard holds. Rungs are tested from longest to shortest, and testing stops at the first
+failure (fixed-sequence testing), which keeps the chance of any false pass at 5 % without a correction. Does not
+generate or score.
 """
 
 from __future__ import annotations

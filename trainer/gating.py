@@ -1,4 +1,4 @@
-"""A candidate and the servers to the gate's verdict: generates what the gate compares, longest rung first.
+"""A candidate and the servers to the gate's verdict: generates what the gate compares, rung after rung.
 
 In: a loaded candidate, the gate split. Out: a verdict and its report. Place in the flow: between `candidate`
 and `swap`; the statistics are in `gate`, which generates nothing.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from assistant.rendering import keep
+from assistant.rendering import keep, prompt_tokens
 from assistant.vllm_pool import VllmPool
 from store.records import Dataset, Deployment, Example, Split
 from trainer import gate, general_questions
@@ -18,6 +18,7 @@ from trainer.candidate import Candidate
 from trainer.evaluate import answer_all
 from trainer.gate import Answers, RungVerdict, Verdict
 from trainer.guards import Guard
+from trainer.ladder import gate_sequence
 from trainer.notes import Notes
 from trainer.scorers import Scorer, chrf, right_or_wrong, scorer
 from trainer.statistics import interval
@@ -54,15 +55,21 @@ class Gating:
         references = {"base_full": base_full}
         if self._active is not None:
             references["active"] = await self._answer_active(full)
+        references["candidate_full"] = await self._answer(
+            "candidate_full", self._candidate.name, self._prompt_id, full
+        )
         approved = [e.completion for e in self._examples]
         margin = self._w.settings.margin
-        for number, kept in enumerate(self._candidate.ladder):
-            answers = await self._answer(f"rung {number}", self._candidate.name, self._prompt_id, kept)
+        for number in self._sequence():
+            kept = self._candidate.ladder[number]
+            answers = references["candidate_full"]
+            if number:
+                answers = await self._answer(f"rung {number}", self._candidate.name, self._prompt_id, kept)
             rung = gate.judge_rung(
                 number,
                 kept,
                 answers,
-                references,
+                {name: given for name, given in references.items() if given is not answers},
                 approved,
                 self._clusters,
                 margin,
@@ -71,13 +78,18 @@ class Gating:
             if rung.passed:  # a rung that is refused anyway is not worth the questions
                 rung = replace(rung, guards=(*rung.guards, await self._ask_generally(number, kept)))
             self._rungs.append(rung)
-            if number == 0:
-                references["candidate_full"] = self._answers["candidate_full"] = answers
-            if not self._rungs[-1].passed:
+            if not rung.passed:
                 break
         same_prompt = self._active is not None and self._active.prompt_id == self._prompt_id
         active_tokens = self._active.prompt_tokens if self._active else base_full.prompt_tokens
         return gate.conclude(self._rungs, active_tokens, same_prompt, margin)
+
+    def _sequence(self) -> list[int]:
+        segments = self._w.store.prompt(self._prompt_id).segments
+        tokens = [prompt_tokens(self._w.tokenizer, keep(segments, kept)) for kept in self._candidate.ladder]
+        active = self._active
+        served = tokens[0] if active is None or active.prompt_id != self._prompt_id else active.prompt_tokens
+        return gate_sequence(self._candidate.dev_losses, tokens, served)
 
     def last_tested(self, verdict: Verdict) -> RungVerdict:
         """The rung that a refusal is about: the one that gained nothing, else the one that failed."""
@@ -91,11 +103,10 @@ class Gating:
             if name in self._answers
         }
         shown = self.last_tested(verdict)
-        tested = [gate.as_record(rung) for rung in self._rungs]
-        untested = [
-            {"rung": number, "kept": list(kept), "tested": False}
+        tested = {rung.rung: gate.as_record(rung) for rung in self._rungs}
+        rungs = [
+            tested.get(number, {"rung": number, "kept": list(kept), "tested": False})
             for number, kept in enumerate(self._candidate.ladder)
-            if number >= len(self._rungs)
         ]
         before = self._active.prompt_tokens if self._active else self._answers["base_full"].prompt_tokens
         return {
@@ -106,7 +117,7 @@ class Gating:
                 "examples": len(self._examples),
                 "scorer": self._assistant.scorer,
                 "scores": scores,
-                "rungs": tested + untested,
+                "rungs": rungs,
                 "guards": [asdict(guard) for guard in shown.guards],
                 "chosen_rung": verdict.chosen.rung if verdict.chosen else None,
                 "reasons": list(verdict.reasons),

@@ -1,7 +1,7 @@
-"""How much the candidate still needs each segment: the dev loss without it, less the loss with all.
+"""How much the candidate still needs each segment, and how well it does at each rung, by its loss on dev examples.
 
-In: the trained model, dev examples. Out: segment id -> nats per answer token. Place in the flow: after
-`finetune`, before `ladder`. Does not decide anything.
+In: the trained model, dev examples. Out: nats per answer token. Place in the flow: after `finetune`, around `ladder`.
+Does not decide anything.
 """
 
 from __future__ import annotations
@@ -26,19 +26,29 @@ def measure_helpfulness(
     examples: Sequence[Example],
     progress: Callable[[int, int], None],
 ) -> dict[str, float]:
-    """Leave out each segment that is not protected in turn; `progress` gets (done, total)."""
-    model.eval()
+    """Segment id to the loss without it, less the loss with all; segments that are protected are not asked about.
+
+    `progress` gets (done, total).
+    """
     removable = [segment for segment in segments if not segment.protected]
-    sample = examples[:EXAMPLES]
+    without = [[other for other in segments if other is not segment] for segment in removable]
+    complete, *losses = measure_losses(model, tokenizer, [segments, *without], examples, progress)
+    return {segment.id: loss - complete for segment, loss in zip(removable, losses, strict=True)}
 
-    def loss(kept: Sequence[Segment]) -> float:
+
+def measure_losses(
+    model: Any,
+    tokenizer: ChatTokenizer,
+    prompts: Sequence[Sequence[Segment]],
+    examples: Sequence[Example],
+    progress: Callable[[int, int], None],
+) -> list[float]:
+    """The loss on the same examples under each prompt; `progress` gets (done, total)."""
+    model.eval()
+    losses = []
+    for done, kept in enumerate(prompts, start=1):
+        tensors = to_tensors(row_of(tokenizer, kept, examples[:EXAMPLES]))
         with torch.no_grad():
-            tensors = {k: v.to(model.device) for k, v in to_tensors(row_of(tokenizer, kept, sample)).items()}
-            return float(mean_loss(model, tensors))
-
-    complete = loss(segments)
-    result = {}
-    for done, segment in enumerate(removable, start=1):
-        result[segment.id] = loss([other for other in segments if other.id != segment.id]) - complete
-        progress(done, len(removable))
-    return result
+            losses.append(float(mean_loss(model, {k: v.to(model.device) for k, v in tensors.items()})))
+        progress(done, len(prompts))
+    return losses

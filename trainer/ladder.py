@@ -12,6 +12,9 @@ from store.records import Segment, SegmentKind
 
 Rung = tuple[str, ...]
 
+# Dev losses of one adapter at two rungs come from the same few answers; up to 5 % apart they are alike.
+_CLEARLY = 1.05
+
 
 def build_ladder(
     segments: Sequence[Segment],
@@ -31,6 +34,23 @@ def build_ladder(
     examples = sum(s.kind is SegmentKind.EXAMPLE for s in removable)
     cuts = _cuts([tokens[s.id] for s in removable], examples, steps)
     return [_without(segments, {s.id for s in removable[:cut]}) for cut in [0, *cuts]]
+
+
+def gate_sequence(losses: Sequence[float], tokens: Sequence[int], most: int) -> list[int]:
+    """Numbers of the rungs that the gate tests, the longest first; `losses` are on dev, `tokens` of the rungs' prompts.
+
+    The gate stops at the first failure, so a test that cannot gain anything or is likely to fail stands in the way of
+    the others. Left out are rungs of more than `most` tokens, which is what is served now, and those that do clearly
+    worse on dev than a shorter one: where training has practised short prompts most, the full prompt is not the best.
+    All of that is settled before the gate sees an answer.
+    """
+    last = len(losses) - 1
+    return [
+        number
+        for number in range(len(losses))
+        if number == last
+        or (tokens[number] <= most and losses[number] <= _CLEARLY * min(losses[number + 1 :]))
+    ]
 
 
 def _cuts(tokens: Sequence[int], examples: int, steps: int) -> list[int]:

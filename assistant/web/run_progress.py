@@ -14,8 +14,13 @@ from assistant.web.plots import Loss
 from store.records import RunEvent, RunStatus, TrainingRun
 
 PHASES = ("dataset", "train", "publish", "ladder", "gate", "swap", "probe")
+# Short ones that belong to a phase of the stepper.
+_PART_OF = {"environment": "train", "teacher": "train", "sweep": "train"}
 _MEANING = {
     "dataset": "freezing the examples",
+    "environment": "getting ready to train",
+    "teacher": "asking the teacher about its answers",
+    "sweep": "trying learning rates",
     "train": "training the adapter",
     "publish": "publishing the adapter",
     "ladder": "ranking the segments",
@@ -92,8 +97,8 @@ def _row(run: TrainingRun, selected: bool) -> str:
 
 
 def _stepper(run: TrainingRun, events: Sequence[RunEvent]) -> str:
-    seen = {event.phase for event in events}
-    current = events[-1].phase if events else "dataset"
+    phases = [_PART_OF.get(event.phase, event.phase) for event in events]
+    seen, current = set(phases), phases[-1] if phases else "dataset"
     items = []
     for phase in PHASES:
         state = "done" if phase in seen else "skipped" if run.status is not RunStatus.RUNNING else "ahead"
