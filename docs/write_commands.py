@@ -27,6 +27,8 @@ COMMANDS = (
     ("-m", "benchmarks.first_retrain"),
     ("-m", "benchmarks.loop"),
     ("-m", "benchmarks.report"),
+    ("-m", "benchmarks.ablation"),
+    ("-m", "benchmarks.gate_simulation"),
 )
 
 
