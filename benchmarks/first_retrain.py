@@ -179,7 +179,7 @@ def _wait(store: Store, streamer: Streamer) -> TrainingRun:
         if runs:
             events = store.events(runs[0].id)
             line = f"{events[-1].phase} {events[-1].data}" if events else ""
-            if not streamer.is_alive() and "rung 1" in line:
+            if not streamer.is_alive() and "'rung " in line:
                 streamer.start()
             if line != seen:
                 seen = line
