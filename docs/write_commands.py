@@ -10,6 +10,8 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -32,14 +34,17 @@ COMMANDS = (
 )
 
 
+@cache
 def page() -> str:
     """The whole page as Markdown."""
     parts = [
         "# Commands\n\nWritten by `python docs/write_commands.py` from the commands' own help texts. "
         "`make run` is `python app.py` after installing what is missing; `make run ARGS='--sample'` passes options.\n"
     ]
-    for command in COMMANDS:
-        parts.append(f"## python {' '.join(command)}\n\n```text\n{help_text(command)}\n```\n")
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each command is a process, and some load torch
+        texts = list(pool.map(help_text, COMMANDS))
+    for command, text in zip(COMMANDS, texts, strict=True):
+        parts.append(f"## python {' '.join(command)}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 
 
