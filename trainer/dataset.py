@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from store.records import Example, Role, Split
 from trainer.selection import Approved
 from trainer.settings import TrainerSettings
+from trainer.splits import DEV_SHARE, GATE_SHARE
 
 
 def make_examples(
@@ -76,11 +77,10 @@ def sizes(examples: Sequence[Example]) -> dict[Split, int]:
 def shortage(examples: Sequence[Example], settings: TrainerSettings) -> str | None:
     """Why this is not enough to train and to prove anything, as “not enough yet, N more”; None when it is."""
     have = sizes(examples)
-    train_share, gate_share = 0.6, 0.3
     missing = max(
-        (settings.min_train - have[Split.TRAIN]) / train_share,
-        (settings.min_gate - have[Split.GATE]) / gate_share,
-        (1 - have[Split.DEV]) / (1 - train_share - gate_share),
+        (settings.min_train - have[Split.TRAIN]) / (1 - DEV_SHARE - GATE_SHARE),
+        (settings.min_gate - have[Split.GATE]) / GATE_SHARE,
+        (1 - have[Split.DEV]) / DEV_SHARE,
     )
     if missing > 0:
         return (
