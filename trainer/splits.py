@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 from store.records import Split
 
-# The gate gets a large share: its size decides how small a loss can be told from none. At 225 approved answers 90 gate examples, not 68, let 58 instead of 43 % of equal
-# candidates pass that differ in 4 % of their right-or-wrong answers.
+# The gate gets a large share: its size decides how small a loss can be told from none. At 225 approved answers 90 gate
+# examples, not 68, let 58 instead of 43 % of equal candidates pass that differ in 4 % of their right-or-wrong answers.
 DEV_SHARE, GATE_SHARE = 0.1, 0.4
 
 
