@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,7 +79,7 @@ class Chat:
         old = self._store.message(message_id)
         return self._store.add_message(old.conversation_id, old.parent_id, Role.USER, text)
 
-    async def answer(self, question: Message, *, vary: bool = False) -> AsyncIterator[Progress]:
+    async def answer(self, question: Message, *, vary: bool = False) -> AsyncGenerator[Progress]:
         """Stream the answer to a stored user message.
 
         The first answer is greedy, as the gate measured it; `vary` samples at 0.8, for “regenerate”. Closing

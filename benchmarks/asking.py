@@ -87,7 +87,7 @@ class Asking:
         asked, answered = await asyncio.to_thread(self._stored, question)
         if answered is not None:
             return answered
-        async with aclosing(self._chat.answer(asked)) as steps:  # type: ignore[type-var]
+        async with aclosing(self._chat.answer(asked)) as steps:
             async for step in steps:
                 message = step.message
         return message

@@ -34,11 +34,14 @@ def test_the_teachers_approval_is_the_share_of_its_rated_answers_that_stand() ->
     corrected = [answer(9, Verdict.DOWN, correction="better")]
     others = [answer(n, Verdict.UP, prompt=None) for n in range(10, 30)]
     answers = good + bad + corrected + others
-    approved, _ = select(answers, 100)
-    assert approval_of_teacher(answers, approved, PROMPT_ID) == 6 / 10
+    assert approval_of_teacher(answers, PROMPT_ID) == 6 / 10
+    again = [replace(a, message_id=f"{a.message_id}-again") for a in good]
+    assert approval_of_teacher([*answers, *again], PROMPT_ID) == 12 / 16, "the same answer is approved twice"
+    taken_back = replace(answer(40, Verdict.UP), ratings=())
+    assert approval_of_teacher([*answers, taken_back], PROMPT_ID) == 6 / 10
     few = [a for a in answers if a.teacher_prompt_id][: ENOUGH_RATED - 1]
-    assert approval_of_teacher(few, select(few, 100)[0], PROMPT_ID) is None
-    assert approval_of_teacher(answers, approved, PROMPT_ID + 1) is None
+    assert approval_of_teacher(few, PROMPT_ID) is None
+    assert approval_of_teacher(answers, PROMPT_ID + 1) is None
 
 
 def test_only_questions_of_the_training_split_that_nobody_answered_better_are_followed() -> None:

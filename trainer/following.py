@@ -12,21 +12,19 @@ from collections.abc import Collection, Mapping, Sequence
 
 from store.records import Example, RatedAnswer, Split
 from trainer.dataset import in_order, key_of
-from trainer.selection import Approved
+from trainer.selection import Approved, Drop, judge
 from trainer.splits import split_of
 
 ENOUGH_RATED = 10  # rated answers of the teacher before their share says anything
 
 
-def approval_of_teacher(
-    answers: Sequence[RatedAnswer], approved: Sequence[Approved], prompt_id: int
-) -> float | None:
+def approval_of_teacher(answers: Sequence[RatedAnswer], prompt_id: int) -> float | None:
     """Share of the teacher's rated answers that were approved as they are; None while too few are rated."""
-    rated = {answer.message_id for answer in answers if answer.teacher_prompt_id == prompt_id}
+    judged = [judge(answer) for answer in answers if answer.teacher_prompt_id == prompt_id]
+    rated = [found for found in judged if found is not Drop.UNRATED]
     if len(rated) < ENOUGH_RATED:
         return None
-    good = sum(item.answer.message_id in rated and not item.corrected for item in approved)
-    return good / len(rated)
+    return sum(isinstance(found, Approved) and not found.corrected for found in rated) / len(rated)
 
 
 def worth_following(

@@ -144,10 +144,17 @@ class Gating:
 
     async def _ask_generally(self, number: int, kept: Sequence[str]) -> Guard:
         """What the candidate makes of questions that nobody trained on, beside the base model with the full prompt."""
+        limit = min(general_questions.MAX_TOKENS, self._w.settings.max_answer_tokens)
         if self._general is None:
             questions, full = general_questions.as_examples(), self._candidate.ladder[0]
             self._general = await self._generate(
-                "general questions, base_full", self._pool.base, self._prompt_id, full, questions, _unscored
+                "general questions, base_full",
+                self._pool.base,
+                self._prompt_id,
+                full,
+                questions,
+                _unscored,
+                limit,
             )
         base = self._general.texts
         found = await self._generate(
@@ -157,13 +164,14 @@ class Gating:
             kept,
             general_questions.as_examples(base),
             chrf,
+            limit,
         )
         approved = [e.completion for e in self._examples]
         return general_questions.judge(base, found.texts, found.scores, approved)
 
     async def _answer(self, what: str, model: str, prompt_id: int, kept: Sequence[str]) -> Answers:
         self._answers[what] = await self._generate(
-            what, model, prompt_id, kept, self._examples, scorer(self._assistant.scorer)
+            what, model, prompt_id, kept, self._examples, scorer(self._assistant.scorer), self._longest
         )
         return self._answers[what]
 
@@ -175,11 +183,9 @@ class Gating:
         kept: Sequence[str],
         examples: Sequence[Example],
         score: Scorer,
+        limit: int,
     ) -> Answers:
         self._notes.add("gate", what=what, done=0, total=len(examples))
-        limit = min(general_questions.MAX_TOKENS, self._w.settings.max_answer_tokens)
-        if examples is self._examples:
-            limit = self._longest
         return await answer_all(
             self._pool,
             self._w.tokenizer,

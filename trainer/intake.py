@@ -44,7 +44,7 @@ def take_in(store: Store, assistant_id: str, settings: TrainerSettings) -> Intak
     approved, dropped = select(answers, settings.max_answer_characters)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
     recorded = store.splits(assistant_id)
-    approval = approval_of_teacher(answers, approved, prompt_id)
+    approval = approval_of_teacher(answers, prompt_id)
     followed: list[Example] = []
     if settings.distillation > 0 and approval is not None and approval >= settings.teacher_approval:
         followed = worth_following(

@@ -6,13 +6,13 @@ and in words what has changed since. Place in the flow: before `run` starts a ru
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from store import Store
-from store.records import Dataset, RunStatus, TrainingRun
+from store.records import Dataset, Example, RunStatus, TrainingRun
 from trainer.checkpoints import Checkpoint, last_checkpoint, work_dir
 
 PHASE = "resume"  # of the event that notes each time a run went on
@@ -45,11 +45,18 @@ def interrupted(store: Store, data_dir: Path, assistant_id: str) -> Interrupted 
 
 
 def changes(
-    run: TrainingRun, dataset: Dataset, settings: Mapping[str, Any], prompt_id: int, hash: str
+    run: TrainingRun,
+    dataset: Dataset,
+    settings: Mapping[str, Any],
+    prompt_id: int,
+    examples: Sequence[Example],
 ) -> list[str]:
-    """Why the run would not be the one that starts now: its dataset, prompt version or settings are others."""
+    """Why the run would not be the one that starts now: its approved answers, prompt version or settings are others.
+
+    `examples` are those of now. What the teacher alone speaks for changes with every chat, and is no reason.
+    """
     found = []
-    if dataset.hash != hash:
+    if _approved(dataset.examples) != _approved(examples):
         found.append("the approved answers have changed")
     if dataset.prompt_id != prompt_id:
         found.append("the prompt was edited")
@@ -57,3 +64,7 @@ def changes(
     if other := [name for name in names if run.settings.get(name) != settings.get(name)]:
         found.append(f"other settings are asked for ({', '.join(other)})")
     return found
+
+
+def _approved(examples: Sequence[Example]) -> list[Example]:
+    return [example for example in examples if example.approved]

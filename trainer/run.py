@@ -85,7 +85,7 @@ def _go_on(w: Workshop, assistant_id: str) -> TrainingRun | None:
     run, checkpoint = found.run, found.checkpoint
     dataset = w.store.dataset(run.dataset_id or 0)
     now = prepare(w, assistant_id)
-    against = changes(run, dataset, w.settings.as_record(), now.intake.prompt_id, now.hash)
+    against = changes(run, dataset, w.settings.as_record(), now.intake.prompt_id, now.examples)
     for event in w.store.events(run.id, ENVIRONMENT)[-1:]:
         against += differences(event.data, environment(w.base))
     if against:

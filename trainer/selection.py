@@ -42,7 +42,7 @@ def select(answers: Sequence[RatedAnswer], max_characters: int) -> tuple[list[Ap
     dropped: dict[str, Drop] = {}
     seen: set[tuple[tuple[tuple[Role, str], ...], str]] = set()
     for answer in answers:
-        chosen = _judge(answer)
+        chosen = judge(answer)
         if isinstance(chosen, Approved):
             key = (answer.context, chosen.completion)
             if not chosen.completion.strip() or not any(text.strip() for _, text in answer.context[-1:]):
@@ -59,7 +59,8 @@ def select(answers: Sequence[RatedAnswer], max_characters: int) -> tuple[list[Ap
     return approved, dropped
 
 
-def _judge(answer: RatedAnswer) -> Approved | Drop:
+def judge(answer: RatedAnswer) -> Approved | Drop:
+    """What its ratings alone make of an answer."""
     corrections = [rating for rating in answer.ratings if rating.correction is not None]
     if corrections:
         latest = max(corrections, key=_when)

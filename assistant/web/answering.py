@@ -26,7 +26,7 @@ class Answering:
         self.task = asyncio.create_task(self._write(chat, vary))
 
     async def _write(self, chat: Chat, vary: bool) -> None:
-        async with aclosing(chat.answer(self.question, vary=vary)) as steps:  # type: ignore[type-var]
+        async with aclosing(chat.answer(self.question, vary=vary)) as steps:
             async for step in steps:
                 self.text = step.message.text
 
