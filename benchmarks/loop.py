@@ -6,41 +6,26 @@ app itself (`AppProcess`), so chat, training, gate and swap are what a person ge
 
 from __future__ import annotations
 
-import shlex
-import signal
-import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from assistant.adapter_files import BadAdapter
-from assistant.server_file import NoServer
-from assistant.tokenizer import TokenizerError
-from assistant.vllm_client import VllmError
-from benchmarks.app_process import AppFailed, AppProcess
+from benchmarks.app_process import AppProcess
+from benchmarks.command import command_line, fail, resumable
 from benchmarks.provenance import provenance
-from benchmarks.result import LoopSettings, Result, ResultError
-from benchmarks.retrain import RetrainFailed, retrain
+from benchmarks.result import LoopSettings, Result
+from benchmarks.result_file import ResultError
+from benchmarks.retrain import retrain
 from benchmarks.schedule import sample_of
 from benchmarks.screen import Screen
 from benchmarks.serving import Serving
 from benchmarks.task import Task, TaskError, load
 from benchmarks.walk import Walk
-from store import Store, StoreError
-from trainer.scorers import ScorerFailed
+from store import Store
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-_EXPECTED = (
-    AppFailed,
-    BadAdapter,
-    NoServer,
-    TokenizerError,
-    VllmError,
-    StoreError,
-    ScorerFailed,
-    RetrainFailed,
-)
+_MODULE = "benchmarks.loop"
 
 
 @app.command(
@@ -83,26 +68,16 @@ def main(
         loaded = load(task)
         result = Result.open(out, loaded, settings, sample_of(loaded.test, test, seed))
     except (TaskError, ResultError, OSError) as error:
-        _fail(str(error), 2)
+        fail(str(error))
     if result.body["finished"]:
         screen.say(f"Finished already: {out}. For another loop give another --out.")
         return
-    result.add_origin(provenance(f"python -m benchmarks.loop {shlex.join(sys.argv[1:])}", seed))
+    result.add_origin(provenance(command_line(_MODULE), seed))
     directory = (data_dir or out.with_suffix(".data")).resolve()
     options = ["--no-trainer", *_model_option(model)]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]
-    # Ending politely: the app and the trainer are taken down, and what is done so far is in the file.
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it otherwise
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
+    with resumable(_MODULE):
         _serve_and_walk(directory, options, loaded, settings, result, screen)
-    except KeyboardInterrupt:
-        _fail(
-            f"Stopped. The same command goes on from here: python -m benchmarks.loop {shlex.join(sys.argv[1:])}",
-            130,
-        )
-    except _EXPECTED as error:
-        _fail(f"{error}\nThe same command goes on from here.", 1)
     screen.say(f"Written to {out}. A table and a picture: python -m benchmarks.report {out}")
 
 
@@ -132,11 +107,6 @@ def _model_option(model: str | None) -> list[str]:
         return []
     path = Path(model)
     return ["--model", str(path.resolve()) if path.is_dir() else model]
-
-
-def _fail(message: str, status: int) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise typer.Exit(status)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.picture import draw
-from benchmarks.result import ResultError, read
+from benchmarks.result_file import ResultError, read
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 _COLUMNS = (
@@ -43,7 +43,7 @@ def main(
 ) -> None:
     """A table and a picture of one or several loops."""
     try:
-        bodies = [_with_rounds(path, read(path)) for path in results]
+        bodies = [_with_rounds(path, read(path, "loop")) for path in results]
     except ResultError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error

@@ -6,8 +6,6 @@ flow: `walk` writes it, `report` reads it. Does not know how anything was measur
 
 from __future__ import annotations
 
-import json
-import os
 import secrets
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import result_file
 from benchmarks.measure import Measurement
 from benchmarks.task import Item, Task
 
@@ -24,10 +23,6 @@ SIMULATED = (
     "answer by the task's scorer against the references, and corrected some of the bad ones with a reference. "
     "Everything else (server, trainer, gate, swap, measurements) is real."
 )
-
-
-class ResultError(Exception):
-    """The file is not the result of this loop; the message says what differs and what to do."""
 
 
 @dataclass(frozen=True)
@@ -56,32 +51,18 @@ class Result:
         started = {
             "benchmark": "loop",
             "ratings_are": SIMULATED,
-            "task": {
-                "name": task.name,
-                "sha256": task.sha256,
-                "source": task.source,
-                "license": task.license,
-                # Without the path of a database, which is another one on every machine.
-                "scorer": "sql" if task.scorer.startswith("sql:") else task.scorer,
-                "train": len(task.train),
-                "test": len(task.test),
-                "train_questions_left_out_as_they_are_in_test": task.left_out,
-            },
+            "task": result_file.task_record(task),
             "settings": asdict(settings),
             "test_ids": [item.id for item in items],
+            # Servers that go on (--vllm-url) must never see an adapter's name twice: their prefix cache would mix
+            # the two.
+            "assistant_id": f"{task.id}-{secrets.token_hex(3)}",
+            "finished": False,
+            "seconds": {},
+            "rounds": [],
+            "measurements": [],
         }
-        if path.exists():
-            body = read(path)
-            _refuse_other(path, body, started)
-            return cls(path, body)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Servers that go on (--vllm-url) must never see an adapter's name twice: their prefix cache would mix the two.
-        unique = {"assistant_id": f"{task.id}-{secrets.token_hex(3)}"}
-        result = cls(
-            path, started | unique | {"finished": False, "seconds": {}, "rounds": [], "measurements": []}
-        )
-        result.save()
-        return result
+        return cls(path, result_file.read_or_start(path, started))
 
     @property
     def assistant_id(self) -> str:
@@ -127,35 +108,4 @@ class Result:
             self.save()
 
     def save(self) -> None:
-        aside = self.path.with_name(f".{self.path.name}.part")
-        with aside.open("w", encoding="utf-8") as file:
-            json.dump(self.body, file, indent=1, ensure_ascii=True)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.path)
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The body of a result file; raises ResultError."""
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path} cannot be read as a result ({error}).") from error
-    if not isinstance(body, dict) or body.get("benchmark") != "loop":
-        raise ResultError(f"{path} is not a result of `python -m benchmarks.loop`. Give another file.")
-    return body
-
-
-def _refuse_other(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
-    differing = [
-        f"{name} {found[part].get(name)!r}, now {value!r}"
-        for part in ("task", "settings")
-        for name, value in wanted[part].items()
-        if found[part].get(name) != value
-    ]
-    if differing:
-        raise ResultError(
-            f"{path} is the result of another loop ({'; '.join(differing)}). Give another --out, or delete it together "
-            "with its data directory."
-        )
+        result_file.write(self.path, self.body)

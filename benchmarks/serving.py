@@ -1,7 +1,7 @@
 """The app as it serves one benchmark: started, waited for, and talked to.
 
 In: a data directory, the app's options. Out: pools of its servers with the active adapter loaded. Place in the flow:
-between `loop` and the real app. Does not know tasks.
+between `loop` or `ablation` and the real app. Does not know rounds or ratings.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from assistant.adapter_files import fingerprint
+from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatLimits
 from assistant.server_file import ServerAddress
 from assistant.serving import load_deployment
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
+from benchmarks.task import Task
 from store import Store
+from store.errors import NotFound
 
 _HEALTHY_WITHIN_S = 180.0  # the app starts a vLLM that died again, which takes a minute on two cores
 _LOOK_S = 2.0
@@ -36,6 +39,15 @@ class Serving:
         self.tokenizer = ChatTokenizer.load(self.model_dir)
         self.base = fingerprint(self.model_dir)
         self.adapters = data_dir / "adapters"
+
+    def create_assistant(self, task: Task, assistant_id: str) -> None:
+        """The task's assistant, unless an earlier start has created it."""
+        try:
+            self.store.assistant(assistant_id)
+        except NotFound:
+            create_assistant(
+                self.store, self.tokenizer, task.name, task.scorer, task.prompt, assistant_id=assistant_id
+            )
 
     @asynccontextmanager
     async def pool(self, assistant_id: str) -> AsyncIterator[VllmPool]:

@@ -27,13 +27,17 @@ class Variant:
     low_rated: bool = False
 
 
+_LONG = {"epochs": 15, "patience": 15}
+
 VARIANTS: dict[str, Variant] = {
     "defaults": Variant("What everything else is compared with."),
     "low-rated answers too": Variant("Does the quality of examples matter?", low_rated=True),
     "cross-entropy alone": Variant("What does following the teacher bring?", {"distillation": 0.0}),
     "shortest rung alone": Variant("Must longer rungs be practised?", {"longer_rungs": 0.0}),
     "half at longer rungs": Variant("Are fewer of them enough?", {"longer_rungs": 0.3}),
-    "10 epochs": Variant("Is the training long enough?", {"epochs": 10, "patience": 10}),
+    "15 epochs": Variant("Is the training long enough?", _LONG),
+    "15 epochs, shortest rung alone": Variant("And without longer rungs?", {**_LONG, "longer_rungs": 0.0}),
+    "15 epochs, half at longer rungs": Variant("And with fewer of them?", {**_LONG, "longer_rungs": 0.3}),
     "no noise": Variant("What does NEFTune bring?", {"embedding_noise": 0.0}),
     "rank 8": Variant("How large must the adapter be?", {"rank": 8}),
     "rank 4": Variant("How large must the adapter be?", {"rank": 4}),

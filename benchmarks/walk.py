@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistant.adapter_files import BadAdapter, verify
-from assistant.assistants import create_assistant
 from assistant.rendering import keep
 from assistant.serving import MAX_RANK
 from assistant.vllm_client import VllmError
@@ -28,7 +27,6 @@ from benchmarks.screen import Screen
 from benchmarks.serving import Serving
 from benchmarks.task import Task
 from store import Store
-from store.errors import NotFound
 from store.records import Deployment, TrainingRun
 from trainer.probe import probe
 from trainer.scorers import right_or_wrong, scorer
@@ -51,7 +49,7 @@ class Walk:
 
     def run(self) -> None:
         """Every round that the result does not have yet."""
-        self._create_assistant()
+        self.serving.create_assistant(self.task, self._assistant_id)
         seconds: list[float] = []
         with asyncio.Runner() as runner:
             for number in range(len(self.result.rounds), self.settings.rounds + 1):
@@ -71,19 +69,6 @@ class Walk:
     @property
     def _assistant_id(self) -> str:
         return self.result.assistant_id
-
-    def _create_assistant(self) -> None:
-        try:
-            self._store.assistant(self._assistant_id)
-        except NotFound:
-            create_assistant(
-                self._store,
-                self.serving.tokenizer,
-                self.task.name,
-                self.task.scorer,
-                self.task.prompt,
-                assistant_id=self._assistant_id,
-            )
 
     def _round(self, runner: asyncio.Runner, number: int) -> dict[str, Any]:
         record: dict[str, Any] = {"round": number}

@@ -16,6 +16,8 @@ from store import Store
 if TYPE_CHECKING:
     from retrain_scene import Scene
 
+    from trainer.finetune import Trained
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
@@ -36,6 +38,14 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tokenizer(tiny_model: Path) -> ChatTokenizer:
     return ChatTokenizer.load(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_model: Path, tokenizer: ChatTokenizer, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A short training that went well; nobody may train it further."""
+    from training_scene import train  # pulls in torch, which most tests do without
+
+    return train(tiny_model, tokenizer, tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

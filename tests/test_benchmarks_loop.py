@@ -24,7 +24,8 @@ from assistant.server_file import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from benchmarks import loop, report, serving
 from benchmarks.person import RATER
-from benchmarks.result import LoopSettings, Result, ResultError, read
+from benchmarks.result import LoopSettings, Result
+from benchmarks.result_file import ResultError, read
 from benchmarks.retrain import RetrainFailed, retrain
 from benchmarks.schedule import sample_of
 from benchmarks.screen import Screen
@@ -91,7 +92,7 @@ class Bench:
         result = Result.open(self.out, task, settings, sample_of(task.test, settings.test, settings.seed))
         screen = Screen(Console(quiet=True))
         Walk(task, settings, result, Serving(self.folder, self.store), train or self.train, screen).run()
-        return read(self.out)
+        return read(self.out, "loop")
 
     def asked(self, streamed: bool) -> Counter[tuple[str, str, int]]:
         """Model, question and prompt length of the requests: streamed ones are chat, the others measure or gate."""
@@ -193,7 +194,7 @@ def test_a_loop_that_was_stopped_goes_on_without_asking_again(bench: Bench) -> N
     once = replace(LOOP, ratings=30, rounds=1)  # too few to train on, which is a result too
     with pytest.raises(KeyboardInterrupt):
         bench.walk(settings=once, train=stop)
-    body = read(bench.out)
+    body = read(bench.out, "loop")
     assert len(body["rounds"]) == 1 and not body["finished"] and "round 1: ask" in body["seconds"]
     assert len(bench.asked(streamed=True)) == 30
     conversation = bench.store.conversations(body["assistant_id"])[0]
@@ -259,7 +260,7 @@ def test_a_server_that_fails_for_a_while_does_not_end_the_loop(bench: Bench) -> 
 def test_a_result_of_other_settings_is_refused(bench: Bench) -> None:
     sample = sample_of(TASK.test, TESTED, 0)
     Result.open(bench.out, TASK, LOOP, sample)
-    assert Result.open(bench.out, TASK, LOOP, sample).assistant_id == read(bench.out)["assistant_id"]
+    assert Result.open(bench.out, TASK, LOOP, sample).assistant_id == read(bench.out, "loop")["assistant_id"]
     with pytest.raises(ResultError, match="ratings 130, now 200.*another --out"):
         Result.open(bench.out, TASK, replace(LOOP, ratings=200), sample)
     with pytest.raises(ResultError, match="sha256"):

@@ -1,64 +1,23 @@
 """Training on a tiny model: it learns, repeats, stops, resumes, and publishes what a server may load."""
 
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from training_scene import PROMPT, QUICK, examples, train
+from transformers import TrainingArguments
 
-from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, verify
+from assistant.adapter_files import fingerprint, verify
 from assistant.tokenizer import ChatTokenizer
-from store.records import Example, Role, Segment, SegmentKind, Split
+from store.records import Split
 from trainer import finetune as finetuning
-from trainer import publish as publishing
 from trainer.finetune import Course, Trained, TrainingDiverged, finetune
 from trainer.helpfulness import measure_helpfulness
-from trainer.lora import NothingToTrain, load_with_lora, mean_loss, to_tensors, token_losses
-from trainer.packing import IGNORE, Item, PackedRow, common_prefix, pack
+from trainer.lora import load_with_lora, mean_loss, to_tensors
 from trainer.publish import publish
 from trainer.rows import dev_rows, train_rows
-from trainer.settings import TrainerSettings
-
-PROMPT = (
-    Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),
-    Segment("law", SegmentKind.INSTRUCTION, text="Be helpful.", protected=True),
-)
-COLOURS = ("red", "green", "blue", "yellow")
-QUICK = TrainerSettings(epochs=3, learning_rates=(2e-2,), rank=4, examples_per_step=4, patience=3)
-
-
-def examples(count: int, split: Split = Split.TRAIN) -> list[Example]:
-    return [
-        Example(f"m{n}", f"c{n}", ((Role.USER, f"colour number {n}"),), COLOURS[n % 2], n % 3 == 0, split)
-        for n in range(count)
-    ]
-
-
-def train(
-    model: Path,
-    tokenizer: ChatTokenizer,
-    work: Path,
-    wanted: TrainerSettings = QUICK,
-    notes: list[dict[str, Any]] | None = None,
-    spoil: bool = False,
-    dev: Sequence[Example] = (),
-) -> Trained:
-    rows, ends = train_rows(tokenizer, PROMPT, examples(16), wanted)
-    if spoil:  # as a corrupted example would
-        rows = [replace(row, weights=[float("nan")] * len(row.weights)) for row in rows]
-    measured = dev_rows(tokenizer, PROMPT, dev or examples(4, Split.DEV))
-    seen = notes if notes is not None else []
-    return finetune(Course(model, rows, ends, measured, wanted.learning_rates[0], wanted, work), seen.append)
-
-
-@pytest.fixture(scope="module")
-def trained(tiny_model: Path, tokenizer: ChatTokenizer, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(tiny_model, tokenizer, tmp_path_factory.mktemp("work"))
 
 
 def test_the_dev_loss_falls(trained: Trained) -> None:
@@ -248,11 +207,6 @@ def test_frozen_layers_take_no_adapter_and_the_others_learn(
     assert verify(tmp_path / "bank-v0001", base, 16).rank == 4
 
 
-def test_freezing_every_layer_is_refused(tiny_model: Path) -> None:
-    with pytest.raises(NothingToTrain, match="frozen_layers is 2, but the model has 2 layers.*1 at most"):
-        load_with_lora(tiny_model, 4, frozen_layers=2)
-
-
 def test_activations_that_are_computed_twice_change_no_loss(
     trained: Trained,
     tiny_model: Path,
@@ -273,10 +227,10 @@ def test_several_gpus_in_sight_do_not_make_rows_disappear(
     """Trainer would hand the collator a row for each GPU, of which it packs the first."""
     seen = []
 
-    class FourGpus(finetuning.TrainingArguments):  # type: ignore[misc, name-defined]
+    class FourGpus(TrainingArguments):  # type: ignore[misc]
         def __post_init__(self) -> None:
             super().__post_init__()
-            self.device  # noqa: B018  (decides about the devices)
+            _ = self.device  # decides about the devices
             self._n_gpu = 4
             seen.append(self)
 
@@ -298,145 +252,9 @@ def test_dropout_is_on_while_training_alone(
         assert torch.equal(run.model(ids).logits, run.model(ids).logits)
 
 
-def test_a_fresh_adapter_changes_nothing(tiny_model: Path) -> None:
-    from transformers import AutoModelForCausalLM
-
-    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    ids = torch.tensor([[1, 5, 9, 200]])
-    with torch.no_grad():
-        assert torch.allclose(base(ids).logits, load_with_lora(tiny_model, 4)(ids).logits, atol=1e-6)
-
-
-def test_every_linear_layer_but_the_head_takes_the_adapter(tiny_model: Path) -> None:
-    names = {
-        name.split(".lora_")[0]
-        for name, _ in load_with_lora(tiny_model, 4).named_parameters()
-        if ".lora_" in name
-    }
-    assert len(names) == 2 * 7 and not any("lm_head" in name for name in names)
-
-
-TOKENS = st.lists(st.integers(4, 300), min_size=1, max_size=6).map(tuple)
-
-
-@settings(deadline=None, max_examples=25)
-@given(
-    prefix=TOKENS,
-    tails=st.lists(st.tuples(TOKENS, TOKENS, st.sampled_from([1.0, 1.5])), min_size=1, max_size=4),
-)
-def test_a_packed_row_gives_the_losses_of_separate_rows(
-    tiny_model: Path, prefix: tuple[int, ...], tails: list[tuple[tuple[int, ...], tuple[int, ...], float]]
-) -> None:
-    model = fresh(tiny_model)
-    items = [Item(prefix + request, answer, weight) for request, answer, weight in tails]
-    with torch.no_grad():
-        together, weights = token_losses(model, to_tensors(pack(items)))
-        apart = [token_losses(model, to_tensors(pack([item]))) for item in items]
-    assert torch.allclose(together, torch.cat([losses for losses, _ in apart]), atol=1e-4)
-    assert torch.equal(weights, torch.cat([weight for _, weight in apart]))
-
-
-def test_a_row_gives_the_losses_that_the_plain_model_gives(tiny_model: Path) -> None:
-    model = fresh(tiny_model)
-    item = Item((1, 5, 9, 40), (77, 78, 2))
-    ids = torch.tensor([item.request + item.answer])
-    with torch.no_grad():
-        losses, _ = token_losses(model, to_tensors(pack([item])))
-        plain = torch.log_softmax(model(ids).logits[0], -1)
-    expected = [-float(plain[3 + n, token]) for n, token in enumerate(item.answer)]
-    assert losses.tolist() == pytest.approx(expected, abs=1e-4)
-
-
-_FRESH: dict[Path, Any] = {}
-
-
-def fresh(model_dir: Path) -> Any:
-    """An untrained model, loaded once; nobody may train it."""
-    if model_dir not in _FRESH:
-        _FRESH[model_dir] = load_with_lora(model_dir, 4).eval()
-    return _FRESH[model_dir]
-
-
-@pytest.mark.parametrize(
-    ("sequences", "length"),
-    [
-        ([(1, 2, 3)], 3),
-        ([(1, 2, 3), (1, 2, 4)], 2),
-        ([(1, 2), (1, 2, 3)], 2),
-        ([(1,), (2,)], 0),
-        ([(), (1,)], 0),
-    ],
-)
-def test_the_common_prefix(sequences: Sequence[tuple[int, ...]], length: int) -> None:
-    assert common_prefix(sequences) == length
-
-
-def test_every_answer_token_is_a_target_and_nothing_else_is() -> None:
-    row: PackedRow = pack([Item((1, 2, 3), (8, 9)), Item((1, 2, 4, 5), (7,), 1.5)])
-    assert [target for target in row.targets if target != IGNORE] == [8, 9, 7]
-    assert [weight for weight in row.weights if weight] == [1.0, 1.0, 1.5]
-    assert row.ids == [1, 2, 3, 8, 4, 5] and row.positions == [0, 1, 2, 3, 2, 3]
-
-
 def test_helpfulness_is_the_loss_without_a_segment(trained: Trained, tokenizer: ChatTokenizer) -> None:
     told: list[tuple[int, int]] = []
     found = measure_helpfulness(
         trained.model, tokenizer, PROMPT, examples(4, Split.DEV), lambda *at: told.append(at)
     )
     assert set(found) == {"role"} and abs(found["role"]) < 20 and told == [(1, 2), (2, 2)]
-
-
-def test_a_published_adapter_is_one_that_a_server_may_load(
-    trained: Trained, tiny_model: Path, tmp_path: Path
-) -> None:
-    base = fingerprint(tiny_model)
-    manifest = publish(trained.model, tmp_path, "bank-v0001", base)
-    assert verify(tmp_path / "bank-v0001", base, 32) == manifest
-    assert manifest.rank == 4
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {*FILES, MANIFEST}
-
-
-def test_what_is_published_gives_the_numbers_of_what_was_trained(
-    trained: Trained, tiny_model: Path, tmp_path: Path
-) -> None:
-    from peft import PeftModel
-    from transformers import AutoModelForCausalLM
-
-    publish(trained.model, tmp_path, "bank-v0001", "base")
-    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    loaded = PeftModel.from_pretrained(base, tmp_path / "bank-v0001")
-    ids = torch.tensor([[1, 5, 9, 200]])
-    with torch.no_grad():
-        assert torch.allclose(loaded(ids).logits, trained.model(ids).logits, atol=1e-4)
-
-
-def test_a_published_adapter_is_never_written_again(trained: Trained, tmp_path: Path) -> None:
-    publish(trained.model, tmp_path, "bank-v0001", "base")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "bank-v0001").iterdir()}
-    with pytest.raises(FileExistsError, match="never written again"):
-        publish(trained.model, tmp_path, "bank-v0001", "base")
-    assert before == {path.name: path.read_bytes() for path in (tmp_path / "bank-v0001").iterdir()}
-
-
-def test_a_crash_before_the_rename_leaves_nothing_under_the_name(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def crash(*_: object) -> None:
-        raise OSError("No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(publishing.os, "rename", crash)
-        with pytest.raises(OSError, match="No space left"):
-            publish(trained.model, tmp_path, "bank-v0001", "base")
-    assert not (tmp_path / "bank-v0001").exists()
-    publish(trained.model, tmp_path, "bank-v0001", "base")  # what the crash left is no obstacle
-    assert sorted(os.listdir(tmp_path)) == ["bank-v0001"]
-
-
-def test_weights_that_diverged_are_not_published(tiny_model: Path, tmp_path: Path) -> None:
-    model = load_with_lora(tiny_model, 4)
-    with torch.no_grad():
-        next(p for name, p in model.named_parameters() if "lora_B" in name)[0, 0] = float("nan")
-    with pytest.raises(BadAdapter, match="NaN"):
-        publish(model, tmp_path, "bank-v0001", "base")
-    assert not (tmp_path / "bank-v0001").exists()

@@ -228,8 +228,9 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
     verdicts = {name: conclude(found, 60, same_prompt, 0.3) for name, found in rungs.items()}
     if verdicts["worse"].promoted:
         assert verdicts["better"].promoted
-        chosen = {name: verdict.chosen for name, verdict in verdicts.items()}
-        assert chosen["better"].prompt_tokens <= chosen["worse"].prompt_tokens  # type: ignore[union-attr]
+        better, worse = verdicts["better"].chosen, verdicts["worse"].chosen
+        assert better is not None and worse is not None
+        assert better.prompt_tokens <= worse.prompt_tokens
 
 
 @pytest.mark.parametrize("truth", [TRUTHS[1], TRUTHS[2]], ids=lambda truth: truth.name)

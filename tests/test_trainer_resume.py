@@ -115,7 +115,9 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.timeout(240)
-def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(scene: Scene) -> None:
+def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     scene.rate(60)
     child = start(scene, "once", *SET)
     wait_for(lambda: step(scene) > 10, child)
@@ -130,7 +132,7 @@ def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(scene: Scene) -> N
 
     found_by_watch: list[str] = []
     watch = Watch(scene.store, scene.workshop.data_dir, LONG, [], 3600.0)
-    watch._train = lambda name, why: found_by_watch.append(f"{name}: {why}")  # type: ignore[method-assign]
+    monkeypatch.setattr(watch, "_train", lambda name, why: found_by_watch.append(f"{name}: {why}"))
     watch._go_on()
     assert found_by_watch == ["bank: run 1 was interrupted"]
     watch._settings = replace(LONG, epochs=1)
@@ -205,7 +207,7 @@ def test_a_run_that_dies_again_and_again_waits_for_a_person(
     changed = replace(LONG, epochs=3)
     asked: list[str] = []
     watch = Watch(scene.store, scene.workshop.data_dir, changed, [], 3600.0)
-    watch._train = lambda name, why: asked.append(name)  # type: ignore[method-assign]
+    monkeypatch.setattr(watch, "_train", lambda name, why: asked.append(name))
     for _ in range(4):
         with interrupting(scene, monkeypatch, at=10):
             scene.run(**vars(changed))

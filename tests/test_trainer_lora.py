@@ -1,0 +1,98 @@
+"""The adapter on its model, and packed rows whose losses are those of separate ones."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainer.lora import NothingToTrain, load_with_lora, to_tensors, token_losses
+from trainer.packing import IGNORE, Item, PackedRow, common_prefix, pack
+
+
+def test_a_fresh_adapter_changes_nothing(tiny_model: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    ids = torch.tensor([[1, 5, 9, 200]])
+    with torch.no_grad():
+        assert torch.allclose(base(ids).logits, load_with_lora(tiny_model, 4)(ids).logits, atol=1e-6)
+
+
+def test_every_linear_layer_but_the_head_takes_the_adapter(tiny_model: Path) -> None:
+    names = {
+        name.split(".lora_")[0]
+        for name, _ in load_with_lora(tiny_model, 4).named_parameters()
+        if ".lora_" in name
+    }
+    assert len(names) == 2 * 7 and not any("lm_head" in name for name in names)
+
+
+def test_freezing_every_layer_is_refused(tiny_model: Path) -> None:
+    with pytest.raises(NothingToTrain, match="frozen_layers is 2, but the model has 2 layers.*1 at most"):
+        load_with_lora(tiny_model, 4, frozen_layers=2)
+
+
+TOKENS = st.lists(st.integers(4, 300), min_size=1, max_size=6).map(tuple)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    prefix=TOKENS,
+    tails=st.lists(st.tuples(TOKENS, TOKENS, st.sampled_from([1.0, 1.5])), min_size=1, max_size=4),
+)
+def test_a_packed_row_gives_the_losses_of_separate_rows(
+    tiny_model: Path, prefix: tuple[int, ...], tails: list[tuple[tuple[int, ...], tuple[int, ...], float]]
+) -> None:
+    model = fresh(tiny_model)
+    items = [Item(prefix + request, answer, weight) for request, answer, weight in tails]
+    with torch.no_grad():
+        together, weights = token_losses(model, to_tensors(pack(items)))
+        apart = [token_losses(model, to_tensors(pack([item]))) for item in items]
+    assert torch.allclose(together, torch.cat([losses for losses, _ in apart]), atol=1e-4)
+    assert torch.equal(weights, torch.cat([weight for _, weight in apart]))
+
+
+def test_a_row_gives_the_losses_that_the_plain_model_gives(tiny_model: Path) -> None:
+    model = fresh(tiny_model)
+    item = Item((1, 5, 9, 40), (77, 78, 2))
+    ids = torch.tensor([item.request + item.answer])
+    with torch.no_grad():
+        losses, _ = token_losses(model, to_tensors(pack([item])))
+        plain = torch.log_softmax(model(ids).logits[0], -1)
+    expected = [-float(plain[3 + n, token]) for n, token in enumerate(item.answer)]
+    assert losses.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+_FRESH: dict[Path, Any] = {}
+
+
+def fresh(model_dir: Path) -> Any:
+    """An untrained model, loaded once; nobody may train it."""
+    if model_dir not in _FRESH:
+        _FRESH[model_dir] = load_with_lora(model_dir, 4).eval()
+    return _FRESH[model_dir]
+
+
+@pytest.mark.parametrize(
+    ("sequences", "length"),
+    [
+        ([(1, 2, 3)], 3),
+        ([(1, 2, 3), (1, 2, 4)], 2),
+        ([(1, 2), (1, 2, 3)], 2),
+        ([(1,), (2,)], 0),
+        ([(), (1,)], 0),
+    ],
+)
+def test_the_common_prefix(sequences: Sequence[tuple[int, ...]], length: int) -> None:
+    assert common_prefix(sequences) == length
+
+
+def test_every_answer_token_is_a_target_and_nothing_else_is() -> None:
+    row: PackedRow = pack([Item((1, 2, 3), (8, 9)), Item((1, 2, 4, 5), (7,), 1.5)])
+    assert [target for target in row.targets if target != IGNORE] == [8, 9, 7]
+    assert [weight for weight in row.weights if weight] == [1.0, 1.0, 1.5]
+    assert row.ids == [1, 2, 3, 8, 4, 5] and row.positions == [0, 1, 2, 3, 2, 3]

@@ -1,0 +1,69 @@
+"""A trained model to files that a server may load: complete, equal in numbers, never half there."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, verify
+from trainer import publish as publishing
+from trainer.finetune import Trained
+from trainer.lora import load_with_lora
+from trainer.publish import publish
+
+
+def test_a_published_adapter_is_one_that_a_server_may_load(
+    trained: Trained, tiny_model: Path, tmp_path: Path
+) -> None:
+    base = fingerprint(tiny_model)
+    manifest = publish(trained.model, tmp_path, "bank-v0001", base)
+    assert verify(tmp_path / "bank-v0001", base, 32) == manifest
+    assert manifest.rank == 4
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {*FILES, MANIFEST}
+
+
+def test_what_is_published_gives_the_numbers_of_what_was_trained(
+    trained: Trained, tiny_model: Path, tmp_path: Path
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    publish(trained.model, tmp_path, "bank-v0001", "base")
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    loaded = PeftModel.from_pretrained(base, tmp_path / "bank-v0001")
+    ids = torch.tensor([[1, 5, 9, 200]])
+    with torch.no_grad():
+        assert torch.allclose(loaded(ids).logits, trained.model(ids).logits, atol=1e-4)
+
+
+def test_a_published_adapter_is_never_written_again(trained: Trained, tmp_path: Path) -> None:
+    publish(trained.model, tmp_path, "bank-v0001", "base")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "bank-v0001").iterdir()}
+    with pytest.raises(FileExistsError, match="never written again"):
+        publish(trained.model, tmp_path, "bank-v0001", "base")
+    assert before == {path.name: path.read_bytes() for path in (tmp_path / "bank-v0001").iterdir()}
+
+
+def test_a_crash_before_the_rename_leaves_nothing_under_the_name(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(publishing.os, "rename", crash)
+        with pytest.raises(OSError, match="No space left"):
+            publish(trained.model, tmp_path, "bank-v0001", "base")
+    assert not (tmp_path / "bank-v0001").exists()
+    publish(trained.model, tmp_path, "bank-v0001", "base")  # what the crash left is no obstacle
+    assert sorted(os.listdir(tmp_path)) == ["bank-v0001"]
+
+
+def test_weights_that_diverged_are_not_published(tiny_model: Path, tmp_path: Path) -> None:
+    model = load_with_lora(tiny_model, 4)
+    with torch.no_grad():
+        next(p for name, p in model.named_parameters() if "lora_B" in name)[0, 0] = float("nan")
+    with pytest.raises(BadAdapter, match="NaN"):
+        publish(model, tmp_path, "bank-v0001", "base")
+    assert not (tmp_path / "bank-v0001").exists()

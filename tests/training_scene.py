@@ -1,0 +1,43 @@
+"""A short course on the tiny model: examples of colours, the settings, and what it becomes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from assistant.tokenizer import ChatTokenizer
+from store.records import Example, Role, Segment, SegmentKind, Split
+from trainer.finetune import Course, Trained, finetune
+from trainer.rows import dev_rows, train_rows
+from trainer.settings import TrainerSettings
+
+PROMPT = (
+    Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),
+    Segment("law", SegmentKind.INSTRUCTION, text="Be helpful.", protected=True),
+)
+COLOURS = ("red", "green", "blue", "yellow")
+QUICK = TrainerSettings(epochs=3, learning_rates=(2e-2,), rank=4, examples_per_step=4, patience=3)
+
+
+def examples(count: int, split: Split = Split.TRAIN) -> list[Example]:
+    return [
+        Example(f"m{n}", f"c{n}", ((Role.USER, f"colour number {n}"),), COLOURS[n % 2], n % 3 == 0, split)
+        for n in range(count)
+    ]
+
+
+def train(
+    model: Path,
+    tokenizer: ChatTokenizer,
+    work: Path,
+    wanted: TrainerSettings = QUICK,
+    notes: list[dict[str, Any]] | None = None,
+    spoil: bool = False,
+    dev: Sequence[Example] = (),
+) -> Trained:
+    rows, ends = train_rows(tokenizer, PROMPT, examples(16), wanted)
+    if spoil:  # as a corrupted example would
+        rows = [replace(row, weights=[float("nan")] * len(row.weights)) for row in rows]
+    measured = dev_rows(tokenizer, PROMPT, dev or examples(4, Split.DEV))
+    seen = notes if notes is not None else []
+    return finetune(Course(model, rows, ends, measured, wanted.learning_rates[0], wanted, work), seen.append)
