@@ -38,6 +38,11 @@ VARIANTS: dict[str, Variant] = {
     "15 epochs": Variant("Is the training long enough?", _LONG),
     "15 epochs, shortest rung alone": Variant("And without longer rungs?", {**_LONG, "longer_rungs": 0.0}),
     "15 epochs, half at longer rungs": Variant("And with fewer of them?", {**_LONG, "longer_rungs": 0.3}),
+    "worked examples": Variant("Can the prompt's examples be learned?", {"worked_examples": True}),
+    "reading": Variant("Can the prompt's words be learned?", {"reading": 0.25}),
+    "reading, shortest rung alone": Variant(
+        "And where nothing else shows the prompt?", {"reading": 0.25, "longer_rungs": 0.0}
+    ),
     "no noise": Variant("What does NEFTune bring?", {"embedding_noise": 0.0}),
     "rank 8": Variant("How large must the adapter be?", {"rank": 8}),
     "rank 4": Variant("How large must the adapter be?", {"rank": 4}),

@@ -21,6 +21,7 @@ from trainer.environment import PHASE, environment
 from trainer.finetune import Course, Trained, finetune
 from trainer.helpfulness import measure_helpfulness, measure_losses
 from trainer.ladder import Rung, build_ladder
+from trainer.lessons import worked_examples
 from trainer.notes import Notes
 from trainer.packing import TopK
 from trainer.publish import publish
@@ -150,7 +151,10 @@ def make_course(
     segments = w.store.prompt(dataset.prompt_id).segments
     train = [e for e in dataset.examples if e.split is Split.TRAIN]
     dev = [e for e in dataset.examples if e.split is Split.DEV]
-    rows, ends = train_rows(w.tokenizer, segments, train, w.settings, _teachers(w, segments, train, told))
+    teachers = _teachers(w, segments, train, told)
+    if w.settings.worked_examples:
+        train += worked_examples(segments)
+    rows, ends = train_rows(w.tokenizer, segments, train, w.settings, teachers)
     return Course(
         w.model_dir, rows, ends, dev_rows(w.tokenizer, segments, dev), learning_rate, w.settings, work_dir
     )

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from assistant.rendering import keep, render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Segment
+from trainer.lessons import reading_row
 from trainer.packing import Item, PackedRow, TopK, pack
 from trainer.rung_sampling import sample_rungs
 from trainer.settings import TrainerSettings
@@ -59,6 +60,9 @@ def train_rows(
     steps = sum(-(-count // size) for count in counts)
     rungs = sample_rungs(segments, steps, settings.seed, settings.longer_rungs)
     shuffle = random.Random(settings.seed)
+    read = random.Random(f"{settings.seed}:reading")
+    reading = reading_row(tokenizer, segments) if settings.reading > 0 else None
+    practised = 0
     grown = list(examples)  # in the order in which a run that starts on a share of them takes in the rest
     if settings.start_share < 1:
         random.Random(settings.seed).shuffle(grown)
@@ -68,8 +72,11 @@ def train_rows(
         order = grown[:count]
         shuffle.shuffle(order)
         for start in range(0, len(order), size):
-            kept = keep(segments, rungs[len(rows)])
+            if reading is not None and read.random() < settings.reading:
+                rows.append(reading)
+            kept = keep(segments, rungs[practised])
             rows.append(row_of(tokenizer, kept, order[start : start + size], teachers))
+            practised += 1
         ends.append(len(rows))
     return rows, ends
 

@@ -35,6 +35,10 @@ class TrainerSettings:
     embedding_noise: float = 5.0
     # Share of the first steps that are rendered with more than the shortest rung; falls to none towards the last.
     longer_rungs: float = 0.6
+    # The prompt's own worked examples are learned beside the approved answers.
+    worked_examples: bool = False
+    # Before so many of the steps comes one that reads the full prompt itself, word by word.
+    reading: float = 0.0
     # Weight of following the teacher (base model, full prompt) beside that of an approved answer; 0 for none. It is
     # followed on its own answers: those rated up and, where people approve of at least `teacher_approval` of what they
     # rate of it, also the newest `teacher_answers` that nobody has rated.
