@@ -113,6 +113,8 @@ def test_dev_is_measured_at_both_ends_of_the_ladder(tokenizer: ChatTokenizer) ->
     texts = [tokenizer.decode(row.ids) for row in rows]
     assert ["helpful" in text for text in texts] == [True, True, False, False]
     assert all("Answer with one word." in text and "red" in text for text in texts)
+    shortest = dev_rows(tokenizer, PROMPT, [example(number) for number in range(5)], size=3, full=False)
+    assert [tokenizer.decode(row.ids) for row in shortest] == texts[2:]
 
 
 @given(steps=st.integers(2, 60), seed=st.integers(0, 1000))

@@ -155,9 +155,8 @@ def make_course(
     if w.settings.worked_examples:
         train += worked_examples(segments)
     rows, ends = train_rows(w.tokenizer, segments, train, w.settings, teachers)
-    return Course(
-        w.model_dir, rows, ends, dev_rows(w.tokenizer, segments, dev), learning_rate, w.settings, work_dir
-    )
+    measured = dev_rows(w.tokenizer, segments, dev, full=w.settings.longer_rungs > 0)
+    return Course(w.model_dir, rows, ends, measured, learning_rate, w.settings, work_dir)
 
 
 def _teachers(

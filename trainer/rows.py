@@ -92,12 +92,17 @@ def epoch_sizes(examples: int, epochs: int, start_share: float) -> list[int]:
 
 
 def dev_rows(
-    tokenizer: ChatTokenizer, segments: Sequence[Segment], examples: Sequence[Example], size: int = 32
+    tokenizer: ChatTokenizer,
+    segments: Sequence[Segment],
+    examples: Sequence[Example],
+    size: int = 32,
+    *,
+    full: bool = True,
 ) -> list[PackedRow]:
-    """The dev examples at both ends of the ladder: the full prompt, and the protected segments alone."""
+    """The dev examples with the protected segments alone and, where longer prompts are practised, the `full` one."""
     shortest = [segment for segment in segments if segment.protected]
     return [
         row_of(tokenizer, kept, examples[start : start + size])
-        for kept in (list(segments), shortest)
+        for kept in ([list(segments)] if full else []) + [shortest]
         for start in range(0, len(examples), size)
     ]
