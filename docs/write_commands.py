@@ -26,11 +26,14 @@ COMMANDS = (
     ("-m", "store", "stats"),
     ("-m", "store", "check"),
     ("-m", "store", "backup"),
+    ("-m", "store", "export"),
+    ("-m", "store", "import"),
     ("-m", "benchmarks.first_retrain"),
     ("-m", "benchmarks.loop"),
     ("-m", "benchmarks.report"),
     ("-m", "benchmarks.ablation"),
     ("-m", "benchmarks.gate_simulation"),
+    ("-m", "benchmarks.store_size"),
 )
 
 

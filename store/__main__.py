@@ -1,12 +1,13 @@
-"""The command `python -m store`: look after the store of a data directory.
+"""The command `python -m store`: look after the store of a data directory, bring data along and take data out.
 
-In: a data directory. Out: tables and messages on the terminal; exit code 0, 1 when `check` found problems, 2
-when something could not be done. Never creates a store.
+In: a data directory. Out: tables and messages on the terminal; exit code 0, 1 when `check` found problems or `import`
+refused rows, 2 when something could not be done. Never creates a store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -14,15 +15,32 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
+from store.arrival import Terms
 from store.connection import DataFile
 from store.errors import StoreError
+from store.exporting import STDOUT, export_file
+from store.format_words import EXPORT_HELP, IMPORT_HELP
+from store.import_words import sentences
+from store.importing import Refusal, import_file
 from store.maintenance import backup_file
+from store.recognition import names
 from store.store import Store
 
 FILE_NAME = "shorthand.sqlite"
 _BUSY_TIMEOUT_S = 10.0
+_SHOWN_REFUSALS = 20
 
 app = typer.Typer(help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.")
 out = Console(soft_wrap=True)
@@ -35,6 +53,9 @@ DataDir = Annotated[
     ),
 ]
 DEFAULT_DATA_DIR = Path("data")
+Assistant = Annotated[
+    str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
+]
 
 
 @contextmanager
@@ -87,6 +108,90 @@ def backup(
         target = backup_file(file, dest)
         file.close()
     out.print(f"Saved {target.stat().st_size:,} bytes to {escape(str(target))}.")
+
+
+@app.command("export", help=EXPORT_HELP, epilog="Example: python -m store export data.jsonl --data-dir data")
+def export_(
+    dest: Annotated[Path, typer.Argument(help="The new file, or - for standard output.")],
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(names())}.")] = "shorthand",
+    assistant: Assistant = "",
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    with _errors_in_words(), _open(data_dir) as store:
+        chosen = _assistant(store, assistant)
+        total = store.conversation_count(chosen)
+        with _bar(
+            f"Exporting {chosen}", total, MofNCompleteColumn(), TextColumn("conversations")
+        ) as progress:
+            rows = export_file(store, chosen, dest, format, progress)
+    said = err if dest == STDOUT else out  # standard output is the file
+    said.print(f"Wrote {rows:,} rows of {total:,} conversations to {escape(str(dest))} (format: {format}).")
+
+
+@app.command(
+    "import", help=IMPORT_HELP, epilog="Example: python -m store import chats.jsonl --approve --data-dir data"
+)
+def import_(
+    source: Annotated[Path, typer.Argument(help="The file; it is only read.")],
+    format: Annotated[
+        str | None, typer.Option(help=f"One of {', '.join(names())}; found out where it is not given.")
+    ] = None,
+    assistant: Assistant = "",
+    rater: Annotated[str, typer.Option(help="Who rated, where the file does not say.")] = "import",
+    approve: Annotated[bool, typer.Option("--approve", help="Rate answers up that have no rating.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    refused: list[Refusal] = []
+
+    def refuse(refusal: Refusal) -> None:
+        if len(refused) < _SHOWN_REFUSALS:
+            refused.append(refusal)
+
+    with _errors_in_words(), _open(data_dir) as store:
+        chosen = _assistant(store, assistant)
+        terms = Terms(chosen, rater.strip() or "import", approve, time.time())
+        size = source.stat().st_size if source.is_file() else None
+        with _bar(f"Importing {source.name}", size, DownloadColumn(), TransferSpeedColumn()) as progress:
+            summary = import_file(store, source, terms, format, refuse=refuse, progress=progress)
+    for refusal in refused:
+        err.print(f"[red]•[/red] {summary.unit} {refusal.number}: {escape(refusal.reason)}", highlight=False)
+    if summary.refused > len(refused):
+        err.print(f"… and {summary.refused - len(refused):,} more.")
+    for sentence in sentences(summary, chosen):
+        out.print(escape(sentence), highlight=False)
+    if summary.refused:
+        raise typer.Exit(1)
+
+
+def _assistant(store: Store, wanted: str) -> str:
+    found = [assistant.id for assistant in store.assistants()]
+    if wanted in found:
+        return wanted
+    if not found:
+        raise StoreError(
+            "There is no assistant yet. Start the app (make run) and write its prompt, then try again."
+        )
+    if wanted or len(found) > 1:
+        raise StoreError(
+            f"Choose an assistant with --assistant: {', '.join(found)}"
+            + (f" (not {wanted!r})." if wanted else ".")
+        )
+    return found[0]
+
+
+@contextmanager
+def _bar(title: str, total: int | None, *columns: ProgressColumn) -> Iterator[Callable[[int], None]]:
+    """A function of how much is done; the bar is on standard error, and only on a terminal."""
+    shown = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *columns,
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*shown, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task(escape(title), total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from store.errors import StoreError
+from store.errors import StoreError, Unstorable
 
 # SQLite keeps text after a NUL but its functions and most tools cut it there; UTF-8 has no lone surrogates.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -19,10 +19,14 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def storable(value: Any) -> Any:
     """Return `value` unchanged; raise StoreError when it is text with a NUL or half a surrogate pair."""
-    if isinstance(value, str) and (found := _UNSTORABLE.search(value)):
+    if not isinstance(value, str) or (
+        value.isascii() and "\x00" not in value
+    ):  # nearly all, in a tenth of the time
+        return value
+    if found := _UNSTORABLE.search(value):
         what = "a NUL character" if found.group() == "\x00" else "half a surrogate pair"
         start = max(0, found.start() - 20)
-        raise StoreError(
+        raise Unstorable(
             f"Cannot save this text: character {found.start()} is {what} (U+{ord(found.group()):04X}), near "
             f"{value[start : found.start() + 20]!r}. Remove or replace that character and save again."
         )

@@ -42,7 +42,7 @@ class Transaction:
         return self._connection.execute(sql, [storable(value) for value in values])
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._connection.executemany(sql, ([storable(value) for value in row] for row in rows))
+        self._connection.executemany(sql, map(_storable_row, rows))
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         # Always all rows at once: an open cursor would hold a read lock, and a writer would wait for it.
@@ -64,6 +64,12 @@ class Transaction:
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
         return int(self.execute(sql, list(columns.values())).lastrowid or 0)
+
+
+def _storable_row(row: Sequence[Any]) -> Sequence[Any]:
+    for value in row:
+        storable(value)
+    return row
 
 
 class _Connection(sqlite3.Connection):

@@ -7,7 +7,9 @@ class StoreError(Exception):
     StoreError
     ├── NotSaved     the write did not reach the disk (full, read-only, locked); nothing was changed
     ├── NotFound     no record with that id
-    └── Conflict     the record exists but its state does not allow the change
+    ├── Conflict     the record exists but its state does not allow the change
+    ├── Unstorable   the text holds a character that the file cannot keep
+    └── BadRow       a row of a file that cannot be taken in; the others can
     """
 
 
@@ -21,3 +23,11 @@ class NotFound(StoreError):
 
 class Conflict(StoreError):
     """The record exists, but what it says now does not allow this change."""
+
+
+class Unstorable(StoreError):
+    """A text holds a character that would not come back as it was."""
+
+
+class BadRow(StoreError):
+    """A row of a file cannot be taken in; the message goes on from “line 17: ”."""

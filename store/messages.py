@@ -89,7 +89,7 @@ class Messages(Part):
                 created_at=at,
                 status=str(status),
                 deployment_id=deployment_id,
-                **_usage_columns(usage),
+                **usage_columns(usage),
             )
             head = "UPDATE conversations SET head_id = ?, updated_at = max(updated_at, ?) WHERE id = ?"
             transaction.execute(head, [id, at, conversation_id])
@@ -109,7 +109,7 @@ class Messages(Part):
                 raise Conflict(
                     f"Message {id!r} is {message.status}; its text is final. Add a sibling instead."
                 )
-            columns = {"text": text, "status": str(status), **_usage_columns(usage or message.usage)}
+            columns = {"text": text, "status": str(status), **usage_columns(usage or message.usage)}
             changes = ", ".join(f"{column} = ?" for column in columns)
             transaction.execute(f"UPDATE messages SET {changes} WHERE id = ?", [*columns.values(), id])
             touch = "UPDATE conversations SET updated_at = max(updated_at, ?) WHERE id = ?"
@@ -119,21 +119,21 @@ class Messages(Part):
     def message(self, id: str) -> Message:
         """Raises NotFound."""
         with self._file.reading() as transaction:
-            return _message(transaction.one("SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}"))
+            return message_of(transaction.one("SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}"))
 
     def thread(self, conversation_id: str) -> list[Message]:
         """The shown branch from the first turn to the head. Raises NotFound."""
         with self._file.reading() as transaction:
             _conversation(transaction, conversation_id)
             rows = transaction.rows(THREAD, [conversation_id])
-        return [_message(row) for row in rows]
+        return [message_of(row) for row in rows]
 
     def branch(self, message_id: str) -> list[Message]:
         """The turns from the first one down to this message, shown or not. Raises NotFound."""
         with self._file.reading() as transaction:
             self.message(message_id)
             rows = transaction.rows(_BRANCH, [message_id])
-        return [_message(row) for row in rows]
+        return [message_of(row) for row in rows]
 
     def siblings(self, message_id: str) -> list[Message]:
         """The message and its alternatives (same parent, same role), oldest first. Raises NotFound."""
@@ -142,7 +142,7 @@ class Messages(Part):
         with self._file.reading() as transaction:
             message = self.message(message_id)
             rows = transaction.rows(query, [message.conversation_id, message.parent_id, message.role])
-        return [_message(row) for row in rows]
+        return [message_of(row) for row in rows]
 
     def show(self, message_id: str) -> Conversation:
         """Show the branch that contains the message, down to the newest leaf below it. Raises NotFound."""
@@ -196,11 +196,11 @@ def _check_place(
             )
 
 
-def _usage_columns(usage: Usage | None) -> dict[str, int | float | None]:
+def usage_columns(usage: Usage | None) -> dict[str, int | float | None]:
     return dict(zip(_USAGE, astuple(usage) if usage else (None,) * len(_USAGE), strict=True))
 
 
-def _message(row: sqlite3.Row) -> Message:
+def message_of(row: sqlite3.Row) -> Message:
     return Message(
         id=row["id"],
         conversation_id=row["conversation_id"],

@@ -29,6 +29,7 @@ from store.runs import Runs
 from store.samples import Samples
 from store.savings import Savings
 from store.splits import Splits
+from store.transfer import Transfer
 
 
 class Store(
@@ -45,6 +46,7 @@ class Store(
     Runs,
     Leases,
     Savings,
+    Transfer,
     Maintenance,
 ):
     """Everything that Shorthand remembers, in one SQLite file.

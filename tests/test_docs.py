@@ -11,6 +11,8 @@ sys.path.insert(0, str(ROOT / "docs"))
 
 from write_commands import COMMANDS, page  # noqa: E402
 
+from store.formats import JSON_FORMATS, table  # noqa: E402
+
 
 def test_the_page_of_commands_is_what_the_commands_print() -> None:
     written = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
@@ -22,6 +24,13 @@ def test_every_command_shows_an_example() -> None:
     for command in COMMANDS:
         section = written.split(f"## python {' '.join(command)}\n")[1].split("\n## ")[0]
         assert "Example:" in section or "python -m benchmarks" in section, command
+
+
+def test_the_page_of_formats_says_what_each_carries_and_leaves_behind() -> None:
+    written = (ROOT / "docs" / "data.md").read_text()
+    rows = [(format.name, format.carries, format.leaves) for format in JSON_FORMATS]
+    for name, carries, leaves in [*rows, (table.NAME, table.CARRIES, table.LEAVES)]:
+        assert f"| `{name}` | {carries} | {leaves} |" in written
 
 
 def test_the_changelog_names_the_version() -> None:

@@ -8,6 +8,7 @@ from store.messages import THREAD
 from store.ratings import LATEST_OF_MESSAGES
 from store.records import MessageStatus, Role, Usage
 from store.savings import POINTS
+from store.transfer import MESSAGES_OF, OWNERS_OF, RATINGS_OF
 
 
 def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store) -> None:
@@ -50,6 +51,9 @@ def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store)
         (UNRATED_OF_TEACHER, [1, 10]),
         (TURNS_OF, ["[]"]),
         (POINTS, ["bank", 0.0, 10]),
+        (MESSAGES_OF, ["[]"]),
+        (RATINGS_OF, ["[]"]),
+        (OWNERS_OF, ["[]"]),
     ],
     ids=[
         "thread",
@@ -59,12 +63,16 @@ def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store)
         "teacher's answers",
         "teacher's answers turns",
         "request_points",
+        "export messages",
+        "export ratings",
+        "import owners",
     ],
 )
 def test_hot_queries_search_by_index_and_scan_no_table(store: Store, query: str, values: list) -> None:
     with store._file.reading() as transaction:
         plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {query}", values)]
-    # `path` is the thread itself and `wanted` the list of ids; every table is searched.
-    scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in ("path", "wanted")]
+    # `path` is the thread itself, `wanted` and json_each are lists of ids; every table is searched.
+    lists = ("path", "wanted", "json_each")
+    scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in lists]
     assert scans == [], plan
     assert any("USING INDEX" in step or "USING COVERING INDEX" in step for step in plan)

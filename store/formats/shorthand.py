@@ -1,0 +1,161 @@
+"""Shorthand's own rows ⇄ whole conversations, with nothing lost but what each answer was served with.
+
+In: rows, whole conversations. Out: the same conversations, ids and times included. Pure. The first row is the assistant
+with its prompts, for people to read. Raises BadRow for a conversation that contradicts itself, since the file may have
+been edited. Does not know whose conversations they become.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from store.carried import AssistantCard, WholeConversation
+from store.errors import BadRow
+from store.formats.format import Format
+from store.records import Conversation, Message, MessageStatus, Rating, Role, Split, Usage, Verdict
+
+_VERSION = 1
+
+
+class _Message(msgspec.Struct, omit_defaults=True):
+    id: str
+    role: Role
+    text: str
+    created_at: float
+    parent: str | None = None
+    status: MessageStatus = MessageStatus.COMPLETE
+    usage: Usage | None = None
+
+
+class _Rating(msgspec.Struct, omit_defaults=True):
+    id: str
+    message: str
+    rater: str
+    created_at: float
+    verdict: Verdict | None = None
+    reason: str = ""
+    comment: str = ""
+    correction: str | None = None
+
+
+class _Row(msgspec.Struct, omit_defaults=True):
+    id: str
+    title: str
+    owner: str
+    source: str
+    created_at: float
+    updated_at: float
+    head: str | None
+    messages: list[_Message]
+    ratings: list[_Rating] = []
+    split: Split | None = None
+
+
+_decode = msgspec.json.Decoder(_Row).decode
+_decode_any = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _recognises(row: Mapping[str, Any]) -> bool:
+    return "shorthand" in row or ("head" in row and "messages" in row)
+
+
+def _heading(card: AssistantCard) -> object:
+    return {"shorthand": _VERSION, "assistant": card}
+
+
+def _read(data: bytes) -> WholeConversation | None:
+    if data.startswith(b'{"shorthand":'):
+        version = _decode_any(data)["shorthand"]
+        if version != _VERSION:
+            raise BadRow(f"it was written by a newer Shorthand (version {version!r}). Upgrade Shorthand.")
+        return None
+    row = _decode(data)
+    messages = tuple(
+        Message(m.id, row.id, m.parent, m.role, m.text, m.created_at, m.status, None, m.usage)
+        for m in row.messages
+    )
+    ratings = tuple(
+        Rating(r.id, r.message, r.rater, r.verdict, r.created_at, r.reason, r.comment, r.correction)
+        for r in row.ratings
+    )
+    _check(row, messages, ratings)
+    conversation = Conversation(
+        row.id, "", row.title, row.created_at, row.updated_at, row.owner, row.source, row.head
+    )
+    return WholeConversation(conversation, messages, ratings, row.split)
+
+
+def _check(row: _Row, messages: Iterable[Message], ratings: Iterable[Rating]) -> None:
+    if not row.id:
+        raise BadRow("its id is empty.")
+    if row.source not in ("chat", "sample", "import"):
+        raise BadRow(f"its source is {row.source!r}. It has to be chat, sample or import.")
+    seen: dict[str, Message] = {}
+    for message in messages:
+        parent = seen.get(message.parent_id) if message.parent_id is not None else None
+        if message.parent_id is not None and parent is None:
+            raise BadRow(
+                f"message {message.id!r} follows {message.parent_id!r}, which does not come before it."
+            )
+        if message.role is Role.ASSISTANT and (parent is None or parent.role is not Role.USER):
+            raise BadRow(f"message {message.id!r} is an answer that follows no user's message.")
+        if message.id in seen or not message.id:
+            raise BadRow(f"the message id {message.id!r} is empty or there twice.")
+        seen[message.id] = message
+    if (row.head is None) != (not seen) or (row.head is not None and row.head not in seen):
+        raise BadRow(f"it shows message {row.head!r}, which is not in it.")
+    for rating in ratings:
+        if rating.message_id not in seen or seen[rating.message_id].role is not Role.ASSISTANT:
+            raise BadRow(f"rating {rating.id!r} is about {rating.message_id!r}, which is no answer in it.")
+        if not rating.id:
+            raise BadRow(f"a rating of message {rating.message_id!r} has an empty id.")
+    times = (
+        row.created_at,
+        row.updated_at,
+        *(m.created_at for m in messages),
+        *(r.created_at for r in ratings),
+    )
+    if not all(map(math.isfinite, times)):
+        raise BadRow("one of its times is no number.")
+
+
+def _write(whole: WholeConversation) -> Iterator[object]:
+    conversation = whole.conversation
+    yield _Row(
+        id=conversation.id,
+        title=conversation.title,
+        owner=conversation.owner,
+        source=conversation.source,
+        created_at=conversation.created_at,
+        updated_at=conversation.updated_at,
+        head=conversation.head_id,
+        messages=[
+            _Message(m.id, m.role, m.text, m.created_at, m.parent_id, _settled(m.status), m.usage)
+            for m in whole.messages
+        ],
+        ratings=[
+            _Rating(r.id, r.message_id, r.rater, r.created_at, r.verdict, r.reason, r.comment, r.correction)
+            for r in whole.ratings
+        ],
+        split=whole.split,
+    )
+
+
+def _settled(status: MessageStatus) -> MessageStatus:
+    # A file does not go on being written to: what was being generated is as if it had been cut off there.
+    return MessageStatus.FAILED if status is MessageStatus.STREAMING else status
+
+
+SHORTHAND = Format(
+    name="shorthand",
+    carries="each conversation with every message, rating, correction, reason, comment, rater, time and split",
+    leaves="datasets, runs and adapters, and which deployment gave an answer",
+    recognises=_recognises,
+    read=_read,
+    write=_write,
+    heading=_heading,
+)

@@ -1,0 +1,95 @@
+"""Stores with everything that can be carried out of them, for the tests of import and export."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from store import Store
+from store.arrival import Terms
+from store.exporting import export_file
+from store.importing import ImportSummary, Refusal, import_file
+from store.records import MessageStatus, Role, Split, Verdict
+
+TERMS = Terms("bank", "importer", approve=False, at=1_900_000_000.0)
+APPROVING = Terms("bank", "importer", approve=True, at=1_900_000_000.0)
+
+texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
+# Formulas, guards against formulas, quotation marks, delimiters and line ends.
+tricky = st.text(st.sampled_from("=+-@\t\r\n'\",;＝\ufeffä😀 x\\{}[]"), max_size=8)
+said = texts | tricky
+rating = st.fixed_dictionaries(
+    {
+        "rater": st.sampled_from(["ann", "bob", "=cmd", "é"]),
+        "verdict": st.none() | st.sampled_from(Verdict),
+        "reason": said,
+        "comment": said,
+        "correction": st.none() | said,
+    }
+)
+# (parent among the messages so far, text, ratings): even ones are questions below any answer, odd ones answers.
+branching = st.lists(st.tuples(st.integers(0, 9), said, st.lists(rating, max_size=3)), min_size=2, max_size=8)
+stores = st.lists(branching, max_size=3)
+
+
+def new_store(path: Path) -> Store:
+    """An empty store with the assistant “bank”, on a clock of its own."""
+    ticks, ids = itertools.count(1_700_000_000), itertools.count()
+    # Quarters of seconds: exact in every form that a time is written in.
+    store = Store(path, clock=lambda: next(ticks) + 0.25, new_id=lambda: f"id{next(ids):08d}")
+    store.create_assistant("bank", "Bank", "exact", ["How?"])
+    return store
+
+
+Told = Sequence[Sequence[tuple[int, str, list[dict]]]]
+
+
+def fill(store: Store, conversations: Told, unique: bool = True, failing: bool = True) -> None:
+    """Conversations that branch; with `unique` no two messages say the same, with `failing` some failed."""
+    number = itertools.count()
+    for title, messages in enumerate(conversations):
+        conversation = store.create_conversation("bank", f"Title {title}")
+        questions: list[str] = []
+        answers: list[str] = []
+        for place, (parent, text, ratings) in enumerate(messages):
+            text = f"{text}·{next(number)}" if unique else text
+            if place % 2 == 0:
+                above = answers[parent % len(answers)] if answers and parent else None
+                questions.append(store.add_message(conversation.id, above, Role.USER, text).id)
+                continue
+            above = questions[parent % len(questions)]
+            status = MessageStatus.FAILED if failing and parent == 9 else MessageStatus.COMPLETE
+            answers.append(store.add_message(conversation.id, above, Role.ASSISTANT, text, status).id)
+            for given in ratings:
+                store.rate(answers[-1], **given)
+        store.record_splits({conversation.id: list(Split)[title % 3]})
+
+
+def exported(store: Store, folder: Path, format: str, name: str = "out") -> bytes:
+    path = folder / f"{name}-{next(_FILES)}"
+    export_file(store, "bank", path, format)
+    return path.read_bytes()
+
+
+def brought(
+    store: Store, folder: Path, data: bytes | str, terms: Terms = TERMS, format: str | None = None
+) -> Arrived:
+    path = folder / f"in-{next(_FILES)}"
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
+    refused: list[Refusal] = []
+    summary = import_file(store, path, terms, format, refuse=refused.append)
+    return Arrived(summary, refused)
+
+
+class Arrived:
+    """A summary, with what was refused."""
+
+    def __init__(self, summary: ImportSummary, refused: list[Refusal]) -> None:
+        self.summary = summary
+        self.refused = {refusal.number: refusal.reason for refusal in refused}
+
+
+_FILES = itertools.count()
