@@ -23,6 +23,11 @@ COMMANDS = (
     ("-m", "trainer", "runs"),
     ("-m", "trainer", "rollback"),
     ("-m", "trainer", "rerun"),
+    ("-m", "trainer", "privacy", "show"),
+    ("-m", "trainer", "privacy", "preview"),
+    ("-m", "trainer", "privacy", "add"),
+    ("-m", "trainer", "privacy", "keep"),
+    ("-m", "trainer", "privacy", "remove"),
     ("-m", "store", "stats"),
     ("-m", "store", "check"),
     ("-m", "store", "backup"),
@@ -33,6 +38,7 @@ COMMANDS = (
     ("-m", "benchmarks.report"),
     ("-m", "benchmarks.ablation"),
     ("-m", "benchmarks.gate_simulation"),
+    ("-m", "benchmarks.privacy"),
     ("-m", "benchmarks.store_size"),
 )
 

@@ -22,6 +22,7 @@ _COUNTED = (
     "messages",
     "ratings",
     "splits",
+    "privacy_rules",
     "datasets",
     "adapters",
     "runs",

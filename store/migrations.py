@@ -270,3 +270,19 @@ def m009_taught_examples(db: Database) -> None:
     db.execute(f"ALTER TABLE dataset_examples ADD COLUMN approved {flag.format(1, 'approved')}")
     db.execute(f"ALTER TABLE dataset_examples ADD COLUMN taught {flag.format(0, 'taught')}")
     db.execute("CREATE INDEX deployments_of_prompt ON deployments (prompt_id, rung)")
+
+
+@migrations()
+def m010_privacy_rules(db: Database) -> None:
+    db.execute("""
+        CREATE TABLE privacy_rules (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            action TEXT NOT NULL CHECK (action IN ('replace', 'keep')),
+            kind TEXT NOT NULL CHECK ((kind <> '') = (action = 'replace')),
+            pattern TEXT NOT NULL CHECK (pattern <> ''),
+            literal INTEGER NOT NULL CHECK (literal IN (0, 1)),  -- 1: a text as it stands; 0: a regular expression
+            added_by TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            UNIQUE (assistant_id, action, kind, pattern, literal)
+        ) STRICT""")

@@ -50,6 +50,11 @@ class RunStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class PrivacyAction(StrEnum):
+    REPLACE = "replace"
+    KEEP = "keep"  # a false alarm
+
+
 class Split(StrEnum):
     TRAIN = "train"
     DEV = "dev"
@@ -160,6 +165,24 @@ class Rating:
     reason: str = ""
     comment: str = ""
     correction: str | None = None
+
+
+@dataclass(frozen=True)
+class PrivacyRule:
+    """What people say about personal data in an assistant's examples, beside what is found without them.
+
+    `pattern` is a regular expression, or a text as it stands (`literal`). `kind` is what placeholders call it, empty
+    for what is kept.
+    """
+
+    id: int
+    assistant_id: str
+    action: PrivacyAction
+    kind: str
+    pattern: str
+    literal: bool
+    added_by: str
+    created_at: float
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from store.leases import Leases
 from store.maintenance import Maintenance
 from store.messages import Messages
 from store.migrations import upgrade
+from store.privacy_rules import PrivacyRules
 from store.ratings import Ratings
 from store.runs import Runs
 from store.samples import Samples
@@ -41,6 +42,7 @@ class Store(
     Ratings,
     Answers,
     Splits,
+    PrivacyRules,
     Datasets,
     Adapters,
     Runs,

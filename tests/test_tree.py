@@ -22,6 +22,7 @@ TRAINING = {
     "sweep",
     "objective",
     "teacher",
+    "privacy/names",
 }
 FROM_ASSISTANT = {
     "rendering",
@@ -96,6 +97,11 @@ def test_only_the_modules_that_train_import(package: str) -> None:
     assert who_imports(package) <= {f"trainer/{name}.py" for name in TRAINING}
 
 
+@pytest.mark.parametrize(("package", "module"), [("phonenumbers", "phones"), ("regex", "patterns")])
+def test_what_finds_personal_data_stays_behind_one_module(package: str, module: str) -> None:
+    assert who_imports(package) == {f"trainer/privacy/{module}.py"}
+
+
 def test_vllm_is_a_process_and_never_imported() -> None:
     assert not who_imports("vllm")
 
@@ -110,7 +116,9 @@ def test_what_runs_beside_the_chat_pulls_in_no_training_module() -> None:
         seen.add(module)
         for name in imports(path):
             if name.startswith("trainer."):
-                reached(name.split(".")[1], seen)
+                _, *parts = name.split(".")
+                reached(parts[0], seen)
+                reached("/".join(parts[:2]), seen)
         return seen
 
     for module in ("watch", "swap", "gate", "statistics", "report", "evaluate", "probe"):

@@ -1,4 +1,4 @@
-"""`python -m trainer`: once, watch, report, rollback, rerun, runs.
+"""`python -m trainer`: once, watch, report, rollback, rerun, runs, and the group privacy.
 
 In: arguments. Out: exit status 0 when the command did its work (a refused candidate and “not enough yet” are
 results), 1 when a run failed or a rerun differs, 2 for wrong usage, 130 when it was interrupted.
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from assistant.adapter_files import BadAdapter, fingerprint
 from assistant.server_file import NoServer, ServerAddress
@@ -26,17 +25,14 @@ from store import Store, StoreError
 from store.records import RunStatus
 from trainer import ranks
 from trainer import report as reports
+from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
 from trainer.lease import LeaseTaken
 from trainer.overrides import BadSetting, listed, override
+from trainer.privacy import commands as privacy
 from trainer.settings import TrainerSettings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
-console = Console()
-
-DataDir = Annotated[Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Where the app keeps its data.")]
-Assistant = Annotated[
-    str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
-]
+app.add_typer(privacy.app, name="privacy")
 Epochs = Annotated[int | None, typer.Option(min=1, help="The same as --set epochs=N.")]
 Set = Annotated[
     list[str] | None,
@@ -71,8 +67,8 @@ def once(
         follow()
         return
     settings = _settings([*(changed or ()), *([f"epochs={epochs}"] if epochs else ())])
-    store = _open(data_dir)
-    name = _assistant(store, assistant)
+    store = open_store(data_dir)
+    name = assistant_id(store, assistant)
     from trainer.run import run_once  # pulls in torch, which takes seconds that --help should not cost
     from trainer.workshop import Workshop
 
@@ -81,10 +77,10 @@ def once(
         with console.status("Training; the page Training shows every step ..."):
             run = run_once(Workshop.open(store, data_dir, settings), name, trigger)
     except (LeaseTaken, NoServer, TokenizerError) as error:
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
         (run,) = store.runs(name, limit=1)
-        _fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
+        fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
     console.print(f"Run {run.id}: {run.status.value}. {run.message}", soft_wrap=True)
     if run.report:
         console.print(reports.as_table([run]))
@@ -104,12 +100,12 @@ def watch(
 
     settings = _settings(changed or ())
     options = [word for text in changed or () for word in ("--set", text)]
-    watcher = Watch(_open(data_dir, create=True), data_dir, settings, options, every)
+    watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every)
     signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
     try:
         watcher.run()
     except LeaseTaken as error:
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
         watcher.stop()
 
@@ -127,7 +123,7 @@ def rerun(
     The record is the frozen dataset, the prompt version, the settings and the seed. Nothing is deployed. Status 0
     when the losses are the same, 1 when they differ.
     """
-    store = _open(data_dir)
+    store = open_store(data_dir)
     from trainer.rerun import NoRerun
     from trainer.rerun import rerun as train_again
 
@@ -136,9 +132,9 @@ def rerun(
         with console.status(f"Training run {run} again ...") as status:
             found = train_again(store, data_dir, run, lambda said: status.update(f"Run {run} again: {said}"))
     except (LeaseTaken, NoServer, TokenizerError, StoreError, NoRerun) as error:
-        _fail(str(error))
+        fail(str(error))
     except KeyboardInterrupt:
-        _fail("Interrupted; nothing was kept.", status=130)
+        fail("Interrupted; nothing was kept.", status=130)
     for warning in found.warnings:
         console.print(f"Other than then: {warning}.", soft_wrap=True)
     console.print(found.verdict(tolerance), soft_wrap=True)
@@ -153,8 +149,8 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
     """What each retrain changed, and why to trust it."""
-    store = _open(data_dir)
-    runs = store.runs(_assistant(store, assistant))[::-1]
+    store = open_store(data_dir)
+    runs = store.runs(assistant_id(store, assistant))[::-1]
     if as_json:
         print(json.dumps(reports.as_json(runs), indent=1))
     elif runs:
@@ -166,8 +162,8 @@ def report(
 @app.command(epilog="Example: python -m trainer runs")
 def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """A line a run, newest first."""
-    store = _open(data_dir)
-    for run in store.runs(_assistant(store, assistant)):
+    store = open_store(data_dir)
+    for run in store.runs(assistant_id(store, assistant)):
         console.print(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}", soft_wrap=True)
 
 
@@ -178,13 +174,13 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "rolled back by hand",
 ) -> None:
     """Serve the previous pair (adapter and prompt) again."""
-    store = _open(data_dir)
-    name = _assistant(store, assistant)
+    store = open_store(data_dir)
+    name = assistant_id(store, assistant)
     try:
         deployment = store.rollback(name, reason)
         asyncio.run(_load(store, data_dir))
     except (StoreError, NoServer, VllmError, BadAdapter) as error:
-        _fail(str(error))
+        fail(str(error))
     served = f"{deployment.adapter or 'the base model'} with {deployment.prompt_tokens} prompt tokens"
     console.print(f"Deployment {deployment.id} is active again: {served}.")
 
@@ -202,44 +198,13 @@ def _settings(texts: Sequence[str]) -> TrainerSettings:
     try:
         return override(TrainerSettings(), texts)
     except BadSetting as error:
-        _fail(str(error))
+        fail(str(error))
 
 
 def _interrupt(*_: object) -> NoReturn:
     """A SIGTERM ends a run as Ctrl-C does. Once: the next ones must not interrupt what notes it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def _open(data_dir: Path, create: bool = False) -> Store:
-    path = data_dir / "shorthand.sqlite"
-    if not create and not path.exists():
-        _fail(f"There is no store at {path}. Start the app first (make run), or give --data-dir.")
-    try:
-        return Store(path)
-    except StoreError as error:
-        _fail(str(error))
-
-
-def _assistant(store: Store, wanted: str) -> str:
-    names = [assistant.id for assistant in store.assistants()]
-    if wanted in names:
-        return wanted
-    if not names:
-        _fail(
-            "Not enough yet: there is no assistant. Load the sample or write a prompt on the page.", status=0
-        )
-    if wanted or len(names) > 1:
-        _fail(
-            f"Choose an assistant with --assistant: {', '.join(names)}"
-            + (f" (not {wanted!r})." if wanted else ".")
-        )
-    return names[0]
-
-
-def _fail(message: str, status: int = 2) -> NoReturn:
-    Console(stderr=bool(status)).print(message, soft_wrap=True)
-    raise typer.Exit(status)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What was taken in to a frozen dataset, with contexts as chat sends them.
+"""What was taken in to a frozen dataset: without personal data, and with contexts as chat sends them.
 
 In: a workshop and an assistant. Out: a Dataset in the store, or the sentence that says how much is missing. Place in
-the flow: between `intake` and training. Does not know how answers are selected, split or hashed.
+the flow: between `intake` and training. Does not know how answers are selected, split or hashed, nor what is personal.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from store.records import Dataset, Example, TrainingRun
 from trainer import dataset as datasets
 from trainer.intake import Intake, take_in
 from trainer.notes import Notes
+from trainer.privacy.cleaning import Cleaned, clean
+from trainer.privacy.finding import Detector
+from trainer.privacy.screening import screen_of
 from trainer.selection import Approved, Drop
+from trainer.settings import NO_MODEL
 from trainer.workshop import Workshop
 
 
@@ -22,8 +26,12 @@ from trainer.workshop import Workshop
 class Unfrozen:
     """What a dataset would hold now; `outgrown` are the messages that only this step drops."""
 
-    intake: Intake
+    cleaned: Cleaned
     outgrown: list[str]
+
+    @property
+    def intake(self) -> Intake:
+        return self.cleaned.intake
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -40,9 +48,17 @@ class Unfrozen:
 
 
 def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
-    """Records nothing. Contexts lose their oldest turns where they outgrow the model under the full prompt."""
-    intake = take_in(w.store, assistant_id, w.settings)
-    segments = w.store.prompt(intake.prompt_id).segments
+    """Records nothing. Contexts lose their oldest turns where they outgrow the model under the full prompt.
+
+    Raises PatternTooSlow, BadPattern, NoNameModel: nothing goes on without what was to be replaced.
+    """
+    taken = take_in(w.store, assistant_id, w.settings)
+    segments = w.store.prompt(taken.prompt_id).segments
+    cleaned = Cleaned(taken)
+    if w.settings.privacy:
+        screen = screen_of(w.store, assistant_id, segments, _names(w.settings.privacy_model))
+        cleaned = clean(taken, w.store.splits(assistant_id), screen)
+    intake = cleaned.intake
     room = w.address.context - w.settings.max_answer_tokens
     fitting: list[Approved] = []
     outgrown: list[str] = []
@@ -58,7 +74,16 @@ def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
         if (context := fit(w.tokenizer, segments, example.context, room)) is not None
     ]
     dropped = {**intake.dropped, **dict.fromkeys(outgrown, Drop.OUTGROWN)}
-    return Unfrozen(replace(intake, approved=fitting, dropped=dropped, followed=followed), outgrown)
+    fitted = replace(intake, approved=fitting, dropped=dropped, followed=followed)
+    return Unfrozen(replace(cleaned, intake=fitted), outgrown)
+
+
+def _names(model: str) -> Detector | None:
+    if model == NO_MODEL:
+        return None
+    from trainer.privacy.names import NameFinder  # pulls in transformers, which takes seconds
+
+    return NameFinder(model).names
 
 
 def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
@@ -74,6 +99,8 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
         teacher_approval=unfrozen.intake.teacher_approval,
         dropped=unfrozen.rules,
         outgrown=unfrozen.outgrown,
+        replaced=unfrozen.cleaned.counts(),
+        unasked=len(unfrozen.cleaned.unasked),
     )
     missing = datasets.shortage(examples, w.settings)
     if missing:

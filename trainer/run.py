@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Mapping
+from typing import Any
 
 from assistant.adapter_files import BadAdapter
 from assistant.vllm_client import VllmError
@@ -26,6 +28,8 @@ from trainer.gating import Gating
 from trainer.lease import Lease
 from trainer.lora import NothingToTrain
 from trainer.notes import Notes
+from trainer.privacy.cleaning import privacy_remarks
+from trainer.privacy.errors import NotScreened
 from trainer.probe import probe
 from trainer.resumption import PHASE as RESUME
 from trainer.resumption import changes, interrupted
@@ -44,6 +48,7 @@ _EXPECTED = (
     OSError,
     TrainingDiverged,
     NothingToTrain,
+    NotScreened,
 )
 
 
@@ -84,7 +89,10 @@ def _go_on(w: Workshop, assistant_id: str) -> TrainingRun | None:
         return None
     run, checkpoint = found.run, found.checkpoint
     dataset = w.store.dataset(run.dataset_id or 0)
-    now = prepare(w, assistant_id)
+    try:
+        now = prepare(w, assistant_id)
+    except NotScreened:
+        return None  # a new run meets it again and says so
     against = changes(run, dataset, w.settings.as_record(), now.intake.prompt_id, now.examples)
     for event in w.store.events(run.id, ENVIRONMENT)[-1:]:
         against += differences(event.data, environment(w.base))
@@ -146,17 +154,19 @@ async def _prove_and_swap(
         except BaseException:
             await pool.unload_adapter(candidate.name)
             raise
+        noted = _noted(w, run)
         report = gating.report(verdict) | {
             "dataset": {
                 **{s.value: n for s, n in datasets.sizes(dataset.examples).items()},
                 "dropped": dataset.dropped,
+                "replaced": noted.get("replaced", {}),
                 "hash": dataset.hash,
             },
             "training": candidate.cost(),
             "environment": environment(w.base),
             "seconds": notes.seconds,
         }
-        message = " ".join([*verdict.reasons, *candidate.remarks()])
+        message = " ".join([*verdict.reasons, *candidate.remarks(), *privacy_remarks(noted)])
         if not verdict.promoted or verdict.chosen is None:
             await pool.unload_adapter(candidate.name)
             refused = _deployment(w, run, dataset, candidate, gating.last_tested(verdict))
@@ -188,6 +198,11 @@ async def _prove_and_swap(
         return w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
     finally:
         await pool.close()
+
+
+def _noted(w: Workshop, run: TrainingRun) -> Mapping[str, Any]:
+    """What the run said when it froze its dataset, maybe before it was interrupted."""
+    return next((event.data for event in reversed(w.store.events(run.id, "dataset"))), {})
 
 
 def _deployment(

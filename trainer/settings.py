@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+NO_MODEL = "none"  # of `privacy_model`
+
+# What a record from before these settings means. They act on datasets before they are frozen, so a rerun of an older
+# run trains the same with them.
+_BEFORE: Mapping[str, Any] = {"privacy": False, "privacy_model": NO_MODEL}
+
 
 class OtherSettings(ValueError):
     """A record of settings that this version cannot read; the message names the fields."""
@@ -47,6 +53,11 @@ class TrainerSettings:
     distillation: float = 1.0
     teacher_approval: float = 0.5
     teacher_answers: int = 200
+    # E-mail addresses, keys, card numbers and the like become placeholders in what is trained on and in what proves it
+    # (docs/privacy.md). `privacy_model`: also names of people and places, by a token classification model; a directory
+    # or hub id.
+    privacy: bool = True
+    privacy_model: str = NO_MODEL
     examples_per_step: int = 8
     patience: int = 2  # epochs without a better dev loss before training stops
     margin: float = 0.05  # a shorter prompt may score this much less at most, with 95 % confidence
@@ -70,6 +81,7 @@ class TrainerSettings:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TrainerSettings:
         """The settings that a run stored. Raises OtherSettings for those of another version of Shorthand."""
+        record = {**_BEFORE, **record}
         known = {field.name for field in fields(cls)}
         unknown, missing = sorted(record.keys() - known), sorted(known - record.keys())
         if unknown or missing:

@@ -21,6 +21,9 @@ from store.records import RunStatus, TrainingRun
 from trainer.dataset import shortage
 from trainer.intake import take_in
 from trainer.lease import Lease, LeaseTaken
+from trainer.privacy.cleaning import clean
+from trainer.privacy.errors import NotScreened
+from trainer.privacy.screening import screen_of
 from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
 
@@ -103,7 +106,9 @@ class Watch:
         for assistant in self._store.assistants():
             if assistant.id in self._asked:
                 continue
-            if new_examples(self._store, assistant.id, self._settings) >= self._settings.retrain_after:
+            if new_examples(self._store, assistant.id, self._settings) < self._settings.retrain_after:
+                continue
+            if not too_few_without_personal_data(self._store, assistant.id, self._settings):
                 self._asked.add(assistant.id)
                 self._store.request_training(assistant.id, "enough new examples")
 
@@ -133,16 +138,41 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     if any(run.status is RunStatus.RUNNING for run in runs):
         return 0
     outgrown = _outgrown(store, runs)
-    taken = take_in(store, assistant_id, settings).examples()
-    examples = [example for example in taken if example.approved and example.message_id not in outgrown]
+    taken = take_in(store, assistant_id, settings)
+    examples = [e for e in taken.examples() if e.approved and e.message_id not in outgrown]
     if shortage(examples, settings):
         return 0
-    seen: set[tuple[str, str]] = set()
-    for run in runs:
-        if run.dataset_id is not None:
-            seen = {(e.message_id, e.completion) for e in store.dataset(run.dataset_id).examples}
-            break
-    return sum((example.message_id, example.completion) not in seen for example in examples)
+    dataset = next((store.dataset(run.dataset_id) for run in runs if run.dataset_id is not None), None)
+    if dataset is None:
+        return len(examples)
+    seen = {example.message_id: example.completion for example in dataset.examples}
+    # A completion is frozen with placeholders, so that it differs from the approved one without being new.
+    rated_since = {
+        item.answer.message_id
+        for item in taken.approved
+        if max(rating.created_at for rating in item.answer.ratings) >= dataset.created_at
+    }
+    return sum(
+        example.message_id not in seen
+        or (seen[example.message_id] != example.completion and example.message_id in rated_since)
+        for example in examples
+    )
+
+
+def too_few_without_personal_data(store: Store, assistant_id: str, settings: TrainerSettings) -> bool:
+    """Whether a run would end with “not enough yet” because questions or answers become the same text.
+
+    Asked only before a retrain is requested: it reads every example, about a millisecond each.
+    """
+    if not settings.privacy:
+        return False
+    taken = take_in(store, assistant_id, settings)
+    try:
+        screen = screen_of(store, assistant_id, store.prompt(taken.prompt_id).segments)
+        cleaned = clean(taken, store.splits(assistant_id), screen)
+    except NotScreened:
+        return False  # the run will say what is wrong
+    return shortage(cleaned.intake.examples(), settings) is not None
 
 
 def _outgrown(store: Store, runs: Sequence[TrainingRun]) -> set[str]:

@@ -195,6 +195,11 @@ def _training(report: Mapping[str, Any]) -> str:
     )
     if dropped:
         facts.append(f"left out: {dropped}")
+    replaced = ", ".join(
+        f"{number:,} {kind}" for kind, number in _mapping(dataset.get("replaced")).items() if number
+    )
+    if replaced:
+        facts.append(f"replaced by placeholders: {replaced}")
     times = ", ".join(
         f"{phase} {words.seconds(value)}" for phase, value in _mapping(report.get("seconds")).items()
     )

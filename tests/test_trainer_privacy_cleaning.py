@@ -1,0 +1,159 @@
+"""An intake without personal data: what is replaced, where questions go, and what the run says about it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from retrain_scene import PROMPT, SETTINGS, Scene
+
+from store import Store
+from store.records import ImportedTurn, PrivacyAction, RunStatus, Segment, SegmentKind, Split, Verdict
+from trainer.freezing import prepare
+from trainer.intake import take_in
+from trainer.privacy.cleaning import clean
+from trainer.privacy.replacing import Screen
+from trainer.splits import split_of
+from trainer.watch import new_examples, too_few_without_personal_data
+
+
+def load(store: Store, turns: Sequence[tuple[str, str]], correction: str | None = None) -> None:
+    store.load_conversations(
+        "bank",
+        [
+            ImportedTurn(f"c{n}", user, answer, None if correction else Verdict.UP, correction=correction)
+            for n, (user, answer) in enumerate(turns)
+        ],
+    )
+
+
+@pytest.fixture
+def bank(store: Store) -> Store:
+    store.create_assistant("bank", "Bank", "exact")
+    store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Write to help@bank.example.com.")])
+    return store
+
+
+def test_the_frozen_dataset_has_placeholders_and_the_conversation_has_not(scene: Scene) -> None:
+    load(scene.store, [("I am ann@example.com", "Noted, ann@example.com; ask bo@example.com")])
+    (example,) = prepare(scene.workshop, "bank").examples
+    assert example.context[0][1] == "I am <EMAIL_1>"
+    assert example.completion == "Noted, <EMAIL_1>; ask <EMAIL_2>"
+    (answer,) = scene.store.rated_answers("bank")
+    assert answer.context[0][1] == "I am ann@example.com" and "bo@example.com" in answer.answer
+    off = replace(scene.workshop, settings=replace(SETTINGS, privacy=False))
+    (as_written,) = prepare(off, "bank").examples
+    assert as_written.completion == answer.answer and not prepare(off, "bank").cleaned.swaps
+
+
+def test_corrections_are_replaced_as_well(scene: Scene) -> None:
+    load(scene.store, [("Who?", "Nobody.")], correction="It was ann@example.com.")
+    unfrozen = prepare(scene.workshop, "bank")
+    assert [e.completion for e in unfrozen.examples] == ["It was <EMAIL_1>."]
+    assert unfrozen.cleaned.counts() == {"EMAIL": 1} and len(unfrozen.cleaned.unasked) == 1
+
+
+def test_the_teams_own_address_is_learned(bank: Store) -> None:
+    load(bank, [("How do I reach you?", "Write to help@bank.example.com.")])
+    intake = take_in(bank, "bank", SETTINGS)
+    own = [segment.text for segment in bank.latest_prompt("bank").segments]
+    assert clean(intake, {}, Screen(own=own)).intake == intake
+    elsewhere = clean(intake, {}, Screen())
+    assert elsewhere.intake.approved[0].completion == "Write to <EMAIL_1>." and elsewhere.unasked
+
+
+def test_questions_that_differ_in_a_secret_alone_are_on_one_side_and_what_was_placed_stays(
+    bank: Store,
+) -> None:
+    questions = [f"Is ann{n}@example.com registered?" for n in range(40)]
+    assert len({split_of(question) for question in questions}) > 1
+    load(bank, [(question, "Yes.") for question in questions])
+    intake = take_in(bank, "bank", SETTINGS)
+    wanted = split_of("Is <EMAIL_1> registered?")
+    assert set(clean(intake, {}, Screen()).intake.splits.values()) == {wanted}
+    other = next(split for split in Split if split is not wanted)
+    placed = replace(intake, splits={**intake.splits, "c3": other})
+    assert clean(placed, {"c3": other}, Screen()).intake.splits["c3"] is other
+
+
+def test_a_teachers_answer_is_replaced_and_left_out_where_its_question_proves_or_is_answered(
+    bank: Store,
+) -> None:
+    load(bank, [("Is bo@example.com registered?", "Yes.")])
+    intake = take_in(bank, "bank", SETTINGS)
+    (approved,) = intake.examples()
+    known = replace(
+        approved, message_id="t1", conversation_id="t1", approved=False, taught=True, split=Split.TRAIN
+    )
+    train = next(
+        f"{word} at x@example.com?" for word in WORDS if split_of(f"{word} at <EMAIL_1>?") is Split.TRAIN
+    )
+    gate = next(
+        f"{word} at x@example.com?" for word in WORDS if split_of(f"{word} at <EMAIL_1>?") is Split.GATE
+    )
+    role = approved.context[0][0]
+    fresh, proving = (
+        replace(
+            known, message_id=id, conversation_id=id, context=((role, question),), completion="x@example.com"
+        )
+        for id, question in (("t2", train), ("t3", gate))
+    )
+    cleaned = clean(replace(intake, followed=[known, fresh, proving]), {}, Screen())
+    assert [(e.message_id, e.completion) for e in cleaned.intake.followed] == [("t2", "<EMAIL_1>")]
+    held = clean(replace(intake, followed=[proving]), {"t3": Split.TRAIN}, Screen())
+    assert len(held.intake.followed) == 1, "a conversation that was placed stays"
+
+
+WORDS = [f"word{n}" for n in range(60)]
+
+
+def test_what_was_replaced_is_not_news_for_ever(scene: Scene) -> None:
+    scene.rate(60, answer=lambda question: f"{question[6]}{sum(map(ord, question)) % 3} ann@example.com")
+    assert new_examples(scene.store, "bank", SETTINGS) == 120
+    run = scene.run()
+    dataset = scene.store.dataset(run.dataset_id)
+    assert {e.completion[2:] for e in dataset.examples} == {" <EMAIL_1>"}
+    assert new_examples(scene.store, "bank", SETTINGS) == 0
+    answer = scene.store.rated_answers("bank")[0]
+    scene.store.rate(answer.message_id, "ann", Verdict.DOWN, correction="bo@example.com")
+    assert new_examples(scene.store, "bank", SETTINGS) == 1
+
+
+def test_no_retrain_is_asked_for_that_would_find_too_few(scene: Scene) -> None:
+    """Every answer becomes the same text, which no run would train on, however often it looked."""
+    scene.rate(60, answer=lambda question: f"ann{sum(map(ord, question))}@example.com")
+    assert new_examples(scene.store, "bank", SETTINGS) == 120
+    assert too_few_without_personal_data(scene.store, "bank", SETTINGS)
+    assert not too_few_without_personal_data(scene.store, "bank", replace(SETTINGS, privacy=False))
+    assert scene.run().status is RunStatus.NOT_ENOUGH
+    scene.store.add_privacy_rule("bank", PrivacyAction.REPLACE, "(", "X")
+    assert not too_few_without_personal_data(scene.store, "bank", SETTINGS), "the run says what is wrong"
+
+
+def test_a_run_says_how_much_it_replaced_and_what_nobody_asked_for(scene: Scene) -> None:
+    def answer(question: str) -> str:
+        number = sum(map(ord, question))
+        return "bo@example.com" if number % 10 == 0 else ("red", "green")[number % 2]
+
+    scene.rate(60, answer=answer)
+    scene.store.add_privacy_rule("bank", PrivacyAction.REPLACE, "Which", "WORD")
+    run = scene.run()
+    (event,) = scene.store.events(run.id, "dataset")
+    unasked = event.data["unasked"]
+    assert event.data["replaced"] == {"EMAIL": unasked, "WORD": 120} == run.report["dataset"]["replaced"]
+    assert unasked and f"{unasked} approved answers with something personal" in run.message
+
+
+def test_a_pattern_that_does_not_finish_fails_the_run(scene: Scene) -> None:
+    scene.rate(60)
+    rule = scene.store.add_privacy_rule("bank", PrivacyAction.REPLACE, "(", "X")
+    run = scene.run()
+    assert run.status is RunStatus.FAILED and "no regular expression" in run.message
+    assert run.dataset_id is None, "nothing is frozen that was not screened"
+    scene.store.remove_privacy_rule("bank", rule.id)
+    assert prepare(scene.workshop, "bank").examples
+
+
+def test_the_prompt_of_the_scene_keeps_what_is_its_own(scene: Scene) -> None:
+    assert PROMPT[2].assistant == "Paris."
+    load(scene.store, [("ann@example.com lives where?", "Paris.")])
+    assert prepare(scene.workshop, "bank").examples[0].completion == "Paris."

@@ -1,0 +1,54 @@
+"""What the trainer's commands have in common: the data directory, the assistant, and how they end.
+
+In: options. Out: a store, an assistant's id, or an exit status with a message that says what to do. Does not know what
+the commands do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+from store import Store, StoreError
+
+console = Console()
+
+DataDir = Annotated[Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Where the app keeps its data.")]
+Assistant = Annotated[
+    str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
+]
+
+
+def open_store(data_dir: Path, create: bool = False) -> Store:
+    path = data_dir / "shorthand.sqlite"
+    if not create and not path.exists():
+        fail(f"There is no store at {path}. Start the app first (make run), or give --data-dir.")
+    try:
+        return Store(path)
+    except StoreError as error:
+        fail(str(error))
+
+
+def assistant_id(store: Store, wanted: str) -> str:
+    """The only assistant, or the one that is wanted."""
+    names = [assistant.id for assistant in store.assistants()]
+    if wanted in names:
+        return wanted
+    if not names:
+        fail(
+            "Not enough yet: there is no assistant. Load the sample or write a prompt on the page.", status=0
+        )
+    if wanted or len(names) > 1:
+        fail(
+            f"Choose an assistant with --assistant: {', '.join(names)}"
+            + (f" (not {wanted!r})." if wanted else ".")
+        )
+    return names[0]
+
+
+def fail(message: str, status: int = 2) -> NoReturn:
+    Console(stderr=bool(status)).print(message, soft_wrap=True)
+    raise typer.Exit(status)

@@ -1,0 +1,187 @@
+"""`python -m trainer privacy`: show, preview, add, keep, remove.
+
+In: arguments. Out: exit status 0 when the command did its work, 2 for wrong usage or a pattern that is refused. Place
+in the flow: people look here at what is replaced before a retrain, and correct it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from assistant.server_file import NoServer
+from assistant.tokenizer import TokenizerError
+from store import Store, StoreError
+from store.records import PrivacyAction, PrivacyRule
+from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
+from trainer.freezing import Unfrozen, prepare
+from trainer.overrides import BadSetting, override
+from trainer.privacy.cleaning import privacy_remarks
+from trainer.privacy.errors import NotScreened
+from trainer.privacy.passages import Kind
+from trainer.privacy.patterns import kind_name, pattern
+from trainer.settings import TrainerSettings
+from trainer.workshop import Workshop
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="What personal data and secrets become placeholders before training, and what people say about it.",
+)
+_SHOWN_CHARACTERS = 80
+
+Model = Annotated[
+    str, typer.Option("--model", help="As the setting privacy_model: a model that finds names, or none.")
+]
+
+
+@app.command(epilog="Example: python -m trainer privacy show --data-dir data")
+def show(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
+    """The rules that people added, with their numbers."""
+    store = open_store(data_dir)
+    console.print(f"Replaced without a rule: {', '.join(kind.value for kind in Kind)}.", soft_wrap=True)
+    rules = store.privacy_rules(assistant_id(store, assistant))
+    for rule in rules:
+        console.print(_told(rule), soft_wrap=True, markup=False, highlight=False)
+    if not rules:
+        console.print("No rules. Add one: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'", markup=False)
+
+
+@app.command(epilog="Example: python -m trainer privacy preview --data-dir data --limit 20")
+def preview(
+    data_dir: DataDir = Path("data"),
+    assistant: Assistant = "",
+    limit: Annotated[int, typer.Option(min=0, help="How many replaced passages are listed.")] = 50,
+    model: Model = "none",
+    as_json: Annotated[bool, typer.Option("--json", help="All of them, as JSON.")] = False,
+) -> None:
+    """What would be replaced if the dataset were frozen now. It prints the passages themselves; nothing is recorded."""
+    store = open_store(data_dir)
+    name = assistant_id(store, assistant)
+    try:
+        settings = override(TrainerSettings(), [f"privacy_model={model}"])
+        unfrozen = prepare(Workshop.open(store, data_dir, settings), name)
+    except (NoServer, TokenizerError, NotScreened, StoreError, BadSetting) as error:
+        fail(str(error))
+    if as_json:
+        print(json.dumps(_as_record(unfrozen), indent=1))
+        return
+    rows = _rows(unfrozen)
+    messages = {row["message"] for row in rows}
+    total = f"{len(rows):,} passages in {len(messages):,} of {len(unfrozen.examples):,} examples"
+    console.print(f"{total}: " + (_counted(rows) or "nothing to replace") + ".", soft_wrap=True)
+    if rows and limit:
+        console.print(_table(rows[:limit]))
+    if len(rows) > limit:
+        console.print(f"{len(rows) - limit:,} more: --limit, or --json for all.")
+    for remark in privacy_remarks({"unasked": len(unfrozen.cleaned.unasked)}):
+        console.print(remark, soft_wrap=True, markup=False)
+
+
+@app.command(epilog="Example: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'")
+def add(
+    kind: Annotated[str, typer.Argument(help="What its placeholders are called: ORDER becomes <ORDER_1>.")],
+    text: Annotated[str, typer.Argument(help="A regular expression; with --text a text as it stands.")],
+    data_dir: DataDir = Path("data"),
+    assistant: Assistant = "",
+    literal: Annotated[bool, typer.Option("--text", help="It is a text, not a regular expression.")] = False,
+) -> None:
+    """Replace something more. A pattern that could take for ever is refused."""
+    store = open_store(data_dir)
+    _add(store, assistant_id(store, assistant), PrivacyAction.REPLACE, text, literal, kind)
+
+
+@app.command(epilog="Example: python -m trainer privacy keep support@example.com")
+def keep(
+    text: Annotated[
+        str, typer.Argument(help="What is no secret, as it stands; with --pattern a regular expression.")
+    ],
+    data_dir: DataDir = Path("data"),
+    assistant: Assistant = "",
+    as_pattern: Annotated[
+        bool,
+        typer.Option("--pattern", help="It is a regular expression that matches a whole passage."),
+    ] = False,
+) -> None:
+    """Mark a false alarm, or something public: it is no longer replaced. What stands in the prompt is kept anyway."""
+    store = open_store(data_dir)
+    _add(store, assistant_id(store, assistant), PrivacyAction.KEEP, text, not as_pattern)
+
+
+@app.command(epilog="Example: python -m trainer privacy remove 3")
+def remove(
+    rule: Annotated[int, typer.Argument(help="The rule's number; see python -m trainer privacy show.")],
+    data_dir: DataDir = Path("data"),
+    assistant: Assistant = "",
+) -> None:
+    """Take a rule back."""
+    store = open_store(data_dir)
+    try:
+        removed = store.remove_privacy_rule(assistant_id(store, assistant), rule)
+    except StoreError as error:
+        fail(str(error))
+    console.print(f"Removed: {_told(removed)}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _add(
+    store: Store, assistant: str, action: PrivacyAction, text: str, literal: bool, kind: str = ""
+) -> None:
+    try:
+        name = kind_name(kind) if action is PrivacyAction.REPLACE else ""
+        pattern(text, literal)
+        rule = store.add_privacy_rule(assistant, action, text, name, literal, getpass.getuser())
+    except (NotScreened, StoreError) as error:
+        fail(str(error))
+    console.print(
+        f"{_told(rule)}\nThe next retrain follows it.", soft_wrap=True, markup=False, highlight=False
+    )
+
+
+def _told(rule: PrivacyRule) -> str:
+    what = f"{rule.action.value} {rule.kind}".strip()
+    return f"{rule.id:>4}  {what:<16} {'text' if rule.literal else 'pattern':<8} {rule.pattern}  (by {rule.added_by})"
+
+
+def _rows(unfrozen: Unfrozen) -> list[dict[str, str]]:
+    used = {example.message_id for example in unfrozen.examples}
+    return [
+        {"message": id, "kind": swap.kind, "placeholder": swap.placeholder, "text": swap.text}
+        for id, swaps in unfrozen.cleaned.swaps.items()
+        if id in used
+        for swap in swaps
+    ]
+
+
+def _counted(rows: list[dict[str, str]]) -> str:
+    return ", ".join(
+        f"{count:,} {kind}" for kind, count in Counter(row["kind"] for row in rows).most_common()
+    )
+
+
+def _table(rows: list[dict[str, str]]) -> Table:
+    table = Table("message", "placeholder", "what stands there")
+    for row in rows:
+        table.add_row(row["message"], row["placeholder"], escape(_shortened(row["text"])))
+    return table
+
+
+def _shortened(text: str) -> str:
+    shown = text.encode("unicode_escape", "replace").decode() if not text.isprintable() else text
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[: _SHOWN_CHARACTERS - 1]}…"
+
+
+def _as_record(unfrozen: Unfrozen) -> dict[str, Any]:
+    return {
+        "examples": len(unfrozen.examples),
+        "hash": unfrozen.hash,
+        "replaced": unfrozen.cleaned.counts(),
+        "unasked": list(unfrozen.cleaned.unasked),
+        "passages": _rows(unfrozen),
+    }
