@@ -25,6 +25,7 @@ from assistant.process import LeashedProcess
 from assistant.serving import LORA_SLOTS, MAX_RANK
 
 _POLL_S = 0.5
+_ROOT = Path(__file__).parent.parent
 # What vLLM's log says while it loads, in order, as a person would say it.
 _STEPS = (
     (re.compile(r"Initializing a V1 LLM engine|vLLM API server version"), "starting the engine"),
@@ -153,12 +154,15 @@ def _command(model_dir: Path, port: int, context: int) -> list[str]:
         str(MAX_RANK),
         "--generation-config",
         "vllm",
+        *(() if _has_cuda() else ("--worker-extension-cls", "assistant.vllm_extension.Extension")),
     ]
 
 
 def _environment(key: str) -> dict[str, str]:
     return {
         **os.environ,
+        # vLLM's workers import our extension, from wherever the app was started.
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))),
         "VLLM_API_KEY": key,  # not on the command line, where every user of the machine could read it
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2"),  # GiB; 46,000 tokens at 135M

@@ -38,6 +38,7 @@ COMMANDS = (
     ("-m", "benchmarks.report"),
     ("-m", "benchmarks.ablation"),
     ("-m", "benchmarks.gate_simulation"),
+    ("-m", "benchmarks.adapter_kernels"),
     ("-m", "benchmarks.privacy"),
     ("-m", "benchmarks.store_size"),
 )

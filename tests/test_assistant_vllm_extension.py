@@ -1,0 +1,88 @@
+"""Adapters on CPU: the same as vLLM's own arithmetic where that is right, and nothing for rows without an adapter."""
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from vllm.lora.layers import LoRAMapping
+from vllm.lora.punica_wrapper import punica_cpu
+
+UPSTREAM = punica_cpu.PunicaWrapperCPU
+
+from assistant.vllm_extension import RowsOfAdapters, groups  # noqa: E402
+
+SLOTS, RANK, WIDE, PARTS = 3, 4, 8, (6, 2, 2)
+
+
+@pytest.fixture
+def weights() -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    torch.manual_seed(0)
+    a = tuple(torch.randn(SLOTS, 1, RANK, WIDE) for _ in PARTS)
+    return a, tuple(torch.randn(SLOTS, 1, size, RANK) for size in PARTS)
+
+
+def computed(
+    cls: type[UPSTREAM],
+    adapters: Sequence[int],
+    prefill: bool,
+    weights: tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]],
+) -> torch.Tensor:
+    """What an adapted layer adds to rows of ones; adapter n is in slot n - 1, 0 is the base model."""
+    wrapper = cls(64, 16, "cpu")
+    ids = [1, 2, 3]
+    wrapper.update_metadata(
+        LoRAMapping(tuple(adapters), tuple(adapters), is_prefill=prefill), ids, SLOTS, 100
+    )
+    torch.manual_seed(1)
+    x, y = torch.randn(len(adapters), WIDE), torch.ones(len(adapters), sum(PARTS))
+    wrapper.add_lora_linear(y, x, *weights, 0.5, PARTS)
+    return y
+
+
+@pytest.mark.parametrize("prefill", [True, False])
+@pytest.mark.parametrize("adapters", [[1], [2, 2, 2], [1, 1, 3, 3, 2], [3, 1, 3, 1]])
+def test_rows_of_adapters_are_what_vllm_computes(adapters: list[int], prefill: bool, weights) -> None:
+    ours = computed(RowsOfAdapters, adapters, prefill, weights)
+    torch.testing.assert_close(ours, computed(UPSTREAM, adapters, prefill, weights))
+    assert not torch.equal(ours, torch.ones_like(ours))
+
+
+@pytest.mark.parametrize("prefill", [True, False])
+def test_rows_of_the_base_model_stay_as_they_are_beside_any_adapter(prefill: bool, weights) -> None:
+    adapters = [3, 0, 1, 0, 0, 2]
+    ours = computed(RowsOfAdapters, adapters, prefill, weights)
+    base = [place for place, adapter in enumerate(adapters) if not adapter]
+    assert torch.equal(ours[base], torch.ones(len(base), sum(PARTS)))
+    others = [place for place, adapter in enumerate(adapters) if adapter]
+    upstream = computed(UPSTREAM, adapters, prefill, weights)
+    torch.testing.assert_close(ours[others], upstream[others])
+    assert not torch.equal(upstream[base], ours[base]), (
+        "vLLM has mended it: assistant/vllm_extension.py can go"
+    )
+
+
+def test_what_is_sampled_from_has_rows_of_its_own(weights) -> None:
+    (a, *_), (b, *_) = weights
+    found = {}
+    for cls in (UPSTREAM, RowsOfAdapters):
+        wrapper = cls(64, 16, "cpu")
+        # Two prompts of three and two tokens; the last of each is sampled from.
+        wrapper.update_metadata(LoRAMapping((2, 2, 2, 1, 1), (2, 1), is_prefill=True), [1, 2, 3], SLOTS, 100)
+        torch.manual_seed(2)
+        found[cls] = torch.zeros(2, PARTS[0])
+        wrapper.add_lora_logits(found[cls], torch.randn(2, WIDE), a, b, 2.0)
+    torch.testing.assert_close(found[RowsOfAdapters], found[UPSTREAM])
+
+
+def test_rows_that_follow_each_other_are_a_slice() -> None:
+    assert groups(torch.tensor([-1, 2, 2, -1])) == [(2, slice(1, 3))]
+    assert groups(torch.tensor([-1, -1])) == []
+    (slot, rows), (other, run) = groups(torch.tensor([0, 1, 0]))
+    assert (slot, rows.tolist(), other, run) == (0, [0, 2], 1, slice(1, 2))
+
+
+def test_vllm_finds_it_under_the_name_that_it_looks_up() -> None:
+    from vllm.platforms.cpu import CpuPlatform
+    from vllm.utils.import_utils import resolve_obj_by_qualname
+
+    assert resolve_obj_by_qualname(CpuPlatform.get_punica_wrapper()) is RowsOfAdapters
