@@ -73,6 +73,7 @@ class Trial:
             "dev_loss": trained.dev_loss,
             "best_epoch": trained.curve.best_epoch,
             "stopped_early": trained.stopped_early,
+            "preferences": trained.preferred.as_record() if trained.preferred else None,
         } | self._record(runner.run(self._measure(adapter, name)))
 
     async def _measure(self, adapter: str | None, name: str) -> dict[str, Measurement]:

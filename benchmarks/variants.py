@@ -50,6 +50,7 @@ VARIANTS: dict[str, Variant] = {
     "learning rate 2e-3": Variant("Is the learning rate right?", {"learning_rates": (2e-3,)}),
     "upper half of the layers": Variant("Can the lower layers be frozen?", {"frozen_layers": 15}),
     "dropout 0.05": Variant("Does dropout help?", {"dropout": 0.05}),
+    "preferences (DPO)": Variant("Is there more to learn from what was corrected?", {"preference": 1.0}),
     "a quarter of the examples": Variant("How much do examples bring?", share=0.25),
     "half of the examples": Variant("How much do examples bring?", share=0.5),
 }
@@ -77,6 +78,7 @@ def _low_rated(answers: Sequence[RatedAnswer], train: Sequence[Example]) -> list
             completion=answer.answer.strip(),
             corrected=False,
             taught=False,
+            rejected=None,
         )
         for answer in answers
         if answer.message_id in corrected and answer.answer.strip()

@@ -41,7 +41,7 @@ class Datasets(Part):
             )
             rows = (_example_row(id, position, example) for position, example in enumerate(examples))
             transaction.executemany(
-                "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
             return self.dataset(id)
 
@@ -76,6 +76,7 @@ def _example_row(dataset_id: int, position: int, example: Example) -> tuple[obje
         example.rater,
         int(example.approved),
         int(example.taught),
+        example.rejected,
     )
 
 
@@ -90,4 +91,5 @@ def _example(row: sqlite3.Row) -> Example:
         rater=row["rater"],
         approved=bool(row["approved"]),
         taught=bool(row["taught"]),
+        rejected=row["rejected"],
     )

@@ -286,3 +286,9 @@ def m010_privacy_rules(db: Database) -> None:
             created_at REAL NOT NULL,
             UNIQUE (assistant_id, action, kind, pattern, literal)
         ) STRICT""")
+
+
+@migrations()
+def m011_rejected_answers(db: Database) -> None:
+    # NULL where nothing was corrected, and in datasets that were frozen before this was recorded.
+    db.execute("ALTER TABLE dataset_examples ADD COLUMN rejected TEXT")

@@ -215,6 +215,7 @@ class Example:
     rater: str = ""
     approved: bool = True  # by a person; else only what the teacher thinks of it is learned
     taught: bool = False  # the teacher (the base model with the full prompt) gave this answer
+    rejected: str | None = None  # the answer that was given where a person corrected it
 
 
 @dataclass(frozen=True)

@@ -52,8 +52,8 @@ class Scene:
         last = self.tokenizer.decode(ids).split("<|im_start|>user\n")[-1]
         return last.split("<|im_end|>")[0]
 
-    def rate(self, count: int, answer: Callable[[str], str] | None = None) -> None:
-        """`count` questions a split, each with an approved answer."""
+    def rate(self, count: int, answer: Callable[[str], str] | None = None, given: str | None = None) -> None:
+        """`count` questions a split, each with an approved answer: a correction where another one was `given`."""
         right = answer or colour
         wanted = {split: count if split is Split.TRAIN else count // 2 for split in Split}
         turns, number = [], 0
@@ -62,7 +62,10 @@ class Scene:
             number += 1
             if wanted[split_of(text)]:
                 wanted[split_of(text)] -= 1
-                turns.append(ImportedTurn(f"c{number}", text, right(text), Verdict.UP))
+                turn = ImportedTurn(f"c{number}", text, right(text), Verdict.UP)
+                if given is not None:
+                    turn = replace(turn, answer=given, verdict=Verdict.DOWN, correction=right(text))
+                turns.append(turn)
         self.store.load_conversations("bank", turns)
 
     def run(self, **changes: Any) -> Any:

@@ -10,7 +10,7 @@ from sqlite_utils import Database
 
 from store import Store, StoreError
 from store.migrations import migrations
-from store.records import ImportedTurn, Verdict
+from store.records import Example, ImportedTurn, Role, Split, Verdict
 
 
 def columns_of(path: Path) -> dict[str, str]:
@@ -30,6 +30,22 @@ def test_an_older_file_is_upgraded_with_its_data(tmp_path: Path) -> None:
         assert len(store.rated_answers("bank")) == 1 and store.check() == []
     Store(tmp_path / "fresh.sqlite").close()
     assert columns_of(path) == columns_of(tmp_path / "fresh.sqlite")
+
+
+def test_a_dataset_from_before_rejected_answers_were_recorded_is_read_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        migrations.apply(Database(connection), stop_before="m011_rejected_answers")
+        connection.execute("INSERT INTO assistants VALUES ('bank', 'Bank', 'exact', '[]', 1.0)")
+        connection.execute("INSERT INTO prompts VALUES (1, 'bank', 1, '[]', 1.0)")
+        connection.execute("INSERT INTO datasets VALUES (1, 'bank', 1, 'abc', '{}', 1.0)")
+        connection.execute("""
+            INSERT INTO dataset_examples
+                (dataset_id, position, message_id, conversation_id, context, completion, corrected, split, rater)
+            VALUES (1, 0, 'm', 'c', '[["user", "q"]]', 'yes', 1, 'train', 'ann')""")
+    with Store(path) as store:
+        (example,) = store.dataset(1).examples
+        assert example == Example("m", "c", ((Role.USER, "q"),), "yes", True, Split.TRAIN, "ann")
 
 
 def test_every_table_is_strict(store: Store) -> None:

@@ -1,6 +1,7 @@
 """Ratings to a frozen dataset: what counts, which side it goes to, and how much is missing."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,32 @@ def test_what_counts_as_an_example(ratings: list[Rating], outcome: object) -> No
         assert not approved and dropped == {"m1": outcome}
     else:
         assert not dropped and (approved[0].completion, approved[0].corrected) == outcome
+
+
+@pytest.mark.parametrize(
+    ("given", "correction", "rejected"),
+    [
+        (" Lyon. ", "Paris.", "Lyon."),
+        ("Lyon.", None, None),
+        ("Paris.", " Paris. ", None),  # corrected to the same
+        ("  ", "Paris.", None),
+    ],
+)
+def test_the_answer_that_a_correction_replaced_is_recorded(
+    given: str, correction: str | None, rejected: str | None
+) -> None:
+    approved, _ = select(
+        [rated(rating(DOWN if correction else UP, correction=correction), answer=given)], 100
+    )
+    (example,) = make_examples(approved, {"c-m1": Split.TRAIN}, None)
+    assert example.rejected == rejected
+
+
+def test_a_rejected_answer_is_part_of_the_hash_and_its_absence_is_not() -> None:
+    example = Example("m", "c", ((Role.USER, "q"),), "yes", True, Split.TRAIN)
+    before = "e38d451a"  # of a dataset that was frozen before rejected answers were recorded
+    assert content_hash([example])[:8] == before
+    assert content_hash([replace(example, rejected="no")]) != content_hash([example])
 
 
 def test_an_empty_answer_or_question_teaches_nothing() -> None:

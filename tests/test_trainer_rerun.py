@@ -45,6 +45,22 @@ def test_a_rerun_gives_the_same_losses_and_weights_beside_the_published_adapter(
     assert "learning rate 0.01 chosen of 0.001 (dev loss" in run.message
 
 
+def test_preferences_are_learned_again_from_the_record_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.rate(40, given="grey")
+    monkeypatch.setattr("trainer.preferences.better", lambda dev_loss, other: True)
+    run = scene.run(preference=1.0, min_pairs=10)
+    learned = run.report["training"]["preferences"]
+    assert learned["pairs"] == 40 and learned["steps"] == 5 and learned["kept"]
+    assert "Training: preferences were learned from 40 corrected answers (dev loss" in run.message
+    with scene.store._file.writing() as transaction:
+        transaction.execute("DELETE FROM conversations")  # the dataset has what is needed
+    found = again(scene)
+    assert found.same(0.0) and found.weights is True and found.difference() == 0.0
+    assert len(found.recorded) == run.report["training"]["steps"] + learned["steps"]
+
+
 def test_losses_that_differ_are_told_with_the_step() -> None:
     found = Rerun(3, "adapters/x", {1: 2.0, 2: 1.0, 3: 0.5}, {1: 2.0, 2: 1.25, 3: 0.5}, False, ())
     assert found.same(0.3) and not found.same(0.2)
@@ -81,7 +97,7 @@ def test_the_threads_of_then_are_used_and_other_versions_are_told(
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(1)
-    assert found.same(0.0) and len(found.warnings) == 4
+    assert found.same(0.0) and len(found.warnings) == 5
     assert found.warnings[0].startswith("torch was 2.") and found.warnings[0].endswith("now it is 0.0")
 
 

@@ -23,6 +23,7 @@ TRAINING = {
     "objective",
     "teacher",
     "privacy/names",
+    "dpo",
 }
 FROM_ASSISTANT = {
     "rendering",
@@ -101,6 +102,20 @@ def test_only_the_modules_that_train_import(package: str) -> None:
 @pytest.mark.parametrize(("package", "module"), [("phonenumbers", "phones"), ("regex", "patterns")])
 def test_what_finds_personal_data_stays_behind_one_module(package: str, module: str) -> None:
     assert who_imports(package) == {f"trainer/privacy/{module}.py"}
+
+
+@pytest.mark.parametrize("package", ["trl", "datasets"])
+def test_only_one_module_knows_trl(package: str) -> None:
+    assert who_imports(package) == {"trainer/dpo.py"}
+
+
+def test_who_trains_without_pairs_does_not_wait_for_trl() -> None:
+    """It takes 2 s to import, so what knows it is imported where it is needed and not before."""
+    lazy = {path for path in SOURCES if any(name.startswith("trainer.dpo") for name in imports(path))}
+    assert {name_of(path) for path in lazy} == {"trainer/preferences.py"}
+    for path in lazy:
+        at_the_top = {getattr(node, "module", None) for node in ast.parse(path.read_text()).body}
+        assert "trainer.dpo" not in at_the_top
 
 
 def test_vllm_is_a_process_and_never_imported() -> None:

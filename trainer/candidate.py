@@ -24,6 +24,7 @@ from trainer.ladder import Rung, build_ladder
 from trainer.lessons import worked_examples
 from trainer.notes import Notes
 from trainer.packing import TopK
+from trainer.pairs import make_pairs
 from trainer.publish import publish
 from trainer.ranks import dismiss
 from trainer.rows import dev_rows, train_rows
@@ -61,6 +62,7 @@ class Candidate:
             "dev_loss": t.dev_loss,
             "stopped_early": t.stopped_early,
             **t.curve.as_record(),
+            "preferences": t.preferred.as_record() if t.preferred else None,
             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         }
 
@@ -74,6 +76,8 @@ class Candidate:
                 f"Training overfitted from epoch {self.trained.curve.overfit_from} on; the adapter is that of epoch "
                 f"{self.trained.curve.best_epoch}, the best on dev."
             )
+        if self.trained.preferred:
+            found.append(f"Training: {self.trained.preferred}.")
         return found
 
 
@@ -100,7 +104,7 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
             course = replace(course, learning_rate=choice.learning_rate)
             notes.add("sweep", **choice.as_record())
     with notes.timed("train"):
-        trained = finetune(course, lambda note: notes.add("train", **note))
+        trained = finetune(course, lambda note: notes.add(**{"phase": "train", **note}))
     dismiss()
     with notes.timed("publish"):
         name = free_name(w.adapters, f"{run.assistant_id}-v{run.id:04d}")
@@ -151,12 +155,13 @@ def make_course(
     segments = w.store.prompt(dataset.prompt_id).segments
     train = [e for e in dataset.examples if e.split is Split.TRAIN]
     dev = [e for e in dataset.examples if e.split is Split.DEV]
+    pairs = make_pairs(w.tokenizer, segments, train, w.settings)
     teachers = _teachers(w, segments, train, told)
     if w.settings.worked_examples:
         train += worked_examples(segments)
     rows, ends = train_rows(w.tokenizer, segments, train, w.settings, teachers)
     measured = dev_rows(w.tokenizer, segments, dev, full=w.settings.longer_rungs > 0)
-    return Course(w.model_dir, rows, ends, measured, learning_rate, w.settings, work_dir)
+    return Course(w.model_dir, rows, ends, measured, learning_rate, w.settings, work_dir, pairs)
 
 
 def _teachers(

@@ -34,10 +34,17 @@ def make_examples(
             split=splits[item.answer.conversation_id],
             rater=item.rater,
             taught=not item.corrected and item.answer.teacher_prompt_id == prompt_id,
+            rejected=_rejected(item),
         )
         for item in approved
     ]
     return tuple(sorted(examples, key=in_order))
+
+
+def _rejected(item: Approved) -> str | None:
+    """The answer that was given, where a correction says something else."""
+    given = item.answer.answer.strip()
+    return given if item.corrected and given and given != item.completion else None
 
 
 def in_order(example: Example) -> tuple[object, ...]:
@@ -51,7 +58,10 @@ def key_of(context: Sequence[tuple[Role, str]]) -> str:
 
 
 def content_hash(examples: Sequence[Example]) -> str:
-    """SHA-256 over ids, texts as trained and splits: two datasets with one hash train alike."""
+    """SHA-256 over ids, texts as trained and splits: two datasets with one hash train alike.
+
+    A rejected answer counts only where there is one: datasets frozen before they were recorded keep their hash.
+    """
     rows = [
         [
             e.message_id,
@@ -62,6 +72,7 @@ def content_hash(examples: Sequence[Example]) -> str:
             str(e.split),
             e.approved,
             e.taught,
+            *([] if e.rejected is None else [e.rejected]),
         ]
         for e in examples
     ]

@@ -17,7 +17,7 @@ import torch
 from trainer.ranks import world
 
 PHASE = "environment"  # of the run event that keeps the record
-_LIBRARIES = ("torch", "transformers", "peft", "accelerate")
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "trl")
 
 
 def environment(base: str) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """A course of packed rows to the best adapter of the run, by `transformers.Trainer`.
 
-In: packed rows in the order they are stepped through, dev rows, a model directory. Out: the peft model with
-the best dev loss, and the history. Place in the flow: after `dataset`, before `publish`. Does not know how
-rows were rendered, what a rung is, or what becomes of the adapter.
+In: packed rows in the order they are stepped through, dev rows, a model directory; and pairs, where what people
+rejected is learned from at the end. Out: the peft model with the best dev loss, and the history. Place in the flow:
+after `dataset`, before `publish`. Does not know how rows were rendered, what a rung is, or what becomes of the adapter.
 
 The same course gives the same losses, to the last bit on CPU with the same number of threads: seeds cover the
 adapter's start and the noise, and a checkpoint holds the random generators' state.
@@ -26,6 +26,8 @@ from trainer import checkpoints, ranks
 from trainer.curve import Curve, curve, out_of_patience
 from trainer.lora import load_with_lora, mean_loss, to_tensors
 from trainer.packing import PackedRow
+from trainer.pairs import Pair
+from trainer.preferences import Preferred, Supervised, prefer
 from trainer.settings import TrainerSettings
 
 Progress = Callable[[dict[str, Any]], None]
@@ -52,13 +54,15 @@ class Course:
     learning_rate: float
     settings: TrainerSettings
     work_dir: Path
+    pairs: Sequence[Pair] = ()
 
 
 @dataclass(frozen=True)
 class Trained:
     """The best model of a run, its dev loss (nats per answer token), and what the training cost.
 
-    `history` and `curve` cover the whole run, `seconds` and `tokens_per_s` what was trained since `resumed_at`.
+    `history` covers the whole run, `curve` and `steps` its supervised part, `seconds` and `tokens_per_s` what of it was
+    trained since `resumed_at`. `preferred` is what pairs brought after it; None where there were none.
     """
 
     model: PeftModel
@@ -71,13 +75,15 @@ class Trained:
     resumed_at: int
     curve: Curve
     history: list[dict[str, Any]]
+    preferred: Preferred | None = None
 
 
 def finetune(course: Course, progress: Progress) -> Trained:
     """Step once through the rows, in order; goes on from the last checkpoint when a killed run left one.
 
-    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. Of several processes rank 0 calls this
-    while the others `follow`; each trains on rows of its own. Raises TrainingDiverged.
+    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}, and {phase, step, steps, loss, margin}
+    while it learns from pairs. Of several processes rank 0 calls this while the others `follow`; each trains on rows
+    and pairs of its own. Raises TrainingDiverged.
     """
     return _step_through(ranks.share(course), progress)
 
@@ -127,9 +133,21 @@ def _step_through(course: Course, progress: Progress) -> Trained:
         )
     model.load_adapter(str(last.best_path), model.active_adapter)
     seconds = time.monotonic() - started
+    preferred = None
+    if course.pairs:
+        trainer.remove_callback(watch)  # what is measured from here on is no step of its own
+        preferred = prefer(
+            model,
+            course.pairs,
+            Supervised(last.best_path, last.best_loss, last.step, course.learning_rate),
+            settings,
+            _is_short_of_memory(model),
+            lambda: float(trainer.evaluate()["eval_loss"]),
+            progress,
+        )
     return Trained(
         model=model,
-        dev_loss=last.best_loss,
+        dev_loss=preferred.published_loss if preferred else last.best_loss,
         first_dev_loss=first,
         steps=last.step,
         tokens_per_s=watch.tokens / seconds if seconds else 0.0,
@@ -137,7 +155,8 @@ def _step_through(course: Course, progress: Progress) -> Trained:
         stopped_early=last.step < watch.steps,
         resumed_at=resumed.step if resumed else 0,
         curve=curve(last.log),
-        history=last.log,
+        history=[*last.log, *(preferred.history if preferred else ())],
+        preferred=preferred,
     )
 
 

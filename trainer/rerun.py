@@ -24,6 +24,7 @@ from trainer.environment import PHASE, differences, environment, use_threads
 from trainer.finetune import TrainingDiverged, finetune
 from trainer.lease import Lease
 from trainer.lora import NothingToTrain
+from trainer.preferences import PHASE as PREFERENCES
 from trainer.publish import publish
 from trainer.settings import OtherSettings, TrainerSettings
 from trainer.workshop import Workshop
@@ -144,7 +145,7 @@ def _environment(store: Store, run: TrainingRun) -> Mapping[str, Any]:
 
 def _losses(store: Store, run: TrainingRun) -> dict[int, float]:
     """What a resumed run noted twice for a step counts as it went on: the last."""
-    events = store.events(run.id, "train")
+    events = store.events(run.id, "train") + store.events(run.id, PREFERENCES)
     found = {event.data["step"]: event.data["loss"] for event in events if "loss" in event.data}
     if not found:
         raise NoRerun(f"Run {run.id} ended before its first training step: there are no losses to compare.")

@@ -11,9 +11,13 @@ from typing import Any
 
 NO_MODEL = "none"  # of `privacy_model`
 
-# What a record from before these settings means. They act on datasets before they are frozen, so a rerun of an older
-# run trains the same with them.
-_BEFORE: Mapping[str, Any] = {"privacy": False, "privacy_model": NO_MODEL}
+# What a record from before these settings means: that there was no such step.
+_BEFORE: Mapping[str, Any] = {
+    "privacy": False,
+    "privacy_model": NO_MODEL,
+    "preference": 0.0,
+    "min_pairs": 30,
+}
 
 
 class OtherSettings(ValueError):
@@ -53,6 +57,10 @@ class TrainerSettings:
     distillation: float = 1.0
     teacher_approval: float = 0.5
     teacher_answers: int = 200
+    # Weight of telling a correction from the answer that it corrected (DPO) beside that of the correction; 0 for none.
+    # Learned after everything else, where there are `min_pairs` corrections, and kept where dev gains from it.
+    preference: float = 0.0
+    min_pairs: int = 30
     # E-mail addresses, keys, card numbers and the like become placeholders in what is trained on and in what proves it
     # (docs/privacy.md). `privacy_model`: also names of people and places, by a token classification model; a directory
     # or hub id.

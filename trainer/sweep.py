@@ -65,6 +65,7 @@ def choose(course: Course, told: Callable[[dict[str, Any]], None]) -> Choice:
             rows=course.rows[:steps],
             epoch_ends=(steps,),
             learning_rate=rate,
+            pairs=(),
             work_dir=course.work_dir / "trials" / str(number),
         )
         trials.append(Trial(rate, _dev_loss(trial)))

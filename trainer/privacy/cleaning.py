@@ -51,15 +51,20 @@ def clean(intake: Intake, recorded: Mapping[str, Split], screen: Screen) -> Clea
     approved, unasked = [], []
     for item in intake.approved:
         id = item.answer.message_id
-        context, completion, swaps[id] = _replaced(screen, item.answer.context, item.completion)
+        # What a correction is preferred to becomes part of the dataset as well.
+        rejected = (item.answer.answer,) if item.corrected else ()
+        context, (completion, *given), swaps[id] = _replaced(
+            screen, item.answer.context, item.completion, *rejected
+        )
         if _says_what_nobody_asked(swaps[id], len(context)):
             unasked.append(id)
-        approved.append(replace(item, answer=replace(item.answer, context=context), completion=completion))
+        answer = replace(item.answer, context=context, answer=given[0] if given else item.answer.answer)
+        approved.append(replace(item, answer=answer, completion=completion))
     splits = intake.splits | _resplit(intake.approved, recorded, screen)
     known = {key_of(item.answer.context) for item in approved}
     followed = {}
     for example in intake.followed:
-        context, completion, found = _replaced(screen, example.context, example.completion)
+        context, (completion,), found = _replaced(screen, example.context, example.completion)
         key = key_of(context)
         if not found or (key not in known and _still_train(example, recorded, screen)):
             followed[key] = replace(example, context=context, completion=completion)
@@ -81,10 +86,12 @@ def privacy_remarks(noted: Mapping[str, Any]) -> list[str]:
     ] * bool(count)
 
 
-def _replaced(screen: Screen, context: Context, completion: str) -> tuple[Context, str, tuple[Swap, ...]]:
-    done = screen.replace([*(text for _, text in context), completion])
-    roles = [role for role, _ in context]
-    return tuple(zip(roles, done.texts[:-1], strict=True)), done.texts[-1], done.swaps
+def _replaced(
+    screen: Screen, context: Context, *answers: str
+) -> tuple[Context, tuple[str, ...], tuple[Swap, ...]]:
+    done = screen.replace([*(text for _, text in context), *answers])
+    turns = tuple((role, text) for (role, _), text in zip(context, done.texts, strict=False))
+    return turns, done.texts[len(context) :], done.swaps
 
 
 def _says_what_nobody_asked(swaps: tuple[Swap, ...], answer: int) -> bool:
