@@ -187,16 +187,18 @@ def test_a_prompt_that_is_all_protected_has_one_rung() -> None:
 @pytest.mark.parametrize(
     ("losses", "most", "sequence"),
     [
-        ([0.1, 0.2, 0.3, 0.4], 600, [0, 1, 2, 3]),
+        ([0.1, 0.3, 0.5, 0.7], 600, [0, 1, 2, 3]),
         ([1.4, 1.3, 1.2, 1.0], 600, [3]),
-        ([0.6, 0.7, 0.4, 0.5], 600, [2, 3]),
-        ([0.032, 0.032, 0.030, 0.023], 600, [0, 1, 2, 3]),
-        ([0.1, 0.2, 0.3, 0.4], 200, [2, 3]),
+        ([0.6, 0.7, 0.4, 0.5], 600, [3]),
+        ([0.6, 0.4, 0.7, 0.55], 600, [1, 3]),
+        ([0.7, 0.5, 0.7, 0.9], 600, [1, 2, 3]),
+        ([0.032, 0.032, 0.030, 0.023], 600, [3]),
+        ([0.1, 0.3, 0.5, 0.7], 200, [2, 3]),
         ([0.1, 0.2, 0.3, 0.4], 0, [3]),
         ([0.1, 0.2, 0.3, 0.4], -1, [3]),
     ],
 )
-def test_the_gate_leaves_out_rungs_that_gain_nothing_or_do_worse_than_a_shorter_one(
+def test_the_gate_begins_with_the_shortest_rung_that_no_longer_one_clearly_beats_on_dev(
     losses: list[float], most: int, sequence: list[int]
 ) -> None:
     assert gate_sequence(losses, [600, 400, 200, 0], most) == sequence

@@ -40,17 +40,17 @@ def build_ladder(
 def gate_sequence(losses: Sequence[float], tokens: Sequence[int], most: int) -> list[int]:
     """Numbers of the rungs that the gate tests, the longest first; `losses` are on dev, `tokens` of the rungs' prompts.
 
-    The gate stops at the first failure, so a test that cannot gain anything or is likely to fail stands in the way of
-    the others. Left out are rungs of more than `most` tokens, which is what is served now, and those that do clearly
-    worse on dev than a shorter one: where training has practised short prompts most, the full prompt is not the best.
-    All of that is settled before the gate sees an answer.
+    The gate stops at the first failure, so a test that gains little stands in the way of those that gain more. The
+    first is the shortest rung that does not do clearly worse on dev than a longer one; what is shorter still follows,
+    but not what does clearly worse than a rung after it. Left out are rungs of more than `most` tokens, which is what
+    is served now. All of that is settled before the gate sees an answer, so each test keeps its whole error rate
+    (fixed sequence; Maurer, Hothorn and Lehmacher 1995).
     """
     last = len(losses) - 1
+    useful = [number for number in range(len(losses)) if tokens[number] <= most or number == last]
+    first = max(n for n in useful if losses[n] <= min(losses[m] for m in useful if m <= n) + _CLEARLY)
     return [
-        number
-        for number in range(len(losses))
-        if number == last
-        or (tokens[number] <= most and losses[number] <= min(losses[number + 1 :]) + _CLEARLY)
+        number for number in useful if number >= first and losses[number] <= min(losses[number:]) + _CLEARLY
     ]
 
 
