@@ -21,6 +21,7 @@ COMMANDS = (
     ("-m", "trainer", "watch"),
     ("-m", "trainer", "report"),
     ("-m", "trainer", "runs"),
+    ("-m", "trainer", "disagreements"),
     ("-m", "trainer", "rollback"),
     ("-m", "trainer", "rerun"),
     ("-m", "trainer", "privacy", "show"),

@@ -1,4 +1,4 @@
-"""`python -m trainer`: once, watch, report, rollback, rerun, runs, and the group privacy.
+"""`python -m trainer`: once, watch, report, runs, disagreements, rollback, rerun, and the group privacy.
 
 In: arguments. Out: exit status 0 when the command did its work (a refused candidate and “not enough yet” are
 results), 1 when a run failed or a rerun differs, 2 for wrong usage, 130 when it was interrupted.
@@ -26,6 +26,8 @@ from store.records import RunStatus
 from trainer import ranks
 from trainer import report as reports
 from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
+from trainer.contradictions import contradictions
+from trainer.intake import take_in
 from trainer.lease import LeaseTaken
 from trainer.overrides import BadSetting, listed, override
 from trainer.privacy import commands as privacy
@@ -165,6 +167,25 @@ def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     store = open_store(data_dir)
     for run in store.runs(assistant_id(store, assistant)):
         console.print(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}", soft_wrap=True)
+
+
+@app.command(epilog="Example: python -m trainer disagreements --data-dir data")
+def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", changed: Set = None) -> None:
+    """Questions whose approved answers differ, with who approved of each: rate down or correct what is wrong."""
+    store = open_store(data_dir)
+    try:
+        examples = take_in(store, assistant_id(store, assistant), _settings(changed or [])).examples()
+    except StoreError as error:
+        fail(str(error))
+    found = contradictions(examples)
+    for one in found:
+        console.print(one.question, style="bold", markup=False, highlight=False)
+        for example in one.examples:
+            said = "corrected to" if example.corrected else "rated up"
+            line = f"  {example.rater} {said}: {example.completion}  (message {example.message_id})"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if not found:
+        console.print("No question has approved answers that disagree.")
 
 
 @app.command(epilog="Example: python -m trainer rollback --reason 'worse answers about prices'")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from assistant.rendering import fit
 from store.records import Dataset, Example, TrainingRun
 from trainer import dataset as datasets
+from trainer.contradictions import contradictions
 from trainer.intake import Intake, take_in
 from trainer.notes import Notes
 from trainer.privacy.cleaning import Cleaned, clean
@@ -101,6 +102,7 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
         outgrown=unfrozen.outgrown,
         replaced=unfrozen.cleaned.counts(),
         unasked=len(unfrozen.cleaned.unasked),
+        contradictions=len(contradictions(examples)),
     )
     missing = datasets.shortage(examples, w.settings)
     if missing:

@@ -13,6 +13,7 @@ from store import Store
 from store.records import Example, Split
 from trainer.dataset import key_of, make_examples
 from trainer.following import approval_of_teacher, worth_following
+from trainer.raters import heard
 from trainer.selection import Approved, Drop, select
 from trainer.settings import TrainerSettings
 from trainer.splits import assign
@@ -40,8 +41,8 @@ class Intake:
 def take_in(store: Store, assistant_id: str, settings: TrainerSettings) -> Intake:
     """Raises NotFound for an assistant without a prompt."""
     prompt_id = store.latest_prompt(assistant_id).id
-    answers = store.rated_answers(assistant_id)
-    approved, dropped = select(answers, settings.max_answer_characters)
+    answers = heard(store.rated_answers(assistant_id), settings.without_raters)
+    approved, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
     recorded = store.splits(assistant_id)
     approval = approval_of_teacher(answers, prompt_id)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from store.records import RatedAnswer, Rating, Role, Verdict
+from trainer.raters import over_share
 
 
 class Drop(StrEnum):
@@ -24,6 +25,7 @@ class Drop(StrEnum):
     TOO_LONG = "approved answer is longer than an answer may be"
     OUTGROWN = "question and prompt are longer than the model's context"
     REPEATED = "same question and approved answer as another example"
+    ONE_RATER = "its rater has brought as large a share as one may"
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,13 @@ class Approved:
     rater: str
 
 
-def select(answers: Sequence[RatedAnswer], max_characters: int) -> tuple[list[Approved], dict[str, Drop]]:
-    """Approved examples in the order given, and message id -> rule for all others."""
+def select(
+    answers: Sequence[RatedAnswer], max_characters: int, rater_share: float = 1.0
+) -> tuple[list[Approved], dict[str, Drop]]:
+    """Approved examples in the order given, and message id -> rule for all others.
+
+    No rater brings more than `rater_share` of them, where there are raters enough.
+    """
     approved: list[Approved] = []
     dropped: dict[str, Drop] = {}
     seen: set[tuple[tuple[tuple[Role, str], ...], str]] = set()
@@ -56,7 +63,9 @@ def select(answers: Sequence[RatedAnswer], max_characters: int) -> tuple[list[Ap
                 approved.append(chosen)
                 continue
         dropped[answer.message_id] = chosen
-    return approved, dropped
+    over = over_share(approved, rater_share)
+    kept = [item for item in approved if item.answer.message_id not in over]
+    return kept, dropped | dict.fromkeys(over, Drop.ONE_RATER)
 
 
 def judge(answer: RatedAnswer) -> Approved | Drop:

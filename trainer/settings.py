@@ -17,6 +17,8 @@ _BEFORE: Mapping[str, Any] = {
     "privacy_model": NO_MODEL,
     "preference": 0.0,
     "min_pairs": 30,
+    "without_raters": (),
+    "rater_share": 1.0,
 }
 
 
@@ -61,6 +63,10 @@ class TrainerSettings:
     # Learned after everything else, where there are `min_pairs` corrections, and kept where dev gains from it.
     preference: float = 0.0
     min_pairs: int = 30
+    # Whose ratings are left out as if they had never been given, and the most that one rater may bring of all examples;
+    # of a rater who gave more, the oldest are left out.
+    without_raters: tuple[str, ...] = ()
+    rater_share: float = 1.0
     # E-mail addresses, keys, card numbers and the like become placeholders in what is trained on and in what proves it
     # (docs/privacy.md). `privacy_model`: also names of people and places, by a token classification model; a directory
     # or hub id.

@@ -1,0 +1,65 @@
+"""Whose ratings count, and how many examples one rater may bring: so that no single person decides what is learned.
+
+In: rated answers or approved ones. Out: the same without what does not count. Pure. Place in the flow:
+around `selection`. Does not know what a rating says.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from store.records import RatedAnswer
+
+if TYPE_CHECKING:
+    from trainer.selection import Approved
+
+
+def heard(answers: Sequence[RatedAnswer], without: Collection[str]) -> list[RatedAnswer]:
+    """The answers as if these raters had never rated; what nobody else rated is left out."""
+    if not without:
+        return list(answers)
+    left = (
+        replace(answer, ratings=tuple(rating for rating in answer.ratings if rating.rater not in without))
+        for answer in answers
+    )
+    return [answer for answer in left if answer.ratings]
+
+
+def over_share(approved: Sequence[Approved], share: float) -> set[str]:
+    """Message ids of the oldest examples of each rater who would have more than `share` of all that is kept.
+
+    Nobody is over it where there are too few raters for everybody to be under it.
+    """
+    counts = Counter(item.rater for item in approved)
+    if share >= 1 or len(counts) * share < 1:
+        return set()
+    most = largest_cap(list(counts.values()), share)
+    newest_first = sorted(approved, key=_when, reverse=True)
+    kept: Counter[str] = Counter()
+    over = set()
+    for item in newest_first:
+        kept[item.rater] += 1
+        if kept[item.rater] > most:
+            over.add(item.answer.message_id)
+    return over
+
+
+def largest_cap(counts: Sequence[int], share: float) -> int:
+    """The most that one rater may keep, so that it is at most `share` of what all of them keep; at least 1."""
+    low, high = 1, max(counts)
+    while low < high:
+        middle = (low + high + 1) // 2
+        # What all keep grows slower than the cap, so every cap below one that is small enough is, too.
+        if middle <= share * sum(min(count, middle) for count in counts):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _when(item: Approved) -> tuple[float, str]:
+    rated = max(rating.created_at for rating in item.answer.ratings if rating.rater == item.rater)
+    return rated, item.answer.message_id
