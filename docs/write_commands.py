@@ -23,6 +23,7 @@ COMMANDS = (
     ("-m", "trainer", "runs"),
     ("-m", "trainer", "disagreements"),
     ("-m", "trainer", "rollback"),
+    ("-m", "trainer", "erase"),
     ("-m", "trainer", "rerun"),
     ("-m", "trainer", "privacy", "show"),
     ("-m", "trainer", "privacy", "preview"),

@@ -129,6 +129,7 @@ class DataFile:
             connection.row_factory = sqlite3.Row
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")  # what people delete is overwritten in the file
             mode = connection.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise self._in_words(error, writing=False) from error

@@ -96,17 +96,20 @@ class Deployments(Part):
     def rollback(self, assistant_id: str, reason: str) -> Deployment:
         """Serve again what the active deployment replaced when it was first activated; returns that one.
 
-        Raises Conflict when nothing is active or the active one replaced nothing.
+        What was rejected since then is passed over. Raises Conflict when nothing is active or left to serve.
         """
         with self._file.writing() as transaction:
             active = transaction.row(_ACTIVE, [assistant_id])
             if active is None:
                 raise Conflict(f"Cannot roll back {assistant_id!r}: no deployment is active.")
-            if active["previous_id"] is None:
+            previous = active["previous_id"]
+            while previous is not None and self.deployment(previous).status is DeploymentStatus.REJECTED:
+                previous = transaction.rows(_PREVIOUS, [previous])[0]["previous_id"]
+            if previous is None:
                 raise Conflict(f"Cannot roll back {assistant_id!r}: deployment {active['id']} replaced none.")
             self._retire(transaction, active["id"], reason)
-            self._serve(transaction, active["previous_id"], f"rollback of {active['id']}: {reason}")
-            return self.deployment(active["previous_id"])
+            self._serve(transaction, previous, f"rollback of {active['id']}: {reason}")
+            return self.deployment(previous)
 
     def active(self, assistant_id: str) -> Deployment | None:
         """What serves the assistant now, if anything does."""
@@ -149,6 +152,7 @@ class Deployments(Part):
         transaction.insert("activations", deployment_id=deployment_id, at=now, reason=reason)
 
 
+_PREVIOUS = "SELECT previous_id FROM deployments WHERE id = ?"
 _ACTIVE = "SELECT * FROM deployments WHERE assistant_id = ? AND status = 'active'"
 
 

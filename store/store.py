@@ -19,7 +19,7 @@ from store.assistants import Assistants
 from store.connection import DataFile
 from store.conversations import Conversations
 from store.datasets import Datasets
-from store.deployments import Deployments
+from store.erasure import Erasures
 from store.leases import Leases
 from store.maintenance import Maintenance
 from store.messages import Messages
@@ -35,7 +35,7 @@ from store.transfer import Transfer
 
 class Store(
     Assistants,
-    Deployments,
+    Erasures,
     Conversations,
     Messages,
     Samples,

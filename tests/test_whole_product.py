@@ -4,6 +4,7 @@ One app on one fresh data directory serves every test in this file, in order: a 
 rates, corrects, trains, sees the shorter prompt answer in the conversation that is open, rolls back, loses vLLM.
 """
 
+import asyncio
 import re
 import signal
 import subprocess
@@ -16,9 +17,13 @@ import psutil
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from assistant.server_file import ServerAddress
+from assistant.serving import LORA_SLOTS
+from assistant.vllm_pool import VllmPool
 from benchmarks.app_process import ROOT, AppProcess
 from store import Store
 from store.records import MessageStatus, Role, RunStatus, Verdict
+from trainer.swap import check_base_is_base
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -180,6 +185,26 @@ def test_a_rollback_restores_adapter_and_prompt(page: Page, app: AppProcess, sto
     send(page, "Is there parking?")
     wait_for_answer(page, 4)
     assert caption_tokens(page) == active.prompt_tokens
+
+
+def test_the_base_model_stays_itself_however_many_adapters_were_loaded(app: AppProcess, store: Store) -> None:
+    """vLLM frees no slot when an adapter is unloaded; see assistant/vllm_extension.py."""
+    [adapter] = store.adapters(SAMPLE)
+    address = ServerAddress.read(app.data_dir)
+    ids = list(range(1000, 1030))
+
+    async def load_more_than_there_are_slots() -> None:
+        pool = await VllmPool.connect(address.urls, address.key)
+        try:
+            for number in range(LORA_SLOTS + 2):
+                name = f"loaded-{number}"
+                await pool.load_adapter(name, str(app.data_dir / "adapters" / adapter.name))
+                await check_base_is_base(pool, ids, name)
+                await pool.unload_adapter(name)
+        finally:
+            await pool.close()
+
+    asyncio.run(load_more_than_there_are_slots())
 
 
 def test_the_store_is_sound_after_all_of_this(app: AppProcess, store: Store) -> None:

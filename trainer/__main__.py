@@ -1,4 +1,5 @@
-"""`python -m trainer`: once, watch, report, runs, disagreements, rollback, rerun, and the group privacy.
+"""`python -m trainer`: once, watch, report, runs, disagreements, rollback, erase, rerun,
+and the group privacy.
 
 In: arguments. Out: exit status 0 when the command did its work (a refused candidate and “not enough yet” are
 results), 1 when a run failed or a rerun differs, 2 for wrong usage, 130 when it was interrupted.
@@ -23,7 +24,7 @@ from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
 from store.records import RunStatus
-from trainer import ranks
+from trainer import erasing, ranks
 from trainer import report as reports
 from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
 from trainer.contradictions import contradictions
@@ -159,6 +160,48 @@ def report(
         console.print(reports.as_table(runs))
     else:
         console.print("No retrain yet. Rate some answers, then: python -m trainer once")
+
+
+@app.command("erase", epilog="Example: python -m trainer erase ann --yes")
+def erase_(
+    person: Annotated[str, typer.Argument(help="The owner of conversations, the rater, or both.")],
+    data_dir: DataDir = Path("data"),
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this only say what would go.")] = False,
+) -> None:
+    """Erase what a person wrote, and every adapter that learned from it. It cannot be undone.
+
+    Conversations that the person owns go, the ratings and corrections that the person gave, and the examples made of
+    either. Where such an adapter answers now, the base model with the full prompt takes over at once and a retrain
+    without the person is asked for. Backups and exports keep what they have.
+    """
+    store = open_store(data_dir)
+    try:
+        found, left = (
+            asyncio.run(erasing.erase(store, data_dir, person)) if yes else (store.erasable(person), [])
+        )
+    except StoreError as error:
+        fail(str(error))
+    console.print(
+        f"{'Erased' if yes else 'Would erase'}: conversations: {found.conversations:,}, ratings: {found.ratings:,}, "
+        f"examples in datasets: {found.examples:,}.",
+        soft_wrap=True,
+    )
+    console.print(
+        f"Adapters that learned from them: {', '.join(found.adapters) or 'none'}.",
+        soft_wrap=True,
+        markup=False,
+    )
+    for name in found.assistants:
+        how = "answers" if yes else "would answer"
+        console.print(
+            f"{name}: the base model with the full prompt {how} until the next retrain.", markup=False
+        )
+    for line in left:
+        console.print(line, soft_wrap=True, markup=False)
+    if not yes and found:
+        console.print("To do it: add --yes.")
+    if left:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: python -m trainer runs")

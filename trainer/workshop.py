@@ -15,6 +15,8 @@ from store import Store
 from trainer.checkpoints import work_dir
 from trainer.settings import TrainerSettings
 
+TEACHER_FILE = "teacher.safetensors"  # in the data directory
+
 
 @dataclass(frozen=True)
 class Workshop:
@@ -45,7 +47,7 @@ class Workshop:
     @property
     def teacher_file(self) -> Path:
         """What the teacher thinks of answers, for all runs of this data directory; it may be deleted."""
-        return self.data_dir / "teacher.safetensors"
+        return self.data_dir / TEACHER_FILE
 
     def work_dir(self, run: int | str) -> Path:
         return work_dir(self.data_dir, run)

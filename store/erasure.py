@@ -1,0 +1,129 @@
+"""What one person wrote → gone, with the names of the adapters that learned from it.
+
+In: a name: of an owner of conversations, of a rater, or of both. Out: an `Erased`. Place in the flow: below
+`python -m trainer erase`, which deletes files and asks for retrains. Does not know files; backups keep what they have.
+
+All of it is one transaction. Examples that came from the person leave every dataset, whose hash then no longer fits, so
+that nobody trains on the rest by accident. A deployment whose adapter saw them is never served again; where one answers
+now, the base model with the full prompt takes over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from store.columns import from_json, ids_json, to_json
+from store.connection import Transaction
+from store.deployments import Deployments
+from store.errors import Conflict, NotFound
+from store.records import DeploymentStatus
+
+# Conversations that the person owns, and examples that came from them or that the person wrote or approved of.
+_OWNED = "SELECT id FROM conversations WHERE owner = ?"
+_THEIRS = "(conversation_id IN (SELECT value FROM json_each(?)) OR rater = ?)"
+_DATASETS = f"SELECT DISTINCT dataset_id AS id FROM dataset_examples WHERE {_THEIRS}"
+_RUNS = "SELECT * FROM runs WHERE dataset_id IN (SELECT value FROM json_each(?)) ORDER BY id"
+_DEPLOYED = "SELECT * FROM deployments WHERE adapter IN (SELECT value FROM json_each(?)) ORDER BY id"
+_BASE = """
+    SELECT id FROM deployments WHERE assistant_id = ? AND adapter IS NULL AND status <> 'rejected'
+    ORDER BY prompt_id = ? DESC, id DESC LIMIT 1"""
+_REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
+_REASON = "its adapter learned from what was erased"
+_SILENCED = "What this run said was erased, together with some of what it was trained on."
+
+
+@dataclass(frozen=True)
+class Erased:
+    """How much went, which adapters and runs had seen it, and whose base model answers again because of that."""
+
+    conversations: int
+    ratings: int
+    examples: int
+    adapters: tuple[str, ...]
+    runs: tuple[int, ...]
+    assistants: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.conversations or self.ratings or self.examples)
+
+
+class Erasures(Deployments):
+    def erasable(self, person: str) -> Erased:
+        """What `erase` would do now."""
+        with self._file.reading() as transaction:
+            return _found(transaction, person)
+
+    def erase(self, person: str) -> Erased:
+        """Raises NotFound when nothing is the person's, and Conflict while a retrain on it is running."""
+        with self._file.writing() as transaction:
+            found = _found(transaction, person)
+            if not found:
+                raise NotFound(
+                    f"Nobody called {person!r} owns a conversation or gave a rating. Names are case-sensitive."
+                )
+            self._stop_serving(transaction, found)
+            owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
+            for row in transaction.rows(_RUNS, [to_json(_datasets(transaction, owned, person))]):
+                _silence(transaction, row["id"], from_json(row["report"]))
+            transaction.execute(f"DELETE FROM dataset_examples WHERE {_THEIRS}", [owned, person])
+            transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
+            transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
+            return found
+
+    def _stop_serving(self, transaction: Transaction, found: Erased) -> None:
+        for assistant_id in found.assistants:
+            active = self.active(assistant_id)
+            base = transaction.row(_BASE, [assistant_id, active.prompt_id if active else None])
+            if base is None:
+                raise Conflict(
+                    f"{assistant_id!r} has no deployment of the base model that could answer instead. Save its prompt "
+                    "once more on the Prompt page, then erase."
+                )
+            self.activate(base["id"])
+        for row in transaction.rows(_DEPLOYED, [ids_json(found.adapters)]):
+            transaction.execute(_REJECT, [_REASON, row["id"]])
+
+
+def _found(transaction: Transaction, person: str) -> Erased:
+    owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
+    runs = transaction.rows(_RUNS, [to_json(_datasets(transaction, owned, person))])
+    for run in runs:
+        if run["status"] == "running":
+            raise Conflict(
+                f"Run {run['id']} of {run['assistant_id']!r} is training on it now. Wait until it has ended, or stop "
+                "the app, then erase."
+            )
+    adapters = tuple(dict.fromkeys(run["adapter"] for run in runs if run["adapter"]))
+    serving = [
+        row["assistant_id"]
+        for row in transaction.rows(_DEPLOYED, [ids_json(adapters)])
+        if row["status"] == DeploymentStatus.ACTIVE
+    ]
+    return Erased(
+        conversations=_count(transaction, "conversations", "owner = ?", person),
+        ratings=_count(transaction, "ratings", "rater = ?", person),
+        examples=_count(transaction, "dataset_examples", _THEIRS, owned, person),
+        adapters=adapters,
+        runs=tuple(run["id"] for run in runs),
+        assistants=tuple(serving),
+    )
+
+
+def _datasets(transaction: Transaction, owned: str, person: str) -> list[int]:
+    return [row["id"] for row in transaction.rows(_DATASETS, [owned, person])]
+
+
+def _count(transaction: Transaction, table: str, condition: str, *values: str) -> int:
+    return int(transaction.rows(f"SELECT count(*) AS n FROM {table} WHERE {condition}", values)[0]["n"])
+
+
+def _silence(transaction: Transaction, run_id: int, report: dict[str, Any]) -> None:
+    """Guards and messages quote answers; figures stay."""
+    gate = dict(report.get("gate") or {})
+    gate.pop("guards", None)
+    gate.pop("reasons", None)
+    gate["rungs"] = [{k: v for k, v in rung.items() if k != "guards"} for rung in gate.get("rungs", ())]
+    kept = {**report, "gate": gate} if report.get("gate") else report
+    change = "UPDATE runs SET message = ?, report = ? WHERE id = ?"
+    transaction.execute(change, [_SILENCED, to_json(kept), run_id])

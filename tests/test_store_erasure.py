@@ -1,0 +1,174 @@
+"""What one person wrote goes, all of it and nothing else, and no adapter that learned from it answers again."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from store import Store, StoreError
+from store.errors import Conflict, NotFound
+from store.records import (
+    Deployment,
+    DeploymentStatus,
+    Example,
+    MessageStatus,
+    Role,
+    RunStatus,
+    Segment,
+    SegmentKind,
+    Split,
+    Verdict,
+)
+from trainer import erasing
+from trainer.__main__ import app
+
+SECRET = "my cat is called Mog"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "shorthand.sqlite") as opened:
+        opened.create_assistant("bank", "Bank", "exact")
+        prompt = opened.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+        base = opened.add_deployment("bank", prompt.id, None, ["a"], 0, 10)
+        opened.activate(base.id)
+        yield opened
+
+
+def chat(store: Store, owner: str, question: str, rater: str) -> tuple[str, str]:
+    """Ids of a conversation and of its rated answer."""
+    conversation = store.create_conversation("bank", owner=owner)
+    asked = store.add_message(conversation.id, None, Role.USER, question)
+    answer = store.add_message(
+        conversation.id, asked.id, Role.ASSISTANT, f"about {question}", status=MessageStatus.COMPLETE
+    )
+    store.rate(answer.id, rater, Verdict.DOWN, correction=f"{rater} says {question}")
+    return conversation.id, answer.id
+
+
+def trained(store: Store, *of: tuple[str, str, str]) -> Deployment:
+    """A promoted deployment of a run on examples of (conversation, message, rater)."""
+    run = store.start_run("bank", {}, "test")
+    examples = [
+        Example(message, conversation, ((Role.USER, "q"),), f"by {rater}", True, Split.TRAIN, rater)
+        for conversation, message, rater in of
+    ]
+    prompt = store.latest_prompt("bank")
+    dataset = store.add_dataset("bank", prompt.id, "hash", examples, {})
+    name = f"bank-v{run.id:04d}"
+    store.update_run(run.id, dataset_id=dataset.id, adapter=name)
+    store.add_adapter(name, "bank", run.id, f"adapters/{name}", "hash")
+    report = {
+        "gate": {"guards": [{"detail": SECRET}], "rungs": [{"guards": [SECRET], "rung": 1}], "margin": 0.05}
+    }
+    store.finish_run(run.id, RunStatus.PROMOTED, f"quotes {SECRET}", report)
+    deployment = store.add_deployment("bank", prompt.id, name, [], 1, 0, run.id)
+    return store.activate(deployment.id)
+
+
+def test_all_that_a_person_wrote_goes_and_what_others_wrote_stays(bank: Store, tmp_path: Path) -> None:
+    ann, anns_answer = chat(bank, "ann", SECRET, "bo")
+    bob, bobs_answer = chat(bank, "bo", "opening hours", "ann")
+    bank.rate(bobs_answer, "bo", Verdict.UP, comment="fine")
+    trained(bank, (ann, anns_answer, "bo"), (bob, bobs_answer, "ann"), ("other", "m", "cy"))
+
+    would = bank.erasable("ann")
+    assert (would.conversations, would.ratings, would.examples) == (1, 1, 2)
+    erased = bank.erase("ann")
+    assert erased == would
+    with pytest.raises(NotFound):
+        bank.conversation(ann)
+    assert [rating.rater for rating in bank.ratings(bobs_answer)] == ["bo"]
+    assert [example.rater for example in bank.dataset(1).examples] == ["cy"]
+    assert SECRET not in str(bank.runs("bank")[0])
+    assert bank.runs("bank")[0].report["gate"] == {"rungs": [{"rung": 1}], "margin": 0.05}
+    assert bank.check() == []
+    bank.close()
+    assert SECRET.encode() not in (tmp_path / "shorthand.sqlite").read_bytes()
+
+
+def test_an_adapter_that_saw_it_never_answers_again(bank: Store) -> None:
+    bob, bobs_answer = chat(bank, "bo", "opening hours", "bo")
+    clean = trained(bank, (bob, bobs_answer, "bo"))
+    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
+    tainted = trained(bank, (bob, bobs_answer, "bo"), (ann, anns_answer, "ann"))
+    latest = trained(bank, (ann, anns_answer, "ann"))
+
+    erased = bank.erase("ann")
+    assert erased.adapters == (tainted.adapter, latest.adapter) and erased.assistants == ("bank",)
+    active = bank.active("bank")
+    assert active is not None and active.adapter is None and active.rung == 0
+    for deployment in (tainted, latest):
+        assert bank.deployment(deployment.id).status is DeploymentStatus.REJECTED
+        with pytest.raises(Conflict, match="learned from what was erased"):
+            bank.activate(deployment.id)
+    assert bank.deployment(clean.id).status is DeploymentStatus.RETIRED
+    assert bank.activate(clean.id).adapter == clean.adapter
+
+
+def test_a_rollback_passes_over_what_was_rejected(bank: Store) -> None:
+    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
+    bob, bobs_answer = chat(bank, "bo", "opening hours", "bo")
+    first = trained(bank, (bob, bobs_answer, "bo"))
+    trained(bank, (ann, anns_answer, "ann"))
+    third = trained(bank, (bob, bobs_answer, "bo"))
+    assert bank.erase("ann").assistants == ()
+    assert bank.active("bank").id == third.id  # type: ignore[union-attr]
+    assert bank.rollback("bank", "test").id == first.id
+
+
+def test_nobody_and_a_run_that_is_training_on_it_are_refused(bank: Store) -> None:
+    with pytest.raises(NotFound, match="Nobody called 'ann'"):
+        bank.erase("ann")
+    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
+    trained(bank, (ann, anns_answer, "ann"))
+    run = bank.start_run("bank", {}, "again")
+    bank.update_run(run.id, dataset_id=1)
+    with pytest.raises(Conflict, match="is training on it now"):
+        bank.erase("ann")
+    assert bank.conversation(ann).owner == "ann"
+
+
+def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store, tmp_path: Path) -> None:
+    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
+    adapter = trained(bank, (ann, anns_answer, "ann")).adapter
+    assert adapter is not None
+    folder = tmp_path / "adapters" / adapter
+    folder.mkdir(parents=True)
+    (folder / "adapter_model.safetensors").write_bytes(b"weights")
+    (tmp_path / "teacher.safetensors").write_bytes(b"teacher")
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(app, ["erase", *words, "--data-dir", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        return " ".join(result.output.split())
+
+    said = run("ann")
+    assert (
+        "Would erase: conversations: 1, ratings: 1, examples in datasets: 1." in said and adapter in said and "--yes" in said
+    )
+    assert folder.exists() and bank.conversation(ann)
+    said = run("ann", "--yes")
+    assert "Erased: conversations: 1" in said and "bank: the base model with the full prompt answers" in said
+    assert not folder.exists() and not (tmp_path / "teacher.safetensors").exists()
+    assert bank.take_training_request() == ("bank", erasing.TRIGGER)
+
+
+def test_files_that_cannot_be_deleted_are_named(
+    bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
+    adapter = trained(bank, (ann, anns_answer, "ann")).adapter
+    folder = tmp_path / "adapters" / str(adapter)
+    folder.mkdir(parents=True)
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("shutil.rmtree", refuse)
+    _, left = asyncio.run(erasing.erase(bank, tmp_path, "ann"))
+    assert left == [f"{folder} could not be deleted (Permission denied): delete it by hand."]
+    with pytest.raises(StoreError):
+        bank.conversation(ann)
