@@ -146,9 +146,8 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
         return " ".join(result.output.split())
 
     said = run("ann")
-    assert (
-        "Would erase: conversations: 1, ratings: 1, examples in datasets: 1." in said and adapter in said and "--yes" in said
-    )
+    assert "Would erase: conversations: 1, ratings: 1, examples in datasets: 1." in said
+    assert adapter in said and "--yes" in said
     assert folder.exists() and bank.conversation(ann)
     said = run("ann", "--yes")
     assert "Erased: conversations: 1" in said and "bank: the base model with the full prompt answers" in said
