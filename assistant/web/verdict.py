@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from assistant.web import words
+from assistant.web.funnel import funnel
 from assistant.web.plots import Bound
 
 NAMES = {
@@ -32,9 +33,12 @@ def verdict(report: Mapping[str, Any]) -> str:
 
 
 def details(report: Mapping[str, Any]) -> str:
-    """What stands behind the verdict: guards, references, dataset, training, times."""
+    """What stands behind the verdict: how ratings became examples, guards, references, training, times."""
     gate = _mapping(report.get("gate"))
-    return f'<section class="verdict">{_guards(gate)}{_references(gate)}{_training(report)}</section>'
+    picture = funnel(_mapping(report.get("dataset")))
+    return (
+        f'<section class="verdict">{picture}{_guards(gate)}{_references(gate)}{_training(report)}</section>'
+    )
 
 
 def bounds(report: Mapping[str, Any]) -> list[Bound]:
@@ -101,9 +105,9 @@ def _rungs(gate: Mapping[str, Any]) -> str:
         '<th class="num">Segments</th><th class="num">Score (95 % '
         f"interval)</th>{head}<th>Result</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
-        '<p class="small-print">Each comparison: difference in score, then its lower bound, which must '
-        "lie above the "
-        "margin. Rungs are tested from longest to shortest; testing stops at the first failure.</p>"
+        '<p class="small-print">Each comparison: difference in score, then its lower bound, which must lie above the '
+        "margin. The first rung that is tested is the shortest that no longer one clearly beats on dev, then shorter "
+        "ones; testing stops at the first failure.</p>"
     )
 
 
@@ -190,11 +194,6 @@ def _training(report: Mapping[str, Any]) -> str:
         "stopped early" if training.get("stopped_early") else "",
         f"{training['peak_memory_mib']:,.0f} MiB at the peak" if training.get("peak_memory_mib") else "",
     ]
-    dropped = ", ".join(
-        f"{number:,} {rule}" for rule, number in _mapping(dataset.get("dropped")).items() if number
-    )
-    if dropped:
-        facts.append(f"left out: {dropped}")
     replaced = ", ".join(
         f"{number:,} {kind}" for kind, number in _mapping(dataset.get("replaced")).items() if number
     )
