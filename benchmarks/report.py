@@ -23,7 +23,7 @@ _COLUMNS = (
     ("prompt tokens", "--:"),
     ("cut", "--:"),
     ("base + full", "--:"),
-    ("new adapter + full", "--:"),
+    ("new adapter + full / + tested rung", "--:"),
     ("active [95 %]", "--:"),
     ("PI", "--:"),
     ("first token, cold / cached", "--:"),
@@ -65,7 +65,7 @@ def page(bodies: Sequence[Body]) -> str:
     parts.append(bodies[0]["ratings_are"])
     parts.append(
         "“Active” is what people get after the retrain: the new pair when the gate promoted it, else what was served "
-        "before. “New adapter + full” is measured also when it was refused. PI is (active − base without a prompt) / "
+        "before. The new adapter is measured also when it was refused. PI is (active − base without a prompt) / "
         "(base + full − base without a prompt). Times are the short prompt's over the full one's, cold and cached."
     )
     parts.append(table(bodies))
@@ -92,7 +92,7 @@ def _row(body: Body, record: Body) -> list[str]:
         f"{tokens['full']:,} → {tokens['active']:,}" if record["round"] else f"{tokens['full']:,}",
         f"{tokens['cut']:.0%}",
         _mean(quality.get("base_full")),
-        _mean(quality.get("candidate_full")),
+        " / ".join(_mean(quality.get(name)) for name in ("candidate_full", "candidate_rung")),
         _mean(quality.get("active"), interval=True),
         _NOTHING if index is None else f"{index:.2f}",
         _times(record.get("first_token")),

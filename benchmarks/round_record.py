@@ -5,7 +5,7 @@ In: values of the store, the trainer and `measure`. Out: what a reader needs to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -47,13 +47,21 @@ def run_record(run: TrainingRun) -> dict[str, Any]:
     }
 
 
+def last_tested(run: TrainingRun) -> Sequence[str] | None:
+    """The segments of the last rung that the gate tested; None where it tested none."""
+    rungs = (run.report.get("gate") or {}).get("rungs", ())
+    tested = [rung["kept"] for rung in rungs if rung.get("tested", True)]
+    return tested[-1] if tested else None
+
+
 def measured_record(
     measured: Mapping[str, Measurement | None], active: Deployment, margin: float, right_or_wrong: bool
 ) -> dict[str, Any]:
     """Quality and tokens of each pair, and how the active one stands against the others.
 
-    `measured` has base_full, base_rung, base_empty, active, and candidate_full once something was trained. `margin` is
-    the gate's, and `right_or_wrong` says of the scorer that it gives 0 or 1 alone.
+    `measured` has base_full, base_rung, base_empty, active, and once something was trained candidate_full and
+    candidate_rung, which is the last rung that the gate tested, passed or not. `margin` is the gate's, and
+    `right_or_wrong` says of the scorer that it gives 0 or 1 alone.
     """
     full, empty, served = measured["base_full"], measured["base_empty"], measured["active"]
     if full is None or empty is None or served is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from benchmarks.asking import Asking, Tally
 from benchmarks.measure import Measurement, answer_limit, measure
 from benchmarks.person import Person, threshold_of
 from benchmarks.result import LoopSettings, Result
-from benchmarks.round_record import asked_record, measured_record, run_record
+from benchmarks.round_record import asked_record, last_tested, measured_record, run_record
 from benchmarks.schedule import rounds_of, sample_of
 from benchmarks.screen import Screen
 from benchmarks.serving import Serving
@@ -128,13 +128,14 @@ class Walk:
             ):
                 measured[name] = await self._measure_pair(pool, f"Round {number}: {name}", adapter, kept)
             if run is not None and run.adapter is not None:
-                measured["candidate_full"] = await self._measure_candidate(pool, number, run.adapter, full)
+                pairs = {"candidate_full": full, "candidate_rung": last_tested(run)}
+                measured |= await self._measure_candidate(pool, number, run.adapter, pairs)
         return measured
 
     async def _measure_candidate(
-        self, pool: VllmPool, number: int, adapter: str, full: Sequence[str]
-    ) -> Measurement | None:
-        """The new adapter with the full prompt, also when the gate refused it: then it is loaded for this alone."""
+        self, pool: VllmPool, number: int, adapter: str, pairs: Mapping[str, Sequence[str] | None]
+    ) -> dict[str, Measurement | None]:
+        """The new adapter with these parts of the prompt, also when the gate refused it: then it is loaded for this."""
         try:
             served = adapter in await pool.models()
             if not served:
@@ -143,9 +144,13 @@ class Walk:
                 await pool.load_adapter(adapter, str(path.resolve()))
         except (BadAdapter, VllmError) as error:
             self.screen.say(f"Round {number}: the new adapter cannot be measured. {error}")
-            return None
+            return dict.fromkeys(pairs)
         try:
-            return await self._measure_pair(pool, f"Round {number}: candidate_full", adapter, full)
+            return {
+                name: await self._measure_pair(pool, f"Round {number}: {name}", adapter, kept)
+                for name, kept in pairs.items()
+                if kept is not None
+            }
         finally:
             if not served:
                 await pool.unload_adapter(adapter)

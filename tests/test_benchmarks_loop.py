@@ -148,6 +148,8 @@ def test_a_whole_loop_measures_every_round(bench: Bench) -> None:
     assert first["performance_index"] is None and "no index" in first["performance_index_note"]
     assert before["first_token"] is None and first["first_token"]["short"]["cold"]["n"] == 5
     assert second["run"]["status"] == "refused" and second["quality"]["candidate_full"]["mean"] == 1.0
+    assert first["quality"]["candidate_rung"] == first["quality"]["active"]
+    assert "candidate_rung" in second["quality"]
     assert second["active"] == first["active"] and second["first_token"]
     asked = first["asked"]
     assert asked["rated_up"] + asked["corrected"] + asked["rated_down_only"] == 65 and not asked["failed"]
@@ -165,7 +167,7 @@ def _test_questions_are_measured_once_a_pair_and_never_chatted(bench: Bench, bod
     measured = {key: n for key, n in bench.asked(streamed=False).items() if key[1] in questions}
     assert set(measured.values()) == {1}
     pairs = {(row["adapter"], tuple(row["kept"])) for row in body["measurements"]}
-    assert len(pairs) == len(body["measurements"]) == 6
+    assert len(pairs) == len(body["measurements"]) == 7
     trained = {e.context[0][1] for run in bench.store.runs(body["assistant_id"]) for e in dataset(bench, run)}
     assert trained and not trained & {item.user for item in TASK.test}
 
