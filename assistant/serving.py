@@ -16,8 +16,8 @@ from store import Store
 from store.records import Deployment
 
 MAX_RANK = 16  # what the server is started for: its kernels pad every adapter to it; see TrainerSettings.rank
-# Two deployments of the active assistant (active, previous), one candidate, and a spare: with every LoRA slot
-# in use, vLLM 0.32 answers base-model requests with an adapter that shares the batch (0 of 6 right, seen).
+# Two deployments of the active assistant (active, previous), one candidate, and a spare. vLLM frees a slot only when it
+# needs it for another adapter, least recently used first.
 LORA_SLOTS = 4
 
 

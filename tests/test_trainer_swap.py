@@ -82,7 +82,7 @@ def test_a_base_model_that_stays_itself_passes_the_probe(vllm: FakeVllm) -> None
 def test_a_base_model_that_an_adapter_answers_for_is_found_out(vllm: FakeVllm) -> None:
     vllm.adapters["bank-v0001"] = "/somewhere"
     vllm.mixes_batches = True
-    with pytest.raises(ParityError, match="max-loras"):
+    with pytest.raises(ParityError, match="--worker-extension-cls assistant.vllm_extension.Extension"):
         on(vllm, lambda pool: check_base_is_base(pool, IDS, "bank-v0001"))
 
 

@@ -48,7 +48,7 @@ async def check_parity(
 async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -> None:
     """Base-model requests in one batch with adapter requests must stay base-model answers; raises ParityError.
 
-    vLLM 0.32 silently answers them with the adapter when every LoRA slot is in use.
+    vLLM 0.32 on CPU answers them with whatever adapter has the last LoRA slot, unless our extension runs in it.
     """
     for client in pool.each():
         alone = await client.greedy(pool.base, ids, _TOKENS)
@@ -60,7 +60,8 @@ async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -
             if not distance <= _PARITY:
                 raise ParityError(
                     f"{client.url} answers base-model requests with an adapter of the same batch (differs by "
-                    f"{distance:.3f} nats). Start vLLM with a larger --max-loras."
+                    f"{distance:.3f} nats). Start vLLM again with --worker-extension-cls "
+                    "assistant.vllm_extension.Extension, with Shorthand's folder in PYTHONPATH."
                 )
 
 
