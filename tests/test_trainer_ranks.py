@@ -32,7 +32,7 @@ def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scen
     texts = {
         name: value[0] if isinstance(value, list) else value
         for name, value in SETTINGS.as_record().items()
-        if value != getattr(type(SETTINGS)(), name)
+        if value != type(SETTINGS)().as_record()[name]
     }
     texts |= {"epochs": 3, "embedding_noise": 0, "learning_rates": "1,1e-2", "preference": 1, "min_pairs": 10}
     done = subprocess.run(

@@ -46,7 +46,7 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
 def test_a_run_tells_its_best_epoch_and_that_it_overfitted(scene: Scene) -> None:
     """The dev answers are not what the training answers teach."""
     scene.rate(60, answer=lambda question: "grey" if split_of(question) is Split.DEV else colour(question))
-    run = scene.run(epochs=6, patience=6, learning_rates=(3e-2,))
+    run = scene.run(epochs=6, patience=6, learning_rates=(3e-2,), longer_rungs=0.6)
     training = run.report["training"]
     losses = [epoch["dev_loss"] for epoch in training["epochs"]]
     assert len(losses) == 6 and losses.index(min(losses)) + 1 == training["best_epoch"]
@@ -64,14 +64,15 @@ def test_a_run_that_diverges_has_failed_and_says_what_to_do(scene: Scene) -> Non
 
 
 @pytest.fixture
-def all_rungs_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def longer_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
     """On dev, so that the gate tests every rung: what the tiny model learns says nothing about the fake's answers."""
     monkeypatch.setattr(
-        "trainer.candidate.measure_losses", lambda _model, _tok, prompts, *_: [1.0] * len(prompts)
+        "trainer.candidate.measure_losses",
+        lambda _model, _tok, prompts, *_: [1.0 + 0.2 * number for number in range(len(prompts))],
     )
 
 
-@pytest.mark.usefixtures("all_rungs_alike")
+@pytest.mark.usefixtures("longer_is_better")
 def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
     scene.rate(40)
     run = scene.run()
@@ -82,7 +83,7 @@ def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
     assert asked == questions[Split.GATE] | set(QUESTIONS)
 
 
-@pytest.mark.usefixtures("all_rungs_alike")
+@pytest.mark.usefixtures("longer_is_better")
 def test_a_bad_candidate_is_refused_rejected_and_unloaded(scene: Scene) -> None:
     scene.rate(40)
     before = scene.store.active("bank")
@@ -110,7 +111,7 @@ def test_a_rung_that_does_worse_on_dev_than_a_shorter_one_is_not_tested(
     assert "candidate_full" in run.report["gate"]["scores"], "it is a reference all the same"
 
 
-@pytest.mark.usefixtures("all_rungs_alike")
+@pytest.mark.usefixtures("longer_is_better")
 def test_what_fails_with_the_short_prompt_is_served_with_a_longer_one(scene: Scene) -> None:
     scene.rate(60)
 

@@ -52,7 +52,8 @@ def override(settings: TrainerSettings, texts: Sequence[str]) -> TrainerSettings
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         name = name.replace("-", "_")
-        if not equals or not value:
+        may_be_empty = types.get(name) == tuple[str, ...]
+        if not equals or not (value or may_be_empty):
             raise BadSetting(f"{text!r} sets nothing: write name=value, such as epochs=3.")
         if name not in names:
             raise BadSetting(f"There is no setting {name!r}. There are: {', '.join(names)}.")
@@ -69,7 +70,7 @@ def listed() -> str:
 def _value(name: str, text: str, type_: Any) -> Any:
     if get_origin(type_) is tuple:
         parts = [part for part in text.split(",") if part.strip()]
-        if not parts:
+        if not parts and type_ != tuple[str, ...]:
             raise BadSetting(f"{name}={text} holds no value; separate several with commas.")
         return tuple(_value(name, part.strip(), get_args(type_)[0]) for part in parts)
     if type_ is bool:
