@@ -16,13 +16,14 @@ from typing import Annotated, Any
 import torch
 import typer
 from vllm.lora.layers import LoRAMapping
-from vllm.lora.punica_wrapper.punica_cpu import PunicaWrapperCPU as Upstream
 
+from assistant.vllm_extension import RowsOfAdapters
 from benchmarks import result_file
 from benchmarks.command import command_line
 from benchmarks.provenance import provenance
 from benchmarks.screen import Screen
 
+Upstream = RowsOfAdapters.__base__  # importing ours has put it in the place of vLLM's
 _SLOTS, _RANK, _LAYERS = 4, 16, 30
 # One layer's adapted matrices: in, and out of each slice (query, key and value are one matrix in vLLM).
 _MATRICES = ((576, (576, 192, 192)), (576, (576,)), (576, (1536, 1536)), (1536, (576,)))

@@ -27,22 +27,15 @@ class Variant:
     low_rated: bool = False
 
 
-_LONG = {"epochs": 15, "patience": 15}
-
 VARIANTS: dict[str, Variant] = {
     "defaults": Variant("What everything else is compared with."),
     "low-rated answers too": Variant("Does the quality of examples matter?", low_rated=True),
     "cross-entropy alone": Variant("What does following the teacher bring?", {"distillation": 0.0}),
-    "shortest rung alone": Variant("Must longer rungs be practised?", {"longer_rungs": 0.0}),
-    "half at longer rungs": Variant("Are fewer of them enough?", {"longer_rungs": 0.3}),
-    "15 epochs": Variant("Is the training long enough?", _LONG),
-    "15 epochs, shortest rung alone": Variant("And without longer rungs?", {**_LONG, "longer_rungs": 0.0}),
-    "15 epochs, half at longer rungs": Variant("And with fewer of them?", {**_LONG, "longer_rungs": 0.3}),
+    "longer rungs too": Variant("Should longer rungs be practised?", {"longer_rungs": 0.6}),
+    "some longer rungs": Variant("Are fewer of them enough?", {"longer_rungs": 0.3}),
+    "15 epochs to the end": Variant("Is the training long enough?", {"epochs": 15, "patience": 15}),
     "worked examples": Variant("Can the prompt's examples be learned?", {"worked_examples": True}),
     "reading": Variant("Can the prompt's words be learned?", {"reading": 0.25}),
-    "reading, shortest rung alone": Variant(
-        "And where nothing else shows the prompt?", {"reading": 0.25, "longer_rungs": 0.0}
-    ),
     "no noise": Variant("What does NEFTune bring?", {"embedding_noise": 0.0}),
     "rank 8": Variant("How large must the adapter be?", {"rank": 8}),
     "rank 4": Variant("How large must the adapter be?", {"rank": 4}),

@@ -26,9 +26,11 @@ _DATASETS = f"SELECT DISTINCT dataset_id AS id FROM dataset_examples WHERE {_THE
 _RUNS = "SELECT * FROM runs WHERE dataset_id IN (SELECT value FROM json_each(?)) ORDER BY id"
 _DEPLOYED = "SELECT * FROM deployments WHERE adapter IN (SELECT value FROM json_each(?)) ORDER BY id"
 _BASE = """
-    SELECT id FROM deployments WHERE assistant_id = ? AND adapter IS NULL AND status <> 'rejected'
+    SELECT id FROM deployments WHERE assistant_id = ? AND adapter IS NULL AND rung = 0 AND status <> 'rejected'
     ORDER BY prompt_id = ? DESC, id DESC LIMIT 1"""
 _REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
+# A run that had too few examples has no dataset, and may quote an approved text.
+_SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
 _REASON = "its adapter learned from what was erased"
 _SILENCED = "What this run said was erased, together with some of what it was trained on."
 
@@ -66,6 +68,7 @@ class Erasures(Deployments):
             owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
             for row in transaction.rows(_RUNS, [to_json(_datasets(transaction, owned, person))]):
                 _silence(transaction, row["id"], from_json(row["report"]))
+            transaction.execute(_SILENCE_OTHERS, [_SILENCED])
             transaction.execute(f"DELETE FROM dataset_examples WHERE {_THEIRS}", [owned, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
@@ -86,6 +89,8 @@ class Erasures(Deployments):
 
 
 def _found(transaction: Transaction, person: str) -> Erased:
+    if not person:  # the teacher's own answers have no rater
+        raise NotFound("Nobody is called “”. Give the name of an owner or of a rater.")
     owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
     runs = transaction.rows(_RUNS, [to_json(_datasets(transaction, owned, person))])
     for run in runs:

@@ -18,8 +18,9 @@ from typing import BinaryIO
 import msgspec
 
 from store.carried import AssistantCard
-from store.errors import Conflict, NotSaved, StoreError
+from store.errors import NotSaved, StoreError
 from store.formats import JSON_FORMATS, Format, table
+from store.new_file import new_file
 from store.recognition import names
 from store.store import Store
 
@@ -103,21 +104,7 @@ def _new_file(path: Path) -> Iterator[BinaryIO]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python fails again at its end
             raise NotSaved("Whoever read the export stopped before its end.") from error
         return
-    path = path.absolute()
-    if path.exists():
-        raise Conflict(f"{path} exists already and is not overwritten. Choose another name.")
-    if not path.parent.is_dir():
-        raise NotSaved(f"There is no folder {path.parent}. Create it or choose another one.")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        # Conversations are personal: readable by the owner alone, as the store is.
-        descriptor = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with open(descriptor, "wb", buffering=2**20) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(partial, path)
-    except OSError as error:
-        raise NotSaved(f"{path} was not written: {error}. Check the folder and its free space.") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    with new_file(path.absolute(), "The export") as partial, partial.open("wb", buffering=2**20) as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())

@@ -91,7 +91,9 @@ class _List:
     def _next_sign(self) -> bytes:
         while True:
             if self._in_text:
-                self._place = _INSIDE.match(self._data, self._place).end()  # type: ignore[union-attr]
+                inside = _INSIDE.match(self._data, self._place)
+                assert inside is not None  # it matches no characters as well
+                self._place = inside.end()
                 if self._data[self._place : self._place + 1] != b'"':
                     self._read()  # a backslash may be the last byte so far, and belongs to what follows
                     continue

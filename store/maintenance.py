@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 from store.connection import DataFile, Transaction
-from store.errors import Conflict, NotSaved, StoreError
+from store.errors import StoreError
+from store.new_file import new_file
 from store.part import Part
 
 _COUNTED = (
@@ -93,22 +94,8 @@ def backup_file(file: DataFile, target: Path) -> Path:
     is.
     """
     target = target.absolute()
-    if target.exists():
-        raise Conflict(f"{target} exists already and is not overwritten. Choose another name.")
-    if not target.parent.is_dir():
-        raise NotSaved(f"There is no folder {target.parent}. Create it or choose another one.")
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        # The copy is as private as the store.
-        os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with new_file(target, "The backup") as partial:
         _copy(file, partial)
-        os.rename(partial, target)
-    except (OSError, sqlite3.Error) as error:
-        raise NotSaved(
-            f"The backup {target} was not written: {error}. Check the folder and its free space."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 

@@ -93,3 +93,34 @@ class Arrived:
 
 
 _FILES = itertools.count()
+
+
+CHAT = '{"messages":[{"role":"user","content":"q%d"},{"role":"assistant","content":"a%d"}]}'
+
+
+def chats(*numbers: int) -> str:
+    return "".join(CHAT % (number, number) + "\n" for number in numbers)
+
+
+def told(store: Store) -> list[tuple[list[str], str, list[tuple]]]:
+    """Context, answer, and each rating's rater, verdict and correction."""
+    return [
+        (
+            [text for _, text in answer.context],
+            answer.answer,
+            [(r.rater, r.verdict, r.correction) for r in answer.ratings],
+        )
+        for answer in store.rated_answers("bank")
+    ]
+
+
+def message(role: str, content: object, **more: object) -> dict:
+    return {"role": role, "content": content, **more}
+
+
+TABLE = """Conversation,Turn,Question,Answer,Rating,Correction,Rater,created_at
+7,1,q1,a1,up,,ann,2031-05-01T09:30:00
+7,1,q1,a1,-1,c1,bob,
+7,2,q2,a2,,,,
+8,1,"q, ""3""\nand more",'=1+1,1,,,1935392400.5
+"""

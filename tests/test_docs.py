@@ -6,12 +6,12 @@ import sys
 import tomllib
 from pathlib import Path
 
+from store.formats import JSON_FORMATS, table
+
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "docs"))
 
 from write_commands import COMMANDS, page  # noqa: E402
-
-from store.formats import JSON_FORMATS, table  # noqa: E402
 
 
 def test_the_page_of_commands_is_what_the_commands_print() -> None:

@@ -115,7 +115,8 @@ def test_a_rollback_passes_over_what_was_rejected(bank: Store) -> None:
     trained(bank, (ann, anns_answer, "ann"))
     third = trained(bank, (bob, bobs_answer, "bo"))
     assert bank.erase("ann").assistants == ()
-    assert bank.active("bank").id == third.id  # type: ignore[union-attr]
+    active = bank.active("bank")
+    assert active is not None and active.id == third.id
     assert bank.rollback("bank", "test").id == first.id
 
 
@@ -129,6 +130,16 @@ def test_nobody_and_a_run_that_is_training_on_it_are_refused(bank: Store) -> Non
     with pytest.raises(Conflict, match="is training on it now"):
         bank.erase("ann")
     assert bank.conversation(ann).owner == "ann"
+
+
+def test_nobody_has_no_name_and_runs_without_a_dataset_quote_nobody(bank: Store) -> None:
+    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
+    run = bank.start_run("bank", {}, "test")
+    bank.finish_run(run.id, RunStatus.NOT_ENOUGH, f"all answers are the same text (“{SECRET}”)", {})
+    with pytest.raises(NotFound, match="Nobody is called"):
+        bank.erasable("")
+    assert bank.erase("ann").examples == 0
+    assert SECRET not in bank.run(run.id).message
 
 
 def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
 from trainer import dataset as datasets
 from trainer.candidate import Candidate, train_candidate
 from trainer.checkpoints import last_checkpoint
-from trainer.contradictions import contradictions, in_words
+from trainer.contradictions import in_words
 from trainer.environment import PHASE as ENVIRONMENT
 from trainer.environment import differences, environment
 from trainer.finetune import TrainingDiverged
@@ -167,7 +167,7 @@ async def _prove_and_swap(
             "environment": environment(w.base),
             "seconds": notes.seconds,
         }
-        disagree = in_words(len(contradictions(dataset.examples)))
+        disagree = in_words(noted.get("contradictions", 0))
         message = " ".join([*verdict.reasons, *candidate.remarks(), *privacy_remarks(noted), *disagree])
         if not verdict.promoted or verdict.chosen is None:
             await pool.unload_adapter(candidate.name)
