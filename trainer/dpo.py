@@ -25,6 +25,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from trainer.pairs import Pair
+from trainer.precision import in_halves
 from trainer.settings import TrainerSettings
 
 _BETA = 0.1  # how far the adapter may move from the one it came as; the paper's and TRL's default
@@ -85,7 +86,7 @@ def _arguments(settings: TrainerSettings, learning_rate: float, work_dir: Path, 
         report_to="none",
         disable_tqdm=True,
         seed=settings.seed,
-        bf16=cuda,
+        bf16=in_halves(),
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
         gradient_checkpointing=recompute,

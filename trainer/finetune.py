@@ -27,6 +27,7 @@ from trainer.curve import Curve, curve, out_of_patience
 from trainer.lora import load_with_lora, mean_loss, to_tensors
 from trainer.packing import PackedRow
 from trainer.pairs import Pair
+from trainer.precision import in_halves
 from trainer.preferences import Preferred, Supervised, prefer
 from trainer.settings import TrainerSettings
 
@@ -188,7 +189,7 @@ def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
         report_to="none",
         disable_tqdm=True,
         seed=course.settings.seed,
-        bf16=cuda,
+        bf16=in_halves(),
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
         gradient_checkpointing=_is_short_of_memory(model),

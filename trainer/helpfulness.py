@@ -14,6 +14,7 @@ import torch
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Segment
 from trainer.lora import mean_loss, to_tensors
+from trainer.precision import autocast
 from trainer.rows import row_of
 
 EXAMPLES = 16  # enough to rank: the prompt's own tokens, shared by all of them, cost more than they do
@@ -48,7 +49,7 @@ def measure_losses(
     losses = []
     for done, kept in enumerate(prompts, start=1):
         tensors = to_tensors(row_of(tokenizer, kept, examples[:EXAMPLES]))
-        with torch.no_grad():
+        with torch.no_grad(), autocast():
             losses.append(float(mean_loss(model, {k: v.to(model.device) for k, v in tensors.items()})))
         progress(done, len(prompts))
     return losses

@@ -22,7 +22,7 @@ class NothingToTrain(ValueError):
 
 
 def load_base(model_dir: Path) -> PreTrainedModel:
-    """The base model alone: float32 on CPU (2-3 times faster than bfloat16 without AVX512), bfloat16 on CUDA."""
+    """The base model alone: float32 on CPU, bfloat16 on CUDA. What is computed in is `precision`."""
     cuda = torch.cuda.is_available()
     model = AutoModelForCausalLM.from_pretrained(
         model_dir, dtype=torch.bfloat16 if cuda else torch.float32, attn_implementation="sdpa"
