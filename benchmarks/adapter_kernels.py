@@ -45,10 +45,6 @@ def main(
 
     Example: python -m benchmarks.adapter_kernels --out benchmarks/results/adapter_kernels.json
     """
-    from assistant.vllm_extension import (
-        RowsOfAdapters,
-    )  # replaces what vLLM would use, so after it was imported
-
     torch.manual_seed(seed)
     layer = [_matrix(wide, parts) for wide, parts in _MATRICES]
     screen = Screen()

@@ -16,6 +16,7 @@ from trainer import finetune as finetuning
 from trainer.finetune import Course, Trained, TrainingDiverged, finetune
 from trainer.helpfulness import measure_helpfulness
 from trainer.lora import load_with_lora, mean_loss, to_tensors
+from trainer.precision import Precision
 from trainer.publish import publish
 from trainer.rows import dev_rows, train_rows
 
@@ -49,6 +50,22 @@ def test_the_same_seed_gives_the_same_run_and_another_does_not(
         again.model.named_parameters(), trained.model.named_parameters(), strict=True
     ):
         assert torch.equal(weight, same), name
+
+
+def test_each_precision_learns_and_they_are_not_the_same(
+    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    rows, ends = train_rows(tokenizer, PROMPT, examples(16), QUICK)
+    dev = dev_rows(tokenizer, PROMPT, examples(4, Split.DEV))
+    single, half = (
+        finetune(Course(tiny_model, rows, ends, dev, 2e-2, QUICK, tmp_path / p, precision=p), lambda _: None)
+        for p in Precision
+    )
+    assert losses(single) != losses(half)
+    assert losses(single)[:3] == pytest.approx(losses(half)[:3], rel=0.02)
+    assert half.dev_loss < 0.8 * half.first_dev_loss
+    kinds = {weight.dtype for weight in half.model.parameters()}
+    assert kinds == {torch.float32}, "only products are rounded"
 
 
 def test_every_step_is_told_with_rate_and_time_left(

@@ -101,6 +101,19 @@ def test_the_threads_of_then_are_used_and_other_versions_are_told(
     assert found.warnings[0].startswith("torch was 2.") and found.warnings[0].endswith("now it is 0.0")
 
 
+def test_the_precision_of_then_is_used(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.rate(40)
+    monkeypatch.setattr("torch.cpu.get_capabilities", dict)
+    scene.run()
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
+    found = again(scene)
+    assert found.same(0.0) and found.weights is True
+    assert found.warnings == ("precision was float32, now it is bfloat16",)
+    with scene.store._file.writing() as transaction:  # as a run noted it before precision was
+        transaction.execute("UPDATE run_events SET data = json_remove(data, '$.precision')")
+    assert again(scene).weights is True
+
+
 @pytest.fixture
 def trained(scene: Scene) -> Scene:
     scene.rate(40)

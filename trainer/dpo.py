@@ -25,7 +25,7 @@ from trl import DPOConfig, DPOTrainer
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from trainer.pairs import Pair
-from trainer.precision import in_halves
+from trainer.precision import Precision
 from trainer.settings import TrainerSettings
 
 _BETA = 0.1  # how far the adapter may move from the one it came as; the paper's and TRL's default
@@ -41,6 +41,7 @@ def learn_pairs(
     work_dir: Path,
     recompute: bool,
     told: Callable[[dict[str, Any]], None],
+    precision: Precision = Precision.SINGLE,
 ) -> bool:
     """Train the active adapter on the pairs, in place; False when it ended at a loss that is no number.
 
@@ -50,7 +51,7 @@ def learn_pairs(
     watch = _Watch(told)
     trainer = _PairTrainer(
         model=model,
-        args=_arguments(settings, learning_rate, work_dir, recompute),
+        args=_arguments(settings, learning_rate, work_dir, recompute, precision),
         train_dataset=Dataset.from_list([_columns(pair) for pair in pairs]),
         data_collator=DataCollatorForPreference(pad_token_id=0),  # no maximum length: nothing is cut
         processing_class=_no_tokenizer(),
@@ -65,7 +66,9 @@ def learn_pairs(
     return not watch.diverged
 
 
-def _arguments(settings: TrainerSettings, learning_rate: float, work_dir: Path, recompute: bool) -> DPOConfig:
+def _arguments(
+    settings: TrainerSettings, learning_rate: float, work_dir: Path, recompute: bool, precision: Precision
+) -> DPOConfig:
     cuda = torch.cuda.is_available()
     arguments = DPOConfig(
         output_dir=str(work_dir),
@@ -86,7 +89,7 @@ def _arguments(settings: TrainerSettings, learning_rate: float, work_dir: Path, 
         report_to="none",
         disable_tqdm=True,
         seed=settings.seed,
-        bf16=in_halves(),
+        bf16=precision is Precision.HALF,
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
         gradient_checkpointing=recompute,

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from trainer.precision import precision
+from trainer.precision import native
 from trainer.ranks import world
 
 PHASE = "environment"  # of the run event that keeps the record
@@ -28,7 +28,7 @@ def environment(base: str) -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in _LIBRARIES},
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-        "precision": precision(),
+        "precision": str(native()),
         "threads": torch.get_num_threads(),
         "processes": world(),
     }

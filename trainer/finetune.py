@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from trainer.curve import Curve, curve, out_of_patience
 from trainer.lora import load_with_lora, mean_loss, to_tensors
 from trainer.packing import PackedRow
 from trainer.pairs import Pair
-from trainer.precision import in_halves
+from trainer.precision import Precision, native
 from trainer.preferences import Preferred, Supervised, prefer
 from trainer.settings import TrainerSettings
 
@@ -56,6 +56,7 @@ class Course:
     settings: TrainerSettings
     work_dir: Path
     pairs: Sequence[Pair] = ()
+    precision: Precision = field(default_factory=native)
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def _step_through(course: Course, progress: Progress) -> Trained:
         preferred = prefer(
             model,
             course.pairs,
-            Supervised(last.best_path, last.best_loss, last.step, course.learning_rate),
+            Supervised(last.best_path, last.best_loss, last.step, course.learning_rate, course.precision),
             settings,
             _is_short_of_memory(model),
             lambda: float(trainer.evaluate()["eval_loss"]),
@@ -189,7 +190,7 @@ def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
         report_to="none",
         disable_tqdm=True,
         seed=course.settings.seed,
-        bf16=in_halves(),
+        bf16=course.precision is Precision.HALF,
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
         gradient_checkpointing=_is_short_of_memory(model),

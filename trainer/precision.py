@@ -10,26 +10,28 @@ dev loss (`python -m benchmarks.precision`); one that does not would have to emu
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import torch
+
+
+class Precision(StrEnum):
+    SINGLE = "float32"
+    HALF = "bfloat16"
+
 
 # As torch names what the processor can do.
 _PRODUCTS = ("avx512_bf16", "amx_bf16")
 
 
-def precision() -> str:
-    """`bfloat16` or `float32`."""
-    if torch.cuda.is_available():
-        return "bfloat16"
+def native() -> Precision:
+    """The fastest that this machine computes without emulation."""
     able = torch.cpu.get_capabilities()
-    return "bfloat16" if any(able.get(name) for name in _PRODUCTS) else "float32"
-
-
-def in_halves() -> bool:
-    """Whether training computes in bfloat16."""
-    return precision() == "bfloat16"
+    half = torch.cuda.is_available() or any(able.get(name) for name in _PRODUCTS)
+    return Precision.HALF if half else Precision.SINGLE
 
 
 def autocast() -> torch.autocast:
     """What Trainer puts around a step, for losses that are measured outside of it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=in_halves())
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=native() is Precision.HALF)

@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trainer.curve import better
 from trainer.pairs import Pair
+from trainer.precision import Precision, native
 from trainer.settings import TrainerSettings
 
 PHASE = "preferences"  # of the run events that tell of its steps
@@ -78,12 +79,13 @@ class Preferred:
 
 @dataclass(frozen=True)
 class Supervised:
-    """What the stage starts from: the best checkpoint and its dev loss, and the run's last step and learning rate."""
+    """What the stage starts from: the best checkpoint and its dev loss, and the run's last step, rate and precision."""
 
     path: Path
     dev_loss: float
     step: int
     learning_rate: float
+    precision: Precision = field(default_factory=native)
 
 
 def prefer(
@@ -112,7 +114,8 @@ def prefer(
 
     started = time.monotonic()
     rate = _LEARNING_RATE_SHARE * supervised.learning_rate
-    converged = learn_pairs(model, pairs, settings, rate, supervised.path.parent / PHASE, recompute, told)
+    work_dir = supervised.path.parent / PHASE
+    converged = learn_pairs(model, pairs, settings, rate, work_dir, recompute, told, supervised.precision)
     dev_loss = measure() if converged else math.nan
     kept = better(dev_loss, supervised.dev_loss)
     if not kept:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from trainer.environment import PHASE, differences, environment, use_threads
 from trainer.finetune import TrainingDiverged, finetune
 from trainer.lease import Lease
 from trainer.lora import NothingToTrain
+from trainer.precision import Precision
 from trainer.preferences import PHASE as PREFERENCES
 from trainer.publish import publish
 from trainer.settings import OtherSettings, TrainerSettings
@@ -98,6 +99,7 @@ def rerun(store: Store, data_dir: Path, run_id: int, told: Callable[[str], None]
             shutil.rmtree(left_behind, ignore_errors=True)
         try:
             course = make_course(w, dataset, work_dir, _learning_rate(store, run, settings))
+            course = replace(course, precision=_precision(then))
             trained = finetune(course, lambda note: told(f"step {note['step']} of {note['steps']}"))
         except (TrainingDiverged, NothingToTrain) as error:
             raise NoRerun(f"Run {run.id} cannot be trained again: {error}") from error
@@ -156,6 +158,11 @@ def _learning_rate(store: Store, run: TrainingRun, settings: TrainerSettings) ->
     """The one that its sweep chose then; the trials are not repeated."""
     rates = [e.data["learning_rate"] for e in store.events(run.id, "sweep") if "trials" in e.data]
     return float(rates[-1] if rates else settings.learning_rates[0])
+
+
+def _precision(then: Mapping[str, Any]) -> Precision:
+    """Before it was noted, a CPU computed in single precision and a GPU in half."""
+    return Precision(then.get("precision", Precision.SINGLE if then["device"] == "cpu" else Precision.HALF))
 
 
 def _same_weights(w: Workshop, run: TrainingRun, files: Mapping[str, str]) -> bool | None:
