@@ -292,3 +292,8 @@ def m010_privacy_rules(db: Database) -> None:
 def m011_rejected_answers(db: Database) -> None:
     # NULL where nothing was corrected, and in datasets that were frozen before this was recorded.
     db.execute("ALTER TABLE dataset_examples ADD COLUMN rejected TEXT")
+
+
+@migrations()
+def m014_failed_answers(db: Database) -> None:
+    db.execute("CREATE INDEX messages_failed ON messages (deployment_id, created_at) WHERE status = 'failed'")

@@ -186,6 +186,19 @@ class PrivacyRule:
 
 
 @dataclass(frozen=True)
+class ServedAnswer:
+    """An answer that a deployment gave in chat, and the latest rating of each rater."""
+
+    message_id: str
+    conversation_id: str
+    owner: str  # of the conversation
+    status: MessageStatus
+    text: str
+    created_at: float
+    ratings: tuple[Rating, ...] = ()
+
+
+@dataclass(frozen=True)
 class RatedAnswer:
     """An answer, the turns before it and the latest rating of each rater: what selection starts from.
 

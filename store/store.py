@@ -29,6 +29,7 @@ from store.ratings import Ratings
 from store.runs import Runs
 from store.samples import Samples
 from store.savings import Savings
+from store.served import Served
 from store.splits import Splits
 from store.transfer import Transfer
 
@@ -41,6 +42,7 @@ class Store(
     Samples,
     Ratings,
     Answers,
+    Served,
     Splits,
     PrivacyRules,
     Datasets,

@@ -5,16 +5,27 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from store import Store
-from store.records import ImportedTurn, RunStatus, Segment, SegmentKind, Verdict
+from store.records import (
+    ImportedTurn,
+    MessageStatus,
+    Role,
+    RunStatus,
+    Segment,
+    SegmentKind,
+    Usage,
+    Verdict,
+)
 from trainer import watch as watching_module
 from trainer.dataset import content_hash, make_examples
 from trainer.lease import Lease, LeaseTaken
+from trainer.rollback import worse_than_before
 from trainer.selection import select
 from trainer.settings import TrainerSettings
 from trainer.splits import assign
@@ -224,6 +235,58 @@ def test_a_run_of_another_trainer_is_left_alone(bank: Store, tmp_path: Path) -> 
         assert wait_for(lambda: bank.take_training_request() is None)
         time.sleep(1.5)
         assert bank.run(run.id).status is RunStatus.RUNNING
+
+
+def serve(store: Store, verdict: Verdict, count: int, run: int | None) -> int:
+    """A new deployment, active, whose answers all get the verdict."""
+    prompt = store.latest_prompt("bank")
+    deployment = store.activate(store.add_deployment("bank", prompt.id, None, ("a",), 0, 3, run).id)
+    for _ in range(count):
+        talk = store.create_conversation("bank")
+        asked = store.add_message(talk.id, None, Role.USER, "When?")
+        usage = Usage(50, 40, 32, 9, 0.25, 1.0)
+        said = store.add_message(
+            talk.id, asked.id, Role.ASSISTANT, "At nine.", MessageStatus.COMPLETE, deployment.id, usage
+        )
+        store.rate(said.id, "local", verdict)
+    return deployment.id
+
+
+def serving(store: Store) -> int | None:
+    active = store.active("bank")
+    return active and active.id
+
+
+def test_a_swap_that_people_dislike_is_taken_back_once(
+    bank: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = serve(bank, Verdict.UP, 20, None)
+    worse = serve(bank, Verdict.DOWN, 10, bank.start_run("bank", {}, "test").id)
+    with watching(bank, tmp_path, Recorder(tmp_path), every_s=0.1):
+        assert wait_for(lambda: serving(bank) == first)
+        time.sleep(0.5)
+    log = bank.activations("bank")
+    assert [item.deployment_id for item in log] == [first, worse, first]
+    assert "worse since the swap: rated down 10 of 10 times, before the swap 0 of 20 times" in log[-1].reason
+    assert "bank is worse since the last swap" in capsys.readouterr().out
+
+
+def test_a_swap_is_left_alone_where_people_want_that(bank: Store, tmp_path: Path) -> None:
+    serve(bank, Verdict.UP, 20, None)
+    worse = serve(bank, Verdict.DOWN, 10, bank.start_run("bank", {}, "test").id)
+    watch = Watch(bank, tmp_path, replace(SETTINGS, roll_back=False), [], 0.1)
+    thread = threading.Thread(target=watch.run)
+    thread.start()
+    time.sleep(1.0)
+    watch.stop()
+    thread.join(15)
+    assert serving(bank) == worse
+
+
+def test_what_a_person_put_there_is_theirs_to_take_back(bank: Store) -> None:
+    serve(bank, Verdict.UP, 20, None)
+    serve(bank, Verdict.DOWN, 10, None)
+    assert worse_than_before(bank, "bank") is None
 
 
 def test_one_watch_serves_a_data_directory(bank: Store, tmp_path: Path) -> None:

@@ -16,13 +16,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from assistant.adapter_files import BadAdapter, fingerprint
-from assistant.server_file import NoServer, ServerAddress
-from assistant.serving import reconcile
+from assistant.adapter_files import BadAdapter
+from assistant.server_file import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
-from assistant.vllm_pool import VllmPool
-from store import Store, StoreError
+from store import StoreError
 from store.records import RunStatus
 from trainer import erasing, ranks
 from trainer import report as reports
@@ -32,6 +30,7 @@ from trainer.intake import take_in
 from trainer.lease import LeaseTaken
 from trainer.overrides import BadSetting, listed, override
 from trainer.privacy import commands as privacy
+from trainer.rollback import roll_back
 from trainer.settings import TrainerSettings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
@@ -241,21 +240,11 @@ def rollback(
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
     try:
-        deployment = store.rollback(name, reason)
-        asyncio.run(_load(store, data_dir))
+        deployment = roll_back(store, data_dir, name, reason)
     except (StoreError, NoServer, VllmError, BadAdapter) as error:
         fail(str(error))
     served = f"{deployment.adapter or 'the base model'} with {deployment.prompt_tokens} prompt tokens"
     console.print(f"Deployment {deployment.id} is active again: {served}.")
-
-
-async def _load(store: Store, data_dir: Path) -> None:
-    address = ServerAddress.read(data_dir)
-    pool = await VllmPool.connect(address.urls, address.key)
-    try:
-        await reconcile(store, pool, data_dir / "adapters", fingerprint(Path(address.model_dir)))
-    finally:
-        await pool.close()
 
 
 def _settings(texts: Sequence[str]) -> TrainerSettings:

@@ -19,6 +19,7 @@ _BEFORE: Mapping[str, Any] = {
     "min_pairs": 30,
     "without_raters": (),
     "rater_share": 1.0,
+    "roll_back": False,
 }
 
 
@@ -78,6 +79,8 @@ class TrainerSettings:
     min_train: int = 20  # an adapter from so few is rarely promoted; that is for the gate to find out
     min_gate: int = 20
     retrain_after: int = 30  # new approved examples that trigger a retrain
+    # After a swap: go back by itself when people and answers say that the new pair is worse (see `regression`).
+    roll_back: bool = True
     max_answer_tokens: int = 256
     rungs: int = (
         3  # shorter rungs offered to the gate, besides the full prompt; each costs about 40 s on two cores

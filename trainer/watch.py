@@ -1,7 +1,7 @@
-"""When to retrain: on request, or when enough new approved examples have come in.
+"""When to retrain, on request or when enough new approved examples have come in; and when to take a swap back.
 
 In: the store. Out: `python -m trainer once` as a child process, one at a time, so that the memory of a run goes
-back to the chat when it is done. Does not know how training works.
+back to the chat when it is done; rollbacks. Does not know how training works or what is worse.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from pathlib import Path
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from store import Store
+from assistant.adapter_files import BadAdapter
+from assistant.server_file import NoServer
+from assistant.vllm_client import VllmError
+from store import Store, StoreError
 from store.records import RunStatus, TrainingRun
 from trainer.dataset import shortage
 from trainer.intake import take_in
@@ -25,6 +28,7 @@ from trainer.privacy.cleaning import clean
 from trainer.privacy.errors import NotScreened
 from trainer.privacy.screening import screen_of
 from trainer.resumption import interrupted
+from trainer.rollback import roll_back, worse_than_before
 from trainer.settings import TrainerSettings
 
 WATCH_LEASE = "trainer-watch"
@@ -56,6 +60,8 @@ class Watch:
             self._tidy("The trainer was stopped or crashed during this run.")
             scheduler = BackgroundScheduler()
             scheduler.add_job(self._look_for_examples, "interval", seconds=self._every_s, coalesce=True)
+            if self._settings.roll_back:
+                scheduler.add_job(self._look_at_answers, "interval", seconds=self._every_s, coalesce=True)
             scheduler.start()
             try:
                 self._go_on()
@@ -111,6 +117,17 @@ class Watch:
             if not too_few_without_personal_data(self._store, assistant.id, self._settings):
                 self._asked.add(assistant.id)
                 self._store.request_training(assistant.id, "enough new examples")
+
+    def _look_at_answers(self) -> None:
+        for assistant in self._store.assistants():
+            worse = worse_than_before(self._store, assistant.id)
+            if worse is None:
+                continue
+            print(f"{assistant.id} is worse since the last swap: {worse}. Rolling back ...", flush=True)
+            try:
+                roll_back(self._store, self._data_dir, assistant.id, f"worse since the swap: {worse}")
+            except (StoreError, NoServer, VllmError, BadAdapter) as error:
+                print(error, flush=True)  # what is noted is served as soon as a server answers
 
 
 def _yield_to_chat() -> None:
