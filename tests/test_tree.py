@@ -18,6 +18,7 @@ TRAINING = {
     "publish",
     "embedded",
     "environment",
+    "precision",
     "ranks",
     "sweep",
     "objective",
