@@ -18,6 +18,7 @@ from assistant.serving import MAX_RANK
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from benchmarks.asking import Asking, Tally
+from benchmarks.judging import Judged, judge_proposals
 from benchmarks.measure import Measurement, answer_limit, measure
 from benchmarks.person import Person, threshold_of
 from benchmarks.result import LoopSettings, Result
@@ -75,7 +76,8 @@ class Walk:
         run = None
         if number > 0:
             with self.result.timed(f"round {number}: ask"):
-                record["asked"] = asked_record(runner.run(self._ask(number)))
+                judged = self._judge(number)
+                record["asked"] = asked_record(runner.run(self._ask(number, judged.asked)), judged)
             with self.result.timed(f"round {number}: train"):
                 run = self._train(number)
                 record["run"] = run_record(run)
@@ -93,23 +95,29 @@ class Walk:
             record["first_token"] = runner.run(self._probe(active))
         return record
 
-    async def _ask(self, number: int) -> Tally:
+    @property
+    def _person(self) -> Person:
+        s, name = self.settings, self.task.scorer
+        return Person(scorer(name), threshold_of(name), s.corrects, s.seed)
+
+    def _judge(self, number: int) -> Judged:
+        """What the last round's retrain wants to know; a decision is a rating like any other."""
+        last = [run for run in self._store.runs(self._assistant_id) if run.trigger == _trigger(number - 1)]
+        if not last:
+            return Judged(0, 0)
+        return judge_proposals(self._store, self._assistant_id, last[0].id, self.task.train, self._person)
+
+    async def _ask(self, number: int, judged: int) -> Tally:
         s = self.settings
-        rounds = rounds_of(self.task.train, s.ratings, s.rounds, s.seed, self._assistant_id)
-        person = Person(
-            scorer(self.task.scorer),
-            threshold_of(self.task.scorer),
-            self.settings.corrects,
-            self.settings.seed,
-        )
+        questions = rounds_of(self.task.train, s.ratings, s.rounds, s.seed, self._assistant_id)[number - 1]
         async with self.serving.pool(self._assistant_id) as pool:
-            asking = Asking(self._store, pool, self.serving.chat(pool), self._assistant_id, person)
+            asking = Asking(self._store, pool, self.serving.chat(pool), self._assistant_id, self._person)
             with self.screen.bar(f"Round {number}: asking and rating") as progress:
-                return await asking.ask(rounds[number - 1], progress)
+                return await asking.ask(questions[: max(0, len(questions) - judged)], progress)
 
     def _train(self, number: int) -> TrainingRun:
         with self.screen.status(f"Round {number}: retraining") as note:
-            run = self.retrain(self._assistant_id, f"benchmark, round {number}", note)
+            run = self.retrain(self._assistant_id, _trigger(number), note)
         self.screen.say(f"Round {number}: {run.status.value}. {run.message}")
         return run
 
@@ -212,7 +220,9 @@ class Walk:
         return active
 
     def _ratings(self) -> int:
-        return len(self._store.rated_answers(self._assistant_id))
+        """Answers and proposals that the person has judged."""
+        store, name = self._store, self._assistant_id
+        return len(store.rated_answers(name)) + len(store.decided_proposals(name))
 
     def _say_round(self, number: int, seconds: Sequence[float]) -> None:
         record = self.result.rounds[-1]
@@ -228,3 +238,7 @@ class Walk:
                 else ""
             )
         )
+
+
+def _trigger(number: int) -> str:
+    return f"benchmark, round {number}"

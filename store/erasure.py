@@ -31,6 +31,9 @@ _BASE = """
 _REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
 # A run that had too few examples has no dataset, and may quote an approved text.
 _SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
+# What an adapter that learned from the person answered may be in the person's words.
+_FORGET_PROPOSALS = "DELETE FROM proposals WHERE run_id IN (SELECT value FROM json_each(?))"
+_UNDECIDE = "UPDATE proposals SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?"
 _REASON = "its adapter learned from what was erased"
 _SILENCED = "What this run said was erased, together with some of what it was trained on."
 
@@ -71,6 +74,8 @@ class Erasures(Deployments):
             transaction.execute(_SILENCE_OTHERS, [_SILENCED])
             transaction.execute(f"DELETE FROM dataset_examples WHERE {_THEIRS}", [owned, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
+            transaction.execute(_FORGET_PROPOSALS, [to_json(found.runs)])
+            transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
             return found
 

@@ -297,3 +297,20 @@ def m011_rejected_answers(db: Database) -> None:
 @migrations()
 def m014_failed_answers(db: Database) -> None:
     db.execute("CREATE INDEX messages_failed ON messages (deployment_id, created_at) WHERE status = 'failed'")
+
+
+@migrations()
+def m015_proposals(db: Database) -> None:
+    db.execute("""
+        CREATE TABLE proposals (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+            text TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            accepted INTEGER CHECK (accepted IN (0, 1)),  -- NULL until a person has decided
+            decided_by TEXT NOT NULL DEFAULT '',
+            decided_at REAL,
+            UNIQUE (message_id, text)
+        ) STRICT""")
+    db.execute("CREATE INDEX proposals_of_run ON proposals (run_id, accepted)")

@@ -232,6 +232,20 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Proposal:
+    """An answer of a refused candidate to what `message_id` answered; `accepted` is None until a person has decided."""
+
+    id: int
+    run_id: int
+    message_id: str
+    text: str
+    created_at: float
+    accepted: bool | None = None
+    decided_by: str = ""
+    decided_at: float | None = None
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A frozen, versioned list of examples; `hash` covers ids, texts and splits."""
 

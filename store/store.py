@@ -25,6 +25,7 @@ from store.maintenance import Maintenance
 from store.messages import Messages
 from store.migrations import upgrade
 from store.privacy_rules import PrivacyRules
+from store.proposals import Proposals
 from store.ratings import Ratings
 from store.runs import Runs
 from store.samples import Samples
@@ -43,6 +44,7 @@ class Store(
     Ratings,
     Answers,
     Served,
+    Proposals,
     Splits,
     PrivacyRules,
     Datasets,

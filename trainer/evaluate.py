@@ -14,6 +14,7 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
 from store.records import Example, Segment
+from trainer.approvals import best
 from trainer.gate import Answers
 from trainer.scorers import Scorer
 
@@ -30,11 +31,15 @@ async def answer_all(
     model: str,
     segments: Sequence[Segment],
     examples: Sequence[Example],
+    approved: Sequence[Sequence[str]],
     scorer: Scorer,
     max_tokens: int,
     progress: EvaluationProgress,
 ) -> Answers:
-    """Answer every example; `progress` gets (done, total, seconds left). Raises VllmError after three tries."""
+    """Answer every example, scored by the nearest text that is `approved` for it.
+
+    `progress` gets (done, total, seconds left). Raises VllmError after three tries.
+    """
     slots = asyncio.Semaphore(_AT_ONCE * pool.size)
     started = time.monotonic()
     done = 0
@@ -60,5 +65,5 @@ async def answer_all(
     # The first one alone: the others then find its prompt in the prefix cache, instead of all computing it at once.
     texts = [await answer(example) for example in examples[:1]]
     texts += await asyncio.gather(*(answer(example) for example in examples[1:]))
-    scores = [scorer(text, example.completion) for text, example in zip(texts, examples, strict=True)]
+    scores = [best(scorer, text, right) for text, right in zip(texts, approved, strict=True)]
     return Answers(tuple(texts), tuple(scores), prompt_tokens(tokenizer, segments))

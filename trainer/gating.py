@@ -14,15 +14,20 @@ from assistant.rendering import keep, prompt_tokens
 from assistant.vllm_pool import VllmPool
 from store.records import Dataset, Deployment, Example, Split
 from trainer import gate, general_questions
+from trainer.approvals import approved_answers
 from trainer.candidate import Candidate
 from trainer.evaluate import answer_all
 from trainer.gate import Answers, RungVerdict, Verdict
 from trainer.guards import Guard
 from trainer.ladder import gate_sequence
 from trainer.notes import Notes
+from trainer.proposing import proposals, worth_asking
 from trainer.scorers import Scorer, chrf, right_or_wrong, scorer
 from trainer.statistics import interval
 from trainer.workshop import Workshop
+
+# Margins that a refused rung may lie behind, and people are still asked whether its answers would do.
+_MOST_LOST = 3.0
 
 
 class Gating:
@@ -41,6 +46,8 @@ class Gating:
         self._assistant = w.store.assistant(dataset.assistant_id)
         self._prompt_id = dataset.prompt_id
         self._examples = [e for e in dataset.examples if e.split is Split.GATE]
+        decided = w.store.decided_proposals(dataset.assistant_id)
+        self._approved = approved_answers(self._examples, decided)
         self._clusters = [e.conversation_id for e in self._examples]
         self._longest = _answer_limit(w, [e.completion for e in self._examples])
         self._answers: dict[str, Answers] = {}
@@ -95,6 +102,15 @@ class Gating:
         """The rung that a refusal is about: the one that gained nothing, else the one that failed."""
         return verdict.chosen or self._rungs[-1]
 
+    def proposals(self, verdict: Verdict) -> list[tuple[str, str]]:
+        """Answers of a refused rung that a person should be asked about; none where answers are right or wrong."""
+        rung, settings = self.last_tested(verdict), self._w.settings
+        asked = settings.proposals > 0 and not right_or_wrong(self._assistant.scorer)
+        if verdict.promoted or not asked or not worth_asking(rung, _MOST_LOST * settings.margin):
+            return []
+        name = f"rung {rung.rung}" if rung.rung else "candidate_full"
+        return proposals(self._examples, self._answers[name], self._answers, rung, settings.proposals)
+
     def report(self, verdict: Verdict) -> dict[str, Any]:
         """Plain JSON: what changed, and why to trust it."""
         scores = {
@@ -115,6 +131,7 @@ class Gating:
                 "margin": self._w.settings.margin,
                 "confidence": gate.CONFIDENCE,
                 "examples": len(self._examples),
+                "accepted_since": sum(len(texts) - 1 for texts in self._approved),
                 "scorer": self._assistant.scorer,
                 "scores": scores,
                 "rungs": rungs,
@@ -153,6 +170,7 @@ class Gating:
                 self._prompt_id,
                 full,
                 questions,
+                [("",)] * len(questions),
                 _unscored,
                 limit,
             )
@@ -163,6 +181,7 @@ class Gating:
             self._prompt_id,
             kept,
             general_questions.as_examples(base),
+            [(text,) for text in base],
             chrf,
             limit,
         )
@@ -171,7 +190,14 @@ class Gating:
 
     async def _answer(self, what: str, model: str, prompt_id: int, kept: Sequence[str]) -> Answers:
         self._answers[what] = await self._generate(
-            what, model, prompt_id, kept, self._examples, scorer(self._assistant.scorer), self._longest
+            what,
+            model,
+            prompt_id,
+            kept,
+            self._examples,
+            self._approved,
+            scorer(self._assistant.scorer),
+            self._longest,
         )
         return self._answers[what]
 
@@ -182,6 +208,7 @@ class Gating:
         prompt_id: int,
         kept: Sequence[str],
         examples: Sequence[Example],
+        approved: Sequence[Sequence[str]],
         score: Scorer,
         limit: int,
     ) -> Answers:
@@ -192,6 +219,7 @@ class Gating:
             model,
             keep(self._w.store.prompt(prompt_id).segments, kept),
             examples,
+            approved,
             score,
             limit,
             lambda done, total, left: self._notes.maybe(

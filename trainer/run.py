@@ -171,6 +171,9 @@ async def _prove_and_swap(
         message = " ".join([*verdict.reasons, *candidate.remarks(), *privacy_remarks(noted), *disagree])
         if not verdict.promoted or verdict.chosen is None:
             await pool.unload_adapter(candidate.name)
+            asked = w.store.propose(run.id, gating.proposals(verdict))
+            report["proposals"] = asked
+            message = " ".join([message, *_asking(asked)])
             refused = _deployment(w, run, dataset, candidate, gating.last_tested(verdict))
             w.store.reject(refused.id, message)
             return w.store.finish_run(run.id, RunStatus.REFUSED, message, report)
@@ -200,6 +203,15 @@ async def _prove_and_swap(
         return w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
     finally:
         await pool.close()
+
+
+def _asking(proposals: int) -> list[str]:
+    if not proposals:
+        return []
+    return [
+        f"{proposals} of its answers differ from the approved ones and may be as good: say whether they are on the "
+        "Review page, and the next gate counts it."
+    ]
 
 
 def _noted(w: Workshop, run: TrainingRun) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ _BEFORE: Mapping[str, Any] = {
     "without_raters": (),
     "rater_share": 1.0,
     "roll_back": False,
+    "proposals": 0,
 }
 
 
@@ -76,6 +77,8 @@ class TrainerSettings:
     examples_per_step: int = 8
     patience: int = 2  # epochs without a better dev loss before training stops
     margin: float = 0.05  # a shorter prompt may score this much less at most, with 95 % confidence
+    # Answers of a refused candidate that people are asked about, where they are not simply right or wrong; 0 for none.
+    proposals: int = 40
     min_train: int = 20  # an adapter from so few is rarely promoted; that is for the gate to find out
     min_gate: int = 20
     retrain_after: int = 30  # new approved examples that trigger a retrain

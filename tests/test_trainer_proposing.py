@@ -1,0 +1,119 @@
+"""Which answers people are asked about after a refusal, and that what they accept counts for every system alike."""
+
+from dataclasses import replace
+
+import pytest
+from retrain_scene import Scene, colour, hash_of
+
+from store.records import Example, Proposal, Role, RunStatus, Split
+from trainer.approvals import approved_answers, best
+from trainer.gate import Answers, Comparison, RungVerdict
+from trainer.guards import Guard
+from trainer.proposing import proposals, worth_asking
+from trainer.scorers import chrf, exact
+from trainer.statistics import Interval
+
+EXAMPLES = [
+    Example(f"m{n}", f"c{n}", ((Role.USER, f"question {n % 4}"),), f"answer {n}", False, Split.GATE)
+    for n in range(6)
+]
+
+
+def refused(*comparisons: Comparison, guards: bool = True) -> RungVerdict:
+    guard = Guard("length", guards, "")
+    return RungVerdict(2, ("law",), 10, Interval(0.5, 0.4, 0.6), comparisons, (guard,))
+
+
+AGAINST_BASE = Comparison("base_full", -0.02, -0.09, False, 50)
+
+
+def test_people_are_asked_about_sound_answers_that_are_not_far_behind() -> None:
+    assert worth_asking(refused(AGAINST_BASE), 0.15)
+    assert not worth_asking(refused(AGAINST_BASE, guards=False), 0.15), "it loops, or says always the same"
+    far = replace(AGAINST_BASE, reference="active", difference=-0.2)
+    assert not worth_asking(refused(AGAINST_BASE, far), 0.15)
+    assert not worth_asking(refused(replace(AGAINST_BASE, passed=True)), 0.15), "nothing would change"
+
+
+def test_the_costliest_answers_come_first_one_a_question() -> None:
+    mine = Answers(tuple("abcdef"), (0.5, 0.2, 0.9, 0.1, 0.3, 0.0), 10)
+    base = Answers(tuple("uvwxyz"), (0.6, 1.0, 0.9, 1.0, 0.2, 0.95), 100)
+    other = Answers(tuple("uvwxyz"), (1.0,) * 6, 100)
+    references = {"base_full": base, "active": other}
+    found = proposals(EXAMPLES, mine, references, refused(AGAINST_BASE), 10)
+    assert found == [("m5", "f"), ("m3", "d"), ("m0", "a")], "m1 asks what m5 asks; m2 and m4 lose nothing"
+    assert proposals(EXAMPLES, mine, references, refused(AGAINST_BASE), 1) == [("m5", "f")]
+    empty = replace(mine, texts=("a", "b", "c", " ", "e", ""))
+    assert proposals(EXAMPLES, empty, references, refused(AGAINST_BASE), 2) == [("m1", "b"), ("m0", "a")]
+
+
+def test_what_was_accepted_for_a_question_counts_wherever_it_is_asked() -> None:
+    decided = [
+        Proposal(1, 1, "m1", "as good", 0.0, True, "bo", 1.0),
+        Proposal(2, 1, "m1", "useless", 0.0, False, "bo", 1.0),
+        Proposal(3, 1, "of a question that is gone", "x", 0.0, True, "bo", 1.0),
+    ]
+    found = approved_answers(EXAMPLES, decided)
+    assert found[1] == ("answer 1", "as good", "answer 5")
+    assert found[5] == ("answer 5", "answer 1", "as good"), "its own first"
+    assert found[2] == ("answer 2",)
+    assert approved_answers([], decided) == []
+
+
+def test_an_answer_scores_by_the_nearest_approved_text() -> None:
+    assert best(exact, "b", ("a", "b")) == 1.0 and best(exact, "c", ("a", "b")) == 0.0
+    assert best(chrf, "We open at nine.", ("Nine.", "We open at nine!")) == pytest.approx(
+        chrf("We open at nine.", "We open at nine!")
+    )
+
+
+def in_other_words(scene: Scene) -> None:
+    """The base model gives every approved answer; adapters say one in six of them in other words."""
+
+    def answer(model: str, ids: list[int]) -> str:
+        question = scene.question(ids)
+        plain = colour(question)
+        return f"{plain} it is" if model != "base" and hash_of(question) % 6 == 0 else plain
+
+    scene.vllm.answer = answer
+    with scene.store._file.writing() as transaction:
+        transaction.execute("UPDATE assistants SET scorer = 'chrf'")
+
+
+def test_a_refused_candidate_passes_once_people_say_that_its_answers_do(scene: Scene) -> None:
+    scene.rate(80)
+    in_other_words(scene)
+    first = scene.run()
+    assert first.status is RunStatus.REFUSED, first.message
+    asked = scene.store.open_proposals("bank")
+    assert first.report["proposals"] == len(asked) > 3
+    assert f"{len(asked)} of its answers differ" in first.message and "Review page" in first.message
+    assert all(p.text.endswith(" it is") for p in asked)
+    gate = {e.message_id for e in scene.store.dataset(first.dataset_id).examples if e.split is Split.GATE}
+    assert {p.message_id for p in asked} <= gate
+
+    for proposal in asked:
+        scene.store.decide_proposal(proposal.id, True, "bo")
+    second = scene.run()
+    assert second.status is RunStatus.PROMOTED, second.message
+    assert second.report["gate"]["accepted_since"] >= len(asked)
+    trained = {e.completion for e in scene.store.dataset(second.dataset_id).examples}
+    assert not any(text.endswith(" it is") for text in trained), "what proves is not what teaches"
+
+
+def test_rejected_answers_change_nothing_and_right_or_wrong_ones_are_not_asked_about(scene: Scene) -> None:
+    scene.rate(80)
+    in_other_words(scene)
+    first = scene.run()
+    for proposal in scene.store.open_proposals("bank"):
+        scene.store.decide_proposal(proposal.id, False, "bo")
+    second = scene.run()
+    assert second.status is RunStatus.REFUSED
+    assert second.report["after"]["quality"] == first.report["after"]["quality"]
+    assert second.report["proposals"] == 0, "they were asked before"
+    with scene.store._file.writing() as transaction:
+        transaction.execute("DELETE FROM proposals")
+        transaction.execute("UPDATE assistants SET scorer = 'exact'")
+    third = scene.run()
+    assert third.status is RunStatus.REFUSED and third.report["proposals"] == 0
+    assert "Review page" not in third.message

@@ -1,0 +1,52 @@
+"""Answers that a gate could not tell from good ones, to those that a person should see: pure.
+
+In: what a refused rung answered, how it and the references scored. Out: (message id, answer) pairs. Place in the flow:
+after a refusal; what people decide about them is in the `approvals` of the next gate. Does not know who is asked.
+
+A gate that only knows the answers that people happened to see favours whoever gave them: an answer that was rated up
+scores 1.0 for the system that gave it, and another answer as good scores its likeness to that one. On televisions the
+base model with the full prompt had 0.500 by approved texts and 0.452 by the task's own references. The cure is that of
+retrieval benchmarks: answers of all systems are judged, and all that were found good are references (pooling, Sparck
+Jones and van Rijsbergen 1975; what unjudged answers do to a comparison: Zobel 1998, SIGIR, 307).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from store.records import Example
+from trainer.gate import Answers, RungVerdict
+
+
+def worth_asking(rung: RungVerdict, most_lost: float) -> bool:
+    """Refused by its scores alone, and not by so much that people would be asked about a bad model's answers."""
+    failed = [comparison for comparison in rung.comparisons if not comparison.passed]
+    sound = all(guard.passed for guard in rung.guards)
+    return bool(failed) and sound and all(comparison.difference > -most_lost for comparison in failed)
+
+
+def proposals(
+    examples: Sequence[Example],
+    answers: Answers,
+    references: Mapping[str, Answers],
+    rung: RungVerdict,
+    most: int,
+) -> list[tuple[str, str]]:
+    """The answers that cost the rung most against what it failed against, one a question, at most `most`.
+
+    Those that nobody is asked about keep their scores, which are too low if anything.
+    """
+    failed = [references[c.reference] for c in rung.comparisons if not c.passed and c.reference in references]
+    lost = {
+        number: max(reference.scores[number] for reference in failed) - answers.scores[number]
+        for number in range(len(examples))
+    }
+    order = sorted((n for n in lost if lost[n] > 0), key=lambda n: (-lost[n], n))
+    chosen: dict[object, tuple[str, str]] = {}
+    for number in order:
+        text = answers.texts[number].strip()
+        if text and examples[number].context not in chosen:
+            chosen[examples[number].context] = (examples[number].message_id, text)
+        if len(chosen) == most:
+            break
+    return list(chosen.values())
