@@ -1,7 +1,8 @@
 """What one person wrote → gone, with the names of the adapters that learned from it.
 
-In: a name: of an owner of conversations, of a rater, or of both. Out: an `Erased`. Place in the flow: below
-`python -m trainer erase`, which deletes files and asks for retrains. Does not know files; backups keep what they have.
+In: a name: of an owner of conversations, of a rater, of a reviewer, or of all three. Out: an `Erased`. Place in the
+flow: below `python -m trainer erase`, which deletes files and asks for retrains. Does not know files; backups keep what
+they have.
 
 All of it is one transaction. Examples that came from the person leave every dataset, whose hash then no longer fits, so
 that nobody trains on the rest by accident. A deployment whose adapter saw them is never served again; where one answers
@@ -31,6 +32,10 @@ _BASE = """
 _REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
 # A run that had too few examples has no dataset, and may quote an approved text.
 _SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
+# A rater's correction that a reviewer took over is still in the rater's words: it goes with the rater.
+_DECISIONS = """(reviewer = ? OR (correction IS NOT NULL AND EXISTS (
+    SELECT 1 FROM ratings r WHERE r.message_id = decisions.message_id AND r.rater = ?
+        AND trim(r.correction) = trim(decisions.correction))))"""
 _REASON = "its adapter learned from what was erased"
 _SILENCED = "What this run said was erased, together with some of what it was trained on."
 
@@ -41,13 +46,14 @@ class Erased:
 
     conversations: int
     ratings: int
+    decisions: int
     examples: int
     adapters: tuple[str, ...]
     runs: tuple[int, ...]
     assistants: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.conversations or self.ratings or self.examples)
+        return bool(self.conversations or self.ratings or self.decisions or self.examples)
 
 
 class Erasures(Deployments):
@@ -62,7 +68,8 @@ class Erasures(Deployments):
             found = _found(transaction, person)
             if not found:
                 raise NotFound(
-                    f"Nobody called {person!r} owns a conversation or gave a rating. Names are case-sensitive."
+                    f"Nobody called {person!r} owns a conversation, gave a rating or reviewed. Names are "
+                    "case-sensitive."
                 )
             self._stop_serving(transaction, found)
             owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
@@ -70,6 +77,7 @@ class Erasures(Deployments):
                 _silence(transaction, row["id"], from_json(row["report"]))
             transaction.execute(_SILENCE_OTHERS, [_SILENCED])
             transaction.execute(f"DELETE FROM dataset_examples WHERE {_THEIRS}", [owned, person])
+            transaction.execute(f"DELETE FROM decisions WHERE {_DECISIONS}", [person, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
             return found
@@ -108,6 +116,7 @@ def _found(transaction: Transaction, person: str) -> Erased:
     return Erased(
         conversations=_count(transaction, "conversations", "owner = ?", person),
         ratings=_count(transaction, "ratings", "rater = ?", person),
+        decisions=_count(transaction, "decisions", _DECISIONS, person, person),
         examples=_count(transaction, "dataset_examples", _THEIRS, owned, person),
         adapters=adapters,
         runs=tuple(run["id"] for run in runs),

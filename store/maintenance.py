@@ -22,6 +22,7 @@ _COUNTED = (
     "conversations",
     "messages",
     "ratings",
+    "decisions",
     "splits",
     "privacy_rules",
     "datasets",
@@ -46,6 +47,9 @@ _FORBIDDEN = {
         WHERE p.seq >= m.seq""",
     "rating {a!r} is about message {b!r}, which is no answer": """
         SELECT r.id AS a, m.id AS b FROM ratings r JOIN messages m ON m.id = r.message_id
+        WHERE m.role <> 'assistant'""",
+    "decision {a!r} is about message {b!r}, which is no answer": """
+        SELECT d.id AS a, m.id AS b FROM decisions d JOIN messages m ON m.id = d.message_id
         WHERE m.role <> 'assistant'""",
     "dataset {a} of assistant {b!r} has no hash": """
         SELECT id AS a, assistant_id AS b FROM datasets WHERE hash = ''""",

@@ -292,3 +292,27 @@ def m010_privacy_rules(db: Database) -> None:
 def m011_rejected_answers(db: Database) -> None:
     # NULL where nothing was corrected, and in datasets that were frozen before this was recorded.
     db.execute("ALTER TABLE dataset_examples ADD COLUMN rejected TEXT")
+
+
+@migrations()
+def m013_decisions(db: Database) -> None:
+    # An approval has a correction where a rater's correction was approved, rather than the answer as given.
+    db.execute("""
+        CREATE TABLE decisions (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE CHECK (id <> ''),
+            message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+            reviewer TEXT NOT NULL,
+            ruling TEXT NOT NULL CHECK (ruling IN ('approve', 'reject', 'correct', 'withdrawn')),
+            correction TEXT CHECK (CASE ruling
+                WHEN 'approve' THEN 1 WHEN 'correct' THEN correction IS NOT NULL ELSE correction IS NULL END),
+            created_at REAL NOT NULL,
+            restores TEXT  -- the id of the earlier decision that counts again; no foreign key, since it may be erased
+        ) STRICT""")
+    db.execute("CREATE INDEX decisions_of_message ON decisions (message_id, reviewer, seq)")
+    db.execute("CREATE INDEX decisions_of_reviewer ON decisions (reviewer, created_at)")
+    # What reviewers look for is found newest first, without reading ratings of another kind.
+    db.execute("CREATE INDEX ratings_of_verdict ON ratings (verdict, seq)")
+    db.execute("CREATE INDEX ratings_of_rater ON ratings (rater, seq)")
+    db.execute("CREATE INDEX ratings_with_reason ON ratings (reason, seq) WHERE reason <> ''")
+    db.execute("CREATE INDEX ratings_with_correction ON ratings (seq) WHERE correction IS NOT NULL")

@@ -19,6 +19,7 @@ from store.assistants import Assistants
 from store.connection import DataFile
 from store.conversations import Conversations
 from store.datasets import Datasets
+from store.decisions import Decisions
 from store.erasure import Erasures
 from store.leases import Leases
 from store.maintenance import Maintenance
@@ -40,6 +41,7 @@ class Store(
     Messages,
     Samples,
     Ratings,
+    Decisions,
     Answers,
     Splits,
     PrivacyRules,

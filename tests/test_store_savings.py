@@ -3,12 +3,19 @@
 import pytest
 
 from store import Store
-from store.answers import LATEST_OF_ASSISTANT, TURNS_OF, TURNS_OF_RATED, UNRATED_OF_TEACHER
+from store.answers import (
+    DECIDED_OF_ASSISTANT,
+    LATEST_OF_ASSISTANT,
+    TURNS_OF,
+    TURNS_OF_RATED,
+    UNRATED_OF_TEACHER,
+)
+from store.decisions import DECIDED_SINCE, STANDING_OF_MESSAGES
 from store.messages import THREAD
 from store.ratings import LATEST_OF_MESSAGES
 from store.records import MessageStatus, Role, Usage
 from store.savings import POINTS
-from store.transfer import MESSAGES_OF, OWNERS_OF, RATINGS_OF
+from store.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, RATINGS_OF
 
 
 def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store) -> None:
@@ -54,6 +61,10 @@ def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store)
         (MESSAGES_OF, ["[]"]),
         (RATINGS_OF, ["[]"]),
         (OWNERS_OF, ["[]"]),
+        (DECIDED_OF_ASSISTANT, ["bank"]),
+        (DECISIONS_OF, ["[]"]),
+        (STANDING_OF_MESSAGES, ["[]"]),
+        (DECIDED_SINCE, ["ann", 0.0, "bank"]),
     ],
     ids=[
         "thread",
@@ -66,6 +77,10 @@ def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store)
         "export messages",
         "export ratings",
         "import owners",
+        "rated_answers decisions",
+        "export decisions",
+        "standing decisions",
+        "decided today",
     ],
 )
 def test_hot_queries_search_by_index_and_scan_no_table(store: Store, query: str, values: list) -> None:

@@ -1,5 +1,7 @@
 """Who is heard, how much one rater may bring, and what people disagree about."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,11 +10,13 @@ from typer.testing import CliRunner
 
 from store import Store
 from store.records import (
+    Decision,
     Example,
     ImportedTurn,
     RatedAnswer,
     Rating,
     Role,
+    Ruling,
     Segment,
     SegmentKind,
     Split,
@@ -70,6 +74,19 @@ def test_of_a_rater_with_more_than_the_share_the_oldest_are_left_out() -> None:
     approved, dropped = select([*ann, *others], 100, 0.5)
     assert [item.answer.message_id for item in approved] == ["m6", "m7", "m10", "m11"]
     assert set(dropped.values()) == {Drop.ONE_RATER} and len(dropped) == 6
+
+
+def test_what_was_reviewed_is_beside_the_share_and_a_reviewer_can_be_left_out() -> None:
+    ann = [rated(number, ("ann", UP, None)) for number in range(8)]
+    others = [rated(10, ("bo", UP, None)), rated(11, ("cy", UP, None))]
+    reviewed = [
+        replace(rated(20 + n), decision=Decision(f"d{n}", f"m{20 + n}", "rev", Ruling.APPROVE, 0.0))
+        for n in range(8)
+    ]
+    approved, dropped = select([*ann, *others, *reviewed], 100, 0.5)
+    assert len([item for item in approved if item.reviewed]) == 8 and len(dropped) == 6
+    assert heard(reviewed, {"rev"}) == []
+    assert [item.rater for item in select(heard([*ann, *reviewed], {"rev"}), 100)[0]] == ["ann"] * 8
 
 
 def test_where_too_few_rate_for_everybody_to_be_under_the_share_nothing_is_left_out() -> None:
