@@ -138,8 +138,6 @@ class DataFile:
             raise StoreError(
                 f"{self.path} stays in journal mode {mode!r}: close the other programs that have it open."
             )
-        # LIKE and lower() fold ASCII only; people also search for "Ärger" and "ärger".
-        connection.create_function("folded", 1, str.casefold, deterministic=True)
         with self._open_lock:
             self._open.add(connection)
         return connection

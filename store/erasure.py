@@ -19,6 +19,7 @@ from store.connection import Transaction
 from store.deployments import Deployments
 from store.errors import Conflict, NotFound
 from store.records import DeploymentStatus
+from store.word_index import forget_words
 
 # Conversations that the person owns, and examples that came from them or that the person wrote or approved of.
 _OWNED = "SELECT id FROM conversations WHERE owner = ?"
@@ -80,6 +81,7 @@ class Erasures(Deployments):
             transaction.execute(f"DELETE FROM decisions WHERE {_DECISIONS}", [person, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
+            forget_words(transaction)
             return found
 
     def _stop_serving(self, transaction: Transaction, found: Erased) -> None:

@@ -14,6 +14,7 @@ from store.connection import DataFile, Transaction
 from store.errors import StoreError
 from store.new_file import new_file
 from store.part import Part
+from store.word_index import stale_indexes
 
 _COUNTED = (
     "assistants",
@@ -67,7 +68,7 @@ class Maintenance(Part):
     def check(self) -> list[str]:
         """Every problem found, in words; an empty list is a sound store. Reads the whole file."""
         with self._file.reading() as transaction:
-            problems = _damage(transaction)
+            problems = _damage(transaction) + stale_indexes(transaction)
             for words, query in _FORBIDDEN.items():
                 problems += [words.format(a=row["a"], b=row["b"]) for row in transaction.rows(query)]
         return problems

@@ -295,6 +295,55 @@ def m011_rejected_answers(db: Database) -> None:
 
 
 @migrations()
+def m012_search(db: Database) -> None:
+    # The words alone; the texts stay where they are. Triggers keep each index in step whoever writes, also a cascade.
+    # An answer that streams is not in it, nor a rating without words, so neither path gets slower. The views say what
+    # is in it, for 'rebuild' and 'integrity-check'. Conversations have no number but their rowid; VACUUM keeps it,
+    # since the table has indexes.
+    db.execute("CREATE VIEW finished_messages AS SELECT seq, text FROM messages WHERE status <> 'streaming'")
+    db.execute("""
+        CREATE VIEW worded_ratings AS
+            SELECT seq, comment, correction FROM ratings WHERE comment <> '' OR correction IS NOT NULL""")
+    words = "columnsize=0, tokenize='unicode61 remove_diacritics 2'"
+    for name, columns, content, key in (
+        ("message_words", "text", "finished_messages", "seq"),
+        ("rating_words", "comment, correction", "worded_ratings", "seq"),
+        ("title_words", "title", "conversations", "rowid"),
+    ):
+        db.execute(f"""
+            CREATE VIRTUAL TABLE {name}
+            USING fts5({columns}, content='{content}', content_rowid='{key}', {words})""")
+        db.execute(f"INSERT INTO {name} ({name}) VALUES ('rebuild')")
+    has_words = "({0}.comment <> '' OR {0}.correction IS NOT NULL)"
+    _index_words(db, "message_words", "messages", "seq", ("text",), "{0}.status <> 'streaming'", ("status",))
+    _index_words(db, "rating_words", "ratings", "seq", ("comment", "correction"), has_words)
+    _index_words(db, "title_words", "conversations", "rowid", ("title",), "TRUE")
+
+
+def _index_words(
+    db: Database,
+    index: str,
+    table: str,
+    key: str,
+    columns: tuple[str, ...],
+    condition: str,
+    also: tuple[str, ...] = (),
+) -> None:
+    """Triggers of m012: what goes is taken out of the index by its old text, what comes goes in."""
+    names = ", ".join(columns)
+    old, new = (", ".join(f"{row}.{name}" for name in columns) for row in ("old", "new"))
+    remove = f"INSERT INTO {index} ({index}, rowid, {names}) SELECT 'delete', old.{key}, {old}"
+    add = f"INSERT INTO {index} (rowid, {names}) SELECT new.{key}, {new}"
+    was, comes = condition.format("old"), condition.format("new")
+    db.execute(f"CREATE TRIGGER {index}_come AFTER INSERT ON {table} WHEN {comes} BEGIN {add}; END")
+    db.execute(f"CREATE TRIGGER {index}_go AFTER DELETE ON {table} WHEN {was} BEGIN {remove}; END")
+    changing = ", ".join((*(() if key == "rowid" else (key,)), *columns, *also))
+    db.execute(f"""
+        CREATE TRIGGER {index}_change AFTER UPDATE OF {changing} ON {table}
+        BEGIN {remove} WHERE {was}; {add} WHERE {comes}; END""")
+
+
+@migrations()
 def m013_decisions(db: Database) -> None:
     # An approval has a correction where a rater's correction was approved, rather than the answer as given.
     db.execute("""

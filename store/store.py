@@ -30,6 +30,7 @@ from store.ratings import Ratings
 from store.runs import Runs
 from store.samples import Samples
 from store.savings import Savings
+from store.search import Search
 from store.splits import Splits
 from store.transfer import Transfer
 
@@ -50,6 +51,7 @@ class Store(
     Runs,
     Leases,
     Savings,
+    Search,
     Transfer,
     Maintenance,
 ):
