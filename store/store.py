@@ -27,6 +27,7 @@ from store.messages import Messages
 from store.migrations import upgrade
 from store.privacy_rules import PrivacyRules
 from store.ratings import Ratings
+from store.reviews import Reviews
 from store.runs import Runs
 from store.samples import Samples
 from store.savings import Savings
@@ -43,6 +44,7 @@ class Store(
     Samples,
     Ratings,
     Decisions,
+    Reviews,
     Answers,
     Splits,
     PrivacyRules,

@@ -36,7 +36,7 @@ def contradictions(examples: Sequence[Example]) -> list[Contradiction]:
     ]
 
 
-def inwords_alone(count: int) -> list[str]:
+def in_words(count: int) -> list[str]:
     """What a run says of so many of them; nothing of none."""
     if not count:
         return []

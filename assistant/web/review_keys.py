@@ -1,0 +1,80 @@
+"""The script of the Review page: one key for one gesture.
+
+Out: JavaScript for `js_on_load`, to stand behind that of `clicks`. A key presses the button that has it as `data-key`,
+so whatever a key does can be clicked. Keys do nothing while somebody types, while another page is shown, and while a
+key is held down.
+
+A gesture shows the following answer at once, which the page has behind the card; until the decision is saved its
+buttons wait. Where it could not be saved the same card comes back with what was typed, and so it does when the app has
+not answered within 8 seconds.
+"""
+
+from __future__ import annotations
+
+from assistant.web.clicks import forward
+
+_SCRIPT = """
+const pressed = {a: 'a', r: 'r', c: 'c', s: 's', arrowright: 's', z: 'z', u: 'z'};
+const turn = () => element.querySelector('[data-turn]')?.dataset.turn;
+const key = (name) => element.querySelector(`[data-key="${name}"]`);
+const typing = (target) => target.closest?.('input, textarea, select, [contenteditable="true"]');
+const listen = (event) => {
+  if (!element.isConnected) { document.removeEventListener('keydown', listen); return; }
+  if (!element.getClientRects().length) return;
+  if (typing(event.target)) {
+    const ours = event.target.closest('#review-page');
+    if (ours && event.key === 'Escape') event.target.blur();
+    if (element.contains(event.target) && event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      key('save')?.click();
+    }
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.key === '/') {
+    event.preventDefault();
+    document.querySelector('#review-search input, #review-search textarea')?.focus();
+    return;
+  }
+  const button = key(pressed[event.key.toLowerCase()]);
+  if (!button) return;
+  event.preventDefault();
+  button.click();
+  if (button.dataset.key === 'c') {
+    const field = element.querySelector('#review-correction');
+    if (field?.offsetParent) field.setSelectionRange(field.value.length, field.value.length);
+  }
+};
+document.addEventListener('keydown', listen);
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('button');
+  if (!button || button.disabled) return;
+  if (button.dataset.fill !== undefined) {
+    const field = element.querySelector('#review-correction');
+    field.value = button.dataset.fill;
+    field.focus();
+  }
+  if (button.dataset.event !== 'act') return;
+  const before = turn();
+  const card = element.querySelector('.review-card');
+  const next = element.querySelector('.review template');
+  const shown = [...card.childNodes];
+  const buttons = [...card.querySelectorAll('[data-event="act"]')].filter((one) => !one.disabled);
+  if (next && button.dataset.do !== 'undo') card.replaceChildren(next.content.cloneNode(true));
+  card.querySelectorAll('button').forEach((one) => { one.disabled = true; });
+  setTimeout(() => {
+    if (turn() !== before) return;
+    card.replaceChildren(...shown);
+    card.querySelectorAll('button').forEach((one) => { one.disabled = false; });
+    card.querySelector('#review-undo').disabled = !buttons.some((one) => one.id === 'review-undo');
+    const place = card.querySelector('.review-notice');
+    place.innerHTML = '<p class="notice bad"></p>';
+    place.firstChild.textContent = 'Not saved: the app does not answer. Look whether it runs, then press again.';
+  }, 8000);
+});
+"""
+
+
+def keys() -> str:
+    """For the `gr.HTML` that shows the answer; it fires `act`."""
+    return forward("act") + _SCRIPT
