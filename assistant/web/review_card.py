@@ -17,7 +17,7 @@ from assistant.web.text_diff import diff
 from assistant.web.transcript import rendered
 from store.records import Decision, Message, Rating, Role, Ruling, Verdict
 
-_SHOWN_TURNS = 4  # before the question; earlier ones are folded
+_SHOWN_TURNS = 2  # before the question; earlier ones are folded
 _RULED = {Ruling.APPROVE: "approved", Ruling.REJECT: "rejected", Ruling.CORRECT: "corrected"}
 _STRONG = 6.0  # reasons of this weight stand out
 

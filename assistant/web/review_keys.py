@@ -46,6 +46,14 @@ const listen = (event) => {
   }
 };
 document.addEventListener('keydown', listen);
+const placed = new WeakSet();
+new MutationObserver(() => {  // what was said before is above: the question comes into sight
+  const text = element.querySelector('.review-text');
+  if (!text || placed.has(text)) return;
+  placed.add(text);
+  const before = text.querySelector('.review-before');
+  if (before) text.scrollTop = before.offsetTop - text.offsetTop + before.offsetHeight - 80;
+}).observe(element, {childList: true, subtree: true});
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button || button.disabled) return;
@@ -55,6 +63,7 @@ element.addEventListener('click', (event) => {
     field.focus();
   }
   if (button.dataset.event !== 'act') return;
+  event.preventDefault();  // a form that is taken away cannot be submitted
   const before = turn();
   const card = element.querySelector('.review-card');
   const next = element.querySelector('.review template');

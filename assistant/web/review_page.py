@@ -32,7 +32,7 @@ from store.reviews import Show, Wanted
 
 _SHOWN = [
     ("Worth a look", Show.WORTH),
-    ("Everything undecided", Show.UNDECIDED),
+    ("All undecided", Show.UNDECIDED),
     ("Rated down", Show.DOWN),
     ("Rated up", Show.UP),
     ("Corrected", Show.CORRECTED),
@@ -113,7 +113,7 @@ class ReviewPage:
         # Not through the queue: one short request instead of two and a stream halves the wait for the next answer.
         self.item.act(self.act, here, self.changing, queue=False, **QUIET)
         self.bulk.bulk(self.act_on_all, here, self.changing, **QUIET)
-        asked = [part.change for part in self.filters[1:]] + [self.search.input]
+        asked = [part.change for part in self.filters]
         gr.on(
             asked,
             self.find,
@@ -211,6 +211,7 @@ class ReviewPage:
     # HTML
 
     def _update(self, sitting: Sitting, seen: Seen, typed: str | None = None, notice: str = "") -> Update:
+        sitting.turn += 1
         left = len(sitting.waiting)
         today = self._queue.decided_today(sitting.assistant_id) if sitting.assistant_id else 0
         return {
@@ -296,4 +297,4 @@ def _nothing_left(wanted: Wanted, begun: bool) -> tuple[str, str]:
     if _narrowed(wanted):
         return "Nothing is left", "No answer is found with these filters that is not reviewed yet."
     title = "All reviewed" if begun else "Nothing needs a look"
-    return title, "To see more, choose “Everything undecided” or “Rated up” above."
+    return title, "To see more, choose “All undecided” or “Rated up” above."

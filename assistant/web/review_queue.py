@@ -45,7 +45,7 @@ class Sitting:
     skipped: list[str] = field(default_factory=list)
     gestures: list[Gesture] = field(default_factory=list)
     full: bool = False
-    turn: int = 0  # counts what was shown, so that one gesture is never taken for two
+    turn: int = 0  # counts what the page has shown
 
     @property
     def current(self) -> Ranked | None:
@@ -157,7 +157,6 @@ class ReviewQueue:
                 sitting.waiting[0] = fresh
                 break
             del sitting.waiting[0]
-        sitting.turn += 1
 
     def _fresh(self, sitting: Sitting, one: Ranked) -> Ranked | None:
         item = self._store.review_item(one.item.message_id)

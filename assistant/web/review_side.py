@@ -53,8 +53,8 @@ def legend() -> str:
 
 
 def bulk(count: int, more: bool) -> str:
-    """What can be done with everything that was found, each asked again with the number."""
-    if not count:
+    """What can be done with everything that was found, each asked again with the number; one answer has its keys."""
+    if count < 2:
         return ""
     answers = words.count(count, "answer")
     opens, panels = "", ""
