@@ -75,6 +75,8 @@ _BY_CONVERSATION = "conversations c CROSS JOIN messages m ON m.conversation_id =
 _BY_DEPLOYMENT = f"messages m CROSS {_PLACE}"
 _BY_ID = f"json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value CROSS {_PLACE}"
 _UNDECIDED = f"NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_STANDING})"
+# Named, since SQLite would rather go through all ratings of one kind for every message that a search found.
+_ITS_RATING = "SELECT 1 FROM ratings r INDEXED BY ratings_of_message WHERE r.message_id = m.id"
 
 _ANSWERS_TO = """
     SELECT m.id FROM json_each(?) wanted
@@ -189,8 +191,7 @@ def _query(assistant_id: str, wanted: Wanted, kind: Show, ids: Sequence[str] | N
     elif rating and query.source is _BY_RATING:
         query.where(f"{IS_LATEST} AND {' AND '.join(rating)}", *values)
     elif rating:
-        one = f"SELECT 1 FROM ratings r WHERE r.message_id = m.id AND {IS_LATEST} AND {' AND '.join(rating)}"
-        query.where(f"EXISTS ({one})", *values)
+        query.where(f"EXISTS ({_ITS_RATING} AND {IS_LATEST} AND {' AND '.join(rating)})", *values)
     if wanted.deployment_id is not None:
         query.where("m.deployment_id = ?", wanted.deployment_id)
     if wanted.since is not None:
