@@ -1,10 +1,11 @@
 """Filters of a reviewer → the answers to look at, newest first, with what people said about each.
 
-In: an assistant and a `Wanted`. Out: `ReviewItem`s, at most as many as asked for. Place in the flow: below the Review
+In: an assistant and a `Wanted`. Out: `FoundItems`, at most as many as asked for. Place in the flow: below the Review
 page, which puts them in order. Does not know which of them help most.
 
 Every query walks one index from its newest end and stops at the limit: with a million messages the first hundred cost
-what they cost with a thousand. Only where nearly everything that a filter matches is decided already does it walk far.
+what they cost with a thousand. Only where little of what it passes is wanted, since nearly all is decided already or
+the days are long ago, does it walk far: over a million messages in half a second.
 """
 
 from __future__ import annotations
@@ -68,6 +69,14 @@ class ReviewItem:
     decision: Decision | None
 
 
+@dataclass(frozen=True)
+class FoundItems:
+    """`more` says that the limit was reached, so that others may be behind these."""
+
+    items: list[ReviewItem]
+    more: bool
+
+
 _PLACE = "JOIN conversations c ON c.id = m.conversation_id"
 _BY_RATING = f"ratings r CROSS JOIN messages m ON m.id = r.message_id CROSS {_PLACE}"
 _BY_DECISION = f"decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS {_PLACE}"
@@ -125,7 +134,7 @@ class Query:
 
 
 class Reviews(Search):
-    def items_to_review(self, assistant_id: str, wanted: Wanted, limit: int = MOST) -> list[ReviewItem]:
+    def items_to_review(self, assistant_id: str, wanted: Wanted, limit: int = MOST) -> FoundItems:
         """At most `limit` finished answers with a text, those that were rated, decided or given last first."""
         with self._file.reading() as transaction:
             ids = None
@@ -134,11 +143,13 @@ class Reviews(Search):
                 ids = hits + [row["id"] for row in transaction.rows(_ANSWERS_TO, [ids_json(hits)])]
             found: dict[str, None] = {}
             walks = queries(assistant_id, wanted, ids)
+            more = False
             for query in walks:
-                # An equal share for each, so that a pile of one kind does not hide the others.
-                rows = transaction.rows(query.sql(), [*query.first, *query.values, limit // len(walks)])
+                share = limit // len(walks)  # so that a pile of one kind does not hide the others
+                rows = transaction.rows(query.sql(), [*query.first, *query.values, share])
+                more = more or len(rows) == share
                 found.update(dict.fromkeys(row["id"] for row in rows))
-            return _items(transaction, list(found))
+            return FoundItems(_items(transaction, list(found)), more)
 
     def review_item(self, message_id: str) -> ReviewItem | None:
         """One answer as it is now; None when it was deleted."""

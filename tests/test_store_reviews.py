@@ -34,7 +34,7 @@ def desk(store: Store) -> Store:
 
 
 def found(store: Store, **wanted: object) -> list[str]:
-    items = store.items_to_review("desk", Wanted(**wanted))  # type: ignore[arg-type]
+    items = store.items_to_review("desk", Wanted(**wanted)).items  # type: ignore[arg-type]
     return [item.conversation_id for item in items]
 
 
@@ -73,7 +73,7 @@ def test_what_is_decided_is_found_as_such_until_it_is_taken_back(desk: Store) ->
     made = desk.decide("down.1.assistant", "rev", Ruling.REJECT)
     assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
     assert found(desk, show=Show.DECIDED) == ["down"] == found(desk, show=Show.DECIDED, text="parking")
-    (item,) = desk.items_to_review("desk", Wanted(Show.DECIDED))
+    (item,) = desk.items_to_review("desk", Wanted(Show.DECIDED)).items
     assert item.decision == made and item.question == "Parking?" and item.opens
     desk.undo_decisions([made.id])
     assert found(desk, show=Show.DECIDED) == [] and "down" in found(desk, show=Show.DOWN)
@@ -95,10 +95,12 @@ def test_an_answer_that_was_given_here_is_found_by_what_gave_it(desk: Store) -> 
         desk.add_message(
             chat.id, asked.id, Role.ASSISTANT, f"a{number}", deployment_id=served.id, usage=usage
         )
-    answers = desk.items_to_review("desk", Wanted(Show.UNDECIDED, deployment_id=served.id))
+    answers = desk.items_to_review("desk", Wanted(Show.UNDECIDED, deployment_id=served.id)).items
     assert [item.answer for item in answers] == ["a2", "a1", "a0"]
     assert found(desk, show=Show.UP, deployment_id=served.id) == []
-    assert len(desk.items_to_review("desk", Wanted(Show.UNDECIDED), limit=2)) == 2
+    two = desk.items_to_review("desk", Wanted(Show.UNDECIDED), limit=2)
+    assert len(two.items) == 2 and two.more
+    assert not desk.items_to_review("desk", Wanted(Show.UNDECIDED), limit=50).more
 
 
 def test_an_item_is_read_anew_and_gone_when_it_was_deleted(desk: Store) -> None:

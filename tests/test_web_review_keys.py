@@ -21,6 +21,7 @@ pytestmark = [
     # Gradio leaves sockets open with which it looked for its port.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),  # in Gradio's queue
 ]
 
 
@@ -118,13 +119,30 @@ def test_what_was_typed_stays_when_it_cannot_be_saved(
     press(page, "z")
 
 
+def test_what_was_typed_comes_back_after_a_reload(page: Page, store: Store) -> None:
+    id = shown(page)
+    page.keyboard.press("c")
+    page.locator("#review-correction").press_sequentially("Kept: ")
+    typed = page.locator("#review-correction").input_value()
+    page.reload()
+    page.get_by_role("tab", name="Review", exact=True).click()
+    expect(page.locator("#review-correction")).to_have_value(typed, timeout=20_000)
+    expect(page.locator(".review-notice")).to_contain_text("not saved yet")
+    assert shown(page) == id
+    page.locator("#review-correction").focus()
+    press(page, "Control+Enter")
+    assert store.standing_decisions([id])[id].correction == typed.strip()
+    press(page, "z")
+    expect(page.locator("#review-editor")).to_be_hidden()  # it was saved, so nothing is kept
+
+
 def test_search_then_all_at_once_and_undo_as_one(page: Page, store: Store) -> None:
     before = page.locator("article.review").get_attribute("data-turn") or ""
     page.keyboard.press("/")
     page.keyboard.type("deposit")
     expect(page.locator("article.review")).not_to_have_attribute("data-turn", before)
     expect(page.locator("#review-bulk")).to_contain_text("answers found")
-    found = [item.message_id for item in store.items_to_review("otter-quay", Wanted(text="deposit"))]
+    found = [item.message_id for item in store.items_to_review("otter-quay", Wanted(text="deposit")).items]
     page.locator("#bulk-reject-open").click()
     confirm = page.locator("#bulk-reject-confirm")
     count = int(re.search(r"\d+", confirm.inner_text())[0])  # type: ignore[index]

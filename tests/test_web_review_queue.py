@@ -102,6 +102,19 @@ def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk:
     assert shown(sitting) == ["c2", "c1", "c3"] and desk.standing_decisions(standing) == {}
 
 
+def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_deleted(desk: Store) -> None:
+    queue, sitting = begun(desk, Wanted(Show.DOWN))
+    theirs = desk.decide(message(1), "somebody", Ruling.APPROVE)
+    with pytest.raises(Stale, match="There are 2 answers now, not 3"):
+        queue.decide_all(sitting, Ruling.REJECT, 3)
+    desk.delete_conversation("c2")
+    with pytest.raises(Stale, match="deleted meanwhile"):
+        queue.decide_all(sitting, Ruling.REJECT, 2)
+    assert shown(sitting) == ["c3"]
+    queue.decide_all(sitting, Ruling.REJECT, 1)
+    assert desk.standing_decisions([message(1)]) == {message(1): theirs}
+
+
 def test_a_gesture_about_what_is_no_longer_shown_changes_nothing(desk: Store) -> None:
     queue, sitting = begun(desk)
     queue.decide(sitting, message(2), Ruling.APPROVE)

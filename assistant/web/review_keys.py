@@ -6,7 +6,8 @@ key is held down.
 
 A gesture shows the following answer at once, which the page has behind the card; until the decision is saved its
 buttons wait. Where it could not be saved the same card comes back with what was typed, and so it does when the app has
-not answered within 8 seconds.
+not answered within 8 seconds. What was typed and not saved is kept by this browser tab as well, since Gradio loads the
+page anew when the app was gone for a while.
 """
 
 from __future__ import annotations
@@ -46,14 +47,48 @@ const listen = (event) => {
   }
 };
 document.addEventListener('keydown', listen);
+const drafts = {
+  all() {
+    try { return JSON.parse(sessionStorage.getItem('shorthand-drafts')) || {}; } catch { return {}; }
+  },
+  set(id, text) {
+    const all = this.all();
+    if (text === undefined) delete all[id]; else all[id] = text;
+    try { sessionStorage.setItem('shorthand-drafts', JSON.stringify(all)); } catch { /* full: the box has it */ }
+  },
+};
+let saving = null;  // what was pressed, until the page shows what came of it
+const restore = () => {
+  const id = key('save')?.dataset.id;
+  if (saving && turn() !== saving.turn) {
+    if (id !== saving.id) drafts.set(saving.id);
+    saving = null;
+  }
+  const draft = saving ? undefined : drafts.all()[id];
+  const field = element.querySelector('#review-correction');
+  if (draft === undefined || field.value === draft) return;
+  field.value = draft;
+  element.querySelector('#review-editor').hidden = false;
+  say('This correction is not saved yet.');
+};
+const say = (text) => {
+  const place = element.querySelector('.review-notice');
+  place.innerHTML = '<p class="notice bad"></p>';
+  place.firstChild.textContent = text;
+};
 const placed = new WeakSet();
-new MutationObserver(() => {  // what was said before is above: the question comes into sight
+const arrive = () => {
   const text = element.querySelector('.review-text');
   if (!text || placed.has(text)) return;
   placed.add(text);
-  const before = text.querySelector('.review-before');
+  const before = text.querySelector('.review-before');  // the question comes into sight
   if (before) text.scrollTop = before.offsetTop - text.offsetTop + before.offsetHeight - 80;
-}).observe(element, {childList: true, subtree: true});
+  restore();
+};
+new MutationObserver(arrive).observe(element, {childList: true, subtree: true});
+element.addEventListener('input', (event) => {
+  if (event.target.id === 'review-correction') drafts.set(key('save').dataset.id, event.target.value);
+});
 element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button || button.disabled) return;
@@ -65,6 +100,7 @@ element.addEventListener('click', (event) => {
   if (button.dataset.event !== 'act') return;
   event.preventDefault();  // a form that is taken away cannot be submitted
   const before = turn();
+  if (!['undo', 'skip'].includes(button.dataset.do)) saving = {id: button.dataset.id, turn: before};
   const card = element.querySelector('.review-card');
   const next = element.querySelector('.review template');
   const shown = [...card.childNodes];
@@ -76,9 +112,8 @@ element.addEventListener('click', (event) => {
     card.replaceChildren(...shown);
     card.querySelectorAll('button').forEach((one) => { one.disabled = false; });
     card.querySelector('#review-undo').disabled = !buttons.some((one) => one.id === 'review-undo');
-    const place = card.querySelector('.review-notice');
-    place.innerHTML = '<p class="notice bad"></p>';
-    place.firstChild.textContent = 'Not saved: the app does not answer. Look whether it runs, then press again.';
+    saving = null;
+    say('Not saved: the app does not answer. Look whether it runs, then press again.');
   }, 8000);
 });
 """

@@ -179,7 +179,7 @@ class ReviewPage:
             elif typed is not None and not typed.strip():
                 raise Stale("The correction is empty. Write the answer as it should have been.")
             else:
-                self._queue.decide(sitting, id, Ruling(do), typed)
+                self._queue.decide(sitting, id, Ruling(do), typed and typed.strip())
         except Stale as error:
             return self._update(sitting, seen, typed, str(error))
         except StoreError as error:
@@ -213,11 +213,12 @@ class ReviewPage:
     def _update(self, sitting: Sitting, seen: Seen, typed: str | None = None, notice: str = "") -> Update:
         sitting.turn += 1
         left = len(sitting.waiting)
+        to_do = 0 if sitting.wanted.show is Show.DECIDED else left
         today = self._queue.decided_today(sitting.assistant_id) if sitting.assistant_id else 0
         return {
             self.item: self._item(sitting, typed, notice),
             self.bulk: review_side.bulk(left, sitting.full) if _narrowed(sitting.wanted) else "",
-            self.progress: review_side.progress(today, left, sitting.full)
+            self.progress: review_side.progress(today, to_do, sitting.full and to_do > 0)
             + review_side.waiting(sitting.waiting),
         }
 
@@ -231,9 +232,8 @@ class ReviewPage:
             return review_card.finished(title, text, sitting.turn, can_undo, notice)
         shown = self._card(current, can_undo, typed, notice)
         following = self._queue.following(sitting)
-        return review_card.page(
-            sitting.turn, current.item.message_id, shown, following and self._card(following, True)
-        )
+        behind = None if following is None else self._card(following, True)
+        return review_card.page(sitting.turn, current.item.message_id, shown, behind)
 
     def _card(self, one: Ranked, can_undo: bool, typed: str | None = None, notice: str = "") -> str:
         branch = self._store.branch(one.item.message_id)
@@ -294,6 +294,8 @@ def _narrowed(wanted: Wanted) -> bool:
 
 
 def _nothing_left(wanted: Wanted, begun: bool) -> tuple[str, str]:
+    if wanted.show is Show.DECIDED:
+        return "Nothing reviewed", "No reviewed answer is found with these filters."
     if _narrowed(wanted):
         return "Nothing is left", "No answer is found with these filters that is not reviewed yet."
     title = "All reviewed" if begun else "Nothing needs a look"

@@ -16,10 +16,12 @@ from assistant.web.review_order import Ranked, ranked
 from assistant.web.services import PERSON
 from store import Store, StoreError
 from store.approval import correction_of
+from store.errors import NotFound
 from store.records import Decision, Ruling
-from store.reviews import MOST, ReviewItem, Show, Wanted
+from store.reviews import ReviewItem, Show, Wanted
 
 _REMEMBERED = 200  # gestures that can be undone, one after the other
+_COMPARED = 500  # decided answers, the newest, that others may contradict
 
 
 class Stale(Exception):
@@ -65,9 +67,9 @@ class ReviewQueue:
         found: list[Ranked] = []
         full = False
         if assistant_id is not None:
-            items = self._store.items_to_review(assistant_id, wanted)
-            full = len(items) >= MOST // 4  # each of four kinds has a quarter
-            found = ranked(items, self._decided(assistant_id, wanted))
+            listed = self._store.items_to_review(assistant_id, wanted)
+            full = listed.more
+            found = ranked(listed.items, self._decided(assistant_id, wanted))
             if wanted.show is Show.WORTH:
                 found = [one for one in found if one.reasons]
         late = {id: place for place, id in enumerate(sitting.skipped)}
@@ -86,13 +88,20 @@ class ReviewQueue:
 
     def decide_all(self, sitting: Sitting, ruling: Ruling, count: int) -> None:
         """On everything that the filters found, if that is still as many as the reviewer was told. Raises Stale."""
+        decided = self._store.standing_decisions(one.item.message_id for one in sitting.waiting)
+        if sitting.wanted.show is not Show.DECIDED:  # what somebody else has decided meanwhile stays as it is
+            sitting.waiting = [one for one in sitting.waiting if one.item.message_id not in decided]
         items = tuple(sitting.waiting)
         if len(items) != count:
             raise Stale(
                 f"There are {len(items):,} answers now, not {count:,}. Look at the number and press again."
             )
         corrections = {one.item.message_id: _approved(one.item, ruling) for one in items}
-        made = self._store.decide_all(PERSON, ruling, corrections)
+        try:
+            made = self._store.decide_all(PERSON, ruling, corrections)
+        except NotFound as error:
+            self.open(sitting, sitting.assistant_id, sitting.wanted)
+            raise Stale("Some of them were deleted meanwhile. Look at the number and press again.") from error
         self._done(sitting, Gesture(ruling, items, tuple(decision.id for decision in made)))
 
     def skip(self, sitting: Sitting, message_id: str) -> None:
@@ -168,7 +177,7 @@ class ReviewQueue:
         """The newest ones, which an answer may contradict."""
         if wanted.show is Show.DECIDED:
             return ()
-        return self._store.items_to_review(assistant_id, Wanted(Show.DECIDED), MOST // 4)
+        return self._store.items_to_review(assistant_id, Wanted(Show.DECIDED), _COMPARED).items
 
 
 def proposed(item: ReviewItem) -> str | None:
