@@ -13,7 +13,10 @@ from store.columns import ids_json
 from store.connection import Transaction
 from store.part import Part
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
-from store.records import RatedAnswer, Rating, Role, Split
+from store.records import RatedAnswer, Role, Split
+
+_Context = tuple[tuple[Role, str], ...]
+_ROLES = {role.value: role for role in Role}
 
 _NOT_BY_THESE_ALONE = """
     EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id AND r.rater NOT IN (SELECT value FROM json_each(?)))"""
@@ -93,38 +96,33 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
     }
     teachers = {row["id"]: row["prompt_id"] for row in transaction.rows(_TEACHERS)}
     rows = sorted((turns[id] for id in wanted), key=lambda row: (row["created_at"], row["id"]))
+    contexts: dict[str | None, _Context] = {None: ()}
     return [
-        _rated_answer(
-            row,
-            turns,
-            ratings.get(row["id"], ()),
-            splits.get(row["conversation_id"]),
-            teachers.get(row["deployment_id"]),
+        RatedAnswer(
+            message_id=row["id"],
+            conversation_id=row["conversation_id"],
+            context=_down_to(row["parent_id"], turns, contexts),
+            answer=row["text"],
+            ratings=ratings.get(row["id"], ()),
+            split=splits.get(row["conversation_id"]),
+            teacher_prompt_id=teachers.get(row["deployment_id"]),
         )
         for row in rows
     ]
 
 
-def _rated_answer(
-    row: sqlite3.Row,
-    turns: Mapping[str, sqlite3.Row],
-    ratings: tuple[Rating, ...],
-    split: Split | None,
-    teacher_prompt_id: int | None,
-) -> RatedAnswer:
-    context: list[tuple[Role, str]] = []
-    parent_id = row["parent_id"]
-    while parent_id is not None:
-        parent = turns[parent_id]
-        if parent["role"] == Role.USER or parent["text"]:  # as chat sends it: without answers that failed
-            context.append((Role(parent["role"]), parent["text"]))
-        parent_id = parent["parent_id"]
-    return RatedAnswer(
-        message_id=row["id"],
-        conversation_id=row["conversation_id"],
-        context=tuple(reversed(context)),
-        answer=row["text"],
-        ratings=ratings,
-        split=split,
-        teacher_prompt_id=teacher_prompt_id,
-    )
+def _down_to(
+    id: str | None, turns: Mapping[str, sqlite3.Row], contexts: dict[str | None, _Context]
+) -> _Context:
+    """The turns from the first one down to this message. `contexts` are those known; they share their turns."""
+    unknown = []
+    while id not in contexts:
+        unknown.append(turns[id])
+        id = unknown[-1]["parent_id"]
+    context = contexts[id]
+    for turn in reversed(unknown):
+        role = turn["role"]
+        if role == "user" or turn["text"]:  # as chat sends it: without answers that failed
+            context = (*context, (_ROLES[role], turn["text"]))
+        contexts[turn["id"]] = context
+    return context

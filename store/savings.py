@@ -35,13 +35,12 @@ class Savings(Part):
             for deployment in served:
                 if (
                     len(newest) >= limit
-                ):  # deployments follow each other: those before the first two are never read
+                ):  # they follow each other: hardly more than the last two are ever read
+                    newest = _newest(newest, limit)
                     since = max(since, newest[-1]["created_at"])
                     if deployment["last"] < since:
                         break
                 newest += transaction.rows(POINTS, [deployment["id"], since, limit])
-                newest.sort(key=lambda row: (row["created_at"], row["seq"]), reverse=True)
-                del newest[limit:]
         return [
             RequestPoint(
                 at=row["created_at"],
@@ -51,5 +50,9 @@ class Savings(Part):
                 cached_tokens=row["cached_tokens"],
                 first_token_s=row["first_token_s"],
             )
-            for row in reversed(newest)
+            for row in reversed(_newest(newest, limit))
         ]
+
+
+def _newest(rows: list[sqlite3.Row], limit: int) -> list[sqlite3.Row]:
+    return sorted(rows, key=lambda row: (row["created_at"], row["seq"]), reverse=True)[:limit]

@@ -69,8 +69,8 @@ class TrainerSettings:
     without_raters: tuple[str, ...] = ()
     rater_share: float = 1.0
     # So many rated answers are looked at, those that were rated last; the page and the report say how many are older.
-    # An epoch over 10,000 examples takes two cores half an hour, and selecting from 20,000 answers less than a second.
-    newest_answers: int = 20_000
+    # About half of 10,000 are trained on, a quarter of an hour an epoch on two cores; selecting from them takes 0.5 s.
+    newest_answers: int = 10_000
     # E-mail addresses, keys, card numbers and the like become placeholders in what is trained on and in what proves it
     # (docs/privacy.md). `privacy_model`: also names of people and places, by a token classification model; a directory
     # or hub id.
