@@ -30,15 +30,12 @@ _VOCABULARY = 30_000
 _DEPLOYMENTS, _RUNS, _EVENTS = 12, 40, 1_000
 _FROZEN = 10_000  # examples of the dataset
 
-_CONVERSATION = "INSERT INTO conversations VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-_MESSAGE = f"""
+_CONVERSATION = "INSERT INTO conversations"
+_MESSAGE = """
     INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status, deployment_id, prompt_tokens,
-        prompt_part_tokens, cached_tokens, completion_tokens, first_token_s, total_s)
-    VALUES ({", ".join("?" * 14)})"""
-_RATING = """
-    INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
-_SPLIT = "INSERT INTO splits VALUES (?, ?, ?)"
+        prompt_part_tokens, cached_tokens, completion_tokens, first_token_s, total_s)"""
+_RATING = "INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)"
+_SPLIT = "INSERT INTO splits"
 
 
 @dataclass
@@ -100,10 +97,10 @@ def make_store(
 def _insert(store: Store, rows: _Rows) -> int:
     with store._file.writing() as transaction:
         transaction.execute("PRAGMA cache_size = -131072")
-        transaction.executemany(_CONVERSATION, rows.conversations)
-        transaction.executemany(_MESSAGE, rows.messages)
-        transaction.executemany(_RATING, rows.ratings)
-        transaction.executemany(_SPLIT, rows.splits)
+        transaction.insert_rows(_CONVERSATION, rows.conversations)
+        transaction.insert_rows(_MESSAGE, rows.messages)
+        transaction.insert_rows(_RATING, rows.ratings)
+        transaction.insert_rows(_SPLIT, rows.splits)
     return len(rows.messages)
 
 
