@@ -51,20 +51,16 @@ _SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM j
 OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
 
 _INSERT_CONVERSATION = """
-    INSERT INTO conversations (id, assistant_id, title, owner, source, created_at, updated_at, head_id)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO conversations (id, assistant_id, title, owner, source, created_at, updated_at, head_id)"""
 _INSERT_MESSAGE = """
-    INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status)"""
 _ADD_USAGE = """
     UPDATE messages SET prompt_tokens = ?, prompt_part_tokens = ?, cached_tokens = ?, completion_tokens = ?,
         first_token_s = ?, total_s = ? WHERE id = ?"""
 _INSERT_RATING = """
-    INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)"""
 _INSERT_DECISION = """
-    INSERT INTO decisions (id, message_id, reviewer, ruling, created_at, correction, restores)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO decisions (id, message_id, reviewer, ruling, created_at, correction, restores)"""
 _INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
 _SHOW_NEWER = "UPDATE conversations SET head_id = ?, updated_at = ? WHERE id = ? AND updated_at <= ?"
 # The latest rating of a rater is the one written last: what was given after the one that came in stays the latest.
@@ -216,17 +212,17 @@ def _insert_conversations(
     transaction: Transaction, assistant_id: str, wholes: Sequence[WholeConversation]
 ) -> None:
     conversations = [whole.conversation for whole in wholes]
-    transaction.executemany(
+    transaction.insert_rows(
         _INSERT_CONVERSATION,
-        (
+        [
             (c.id, assistant_id, c.title, c.owner, c.source, c.created_at, c.updated_at, c.head_id)
             for c in conversations
-        ),
+        ],
     )
 
 
 def _insert_messages(transaction: Transaction, messages: Sequence[Message]) -> None:
-    transaction.executemany(
+    transaction.insert_rows(
         _INSERT_MESSAGE,
         [
             (m.id, m.conversation_id, m.parent_id, m.role.value, m.text, m.created_at, m.status.value)
@@ -238,9 +234,9 @@ def _insert_messages(transaction: Transaction, messages: Sequence[Message]) -> N
 
 
 def _insert_ratings(transaction: Transaction, ratings: Sequence[Rating]) -> None:
-    transaction.executemany(
+    transaction.insert_rows(
         _INSERT_RATING,
-        (
+        [
             (
                 r.id,
                 r.message_id,
@@ -252,12 +248,12 @@ def _insert_ratings(transaction: Transaction, ratings: Sequence[Rating]) -> None
                 r.created_at,
             )
             for r in ratings
-        ),
+        ],
     )
 
 
 def _insert_decisions(transaction: Transaction, decisions: Sequence[Decision]) -> None:
-    transaction.executemany(
+    transaction.insert_rows(
         _INSERT_DECISION,
         [
             (d.id, d.message_id, d.reviewer, d.ruling.value, d.created_at, d.correction, d.restores)

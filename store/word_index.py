@@ -1,7 +1,7 @@
 """Care for the three indexes of words: nothing deleted stays in them, and they say what the tables say.
 
 In: a transaction. Out: the words of deleted texts are gone, or sentences about what does not fit. Place in the flow:
-under `erasure` and `maintenance`. Does not search.
+under `conversations`, `erasure` and `maintenance`. Does not search.
 
 FTS5 notes a deletion beside the words and drops both when it merges what it wrote. Its own option 'secure-delete' needs
 SQLite 3.42 and makes a file that an older one (Python here links 3.40.1) cannot read, so everything is merged instead.

@@ -188,6 +188,16 @@ def test_nothing_of_an_erased_person_stays_in_the_index(bank: Store) -> None:
     assert bank.check() == []
 
 
+def test_nothing_of_a_deleted_conversation_stays_in_the_index(bank: Store) -> None:
+    for number in range(20):
+        ask(bank, f"question {number}")
+    answer = bank.message(ask(bank, f"my cat is called {SECRET}"))
+    ask(bank, "question")
+    assert in_file(bank, SECRET)
+    bank.delete_conversation(answer.conversation_id)
+    assert not in_file(bank, SECRET) and bank.check() == []
+
+
 def test_an_older_file_is_indexed_with_all_that_it_has(tmp_path: Path) -> None:
     path = tmp_path / "old.sqlite"
     with closing(sqlite3.connect(path, isolation_level=None)) as old:

@@ -24,8 +24,10 @@ from store.records import (
 )
 from trainer.__main__ import app
 from trainer.contradictions import contradictions, in_words
+from trainer.freezing import Unfrozen
 from trainer.intake import take_in
 from trainer.overrides import BadSetting, override
+from trainer.privacy.cleaning import Cleaned
 from trainer.raters import heard, largest_cap
 from trainer.selection import Drop, select
 from trainer.settings import TrainerSettings
@@ -156,3 +158,18 @@ def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "Where?" in shown and "rated up: Here." in shown and "corrected to: Far." in shown
     assert "There." not in shown
+
+
+def test_only_the_newest_rated_answers_are_looked_at_and_the_older_ones_are_counted(store: Store) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    store.load_conversations("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
+    for n in (1, 3):
+        store.rate(f"c{n}.1.assistant", "ann", UP)
+    taken = take_in(store, "bank", override(SETTINGS, ["newest_answers=2"]))
+    assert [item.answer.conversation_id for item in taken.approved] == ["c1", "c3"] and taken.older == 3
+    rules = Unfrozen(Cleaned(taken), []).rules
+    assert rules == {Drop.OLDER.value: 3}
+    assert take_in(store, "bank", override(SETTINGS, ["newest_answers=5"])).older == 0
+    only = take_in(store, "bank", override(SETTINGS, ["newest_answers=1", "without_raters=sample"]))
+    assert [item.answer.conversation_id for item in only.approved] == ["c3"] and only.older == 1

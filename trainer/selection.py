@@ -29,6 +29,7 @@ class Drop(StrEnum):
     OUTGROWN = "question and prompt are longer than the model's context"
     REPEATED = "same question and approved answer as another example"
     ONE_RATER = "its rater has brought as large a share as one may"
+    OLDER = "rated before the newest ones that are looked at (newest_answers)"
 
 
 @dataclass(frozen=True)
