@@ -92,6 +92,21 @@ def test_decided_answers_are_among_the_rated_ones_and_no_longer_the_teachers(des
     assert answers[A1].context == ((Role.USER, "q1"),) and answers[A2].decision is None
 
 
+def test_decided_answers_are_beside_the_newest_rated_ones_but_for_those_whom_nobody_hears(
+    desk: Store,
+) -> None:
+    desk.load_conversations("desk", [ImportedTurn("c3", "q3", "a3", Verdict.UP, rater="ann")])
+    desk.decide(A1, "rev", Ruling.APPROVE)
+
+    def found(*arguments: object) -> list[str]:
+        return [answer.conversation_id for answer in desk.rated_answers("desk", *arguments)]  # type: ignore[arg-type]
+
+    assert sorted(found()) == ["c1", "c2", "c3"]
+    assert sorted(found(1)) == ["c1", "c3"]
+    assert sorted(found(None, ["rev"])) == ["c2", "c3"]
+    assert sorted(found(None, ["ann"])) == ["c1"]
+
+
 def test_how_many_were_decided_today(desk: Store) -> None:
     decision = desk.decide(A1, "ann", Ruling.APPROVE)
     desk.decide(A1, "ann", Ruling.REJECT)

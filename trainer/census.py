@@ -19,7 +19,7 @@ from trainer.settings import TrainerSettings
 
 def census(store: Store, assistant_id: str, settings: TrainerSettings) -> dict[str, Any]:
     """`train`, `dev`, `gate`, `dropped` (rule -> answers), `corrected`, `reviewed`, `contradictions` (questions), and
-    `shortage`: in words, None where there is enough. Reads every rated answer. Raises NotFound without a prompt.
+    `shortage`: in words, None where there is enough. Reads what a retrain would read. Raises NotFound without a prompt.
     """
     intake = take_in(store, assistant_id, settings)
     examples = intake.examples()
