@@ -99,6 +99,9 @@ ITEMS = """
     CROSS JOIN messages m ON m.id = wanted.value
     LEFT JOIN messages q ON q.id = m.parent_id
     ORDER BY wanted.key"""
+NEWEST_QUESTIONS = """
+    SELECT m.text FROM conversations c CROSS JOIN messages m ON m.conversation_id = c.id
+    WHERE c.assistant_id = ? AND m.role = 'user' ORDER BY c.updated_at DESC LIMIT ?"""
 # One step down an index for each different value, however often it occurs.
 _RATERS = """
     WITH RECURSIVE step (name) AS (
@@ -155,6 +158,11 @@ class Reviews(Search):
         """One answer as it is now; None when it was deleted."""
         with self._file.reading() as transaction:
             return next(iter(_items(transaction, [message_id])), None)
+
+    def newest_questions(self, assistant_id: str, limit: int = MOST) -> list[str]:
+        """What was asked in the conversations that changed last, so that a question can be told to be rare."""
+        with self._file.reading() as transaction:
+            return [row["text"] for row in transaction.rows(NEWEST_QUESTIONS, [assistant_id, limit])]
 
     def raters(self) -> list[str]:
         """Everybody who has ever rated, in alphabetical order; at most 500."""

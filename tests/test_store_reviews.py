@@ -5,7 +5,7 @@ import pytest
 from store import Store
 from store.columns import ids_json
 from store.records import ImportedTurn, Role, Ruling, Usage, Verdict
-from store.reviews import ITEMS, Show, Wanted, queries
+from store.reviews import ITEMS, NEWEST_QUESTIONS, Show, Wanted, queries
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 
@@ -79,6 +79,11 @@ def test_what_is_decided_is_found_as_such_until_it_is_taken_back(desk: Store) ->
     assert found(desk, show=Show.DECIDED) == [] and "down" in found(desk, show=Show.DOWN)
 
 
+def test_the_newest_questions_are_those_of_the_conversations_that_changed_last(desk: Store) -> None:
+    assert desk.newest_questions("desk", 2) == ["Hello?", "Weather?"]
+    assert len(desk.newest_questions("desk")) == 6
+
+
 def test_a_rating_that_was_replaced_no_longer_finds_its_answer(desk: Store) -> None:
     desk.rate("down.1.assistant", "bo", UP)
     assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
@@ -145,3 +150,7 @@ def test_items_are_read_by_their_ids(store: Store) -> None:
     with store._file.reading() as transaction:
         plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {ITEMS}", [ids_json(["m"])])]
     assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] != "wanted"], plan
+    with store._file.reading() as transaction:
+        rows = transaction.rows(f"EXPLAIN QUERY PLAN {NEWEST_QUESTIONS}", ["desk", 10])
+    plan = [row["detail"] for row in rows]
+    assert not [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step], plan

@@ -94,6 +94,13 @@ def test_a_question_is_rare_where_half_its_words_are_nowhere_else() -> None:
     assert all(not one.reasons for one in found[1:])
 
 
+def test_a_question_is_rare_among_all_that_were_asked_not_among_those_found() -> None:
+    asked = [f"what is the deposit for boat number {n}" for n in range(30)]
+    found = ["deposit for the canoe", "deposit of my kayak please"]
+    assert all(share == 0 for share in rarities(found[:1], [*asked, "canoe for hire"]))
+    assert rarities(found[1:], asked) == [pytest.approx(2 / 3)]  # “kayak” and “please”, but not “deposit”
+
+
 def test_among_few_questions_none_is_rare() -> None:
     assert rarities(["entirely different words here"]) == [0.0]
     assert ranked([]) == []

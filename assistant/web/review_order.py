@@ -1,8 +1,8 @@
 """Answers to review → the order in which they help most, each with the reasons that a reviewer sees.
 
-In: `ReviewItem`s and the decided ones that they may contradict. Out: `Ranked`, the most helpful first. Pure. Place in
-the flow: between the store's bounded list and the Review page. Does not know how sure the model was of an answer: no
-probabilities are stored with it.
+In: `ReviewItem`s, the decided ones that they may contradict, what else was asked. Out: `Ranked`, the most helpful
+first. Pure. Place in the flow: between the store's bounded list and the Review page. Does not know how sure the model
+was of an answer: no probabilities are stored with it.
 """
 
 from __future__ import annotations
@@ -48,10 +48,12 @@ class Ranked:
     others: tuple[str, ...] = ()  # what else was approved for the same question
 
 
-def ranked(items: Sequence[ReviewItem], decided: Sequence[ReviewItem] = ()) -> list[Ranked]:
-    """The weightiest first, and of equal ones in the order given."""
+def ranked(
+    items: Sequence[ReviewItem], decided: Sequence[ReviewItem] = (), asked: Sequence[str] = ()
+) -> list[Ranked]:
+    """The weightiest first, and of equal ones in the order given. `asked` are questions, the items' own among them."""
     others = _contradicting([*items, *decided])
-    rare = rarities([item.question for item in items])
+    rare = rarities([item.question for item in items], asked)
     weighed = []
     for item, rarity in zip(items, rare, strict=True):
         differing = others.get(item.message_id, ())
@@ -97,13 +99,13 @@ def _contradicting(items: Sequence[ReviewItem]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def rarities(questions: Sequence[str]) -> list[float]:
-    """For each question the share of its different words, 0 to 1, that stand in no other one of these questions.
+def rarities(questions: Sequence[str], asked: Sequence[str] = ()) -> list[float]:
+    """For each question the share of its different words, 0 to 1, that stand in no other one, of these or of `asked`.
 
     0 where there are too few questions, or words in the question, to say so. The same question twice is one.
     """
     texts = [words_alone(question) for question in questions]
-    different = set(texts)
+    different = {*texts, *map(words_alone, asked)}
     if len(different) < _RARE_QUESTIONS:
         return [0.0] * len(texts)
     spread = Counter(word for text in different for word in _words(text))

@@ -69,7 +69,8 @@ class ReviewQueue:
         if assistant_id is not None:
             listed = self._store.items_to_review(assistant_id, wanted)
             full = listed.more
-            found = ranked(listed.items, self._decided(assistant_id, wanted))
+            asked = self._store.newest_questions(assistant_id)
+            found = ranked(listed.items, self._decided(assistant_id, wanted), asked)
             if wanted.show is Show.WORTH:
                 found = [one for one in found if one.reasons]
         late = {id: place for place, id in enumerate(sitting.skipped)}
