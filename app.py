@@ -99,7 +99,14 @@ def _serve(
         launch_options,
     )  # gradio takes seconds; the complaints above come first
     from assistant.web.services import Services
+    from trainer.census import census
+    from trainer.overrides import BadSetting, override
+    from trainer.settings import TrainerSettings
 
+    try:
+        settings = override(TrainerSettings(), os.environ.get("SHORTHAND_SET", "").split())
+    except BadSetting as error:
+        _fail(f"SHORTHAND_SET: {error}")
     base, context, adapters = fingerprint(model_dir), context_length(model_dir), data_dir / "adapters"
     adapters.mkdir(exist_ok=True)
     ended = threading.Event()
@@ -122,7 +129,16 @@ def _serve(
         data_dir / "logs" / "trainer.log",
     )
     chat = Chat(store, pool, tokenizer, base, adapters, ChatLimits(context))
-    page = build(Services(store, tokenizer, chat, lambda: server.state, trainer_expected=trainer))
+    page = build(
+        Services(
+            store,
+            tokenizer,
+            chat,
+            lambda: server.state,
+            trainer_expected=trainer,
+            dataset_now=lambda assistant_id: census(store, assistant_id, settings),
+        )
+    )
     try:
         server.start()
         if trainer:

@@ -1,94 +1,142 @@
-"""Conversations and ratings → rated answers: what the trainer selects its examples from.
+"""Conversations, ratings and decisions → rated answers: what the trainer selects its examples from.
 
-In: an assistant, or a prompt for what its teacher answered and nobody rated. Out: `RatedAnswer`s with the turns before
+In: an assistant, or a prompt for what its teacher answered and nobody judged. Out: `RatedAnswer`s with the turns before
 each, in the same order every time. Does not know which answers are good enough to learn from.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from store.columns import to_json
+from store.columns import ids_json
+from store.connection import Transaction
+from store.decisions import IS_STANDING, STANDING_OF_MESSAGES, standing_by_message
 from store.part import Part
-from store.ratings import IS_LATEST, ratings_by_message
-from store.records import RatedAnswer, Rating, Role, Split
+from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
+from store.records import RatedAnswer, Role, Split
 
-LATEST_OF_ASSISTANT = f"""
-    SELECT r.* FROM conversations c
-    CROSS JOIN messages m ON m.conversation_id = c.id
-    CROSS JOIN ratings r ON r.message_id = m.id
-    WHERE c.assistant_id = ? AND m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND {IS_LATEST}
-    ORDER BY r.seq"""
+_Context = tuple[tuple[Role, str], ...]
+_ROLES = {role.value: role for role in Role}
 
-# The teacher is the base model with the full prompt: no adapter, rung 0.
-_TURN = """m.id, m.conversation_id, m.parent_id, m.role, m.text, m.created_at, s.split,
-    CASE WHEN d.adapter IS NULL AND d.rung = 0 THEN d.prompt_id END AS teacher_prompt_id"""
+_NOT_BY_THESE_ALONE = """
+    EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id AND r.rater NOT IN (SELECT value FROM json_each(?)))"""
 
-TURNS_OF_RATED = f"""
-    SELECT {_TURN}
-    FROM conversations c
-    CROSS JOIN messages m ON m.conversation_id = c.id
-    LEFT JOIN splits s ON s.conversation_id = c.id
-    LEFT JOIN deployments d ON d.id = m.deployment_id
-    WHERE c.assistant_id = ? AND EXISTS (
-        SELECT 1 FROM messages a CROSS JOIN ratings r ON r.message_id = a.id WHERE a.conversation_id = c.id)
-    ORDER BY m.created_at, m.id"""
+# Newest first, by the order in which ratings were written.
+NEWEST_RATED = f"""
+    SELECT m.id, m.conversation_id
+    FROM rated_answers rated CROSS JOIN messages m ON m.seq = rated.seq
+    WHERE rated.assistant_id = ? AND m.role = 'assistant' AND m.status IN ('complete', 'stopped')
+        AND (? OR {_NOT_BY_THESE_ALONE})
+    ORDER BY rated.last_rating DESC LIMIT ?"""
+# Decisions are read from the newest back: reviewers make thousands of them where raters give a million ratings.
+NEWEST_DECIDED = f"""
+    SELECT m.id, m.conversation_id
+    FROM decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS JOIN conversations c ON c.id = m.conversation_id
+    WHERE c.assistant_id = ? AND m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND {IS_STANDING}
+        AND d.reviewer NOT IN (SELECT value FROM json_each(?))
+    ORDER BY d.seq DESC LIMIT ?"""
+RATED_COUNT = "SELECT count(*) AS n FROM rated_answers WHERE assistant_id = ?"
+_RATED_COUNT_WITHOUT = f"""
+    SELECT count(*) AS n FROM rated_answers a CROSS JOIN messages m ON m.seq = a.seq
+    WHERE a.assistant_id = ? AND {_NOT_BY_THESE_ALONE}"""
 
 # Newest first; every served answer has its tokens measured, so the index on those finds them by deployment.
-UNRATED_OF_TEACHER = """
-    SELECT m.id, m.conversation_id
-    FROM deployments d
-    CROSS JOIN messages m ON m.deployment_id = d.id AND m.prompt_tokens IS NOT NULL
-    WHERE d.prompt_id = ? AND d.adapter IS NULL AND d.rung = 0 AND m.status = 'complete' AND m.text <> ''
+TEACHING = "SELECT id FROM deployments WHERE prompt_id = ? AND adapter IS NULL AND rung = 0"
+UNRATED_OF_TEACHER = f"""
+    SELECT m.id, m.conversation_id, m.created_at
+    FROM messages m
+    WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.status = 'complete' AND m.text <> ''
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
+        AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_STANDING})
     ORDER BY m.created_at DESC LIMIT ?"""
 
-TURNS_OF = f"""
-    SELECT {_TURN}
+TURNS_OF = """
+    SELECT m.id, m.conversation_id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id
     FROM json_each(?) wanted
-    CROSS JOIN messages m ON m.conversation_id = wanted.value
-    LEFT JOIN splits s ON s.conversation_id = m.conversation_id
-    LEFT JOIN deployments d ON d.id = m.deployment_id
-    ORDER BY m.created_at, m.id"""
+    CROSS JOIN messages m ON m.conversation_id = wanted.value"""
+SPLITS_OF = """
+    SELECT s.conversation_id, s.split
+    FROM json_each(?) wanted CROSS JOIN splits s ON s.conversation_id = wanted.value"""
+# The teacher is the base model with the full prompt: no adapter, rung 0.
+_TEACHERS = "SELECT id, prompt_id FROM deployments WHERE adapter IS NULL AND rung = 0"
 
 
 class Answers(Part):
-    def rated_answers(self, assistant_id: str) -> list[RatedAnswer]:
-        """Finished answers with a rating (also one that was taken back), oldest first, then by id."""
+    def rated_answers(
+        self, assistant_id: str, newest: int | None = None, without: Collection[str] = ()
+    ) -> list[RatedAnswer]:
+        """Finished answers with a rating (also one that was taken back) or a decision, oldest answer first, then by id.
+
+        Only the `newest` ones that were rated last and as many that were decided on last, None for all; those that only
+        people of `without` judged are left out before that. Ratings of such raters of the others are still given.
+        """
+        limit = -1 if newest is None else newest
         with self._file.reading() as transaction:
-            ratings = ratings_by_message(transaction.rows(LATEST_OF_ASSISTANT, [assistant_id]))
-            turns = {row["id"]: row for row in transaction.rows(TURNS_OF_RATED, [assistant_id])}
-        return [_rated_answer(row, turns, ratings[id]) for id, row in turns.items() if id in ratings]
+            decided = transaction.rows(NEWEST_DECIDED, [assistant_id, ids_json(without), limit])
+            values = [assistant_id, not without, ids_json(without), limit]
+            return _rated_answers(transaction, [*transaction.rows(NEWEST_RATED, values), *decided])
+
+    def rated_answer_count(self, assistant_id: str, without: Collection[str] = ()) -> int:
+        """How many answers have a rating, also a failed answer, or a rating that was taken back."""
+        with self._file.reading() as transaction:
+            if without:
+                rows = transaction.rows(_RATED_COUNT_WITHOUT, [assistant_id, ids_json(without)])
+            else:
+                rows = transaction.rows(RATED_COUNT, [assistant_id])
+        return int(rows[0]["n"])
 
     def unrated_answers_of_teacher(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
-        """Finished answers of the base model under this prompt in full that nobody rated; the newest, oldest first."""
+        """Finished answers of the base model under this prompt in full that nobody rated or reviewed; the newest,
+        oldest first."""
         with self._file.reading() as transaction:
-            found = {
-                row["id"]: row["conversation_id"]
-                for row in transaction.rows(UNRATED_OF_TEACHER, [prompt_id, limit])
-            }
-            wanted = [to_json(sorted(set(found.values())))]
-            turns = {row["id"]: row for row in transaction.rows(TURNS_OF, wanted)}
-        return [_rated_answer(row, turns, ()) for id, row in turns.items() if id in found]
+            found: list[sqlite3.Row] = []
+            for teaching in transaction.rows(TEACHING, [prompt_id]):
+                found += transaction.rows(UNRATED_OF_TEACHER, [teaching["id"], limit])
+            found.sort(key=lambda row: row["created_at"], reverse=True)
+            return _rated_answers(transaction, found[:limit])
 
 
-def _rated_answer(
-    row: sqlite3.Row, turns: Mapping[str, sqlite3.Row], ratings: tuple[Rating, ...]
-) -> RatedAnswer:
-    context: list[tuple[Role, str]] = []
-    parent_id = row["parent_id"]
-    while parent_id is not None:
-        parent = turns[parent_id]
-        if parent["role"] == Role.USER or parent["text"]:  # as chat sends it: without answers that failed
-            context.append((Role(parent["role"]), parent["text"]))
-        parent_id = parent["parent_id"]
-    return RatedAnswer(
-        message_id=row["id"],
-        conversation_id=row["conversation_id"],
-        context=tuple(reversed(context)),
-        answer=row["text"],
-        ratings=ratings,
-        split=None if row["split"] is None else Split(row["split"]),
-        teacher_prompt_id=row["teacher_prompt_id"],
-    )
+def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> list[RatedAnswer]:
+    """What `found` names by message and conversation."""
+    wanted = {row["id"]: row["conversation_id"] for row in found}
+    conversations = [ids_json(dict.fromkeys(wanted.values()))]
+    ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [ids_json(wanted)]))
+    decisions = standing_by_message(transaction.rows(STANDING_OF_MESSAGES, [ids_json(wanted)]))
+    turns = {row["id"]: row for row in transaction.rows(TURNS_OF, conversations)}
+    splits = {
+        row["conversation_id"]: Split(row["split"]) for row in transaction.rows(SPLITS_OF, conversations)
+    }
+    teachers = {row["id"]: row["prompt_id"] for row in transaction.rows(_TEACHERS)}
+    rows = sorted((turns[id] for id in wanted), key=lambda row: (row["created_at"], row["id"]))
+    contexts: dict[str | None, _Context] = {None: ()}
+    return [
+        RatedAnswer(
+            message_id=row["id"],
+            conversation_id=row["conversation_id"],
+            context=_down_to(row["parent_id"], turns, contexts),
+            answer=row["text"],
+            ratings=ratings.get(row["id"], ()),
+            split=splits.get(row["conversation_id"]),
+            teacher_prompt_id=teachers.get(row["deployment_id"]),
+            decision=decisions.get(row["id"]),
+        )
+        for row in rows
+    ]
+
+
+def _down_to(
+    id: str | None, turns: Mapping[str, sqlite3.Row], contexts: dict[str | None, _Context]
+) -> _Context:
+    """The turns from the first one down to this message. `contexts` are those known; they share their turns."""
+    unknown = []
+    while id is not None and id not in contexts:
+        unknown.append(turns[id])
+        id = unknown[-1]["parent_id"]
+    context = contexts[id]
+    for turn in reversed(unknown):
+        role = turn["role"]
+        if role == "user" or turn["text"]:  # as chat sends it: without answers that failed
+            context = (*context, (_ROLES[role], turn["text"]))
+        contexts[turn["id"]] = context
+    return context

@@ -1,7 +1,8 @@
 """What one person wrote → gone, with the names of the adapters that learned from it.
 
-In: a name: of an owner of conversations, of a rater, or of both. Out: an `Erased`. Place in the flow: below
-`python -m trainer erase`, which deletes files and asks for retrains. Does not know files; backups keep what they have.
+In: a name: of an owner of conversations, of a rater, of a reviewer, or of all three. Out: an `Erased`. Place in the
+flow: below `python -m trainer erase`, which deletes files and asks for retrains. Does not know files; backups keep what
+they have.
 
 All of it is one transaction. Examples that came from the person leave every dataset, whose hash then no longer fits, so
 that nobody trains on the rest by accident. A deployment whose adapter saw them is never served again; where one answers
@@ -18,6 +19,7 @@ from store.connection import Transaction
 from store.deployments import Deployments
 from store.errors import Conflict, NotFound
 from store.records import DeploymentStatus
+from store.word_index import forget_words
 
 # Conversations that the person owns, and examples that came from them or that the person wrote or approved of.
 _OWNED = "SELECT id FROM conversations WHERE owner = ?"
@@ -34,6 +36,10 @@ _SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND mess
 # What an adapter that learned from the person answered may be in the person's words.
 _FORGET_PROPOSALS = "DELETE FROM proposals WHERE run_id IN (SELECT value FROM json_each(?))"
 _UNDECIDE = "UPDATE proposals SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?"
+# A rater's correction that a reviewer took over is still in the rater's words: it goes with the rater.
+_DECISIONS = """(reviewer = ? OR (correction IS NOT NULL AND EXISTS (
+    SELECT 1 FROM ratings r WHERE r.message_id = decisions.message_id AND r.rater = ?
+        AND trim(r.correction) = trim(decisions.correction))))"""
 _REASON = "its adapter learned from what was erased"
 _SILENCED = "What this run said was erased, together with some of what it was trained on."
 
@@ -44,13 +50,14 @@ class Erased:
 
     conversations: int
     ratings: int
+    decisions: int
     examples: int
     adapters: tuple[str, ...]
     runs: tuple[int, ...]
     assistants: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.conversations or self.ratings or self.examples)
+        return bool(self.conversations or self.ratings or self.decisions or self.examples)
 
 
 class Erasures(Deployments):
@@ -65,7 +72,8 @@ class Erasures(Deployments):
             found = _found(transaction, person)
             if not found:
                 raise NotFound(
-                    f"Nobody called {person!r} owns a conversation or gave a rating. Names are case-sensitive."
+                    f"Nobody called {person!r} owns a conversation, gave a rating or reviewed. Names are "
+                    "case-sensitive."
                 )
             self._stop_serving(transaction, found)
             owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
@@ -73,10 +81,12 @@ class Erasures(Deployments):
                 _silence(transaction, row["id"], from_json(row["report"]))
             transaction.execute(_SILENCE_OTHERS, [_SILENCED])
             transaction.execute(f"DELETE FROM dataset_examples WHERE {_THEIRS}", [owned, person])
+            transaction.execute(f"DELETE FROM decisions WHERE {_DECISIONS}", [person, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
             transaction.execute(_FORGET_PROPOSALS, [to_json(found.runs)])
             transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
+            forget_words(transaction)
             return found
 
     def _stop_serving(self, transaction: Transaction, found: Erased) -> None:
@@ -113,6 +123,7 @@ def _found(transaction: Transaction, person: str) -> Erased:
     return Erased(
         conversations=_count(transaction, "conversations", "owner = ?", person),
         ratings=_count(transaction, "ratings", "rater = ?", person),
+        decisions=_count(transaction, "decisions", _DECISIONS, person, person),
         examples=_count(transaction, "dataset_examples", _THEIRS, owned, person),
         adapters=adapters,
         runs=tuple(run["id"] for run in runs),

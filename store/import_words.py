@@ -16,6 +16,8 @@ def sentences(summary: ImportSummary, assistant_id: str) -> Iterator[str]:
         f"Imported {_count(summary.conversations, 'conversation')}, {_count(summary.messages, 'message')} and "
         f"{_count(summary.ratings, 'rating')} into {assistant_id} (format: {summary.format})."
     )
+    if summary.decisions:
+        yield f"{_count(summary.decisions, 'decision')} of reviewers came along."
     if summary.known:
         yield (
             f"{_count(summary.known, 'conversation')} {_were(summary.known)} there already; "

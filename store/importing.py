@@ -51,6 +51,7 @@ class ImportSummary:
     known: int = 0  # conversations that were there already
     messages: int = 0
     ratings: int = 0
+    decisions: int = 0  # of reviewers
     unrated: int = 0  # answers that count for nothing until somebody rates them
     without: Counter[str] = field(default_factory=Counter)  # what was left behind -> in how many rows
 
@@ -119,7 +120,7 @@ class _Importing:
                 return
             self._count(carried)
         self._batch.append((number, whole))
-        self._size += 1 + len(whole.messages) + len(whole.ratings)
+        self._size += 1 + len(whole.messages) + len(whole.ratings) + len(whole.decisions)
 
     def _count(self, carried: CarriedConversation) -> None:
         if carried.without:
@@ -137,6 +138,7 @@ class _Importing:
         self._summary.known += brought.known
         self._summary.messages += brought.messages
         self._summary.ratings += brought.ratings
+        self._summary.decisions += brought.decisions
         for place, reason in brought.refused:
             self._refused(self._batch[place][0], BadRow(reason))
         self._batch, self._size = [], 0

@@ -14,6 +14,7 @@ from store.connection import DataFile, Transaction
 from store.errors import StoreError
 from store.new_file import new_file
 from store.part import Part
+from store.word_index import stale_indexes
 
 _COUNTED = (
     "assistants",
@@ -22,6 +23,7 @@ _COUNTED = (
     "conversations",
     "messages",
     "ratings",
+    "decisions",
     "splits",
     "privacy_rules",
     "datasets",
@@ -47,6 +49,9 @@ _FORBIDDEN = {
     "rating {a!r} is about message {b!r}, which is no answer": """
         SELECT r.id AS a, m.id AS b FROM ratings r JOIN messages m ON m.id = r.message_id
         WHERE m.role <> 'assistant'""",
+    "decision {a!r} is about message {b!r}, which is no answer": """
+        SELECT d.id AS a, m.id AS b FROM decisions d JOIN messages m ON m.id = d.message_id
+        WHERE m.role <> 'assistant'""",
     "dataset {a} of assistant {b!r} has no hash": """
         SELECT id AS a, assistant_id AS b FROM datasets WHERE hash = ''""",
     "deployment {a} names adapter {b!r}, of which there is no record": """
@@ -63,7 +68,7 @@ class Maintenance(Part):
     def check(self) -> list[str]:
         """Every problem found, in words; an empty list is a sound store. Reads the whole file."""
         with self._file.reading() as transaction:
-            problems = _damage(transaction)
+            problems = _damage(transaction) + stale_indexes(transaction)
             for words, query in _FORBIDDEN.items():
                 problems += [words.format(a=row["a"], b=row["b"]) for row in transaction.rows(query)]
         return problems

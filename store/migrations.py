@@ -295,12 +295,130 @@ def m011_rejected_answers(db: Database) -> None:
 
 
 @migrations()
-def m014_failed_answers(db: Database) -> None:
+def m012_search(db: Database) -> None:
+    # The words alone; the texts stay where they are. Triggers keep each index in step whoever writes, also a cascade.
+    # An answer that streams is not in it, nor a rating without words, so neither path gets slower. The views say what
+    # is in it, for 'rebuild' and 'integrity-check'. Conversations have no number but their rowid; VACUUM keeps it,
+    # since the table has indexes.
+    db.execute("CREATE VIEW finished_messages AS SELECT seq, text FROM messages WHERE status <> 'streaming'")
+    db.execute("""
+        CREATE VIEW worded_ratings AS
+            SELECT seq, comment, correction FROM ratings WHERE comment <> '' OR correction IS NOT NULL""")
+    words = "columnsize=0, tokenize='unicode61 remove_diacritics 2'"
+    for name, columns, content, key in (
+        ("message_words", "text", "finished_messages", "seq"),
+        ("rating_words", "comment, correction", "worded_ratings", "seq"),
+        ("title_words", "title", "conversations", "rowid"),
+    ):
+        db.execute(f"""
+            CREATE VIRTUAL TABLE {name}
+            USING fts5({columns}, content='{content}', content_rowid='{key}', {words})""")
+        db.execute(f"INSERT INTO {name} ({name}) VALUES ('rebuild')")
+    has_words = "({0}.comment <> '' OR {0}.correction IS NOT NULL)"
+    _index_words(db, "message_words", "messages", "seq", ("text",), "{0}.status <> 'streaming'", ("status",))
+    _index_words(db, "rating_words", "ratings", "seq", ("comment", "correction"), has_words)
+    _index_words(db, "title_words", "conversations", "rowid", ("title",), "TRUE")
+
+
+def _index_words(
+    db: Database,
+    index: str,
+    table: str,
+    key: str,
+    columns: tuple[str, ...],
+    condition: str,
+    also: tuple[str, ...] = (),
+) -> None:
+    """Triggers of m012: what goes is taken out of the index by its old text, what comes goes in."""
+    names = ", ".join(columns)
+    old, new = (", ".join(f"{row}.{name}" for name in columns) for row in ("old", "new"))
+    remove = f"INSERT INTO {index} ({index}, rowid, {names}) SELECT 'delete', old.{key}, {old}"
+    add = f"INSERT INTO {index} (rowid, {names}) SELECT new.{key}, {new}"
+    was, comes = condition.format("old"), condition.format("new")
+    db.execute(f"CREATE TRIGGER {index}_come AFTER INSERT ON {table} WHEN {comes} BEGIN {add}; END")
+    db.execute(f"CREATE TRIGGER {index}_go AFTER DELETE ON {table} WHEN {was} BEGIN {remove}; END")
+    changing = ", ".join((*(() if key == "rowid" else (key,)), *columns, *also))
+    db.execute(f"""
+        CREATE TRIGGER {index}_change AFTER UPDATE OF {changing} ON {table}
+        BEGIN {remove} WHERE {was}; {add} WHERE {comes}; END""")
+
+
+@migrations()
+def m013_newest_first(db: Database) -> None:
+    # Which answers are rated, and when last (by the number of the rating): the newest ones of 300,000 without sorting
+    # them, and how many there are. Triggers keep it, so that every way of writing does.
+    db.execute("""
+        CREATE TABLE rated_answers (
+            seq INTEGER PRIMARY KEY REFERENCES messages (seq) ON DELETE CASCADE,
+            assistant_id TEXT NOT NULL,
+            last_rating INTEGER NOT NULL
+        ) STRICT""")
+    db.execute("""
+        INSERT INTO rated_answers
+            SELECT m.seq, c.assistant_id, max(r.seq)
+            FROM ratings r JOIN messages m ON m.id = r.message_id JOIN conversations c ON c.id = m.conversation_id
+            GROUP BY m.seq""")
+    db.execute("CREATE INDEX rated_answers_newest ON rated_answers (assistant_id, last_rating)")
+    db.execute("""
+        CREATE TRIGGER rated_answers_come AFTER INSERT ON ratings BEGIN
+            INSERT INTO rated_answers
+                SELECT m.seq, c.assistant_id, new.seq
+                FROM messages m JOIN conversations c ON c.id = m.conversation_id WHERE m.id = new.message_id
+                ON CONFLICT (seq) DO UPDATE SET last_rating = max(last_rating, excluded.last_rating);
+        END""")
+    db.execute("""
+        CREATE TRIGGER rated_answers_go AFTER DELETE ON ratings BEGIN
+            DELETE FROM rated_answers WHERE seq = (SELECT seq FROM messages WHERE id = old.message_id)
+                AND NOT EXISTS (SELECT 1 FROM ratings WHERE message_id = old.message_id);
+            UPDATE rated_answers SET last_rating = (SELECT max(seq) FROM ratings WHERE message_id = old.message_id)
+                WHERE seq = (SELECT seq FROM messages WHERE id = old.message_id);
+        END""")
+    db.execute("""
+        CREATE TRIGGER rated_answers_change AFTER UPDATE OF seq ON ratings BEGIN
+            UPDATE rated_answers SET last_rating = (SELECT max(seq) FROM ratings WHERE message_id = new.message_id)
+                WHERE seq = (SELECT seq FROM messages WHERE id = new.message_id);
+        END""")
+    # The whole order of the list, since an import dates thousands of conversations alike, and what it is filtered by.
+    db.execute("DROP INDEX conversations_of_assistant")
+    db.execute(
+        "CREATE INDEX conversations_newest ON conversations (assistant_id, updated_at, created_at, id)"
+    )
+    db.execute("""
+        CREATE INDEX conversations_of_owner
+            ON conversations (assistant_id, owner, updated_at, created_at, id, source)""")
+
+
+@migrations()
+def m014_decisions(db: Database) -> None:
+    # An approval has a correction where a rater's correction was approved, rather than the answer as given.
+    db.execute("""
+        CREATE TABLE decisions (
+            seq INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE CHECK (id <> ''),
+            message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+            reviewer TEXT NOT NULL,
+            ruling TEXT NOT NULL CHECK (ruling IN ('approve', 'reject', 'correct', 'withdrawn')),
+            correction TEXT CHECK (CASE ruling
+                WHEN 'approve' THEN 1 WHEN 'correct' THEN correction IS NOT NULL ELSE correction IS NULL END),
+            created_at REAL NOT NULL,
+            restores TEXT  -- the id of the earlier decision that counts again; no foreign key, since it may be erased
+        ) STRICT""")
+    db.execute("CREATE INDEX decisions_of_message ON decisions (message_id, reviewer, seq)")
+    db.execute("CREATE INDEX decisions_of_reviewer ON decisions (reviewer, created_at)")
+    # What reviewers look for is found newest first, without reading ratings of another kind.
+    db.execute("CREATE INDEX ratings_of_verdict ON ratings (verdict, seq)")
+    db.execute("CREATE INDEX ratings_of_rater ON ratings (rater, seq)")
+    db.execute("CREATE INDEX ratings_with_reason ON ratings (reason, seq) WHERE reason <> ''")
+    db.execute("CREATE INDEX ratings_with_correction ON ratings (seq) WHERE correction IS NOT NULL")
+
+
+@migrations()
+def m015_failed_answers(db: Database) -> None:
     db.execute("CREATE INDEX messages_failed ON messages (deployment_id, created_at) WHERE status = 'failed'")
 
 
 @migrations()
-def m015_proposals(db: Database) -> None:
+def m016_proposals(db: Database) -> None:
     db.execute("""
         CREATE TABLE proposals (
             id INTEGER PRIMARY KEY AUTOINCREMENT,

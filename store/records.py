@@ -34,6 +34,13 @@ class Verdict(StrEnum):
     DOWN = "down"
 
 
+class Ruling(StrEnum):
+    APPROVE = "approve"
+    REJECT = "reject"
+    CORRECT = "correct"  # the reviewer wrote the answer as it should have been
+    WITHDRAWN = "withdrawn"  # takes the reviewer's earlier one back
+
+
 class DeploymentStatus(StrEnum):
     CANDIDATE = "candidate"
     ACTIVE = "active"
@@ -168,6 +175,24 @@ class Rating:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What a reviewer decided about one answer; it outranks every rating.
+
+    The latest of each reviewer counts, and of several reviewers the one decided last. `correction` is the text to learn
+    where that is not the answer as given: the reviewer's own, or a rater's that was approved. `restores` is the id of
+    the earlier decision that counts again because of this one.
+    """
+
+    id: str
+    message_id: str
+    reviewer: str
+    ruling: Ruling
+    created_at: float
+    correction: str | None = None
+    restores: str | None = None
+
+
+@dataclass(frozen=True)
 class PrivacyRule:
     """What people say about personal data in an assistant's examples, beside what is found without them.
 
@@ -200,7 +225,8 @@ class ServedAnswer:
 
 @dataclass(frozen=True)
 class RatedAnswer:
-    """An answer, the turns before it and the latest rating of each rater: what selection starts from.
+    """An answer, the turns before it, the latest rating of each rater and the decision that stands: what selection
+    starts from.
 
     `context` are (role, text) pairs, oldest first, ending with the user message that was answered.
     `teacher_prompt_id` is the prompt that the base model saw in full when it gave this answer, None for other answers.
@@ -213,6 +239,7 @@ class RatedAnswer:
     ratings: tuple[Rating, ...]
     split: Split | None  # where the conversation was put earlier, if it was
     teacher_prompt_id: int | None = None
+    decision: Decision | None = None
 
 
 @dataclass(frozen=True)

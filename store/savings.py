@@ -6,25 +6,41 @@ here. Does not know prices.
 
 from __future__ import annotations
 
+import sqlite3
+
 from store.part import Part
 from store.records import RequestPoint
 
+SERVED_LAST = """
+    SELECT d.id, (SELECT max(m.created_at) FROM messages m
+        WHERE m.deployment_id = d.id AND m.prompt_tokens IS NOT NULL) AS last
+    FROM deployments d WHERE d.assistant_id = ?"""
+# Of one deployment, since the index has the requests of each in their order.
 POINTS = """
-    SELECT m.created_at, m.deployment_id, m.prompt_tokens, m.prompt_part_tokens, m.cached_tokens,
+    SELECT m.created_at, m.seq, m.deployment_id, m.prompt_tokens, m.prompt_part_tokens, m.cached_tokens,
         m.first_token_s
-    FROM deployments d
-    CROSS JOIN messages m ON m.deployment_id = d.id AND m.prompt_tokens IS NOT NULL
-    CROSS JOIN conversations c ON c.id = m.conversation_id
-    WHERE d.assistant_id = ? AND m.created_at >= ? AND m.status IN ('complete', 'stopped')
-        AND m.role = 'assistant' AND c.source = 'chat'
+    FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
+    WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.created_at >= ?
+        AND m.status IN ('complete', 'stopped') AND m.role = 'assistant' AND c.source = 'chat'
     ORDER BY m.created_at DESC, m.seq DESC LIMIT ?"""
 
 
 class Savings(Part):
     def request_points(self, assistant_id: str, since: float = 0.0, limit: int = 5000) -> list[RequestPoint]:
         """The newest `limit` requests at or after `since` (UTC seconds), oldest first."""
+        newest: list[sqlite3.Row] = []
         with self._file.reading() as transaction:
-            rows = transaction.rows(POINTS, [assistant_id, since, limit])
+            served = [row for row in transaction.rows(SERVED_LAST, [assistant_id]) if row["last"] is not None]
+            served.sort(key=lambda row: row["last"], reverse=True)
+            for deployment in served:
+                if (
+                    len(newest) >= limit
+                ):  # they follow each other: hardly more than the last two are ever read
+                    newest = _newest(newest, limit)
+                    since = max(since, newest[-1]["created_at"])
+                    if deployment["last"] < since:
+                        break
+                newest += transaction.rows(POINTS, [deployment["id"], since, limit])
         return [
             RequestPoint(
                 at=row["created_at"],
@@ -34,5 +50,9 @@ class Savings(Part):
                 cached_tokens=row["cached_tokens"],
                 first_token_s=row["first_token_s"],
             )
-            for row in reversed(rows)
+            for row in reversed(_newest(newest, limit))
         ]
+
+
+def _newest(rows: list[sqlite3.Row], limit: int) -> list[sqlite3.Row]:
+    return sorted(rows, key=lambda row: (row["created_at"], row["seq"]), reverse=True)[:limit]

@@ -19,6 +19,7 @@ from store.assistants import Assistants
 from store.connection import DataFile
 from store.conversations import Conversations
 from store.datasets import Datasets
+from store.decisions import Decisions
 from store.erasure import Erasures
 from store.leases import Leases
 from store.maintenance import Maintenance
@@ -27,9 +28,11 @@ from store.migrations import upgrade
 from store.privacy_rules import PrivacyRules
 from store.proposals import Proposals
 from store.ratings import Ratings
+from store.reviews import Reviews
 from store.runs import Runs
 from store.samples import Samples
 from store.savings import Savings
+from store.search import Search
 from store.served import Served
 from store.splits import Splits
 from store.transfer import Transfer
@@ -42,6 +45,8 @@ class Store(
     Messages,
     Samples,
     Ratings,
+    Decisions,
+    Reviews,
     Answers,
     Served,
     Proposals,
@@ -52,6 +57,7 @@ class Store(
     Runs,
     Leases,
     Savings,
+    Search,
     Transfer,
     Maintenance,
 ):

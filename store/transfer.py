@@ -1,7 +1,7 @@
 """Whole conversations out of the file and into it, thousands at a time.
 
-In: an assistant. Out: its conversations with messages, ratings and splits; or how many of those given were new. Place
-in the flow: below import and export. Does not know file formats.
+In: an assistant. Out: its conversations with messages, ratings, decisions and splits; or how many of those given were
+new. Place in the flow: below import and export. Does not know file formats.
 
 Nobody waits long: what is read or written is one page or batch in a transaction of its own, so that people can chat and
 rate meanwhile. A conversation comes out as it was at one moment; one that is begun while others are read comes last.
@@ -19,11 +19,12 @@ from store.carried import WholeConversation
 from store.columns import ids_json
 from store.connection import Transaction
 from store.conversations import conversation_of
+from store.decisions import decision_of
 from store.errors import Conflict, Unstorable
 from store.messages import message_of, usage_columns
 from store.part import Part
 from store.ratings import rating_of
-from store.records import Message, Rating, Split
+from store.records import Decision, Message, Rating, Split
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
 # Ids of what is taken in are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache
@@ -41,27 +42,34 @@ RATINGS_OF = """
     CROSS JOIN messages m ON m.conversation_id = wanted.value
     CROSS JOIN ratings r ON r.message_id = m.id
     ORDER BY r.seq"""
+DECISIONS_OF = """
+    SELECT d.*, m.conversation_id FROM json_each(?) wanted
+    CROSS JOIN messages m ON m.conversation_id = wanted.value
+    CROSS JOIN decisions d ON d.message_id = m.id
+    ORDER BY d.seq"""
 _SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
 OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
 
 _INSERT_CONVERSATION = """
-    INSERT INTO conversations (id, assistant_id, title, owner, source, created_at, updated_at, head_id)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO conversations (id, assistant_id, title, owner, source, created_at, updated_at, head_id)"""
 _INSERT_MESSAGE = """
-    INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status)
-    VALUES (?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status)"""
 _ADD_USAGE = """
     UPDATE messages SET prompt_tokens = ?, prompt_part_tokens = ?, cached_tokens = ?, completion_tokens = ?,
         first_token_s = ?, total_s = ? WHERE id = ?"""
 _INSERT_RATING = """
-    INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)"""
+_INSERT_DECISION = """
+    INSERT INTO decisions (id, message_id, reviewer, ruling, created_at, correction, restores)"""
 _INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
 _SHOW_NEWER = "UPDATE conversations SET head_id = ?, updated_at = ? WHERE id = ? AND updated_at <= ?"
 # The latest rating of a rater is the one written last: what was given after the one that came in stays the latest.
 _KEEP_LATER = """
     UPDATE ratings SET seq = (SELECT max(seq) + 1 FROM ratings) WHERE seq = (
         SELECT max(seq) FROM ratings WHERE message_id = ? AND rater = ? AND id <> ? AND created_at > ?)"""
+_KEEP_LATER_DECISION = """
+    UPDATE decisions SET seq = (SELECT max(seq) + 1 FROM decisions) WHERE seq = (
+        SELECT max(seq) FROM decisions WHERE message_id = ? AND reviewer = ? AND id <> ? AND created_at > ?)"""
 
 
 @dataclass(frozen=True)
@@ -69,9 +77,12 @@ class Brought:
     """What a batch added. `refused` are places in the batch with the reason."""
 
     conversations: int = 0
-    known: int = 0  # conversations that were there already; they may have gained messages or ratings
+    known: int = (
+        0  # conversations that were there already; they may have gained messages, ratings or decisions
+    )
     messages: int = 0
     ratings: int = 0
+    decisions: int = 0
     refused: tuple[tuple[int, str], ...] = ()
 
     def followed_by(self, other: Brought, place: int) -> Brought:
@@ -82,6 +93,7 @@ class Brought:
             self.known + other.known,
             self.messages + other.messages,
             self.ratings + other.ratings,
+            self.decisions + other.decisions,
             self.refused + moved,
         )
 
@@ -138,8 +150,12 @@ class Transfer(Part):
             batch = _sorted(transaction, assistant_id, wholes)
             messages = [message for whole in batch.new for message in whole.messages]
             ratings = [rating for whole in batch.new for rating in whole.ratings]
-            _insert(transaction, assistant_id, batch.new, messages, ratings)
-            added, rated = _merge(transaction, batch.known)
+            decisions = [decision for whole in batch.new for decision in whole.decisions]
+            _insert_conversations(transaction, assistant_id, batch.new)
+            _insert_messages(transaction, messages)
+            _insert_ratings(transaction, ratings)
+            _insert_decisions(transaction, decisions)
+            added, rated, decided = _merge(transaction, batch.known)
             splits = [(whole.conversation.id, whole.split, now) for whole in wholes if whole.split]
             transaction.executemany(_INSERT_SPLIT, splits)
         return Brought(
@@ -147,6 +163,7 @@ class Transfer(Part):
             len(batch.known),
             len(messages) + added,
             len(ratings) + rated,
+            len(decisions) + decided,
             tuple(batch.refused),
         )
 
@@ -155,14 +172,21 @@ def _wholes(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[Whole
     ids = [ids_json(row["id"] for row in rows)]
     messages: dict[str, list[Message]] = defaultdict(list)
     ratings: dict[str, list[Rating]] = defaultdict(list)
+    decisions: dict[str, list[Decision]] = defaultdict(list)
     for row in transaction.rows(MESSAGES_OF, ids):
         messages[row["conversation_id"]].append(message_of(row))
     for row in transaction.rows(RATINGS_OF, ids):
         ratings[row["conversation_id"]].append(rating_of(row))
+    for row in transaction.rows(DECISIONS_OF, ids):
+        decisions[row["conversation_id"]].append(decision_of(row))
     splits = {row["conversation_id"]: Split(row["split"]) for row in transaction.rows(_SPLITS_OF, ids)}
     return [
         WholeConversation(
-            conversation_of(row), tuple(messages[row["id"]]), tuple(ratings[row["id"]]), splits.get(row["id"])
+            conversation_of(row),
+            tuple(messages[row["id"]]),
+            tuple(ratings[row["id"]]),
+            splits.get(row["id"]),
+            tuple(decisions[row["id"]]),
         )
         for row in rows
     ]
@@ -184,27 +208,21 @@ def _sorted(transaction: Transaction, assistant_id: str, wholes: Sequence[WholeC
     return batch
 
 
-def _insert(
-    transaction: Transaction,
-    assistant_id: str,
-    wholes: Sequence[WholeConversation],
-    messages: Sequence[Message],
-    ratings: Sequence[Rating],
+def _insert_conversations(
+    transaction: Transaction, assistant_id: str, wholes: Sequence[WholeConversation]
 ) -> None:
     conversations = [whole.conversation for whole in wholes]
-    transaction.executemany(
+    transaction.insert_rows(
         _INSERT_CONVERSATION,
-        (
+        [
             (c.id, assistant_id, c.title, c.owner, c.source, c.created_at, c.updated_at, c.head_id)
             for c in conversations
-        ),
+        ],
     )
-    _insert_messages(transaction, messages)
-    _insert_ratings(transaction, ratings)
 
 
 def _insert_messages(transaction: Transaction, messages: Sequence[Message]) -> None:
-    transaction.executemany(
+    transaction.insert_rows(
         _INSERT_MESSAGE,
         [
             (m.id, m.conversation_id, m.parent_id, m.role.value, m.text, m.created_at, m.status.value)
@@ -216,9 +234,9 @@ def _insert_messages(transaction: Transaction, messages: Sequence[Message]) -> N
 
 
 def _insert_ratings(transaction: Transaction, ratings: Sequence[Rating]) -> None:
-    transaction.executemany(
+    transaction.insert_rows(
         _INSERT_RATING,
-        (
+        [
             (
                 r.id,
                 r.message_id,
@@ -230,17 +248,29 @@ def _insert_ratings(transaction: Transaction, ratings: Sequence[Rating]) -> None
                 r.created_at,
             )
             for r in ratings
-        ),
+        ],
     )
 
 
-def _merge(transaction: Transaction, wholes: Sequence[WholeConversation]) -> tuple[int, int]:
-    """What conversations that are there already gain: messages and ratings."""
+def _insert_decisions(transaction: Transaction, decisions: Sequence[Decision]) -> None:
+    transaction.insert_rows(
+        _INSERT_DECISION,
+        [
+            (d.id, d.message_id, d.reviewer, d.ruling.value, d.created_at, d.correction, d.restores)
+            for d in decisions
+        ],
+    )
+
+
+def _merge(transaction: Transaction, wholes: Sequence[WholeConversation]) -> tuple[int, int, int]:
+    """What conversations that are there already gain: messages, ratings and decisions."""
     ids = [ids_json({whole.conversation.id for whole in wholes})]
     there = {row["id"] for row in transaction.rows(MESSAGES_OF, ids)}
     rated = {row["id"] for row in transaction.rows(RATINGS_OF, ids)}
+    decided = {row["id"] for row in transaction.rows(DECISIONS_OF, ids)}
     messages: list[Message] = []
     ratings: list[Rating] = []
+    decisions: list[Decision] = []
     for whole in wholes:
         before = len(messages)
         for message in whole.messages:
@@ -251,6 +281,10 @@ def _merge(transaction: Transaction, wholes: Sequence[WholeConversation]) -> tup
             if rating.id not in rated:
                 rated.add(rating.id)
                 ratings.append(rating)
+        for decision in whole.decisions:
+            if decision.id not in decided:
+                decided.add(decision.id)
+                decisions.append(decision)
         if len(messages) > before:
             c = whole.conversation
             transaction.execute(_SHOW_NEWER, [c.head_id, c.updated_at, c.id, c.updated_at])
@@ -258,4 +292,7 @@ def _merge(transaction: Transaction, wholes: Sequence[WholeConversation]) -> tup
     _insert_ratings(transaction, ratings)
     for rating in ratings:
         transaction.execute(_KEEP_LATER, [rating.message_id, rating.rater, rating.id, rating.created_at])
-    return len(messages), len(ratings)
+    _insert_decisions(transaction, decisions)
+    for d in decisions:
+        transaction.execute(_KEEP_LATER_DECISION, [d.message_id, d.reviewer, d.id, d.created_at])
+    return len(messages), len(ratings), len(decisions)

@@ -12,7 +12,7 @@ from store import Store
 from store.arrival import Terms
 from store.exporting import export_file
 from store.importing import ImportSummary, Refusal, import_file
-from store.records import MessageStatus, Role, Split, Verdict
+from store.records import MessageStatus, Role, Ruling, Split, Verdict
 
 TERMS = Terms("bank", "importer", approve=False, at=1_900_000_000.0)
 APPROVING = Terms("bank", "importer", approve=True, at=1_900_000_000.0)
@@ -44,12 +44,29 @@ def new_store(path: Path) -> Store:
     return store
 
 
+# What happens to one answer after the other.
+RULINGS = [
+    ("rev", Ruling.APPROVE),
+    None,
+    ("rev", Ruling.REJECT),
+    ("sue", Ruling.CORRECT, "as it should be"),
+    ("sue", Ruling.WITHDRAWN),
+    ("rev", Ruling.APPROVE, "a rater's"),
+]
+
 Told = Sequence[Sequence[tuple[int, str, list[dict]]]]
 
 
-def fill(store: Store, conversations: Told, unique: bool = True, failing: bool = True) -> None:
+def fill(
+    store: Store,
+    conversations: Told,
+    unique: bool = True,
+    failing: bool = True,
+    reviewed: bool = False,
+) -> None:
     """Conversations that branch; with `unique` no two messages say the same, with `failing` some failed."""
     number = itertools.count()
+    rulings = itertools.cycle(RULINGS if reviewed else [None])
     for title, messages in enumerate(conversations):
         conversation = store.create_conversation("bank", f"Title {title}")
         questions: list[str] = []
@@ -65,6 +82,8 @@ def fill(store: Store, conversations: Told, unique: bool = True, failing: bool =
             answers.append(store.add_message(conversation.id, above, Role.ASSISTANT, text, status).id)
             for given in ratings:
                 store.rate(answers[-1], **given)
+            if decided := next(rulings):
+                store.decide(answers[-1], *decided)
         store.record_splits({conversation.id: list(Split)[title % 3]})
 
 

@@ -125,7 +125,7 @@ def test_another_assistants_deployment_is_refused(chat: Store) -> None:
         chat.add_message("c", ask(chat, "q").id, Role.ASSISTANT, "a", deployment_id=other.id)
 
 
-def test_search_takes_text_literally_in_any_case_and_finds_hidden_branches(chat: Store) -> None:
+def test_search_takes_words_in_any_case_and_finds_titles_and_hidden_branches(chat: Store) -> None:
     ask(chat, "100% SURE_thing of ÄRGER")
     ask(chat, "edited away")
     chat.create_conversation("bank", title="Plain", id="d")
@@ -134,8 +134,18 @@ def test_search_takes_text_literally_in_any_case_and_finds_hidden_branches(chat:
         return [conversation.id for conversation in chat.conversations("bank", search=search)]
 
     assert found("100% sure_") == ["c"] and found("ärger") == ["c"] and found("PLAIN") == ["d"]
-    assert found("%") == ["c"] and found("0_%") == [] and found("'; --") == []
-    assert found("") == ["d", "c"]
+    assert found("edited AWAY") == ["c"] and found("sure edited") == []  # in different messages
+    assert found("%") == [] and found("'; --") == [] and found("") == ["d", "c"]
+
+
+def test_a_search_gives_the_conversations_with_the_last_such_messages(chat: Store) -> None:
+    for name in ("d", "e", "f"):
+        chat.create_conversation("bank", id=name, source="import" if name == "e" else "chat")
+        ask(chat, "card", conversation=name)
+    ask(chat, "card again", conversation="d")
+    assert [c.id for c in chat.conversations("bank", search="card", limit=2)] == ["d", "f"]
+    assert [c.id for c in chat.conversations("bank", search="card", source="import")] == ["e"]
+    assert [c.id for c in chat.conversations("bank", search="card", owner="ann")] == []
 
 
 def test_the_list_is_newest_first_by_owner_and_source(chat: Store) -> None:

@@ -15,6 +15,7 @@ from store.records import (
     Example,
     MessageStatus,
     Role,
+    Ruling,
     RunStatus,
     Segment,
     SegmentKind,
@@ -35,6 +36,18 @@ def bank(tmp_path: Path) -> Iterator[Store]:
         base = opened.add_deployment("bank", prompt.id, None, ["a"], 0, 10)
         opened.activate(base.id)
         yield opened
+
+
+def test_a_reviewers_decisions_go_and_so_do_a_raters_words_that_were_approved(bank: Store) -> None:
+    _, one = chat(bank, "bo", "hours", "ann")
+    _, two = chat(bank, "bo", "prices", "cy")
+    bank.decide(one, "rev", Ruling.APPROVE, "ann says hours ")
+    bank.decide(two, "rev", Ruling.REJECT)
+    assert bank.erasable("ann").decisions == 1
+    bank.erase("ann")
+    assert bank.decisions(one) == [] and len(bank.decisions(two)) == 1
+    assert bank.erase("rev").decisions == 1 and bank.decisions(two) == []
+    assert bank.check() == []
 
 
 def chat(store: Store, owner: str, question: str, rater: str) -> tuple[str, str]:
@@ -157,7 +170,10 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
         return " ".join(result.output.split())
 
     said = run("ann")
-    assert "Would erase: conversations: 1, ratings: 1, examples in datasets: 1." in said
+    assert (
+        "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, examples in datasets: 1."
+        in said
+    )
     assert adapter in said and "--yes" in said
     assert folder.exists() and bank.conversation(ann)
     said = run("ann", "--yes")

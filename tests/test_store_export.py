@@ -135,7 +135,7 @@ def test_what_is_being_generated_is_exported_as_cut_off(bank: Store, tmp_path: P
 @given(stores)
 def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
     with two_stores() as (folder, one, other):
-        fill(one, conversations, unique=False)
+        fill(one, conversations, unique=False, reviewed=True)
         if conversations:
             usage = Usage(5, 4, 3, 2, 0.1, 0.2)
             asked = one.add_message("id00000000", None, Role.USER, "q")
@@ -144,11 +144,11 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
         arrived = brought(other, folder, data)
         assert arrived.refused == {} and other.check() == []
         assert exported(other, folder, "shorthand").split(b"\n")[1:] == data.split(b"\n")[1:]
-        assert [(a.message_id, a.ratings, a.split) for a in one.rated_answers("bank")] == [
-            (a.message_id, a.ratings, a.split) for a in other.rated_answers("bank")
+        assert [(a.message_id, a.ratings, a.decision, a.split) for a in one.rated_answers("bank")] == [
+            (a.message_id, a.ratings, a.decision, a.split) for a in other.rated_answers("bank")
         ]
         again = brought(other, folder, data).summary
-        assert (again.conversations, again.messages, again.ratings) == (0, 0, 0)
+        assert (again.conversations, again.messages, again.ratings, again.decisions) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("format", ["openai", "trl-completion", "trl-preference", "sharegpt"])
@@ -156,7 +156,7 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
 @given(stores)
 def test_answers_come_back_to_the_byte(format: str, conversations: list) -> None:
     with two_stores() as (folder, one, other):
-        fill(one, conversations)
+        fill(one, conversations, reviewed=True)
         data = exported(one, folder, format)
         if data.strip(b"[]\n"):
             assert brought(other, folder, data, APPROVING).refused == {}
@@ -198,7 +198,7 @@ def test_times_come_back(at: float) -> None:
 @given(stores)
 def test_what_is_approved_is_what_the_trainer_approves(conversations: list) -> None:
     with TemporaryDirectory() as folder, new_store(Path(folder) / "one") as one:
-        fill(one, conversations, unique=False)
+        fill(one, conversations, unique=False, reviewed=True)
         found = {a.message.id: a for whole in one.whole_conversations("bank") for a in answers(whole)}
         for answer in one.rated_answers("bank"):
             ours, theirs = found[answer.message_id], judge(answer)

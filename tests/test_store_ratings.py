@@ -117,6 +117,43 @@ def test_the_teachers_answers_are_those_of_the_base_model_under_the_whole_prompt
     }
 
 
+def newest(store: Store, number: int, without: tuple[str, ...] = ()) -> list[str]:
+    return [answer.message_id for answer in store.rated_answers("bank", number, without)]
+
+
+def test_the_newest_rated_answers_are_those_that_were_rated_last(rated: Store) -> None:
+    rated.rate("a2", "ann", Verdict.UP)
+    rated.rate("a1", "bo", Verdict.UP)
+    assert newest(rated, 1) == ["a1"] and newest(rated, 2) == ["a1", "a2"] == newest(rated, 9)
+    rated.rate("a2", "ann", None)  # taken back: it is still the last thing that was said
+    assert newest(rated, 1) == ["a2"] and rated.rated_answer_count("bank") == 2
+    assert newest(rated, 1, ("ann",)) == ["a1"] and rated.rated_answer_count("bank", ("ann",)) == 1
+    assert newest(rated, 9, ("ann", "bo")) == [] and rated.rated_answer_count("shop") == 0
+
+
+def test_rated_answers_follow_what_is_deleted_and_what_comes_in_late(rated: Store, tmp_path: Path) -> None:
+    rated.rate("a1", "ann", Verdict.UP)
+    rated.rate("a2", "ann", Verdict.UP)
+    rated.rate("a1", "bo", Verdict.DOWN)
+    with Store(tmp_path / "other.sqlite") as other:
+        other.create_assistant("bank", "Bank", "exact")
+        other.bring_in("bank", list(rated.whole_conversations("bank")))
+        assert newest(other, 1) == ["a1"]
+        other.rate("a2", "cy", Verdict.DOWN)
+        rated.rate("a1", "dan", Verdict.UP)
+        other.bring_in("bank", list(rated.whole_conversations("bank")))
+        assert newest(other, 1) == ["a1"] and other.rated_answer_count("bank") == 2
+    rated.create_conversation("bank", id="anns", owner="ann")
+    rated.erase("ann")
+    assert newest(rated, 9) == ["a1"]
+    rated.erase("dan")
+    rated.erase("bo")
+    assert newest(rated, 9) == [] and rated.rated_answer_count("bank") == 0
+    rated.rate("a1", "eve", Verdict.UP)
+    rated.delete_conversation("c")
+    assert rated.rated_answer_count("bank") == 0 and rated.check() == []
+
+
 def test_ten_thousand_rated_answers_are_read_at_once(store: Store) -> None:
     store.create_assistant("bank", "Bank", "exact")
     turns = [ImportedTurn(f"c{n}", f"q{n}", f"a{n}", Verdict.UP) for n in range(10_000)]

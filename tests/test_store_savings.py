@@ -1,15 +1,7 @@
-"""Request points, and that the hot queries use indexes."""
-
-import pytest
+"""Request points: which they are, and in which order."""
 
 from store import Store
-from store.answers import LATEST_OF_ASSISTANT, TURNS_OF, TURNS_OF_RATED, UNRATED_OF_TEACHER
-from store.messages import THREAD
-from store.ratings import LATEST_OF_MESSAGES
-from store.records import MessageStatus, Role, Usage, Verdict
-from store.savings import POINTS
-from store.served import ANSWERS
-from store.transfer import MESSAGES_OF, OWNERS_OF, RATINGS_OF
+from store.records import MessageStatus, Role, Usage
 
 
 def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store) -> None:
@@ -40,74 +32,3 @@ def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store)
     assert [point.at for point in store.request_points("bank", since=2.0)] == [2.0, 3.0, 7.0]
     assert [point.at for point in store.request_points("bank", limit=2)] == [3.0, 7.0]
     assert store.request_points("shop") == []
-
-
-def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    prompt = store.add_prompt("bank", [])
-    served, other = (store.add_deployment("bank", prompt.id, None, (), 0, 0).id for _ in range(2))
-
-    def answer(at: float, status: MessageStatus, source: str = "chat", by: int = served) -> str:
-        conversation = store.create_conversation("bank", source=source, owner="ann")
-        question = store.add_message(conversation.id, None, Role.USER, "q", created_at=at)
-        usage = None if status is MessageStatus.FAILED else Usage(50, 40, 32, 9, 0.25, 1.0)
-        return store.add_message(
-            conversation.id, question.id, Role.ASSISTANT, "a", status, by, usage, None, at
-        ).id
-
-    first = answer(2.0, MessageStatus.COMPLETE)
-    failed = answer(1.0, MessageStatus.FAILED)
-    stopped = answer(3.0, MessageStatus.STOPPED)
-    answer(4.0, MessageStatus.COMPLETE, source="sample")
-    answer(5.0, MessageStatus.COMPLETE, by=other)
-    answer(6.0, MessageStatus.STREAMING)
-    store.rate(first, "ann", Verdict.UP)
-    store.rate(first, "ann", Verdict.DOWN)
-    found = store.served_answers(served, 10)
-    assert [(a.message_id, a.owner, a.status) for a in found] == [
-        (failed, "ann", MessageStatus.FAILED),
-        (first, "ann", MessageStatus.COMPLETE),
-        (stopped, "ann", MessageStatus.STOPPED),
-    ]
-    assert [[r.verdict for r in a.ratings] for a in found] == [[], [Verdict.DOWN], []]
-    assert [a.message_id for a in store.served_answers(served, 2)] == [first, stopped]
-
-
-@pytest.mark.parametrize(
-    ("query", "values"),
-    [
-        (THREAD, ["c"]),
-        (LATEST_OF_MESSAGES, ["[]"]),
-        (LATEST_OF_ASSISTANT, ["bank"]),
-        (TURNS_OF_RATED, ["bank"]),
-        (UNRATED_OF_TEACHER, [1, 10]),
-        (TURNS_OF, ["[]"]),
-        (POINTS, ["bank", 0.0, 10]),
-        (ANSWERS, [1, 10]),
-        (MESSAGES_OF, ["[]"]),
-        (RATINGS_OF, ["[]"]),
-        (OWNERS_OF, ["[]"]),
-    ],
-    ids=[
-        "thread",
-        "latest_ratings",
-        "rated_answers",
-        "rated_answers turns",
-        "teacher's answers",
-        "teacher's answers turns",
-        "request_points",
-        "served answers",
-        "export messages",
-        "export ratings",
-        "import owners",
-    ],
-)
-def test_hot_queries_search_by_index_and_scan_no_table(store: Store, query: str, values: list) -> None:
-    with store._file.reading() as transaction:
-        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {query}", values)]
-    # `path` is the thread itself, `wanted` and json_each are lists of ids; a subquery has steps of its own;
-    # every table is searched.
-    lists = ("path", "wanted", "json_each", "(subquery-1)", "(subquery-3)")
-    scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in lists]
-    assert scans == [], plan
-    assert any("USING INDEX" in step or "USING COVERING INDEX" in step for step in plan)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.records import Example, RatedAnswer, Rating, Role, Split, Verdict
+from store.records import Decision, Example, RatedAnswer, Rating, Role, Ruling, Split, Verdict
 from trainer.dataset import content_hash, make_examples, shortage, sizes
 from trainer.scorers import SCORERS, UnknownScorer, scorer
 from trainer.selection import Drop, select
@@ -52,6 +52,34 @@ def test_what_counts_as_an_example(ratings: list[Rating], outcome: object) -> No
         assert not approved and dropped == {"m1": outcome}
     else:
         assert not dropped and (approved[0].completion, approved[0].corrected) == outcome
+
+
+def decided(ruling: Ruling, correction: str | None = None) -> Decision:
+    return Decision("d", "m1", "rev", ruling, 9.0, correction)
+
+
+@pytest.mark.parametrize(
+    ("decision", "ratings", "outcome"),
+    [
+        (decided(Ruling.REJECT), [rating(UP)], Drop.REJECTED),
+        (decided(Ruling.REJECT), [rating(DOWN, correction="Lyon")], Drop.REJECTED),
+        (decided(Ruling.APPROVE), [rating(DOWN)], ("Paris.", False, "rev")),
+        (decided(Ruling.APPROVE), [], ("Paris.", False, "rev")),
+        (decided(Ruling.APPROVE), [rating(DOWN, correction="Lyon")], ("Paris.", False, "rev")),
+        (decided(Ruling.APPROVE, " Lyon "), [rating(DOWN, correction="Lyon")], ("Lyon", True, "ann")),
+        (decided(Ruling.CORRECT, "Nice"), [rating(UP, correction="Lyon", at=99)], ("Nice", True, "rev")),
+        (decided(Ruling.CORRECT, " "), [rating(UP)], Drop.EMPTY),
+    ],
+)
+def test_a_reviewer_outranks_raters(
+    decision: Decision, ratings: list[Rating], outcome: tuple[str, bool, str] | Drop
+) -> None:
+    approved, dropped = select([replace(rated(*ratings), decision=decision)], 100)
+    if isinstance(outcome, Drop):
+        assert not approved and dropped == {"m1": outcome}
+    else:
+        (item,) = approved
+        assert (item.completion, item.corrected, item.rater) == outcome and item.reviewed
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Who is heard, how much one rater may bring, and what people disagree about."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,11 +10,13 @@ from typer.testing import CliRunner
 
 from store import Store
 from store.records import (
+    Decision,
     Example,
     ImportedTurn,
     RatedAnswer,
     Rating,
     Role,
+    Ruling,
     Segment,
     SegmentKind,
     Split,
@@ -20,8 +24,10 @@ from store.records import (
 )
 from trainer.__main__ import app
 from trainer.contradictions import contradictions, in_words
+from trainer.freezing import Unfrozen
 from trainer.intake import take_in
 from trainer.overrides import BadSetting, override
+from trainer.privacy.cleaning import Cleaned
 from trainer.raters import heard, largest_cap
 from trainer.selection import Drop, select
 from trainer.settings import TrainerSettings
@@ -70,6 +76,19 @@ def test_of_a_rater_with_more_than_the_share_the_oldest_are_left_out() -> None:
     approved, dropped = select([*ann, *others], 100, 0.5)
     assert [item.answer.message_id for item in approved] == ["m6", "m7", "m10", "m11"]
     assert set(dropped.values()) == {Drop.ONE_RATER} and len(dropped) == 6
+
+
+def test_what_was_reviewed_is_beside_the_share_and_a_reviewer_can_be_left_out() -> None:
+    ann = [rated(number, ("ann", UP, None)) for number in range(8)]
+    others = [rated(10, ("bo", UP, None)), rated(11, ("cy", UP, None))]
+    reviewed = [
+        replace(rated(20 + n), decision=Decision(f"d{n}", f"m{20 + n}", "rev", Ruling.APPROVE, 0.0))
+        for n in range(8)
+    ]
+    approved, dropped = select([*ann, *others, *reviewed], 100, 0.5)
+    assert len([item for item in approved if item.reviewed]) == 8 and len(dropped) == 6
+    assert heard(reviewed, {"rev"}) == []
+    assert [item.rater for item in select(heard([*ann, *reviewed], {"rev"}), 100)[0]] == ["ann"] * 8
 
 
 def test_where_too_few_rate_for_everybody_to_be_under_the_share_nothing_is_left_out() -> None:
@@ -139,3 +158,18 @@ def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "Where?" in shown and "rated up: Here." in shown and "corrected to: Far." in shown
     assert "There." not in shown
+
+
+def test_only_the_newest_rated_answers_are_looked_at_and_the_older_ones_are_counted(store: Store) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    store.load_conversations("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
+    for n in (1, 3):
+        store.rate(f"c{n}.1.assistant", "ann", UP)
+    taken = take_in(store, "bank", override(SETTINGS, ["newest_answers=2"]))
+    assert [item.answer.conversation_id for item in taken.approved] == ["c1", "c3"] and taken.older == 3
+    rules = Unfrozen(Cleaned(taken), []).rules
+    assert rules == {Drop.OLDER.value: 3}
+    assert take_in(store, "bank", override(SETTINGS, ["newest_answers=5"])).older == 0
+    only = take_in(store, "bank", override(SETTINGS, ["newest_answers=1", "without_raters=sample"]))
+    assert [item.answer.conversation_id for item in only.approved] == ["c3"] and only.older == 1

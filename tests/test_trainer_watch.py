@@ -13,9 +13,13 @@ import pytest
 
 from store import Store
 from store.records import (
+    Decision,
     ImportedTurn,
     MessageStatus,
+    RatedAnswer,
+    Rating,
     Role,
+    Ruling,
     RunStatus,
     Segment,
     SegmentKind,
@@ -29,7 +33,7 @@ from trainer.rollback import worse_than_before
 from trainer.selection import select
 from trainer.settings import TrainerSettings
 from trainer.splits import assign
-from trainer.watch import WATCH_LEASE, Watch, new_examples
+from trainer.watch import WATCH_LEASE, Watch, last_judged, new_examples
 
 SETTINGS = TrainerSettings(min_train=20, min_gate=10, retrain_after=30)
 
@@ -57,6 +61,14 @@ def train(store: Store) -> None:
     dataset = store.add_dataset("bank", prompt.id, content_hash(examples), examples, {})
     store.update_run(run.id, dataset_id=dataset.id)
     store.finish_run(run.id, RunStatus.REFUSED, "", {})
+
+
+def test_a_review_is_a_judgement_too() -> None:
+    rated = RatedAnswer("m", "c", ((Role.USER, "q"),), "a", (Rating("r", "m", "ann", Verdict.UP, 5.0),), None)
+    decision = Decision("d", "m", "rev", Ruling.APPROVE, 7.0)
+    assert last_judged(rated) == 5.0
+    assert last_judged(replace(rated, decision=decision)) == 7.0
+    assert last_judged(replace(rated, ratings=(), decision=decision)) == 7.0
 
 
 def test_examples_are_new_until_a_run_has_seen_them(bank: Store) -> None:

@@ -12,6 +12,8 @@ from assistant.vllm_server import Phase, ServerState
 from assistant.web import transcript
 from assistant.web.app import build, launch_options
 from assistant.web.conversation_list import conversation_list
+from assistant.web.review_page import Seen
+from assistant.web.review_queue import Sitting
 from assistant.web.services import Services
 from assistant.web.thread import Threads
 from assistant.web.transcript import Turn
@@ -85,6 +87,11 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
     }
     for name in ("PromptPage", "TrainingPage", "SavingsPage"):
         assert shows[name](assistant_id)
+    review = shows["ReviewPage"].__self__
+    filters = ["", "undecided", "", "", "", None, None]
+    update = review.show(assistant_id, Sitting(), Seen(), *filters)
+    assert ("It is &lt;b&gt;nine" if filled else "No assistant yet") in update[review.item]
+    assert "<img" not in update[review.item] and "<script" not in update[review.item]
 
 
 def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Services) -> None:

@@ -163,15 +163,17 @@ def report(
 
 @app.command("erase", epilog="Example: python -m trainer erase ann --yes")
 def erase_(
-    person: Annotated[str, typer.Argument(help="The owner of conversations, the rater, or both.")],
+    person: Annotated[
+        str, typer.Argument(help="The owner of conversations, the rater, the reviewer, or all of them.")
+    ],
     data_dir: DataDir = Path("data"),
     yes: Annotated[bool, typer.Option("--yes", help="Do it; without this only say what would go.")] = False,
 ) -> None:
     """Erase what a person wrote, and every adapter that learned from it. It cannot be undone.
 
-    Conversations that the person owns go, the ratings and corrections that the person gave, and the examples made of
-    either. Where such an adapter answers now, the base model with the full prompt takes over at once and a retrain
-    without the person is asked for. Backups and exports keep what they have.
+    Conversations that the person owns go, the ratings, corrections and reviews that the person gave, and the examples
+    made of any of them. Where such an adapter answers now, the base model with the full prompt takes over at once and a
+    retrain without the person is asked for. Backups and exports keep what they have.
     """
     store = open_store(data_dir)
     try:
@@ -182,6 +184,7 @@ def erase_(
         fail(str(error))
     console.print(
         f"{'Erased' if yes else 'Would erase'}: conversations: {found.conversations:,}, ratings: {found.ratings:,}, "
+        f"decisions of reviewers: {found.decisions:,}, "
         f"examples in datasets: {found.examples:,}.",
         soft_wrap=True,
     )

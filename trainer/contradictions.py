@@ -7,12 +7,12 @@ questions: only case, spaces and punctuation do not matter.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store.records import Example
+from store.wording import words_alone
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ def contradictions(examples: Sequence[Example]) -> list[Contradiction]:
     asked: dict[tuple[tuple[str, str], ...], list[Example]] = defaultdict(list)
     for example in examples:
         if example.approved:
-            asked[tuple((str(role), _words(text)) for role, text in example.context)].append(example)
+            asked[tuple((str(role), words_alone(text)) for role, text in example.context)].append(example)
     return [
         Contradiction(same[0].context[-1][1], tuple(same))
         for same in asked.values()
-        if len({_words(example.completion) for example in same}) > 1
+        if len({words_alone(example.completion) for example in same}) > 1
     ]
 
 
@@ -42,8 +42,3 @@ def in_words(count: int) -> list[str]:
         return []
     some = "A question has" if count == 1 else f"{count:,} questions have"
     return [f"{some} approved answers that disagree; to see them: python -m trainer disagreements."]
-
-
-def _words(text: str) -> str:
-    """Without what does not matter; a text of signs alone stays as it is, since +1 and -1 are different answers."""
-    return " ".join(re.findall(r"\w+|[^\w\s.,;:!?'\"()]", text.casefold())) or text

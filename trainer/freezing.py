@@ -45,7 +45,8 @@ class Unfrozen:
     @property
     def rules(self) -> dict[str, int]:
         """Rule -> how many answers it dropped."""
-        return dict(Counter(rule.value for rule in self.intake.dropped.values()))
+        older = {Drop.OLDER.value: self.intake.older} if self.intake.older else {}
+        return {**Counter(rule.value for rule in self.intake.dropped.values()), **older}
 
 
 def prepare(w: Workshop, assistant_id: str) -> Unfrozen:

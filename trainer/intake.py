@@ -7,10 +7,11 @@ answers that outgrow the model's context are still among them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store import Store
-from store.records import Example, Split
+from store.records import Example, RatedAnswer, Split
 from trainer.dataset import key_of, make_examples
 from trainer.following import approval_of_teacher, worth_following
 from trainer.raters import heard
@@ -24,7 +25,8 @@ class Intake:
     """Approved answers, message id -> rule for the others, and the split of each conversation.
 
     `followed` are the teacher's unrated answers that are worth following, and `teacher_approval` why: the share of its
-    rated ones that people approved of, None while too few are rated.
+    rated ones that people approved of, None while too few are rated. `older` answers are rated, but not looked at:
+    only the newest are (`TrainerSettings.newest_answers`), and they are too many to be named in `dropped`.
     """
 
     prompt_id: int
@@ -33,6 +35,7 @@ class Intake:
     splits: dict[str, Split]
     followed: list[Example]
     teacher_approval: float | None
+    older: int = 0
 
     def examples(self) -> tuple[Example, ...]:
         return make_examples(self.approved, self.splits, self.prompt_id) + tuple(self.followed)
@@ -41,17 +44,23 @@ class Intake:
 def take_in(store: Store, assistant_id: str, settings: TrainerSettings) -> Intake:
     """Raises NotFound for an assistant without a prompt."""
     prompt_id = store.latest_prompt(assistant_id).id
-    answers = heard(store.rated_answers(assistant_id), settings.without_raters)
+    bound, without = settings.newest_answers, settings.without_raters
+    newest = store.rated_answers(assistant_id, bound, without)
+    rated = sum(bool(answer.ratings) for answer in newest)  # the others were reviewed, not rated
+    older = store.rated_answer_count(assistant_id, without) - rated if rated >= bound else 0
+    answers = heard(newest, without)
     approved, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
-    recorded = store.splits(assistant_id)
     approval = approval_of_teacher(answers, prompt_id)
     followed: list[Example] = []
     if settings.distillation > 0 and approval is not None and approval >= settings.teacher_approval:
-        followed = worth_following(
-            store.unrated_answers_of_teacher(prompt_id, settings.teacher_answers),
-            {key_of(item.answer.context) for item in approved},
-            recorded,
-            settings.max_answer_characters,
-        )
-    return Intake(prompt_id, approved, dropped, assign(questions, recorded), followed, approval)
+        unrated = store.unrated_answers_of_teacher(prompt_id, settings.teacher_answers)
+        known = {key_of(item.answer.context) for item in approved}
+        followed = worth_following(unrated, known, _recorded(unrated), settings.max_answer_characters)
+    splits = assign(questions, _recorded(answers))
+    return Intake(prompt_id, approved, dropped, splits, followed, approval, older)
+
+
+def _recorded(answers: Sequence[RatedAnswer]) -> dict[str, Split]:
+    """Where their conversations were put earlier, as far as they were."""
+    return {answer.conversation_id: answer.split for answer in answers if answer.split is not None}

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
 
 
 def heard(answers: Sequence[RatedAnswer], without: Collection[str]) -> list[RatedAnswer]:
-    """The answers as if these raters had never rated; what nobody else rated is left out."""
+    """The answers as if these people had never rated or reviewed; what nobody else judged is left out."""
     if not without:
         return list(answers)
     left = (
-        replace(answer, ratings=tuple(rating for rating in answer.ratings if rating.rater not in without))
+        replace(
+            answer,
+            ratings=tuple(rating for rating in answer.ratings if rating.rater not in without),
+            decision=None if answer.decision and answer.decision.reviewer in without else answer.decision,
+        )
         for answer in answers
     )
-    return [answer for answer in left if answer.ratings]
+    return [answer for answer in left if answer.ratings or answer.decision]
 
 
 def over_share(approved: Sequence[Approved], share: float) -> set[str]:

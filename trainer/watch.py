@@ -20,7 +20,7 @@ from assistant.adapter_files import BadAdapter
 from assistant.server_file import NoServer
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
-from store.records import RunStatus, TrainingRun
+from store.records import RatedAnswer, RunStatus, TrainingRun
 from trainer.dataset import shortage
 from trainer.intake import take_in
 from trainer.lease import Lease, LeaseTaken
@@ -165,15 +165,19 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     seen = {example.message_id: example.completion for example in dataset.examples}
     # A completion is frozen with placeholders, so that it differs from the approved one without being new.
     rated_since = {
-        item.answer.message_id
-        for item in taken.approved
-        if max(rating.created_at for rating in item.answer.ratings) >= dataset.created_at
+        item.answer.message_id for item in taken.approved if last_judged(item.answer) >= dataset.created_at
     }
     return sum(
         example.message_id not in seen
         or (seen[example.message_id] != example.completion and example.message_id in rated_since)
         for example in examples
     )
+
+
+def last_judged(answer: RatedAnswer) -> float:
+    """When somebody rated or reviewed it last (UTC seconds)."""
+    judged = [rating.created_at for rating in answer.ratings]
+    return max([*judged, answer.decision.created_at] if answer.decision else judged)
 
 
 def too_few_without_personal_data(store: Store, assistant_id: str, settings: TrainerSettings) -> bool:

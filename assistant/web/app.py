@@ -3,7 +3,7 @@
 In: the services. Out: the Blocks and the options of its `launch`. Does not start anything.
 
 Ids for tests: #assistant-picker #server-state (class ready/starting/restarting/stopped); the tabs are named
-Chat, Prompt, Training and Savings.
+Chat, Review, Prompt, Training and Savings.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from assistant.vllm_server import Phase
 from assistant.web import theme, words
 from assistant.web.chat_page import QUIET, ChatPage
 from assistant.web.prompt_page import PromptPage
+from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
 from assistant.web.services import Services
 from assistant.web.training_page import TrainingPage
@@ -48,6 +49,8 @@ def build(services: Services) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", id="chat"):
                 chat = ChatPage(services, picker, conversation)
+            with gr.Tab("Review", id="review") as review_tab:
+                review = ReviewPage(services, picker)
             with gr.Tab("Prompt", id="prompt") as prompt_tab:
                 prompt = PromptPage(services, picker)
             with gr.Tab("Training", id="training") as training_tab:
@@ -62,6 +65,9 @@ def build(services: Services) -> gr.Blocks:
             for moment in (opened, chosen):
                 moment.then(part.show, picker, part.shown, **QUIET)
             tab.select(part.show, picker, part.shown, **QUIET)
+        review_tab.select(review.show, review.here, review.shown, **QUIET)
+        for moment in (opened, chosen):
+            moment.then(review.show_if_open, review.here, review.shown, **QUIET)
         loaded = chat.log.sample(prompt.load, None, prompt.wanted, **QUIET)
         for made in (*prompt.made, loaded):  # a new assistant becomes the one that every page shows
             made.then(lambda id: _choice(services, None, id), prompt.wanted, picker, **QUIET).then(

@@ -12,8 +12,8 @@ from typing import Any
 _SPLITS = (("train", "to train on"), ("dev", "to know when to stop"), ("gate", "to prove it on"))
 
 
-def funnel(dataset: Mapping[str, Any]) -> str:
-    """Empty where nothing was counted."""
+def funnel(dataset: Mapping[str, Any], id: str = "funnel") -> str:
+    """Empty where nothing was counted. `id` tells it from others on the pages."""
     splits = {name: _number(dataset.get(name)) for name, _ in _SPLITS}
     dropped = dataset.get("dropped")
     rules = {str(rule): _number(n) for rule, n in dropped.items()} if isinstance(dropped, Mapping) else {}
@@ -33,7 +33,7 @@ def funnel(dataset: Mapping[str, Any]) -> str:
         rows.append(_row(f"{name}: {purpose}", splits[name], rated, name, start))
         start += 100 * splits[name] / rated
     said = f"Of {rated:,} rated answers {approved:,} became examples."
-    return f'<div class="funnel" id="funnel" role="img" aria-label="{escape(said)}">{"".join(rows)}</div>'
+    return f'<div class="funnel" id="{id}" role="img" aria-label="{escape(said)}">{"".join(rows)}</div>'
 
 
 def _row(label: str, count: int, most: int, kind: str = "", start: float = 0.0) -> str:

@@ -6,8 +6,9 @@ made.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from assistant.chat import Chat
 from assistant.tokenizer import ChatTokenizer
@@ -19,10 +20,14 @@ PERSON = "local"  # owner and rater, until there are accounts
 
 @dataclass(frozen=True)
 class Services:
-    """`trainer_expected` is False when the app was started without a trainer on purpose."""
+    """`trainer_expected` is False when the app was started without a trainer on purpose.
+
+    `dataset_now` counts what the dataset of an assistant would have now, as a run's report does; it raises StoreError.
+    """
 
     store: Store
     tokenizer: ChatTokenizer
     chat: Chat
     server_state: Callable[[], ServerState]
     trainer_expected: bool
+    dataset_now: Callable[[str], Mapping[str, Any]] = lambda assistant_id: {}

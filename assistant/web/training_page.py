@@ -228,7 +228,7 @@ class TrainingPage:
         )
 
     def _nothing_yet(self, assistant_id: str) -> str:
-        rated = len(self._store.rated_answers(assistant_id))
+        rated = self._store.rated_answer_count(assistant_id)
         text = (
             f"{words.count(rated, 'rated answer')} to learn from. Press Train now: it takes some minutes, "
             "and chat goes on "

@@ -73,6 +73,11 @@ def streaming(text: str) -> str:
     )
 
 
+def rendered(text: str) -> str:
+    """Markdown as HTML in which nothing can run."""
+    return str(_MARKDOWN.render(text))
+
+
 def nothing_yet() -> str:
     """The very first screen, before there is an assistant."""
     return (

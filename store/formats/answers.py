@@ -1,10 +1,7 @@
 """A whole conversation → its answers: each with the turns before it and what people made of it.
 
 In: `WholeConversation`s. Out: `Answer`s, and which of them are approved. Pure. Place in the flow: what every format
-writes that carries answers rather than conversations. Does not know how a row is written.
-
-The rule of approval is the trainer's (`trainer.selection.judge`; a test holds the two together): the latest
-correction, or an answer rated up that nobody rated down.
+writes that carries answers rather than conversations. Does not know how a row is written, or what approval is.
 """
 
 from __future__ import annotations
@@ -12,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from store.approval import approved_text, correction_of
 from store.carried import WholeConversation
-from store.records import Message, MessageStatus, Rating, Role, Verdict
+from store.decisions import standing
+from store.records import Decision, Message, MessageStatus, Rating, Role
 
 FINISHED = (MessageStatus.COMPLETE, MessageStatus.STOPPED)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished answer; `context` as chat sends it, `ratings` the latest of each rater in the order of writing."""
+    """A finished answer; `context` as chat sends it, `ratings` the latest of each rater in the order of writing,
+    `decision` the reviewer's that stands."""
 
     message: Message
     path: tuple[Message, ...]  # from the first message to this one
     ratings: tuple[Rating, ...]
+    decision: Decision | None = None
 
     @property
     def context(self) -> tuple[Message, ...]:
@@ -32,17 +33,13 @@ class Answer:
 
     @property
     def correction(self) -> str | None:
-        """What the answer should have been, as somebody wrote it last."""
-        corrected = [rating for rating in self.ratings if rating.correction is not None]
-        return max(corrected, key=_when).correction if corrected else None
+        """What the answer should have been, as a reviewer decided or somebody wrote it last."""
+        return correction_of(self.ratings, self.decision)
 
     @property
     def approved(self) -> str | None:
         """The text to learn, None where people did not approve of any."""
-        if self.correction is not None:
-            return self.correction
-        verdicts = {rating.verdict for rating in self.ratings if rating.verdict is not None}
-        return self.message.text if verdicts == {Verdict.UP} else None
+        return approved_text(self.message.text, self.ratings, self.decision)
 
 
 def answers(whole: WholeConversation) -> Iterator[Answer]:
@@ -53,9 +50,13 @@ def answers(whole: WholeConversation) -> Iterator[Answer]:
         of_message = latest.setdefault(rating.message_id, {})
         of_message.pop(rating.rater, None)  # the place in the order is the latest rating's
         of_message[rating.rater] = rating
+    decided: dict[str, list[Decision]] = {}
+    for decision in whole.decisions:
+        decided.setdefault(decision.message_id, []).append(decision)
     for message in whole.messages:
         if message.role is Role.ASSISTANT and message.status in FINISHED:
-            yield Answer(message, path(message, by_id), tuple(latest.get(message.id, {}).values()))
+            ratings = tuple(latest.get(message.id, {}).values())
+            yield Answer(message, path(message, by_id), ratings, standing(decided.get(message.id, ())))
 
 
 def approved(whole: WholeConversation) -> Iterator[tuple[Answer, str]]:
@@ -71,7 +72,3 @@ def path(message: Message, by_id: Mapping[str, Message]) -> tuple[Message, ...]:
     while (parent := turns[-1].parent_id) is not None:
         turns.append(by_id[parent])
     return tuple(reversed(turns))
-
-
-def _when(rating: Rating) -> tuple[float, str]:
-    return rating.created_at, rating.id

@@ -173,7 +173,7 @@ OPEN_WEBUI = Format(
     name="open-webui",
     carries="each rater's latest rating of an answer, with its reason, its comment, its correction and the chat "
     "up to that answer",
-    leaves="earlier ratings, conversations that nobody rated, and parts of seconds",
+    leaves="earlier ratings, reviewers' decisions, conversations that nobody rated, and parts of seconds",
     recognises=_recognises,
     read=_read,
     write=_write,

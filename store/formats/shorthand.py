@@ -16,7 +16,18 @@ import msgspec
 from store.carried import AssistantCard, WholeConversation
 from store.errors import BadRow
 from store.formats.format import Format
-from store.records import Conversation, Message, MessageStatus, Rating, Role, Split, Usage, Verdict
+from store.records import (
+    Conversation,
+    Decision,
+    Message,
+    MessageStatus,
+    Rating,
+    Role,
+    Ruling,
+    Split,
+    Usage,
+    Verdict,
+)
 
 _VERSION = 1
 
@@ -42,6 +53,16 @@ class _Rating(msgspec.Struct, omit_defaults=True):
     correction: str | None = None
 
 
+class _Decision(msgspec.Struct, omit_defaults=True):
+    id: str
+    message: str
+    reviewer: str
+    ruling: Ruling
+    created_at: float
+    correction: str | None = None
+    restores: str | None = None
+
+
 class _Row(msgspec.Struct, omit_defaults=True):
     id: str
     title: str
@@ -53,6 +74,7 @@ class _Row(msgspec.Struct, omit_defaults=True):
     messages: list[_Message]
     ratings: list[_Rating] = []
     split: Split | None = None
+    decisions: list[_Decision] = []
 
 
 _decode = msgspec.json.Decoder(_Row).decode
@@ -82,14 +104,20 @@ def _read(data: bytes) -> WholeConversation | None:
         Rating(r.id, r.message, r.rater, r.verdict, r.created_at, r.reason, r.comment, r.correction)
         for r in row.ratings
     )
-    _check(row, messages, ratings)
+    decisions = tuple(
+        Decision(d.id, d.message, d.reviewer, d.ruling, d.created_at, d.correction, d.restores)
+        for d in row.decisions
+    )
+    _check(row, messages, ratings, decisions)
     conversation = Conversation(
         row.id, "", row.title, row.created_at, row.updated_at, row.owner, row.source, row.head
     )
-    return WholeConversation(conversation, messages, ratings, row.split)
+    return WholeConversation(conversation, messages, ratings, row.split, decisions)
 
 
-def _check(row: _Row, messages: Iterable[Message], ratings: Iterable[Rating]) -> None:
+def _check(
+    row: _Row, messages: Iterable[Message], ratings: Iterable[Rating], decisions: Iterable[Decision]
+) -> None:
     if not row.id:
         raise BadRow("its id is empty.")
     if row.source not in ("chat", "sample", "import"):
@@ -113,14 +141,30 @@ def _check(row: _Row, messages: Iterable[Message], ratings: Iterable[Rating]) ->
             raise BadRow(f"rating {rating.id!r} is about {rating.message_id!r}, which is no answer in it.")
         if not rating.id:
             raise BadRow(f"a rating of message {rating.message_id!r} has an empty id.")
+    for decision in decisions:
+        _check_decision(decision, seen)
     times = (
         row.created_at,
         row.updated_at,
         *(m.created_at for m in messages),
         *(r.created_at for r in ratings),
+        *(d.created_at for d in decisions),
     )
     if not all(map(math.isfinite, times)):
         raise BadRow("one of its times is no number.")
+
+
+def _check_decision(decision: Decision, seen: Mapping[str, Message]) -> None:
+    about = decision.message_id
+    if about not in seen or seen[about].role is not Role.ASSISTANT:
+        raise BadRow(f"decision {decision.id!r} is about {about!r}, which is no answer in it.")
+    if not decision.id:
+        raise BadRow(f"a decision about message {about!r} has an empty id.")
+    has_text = decision.correction is not None
+    if decision.ruling is not Ruling.APPROVE and has_text != (decision.ruling is Ruling.CORRECT):
+        raise BadRow(
+            f"decision {decision.id!r} is {decision.ruling.value!r} {'with' if has_text else 'without'} a correction."
+        )
 
 
 def _write(whole: WholeConversation) -> Iterator[object]:
@@ -142,6 +186,10 @@ def _write(whole: WholeConversation) -> Iterator[object]:
             for r in whole.ratings
         ],
         split=whole.split,
+        decisions=[
+            _Decision(d.id, d.message_id, d.reviewer, d.ruling, d.created_at, d.correction, d.restores)
+            for d in whole.decisions
+        ],
     )
 
 
@@ -152,7 +200,8 @@ def _settled(status: MessageStatus) -> MessageStatus:
 
 SHORTHAND = Format(
     name="shorthand",
-    carries="each conversation with every message, rating, correction, reason, comment, rater, time and split",
+    carries="each conversation with every message, rating, correction, reason, comment, rater, time, reviewer's "
+    "decision and split",
     leaves="datasets, runs and adapters, and which deployment gave an answer",
     recognises=_recognises,
     read=_read,

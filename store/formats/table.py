@@ -17,7 +17,7 @@ from store.records import Message, Role
 
 NAME = "csv"
 CARRIES = "each question with its answer and one rating; of an answer with several raters, several rows"
-LEAVES = "earlier ratings, answers that failed or are empty, titles, and parts of microseconds"
+LEAVES = "earlier ratings, reviewers' decisions, answers that failed or are empty, titles, and parts of microseconds"
 COLUMNS = (
     "conversation",
     "turn",

@@ -1,0 +1,128 @@
+"""Answers to review → the order in which they help most, each with the reasons that a reviewer sees.
+
+In: `ReviewItem`s, the decided ones that they may contradict, what else was asked. Out: `Ranked`, the most helpful
+first. Pure. Place in the flow: between the store's bounded list and the Review page. Does not know how sure the model
+was of an answer: no probabilities are stored with it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from store.approval import approved_text
+from store.records import Rating, Verdict
+from store.reviews import ReviewItem
+from store.wording import words_alone
+
+# A question is rare when this share of its words stands in no other question; with few questions or words every one is.
+_RARE_SHARE = 0.5
+_RARE_WORDS, _RARE_QUESTIONS = 3, 20
+
+
+class Why(StrEnum):
+    """Why an answer is worth a look, as the page says it."""
+
+    DISAGREE = "people disagree"
+    DIFFER = "approved answers differ"
+    DOWN = "rated down, no correction"
+    RARE = "rare question"
+
+
+# A disagreement is one person's mistake and says nothing until it is settled; two different approved answers both
+# teach, one of them wrongly; an answer rated down is lost until somebody corrects it; a rare question has no other
+# example beside it.
+WEIGHTS = {Why.DISAGREE: 8.0, Why.DIFFER: 6.0, Why.DOWN: 4.0, Why.RARE: 2.0}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """An answer with its reasons, the weightiest first; without any it is only what was asked for."""
+
+    item: ReviewItem
+    reasons: tuple[Why, ...]
+    others: tuple[str, ...] = ()  # what else was approved for the same question
+
+
+def ranked(
+    items: Sequence[ReviewItem], decided: Sequence[ReviewItem] = (), asked: Sequence[str] = ()
+) -> list[Ranked]:
+    """The weightiest first, and of equal ones in the order given. `asked` are questions, the items' own among them."""
+    others = _contradicting([*items, *decided])
+    rare = rarities([item.question for item in items], asked)
+    weighed = []
+    for item, rarity in zip(items, rare, strict=True):
+        differing = others.get(item.message_id, ())
+        reasons = _reasons(item, bool(differing), rarity >= _RARE_SHARE)
+        weight = sum(WEIGHTS[why] for why in reasons) + rarity
+        weighed.append((weight, Ranked(item, reasons, differing)))
+    return [one for _, one in sorted(weighed, key=lambda pair: -pair[0])]
+
+
+def _reasons(item: ReviewItem, differs: bool, rare: bool) -> tuple[Why, ...]:
+    corrected = any(rating.correction is not None for rating in item.ratings)
+    down = any(rating.verdict is Verdict.DOWN for rating in item.ratings)
+    found = {
+        Why.DISAGREE: disagree(item.ratings),
+        Why.DIFFER: differs,
+        Why.DOWN: down and not corrected,
+        Why.RARE: rare,
+    }
+    return tuple(why for why, holds in found.items() if holds)
+
+
+def disagree(ratings: Sequence[Rating]) -> bool:
+    """Whether one person finds the answer good and another does not, or two wrote different corrections."""
+    good = {r.rater for r in ratings if r.verdict is Verdict.UP and r.correction is None}
+    bad = {r.rater for r in ratings if r.verdict is Verdict.DOWN or r.correction is not None}
+    corrections = {words_alone(r.correction) for r in ratings if r.correction is not None}
+    return bool(good and bad) or len(corrections) > 1
+
+
+def _contradicting(items: Sequence[ReviewItem]) -> dict[str, tuple[str, ...]]:
+    """Message id → the other texts that are approved for its question. Later turns depend on what was said before."""
+    asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for item in items:
+        text = approved_text(item.answer, item.ratings, item.decision)
+        if item.opens and text is not None and text.strip():
+            asked[words_alone(item.question)].append((item.message_id, text.strip()))
+    found = {}
+    for answers in asked.values():
+        if len({words_alone(text) for _, text in answers}) > 1:
+            for id, mine in answers:
+                others = [text for _, text in answers if words_alone(text) != words_alone(mine)]
+                found[id] = tuple(dict.fromkeys(others))
+    return found
+
+
+def rarities(questions: Sequence[str], asked: Sequence[str] = ()) -> list[float]:
+    """For each question the share of its different words, 0 to 1, that stand in no other one, of these or of `asked`.
+
+    0 where there are too few questions, or words in the question, to say so. The same question twice is one.
+    """
+    texts = [words_alone(question) for question in questions]
+    different = {*texts, *map(words_alone, asked)}
+    if len(different) < _RARE_QUESTIONS:
+        return [0.0] * len(texts)
+    spread = Counter(word for text in different for word in _words(text))
+    return [_rarity(_words(text), spread) for text in texts]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w{3,}", text))
+
+
+def _rarity(words: frozenset[str], spread: Mapping[str, int]) -> float:
+    if len(words) < _RARE_WORDS:
+        return 0.0
+    return math.fsum(spread[word] == 1 for word in words) / len(words)
+
+
+def reason_counts(found: Sequence[Ranked]) -> dict[Why, int]:
+    """How many there are of each reason, in the order of their weight; none of those that nothing has."""
+    counts = Counter(why for one in found for why in one.reasons)
+    return {why: counts[why] for why in Why if counts[why]}

@@ -1,0 +1,127 @@
+"""What each page asks the store, and what the trainer and a click on a thumb do: the queries that have to stay fast.
+
+In: a store and what to ask about. Out: calls by name. Place in the flow: `store_size` times them, and a test reads
+their query plans, so that what is measured and what is guarded are the same. Does not draw pages: a page calls the same
+methods of the store in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from store import Store
+from store.records import MessageStatus, Role, Usage, Verdict
+from trainer.intake import take_in
+from trainer.settings import TrainerSettings
+
+Asking = Callable[[Store, "Subject"], object]
+_USAGE = Usage(420, 400, 384, 30, 0.2, 1.5)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One conversation with one of its answers, and words that somebody looks for."""
+
+    assistant_id: str
+    conversation_id: str
+    answer_id: str
+    words: str
+    owner: str = "local"
+
+
+def chat_list(store: Store, subject: Subject) -> None:
+    store.conversations(subject.assistant_id, subject.owner, "chat")
+
+
+def chat_list_with_samples(store: Store, subject: Subject) -> None:
+    store.conversations(subject.assistant_id, subject.owner)
+
+
+def everybodys_list(store: Store, subject: Subject) -> None:
+    store.conversations(subject.assistant_id)
+
+
+def conversation(store: Store, subject: Subject) -> None:
+    """As `assistant.web.thread` shows it: versions of each turn, its ratings, what it was served by."""
+    messages = store.thread(subject.conversation_id)
+    latest = store.latest_ratings(message.id for message in messages)
+    store.deployments(store.conversation(subject.conversation_id).assistant_id)
+    for message in messages:
+        store.siblings(message.id)
+        if message.id in latest:
+            store.ratings(message.id)
+
+
+def prompt_page(store: Store, subject: Subject) -> None:
+    store.latest_prompt(subject.assistant_id)
+    store.active(subject.assistant_id)
+    store.prompts(subject.assistant_id)
+    store.deployments(subject.assistant_id)
+
+
+def training_page(store: Store, subject: Subject) -> None:
+    """A tick of its timer; the newest run is shown."""
+    runs = store.runs(subject.assistant_id)
+    if runs:
+        store.events(runs[0].id)
+    store.active(subject.assistant_id)
+    store.lease("trainer-watch")
+    store.rated_answer_count(subject.assistant_id)
+
+
+def funnel(store: Store, subject: Subject) -> None:
+    """Its counts are in the report of a run."""
+    for run in store.runs(subject.assistant_id, 1):
+        store.events(run.id, "dataset")
+
+
+def savings_page(store: Store, subject: Subject) -> None:
+    active = store.active(subject.assistant_id)
+    if active:
+        store.prompt(active.prompt_id)
+    store.runs(subject.assistant_id)
+    store.activations(subject.assistant_id)
+    store.deployments(subject.assistant_id)
+    store.request_points(subject.assistant_id)
+
+
+def search(store: Store, subject: Subject) -> None:
+    store.search(subject.assistant_id, subject.words)
+
+
+def search_in_list(store: Store, subject: Subject) -> None:
+    store.conversations(subject.assistant_id, subject.owner, "chat", search=subject.words)
+
+
+def rate(store: Store, subject: Subject) -> None:
+    store.rate(subject.answer_id, "benchmark", Verdict.DOWN, "wrong", "not what I asked", "By the quay.")
+
+
+def answer(store: Store, subject: Subject) -> None:
+    """A turn of chat: the question, the answer that begins to stream, and its end."""
+    head = store.conversation(subject.conversation_id).head_id
+    question = store.add_message(subject.conversation_id, head, Role.USER, subject.words)
+    begun = store.add_message(
+        subject.conversation_id, question.id, Role.ASSISTANT, "", MessageStatus.STREAMING
+    )
+    store.branch(question.id)
+    store.finish_message(begun.id, subject.words * 3, MessageStatus.COMPLETE, _USAGE)
+
+
+def select(store: Store, subject: Subject) -> None:
+    take_in(store, subject.assistant_id, TrainerSettings())
+
+
+PAGES: Mapping[str, Asking] = {
+    "chat: list of conversations": chat_list,
+    "chat: list with samples and imports": chat_list_with_samples,
+    "chat: everybody's list": everybodys_list,
+    "chat: conversation": conversation,
+    "prompt page": prompt_page,
+    "training page": training_page,
+    "training page: funnel": funnel,
+    "savings page": savings_page,
+}
+SEARCHES: Mapping[str, Asking] = {"search: messages": search, "search: list of conversations": search_in_list}
+WRITES: Mapping[str, Asking] = {"rating": rate, "turn of chat": answer}

@@ -1,0 +1,149 @@
+"""Decisions: what reviewers make of answers, kept for good; it outranks what raters say.
+
+In: one reviewer's ruling on one answer, or on many at once. Out: `Decision`s: the whole history, or the one that
+stands. Does not know which answers are worth a look, or what becomes of them in a dataset.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from store.columns import ids_json
+from store.connection import Transaction
+from store.errors import Conflict, NotFound
+from store.part import Part
+from store.records import Decision, Role, Ruling
+
+# "Latest" is by the order of writing, not by the clock, which can step back.
+IS_STANDING = """d.ruling <> 'withdrawn' AND d.seq = (
+    SELECT max(l.seq) FROM decisions l WHERE l.message_id = d.message_id AND l.reviewer = d.reviewer)"""
+
+STANDING_OF_MESSAGES = f"""
+    SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.message_id = wanted.value
+    WHERE {IS_STANDING} ORDER BY d.seq"""
+_ANSWERS = """
+    SELECT m.id, m.role FROM json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value"""
+# A decision is the reviewer's latest also where one made after it was undone, which restored it.
+_TO_UNDO = """
+    SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.id = wanted.value
+    CROSS JOIN decisions l ON l.message_id = d.message_id AND l.reviewer = d.reviewer
+    WHERE coalesce(l.restores, l.id) = d.id AND l.seq = (
+        SELECT max(n.seq) FROM decisions n WHERE n.message_id = d.message_id AND n.reviewer = d.reviewer)
+    ORDER BY d.seq"""
+_BEFORE = """
+    SELECT * FROM decisions WHERE message_id = ? AND reviewer = ? AND seq < ? ORDER BY seq DESC LIMIT 1"""
+DECIDED_SINCE = f"""
+    SELECT count(DISTINCT d.message_id) AS n FROM decisions d
+    CROSS JOIN messages m ON m.id = d.message_id
+    CROSS JOIN conversations c ON c.id = m.conversation_id
+    WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {IS_STANDING}"""
+
+
+class Decisions(Part):
+    def decide(
+        self, message_id: str, reviewer: str, ruling: Ruling, correction: str | None = None
+    ) -> Decision:
+        """Add one; see `decide_all`."""
+        return self.decide_all(reviewer, ruling, {message_id: correction})[0]
+
+    def decide_all(
+        self, reviewer: str, ruling: Ruling, corrections: Mapping[str, str | None]
+    ) -> list[Decision]:
+        """Rule alike on every message that is a key, all or none; the value is the text to learn, None for the answer.
+
+        Raises NotFound, and Conflict for a question, for CORRECT without a text, and for a text where nothing is to be
+        learned.
+        """
+        with self._file.writing() as transaction:
+            _check(transaction, ruling, corrections)
+            now = self._clock()
+            return [
+                _insert(transaction, Decision(self._new_id(), message_id, reviewer, ruling, now, correction))
+                for message_id, correction in corrections.items()
+            ]
+
+    def undo_decisions(self, ids: Iterable[str]) -> list[Decision]:
+        """What each reviewer had decided before counts again, as of then; returns the decisions that say so.
+
+        Left alone is what the same reviewer has decided anew since then, and what was deleted meanwhile.
+        """
+        with self._file.writing() as transaction:
+            restored = []
+            for row in transaction.rows(_TO_UNDO, [ids_json(set(ids))]):
+                before = transaction.row(_BEFORE, [row["message_id"], row["reviewer"], row["seq"]])
+                if before is not None:
+                    again = decision_of(before)
+                    again = replace(again, id=self._new_id(), restores=again.restores or again.id)
+                    restored.append(_insert(transaction, again))
+                    continue
+                id, at = self._new_id(), self._clock()
+                withdrawn = Decision(id, row["message_id"], row["reviewer"], Ruling.WITHDRAWN, at)
+                restored.append(_insert(transaction, withdrawn))
+            return restored
+
+    def decisions(self, message_id: str) -> list[Decision]:
+        """Every decision that was ever made about the message, oldest first."""
+        with self._file.reading() as transaction:
+            rows = transaction.rows("SELECT * FROM decisions WHERE message_id = ? ORDER BY seq", [message_id])
+        return [decision_of(row) for row in rows]
+
+    def standing_decisions(self, message_ids: Iterable[str]) -> dict[str, Decision]:
+        """The decision that counts, by message; undecided messages are left out."""
+        with self._file.reading() as transaction:
+            return standing_by_message(transaction.rows(STANDING_OF_MESSAGES, [ids_json(set(message_ids))]))
+
+    def decided_since(self, assistant_id: str, reviewer: str, since: float) -> int:
+        """On how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
+        with self._file.reading() as transaction:
+            return int(transaction.rows(DECIDED_SINCE, [reviewer, since, assistant_id])[0]["n"])
+
+
+def _insert(transaction: Transaction, decision: Decision) -> Decision:
+    transaction.insert("decisions", **vars(decision))
+    return decision
+
+
+def _check(transaction: Transaction, ruling: Ruling, corrections: Mapping[str, str | None]) -> None:
+    roles = {row["id"]: row["role"] for row in transaction.rows(_ANSWERS, [ids_json(corrections)])}
+    for message_id, correction in corrections.items():
+        if message_id not in roles:
+            raise NotFound(f"There is no message {message_id!r}.")
+        if roles[message_id] != Role.ASSISTANT:
+            raise Conflict(f"Message {message_id!r} is from the user; only answers can be reviewed.")
+        if ruling is Ruling.CORRECT and correction is None:
+            raise Conflict(f"The correction of {message_id!r} has no text. Give the answer as it should be.")
+        if ruling in (Ruling.REJECT, Ruling.WITHDRAWN) and correction is not None:
+            raise Conflict(f"{ruling.value!r} of {message_id!r} takes no text. Leave the correction out.")
+
+
+def standing(decisions: Sequence[Decision]) -> Decision | None:
+    """The one that counts among all that were made about one answer, given in the order of writing."""
+    latest = {decision.reviewer: decision for decision in decisions}
+    left = [decision for decision in latest.values() if decision.ruling is not Ruling.WITHDRAWN]
+    return max(left, key=_when, default=None)
+
+
+def standing_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, Decision]:
+    found: dict[str, list[Decision]] = {}
+    for row in rows:
+        found.setdefault(row["message_id"], []).append(decision_of(row))
+    chosen = {message_id: standing(decisions) for message_id, decisions in found.items()}
+    return {message_id: decision for message_id, decision in chosen.items() if decision is not None}
+
+
+def decision_of(row: sqlite3.Row) -> Decision:
+    return Decision(
+        id=row["id"],
+        message_id=row["message_id"],
+        reviewer=row["reviewer"],
+        ruling=Ruling(row["ruling"]),
+        created_at=row["created_at"],
+        correction=row["correction"],
+        restores=row["restores"],
+    )
+
+
+def _when(decision: Decision) -> tuple[float, str]:
+    return decision.created_at, decision.id

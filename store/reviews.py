@@ -1,0 +1,259 @@
+"""Filters of a reviewer → the answers to look at, newest first, with what people said about each.
+
+In: an assistant and a `Wanted`. Out: `FoundItems`, at most as many as asked for. Place in the flow: below the Review
+page, which puts them in order. Does not know which of them help most.
+
+Every query walks one index from its newest end and stops at the limit: with a million messages the first hundred cost
+what they cost with a thousand. Only where little of what it passes is wanted, since nearly all is decided already or
+the days are long ago, does it walk far: over a million messages in half a second.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from store.columns import ids_json
+from store.connection import Transaction
+from store.decisions import IS_STANDING, STANDING_OF_MESSAGES, standing_by_message
+from store.ratings import IS_LATEST, LATEST_OF_MESSAGES, ratings_by_message
+from store.records import Decision, Rating
+from store.search import Search
+
+MOST = (
+    2000  # items of one filter: more than anybody reviews in a day, and they are read in a tenth of a second
+)
+
+
+class Show(StrEnum):
+    WORTH = "worth a look"  # whatever may be wrong, of all the kinds below
+    UNDECIDED = "undecided"
+    DOWN = "rated down"
+    UP = "rated up"
+    CORRECTED = "corrected"
+    UNRATED = "not rated"
+    DECIDED = "reviewed"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a reviewer asks for; what is empty does not matter. Times are UTC seconds and those of the answer.
+
+    Rater, reason and the kind of rating belong to one rating: “rated down by ann” is ann's thumb. All but the kind
+    `DECIDED` leave out what was decided already.
+    """
+
+    show: Show = Show.WORTH
+    text: str = ""  # words in the question, the answer, a comment or a correction
+    rater: str = ""
+    reason: str = ""
+    deployment_id: int | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True)
+class ReviewItem:
+    """An answer to look at. `opens` says that nothing was said before its question."""
+
+    message_id: str
+    conversation_id: str
+    question: str
+    answer: str
+    opens: bool
+    at: float
+    ratings: tuple[Rating, ...]
+    decision: Decision | None
+
+
+@dataclass(frozen=True)
+class FoundItems:
+    """`more` says that the limit was reached, so that others may be behind these."""
+
+    items: list[ReviewItem]
+    more: bool
+
+
+_PLACE = "JOIN conversations c ON c.id = m.conversation_id"
+_BY_RATING = f"ratings r CROSS JOIN messages m ON m.id = r.message_id CROSS {_PLACE}"
+_BY_DECISION = f"decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS {_PLACE}"
+_BY_CONVERSATION = "conversations c CROSS JOIN messages m ON m.conversation_id = c.id"
+_BY_DEPLOYMENT = f"messages m CROSS {_PLACE}"
+_BY_ID = f"json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value CROSS {_PLACE}"
+_UNDECIDED = f"NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_STANDING})"
+# Named, since SQLite would rather go through all ratings of one kind for every message that a search found.
+_ITS_RATING = "SELECT 1 FROM ratings r INDEXED BY ratings_of_message WHERE r.message_id = m.id"
+
+_ANSWERS_TO = """
+    SELECT m.id FROM json_each(?) wanted
+    CROSS JOIN messages q ON q.id = wanted.value
+    CROSS JOIN messages m ON m.conversation_id = q.conversation_id AND m.parent_id = q.id
+    WHERE q.role = 'user' AND m.role = 'assistant'
+    ORDER BY wanted.key"""
+ITEMS = """
+    SELECT m.id, m.conversation_id, m.text, m.created_at, q.text AS question, q.parent_id IS NULL AS opens
+    FROM json_each(?) wanted
+    CROSS JOIN messages m ON m.id = wanted.value
+    LEFT JOIN messages q ON q.id = m.parent_id
+    ORDER BY wanted.key"""
+NEWEST_QUESTIONS = """
+    SELECT m.text FROM conversations c CROSS JOIN messages m ON m.conversation_id = c.id
+    WHERE c.assistant_id = ? AND m.role = 'user' ORDER BY c.updated_at DESC LIMIT ?"""
+# One step down an index for each different value, however often it occurs.
+_RATERS = """
+    WITH RECURSIVE step (name) AS (
+        SELECT min(rater) FROM ratings
+        UNION ALL SELECT (SELECT min(rater) FROM ratings WHERE rater > step.name) FROM step
+        WHERE step.name IS NOT NULL)
+    SELECT name FROM step WHERE name IS NOT NULL LIMIT ?"""
+_REASONS = """
+    WITH RECURSIVE step (name) AS (
+        SELECT min(reason) FROM ratings WHERE reason <> ''
+        UNION ALL SELECT (SELECT min(reason) FROM ratings WHERE reason <> '' AND reason > step.name) FROM step
+        WHERE step.name IS NOT NULL)
+    SELECT name FROM step WHERE name IS NOT NULL LIMIT ?"""
+_CHOICES = 500
+
+
+@dataclass
+class Query:
+    """One walk: where it starts, what has to hold, and the values in the order of the marks."""
+
+    source: str
+    order: str
+    conditions: list[str] = field(default_factory=list)
+    first: list[Any] = field(default_factory=list)  # of marks in `source`
+    values: list[Any] = field(default_factory=list)
+
+    def where(self, condition: str, *values: Any) -> None:
+        self.conditions.append(condition)
+        self.values += values
+
+    def sql(self) -> str:
+        return f"SELECT m.id FROM {self.source} WHERE {' AND '.join(self.conditions)} ORDER BY {self.order} LIMIT ?"
+
+
+class Reviews(Search):
+    def items_to_review(self, assistant_id: str, wanted: Wanted, limit: int = MOST) -> FoundItems:
+        """At most `limit` finished answers with a text, those that were rated, decided or given last first."""
+        with self._file.reading() as transaction:
+            ids = None
+            if wanted.text.strip():
+                hits = [found.message_id for found in self.search(assistant_id, wanted.text, MOST)]
+                ids = hits + [row["id"] for row in transaction.rows(_ANSWERS_TO, [ids_json(hits)])]
+            found: dict[str, None] = {}
+            walks = queries(assistant_id, wanted, ids)
+            more = False
+            for query in walks:
+                share = limit // len(walks)  # so that a pile of one kind does not hide the others
+                rows = transaction.rows(query.sql(), [*query.first, *query.values, share])
+                more = more or len(rows) == share
+                found.update(dict.fromkeys(row["id"] for row in rows))
+            return FoundItems(_items(transaction, list(found)), more)
+
+    def review_item(self, message_id: str) -> ReviewItem | None:
+        """One answer as it is now; None when it was deleted."""
+        with self._file.reading() as transaction:
+            return next(iter(_items(transaction, [message_id])), None)
+
+    def newest_questions(self, assistant_id: str, limit: int = MOST) -> list[str]:
+        """What was asked in the conversations that changed last, so that a question can be told to be rare."""
+        with self._file.reading() as transaction:
+            return [row["text"] for row in transaction.rows(NEWEST_QUESTIONS, [assistant_id, limit])]
+
+    def raters(self) -> list[str]:
+        """Everybody who has ever rated, in alphabetical order; at most 500."""
+        with self._file.reading() as transaction:
+            return [row["name"] for row in transaction.rows(_RATERS, [_CHOICES])]
+
+    def reasons(self) -> list[str]:
+        """Every reason that was ever given, in alphabetical order; at most 500."""
+        with self._file.reading() as transaction:
+            return [row["name"] for row in transaction.rows(_REASONS, [_CHOICES])]
+
+
+def queries(assistant_id: str, wanted: Wanted, ids: Sequence[str] | None) -> list[Query]:
+    """What finds them; several walks where several kinds are wanted. `ids` are those that a search found."""
+    kinds = [wanted.show]
+    if wanted.show is Show.WORTH:
+        kinds = [Show.DOWN, Show.CORRECTED, Show.UP, Show.UNRATED]
+    if wanted.rater or wanted.reason:
+        kinds = [kind for kind in kinds if kind is not Show.UNRATED]
+    return [_query(assistant_id, wanted, kind, ids) for kind in kinds]
+
+
+def _query(assistant_id: str, wanted: Wanted, kind: Show, ids: Sequence[str] | None) -> Query:
+    rating, values = _of_rating(wanted, kind)
+    if ids is not None:
+        query = Query(_BY_ID, "wanted.key", first=[ids_json(dict.fromkeys(ids))])
+    elif kind is Show.DECIDED:
+        query = Query(_BY_DECISION, "d.seq DESC")
+    elif rating:
+        query = Query(_BY_RATING, "r.seq DESC")
+    elif wanted.deployment_id is not None:
+        query = Query(_BY_DEPLOYMENT, "m.created_at DESC")
+        query.where("m.prompt_tokens IS NOT NULL")  # so that the index on what was measured serves
+    else:
+        query = Query(_BY_CONVERSATION, "c.updated_at DESC")
+    query.where("c.assistant_id = ?", assistant_id)
+    query.where("m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND m.text <> ''")
+    if kind is Show.DECIDED:
+        standing = f"SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_STANDING}"
+        query.where(IS_STANDING if query.source is _BY_DECISION else f"EXISTS ({standing})")
+    else:
+        query.where(_UNDECIDED)
+    if kind is Show.UNRATED:
+        query.where("NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)")
+    elif rating and query.source is _BY_RATING:
+        query.where(f"{IS_LATEST} AND {' AND '.join(rating)}", *values)
+    elif rating:
+        query.where(f"EXISTS ({_ITS_RATING} AND {IS_LATEST} AND {' AND '.join(rating)})", *values)
+    if wanted.deployment_id is not None:
+        query.where("m.deployment_id = ?", wanted.deployment_id)
+    if wanted.since is not None:
+        query.where("m.created_at >= ?", wanted.since)
+    if wanted.until is not None:
+        query.where("m.created_at < ?", wanted.until)
+    return query
+
+
+def _of_rating(wanted: Wanted, kind: Show) -> tuple[list[str], list[str]]:
+    """What has to hold of one rating; nothing where ratings do not matter."""
+    kinds = {
+        Show.DOWN: ["r.verdict = 'down'"],
+        Show.UP: ["r.verdict = 'up'"],
+        Show.CORRECTED: ["r.correction IS NOT NULL"],
+    }
+    conditions: list[str] = kinds.get(kind, [])
+    values: list[str] = []
+    if wanted.rater:
+        conditions, values = [*conditions, "r.rater = ?"], [*values, wanted.rater]
+    if wanted.reason:
+        conditions, values = [*conditions, "r.reason = ? AND r.reason <> ''"], [*values, wanted.reason]
+    return conditions, values
+
+
+def _items(transaction: Transaction, ids: Sequence[str]) -> list[ReviewItem]:
+    wanted = [ids_json(ids)]
+    ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, wanted))
+    decisions = standing_by_message(transaction.rows(STANDING_OF_MESSAGES, wanted))
+    return [
+        _item(row, ratings.get(row["id"], ()), decisions.get(row["id"]))
+        for row in transaction.rows(ITEMS, wanted)
+    ]
+
+
+def _item(row: sqlite3.Row, ratings: tuple[Rating, ...], decision: Decision | None) -> ReviewItem:
+    return ReviewItem(
+        message_id=row["id"],
+        conversation_id=row["conversation_id"],
+        question=row["question"] or "",
+        answer=row["text"],
+        opens=bool(row["opens"]),
+        at=row["created_at"],
+        ratings=ratings,
+        decision=decision,
+    )

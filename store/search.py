@@ -1,0 +1,119 @@
+"""Words → the messages that have them: in their text, or in what a rater wrote about them.
+
+In: an assistant and what a person typed. Out: `Found`, the newest first. Place in the flow: for pages that review
+answers. Does not keep the index: triggers do (see `migrations.m012_search`), so that no writer can forget it.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from store.connection import Transaction
+from store.part import Part
+from store.ratings import IS_LATEST
+from store.records import Role
+from store.search_words import query_of
+
+# Around each word that was found. Unicode assigns these two to nothing, so hardly any text has them.
+_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
+_MARKED = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
+_SNIPPET_WORDS = 24
+
+# In the order of writing, in which the index has them: the first 50 of 700,000 cost as much as the first 50 of 50.
+IN_MESSAGES = f"""
+    SELECT m.id, m.conversation_id, m.role, m.created_at,
+        snippet(message_words, 0, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS said
+    FROM message_words
+    CROSS JOIN messages m ON m.seq = message_words.rowid
+    CROSS JOIN conversations c ON c.id = m.conversation_id
+    WHERE message_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner)
+    ORDER BY message_words.rowid DESC LIMIT ?"""
+IN_RATINGS = f"""
+    SELECT m.id, m.conversation_id, m.role, r.created_at,
+        snippet(rating_words, 0, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS commented,
+        snippet(rating_words, 1, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS corrected
+    FROM rating_words
+    CROSS JOIN ratings r ON r.seq = rating_words.rowid
+    CROSS JOIN messages m ON m.id = r.message_id
+    CROSS JOIN conversations c ON c.id = m.conversation_id
+    WHERE rating_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {IS_LATEST}
+    ORDER BY rating_words.rowid DESC LIMIT ?"""
+
+
+class FoundIn(StrEnum):
+    TEXT = "text"  # of the question or the answer
+    CORRECTION = "correction"
+    COMMENT = "comment"
+
+
+@dataclass(frozen=True)
+class Found:
+    """A message, and where the words are: about 24 words of that text, `…` where some are left out.
+
+    `at` is when that text was written (UTC seconds). `marked` are the places of the words in `snippet`, as
+    (first character, character after the last).
+    """
+
+    message_id: str
+    conversation_id: str
+    role: Role
+    found_in: FoundIn
+    at: float
+    snippet: str
+    marked: tuple[tuple[int, int], ...]
+
+
+class Search(Part):
+    def search(self, assistant_id: str, text: str, limit: int = 50, owner: str | None = None) -> list[Found]:
+        """Messages whose text, or one rater's latest comment and correction of which, have all words of `text`.
+
+        `text` is words as a person types them, in upper or lower case, with or without accents; nothing in it is
+        syntax, and no text raises. The last word may be the beginning of one. Without a word it finds nothing. At most
+        `limit` messages, each once, those written last first; `owner` keeps to the conversations of one person.
+        """
+        query = query_of(text)
+        if query is None or limit < 1:
+            return []
+        values = [query, assistant_id, owner, limit]
+        with self._file.reading() as transaction:
+            found = _in_ratings(transaction, values) + _in_messages(transaction, values)
+        found.sort(key=lambda one: one.at, reverse=True)
+        newest: dict[str, Found] = {}
+        for one in found:
+            newest.setdefault(one.message_id, one)
+        return list(newest.values())[:limit]
+
+
+def _in_messages(transaction: Transaction, values: Sequence[object]) -> list[Found]:
+    return [_found(row, FoundIn.TEXT, row["said"]) for row in transaction.rows(IN_MESSAGES, values)]
+
+
+def _in_ratings(transaction: Transaction, values: Sequence[object]) -> list[Found]:
+    found = []
+    for row in transaction.rows(IN_RATINGS, values):
+        corrected = row["corrected"] is not None and _OPEN in row["corrected"]
+        where = FoundIn.CORRECTION if corrected else FoundIn.COMMENT
+        found.append(_found(row, where, row["corrected"] if corrected else row["commented"]))
+    return found
+
+
+def _found(row: sqlite3.Row, where: FoundIn, marked: str) -> Found:
+    snippet, places, end = "", [], 0
+    for match in _MARKED.finditer(marked):
+        snippet += marked[end : match.start()]
+        places.append((len(snippet), len(snippet) + len(match[1])))
+        snippet += match[1]
+        end = match.end()
+    return Found(
+        message_id=row["id"],
+        conversation_id=row["conversation_id"],
+        role=Role(row["role"]),
+        found_in=where,
+        at=row["created_at"],
+        snippet=snippet + marked[end:],
+        marked=tuple(places),
+    )

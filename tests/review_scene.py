@@ -1,0 +1,98 @@
+"""The sample as several people have rated it, and the pages on a loopback port without any model."""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+from assistant.assistants import SAMPLE_ID, load_sample
+from assistant.vllm_server import Phase, ServerState
+from assistant.web.app import build, launch_options
+from assistant.web.services import Services
+from store import Store
+from store.records import ImportedTurn, Role, Usage, Verdict
+from trainer.census import census
+from trainer.settings import TrainerSettings
+
+REASONS = ("wrong fact", "too long", "wrong tone", "off topic")
+COMMENTS = ("", "", "prices are old", "nobody talks like that", "<b>bold</b> claim")
+
+
+class Words:
+    """As much of a tokenizer as counting needs: a token is a word."""
+
+    def encode_chat(self, turns: Any, *, answer_follows: bool = True) -> tuple[int, ...]:
+        return tuple(range(sum(3 + len(turn.content.split()) for turn in turns)))
+
+
+def fill(store: Store, seed: int = 1) -> str:
+    """The sample, which one person has rated, with disagreements, objections and odd questions; the assistant's id."""
+    load_sample(store, cast(Any, Words()))
+    chance = random.Random(seed)
+    for answer in store.rated_answers(SAMPLE_ID):
+        if chance.random() < 0.12:
+            store.rate(answer.message_id, "ann", Verdict.UP)
+        if chance.random() < 0.10:
+            reason, comment = chance.choice(REASONS), chance.choice(COMMENTS)
+            store.rate(answer.message_id, "bo", Verdict.DOWN, reason, comment)
+        if chance.random() < 0.03:
+            words = answer.answer.split()
+            store.rate(
+                answer.message_id, "cy", Verdict.DOWN, correction=" ".join(words[: len(words) // 2]) + "."
+            )
+    odd = [
+        ImportedTurn("odd-1", "Do you rent submarines with heated periscopes?", "Yes, from $12.", Verdict.UP),
+        ImportedTurn(
+            "odd-2", "<img src=x onerror=alert(1)> xylophone zeppelin?", "<script>alert(2)</script>"
+        ),
+        ImportedTurn("odd-3", "Which quokka sanctuary sponsors you?", "", Verdict.DOWN),
+    ]
+    store.load_conversations(SAMPLE_ID, odd)
+    _talk(store)
+    return SAMPLE_ID
+
+
+def _talk(store: Store) -> None:
+    """A conversation of several turns that was answered here."""
+    active = store.active(SAMPLE_ID)
+    assert active is not None
+    chat = store.create_conversation(SAMPLE_ID, "A long day", id="talk")
+    parent = None
+    for number in range(5):
+        asked = store.add_message(chat.id, parent, Role.USER, f"And on day {number + 1}, what is open?")
+        usage = Usage(620, 592, 576, 20, 0.14, 1.2)
+        text = f"On day {number + 1} the desk is open from **nine** to six.\n\n- kayaks\n- canoes"
+        given = store.add_message(
+            chat.id, asked.id, Role.ASSISTANT, text, deployment_id=active.id, usage=usage
+        )
+        parent = given.id
+    assert parent is not None
+    store.rate(parent, "ann", Verdict.UP)
+    store.rate(parent, "bo", Verdict.DOWN, "wrong fact", "we close at five")
+
+
+@contextmanager
+def page_of(store: Store) -> Iterator[str]:
+    """The pages on a free loopback port; gives their address."""
+    settings = TrainerSettings()
+    services = Services(
+        store,
+        cast(Any, Words()),
+        cast(Any, SimpleNamespace()),
+        lambda: ServerState(Phase.READY, "ready", 0.0),
+        False,
+        lambda assistant_id: census(store, assistant_id, settings),
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    page = build(services)
+    page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, **launch_options())
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        page.close(verbose=False)

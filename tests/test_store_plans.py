@@ -1,0 +1,132 @@
+"""No hot query reads a whole table or sorts one: what pages, searches, ratings and the trainer ask goes by index.
+
+A plan does not depend on how much is in the tables (nobody runs ANALYZE), so a small store shows what a large one does.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
+from store import Store
+from store.records import ImportedTurn, Segment, SegmentKind, Usage, Verdict
+from store.transfer import MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, RATINGS_OF
+from trainer.following import ENOUGH_RATED
+
+# Tables that stay small, lists of ids that the query was given, and the turns of one thread.
+SMALL = {
+    *("assistants", "prompts", "deployments", "runs", "leases", "training_requests", "activations", "d", "a"),
+    *("json_each", "wanted", "path", "above", "below", "CONSTANT"),
+}
+SMALL_SCAN = re.compile(rf"SCAN ({'|'.join(SMALL)})\b|SCAN \w+ VIRTUAL TABLE INDEX \d+:M")
+# What may be sorted, being as little as a page shows: a thread, what a list of ids asks for, one turn, one answer.
+FEW = re.compile(
+    r"^SCAN (wanted|json_each)\b|\b(path|above|below)\b"
+    r"|^SEARCH \w+ USING INDEX \w+ \((conversation_id=\? AND parent_id=\? AND role=\?|message_id=\?)\)"
+)
+BIG = "messages|ratings|conversations|run_events|rated_answers|splits|message_words|rating_words|title_words"
+
+
+@pytest.fixture
+def full(store: Store) -> Store:
+    """A bit of everything: an assistant with a teacher that people approve of, answers, ratings, runs."""
+    store.create_assistant("bank", "Bank", "exact")
+    prompt = store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    served = store.activate(store.add_deployment("bank", prompt.id, None, ["a"], 0, 10).id)
+    store.load_conversations("bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
+    for number in range(ENOUGH_RATED + 1):
+        asked = store.add_message("c", None, "user", "hours")  # type: ignore[arg-type]
+        usage = Usage(1, 1, 1, 1, 0.1, 0.1)
+        answer = store.add_message("c", asked.id, "assistant", "nine", deployment_id=served.id, usage=usage)  # type: ignore[arg-type]
+        if number:
+            store.rate(answer.id, "ann", Verdict.UP, comment="nine it is")
+    run = store.start_run("bank", {}, "test")
+    store.add_event(run.id, "dataset", {})
+    return store
+
+
+def asked(store: Store, asking: Asking) -> list[str]:
+    """The statements that a call ran, with their values."""
+    statements: list[str] = []
+    connection = store._file.connection()
+    connection.set_trace_callback(statements.append)
+    asking(store, Subject("bank", "c", "c.1.assistant", "hours ni"))
+    connection.set_trace_callback(None)
+    return [text for text in statements if re.match(r"\s*(SELECT|WITH|UPDATE|DELETE)\b", text)]
+
+
+def reads_all(store: Store, statement: str) -> list[str]:
+    """The steps of its plan that read or sort a table which grows."""
+    with store._file.reading() as transaction:
+        steps = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {statement}")]
+    found = [step for step in steps if step.startswith("SCAN") and not SMALL_SCAN.match(step)]
+    if not FEW.search(" | ".join(steps)) and re.search(rf"\b({BIG})\b", statement):
+        found += [step for step in steps if "TEMP B-TREE" in step and "DISTINCT" not in step]
+    return found
+
+
+@pytest.mark.parametrize("name", [*PAGES, *SEARCHES, *WRITES, "training set"])
+def test_what_is_asked_often_goes_by_index(full: Store, name: str) -> None:
+    asking = {**PAGES, **SEARCHES, **WRITES, "training set": select}[name]
+    statements = asked(full, asking)
+    assert statements, "the trace saw nothing"
+    for statement in statements:
+        assert reads_all(full, statement) == [], statement
+
+
+@pytest.mark.parametrize(
+    "statement", [MESSAGES_OF, RATINGS_OF, OWNERS_OF], ids=["messages", "ratings", "owners"]
+)
+def test_import_and_export_go_by_index(full: Store, statement: str) -> None:
+    assert reads_all(full, statement.replace("?", "'[]'")) == []
+
+
+def test_an_export_reads_on_where_the_last_page_ended(full: Store) -> None:
+    (step,) = (
+        full._file.connection().execute(f"EXPLAIN QUERY PLAN {PAGE_OF_ASSISTANT}", [0, "bank", 5]).fetchall()
+    )
+    assert step["detail"] == "SEARCH conversations USING INTEGER PRIMARY KEY (rowid>?)"
+
+
+@pytest.mark.parametrize(
+    ("index", "asking"),
+    [
+        ("conversations_newest", "chat: everybody's list"),
+        ("messages_below", "chat: conversation"),
+        ("ratings_of_message", "chat: conversation"),
+        ("events_of_run", "training page"),
+        ("messages_measured", "savings page"),
+        ("rated_answers_newest", "training set"),
+    ],
+)
+def test_a_lost_index_is_noticed(full: Store, index: str, asking: str) -> None:
+    with full._file.writing() as transaction:
+        transaction.execute(f"DROP INDEX {index}")
+    statements = asked(full, {**PAGES, "training set": select}[asking])
+    assert any(reads_all(full, statement) for statement in statements)
+
+
+def test_a_persons_list_does_not_walk_through_what_others_own(full: Store) -> None:
+    (statement,) = asked(full, PAGES["chat: list of conversations"])
+    (step,) = full._file.connection().execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
+    assert "USING INDEX conversations_of_owner (assistant_id=? AND owner=?)" in step["detail"]
+
+
+def test_the_page_asks_what_is_guarded() -> None:
+    """Where a page asks the store something else, `benchmarks.page_queries` has to follow."""
+    web = Path(__file__).parent.parent / "assistant" / "web"
+    guarded = (Path(__file__).parent.parent / "benchmarks" / "page_queries.py").read_text()
+    reading = {
+        "conversations",
+        "thread",
+        "latest_ratings",
+        "siblings",
+        "ratings",
+        "runs",
+        "events",
+        "request_points",
+    }
+    for file in ("chat_page.py", "thread.py", "training_page.py", "savings_page.py", "prompt_page.py"):
+        for method in re.findall(r"self\._store\.(\w+)\(", (web / file).read_text()):
+            assert method not in reading or f"store.{method}(" in guarded, (file, method)

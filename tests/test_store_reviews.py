@@ -1,0 +1,156 @@
+"""Filters find what they say, newest first, without what was decided; every walk is along an index."""
+
+import pytest
+
+from store import Store
+from store.columns import ids_json
+from store.records import ImportedTurn, Role, Ruling, Usage, Verdict
+from store.reviews import ITEMS, NEWEST_QUESTIONS, Show, Wanted, queries
+
+UP, DOWN = Verdict.UP, Verdict.DOWN
+
+
+@pytest.fixture
+def desk(store: Store) -> Store:
+    """Answers up, down, fixed, mixed, bare (nobody rated it) and cut (it failed), and another assistant's."""
+    store.create_assistant("desk", "Desk", "exact")
+    store.create_assistant("shop", "Shop", "exact")
+    turns = [
+        ImportedTurn("up", "Opening hours?", "At nine.", UP, rater="ann", created_at=100.0),
+        ImportedTurn(
+            "down", "Parking?", "No idea.", DOWN, "wrong fact", "rude", rater="bo", created_at=200.0
+        ),
+        ImportedTurn(
+            "fixed", "Dogs?", "No.", DOWN, correction="Yes, leashed.", rater="ann", created_at=300.0
+        ),
+        ImportedTurn("mixed", "Price?", "Ten.", UP, rater="ann", created_at=400.0),
+        ImportedTurn("bare", "Weather?", "Fine.", created_at=500.0),
+        ImportedTurn("empty", "Hello?", "", DOWN, created_at=600.0),
+    ]
+    store.load_conversations("desk", turns)
+    store.load_conversations("shop", [ImportedTurn("other", "Opening hours?", "Never.", DOWN, rater="bo")])
+    store.rate("mixed.1.assistant", "bo", DOWN, "too long")
+    return store
+
+
+def found(store: Store, **wanted: object) -> list[str]:
+    items = store.items_to_review("desk", Wanted(**wanted)).items  # type: ignore[arg-type]
+    return [item.conversation_id for item in items]
+
+
+def test_each_kind_finds_its_own(desk: Store) -> None:
+    assert found(desk, show=Show.DOWN) == ["mixed", "fixed", "down"]
+    assert found(desk, show=Show.UP) == ["mixed", "up"]
+    assert found(desk, show=Show.CORRECTED) == ["fixed"]
+    assert found(desk, show=Show.UNRATED) == ["bare"]
+    assert found(desk, show=Show.UNDECIDED) == ["bare", "mixed", "fixed", "down", "up"]
+    assert found(desk, show=Show.DECIDED) == []
+    assert sorted(found(desk)) == ["bare", "down", "fixed", "mixed", "up"]
+
+
+def test_filters_together_are_about_one_rating(desk: Store) -> None:
+    assert found(desk, show=Show.DOWN, rater="bo") == ["mixed", "down"]
+    assert found(desk, show=Show.UP, rater="bo") == []
+    assert found(desk, show=Show.UNDECIDED, rater="ann") == ["mixed", "fixed", "up"]
+    assert found(desk, show=Show.UNRATED, rater="ann") == []
+    assert found(desk, reason="too long") == ["mixed"]
+    assert found(desk, show=Show.UP, reason="too long") == []
+    assert found(desk, show=Show.UNDECIDED, since=200.0, until=400.0) == ["fixed", "down"]
+    assert desk.raters() == ["ann", "bo", "sample"] and desk.reasons() == ["too long", "wrong fact"]
+
+
+def test_search_finds_answers_by_question_answer_comment_and_correction(desk: Store) -> None:
+    assert found(desk, show=Show.UNDECIDED, text="opening") == ["up"]
+    assert found(desk, show=Show.UNDECIDED, text="idea") == ["down"]
+    assert found(desk, show=Show.UNDECIDED, text="rude") == ["down"]
+    assert found(desk, show=Show.UNDECIDED, text="LEASHED") == ["fixed"]
+    assert found(desk, show=Show.UP, text="price") == ["mixed"]
+    assert found(desk, show=Show.UP, text="price", rater="bo") == []
+    assert found(desk, text="nowhere") == []
+
+
+def test_what_is_decided_is_found_as_such_until_it_is_taken_back(desk: Store) -> None:
+    made = desk.decide("down.1.assistant", "rev", Ruling.REJECT)
+    assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
+    assert found(desk, show=Show.DECIDED) == ["down"] == found(desk, show=Show.DECIDED, text="parking")
+    (item,) = desk.items_to_review("desk", Wanted(Show.DECIDED)).items
+    assert item.decision == made and item.question == "Parking?" and item.opens
+    desk.undo_decisions([made.id])
+    assert found(desk, show=Show.DECIDED) == [] and "down" in found(desk, show=Show.DOWN)
+
+
+def test_the_newest_questions_are_those_of_the_conversations_that_changed_last(desk: Store) -> None:
+    assert desk.newest_questions("desk", 2) == ["Hello?", "Weather?"]
+    assert len(desk.newest_questions("desk")) == 6
+
+
+def test_a_rating_that_was_replaced_no_longer_finds_its_answer(desk: Store) -> None:
+    desk.rate("down.1.assistant", "bo", UP)
+    assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
+    assert found(desk, reason="wrong fact") == []
+
+
+def test_an_answer_that_was_given_here_is_found_by_what_gave_it(desk: Store) -> None:
+    prompt = desk.add_prompt("desk", [])
+    served = desk.add_deployment("desk", prompt.id, None, (), rung=0, prompt_tokens=0)
+    chat = desk.create_conversation("desk", id="chat")
+    for number in range(3):
+        asked = desk.add_message(chat.id, None, Role.USER, f"q{number}")
+        usage = Usage(5, 4, 3, 2, 0.1, 0.2)
+        desk.add_message(
+            chat.id, asked.id, Role.ASSISTANT, f"a{number}", deployment_id=served.id, usage=usage
+        )
+    answers = desk.items_to_review("desk", Wanted(Show.UNDECIDED, deployment_id=served.id)).items
+    assert [item.answer for item in answers] == ["a2", "a1", "a0"]
+    assert found(desk, show=Show.UP, deployment_id=served.id) == []
+    two = desk.items_to_review("desk", Wanted(Show.UNDECIDED), limit=2)
+    assert len(two.items) == 2 and two.more
+    assert not desk.items_to_review("desk", Wanted(Show.UNDECIDED), limit=50).more
+
+
+def test_an_item_is_read_anew_and_gone_when_it_was_deleted(desk: Store) -> None:
+    item = desk.review_item("mixed.1.assistant")
+    assert item is not None and [rating.rater for rating in item.ratings] == ["ann", "bo"]
+    desk.delete_conversation("mixed")
+    assert desk.review_item("mixed.1.assistant") is None
+
+
+EVERYTHING = [
+    Wanted(),
+    *(Wanted(show) for show in Show if show is not Show.WORTH),
+    Wanted(Show.UNDECIDED, rater="ann"),
+    Wanted(Show.UNDECIDED, reason="too long"),
+    Wanted(Show.DOWN, rater="ann", reason="too long", since=1.0, until=2.0),
+    Wanted(Show.UNRATED, deployment_id=1),
+    Wanted(Show.UP, text="word", rater="ann"),
+    Wanted(Show.DECIDED, text="word"),
+]
+
+
+@pytest.mark.parametrize("wanted", EVERYTHING, ids=repr)
+def test_every_walk_is_along_an_index_and_sorts_nothing(store: Store, wanted: Wanted) -> None:
+    ids = ["m"] if wanted.text else None
+    for query in queries("desk", wanted, ids):
+        with store._file.reading() as transaction:
+            values = [*query.first, *query.values, 10]
+            plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {query.sql()}", values)]
+        # Decisions are read from the newest back; `wanted` is a list of ids.
+        allowed = ("wanted",) if wanted.text else ("d",)
+        scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in allowed]
+        scans = [step for step in scans if "ratings_" not in step]  # a partial index of just what is wanted
+        assert scans == [], plan
+        if wanted.text:
+            assert not any("SEARCH r USING" in step and "ratings_of_message" not in step for step in plan), (
+                plan
+            )
+        assert wanted.text or not any("TEMP B-TREE FOR ORDER" in step for step in plan), plan
+
+
+def test_items_are_read_by_their_ids(store: Store) -> None:
+    with store._file.reading() as transaction:
+        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {ITEMS}", [ids_json(["m"])])]
+    assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] != "wanted"], plan
+    with store._file.reading() as transaction:
+        rows = transaction.rows(f"EXPLAIN QUERY PLAN {NEWEST_QUESTIONS}", ["desk", 10])
+    plan = [row["detail"] for row in rows]
+    assert not [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step], plan

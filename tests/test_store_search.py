@@ -1,0 +1,239 @@
+"""Searching words: what is found, that any text may be asked for, and that the index is never behind."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from store import Store
+from store.carried import WholeConversation
+from store.migrations import migrations
+from store.records import ImportedTurn, MessageStatus, Role, Verdict
+from store.search import FoundIn
+from store.search_words import MOST_WORDS
+
+# Begins like no other word here, so that the index, which shortens what begins alike, spells all of it.
+SECRET = "qxzvjkwpy"
+
+
+@pytest.fixture
+def bank(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "shorthand.sqlite") as opened:
+        opened.create_assistant("bank", "Bank", "exact")
+        yield opened
+
+
+def ask(store: Store, question: str, answer: str = "Yes.", owner: str = "local", at: float = 1.0) -> str:
+    """The id of the answer."""
+    conversation = store.create_conversation("bank", owner=owner)
+    asked = store.add_message(conversation.id, None, Role.USER, question, created_at=at)
+    return store.add_message(conversation.id, asked.id, Role.ASSISTANT, answer, created_at=at).id
+
+
+def texts(store: Store, words: str) -> list[str]:
+    return [found.snippet for found in store.search("bank", words)]
+
+
+def in_file(store: Store, word: str) -> bool:
+    return word.encode() in store.path.read_bytes()
+
+
+def test_all_words_are_found_in_any_case_without_accents_the_last_one_by_its_beginning(bank: Store) -> None:
+    ask(bank, "Ärger mit der Überweisung", at=1.0)
+    ask(bank, "Überweisung ins Ausland", at=2.0)
+    assert texts(bank, "UBERWEIS") == ["Überweisung ins Ausland", "Ärger mit der Überweisung"]
+    assert texts(bank, "überweisung arg") == ["Ärger mit der Überweisung"]
+    assert texts(bank, "arg überweisung") == []  # only the last word may be a beginning
+    assert texts(bank, "Ausland Ärger") == [] and texts(bank, "weisung") == []
+
+
+def test_what_is_found_says_where_and_marks_the_words(bank: Store) -> None:
+    answer = ask(
+        bank, "When do you open?", " ".join(["word"] * 60 + ["opening", "at", "nine"] + ["word"] * 60)
+    )
+    question, found = sorted(bank.search("bank", "open"), key=lambda one: one.role, reverse=True)
+    assert (question.snippet, question.marked) == ("When do you open?", ((12, 16),))
+    assert (found.message_id, found.role, found.found_in) == (answer, Role.ASSISTANT, FoundIn.TEXT)
+    ((start, end),) = found.marked
+    assert found.snippet[start:end] == "opening" and found.snippet.startswith("…")
+    assert len(found.snippet.split()) <= 24
+
+
+def test_corrections_and_comments_are_found_while_they_are_the_latest(bank: Store) -> None:
+    answer = ask(bank, "Where are you?")
+    bank.rate(answer, "ann", Verdict.DOWN, comment="too vague", correction="By the quay.")
+    bank.rate(answer, "bo", Verdict.UP, comment="vague but right")
+    (found,) = bank.search("bank", "QUAY")
+    assert (found.message_id, found.found_in, found.snippet) == (answer, FoundIn.CORRECTION, "By the quay.")
+    assert [one.snippet for one in bank.search("bank", "vague")] == [
+        "vague but right"
+    ]  # a message comes once
+    bank.rate(answer, "ann", Verdict.UP)
+    assert bank.search("bank", "quay") == []
+
+
+def test_it_keeps_to_the_assistant_to_the_owner_and_to_the_limit(bank: Store) -> None:
+    bank.create_assistant("shop", "Shop", "exact")
+    bank.load_conversations("shop", [ImportedTurn("s", "hours", "nine")])
+    for number in range(5):
+        ask(bank, f"hours {number}", owner="ann" if number == 3 else "bo", at=float(number))
+    assert texts(bank, "hours")[:2] == ["hours 4", "hours 3"] and len(texts(bank, "hours")) == 5
+    assert [one.snippet for one in bank.search("bank", "hours", owner="ann")] == ["hours 3"]
+    assert [one.snippet for one in bank.search("bank", "hours", limit=1)] == ["hours 4"]
+    assert bank.search("bank", "hours", limit=0) == bank.search("nobody", "hours") == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "there"),
+    [
+        ('say "cheese', True),
+        ("cheese AND say", True),
+        ("NOT cheese", False),
+        ("chee*", True),
+        ("-cheese", True),
+        ("text:cheese", False),
+        ("NEAR(cheese say)", False),
+        ("(cheese", True),
+        ("cheese\x00", True),
+        ("cheese \ud800", True),
+        ("🧀 cheese", True),
+        ("🧀", False),
+        ("' OR 1=1; --", False),
+        ("^cheese", True),
+        ("שלום", True),
+        ("\u202eשל", True),
+        ("", False),
+        (" \t\n", False),
+        ("%", False),
+        ("cheese " * 5000, True),
+    ],
+)
+def test_what_is_typed_is_words_and_never_syntax(bank: Store, typed: str, there: bool) -> None:
+    ask(bank, 'They say "cheese" and שלום')
+    assert (len(bank.search("bank", typed)) == 1) is there
+    assert (len(bank.conversations("bank", search=typed)) == 1) is (there or typed == "")
+
+
+def test_of_many_words_the_first_ones_count(bank: Store) -> None:
+    ask(bank, " ".join(f"w{number}" for number in range(MOST_WORDS)))
+    assert len(bank.search("bank", " ".join(f"w{number}" for number in range(10_000)))) == 1
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(typed=st.text(st.characters() | st.sampled_from("\"*-^():'\x00\ud800"), max_size=30))
+def test_no_text_raises(bank: Store, typed: str) -> None:
+    bank.search("bank", typed)
+    bank.conversations("bank", search=typed)
+
+
+def test_an_answer_is_found_when_it_has_ended_however_it_ends(bank: Store) -> None:
+    first = bank.create_conversation("bank")
+    question = bank.add_message(first.id, None, Role.USER, "q")
+    for status in (MessageStatus.COMPLETE, MessageStatus.STOPPED, MessageStatus.FAILED):
+        answer = bank.add_message(first.id, question.id, Role.ASSISTANT, "", MessageStatus.STREAMING)
+        bank.finish_message(answer.id, f"{status}word so far", MessageStatus.STREAMING)
+        assert texts(bank, f"{status}word") == []
+        bank.finish_message(answer.id, f"{status}word at last", status)
+        assert texts(bank, f"{status}word") == [f"{status}word at last"]
+    late = bank.add_message(first.id, question.id, Role.ASSISTANT, "swept", MessageStatus.STREAMING)
+    assert bank.sweep_streaming() == 1 and texts(bank, "swept") == ["swept"]
+    bank.finish_message(late.id, "arrived", MessageStatus.COMPLETE)
+    assert texts(bank, "swept") == [] and texts(bank, "arrived") == ["arrived"]
+    assert bank.check() == []
+
+
+def test_every_way_of_writing_keeps_the_index_in_step(bank: Store, tmp_path: Path) -> None:
+    bank.load_conversations("bank", [ImportedTurn("c", "first", "loaded", Verdict.DOWN, correction="better")])
+    answer = ask(bank, "second", owner="ann")
+    bank.rate(answer, "bo", Verdict.DOWN, comment="commented", correction="corrected")
+    with Store(tmp_path / "other.sqlite") as other:
+        other.create_assistant("bank", "Bank", "exact")
+        wholes: list[WholeConversation] = list(bank.whole_conversations("bank"))
+        other.bring_in("bank", wholes)
+        # A rating that came in late moves the one that was there to the end, and its number changes.
+        other.rate(answer, "bo", Verdict.DOWN, correction="laterone")
+        bank.rate(answer, "bo", Verdict.DOWN, correction="between")
+        other.bring_in("bank", list(bank.whole_conversations("bank")))
+        for word in ("first", "loaded", "better", "second"):
+            assert len(other.search("bank", word)) == 1, word
+        assert other.check() == []
+    bank.rename_conversation("c", "Holidays")
+    assert [c.id for c in bank.conversations("bank", search="holi")] == ["c"]
+    bank.delete_conversation("c")
+    assert bank.conversations("bank", search="holi") == [] == bank.search("bank", "better")
+    bank.erase("bo")
+    assert bank.search("bank", "corrected") == [] and len(bank.search("bank", "second")) == 1
+    bank.erase("ann")
+    assert bank.search("bank", "second") == [] and bank.check() == []
+
+
+def test_nothing_of_an_erased_person_stays_in_the_index(bank: Store) -> None:
+    for number in range(20):  # several writes, so that the index is in several pieces
+        ask(bank, f"question {number}")
+    answer = ask(bank, f"my cat is called {SECRET}", owner="ann")
+    other = ask(bank, "question")
+    bank.rate(other, "ann", Verdict.DOWN, comment=SECRET, correction=SECRET)
+    bank.rate(answer, "bo", Verdict.DOWN, correction=f"a nice name, {SECRET}")
+    bank.rename_conversation(bank.message(answer).conversation_id, SECRET)
+    for number in range(20):
+        ask(bank, f"question {number}")
+    assert in_file(bank, SECRET)
+    bank.erase("ann")
+    assert not in_file(bank, SECRET) and len(bank.search("bank", "question", limit=100)) == 41
+    assert bank.check() == []
+
+
+def test_nothing_of_a_deleted_conversation_stays_in_the_index(bank: Store) -> None:
+    for number in range(20):
+        ask(bank, f"question {number}")
+    answer = bank.message(ask(bank, f"my cat is called {SECRET}"))
+    ask(bank, "question")
+    assert in_file(bank, SECRET)
+    bank.delete_conversation(answer.conversation_id)
+    assert not in_file(bank, SECRET) and bank.check() == []
+
+
+def test_an_older_file_is_indexed_with_all_that_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        migrations.apply(Database(old), stop_before="m012_search")
+        old.execute("INSERT INTO assistants VALUES ('bank', 'Bank', 'exact', '[]', 1.0)")
+        old.execute("INSERT INTO conversations VALUES ('c', 'bank', 'Holidays', 'ann', 'chat', 1, 1, NULL)")
+        message = (
+            "INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status) VALUES "
+        )
+        old.execute(f"{message} ('q', 'c', NULL, 'user', 'where to', 1, 'complete')")
+        old.execute(f"{message} ('a', 'c', 'q', 'assistant', 'halfway there', 1, 'streaming')")
+        old.execute(f"{message} ('b', 'c', 'q', 'assistant', 'the quay', 1, 'complete')")
+        old.execute("INSERT INTO ratings VALUES (1, 'r', 'b', 'ann', 'down', '', '', 'the beach', 1)")
+        old.execute("UPDATE conversations SET head_id = 'b'")
+    with Store(path) as store:
+        assert texts(store, "where") == ["where to"] and texts(store, "halfway") == []
+        assert [one.found_in for one in store.search("bank", "beach")] == [FoundIn.CORRECTION]
+        assert [c.id for c in store.conversations("bank", search="holidays")] == ["c"]
+        assert store.sweep_streaming() == 1 and texts(store, "halfway") == ["halfway there"]
+        assert store.check() == []
+
+
+def test_an_index_that_does_not_fit_is_a_problem(bank: Store) -> None:
+    ask(bank, "found")
+    with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
+        other.execute("DROP TRIGGER message_words_change")
+        other.execute("UPDATE messages SET text = 'changed'")
+    assert bank.check() == [
+        "the search index message_words does not fit the texts, so searches can miss some"
+    ]
+
+
+def test_titles_stay_found_after_the_file_was_compacted(bank: Store) -> None:
+    kept = [bank.create_conversation("bank", title=f"title{number}").id for number in range(9)]
+    for id in kept[::2]:
+        bank.delete_conversation(id)
+    with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
+        other.execute("VACUUM")
+    assert [c.id for c in bank.conversations("bank", search="title5")] == [kept[5]] and bank.check() == []

@@ -1,0 +1,179 @@
+"""The Review page in a real browser: every key, without a model."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+from review_scene import fill, page_of
+
+from store import Store
+from store.errors import NotSaved
+from store.records import Ruling
+from store.reviews import Wanted
+
+CHROMIUM = Path("/usr/bin/chromium")
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium; `make test` installs it"),
+    # Gradio leaves sockets open with which it looked for its port.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),  # in Gradio's queue
+]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store(tmp_path_factory.mktemp("review") / "shorthand.sqlite") as opened:
+        fill(opened)
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def page(store: Store) -> Iterator[Page]:
+    with page_of(store) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=OPTIONS)
+        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab.set_default_timeout(20_000)
+        tab.goto(url)
+        tab.get_by_role("tab", name="Review", exact=True).click()
+        expect(tab.locator("article.review[data-message]")).to_be_visible(timeout=20_000)
+        yield tab
+        browser.close()
+
+
+def shown(page: Page) -> str:
+    """The id of the answer that is shown."""
+    return page.locator("article.review").get_attribute("data-message") or ""
+
+
+def press(page: Page, key: str) -> None:
+    """Press it, and wait until the page shows what it brought."""
+    turn = page.locator("article.review").get_attribute("data-turn") or ""
+    page.keyboard.press(key)
+    expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn)
+
+
+def ruled(store: Store, message_id: str) -> Ruling | None:
+    found = store.standing_decisions([message_id]).get(message_id)
+    return found and found.ruling
+
+
+def test_keys_approve_reject_skip_and_undo(page: Page, store: Store) -> None:
+    first = shown(page)
+    press(page, "a")
+    second = shown(page)
+    assert ruled(store, first) is Ruling.APPROVE and second != first
+    press(page, "r")
+    third = shown(page)
+    assert ruled(store, second) is Ruling.REJECT
+    press(page, "ArrowRight")
+    assert ruled(store, third) is None and shown(page) != third
+    expect(page.locator("#review-count")).to_have_text(re.compile(r"^2 of \d+ today$"))
+    for expected in (third, second, first):
+        press(page, "z")
+        assert shown(page) == expected
+    assert ruled(store, first) is ruled(store, second) is None
+    expect(page.locator("#review-undo")).to_be_disabled()
+
+
+def test_a_correction_is_typed_left_and_saved_by_keys(page: Page, store: Store) -> None:
+    id = shown(page)
+    page.keyboard.press("c")
+    box = page.locator("#review-correction")
+    expect(box).to_be_focused()
+    box.fill("ask <b>ann</b>, azure rarely shuts")  # every letter is a key elsewhere
+    page.keyboard.type(" z")
+    page.keyboard.press("Escape")
+    expect(box).to_be_hidden()
+    assert shown(page) == id and store.decisions(id) == [] or ruled(store, id) is None
+    page.keyboard.press("c")
+    expect(box).to_have_value("ask <b>ann</b>, azure rarely shuts z")
+    press(page, "Control+Enter")
+    assert store.standing_decisions([id])[id].correction == "ask <b>ann</b>, azure rarely shuts z"
+    press(page, "u")
+    assert ruled(store, id) is None and shown(page) == id
+
+
+def test_what_was_typed_stays_when_it_cannot_be_saved(
+    page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise NotSaved("The disk is full.")
+
+    id = shown(page)
+    monkeypatch.setattr(store, "decide", full)
+    page.keyboard.press("c")
+    page.locator("#review-correction").fill("precious words")
+    press(page, "Control+Enter")
+    expect(page.locator(".review-notice")).to_contain_text("Not saved. The disk is full.")
+    expect(page.locator("#review-correction")).to_have_value("precious words")
+    expect(page.locator("#review-correction")).to_be_visible()
+    assert shown(page) == id
+    monkeypatch.undo()
+    page.locator("#review-correction").press("Escape")
+    press(page, "s")  # the keys work on
+    press(page, "z")
+
+
+def test_what_was_typed_comes_back_after_a_reload(page: Page, store: Store) -> None:
+    id = shown(page)
+    page.keyboard.press("c")
+    page.locator("#review-correction").press_sequentially("Kept: ")
+    typed = page.locator("#review-correction").input_value()
+    page.reload()
+    page.get_by_role("tab", name="Review", exact=True).click()
+    expect(page.locator("#review-correction")).to_have_value(typed, timeout=20_000)
+    expect(page.locator(".review-notice")).to_contain_text("not saved yet")
+    assert shown(page) == id
+    page.locator("#review-correction").focus()
+    press(page, "Control+Enter")
+    assert store.standing_decisions([id])[id].correction == typed.strip()
+    press(page, "z")
+    expect(page.locator("#review-editor")).to_be_hidden()  # it was saved, so nothing is kept
+
+
+def test_search_then_all_at_once_and_undo_as_one(page: Page, store: Store) -> None:
+    before = page.locator("article.review").get_attribute("data-turn") or ""
+    page.keyboard.press("/")
+    page.keyboard.type("deposit")
+    expect(page.locator("article.review")).not_to_have_attribute("data-turn", before)
+    expect(page.locator("#review-bulk")).to_contain_text("answers found")
+    found = [item.message_id for item in store.items_to_review("otter-quay", Wanted(text="deposit")).items]
+    page.locator("#bulk-reject-open").click()
+    confirm = page.locator("#bulk-reject-confirm")
+    count = int(re.search(r"\d+", confirm.inner_text())[0])  # type: ignore[index]
+    assert 2 <= count <= len(found)
+    confirm.click()
+    expect(page.locator("article.review")).to_contain_text("Nothing is left")
+    rejected = store.standing_decisions(found)
+    assert len(rejected) == count and {one.ruling for one in rejected.values()} == {Ruling.REJECT}
+    press(page, "z")
+    assert store.standing_decisions(found) == {} and shown(page) in found
+    page.locator("#review-search input").fill("")
+    expect(page.locator("#review-bulk")).not_to_contain_text("found")
+
+
+def test_what_people_and_models_wrote_is_shown_and_never_run(page: Page) -> None:
+    alerts: list[str] = []
+    page.on("dialog", lambda dialog: (alerts.append(dialog.message), dialog.dismiss()))
+    page.locator("#review-show input").click()
+    page.get_by_role("option", name="All undecided").click()
+    page.locator("#review-search input").fill("xylophone")
+    expect(page.locator(".review-card")).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(page.locator(".review-card")).to_contain_text("<script>alert(2)</script>")
+    assert alerts == [] and page.locator(".review-card img, .review-card script").count() == 0
+
+
+def test_the_numbers_of_the_dataset_follow(page: Page, store: Store) -> None:
+    page.locator("#review-search input").fill("")
+    expect(page.locator("#review-dataset")).to_contain_text("examples")
+    page.locator("h3").first.focus()
+    page.keyboard.press("Escape")
+    expect(page.locator("#review-bulk")).to_contain_text("answers found")
+    page.locator("#review-legend").click()
+    press(page, "r")
+    expect(page.locator("#review-funnel")).to_contain_text("rejected by a reviewer", timeout=15_000)

@@ -1,0 +1,162 @@
+"""A sitting of a reviewer: what comes next, what is saved, and what Undo brings back."""
+
+import pytest
+
+from assistant.web.review_queue import ReviewQueue, Sitting, Stale
+from store import Store
+from store.errors import NotSaved
+from store.records import ImportedTurn, Ruling, Verdict
+from store.reviews import Show, Wanted
+
+UP, DOWN = Verdict.UP, Verdict.DOWN
+ALL = Wanted(Show.UNDECIDED)
+
+
+@pytest.fixture
+def desk(store: Store) -> Store:
+    """Three answers that are rated down, the newest corrected, and a fourth that nobody objects to."""
+    store.create_assistant("desk", "Desk", "exact")
+    turns = [ImportedTurn(f"c{n}", f"question {n}", f"answer {n}", DOWN, created_at=float(n)) for n in (1, 2)]
+    turns.append(
+        ImportedTurn("c3", "question 3", "answer 3", DOWN, correction="better", rater="ann", created_at=3.0)
+    )
+    turns.append(ImportedTurn("c4", "question 4", "answer 4", UP, created_at=4.0))
+    store.load_conversations("desk", turns)
+    return store
+
+
+def shown(sitting: Sitting) -> list[str]:
+    return [one.item.conversation_id for one in sitting.waiting]
+
+
+def message(number: int) -> str:
+    return f"c{number}.1.assistant"
+
+
+def begun(store: Store, wanted: Wanted = ALL) -> tuple[ReviewQueue, Sitting]:
+    queue, sitting = ReviewQueue(store), Sitting()
+    queue.open(sitting, "desk", wanted)
+    return queue, sitting
+
+
+def test_what_needs_a_look_comes_first_and_alone_where_nothing_else_is_asked_for(desk: Store) -> None:
+    assert shown(begun(desk)[1]) == ["c2", "c1", "c4", "c3"]
+    assert shown(begun(desk, Wanted())[1]) == ["c2", "c1"]
+
+
+def test_a_decision_is_saved_and_brings_the_next(desk: Store) -> None:
+    queue, sitting = begun(desk)
+    assert queue.following(sitting).item.conversation_id == "c1"  # type: ignore[union-attr]
+    queue.decide(sitting, message(2), Ruling.REJECT)
+    queue.decide(sitting, message(1), Ruling.CORRECT, "as it should be")
+    assert shown(sitting) == ["c4", "c3"] and queue.decided_today("desk") == 2
+    standing = desk.standing_decisions([message(1), message(2)])
+    assert standing[message(2)].ruling is Ruling.REJECT
+    assert standing[message(1)].correction == "as it should be"
+
+
+def test_approving_a_corrected_answer_approves_of_the_correction_that_was_seen(desk: Store) -> None:
+    queue, sitting = begun(desk, Wanted(Show.CORRECTED))
+    desk.rate(message(3), "ann", DOWN, correction="changed while it was shown")
+    queue.decide(sitting, message(3), Ruling.APPROVE)
+    assert desk.standing_decisions([message(3)])[message(3)].correction == "better"
+
+
+def test_what_was_skipped_comes_last_also_in_a_new_list(desk: Store) -> None:
+    queue, sitting = begun(desk)
+    queue.skip(sitting, message(2))
+    assert shown(sitting) == ["c1", "c4", "c3", "c2"] and desk.decisions(message(2)) == []
+    queue.open(sitting, "desk", ALL)
+    assert shown(sitting) == ["c1", "c4", "c3", "c2"]
+    queue.undo(sitting)
+    assert shown(sitting) == ["c2", "c1", "c4", "c3"] and sitting.skipped == []
+
+
+def test_undo_goes_back_gesture_by_gesture(desk: Store) -> None:
+    queue, sitting = begun(desk)
+    queue.decide(sitting, message(2), Ruling.APPROVE)
+    queue.skip(sitting, message(1))
+    queue.decide(sitting, message(4), Ruling.REJECT)
+    for first in ("c4", "c1", "c2"):
+        queue.undo(sitting)
+        assert shown(sitting)[0] == first
+    assert shown(sitting) == ["c2", "c1", "c4", "c3"]
+    assert desk.standing_decisions(message(n) for n in range(1, 5)) == {}
+    with pytest.raises(Stale, match="nothing to undo"):
+        queue.undo(sitting)
+
+
+def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk: Store) -> None:
+    queue, sitting = begun(desk, Wanted(Show.DOWN))
+    with pytest.raises(Stale, match="There are 3 answers now, not 2"):
+        queue.decide_all(sitting, Ruling.APPROVE, 2)
+    queue.decide_all(sitting, Ruling.APPROVE, 3)
+    standing = desk.standing_decisions(message(n) for n in (1, 2, 3))
+    assert {id: decision.correction for id, decision in standing.items()} == {
+        message(1): None,
+        message(2): None,
+        message(3): "better",
+    }
+    assert shown(sitting) == []
+    queue.undo(sitting)
+    assert shown(sitting) == ["c2", "c1", "c3"] and desk.standing_decisions(standing) == {}
+
+
+def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_deleted(desk: Store) -> None:
+    queue, sitting = begun(desk, Wanted(Show.DOWN))
+    theirs = desk.decide(message(1), "somebody", Ruling.APPROVE)
+    with pytest.raises(Stale, match="There are 2 answers now, not 3"):
+        queue.decide_all(sitting, Ruling.REJECT, 3)
+    desk.delete_conversation("c2")
+    with pytest.raises(Stale, match="deleted meanwhile"):
+        queue.decide_all(sitting, Ruling.REJECT, 2)
+    assert shown(sitting) == ["c3"]
+    queue.decide_all(sitting, Ruling.REJECT, 1)
+    assert desk.standing_decisions([message(1)]) == {message(1): theirs}
+
+
+def test_a_gesture_about_what_is_no_longer_shown_changes_nothing(desk: Store) -> None:
+    queue, sitting = begun(desk)
+    queue.decide(sitting, message(2), Ruling.APPROVE)
+    with pytest.raises(Stale, match="Another answer is shown"):
+        queue.decide(sitting, message(2), Ruling.REJECT)  # pressed twice
+    assert len(desk.decisions(message(2))) == 1 and shown(sitting)[0] == "c1"
+
+
+def test_what_others_decided_or_deleted_meanwhile_is_passed_over(desk: Store) -> None:
+    queue, sitting = begun(desk)
+    desk.decide(message(1), "somebody", Ruling.REJECT)
+    desk.delete_conversation("c4")
+    assert queue.following(sitting).item.conversation_id == "c3"  # type: ignore[union-attr]
+    queue.decide(sitting, message(2), Ruling.APPROVE)
+    assert shown(sitting) == ["c3"]
+
+
+def test_nothing_moves_when_a_decision_cannot_be_saved(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, sitting = begun(desk)
+
+    def full(*_: object) -> None:
+        raise NotSaved("Nothing was saved: the disk is full.")
+
+    monkeypatch.setattr(desk, "decide", full)
+    with pytest.raises(NotSaved):
+        queue.decide(sitting, message(2), Ruling.CORRECT, "typed")
+    assert shown(sitting)[0] == "c2" and sitting.gestures == []
+
+
+def test_reviewed_answers_can_be_decided_again(desk: Store) -> None:
+    desk.decide(message(1), "somebody", Ruling.APPROVE)
+    queue, sitting = begun(desk, Wanted(Show.DECIDED))
+    assert shown(sitting) == ["c1"]
+    queue.decide(sitting, message(1), Ruling.REJECT)
+    assert desk.standing_decisions([message(1)])[message(1)].ruling is Ruling.REJECT
+
+
+def test_another_assistant_is_another_sitting(desk: Store) -> None:
+    queue, sitting = begun(desk)
+    queue.decide(sitting, message(2), Ruling.APPROVE)
+    desk.create_assistant("shop", "Shop", "exact")
+    queue.open(sitting, "shop", ALL)
+    assert shown(sitting) == [] and sitting.gestures == []
+    queue.open(sitting, None, ALL)
+    assert sitting.current is None

@@ -1,0 +1,33 @@
+"""An assistant in the store → how many examples its dataset would have now, and why the other answers would not count.
+
+In: a store and an assistant. Out: numbers as a run's report has them. Nothing is recorded. Place in the flow: for the
+Review page, which shows what decisions change. Does not know prompts or token counts, so answers that outgrow the
+model's context are still counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from store import Store
+from trainer.contradictions import contradictions
+from trainer.dataset import shortage, sizes
+from trainer.intake import take_in
+from trainer.settings import TrainerSettings
+
+
+def census(store: Store, assistant_id: str, settings: TrainerSettings) -> dict[str, Any]:
+    """`train`, `dev`, `gate`, `dropped` (rule -> answers), `corrected`, `reviewed`, `contradictions` (questions), and
+    `shortage`: in words, None where there is enough. Reads what a retrain would read. Raises NotFound without a prompt.
+    """
+    intake = take_in(store, assistant_id, settings)
+    examples = intake.examples()
+    return {
+        **{split.value: count for split, count in sizes(examples).items()},
+        "dropped": dict(Counter(rule.value for rule in intake.dropped.values())),
+        "corrected": sum(item.corrected for item in intake.approved),
+        "reviewed": sum(item.reviewed for item in intake.approved),
+        "contradictions": len(contradictions(examples)),
+        "shortage": shortage(examples, settings),
+    }
