@@ -110,6 +110,8 @@ def _insert(store: Store, rows: _Rows) -> int:
 def _make_assistant(store: Store, name: str) -> list[Deployment]:
     """Its deployments in the order in which they served, each for as long as the others."""
     store.create_assistant(name, name.title(), "exact")
+    run = store.start_run(name, {"seed": 0}, "made up")
+    store.finish_run(run.id, RunStatus.PROMOTED, "made up", {})
     deployments = []
     for number in range(_DEPLOYMENTS):
         if number % 4 == 0:
@@ -119,6 +121,8 @@ def _make_assistant(store: Store, name: str) -> list[Deployment]:
             ]
             prompt = store.add_prompt(name, segments)
         adapter = f"{name}-v{number:04d}" if number % 4 else None
+        if adapter:
+            store.add_adapter(adapter, name, run.id, f"adapters/{adapter}", "made up")
         kept = [segment.id for segment in segments[: 20 - 4 * (number % 4)]]
         deployment = store.add_deployment(name, prompt.id, adapter, kept, number % 4, 400)
         deployments.append(store.activate(deployment.id))

@@ -6,8 +6,8 @@ here. Does not know prices.
 
 from __future__ import annotations
 
-import sqlite3
 from operator import itemgetter
+from typing import Any
 
 from store.part import Part
 from store.records import RequestPoint
@@ -29,19 +29,19 @@ POINTS = """
 class Savings(Part):
     def request_points(self, assistant_id: str, since: float = 0.0, limit: int = 5000) -> list[RequestPoint]:
         """The newest `limit` requests at or after `since` (UTC seconds), oldest first."""
-        newest: list[sqlite3.Row] = []
+        newest: list[tuple[Any, ...]] = []
         with self._file.reading() as transaction:
             served = [row for row in transaction.rows(SERVED_LAST, [assistant_id]) if row["last"] is not None]
             served.sort(key=lambda row: row["last"], reverse=True)
             for deployment in served:
                 if len(newest) >= limit:  # they follow each other, so two or three are read
                     newest = _newest(newest, limit)
-                    since = max(since, newest[-1]["created_at"])
+                    since = max(since, newest[-1][0])
                     if deployment["last"] < since:
                         break
-                newest += transaction.rows(POINTS, [deployment["id"], since, limit])
+                newest += transaction.tuples(POINTS, [deployment["id"], since, limit])
         return [RequestPoint(at, *rest) for at, _, *rest in reversed(_newest(newest, limit))]
 
 
-def _newest(rows: list[sqlite3.Row], limit: int) -> list[sqlite3.Row]:
+def _newest(rows: list[tuple[Any, ...]], limit: int) -> list[tuple[Any, ...]]:
     return sorted(rows, key=itemgetter(0, 1), reverse=True)[:limit]
