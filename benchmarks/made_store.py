@@ -8,6 +8,7 @@ before `store_size` measures. Nothing in it was said by anybody; words are as fr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,7 +55,9 @@ class Texts:
     def __init__(self, chance: np.random.Generator):
         self._chance = chance
         syllables = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
-        self.words = np.array(["".join(chance.choice(syllables, 1 + n % 4)) for n in range(_VOCABULARY)])
+        drawn = chance.integers(0, len(syllables), (_VOCABULARY, 4)).tolist()
+        spelled = ["".join(syllables[place] for place in row[: 1 + n % 4]) for n, row in enumerate(drawn)]
+        self.words = np.array(spelled)
         self._shares = np.cumsum(1 / np.arange(10, _VOCABULARY + 10))
         self._drawn: list[str] = []
 
@@ -107,6 +110,8 @@ def _insert(store: Store, rows: _Rows) -> int:
 def _make_assistant(store: Store, name: str) -> list[Deployment]:
     """Its deployments in the order in which they served, each for as long as the others."""
     store.create_assistant(name, name.title(), "exact")
+    run = store.start_run(name, {"seed": 0}, "made up")
+    store.finish_run(run.id, RunStatus.PROMOTED, "made up", {})
     deployments = []
     for number in range(_DEPLOYMENTS):
         if number % 4 == 0:
@@ -116,6 +121,8 @@ def _make_assistant(store: Store, name: str) -> list[Deployment]:
             ]
             prompt = store.add_prompt(name, segments)
         adapter = f"{name}-v{number:04d}" if number % 4 else None
+        if adapter:
+            store.add_adapter(adapter, name, run.id, f"adapters/{adapter}", "made up")
         kept = [segment.id for segment in segments[: 20 - 4 * (number % 4)]]
         deployment = store.add_deployment(name, prompt.id, adapter, kept, number % 4, 400)
         deployments.append(store.activate(deployment.id))
@@ -124,12 +131,13 @@ def _make_assistant(store: Store, name: str) -> list[Deployment]:
 
 def _make_runs(store: Store) -> None:
     report = {"gate": {"rungs": [{"rung": rung, "mean": 0.8} for rung in range(4)], "examples": 200}}
-    with store._file.writing():
+    with store._file.writing() as transaction:
         for _ in range(_RUNS):
             run = store.start_run(ASSISTANTS[0], {"seed": 0}, "made up")
             store.add_event(run.id, "dataset", {"train": 5000, "dropped": {"rated down": 900}})
-            for step in range(_EVENTS):
-                store.add_event(run.id, "train", {"step": step, "of": _EVENTS, "loss": 1.5, "dev": None})
+            steps = ({"step": step, "of": _EVENTS, "loss": 1.5, "dev": None} for step in range(_EVENTS))
+            events = [(run.id, END, "train", json.dumps(step)) for step in steps]
+            transaction.insert_rows("INSERT INTO run_events (run_id, at, phase, data)", events)
             store.finish_run(run.id, RunStatus.REFUSED, "made up", report)
 
 

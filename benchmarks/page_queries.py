@@ -67,6 +67,9 @@ def training_page(store: Store, subject: Subject) -> None:
         store.events(runs[0].id)
     store.active(subject.assistant_id)
     store.lease("trainer-watch")
+
+
+def before_the_first_run(store: Store, subject: Subject) -> None:
     store.rated_answer_count(subject.assistant_id)
 
 
@@ -120,6 +123,7 @@ PAGES: Mapping[str, Asking] = {
     "chat: conversation": conversation,
     "prompt page": prompt_page,
     "training page": training_page,
+    "training page: before the first run": before_the_first_run,
     "training page: funnel": funnel,
     "savings page": savings_page,
 }

@@ -35,9 +35,15 @@ _WARM_UP = 5  # calls before those that are counted: an open app has asked befor
 
 
 def measure(
-    folder: Path, messages: int, ratings: int, chats: int, seed: int, screen: Screen
+    folder: Path,
+    messages: int,
+    ratings: int,
+    chats: int,
+    seed: int,
+    screen: Screen,
+    calls: int = _CALLS,
 ) -> tuple[dict[str, Any], list[Aim]]:
-    """Make the store, then ask and write as people and the trainer do."""
+    """Make the store, then ask and write as people and the trainer do, `calls` times each."""
     path = folder / "shorthand.sqlite"
     with Store(path) as store:
         started = time.perf_counter()
@@ -45,13 +51,15 @@ def measure(
             make_store(store, messages, ratings, seed, bar)
         made = {"seconds": round(time.perf_counter() - started, 1), **store.stats()}
     with Store(path) as store:
-        subjects = draw_subjects(store, _CALLS, seed)
+        subjects = draw_subjects(store, calls, seed)
         timings = {
             name: _timed(store, asking, subjects, screen, name)
             for name, asking in {**PAGES, **SEARCHES, **WRITES}.items()
         }
         training = Subject(ASSISTANTS[0], "", "", "")
-        timings["training set"] = _timed(store, select, [training] * _SELECTIONS, screen, "training set")
+        timings["training set"] = _timed(
+            store, select, [training] * min(calls, _SELECTIONS), screen, "training set"
+        )
         started = time.perf_counter()
         erased = store.erase(OWNERS[-1])
         erasing = {

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
+from operator import itemgetter
+from typing import Any
 
 from store.columns import ids_json
 from store.connection import Transaction
@@ -16,6 +18,7 @@ from store.part import Part
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
 from store.records import RatedAnswer, Role, Split
 
+_Turn = tuple[Any, ...]  # in the order of TURNS_OF
 _Context = tuple[tuple[Role, str], ...]
 _ROLES = {role.value: role for role in Role}
 
@@ -52,7 +55,7 @@ UNRATED_OF_TEACHER = f"""
     ORDER BY m.created_at DESC LIMIT ?"""
 
 TURNS_OF = """
-    SELECT m.id, m.conversation_id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id
+    SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id
     FROM json_each(?) wanted
     CROSS JOIN messages m ON m.conversation_id = wanted.value"""
 SPLITS_OF = """
@@ -103,40 +106,37 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
     conversations = [ids_json(dict.fromkeys(wanted.values()))]
     ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [ids_json(wanted)]))
     decisions = standing_by_message(transaction.rows(STANDING_OF_MESSAGES, [ids_json(wanted)]))
-    turns = {row["id"]: row for row in transaction.rows(TURNS_OF, conversations)}
-    splits = {
-        row["conversation_id"]: Split(row["split"]) for row in transaction.rows(SPLITS_OF, conversations)
-    }
+    turns = {row[0]: row for row in transaction.tuples(TURNS_OF, conversations)}
+    splits = {id: Split(split) for id, split in transaction.tuples(SPLITS_OF, conversations)}
     teachers = {row["id"]: row["prompt_id"] for row in transaction.rows(_TEACHERS)}
-    rows = sorted((turns[id] for id in wanted), key=lambda row: (row["created_at"], row["id"]))
-    contexts: dict[str | None, _Context] = {None: ()}
-    return [
-        RatedAnswer(
-            message_id=row["id"],
-            conversation_id=row["conversation_id"],
-            context=_down_to(row["parent_id"], turns, contexts),
-            answer=row["text"],
-            ratings=ratings.get(row["id"], ()),
-            split=splits.get(row["conversation_id"]),
-            teacher_prompt_id=teachers.get(row["deployment_id"]),
-            decision=decisions.get(row["id"]),
+    contexts: dict[str, _Context] = {}
+    answers = []
+    for id, parent_id, _, text, _, served_by in sorted((turns[id] for id in wanted), key=itemgetter(4, 0)):
+        conversation_id = wanted[id]
+        answers.append(
+            RatedAnswer(
+                message_id=id,
+                conversation_id=conversation_id,
+                context=_down_to(parent_id, turns, contexts),
+                answer=text,
+                ratings=ratings.get(id, ()),
+                split=splits.get(conversation_id),
+                teacher_prompt_id=teachers.get(served_by),
+                decision=decisions.get(id),
+            )
         )
-        for row in rows
-    ]
+    return answers
 
 
-def _down_to(
-    id: str | None, turns: Mapping[str, sqlite3.Row], contexts: dict[str | None, _Context]
-) -> _Context:
+def _down_to(id: str | None, turns: Mapping[str, _Turn], contexts: dict[str, _Context]) -> _Context:
     """The turns from the first one down to this message. `contexts` are those known; they share their turns."""
     unknown = []
     while id is not None and id not in contexts:
         unknown.append(turns[id])
-        id = unknown[-1]["parent_id"]
-    context = contexts[id]
-    for turn in reversed(unknown):
-        role = turn["role"]
-        if role == "user" or turn["text"]:  # as chat sends it: without answers that failed
-            context = (*context, (_ROLES[role], turn["text"]))
-        contexts[turn["id"]] = context
+        id = unknown[-1][1]
+    context = () if id is None else contexts[id]
+    for turn_id, _, role, text, *_ in reversed(unknown):
+        if role == "user" or text:  # as chat sends it: without answers that failed
+            context = (*context, (_ROLES[role], text))
+        contexts[turn_id] = context
     return context

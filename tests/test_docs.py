@@ -53,3 +53,13 @@ def test_the_figures_in_the_readme_are_those_of_the_benchmark() -> None:
         assert f"{number}" in readme
     for quality in (before["quality"]["mean"], after["quality"]["mean"]):
         assert f"{quality:.3f}" in readme
+
+
+def test_the_figures_of_a_large_store_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "store_size.json").read_text())
+    written = (ROOT / "docs" / "size.md").read_text()
+    for aim in result["aims"]:
+        row = next(line for line in written.splitlines() if line.startswith(f"| {aim['name']} |"))
+        measured, processor, met = (cell.strip() for cell in row.split("|")[3:6])
+        assert (measured, processor) == (f"{aim['measured']:,.0f}", f"{aim['processor']:,.0f}"), row
+        assert (met == "yes") is aim["met"], row
