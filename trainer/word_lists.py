@@ -271,7 +271,8 @@ def _misspelt() -> dict[str, str]:
     known = {word for words in lists for word in words} - {"us"}
     asked = {"what", "which", "when", "where", "why", "who", "how", "long", "many", "much", "want"}
     real = _words(
-        """form dose aws amy tow pre net nay cold tanks fist blow bout abut three bot won now own saw moth diary clam sung trail trial quiet
+        """form dose aws amy tow pre net nay
+        cold tanks fist blow bout abut three bot won now own saw moth diary clam sung trail trial quiet
         unite lats salt eats wets nets tires vale felt nigh tale sill sine sooth ben doe wit width witch hell heave
         moist tank aver ever sever neve ante thin tine thee wold tough though thorough though tide"""
     )
