@@ -292,3 +292,16 @@ def m010_privacy_rules(db: Database) -> None:
 def m011_rejected_answers(db: Database) -> None:
     # NULL where nothing was corrected, and in datasets that were frozen before this was recorded.
     db.execute("ALTER TABLE dataset_examples ADD COLUMN rejected TEXT")
+
+
+@migrations()
+def m012_left_out_answers(db: Database) -> None:
+    # By answer what `datasets.dropped` counts by rule. With a foreign key: a rule says nothing of an erased answer.
+    db.execute("""
+        CREATE TABLE dataset_left_out (
+            dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+            message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+            rule TEXT NOT NULL CHECK (rule <> ''),
+            PRIMARY KEY (dataset_id, message_id)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX left_out_of_message ON dataset_left_out (message_id)")

@@ -1,7 +1,8 @@
 """What was taken in to a frozen dataset: without personal data, and with contexts as chat sends them.
 
 In: a workshop and an assistant. Out: a Dataset in the store, or the sentence that says how much is missing. Place in
-the flow: between `intake` and training. Does not know how answers are selected, split or hashed, nor what is personal.
+the flow: between `intake` and training. Does not know how answers are selected, split, thinned or hashed, nor what is
+personal.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from assistant.rendering import fit
-from store.records import Dataset, Example, TrainingRun
+from store.records import Dataset, Example, Split, TrainingRun
 from trainer import dataset as datasets
 from trainer.contradictions import contradictions
 from trainer.intake import Intake, take_in
@@ -20,19 +21,28 @@ from trainer.privacy.finding import Detector
 from trainer.privacy.screening import screen_of
 from trainer.selection import Approved, Drop
 from trainer.settings import NO_MODEL
+from trainer.thinning import Thinned, left_out, thin
 from trainer.workshop import Workshop
 
 
 @dataclass(frozen=True)
 class Unfrozen:
-    """What a dataset would hold now; `outgrown` are the messages that only this step drops."""
+    """What a dataset would hold now; `outgrown` are the messages that only this step drops.
+
+    `placed` are the conversations whose split is settled with this dataset, also those that are not in it.
+    """
 
     cleaned: Cleaned
+    thinned: Thinned
     outgrown: list[str]
 
     @property
     def intake(self) -> Intake:
-        return self.cleaned.intake
+        return self.thinned.intake
+
+    @property
+    def placed(self) -> dict[str, Split]:
+        return {**self.intake.splits, **{e.conversation_id: e.split for e in self.examples}}
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -76,7 +86,8 @@ def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
     ]
     dropped = {**intake.dropped, **dict.fromkeys(outgrown, Drop.OUTGROWN)}
     fitted = replace(intake, approved=fitting, dropped=dropped, followed=followed)
-    return Unfrozen(replace(cleaned, intake=fitted), outgrown)
+    thinned = thin(fitted, w.settings.similar_cap, w.settings.max_train)
+    return Unfrozen(replace(cleaned, intake=thinned.intake), thinned, outgrown)
 
 
 def _names(model: str) -> Detector | None:
@@ -91,7 +102,7 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
     """Record the splits and the dataset; or say how many more examples are needed."""
     unfrozen = prepare(w, run.assistant_id)
     examples = unfrozen.examples
-    w.store.record_splits({example.conversation_id: example.split for example in examples})
+    w.store.record_splits(unfrozen.placed)
     counts = {split.value: count for split, count in datasets.sizes(examples).items()}
     notes.add(
         "dataset",
@@ -100,15 +111,23 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
         teacher_approval=unfrozen.intake.teacher_approval,
         dropped=unfrozen.rules,
         outgrown=unfrozen.outgrown,
+        thinned=left_out(unfrozen.thinned),
         replaced=unfrozen.cleaned.counts(),
         unasked=len(unfrozen.cleaned.unasked),
         contradictions=len(contradictions(examples)),
+        topics=unfrozen.thinned.topics,
+        largest_topic=unfrozen.thinned.largest_topic,
     )
     missing = datasets.shortage(examples, w.settings)
     if missing:
         return missing
     dataset = w.store.add_dataset(
-        run.assistant_id, unfrozen.intake.prompt_id, unfrozen.hash, examples, unfrozen.rules
+        run.assistant_id,
+        unfrozen.intake.prompt_id,
+        unfrozen.hash,
+        examples,
+        unfrozen.rules,
+        {id: rule.value for id, rule in unfrozen.intake.dropped.items()},
     )
     w.store.update_run(run.id, dataset_id=dataset.id)
     return dataset

@@ -26,6 +26,9 @@ class Drop(StrEnum):
     OUTGROWN = "question and prompt are longer than the model's context"
     REPEATED = "same question and approved answer as another example"
     ONE_RATER = "its rater has brought as large a share as one may"
+    NEAR_GATE = "asks what a gate question asks, on which nobody may train"
+    SIMILAR = "near-duplicate of other examples, of which there are enough"
+    CROWDED = "its topic is among the largest, and max_train leaves no room"
 
 
 @dataclass(frozen=True)

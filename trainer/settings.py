@@ -19,6 +19,8 @@ _BEFORE: Mapping[str, Any] = {
     "min_pairs": 30,
     "without_raters": (),
     "rater_share": 1.0,
+    "similar_cap": 0,
+    "max_train": 0,
 }
 
 
@@ -67,6 +69,11 @@ class TrainerSettings:
     # of a rater who gave more, the oldest are left out.
     without_raters: tuple[str, ...] = ()
     rater_share: float = 1.0
+    # So many examples at most train on one question, however it is worded; 0 for any number. Three: a question has more
+    # than three wordings in 1.1 % of the clusters of Banking77, and what is asked daily must not drown the rest.
+    similar_cap: int = 3
+    # So many examples at most are trained on, 0 for any number; the largest topics give theirs up first.
+    max_train: int = 0
     # E-mail addresses, keys, card numbers and the like become placeholders in what is trained on and in what proves it
     # (docs/privacy.md). `privacy_model`: also names of people and places, by a token classification model; a directory
     # or hub id.
