@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from assistant.rendering import fit
+from store import Store
 from store.records import Dataset, Example, Split, TrainingRun
 from trainer import dataset as datasets
 from trainer.contradictions import contradictions
@@ -20,7 +21,7 @@ from trainer.privacy.cleaning import Cleaned, clean
 from trainer.privacy.finding import Detector
 from trainer.privacy.screening import screen_of
 from trainer.selection import Approved, Drop
-from trainer.settings import NO_MODEL
+from trainer.settings import NO_MODEL, TrainerSettings
 from trainer.thinning import Thinned, left_out, thin
 from trainer.workshop import Workshop
 
@@ -63,13 +64,9 @@ def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
 
     Raises PatternTooSlow, BadPattern, NoNameModel: nothing goes on without what was to be replaced.
     """
-    taken = take_in(w.store, assistant_id, w.settings)
-    segments = w.store.prompt(taken.prompt_id).segments
-    cleaned = Cleaned(taken)
-    if w.settings.privacy:
-        screen = screen_of(w.store, assistant_id, segments, _names(w.settings.privacy_model))
-        cleaned = clean(taken, w.store.splits(assistant_id), screen)
+    cleaned = screened(w.store, assistant_id, w.settings)
     intake = cleaned.intake
+    segments = w.store.prompt(intake.prompt_id).segments
     room = w.address.context - w.settings.max_answer_tokens
     fitting: list[Approved] = []
     outgrown: list[str] = []
@@ -88,6 +85,16 @@ def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
     fitted = replace(intake, approved=fitting, dropped=dropped, followed=followed)
     thinned = thin(fitted, w.settings.similar_cap, w.settings.max_train)
     return Unfrozen(replace(cleaned, intake=thinned.intake), thinned, outgrown)
+
+
+def screened(store: Store, assistant_id: str, settings: TrainerSettings) -> Cleaned:
+    """What is taken in, without personal data where the settings say so. Raises as `prepare` does, and NotFound."""
+    taken = take_in(store, assistant_id, settings)
+    if not settings.privacy:
+        return Cleaned(taken)
+    segments = store.prompt(taken.prompt_id).segments
+    screen = screen_of(store, assistant_id, segments, _names(settings.privacy_model))
+    return clean(taken, store.splits(assistant_id), screen)
 
 
 def _names(model: str) -> Detector | None:

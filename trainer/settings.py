@@ -69,8 +69,8 @@ class TrainerSettings:
     # of a rater who gave more, the oldest are left out.
     without_raters: tuple[str, ...] = ()
     rater_share: float = 1.0
-    # So many examples at most train on one question, however it is worded; 0 for any number. Three: a question has more
-    # than three wordings in 1.1 % of the clusters of Banking77, and what is asked daily must not drown the rest.
+    # So many examples at most train on one question, however it is worded; 0 for any number. Three teach several ways
+    # to ask and drown nothing: of 3,000 Banking77 questions 34 are over it (0.7 % of the clusters), of the sample none.
     similar_cap: int = 3
     # So many examples at most are trained on, 0 for any number; the largest topics give theirs up first.
     max_train: int = 0

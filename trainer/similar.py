@@ -29,14 +29,12 @@ _REFERS = re.compile(
     r"\b(it|its|that|this|these|those|they|them|their|one|ones|there|he|him|his|she|her|same|former|latter|then)\b",
     re.I,
 )
-_SHORT = (
-    16  # words; of longer questions two misspelled at once are not looked for: pairs grow with the square
-)
-_CROWD = (
-    300  # questions that are the same but for two words; more are a pattern with two names, and no errors
-)
-_ENOUGH_WORDS = 4  # that say something: a follow-up of fewer is read together with what came before
-
+# A follow-up of fewer words that say something, what is asked for among them, is read together with what came before.
+_ENOUGH_WORDS = 3
+# Words; of longer questions two misspelled at once are not looked for: pairs of words grow with the square.
+_SHORT = 16
+# Questions that are the same but for two words; more are a pattern with two names, and no errors.
+_CROWD = 300
 
 Bag = tuple[str, ...]
 

@@ -3,14 +3,16 @@
 In: questions. Out: the topic of each, named by the question in its middle. Pure; the order does not matter. Place in
 the flow: under `thinning`, which lets the largest topics give up their examples first. Does not know splits or answers.
 
-Words count by how rare they are (TF-IDF, Salton and Buckley 1988), and questions are as near as the angle between them
-is small. The question that is nearest to all others takes those that are near it, then the next of those that are left.
-On Banking77 (2,900 questions, 77 intents) that makes 422 topics, 60 % of whose questions have their topic's commonest
-intent; at 0.4 it makes 705 and 70 %, with 242 topics of one question.
+Words that several questions have count by how rare they are (TF-IDF, Salton and Buckley 1988), and questions are as
+near as the angle between them is small. The question that is nearest to all others takes those that are near it, then the
+next of those that are left. On Banking77 (3,000 questions, 77 intents) that makes 347 topics, of whose questions 57 %
+have their topic's commonest intent, and 21 topics of one question; at 0.4 it makes 576, 68 % and 105. The sample (350
+questions, 14 topics) has 117, and 69 %.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -49,7 +51,9 @@ def topics(questions: Sequence[Question]) -> list[int]:
 
 def _weighted(questions: Sequence[Question]) -> sparse.csr_matrix:
     """A row a question, of length 1, with a column for each word."""
-    words = [sorted(set(question.last.bag) - FIXED_ASKED) for question in questions]
+    said = [set(question.last.bag) - FIXED_ASKED for question in questions]
+    heard = Counter(word for some in said for word in some)
+    words = [sorted(word for word in some if heard[word] > 1) for some in said]
     column = {word: place for place, word in enumerate(sorted({word for some in words for word in some}))}
     row = np.repeat(np.arange(len(words)), [len(some) for some in words])
     cells = np.array([column[word] for some in words for word in some], dtype=np.int64)

@@ -116,7 +116,7 @@ ASKED = (
      r"what (?:should|must|can|could) i do to|in (?:what|which) way (?:do|can) i|"
      r"i (?:want|need|would like|wish|am looking) to|help me(?: to)?|what steps do i(?: need to)? take to"),
     ("price", r"how much (?:is|are|was|were|does|do|did|will|would|should)|what (?:does|do|did|will|"
-     r"would) (?=.* cost)"),
+     r"would)(?=.* cost)"),
     ("howmany", r"how many|what is the (?:total )?number of|(?:the )?number of"),
     ("howlong", r"how (?:much time|long)"),
     ("when", r"(?:at |on |by )?(?:what|which) (?:time|date|day)|how soon|when"),
@@ -265,12 +265,19 @@ SYNONYMS = _pairs(
 )
 
 
+# Words that a typing error makes of each other.
+REAL = _words(
+    """form from trail trial sign sing diary dairy angel angle calm clam slit silt quit quite quiet lost lots untied
+    united unite untie sacred scared loose lose desert dessert later latter diner dinner county country"""
+)
+
+
 def _misspelt() -> dict[str, str]:
     """Typing errors in words that say little: two letters changed places, one doubled, or one left out within."""
     lists = (LIGHT, DECIDING, NEGATIONS, AUXILIARIES, OPENERS, CLOSERS, IRREGULAR, SPELLINGS, NUMBERS)
     known = {word for words in lists for word in words} - {"us"}
     asked = {"what", "which", "when", "where", "why", "who", "how", "long", "many", "much", "want"}
-    real = _words(
+    real = REAL | _words(
         """form dose aws amy tow pre net nay
         cold tanks fist blow bout abut three bot won now own saw moth diary clam sung trail trial quiet
         unite lats salt eats wets nets tires vale felt nigh tale sill sine sooth ben doe wit width witch hell heave

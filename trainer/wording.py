@@ -37,6 +37,7 @@ from trainer.word_lists import (
     NEGATIONS,
     NUMBERS,
     OPENERS,
+    REAL,
     SPELLINGS,
     SYNONYMS,
 )
@@ -95,12 +96,18 @@ def wording(text: str) -> Wording:
     for place, token in enumerate(kept):
         if token in DIRECTIONS:
             directions.append(token)
+            words += [token] * (token not in LIGHT)
+            continue
         if token in LIGHT or not token or (token in _GET and _passive(kept[place + 1 : place + 3])):
             continue
         word = stem(token)
-        directed |= {(direction, word) for direction in directions if direction != word}
+        directed |= {(direction, word) for direction in directions}
         directions = [word] if _SUPERLATIVE.fullmatch(word) else []
         words.append(word)
+    if asked in ("", "price") and {"price", _PRICE} & set(
+        words
+    ):  # what does it cost, what is the price of it
+        words = ["price", *(word for word in words if word not in ("price", _PRICE))]
     return _made(words or tokens or [text.strip()], directed, False)
 
 
@@ -166,6 +173,9 @@ def stem(word: str) -> str:
     return re.sub(r"is$", "iz", word) if len(word) > 6 else word
 
 
+_PRICE = stem("price")
+
+
 @lru_cache(maxsize=1 << 16)
 def misspelled(one: str, other: str) -> bool:
     """Whether one may be the other with one typing error, and hardly a word of its own. Symmetric.
@@ -177,6 +187,8 @@ def misspelled(one: str, other: str) -> bool:
     if len(one) > len(other):
         one, other = other, one
     shorter = len(one)
+    if one in REAL and other in REAL:
+        return False
     if (
         one == other
         or shorter < 4
@@ -196,6 +208,8 @@ def misspelled(one: str, other: str) -> bool:
 
 def likeness(one: Wording, other: Wording) -> float:
     """From 0 to 1; 1 for the same words in the same order. Symmetric."""
+    if one == other:
+        return 1.0
     if one.fixed != other.fixed or one.structured != other.structured:
         return 0.0
     if one.structured:
