@@ -158,7 +158,7 @@ def untouched(task: Task) -> dict[str, Any]:
 
 
 def timed(tasks: Sequence[Task], largest: int, seed: int) -> dict[str, float]:
-    """Seconds by number of questions, of one thread, with nothing cached: task questions and rewordings of them."""
+    """Seconds of one core by number of questions, with nothing cached: task questions and rewordings of them."""
     chance = random.Random(seed)
     own = [text for task in tasks for text in _asked(task)]
     changes = [*REWORDINGS.values(), *differences(own).values()]
@@ -173,9 +173,9 @@ def timed(tasks: Sequence[Task], largest: int, seed: int) -> dict[str, float]:
         if count <= largest:
             some = chance.sample(list(texts), count)
             wording.cache_clear()
-            started = time.perf_counter()
+            started = time.process_time()
             grouped(Question(wording(text)) for text in some)
-            found[str(count)] = round(time.perf_counter() - started, 2)
+            found[str(count)] = round(time.process_time() - started, 2)
     return found
 
 

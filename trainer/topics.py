@@ -4,10 +4,10 @@ In: questions. Out: the topic of each, named by the question in its middle. Pure
 the flow: under `thinning`, which lets the largest topics give up their examples first. Does not know splits or answers.
 
 Words that several questions have count by how rare they are (TF-IDF, Salton and Buckley 1988), and questions are as
-near as the angle between them is small. The question that is nearest to all others takes those that are near it, then the
-next of those that are left. On Banking77 (3,000 questions, 77 intents) that makes 347 topics, of whose questions 57 %
-have their topic's commonest intent, and 21 topics of one question; at 0.4 it makes 576, 68 % and 105. The sample (350
-questions, 14 topics) has 117, and 69 %.
+near as the angle between them is small. The question that is nearest to all others takes those that are near it, then
+the next of those that are left. On Banking77 (3,000 questions, 77 intents) that makes 347 topics, of whose questions
+57 % have their topic's commonest intent, and 21 topics of one question; at 0.4 it makes 576, 68 % and 105. The sample
+(350 questions, 14 topics) has 117, and 69 %.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ LIGHT = _words(
     please kindly thanks thank hi hello well ok okay new able possible some any if whether then else going us
     let like want need would via per toward towards upon within along while though since because when's etc am's able
     myself yourself itself exactly both such own seem seems anyway else again possibly maybe perhaps finally somehow
-    certain particular specific existing exist exists located situated found"""
+    certain particular specific located situated found"""
 ) - {"only", "want", "like", "since", "both", "within", "found"}
 
 # They decide an answer: on both sides or on neither.
