@@ -99,6 +99,9 @@ def test_the_teachers_answers_to_what_the_gate_asks_are_not_followed() -> None:
     ]
     found = thin(replace(taken, followed=followed), 3, 0).intake
     assert [e.message_id for e in found.followed] == ["1"]
+    again = [replace(followed[1], message_id=str(n), conversation_id=str(n)) for n in range(5)]
+    assert len(thin(replace(taken, followed=again), 3, 0).intake.followed) == 3, "nor one question too often"
+    assert len(thin(replace(taken, followed=again), 0, 0).intake.followed) == 5
 
 
 @given(st.dictionaries(st.integers(0, 9), st.integers(1, 40), min_size=1), st.integers(1, 200))

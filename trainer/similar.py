@@ -147,28 +147,37 @@ def near_wordings(items: Sequence[Wording], at_least: float = NEAR) -> dict[tupl
 
 
 def _candidates(bags: Collection[Bag], at_least: float) -> Iterator[tuple[Bag, Bag]]:
-    """Pairs of bags: the same, without one word, and with one or two words misspelled."""
-    partners = _partners({word for bag in bags for word in bag})
-    singles: dict[Bag, dict[str, Bag]] = defaultdict(dict)
-    doubles: dict[int, list[Bag]] = defaultdict(list)
+    """Pairs of bags: the same, without one word, and with one or two words misspelled.
+
+    A bag without some words is looked up by the sum of the numbers of the others, which costs the same however long it
+    is; that two have one sum by chance does no harm, since all pairs are compared afterwards.
+    """
+    words = {word for bag in bags for word in bag}
+    partners, number = _partners(words), {word: hash(word) for word in words}
+    totals: dict[int, list[Bag]] = defaultdict(list)
     for bag in bags:
+        totals[sum(number[word] for word in bag)].append(bag)
         yield bag, bag
-        for at, word in enumerate(bag):
-            rest = bag[:at] + bag[at + 1 :]
-            if rest in bags and not is_fixed(word):
-                yield rest, bag
-            if word in partners:
-                singles[rest][word] = bag
-        if len(bag) <= _SHORT and (1 - at_least) * sum(map(len, bag)) >= 2:
-            misspelt = [at for at, word in enumerate(bag) if word in partners]
-            for at, later in combinations(misspelt, 2):
-                doubles[hash(bag[:at] + bag[at + 1 : later] + bag[later + 1 :])].append(bag)
-    for words in singles.values():
-        for word, bag in words.items():
+    singles: dict[int, dict[str, Bag]] = defaultdict(dict)
+    doubles: dict[int, list[Bag]] = defaultdict(list)
+    for total, same in totals.items():
+        for bag in same:
+            for word in set(bag):
+                rest = total - number[word]
+                if rest in totals and not is_fixed(word):
+                    yield from ((bag, shorter) for shorter in totals[rest])
+                if word in partners:
+                    singles[rest][word] = bag
+            if len(bag) <= _SHORT and (1 - at_least) * sum(map(len, bag)) >= 2:
+                misspelt = [number[word] for word in bag if word in partners]
+                for first, second in combinations(misspelt, 2):
+                    doubles[total - first - second].append(bag)
+    for by_word in singles.values():
+        for word, bag in by_word.items():
             others = partners[word]
-            for other in others if len(others) < len(words) else words:
-                if word < other and other in others and other in words:
-                    yield bag, words[other]
+            for other in others if len(others) < len(by_word) else by_word:
+                if word < other and other in others and other in by_word:
+                    yield bag, by_word[other]
     for together in doubles.values():
         if len(together) <= _CROWD:
             yield from combinations(together, 2)

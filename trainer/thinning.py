@@ -7,7 +7,8 @@ Does not know how splits are chosen, nor what makes two questions near.
 The rules, in their order: an example on the train or dev side that asks what a gate question asks is left out; of a
 cluster at most `similar_cap` examples train; of all at most `max_train`, where the largest topics give up theirs first
 (water-filling: every topic keeps up to the same number, so those below it keep all). Corrected ones stay before others,
-newer before older.
+newer before older. What the teacher said and nobody rated is followed where the gate does not ask it and a cluster has
+room left.
 """
 
 from __future__ import annotations
@@ -83,12 +84,20 @@ def thin(intake: Intake, similar_cap: int, max_train: int) -> Thinned:
         dropped |= dict.fromkeys(left, Drop.CROWDED)
         about = staying
     sizes = Counter(about)
+    has = Counter(groups.representative[asked[item.answer.message_id]] for item in training)
+    following = []
+    for example in intake.followed:
+        question = followed[example.message_id]
+        first = groups.representative[question]
+        if not proved(question) and not 0 < similar_cap <= has[first]:
+            following.append(example)
+            has[first] += 1
     return Thinned(
         replace(
             intake,
             approved=[item for item in intake.approved if item.answer.message_id not in dropped],
             dropped={**intake.dropped, **dropped},
-            followed=[e for e in intake.followed if not proved(followed[e.message_id])],
+            followed=following,
         ),
         len(sizes),
         max(sizes.values()) / len(about) if about else 0.0,
