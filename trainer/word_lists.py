@@ -96,7 +96,7 @@ OPENERS = _words(
 CLOSERS = _words(
     """please kindly thanks you cheers regards thx ty tia asap lot bunch million again advance help time support answer
     reply answering helping this that it with me know advise explain idea clue ideas wondering wonder curious
-    appreciated mind possible way chance now moment exactly anyway though what something"""
+    appreciated grateful mind possible way chance now moment exactly anyway though what something"""
 )
 
 # What is asked for: a word of its own, which has to be the same on both sides, and how it is said.
