@@ -2,7 +2,8 @@
 
 In: conversation ids with their first question, and the splits recorded so far. Out: a split for each. Pure.
 One that was placed before stays where it is. A new conversation goes to where one that asks nearly the same was placed;
-where there is none, to where a hash of its first question says, and all that ask nearly the same with it. What was placed but is not approved now is not compared with.
+where there is none, to where a hash of its first question says, and all that ask nearly the same with it.
+What was placed but is not approved now is not compared with.
 """
 
 from __future__ import annotations
