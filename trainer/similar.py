@@ -23,7 +23,7 @@ from trainer.wording import Wording, is_fixed, likeness, misspelled, wording
 
 # Two questions that are at least so alike are one (docs/selection.md). 0.88 finds 81 % of planted rewordings and merges
 # 0.5 % of planted questions that ask something else; 0.80 finds 0.5 points more and merges twice as many, 0.95 finds 4
-# points fewer, all of them typing errors, and merges 0.3 %.
+# points fewer, nearly all of them typing errors, and merges 0.3 %.
 NEAR = 0.88
 
 # What a follow-up speaks of stands before it: “and how much is it?”
