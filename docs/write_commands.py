@@ -22,6 +22,8 @@ COMMANDS = (
     ("-m", "trainer", "report"),
     ("-m", "trainer", "runs"),
     ("-m", "trainer", "disagreements"),
+    ("-m", "trainer", "why"),
+    ("-m", "trainer", "datasets"),
     ("-m", "trainer", "rollback"),
     ("-m", "trainer", "erase"),
     ("-m", "trainer", "rerun"),
@@ -42,6 +44,7 @@ COMMANDS = (
     ("-m", "benchmarks.gate_simulation"),
     ("-m", "benchmarks.adapter_kernels"),
     ("-m", "benchmarks.privacy"),
+    ("-m", "benchmarks.near_duplicates"),
     ("-m", "benchmarks.store_size"),
 )
 

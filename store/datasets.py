@@ -1,4 +1,4 @@
-"""Datasets: frozen lists of examples, so that every adapter can be rebuilt.
+"""Datasets: frozen lists of examples, so that every adapter can be rebuilt, and why other answers are not in them.
 
 In: examples as they are trained on. Out: `Dataset`, with the examples in the order in which they were given.
 Does not know how examples are selected or hashed. The examples are copies: deleting a conversation leaves
@@ -14,7 +14,18 @@ from store.assistants import need_prompt
 from store.columns import from_json, to_json
 from store.errors import StoreError
 from store.part import Part
-from store.records import Dataset, Example, Role, Split
+from store.records import Dataset, DatasetVersion, Example, Role, Split
+
+_VERSIONS = """
+    SELECT d.id, d.created_at, d.hash, d.prompt_id,
+        count(*) FILTER (WHERE e.approved = 1 AND e.split = 'train') AS train,
+        count(*) FILTER (WHERE e.approved = 1 AND e.split = 'dev') AS dev,
+        count(*) FILTER (WHERE e.approved = 1 AND e.split = 'gate') AS gate,
+        count(*) FILTER (WHERE e.approved = 0) AS unrated,
+        (SELECT json_group_array(name) FROM (SELECT DISTINCT a.name FROM runs r JOIN adapters a ON a.run_id = r.id
+            WHERE r.dataset_id = d.id ORDER BY a.name)) AS adapters
+    FROM datasets d LEFT JOIN dataset_examples e ON e.dataset_id = d.id
+    WHERE d.assistant_id = ? GROUP BY d.id ORDER BY d.id DESC"""
 
 
 class Datasets(Part):
@@ -25,8 +36,12 @@ class Datasets(Part):
         hash: str,
         examples: Iterable[Example],
         dropped: Mapping[str, int],
+        left_out: Mapping[str, str] | None = None,
     ) -> Dataset:
-        """Freeze it. Raises NotFound, Conflict for another's prompt, StoreError without a hash."""
+        """Freeze it; `dropped` counts answers by rule, `left_out` names the rule of each message.
+
+        Raises NotFound, Conflict for another's prompt, StoreError without a hash.
+        """
         if not hash:
             raise StoreError("A dataset needs the hash of its content, but it is empty.")
         with self._file.writing() as transaction:
@@ -43,7 +58,37 @@ class Datasets(Part):
             transaction.executemany(
                 "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
+            # An answer that was deleted while the run looked at it is gone, and so is why it was not used.
+            transaction.executemany(
+                "INSERT INTO dataset_left_out SELECT ?, id, ? FROM messages WHERE id = ?",
+                ((id, rule, message_id) for message_id, rule in (left_out or {}).items()),
+            )
             return self.dataset(id)
+
+    def left_out(self, dataset_id: int) -> dict[str, str]:
+        """Message id -> rule, of the answers that the dataset did not take; empty for versions from before 0.1.0."""
+        query = "SELECT * FROM dataset_left_out WHERE dataset_id = ? ORDER BY message_id"
+        with self._file.reading() as transaction:
+            transaction.one("SELECT 1 FROM datasets WHERE id = ?", [dataset_id], f"dataset {dataset_id}")
+            rows = transaction.rows(query, [dataset_id])
+        return {row["message_id"]: row["rule"] for row in rows}
+
+    def dataset_versions(self, assistant_id: str) -> list[DatasetVersion]:
+        """The assistant's datasets without their examples, newest first."""
+        with self._file.reading() as transaction:
+            rows = transaction.rows(_VERSIONS, [assistant_id])
+        return [
+            DatasetVersion(
+                id=row["id"],
+                created_at=row["created_at"],
+                hash=row["hash"],
+                prompt_id=row["prompt_id"],
+                sizes={split: row[split.value] for split in Split},
+                unrated=row["unrated"],
+                adapters=tuple(from_json(row["adapters"])),
+            )
+            for row in rows
+        ]
 
     def dataset(self, id: int) -> Dataset:
         """Raises NotFound."""

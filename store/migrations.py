@@ -432,3 +432,16 @@ def m016_proposals(db: Database) -> None:
             UNIQUE (message_id, text)
         ) STRICT""")
     db.execute("CREATE INDEX proposals_of_run ON proposals (run_id, accepted)")
+
+
+@migrations()
+def m017_left_out_answers(db: Database) -> None:
+    # By answer what `datasets.dropped` counts by rule. With a foreign key: a rule says nothing of an erased answer.
+    db.execute("""
+        CREATE TABLE dataset_left_out (
+            dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+            message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+            rule TEXT NOT NULL CHECK (rule <> ''),
+            PRIMARY KEY (dataset_id, message_id)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX left_out_of_message ON dataset_left_out (message_id)")

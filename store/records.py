@@ -286,6 +286,19 @@ class Dataset:
 
 
 @dataclass(frozen=True)
+class DatasetVersion:
+    """A dataset without its examples: approved ones in each split, the teacher's unrated ones, and who learned it."""
+
+    id: int
+    created_at: float
+    hash: str
+    prompt_id: int
+    sizes: dict[Split, int]
+    unrated: int
+    adapters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Adapter:
     """A published LoRA adapter: immutable, never reused under the same name."""
 

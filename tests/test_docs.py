@@ -33,6 +33,16 @@ def test_the_page_of_formats_says_what_each_carries_and_leaves_behind() -> None:
         assert f"| `{name}` | {carries} | {leaves} |" in written
 
 
+def test_the_figures_of_near_duplicates_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "near_duplicates.json").read_text())
+    page = (ROOT / "docs" / "selection.md").read_text()
+    at = str(result["threshold"])
+    for name in ("reworded", "different"):
+        for kind, found in result[f"{name}_in_all"]["kinds"].items():
+            assert f"| {kind} | {100 * found[at]:.1f} % |" in page
+        assert f"{100 * result[f'{name}_in_all']['merged'][at]:.1f} %" in page
+
+
 def test_the_changelog_names_the_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()

@@ -23,6 +23,7 @@ from store.records import (
     Verdict,
 )
 from trainer.__main__ import app
+from trainer.agreement import agree
 from trainer.contradictions import contradictions, in_words
 from trainer.freezing import Unfrozen
 from trainer.intake import take_in
@@ -146,6 +147,64 @@ def test_questions_with_answers_that_disagree_are_named() -> None:
     assert in_words(0) == []
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("Refund_not_showing_up", "refund_not_showing_up", True),
+        ("card_arrival", "card_linking", False),
+        ("At nine.", "At ten.", False),
+        (
+            "A single kayak costs $14 for one hour or $38 for a full day.",
+            "Each single kayak is $14 for the hour, and a full day costs $38.",
+            True,
+        ),
+        (
+            "A single kayak costs $14 for one hour or $38 for a full day.",
+            "A single kayak costs $14 for one hour or $40 for a full day.",
+            False,
+        ),
+        (
+            "Dogs are allowed in canoes with a life jacket.",
+            "Dogs aren't allowed in canoes with a life jacket.",
+            False,
+        ),
+        (
+            "We are open every day from April to October.",
+            "We are open every day from April to November.",
+            False,
+        ),
+        (
+            "We hire out kayaks, canoes and paddleboards.",
+            "Lockers and parking are free for all our guests.",
+            False,
+        ),
+    ],
+)
+def test_two_answers_agree_where_they_say_the_same(one: str, other: str, expected: bool) -> None:
+    assert agree(one, other) is agree(other, one) is expected
+
+
+def test_reworded_questions_with_answers_that_disagree_come_after_those_of_the_same_words() -> None:
+    found = contradictions(
+        [
+            example("How do I change my pin?", "In the app.", "m1"),
+            example("could you tell me how to change my pin please", "At a machine.", "m2"),
+            example("When do you open?", "At nine.", "m3"),
+            example("when do you open", "At ten.", "m4"),
+            example("At what time do you open?", "At nine.", "m5"),
+            example("Where is my card?", "On its way to you, it takes three working days.", "m6"),
+            example(
+                "Please tell me where my card is", "It is on its way to you and takes 3 working days.", "m7"
+            ),
+        ]
+    )
+    assert [([e.message_id for e in one.examples], one.exact) for one in found] == [
+        (["m3", "m4"], True),
+        (["m1", "m2"], False),
+        (["m3", "m4", "m5"], False),
+    ]
+
+
 def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None:
     data_dir = str(scene.workshop.data_dir)
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir])
@@ -158,6 +217,9 @@ def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "Where?" in shown and "rated up: Here." in shown and "corrected to: Far." in shown
     assert "There." not in shown
+    scene.store.load_conversations("bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
+    shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
+    assert "(and reworded)" in shown and "asked “Tell me where please”" in shown
 
 
 def test_only_the_newest_rated_answers_are_looked_at_and_the_older_ones_are_counted(store: Store) -> None:

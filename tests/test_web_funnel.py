@@ -28,6 +28,12 @@ def test_every_rule_takes_its_share_away_until_the_examples_are_left() -> None:
     assert 'aria-label="Of 100 rated answers 60 became examples."' in html
 
 
+def test_topics_stand_beside_what_is_trained_on() -> None:
+    counted = {"train": 30, "topics": 12, "largest_topic": 0.25}
+    assert "<span>train: to train on (12 topics, the largest 25%)</span>" in funnel(counted)
+    assert "topics" not in funnel({**counted, "topics": 0}) + funnel({**counted, "largest_topic": None})
+
+
 def test_what_was_never_counted_has_no_picture_and_rules_are_escaped() -> None:
     assert funnel({}) == funnel({"dropped": None, "train": True}) == ""
     assert "<script>" not in funnel({"train": 1, "dropped": {"<script>": 1}})

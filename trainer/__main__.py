@@ -1,5 +1,5 @@
-"""`python -m trainer`: once, watch, report, runs, disagreements, rollback, erase, rerun,
-and the group privacy.
+"""`python -m trainer`: once, watch, report, runs, disagreements, why, datasets, rollback, erase,
+rerun, and the group privacy.
 
 In: arguments. Out: exit status 0 when the command did its work (a refused candidate and “not enough yet” are
 results), 1 when a run failed or a rerun differs, 2 for wrong usage, 130 when it was interrupted.
@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -22,30 +21,25 @@ from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
 from store import StoreError
 from store.records import RunStatus
-from trainer import erasing, ranks
+from trainer import erasing, looking_back, ranks
 from trainer import report as reports
-from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
-from trainer.contradictions import contradictions
-from trainer.intake import take_in
+from trainer.command_line import (
+    Assistant,
+    DataDir,
+    Set,
+    assistant_id,
+    console,
+    fail,
+    open_store,
+    settings_from,
+)
 from trainer.lease import LeaseTaken
-from trainer.overrides import BadSetting, listed, override
 from trainer.privacy import commands as privacy
 from trainer.rollback import roll_back
-from trainer.settings import TrainerSettings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(privacy.app, name="privacy")
 Epochs = Annotated[int | None, typer.Option(min=1, help="The same as --set epochs=N.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        envvar="SHORTHAND_SET",
-        metavar="NAME=VALUE",
-        help=f"Change a setting of the training; may be repeated. The settings are: {listed()}. Several learning "
-        "rates, separated by commas, are each tried briefly and the best on dev is taken.",
-    ),
-]
 
 
 @app.command(
@@ -68,7 +62,7 @@ def once(
 
         follow()
         return
-    settings = _settings([*(changed or ()), *([f"epochs={epochs}"] if epochs else ())])
+    settings = settings_from([*(changed or ()), *([f"epochs={epochs}"] if epochs else ())])
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
     from trainer.run import run_once  # pulls in torch, which takes seconds that --help should not cost
@@ -100,7 +94,7 @@ def watch(
     """Retrain by itself: on request from the page, and when enough new approved examples have come in."""
     from trainer.watch import Watch
 
-    settings = _settings(changed or ())
+    settings = settings_from(changed or ())
     options = [word for text in changed or () for word in ("--set", text)]
     watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every)
     signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
@@ -214,23 +208,9 @@ def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
         console.print(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}", soft_wrap=True)
 
 
-@app.command(epilog="Example: python -m trainer disagreements --data-dir data")
-def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", changed: Set = None) -> None:
-    """Questions whose approved answers differ, with who approved of each: rate down or correct what is wrong."""
-    store = open_store(data_dir)
-    try:
-        examples = take_in(store, assistant_id(store, assistant), _settings(changed or [])).examples()
-    except StoreError as error:
-        fail(str(error))
-    found = contradictions(examples)
-    for one in found:
-        console.print(one.question, style="bold", markup=False, highlight=False)
-        for example in one.examples:
-            said = "corrected to" if example.corrected else "rated up"
-            line = f"  {example.rater} {said}: {example.completion}  (message {example.message_id})"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-    if not found:
-        console.print("No question has approved answers that disagree.")
+app.command(epilog="Example: python -m trainer disagreements --data-dir data")(looking_back.disagreements)
+app.command(epilog="Example: python -m trainer why 5f0c2a --json")(looking_back.why)
+app.command(epilog="Example: python -m trainer datasets 3 5")(looking_back.datasets)
 
 
 @app.command(epilog="Example: python -m trainer rollback --reason 'worse answers about prices'")
@@ -248,13 +228,6 @@ def rollback(
         fail(str(error))
     served = f"{deployment.adapter or 'the base model'} with {deployment.prompt_tokens} prompt tokens"
     console.print(f"Deployment {deployment.id} is active again: {served}.")
-
-
-def _settings(texts: Sequence[str]) -> TrainerSettings:
-    try:
-        return override(TrainerSettings(), texts)
-    except BadSetting as error:
-        fail(str(error))
 
 
 def _interrupt(*_: object) -> NoReturn:

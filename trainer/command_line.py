@@ -1,11 +1,12 @@
 """What the trainer's commands have in common: the data directory, the assistant, and how they end.
 
-In: options. Out: a store, an assistant's id, or an exit status with a message that says what to do. Does not know what
-the commands do.
+In: options. Out: a store, an assistant's id, settings, or an exit status with a message that says what to do.
+Does not know what the commands do.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -13,6 +14,8 @@ import typer
 from rich.console import Console
 
 from store import Store, StoreError
+from trainer.overrides import BadSetting, listed, override
+from trainer.settings import TrainerSettings
 
 console = Console()
 
@@ -20,6 +23,25 @@ DataDir = Annotated[Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Where 
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
 ]
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        envvar="SHORTHAND_SET",
+        metavar="NAME=VALUE",
+        help=f"Change a setting of the training; may be repeated. The settings are: {listed()}. Several learning "
+        "rates, separated by commas, are each tried briefly and the best on dev is taken.",
+    ),
+]
+
+
+def settings_from(texts: Sequence[str]) -> TrainerSettings:
+    """The defaults with every `name=value` applied."""
+    try:
+        return override(TrainerSettings(), texts)
+    except BadSetting as error:
+        fail(str(error))
 
 
 def open_store(data_dir: Path, create: bool = False) -> Store:

@@ -1,7 +1,8 @@
 """What was taken in to a frozen dataset: without personal data, and with contexts as chat sends them.
 
 In: a workshop and an assistant. Out: a Dataset in the store, or the sentence that says how much is missing. Place in
-the flow: between `intake` and training. Does not know how answers are selected, split or hashed, nor what is personal.
+the flow: between `intake` and training. Does not know how answers are selected, split, thinned or hashed, nor what is
+personal.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from assistant.rendering import fit
-from store.records import Dataset, Example, TrainingRun
+from store import Store
+from store.records import Dataset, Example, Split, TrainingRun
 from trainer import dataset as datasets
 from trainer.contradictions import contradictions
 from trainer.intake import Intake, take_in
@@ -19,20 +21,29 @@ from trainer.privacy.cleaning import Cleaned, clean
 from trainer.privacy.finding import Detector
 from trainer.privacy.screening import screen_of
 from trainer.selection import Approved, Drop
-from trainer.settings import NO_MODEL
+from trainer.settings import NO_MODEL, TrainerSettings
+from trainer.thinning import Thinned, left_out, thin
 from trainer.workshop import Workshop
 
 
 @dataclass(frozen=True)
 class Unfrozen:
-    """What a dataset would hold now; `outgrown` are the messages that only this step drops."""
+    """What a dataset would hold now; `outgrown` are the messages that only this step drops.
+
+    `placed` are the conversations whose split is settled with this dataset, also those that are not in it.
+    """
 
     cleaned: Cleaned
+    thinned: Thinned
     outgrown: list[str]
 
     @property
     def intake(self) -> Intake:
-        return self.cleaned.intake
+        return self.thinned.intake
+
+    @property
+    def placed(self) -> dict[str, Split]:
+        return {**self.intake.splits, **{e.conversation_id: e.split for e in self.examples}}
 
     @property
     def examples(self) -> tuple[Example, ...]:
@@ -54,13 +65,9 @@ def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
 
     Raises PatternTooSlow, BadPattern, NoNameModel: nothing goes on without what was to be replaced.
     """
-    taken = take_in(w.store, assistant_id, w.settings)
-    segments = w.store.prompt(taken.prompt_id).segments
-    cleaned = Cleaned(taken)
-    if w.settings.privacy:
-        screen = screen_of(w.store, assistant_id, segments, _names(w.settings.privacy_model))
-        cleaned = clean(taken, w.store.splits(assistant_id), screen)
+    cleaned = screened(w.store, assistant_id, w.settings)
     intake = cleaned.intake
+    segments = w.store.prompt(intake.prompt_id).segments
     room = w.address.context - w.settings.max_answer_tokens
     fitting: list[Approved] = []
     outgrown: list[str] = []
@@ -77,7 +84,18 @@ def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
     ]
     dropped = {**intake.dropped, **dict.fromkeys(outgrown, Drop.OUTGROWN)}
     fitted = replace(intake, approved=fitting, dropped=dropped, followed=followed)
-    return Unfrozen(replace(cleaned, intake=fitted), outgrown)
+    thinned = thin(fitted, w.settings.similar_cap, w.settings.max_train)
+    return Unfrozen(replace(cleaned, intake=thinned.intake), thinned, outgrown)
+
+
+def screened(store: Store, assistant_id: str, settings: TrainerSettings) -> Cleaned:
+    """What is taken in, without personal data where the settings say so. Raises as `prepare` does, and NotFound."""
+    taken = take_in(store, assistant_id, settings)
+    if not settings.privacy:
+        return Cleaned(taken)
+    segments = store.prompt(taken.prompt_id).segments
+    screen = screen_of(store, assistant_id, segments, _names(settings.privacy_model))
+    return clean(taken, store.splits(assistant_id), screen)
 
 
 def _names(model: str) -> Detector | None:
@@ -92,7 +110,7 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
     """Record the splits and the dataset; or say how many more examples are needed."""
     unfrozen = prepare(w, run.assistant_id)
     examples = unfrozen.examples
-    w.store.record_splits({example.conversation_id: example.split for example in examples})
+    w.store.record_splits(unfrozen.placed)
     counts = {split.value: count for split, count in datasets.sizes(examples).items()}
     notes.add(
         "dataset",
@@ -101,15 +119,23 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
         teacher_approval=unfrozen.intake.teacher_approval,
         dropped=unfrozen.rules,
         outgrown=unfrozen.outgrown,
+        thinned=left_out(unfrozen.thinned),
         replaced=unfrozen.cleaned.counts(),
         unasked=len(unfrozen.cleaned.unasked),
         contradictions=len(contradictions(examples)),
+        topics=unfrozen.thinned.topics,
+        largest_topic=unfrozen.thinned.largest_topic,
     )
     missing = datasets.shortage(examples, w.settings)
     if missing:
         return missing
     dataset = w.store.add_dataset(
-        run.assistant_id, unfrozen.intake.prompt_id, unfrozen.hash, examples, unfrozen.rules
+        run.assistant_id,
+        unfrozen.intake.prompt_id,
+        unfrozen.hash,
+        examples,
+        unfrozen.rules,
+        {id: rule.value for id, rule in unfrozen.intake.dropped.items()},
     )
     w.store.update_run(run.id, dataset_id=dataset.id)
     return dataset

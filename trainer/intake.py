@@ -22,7 +22,7 @@ from trainer.splits import assign
 
 @dataclass(frozen=True)
 class Intake:
-    """Approved answers, message id -> rule for the others, and the split of each conversation.
+    """Approved answers, message id -> rule for the others, and the split of each conversation with an approved one.
 
     `followed` are the teacher's unrated answers that are worth following, and `teacher_approval` why: the share of its
     rated ones that people approved of, None while too few are rated. `older` answers are rated, but not looked at:

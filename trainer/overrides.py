@@ -28,6 +28,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "teacher_answers": (0, 10**6),
     "rater_share": (0.01, 1.0),
     "newest_answers": (1, 10**9),
+    "similar_cap": (0, 10**6),
+    "max_train": (0, 10**9),
     "preference": (0.0, 100.0),
     "min_pairs": (1, 10**6),
     "examples_per_step": (1, 1024),

@@ -161,6 +161,8 @@ async def _prove_and_swap(
                 **{s.value: n for s, n in datasets.sizes(dataset.examples).items()},
                 "dropped": dataset.dropped,
                 "replaced": noted.get("replaced", {}),
+                "topics": noted.get("topics", 0),
+                "largest_topic": noted.get("largest_topic", 0.0),
                 "hash": dataset.hash,
             },
             "training": candidate.cost(),

@@ -30,6 +30,9 @@ class Drop(StrEnum):
     REPEATED = "same question and approved answer as another example"
     ONE_RATER = "its rater has brought as large a share as one may"
     OLDER = "rated before the newest ones that are looked at (newest_answers)"
+    NEAR_GATE = "asks what a gate question asks, on which nobody may train"
+    SIMILAR = "near-duplicate of other examples, of which there are enough"
+    CROWDED = "its topic is among the largest, and max_train leaves no room"
 
 
 @dataclass(frozen=True)

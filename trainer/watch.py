@@ -30,6 +30,7 @@ from trainer.privacy.screening import screen_of
 from trainer.resumption import interrupted
 from trainer.rollback import roll_back, worse_than_before
 from trainer.settings import TrainerSettings
+from trainer.thinning import thin
 
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
@@ -149,14 +150,15 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:
     """Approved examples that no run has seen; 0 while there are too few to train at all, or a run is under way.
 
-    What the last run dropped because it outgrew the model's context is not counted, else it would be new for ever.
+    What the last run could not use (it outgrew the model's context, or enough ask the same) is not counted, else it
+    would be new for ever.
     """
     runs = store.runs(assistant_id)
     if any(run.status is RunStatus.RUNNING for run in runs):
         return 0
-    outgrown = _outgrown(store, runs)
-    taken = take_in(store, assistant_id, settings)
-    examples = [e for e in taken.examples() if e.approved and e.message_id not in outgrown]
+    unused = _unused(store, runs)
+    taken = thin(take_in(store, assistant_id, settings), settings.similar_cap, settings.max_train).intake
+    examples = [e for e in taken.examples() if e.approved and e.message_id not in unused]
     if shortage(examples, settings):
         return 0
     dataset = next((store.dataset(run.dataset_id) for run in runs if run.dataset_id is not None), None)
@@ -193,12 +195,13 @@ def too_few_without_personal_data(store: Store, assistant_id: str, settings: Tra
         cleaned = clean(taken, store.splits(assistant_id), screen)
     except NotScreened:
         return False  # the run will say what is wrong
-    return shortage(cleaned.intake.examples(), settings) is not None
+    left = thin(cleaned.intake, settings.similar_cap, settings.max_train).intake
+    return shortage(left.examples(), settings) is not None
 
 
-def _outgrown(store: Store, runs: Sequence[TrainingRun]) -> set[str]:
+def _unused(store: Store, runs: Sequence[TrainingRun]) -> set[str]:
     """The message ids that the newest run which looked at the examples could not use."""
     for run in runs:
         for event in store.events(run.id, "dataset"):
-            return set(event.data.get("outgrown", ()))
+            return {*event.data.get("outgrown", ()), *event.data.get("thinned", ())}
     return set()

@@ -30,10 +30,20 @@ def funnel(dataset: Mapping[str, Any], id: str = "funnel") -> str:
     rows.append(_row("Examples", approved, rated))
     start = 0.0
     for name, purpose in _SPLITS:
+        if name == "train":
+            purpose += _topics(dataset)
         rows.append(_row(f"{name}: {purpose}", splits[name], rated, name, start))
         start += 100 * splits[name] / rated
     said = f"Of {rated:,} rated answers {approved:,} became examples."
     return f'<div class="funnel" id="{id}" role="img" aria-label="{escape(said)}">{"".join(rows)}</div>'
+
+
+def _topics(dataset: Mapping[str, Any]) -> str:
+    """How many there are to train on, and how large the largest is."""
+    count, share = _number(dataset.get("topics")), dataset.get("largest_topic")
+    if count < 2 or not isinstance(share, float):
+        return ""
+    return f" ({count:,} topics, the largest {share:.0%})"
 
 
 def _row(label: str, count: int, most: int, kind: str = "", start: float = 0.0) -> str:

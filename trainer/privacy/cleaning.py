@@ -19,7 +19,7 @@ from trainer.dataset import key_of
 from trainer.intake import Intake
 from trainer.privacy.replacing import Screen, Swap
 from trainer.selection import Approved
-from trainer.splits import split_of
+from trainer.splits import assign, split_of
 
 Context = tuple[tuple[Role, str], ...]
 
@@ -60,7 +60,7 @@ def clean(intake: Intake, recorded: Mapping[str, Split], screen: Screen) -> Clea
             unasked.append(id)
         answer = replace(item.answer, context=context, answer=given[0] if given else item.answer.answer)
         approved.append(replace(item, answer=answer, completion=completion))
-    splits = intake.splits | _resplit(intake.approved, recorded, screen)
+    splits = intake.splits | _resplit(intake.approved, approved, recorded, screen)
     known = {key_of(item.answer.context) for item in approved}
     followed = {}
     for example in intake.followed:
@@ -100,11 +100,16 @@ def _says_what_nobody_asked(swaps: tuple[Swap, ...], answer: int) -> bool:
     return any(swap.number == answer and swap.placeholder not in asked for swap in swaps)
 
 
-def _resplit(approved: list[Approved], recorded: Mapping[str, Split], screen: Screen) -> dict[str, Split]:
-    """Where conversations go that have no split yet and whose first question holds something personal."""
-    questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
-    new = {id: _first(screen, question) for id, question in questions.items() if id not in recorded}
-    return {id: split_of(question) for id, question in new.items() if question != questions[id]}
+def _resplit(
+    written: list[Approved], cleaned: list[Approved], recorded: Mapping[str, Split], screen: Screen
+) -> dict[str, Split]:
+    """Where conversations go that have no split yet, by their first questions without anything personal."""
+    questions = {item.answer.conversation_id: item.answer.context[0][1] for item in cleaned}
+    for item in written:
+        id = item.answer.conversation_id
+        if id not in recorded and questions[id] != item.answer.context[0][1]:
+            questions[id] = _first(screen, item.answer.context[0][1])
+    return {id: split for id, split in assign(questions, recorded).items() if id not in recorded}
 
 
 def _still_train(example: Example, recorded: Mapping[str, Split], screen: Screen) -> bool:

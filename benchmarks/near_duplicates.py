@@ -1,0 +1,187 @@
+"""What is found to be asked twice and what is merged wrongly: recall on planted rewordings, merges that should not be.
+
+In: task files and a seed. Out: `results/near_duplicates.json`: for several thresholds the recall by kind of rewording
+(`rewordings`), by kind of difference how many were merged, the pairs among the tasks' own questions with those whose
+right answers differ, and the seconds it took by number of questions. Nothing is stored.
+
+    python -m benchmarks.near_duplicates --task tasks/banking77.json --task tasks/geography.json
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from benchmarks import result_file
+from benchmarks.command import command_line, fail
+from benchmarks.provenance import provenance
+from benchmarks.rewordings import REWORDINGS, Change, differences
+from benchmarks.task import Task, TaskError, load
+from trainer.similar import NEAR, Question, grouped, near_wordings
+from trainer.wording import Wording, wording
+
+RESULT = Path("benchmarks/results/near_duplicates.json")
+THRESHOLDS = (0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.92, 0.95)
+_LOWEST = THRESHOLDS[0]
+
+
+def main(
+    task: Annotated[list[Path], typer.Option(help="A task file; may be repeated.")],
+    each: Annotated[int, typer.Option(min=1, help="Planted questions of each kind and task.")] = 200,
+    largest: Annotated[int, typer.Option(min=1000, help="Questions to time at most.")] = 100_000,
+    seed: Annotated[int, typer.Option(help="Of what is planted.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,
+) -> None:
+    """Plant rewordings and look-alikes among a task's questions and count what is merged. About a minute.
+
+    Example: python -m benchmarks.near_duplicates --task task.json --out /tmp/near_duplicates.json
+    """
+    console = Console(stderr=True)
+    try:
+        tasks = [load(path) for path in task]
+    except TaskError as error:
+        fail(str(error))
+    prose = [
+        one for one in tasks if "=" not in one.train[0].user
+    ]  # a list of fields is not said in other words
+    result: dict[str, Any] = {
+        "benchmark": "near_duplicates",
+        "threshold": NEAR,
+        "reworded": [row for one in prose for row in planted(one, REWORDINGS, each, seed)],
+        "different": [row for one in tasks for row in planted(one, differences(_asked(one)), each, seed)],
+        "untouched": [untouched(one) for one in tasks],
+        "seconds": timed(tasks, largest, seed),
+        "provenance": provenance(command_line("benchmarks.near_duplicates"), seed=seed),
+    }
+    for name in ("reworded", "different"):
+        result[f"{name}_in_all"] = summary(result[name])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    result_file.write(out, result)
+    found, merged = (result[f"{name}_in_all"]["merged"][str(NEAR)] for name in ("reworded", "different"))
+    console.print(
+        f"Found {found:.1%} of what was reworded; merged {merged:.1%} of what differs. Written to {out}."
+    )
+
+
+def planted(task: Task, kinds: Mapping[str, Change], each: int, seed: int) -> list[dict[str, Any]]:
+    """By kind: how many changed questions are near the one that they were made of, found among all of the task."""
+    texts = _asked(task)
+    rows = []
+    for kind, change in kinds.items():
+        chance = random.Random(f"{seed} {kind}")
+        made: list[tuple[int, str]] = []
+        for place in chance.sample(range(len(texts)), len(texts)):
+            changed = change(chance, texts[place])
+            if changed and changed not in texts and len(made) < each:
+                made.append((place, changed))
+        likes = _found(texts, made)
+        wrong = [f"{texts[place]} | {said}" for (place, said), like in zip(made, likes, strict=True)
+                 if (like >= NEAR) is (kind not in REWORDINGS)]  # fmt: skip
+        rows.append(
+            {
+                "task": task.name,
+                "kind": kind,
+                "planted": len(made),
+                "merged": {str(at): sum(like >= at for like in likes) for at in THRESHOLDS},
+                "examples_of_errors": wrong[:8],
+            }
+        )
+    return rows
+
+
+def _found(texts: Sequence[str], made: Sequence[tuple[int, str]]) -> list[float]:
+    """How like its question each changed one is, as it is found among all; 0 where it is not found."""
+    said = [(wording(texts[place]), wording(changed)) for place, changed in made]
+    every = list(dict.fromkeys([*map(wording, texts), *(one for pair in said for one in pair)]))
+    number = {one: place for place, one in enumerate(every)}
+    pairs = near_wordings(every, _LOWEST)
+    places = [sorted((number[old], number[new])) for old, new in said]
+    return [1.0 if old == new else pairs.get((old, new), 0.0) for old, new in places]
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Shares over all tasks: of each kind, and the mean of the kinds."""
+    kinds: dict[str, dict[str, float]] = {}
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        same = [row for row in rows if row["kind"] == kind and row["planted"]]
+        total = sum(row["planted"] for row in same)
+        if total:
+            kinds[kind] = {"planted": total} | {
+                str(at): round(sum(row["merged"][str(at)] for row in same) / total, 4) for at in THRESHOLDS
+            }
+    mean = {
+        str(at): round(sum(kind[str(at)] for kind in kinds.values()) / len(kinds), 4) for at in THRESHOLDS
+    }
+    return {"merged": mean, "kinds": kinds}
+
+
+def untouched(task: Task) -> dict[str, Any]:
+    """Pairs among the task's own questions; where right answers differ, the merge may be wrong or an answer."""
+    answers = {item.user: item.references[0] for item in (*task.train, *task.test)}
+    by_wording: dict[Wording, list[str]] = defaultdict(list)
+    for text in sorted(answers):
+        by_wording[wording(text)].append(text)
+    every = list(by_wording)
+    likes = [
+        (one, other, like)
+        for (i, j), like in near_wordings(every, _LOWEST).items()
+        for one in by_wording[every[i]]
+        for other in by_wording[every[j]]
+    ]
+    likes += [(one, other, 1.0) for same in by_wording.values() for one, other in combinations(same, 2)]
+    groups = grouped(Question(one) for one in every)
+    sizes = Counter(
+        {name: sum(len(by_wording[q.last]) for q in same) for name, same in groups.members.items()}
+    )
+    strict = [(one, other) for one, other, like in likes if like >= NEAR]
+    return {
+        "task": task.name,
+        "sha256": task.sha256,
+        "questions": len(answers),
+        "pairs": {str(at): sum(like >= at for _, _, like in likes) for at in THRESHOLDS},
+        "pairs_with_other_answers": {
+            str(at): sum(like >= at and answers[one] != answers[other] for one, other, like in likes)
+            for at in THRESHOLDS
+        },
+        "clusters_of_several": sum(size > 1 for size in sizes.values()),
+        "largest_cluster": max(sizes.values()),
+        "with_other_answers": [f"{one} | {other}" for one, other in strict if answers[one] != answers[other]],
+    }
+
+
+def timed(tasks: Sequence[Task], largest: int, seed: int) -> dict[str, float]:
+    """Seconds of one core by number of questions, with nothing cached: task questions and rewordings of them."""
+    chance = random.Random(seed)
+    own = [text for task in tasks for text in _asked(task)]
+    changes = [*REWORDINGS.values(), *differences(own).values()]
+    texts = dict.fromkeys(own)
+    while len(texts) < largest:
+        text = chance.choice(own)
+        for change in chance.sample(changes, 2):
+            text = change(chance, text) or text
+        texts[text] = None
+    found = {}
+    for count in (3_000, 10_000, 30_000, 100_000):
+        if count <= largest:
+            some = chance.sample(list(texts), count)
+            wording.cache_clear()
+            started = time.process_time()
+            grouped(Question(wording(text)) for text in some)
+            found[str(count)] = round(time.process_time() - started, 2)
+    return found
+
+
+def _asked(task: Task) -> list[str]:
+    return sorted({item.user for item in (*task.train, *task.test)})
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,135 @@
+"""What the store can say of an answer that was not used, and of two versions of a dataset."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from retrain_scene import SETTINGS, Scene
+from typer.testing import CliRunner
+
+from store import Store
+from store.errors import NotFound
+from store.records import Dataset, Example, ImportedTurn, Role, RunStatus, Split, Verdict
+from trainer.__main__ import app
+from trainer.freezing import freeze
+from trainer.notes import Notes
+from trainer.selection import Drop
+from trainer.versions import GONE, compare
+
+UP, DOWN = Verdict.UP, Verdict.DOWN
+
+
+def example(number: int, completion: str = "yes", split: Split = Split.TRAIN) -> Example:
+    return Example(f"m{number}", f"c{number}", ((Role.USER, f"question {number}"),), completion, False, split)
+
+
+def dataset(id: int, *examples: Example) -> Dataset:
+    return Dataset(id, "bank", 1, "hash", 0.0, examples)
+
+
+def test_two_versions_are_compared_by_message() -> None:
+    old = dataset(1, example(1), example(2), example(3), example(4), example(5))
+    new = dataset(2, example(1), example(2, "no"), example(3, split=Split.DEV), example(6))
+    found = compare(old, new, {"m4": Drop.SIMILAR.value})
+    assert (found.same, [c.message_id for c in found.added]) == (1, ["m6"])
+    assert [(c.message_id, c.rule) for c in found.removed] == [("m4", Drop.SIMILAR.value), ("m5", GONE)]
+    assert [(c.before, c.after) for c in found.changed] == [("yes", "no")]
+    assert [(c.before, c.after) for c in found.moved] == [("train", "dev")]
+    said = "\n".join(found.lines())
+    assert "1 added, 2 removed, 1 with another answer, 1 moved, 1 the same" in said and "yes → no" in said
+    itself = compare(new, new, {})
+    assert itself.same == 4 and not itself.added + itself.removed + itself.changed + itself.moved
+
+
+def run(scene: Scene, *words: str) -> Any:
+    return CliRunner().invoke(app, [*words, "--data-dir", str(scene.workshop.data_dir)])
+
+
+def frozen(scene: Scene, **changes: Any) -> Dataset:
+    w = replace(scene.workshop, settings=replace(SETTINGS, **changes))
+    started = scene.store.start_run("bank", w.settings.as_record(), "test")
+    found = freeze(w, started, Notes(scene.store, started.id))
+    assert isinstance(found, Dataset), found
+    scene.store.finish_run(started.id, RunStatus.REFUSED, "", {})
+    return found
+
+
+def load(scene: Scene, *turns: tuple[str, str, Verdict | None]) -> list[str]:
+    conversations = [ImportedTurn(f"n{n}", user, "a", verdict) for n, (user, _, verdict) in enumerate(turns)]
+    scene.store.load_conversations("bank", conversations)
+    answers = {a.conversation_id: a.message_id for a in scene.store.rated_answers("bank")}
+    return [answers.get(f"n{n}", "") for n in range(len(turns))]
+
+
+def test_why_names_the_rule_and_what_stands_for_an_answer(scene: Scene) -> None:
+    scene.rate(20)
+    rewordings = [
+        "How do I change my pin?",
+        "could you tell me how to change my pin please",
+        "What do I do to change the PIN",
+        "how can I chagne my pin",
+        "Where is my card?",
+    ]
+    verdicts = [UP, UP, UP, UP, DOWN]
+    ids = load(scene, *((text, "a", verdict) for text, verdict in zip(rewordings, verdicts, strict=True)))
+    scene.store.record_splits({f"n{n}": Split.TRAIN for n in range(4)})
+    said = run(scene, "why", ids[1])
+    assert "would be in the next dataset, in train" in said.output and "no dataset yet" in said.output
+    version = frozen(scene)
+    dropped = {id for id, rule in scene.store.left_out(version.id).items() if rule == Drop.SIMILAR.value}
+    (near,) = dropped & set(ids)
+    said = run(scene, "why", near)
+    assert said.exit_code == 0 and Drop.SIMILAR.value in said.output and "For it stand 3" in said.output
+    assert f"not in dataset {version.id}, the newest: left out as: {Drop.SIMILAR.value}" in said.output
+    record = json.loads(run(scene, "why", near, "--json").output)
+    assert record["rule"] == record["frozen_rule"] == Drop.SIMILAR.value and len(record["others"]) == 3
+    assert Drop.RATED_DOWN.value in run(scene, "why", ids[4]).output
+    assert "in the next dataset, in train" in run(scene, "why", near, "--set", "similar_cap=0").output
+    kept = next(id for id in ids[:4] if id not in dropped)
+    assert f"It is in dataset {version.id}, the newest, in train" in run(scene, "why", kept).output
+    scene.store.rate(kept, "ann", None)
+    question = scene.store.message(kept).parent_id
+    assert "it is a question" in run(scene, "why", str(question)).output
+    missing = run(scene, "why", "nobody")
+    assert missing.exit_code == 2 and "nobody" in missing.output
+
+
+def test_versions_are_listed_and_compared(scene: Scene) -> None:
+    assert "No dataset yet" in run(scene, "datasets").output
+    assert json.loads(run(scene, "datasets", "--json").output) == []
+    scene.rate(20)
+    first = frozen(scene)
+    answers = scene.store.rated_answers("bank")
+    gone, changed = answers[0].message_id, answers[1].message_id
+    scene.store.rate(gone, "ann", DOWN)
+    scene.store.rate(changed, "ann", DOWN, correction="purple")
+    scene.store.load_conversations("bank", [ImportedTurn("new", "Where is my card?", "Here.", UP)])
+    second = frozen(scene, min_train=2, min_gate=2)
+    adapter = scene.store.add_adapter("bank-v2", "bank", scene.store.runs("bank")[0].id, "x", "y")
+    listed = run(scene, "datasets").output.splitlines()
+    assert len(listed) == 2 and adapter.name in listed[0] and "no adapter" in listed[1]
+    assert first.hash[:12] in listed[1] and "train 20, dev 10, gate 10" in listed[1]
+    versions = json.loads(run(scene, "datasets", "--json").output)
+    assert [one["id"] for one in versions] == [second.id, first.id]
+    for words in (("1", "2"), ("1",)):
+        found = json.loads(run(scene, "datasets", *words, "--json").output)
+        assert [c["rule"] for c in found["removed"]] == [Drop.RATED_DOWN.value]
+        assert [c["after"] for c in found["changed"]] == ["purple"] and len(found["added"]) == 1
+    assert "1 added, 1 removed, 1 with another answer" in run(scene, "datasets", "1", "2").output
+    wrong = run(scene, "datasets", "1", "7")
+    assert wrong.exit_code == 2 and "There are: 1, 2" in wrong.output
+
+
+def test_why_an_answer_was_left_out_goes_with_the_answer(store: Store) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    prompt = store.add_prompt("bank", [])
+    store.load_conversations("bank", [ImportedTurn(f"c{n}", f"q {n}", "a", DOWN) for n in range(2)])
+    ids = {a.conversation_id: a.message_id for a in store.rated_answers("bank")}
+    rules = {**dict.fromkeys(ids.values(), "rated down"), "gone": "rated down"}
+    frozen = store.add_dataset("bank", prompt.id, "hash", [], {"rated down": 2}, rules)
+    assert store.left_out(frozen.id) == dict.fromkeys(ids.values(), "rated down")
+    store.delete_conversation("c0")
+    assert set(store.left_out(frozen.id)) == {ids["c1"]}
+    with pytest.raises(NotFound):
+        store.left_out(99)
