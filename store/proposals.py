@@ -53,6 +53,11 @@ class Proposals(Part):
             rows = transaction.rows(OPEN, [assistant_id, limit])
         return [_proposal(row) for row in rows]
 
+    def proposal(self, id: int) -> Proposal:
+        """Raises NotFound."""
+        with self._file.reading() as transaction:
+            return _proposal(transaction.one(_ONE, [id], f"proposal {id}"))
+
     def decided_proposals(self, assistant_id: str) -> list[Proposal]:
         """The oldest first."""
         with self._file.reading() as transaction:

@@ -36,6 +36,7 @@ class Show(StrEnum):
     CORRECTED = "corrected"
     UNRATED = "not rated"
     DECIDED = "reviewed"
+    PROPOSED = "proposed"  # not of this module: see `store.proposals`
 
 
 @dataclass(frozen=True)

@@ -160,3 +160,54 @@ def test_another_assistant_is_another_sitting(desk: Store) -> None:
     assert shown(sitting) == [] and sitting.gestures == []
     queue.open(sitting, None, ALL)
     assert sitting.current is None
+
+
+@pytest.fixture
+def asked(desk: Store) -> Store:
+    """A refused candidate has left two answers behind."""
+    run = desk.start_run("desk", {}, "test")
+    desk.propose(run.id, [(message(4), "another answer 4"), (message(3), "another answer 3")])
+    return desk
+
+
+def test_proposals_come_first_and_show_what_was_approved(asked: Store) -> None:
+    queue, sitting = begun(asked, Wanted())
+    assert shown(sitting) == ["c4", "c3", "c2", "c1"]
+    first, second = sitting.waiting[:2]
+    assert first.item.answer == "another answer 4" and first.others == ("answer 4",)
+    assert second.others == ("better",), "the correction, not the answer that it corrected"
+    assert shown(begun(asked, Wanted(Show.PROPOSED))[1]) == ["c4", "c3"]
+    assert shown(begun(asked, Wanted(Show.DOWN))[1]) == ["c2", "c1", "c3"], "who looks for something gets that"
+    assert queue.following(sitting).item.answer == "another answer 3"  # type: ignore[union-attr]
+
+
+def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:
+    queue, sitting = begun(asked, Wanted())
+    first, second = (one.item.message_id for one in sitting.waiting[:2])
+    queue.decide(sitting, first, Ruling.APPROVE)
+    queue.decide(sitting, second, Ruling.REJECT)
+    queue.decide(sitting, message(2), Ruling.REJECT)
+    assert [p.accepted for p in asked.decided_proposals("desk")] == [True, False]
+    assert queue.decided_today("desk") == 3
+    for _ in range(2):
+        queue.undo(sitting)
+    assert shown(sitting) == ["c3", "c2", "c1"] and asked.standing_decisions([message(2)]) == {}
+    assert [p.accepted for p in asked.decided_proposals("desk")] == [True]
+    queue.skip(sitting, second)
+    assert shown(sitting) == ["c2", "c1", "c3"]
+
+
+def test_all_proposals_are_decided_at_once_and_undone_at_once(asked: Store) -> None:
+    queue, sitting = begun(asked, Wanted(Show.PROPOSED))
+    queue.decide_all(sitting, Ruling.APPROVE, 2)
+    assert [p.accepted for p in asked.decided_proposals("desk")] == [True, True] and shown(sitting) == []
+    queue.undo(sitting)
+    assert asked.decided_proposals("desk") == [] and shown(sitting) == ["c4", "c3"]
+
+
+def test_a_proposal_that_somebody_else_decided_is_passed_over(asked: Store) -> None:
+    queue, sitting = begun(asked, Wanted(Show.PROPOSED))
+    second = asked.open_proposals("desk")[1]
+    asked.decide_proposal(second.id, False, "ann")
+    queue.decide(sitting, sitting.waiting[0].item.message_id, Ruling.APPROVE)
+    assert shown(sitting) == []

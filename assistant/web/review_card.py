@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from html import escape
 
 from assistant.web import words
+from assistant.web.proposals import is_proposal
 from assistant.web.review_order import WEIGHTS, Ranked
 from assistant.web.review_queue import proposed
 from assistant.web.text_diff import diff
@@ -49,14 +50,15 @@ def card(shown: Card) -> str:
     notes = [f'<span class="caption">{escape(shown.served)} · {words.moment(item.at)}</span>']
     if item.decision is not None:
         notes.insert(0, _decided(item.decision))
+    proposal = is_proposal(item.message_id)
     return (
         f'<div class="review-why">{_reasons(shown.ranked)}{"".join(notes)}</div>'
         f'<div class="review-text">{_before(shown.branch)}'
         f'<div class="question"><div class="bubble">{_plain(item.question)}</div></div>'
         f'<div class="answer"><div class="prose-text">{rendered(item.answer)}</div></div>'
         f"{_correction(item.answer, correction, item.ratings)}{_others(shown.ranked.others)}"
-        f"{_ratings(item.ratings)}</div>"
-        f"{_editor(shown, correction)}"
+        f"{'' if proposal else _ratings(item.ratings)}</div>"
+        f"{'' if proposal else _editor(shown, correction)}"
         f"{_buttons(shown, correction is not None)}"
     )
 
@@ -118,7 +120,7 @@ def _others(others: Sequence[str]) -> str:
     rows = "".join(f"<li>{_plain(text)}</li>" for text in others[:3])
     more = f"<li>and {len(others) - 3:,} more</li>" if len(others) > 3 else ""
     return (
-        '<div class="review-others"><p>Also approved as the answer to this question:</p>'
+        '<div class="review-others"><p>Approved as the answer to this question:</p>'
         f"<ul>{rows}{more}</ul></div>"
     )
 
@@ -169,10 +171,14 @@ def _editor(shown: Card, correction: str | None) -> str:
 def _buttons(shown: Card, corrected: bool) -> str:
     id = shown.ranked.item.message_id
     approve = "Approve correction" if corrected else "Approve"
+    correct = (
+        '<button type="button" class="small" data-key="c" data-toggle="review-editor">Correct '
+        "<kbd>C</kbd></button>"
+    )
     return _foot(
         _button("a", approve, "approve", id, "primary")
         + _button("r", "Reject", "reject", id, "danger")
-        + '<button type="button" class="small" data-key="c" data-toggle="review-editor">Correct <kbd>C</kbd></button>'
+        + ("" if is_proposal(id) else correct)
         + _button("s", "Skip", "skip", id)
         + _undo(shown.can_undo),
         shown.notice,

@@ -27,16 +27,17 @@ _RARE_WORDS, _RARE_QUESTIONS = 3, 20
 class Why(StrEnum):
     """Why an answer is worth a look, as the page says it."""
 
+    PROPOSED = "as good as the approved answer?"
     DISAGREE = "people disagree"
     DIFFER = "approved answers differ"
     DOWN = "rated down, no correction"
     RARE = "rare question"
 
 
-# A disagreement is one person's mistake and says nothing until it is settled; two different approved answers both
-# teach, one of them wrongly; an answer rated down is lost until somebody corrects it; a rare question has no other
-# example beside it.
-WEIGHTS = {Why.DISAGREE: 8.0, Why.DIFFER: 6.0, Why.DOWN: 4.0, Why.RARE: 2.0}
+# A proposal may be all that stands between a refused candidate and a shorter prompt; a disagreement is one person's
+# mistake and says nothing until it is settled; two different approved answers both teach, one of them wrongly; an
+# answer rated down is lost until somebody corrects it; a rare question has no other example beside it.
+WEIGHTS = {Why.PROPOSED: 10.0, Why.DISAGREE: 8.0, Why.DIFFER: 6.0, Why.DOWN: 4.0, Why.RARE: 2.0}
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.web import review_card, review_side, words
+from assistant.web import proposals, review_card, review_side, words
 from assistant.web.chat_page import QUIET, Update
 from assistant.web.clicks import forward
 from assistant.web.review_card import Card
@@ -32,6 +32,7 @@ from store.reviews import Show, Wanted
 
 _SHOWN = [
     ("Worth a look", Show.WORTH),
+    ("Proposed answers", Show.PROPOSED),
     ("All undecided", Show.UNDECIDED),
     ("Rated down", Show.DOWN),
     ("Rated up", Show.UP),
@@ -236,6 +237,9 @@ class ReviewPage:
         return review_card.page(sitting.turn, current.item.message_id, shown, behind)
 
     def _card(self, one: Ranked, can_undo: bool, typed: str | None = None, notice: str = "") -> str:
+        if proposals.is_proposal(one.item.message_id):
+            branch = proposals.branch(self._store, one.item.message_id)
+            return review_card.card(Card(one, branch, "proposed", can_undo, typed, notice))
         branch = self._store.branch(one.item.message_id)
         served = branch[-1].deployment_id
         by = (

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from assistant.web import proposals
 from assistant.web.review_order import Ranked, ranked
 from assistant.web.services import PERSON
 from store import Store, StoreError
 from store.approval import correction_of
 from store.errors import NotFound
-from store.records import Decision, Ruling
+from store.records import Ruling
 from store.reviews import ReviewItem, Show, Wanted
 
 _REMEMBERED = 200  # gestures that can be undone, one after the other
@@ -30,7 +31,10 @@ class Stale(Exception):
 
 @dataclass(frozen=True)
 class Gesture:
-    """What was done to these answers at once; a skip has no ruling and made no decisions."""
+    """What was done to these answers at once; a skip has no ruling and made no decisions.
+
+    What was said about a proposal is named by the item's id.
+    """
 
     ruling: Ruling | None
     items: tuple[Ranked, ...]
@@ -64,28 +68,37 @@ class ReviewQueue:
         """Find the answers anew; those that were skipped come last."""
         if assistant_id != sitting.assistant_id:
             sitting.gestures, sitting.skipped = [], []
-        found: list[Ranked] = []
-        full = False
-        if assistant_id is not None:
-            listed = self._store.items_to_review(assistant_id, wanted)
-            full = listed.more
-            asked = self._store.newest_questions(assistant_id)
-            found = ranked(listed.items, self._decided(assistant_id, wanted), asked)
-            if wanted.show is Show.WORTH:
-                found = [one for one in found if one.reasons]
+        found, full = ([], False) if assistant_id is None else self._found(assistant_id, wanted)
         late = {id: place for place, id in enumerate(sitting.skipped)}
         found.sort(key=lambda one: late.get(one.item.message_id, -1))
         sitting.assistant_id, sitting.wanted = assistant_id, wanted
         sitting.waiting, sitting.full = found, full
         self._settle(sitting)
 
-    def decide(self, sitting: Sitting, message_id: str, ruling: Ruling, text: str | None = None) -> Decision:
+    def _found(self, assistant_id: str, wanted: Wanted) -> tuple[list[Ranked], bool]:
+        """The answers in order, and whether the store may have more than these."""
+        proposed = proposals.waiting(self._store, assistant_id)
+        if wanted.show is Show.PROPOSED:
+            return proposed, False
+        listed = self._store.items_to_review(assistant_id, wanted)
+        asked = self._store.newest_questions(assistant_id)
+        found = ranked(listed.items, self._decided(assistant_id, wanted), asked)
+        if wanted.show is Show.WORTH:
+            found = [one for one in found if one.reasons]
+        if wanted == Wanted():  # nothing particular is looked for
+            found = [*proposed, *found]
+        return found, listed.more
+
+    def decide(self, sitting: Sitting, message_id: str, ruling: Ruling, text: str | None = None) -> None:
         """On the answer that is shown. Approving one with a correction approves of the correction. Raises Stale."""
         current = self._shown(sitting, message_id)
+        if proposals.is_proposal(message_id):
+            proposals.decide(self._store, message_id, ruling)
+            self._done(sitting, Gesture(ruling, (current,), (message_id,)))
+            return
         correction = text if ruling is Ruling.CORRECT else _approved(current.item, ruling)
         decision = self._store.decide(message_id, PERSON, ruling, correction)
         self._done(sitting, Gesture(ruling, (current,), (decision.id,)))
-        return decision
 
     def decide_all(self, sitting: Sitting, ruling: Ruling, count: int) -> None:
         """On everything that the filters found, if that is still as many as the reviewer was told. Raises Stale."""
@@ -97,6 +110,12 @@ class ReviewQueue:
             raise Stale(
                 f"There are {len(items):,} answers now, not {count:,}. Look at the number and press again."
             )
+        if sitting.wanted.show is Show.PROPOSED:
+            for one in items:
+                proposals.decide(self._store, one.item.message_id, ruling)
+            ids = tuple(one.item.message_id for one in items)
+            self._done(sitting, Gesture(ruling, items, ids))
+            return
         corrections = {one.item.message_id: _approved(one.item, ruling) for one in items}
         try:
             made = self._store.decide_all(PERSON, ruling, corrections)
@@ -119,8 +138,11 @@ class ReviewQueue:
         if not sitting.gestures:
             raise Stale("There is nothing to undo.")
         gesture = sitting.gestures[-1]
-        if gesture.decision_ids:
-            self._store.undo_decisions(gesture.decision_ids)
+        proposed = [id for id in gesture.decision_ids if proposals.is_proposal(id)]
+        if decided := [id for id in gesture.decision_ids if not proposals.is_proposal(id)]:
+            self._store.undo_decisions(decided)
+        for id in proposed:
+            proposals.take_back(self._store, id)
         sitting.gestures.pop()
         ids = {one.item.message_id for one in gesture.items}
         if gesture.ruling is None:
@@ -141,7 +163,8 @@ class ReviewQueue:
         """By this person, since midnight as the clock on this machine says."""
         now = time.localtime()
         midnight = time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
-        return self._store.decided_since(assistant_id, PERSON, midnight)
+        decided = self._store.decided_since(assistant_id, PERSON, midnight)
+        return decided + proposals.decided_since(self._store, assistant_id, midnight)
 
     def _shown(self, sitting: Sitting, message_id: str) -> Ranked:
         current = sitting.current
@@ -169,6 +192,8 @@ class ReviewQueue:
             del sitting.waiting[0]
 
     def _fresh(self, sitting: Sitting, one: Ranked) -> Ranked | None:
+        if proposals.is_proposal(one.item.message_id):
+            return proposals.fresh(self._store, one.item.message_id)
         item = self._store.review_item(one.item.message_id)
         if item is None or (item.decision is not None and sitting.wanted.show is not Show.DECIDED):
             return None

@@ -1,0 +1,79 @@
+"""Answers of a refused candidate → items of the review queue, and a reviewer's word on one back into the store.
+
+In: the store, an assistant, or the id of an item. Out: `Ranked` items that the queue treats like any other. Place:
+under `review_queue`. An item's id is the proposal's with a prefix, so that it is never taken for a message's.
+"""
+
+from __future__ import annotations
+
+from assistant.web.review_order import Ranked, Why
+from assistant.web.services import PERSON
+from store import Store
+from store.approval import approved_text
+from store.errors import NotFound
+from store.records import Message, Proposal, Ruling
+from store.reviews import ReviewItem
+
+_PREFIX = "proposal:"
+
+
+def is_proposal(item_id: str) -> bool:
+    return item_id.startswith(_PREFIX)
+
+
+def waiting(store: Store, assistant_id: str) -> list[Ranked]:
+    """What nobody has decided, the oldest first."""
+    found = (_item(store, proposal) for proposal in store.open_proposals(assistant_id))
+    return [one for one in found if one is not None]
+
+
+def fresh(store: Store, item_id: str) -> Ranked | None:
+    """The item as it is now; None once somebody has decided, or its conversation was deleted."""
+    try:
+        proposal = store.proposal(_number(item_id))
+    except NotFound:
+        return None
+    return _item(store, proposal) if proposal.accepted is None else None
+
+
+def decide(store: Store, item_id: str, ruling: Ruling) -> None:
+    """Raises NotFound, StoreError."""
+    store.decide_proposal(_number(item_id), ruling is Ruling.APPROVE, PERSON)
+
+
+def take_back(store: Store, item_id: str) -> None:
+    """Raises NotFound, StoreError."""
+    store.decide_proposal(_number(item_id), None, PERSON)
+
+
+def decided_since(store: Store, assistant_id: str, at: float) -> int:
+    """How many this person has decided, since `at` (UTC seconds)."""
+    decided = store.decided_proposals(assistant_id)
+    return sum(one.decided_by == PERSON and (one.decided_at or 0.0) >= at for one in decided)
+
+
+def branch(store: Store, item_id: str) -> list[Message]:
+    """The turns down to the answer that was given then. Raises NotFound."""
+    return store.branch(store.proposal(_number(item_id)).message_id)
+
+
+def _item(store: Store, proposal: Proposal) -> Ranked | None:
+    given = store.review_item(proposal.message_id)
+    if given is None:
+        return None
+    approved = approved_text(given.answer, given.ratings, given.decision)
+    item = ReviewItem(
+        message_id=f"{_PREFIX}{proposal.id}",
+        conversation_id=given.conversation_id,
+        question=given.question,
+        answer=proposal.text,
+        opens=given.opens,
+        at=proposal.created_at,
+        ratings=(),
+        decision=None,
+    )
+    return Ranked(item, (Why.PROPOSED,), () if approved is None else (approved,))
+
+
+def _number(item_id: str) -> int:
+    return int(item_id.removeprefix(_PREFIX))
