@@ -177,7 +177,9 @@ def test_proposals_come_first_and_show_what_was_approved(asked: Store) -> None:
     assert first.item.answer == "another answer 4" and first.others == ("answer 4",)
     assert second.others == ("better",), "the correction, not the answer that it corrected"
     assert shown(begun(asked, Wanted(Show.PROPOSED))[1]) == ["c4", "c3"]
-    assert shown(begun(asked, Wanted(Show.DOWN))[1]) == ["c2", "c1", "c3"], "who looks for something gets that"
+    assert shown(begun(asked, Wanted(Show.DOWN))[1]) == ["c2", "c1", "c3"], (
+        "who looks for something gets that"
+    )
     assert queue.following(sitting).item.answer == "another answer 3"  # type: ignore[union-attr]
 
 

@@ -12,7 +12,7 @@ from html import escape
 
 from assistant.web import words
 from assistant.web.proposals import is_proposal
-from assistant.web.review_order import WEIGHTS, Ranked
+from assistant.web.review_order import Ranked, Why
 from assistant.web.review_queue import proposed
 from assistant.web.text_diff import diff
 from assistant.web.transcript import rendered
@@ -20,7 +20,7 @@ from store.records import Decision, Message, Rating, Role, Ruling, Verdict
 
 _SHOWN_TURNS = 2  # before the question; earlier ones are folded
 _RULED = {Ruling.APPROVE: "approved", Ruling.REJECT: "rejected", Ruling.CORRECT: "corrected"}
-_STRONG = 6.0  # reasons of this weight stand out
+_ALARMING = (Why.DISAGREE, Why.DIFFER)  # something is wrong with what people said
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def finished(title: str, text: str, turn: int, can_undo: bool, notice: str = "")
 
 def _reasons(one: Ranked) -> str:
     return "".join(
-        f'<span class="badge{" bad" if WEIGHTS[why] >= _STRONG else ""}">{escape(why)}</span>'
-        for why in one.reasons
+        f'<span class="badge{" bad" if why in _ALARMING else ""}">{escape(why)}</span>' for why in one.reasons
     )
 
 
