@@ -1,4 +1,7 @@
-"""The Review page in a real browser: every key, without a model."""
+"""The Review page in a real browser: every key, without a model.
+
+Its name puts it last: on Python 3.11, `ast.parse` sometimes fails in a process that has run Playwright's greenlets.
+"""
 
 import re
 from collections.abc import Iterator
