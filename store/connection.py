@@ -10,8 +10,10 @@ damage the file, and Python here links 3.40.1. FULL sync, because a person was t
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +33,8 @@ _NOT_SAVED_ADVICE = {
     sqlite3.SQLITE_PERM: "Access was denied. Make the file and its folder writable",
     sqlite3.SQLITE_IOERR: "The disk reported an error. Check the disk and its free space",
 }
+# Uneven, so that several who wait do not look in step.
+_LOOKS_AGAIN_S = (0.001, 0.005)
 # Of at most 14 columns: SQLite takes 32,766 values in a statement.
 _ROWS_AT_ONCE = 1000
 
@@ -165,7 +169,7 @@ class DataFile:
     @contextmanager
     def reading(self) -> Iterator[Transaction]:
         """All queries of the block see one state. Inside a writing() block it sees that block's changes."""
-        with self._transaction("BEGIN", writing=False) as transaction:
+        with self._transaction(writing=False) as transaction:
             yield transaction
 
     @contextmanager
@@ -174,17 +178,20 @@ class DataFile:
 
         IMMEDIATE takes the write lock first, so what the block reads cannot change before it writes.
         """
-        with self._transaction("BEGIN IMMEDIATE", writing=True) as transaction:
+        with self._transaction(writing=True) as transaction:
             yield transaction
 
     @contextmanager
-    def _transaction(self, begin: str, writing: bool) -> Iterator[Transaction]:
+    def _transaction(self, writing: bool) -> Iterator[Transaction]:
         connection = self.connection()
         if connection.in_transaction:  # a part called another part: one transaction, ended by the outer block
             yield Transaction(connection)
             return
         try:
-            connection.execute(begin)
+            if writing:
+                self._take_write_lock(connection)
+            else:
+                connection.execute("BEGIN")
             yield Transaction(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -192,6 +199,24 @@ class DataFile:
         finally:
             if connection.in_transaction:  # SQLite itself may have rolled back, on a full disk for instance
                 connection.execute("ROLLBACK")
+
+    def _take_write_lock(self, connection: sqlite3.Connection) -> None:
+        """Wait for it at most `busy_timeout_s`. SQLite has no queue for it, and looks only every 0.1 s after a while:
+        somebody who wrote one thing after the other kept others waiting until they gave up."""
+        give_up_at = time.monotonic() + self._busy_timeout_s
+        connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            while True:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError as error:
+                    locked = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                    if not locked or time.monotonic() >= give_up_at:
+                        raise
+                time.sleep(random.uniform(*_LOOKS_AGAIN_S))
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
 
     def _in_words(self, error: sqlite3.Error, writing: bool) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -149,3 +150,24 @@ def test_a_missing_file_is_only_created_when_asked(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     Store(tmp_path / "new" / "s.sqlite").close()
     assert (tmp_path / "new" / "s.sqlite").exists()
+
+
+def test_people_who_write_all_the_time_keep_nobody_waiting(tmp_path: Path) -> None:
+    """With SQLite's own way of waiting one of three wrote once in six seconds, and the others 3,500 times."""
+    path = tmp_path / "shorthand.sqlite"
+    Store(path).close()
+    wrote: dict[str, int] = {"ann": 0, "bo": 0, "cy": 0}
+    end = time.monotonic() + 3.0
+
+    def write_all_the_time(name: str) -> None:
+        with Store(path) as store:
+            while time.monotonic() < end:
+                store.create_assistant(f"{name}{wrote[name]}", "Busy", "exact")
+                wrote[name] += 1
+
+    people = [threading.Thread(target=write_all_the_time, args=(name,)) for name in wrote]
+    for person in people:
+        person.start()
+    for person in people:
+        person.join()
+    assert min(wrote.values()) >= 15, wrote
