@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from training_scene import PROMPT, QUICK, examples, train
-from transformers import TrainingArguments
+from transformers import AutoModelForCausalLM, TrainingArguments
 
 from assistant.adapter_files import fingerprint, verify
 from assistant.tokenizer import ChatTokenizer
@@ -16,7 +16,7 @@ from trainer import finetune as finetuning
 from trainer.finetune import Course, Trained, TrainingDiverged, finetune
 from trainer.helpfulness import measure_helpfulness
 from trainer.lora import load_with_lora, mean_loss, to_tensors
-from trainer.precision import Precision
+from trainer.precision import Precision, autocast
 from trainer.publish import publish
 from trainer.rows import dev_rows, train_rows
 
@@ -28,7 +28,7 @@ def test_the_dev_loss_falls(trained: Trained) -> None:
 
 def test_the_best_model_is_the_one_that_comes_back(trained: Trained, tokenizer: ChatTokenizer) -> None:
     trained.model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), autocast():
         losses = [
             float(mean_loss(trained.model, to_tensors(row)))
             for row in dev_rows(tokenizer, PROMPT, examples(4, Split.DEV))
@@ -66,6 +66,12 @@ def test_each_precision_learns_and_they_are_not_the_same(
     assert half.dev_loss < 0.8 * half.first_dev_loss
     kinds = {weight.dtype for weight in half.model.parameters()}
     assert kinds == {torch.float32}, "only products are rounded"
+    assert half.model(torch.tensor([[1, 5, 9]])).logits.dtype is torch.float32
+    exact = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    with torch.no_grad(), half.model.disable_adapter():
+        assert torch.equal(
+            half.model(torch.tensor([[1, 5, 9]])).logits, exact(torch.tensor([[1, 5, 9]])).logits
+        )
 
 
 def test_every_step_is_told_with_rate_and_time_left(

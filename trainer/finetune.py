@@ -147,6 +147,7 @@ def _step_through(course: Course, progress: Progress) -> Trained:
             lambda: float(trainer.evaluate()["eval_loss"]),
             progress,
         )
+    _compute_as_loaded(model)
     return Trained(
         model=model,
         dev_loss=preferred.published_loss if preferred else last.best_loss,
@@ -160,6 +161,12 @@ def _step_through(course: Course, progress: Progress) -> Trained:
         history=[*last.log, *(preferred.history if preferred else ())],
         preferred=preferred,
     )
+
+
+def _compute_as_loaded(model: PeftModel) -> None:
+    """Accelerate leaves its autocast around `forward`; what is compared with the server is computed without."""
+    for name in ("forward", "_original_forward"):
+        model.__dict__.pop(name, None)
 
 
 def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
