@@ -9,6 +9,7 @@ that the tests use.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -25,6 +26,8 @@ _MARKDOWN = (
     .enable(["table", "strikethrough"])
     .disable("image")
 )
+# To pages and addresses alone: a link without a scheme would lead to a route of this app.
+_MARKDOWN.validateLink = lambda url: re.match(r"(https?://|mailto:)", url, re.IGNORECASE) is not None  # type: ignore[method-assign]
 _ICONS = {
     "copy": '<rect x="8" y="8" width="12" height="12" rx="2"/>'
     '<path d="M16 8V5a1 1 0 0 0-1-1H5a1 1 0 0 0-1 1v10a1 1 0 0 0 1 1h3"/>',
