@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import PurePath
 from typing import Any
 
 from benchmarks.asking import Tally
@@ -45,9 +46,17 @@ def run_record(run: TrainingRun) -> dict[str, Any]:
         "settings": run.settings,
         "dataset": run.report.get("dataset"),
         "training": run.report.get("training"),
-        "gate": run.report.get("gate"),
+        "gate": _without_path(run.report.get("gate")),
         "phases_s": run.report.get("seconds"),
     }
+
+
+def _without_path(gate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A scorer that has a file names it by a path that only this machine has."""
+    if not gate:
+        return gate
+    name, colon, path = gate["scorer"].partition(":")
+    return {**gate, "scorer": f"{name}{colon}{PurePath(path).name}"}
 
 
 def last_tested(run: TrainingRun) -> Sequence[str] | None:
