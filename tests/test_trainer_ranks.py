@@ -14,6 +14,7 @@ from store.records import RunStatus
 from trainer import ranks
 from trainer.candidate import make_course
 from trainer.lora import load_with_lora, mean_loss, to_tensors
+from trainer.precision import autocast
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,7 +62,7 @@ def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scen
     w = replace(scene.workshop, settings=replace(SETTINGS, epochs=3, embedding_noise=0.0))
     course = make_course(w, scene.store.dataset(run.dataset_id or 0), w.work_dir("test"), 1e-2)
     fresh = load_with_lora(course.model_dir, SETTINGS.rank).eval()
-    with torch.no_grad():  # a fresh adapter changes nothing, so the first step's loss is known
+    with torch.no_grad(), autocast():  # a fresh adapter changes nothing, so the first step's loss is known
         both = [float(mean_loss(fresh, to_tensors(row))) for row in course.rows[:2]]
     (first,) = [e.data["loss"] for e in scene.store.events(run.id, "train") if e.data.get("step") == 1]
     assert first == pytest.approx(sum(both) / 2, rel=1e-4) and abs(both[0] - both[1]) > 1e-3

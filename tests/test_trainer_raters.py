@@ -32,6 +32,7 @@ from trainer.privacy.cleaning import Cleaned
 from trainer.raters import heard, largest_cap
 from trainer.selection import Drop, select
 from trainer.settings import TrainerSettings
+from trainer.thinning import thin
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 
@@ -230,7 +231,7 @@ def test_only_the_newest_rated_answers_are_looked_at_and_the_older_ones_are_coun
         store.rate(f"c{n}.1.assistant", "ann", UP)
     taken = take_in(store, "bank", override(SETTINGS, ["newest_answers=2"]))
     assert [item.answer.conversation_id for item in taken.approved] == ["c1", "c3"] and taken.older == 3
-    rules = Unfrozen(Cleaned(taken), []).rules
+    rules = Unfrozen(Cleaned(taken), thin(taken, 0, 0), []).rules
     assert rules == {Drop.OLDER.value: 3}
     assert take_in(store, "bank", override(SETTINGS, ["newest_answers=5"])).older == 0
     only = take_in(store, "bank", override(SETTINGS, ["newest_answers=1", "without_raters=sample"]))
