@@ -109,7 +109,7 @@ class Gating:
         if verdict.promoted or not asked or not worth_asking(rung, _MOST_LOST * settings.margin):
             return []
         name = f"rung {rung.rung}" if rung.rung else "candidate_full"
-        return proposals(self._examples, self._answers[name], self._answers, rung, settings.proposals)
+        return proposals(self._examples, self._answers[name], settings.proposals)
 
     def report(self, verdict: Verdict) -> dict[str, Any]:
         """Plain JSON: what changed, and why to trust it."""

@@ -12,7 +12,7 @@ Jones and van Rijsbergen 1975; what unjudged answers do to a comparison: Zobel 1
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from store.records import Example
 from trainer.gate import Answers, RungVerdict
@@ -25,23 +25,15 @@ def worth_asking(rung: RungVerdict, most_lost: float) -> bool:
     return bool(failed) and sound and all(comparison.difference > -most_lost for comparison in failed)
 
 
-def proposals(
-    examples: Sequence[Example],
-    answers: Answers,
-    references: Mapping[str, Answers],
-    rung: RungVerdict,
-    most: int,
-) -> list[tuple[str, str]]:
-    """The answers that cost the rung most against what it failed against, one a question, at most `most`.
+def proposals(examples: Sequence[Example], answers: Answers, most: int) -> list[tuple[str, str]]:
+    """The answers about which a word would change most, one a question, at most `most`.
 
-    Those that nobody is asked about keep their scores, which are too low if anything.
+    Of what is served people have judged every answer, so the candidate's are asked about whether it won or lost there.
+    An answer that scores s is taken to be accepted with probability s, which would bring 1 - s. What is not
+    asked about, or not accepted, keeps its score, as with every other system.
     """
-    failed = [references[c.reference] for c in rung.comparisons if not c.passed and c.reference in references]
-    lost = {
-        number: max(reference.scores[number] for reference in failed) - answers.scores[number]
-        for number in range(len(examples))
-    }
-    order = sorted((n for n in lost if lost[n] > 0), key=lambda n: (-lost[n], n))
+    gain = {number: score * (1.0 - score) for number, score in enumerate(answers.scores)}
+    order = sorted((n for n in gain if gain[n] > 0), key=lambda n: (-gain[n], n))
     chosen: dict[object, tuple[str, str]] = {}
     for number in order:
         text = answers.texts[number].strip()
