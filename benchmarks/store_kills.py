@@ -11,7 +11,6 @@ from __future__ import annotations
 import multiprocessing
 import random
 import time
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,7 +41,7 @@ class Toll:
 
     kills: int = 0
     in_a_write: int = 0
-    acknowledged: Counter[str] = field(default_factory=Counter)
+    acknowledged: dict[str, int] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     wrong_swaps: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
@@ -100,7 +99,7 @@ def _look(path: Path, saved: list[Saved], served: str, toll: Toll, check: bool) 
         store.sweep_streaming()
         toll.slowest_open_s = max(toll.slowest_open_s, time.perf_counter() - began)
         for one in saved:
-            toll.acknowledged[one.kind] += 1
+            toll.acknowledged[one.kind] = toll.acknowledged.get(one.kind, 0) + 1
             if one.kind == "swap":
                 served = one.id
             elif _count(store, one) != 1:

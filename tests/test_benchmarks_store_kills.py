@@ -1,10 +1,14 @@
 """A few kills of a process that writes; `python -m benchmarks.store_kills` does a thousand."""
 
+import json
 from pathlib import Path
+
+import typer
+from typer.testing import CliRunner
 
 from benchmarks.busy_writer import Saved, digest, set_up
 from benchmarks.screen import Screen
-from benchmarks.store_kills import Toll, _look, kill_often
+from benchmarks.store_kills import Toll, _look, kill_often, main
 from store import Store
 
 
@@ -13,6 +17,15 @@ def test_whatever_was_acknowledged_is_there_after_every_kill(tmp_path: Path) -> 
     assert toll.sound, toll
     assert toll.kills == 25 and toll.in_a_write > 0
     assert {"message", "rating", "decision", "swap"} == set(toll.acknowledged)
+
+
+def test_the_command_writes_its_result(tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(main)
+    done = CliRunner().invoke(app, ["--kills", "2", "--out", str(tmp_path / "kills.json")])
+    assert done.exit_code == 0, done.output
+    result = json.loads((tmp_path / "kills.json").read_text())
+    assert result["kills"] == 2 and result["lost"] == [] and result["acknowledged"]["message"] > 0
 
 
 def test_what_is_missing_or_not_as_it_was_told_is_noticed(tmp_path: Path) -> None:

@@ -73,3 +73,11 @@ def test_the_figures_of_a_large_store_are_those_of_the_benchmark() -> None:
         measured, processor, met = (cell.strip() for cell in row.split("|")[3:6])
         assert (measured, processor) == (f"{aim['measured']:,.0f}", f"{aim['processor']:,.0f}"), row
         assert (met == "yes") is aim["met"], row
+
+
+def test_the_figures_of_the_kills_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "store_kills.json").read_text())
+    written = (ROOT / "docs" / "faults.md").read_text()
+    assert f"{result['kills']:,} kills, {result['in_a_write']:,} of them within a write" in written
+    assert f"of {sum(result['acknowledged'].values()):,} acknowledged" in written
+    assert not result["lost"] and not result["wrong_swaps"] and not result["complaints"]
