@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 
 from assistant.chat import Chat, ChatError
 from assistant.vllm_pool import VllmPool
-from benchmarks.person import RATER, Opinion, Person, best_score
+from benchmarks.person import RATER, Opinion, Person
 from benchmarks.schedule import Question
 from benchmarks.serving import until_healthy
 from store import Store, StoreError
 from store.errors import NotFound
 from store.records import Message, MessageStatus, Rating, Role, Verdict
+from trainer.approvals import best
 
 AT_ONCE = 16  # conversations at the same time, per server
 _TRIES = 3
@@ -116,7 +117,7 @@ class Asking:
         return opinion
 
     def _remembered(self, rating: Rating, question: Question, answer: Message) -> Opinion:
-        score = best_score(self._person.scorer, answer.text, question.item.references)
+        score = best(self._person.scorer, answer.text, question.item.references)
         return Opinion(rating.verdict or Verdict.DOWN, score, rating.correction)
 
 

@@ -15,10 +15,10 @@ from assistant.rendering import prompt_tokens, render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, VllmError
 from assistant.vllm_pool import VllmPool
-from benchmarks.person import best_score
 from benchmarks.serving import until_healthy
 from benchmarks.task import Item
 from store.records import Role, Segment
+from trainer.approvals import best
 from trainer.scorers import Scorer
 from trainer.statistics import Difference, Interval, difference, interval
 
@@ -95,7 +95,7 @@ async def measure(
     texts = [result.text if isinstance(result, Completion) else None for result in results]
     scores = await asyncio.to_thread(
         lambda: [
-            None if text is None else best_score(scorer, text, item.references)
+            None if text is None else best(scorer, text, item.references)
             for text, item in zip(texts, items, strict=True)
         ]
     )

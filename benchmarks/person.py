@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store.records import Verdict
+from trainer.approvals import best
 from trainer.scorers import Scorer
 
 RATER = "simulated"
@@ -38,7 +39,7 @@ class Person:
     seed: int
 
     def rate(self, question_id: str, answer: str, references: Sequence[str]) -> Opinion:
-        score = best_score(self.scorer, answer, references)
+        score = best(self.scorer, answer, references)
         if score >= self.threshold - _ROUNDING:
             return Opinion(Verdict.UP, score)
         takes_the_time = _draw(self.seed, question_id) < self.corrects
@@ -48,11 +49,6 @@ class Person:
 def threshold_of(scorer_name: str) -> float:
     """The threshold of a scorer by the name that an assistant has it under, such as sql:/path."""
     return THRESHOLDS[scorer_name.partition(":")[0]]
-
-
-def best_score(scorer: Scorer, answer: str, references: Sequence[str]) -> float:
-    """The score against the reference that the answer is nearest to."""
-    return max(scorer(answer, reference) for reference in references)
 
 
 def _draw(seed: int, question_id: str) -> float:

@@ -3,10 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.person import Person, best_score, threshold_of
+from benchmarks.person import Person, threshold_of
 from benchmarks.schedule import rounds_of, sample_of
 from benchmarks.task import Item
 from store.records import Verdict
+from trainer.approvals import best
 from trainer.scorers import SCORERS, chrf, exact
 
 ITEMS = [Item(f"q{number}", f"Question {number}?", ("right", "also right")) for number in range(40)]
@@ -44,7 +45,7 @@ def test_rounding_does_not_make_a_right_answer_wrong() -> None:
 def test_every_scorer_has_a_threshold() -> None:
     for name in (*SCORERS, "sql:/a.sqlite", "judge:http://host#model"):
         assert 0 < threshold_of(name) <= 1
-    assert best_score(exact, "b", ("a", "b")) == 1.0
+    assert best(exact, "b", ("a", "b")) == 1.0
 
 
 @given(ratings=st.integers(1, 130), rounds=st.integers(1, 7), seed=st.integers(0, 5))

@@ -10,6 +10,7 @@ from benchmarks.busy_writer import Saved, digest, set_up
 from benchmarks.screen import Screen
 from benchmarks.store_kills import Toll, _look, kill_often, main
 from store import Store
+from store.records import Role
 
 
 def test_whatever_was_acknowledged_is_there_after_every_kill(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_what_is_missing_or_not_as_it_was_told_is_noticed(tmp_path: Path) -> Non
     set_up(path)
     with Store(path) as store:
         talk = store.create_conversation("bank")
-        asked = store.add_message(talk.id, None, "user", "hello")  # type: ignore[arg-type]
+        asked = store.add_message(talk.id, None, Role.USER, "hello")
     toll = Toll()
     told = [
         Saved("message", asked.id, digest("hello")),

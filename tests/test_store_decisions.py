@@ -99,7 +99,7 @@ def test_decided_answers_are_beside_the_newest_rated_ones_but_for_those_whom_nob
     desk.decide(A1, "rev", Ruling.APPROVE)
 
     def found(*arguments: object) -> list[str]:
-        return [answer.conversation_id for answer in desk.rated_answers("desk", *arguments)]  # type: ignore[arg-type]
+        return [answer.conversation_id for answer in desk.rated_answers("desk", *arguments)]
 
     assert sorted(found()) == ["c1", "c2", "c3"]
     assert sorted(found(1)) == ["c1", "c3"]

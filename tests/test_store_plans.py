@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
-from store.records import ImportedTurn, Segment, SegmentKind, Usage, Verdict
+from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.transfer import MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, RATINGS_OF
 from trainer.following import ENOUGH_RATED
 
@@ -36,9 +36,11 @@ def full(store: Store) -> Store:
     served = store.activate(store.add_deployment("bank", prompt.id, None, ["a"], 0, 10).id)
     store.load_conversations("bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
     for number in range(ENOUGH_RATED + 1):
-        asked = store.add_message("c", None, "user", "hours")  # type: ignore[arg-type]
+        asked = store.add_message("c", None, Role.USER, "hours")
         usage = Usage(1, 1, 1, 1, 0.1, 0.1)
-        answer = store.add_message("c", asked.id, "assistant", "nine", deployment_id=served.id, usage=usage)  # type: ignore[arg-type]
+        answer = store.add_message(
+            "c", asked.id, Role.ASSISTANT, "nine", deployment_id=served.id, usage=usage
+        )
         if number:
             store.rate(answer.id, "ann", Verdict.UP, comment="nine it is")
     run = store.start_run("bank", {}, "test")

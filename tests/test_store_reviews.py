@@ -34,7 +34,7 @@ def desk(store: Store) -> Store:
 
 
 def found(store: Store, **wanted: object) -> list[str]:
-    items = store.items_to_review("desk", Wanted(**wanted)).items  # type: ignore[arg-type]
+    items = store.items_to_review("desk", Wanted(**wanted)).items
     return [item.conversation_id for item in items]
 
 

@@ -250,7 +250,7 @@ def test_several_gpus_in_sight_do_not_make_rows_disappear(
     """Trainer would hand the collator a row for each GPU, of which it packs the first."""
     seen = []
 
-    class FourGpus(TrainingArguments):  # type: ignore[misc]
+    class FourGpus(TrainingArguments):
         def __post_init__(self) -> None:
             super().__post_init__()
             _ = self.device  # decides about the devices

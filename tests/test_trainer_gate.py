@@ -58,7 +58,7 @@ def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
     (reason,) = verdict.reasons
     assert reason.startswith("Rung 0 (100 prompt tokens) failed: against the base model with the full prompt")
     assert "-33.3 points" in reason and "(5 allowed)" in reason and reason.endswith(".")
-    assert float(re.search(r"a loss of ([\d.]+) cannot be ruled out", reason)[1]) > 33.3  # type: ignore[index]
+    assert float(re.search(r"a loss of ([\d.]+) cannot be ruled out", reason)[1]) > 33.3
 
 
 def test_too_few_examples_are_told_from_a_bad_candidate() -> None:

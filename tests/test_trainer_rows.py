@@ -29,7 +29,7 @@ def example(number: int, corrected: bool = False) -> Example:
 def answers_in(tokenizer: ChatTokenizer, row: object) -> list[str]:
     """The texts that a row teaches, one an example."""
     texts: dict[int, list[int]] = {}
-    for owner, target in zip(row.owners, row.targets, strict=True):  # type: ignore[attr-defined]
+    for owner, target in zip(row.owners, row.targets, strict=True):
         if target != IGNORE:
             texts.setdefault(owner, []).append(target)
     return [tokenizer.decode(ids) for ids in texts.values()]

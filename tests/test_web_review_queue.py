@@ -46,7 +46,7 @@ def test_what_needs_a_look_comes_first_and_alone_where_nothing_else_is_asked_for
 
 def test_a_decision_is_saved_and_brings_the_next(desk: Store) -> None:
     queue, sitting = begun(desk)
-    assert queue.following(sitting).item.conversation_id == "c1"  # type: ignore[union-attr]
+    assert queue.following(sitting).item.conversation_id == "c1"
     queue.decide(sitting, message(2), Ruling.REJECT)
     queue.decide(sitting, message(1), Ruling.CORRECT, "as it should be")
     assert shown(sitting) == ["c4", "c3"] and queue.decided_today("desk") == 2
@@ -127,7 +127,7 @@ def test_what_others_decided_or_deleted_meanwhile_is_passed_over(desk: Store) ->
     queue, sitting = begun(desk)
     desk.decide(message(1), "somebody", Ruling.REJECT)
     desk.delete_conversation("c4")
-    assert queue.following(sitting).item.conversation_id == "c3"  # type: ignore[union-attr]
+    assert queue.following(sitting).item.conversation_id == "c3"
     queue.decide(sitting, message(2), Ruling.APPROVE)
     assert shown(sitting) == ["c3"]
 
@@ -180,7 +180,7 @@ def test_proposals_come_first_and_show_what_was_approved(asked: Store) -> None:
     assert shown(begun(asked, Wanted(Show.DOWN))[1]) == ["c2", "c1", "c3"], (
         "who looks for something gets that"
     )
-    assert queue.following(sitting).item.answer == "another answer 3"  # type: ignore[union-attr]
+    assert queue.following(sitting).item.answer == "another answer 3"
 
 
 def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:

@@ -93,7 +93,7 @@ def test_the_sample_loads_with_one_click(page: Page, app: AppProcess, store: Sto
     open_tab(page, "Prompt")
     page.locator("#load-sample").click()
     expect(page.locator("#segments li[data-segment]").first).to_be_visible()
-    assert store.active(SAMPLE).prompt_tokens >= 400  # type: ignore[union-attr]
+    assert store.active(SAMPLE).prompt_tokens >= 400
     assert len(store.rated_answers(SAMPLE)) >= 150
 
 
@@ -103,7 +103,7 @@ def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: S
     open_tab(page, "Chat")
     send(page, "How much does a paddleboard cost for two hours?")
     wait_for_answer(page, 1)
-    assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens  # type: ignore[union-attr]
+    assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens
     page.locator("#rate-down").click()
     page.locator("#correct").click()
     page.locator("#correction-text").fill("A paddleboard costs $12 for one hour, so two hours cost $24.")
@@ -170,7 +170,7 @@ def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
     open_tab(page, "Chat")
     send(page, "Can I bring my dog?")
     wait_for_answer(page, 3)
-    assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens  # type: ignore[union-attr]
+    assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens
 
 
 def test_a_rollback_restores_adapter_and_prompt(page: Page, app: AppProcess, store: Store) -> None:

@@ -20,7 +20,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 pytestmark = [
-    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium; `make test` installs it"),
+    pytest.mark.slow,
     # Gradio leaves sockets open with which it looked for its port.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -148,7 +148,7 @@ def test_search_then_all_at_once_and_undo_as_one(page: Page, store: Store) -> No
     found = [item.message_id for item in store.items_to_review("otter-quay", Wanted(text="deposit")).items]
     page.locator("#bulk-reject-open").click()
     confirm = page.locator("#bulk-reject-confirm")
-    count = int(re.search(r"\d+", confirm.inner_text())[0])  # type: ignore[index]
+    count = int(re.search(r"\d+", confirm.inner_text())[0])
     assert 2 <= count <= len(found)
     confirm.click()
     expect(page.locator("article.review")).to_contain_text("Nothing is left")

@@ -49,7 +49,7 @@ def _fill(store: Store) -> None:
         Segment(f"s{n}", SegmentKind.INSTRUCTION, text=f"{text} ") for n, text in enumerate(PAYLOADS[:40])
     ]
     segments.append(Segment("example", SegmentKind.EXAMPLE, user=ALL, assistant=ALL))
-    create_assistant(store, Words(), PAYLOADS[0], "exact", segments, assistant_id="xss")  # type: ignore[arg-type]
+    create_assistant(store, Words(), PAYLOADS[0], "exact", segments, assistant_id="xss")
     served = store.active("xss")
     assert served is not None
     usage = Usage(50, 40, 32, 9, 0.25, 1.0)

@@ -7,7 +7,6 @@ model's context are still counted.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from store import Store
@@ -15,17 +14,19 @@ from trainer.contradictions import contradictions
 from trainer.dataset import shortage, sizes
 from trainer.intake import take_in
 from trainer.settings import TrainerSettings
+from trainer.thinning import thin
 
 
 def census(store: Store, assistant_id: str, settings: TrainerSettings) -> dict[str, Any]:
     """`train`, `dev`, `gate`, `dropped` (rule -> answers), `corrected`, `reviewed`, `contradictions` (questions), and
     `shortage`: in words, None where there is enough. Reads what a retrain would read. Raises NotFound without a prompt.
     """
-    intake = take_in(store, assistant_id, settings)
+    taken = take_in(store, assistant_id, settings)
+    intake = thin(taken, settings.similar_cap, settings.max_train).intake
     examples = intake.examples()
     return {
         **{split.value: count for split, count in sizes(examples).items()},
-        "dropped": dict(Counter(rule.value for rule in intake.dropped.values())),
+        "dropped": intake.rules,
         "corrected": sum(item.corrected for item in intake.approved),
         "reviewed": sum(item.reviewed for item in intake.approved),
         "contradictions": len(contradictions(examples)),

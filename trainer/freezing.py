@@ -7,7 +7,6 @@ personal.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 
 from assistant.rendering import fit
@@ -56,8 +55,7 @@ class Unfrozen:
     @property
     def rules(self) -> dict[str, int]:
         """Rule -> how many answers it dropped."""
-        older = {Drop.OLDER.value: self.intake.older} if self.intake.older else {}
-        return {**Counter(rule.value for rule in self.intake.dropped.values()), **older}
+        return self.intake.rules
 
 
 def prepare(w: Workshop, assistant_id: str) -> Unfrozen:

@@ -7,6 +7,7 @@ answers that outgrow the model's context are still among them.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,6 +37,12 @@ class Intake:
     followed: list[Example]
     teacher_approval: float | None
     older: int = 0
+
+    @property
+    def rules(self) -> dict[str, int]:
+        """Rule -> how many answers it dropped."""
+        older = {Drop.OLDER.value: self.older} if self.older else {}
+        return {**Counter(rule.value for rule in self.dropped.values()), **older}
 
     def examples(self) -> tuple[Example, ...]:
         return make_examples(self.approved, self.splits, self.prompt_id) + tuple(self.followed)

@@ -21,13 +21,18 @@ from store.records import Deployment, Message, MessageStatus, Rating, Role, Verd
 
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic", "other")
 
+
+class _Markdown(MarkdownIt):
+    def validateLink(self, url: str) -> bool:  # the name that MarkdownIt calls
+        """To pages and addresses alone: a link without a scheme would lead to a route of this app."""
+        return re.match(r"(https?://|mailto:)", url, re.IGNORECASE) is not None
+
+
 _MARKDOWN = (
-    MarkdownIt("commonmark", {"html": False, "breaks": True})
+    _Markdown("commonmark", {"html": False, "breaks": True})
     .enable(["table", "strikethrough"])
     .disable("image")
 )
-# To pages and addresses alone: a link without a scheme would lead to a route of this app.
-_MARKDOWN.validateLink = lambda url: re.match(r"(https?://|mailto:)", url, re.IGNORECASE) is not None  # type: ignore[method-assign]
 _ICONS = {
     "copy": '<rect x="8" y="8" width="12" height="12" rx="2"/>'
     '<path d="M16 8V5a1 1 0 0 0-1-1H5a1 1 0 0 0-1 1v10a1 1 0 0 0 1 1h3"/>',
