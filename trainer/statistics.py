@@ -132,7 +132,7 @@ def rule_out_graded(
     level: float,
     large_loss: float,
 ) -> bool:
-    """Rule out that all differences lose `loss`; `large` are the sums of the large ones, which may lose `large_loss`."""
+    """Rule out that all differences lose `loss`; `large` are the sums of large ones, judged by `large_loss`."""
     return rule_out_whole(sums, sizes, copies, loss, level, _HALF) and (
         rule_out_whole(large, sizes, copies, large_loss, level)
         or rule_out_whole(sums, sizes, copies, loss, level)
