@@ -62,7 +62,7 @@ class VllmPool:
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load on every server, or on none: a partial load is taken back before the error is raised."""
-        lacking = [c for c in self._clients if all(model.name != name for model in await c.models())]
+        lacking = [client for client in self._clients if not await client.has(name, path)]
         results = await asyncio.gather(
             *(client.load_adapter(name, path) for client in lacking), return_exceptions=True
         )

@@ -14,8 +14,10 @@ import numpy as np
 
 from assistant.rendering import keep, render
 from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
-from store import Store
+from store import Store, StoreError
+from store.errors import LeaseLost
 from store.records import Deployment, Role
 
 # Mean absolute difference of log-probabilities, in nats. float32 on one machine differs by under 0.01; bfloat16
@@ -90,6 +92,20 @@ async def hot_swap(
     for client in pool.each():
         await client.complete(candidate.adapter or pool.base, ids, max_tokens=1, end_ids=tokenizer.end_ids)
     return store.activate(candidate.id, expect_active=active.id if active else None)
+
+
+async def swap_in(
+    store: Store, pool: VllmPool, tokenizer: ChatTokenizer, candidate: Deployment, active: Deployment | None
+) -> Deployment:
+    """`hot_swap`; where it fails, the candidate is unloaded and rejected with the reason, which is raised."""
+    try:
+        return await hot_swap(store, pool, tokenizer, candidate, active)
+    except (VllmError, StoreError) as error:
+        if candidate.adapter is not None:
+            await pool.unload_adapter(candidate.adapter)
+        if not isinstance(error, LeaseLost):  # then nothing may be noted any more
+            store.reject(candidate.id, str(error))
+        raise
 
 
 async def unload_older(store: Store, pool: VllmPool, assistant_id: str) -> list[str]:
