@@ -18,6 +18,7 @@ from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import VllmServer
 from benchmarks import random_adapters
 from benchmarks.app_process import AppFailed
+from benchmarks.cut_model import cut
 from store import Store
 
 _READY_WITHIN_S = 400.0
@@ -27,8 +28,11 @@ _EMBEDDED = "SmolLM2-135M-Instruct"
 class OwnServer:
     """Enter it to wait until vLLM is ready; raises AppFailed, ModelNotFound, TokenizerError."""
 
-    def __init__(self, data_dir: Path, model: str | None, context: int = 2048):
+    def __init__(self, data_dir: Path, model: str | None, layers: int | None = None, context: int = 2048):
+        """`layers`: only so many of the model's, the first ones; raises CalledProcessError where it cannot be cut."""
         self.model_dir = resolve(model, data_dir, _EMBEDDED)
+        if layers is not None:
+            self.model_dir = cut(self.model_dir, data_dir / "models" / f"{layers}-layers", layers)
         self.tokenizer = ChatTokenizer.load(self.model_dir)
         self.base = fingerprint(self.model_dir)
         self.adapters, self.templates = data_dir / "adapters", data_dir / "templates"

@@ -25,6 +25,7 @@ from store.records import Role, Segment
 
 LEAD = 0.002  # nats; what a batch moves a log-probability by is in every result, as moved_by_a_batch_nats
 _AT_ONCE = 32
+_FEWEST = 4
 _SPARE = 2  # questions asked alone beyond those wanted: a batch may have hidden a near tie
 
 
@@ -109,7 +110,8 @@ async def find_references(
     wanted: int,
     told: Callable[[str], None],
 ) -> References:
-    """First all at once, to find `wanted` questions that can be told apart; then these one after the other, alone.
+    """First all at once, to find up to `wanted` questions that can be told apart; then these one after the other,
+    alone.
 
     `names` are the models that serve the systems meanwhile. A question counts where no decision is a near tie, and
     where the systems all answer differently. Raises ValueError where there are too few, httpx.HTTPError.
@@ -131,8 +133,8 @@ async def find_references(
     kept = [
         q for q in clear if (next(iter(names)), q) in alone and _told_apart([alone[s, q] for s in names])
     ][:wanted]
-    if len(kept) < wanted:
-        raise ValueError(f"Of {len(questions)} questions only {len(kept)} can be told apart, not {wanted}.")
+    if len(kept) < _FEWEST:
+        raise ValueError(f"Of {len(questions)} questions only {len(kept)} can be told apart, not {_FEWEST}.")
     return References({(s, q): alone[s, q] for q in kept for s in names}, len(questions), len(clear), moved)
 
 

@@ -80,7 +80,7 @@ class Scene:
     async def swap_to(self, candidate: Deployment) -> Deployment:
         active = await asyncio.to_thread(self.store.active, ASSISTANT)
         await load_deployment(self.pool, candidate, self.adapters, self.base)
-        deployment = await swap_in(self.store, self.pool, self.tokenizer, candidate, active)
+        deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
         await unload_older(self.store, self.pool, ASSISTANT)
         return deployment
 

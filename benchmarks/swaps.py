@@ -174,13 +174,16 @@ def main(
     streams: Annotated[int, typer.Option(min=1, help="Answers under way at any time.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the order of swaps and questions.")] = 1,
     model: Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")] = None,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Cut the model to so many layers: quicker, and as real.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
     """Swap again and again while people chat, and compare every answer.
 
     Example: python -m benchmarks.swaps --swaps 500 --streams 32 --out benchmarks/results/swaps.json
     """
-    with TemporaryDirectory() as folder, OwnServer(Path(folder), model) as server:
+    with TemporaryDirectory() as folder, OwnServer(Path(folder), model, layers) as server:
         try:
             sound = asyncio.run(measure(server, Path(folder), swaps, streams, seed, out))
         except (VllmError, ValueError) as error:

@@ -37,7 +37,7 @@ from trainer.probe import probe
 from trainer.resumption import PHASE as RESUME
 from trainer.resumption import changes, interrupted
 from trainer.scorers import ScorerFailed, UnknownScorer
-from trainer.swap import ParityError, check_base_is_base, check_parity, swap_in, unload_older
+from trainer.swap import ParityError, load_checked, swap_in, unload_older
 from trainer.workshop import Workshop
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
@@ -161,11 +161,9 @@ async def _prove_and_swap(
     try:
         active = w.store.active(run.assistant_id)
         gating = Gating(w, pool, dataset, candidate, active, notes)
+        with notes.timed("load"):
+            await load_checked(pool, candidate.name, w.adapters, candidate.parity_ids, candidate.parity)
         try:
-            with notes.timed("load"):
-                await pool.load_adapter(candidate.name, str((w.adapters / candidate.name).resolve()))
-                await check_parity(pool, candidate.name, candidate.parity_ids, candidate.parity)
-                await check_base_is_base(pool, candidate.parity_ids, candidate.name)
             with notes.timed("gate"):
                 verdict = await gating.judge()
         except BaseException:
@@ -199,7 +197,7 @@ async def _prove_and_swap(
             deployment = _deployment(w, run, dataset, candidate, verdict.chosen)
             notes.add("swap", deployment=deployment.id)
             with notes.timed("swap"):
-                await swap_in(w.store, pool, w.tokenizer, deployment, active)
+                await swap_in(w.store, pool, w.tokenizer, w.adapters, deployment, active)
         except LeaseLost:
             await pool.unload_adapter(candidate.name)
             raise
