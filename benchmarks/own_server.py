@@ -31,6 +31,7 @@ class OwnServer:
     def __init__(self, data_dir: Path, model: str | None, layers: int | None = None, context: int = 2048):
         """`layers`: only so many of the model's, the first ones; raises CalledProcessError where it cannot be cut."""
         self.model_dir = resolve(model, data_dir, _EMBEDDED)
+        self._scale = random_adapters.SCALE if layers is None else random_adapters.SCALE_OF_FEW_LAYERS
         if layers is not None:
             self.model_dir = cut(self.model_dir, data_dir / "models" / f"{layers}-layers", layers)
         self.tokenizer = ChatTokenizer.load(self.model_dir)
@@ -44,7 +45,7 @@ class OwnServer:
         self.url, self.key = self._server.url, self._server.key
 
     def make_random_adapters(self, count: int = 3) -> list[str]:
-        return random_adapters.make(self.model_dir, self.templates, count, self.base)
+        return random_adapters.make(self.model_dir, self.templates, count, self.base, self._scale)
 
     async def pool(self) -> VllmPool:
         """Connections for the running event loop."""

@@ -7,20 +7,24 @@ in the flow: under `swaps`, `mixed_batches`, `chaos` and `soak`. Does not know w
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
+from safetensors.numpy import save_file
 
-from assistant.adapter_files import MANIFEST
+from assistant.adapter_files import MANIFEST, make_manifest
 from benchmarks.app_process import ROOT
 
 RANK = 4
 # Standard deviation of B's entries where A is as peft makes it. At 0.02 half of the answers of the 135M model are
 # still those of the base model, at 0.2 all of them are noise.
 SCALE = 0.06
+SCALE_OF_FEW_LAYERS = 0.3  # for a model that was cut to a few: an adapter changes less in each
 _PREFIX = "random-"
 
 
@@ -28,13 +32,28 @@ def names(count: int) -> list[str]:
     return [f"{_PREFIX}{number}" for number in range(1, count + 1)]
 
 
-def make(model_dir: Path, adapters: Path, count: int, base: str) -> list[str]:
+def make(model_dir: Path, adapters: Path, count: int, base: str, scale: float = SCALE) -> list[str]:
     """Publish `count` of them, in a process of its own; those that are there stay. Raises CalledProcessError."""
     wanted = names(count)
     if not all((adapters / name / MANIFEST).exists() for name in wanted):
         command = [sys.executable, "-m", "benchmarks.random_adapters", str(model_dir), str(adapters), base]
-        subprocess.run([*command, "--count", str(count)], cwd=ROOT, check=True)
+        subprocess.run([*command, "--count", str(count), "--scale", str(scale)], cwd=ROOT, check=True)
     return wanted
+
+
+def make_small(adapters: Path, count: int, base: str) -> list[str]:
+    """Adapters of one layer for a model of width 32, made without torch: for servers that compute nothing."""
+    layer = "base_model.model.model.layers.0.self_attn.q_proj"
+    for seed, name in enumerate(names(count), start=1):
+        chance = np.random.default_rng(seed)
+        shapes = {f"{layer}.lora_A.weight": (RANK, 32), f"{layer}.lora_B.weight": (32, RANK)}
+        (adapters / name).mkdir(parents=True, exist_ok=True)
+        weights = {key: chance.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+        save_file(weights, str(adapters / name / "adapter_model.safetensors"))
+        config = json.dumps({"r": RANK, "peft_type": "LORA"})
+        (adapters / name / "adapter_config.json").write_text(config)
+        (adapters / name / MANIFEST).write_text(make_manifest(adapters / name, name, base).to_json())
+    return names(count)
 
 
 def main(

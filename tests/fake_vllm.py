@@ -2,12 +2,14 @@
 
 In: a function (model, token ids) -> text that answers. Out: an ASGI app, or a server on a free loopback port. It
 keeps a prefix cache as vLLM does (blocks of 16 tokens, per model and salt) and a history of requests. Its
-`fault` says what goes wrong next. Not an inference engine: nothing here multiplies matrices.
+`fault` says what goes wrong next. Not an inference engine: nothing here multiplies matrices. `python tests/fake_vllm.py
+PORT` is one that says which adapter's directory answered, for benchmarks that kill it.
 """
 
 import asyncio
 import json
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -71,6 +73,7 @@ class FakeVllm:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.dies_after: int | None = None  # pieces of text, then the connection breaks
         self.breaks_off_after: int | None = None  # pieces of text, then an error event, as vLLM sends it
+        self.pace_s = 0.0  # between two pieces of a stream
         self.fails_with: int | None = None  # this status for every completion
         self.mixes_batches = False  # base requests beside adapter requests are answered by the adapter
         self.holds_after: int | None = None  # pieces of text, then streams wait for `go_on`
@@ -274,6 +277,8 @@ class FakeVllm:
                 return
             while number == self.holds_after and not self.go_on.is_set():
                 await asyncio.sleep(0.002)
+            if self.pace_s:
+                await asyncio.sleep(self.pace_s)
             yield _event({"choices": [{"index": 0, "text": piece, "finish_reason": None}]})
         yield _event({"choices": [{"index": 0, "text": "", "finish_reason": reason}]})
         if body.get("stream_options", {}).get("include_usage"):
@@ -329,3 +334,19 @@ def _error(status: int, message: str) -> JSONResponse:
 
 def _event(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body)}\n\n"
+
+
+def main(port: int) -> None:
+    fake = FakeVllm(max_loras=64)
+    fake.pace_s = 0.01
+
+    def name(model: str, ids: Sequence[int]) -> str:
+        return f"this is answered by {Path(fake.adapters.get(model, 'base')).name}"
+
+    fake.answer = name
+    fake.rise(port)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
