@@ -33,6 +33,10 @@ class FakeServer:
             time.sleep(0.01)
         return time.monotonic() - began
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

@@ -69,6 +69,10 @@ class World(ABC):
     def stop_server(self) -> None: ...
 
     @abstractmethod
+    def server_processes(self) -> dict[str, int]:
+        """The process ids of what serves, by name."""
+
+    @abstractmethod
     def kill_server(self, victim: str) -> None:
         """Kill it, and start it again where nobody else does."""
 
@@ -84,7 +88,7 @@ class World(ABC):
     def __enter__(self) -> Self:
         self.start_server()
         for name in (CHAT, TRAINER):
-            self.start_s[name] = self._timed(name, 120.0)
+            self.start_s[name] = self._timed(name, 400.0)
         self.victims += [CHAT, TRAINER]
         return self
 
@@ -94,6 +98,15 @@ class World(ABC):
         for child, _ in self._children.values():
             child.kill()
         self.stop_server()
+
+    def processes(self) -> dict[str, int]:
+        """Everybody who lives, by name."""
+        alive = {name: child.pid for name, (child, _) in self._children.items() if child.is_alive()}
+        return {name: pid for name, pid in alive.items() if pid is not None} | self.server_processes()
+
+    def died(self) -> list[str]:
+        """Who ended without having been killed."""
+        return [name for name, (child, _) in self._children.items() if not child.is_alive()]
 
     def kill(self, victim: str) -> Moment:
         """kill -9, at once."""
@@ -188,6 +201,9 @@ class FakeWorld(World):
     def stop_server(self) -> None:
         self._server.kill()
 
+    def server_processes(self) -> dict[str, int]:
+        return {"vLLM (fake)": self._server.pid}
+
     def kill_server(self, victim: str) -> None:
         self._server.kill()
         self._server.start()
@@ -199,7 +215,7 @@ class RealWorld(World):
     people = 4
     chat_pause_s = 1.0
     swap_pause_s = 5.0
-    trainer = "--no-trainer"
+    options: tuple[str, ...] = ("--no-trainer",)
     servers = ("API server", "EngineCore", "Worker")
 
     def start_server(self) -> None:
@@ -214,7 +230,7 @@ class RealWorld(World):
 
     def _start_app(self) -> float:
         began = time.monotonic()
-        self.app = AppProcess(self.folder, "--model", str(self.model_dir), self.trainer)
+        self.app = AppProcess(self.folder, "--model", str(self.model_dir), *self.options)
         self.app.wait_for_model(400.0)
         address = self.app.address()
         # The app itself sweeps, and loads what is active; people beside it only wait until the server is there.
@@ -225,6 +241,14 @@ class RealWorld(World):
 
     def stop_server(self) -> None:
         self.app.stop()
+
+    def server_processes(self) -> dict[str, int]:
+        if self.app.process.poll() is not None:
+            return {}
+        return {"app": self.app.process.pid, **server_processes(self.app.process.pid)}
+
+    def died(self) -> list[str]:
+        return super().died() + (["app"] if self.app.process.poll() is not None else [])
 
     def kill_server(self, victim: str) -> None:
         if victim != "app":
