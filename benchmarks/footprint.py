@@ -84,5 +84,5 @@ def server_processes(app: int) -> dict[str, int]:
         elif "vllm.entrypoints" in line and "assistant.leash" not in line:
             found["API server"] = process.pid
         elif "trainer watch" in line and "assistant.leash" not in line:
-            found["trainer"] = process.pid
+            found["trainer watch"] = process.pid
     return found

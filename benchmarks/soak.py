@@ -32,7 +32,8 @@ from benchmarks.footprint import Footprints
 from benchmarks.provenance import provenance
 from benchmarks.scene import ASSISTANT
 from benchmarks.screen import Screen
-from benchmarks.worlds import RealWorld, World
+from benchmarks.worlds import TRAINER, RealWorld, World
+from store.records import RunStatus
 
 _LOOK_S = 5.0
 _WRITE_S = 60.0
@@ -54,6 +55,7 @@ class Course:
     died: list[str] = field(default_factory=list)
     not_recovered: list[str] = field(default_factory=list)
     requested: int = 0
+    retraining: bool = False
 
 
 class SoakedWorld(RealWorld):
@@ -81,12 +83,17 @@ def soak(
         for name in world.died():
             course.died.append(f"{name} after {now / 60:.1f} minutes")
             _start_again(world, name, course)
-        if now >= next_retrain:
+        if now >= next_retrain and not course.retraining:
+            world.rest(TRAINER)  # there is one lease: it swaps again when the retrain is done
             with world.where.store() as store:
                 store.request_training(ASSISTANT, "soak")
             course.requested += 1
-            next_retrain += retrain_every_s
-        if now >= next_kill:
+            course.retraining = True
+            next_retrain = now + retrain_every_s
+        elif course.retraining and (_retrained(world, course) or now >= next_retrain):
+            course.retraining = False
+            _start_again(world, TRAINER, course)
+        if now >= next_kill and not course.retraining:
             victim = chance.choice(world.victims)
             moment = world.kill(victim)
             course.toll.kills[victim] += 1
@@ -98,6 +105,12 @@ def soak(
         after_each(course)
     world.settle()
     return course
+
+
+def _retrained(world: World, course: Course) -> bool:
+    with world.where.store() as store:
+        runs = [run for run in store.runs(ASSISTANT, _MOST_RUNS) if run.trigger == "soak"]
+    return len(runs) >= course.requested and runs[0].status is not RunStatus.RUNNING
 
 
 def _start_again(world: World, name: str, course: Course) -> None:
@@ -136,7 +149,10 @@ def main(
     hours: Annotated[float | None, typer.Option(help="How long.")] = None,
     minutes: Annotated[float | None, typer.Option(help="How long, instead of hours.")] = None,
     kill_every: Annotated[float, typer.Option(help="Seconds between two kills.")] = 180.0,
-    retrain_every: Annotated[float, typer.Option(help="Seconds between two requests to retrain.")] = 300.0,
+    retrain_every: Annotated[
+        float,
+        typer.Option(help="Seconds between two requests to retrain, and the most that one is waited for."),
+    ] = 600.0,
     seed: Annotated[int, typer.Option(help="Of who is killed.")] = 1,
     model: Annotated[Path, typer.Option(help="A model directory.")] = Path(
         "data/models/SmolLM2-135M-Instruct"

@@ -97,7 +97,7 @@ def work(place: Place, activations: int, told: Connection) -> None:
                 told.send("lost its lease")
                 return
             except (VllmError, StoreError, BadAdapter, OSError) as error:
-                told.send(f"failed: {type(error).__name__}: {error}")
+                told.send(f"failed: {type(error).__name__}")
                 return
 
 

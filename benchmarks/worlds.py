@@ -58,6 +58,7 @@ class World(ABC):
         self.victims: list[str] = []
         self.answers = 0
         self._started = 0
+        self._resting: set[str] = set()
         self._children: dict[str, tuple[BaseProcess, Connection]] = {}
         self.tokenizer = ChatTokenizer.load(model_dir)
         self.where: Where
@@ -106,7 +107,15 @@ class World(ABC):
 
     def died(self) -> list[str]:
         """Who ended without having been killed."""
-        return [name for name, (child, _) in self._children.items() if not child.is_alive()]
+        ended = [name for name, (child, _) in self._children.items() if not child.is_alive()]
+        return [name for name in ended if name not in self._resting]
+
+    def rest(self, name: str) -> None:
+        """It ends and is not missed until `start_again`."""
+        self._children[name][0].kill()
+        self._children[name][0].join()
+        self.hear()
+        self._resting.add(name)
 
     def kill(self, victim: str) -> Moment:
         """kill -9, at once."""
@@ -172,6 +181,7 @@ class World(ABC):
 
     def _fork(self, name: str) -> None:
         ours, theirs = _FORK.Pipe(duplex=False)
+        self._resting.discard(name)
         self._started += 1
         seed = self.seed * 100_000 + self._started
         arguments: tuple[Any, ...] = (self.where, self.people, self.chat_pause_s, seed, theirs)
@@ -264,7 +274,7 @@ class RealWorld(World):
         self.app.process.wait()
         self._until_port_is_free()
         self._start_app()
-        for name in (CHAT, TRAINER):  # the address and the key are new ones
+        for name in {CHAT, TRAINER} - self._resting:  # the address and the key are new ones
             child = self._children[name][0]
             child.kill()
             child.join()

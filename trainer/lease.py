@@ -78,6 +78,12 @@ class Lease:
                 continue
 
 
+def is_taken(store: Store, name: str = NAME) -> bool:
+    """Whether somebody who may still live has the lease."""
+    other = store.lease(name)
+    return other is not None and not _is_dead(other[0])
+
+
 def _is_dead(holder: str) -> bool:
     """Whether the process that wrote its number into the holder's name has ended; False where that is not known."""
     match holder.split("-"):
