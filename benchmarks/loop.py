@@ -16,7 +16,7 @@ from benchmarks.command import command_line, fail, resumable
 from benchmarks.provenance import provenance
 from benchmarks.result import LoopSettings, Result
 from benchmarks.result_file import ResultError
-from benchmarks.retrain import retrain
+from benchmarks.retrain import hear, retrain
 from benchmarks.schedule import sample_of
 from benchmarks.screen import Screen
 from benchmarks.serving import Serving
@@ -97,6 +97,7 @@ def _serve_and_walk(
                 result,
                 Serving(directory, store),
                 lambda assistant, trigger, note: retrain(store, directory, assistant, trigger, more, note),
+                lambda assistant, note: hear(store, directory, assistant, note),
                 screen,
             ).run()
 

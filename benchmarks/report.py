@@ -96,7 +96,7 @@ def _row(body: Body, record: Body) -> list[str]:
         _mean(quality.get("active"), interval=True),
         _NOTHING if index is None else f"{index:.2f}",
         _times(record.get("first_token")),
-        _verdict(record.get("run")),
+        _verdict(record.get("heard") or record.get("run")),
     ]
 
 
@@ -124,7 +124,12 @@ def _verdict(run: Body | None) -> str:
 
 def _reasons(body: Body) -> str:
     """What the gate said, in its own words."""
-    said = [f"- Retrain {r['round']}: {r['run']['message']}" for r in body["rounds"] if r.get("run")]
+    said = [
+        f"- Retrain {r['round']}{', second hearing' if which == 'heard' else ''}: {r[which]['message']}"
+        for r in body["rounds"]
+        for which in ("run", "heard")
+        if r.get(which)
+    ]
     notes = {r["performance_index_note"] for r in body["rounds"] if r["performance_index_note"]}
     lines = said + [f"- PI: {note}." for note in sorted(notes)] or ["- No retrain yet."]
     return f"## {body['task']['name']}: the gate's reasons\n\n" + "\n".join(lines)

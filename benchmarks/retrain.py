@@ -1,4 +1,4 @@
-"""One retrain by the real trainer, in a process of its own, so that its memory is given back to the server.
+"""One retrain or second hearing by the real trainer, in a process of its own, so that its memory is given back.
 
 In: a data directory, an assistant, a trigger that names the round. Out: the finished TrainingRun. A run of that trigger
 that has finished already is not repeated. Does not know what is trained.
@@ -15,6 +15,8 @@ from pathlib import Path
 from benchmarks.app_process import ROOT
 from store import Store
 from store.records import RunStatus, TrainingRun
+from trainer.hearing import TRIGGER as HEARING
+from trainer.hearing import pending
 from trainer.lease import NAME as LEASE
 
 _LOOK_S = 1.0
@@ -41,11 +43,30 @@ def retrain(
     before = _newest(store, assistant_id, trigger)
     if before is not None and before.status in _FINISHED:
         return before
+    return _run(store, data_dir, assistant_id, trigger, ["once", "--trigger", trigger, *options], note)
+
+
+def hear(store: Store, data_dir: Path, assistant_id: str, note: Callable[[str], None]) -> TrainingRun | None:
+    """The second hearing of the candidate of the newest run; None where none waits. Raises RetrainFailed."""
+    if pending(store, assistant_id) is None:
+        return None
+    return _run(store, data_dir, assistant_id, HEARING, ["hear"], note)
+
+
+def _run(
+    store: Store,
+    data_dir: Path,
+    assistant_id: str,
+    trigger: str,
+    words: Sequence[str],
+    note: Callable[[str], None],
+) -> TrainingRun:
+    before = _newest(store, assistant_id, trigger)
     _wait_for_others(store, note)
     log = data_dir / "logs" / "trainer.log"
     log.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "trainer", "once", "--data-dir", str(data_dir)]
-    command += ["--assistant", assistant_id, "--trigger", trigger, *options]
+    command = [sys.executable, "-m", "trainer", *words, "--data-dir", str(data_dir)]
+    command += ["--assistant", assistant_id]
     with log.open("ab") as output:
         # A session of its own: Ctrl-C reaches it once, from here, as a request to end.
         child = subprocess.Popen(

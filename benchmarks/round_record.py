@@ -11,7 +11,6 @@ from pathlib import PurePath
 from typing import Any
 
 from benchmarks.asking import Tally
-from benchmarks.judging import Judged
 from benchmarks.measure import Measurement, compare
 from store.records import Deployment, TrainingRun
 from trainer.gate import performance_index
@@ -22,15 +21,13 @@ IGNORES = (
 )
 
 
-def asked_record(tally: Tally, judged: Judged) -> dict[str, Any]:
+def asked_record(tally: Tally) -> dict[str, Any]:
     """What the simulated person did in the round."""
     return {
         "rated_up": tally.up,
         "corrected": tally.corrected,
         "rated_down_only": tally.down,
         "mean_score": tally.mean_score,
-        "proposals_judged": judged.asked,
-        "proposals_accepted": judged.accepted,
         "failed": tally.failed,
     }
 

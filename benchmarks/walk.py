@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from assistant.adapter_files import BadAdapter, verify
@@ -34,18 +34,21 @@ from trainer.scorers import right_or_wrong, scorer
 from trainer.selection import select
 from trainer.settings import TrainerSettings
 
-Retrain = Callable[[str, str, Callable[[str], None]], TrainingRun]  # assistant id, trigger, notes
+Note = Callable[[str], None]
+Retrain = Callable[[str, str, Note], TrainingRun]  # assistant id, trigger, notes
+Hear = Callable[[str, Note], TrainingRun | None]  # assistant id, notes
 
 
 @dataclass(frozen=True)
 class Walk:
-    """One loop; `retrain` is the real trainer, handed in so that tests can use a smaller one."""
+    """One loop; `retrain` and `hear` are the real trainer, handed in so that tests can use a smaller one."""
 
     task: Task
     settings: LoopSettings
     result: Result
     serving: Serving
     retrain: Retrain
+    hear: Hear
     screen: Screen
 
     def run(self) -> None:
@@ -76,11 +79,16 @@ class Walk:
         run = None
         if number > 0:
             with self.result.timed(f"round {number}: ask"):
-                judged = self._judge(number)
-                record["asked"] = asked_record(runner.run(self._ask(number, judged.asked)), judged)
+                told = self._judge(number - 1)
+                record["asked"] = asked_record(runner.run(self._ask(number, told.asked)))
             with self.result.timed(f"round {number}: train"):
                 run = self._train(number)
                 record["run"] = run_record(run)
+            with self.result.timed(f"round {number}: hear"):
+                record["judged"] = asdict(self._judge(number))
+                heard = self._hear(number)
+                if heard is not None:
+                    record["heard"], run = run_record(heard), heard
         approved, _ = select(
             self._store.rated_answers(self._assistant_id), TrainerSettings().max_answer_characters
         )
@@ -101,19 +109,32 @@ class Walk:
         return Person(scorer(name), threshold_of(name), s.corrects, s.seed)
 
     def _judge(self, number: int) -> Judged:
-        """What the last round's retrain wants to know; a decision is a rating like any other."""
-        last = [run for run in self._store.runs(self._assistant_id) if run.trigger == _trigger(number - 1)]
-        if not last:
+        """What this round's retrain wants to know; a decision is a rating, and costs one of the next round."""
+        asked = [run for run in self._store.runs(self._assistant_id) if run.trigger == _trigger(number)]
+        if not asked:
             return Judged(0, 0)
-        return judge_proposals(self._store, self._assistant_id, last[0].id, self.task.train, self._person)
+        left = self.settings.ratings - self._ratings()
+        return judge_proposals(
+            self._store, self._assistant_id, asked[0].id, self.task.train, self._person, left
+        )
 
-    async def _ask(self, number: int, judged: int) -> Tally:
+    async def _ask(self, number: int, told: int) -> Tally:
+        """`told`: what was said of the last candidate's answers; the last round keeps as much for its own candidate."""
         s = self.settings
         questions = rounds_of(self.task.train, s.ratings, s.rounds, s.seed, self._assistant_id)[number - 1]
+        kept = 0 if right_or_wrong(self.task.scorer) else TrainerSettings().proposals
+        count = len(questions) - told - (kept if number == s.rounds else 0)
         async with self.serving.pool(self._assistant_id) as pool:
             asking = Asking(self._store, pool, self.serving.chat(pool), self._assistant_id, self._person)
             with self.screen.bar(f"Round {number}: asking and rating") as progress:
-                return await asking.ask(questions[: max(0, len(questions) - judged)], progress)
+                return await asking.ask(questions[: max(0, count)], progress)
+
+    def _hear(self, number: int) -> TrainingRun | None:
+        with self.screen.status(f"Round {number}: hearing the candidate again") as note:
+            run = self.hear(self._assistant_id, note)
+        if run is not None:
+            self.screen.say(f"Round {number}, second hearing: {run.status.value}. {run.message}")
+        return run
 
     def _train(self, number: int) -> TrainingRun:
         with self.screen.status(f"Round {number}: retraining") as note:

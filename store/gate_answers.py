@@ -69,6 +69,15 @@ class GateAnswers(Part):
                 ((run_id, a.system, a.position, a.text, a.score, a.message_id) for a in answers),
             )
 
+    def gate_texts(self, run_id: int) -> dict[str, dict[int, str]]:
+        """Of each system, its answer to the example at a position of the run's dataset."""
+        query = "SELECT system, position, text FROM gate_answers WHERE run_id = ?"
+        found: dict[str, dict[int, str]] = {}
+        with self._file.reading() as transaction:
+            for row in transaction.rows(query, [run_id]):
+                found.setdefault(row["system"], {})[row["position"]] = row["text"]
+        return found
+
     def gate_tally(self, run_id: int, system: str, other: str) -> Tally:
         """How often `system` did better than `other`; nothing was asked of a system that the gate did not try."""
         with self._file.reading() as transaction:

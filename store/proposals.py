@@ -19,6 +19,7 @@ OPEN = """
 DECIDED = """
     SELECT p.* FROM runs r CROSS JOIN proposals p ON p.run_id = r.id
     WHERE r.assistant_id = ? AND p.accepted IS NOT NULL ORDER BY p.id"""
+OF_RUN = "SELECT * FROM proposals WHERE run_id = ? ORDER BY id"
 _ONE = "SELECT * FROM proposals WHERE id = ?"
 
 
@@ -62,6 +63,12 @@ class Proposals(Part):
         """The oldest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows(DECIDED, [assistant_id])
+        return [_proposal(row) for row in rows]
+
+    def proposals_of(self, run_id: int) -> list[Proposal]:
+        """Those of one run, decided or not."""
+        with self._file.reading() as transaction:
+            rows = transaction.rows(OF_RUN, [run_id])
         return [_proposal(row) for row in rows]
 
     def decide_proposal(self, id: int, accepted: bool | None, decided_by: str) -> Proposal:

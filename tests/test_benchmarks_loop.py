@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from benchmarks.task import Item, Task
 from benchmarks.walk import Walk
 from store import Store
 from store.records import Message, MessageStatus, Role, RunStatus, Segment, SegmentKind, TrainingRun
-from trainer.run import run_once
+from trainer.run import hear_again, run_once
 from trainer.workshop import Workshop
 
 RATED, ROUNDS, TESTED = 130, 2, 12
@@ -84,14 +85,21 @@ class Bench:
     def question(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids).split("<|im_start|>user\n")[-1].split("<|im_end|>")[0]
 
-    def train(self, assistant: str, trigger: str, note: Callable[[str], None]) -> TrainingRun:
-        settings = replace(SETTINGS, margin=0.3)  # what a gate of twenty answers can prove
+    def train(
+        self, assistant: str, trigger: str, note: Callable[[str], None], margin: float = 0.3
+    ) -> TrainingRun:
+        """With a margin that a gate of twenty answers can prove."""
+        settings = replace(SETTINGS, margin=margin)
         return run_once(Workshop.open(self.store, self.folder, settings), assistant, trigger)
+
+    def hear(self, assistant: str, note: Callable[[str], None]) -> TrainingRun | None:
+        return hear_again(Workshop.open(self.store, self.folder, SETTINGS), assistant)
 
     def walk(self, task: Task = TASK, settings: LoopSettings = LOOP, train: Any = None) -> dict[str, Any]:
         result = Result.open(self.out, task, settings, sample_of(task.test, settings.test, settings.seed))
         screen = Screen(Console(quiet=True))
-        Walk(task, settings, result, Serving(self.folder, self.store), train or self.train, screen).run()
+        served = Serving(self.folder, self.store)
+        Walk(task, settings, result, served, train or self.train, self.hear, screen).run()
         return read(self.out, "loop")
 
     def asked(self, streamed: bool) -> Counter[tuple[str, str, int]]:
@@ -307,3 +315,21 @@ def test_the_command_says_what_is_wrong_and_when_it_is_done(tmp_path: Path) -> N
     options = ["--task", str(task), "--out", str(out), "--ratings", "5", "--rounds", "1", "--test", "2"]
     done = CliRunner().invoke(loop.app, options)
     assert done.exit_code == 0 and "Finished already" in done.output
+
+
+def test_a_candidate_that_says_it_in_other_words_is_judged_and_heard_again(bench: Bench) -> None:
+    """The person accepts them; each decision costs one of the ratings."""
+
+    def answer(model: str, ids: list[int]) -> str:
+        right = code(bench.question(ids))
+        return right if model == "base" or not int(right, 16) % 3 else f"{right} it is"
+
+    bench.vllm.answer = answer
+    body = bench.walk(replace(TASK, scorer="chrf"), replace(LOOP, rounds=1), partial(bench.train, margin=0.1))
+    (_, record) = body["rounds"]
+    assert record["run"]["status"] == "refused", record["run"]["message"]
+    assert record["judged"]["accepted"] == record["judged"]["asked"] > 3
+    assert record["heard"]["status"] == "promoted", record["heard"]["message"]
+    assert record["active"]["adapter"] == record["run"]["adapter"] == record["heard"]["adapter"]
+    assert RATED - 40 <= record["ratings"] <= RATED
+    assert record["prompt_tokens"]["active"] < record["prompt_tokens"]["full"]

@@ -1,4 +1,4 @@
-"""`python -m trainer`: once, watch, report, runs, disagreements, why, datasets, rollback, erase,
+"""`python -m trainer`: once, hear, watch, report, runs, disagreements, why, datasets, rollback, erase,
 rerun, and the group privacy.
 
 In: arguments. Out: exit status 0 when the command did its work (a refused candidate and “not enough yet” are
@@ -83,6 +83,40 @@ def once(
     if run.status is RunStatus.FAILED:
         raise typer.Exit(1)  # the launcher ends the other processes, which may be in the middle of a step
     ranks.dismiss()
+
+
+@app.command(epilog="Example: python -m trainer hear --data-dir data")
+def hear(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
+    """Hear a refused candidate again, once people have decided about its answers on the Review page.
+
+    Nothing is trained. `watch` does this by itself.
+    """
+    store = open_store(data_dir)
+    name = assistant_id(store, assistant)
+    from trainer.run import hear_again
+    from trainer.settings import TrainerSettings
+    from trainer.workshop import Workshop
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with console.status("Scoring its answers again ..."):
+            run = hear_again(Workshop.open(store, data_dir, TrainerSettings()), name)
+    except (LeaseTaken, NoServer, TokenizerError) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        (run,) = store.runs(name, limit=1)
+        fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
+    if run is None:
+        fail(
+            f"No candidate of {name!r} waits for a second hearing. One does when it was refused for its scores alone, "
+            "the Review page has a decision about every answer that it asked about, one of them was accepted, and "
+            "prompt and deployment are still the same."
+        )
+    console.print(f"Run {run.id}: {run.status.value}. {run.message}", soft_wrap=True)
+    if run.report:
+        console.print(reports.as_table([run]))
+    if run.status is RunStatus.FAILED:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: python -m trainer watch --data-dir data --every 300 --set retrain_after=50")

@@ -1,6 +1,6 @@
 """A frozen dataset to a published adapter with its prompt ladder.
 
-In: a workshop, a run, a dataset. Out: a Candidate on disk. Place in the flow: between `dataset` and `gate`; it
+In: a workshop, a run, a dataset. Out: a `Published` candidate. Place in the flow: between `dataset` and `gate`; it
 walks the modules that pull in torch. Talks to no server.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from store.records import Dataset, Example, Segment, Split, TrainingRun
 from trainer.environment import PHASE, environment
 from trainer.finetune import Course, Trained, finetune
 from trainer.helpfulness import measure_helpfulness, measure_losses
-from trainer.ladder import Rung, build_ladder
+from trainer.ladder import build_ladder
 from trainer.lessons import worked_examples
 from trainer.notes import Notes
 from trainer.packing import TopK
 from trainer.pairs import make_pairs
 from trainer.publish import publish_run
+from trainer.published import Published
 from trainer.ranks import dismiss
 from trainer.rows import dev_rows, train_rows
 from trainer.sweep import Choice, choose
@@ -34,53 +35,7 @@ from trainer.workshop import Workshop
 _PARITY_TOKENS = 8
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """A published adapter; `parity` are the tokens that greedily follow `parity_ids`, with ln p, in the trainer."""
-
-    name: str
-    ladder: list[Rung]
-    dev_losses: list[float]  # of each rung, in nats per answer token
-    trained: Trained
-    learning_rate: float
-    choice: Choice | None  # how the learning rate was chosen, where there were several
-    parity_ids: tuple[int, ...]
-    parity: list[tuple[int, float]]
-
-    def cost(self) -> dict[str, Any]:
-        """What the training took and how it went, for the report; memory in MiB at its peak."""
-        t = self.trained
-        return {
-            "steps": t.steps,
-            "tokens_per_s": round(t.tokens_per_s),
-            "seconds": round(t.seconds, 1),
-            "resumed_at": t.resumed_at,
-            "learning_rate": self.learning_rate,
-            "sweep": self.choice.as_record() if self.choice else None,
-            "first_dev_loss": t.first_dev_loss,
-            "dev_loss": t.dev_loss,
-            "stopped_early": t.stopped_early,
-            **t.curve.as_record(),
-            "preferences": t.preferred.as_record() if t.preferred else None,
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        }
-
-    def remarks(self) -> list[str]:
-        """What a person should know about the training beside the gate's word."""
-        found = []
-        if self.choice:
-            found.append(f"Training: {self.choice}.")
-        if self.trained.curve.overfit_from is not None:
-            found.append(
-                f"Training overfitted from epoch {self.trained.curve.overfit_from} on; the adapter is that of epoch "
-                f"{self.trained.curve.best_epoch}, the best on dev."
-            )
-        if self.trained.preferred:
-            found.append(f"Training: {self.trained.preferred}.")
-        return found
-
-
-def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Notes) -> Candidate:
+def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Notes) -> Published:
     """Train on the train split, stop on dev, publish under a new name, build the ladder on dev.
 
     Raises TrainingDiverged, NothingToTrain, BadAdapter, OSError.
@@ -119,16 +74,47 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
         losses = measure_losses(trained.model, w.tokenizer, prompts, dev, told)
         notes.add("ladder", helpfulness=helpfulness, dev_losses=losses)
     question = render(w.tokenizer, (), dev[0].context).ids
-    return Candidate(
-        name,
-        ladder,
-        losses,
-        trained,
-        course.learning_rate,
-        choice,
-        question,
-        _continue_greedily(trained.model, question),
+    return Published(
+        name=name,
+        ladder=tuple(tuple(kept) for kept in ladder),
+        dev_losses=tuple(losses),
+        parity_ids=question,
+        parity=tuple(_continue_greedily(trained.model, question)),
+        training=_cost(trained, course.learning_rate, choice),
+        remarks=_remarks(trained, choice),
     )
+
+
+def _cost(trained: Trained, learning_rate: float, choice: Choice | None) -> dict[str, Any]:
+    """What the training took and how it went; memory in MiB at its peak."""
+    return {
+        "steps": trained.steps,
+        "tokens_per_s": round(trained.tokens_per_s),
+        "seconds": round(trained.seconds, 1),
+        "resumed_at": trained.resumed_at,
+        "learning_rate": learning_rate,
+        "sweep": choice.as_record() if choice else None,
+        "first_dev_loss": trained.first_dev_loss,
+        "dev_loss": trained.dev_loss,
+        "stopped_early": trained.stopped_early,
+        **trained.curve.as_record(),
+        "preferences": trained.preferred.as_record() if trained.preferred else None,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def _remarks(trained: Trained, choice: Choice | None) -> tuple[str, ...]:
+    found = []
+    if choice:
+        found.append(f"Training: {choice}.")
+    if trained.curve.overfit_from is not None:
+        found.append(
+            f"Training overfitted from epoch {trained.curve.overfit_from} on; the adapter is that of epoch "
+            f"{trained.curve.best_epoch}, the best on dev."
+        )
+    if trained.preferred:
+        found.append(f"Training: {trained.preferred}.")
+    return tuple(found)
 
 
 def make_course(

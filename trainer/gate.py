@@ -17,7 +17,7 @@ from trainer.guards import Guard, answers_belong, look
 from trainer.planning import more_needed
 from trainer.statistics import Interval, Pairs, difference, interval
 
-CONFIDENCE = 0.95
+CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may be heard twice
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ def judge_rung(
     clusters: Sequence[str],
     margin: float,
     right_or_wrong: bool = False,
+    confidence: float = CONFIDENCE,
 ) -> RungVerdict:
     """Compare one rung of the candidate with every reference, on the same examples.
 
@@ -82,10 +83,10 @@ def judge_rung(
     """
     comparisons = []
     for name, reference in references.items():
-        result = difference(answers.scores, reference.scores, clusters, margin, right_or_wrong, CONFIDENCE)
+        result = difference(answers.scores, reference.scores, clusters, margin, right_or_wrong, confidence)
         passed = result.lower > -margin
         pairs = Pairs(answers.scores, reference.scores, clusters, right_or_wrong)
-        more = None if passed else more_needed(pairs, margin, confidence=CONFIDENCE)
+        more = None if passed else more_needed(pairs, margin, confidence=confidence)
         comparisons.append(Comparison(name, result.mean, result.lower, passed, more))
     return RungVerdict(
         rung,
@@ -102,6 +103,7 @@ def conclude(
     active_tokens: int,
     same_prompt: bool,
     margin: float,
+    confidence: float = CONFIDENCE,
 ) -> Verdict:
     """The shortest rung that passed in sequence, if serving it gains something.
 
@@ -119,7 +121,7 @@ def conclude(
     if not passed:
         return Verdict(False, None, tuple(reasons), more)
     for chosen in reversed(passed):
-        gain = _gain(chosen, active_tokens, same_prompt, margin)
+        gain = _gain(chosen, active_tokens, same_prompt, margin, confidence)
         if gain:
             return Verdict(True, chosen, (gain, *reasons), more)
     nothing = (
@@ -129,12 +131,14 @@ def conclude(
     return Verdict(False, passed[-1], (nothing, *reasons), more)
 
 
-def _gain(rung: RungVerdict, active_tokens: int, same_prompt: bool, margin: float) -> str | None:
+def _gain(
+    rung: RungVerdict, active_tokens: int, same_prompt: bool, margin: float, confidence: float
+) -> str | None:
     """What serving a rung that passed brings, as a sentence; None when it brings nothing."""
     if rung.prompt_tokens < active_tokens or not same_prompt:
         return (
             f"Rung {rung.rung} needs {rung.prompt_tokens:,} prompt tokens instead of {active_tokens:,} and is, "
-            f"with {CONFIDENCE:.0%} confidence, less than {100 * margin:g} points worse than every reference."
+            f"with {100 * confidence:g}% confidence, less than {100 * margin:g} points worse than every reference."
         )
     better = [c for c in rung.comparisons if c.reference == "active" and c.lower > 0]
     if rung.prompt_tokens == active_tokens and better:

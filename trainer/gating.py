@@ -6,7 +6,7 @@ and `swap`; the statistics are in `gate`, which generates nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -15,14 +15,14 @@ from assistant.vllm_pool import VllmPool
 from store.gate_answers import GateAnswer
 from store.records import Dataset, Deployment, Example, Split
 from trainer import gate, general_questions
-from trainer.approvals import approved_answers
-from trainer.candidate import Candidate
+from trainer.approvals import approved_answers, best
 from trainer.evaluate import answer_all
 from trainer.gate import Answers, RungVerdict, Verdict
 from trainer.guards import Guard
 from trainer.ladder import gate_sequence
 from trainer.notes import Notes
 from trainer.proposing import proposals, worth_asking
+from trainer.published import Published
 from trainer.scorers import Scorer, chrf, right_or_wrong, scorer
 from trainer.statistics import interval
 from trainer.workshop import Workshop
@@ -32,16 +32,21 @@ _MOST_LOST = 3.0
 
 
 class Gating:
-    """One gate: references first, then rung after rung until one fails."""
+    """One gate: references first, then rung after rung until one fails.
+
+    `heard` are the answers of an earlier hearing of the same candidate, text by position for each system: they are
+    scored again by what people approve of now, and only what is missing is asked for.
+    """
 
     def __init__(
         self,
         w: Workshop,
         pool: VllmPool,
         dataset: Dataset,
-        candidate: Candidate,
+        candidate: Published,
         active: Deployment | None,
         notes: Notes,
+        heard: Mapping[str, Mapping[int, str]] | None = None,
     ):
         self._w, self._pool, self._candidate, self._active, self._notes = w, pool, candidate, active, notes
         self._assistant = w.store.assistant(dataset.assistant_id)
@@ -52,6 +57,10 @@ class Gating:
         self._approved = approved_answers(self._examples, decided)
         self._clusters = [e.conversation_id for e in self._examples]
         self._longest = _answer_limit(w, [e.completion for e in self._examples])
+        self._heard = heard
+        # Where people are asked about a refused candidate, it may be heard twice: half of the 5 % for each time.
+        asked = w.settings.proposals > 0 and not right_or_wrong(self._assistant.scorer)
+        self._confidence = (1 + gate.CONFIDENCE) / 2 if asked else gate.CONFIDENCE
         self._answers: dict[str, Answers] = {}
         self._rungs: list[RungVerdict] = []
         self._general: Answers | None = None  # the base model's, asked once
@@ -83,6 +92,7 @@ class Gating:
                 self._clusters,
                 margin,
                 right_or_wrong(self._assistant.scorer),
+                self._confidence,
             )
             if rung.passed:  # a rung that is refused anyway is not worth the questions
                 rung = replace(rung, guards=(*rung.guards, await self._ask_generally(number, kept)))
@@ -91,7 +101,7 @@ class Gating:
                 break
         same_prompt = self._active is not None and self._active.prompt_id == self._prompt_id
         active_tokens = self._active.prompt_tokens if self._active else base_full.prompt_tokens
-        return gate.conclude(self._rungs, active_tokens, same_prompt, margin)
+        return gate.conclude(self._rungs, active_tokens, same_prompt, margin, self._confidence)
 
     def _sequence(self) -> list[int]:
         segments = self._w.store.prompt(self._prompt_id).segments
@@ -105,9 +115,12 @@ class Gating:
         return verdict.chosen or self._rungs[-1]
 
     def proposals(self, verdict: Verdict) -> list[tuple[str, str]]:
-        """Answers of a refused rung that a person should be asked about; none where answers are right or wrong."""
+        """Answers of a refused rung that a person should be asked about.
+
+        None where answers are right or wrong, and none at a second hearing: there is no third.
+        """
         rung, settings = self.last_tested(verdict), self._w.settings
-        asked = settings.proposals > 0 and not right_or_wrong(self._assistant.scorer)
+        asked = settings.proposals > 0 and not right_or_wrong(self._assistant.scorer) and self._heard is None
         if verdict.promoted or not asked or not worth_asking(rung, _MOST_LOST * settings.margin):
             return []
         return proposals(self._examples, self._answers[_system(rung)], settings.proposals)
@@ -140,7 +153,8 @@ class Gating:
             "gate": {
                 "promoted": verdict.promoted,
                 "margin": self._w.settings.margin,
-                "confidence": gate.CONFIDENCE,
+                "confidence": self._confidence,
+                "hearing": 1 if self._heard is None else 2,
                 "examples": len(self._examples),
                 "accepted_since": sum(len(texts) - 1 for texts in self._approved),
                 "scorer": self._assistant.scorer,
@@ -201,6 +215,12 @@ class Gating:
         return general_questions.judge(base, found.texts, found.scores, approved)
 
     async def _answer(self, what: str, model: str, prompt_id: int, kept: Sequence[str]) -> Answers:
+        known = (self._heard or {}).get(what, {})
+        if all(position in known for position in self._positions):
+            self._answers[what] = self._score_again(
+                [known[position] for position in self._positions], prompt_id, kept
+            )
+            return self._answers[what]
         self._answers[what] = await self._generate(
             what,
             model,
@@ -212,6 +232,11 @@ class Gating:
             self._longest,
         )
         return self._answers[what]
+
+    def _score_again(self, texts: Sequence[str], prompt_id: int, kept: Sequence[str]) -> Answers:
+        score, segments = scorer(self._assistant.scorer), self._w.store.prompt(prompt_id).segments
+        scores = (best(score, text, right) for text, right in zip(texts, self._approved, strict=True))
+        return Answers(tuple(texts), tuple(scores), prompt_tokens(self._w.tokenizer, keep(segments, kept)))
 
     async def _generate(
         self,

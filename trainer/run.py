@@ -8,36 +8,33 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from assistant.adapter_files import BadAdapter
+from assistant.adapter_files import BadAdapter, verify
+from assistant.serving import MAX_RANK
 from assistant.vllm_client import VllmError
-from assistant.vllm_pool import VllmPool
 from store import StoreError
 from store.errors import LeaseLost
-from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
-from trainer import dataset as datasets
-from trainer.candidate import Candidate, train_candidate
+from store.records import RunStatus, TrainingRun
+from trainer.candidate import train_candidate
 from trainer.checkpoints import last_checkpoint
-from trainer.contradictions import in_words
 from trainer.environment import PHASE as ENVIRONMENT
 from trainer.environment import differences, environment
 from trainer.finetune import TrainingDiverged
 from trainer.freezing import freeze, prepare
-from trainer.gate import RungVerdict
-from trainer.gating import Gating
+from trainer.hearing import TRIGGER, pending
 from trainer.lease import Lease
 from trainer.lora import NothingToTrain
 from trainer.notes import Notes
-from trainer.privacy.cleaning import privacy_remarks
 from trainer.privacy.errors import NotScreened
-from trainer.probe import probe
+from trainer.proving import prove
+from trainer.published import Published
 from trainer.resumption import PHASE as RESUME
 from trainer.resumption import changes, interrupted
 from trainer.scorers import ScorerFailed, UnknownScorer
-from trainer.swap import ParityError, load_checked, swap_in, unload_older
+from trainer.settings import TrainerSettings
+from trainer.swap import ParityError
 from trainer.workshop import Workshop
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
@@ -72,7 +69,7 @@ def run_once(workshop: Workshop, assistant_id: str, trigger: str) -> TrainingRun
             run = store.start_run(assistant_id, workshop.settings.as_record(), trigger)
         _remove_work_dirs(workshop, assistant_id, run.id)
         try:
-            return _walk_to_an_end(workshop, run, lease)
+            return _to_an_end(workshop, run, lambda: _walk(workshop, run, lease))
         except LeaseLost as error:
             print(f"Run {run.id}: {error}", flush=True)
             return store.run(run.id)  # what became of it was noted by who took the lease
@@ -81,11 +78,42 @@ def run_once(workshop: Workshop, assistant_id: str, trigger: str) -> TrainingRun
                 shutil.rmtree(workshop.work_dir(run.id), ignore_errors=True)
 
 
-def _walk_to_an_end(workshop: Workshop, run: TrainingRun, lease: Lease) -> TrainingRun:
+def hear_again(workshop: Workshop, assistant_id: str) -> TrainingRun | None:
+    """The second hearing of a refused candidate, once people have decided about its answers; None where none waits.
+
+    Nothing is trained, and nothing that was answered is asked again. Raises LeaseTaken as `run_once` does.
+    """
+    with Lease(workshop.store) as lease:
+        store = lease.store
+        refused = pending(store, assistant_id)
+        if refused is None or refused.dataset_id is None:
+            return None
+        run = store.start_run(assistant_id, refused.settings, TRIGGER)
+        run = store.update_run(run.id, dataset_id=refused.dataset_id, adapter=refused.adapter)
+        # By the settings of the first hearing: the margin does not move with what people have said.
+        workshop = replace(workshop, store=store, settings=TrainerSettings.from_record(refused.settings))
+        try:
+            return _to_an_end(workshop, run, lambda: _hear(workshop, run, refused, lease))
+        except LeaseLost as error:
+            print(f"Run {run.id}: {error}", flush=True)
+            return store.run(run.id)
+
+
+def _hear(w: Workshop, run: TrainingRun, refused: TrainingRun, lease: Lease) -> TrainingRun:
+    report = refused.report
+    candidate = Published.from_record(report["candidate"], report.get("training", {}))
+    verify(w.adapters / candidate.name, w.base, MAX_RANK)  # it may have lain there for weeks
+    dataset = w.store.dataset(refused.dataset_id or 0)
+    heard = w.store.gate_texts(refused.id)
+    with asyncio.Runner() as runner:
+        return runner.run(prove(w, run, dataset, candidate, Notes(w.store, run.id), lease, heard))
+
+
+def _to_an_end(workshop: Workshop, run: TrainingRun, walk: Callable[[], TrainingRun]) -> TrainingRun:
     """However it ends is noted; raises LeaseLost, what interrupts it, and faults in this program."""
     store = workshop.store
     try:
-        return _walk(workshop, run, lease)
+        return walk()
     except LeaseLost:
         raise
     except _EXPECTED as error:
@@ -151,113 +179,4 @@ def _walk(w: Workshop, run: TrainingRun, lease: Lease) -> TrainingRun:
     candidate = train_candidate(w, run, dataset, notes)
     # One event loop for all talk with the servers: connections belong to the loop they were opened in.
     with asyncio.Runner() as runner:
-        return runner.run(_prove_and_swap(w, run, dataset, candidate, notes, lease))
-
-
-async def _prove_and_swap(
-    w: Workshop, run: TrainingRun, dataset: Dataset, candidate: Candidate, notes: Notes, lease: Lease
-) -> TrainingRun:
-    pool = await VllmPool.connect(w.address.urls, w.address.key)
-    try:
-        active = w.store.active(run.assistant_id)
-        gating = Gating(w, pool, dataset, candidate, active, notes)
-        with notes.timed("load"):
-            await load_checked(pool, candidate.name, w.adapters, candidate.parity_ids, candidate.parity)
-        try:
-            with notes.timed("gate"):
-                verdict = await gating.judge()
-            w.store.keep_gate_answers(run.id, gating.answers())
-        except BaseException:
-            await pool.unload_adapter(candidate.name)
-            raise
-        noted = _noted(w, run)
-        report = gating.report(verdict) | {
-            "dataset": {
-                **{s.value: n for s, n in datasets.sizes(dataset.examples).items()},
-                "dropped": dataset.dropped,
-                "replaced": noted.get("replaced", {}),
-                "topics": noted.get("topics", 0),
-                "largest_topic": noted.get("largest_topic", 0.0),
-                "hash": dataset.hash,
-            },
-            "training": candidate.cost(),
-            "environment": environment(w.base),
-            "seconds": notes.seconds,
-        }
-        disagree = in_words(noted.get("contradictions", 0))
-        message = " ".join([*verdict.reasons, *candidate.remarks(), *privacy_remarks(noted), *disagree])
-        if not verdict.promoted or verdict.chosen is None:
-            await pool.unload_adapter(candidate.name)
-            asked = w.store.propose(run.id, gating.proposals(verdict))
-            report["proposals"] = asked
-            message = " ".join([message, *_asking(asked)])
-            refused = _deployment(w, run, dataset, candidate, gating.last_tested(verdict))
-            w.store.reject(refused.id, message)
-            return w.store.finish_run(run.id, RunStatus.REFUSED, message, report)
-        try:
-            deployment = _deployment(w, run, dataset, candidate, verdict.chosen)
-            notes.add("swap", deployment=deployment.id)
-            with notes.timed("swap"):
-                await swap_in(w.store, pool, w.tokenizer, w.adapters, deployment, active)
-        except LeaseLost:
-            await pool.unload_adapter(candidate.name)
-            raise
-        try:  # the swap has happened: what fails from here on does not undo it
-            with notes.timed("probe"):
-                report["probe"] = await _probe(w, pool, dataset, deployment, notes)
-            if (
-                lease.still_held()
-            ):  # else another trainer's candidate may be loaded, and would be unloaded here
-                await unload_older(w.store, pool, run.assistant_id)
-        except VllmError as error:
-            message += f" The time it saves could not be measured: {error}"
-        except (asyncio.CancelledError, KeyboardInterrupt):
-            message += " It was stopped before the time it saves was measured."
-            w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
-            raise
-        return w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
-    finally:
-        await pool.close()
-
-
-def _asking(proposals: int) -> list[str]:
-    if not proposals:
-        return []
-    return [
-        f"{proposals} of its answers differ from the approved ones and may be as good: say whether they are on the "
-        "Review page, and the next gate counts it."
-    ]
-
-
-def _noted(w: Workshop, run: TrainingRun) -> Mapping[str, Any]:
-    """What the run said when it froze its dataset, maybe before it was interrupted."""
-    return next((event.data for event in reversed(w.store.events(run.id, "dataset"))), {})
-
-
-def _deployment(
-    w: Workshop, run: TrainingRun, dataset: Dataset, candidate: Candidate, rung: RungVerdict
-) -> Deployment:
-    return w.store.add_deployment(
-        run.assistant_id, dataset.prompt_id, candidate.name, rung.kept, rung.rung, rung.prompt_tokens, run.id
-    )
-
-
-async def _probe(
-    w: Workshop, pool: VllmPool, dataset: Dataset, deployment: Deployment, notes: Notes
-) -> dict[str, object]:
-    """What a request costs now against what it would cost without Shorthand: base model, full prompt."""
-    segments = w.store.prompt(dataset.prompt_id).segments
-    question = next(e for e in dataset.examples if e.split is Split.GATE).context[-1][1]
-    return dict(
-        await probe(
-            pool,
-            w.tokenizer,
-            segments,
-            {
-                "full": (pool.base, [s.id for s in segments]),
-                "short": (deployment.adapter or pool.base, deployment.kept),
-            },
-            question,
-            lambda done, total: notes.maybe("probe", done=done, total=total),
-        )
-    )
+        return runner.run(prove(w, run, dataset, candidate, notes, lease))

@@ -1,7 +1,8 @@
-"""When to retrain, on request or when enough new approved examples have come in; and when to take a swap back.
+"""When to retrain, on request or when enough new approved examples have come in; when to hear a candidate again; and
+when to take a swap back.
 
-In: the store. Out: `python -m trainer once` as a child process, one at a time, so that the memory of a run goes
-back to the chat when it is done; rollbacks. Does not know how training works or what is worse.
+In: the store. Out: `python -m trainer once` or `hear` as a child process, one at a time, so that the memory of a run
+goes back to the chat when it is done; rollbacks. Does not know how training works or what is worse.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.records import RatedAnswer, RunStatus, TrainingRun
 from trainer.dataset import shortage
+from trainer.hearing import pending
 from trainer.intake import take_in
 from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.privacy.cleaning import clean
@@ -34,6 +37,7 @@ from trainer.thinning import thin
 
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
+_HEAR_EVERY_S = 10.0  # between two looks whether people have decided; they wait for what comes of it
 _GRACE_S = 6.0  # less than the 10 s after which the app's leash kills whatever is left
 _NICE = 10  # chat answers go before training steps when both want the cores
 
@@ -47,7 +51,7 @@ class Watch:
         self._store = store
         self._data_dir = data_dir
         self._settings = settings
-        self._command = [sys.executable, "-m", "trainer", "once", "--data-dir", str(data_dir), *options]
+        self._options = options
         self._every_s = every_s
         self._stop = threading.Event()
         self._asked: set[str] = set()  # a run takes minutes; one request is enough until it is done
@@ -66,12 +70,16 @@ class Watch:
             scheduler.start()
             try:
                 self._go_on()
+                looked = 0.0
                 while not self._stop.wait(_TICK_S):
                     # A request is taken once, so it waits while somebody trains by hand.
                     request = None if is_taken(self._store) else self._store.take_training_request()
                     if request is not None:
                         self._train(*request)
                         self._asked.discard(request[0])
+                    elif time.monotonic() - looked >= _HEAR_EVERY_S:
+                        self._hear()
+                        looked = time.monotonic()
             finally:
                 scheduler.shutdown()  # waits for a look that is under way: the store may be closed after this
 
@@ -97,8 +105,18 @@ class Watch:
 
     def _train(self, assistant_id: str, trigger: str) -> None:
         print(f"Training {assistant_id} ({trigger}) ...", flush=True)
+        self._run("once", "--assistant", assistant_id, "--trigger", trigger, *self._options)
+
+    def _hear(self) -> None:
+        """Candidates that were refused and about whose answers people have decided since."""
+        for assistant in self._store.assistants():
+            if not self._stop.is_set() and pending(self._store, assistant.id) is not None:
+                print(f"Hearing the candidate of {assistant.id} again ...", flush=True)
+                self._run("hear", "--assistant", assistant.id)
+
+    def _run(self, command: str, *words: str) -> None:
         child = subprocess.Popen(
-            [*self._command, "--assistant", assistant_id, "--trigger", trigger],
+            [sys.executable, "-m", "trainer", command, "--data-dir", str(self._data_dir), *words],
             preexec_fn=_yield_to_chat,
             process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
         )

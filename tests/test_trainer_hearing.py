@@ -1,0 +1,151 @@
+"""A refused candidate is heard again when people have decided about its answers: once, and without asking anew."""
+
+from dataclasses import replace
+
+import pytest
+from retrain_scene import Scene, colour, hash_of
+from typer.testing import CliRunner
+
+from store.records import RunStatus
+from trainer.__main__ import app
+from trainer.gating import Gating
+from trainer.general_questions import QUESTIONS
+from trainer.hearing import TRIGGER, pending
+from trainer.run import hear_again
+
+
+@pytest.fixture
+def refused(scene: Scene) -> Scene:
+    """The base model gives every approved answer; the adapter says one in six of them in other words."""
+
+    def answer(model: str, ids: list[int]) -> str:
+        question = scene.question(ids)
+        plain = colour(question)
+        return f"{plain} it is" if model != "base" and hash_of(question) % 6 == 0 else plain
+
+    scene.vllm.answer = answer
+    with scene.store._file.writing() as transaction:
+        transaction.execute("UPDATE assistants SET scorer = 'chrf'")
+    scene.rate(80)
+    run = scene.run()
+    assert run.status is RunStatus.REFUSED and run.report["proposals"] > 3, run.message
+    assert "the candidate is heard again" in run.message
+    return scene
+
+
+def decide(scene: Scene, accepted: bool, but: int = 0) -> None:
+    for proposal in scene.store.open_proposals("bank")[but:]:
+        scene.store.decide_proposal(proposal.id, accepted, "bo")
+
+
+def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again(refused: Scene) -> None:
+    (first,) = refused.store.runs("bank")
+    decide(refused, True)
+    found = pending(refused.store, "bank")
+    assert found is not None and found.id == first.id
+    asked: list[str] = []
+    answer = refused.vllm.answer
+    refused.vllm.answer = lambda model, ids: asked.append(refused.question(ids)) or answer(model, ids)
+
+    second = hear_again(refused.workshop, "bank")
+
+    assert second is not None and second.status is RunStatus.PROMOTED, second and second.message
+    assert (second.adapter, second.dataset_id, second.trigger) == (first.adapter, first.dataset_id, TRIGGER)
+    active = refused.store.active("bank")
+    assert active is not None and active.adapter == first.adapter and active.run_id == second.id
+    gate_questions = {
+        e.context[-1][1] for e in refused.store.dataset(first.dataset_id or 0).examples if e.split == "gate"
+    }
+    again = [question for question in asked if question in gate_questions]
+    assert len(set(again)) <= 1, "one of them measures the time to the first token"
+    assert len([question for question in asked if question in QUESTIONS]) >= 2 * len(QUESTIONS)
+    before, after = first.report["gate"], second.report["gate"]
+    assert (before["hearing"], after["hearing"]) == (1, 2)
+    assert before["confidence"] == after["confidence"] == pytest.approx(0.975)
+    assert after["scores"]["base_full"] == before["scores"]["base_full"], "it gave none of those answers"
+    assert second.report["training"] == first.report["training"]
+    assert pending(refused.store, "bank") is None and hear_again(refused.workshop, "bank") is None
+
+
+def test_one_that_is_refused_again_has_no_third_hearing(
+    refused: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Gating, "_score_again", _as_it_was(refused))
+    decide(refused, True)
+    second = hear_again(refused.workshop, "bank")
+    assert second is not None and second.status is RunStatus.REFUSED and second.report["proposals"] == 0
+    assert refused.store.open_proposals("bank") == [] and pending(refused.store, "bank") is None
+    assert refused.vllm.adapters == {}
+
+
+def _as_it_was(scene: Scene):  # type: ignore[no-untyped-def]
+    """Scores as if people's word changed nothing."""
+    whole = Gating._score_again
+
+    def score(gating: Gating, texts: list[str], *rest: object) -> object:
+        gating._approved = [right[:1] for right in gating._approved]
+        return whole(gating, texts, *rest)  # type: ignore[arg-type]
+
+    return score
+
+
+def test_it_waits_for_all_decisions_and_for_one_acceptance(refused: Scene) -> None:
+    assert pending(refused.store, "bank") is None
+    decide(refused, True, but=1)
+    assert pending(refused.store, "bank") is None, "one is open"
+    decide(refused, True)
+    assert pending(refused.store, "bank") is not None
+    for proposal in refused.store.decided_proposals("bank"):
+        refused.store.decide_proposal(proposal.id, False, "bo")
+    assert pending(refused.store, "bank") is None, "nothing that people said helps it"
+    assert hear_again(refused.workshop, "bank") is None
+
+
+@pytest.mark.parametrize("change", ["prompt", "deployment", "run", "settings"])
+def test_what_has_changed_since_needs_a_retrain(refused: Scene, change: str) -> None:
+    store = refused.store
+    decide(refused, True)
+    (run,) = store.runs("bank")
+    if change == "prompt":
+        store.add_prompt("bank", store.latest_prompt("bank").segments[:1])
+    elif change == "deployment":
+        active = store.active("bank")
+        assert active is not None
+        store.activate(store.add_deployment("bank", active.prompt_id, None, ["law"], 1, 9).id)
+    elif change == "run":
+        store.finish_run(store.start_run("bank", {}, "test").id, RunStatus.NOT_ENOUGH, "", {})
+    else:
+        with store._file.writing() as transaction:
+            transaction.execute("UPDATE runs SET settings = '{}' WHERE id = ?", [run.id])
+    assert pending(store, "bank") is None
+
+
+def test_a_hearing_that_fails_is_tried_three_times(refused: Scene) -> None:
+    decide(refused, True)
+    (run,) = refused.store.runs("bank")
+    adapter = refused.workshop.adapters / str(run.adapter) / "adapter_model.safetensors"
+    whole = adapter.read_bytes()
+    adapter.write_bytes(whole[:-1])
+    for _ in range(2):
+        failed = hear_again(refused.workshop, "bank")
+        assert failed is not None and failed.status is RunStatus.FAILED and "hash" in failed.message
+    adapter.write_bytes(whole)
+    assert pending(refused.store, "bank") is not None
+    store = refused.store
+    third = store.start_run("bank", run.settings, TRIGGER)
+    store.finish_run(third.id, RunStatus.INTERRUPTED, "", {})
+    assert pending(store, "bank") is None
+
+
+def test_the_command_says_when_nothing_waits(refused: Scene) -> None:
+    words = ["hear", "--data-dir", str(refused.workshop.data_dir)]
+    refused.workshop.address.write(refused.workshop.data_dir)
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2 and "waits for a second hearing" in " ".join(result.output.split())
+
+
+def test_a_margin_that_moved_meanwhile_does_not_count(refused: Scene) -> None:
+    decide(refused, True)
+    strict = replace(refused.workshop, settings=replace(refused.workshop.settings, margin=0.0001))
+    second = hear_again(strict, "bank")
+    assert second is not None and second.report["gate"]["margin"] == 0.1
