@@ -166,6 +166,7 @@ async def _prove_and_swap(
         try:
             with notes.timed("gate"):
                 verdict = await gating.judge()
+            w.store.keep_gate_answers(run.id, gating.answers())
         except BaseException:
             await pool.unload_adapter(candidate.name)
             raise
