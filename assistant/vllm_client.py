@@ -102,7 +102,9 @@ class VllmClient:
             timeout=httpx.Timeout(10.0, read=patience_s),
             transport=transport,
             trust_env=False,
-            limits=httpx.Limits(max_connections=512),
+            # vLLM closes a connection that was idle for 5 s, which is also httpx's own limit: a request that went out
+            # at that moment was lost.
+            limits=httpx.Limits(max_connections=512, keepalive_expiry=2.0),
         )
         self.in_flight = 0
 

@@ -125,6 +125,10 @@ class VllmServer:
             self._set(Phase.READY, "ready")
 
     def _look(self) -> None:
+        if self.state.phase is Phase.READY and is_broken(self.url):
+            self._set(Phase.RESTARTING, "its engine has died, it is started again")
+            self._process.end_this_one()
+            return
         silent = self._pulse.silence_s()
         if (
             self.state.phase is not Phase.READY and not self._silent
@@ -226,6 +230,19 @@ def is_healthy(url: str) -> bool:
     try:
         return httpx.get(f"{url}/health", timeout=2.0, trust_env=False).status_code == 200
     except httpx.HTTPError:
+        return False
+
+
+def is_broken(url: str) -> bool:
+    """True when a server that was ready says that its engine is dead, or listens no more; never raises.
+
+    Its process may live on for minutes, waiting for connections that nobody closes.
+    """
+    try:
+        return httpx.get(f"{url}/health", timeout=2.0, trust_env=False).status_code >= 500
+    except httpx.ConnectError:
+        return True
+    except httpx.HTTPError:  # it takes its time: `Pulse` says whether it lives
         return False
 
 

@@ -59,6 +59,7 @@ class World(ABC):
         self.answers = 0
         self._started = 0
         self._resting: set[str] = set()
+        self._ended_at = time.monotonic()
         self._children: dict[str, tuple[BaseProcess, Connection]] = {}
         self.tokenizer = ChatTokenizer.load(model_dir)
         self.where: Where
@@ -116,11 +117,13 @@ class World(ABC):
         self._children[name][0].join()
         self.hear()
         self._resting.add(name)
+        self._ended_at = time.monotonic()
 
     def kill(self, victim: str) -> Moment:
         """kill -9, at once."""
         journal = self.folder / "shorthand.sqlite-journal"
         child = self._children.get(victim)
+        self._ended_at = time.monotonic()
         if child is not None:
             child[0].kill()
             child[0].join()
@@ -131,10 +134,12 @@ class World(ABC):
         return Moment(self.ledger.step, in_a_write)
 
     def start_again(self, victim: str, within_s: float) -> float:
-        """Seconds until people were answered again, or until the trainer had swapped; raises AppFailed."""
+        """Seconds from the kill until people were answered again, or the trainer had swapped; raises AppFailed."""
         if victim in (CHAT, TRAINER):
-            return self._timed(victim, within_s)
-        return self._until_answered(within_s, time.monotonic())
+            self._fork(victim)
+        if victim == TRAINER:
+            return self._until(lambda: self.ledger.acknowledged["swap"], "a swap", within_s, self._ended_at)
+        return self._until_answered(within_s, self._ended_at)
 
     def hear(self) -> int:
         """Take in what was acknowledged; returns how many answers people got meanwhile."""

@@ -46,6 +46,12 @@ COMMANDS = (
     ("-m", "benchmarks.privacy"),
     ("-m", "benchmarks.near_duplicates"),
     ("-m", "benchmarks.store_size"),
+    ("-m", "benchmarks.store_kills"),
+    ("-m", "benchmarks.swaps"),
+    ("-m", "benchmarks.mixed_batches"),
+    ("-m", "benchmarks.two_trainers"),
+    ("-m", "benchmarks.chaos"),
+    ("-m", "benchmarks.soak"),
 )
 
 

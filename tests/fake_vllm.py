@@ -85,6 +85,7 @@ class FakeVllm:
         self._thread: threading.Thread | None = None
         self.url = "http://fake"
         self.generated = 0.0
+        self.engine_died = False  # /health says so
         self._cached: set[tuple[str, str | None, tuple[int, ...]]] = set()
         self._running: Counter[str] = Counter()
         self.app = Starlette(
@@ -187,7 +188,7 @@ class FakeVllm:
         raise AssertionError
 
     async def _health(self, request: Request) -> Response:
-        return Response(status_code=200)
+        return Response(status_code=503 if self.engine_died else 200)
 
     async def _metrics(self, request: Request) -> Response:
         return PlainTextResponse(
