@@ -15,6 +15,7 @@ from assistant.adapter_files import BadAdapter
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import StoreError
+from store.audit import TRAINER, acting
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
 from trainer import dataset as datasets
 from trainer.candidate import Candidate, train_candidate
@@ -186,7 +187,7 @@ async def _prove_and_swap(
         deployment = _deployment(w, run, dataset, candidate, verdict.chosen)
         notes.add("swap", deployment=deployment.id)
         try:
-            with notes.timed("swap"):
+            with notes.timed("swap"), acting(TRAINER):
                 await hot_swap(w.store, pool, w.tokenizer, deployment, active)
         except (VllmError, StoreError) as error:
             await pool.unload_adapter(candidate.name)
