@@ -15,7 +15,15 @@ from assistant.vllm_server import _command
 
 KEY = "a key of this start"
 # All of vLLM 0.32's others, from its own list of routes.
-OTHERS = ["GET", "/metrics", "GET", "/version", "GET", "/load", "GET", "/ping", "POST", "/ping", "GET", "/server_info", "POST", "/tokenize", "POST", "/detokenize", "POST", "/v1/chat/completions", "POST", "/v1/responses", "POST", "/v1/embeddings", "POST", "/v1/score", "POST", "/v1/rerank", "POST", "/invocations", "POST", "/pooling", "POST", "/classify", "POST", "/reset_prefix_cache", "POST", "/sleep", "POST", "/wake_up", "POST", "/collective_rpc", "POST", "/scale_elastic_ep", "POST", "/start_profile", "GET", "/docs", "GET", "/openapi.json", "POST", "/v1/audio/transcriptions", "POST", "/inference/v1/generate", "DELETE", "/v1/models", "POST", "/v1/models", "GET", "/v1/completions", "GET", "//metrics", "GET", "/v1/models/", "GET", "/tokenizer_info", "POST", "/abort_requests", "POST", "/pause", "POST", "/resume", "POST", "/update_weights"]
+OTHERS = """
+    GET /metrics, GET /version, GET /load, GET /ping, POST /ping, GET /server_info, POST /tokenize,
+    POST /detokenize, POST /v1/chat/completions, POST /v1/responses, POST /v1/embeddings, POST /v1/score,
+    POST /v1/rerank, POST /invocations, POST /pooling, POST /classify, POST /reset_prefix_cache,
+    POST /sleep, POST /wake_up, POST /collective_rpc, POST /scale_elastic_ep, POST /start_profile,
+    GET /docs, GET /openapi.json, POST /v1/audio/transcriptions, POST /inference/v1/generate,
+    DELETE /v1/models, POST /v1/models, GET /v1/completions, GET //metrics, GET /v1/models/,
+    GET /tokenizer_info, POST /abort_requests, POST /pause, POST /resume, POST /update_weights,
+"""
 USED = [
     "GET /v1/models",
     "POST /v1/completions",
@@ -51,7 +59,7 @@ def test_what_we_use_needs_the_key(client: httpx.Client, asked: str) -> None:
 
 
 def test_everything_else_does_not_exist_even_with_the_key(client: httpx.Client) -> None:
-    pairs = [f"{method} {path}" for method, path in zip(OTHERS[::2], OTHERS[1::2], strict=True)]
+    pairs = [asked.strip() for asked in OTHERS.split(",") if asked.strip()]
     assert len(pairs) > 30
     assert {status(client, asked, f"Bearer {KEY}") for asked in pairs} == {404}
     assert status(client, "GET /health", None) == 200
