@@ -36,6 +36,7 @@ _REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
 _SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
 # What an adapter that learned from the person answered may be in the person's words.
 _FORGET_PROPOSALS = "DELETE FROM proposals WHERE run_id IN (SELECT value FROM json_each(?))"
+_FORGET_GATE_ANSWERS = "DELETE FROM gate_answers WHERE run_id IN (SELECT value FROM json_each(?))"
 _UNDECIDE = "UPDATE proposals SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?"
 # A rater's correction that a reviewer took over is still in the rater's words: it goes with the rater.
 _DECISIONS = """(reviewer = ? OR (correction IS NOT NULL AND EXISTS (
@@ -85,6 +86,7 @@ class Erasures(Deployments):
             transaction.execute(f"DELETE FROM decisions WHERE {_DECISIONS}", [person, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
             transaction.execute(_FORGET_PROPOSALS, [to_json(found.runs)])
+            transaction.execute(_FORGET_GATE_ANSWERS, [to_json(found.runs)])
             transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
             forget_words(transaction)

@@ -1,5 +1,6 @@
 """Whole retrains of a tiny model against a fake vLLM: every way that a run can end, and what is left behind."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,9 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     assert list(scene.vllm.adapters) == ["bank-v0001"]
     assert (scene.workshop.adapters / "bank-v0001" / "manifest.json").exists()
     gate, probed = run.report["gate"], run.report["probe"]
+    tally = scene.store.gate_tally(run.id, gate["shown"], "base_full")
+    assert tally.asked == 30 and not tally.worse, "what the gate heard can be read"
+    assert tally.better / 30 == pytest.approx(1.0 - gate["scores"]["base_full"]["mean"])
     assert gate["promoted"] and gate["examples"] == 30 and gate["scores"]["candidate_full"]["mean"] == 1.0
     assert gate["scores"]["base_full"]["mean"] < 1.0
     assert run.report["after"]["prompt_tokens"] == active.prompt_tokens
@@ -166,13 +170,17 @@ def test_a_trainer_that_lost_its_lease_swaps_nothing(scene: Scene) -> None:
         if lease and lease[0] != "thief":
             scene.store.release_lease("trainer", lease[0])
             scene.store.acquire_lease("trainer", "thief", 60)
+            scene.store.interrupt_running_runs("Taken over.")  # as every trainer does first
         return honest(model, ids)
 
     scene.vllm.answer = steal
     run = scene.run()
     scene.store.release_lease("trainer", "thief")
-    assert run.status is RunStatus.FAILED and "lost its lease" in run.message
+    assert run.status is RunStatus.INTERRUPTED and run.message == "Taken over."
     assert scene.store.active("bank") == before and not scene.vllm.adapters
+    assert [d.status for d in scene.store.deployments("bank")] == [DeploymentStatus.ACTIVE]
+    assert (scene.workshop.data_dir / "runs").exists()  # another may go on from its checkpoints
+    shutil.rmtree(scene.workshop.data_dir / "runs")
 
 
 def test_a_server_that_computes_other_numbers_fails_the_run(scene: Scene) -> None:

@@ -55,7 +55,7 @@ def sign_in(site: tuple[str, Browser], name: str) -> Page:
     expect(page.get_by_label("Name")).to_have_value(name)
     page.get_by_label("Password").fill(f"password of {name}")
     page.keyboard.press("Enter")
-    expect(page.locator("#signed-in")).to_contain_text(name, timeout=30_000)
+    expect(page.locator("#signed-in")).to_contain_text(name, timeout=120_000)
     return page
 
 
