@@ -180,6 +180,7 @@ def test_the_session_is_a_cookie_that_scripts_and_other_sites_do_not_get(team: t
         {"origin": "http://127.0.0.1:1"},
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site", "sec-fetch-mode": "cors"},
+        {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "origin": "http://evil.example"},
     ],
 )
 def test_another_site_cannot_act_or_read_for_whoever_is_signed_in(

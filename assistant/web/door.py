@@ -67,7 +67,9 @@ class Door:
             await send({"type": "websocket.close", "code": 1008})
             return
         send = _with_headers(send)
-        if scope["method"] not in ("GET", "HEAD", "POST") or not _from_here(Headers(scope=scope)):
+        if scope["method"] not in ("GET", "HEAD", "POST") or not _from_here(
+            scope["method"], Headers(scope=scope)
+        ):
             await _said(403, "This request comes from another site, or is of a kind that nothing here uses.")(
                 scope, receive, send
             )
@@ -165,13 +167,14 @@ def name_of(request: Request) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def _from_here(headers: Headers) -> bool:
-    """No other site's script or form may act for whoever is signed in here."""
-    site = headers.get("sec-fetch-site", "same-origin")
+def _from_here(method: str, headers: Headers) -> bool:
+    """No other site's script or form may act for whoever is signed in here; a link may lead to a page."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:  # a script cannot make this up, and a proxy that changes the host leaves it as it is
+        link = method in _READ and headers.get("sec-fetch-mode") == "navigate"
+        return site in ("same-origin", "none") or link
     origin = headers.get("origin")
-    if origin is None:
-        return site in ("same-origin", "none") or headers.get("sec-fetch-mode") == "navigate"
-    return urlsplit(origin).netloc == headers.get("host") and site in ("same-origin", "none")
+    return origin is None or urlsplit(origin).netloc == headers.get("host")
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
