@@ -23,7 +23,7 @@ from assistant.assistants import load_sample
 from assistant.chat import Chat, ChatLimits
 from assistant.external_server import ExternalServers
 from assistant.model_dir import ModelNotFound, context_length, resolve
-from assistant.preflight import complaints
+from assistant.preflight import complaints, is_loopback, unguarded
 from assistant.process import LeashedProcess
 from assistant.server_file import ServerAddress
 from assistant.serving import reconcile
@@ -31,7 +31,9 @@ from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import VllmServer
+from assistant.web.rates import Rates
 from store import Store, StoreError
+from store.users import UserRole
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 
@@ -49,12 +51,19 @@ def main(
     data_dir: Annotated[
         Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Everything that Shorthand keeps.")
     ] = Path("data"),
-    host: Annotated[str, typer.Option(help="Address of the page; loopback only.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address of the page; others than loopback need users.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
     trainer: Annotated[bool, typer.Option("--trainer/--no-trainer", help="Retrain by itself.")] = True,
     sample: Annotated[
         bool, typer.Option("--sample", help="Load the sample assistant with its rated answers.")
     ] = False,
+    messages_per_minute: Annotated[int, typer.Option(min=1, help="Of each signed-in user.")] = Rates.messages,
+    ratings_per_minute: Annotated[int, typer.Option(min=1, help="Of each signed-in user.")] = Rates.ratings,
+    answers_at_once: Annotated[
+        int, typer.Option(min=1, help="Written at the same time for each signed-in user.")
+    ] = Rates.streams,
 ) -> None:
     """Chat with a model, rate its answers, and watch its prompt get shorter.
 
@@ -78,7 +87,12 @@ def main(
             load_sample(store, tokenizer)
     except (StoreError, ModelNotFound, TokenizerError) as error:
         _fail(str(error))
-    _serve(store, tokenizer, model_dir, data_dir.resolve(), vllm_url or [], vllm_key, host, port, trainer)
+    if open_to_all := unguarded(host, any(user.role is UserRole.ADMIN for user in store.users()), data_dir):
+        _fail(open_to_all)
+    rates = Rates(messages_per_minute, ratings_per_minute, answers_at_once)
+    _serve(
+        store, tokenizer, model_dir, data_dir.resolve(), vllm_url or [], vllm_key, host, port, trainer, rates
+    )
     lock.close()
 
 
@@ -92,8 +106,10 @@ def _serve(
     host: str,
     port: int,
     trainer: bool,
+    rates: Rates,
 ) -> None:
     """Run until a signal asks to end, then take everything down."""
+    from assistant.web.access import Access
     from assistant.web.app import (
         build,
         launch_options,
@@ -129,21 +145,23 @@ def _serve(
         data_dir / "logs" / "trainer.log",
     )
     chat = Chat(store, pool, tokenizer, base, adapters, ChatLimits(context))
-    page = build(
-        Services(
-            store,
-            tokenizer,
-            chat,
-            lambda: server.state,
-            trainer_expected=trainer,
-            dataset_now=lambda assistant_id: census(store, assistant_id, settings),
-        )
+    services = Services(
+        store,
+        Access(store, always=not is_loopback(host)),
+        tokenizer,
+        chat,
+        lambda: server.state,
+        trainer_expected=trainer,
+        dataset_now=lambda assistant_id: census(store, assistant_id, settings),
+        rates=rates,
     )
+    page = build(services)
     try:
         server.start()
         if trainer:
             watch.start()
-        page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
+        options = launch_options(services, page)
+        page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
         print(f"Shorthand is on http://{host}:{port}  (Ctrl-C ends it; data in {data_dir})", flush=True)
         ended.wait()
     finally:

@@ -25,12 +25,7 @@ def complaints(data_dir: Path, host: str, port: int, own_server: bool) -> list[s
         found.append(
             f"Python {sys.version.split()[0]} is not supported. Install Python 3.11 or 3.12, then: make run"
         )
-    if not _is_loopback(host):
-        found.append(
-            f"--host {host} would open the page to the network, and there are no accounts yet. Use 127.0.0.1 and a "
-            "tunnel or a proxy that asks for a password."
-        )
-    elif not _is_free(host, port):
+    if not _is_free(host, port):
         found.append(
             f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}"
         )
@@ -49,7 +44,18 @@ def complaints(data_dir: Path, host: str, port: int, own_server: bool) -> list[s
     return found
 
 
-def _is_loopback(host: str) -> bool:
+def unguarded(host: str, has_admin: bool, data_dir: Path) -> str | None:
+    """Why the page may not listen there: others would reach it, and nobody has to sign in."""
+    if has_admin or is_loopback(host):
+        return None
+    return (
+        f"--host {host} would open the page to others, and there is nobody yet who could sign in. Add an admin: "
+        f"python -m store user add NAME --role admin --data-dir {data_dir}; or use --host 127.0.0.1."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches that address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

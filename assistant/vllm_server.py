@@ -198,6 +198,8 @@ def _command(model_dir: Path, port: int, context: int) -> list[str]:
         str(MAX_RANK),
         "--generation-config",
         "vllm",
+        "--middleware",  # vLLM's own key guards only some of its routes
+        "assistant.vllm_door.VllmDoor",
         *(() if _has_cuda() else ("--worker-extension-cls", "assistant.vllm_extension.Extension")),
     ]
 

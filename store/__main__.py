@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -27,7 +26,18 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from store import user_commands
 from store.arrival import Terms
+from store.command_line import (
+    BUSY_TIMEOUT_S,
+    DEFAULT_DATA_DIR,
+    FILE_NAME,
+    DataDir,
+    err,
+    errors_in_words,
+    open_store,
+    out,
+)
 from store.connection import DataFile
 from store.errors import StoreError
 from store.exporting import STDOUT, export_file
@@ -38,43 +48,21 @@ from store.maintenance import backup_file
 from store.recognition import names
 from store.store import Store
 
-FILE_NAME = "shorthand.sqlite"
-_BUSY_TIMEOUT_S = 10.0
 _SHOWN_REFUSALS = 20
 
 app = typer.Typer(help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.")
-out = Console(soft_wrap=True)
-err = Console(stderr=True, soft_wrap=True)
+app.add_typer(user_commands.app, name="user")
+app.command(epilog="Example: python -m store audit --deed promoted --data-dir data")(user_commands.audit)
 
-DataDir = Annotated[
-    Path,
-    typer.Option(
-        "--data-dir", envvar="SHORTHAND_DATA_DIR", help="The directory that holds shorthand.sqlite."
-    ),
-]
-DEFAULT_DATA_DIR = Path("data")
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
 ]
 
 
-@contextmanager
-def _errors_in_words() -> Iterator[None]:
-    try:
-        yield
-    except StoreError as error:
-        err.print(f"[red]Error:[/red] {escape(str(error))}")
-        raise typer.Exit(2) from error
-
-
-def _open(data_dir: Path) -> Store:
-    return Store(data_dir / FILE_NAME, busy_timeout_s=_BUSY_TIMEOUT_S, create=False)
-
-
 @app.command(epilog="Example: python -m store stats --data-dir data")
 def stats(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Show how many conversations, ratings, runs and so on there are."""
-    with _errors_in_words(), _open(data_dir) as store:
+    with errors_in_words(), open_store(data_dir) as store:
         table = Table("what", "how many", title=escape(str(store.path)))
         table.columns[1].justify = "right"
         for name, count in store.stats().items():
@@ -85,7 +73,7 @@ def stats(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 @app.command(epilog="Example: python -m store check --data-dir data")
 def check(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Look for damage and for records that contradict each other; exit code 1 when there are any."""
-    with _errors_in_words(), _open(data_dir) as store:
+    with errors_in_words(), open_store(data_dir) as store:
         problems = store.check()
     for problem in problems:
         out.print(f"[red]•[/red] {escape(problem)}")
@@ -103,8 +91,8 @@ def backup(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Copy the store to DEST, also while the product is running."""
-    with _errors_in_words():
-        file = DataFile(data_dir / FILE_NAME, _BUSY_TIMEOUT_S, create=False)
+    with errors_in_words():
+        file = DataFile(data_dir / FILE_NAME, BUSY_TIMEOUT_S, create=False)
         target = backup_file(file, dest)
         file.close()
     out.print(f"Saved {target.stat().st_size:,} bytes to {escape(str(target))}.")
@@ -117,7 +105,7 @@ def export_(
     assistant: Assistant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    with _errors_in_words(), _open(data_dir) as store:
+    with errors_in_words(), open_store(data_dir) as store:
         chosen = _assistant(store, assistant)
         total = store.conversation_count(chosen)
         with _bar(
@@ -147,7 +135,7 @@ def import_(
         if len(refused) < _SHOWN_REFUSALS:
             refused.append(refusal)
 
-    with _errors_in_words(), _open(data_dir) as store:
+    with errors_in_words(), open_store(data_dir) as store:
         chosen = _assistant(store, assistant)
         terms = Terms(chosen, rater.strip() or "import", approve, time.time())
         size = source.stat().st_size if source.is_file() else None

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from store.audit import Deed, record
 from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import Conflict, StoreError
@@ -28,7 +29,9 @@ class Assistants(Part):
             if transaction.row("SELECT 1 FROM assistants WHERE id = ?", [id]):
                 raise Conflict(f"An assistant {id!r} exists already. Choose another id.")
             columns = {"id": id, "name": name, "scorer": scorer, "starters": to_json(list(starters))}
-            transaction.insert("assistants", **columns, created_at=self._clock())
+            now = self._clock()
+            transaction.insert("assistants", **columns, created_at=now)
+            record(transaction, now, Deed.ASSISTANT_MADE, id)
             return self.assistant(id)
 
     def assistants(self) -> list[Assistant]:
@@ -53,14 +56,15 @@ class Assistants(Part):
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
             highest = "SELECT coalesce(max(version), 0) AS version FROM prompts WHERE assistant_id = ?"
-            version = transaction.rows(highest, [assistant_id])[0]["version"] + 1
+            version, now = transaction.rows(highest, [assistant_id])[0]["version"] + 1, self._clock()
             id = transaction.insert(
                 "prompts",
                 assistant_id=assistant_id,
                 version=version,
                 segments=to_json([asdict(segment) for segment in segments]),
-                created_at=self._clock(),
+                created_at=now,
             )
+            record(transaction, now, Deed.PROMPT_EDITED, assistant_id, {"version": version})
             return self.prompt(id)
 
     def prompt(self, id: int) -> Prompt:

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from store.audit import Deed, Detail, record
 from store.columns import ids_json
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
@@ -59,6 +60,9 @@ class Decisions(Part):
         with self._file.writing() as transaction:
             _check(transaction, ruling, corrections)
             now = self._clock()
+            if corrections:
+                told: Detail = {"ruling": ruling.value, "answers": len(corrections), "reviewer": reviewer}
+                record(transaction, now, Deed.REVIEWED, _first(corrections), told)
             return [
                 _insert(transaction, Decision(self._new_id(), message_id, reviewer, ruling, now, correction))
                 for message_id, correction in corrections.items()
@@ -81,6 +85,10 @@ class Decisions(Part):
                 id, at = self._new_id(), self._clock()
                 withdrawn = Decision(id, row["message_id"], row["reviewer"], Ruling.WITHDRAWN, at)
                 restored.append(_insert(transaction, withdrawn))
+            if restored:
+                first = _first(decision.message_id for decision in restored)
+                told: Detail = {"answers": len(restored), "reviewer": restored[0].reviewer}
+                record(transaction, self._clock(), Deed.REVIEW_UNDONE, first, told)
             return restored
 
     def decisions(self, message_id: str) -> list[Decision]:
@@ -98,6 +106,10 @@ class Decisions(Part):
         """On how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
         with self._file.reading() as transaction:
             return int(transaction.rows(DECIDED_SINCE, [reviewer, since, assistant_id])[0]["n"])
+
+
+def _first(message_ids: Iterable[str]) -> str:
+    return f"answer {next(iter(message_ids))}"
 
 
 def _insert(transaction: Transaction, decision: Decision) -> Decision:

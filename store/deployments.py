@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import EllipsisType
 
 from store.assistants import need_prompt
+from store.audit import Deed, Detail, record
 from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import Conflict
@@ -81,6 +82,13 @@ class Deployments(Part):
                 previous = "UPDATE deployments SET previous_id = ? WHERE id = ?"
                 transaction.execute(previous, [active_id, deployment_id])
             self._serve(transaction, deployment_id, f"replaced {active_id}" if active else "first")
+            if deployment.adapter is not None:  # else a prompt was saved, which has its own line
+                told: Detail = {
+                    "deployment": deployment_id,
+                    "adapter": deployment.adapter,
+                    "replaced": active_id,
+                }
+                record(transaction, self._clock(), Deed.PROMOTED, deployment.assistant_id, told)
             return self.deployment(deployment_id)
 
     def reject(self, deployment_id: int, reason: str) -> Deployment:
@@ -109,6 +117,8 @@ class Deployments(Part):
                 raise Conflict(f"Cannot roll back {assistant_id!r}: deployment {active['id']} replaced none.")
             self._retire(transaction, active["id"], reason)
             self._serve(transaction, previous, f"rollback of {active['id']}: {reason}")
+            told = {"deployment": active["id"], "now": previous}
+            record(transaction, self._clock(), Deed.ROLLED_BACK, assistant_id, told)
             return self.deployment(previous)
 
     def active(self, assistant_id: str) -> Deployment | None:

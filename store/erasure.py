@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from store.audit import Deed, record
 from store.columns import from_json, ids_json, to_json
 from store.connection import Transaction
 from store.deployments import Deployments
@@ -89,6 +90,12 @@ class Erasures(Deployments):
             transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
             forget_words(transaction)
+            told = {
+                "conversations": found.conversations,
+                "ratings": found.ratings,
+                "decisions": found.decisions,
+            }
+            record(transaction, self._clock(), Deed.ERASED, person, told | {"adapters": len(found.adapters)})
             return found
 
     def _stop_serving(self, transaction: Transaction, found: Erased) -> None:

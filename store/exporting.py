@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 import msgspec
 
+from store.audit import Deed
 from store.carried import AssistantCard
 from store.errors import NotSaved, StoreError
 from store.formats import JSON_FORMATS, Format, table
@@ -45,11 +46,15 @@ def export_file(
     found = store.assistant(assistant_id)
     card = AssistantCard(found.id, found.name, found.scorer, found.created_at, found.starters, prompts)
     format = next((format for format in JSON_FORMATS if format.name == format_name), None)
-    with _new_file(path) as file:
+    noting = store.noting(Deed.EXPORTED, assistant_id, {"file": path.name, "format": format_name})
+    with noting as told, _new_file(path) as file:
         if format is None:
-            return _write_table(file, store, card.id, progress)
-        as_list = path.suffix == ".json" or (format.is_list and path.suffix != ".jsonl")
-        return _write_json(file, store, card, format, as_list, progress)
+            rows = _write_table(file, store, card.id, progress)
+        else:
+            as_list = path.suffix == ".json" or (format.is_list and path.suffix != ".jsonl")
+            rows = _write_json(file, store, card, format, as_list, progress)
+        told["rows"] = rows
+    return rows
 
 
 def _write_json(

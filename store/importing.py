@@ -17,6 +17,7 @@ from typing import BinaryIO, Self
 import msgspec
 
 from store.arrival import Terms, arrive
+from store.audit import Deed
 from store.carried import CarriedConversation, WholeConversation
 from store.errors import BadRow, StoreError
 from store.formats import table
@@ -72,9 +73,12 @@ def import_file(
             f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
         )
     summary = ImportSummary(recognised.name, "item" if recognised.container is Container.LIST else "line")
-    with path.open("rb") as file:
+    noting = store.noting(Deed.IMPORTED, terms.assistant_id, {"file": path.name, "format": recognised.name})
+    with noting as told, path.open("rb") as file:
         file.seek(recognised.start)
         _Importing(store, terms, summary, refuse).take_in(_rows(file, recognised), file.tell, progress)
+        counts = (summary.conversations, summary.ratings, summary.decisions, summary.refused)
+        told |= dict(zip(("conversations", "ratings", "decisions", "refused"), counts, strict=True))
     return summary
 
 

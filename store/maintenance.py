@@ -29,6 +29,8 @@ _COUNTED = (
     "datasets",
     "adapters",
     "runs",
+    "users",
+    "audit",
 )
 
 # What must never be found -> how to say it, with the two columns `a` and `b` of each row found. The schema

@@ -448,6 +448,51 @@ def m017_left_out_answers(db: Database) -> None:
 
 
 @migrations()
+def m018_accounts(db: Database) -> None:
+    db.execute("""
+        CREATE TABLE users (
+            name TEXT PRIMARY KEY COLLATE NOCASE CHECK (name <> ''),
+            role TEXT NOT NULL CHECK (role IN ('user', 'reviewer', 'admin')),
+            password TEXT NOT NULL CHECK (password LIKE '$argon2id$%'),
+            created_at REAL NOT NULL,
+            changed_at REAL NOT NULL
+        ) STRICT""")
+    db.execute("""
+        CREATE TABLE sessions (
+            token_hash TEXT PRIMARY KEY CHECK (length(token_hash) = 64),
+            user TEXT NOT NULL REFERENCES users (name) ON DELETE CASCADE,
+            expires_at REAL NOT NULL
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX sessions_of_user ON sessions (user, expires_at)")
+    db.execute("CREATE INDEX sessions_by_end ON sessions (expires_at)")
+
+
+@migrations()
+def m019_audit(db: Database) -> None:
+    db.execute("""
+        CREATE TABLE audit (
+            seq INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,
+            actor TEXT NOT NULL CHECK (actor <> ''),
+            deed TEXT NOT NULL CHECK (deed <> ''),
+            subject TEXT NOT NULL,
+            outcome TEXT NOT NULL CHECK (outcome IN ('done', 'failed', 'refused')),
+            detail TEXT NOT NULL
+        ) STRICT""")
+    db.execute("CREATE INDEX audit_of_actor ON audit (actor, seq)")
+    db.execute("CREATE INDEX audit_of_deed ON audit (deed, seq)")
+    # The third one is against INSERT OR REPLACE, which deletes without asking the second.
+    for name, when, condition in (
+        ("change", "UPDATE", "TRUE"),
+        ("delete", "DELETE", "TRUE"),
+        ("replace", "INSERT", "EXISTS (SELECT 1 FROM audit WHERE seq = new.seq)"),
+    ):
+        db.execute(f"""
+            CREATE TRIGGER audit_never_{name} BEFORE {when} ON audit WHEN {condition}
+            BEGIN SELECT raise(ABORT, 'the audit log is never changed'); END""")
+
+
+@migrations()
 def m025_gate_answers(db: Database) -> None:
     # By position in the run's dataset, which has the question as it was asked; the message takes its answers with it.
     db.execute("""

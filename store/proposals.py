@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+from store.audit import Deed, record
 from store.part import Part
 from store.records import Proposal
 
@@ -84,6 +85,9 @@ class Proposals(Part):
                     id,
                 ],
             )
+            deed = Deed.REVIEW_UNDONE if accepted is None else Deed.REVIEWED
+            told = {} if accepted is None else {"accepted": int(accepted)}
+            record(transaction, self._clock(), deed, f"proposal {id}", told)
             return _proposal(transaction.one(_ONE, [id], f"proposal {id}"))
 
 

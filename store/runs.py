@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from store.assistants import need_assistant
+from store.audit import Deed, record
 from store.columns import from_json, to_json
 from store.errors import Conflict
 from store.part import Part
@@ -108,6 +109,7 @@ class Runs(Part):
             transaction.insert(
                 "training_requests", assistant_id=assistant_id, trigger=trigger, at=self._clock()
             )
+            record(transaction, self._clock(), Deed.TRAINING_ASKED, assistant_id)
 
     def take_training_request(self) -> tuple[str, str] | None:
         """Remove the oldest request and return (assistant id, trigger); each goes to one caller."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from store.assistants import need_assistant
+from store.audit import Deed, record
 from store.connection import Transaction
 from store.errors import Conflict
 from store.part import Part
@@ -42,6 +43,8 @@ class Samples(Part):
                         f"Conversation {conversation_id!r} belongs to assistant {found['assistant_id']!r}. "
                         f"Nothing was loaded; give {assistant_id!r} conversations ids of their own."
                     )
+            if new:
+                record(transaction, self._clock(), Deed.IMPORTED, assistant_id, {"conversations": new})
         return new
 
     def _load(self, transaction: Transaction, assistant_id: str, id: str, turns: list[ImportedTurn]) -> None:

@@ -16,6 +16,7 @@ from typing import Self
 from store.adapters import Adapters
 from store.answers import Answers
 from store.assistants import Assistants
+from store.audit import Audits
 from store.connection import DataFile
 from store.conversations import Conversations
 from store.datasets import Datasets
@@ -35,8 +36,10 @@ from store.samples import Samples
 from store.savings import Savings
 from store.search import Search
 from store.served import Served
+from store.sessions import Sessions
 from store.splits import Splits
 from store.transfer import Transfer
+from store.users import Users
 
 
 class Store(
@@ -61,6 +64,9 @@ class Store(
     Savings,
     Search,
     Transfer,
+    Users,
+    Sessions,
+    Audits,
     Maintenance,
 ):
     """Everything that Shorthand remembers, in one SQLite file.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import socket
 from collections.abc import Iterator
@@ -9,9 +10,13 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
+import gradio as gr
+
 from assistant.assistants import SAMPLE_ID, load_sample
 from assistant.vllm_server import Phase, ServerState
+from assistant.web.access import Access
 from assistant.web.app import build, launch_options
+from assistant.web.rates import Rates
 from assistant.web.services import Services
 from store import Store
 from store.records import ImportedTurn, Role, Usage, Verdict
@@ -75,24 +80,40 @@ def _talk(store: Store) -> None:
     store.rate(parent, "bo", Verdict.DOWN, "wrong fact", "we close at five")
 
 
-@contextmanager
-def page_of(store: Store) -> Iterator[str]:
-    """The pages on a free loopback port; gives their address."""
+def services_of(store: Store, chat: Any = None, rates: Rates = Rates(), always: bool = False) -> Services:  # noqa: B008
+    """What the pages need, without a model unless `chat` is given."""
     settings = TrainerSettings()
-    services = Services(
+    return Services(
         store,
+        Access(store, always),
         cast(Any, Words()),
-        cast(Any, SimpleNamespace()),
+        cast(Any, chat or SimpleNamespace()),
         lambda: ServerState(Phase.READY, "ready", 0.0),
         False,
         lambda assistant_id: census(store, assistant_id, settings),
+        rates,
     )
+
+
+@contextmanager
+def page_of(store: Store) -> Iterator[str]:
+    """The pages on a free loopback port; gives their address."""
+    with serving(services_of(store)) as (url, _):
+        yield url
+
+
+@contextmanager
+def serving(services: Services) -> Iterator[tuple[str, gr.Blocks]]:
+    """The same, with what was built."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     page = build(services)
-    page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, **launch_options())
+    options = launch_options(services, page)
+    page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, **options)
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", page
     finally:
         page.close(verbose=False)
+        # Gradio leaves sockets open; found by chance within `ast.parse`, they make Python 3.11 fail there.
+        gc.collect()

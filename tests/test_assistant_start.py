@@ -11,7 +11,7 @@ from tiny_model import write_tokenizer
 from assistant import preflight
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample, save_prompt
 from assistant.model_dir import LONGEST_CONTEXT, ModelNotFound, context_length, resolve
-from assistant.preflight import complaints
+from assistant.preflight import complaints, unguarded
 from assistant.server_file import NoServer, ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
@@ -34,12 +34,17 @@ def free_port() -> int:
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.5"])
 def test_a_loopback_address_with_a_free_port_is_fine(tmp_path: Path, host: str) -> None:
     assert complaints(tmp_path, host, free_port(), own_server=False) == []
+    assert unguarded(host, False, tmp_path) is None
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", ""])
-def test_an_address_that_others_reach_is_refused(tmp_path: Path, host: str) -> None:
-    (complaint,) = complaints(tmp_path, host, free_port(), own_server=False)
-    assert f"--host {host}" in complaint and "127.0.0.1" in complaint
+def test_an_address_that_others_reach_is_refused_until_somebody_can_sign_in(
+    tmp_path: Path, host: str
+) -> None:
+    complaint = unguarded(host, False, tmp_path)
+    assert complaint is not None
+    assert f"--host {host}" in complaint and f"user add NAME --role admin --data-dir {tmp_path}" in complaint
+    assert unguarded(host, True, tmp_path) is None
 
 
 def test_a_taken_port_is_named_with_another_to_take(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ from assistant.assistants import create_assistant
 from assistant.prompt_text import parse
 from assistant.vllm_server import Phase, ServerState
 from assistant.web import transcript
+from assistant.web.access import Access, Person
 from assistant.web.app import build, launch_options
 from assistant.web.conversation_list import conversation_list
+from assistant.web.own import OwnConversations
 from assistant.web.review_page import Seen
 from assistant.web.review_queue import Sitting
 from assistant.web.services import Services
@@ -32,6 +34,7 @@ class Words:
 def services(store: Store) -> Iterator[Services]:
     yield Services(
         store,
+        Access(store),
         cast(Any, Words()),
         cast(Any, SimpleNamespace()),
         lambda: ServerState(Phase.READY, "ready", 0.0),
@@ -81,22 +84,24 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
     assert {"chat-input", "chat-send", "load-sample", "train-now", "run-status", "savings-numbers"} <= ids
     assistant_id = services.store.assistants()[0].id if filled else None
     shows = {
-        fn.fn.__self__.__class__.__name__: fn.fn
+        fn.fn.method.__self__.__class__.__name__: fn.fn.method
         for fn in dependencies(page)
-        if fn.fn is not None and fn.name == "show" and hasattr(fn.fn, "__self__")
+        if fn.fn is not None and fn.name == "show"
     }
     for name in ("PromptPage", "TrainingPage", "SavingsPage"):
-        assert shows[name](assistant_id)
+        assert shows[name](Person(), assistant_id)
     review = shows["ReviewPage"].__self__
     filters = ["", "undecided", "", "", "", None, None]
-    update = review.show(assistant_id, Sitting(), Seen(), *filters)
+    update = review.show(Person(), assistant_id, Sitting(), Seen(), *filters)
     assert ("It is &lt;b&gt;nine" if filled else "No assistant yet") in update[review.item]
     assert "<img" not in update[review.item] and "<script" not in update[review.item]
 
 
 def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Services) -> None:
     conversation_id = fill(services)
-    html = Threads(services.store).html(services.store.assistants()[0].id, conversation_id)
+    html = Threads(services.store, OwnConversations(services.store, "local")).html(
+        services.store.assistants()[0].id, conversation_id
+    )
     assert "<img" not in html
     assert 'href="javascript' not in html
     assert "It is &lt;b&gt;nine" in html
@@ -120,8 +125,8 @@ def test_versions_and_status_of_an_answer() -> None:
     assert 'class="tool on up"' in html
 
 
-def test_launch_talks_to_nobody() -> None:
-    options = launch_options()
+def test_launch_talks_to_nobody(services: Services) -> None:
+    options = launch_options(services, build(services))
     assert options["run_history"] is False
     assert options["enable_monitoring"] is False
     assert options["footer_links"] == []

@@ -34,7 +34,7 @@ def message(number: int) -> str:
 
 
 def begun(store: Store, wanted: Wanted = ALL) -> tuple[ReviewQueue, Sitting]:
-    queue, sitting = ReviewQueue(store), Sitting()
+    queue, sitting = ReviewQueue(store, "local"), Sitting()
     queue.open(sitting, "desk", wanted)
     return queue, sitting
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
+from store.audit import TRAINER, acting
 from store.errors import LeaseLost
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
 from trainer import dataset as datasets
@@ -81,7 +82,7 @@ async def prove(
         try:
             deployment = _deployment(w, run, dataset, candidate, verdict.chosen)
             notes.add("swap", deployment=deployment.id)
-            with notes.timed("swap"):
+            with notes.timed("swap"), acting(TRAINER):
                 await swap_in(w.store, pool, w.tokenizer, w.adapters, deployment, active)
         except LeaseLost:
             await pool.unload_adapter(candidate.name)

@@ -22,6 +22,7 @@ from assistant.adapter_files import BadAdapter
 from assistant.server_file import NoServer
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
+from store.audit import TRAINER, acting
 from store.records import RatedAnswer, RunStatus, TrainingRun
 from trainer.dataset import shortage
 from trainer.hearing import pending
@@ -136,7 +137,8 @@ class Watch:
                 continue
             if not too_few_without_personal_data(self._store, assistant.id, self._settings):
                 self._asked.add(assistant.id)
-                self._store.request_training(assistant.id, "enough new examples")
+                with acting(TRAINER):
+                    self._store.request_training(assistant.id, "enough new examples")
 
     def _look_at_answers(self) -> None:
         for assistant in self._store.assistants():
@@ -145,7 +147,8 @@ class Watch:
                 continue
             print(f"{assistant.id} is worse since the last swap: {worse}. Rolling back ...", flush=True)
             try:
-                roll_back(self._store, self._data_dir, assistant.id, f"worse since the swap: {worse}")
+                with acting(TRAINER):
+                    roll_back(self._store, self._data_dir, assistant.id, f"worse since the swap: {worse}")
             except (StoreError, NoServer, VllmError, BadAdapter) as error:
                 print(error, flush=True)  # what is noted is served as soon as a server answers
 

@@ -8,8 +8,9 @@ opened again; only stop ends it early, by closing the stream to vLLM. Does not k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 
 from assistant.chat import Chat, ChatError
 from store.records import Message
@@ -20,8 +21,9 @@ _LOOK_S = 0.1  # how often a watcher sees new text
 class Answering:
     """One answer on its way."""
 
-    def __init__(self, chat: Chat, question: Message, vary: bool):
+    def __init__(self, chat: Chat, question: Message, owner: str, vary: bool):
         self.question = question
+        self.owner = owner
         self.text = ""
         self.task = asyncio.create_task(self._write(chat, vary))
 
@@ -54,11 +56,29 @@ class Answers:
     def __init__(self, chat: Chat):
         self._chat = chat
         self._running: dict[str, Answering] = {}
+        self._waiting: Counter[str] = Counter()  # by owner: places that are taken and not yet used
 
-    def start(self, question: Message, *, vary: bool = False) -> Answering:
+    @contextmanager
+    def place(self, owner: str, most: int | None) -> Iterator[None]:
+        """Room for one more of this owner's answers, to be started within the block. Raises ChatError at `most`."""
+        writing = sum(one.owner == owner for one in self._running.values()) + self._waiting[owner]
+        if most is not None and writing >= most:
+            raise ChatError(
+                f"{writing} answers are being written for you already. Wait for one, or stop it; your text stays in "
+                "the box."
+            )
+        self._waiting[owner] += 1
+        try:
+            yield
+        finally:
+            self._waiting[owner] -= 1
+            if not self._waiting[owner]:
+                del self._waiting[owner]
+
+    def start(self, question: Message, owner: str, *, vary: bool = False) -> Answering:
         """Begin to answer; raises ChatError when this conversation's last answer is not finished."""
         self.refuse_while_busy(question.conversation_id)
-        answering = Answering(self._chat, question, vary)
+        answering = Answering(self._chat, question, owner, vary)
         self._running[question.conversation_id] = answering
         answering.task.add_done_callback(lambda _: self._running.pop(question.conversation_id, None))
         return answering

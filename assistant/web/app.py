@@ -2,8 +2,8 @@
 
 In: the services. Out: the Blocks and the options of its `launch`. Does not start anything.
 
-Ids for tests: #assistant-picker #server-state (class ready/starting/restarting/stopped); the tabs are named
-Chat, Review, Prompt, Training and Savings.
+Ids for tests: #assistant-picker #server-state (class ready/starting/restarting/stopped) #signed-in; the tabs are named
+Chat, Review, Prompt, Training, Savings and, for admins who are signed in, People.
 """
 
 from __future__ import annotations
@@ -12,22 +12,32 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from assistant.vllm_server import Phase
-from assistant.web import theme, words
-from assistant.web.chat_page import QUIET, ChatPage
+from assistant.web import theme
+from assistant.web.access import Person
+from assistant.web.chat_page import ChatPage
+from assistant.web.door import Door, name_of
+from assistant.web.events import QUIET, Update
+from assistant.web.own import OwnConversations
+from assistant.web.people_page import PeoplePage
 from assistant.web.prompt_page import PromptPage
+from assistant.web.readiness import Readiness
 from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
 from assistant.web.services import Services
+from assistant.web.sign_in import SignIn
 from assistant.web.training_page import TrainingPage
 from store import StoreError
+from store.users import UserRole
 
 _LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is looked at
 
 
 def build(services: Services) -> gr.Blocks:
     """Every page, wired; queueing is set so that a hundred answers can stream at once."""
+    access, readiness = services.access, Readiness(services.server_state)
+    alone = not access.sign_in_required()  # then nobody has to wait until it is known who looks
     with gr.Blocks(title="Shorthand", analytics_enabled=False, fill_width=True) as page:
         # A constant secret: it hides nothing, and with Gradio's random one a restart would forget the place.
         conversation = gr.BrowserState(None, storage_key="shorthand-conversation", secret="shorthand")
@@ -45,46 +55,78 @@ def build(services: Services) -> gr.Blocks:
                 visible=False,
                 elem_id="assistant-picker",
             )
-            pill = gr.HTML(_pill(services), elem_id="server-state")
+            pill = gr.HTML(readiness.pill(), elem_id="server-state")
+            signed_in = gr.HTML(visible=False, elem_id="signed-in")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", id="chat"):
                 chat = ChatPage(services, picker, conversation)
-            with gr.Tab("Review", id="review") as review_tab:
+            with gr.Tab("Review", id="review", visible=alone) as review_tab:
                 review = ReviewPage(services, picker)
-            with gr.Tab("Prompt", id="prompt") as prompt_tab:
+            with gr.Tab("Prompt", id="prompt", visible=alone) as prompt_tab:
                 prompt = PromptPage(services, picker)
-            with gr.Tab("Training", id="training") as training_tab:
+            with gr.Tab("Training", id="training", visible=alone) as training_tab:
                 training = TrainingPage(services, picker)
             with gr.Tab("Savings", id="savings") as savings_tab:
                 savings = SavingsPage(services, picker)
+            with gr.Tab("People", id="people", visible=False) as people_tab:
+                people = PeoplePage(services)
 
-        opened = page.load(lambda last: _choice(services, last), conversation, picker, **QUIET)
-        opened.then(chat.show, chat.here, chat.shown, **QUIET)
-        chosen = picker.input(chat.show, chat.here, chat.shown, **QUIET)
-        for part, tab in ((prompt, prompt_tab), (training, training_tab), (savings, savings_tab)):
+        def welcome(person: Person, last: str | None) -> Update:
+            """The page was opened: what this person may see of it."""
+            admin, reviewer = (person.may(role) for role in (UserRole.ADMIN, UserRole.REVIEWER))
+            return {
+                picker: _choice(services, person, last),
+                signed_in: gr.HTML(_signed_in(person), visible=person.signed_in),
+                chat.sidebar.samples: gr.Checkbox(visible=not person.signed_in),
+                **{tab: gr.Tab(visible=reviewer) for tab in (review_tab, prompt_tab, training_tab)},
+                people_tab: gr.Tab(visible=admin and person.signed_in),
+            }
+
+        def choose(person: Person, made: str | None) -> gr.Dropdown:
+            """A new assistant becomes the one that every page shows."""
+            return _choice(services, person, None, made)
+
+        def look(person: Person) -> tuple[str, str, gr.Timer]:
+            """A tick: how the server is."""
+            return readiness.pill(), readiness.hint(), gr.Timer(_READY_S if readiness else _LOADING_S)
+
+        changing = [picker, signed_in, chat.sidebar.samples, review_tab, prompt_tab, training_tab, people_tab]
+        opened = page.load(access.event(UserRole.USER, welcome, quiet=True), conversation, changing, **QUIET)
+        shown = access.event(UserRole.USER, chat.show, quiet=True)
+        opened.then(shown, chat.here, chat.shown, **QUIET)
+        chosen = picker.input(shown, chat.here, chat.shown, **QUIET)
+        for part, tab, least in (
+            (prompt, prompt_tab, UserRole.REVIEWER),
+            (training, training_tab, UserRole.REVIEWER),
+            (savings, savings_tab, UserRole.USER),
+        ):
+            show = access.event(least, part.show, quiet=True)
             for moment in (opened, chosen):
-                moment.then(part.show, picker, part.shown, **QUIET)
-            tab.select(part.show, picker, part.shown, **QUIET)
-        review_tab.select(review.show, review.here, review.shown, **QUIET)
+                moment.then(show, picker, part.shown, **QUIET)
+            tab.select(show, picker, part.shown, **QUIET)
+        review_tab.select(
+            access.event(UserRole.REVIEWER, review.show, quiet=True), review.here, review.shown, **QUIET
+        )
+        people_tab.select(access.event(UserRole.ADMIN, people.show, quiet=True), None, people.shown, **QUIET)
+        if_open = access.event(UserRole.REVIEWER, review.show_if_open, quiet=True)
         for moment in (opened, chosen):
-            moment.then(review.show_if_open, review.here, review.shown, **QUIET)
-        loaded = chat.log.sample(prompt.load, None, prompt.wanted, **QUIET)
-        for made in (*prompt.made, loaded):  # a new assistant becomes the one that every page shows
-            made.then(lambda id: _choice(services, None, id), prompt.wanted, picker, **QUIET).then(
-                chat.show, chat.here, chat.shown, **QUIET
-            ).then(prompt.show, picker, prompt.shown, **QUIET)
-
-        def look() -> tuple[str, str, gr.Timer]:
-            ready = services.server_state().phase is Phase.READY
-            return _pill(services), chat.hint_text(), gr.Timer(_READY_S if ready else _LOADING_S)
-
-        pulse.tick(look, None, [pill, chat.hint, pulse], queue=False, **QUIET)
+            moment.then(if_open, review.here, review.shown, **QUIET)
+        loaded = chat.log.sample(access.event(UserRole.ADMIN, prompt.load), None, prompt.wanted, **QUIET)
+        again = access.event(UserRole.REVIEWER, prompt.show, quiet=True)
+        for made in (*prompt.made, loaded):
+            made.then(access.event(UserRole.USER, choose, quiet=True), prompt.wanted, picker, **QUIET).then(
+                shown, chat.here, chat.shown, **QUIET
+            ).then(again, picker, prompt.shown, **QUIET)
+        ticked = access.event(UserRole.USER, look, quiet=True)
+        pulse.tick(ticked, None, [pill, chat.hint, pulse], queue=False, **QUIET)
     page.queue(max_size=1000, default_concurrency_limit=40, api_open=False)
+    access.check(page)
     return page
 
 
-def launch_options() -> dict[str, Any]:
-    """What belongs to `launch` in Gradio 6: the look, and everything off that talks to someone else."""
+def launch_options(services: Services, page: gr.Blocks) -> dict[str, Any]:
+    """What belongs to `launch` in Gradio 6: the look, the door in front of it, and nothing that talks to others."""
+    sign_in = SignIn(services.store, services.access)
     return {
         "theme": theme.theme(),
         "css_paths": [theme.CSS],
@@ -92,20 +134,33 @@ def launch_options() -> dict[str, Any]:
         "footer_links": [],
         "quiet": True,
         "ssr_mode": False,
+        "pwa": False,
+        "mcp_server": False,
         "run_history": False,
         "enable_monitoring": False,
         "share": False,
+        "show_error": False,
+        "strict_cors": True,
         "max_file_size": "1kb",
+        "auth_dependency": name_of,
+        "app_kwargs": {
+            "middleware": [Middleware(Door, access=services.access, sign_in=sign_in, page=page)],
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
     }
 
 
-def _choice(services: Services, conversation_id: str | None, wanted: str | None = None) -> gr.Dropdown:
+def _choice(
+    services: Services, person: Person, conversation_id: str | None, wanted: str | None = None
+) -> gr.Dropdown:
     """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
     assistants = services.store.assistants()
     ids = [assistant.id for assistant in assistants]
     if wanted is None and conversation_id:
         try:
-            wanted = services.store.conversation(conversation_id).assistant_id
+            wanted = OwnConversations(services.store, person.name).conversation(conversation_id).assistant_id
         except StoreError:
             wanted = None
     value = wanted if wanted in ids else ids[-1] if ids else None
@@ -113,6 +168,11 @@ def _choice(services: Services, conversation_id: str | None, wanted: str | None 
     return gr.Dropdown(choices=choices, value=value, visible=len(ids) > 1)
 
 
-def _pill(services: Services) -> str:
-    state = services.server_state()
-    return f'<span class="pill {state.phase}" role="status">{escape(words.server(state))}</span>'
+def _signed_in(person: Person) -> str:
+    """Who is signed in, and the way out; a form, since a link could be followed from elsewhere."""
+    if not person.signed_in:
+        return ""
+    return (
+        f'<form method="post" action="sign-out" class="signed-in"><b>{escape(person.name)}</b>'
+        f'<span class="badge">{person.role}</span><button type="submit" class="small">Sign out</button></form>'
+    )

@@ -18,11 +18,13 @@ from assistant.assistants import create_assistant, load_sample, save_prompt
 from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import words
-from assistant.web.chat_page import QUIET, Update
+from assistant.web.access import Person
+from assistant.web.events import QUIET, Update
 from assistant.web.segment_cards import segment_cards, version_rows
 from assistant.web.services import Services
 from store import StoreError
 from store.records import Deployment, Prompt
+from store.users import UserRole
 
 _RULES = """<details class="rules"><summary>How to write it</summary><ul>
 <li>Text between blank lines is one <b>instruction</b>. A heading belongs to what follows it.</li>
@@ -62,6 +64,7 @@ class PromptPage:
             self.editing,
             self.more,
             self.text,
+            self.save,
             self.cards,
             self.notice,
             self.versions,
@@ -113,35 +116,50 @@ class PromptPage:
         self.create = gr.Button("Create the assistant", elem_id="create-assistant")
 
     def _wire(self) -> None:
+        access = self._services.access
         self.text.change(  # not input: that one misses the first edit after the server set the text
-            self.preview,
+            access.event(UserRole.REVIEWER, self.preview, quiet=True),
             [self.assistant, self.text],
             [self.cards, self.notice],
             trigger_mode="always_last",
             **QUIET,
         )
-        self.save.click(self.save_text, [self.assistant, self.text], self.shown, **QUIET)
+        self.save.click(
+            access.event(UserRole.ADMIN, self.save_text), [self.assistant, self.text], self.shown, **QUIET
+        )
         self.made = [
-            self.sample.click(self.load, None, self.wanted, **{**QUIET, "show_progress": "minimal"}),
-            self.create.click(self.add, [self.name, self.scorer, self.new_text], self.wanted, **QUIET),
+            self.sample.click(
+                access.event(UserRole.ADMIN, self.load),
+                None,
+                self.wanted,
+                **{**QUIET, "show_progress": "minimal"},
+            ),
+            self.create.click(
+                access.event(UserRole.ADMIN, self.add),
+                [self.name, self.scorer, self.new_text],
+                self.wanted,
+                **QUIET,
+            ),
         ]
 
-    def show(self, assistant_id: str | None) -> Update:
+    def show(self, person: Person, assistant_id: str | None) -> Update:
         """Everything of the page as the store has it."""
+        edits = person.may(UserRole.ADMIN)
         if assistant_id is None:
             return {
                 self.first: gr.HTML(visible=True),
                 self.editing: gr.Column(visible=False),
-                self.more: gr.Accordion(label="Your first assistant", open=True),
+                self.more: gr.Accordion(label="Your first assistant", open=True, visible=edits),
             }
         prompt = self._latest(assistant_id)
         text = to_text(prompt.segments) if prompt else ""
-        cards, notice = self.preview(assistant_id, text)
+        cards, notice = self.preview(person, assistant_id, text)
         return {
             self.first: gr.HTML(visible=False),
             self.editing: gr.Column(visible=True),
-            self.more: gr.Accordion(label="Another assistant", open=False),
-            self.text: text,
+            self.more: gr.Accordion(label="Another assistant", open=False, visible=edits),
+            self.text: gr.Textbox(text, interactive=edits),
+            self.save: gr.Button(visible=edits),
             self.cards: cards,
             self.notice: notice,
             self.versions: version_rows(
@@ -149,7 +167,7 @@ class PromptPage:
             ),
         }
 
-    def preview(self, assistant_id: str | None, text: str) -> tuple[str, str]:
+    def preview(self, person: Person, assistant_id: str | None, text: str) -> tuple[str, str]:
         """The cards of what stands in the editor, and what saving it would do."""
         if assistant_id is None:
             return "", ""
@@ -167,7 +185,7 @@ class PromptPage:
         )
         return cards, self._notice(latest, active, changed)
 
-    def save_text(self, assistant_id: str | None, text: str) -> Update:
+    def save_text(self, person: Person, assistant_id: str | None, text: str) -> Update:
         if assistant_id is None:
             return {self.notice: ""}
         latest = self._latest(assistant_id)
@@ -183,9 +201,9 @@ class PromptPage:
             gr.Warning(str(error))
             return {self.notice: gr.skip()}
         gr.Info(f"Saved. It is served in full now: {words.tokens(served.prompt_tokens)} per request.")
-        return self.show(assistant_id)
+        return self.show(person, assistant_id)
 
-    def load(self) -> str | None:
+    def load(self, person: Person) -> str | None:
         try:
             assistant, new = load_sample(self._store, self._services.tokenizer)
         except StoreError as error:
@@ -196,7 +214,7 @@ class PromptPage:
         )
         return assistant.id
 
-    def add(self, name: str, scorer: str, text: str) -> str | None:
+    def add(self, person: Person, name: str, scorer: str, text: str) -> str | None:
         try:
             if not name.strip():
                 raise PromptTextError("Give the assistant a name.")

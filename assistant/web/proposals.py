@@ -7,7 +7,6 @@ under `review_queue`. An item's id is the proposal's with a prefix, so that it i
 from __future__ import annotations
 
 from assistant.web.review_order import Ranked, Why
-from assistant.web.services import PERSON
 from store import Store
 from store.approval import approved_text
 from store.errors import NotFound
@@ -36,20 +35,20 @@ def fresh(store: Store, item_id: str) -> Ranked | None:
     return _item(store, proposal) if proposal.accepted is None else None
 
 
-def decide(store: Store, item_id: str, ruling: Ruling) -> None:
+def decide(store: Store, item_id: str, ruling: Ruling, reviewer: str) -> None:
     """Raises NotFound, StoreError."""
-    store.decide_proposal(_number(item_id), ruling is Ruling.APPROVE, PERSON)
+    store.decide_proposal(_number(item_id), ruling is Ruling.APPROVE, reviewer)
 
 
 def take_back(store: Store, item_id: str) -> None:
     """Raises NotFound, StoreError."""
-    store.decide_proposal(_number(item_id), None, PERSON)
+    store.decide_proposal(_number(item_id), None, "")
 
 
-def decided_since(store: Store, assistant_id: str, at: float) -> int:
-    """How many this person has decided, since `at` (UTC seconds)."""
+def decided_since(store: Store, assistant_id: str, reviewer: str, at: float) -> int:
+    """How many this reviewer has decided, since `at` (UTC seconds)."""
     decided = store.decided_proposals(assistant_id)
-    return sum(one.decided_by == PERSON and (one.decided_at or 0.0) >= at for one in decided)
+    return sum(one.decided_by == reviewer and (one.decided_at or 0.0) >= at for one in decided)
 
 
 def branch(store: Store, item_id: str) -> list[Message]:

@@ -13,14 +13,16 @@ Ids for tests: #review-search #review-show #review-rater #review-reason #review-
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from assistant.web import proposals, review_card, review_side, words
-from assistant.web.chat_page import QUIET, Update
+from assistant.web.access import Person
 from assistant.web.clicks import forward
+from assistant.web.events import QUIET, Update
 from assistant.web.review_card import Card
 from assistant.web.review_keys import keys
 from assistant.web.review_order import Ranked
@@ -29,6 +31,7 @@ from assistant.web.services import Services
 from store import StoreError
 from store.records import Ruling
 from store.reviews import Show, Wanted
+from store.users import UserRole
 
 _SHOWN = [
     ("Worth a look", Show.WORTH),
@@ -61,7 +64,6 @@ class ReviewPage:
     def __init__(self, services: Services, assistant: gr.Dropdown):
         self._services = services
         self._store = services.store
-        self._queue = ReviewQueue(services.store)
         self.assistant = assistant
         self.sitting = gr.State(Sitting())  # copied for every tab
         self.seen = gr.State(Seen())
@@ -110,27 +112,33 @@ class ReviewPage:
             self.until = _date("To", "review-until")
 
     def _wire(self) -> None:
+        def on(method: Callable[..., Any]) -> Callable[..., Any]:
+            return self._services.access.event(UserRole.REVIEWER, method)
+
         here = [self.assistant, self.sitting, self.seen]
         # Not through the queue: one short request instead of two and a stream halves the wait for the next answer.
-        self.item.act(self.act, here, self.changing, queue=False, **QUIET)
-        self.bulk.bulk(self.act_on_all, here, self.changing, **QUIET)
+        self.item.act(on(self.act), here, self.changing, queue=False, **QUIET)
+        self.bulk.bulk(on(self.act_on_all), here, self.changing, **QUIET)
         asked = [part.change for part in self.filters]
         gr.on(
             asked,
-            self.find,
+            on(self.find),
             self.here,
             self.changing,
             trigger_mode="always_last",
             **QUIET,
         )
-        self.clock.tick(self.count, [self.assistant, self.seen], self.dataset, queue=False, **QUIET)
+        ticked = self._services.access.event(UserRole.REVIEWER, self.count, quiet=True)
+        self.clock.tick(ticked, [self.assistant, self.seen], self.dataset, queue=False, **QUIET)
 
     # What brings other answers
 
-    def show(self, assistant_id: str | None, sitting: Sitting, seen: Seen, *filters: Any) -> Update:
+    def show(
+        self, person: Person, assistant_id: str | None, sitting: Sitting, seen: Seen, *filters: Any
+    ) -> Update:
         """The page was opened, or another assistant was chosen: the queue and the choices anew."""
         try:
-            update = self._find(assistant_id, sitting, seen, filters)
+            update = self._find(person, assistant_id, sitting, seen, filters)
             raters, reasons = self._store.raters(), self._store.reasons()
             served = self._store.deployments(assistant_id) if assistant_id else []
         except StoreError as error:
@@ -145,65 +153,74 @@ class ReviewPage:
             self.dataset: self._counted(assistant_id, seen),
         }
 
-    def show_if_open(self, assistant_id: str | None, sitting: Sitting, seen: Seen, *filters: Any) -> Update:
+    def show_if_open(
+        self, person: Person, assistant_id: str | None, sitting: Sitting, seen: Seen, *filters: Any
+    ) -> Update:
         """Another assistant is shown: a page that nobody has opened yet costs nothing."""
         if not seen.opened:
             return {self.item: gr.skip()}
-        return self.show(assistant_id, sitting, seen, *filters)
+        return self.show(person, assistant_id, sitting, seen, *filters)
 
-    def find(self, assistant_id: str | None, sitting: Sitting, seen: Seen, *filters: Any) -> Update:
+    def find(
+        self, person: Person, assistant_id: str | None, sitting: Sitting, seen: Seen, *filters: Any
+    ) -> Update:
         """A filter was changed."""
         try:
-            return self._find(assistant_id, sitting, seen, filters)
+            return self._find(person, assistant_id, sitting, seen, filters)
         except StoreError as error:
             gr.Warning(escape(str(error)))
             return {self.item: gr.skip()}
 
     def _find(
-        self, assistant_id: str | None, sitting: Sitting, seen: Seen, filters: tuple[Any, ...]
+        self, person: Person, assistant_id: str | None, sitting: Sitting, seen: Seen, filters: tuple[Any, ...]
     ) -> Update:
-        self._queue.open(sitting, assistant_id, _wanted(*filters))
-        return self._update(sitting, seen)
+        self._queue(person).open(sitting, assistant_id, _wanted(*filters))
+        return self._update(person, sitting, seen)
+
+    def _queue(self, person: Person) -> ReviewQueue:
+        return ReviewQueue(self._store, person.name)
 
     # Gestures
 
-    def act(self, assistant_id: str | None, sitting: Sitting, seen: Seen, event: gr.EventData) -> Update:
+    def act(
+        self, person: Person, assistant_id: str | None, sitting: Sitting, seen: Seen, event: gr.EventData
+    ) -> Update:
         """A key or a button. What was typed stays in the box when it could not be saved."""
         data = event._data
         do, id = str(data.get("do")), str(data.get("id", ""))
         typed = str(data.get("text", "")) if do == "correct" else None
         try:
             if do == "undo":
-                self._queue.undo(sitting)
+                self._queue(person).undo(sitting)
             elif do == "skip":
-                self._queue.skip(sitting, id)
+                self._queue(person).skip(sitting, id)
             elif typed is not None and not typed.strip():
                 raise Stale("The correction is empty. Write the answer as it should have been.")
             else:
-                self._queue.decide(sitting, id, Ruling(do), typed and typed.strip())
+                self._queue(person).decide(sitting, id, Ruling(do), typed and typed.strip())
         except Stale as error:
-            return self._update(sitting, seen, typed, str(error))
+            return self._update(person, sitting, seen, typed, str(error))
         except StoreError as error:
-            return self._update(sitting, seen, typed, f"Not saved. {error}")
+            return self._update(person, sitting, seen, typed, f"Not saved. {error}")
         seen.changed = seen.changed or do != "skip"
-        return self._update(sitting, seen)
+        return self._update(person, sitting, seen)
 
     def act_on_all(
-        self, assistant_id: str | None, sitting: Sitting, seen: Seen, event: gr.EventData
+        self, person: Person, assistant_id: str | None, sitting: Sitting, seen: Seen, event: gr.EventData
     ) -> Update:
         """Everything that was found, after the number was confirmed."""
         count = int(event.count)
         try:
-            self._queue.decide_all(sitting, Ruling(event.do), count)
+            self._queue(person).decide_all(sitting, Ruling(event.do), count)
         except (Stale, StoreError) as error:
             gr.Warning(escape(f"Nothing was changed. {error}"))
-            return self._update(sitting, seen)
+            return self._update(person, sitting, seen)
         done = "approved" if event.do == Ruling.APPROVE else "rejected"
         gr.Info(f"{words.count(count, 'answer')} {done}. Z takes all of it back.")
         seen.changed = True
-        return self._update(sitting, seen)
+        return self._update(person, sitting, seen)
 
-    def count(self, assistant_id: str | None, seen: Seen) -> Any:
+    def count(self, person: Person, assistant_id: str | None, seen: Seen) -> Any:
         """A tick: the numbers of the dataset, where decisions have changed them."""
         if not seen.changed or time.monotonic() < seen.next_at:
             return gr.skip()
@@ -211,19 +228,21 @@ class ReviewPage:
 
     # HTML
 
-    def _update(self, sitting: Sitting, seen: Seen, typed: str | None = None, notice: str = "") -> Update:
+    def _update(
+        self, person: Person, sitting: Sitting, seen: Seen, typed: str | None = None, notice: str = ""
+    ) -> Update:
         sitting.turn += 1
         left = len(sitting.waiting)
         to_do = 0 if sitting.wanted.show is Show.DECIDED else left
-        today = self._queue.decided_today(sitting.assistant_id) if sitting.assistant_id else 0
+        today = self._queue(person).decided_today(sitting.assistant_id) if sitting.assistant_id else 0
         return {
-            self.item: self._item(sitting, typed, notice),
+            self.item: self._item(person, sitting, typed, notice),
             self.bulk: review_side.bulk(left, sitting.full) if _narrowed(sitting.wanted) else "",
             self.progress: review_side.progress(today, to_do, sitting.full and to_do > 0)
             + review_side.waiting(sitting.waiting),
         }
 
-    def _item(self, sitting: Sitting, typed: str | None, notice: str) -> str:
+    def _item(self, person: Person, sitting: Sitting, typed: str | None, notice: str) -> str:
         current, can_undo = sitting.current, bool(sitting.gestures)
         if sitting.assistant_id is None:
             title, text = "No assistant yet", "Load the sample or write a prompt on the Prompt page."
@@ -232,7 +251,7 @@ class ReviewPage:
             title, text = _nothing_left(sitting.wanted, bool(sitting.gestures))
             return review_card.finished(title, text, sitting.turn, can_undo, notice)
         shown = self._card(current, can_undo, typed, notice)
-        following = self._queue.following(sitting)
+        following = self._queue(person).following(sitting)
         behind = None if following is None else self._card(following, True)
         return review_card.page(sitting.turn, current.item.message_id, shown, behind)
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from assistant.web import proposals
 from assistant.web.review_order import Ranked, ranked
-from assistant.web.services import PERSON
 from store import Store, StoreError
 from store.approval import correction_of
 from store.errors import NotFound
@@ -59,10 +58,11 @@ class Sitting:
 
 
 class ReviewQueue:
-    """What can be done in a sitting. Raises StoreError where the store does; nothing in the sitting changes then."""
+    """What one reviewer can do in a sitting. Where the store raises StoreError, the sitting stays as it is."""
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, reviewer: str):
         self._store = store
+        self._reviewer = reviewer
 
     def open(self, sitting: Sitting, assistant_id: str | None, wanted: Wanted) -> None:
         """Find the answers anew; those that were skipped come last."""
@@ -93,11 +93,11 @@ class ReviewQueue:
         """On the answer that is shown. Approving one with a correction approves of the correction. Raises Stale."""
         current = self._shown(sitting, message_id)
         if proposals.is_proposal(message_id):
-            proposals.decide(self._store, message_id, ruling)
+            proposals.decide(self._store, message_id, ruling, self._reviewer)
             self._done(sitting, Gesture(ruling, (current,), (message_id,)))
             return
         correction = text if ruling is Ruling.CORRECT else _approved(current.item, ruling)
-        decision = self._store.decide(message_id, PERSON, ruling, correction)
+        decision = self._store.decide(message_id, self._reviewer, ruling, correction)
         self._done(sitting, Gesture(ruling, (current,), (decision.id,)))
 
     def decide_all(self, sitting: Sitting, ruling: Ruling, count: int) -> None:
@@ -112,13 +112,13 @@ class ReviewQueue:
             )
         if sitting.wanted.show is Show.PROPOSED:
             for one in items:
-                proposals.decide(self._store, one.item.message_id, ruling)
+                proposals.decide(self._store, one.item.message_id, ruling, self._reviewer)
             ids = tuple(one.item.message_id for one in items)
             self._done(sitting, Gesture(ruling, items, ids))
             return
         corrections = {one.item.message_id: _approved(one.item, ruling) for one in items}
         try:
-            made = self._store.decide_all(PERSON, ruling, corrections)
+            made = self._store.decide_all(self._reviewer, ruling, corrections)
         except NotFound as error:
             self.open(sitting, sitting.assistant_id, sitting.wanted)
             raise Stale("Some of them were deleted meanwhile. Look at the number and press again.") from error
@@ -163,8 +163,8 @@ class ReviewQueue:
         """By this person, since midnight as the clock on this machine says."""
         now = time.localtime()
         midnight = time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
-        decided = self._store.decided_since(assistant_id, PERSON, midnight)
-        return decided + proposals.decided_since(self._store, assistant_id, midnight)
+        decided = self._store.decided_since(assistant_id, self._reviewer, midnight)
+        return decided + proposals.decided_since(self._store, assistant_id, self._reviewer, midnight)
 
     def _shown(self, sitting: Sitting, message_id: str) -> Ranked:
         current = sitting.current

@@ -18,10 +18,12 @@ import gradio as gr
 
 from assistant.rendering import prompt_tokens
 from assistant.web import plots, savings, words
-from assistant.web.chat_page import QUIET, Update
+from assistant.web.access import Person
+from assistant.web.events import QUIET, Update
 from assistant.web.savings import Saving
 from assistant.web.services import Services
 from store.records import RunStatus, TrainingRun
+from store.users import UserRole
 
 
 class SavingsPage:
@@ -55,14 +57,14 @@ class SavingsPage:
         self.shown = [self.numbers, self.plot, self.table, self.prices, self.cost, self.print]
         gr.on(
             [self.uncached.input, self.cached.input],
-            self.price,
+            services.access.event(UserRole.USER, self.price),
             [assistant, self.uncached, self.cached],
             self.cost,
             trigger_mode="always_last",
             **QUIET,
         )
 
-    def show(self, assistant_id: str | None) -> Update:
+    def show(self, person: Person, assistant_id: str | None) -> Update:
         saved = self._saving(assistant_id)
         if assistant_id is None or saved is None:
             return {
@@ -86,7 +88,9 @@ class SavingsPage:
             self.print: _small_print(saved),
         }
 
-    def price(self, assistant_id: str | None, uncached: float | None, cached: float | None) -> str:
+    def price(
+        self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
+    ) -> str:
         saved = self._saving(assistant_id)
         return _cost(saved, uncached or 0.0, cached or 0.0) if saved else ""
 

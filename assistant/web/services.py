@@ -7,15 +7,15 @@ made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from assistant.chat import Chat
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_server import ServerState
+from assistant.web.access import Access
+from assistant.web.rates import Rates
 from store import Store
-
-PERSON = "local"  # owner and rater, until there are accounts
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,10 @@ class Services:
     """
 
     store: Store
+    access: Access
     tokenizer: ChatTokenizer
     chat: Chat
     server_state: Callable[[], ServerState]
     trainer_expected: bool
     dataset_now: Callable[[str], Mapping[str, Any]] = lambda assistant_id: {}
+    rates: Rates = field(default_factory=Rates)

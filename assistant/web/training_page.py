@@ -19,12 +19,14 @@ from typing import Any
 import gradio as gr
 
 from assistant.web import plots, run_progress, verdict, words
-from assistant.web.chat_page import QUIET, Update
+from assistant.web.access import Person
 from assistant.web.clicks import forward
+from assistant.web.events import QUIET, Update
 from assistant.web.services import Services
 from assistant.web.side_by_side import SHOWN, side_by_side
 from store import StoreError
 from store.records import RunStatus, TrainingRun
+from store.users import UserRole
 
 _WATCH_S, _IDLE_S = 1.0, 4.0
 _ASKED_S = 60.0  # after “Train now” the page looks often for as long as this, until the run appears
@@ -88,22 +90,27 @@ class TrainingPage:
 
     def _wire(self) -> None:
         here = [self.assistant, self.seen]
-        self.timer.tick(self.look, here, self.shown, **QUIET)
-        self.train.click(self.ask, here, self.shown, **QUIET)
-        self.runs.pick(self.pick, here, self.shown, **QUIET)
-        self.back.click(self.confirm, self.assistant, [self.confirming, self.back_text], **QUIET)
-        self.back_no.click(lambda: gr.Row(visible=False), None, self.confirming, **QUIET)
-        self.back_yes.click(self.roll_back, here, [self.confirming, *self.shown], **QUIET)
+        on, admin = self._services.access.event, UserRole.ADMIN
+        self.timer.tick(on(UserRole.REVIEWER, self.look, quiet=True), here, self.shown, **QUIET)
+        self.train.click(on(admin, self.ask), here, self.shown, **QUIET)
+        self.runs.pick(on(UserRole.REVIEWER, self.pick), here, self.shown, **QUIET)
+        confirming = [self.confirming, self.back_text]
+        self.back.click(on(admin, self.confirm), self.assistant, confirming, **QUIET)
+        self.back_no.click(on(admin, self.leave), None, self.confirming, **QUIET)
+        self.back_yes.click(on(admin, self.roll_back), here, [self.confirming, *self.shown], **QUIET)
 
-    def show(self, assistant_id: str | None) -> Update:
-        """Everything, from scratch: the page was opened."""
-        return self._update(assistant_id, Seen(), forced=True)
+    def show(self, person: Person, assistant_id: str | None) -> Update:
+        """Everything, from scratch: the page was opened. Only who may use the buttons sees them."""
+        update = self._update(assistant_id, Seen(), forced=True)
+        if not person.may(UserRole.ADMIN):
+            update |= {self.train: gr.Button(visible=False), self.back: gr.Button(visible=False)}
+        return update
 
-    def look(self, assistant_id: str | None, seen: Seen) -> Update:
+    def look(self, person: Person, assistant_id: str | None, seen: Seen) -> Update:
         """A tick of the timer."""
         return self._update(assistant_id, seen)
 
-    def ask(self, assistant_id: str | None, seen: Seen) -> Update:
+    def ask(self, person: Person, assistant_id: str | None, seen: Seen) -> Update:
         if assistant_id is None:
             gr.Warning("There is no assistant yet. Load the sample or write a prompt on the Prompt page.")
             return {self.seen: seen}
@@ -115,12 +122,12 @@ class TrainingPage:
         seen.asked_at, seen.run_id = time.time(), None
         return self._update(assistant_id, seen, forced=True)
 
-    def pick(self, assistant_id: str | None, seen: Seen, event: gr.EventData) -> Update:
+    def pick(self, person: Person, assistant_id: str | None, seen: Seen, event: gr.EventData) -> Update:
         """A run was clicked in the table."""
         seen.run_id = int(event.id)
         return self._update(assistant_id, seen, forced=True)
 
-    def confirm(self, assistant_id: str | None) -> Update:
+    def confirm(self, person: Person, assistant_id: str | None) -> Update:
         active = self._store.active(assistant_id) if assistant_id else None
         text = (
             f"<p class='notice'>{escape(words.deployment(active))} ({words.tokens(active.prompt_tokens)}) "
@@ -131,7 +138,11 @@ class TrainingPage:
         )
         return {self.confirming: gr.Row(visible=True), self.back_text: text}
 
-    def roll_back(self, assistant_id: str | None, seen: Seen) -> Update:
+    def leave(self, person: Person) -> gr.Row:
+        """Nothing is rolled back."""
+        return gr.Row(visible=False)
+
+    def roll_back(self, person: Person, assistant_id: str | None, seen: Seen) -> Update:
         try:
             served = self._store.rollback(str(assistant_id), "by hand, on the Training page")
             gr.Info(

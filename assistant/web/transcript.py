@@ -86,8 +86,10 @@ def rendered(text: str) -> str:
     return str(_MARKDOWN.render(text))
 
 
-def nothing_yet() -> str:
-    """The very first screen, before there is an assistant."""
+def nothing_yet(may_begin: bool = True) -> str:
+    """The very first screen, before there is an assistant; only who `may_begin` can make one."""
+    if not may_begin:
+        return empty("No assistant yet", "An admin makes the first one. Come back after that.", ())
     return (
         '<div class="empty" data-conversation=""><h2>Start with the sample</h2><p>A kayak hire’s front '
         "desk with a long "

@@ -1,0 +1,156 @@
+"""The audit log: who did what of the things that matter to others, when, and what came of it. Nothing leaves it again.
+
+In: deeds, noted by the parts of the store in the transaction that does them, so that none is done without its line and
+none has a line without being done. Out: `Entry`s, the newest first. Triggers refuse to change or delete a line.
+
+Who acts is what `acting` says: the pages set the person that clicked, the trainer itself; else it is whoever runs the
+command (“shell:” and the name on this machine). Never holds what people wrote, or passwords.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from types import MappingProxyType
+
+from store.columns import from_json, to_json
+from store.connection import Transaction
+from store.errors import StoreError
+from store.part import Part
+
+TRAINER = "trainer"  # what it does by itself
+
+Plain = str | int | float | None
+Detail = Mapping[str, Plain]
+_NONE: Detail = MappingProxyType({})
+_actor: ContextVar[str | None] = ContextVar("actor", default=None)
+
+
+class Deed(StrEnum):
+    SIGNED_IN = "signed in"
+    SIGN_IN_FAILED = "sign-in failed"
+    SIGNED_OUT = "signed out"
+    REFUSED = "refused"
+    USER_ADDED = "user added"
+    ROLE_CHANGED = "role changed"
+    PASSWORD_CHANGED = "password changed"
+    USER_REMOVED = "user removed"
+    ASSISTANT_MADE = "assistant made"
+    PROMPT_EDITED = "prompt edited"
+    TRAINING_ASKED = "training asked for"
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled back"
+    IMPORTED = "imported"
+    EXPORTED = "exported"
+    ERASED = "erased"
+    REVIEWED = "reviewed"
+    REVIEW_UNDONE = "review undone"
+
+
+class Outcome(StrEnum):
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line. `subject` is what it was done to: a user, an assistant, an answer. `detail` is plain values."""
+
+    seq: int
+    at: float
+    actor: str
+    deed: str
+    subject: str
+    outcome: Outcome
+    detail: Mapping[str, Plain]
+
+
+@contextmanager
+def acting(name: str) -> Iterator[None]:
+    """What is done within is noted as done by `name`."""
+    token = _actor.set(name)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+def record(
+    transaction: Transaction,
+    at: float,
+    deed: Deed,
+    subject: str,
+    detail: Detail = _NONE,
+    *,
+    outcome: Outcome = Outcome.DONE,
+    actor: str | None = None,
+) -> None:
+    """One line more, if the transaction is saved. `actor` is for deeds of somebody who is not signed in yet."""
+    actor = actor or _actor.get() or _of_this_process()
+    transaction.insert(
+        "audit", at=at, actor=actor, deed=deed, subject=subject, outcome=outcome, detail=to_json(dict(detail))
+    )
+
+
+@cache
+def _of_this_process() -> str:
+    try:
+        return f"shell:{getpass.getuser()}"
+    except (OSError, KeyError):  # a container whose user has no name
+        return "shell:unknown"
+
+
+class Audits(Part):
+    def note(
+        self,
+        deed: Deed,
+        subject: str,
+        detail: Detail = _NONE,
+        *,
+        outcome: Outcome = Outcome.DONE,
+        actor: str | None = None,
+    ) -> None:
+        """A line about what happened outside the store."""
+        with self._file.writing() as transaction:
+            record(transaction, self._clock(), deed, subject, detail, outcome=outcome, actor=actor)
+
+    @contextmanager
+    def noting(self, deed: Deed, subject: str, detail: Detail = _NONE) -> Iterator[dict[str, Plain]]:
+        """A line when the block has ended, as done or as failed. What is put into the dict goes into the line."""
+        told = dict(detail)
+        try:
+            yield told
+        except BaseException as error:
+            with suppress(StoreError):  # what went wrong matters more than that it could not be noted
+                self.note(deed, subject, told | {"error": type(error).__name__}, outcome=Outcome.FAILED)
+            raise
+        self.note(deed, subject, told)
+
+    def audit(self, limit: int = 100, actor: str | None = None, deed: str | None = None) -> list[Entry]:
+        """The newest `limit` lines, of one actor or one kind where that is given."""
+        conditions, values = ["TRUE"], []
+        for column, wanted in (("actor", actor), ("deed", deed)):
+            if wanted is not None:
+                conditions.append(f"{column} = ?")
+                values.append(wanted)
+        query = f"SELECT * FROM audit WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?"
+        with self._file.reading() as transaction:
+            rows = transaction.rows(query, [*values, limit])
+        return [
+            Entry(
+                seq=row["seq"],
+                at=row["at"],
+                actor=row["actor"],
+                deed=row["deed"],
+                subject=row["subject"],
+                outcome=Outcome(row["outcome"]),
+                detail=from_json(row["detail"]),
+            )
+            for row in rows
+        ]

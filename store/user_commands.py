@@ -1,0 +1,123 @@
+"""The commands `python -m store user ...` and `python -m store audit`: who may sign in, and what was done.
+
+In: names and roles; passwords from a prompt or from standard input, never from the command line, where every user of
+the machine could read them. Out: tables and messages. Does not know what a role is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from store.command_line import DEFAULT_DATA_DIR, DataDir, err, errors_in_words, open_store, out
+from store.passwords import LONGEST
+from store.users import UserRole
+
+app = typer.Typer(no_args_is_help=True, help="Make, list, change and remove the people who may sign in.")
+
+Name = Annotated[str, typer.Argument(help="The name that is typed to sign in; ratings are given under it.")]
+
+
+@app.command(epilog="Example: python -m store user add ann --role admin --data-dir data")
+def add(
+    name: Name,
+    role: Annotated[UserRole, typer.Option(help="What this person may do; see docs/accounts.md.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Add a user; the first one is an admin. From then on everybody has to sign in.
+
+    The password is asked for, or read from standard input when that is no terminal.
+    """
+    with errors_in_words():
+        password = _password()
+        with open_store(data_dir, create=True) as store:
+            user = store.add_user(name, role, password)
+    out.print(f"Added {escape(user.name)} ({user.role}).")
+
+
+@app.command("list", epilog="Example: python -m store user list --data-dir data")
+def list_(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Show who may sign in."""
+    with errors_in_words(), open_store(data_dir) as store:
+        users = store.users()
+    if not users:
+        out.print("There are no users: everybody who reaches the page on this machine may do everything.")
+        return
+    table = Table("name", "role", "added", "password of")
+    for user in users:
+        table.add_row(escape(user.name), user.role, _day(user.created_at), _day(user.changed_at))
+    out.print(table)
+
+
+@app.command(epilog="Example: python -m store user role bo reviewer --data-dir data")
+def role(
+    name: Name,
+    role: Annotated[UserRole, typer.Argument(help="The new role.")],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Change what a user may do; it holds from the next click on."""
+    with errors_in_words(), open_store(data_dir) as store:
+        user = store.change_role(name, role)
+    out.print(f"{escape(user.name)} is {user.role} now.")
+
+
+@app.command(epilog="Example: python -m store user password bo --data-dir data")
+def password(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Set a new password, asked for or read from standard input; it ends the user's sessions."""
+    with errors_in_words(), open_store(data_dir) as store:
+        user = store.user(name)
+        store.change_password(user.name, _password())
+    out.print(f"{escape(user.name)} has a new password and has to sign in again.")
+
+
+@app.command(epilog="Example: python -m store user remove bo --data-dir data")
+def remove(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Remove a user and end their sessions. What they wrote stays; see python -m trainer erase."""
+    with errors_in_words(), open_store(data_dir) as store:
+        store.remove_user(name)
+    out.print(f"Removed {escape(name)}. What {escape(name)} wrote and rated is still there.")
+
+
+def audit(
+    limit: Annotated[int, typer.Option(min=1, help="How many lines, the newest.")] = 100,
+    actor: Annotated[str | None, typer.Option(help="Only what this one did.")] = None,
+    deed: Annotated[str | None, typer.Option(help="Only this, such as “rolled back”.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Show who did what, when and with what outcome, the newest first. Nothing leaves this log."""
+    with errors_in_words(), open_store(data_dir) as store:
+        entries = store.audit(limit, actor, deed)
+    if as_json:
+        for entry in entries:
+            print(json.dumps(asdict(entry), ensure_ascii=False))
+        return
+    for entry in entries:
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
+        told = " ".join(f"{key}={value}" for key, value in entry.detail.items())
+        line = f"{entry.seq:>6}  {at}  {entry.actor:<16} {entry.deed:<18} {entry.outcome:<8} {entry.subject}  {told}"
+        out.print(line.rstrip(), markup=False, highlight=False)
+    if not entries:
+        out.print("Nothing is noted yet.")
+
+
+def _password() -> str:
+    """Asked twice on a terminal; else the first line of standard input."""
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    line = sys.stdin.readline(2 * LONGEST).rstrip("\r\n")
+    if not line:
+        err.print("There is no password on standard input. Type one on a terminal, or pipe it in.")
+        raise typer.Exit(2)
+    return line
+
+
+def _day(at: float) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(at))

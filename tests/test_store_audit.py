@@ -1,0 +1,138 @@
+"""The audit log: what is noted, who did it, and that nothing of it is ever changed."""
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from store import Store, StoreError
+from store.__main__ import app
+from store.arrival import Terms
+from store.audit import TRAINER, Deed, Outcome, acting
+from store.errors import Conflict
+from store.exporting import export_file
+from store.importing import import_file
+from store.records import ImportedTurn, Ruling, Segment, SegmentKind, Verdict
+
+SEGMENTS = [
+    Segment("a", SegmentKind.INSTRUCTION, text="Be brief."),
+    Segment("b", SegmentKind.INSTRUCTION, text="x"),
+]
+
+
+@pytest.fixture
+def desk(store: Store) -> Store:
+    with acting("ann"):
+        store.create_assistant("desk", "Desk", "exact")
+        prompt = store.add_prompt("desk", SEGMENTS)
+        full = store.add_deployment("desk", prompt.id, None, ["a", "b"], 0, 10)
+        store.activate(full.id)
+        store.load_conversations("desk", [ImportedTurn("c", "q", "a", Verdict.UP, rater="bo")])
+    return store
+
+
+def deeds(store: Store) -> list[tuple[str, str, str]]:
+    return [(entry.actor, entry.deed, entry.subject) for entry in store.audit()]
+
+
+def adapter(store: Store) -> int:
+    run = store.start_run("desk", {}, "button")
+    store.add_adapter("desk-v0001", "desk", run.id, "/nowhere", "hash")
+    prompt = store.latest_prompt("desk")
+    return store.add_deployment("desk", prompt.id, "desk-v0001", ["a"], 1, 5, run.id).id
+
+
+def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> None:
+    answer = desk.rated_answers("desk")[0].message_id
+    with acting("rev"):
+        made = desk.decide(answer, "rev", Ruling.APPROVE)
+        desk.undo_decisions([made.id])
+    with acting("bo"):
+        desk.request_training("desk", "button")
+    export_file(desk, "desk", tmp_path / "out.jsonl", "shorthand")
+    terms = Terms("desk", "import", False, 1.0)
+    import_file(desk, tmp_path / "out.jsonl", terms)
+    desk.erase("bo")
+    found = deeds(desk)[::-1]
+    assert found[:3] == [
+        ("ann", "assistant made", "desk"),
+        ("ann", "prompt edited", "desk"),
+        ("ann", "imported", "desk"),
+    ]
+    assert found[3:6] == [
+        ("rev", "reviewed", f"answer {answer}"),
+        ("rev", "review undone", f"answer {answer}"),
+        ("bo", "training asked for", "desk"),
+    ]
+    assert [(deed, subject) for _, deed, subject in found[6:]] == [
+        ("exported", "desk"),
+        ("imported", "desk"),
+        ("erased", "bo"),
+    ]
+    assert all(actor.startswith("shell:") for actor, _, _ in found[6:])
+
+
+def test_what_the_trainer_does_by_itself_is_its_own_deed(desk: Store) -> None:
+    id = adapter(desk)
+    with acting(TRAINER):
+        desk.activate(id)
+        desk.rollback("desk", "worse since the swap")
+    assert deeds(desk)[:2] == [("trainer", "rolled back", "desk"), ("trainer", "promoted", "desk")]
+    assert desk.audit(1)[0].detail == {"deployment": id, "now": 1}
+
+
+def test_what_is_not_done_has_no_line_and_what_fails_outside_says_so(desk: Store, tmp_path: Path) -> None:
+    before = len(desk.audit())
+    with pytest.raises(Conflict):
+        desk.rollback("desk", "nothing to go back to")
+    assert len(desk.audit()) == before
+    (tmp_path / "there.csv").write_text("x")
+    with pytest.raises(StoreError):
+        export_file(desk, "desk", tmp_path / "there.csv", "csv")
+    entry = desk.audit()[0]
+    assert (entry.deed, entry.outcome) == (Deed.EXPORTED, Outcome.FAILED)
+    assert entry.detail["error"] == "Conflict"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE audit SET actor = 'nobody'",
+        "UPDATE audit SET seq = seq + 100 WHERE seq = 1",
+        "DELETE FROM audit",
+        "DELETE FROM audit WHERE seq = 1",
+        "INSERT OR REPLACE INTO audit (seq, at, actor, deed, subject, outcome, detail) "
+        "VALUES (1, 1.0, 'nobody', 'x', '', 'done', '{}')",
+        "REPLACE INTO audit SELECT seq, at, 'nobody', deed, subject, outcome, detail FROM audit",
+    ],
+)
+def test_a_line_is_never_changed_or_taken_out(desk: Store, change: str) -> None:
+    before = desk.audit()
+    with (
+        closing(sqlite3.connect(desk.path)) as other,
+        pytest.raises(sqlite3.IntegrityError, match="never changed"),
+    ):
+        other.execute(change)
+        other.commit()
+    assert desk.audit() == before
+
+
+def test_the_command_shows_it_newest_first_as_lines_or_json(desk: Store) -> None:
+    desk.note(
+        Deed.SIGN_IN_FAILED,
+        "an [unknown] name",
+        {"address": "10.0.0.1"},
+        outcome=Outcome.REFUSED,
+        actor="nobody",
+    )
+    words = ["audit", "--data-dir", str(desk.path.parent)]
+    done = CliRunner().invoke(app, words)
+    first, *rest = done.output.splitlines()
+    assert done.exit_code == 0 and len(rest) == 3
+    assert "refused" in first and "an [unknown] name" in first and "address=10.0.0.1" in first
+    (line,) = CliRunner().invoke(app, [*words, "--json", "--deed", "prompt edited"]).output.splitlines()
+    assert json.loads(line)["actor"] == "ann" and json.loads(line)["detail"] == {"version": 1}
+    assert CliRunner().invoke(app, [*words, "--actor", "nobody-else"]).output == "Nothing is noted yet.\n"

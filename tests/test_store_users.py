@@ -1,0 +1,201 @@
+"""Users, their passwords and sessions, and the commands that keep them."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+from typer.testing import CliRunner
+
+from store import Store, StoreError, passwords
+from store.__main__ import app
+from store.errors import Conflict, NotFound
+from store.passwords import LONGEST, BadPassword, fits, hash_of
+from store.sessions import LASTS_S
+from store.users import User, UserRole
+
+GOOD = "correct horse"
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Real costs are tested once; a tenth of a second each time is too much here."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(1, 64, 1))
+    passwords._nobodys.cache_clear()
+    yield
+    passwords._nobodys.cache_clear()
+
+
+@pytest.fixture
+def team(store: Store) -> Store:
+    store.add_user("ann", UserRole.ADMIN, GOOD)
+    store.add_user("bo", UserRole.USER, "battery staple")
+    return store
+
+
+def test_a_password_is_kept_as_an_argon2id_hash_with_the_recommended_costs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher())
+    first, second = hash_of(GOOD), hash_of(GOOD)
+    assert first.startswith("$argon2id$v=19$m=65536,t=3,p=4$") and first != second
+    assert fits(GOOD, first) and not fits("correct horsf", first)
+
+
+@pytest.mark.parametrize(
+    ("password", "wrong"), [("short77", "7 characters; at least 8"), ("x" * (LONGEST + 1), "at most 256")]
+)
+def test_a_password_that_is_too_short_or_too_long_is_refused_without_being_repeated(
+    store: Store, password: str, wrong: str
+) -> None:
+    with pytest.raises(BadPassword, match=wrong) as refused:
+        store.add_user("ann", UserRole.ADMIN, password)
+    assert password not in str(refused.value) and store.users() == []
+
+
+def test_only_the_right_password_of_a_known_name_is_right(team: Store) -> None:
+    found = team.check_password("ann", GOOD)
+    assert found is not None and (found.name, found.role) == ("ann", UserRole.ADMIN)
+    for name, password in (
+        ("ann", ""),
+        ("ann", GOOD + " "),
+        ("Ann", GOOD),
+        ("nobody", GOOD),
+        ("bo", GOOD),
+        ("ann", "x" * 10_000_000),
+        ("ann", "\ud800"),
+        ("ann' OR 1=1 --", GOOD),
+    ):
+        assert team.check_password(name, password) is None, (name, password[:20])
+
+
+def test_an_unknown_name_costs_as_much_as_a_wrong_password(
+    team: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Work is counted, since the time of it depends on the machine."""
+    costs: list[str] = []
+
+    class Counting(PasswordHasher):
+        def verify(self, hash: str | bytes, password: str | bytes) -> bool:  # type: ignore[override]
+            costs.append(str(hash).rsplit("$", 2)[0])
+            return super().verify(hash, password)
+
+    monkeypatch.setattr(passwords, "_hasher", Counting(1, 64, 1))
+    for name, password in (("ann", "wrong one"), ("nobody", "wrong one"), ("nobody", "x" * 1000)):
+        team.check_password(name, password)
+    assert len(costs) == 3 and len(set(costs)) == 1
+
+
+def test_nothing_of_a_password_or_token_is_in_the_file(team: Store) -> None:
+    token = team.begin_session("ann")
+    team.check_password("ann", "a wrong password")
+    content = team.path.read_bytes()
+    for secret in (GOOD, "battery staple", "a wrong password", token):
+        assert secret.encode() not in content
+    assert "password" not in User.__dataclass_fields__
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ann", "ann\n", "a:b", "trainer", "Import", "\u0430nn", "x" * 65, "-x", "a\x00"]
+)
+def test_a_name_that_could_be_taken_for_another_is_refused(team: Store, name: str) -> None:
+    with pytest.raises(StoreError):
+        team.add_user(name, UserRole.USER, GOOD)
+
+
+def test_names_that_differ_in_case_alone_are_the_same_name(team: Store) -> None:
+    with pytest.raises(Conflict, match="'ann' already"):
+        team.add_user("ANN", UserRole.USER, GOOD)
+    with pytest.raises(NotFound):
+        team.user("ANN")
+
+
+def test_there_is_always_an_admin(store: Store) -> None:
+    with pytest.raises(Conflict, match="first user has to be an admin"):
+        store.add_user("bo", UserRole.REVIEWER, GOOD)
+    store.add_user("ann", UserRole.ADMIN, GOOD)
+    store.add_user("bo", UserRole.USER, GOOD)
+    for change in (lambda: store.change_role("ann", UserRole.USER), lambda: store.remove_user("ann")):
+        with pytest.raises(Conflict, match="last admin"):
+            change()
+    store.change_role("bo", UserRole.ADMIN)
+    store.remove_user("ann")
+    store.remove_user("bo")
+    assert not store.has_users()
+
+
+def test_a_session_is_its_users_until_it_ends(tmp_path: Path) -> None:
+    now = [1000.0]
+    with Store(tmp_path / "s.sqlite", clock=lambda: now[0]) as store:
+        store.add_user("ann", UserRole.ADMIN, GOOD)
+        token = store.begin_session("ann")
+        found = store.session_user(token)
+        assert found is not None and found.name == "ann"
+        assert store.session_user(token + "x") is None and store.session_user("") is None
+        now[0] += LASTS_S - 1
+        assert store.session_user(token) is not None
+        now[0] += 2
+        assert store.session_user(token) is None
+        again = store.begin_session("ann")
+        store.end_session(again)
+        store.end_session("never there")
+        assert store.session_user(again) is None
+
+
+def test_removing_a_user_or_changing_the_password_ends_their_sessions(team: Store) -> None:
+    bos, anns = team.begin_session("bo"), team.begin_session("ann")
+    team.change_password("bo", "another one")
+    assert team.session_user(bos) is None and team.check_password("bo", "battery staple") is None
+    bos = team.begin_session("bo")
+    team.change_role("bo", UserRole.REVIEWER)
+    found = team.session_user(bos)
+    assert found is not None and found.role is UserRole.REVIEWER
+    team.remove_user("bo")
+    assert team.session_user(bos) is None and team.session_user(anns) is not None
+    with pytest.raises(StoreError, match="was removed"):
+        team.begin_session("bo")
+
+
+def test_one_user_has_at_most_20_sessions(team: Store) -> None:
+    tokens = [team.begin_session("bo") for _ in range(25)]
+    assert sum(team.session_user(token) is not None for token in tokens) == 20
+    assert team.session_user(tokens[-1]) is not None
+
+
+def run(data_dir: Path, *words: str, typed: str = "") -> tuple[int, str]:
+    done = CliRunner().invoke(app, [*words, "--data-dir", str(data_dir)], input=typed)
+    return done.exit_code, done.output
+
+
+def test_the_commands_make_list_change_and_remove(tmp_path: Path) -> None:
+    assert run(tmp_path, "user", "add", "ann", "--role", "admin", typed=f"{GOOD}\n")[0] == 0
+    assert run(tmp_path, "user", "add", "bo", "--role", "user", typed=f"{GOOD}\n") == (
+        0,
+        "Added bo (user).\n",
+    )
+    assert run(tmp_path, "user", "role", "bo", "reviewer")[0] == 0
+    code, listed = run(tmp_path, "user", "list")
+    assert code == 0 and "ann" in listed and "reviewer" in listed and "argon2" not in listed
+    assert run(tmp_path, "user", "password", "bo", typed="another one\n")[0] == 0
+    with Store(tmp_path / "shorthand.sqlite") as store:
+        assert store.check_password("bo", "another one") is not None
+    assert run(tmp_path, "user", "remove", "bo")[0] == 0
+    code, said = run(tmp_path, "user", "remove", "bo")
+    assert code == 2 and "There is no user 'bo'" in said
+    code, log = run(tmp_path, "audit")
+    for deed in ("user added", "role changed", "password changed", "user removed"):
+        assert deed in log
+    assert "another one" not in log and GOOD not in log and "shell:" in log
+
+
+def test_a_password_is_never_an_argument(tmp_path: Path) -> None:
+    code, _ = run(tmp_path, "user", "add", "ann", GOOD, "--role", "admin")
+    assert code == 2
+    code, said = run(tmp_path, "user", "add", "ann", "--role", "admin", typed="")
+    assert code == 2 and "no password on standard input" in said
+    with closing(sqlite3.connect(tmp_path / "none")) as none:
+        none.execute("SELECT 1")
+    code, said = run(tmp_path, "user", "list")
+    assert code == 2 and "There is no store" in said

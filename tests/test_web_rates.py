@@ -1,0 +1,119 @@
+"""How much one person may send, rate and have answered at once; nothing is stored of what is too much."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+import pytest
+from fake_vllm import FakeVllm
+
+from assistant.assistants import create_assistant
+from assistant.chat import Chat, ChatError, ChatLimits
+from assistant.prompt_text import parse
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmClient
+from assistant.vllm_pool import VllmPool
+from assistant.vllm_server import Phase, ServerState
+from assistant.web.access import Person
+from assistant.web.answering import Answers
+from assistant.web.asking import Asking
+from assistant.web.rates import Limiter, Rates, TooMany
+from assistant.web.readiness import Readiness
+from store import Store
+from store.errors import NotFound
+from store.users import UserRole
+
+ANN = Person("ann", UserRole.USER, signed_in=True)
+BO = Person("bo", UserRole.USER, signed_in=True)
+
+
+@pytest.fixture
+def chat(store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path) -> Chat:
+    create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")
+    pool = VllmPool([VllmClient(vllm.url)])
+    return Chat(store, pool, tokenizer, "base", tmp_path, ChatLimits(2048))
+
+
+def run_then_close(chat: Chat, run: Callable[[], Coroutine[None, None, None]]) -> None:
+    async def both() -> None:
+        try:
+            await run()
+        finally:
+            await chat._pool.close()  # connections belong to this event loop
+
+    asyncio.run(both())
+
+
+def asking_of(store: Store, chat: Chat, rates: Rates) -> tuple[Asking, Answers]:
+    answers = Answers(chat)
+    readiness = Readiness(lambda: ServerState(Phase.READY, "ready", 0.0))
+    return Asking(store, chat, answers, readiness, Limiter(rates)), answers
+
+
+def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -> None:
+    limiter = Limiter(Rates(ratings=3))
+    for _ in range(3):
+        limiter.rating("ann")
+    with pytest.raises(TooMany, match=r"At most 3 ratings a minute: wait (59|60|61) s. What you typed stays"):
+        limiter.rating("ann")
+    limiter.rating("bo")
+
+
+def test_more_messages_than_a_minute_allows_are_not_stored(store: Store, chat: Chat) -> None:
+    async def run() -> None:
+        asking, _ = asking_of(store, chat, Rates(messages=2))
+        for number in range(2):
+            await (await asking.ask(ANN, "desk", None, f"message {number}")).task
+        with pytest.raises(TooMany, match="At most 2 messages a minute"):
+            await asking.ask(ANN, "desk", None, "one more")
+        await (await asking.ask(BO, "desk", None, "of another")).task
+        for number in range(5):  # the one person of a product without users
+            await (await asking.ask(Person(), "desk", None, f"local {number}")).task
+
+    run_then_close(chat, run)
+    titles = [talk.title for talk in store.conversations("desk", "ann")]
+    assert sorted(titles) == ["message 0", "message 1"] and len(store.conversations("desk", "local")) == 5
+
+
+def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
+    store: Store, chat: Chat, vllm: FakeVllm
+) -> None:
+    vllm.holds_after = 0
+
+    async def run() -> None:
+        asking, answers = asking_of(store, chat, Rates(streams=2))
+        results = await asyncio.gather(
+            *(asking.ask(ANN, "desk", None, f"at once {n}") for n in range(5)), return_exceptions=True
+        )
+        refused = [result for result in results if isinstance(result, ChatError)]
+        assert len(refused) == 3 and "your text stays in the box" in str(refused[0])
+        started = await asking.ask(BO, "desk", None, "of another")
+        vllm.go_on.set()
+        await asyncio.gather(started.task, *(one.task for one in list(answers._running.values())))
+        await (await asking.ask(ANN, "desk", None, "later")).task
+
+    run_then_close(chat, run)
+    assert len(store.conversations("desk", "ann")) == 3
+
+
+def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(store: Store, chat: Chat) -> None:
+    async def run() -> None:
+        asking, _ = asking_of(store, chat, Rates())
+        answering = await asking.ask(ANN, "desk", None, "mine")
+        await answering.task
+        here = answering.question.conversation_id
+        before = store.thread(here)
+        for attempt in (
+            asking.ask(BO, "desk", here, "yours"),
+            asking.edited(BO, "desk", before[0].id, "yours"),
+            asking.again(BO, "desk", before[1].id),
+            asking.again(BO, "desk", before[0].id),
+        ):
+            with pytest.raises(NotFound):
+                await attempt
+        assert store.thread(here) == before
+        await (await asking.again(ANN, "desk", before[1].id)).task
+        await (await asking.edited(ANN, "desk", before[0].id, "mine too")).task
+        assert len(store.thread(here)) == 2
+
+    run_then_close(chat, run)

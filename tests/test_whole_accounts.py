@@ -1,0 +1,92 @@
+"""Signing in as a person does it, in a real browser: what each role sees, and the way out."""
+
+from collections.abc import Iterator
+
+import pytest
+from argon2 import PasswordHasher
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from review_scene import fill, page_of
+from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
+
+from store import Store, passwords
+from store.records import Role
+from store.users import UserRole
+
+TABS = {
+    "bo": ["Chat", "Savings"],
+    "rev": ["Chat", "Review", "Prompt", "Training", "Savings"],
+    "ann": ["Chat", "Review", "Prompt", "Training", "Savings", "People"],
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_hasher", PasswordHasher(1, 64, 1))
+        passwords._nobodys.cache_clear()
+        with Store(tmp_path_factory.mktemp("accounts") / "shorthand.sqlite") as opened:
+            fill(opened)
+            for name, role in (("ann", "admin"), ("rev", "reviewer"), ("bo", "user")):
+                opened.add_user(name, UserRole(role), f"password of {name}")
+            for name in ("ann", "bo"):
+                talk = opened.create_conversation("otter-quay", f"talk of {name}", owner=name)
+                opened.add_message(talk.id, None, Role.USER, f"a secret of {name}")
+            yield opened
+        passwords._nobodys.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def site(store: Store) -> Iterator[tuple[str, Browser]]:
+    with page_of(store) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=OPTIONS)
+        yield url, browser
+        browser.close()
+
+
+def sign_in(site: tuple[str, Browser], name: str) -> Page:
+    url, browser = site
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(30_000)
+    page.goto(url)
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill("not this one")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#sign-in-wrong")).to_contain_text("do not belong together")
+    expect(page.get_by_label("Name")).to_have_value(name)
+    page.get_by_label("Password").fill(f"password of {name}")
+    page.keyboard.press("Enter")
+    expect(page.locator("#signed-in")).to_contain_text(name, timeout=120_000)
+    return page
+
+
+@pytest.mark.parametrize("name", ["bo", "rev", "ann"])
+def test_each_role_sees_its_own_tabs_and_conversations(
+    site: tuple[str, Browser], store: Store, name: str
+) -> None:
+    page = sign_in(site, name)
+    shown = page.get_by_role("tab")
+    expect(shown.filter(visible=True)).to_have_count(len(TABS[name]))
+    assert [tab.inner_text() for tab in shown.all() if tab.is_visible()] == TABS[name]
+    listed = page.locator("#conversation-list")
+    if name == "rev":
+        expect(listed).to_contain_text("No conversations yet")
+        page.get_by_role("tab", name="Prompt", exact=True).click()
+        expect(page.locator("#segments li").first).to_be_visible()
+        expect(page.locator("#prompt-save")).to_be_hidden()
+        expect(page.locator("#load-sample")).to_be_hidden()
+    else:
+        other = {"ann": "bo", "bo": "ann"}[name]
+        expect(listed).to_contain_text(f"talk of {name}")
+        assert f"talk of {other}" not in page.content()
+        page.locator("#conversation-list button.open").first.click()
+        expect(page.locator("#chat-log")).to_contain_text(f"a secret of {name}")
+    if name == "ann":
+        page.get_by_role("tab", name="People", exact=True).click()
+        expect(page.locator("#people-users")).to_contain_text("reviewer")
+        expect(page.locator("#people-audit")).to_contain_text("sign-in failed")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.locator("#sign-in")).to_be_visible()
+    page.go_back()
+    page.reload()
+    expect(page.locator("#sign-in")).to_be_visible()
+    page.context.close()
