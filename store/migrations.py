@@ -445,3 +445,9 @@ def m017_left_out_answers(db: Database) -> None:
             PRIMARY KEY (dataset_id, message_id)
         ) STRICT, WITHOUT ROWID""")
     db.execute("CREATE INDEX left_out_of_message ON dataset_left_out (message_id)")
+
+
+@migrations()
+def m022_how_sure(db: Database) -> None:
+    # The mean log-probability of a token of the answer; NULL for answers from before, and of servers that do not say.
+    db.execute("ALTER TABLE messages ADD COLUMN mean_ln_p REAL")

@@ -135,7 +135,10 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one request cost: tokens, and seconds from sending it."""
+    """What one request cost: tokens, and seconds from sending it; and how sure the model was of its answer.
+
+    `mean_ln_p` is the mean log-probability of a token of the answer, in nats; None where the server did not say.
+    """
 
     prompt_tokens: int
     prompt_part_tokens: int  # the part that comes from the assistant's prompt
@@ -143,6 +146,7 @@ class Usage:
     completion_tokens: int
     first_token_s: float
     total_s: float
+    mean_ln_p: float | None = None
 
 
 @dataclass(frozen=True)

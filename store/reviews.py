@@ -58,7 +58,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """An answer to look at. `opens` says that nothing was said before its question."""
+    """An answer to look at. `opens` says that nothing was said before its question, `mean_ln_p` how sure the model was
+    of a token of it (nats, None where that is not known)."""
 
     message_id: str
     conversation_id: str
@@ -68,6 +69,7 @@ class ReviewItem:
     at: float
     ratings: tuple[Rating, ...]
     decision: Decision | None
+    mean_ln_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ _ANSWERS_TO = """
     WHERE q.role = 'user' AND m.role = 'assistant'
     ORDER BY wanted.key"""
 ITEMS = """
-    SELECT m.id, m.conversation_id, m.text, m.created_at, q.text AS question, q.parent_id IS NULL AS opens
+    SELECT m.id, m.conversation_id, m.text, m.created_at, m.mean_ln_p, q.text AS question, q.parent_id IS NULL AS opens
     FROM json_each(?) wanted
     CROSS JOIN messages m ON m.id = wanted.value
     LEFT JOIN messages q ON q.id = m.parent_id
@@ -257,4 +259,5 @@ def _item(row: sqlite3.Row, ratings: tuple[Rating, ...], decision: Decision | No
         at=row["created_at"],
         ratings=ratings,
         decision=decision,
+        mean_ln_p=row["mean_ln_p"],
     )

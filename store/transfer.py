@@ -56,7 +56,7 @@ _INSERT_MESSAGE = """
     INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status)"""
 _ADD_USAGE = """
     UPDATE messages SET prompt_tokens = ?, prompt_part_tokens = ?, cached_tokens = ?, completion_tokens = ?,
-        first_token_s = ?, total_s = ? WHERE id = ?"""
+        first_token_s = ?, total_s = ?, mean_ln_p = ? WHERE id = ?"""
 _INSERT_RATING = """
     INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)"""
 _INSERT_DECISION = """

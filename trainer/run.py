@@ -16,10 +16,10 @@ from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import StoreError
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
+from trainer import contradictions, quarantine
 from trainer import dataset as datasets
 from trainer.candidate import Candidate, train_candidate
 from trainer.checkpoints import last_checkpoint
-from trainer.contradictions import in_words
 from trainer.environment import PHASE as ENVIRONMENT
 from trainer.environment import differences, environment
 from trainer.finetune import TrainingDiverged
@@ -160,6 +160,7 @@ async def _prove_and_swap(
             "dataset": {
                 **{s.value: n for s, n in datasets.sizes(dataset.examples).items()},
                 "dropped": dataset.dropped,
+                "quarantined": noted.get("quarantined", []),
                 "replaced": noted.get("replaced", {}),
                 "topics": noted.get("topics", 0),
                 "largest_topic": noted.get("largest_topic", 0.0),
@@ -169,8 +170,11 @@ async def _prove_and_swap(
             "environment": environment(w.base),
             "seconds": notes.seconds,
         }
-        disagree = in_words(noted.get("contradictions", 0))
-        message = " ".join([*verdict.reasons, *candidate.remarks(), *privacy_remarks(noted), *disagree])
+        seen = [
+            *contradictions.in_words(noted.get("contradictions", 0)),
+            *quarantine.in_words(quarantine.Suspicion(**one) for one in noted.get("quarantined", ())),
+        ]
+        message = " ".join([*verdict.reasons, *candidate.remarks(), *privacy_remarks(noted), *seen])
         if not verdict.promoted or verdict.chosen is None:
             await pool.unload_adapter(candidate.name)
             asked = w.store.propose(run.id, gating.proposals(verdict))
