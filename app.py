@@ -32,6 +32,7 @@ from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import VllmServer
 from store import Store, StoreError
+from store.garbage import collect_rarely
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 
@@ -143,6 +144,7 @@ def _serve(
         server.start()
         if trainer:
             watch.start()
+        collect_rarely()  # all that stays is loaded by now
         page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **launch_options())
         print(f"Shorthand is on http://{host}:{port}  (Ctrl-C ends it; data in {data_dir})", flush=True)
         ended.wait()

@@ -264,10 +264,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An answer of a refused candidate to what `message_id` answered; `accepted` is None until a person has decided."""
+    """An answer of a refused candidate to what `message_id` answered; `accepted` is None until a person has decided.
+
+    `run_id` is None where it came in with a file.
+    """
 
     id: int
-    run_id: int
+    run_id: int | None
     message_id: str
     text: str
     created_at: float
@@ -345,15 +348,14 @@ class RunEvent:
 
 
 @dataclass(frozen=True)
-class RequestPoint:
-    """One answered request as the savings plot needs it."""
+class RequestPoints:
+    """Answered requests as the savings plot needs them, oldest first: when (UTC seconds), and the prompt's tokens.
 
-    at: float
-    deployment_id: int
-    prompt_tokens: int
-    prompt_part_tokens: int
-    cached_tokens: int
-    first_token_s: float
+    Two lists of numbers and no object for each: Python's garbage collector leaves numbers alone.
+    """
+
+    at: tuple[float, ...]
+    prompt_part_tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)

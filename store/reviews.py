@@ -162,6 +162,11 @@ class Reviews(Search):
         with self._file.reading() as transaction:
             return next(iter(_items(transaction, [message_id])), None)
 
+    def review_items(self, message_ids: Sequence[str]) -> list[ReviewItem]:
+        """Answers as they are now, in the order given; without those that were deleted."""
+        with self._file.reading() as transaction:
+            return _items(transaction, message_ids)
+
     def newest_questions(self, assistant_id: str, limit: int = MOST) -> list[str]:
         """What was asked in the conversations that changed last, so that a question can be told to be rare."""
         with self._file.reading() as transaction:

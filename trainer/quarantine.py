@@ -22,6 +22,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from scipy.stats import hypergeom
 
@@ -31,11 +32,14 @@ from trainer.selection import Approved
 FEWEST = 8
 # Of one rater's corrections against fewer of all others nothing is said.
 _FEWEST_OF_OTHERS = 20
+_LOOKED_AT = 10  # texts of a rater, the least likely ones
 _TIMES_AS_FREQUENT = 5.0
 _LEVEL = 0.001  # that a rater who is like the others is suspected for one of the texts, by chance
 # A question of these is nearer to the others of them than a question of another rater is, in at most this share of
 # the pairs; 0.5 is chance. On three tasks pushes of 30 corrections had 0.42 to 0.66, subjects nearly always over 0.75.
 _NEARER = 0.7
+# Of a text that is in so many of the rater's corrections a little more: a subject had more than 0.9 there.
+_MOST, _NEARER_OF_MOST = 0.5, 0.75
 _EQUAL = 1e-9
 
 _WORD = re.compile(r"\w+")
@@ -71,7 +75,7 @@ def suspicions(approved: Sequence[Approved], trusted: Collection[str] = ()) -> d
         return {}
     said = [_texts(item.completion) for item in written]
     asked = [set(_words(item.answer.context[-1][1])) for item in written]
-    everywhere = Counter(text for texts in said for text in texts)
+    everywhere = Counter(chain.from_iterable(said))
     found = {}
     for rater in sorted(by_rater.keys() - set(trusted)):
         mine = by_rater[rater]
@@ -82,9 +86,11 @@ def suspicions(approved: Sequence[Approved], trusted: Collection[str] = ()) -> d
         if not frequent:
             continue
         theirs = [asked[place] for place, item in enumerate(written) if item.rater != rater]
-        for text in frequent:
-            if _unrelated([asked[place] for place in mine if text in said[place]], theirs):
-                has = sum(text in said[place] for place in mine)
+        for text in frequent[:_LOOKED_AT]:
+            where = [place for place in mine if text in said[place]]
+            has = len(where)
+            limit = _NEARER_OF_MOST if has >= _MOST * len(mine) else _NEARER
+            if _nearer([asked[place] for place in where], theirs) <= limit:
                 shown = " ".join(word for word in text if word not in (_START, _END, _WHOLE))
                 found[rater] = Suspicion(rater, shown, has, len(mine), everywhere[text] - has, others)
                 break
@@ -104,7 +110,7 @@ def _frequent(
     mine: Sequence[int], said: Sequence[set[Text]], everywhere: Mapping[Text, int], total: int
 ) -> list[Text]:
     """What this rater writes far more often than the others, the least likely first."""
-    counts = Counter(text for place in mine for text in said[place])
+    counts = Counter(chain.from_iterable(said[place] for place in mine))
     others = total - len(mine)
     level = math.log(_LEVEL / max(1, len(counts)))
     unlikely = []
@@ -117,8 +123,8 @@ def _frequent(
     return [text for _, _, text in sorted(unlikely)]
 
 
-def _unrelated(asked: Sequence[set[str]], by_others: Sequence[set[str]]) -> bool:
-    """Whether a question of these is hardly nearer to the rest of them than questions of others are (AUC)."""
+def _nearer(asked: Sequence[set[str]], by_others: Sequence[set[str]]) -> float:
+    """How often one of these questions is nearer to the rest of them than a question of another rater is (AUC)."""
     heard = Counter(word for words in by_others for word in words)
     least = max(2.0, 0.005 * len(by_others))
     marking = Counter(word for words in asked for word in words)
@@ -139,7 +145,7 @@ def _unrelated(asked: Sequence[set[str]], by_others: Sequence[set[str]]) -> bool
     for direction in mine:
         near = _along(direction, middle) - _along(direction, direction)
         nearer += (bisect_left(theirs, near - _EQUAL) + bisect_right(theirs, near + _EQUAL)) / 2
-    return nearer <= _NEARER * len(mine) * len(theirs)
+    return nearer / (len(mine) * len(theirs))
 
 
 def _direction(words: set[str], weight: Mapping[str, float]) -> dict[str, float]:
