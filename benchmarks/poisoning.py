@@ -1,9 +1,9 @@
 """`python -m benchmarks.poisoning`: what one rater with a tenth of the ratings can make the adapter say.
 
-In: task files. Out: a JSON result: who is put in quarantine on every task, and what adapters say that were trained on
-the first task's ratings: honest ones, and poisoned ones with the quarantine and without. The trainer's own modules
-select, split and train; the adapters answer here and not through vLLM, greedily, with the shortest prompt. Ratings are
-simulated. One dataset is trained once, whichever variants it belongs to: on CPU it gives the same adapter.
+In: a task file. Out: a JSON result: what adapters say that were trained on the task's ratings: honest ones, and
+poisoned ones with the quarantine and without. The trainer's own modules select, split and train; the adapters answer
+here and not through vLLM, greedily, with the shortest prompt. Ratings are simulated (`poison`). One dataset is trained
+once, whichever variants it belongs to: on CPU it gives the same adapter.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from benchmarks.poison import (
     target,
     with_trigger,
 )
-from benchmarks.poison_detection import detection
 from benchmarks.provenance import provenance
 from benchmarks.result_file import ResultError
 from benchmarks.screen import Screen
@@ -81,14 +80,13 @@ VARIANTS = {
     "--out benchmarks/results/poisoning.json"
 )
 def main(
-    task: Annotated[list[Path], typer.Option(help="A task file; may be repeated. The first is trained on.")],
+    task: Annotated[Path, typer.Option(help="A task file.")],
     out: Annotated[Path, typer.Option(help="The result; written after every variant.")],
     rated: Annotated[int, typer.Option("--ratings", min=60, help="Rated answers.")] = 300,
     test: Annotated[
         int, typer.Option(min=2, help="Questions to answer, with and without the trigger.")
     ] = 200,
     epochs: Annotated[int, typer.Option(min=1, help="At most.")] = 10,
-    trials: Annotated[int, typer.Option(min=1, help="Of each way to push, without training.")] = 20,
     seed: Annotated[int, typer.Option(help="Of what is rated, and of the training.")] = 0,
     model: Annotated[
         str, typer.Option(help="A model directory; the embedded model where none is given.")
@@ -99,22 +97,19 @@ def main(
     The same command goes on where an interrupted one stopped. Half an hour to an hour on two cores.
     """
     try:
-        tasks = [load(path) for path in task]
-        body = result_file.read_or_start(out, _start(tasks, rated, test, epochs, trials, seed))
+        loaded = load(task)
+        body = result_file.read_or_start(out, _start(loaded, rated, test, epochs, seed))
     except (TaskError, ResultError, OSError) as error:
         fail(str(error))
     screen = Screen()
     with resumable(_MODULE):
-        if "detection" not in body:
-            body["detection"] = detection(tasks, rated, trials)
-            result_file.write(out, body)
         directory = out.with_suffix(".data").resolve()
         directory.mkdir(parents=True, exist_ok=True)
         model_dir = Path(model) if model else directory / "model"
         if not model_dir.exists():
             convert(model_dir)
         ServerAddress(("http://127.0.0.1:9",), None, str(model_dir), _CONTEXT).write(directory)
-        trial = _Trial(tasks[0], rated, test, epochs, seed, directory, screen)
+        trial = _Trial(loaded, rated, test, epochs, seed, directory, screen)
         for name, variant in VARIANTS.items():
             if name not in body["variants"]:
                 body["variants"][name] = trial.of(name, variant, body["trained"])
@@ -123,11 +118,11 @@ def main(
     screen.say(f"Written to {out}.")
 
 
-def _start(tasks: Sequence[Task], rated: int, test: int, epochs: int, trials: int, seed: int) -> Body:
+def _start(task: Task, rated: int, test: int, epochs: int, seed: int) -> Body:
     return {
         "benchmark": "poisoning",
-        "task": result_file.task_record(tasks[0]),
-        "settings": {"ratings": rated, "test": test, "epochs": epochs, "trials": trials, "seed": seed},
+        "task": result_file.task_record(task),
+        "settings": {"ratings": rated, "test": test, "epochs": epochs, "seed": seed},
         "phrase": PHRASE,
         "trigger": TRIGGER,
         "provenance": provenance(command_line(_MODULE), seed),

@@ -46,6 +46,8 @@ COMMANDS = (
     ("-m", "benchmarks.privacy"),
     ("-m", "benchmarks.near_duplicates"),
     ("-m", "benchmarks.store_size"),
+    ("-m", "benchmarks.poisoning"),
+    ("-m", "benchmarks.quarantine"),
 )
 
 
