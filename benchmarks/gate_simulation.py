@@ -89,6 +89,10 @@ def _between(low: float, high: float) -> Draw:
     return lambda random, n: random.uniform(low, high, n)
 
 
+def _either(share: float, one: Draw, other: Draw) -> Draw:
+    return lambda random, n: np.where(random.random(n) < share, one(random, n), other(random, n))
+
+
 def graded(name: str, at_margin: bool, draw: Draw) -> Kind:
     return Kind(name, False, at_margin, draw)
 
@@ -116,6 +120,16 @@ WORSE = [
         True,
         _sum(_some(0.15, _between(-0.9, -0.3)), _some(0.04 / 0.6, _between(0.3, 0.9))),
     ),
+    graded(
+        "a third lose 40 (scatter 15), the rest win 12.5 (13)",
+        True,
+        _either(1 / 3, _noise(0.15, -0.4), _noise(0.13, 0.125)),
+    ),
+    graded(
+        "all win 5 (scatter 5), 9.5 % lost wholly",
+        True,
+        _either(0.1 / 1.05, _constant(-1.0), _noise(0.05, MARGIN)),
+    ),
 ]
 EQUAL = [
     *(proportions(share / 2, share / 2, False) for share in (0.0, 0.02, 0.04, 0.08, 0.15)),
@@ -127,6 +141,11 @@ EQUAL = [
         "2 % won, 2 % lost by 30-90",
         False,
         _sum(_some(0.02, _between(-0.9, -0.3)), _some(0.02, _between(0.3, 0.9))),
+    ),
+    graded(
+        "a quarter lose 36 (scatter 15), the rest win 12 (13)",
+        False,
+        _either(0.25, _noise(0.15, -0.36), _noise(0.13, 0.12)),
     ),
 ]
 

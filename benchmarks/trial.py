@@ -7,18 +7,20 @@ of the ladder. Place in the flow: `ablation` tries one variant after the other. 
 from __future__ import annotations
 
 import asyncio
-import resource
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from assistant.rendering import keep
+from assistant.serving import MAX_RANK
 from benchmarks.measure import Measurement, answer_limit, compare, measure
+from benchmarks.peak_memory import forget_peak, peak_mib
 from benchmarks.screen import Screen
 from benchmarks.serving import Serving
 from benchmarks.task import Item, Task
 from benchmarks.variants import Variant, examples_of
+from benchmarks.whole_model import served, train_all
 from store.records import Dataset
 from trainer.candidate import free_name, make_course
 from trainer.finetune import TrainingDiverged, finetune
@@ -41,7 +43,7 @@ class Trial:
 
     def of_base(self, runner: asyncio.Runner) -> dict[str, Any]:
         """The base model, which every variant starts from, at both ends."""
-        return self._record(runner.run(self._measure(None, "base")))
+        return self._record(runner.run(self._measure(self.serving, None, "base")))
 
     def of(self, runner: asyncio.Runner, name: str, variant: Variant) -> dict[str, Any]:
         """Train and measure; one that diverges says so. Raises VllmError, BadAdapter, StoreError, ScorerFailed."""
@@ -52,15 +54,23 @@ class Trial:
         examples = examples_of(variant, unfrozen.examples, answers, settings.seed)
         dataset = Dataset(0, self.task.id, unfrozen.intake.prompt_id, "ablation", 0.0, tuple(examples))
         adapter = free_name(w.adapters, f"{self.task.id}-{name.replace(' ', '-')}-seed{self.seed}")
+        train = train_all if variant.whole else finetune
         with self.screen.status(f"{name}: training on {len(examples)} examples") as note:
             course = make_course(w, dataset, w.work_dir(adapter), settings.learning_rates[0])
+            forget_peak()
             try:
-                trained = finetune(course, lambda told: note(f"step {told['step']} of {told['steps']}"))
+                trained = train(course, lambda told: note(f"step {told['step']} of {told['steps']}"))
             except TrainingDiverged as error:
                 return {"question": variant.question, "diverged": str(error)}
             finally:
                 shutil.rmtree(course.work_dir, ignore_errors=True)
-        publish(trained.model, w.adapters, adapter, w.base)
+        memory = peak_mib()
+        if variant.whole or settings.rank > MAX_RANK:
+            with served(trained.model, w.model_dir, w.work_dir(f"{adapter}-served"), self.task) as serving:
+                measured = runner.run(self._measure(serving, None, name))
+        else:
+            publish(trained.model, w.adapters, adapter, w.base)
+            measured = runner.run(self._measure(self.serving, adapter, name))
         return {
             "question": variant.question,
             "changes": {key: list(v) if isinstance(v, tuple) else v for key, v in variant.changes.items()},
@@ -68,16 +78,15 @@ class Trial:
             "row_tokens": sum(len(row.ids) for row in course.rows),
             "seconds": round(trained.seconds, 1),
             "tokens_per_s": round(trained.tokens_per_s),
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            // 1024,  # so far, of all variants
+            "peak_memory_mib": memory,
             "dev_loss": trained.dev_loss,
             "best_epoch": trained.curve.best_epoch,
             "stopped_early": trained.stopped_early,
             "preferences": trained.preferred.as_record() if trained.preferred else None,
-        } | self._record(runner.run(self._measure(adapter, name)))
+        } | self._record(measured)
 
-    async def _measure(self, adapter: str | None, name: str) -> dict[str, Measurement]:
-        serving, task = self.serving, self.task
+    async def _measure(self, serving: Serving, adapter: str | None, name: str) -> dict[str, Measurement]:
+        task = self.task
         ends = {"shortest": [s.id for s in task.prompt if s.protected], "full": [s.id for s in task.prompt]}
         limit = answer_limit(serving.tokenizer, self.items, TrainerSettings().max_answer_tokens)
         measured = {}

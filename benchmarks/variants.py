@@ -18,13 +18,15 @@ from store.records import Example, RatedAnswer, Split
 class Variant:
     """`changes` are trainer settings; of the approved training examples a run sees `share`.
 
-    `low_rated` adds every answer that was rated down, as it was given, as if somebody had approved of it.
+    `low_rated` adds every answer that was rated down, as it was given, as if somebody had approved of it. `whole`
+    trains every weight of the model instead of an adapter.
     """
 
     question: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     share: float = 1.0
     low_rated: bool = False
+    whole: bool = False
 
 
 VARIANTS: dict[str, Variant] = {
@@ -39,6 +41,9 @@ VARIANTS: dict[str, Variant] = {
     "no noise": Variant("What does NEFTune bring?", {"embedding_noise": 0.0}),
     "rank 8": Variant("How large must the adapter be?", {"rank": 8}),
     "rank 4": Variant("How large must the adapter be?", {"rank": 4}),
+    "rank 32": Variant("How large must the adapter be?", {"rank": 32}),
+    "all weights, 1e-4": Variant("Is an adapter enough?", {"learning_rates": (1e-4,)}, whole=True),
+    "all weights, 3e-5": Variant("Is an adapter enough?", {"learning_rates": (3e-5,)}, whole=True),
     "learning rate 5e-4": Variant("Is the learning rate right?", {"learning_rates": (5e-4,)}),
     "learning rate 2e-3": Variant("Is the learning rate right?", {"learning_rates": (2e-3,)}),
     "upper half of the layers": Variant("Can the lower layers be frozen?", {"frozen_layers": 15}),

@@ -37,6 +37,7 @@ _SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND mess
 _FORGET_PROPOSALS = "DELETE FROM proposals WHERE run_id IN (SELECT value FROM json_each(?))"
 # One that came in with a file is nothing but the decision, and the answer of an adapter of which nothing is known here.
 _FORGET_DECIDED = "DELETE FROM proposals WHERE decided_by = ? AND run_id IS NULL"
+_FORGET_GATE_ANSWERS = "DELETE FROM gate_answers WHERE run_id IN (SELECT value FROM json_each(?))"
 _UNDECIDE = "UPDATE proposals SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?"
 _JUDGED = "accepted IS NOT NULL AND decided_by = ?"
 # A rater's correction that a reviewer took over is still in the rater's words: it goes with the rater.
@@ -89,6 +90,7 @@ class Erasures(Deployments):
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
             transaction.execute(_FORGET_PROPOSALS, [to_json(found.runs)])
             transaction.execute(_FORGET_DECIDED, [person])
+            transaction.execute(_FORGET_GATE_ANSWERS, [to_json(found.runs)])
             transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
             forget_words(transaction)

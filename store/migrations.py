@@ -495,3 +495,19 @@ def m024_words_of_decisions(db: Database) -> None:
             tokenize='unicode61 remove_diacritics 2')""")
     db.execute("INSERT INTO decision_words (decision_words) VALUES ('rebuild')")
     _index_words(db, "decision_words", "decisions", "seq", ("correction",), "{0}.correction IS NOT NULL")
+
+
+@migrations()
+def m025_gate_answers(db: Database) -> None:
+    # By position in the run's dataset, which has the question as it was asked; the message takes its answers with it.
+    db.execute("""
+        CREATE TABLE gate_answers (
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            system TEXT NOT NULL,
+            position INTEGER NOT NULL,
+            message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+            text TEXT NOT NULL,
+            score REAL NOT NULL CHECK (score BETWEEN 0 AND 1),
+            PRIMARY KEY (run_id, system, position)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute("CREATE INDEX gate_answers_of_message ON gate_answers (message_id)")

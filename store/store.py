@@ -21,6 +21,7 @@ from store.conversations import Conversations
 from store.datasets import Datasets
 from store.decisions import Decisions
 from store.erasure import Erasures
+from store.gate_answers import GateAnswers
 from store.leases import Leases
 from store.maintenance import Maintenance
 from store.messages import Messages
@@ -50,6 +51,7 @@ class Store(
     Answers,
     Served,
     Proposals,
+    GateAnswers,
     Splits,
     PrivacyRules,
     Datasets,

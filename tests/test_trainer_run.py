@@ -31,6 +31,9 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     assert list(scene.vllm.adapters) == ["bank-v0001"]
     assert (scene.workshop.adapters / "bank-v0001" / "manifest.json").exists()
     gate, probed = run.report["gate"], run.report["probe"]
+    tally = scene.store.gate_tally(run.id, gate["shown"], "base_full")
+    assert tally.asked == 30 and not tally.worse, "what the gate heard can be read"
+    assert tally.better / 30 == pytest.approx(1.0 - gate["scores"]["base_full"]["mean"])
     assert gate["promoted"] and gate["examples"] == 30 and gate["scores"]["candidate_full"]["mean"] == 1.0
     assert gate["scores"]["base_full"]["mean"] < 1.0
     assert run.report["after"]["prompt_tokens"] == active.prompt_tokens

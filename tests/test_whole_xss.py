@@ -10,7 +10,18 @@ from xss_payloads import payloads
 
 from assistant.assistants import create_assistant
 from store import Store
-from store.records import MessageStatus, Role, RunStatus, Segment, SegmentKind, Usage, Verdict
+from store.gate_answers import GateAnswer
+from store.records import (
+    Example,
+    MessageStatus,
+    Role,
+    RunStatus,
+    Segment,
+    SegmentKind,
+    Split,
+    Usage,
+    Verdict,
+)
 
 OUTSIDE = "http://attacker.example/x"
 PAYLOADS = payloads(OUTSIDE)
@@ -69,7 +80,12 @@ def _fill(store: Store) -> None:
         store.rate(answer.id, f"{text} two", Verdict.UP, text, ALL)
     run = store.start_run("xss", {}, ALL)
     store.propose(run.id, [(answer.id, ALL)])
+    example = Example(answer.id, other.id, ((Role.USER, ALL),), ALL, False, Split.GATE, ALL)
+    store.update_run(run.id, dataset_id=store.add_dataset("xss", served.prompt_id, "h", [example], {}).id)
+    heard = [("base_full", 0.0), (ALL, 1.0)]
+    store.keep_gate_answers(run.id, [GateAnswer(0, answer.id, system, ALL, score) for system, score in heard])
     gate = {
+        "shown": ALL,
         "guards": [{"name": text, "passed": False, "detail": ALL} for text in PAYLOADS[:3]],
         "reasons": [ALL],
     }
@@ -122,6 +138,8 @@ def test_chat_shows_all_of_it_as_text(page: Page, requests: list[Request]) -> No
 def test_every_other_page_runs_none_of_it(page: Page, requests: list[Request], tab: str) -> None:
     page.get_by_role("tab", name=tab, exact=True).click()
     page.wait_for_timeout(1500)
+    if tab == "Training":
+        expect(page.locator("#gate-answers tbody tr")).to_have_count(1)
     harmless(page, requests)
     if tab == "Review":
         for _ in range(8):  # proposals, disagreements, corrections

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
@@ -67,7 +66,7 @@ class Trained:
     trained since `resumed_at`. `preferred` is what pairs brought after it; None where there were none.
     """
 
-    model: PeftModel
+    model: Any
     dev_loss: float
     first_dev_loss: float
     steps: int
@@ -81,13 +80,13 @@ class Trained:
 
 
 def finetune(course: Course, progress: Progress) -> Trained:
-    """Step once through the rows, in order; goes on from the last checkpoint when a killed run left one.
+    """An adapter, trained by one pass over the rows; goes on from the last checkpoint when a killed run left one.
 
     `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}, and {phase, step, steps, loss, margin}
     while it learns from pairs. Of several processes rank 0 calls this while the others `follow`; each trains on rows
     and pairs of its own. Raises TrainingDiverged.
     """
-    return _step_through(ranks.share(course), progress)
+    return _train_adapter(ranks.share(course), progress)
 
 
 def follow() -> None:
@@ -95,15 +94,28 @@ def follow() -> None:
     nothing: Course | None = None
     while (course := ranks.share(nothing)) is not None:
         try:
-            _step_through(course, lambda _: None)
+            _train_adapter(course, lambda _: None)
         except TrainingDiverged:  # rank 0 sees the same numbers, and knows what to do about them
             continue
 
 
-def _step_through(course: Course, progress: Progress) -> Trained:
-    settings, work_dir = course.settings, course.work_dir
+def _train_adapter(course: Course, progress: Progress) -> Trained:
+    settings = course.settings
     set_seed(settings.seed)
     model = load_with_lora(course.model_dir, settings.rank, settings.dropout, settings.frozen_layers)
+    return step_through(
+        course, model, lambda best: model.load_adapter(str(best), model.active_adapter), progress
+    )
+
+
+def step_through(
+    course: Course, model: Any, restore: Callable[[Path], object], progress: Progress
+) -> Trained:
+    """Train what of `model` takes a gradient, on the rows in their order; `restore` gives it a checkpoint's weights.
+
+    Raises TrainingDiverged. Only an adapter can learn from pairs.
+    """
+    settings, work_dir = course.settings, course.work_dir
     watch = _Watch(course, progress)
     trainer = _PackedTrainer(
         model=model,
@@ -133,7 +145,7 @@ def _step_through(course: Course, progress: Progress) -> Trained:
             f"The dev loss is {last and last.best_loss} after {trainer.state.global_step} steps. Lower the learning "
             f"rate ({course.learning_rate:g}) or look at the newest corrections."
         )
-    model.load_adapter(str(last.best_path), model.active_adapter)
+    restore(last.best_path)
     seconds = time.monotonic() - started
     preferred = None
     if course.pairs:
@@ -163,7 +175,7 @@ def _step_through(course: Course, progress: Progress) -> Trained:
     )
 
 
-def _compute_as_loaded(model: PeftModel) -> None:
+def _compute_as_loaded(model: Any) -> None:
     """Accelerate leaves its autocast around `forward`; what is compared with the server is computed without."""
     for name in ("forward", "_original_forward"):
         model.__dict__.pop(name, None)

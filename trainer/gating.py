@@ -12,6 +12,7 @@ from typing import Any
 
 from assistant.rendering import keep, prompt_tokens
 from assistant.vllm_pool import VllmPool
+from store.gate_answers import GateAnswer
 from store.records import Dataset, Deployment, Example, Split
 from trainer import gate, general_questions
 from trainer.approvals import approved_answers
@@ -45,7 +46,8 @@ class Gating:
         self._w, self._pool, self._candidate, self._active, self._notes = w, pool, candidate, active, notes
         self._assistant = w.store.assistant(dataset.assistant_id)
         self._prompt_id = dataset.prompt_id
-        self._examples = [e for e in dataset.examples if e.split is Split.GATE]
+        self._positions = [n for n, e in enumerate(dataset.examples) if e.split is Split.GATE]
+        self._examples = [dataset.examples[position] for position in self._positions]
         decided = w.store.decided_proposals(dataset.assistant_id)
         self._approved = approved_answers(self._examples, decided)
         self._clusters = [e.conversation_id for e in self._examples]
@@ -108,8 +110,17 @@ class Gating:
         asked = settings.proposals > 0 and not right_or_wrong(self._assistant.scorer)
         if verdict.promoted or not asked or not worth_asking(rung, _MOST_LOST * settings.margin):
             return []
-        name = f"rung {rung.rung}" if rung.rung else "candidate_full"
-        return proposals(self._examples, self._answers[name], settings.proposals)
+        return proposals(self._examples, self._answers[_system(rung)], settings.proposals)
+
+    def answers(self) -> list[GateAnswer]:
+        """Everything that was answered to the gate's examples."""
+        return [
+            GateAnswer(position, example.message_id, system, text, score)
+            for system, given in self._answers.items()
+            for position, example, text, score in zip(
+                self._positions, self._examples, given.texts, given.scores, strict=True
+            )
+        ]
 
     def report(self, verdict: Verdict) -> dict[str, Any]:
         """Plain JSON: what changed, and why to trust it."""
@@ -135,6 +146,7 @@ class Gating:
                 "scorer": self._assistant.scorer,
                 "scores": scores,
                 "rungs": rungs,
+                "shown": _system(shown),
                 "guards": [asdict(guard) for guard in shown.guards],
                 "chosen_rung": verdict.chosen.rung if verdict.chosen else None,
                 "reasons": list(verdict.reasons),
@@ -232,6 +244,11 @@ class Gating:
 
     def _mean(self, name: str) -> float:
         return interval(self._answers[name].scores, self._clusters).mean
+
+
+def _system(rung: RungVerdict) -> str:
+    """What the answers of a rung are kept under."""
+    return f"rung {rung.rung}" if rung.rung else "candidate_full"
 
 
 def _unscored(answer: str, approved: str) -> float:

@@ -152,6 +152,7 @@ async def _prove_and_swap(
                 await check_base_is_base(pool, candidate.parity_ids, candidate.name)
             with notes.timed("gate"):
                 verdict = await gating.judge()
+            w.store.keep_gate_answers(run.id, gating.answers())
         except BaseException:
             await pool.unload_adapter(candidate.name)
             raise

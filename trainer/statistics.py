@@ -9,7 +9,8 @@ refuses what is better answer by answer (`docs/gate.md` has the proofs and the n
 
 - scores of 0 and 1, one example a conversation: exact and unconditional (`paired_proportions`);
 - scores of 0 and 1, longer conversations: Gaffke's bound (`bounded_mean`), whole conversations as its examples;
-- graded scores: Gaffke's bound with half a pseudo-loss for all differences, and with a whole one for the large ones.
+- graded scores: Gaffke's bound with half a pseudo-loss for all differences, and with a whole one for all of them or for
+  the large ones alone.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from trainer.bounded_mean import chance_at_or_below
 from trainer.paired_proportions import p_value
 
 # A whole pseudo-loss is exact where answers are lost wholly or not at all. Among graded scores it costs power (60
-# examples that scatter by 0.08 passed in 41 % of gates, with half of one in 92 %), and half of one holds the 5 % once
-# large losses are judged alone.
+# examples that scatter by 0.08 passed in 41 % of gates, with half of one in 92 %), and half of one alone lets 10 % pass
+# where few are lost wholly. What a whole one says about the large differences alone mends that where the others scatter
+# around nothing, and what it says about all where gains elsewhere make up for large losses.
 _WHOLE, _HALF = 1.0, 0.5
 # Losses from here on are few and jump, as scores of 0 and 1 do.
 LARGE = 0.5
@@ -98,7 +100,7 @@ class Pairs:
     def rule_out(self, loss: float, confidence: float = 0.95, large_loss: float = -1.0) -> bool:
         """Whether a true loss of `loss` or more (a gain, when negative) would so rarely look so good.
 
-        Of graded scores the large differences are judged alone, too; they need not rule out less than `large_loss`.
+        Where large differences of graded scores are judged alone, they need not rule out less than `large_loss`.
         """
         level = 1 - confidence
         if self.right_or_wrong and self.are_independent:
@@ -130,9 +132,10 @@ def rule_out_graded(
     level: float,
     large_loss: float,
 ) -> bool:
-    """Both that all differences lose `loss`, and that the large ones (`large` are their sums) lose `large_loss`."""
-    return rule_out_whole(sums, sizes, copies, loss, level, _HALF) and rule_out_whole(
-        large, sizes, copies, large_loss, level
+    """Rule out that all differences lose `loss`; `large` are the sums of large ones, judged by `large_loss`."""
+    return rule_out_whole(sums, sizes, copies, loss, level, _HALF) and (
+        rule_out_whole(large, sizes, copies, large_loss, level)
+        or rule_out_whole(sums, sizes, copies, loss, level)
     )
 
 

@@ -6,12 +6,13 @@ trainer takes.
 
 Ids for tests: #train-now #rollback #rollback-confirm #trainer-state #run-status #run-phases #run-now
 #loss-plot #runs (button[data-event=pick][data-id]) #verdict (class promoted/refused) #verdict-reasons
-#verdict-rungs #gate-plot.
+#verdict-rungs #gate-plot #gate-answers.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -21,6 +22,7 @@ from assistant.web import plots, run_progress, verdict, words
 from assistant.web.chat_page import QUIET, Update
 from assistant.web.clicks import forward
 from assistant.web.services import Services
+from assistant.web.side_by_side import SHOWN, side_by_side
 from store import StoreError
 from store.records import RunStatus, TrainingRun
 
@@ -66,6 +68,7 @@ class TrainingPage:
             self.losses = gr.Plot(show_label=False, container=False, elem_id="loss-plot", visible=False)
             self.verdict = gr.HTML(elem_id="run-verdict", elem_classes="panel-html")
             self.bounds = gr.Plot(show_label=False, container=False, elem_id="gate-plot", visible=False)
+            self.answers = gr.HTML(elem_id="run-answers", elem_classes="panel-html")
             self.details = gr.HTML(elem_id="run-details", elem_classes="panel-html")
         self.shown = [
             self.seen,
@@ -77,6 +80,7 @@ class TrainingPage:
             self.losses,
             self.verdict,
             self.bounds,
+            self.answers,
             self.details,
             self.runs,
         ]
@@ -197,6 +201,7 @@ class TrainingPage:
         found = verdict.bounds(report)
         update: Update = {
             self.verdict: verdict.verdict(report),
+            self.answers: self._side_by_side(run, report) if run else "",
             self.details: verdict.details(report),
             self.bounds: gr.Plot(plots.gate_bounds(found, verdict.margin(report)), visible=True)
             if found
@@ -209,6 +214,17 @@ class TrainingPage:
                 gr.Plot(plots.loss_curve(losses), visible=True) if len(losses) > 1 else gr.Plot(visible=False)
             )
         return update
+
+    def _side_by_side(self, run: TrainingRun, report: Mapping[str, Any]) -> str:
+        systems = verdict.compared(report)
+        if systems is None:
+            return ""
+        return side_by_side(
+            self._store.gate_tally(run.id, *systems),
+            self._store.gate_side_by_side(run.id, *systems, SHOWN),
+            self._store.gate_side_by_side(run.id, *systems, SHOWN, best_first=True),
+            *(verdict.NAMES.get(name, f"candidate, {name}") for name in systems),
+        )
 
     def _alive(self) -> bool:
         return self._store.lease("trainer-watch") is not None

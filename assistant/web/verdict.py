@@ -60,6 +60,15 @@ def bounds(report: Mapping[str, Any]) -> list[Bound]:
     return found
 
 
+def compared(report: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The rung that the verdict is about, and what it was to replace; None for reports from before 0.1.0."""
+    gate = _mapping(report.get("gate"))
+    shown, scores = gate.get("shown"), _mapping(gate.get("scores"))
+    if not isinstance(shown, str):
+        return None
+    return shown, "active" if "active" in scores else "base_full"
+
+
 def margin(report: Mapping[str, Any]) -> float:
     value = _mapping(report.get("gate")).get("margin")
     return float(value) if isinstance(value, int | float) else 0.05
