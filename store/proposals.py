@@ -17,7 +17,7 @@ from store.records import Proposal
 OPEN = """
     SELECT * FROM proposals WHERE assistant_id = ? AND accepted IS NULL ORDER BY id LIMIT ?"""
 DECIDED = """
-    SELECT * FROM proposals WHERE assistant_id = ? AND accepted IN (0, 1) ORDER BY id"""
+    SELECT * FROM proposals WHERE assistant_id = ? AND accepted IS NOT NULL ORDER BY id"""
 # What one person decided last, at one moment.
 DECIDED_LAST = """
     SELECT * FROM proposals WHERE accepted IS NOT NULL AND decided_by = ? AND decided_at = (

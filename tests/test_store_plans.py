@@ -18,12 +18,15 @@ from store.search import IN_DECISIONS
 from store.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, PROPOSALS_OF, RATINGS_OF
 from trainer.following import ENOUGH_RATED
 
-# Tables that stay small, lists of ids that the query was given, and the turns of one thread.
+# Tables that stay small, lists of ids that the query was given, the turns of one thread, and what a query inside has
+# found already.
 SMALL = {
     *("assistants", "prompts", "deployments", "runs", "leases", "training_requests", "activations", "d", "a"),
     *("json_each", "wanted", "path", "above", "below", "CONSTANT"),
 }
-SMALL_SCAN = re.compile(rf"SCAN ({'|'.join(SMALL)})\b|SCAN \w+ VIRTUAL TABLE INDEX \d+:M")
+SMALL_SCAN = re.compile(
+    rf"SCAN ({'|'.join(SMALL)})\b|SCAN \w+ VIRTUAL TABLE INDEX \d+:M|SCAN \(subquery-\d+\)"
+)
 # What may be sorted, being as little as a page shows: a thread, what a list of ids asks for, one turn, one answer.
 FEW = re.compile(
     r"^SCAN (wanted|json_each)\b|\b(path|above|below)\b"
