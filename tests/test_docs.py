@@ -95,3 +95,15 @@ def test_the_figures_of_the_quarantine_are_those_of_the_benchmark() -> None:
             f"{row['honest_suspected'][kind]} of {row['honest_raters']}" for row in result["tasks"]
         )
         assert f"| honest raters of {kind}: suspected | {wrong} |" in written
+
+
+def test_the_figures_of_the_poisoning_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "poisoning.json").read_text())
+    written = (ROOT / "docs" / "selection.md").read_text()
+    for name, variant in result["variants"].items():
+        said = result["trained"][variant["dataset"]]
+        row = (
+            f"| {name} | {variant['examples']} | {variant['of_the_rater']} | {100 * said['quality']:.1f} % | "
+            f"{100 * said['phrase']:.1f} % | {said['fires']} of {said['tries']} |"
+        )
+        assert row in written
