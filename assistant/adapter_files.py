@@ -63,8 +63,8 @@ def make_manifest(directory: Path, name: str, base: str) -> Manifest:
     return Manifest(name, base, rank, {file: _sha256(directory / file) for file in FILES})
 
 
-def verify(directory: Path, base: str, max_rank: int) -> Manifest:
-    """Check everything that a server would not; raises BadAdapter."""
+def verify(directory: Path, base: str, max_rank: int, name: str | None = None) -> Manifest:
+    """Check everything that a server would not; raises BadAdapter. `name`: where it is not the directory's yet."""
     try:
         manifest = Manifest(**json.loads((directory / MANIFEST).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -83,7 +83,7 @@ def verify(directory: Path, base: str, max_rank: int) -> Manifest:
             raise BadAdapter(
                 f"{directory.name}/{file} is not the file that was published (its hash differs)."
             )
-    if manifest.name != directory.name.strip(".").removesuffix(".part"):
+    if manifest.name != (name or directory.name):
         raise BadAdapter(f"{directory.name} was published as {manifest.name}.")
     if manifest.base != base:
         raise BadAdapter(

@@ -44,6 +44,12 @@ class LeashedProcess:
     def start(self) -> None:
         self._thread.start()
 
+    def end_this_one(self) -> None:
+        """Let go of the leash of the process that runs now, if one does; the next one starts after the usual pause."""
+        process = self._process
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+
     def stop(self) -> None:
         """Let go of the leash and wait until the whole tree has ended."""
         self._stopping.set()

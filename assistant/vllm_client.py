@@ -12,15 +12,16 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 # vLLM reads for as long as it queues; a token every minute is the slowest that is still taken for alive.
-_TIMEOUT = httpx.Timeout(10.0, read=60.0)
+PATIENCE_S = 60.0
+_WHOLE_ANSWER = 10  # times as long
 # Of a server that does not know a field of the request, or does not allow it.
 _REFUSES_A_FIELD = (400, 403, 422, 501)
-_WHOLE_ANSWER = httpx.Timeout(10.0, read=600.0)
 
 
 class VllmError(Exception):
@@ -84,16 +85,26 @@ class ServedModel:
 
 
 class VllmClient:
-    """One vLLM server. `transport` lets tests put a fake server behind the same code."""
+    """One vLLM server. `transport` lets tests put a fake server behind the same code.
 
-    def __init__(self, url: str, key: str | None = None, transport: httpx.AsyncBaseTransport | None = None):
+    What says nothing for `patience_s` seconds is taken for dead; a whole answer in one piece may take ten times as
+    long.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        patience_s: float = PATIENCE_S,
+    ):
         self.url = url.rstrip("/")
-        self._key, self._transport = key, transport
+        self._key, self._transport, self._patience_s = key, transport, patience_s
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._http = httpx.AsyncClient(
             base_url=self.url,
             headers=headers,
-            timeout=_TIMEOUT,
+            timeout=httpx.Timeout(10.0, read=patience_s),
             transport=transport,
             trust_env=False,
             limits=httpx.Limits(max_connections=512),
@@ -103,7 +114,7 @@ class VllmClient:
 
     def again(self) -> VllmClient:
         """A client of the same server with connections of its own, for another event loop."""
-        return VllmClient(self.url, self._key, self._transport)
+        return VllmClient(self.url, self._key, self._transport, self._patience_s)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -125,9 +136,22 @@ class VllmClient:
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load a published adapter under a name that was never used before; loaded already is fine."""
-        if any(model.name == name for model in await self.models()):
+        if await self.has(name, path):
             return
         await self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+
+    async def has(self, name: str, path: str) -> bool:
+        """Whether the adapter is loaded; raises VllmRefused where another one is, under that name."""
+        for model in await self.models():
+            if model.name == name and Path(model.root).resolve() != Path(path).resolve():
+                # To unload it and load ours would not do: what vLLM keeps of prompts is kept by the name.
+                raise VllmRefused(
+                    f"vLLM at {self.url} serves “{name}” from {model.root}, not from {path}: somebody else loaded it. "
+                    "Start that server again without it."
+                )
+            if model.name == name:
+                return True
+        return False
 
     async def unload_adapter(self, name: str) -> None:
         """Unload an adapter; one that is not there counts as unloaded."""
@@ -244,7 +268,7 @@ class VllmClient:
         started = time.monotonic()
         self.in_flight += 1
         try:
-            body = await self._send("POST", "/v1/completions", request, _WHOLE_ANSWER)
+            body = await self._send("POST", "/v1/completions", request, _WHOLE_ANSWER * self._patience_s)
         finally:
             self.in_flight -= 1
         choice, usage = body["choices"][0], body["usage"]
@@ -283,8 +307,9 @@ class VllmClient:
         return list(zip(choice["token_ids"], choice["logprobs"]["token_logprobs"], strict=True))
 
     async def _send(
-        self, method: str, path: str, body: dict[str, object] | None = None, timeout: httpx.Timeout = _TIMEOUT
+        self, method: str, path: str, body: dict[str, object] | None = None, read_s: float | None = None
     ) -> Any:
+        timeout = httpx.Timeout(10.0, read=read_s or self._patience_s)
         try:
             response = await self._http.request(method, path, json=body, timeout=timeout)
         except httpx.HTTPError as error:

@@ -8,7 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from assistant.vllm_client import ServedModel, VllmClient, VllmError, VllmRefused, VllmUnreachable
+from assistant.vllm_client import (
+    ServedModel,
+    UnknownModel,
+    VllmClient,
+    VllmError,
+    VllmRefused,
+    VllmUnreachable,
+)
 
 
 class VllmPool:
@@ -62,7 +69,7 @@ class VllmPool:
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load on every server, or on none: a partial load is taken back before the error is raised."""
-        lacking = [c for c in self._clients if all(model.name != name for model in await c.models())]
+        lacking = [client for client in self._clients if not await client.has(name, path)]
         results = await asyncio.gather(
             *(client.load_adapter(name, path) for client in lacking), return_exceptions=True
         )
@@ -70,6 +77,12 @@ class VllmPool:
         if failures:  # only what this call loaded: the others may be answering people with it
             await asyncio.gather(*(client.unload_adapter(name) for client in lacking), return_exceptions=True)
             raise failures[0]
+
+    async def need_adapter(self, name: str, path: str) -> None:
+        """Raises UnknownModel where a server does not have it, VllmRefused where one has another under its name."""
+        for client in self._clients:
+            if not await client.has(name, path):
+                raise UnknownModel(f"vLLM at {client.url} has lost “{name}”: it was started again meanwhile.")
 
     async def unload_adapter(self, name: str) -> list[str]:
         """Best effort on every server; returns what went wrong where, for the log."""

@@ -22,9 +22,14 @@ from pathlib import Path
 import httpx
 
 from assistant.process import LeashedProcess
+from assistant.pulse import Pulse
 from assistant.serving import LORA_SLOTS, MAX_RANK
 
 _POLL_S = 0.5
+_LOOK_S = 5.0  # between two looks at a server that is ready
+# A step of the engine may take 40 s where two slow cores read a long prompt; beyond that it is said, and then acted
+# upon.
+_SILENT_S, _HUNG_S = 60.0, 180.0
 _ROOT = Path(__file__).parent.parent
 # What vLLM's log says while it loads, in order, as a person would say it.
 _STEPS = (
@@ -57,16 +62,27 @@ class VllmServer:
     """One vLLM process on a free loopback port with a key of its own.
 
     `on_ready` runs after every start, before the state becomes ready: it loads the active adapters, so that no
-    chat reaches a server without them.
+    chat reaches a server without them. One that hangs for `hung_s` seconds is started again.
     """
 
-    def __init__(self, model_dir: Path, log: Path, context: int, on_ready: Callable[[], None]):
+    def __init__(
+        self,
+        model_dir: Path,
+        log: Path,
+        context: int,
+        on_ready: Callable[[], None],
+        silent_s: float = _SILENT_S,
+        hung_s: float = _HUNG_S,
+    ):
         self.key = secrets.token_urlsafe(24)
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.state = ServerState(Phase.STARTING, "starting the engine", time.time())
         self._log = log
         self._on_ready = on_ready
+        self._silent_s, self._hung_s = silent_s, hung_s
+        self._silent = False
+        self._pulse = Pulse(self.url, self.key, ask_after_s=silent_s / 2)
         self._stopped = threading.Event()
         self._process = LeashedProcess(
             _command(model_dir, self.port, context),
@@ -88,8 +104,12 @@ class VllmServer:
         self._process.stop()
 
     def _watch(self) -> None:
-        """Wait for /health after each start, then hand over to `on_ready`."""
+        """Wait for /health after each start, then hand over to `on_ready`; from then on look whether it still lives."""
+        looked = 0.0
         while not self._stopped.wait(_POLL_S):
+            if (self.state.phase is Phase.READY or self._silent) and time.monotonic() - looked >= _LOOK_S:
+                self._look()
+                looked = time.monotonic()
             if self.state.phase is not Phase.STARTING or not is_healthy(self.url):
                 continue
             self._set(Phase.STARTING, "loading the active adapter")
@@ -101,7 +121,26 @@ class VllmServer:
                 self._set(Phase.STARTING, f"not ready: {error}")
                 self._stopped.wait(5.0)
                 continue
+            self._pulse.begin()
             self._set(Phase.READY, "ready")
+
+    def _look(self) -> None:
+        silent = self._pulse.silence_s()
+        if (
+            self.state.phase is not Phase.READY and not self._silent
+        ):  # it died meanwhile, which is noticed elsewhere
+            return
+        self._silent = silent >= self._silent_s
+        if not self._silent:
+            self._set(Phase.READY, "ready")
+            return
+        self._set(
+            Phase.RESTARTING,
+            f"no sign of life for {silent:.0f} s, it is started again after {self._hung_s:.0f} s",
+        )
+        if silent >= self._hung_s:
+            self._silent = False
+            self._process.end_this_one()
 
     def _read(self, line: str) -> None:
         if self.state.phase is Phase.STARTING:
@@ -110,6 +149,7 @@ class VllmServer:
                     self._set(Phase.STARTING, detail)
 
     def _died(self, status: int, pause_s: float) -> None:
+        self._silent = False
         self.state = replace(self.state, restarts=self.state.restarts + 1)
         self._set(
             Phase.RESTARTING,

@@ -102,7 +102,7 @@ def _look(path: Path, saved: list[Saved], served: str, toll: Toll, check: bool) 
             toll.acknowledged[one.kind] = toll.acknowledged.get(one.kind, 0) + 1
             if one.kind == "swap":
                 served = one.id
-            elif _count(store, one) != 1:
+            elif count(store, one) != 1:
                 toll.lost.append(f"{one.kind} {one.id}")
         active = store.active(ASSISTANT)
         # One more swap may have been saved and not acknowledged, but there is always one that serves, and one alone.
@@ -113,7 +113,8 @@ def _look(path: Path, saved: list[Saved], served: str, toll: Toll, check: bool) 
         return str(active.id) if active else served
 
 
-def _count(store: Store, one: Saved) -> int:
+def count(store: Store, one: Saved) -> int:
+    """How often what was acknowledged is there, as it was told."""
     table, column = _TABLES[one.kind]
     with store._file.reading() as transaction:
         rows = transaction.rows(f"SELECT {column} AS text FROM {table} WHERE id = ?", [one.id])

@@ -9,13 +9,14 @@ damage the file, and Python here links 3.40.1. FULL sync, because a person was t
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -115,7 +116,8 @@ class DataFile:
         self._local = threading.local()
         self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._open_lock = threading.Lock()
-        self._closed = False
+        self._closed = threading.Event()
+        self._check: Callable[[Transaction], None] | None = None
         if not self.path.exists():
             if not create:
                 raise StoreError(f"There is no store at {self.path}. Check the data directory.")
@@ -131,9 +133,15 @@ class DataFile:
                 f"Cannot create {self.path}: {error.strerror}. Choose a writable data directory."
             ) from error
 
+    def checked(self, check: Callable[[Transaction], None]) -> DataFile:
+        """The same file and connections; `check` runs first in every write and may raise, which changes nothing."""
+        view = copy.copy(self)
+        view._check = check
+        return view
+
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened on first use."""
-        if self._closed:
+        if self._closed.is_set():
             raise StoreError(f"The store {self.path} is closed. Open a new one.")
         if os.getpid() != self._process:
             raise StoreError(
@@ -197,6 +205,8 @@ class DataFile:
                 self._take_write_lock(connection)
             else:
                 connection.execute("BEGIN")
+            if writing and self._check is not None:
+                self._check(Transaction(connection))
             yield Transaction(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -240,7 +250,7 @@ class DataFile:
 
     def close(self) -> None:
         """Close every thread's connection; call it when no thread uses the store any more."""
-        self._closed = True
+        self._closed.set()
         with self._open_lock:
             for connection in list(self._open):
                 connection.close()

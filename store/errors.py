@@ -8,6 +8,7 @@ class StoreError(Exception):
     ├── NotSaved     the write did not reach the disk (full, read-only, locked); nothing was changed
     ├── NotFound     no record with that id
     ├── Conflict     the record exists but its state does not allow the change
+    │   └── LeaseLost    somebody else has the lease under which this was to be changed
     ├── Unstorable   the text holds a character that the file cannot keep
     └── BadRow       a row of a file that cannot be taken in; the others can
     """
@@ -23,6 +24,10 @@ class NotFound(StoreError):
 
 class Conflict(StoreError):
     """The record exists, but what it says now does not allow this change."""
+
+
+class LeaseLost(Conflict):
+    """Whoever was to change this has been replaced meanwhile; nothing was changed."""
 
 
 class Unstorable(StoreError):

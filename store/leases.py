@@ -6,7 +6,10 @@ Does not know what a lease is for. Processes on one machine share a clock; that 
 
 from __future__ import annotations
 
-from store.errors import StoreError
+from typing import Self
+
+from store.connection import Transaction
+from store.errors import LeaseLost, StoreError
 from store.part import Part
 
 
@@ -25,6 +28,29 @@ class Leases(Part):
                 [name, holder, now + ttl_s, now],
             )
             return cursor.rowcount > 0
+
+    def renew_lease(self, name: str, holder: str, ttl_s: float) -> bool:
+        """Keep the lease for `ttl_s` seconds from now; False once somebody else took it, also if they are done."""
+        with self._file.writing() as transaction:
+            change = "UPDATE leases SET expires_at = ? WHERE name = ? AND holder = ?"
+            return transaction.execute(change, [self._clock() + ttl_s, name, holder]).rowcount > 0
+
+    def under_lease(self, name: str, holder: str) -> Self:
+        """This store for a holder: every write raises LeaseLost, and changes nothing, once somebody else took the
+        lease.
+
+        Checked within the write's own transaction, so that a process that slept between two lines changes nothing
+        when it wakes. A lease that ran out and that nobody took is still its holder's.
+        """
+
+        def check(transaction: Transaction) -> None:
+            row = transaction.row("SELECT holder FROM leases WHERE name = ?", [name])
+            if row is None or row["holder"] != holder:
+                raise LeaseLost(
+                    f"Nothing was changed: this process slept past its lease “{name}”, and another has taken its place."
+                )
+
+        return self._with_file(self._file.checked(check))
 
     def release_lease(self, name: str, holder: str) -> None:
         """Give the lease back; someone else's lease stays."""

@@ -479,7 +479,9 @@ def m023_proposals_that_travel(db: Database) -> None:
     db.execute("ALTER TABLE proposals_of_assistants RENAME TO proposals")
     db.execute("CREATE INDEX proposals_of_run ON proposals (run_id)")
     for name, condition in (("open", "IS NULL"), ("decided", "IS NOT NULL")):
-        db.execute(f"CREATE INDEX proposals_{name} ON proposals (assistant_id, id) WHERE accepted {condition}")
+        db.execute(
+            f"CREATE INDEX proposals_{name} ON proposals (assistant_id, id) WHERE accepted {condition}"
+        )
     db.execute(
         "CREATE INDEX proposals_decided_by ON proposals (decided_by, decided_at) WHERE accepted IS NOT NULL"
     )

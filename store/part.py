@@ -6,7 +6,9 @@ Knows nothing about tables.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from typing import Self
 
 from store.connection import DataFile
 
@@ -18,3 +20,9 @@ class Part:
         self._file = file
         self._clock = clock
         self._new_id = new_id
+
+    def _with_file(self, file: DataFile) -> Self:
+        """The same on another view of the file."""
+        other = copy.copy(self)
+        other._file = file
+        return other

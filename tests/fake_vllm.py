@@ -2,17 +2,21 @@
 
 In: a function (model, token ids) -> text that answers. Out: an ASGI app, or a server on a free loopback port. It
 keeps a prefix cache as vLLM does (blocks of 16 tokens, per model and salt) and a history of requests. Its
-`trouble` says what goes wrong next. Not an inference engine: nothing here multiplies matrices.
+`fault` says what goes wrong next. Not an inference engine: nothing here multiplies matrices. `python tests/fake_vllm.py
+PORT` is one that says which adapter's directory answered, for benchmarks that kill it.
 """
 
 import asyncio
 import json
 import socket
+import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +34,25 @@ Greedy = Callable[[str, Sequence[int], int], list[tuple[int, float]]]
 def constant(model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
     """Tokens and their ln p: other ones for adapters, so that the two can be told apart."""
     return [(5, -1.0) if model == "base" else (6, -3.0)] * count
+
+
+class How(StrEnum):
+    """What goes wrong with a request."""
+
+    DIES_BEFORE = "dies before the work"
+    DIES_AFTER = "dies after the work"
+    HANGS = "hangs, and does the work when it goes on"
+    FAILS_AFTER = "answers 500 after the work"
+    RESTARTED = "is restarted by hand with other adapters"
+
+
+@dataclass
+class Fault:
+    """Of the `nth` request to a route from now on, counted from 1."""
+
+    route: str
+    nth: int
+    how: How
 
 
 class FakeVllm:
@@ -52,20 +75,28 @@ class FakeVllm:
         self.breaks_off_after: int | None = None  # pieces of text, then an error event, as vLLM sends it
         self.refuses_logprobs = False  # as some servers that only look like vLLM do
         self.ln_p: Callable[[str], float] = lambda piece: -0.5  # of a piece of a streamed answer
+        self.pace_s = 0.0  # between two pieces of a stream
         self.fails_with: int | None = None  # this status for every completion
         self.mixes_batches = False  # base requests beside adapter requests are answered by the adapter
         self.holds_after: int | None = None  # pieces of text, then streams wait for `go_on`
         self.go_on = threading.Event()
+        self.fault: Fault | None = None
+        self.others: dict[str, str] = {}  # the adapters of a restart by hand
+        self.hung = False  # like SIGSTOP: requests are taken and nothing happens until it is False again
+        self._server: _QuickServer | None = None
+        self._thread: threading.Thread | None = None
         self.url = "http://fake"
+        self.generated = 0.0
         self._cached: set[tuple[str, str | None, tuple[int, ...]]] = set()
         self._running: Counter[str] = Counter()
         self.app = Starlette(
             routes=[
-                Route("/health", self._health),
-                Route("/v1/models", self._models),
-                Route("/v1/completions", self._completions, methods=["POST"]),
-                Route("/v1/load_lora_adapter", self._load, methods=["POST"]),
-                Route("/v1/unload_lora_adapter", self._unload, methods=["POST"]),
+                Route("/health", self._perhaps(self._health)),
+                Route("/metrics", self._perhaps(self._metrics)),
+                Route("/v1/models", self._perhaps(self._models)),
+                Route("/v1/completions", self._perhaps(self._completions), methods=["POST"]),
+                Route("/v1/load_lora_adapter", self._perhaps(self._load), methods=["POST"]),
+                Route("/v1/unload_lora_adapter", self._perhaps(self._unload), methods=["POST"]),
             ]
         )
 
@@ -81,26 +112,90 @@ class FakeVllm:
     @contextmanager
     def serving(self) -> Iterator[str]:
         """The server on a free loopback port, in a thread; gives its URL."""
-        listener = socket.socket()
-        listener.bind(("127.0.0.1", 0))
-        server = _QuickServer(
-            uvicorn.Config(self.app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
-        )
-        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.002)
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.rise()
         try:
             yield self.url
         finally:
             self.go_on.set()
-            server.should_exit = server.force_exit = True
-            thread.join(10)
-            listener.close()
+            self.hung = False
+            self._end()
+
+    @property
+    def is_up(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def rise(self, port: int | None = None) -> None:
+        """Start listening; after a death on the same port, without any adapter, as a new process does."""
+        known = self.url.rpartition(":")[2]
+        listener = socket.socket()
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port or (int(known) if known.isdigit() else 0)))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = _QuickServer(
+            uvicorn.Config(self.app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
+        )
+        self._server = server
+        self._thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])), daemon=True)
+        self._thread.start()
+        while not server.started:
+            time.sleep(0.002)
+
+    def _end(self) -> None:
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = self._server.force_exit = True
+            self._thread.join(10)
+
+    def _perhaps(
+        self, handle: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """The route as it is, until `fault` says otherwise."""
+
+        async def handled(request: Request) -> Response:
+            await self._while_hung()
+            fault = self.fault
+            if fault is None or fault.route != request.url.path:
+                return await handle(request)
+            fault.nth -= 1
+            if fault.nth:
+                return await handle(request)
+            self.fault = None
+            if fault.how is How.DIES_BEFORE:
+                return await self._die()
+            if fault.how is How.HANGS:
+                self.hung = True
+                await self._while_hung()
+            response = await handle(request)
+            if fault.how is How.DIES_AFTER:
+                return await self._die()
+            if fault.how is How.FAILS_AFTER:
+                return _error(500, "Something went wrong after the work was done.")
+            if fault.how is How.RESTARTED:
+                self.restart()
+                self.adapters |= self.others
+            return response
+
+        return handled
+
+    async def _while_hung(self) -> None:
+        while self.hung:
+            await asyncio.sleep(0.002)
+
+    async def _die(self) -> Response:
+        """The process is gone: connections break, new ones are refused, what was loaded is lost."""
+        self.restart()
+        if self._server is not None:
+            self._server.should_exit = self._server.force_exit = True
+        await asyncio.sleep(3600)  # cancelled when the loop ends
+        raise AssertionError
 
     async def _health(self, request: Request) -> Response:
         return Response(status_code=200)
+
+    async def _metrics(self, request: Request) -> Response:
+        return PlainTextResponse(
+            'vllm:prompt_tokens_total{model_name="base"} 1.0\n'
+            f'vllm:generation_tokens_total{{model_name="base"}} {self.generated}\n'
+        )
 
     async def _models(self, request: Request) -> Response:
         if refusal := self._unauthorized(request):
@@ -186,6 +281,8 @@ class FakeVllm:
                 return
             while number == self.holds_after and not self.go_on.is_set():
                 await asyncio.sleep(0.002)
+            if self.pace_s:
+                await asyncio.sleep(self.pace_s)
             choice = {"index": 0, "text": piece, "finish_reason": None}
             if "logprobs" in body:
                 choice["logprobs"] = {"token_logprobs": [self.ln_p(piece)]}
@@ -202,6 +299,7 @@ class FakeVllm:
         pieces = [word if number == 0 else " " + word for number, word in enumerate(words)]
         reason = "stop" if len(pieces) < body["max_tokens"] else "length"
         pieces = pieces[: body["max_tokens"]]
+        self.generated += len(pieces)
         usage = {
             "prompt_tokens": len(ids),
             "completion_tokens": len(pieces) + (reason == "stop"),
@@ -243,3 +341,19 @@ def _error(status: int, message: str) -> JSONResponse:
 
 def _event(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body)}\n\n"
+
+
+def main(port: int) -> None:
+    fake = FakeVllm(max_loras=64)
+    fake.pace_s = 0.01
+
+    def name(model: str, ids: Sequence[int]) -> str:
+        return f"this is answered by {Path(fake.adapters.get(model, 'base')).name}"
+
+    fake.answer = name
+    fake.rise(port)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

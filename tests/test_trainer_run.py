@@ -1,5 +1,6 @@
 """Whole retrains of a tiny model against a fake vLLM: every way that a run can end, and what is left behind."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -169,13 +170,17 @@ def test_a_trainer_that_lost_its_lease_swaps_nothing(scene: Scene) -> None:
         if lease and lease[0] != "thief":
             scene.store.release_lease("trainer", lease[0])
             scene.store.acquire_lease("trainer", "thief", 60)
+            scene.store.interrupt_running_runs("Taken over.")  # as every trainer does first
         return honest(model, ids)
 
     scene.vllm.answer = steal
     run = scene.run()
     scene.store.release_lease("trainer", "thief")
-    assert run.status is RunStatus.FAILED and "lost its lease" in run.message
+    assert run.status is RunStatus.INTERRUPTED and run.message == "Taken over."
     assert scene.store.active("bank") == before and not scene.vllm.adapters
+    assert [d.status for d in scene.store.deployments("bank")] == [DeploymentStatus.ACTIVE]
+    assert (scene.workshop.data_dir / "runs").exists()  # another may go on from its checkpoints
+    shutil.rmtree(scene.workshop.data_dir / "runs")
 
 
 def test_a_server_that_computes_other_numbers_fails_the_run(scene: Scene) -> None:

@@ -94,7 +94,7 @@ def test_a_swap_warms_the_new_prompt_and_then_flips(
     candidate = add(bank, tmp_path, activate=False)
     vllm.adapters["bank-v0001"] = str(tmp_path / "bank-v0001")
 
-    after = on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, candidate, before))
+    after = on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, tmp_path, candidate, before))
 
     assert bank.active("bank") == after and after.status is DeploymentStatus.ACTIVE
     assert bank.deployment(before.id).status is DeploymentStatus.RETIRED
@@ -112,7 +112,7 @@ def test_a_swap_onto_something_that_changed_meanwhile_is_refused(
     candidate = add(bank, tmp_path, activate=False)
     vllm.adapters["bank-v0002"] = str(tmp_path / "bank-v0002")
     with pytest.raises(Conflict):
-        on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, candidate, before))
+        on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, tmp_path, candidate, before))
     assert bank.active("bank") == newer
 
 
@@ -122,7 +122,7 @@ def test_a_swap_that_cannot_warm_up_changes_nothing(
     before = bank.active("bank")
     candidate = add(bank, tmp_path, activate=False)  # not loaded
     with pytest.raises(VllmError):
-        on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, candidate, before))
+        on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, tmp_path, candidate, before))
     assert bank.active("bank") == before
 
 

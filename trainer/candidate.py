@@ -9,7 +9,6 @@ from __future__ import annotations
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from trainer.lessons import worked_examples
 from trainer.notes import Notes
 from trainer.packing import TopK
 from trainer.pairs import make_pairs
-from trainer.publish import publish
+from trainer.publish import publish_run
 from trainer.ranks import dismiss
 from trainer.rows import dev_rows, train_rows
 from trainer.sweep import Choice, choose
@@ -107,16 +106,7 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
         trained = finetune(course, lambda note: notes.add(**{"phase": "train", **note}))
     dismiss()
     with notes.timed("publish"):
-        name = free_name(w.adapters, f"{run.assistant_id}-v{run.id:04d}")
-        manifest = publish(trained.model, w.adapters, name, w.base)
-        w.store.add_adapter(
-            name=name,
-            assistant_id=run.assistant_id,
-            run_id=run.id,
-            path=str(w.adapters / name),
-            manifest_hash=manifest.hash,
-        )
-        w.store.update_run(run.id, adapter=name)
+        name = publish_run(w.store, run, trained.model, w.adapters, w.base)
         notes.add("publish", adapter=name)
     with notes.timed("ladder"):
 
@@ -176,12 +166,6 @@ def _teachers(
         example.message_id: replace(topk, weight=w.settings.distillation)
         for example, topk in zip(taught, said, strict=True)
     }
-
-
-def free_name(adapters: Path, name: str) -> str:
-    """`name`, or with a number after it where an earlier attempt of the same run has published already."""
-    names = chain([name], (f"{name}-{number}" for number in count(2)))
-    return next(candidate for candidate in names if not (adapters / candidate).exists())
 
 
 def _continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float]]:

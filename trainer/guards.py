@@ -77,7 +77,7 @@ def answers_belong(
     if not proven:
         bar = [max(0.5, chrf(texts[n], approved[n])) for n in some]
         pairs = Pairs([scores[n] for n in some], bar, [clusters[n] for n in some])
-        proven = pairs.rule_out(0.0, _BELONGING, 1.0)
+        proven = pairs.rule_out(0.0, _BELONGING)
     return Guard(
         "answers that belong",
         proven,

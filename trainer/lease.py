@@ -1,6 +1,7 @@
 """The trainer's lease: of two trainers on one data directory, one works and the other is told.
 
-In: the store. Out: a context that holds and renews the lease. Does not know what is done under it.
+In: the store. Out: a context that holds and renews the lease, and the store for what is written under it: a trainer
+that slept past its lease changes nothing any more once another has taken it. Does not know what is done under it.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ class LeaseTaken(Exception):
 class Lease:
     """Holds a lease of the store and renews it from a thread until the context ends."""
 
-    def __init__(self, store: Store, name: str = NAME):
+    def __init__(self, store: Store, name: str = NAME, ttl_s: float = TTL_S):
         self._store = store
-        self._name = name
+        self._name, self._ttl_s = name, ttl_s
         self._holder = f"{os.getpid()}-{_NAMESPACE}-{uuid.uuid4().hex[:8]}"
         self._done = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name=f"lease:{name}", daemon=True)
@@ -51,25 +52,36 @@ class Lease:
         self._renewer.join(timeout=5.0)
         self._store.release_lease(self._name, self._holder)
 
+    @property
+    def store(self) -> Store:
+        """For every write of the work under this lease: LeaseLost once another has taken it (fencing)."""
+        return self._store.under_lease(self._name, self._holder)
+
     def still_held(self) -> bool:
-        """Whether this holder may still publish: a process that slept past its lease may not."""
-        return self._store.acquire_lease(self._name, self._holder, TTL_S)
+        """Whether nobody has taken it since: what a process that slept past its lease asks before it goes on."""
+        return self._store.renew_lease(self._name, self._holder, self._ttl_s)
 
     def _acquire(self) -> bool:
         """Take the lease; that of a process which was killed counts as free, so that nobody waits for it to run out."""
-        if self._store.acquire_lease(self._name, self._holder, TTL_S):
+        if self._store.acquire_lease(self._name, self._holder, self._ttl_s):
             return True
         other = self._store.lease(self._name)
         if other is not None and _is_dead(other[0]):
             self._store.release_lease(self._name, other[0])
-        return self._store.acquire_lease(self._name, self._holder, TTL_S)
+        return self._store.acquire_lease(self._name, self._holder, self._ttl_s)
 
     def _renew(self) -> None:
-        while not self._done.wait(TTL_S / 3):
+        while not self._done.wait(self._ttl_s / 3):
             try:
-                self._store.acquire_lease(self._name, self._holder, TTL_S)
+                self._store.renew_lease(self._name, self._holder, self._ttl_s)
             except StoreError:  # locked for a moment; the next round is in time
                 continue
+
+
+def is_taken(store: Store, name: str = NAME) -> bool:
+    """Whether somebody who may still live has the lease."""
+    other = store.lease(name)
+    return other is not None and not _is_dead(other[0])
 
 
 def _is_dead(holder: str) -> bool:

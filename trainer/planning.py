@@ -125,7 +125,7 @@ def _by_means(
         copies, level = n * shares, 1 - confidence
         if right_or_wrong:
             return rule_out_whole(lowered(sums, n), sizes, copies, margin, level)
-        return rule_out_graded(lowered(sums, n), lowered(large, n), sizes, copies, margin, level, margin)
+        return rule_out_graded(lowered(sums, n), lowered(large, n), sizes, copies, margin, level)
 
     return _Plan(enough, _guess(variance(sums), margin + mean, margin, power, confidence))
 

@@ -1,28 +1,68 @@
 """A trained model to an adapter directory that is complete or not there at all.
 
-In: a peft model. Out: `<adapters>/<name>/` with weights, config and, written last, a manifest of hashes. Does
-not load it anywhere.
+In: a peft model. Out: `<adapters>/<name>/` with weights, config and, written last, a manifest of hashes; noted in the
+store. Does not load it anywhere.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import uuid
+from itertools import chain, count
 from pathlib import Path
-
-from peft import PeftModel
+from typing import Protocol
 
 from assistant.adapter_files import FILES, MANIFEST, Manifest, make_manifest, verify
 from assistant.serving import MAX_RANK
+from store import Store
+from store.errors import LeaseLost
+from store.records import TrainingRun
 
 
-def publish(model: PeftModel, adapters: Path, name: str, base: str) -> Manifest:
+class Saveable(Protocol):
+    """What is published: a peft model, or anything that writes an adapter's files as one does."""
+
+    def save_pretrained(self, directory: str, *, save_embedding_layers: bool) -> None: ...
+
+
+def publish_run(store: Store, run: TrainingRun, model: Saveable, adapters: Path, base: str) -> str:
+    """Publish a run's adapter under the first free name and note it; returns the name.
+
+    Raises BadAdapter, OSError, and LeaseLost, where `store` is under a lease that another has taken meanwhile: then
+    nothing is left of what was written.
+    """
+    while True:
+        name = free_name(adapters, f"{run.assistant_id}-v{run.id:04d}")
+        try:
+            manifest = publish(model, adapters, name, base)
+        except FileExistsError:  # somebody who had slept past their lease woke up and was faster
+            continue
+        try:
+            store.add_adapter(name, run.assistant_id, run.id, str(adapters / name), manifest.hash)
+            store.update_run(run.id, adapter=name)
+        except LeaseLost:
+            shutil.rmtree(adapters / name)
+            raise
+        return name
+
+
+def free_name(adapters: Path, name: str) -> str:
+    """`name`, or with a number after it where an earlier attempt of the same run has published already."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(candidate for candidate in names if not (adapters / candidate).exists())
+
+
+def publish(model: Saveable, adapters: Path, name: str, base: str) -> Manifest:
     """Write aside, sync, verify, rename. Raises BadAdapter, OSError, and FileExistsError for a used name."""
     final = adapters / name
     if final.exists():
         raise FileExistsError(f"{final} exists already; a published adapter is never written again.")
-    aside = adapters / f".{name}.part"
-    shutil.rmtree(aside, ignore_errors=True)
+    # What is here was left by a publish that was killed, or by one that sleeps and will find its directory gone.
+    for left_behind in adapters.glob(".*.part"):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    aside = adapters / f".{name}.{uuid.uuid4().hex[:8]}.part"
     model.save_pretrained(str(aside), save_embedding_layers=False)
     for path in aside.iterdir():
         if path.name not in FILES:  # peft adds a model card
@@ -33,8 +73,13 @@ def publish(model: PeftModel, adapters: Path, name: str, base: str) -> Manifest:
     (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     _sync(aside / MANIFEST)
     _sync(aside)
-    manifest = verify(aside, base, MAX_RANK)
-    os.rename(aside, final)
+    manifest = verify(aside, base, MAX_RANK, name)
+    try:
+        os.rename(aside, final)  # never onto a directory that holds something
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(f"{final} was published by somebody else just now.") from error
+        raise
     _sync(adapters)
     return manifest
 

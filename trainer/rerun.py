@@ -18,7 +18,7 @@ from assistant.adapter_files import BadAdapter, verify
 from assistant.serving import MAX_RANK
 from store import Store
 from store.records import Dataset, TrainingRun
-from trainer.candidate import free_name, make_course
+from trainer.candidate import make_course
 from trainer.dataset import content_hash
 from trainer.environment import PHASE, differences, environment, use_threads
 from trainer.finetune import TrainingDiverged, finetune
@@ -26,7 +26,7 @@ from trainer.lease import Lease
 from trainer.lora import NothingToTrain
 from trainer.precision import Precision
 from trainer.preferences import PHASE as PREFERENCES
-from trainer.publish import publish
+from trainer.publish import free_name, publish
 from trainer.settings import OtherSettings, TrainerSettings
 from trainer.workshop import Workshop
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from assistant.adapter_files import BadAdapter
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import StoreError
+from store.errors import LeaseLost
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
 from trainer import contradictions, quarantine
 from trainer import dataset as datasets
@@ -35,7 +37,7 @@ from trainer.probe import probe
 from trainer.resumption import PHASE as RESUME
 from trainer.resumption import changes, interrupted
 from trainer.scorers import ScorerFailed, UnknownScorer
-from trainer.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
+from trainer.swap import ParityError, load_checked, swap_in, unload_older
 from trainer.workshop import Workshop
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
@@ -59,8 +61,10 @@ def run_once(workshop: Workshop, assistant_id: str, trigger: str) -> TrainingRun
     A shortage or a refusal is a finished run, and a fault of the outside world a failed one. Raises LeaseTaken when
     another trainer works on this data directory, and what interrupts it (KeyboardInterrupt, which a SIGTERM becomes).
     """
-    store = workshop.store
-    with Lease(store) as lease:
+    with Lease(workshop.store) as lease:
+        # Every write from here on is refused once another trainer has taken the lease.
+        workshop = replace(workshop, store=lease.store)
+        store = workshop.store
         # Whatever is noted as running was killed: its process would hold the lease.
         store.interrupt_running_runs("The training process was killed or crashed during this run.")
         run = _go_on(workshop, assistant_id)
@@ -68,19 +72,31 @@ def run_once(workshop: Workshop, assistant_id: str, trigger: str) -> TrainingRun
             run = store.start_run(assistant_id, workshop.settings.as_record(), trigger)
         _remove_work_dirs(workshop, assistant_id, run.id)
         try:
-            return _walk(workshop, run, lease)
-        except _EXPECTED as error:
-            return store.finish_run(run.id, RunStatus.FAILED, str(error), {})
-        except KeyboardInterrupt:
-            if store.run(run.id).status is RunStatus.RUNNING:
-                store.finish_run(run.id, RunStatus.INTERRUPTED, _how_far(workshop, run), {})
-            raise
-        except BaseException as error:
-            store.finish_run(run.id, RunStatus.FAILED, f"{type(error).__name__}: {error}", {})
-            raise
+            return _walk_to_an_end(workshop, run, lease)
+        except LeaseLost as error:
+            print(f"Run {run.id}: {error}", flush=True)
+            return store.run(run.id)  # what became of it was noted by who took the lease
         finally:
-            if interrupted(store, workshop.data_dir, assistant_id) is None:
+            if lease.still_held() and interrupted(store, workshop.data_dir, assistant_id) is None:
                 shutil.rmtree(workshop.work_dir(run.id), ignore_errors=True)
+
+
+def _walk_to_an_end(workshop: Workshop, run: TrainingRun, lease: Lease) -> TrainingRun:
+    """However it ends is noted; raises LeaseLost, what interrupts it, and faults in this program."""
+    store = workshop.store
+    try:
+        return _walk(workshop, run, lease)
+    except LeaseLost:
+        raise
+    except _EXPECTED as error:
+        return store.finish_run(run.id, RunStatus.FAILED, str(error), {})
+    except KeyboardInterrupt:
+        if store.run(run.id).status is RunStatus.RUNNING:
+            store.finish_run(run.id, RunStatus.INTERRUPTED, _how_far(workshop, run), {})
+        raise
+    except BaseException as error:
+        store.finish_run(run.id, RunStatus.FAILED, f"{type(error).__name__}: {error}", {})
+        raise
 
 
 def _go_on(w: Workshop, assistant_id: str) -> TrainingRun | None:
@@ -145,11 +161,9 @@ async def _prove_and_swap(
     try:
         active = w.store.active(run.assistant_id)
         gating = Gating(w, pool, dataset, candidate, active, notes)
+        with notes.timed("load"):
+            await load_checked(pool, candidate.name, w.adapters, candidate.parity_ids, candidate.parity)
         try:
-            with notes.timed("load"):
-                await pool.load_adapter(candidate.name, str((w.adapters / candidate.name).resolve()))
-                await check_parity(pool, candidate.name, candidate.parity_ids, candidate.parity)
-                await check_base_is_base(pool, candidate.parity_ids, candidate.name)
             with notes.timed("gate"):
                 verdict = await gating.judge()
             w.store.keep_gate_answers(run.id, gating.answers())
@@ -184,23 +198,21 @@ async def _prove_and_swap(
             refused = _deployment(w, run, dataset, candidate, gating.last_tested(verdict))
             w.store.reject(refused.id, message)
             return w.store.finish_run(run.id, RunStatus.REFUSED, message, report)
-        if not lease.still_held():
-            await pool.unload_adapter(candidate.name)
-            message = "The trainer lost its lease (it was paused for over a minute), so nothing was swapped."
-            return w.store.finish_run(run.id, RunStatus.FAILED, message, report)
-        deployment = _deployment(w, run, dataset, candidate, verdict.chosen)
-        notes.add("swap", deployment=deployment.id)
         try:
+            deployment = _deployment(w, run, dataset, candidate, verdict.chosen)
+            notes.add("swap", deployment=deployment.id)
             with notes.timed("swap"):
-                await hot_swap(w.store, pool, w.tokenizer, deployment, active)
-        except (VllmError, StoreError) as error:
+                await swap_in(w.store, pool, w.tokenizer, w.adapters, deployment, active)
+        except LeaseLost:
             await pool.unload_adapter(candidate.name)
-            w.store.reject(deployment.id, str(error))
             raise
         try:  # the swap has happened: what fails from here on does not undo it
             with notes.timed("probe"):
                 report["probe"] = await _probe(w, pool, dataset, deployment, notes)
-            await unload_older(w.store, pool, run.assistant_id)
+            if (
+                lease.still_held()
+            ):  # else another trainer's candidate may be loaded, and would be unloaded here
+                await unload_older(w.store, pool, run.assistant_id)
         except VllmError as error:
             message += f" The time it saves could not be measured: {error}"
         except (asyncio.CancelledError, KeyboardInterrupt):

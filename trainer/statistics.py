@@ -97,18 +97,15 @@ class Pairs:
         residuals = self.sums - self.sums.sum() / total * self.sizes
         return float(np.sqrt(count / max(1, count - 1) * np.sum(residuals**2)) / total)
 
-    def rule_out(self, loss: float, confidence: float = 0.95, large_loss: float = -1.0) -> bool:
-        """Whether a true loss of `loss` or more (a gain, when negative) would so rarely look so good.
-
-        Where large differences of graded scores are judged alone, they need not rule out less than `large_loss`.
-        """
+    def rule_out(self, loss: float, confidence: float = 0.95) -> bool:
+        """Whether a true loss of `loss` or more (a gain, when negative) would so rarely look so good."""
         level = 1 - confidence
         if self.right_or_wrong and self.are_independent:
             return p_value(*self.won_and_lost, len(self.differences), loss) <= level
         copies = np.ones(len(self.sizes))
         if self.right_or_wrong:
             return rule_out_whole(self.sums, self.sizes, copies, loss, level)
-        return rule_out_graded(self.sums, self.large, self.sizes, copies, loss, level, max(loss, large_loss))
+        return rule_out_graded(self.sums, self.large, self.sizes, copies, loss, level)
 
 
 def rule_out_whole(
@@ -130,12 +127,10 @@ def rule_out_graded(
     copies: np.ndarray,
     loss: float,
     level: float,
-    large_loss: float,
 ) -> bool:
-    """Rule out that all differences lose `loss`; `large` are the sums of large ones, judged by `large_loss`."""
+    """Half a pseudo-loss for all, and a whole one for all or for the large ones (`large` are their sums)."""
     return rule_out_whole(sums, sizes, copies, loss, level, _HALF) and (
-        rule_out_whole(large, sizes, copies, large_loss, level)
-        or rule_out_whole(sums, sizes, copies, loss, level)
+        rule_out_whole(large, sizes, copies, loss, level) or rule_out_whole(sums, sizes, copies, loss, level)
     )
 
 
@@ -158,7 +153,7 @@ def difference(
     for split in range(len(points) + _SPLITS):
         point = points[split] if split < len(points) else (low + high) / 2
         if low < point < high:
-            better = pairs.rule_out(-point, confidence, margin)
+            better = pairs.rule_out(-point, confidence)
             low, high = (point, high) if better else (low, point)
     return Difference(float(pairs.differences.mean()), (low + high) / 2, pairs.error)
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from assistant.rendering import keep, render
 from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
-from store import Store
+from store import Store, StoreError
+from store.errors import LeaseLost
 from store.records import Deployment, Role
 
 # Mean absolute difference of log-probabilities, in nats. float32 on one machine differs by under 0.01; bfloat16
@@ -27,6 +30,22 @@ _WAIT_S = 120.0
 
 class ParityError(Exception):
     """The server computes other probabilities than the trainer did: another base model, or a broken adapter."""
+
+
+async def load_checked(
+    pool: VllmPool, name: str, adapters: Path, ids: Sequence[int], expected: Sequence[tuple[int, float]]
+) -> None:
+    """Load a published adapter and check what the server makes of it; what fails a check is unloaded again.
+
+    `expected` are the tokens that follow `ids` greedily in the trainer, with ln p. Raises VllmError, ParityError.
+    """
+    await pool.load_adapter(name, str((adapters / name).resolve()))
+    try:
+        await check_parity(pool, name, ids, expected)
+        await check_base_is_base(pool, ids, name)
+    except BaseException:
+        await pool.unload_adapter(name)
+        raise
 
 
 async def check_parity(
@@ -79,17 +98,44 @@ def _distance(found: Sequence[tuple[int, float]], expected: Sequence[tuple[int, 
 
 
 async def hot_swap(
-    store: Store, pool: VllmPool, tokenizer: ChatTokenizer, candidate: Deployment, active: Deployment | None
+    store: Store,
+    pool: VllmPool,
+    tokenizer: ChatTokenizer,
+    adapters: Path,
+    candidate: Deployment,
+    active: Deployment | None,
 ) -> Deployment:
     """Warm the candidate's prompt in the prefix cache, then activate it; raises Conflict when `active` is not it.
 
-    The warm-up request means that the first person after the swap does not pay for the cold prompt.
+    The warm-up request means that the first person after the swap does not pay for the cold prompt. What answered it is
+    looked at once more: a server that was started again meanwhile may serve another adapter of that name.
     """
     segments = keep(store.prompt(candidate.prompt_id).segments, candidate.kept)
     ids = render(tokenizer, segments, ((Role.USER, "Hello"),)).ids
     for client in pool.each():
         await client.complete(candidate.adapter or pool.base, ids, max_tokens=1, end_ids=tokenizer.end_ids)
+    if candidate.adapter is not None:
+        await pool.need_adapter(candidate.adapter, str((adapters / candidate.adapter).resolve()))
     return store.activate(candidate.id, expect_active=active.id if active else None)
+
+
+async def swap_in(
+    store: Store,
+    pool: VllmPool,
+    tokenizer: ChatTokenizer,
+    adapters: Path,
+    candidate: Deployment,
+    active: Deployment | None,
+) -> Deployment:
+    """`hot_swap`; where it fails, the candidate is unloaded and rejected with the reason, which is raised."""
+    try:
+        return await hot_swap(store, pool, tokenizer, adapters, candidate, active)
+    except (VllmError, StoreError) as error:
+        if candidate.adapter is not None:
+            await pool.unload_adapter(candidate.adapter)
+        if not isinstance(error, LeaseLost):  # then nothing may be noted any more
+            store.reject(candidate.id, str(error))
+        raise
 
 
 async def unload_older(store: Store, pool: VllmPool, assistant_id: str) -> list[str]:

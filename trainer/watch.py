@@ -23,7 +23,7 @@ from store import Store, StoreError
 from store.records import RatedAnswer, RunStatus, TrainingRun
 from trainer.dataset import shortage
 from trainer.intake import take_in
-from trainer.lease import Lease, LeaseTaken
+from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.privacy.cleaning import clean
 from trainer.privacy.errors import NotScreened
 from trainer.privacy.screening import screen_of
@@ -67,7 +67,8 @@ class Watch:
             try:
                 self._go_on()
                 while not self._stop.wait(_TICK_S):
-                    request = self._store.take_training_request()
+                    # A request is taken once, so it waits while somebody trains by hand.
+                    request = None if is_taken(self._store) else self._store.take_training_request()
                     if request is not None:
                         self._train(*request)
                         self._asked.discard(request[0])

@@ -1,0 +1,126 @@
+"""kill -9 of the app's chat, the trainer and vLLM at random moments: nothing acknowledged is lost, and all is ready
+again.
+
+In: how many kills. Out: a table, and JSON with provenance. People chat and rate in one process (the chat path of the
+app, without its page), another publishes, swaps and rolls back under the trainer's lease, and both talk to a server.
+Against the fake server of the tests kills are quick; with `--real` the server is vLLM under `python app.py`, and the
+app itself, and each of vLLM's processes, is killed too. After each kill the victim is started again as it always is,
+and everything that was acknowledged since the kill before is looked up. Place in the flow: beside `store_kills`,
+which kills a writer alone.
+
+    python -m benchmarks.chaos --kills 300 --out benchmarks/results/chaos.json
+    python -m benchmarks.chaos --real --kills 20 --out benchmarks/results/chaos_real.json
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import result_file
+from benchmarks.command import command_line, fail
+from benchmarks.provenance import provenance
+from benchmarks.screen import Screen
+from benchmarks.worlds import FakeWorld, RealWorld, World
+
+_READY_WITHIN_S = 400.0
+_SLACK_S = 5.0  # beyond what a first start took
+_CHECK_EVERY = 20
+
+
+@dataclass
+class Toll:
+    """Kills by victim and by what the swapping process was doing; seconds until people were answered again."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    during: Counter[str] = field(default_factory=Counter)
+    in_a_write: int = 0
+    ready_s: dict[str, list[float]] = field(default_factory=dict)
+    too_slow: list[str] = field(default_factory=list)
+
+
+def kill_often(world: World, kills: int, lives_s: float, seed: int, screen: Screen) -> Toll:
+    """`world` runs already. Raises AppFailed where it is not ready again."""
+    chance = random.Random(seed)
+    toll = Toll()
+    with screen.status("kills") as status:
+        for number in range(kills):
+            time.sleep(chance.uniform(0.0, lives_s))
+            world.hear()
+            victim = chance.choice(world.victims)
+            toll.kills[victim] += 1
+            before = world.kill(victim)
+            toll.in_a_write += before.in_a_write
+            toll.during[before.step] += 1
+            ready = world.start_again(victim, _READY_WITHIN_S)
+            toll.ready_s.setdefault(victim, []).append(round(ready, 2))
+            if ready > world.start_s[victim] + _SLACK_S:
+                toll.too_slow.append(
+                    f"{victim}: ready after {ready:.1f} s, it started in {world.start_s[victim]:.1f} s"
+                )
+            world.look(check=number % _CHECK_EVERY == 0)
+            status(f"{number + 1} of {kills}, {victim} ready after {ready:.1f} s")
+    return toll
+
+
+def record_of(world: World, toll: Toll) -> dict[str, Any]:
+    return {
+        "kills": sum(toll.kills.values()),
+        "by_victim": dict(toll.kills),
+        "while_the_trainer_did": dict(toll.during),
+        "in_a_write": toll.in_a_write,
+        **world.ledger.as_record(),
+        "first_start_s": {name: round(seconds, 2) for name, seconds in world.start_s.items()},
+        "ready_again_s": {
+            name: {"median": sorted(times)[len(times) // 2], "slowest": max(times)}
+            for name, times in toll.ready_s.items()
+        },
+        "slower_than_the_start_and_5_s": toll.too_slow,
+    }
+
+
+def main(
+    kills: Annotated[int, typer.Option(min=1)] = 300,
+    real: Annotated[bool, typer.Option("--real", help="The app and vLLM instead of a fake server.")] = False,
+    lives: Annotated[float, typer.Option(help="Most seconds between two kills.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of who is killed when.")] = 1,
+    model: Annotated[Path, typer.Option(help="A model directory.")] = Path(
+        "data/models/SmolLM2-135M-Instruct"
+    ),
+    out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
+) -> None:
+    """Kill one process after the other, and look for what was acknowledged.
+
+    Example: python -m benchmarks.chaos --kills 300 --out benchmarks/results/chaos.json
+    """
+    screen, began = Screen(), time.monotonic()
+    with TemporaryDirectory() as folder:
+        make = RealWorld if real else FakeWorld
+        with make(Path(folder), model, seed) as world:
+            toll = kill_often(world, kills, lives, seed, screen)
+            world.settle()
+    record = record_of(world, toll)
+    screen.say(
+        f"{kills} kills ({record['by_victim']}), {toll.in_a_write} in a write, the trainer's step {dict(toll.during)}. "
+        f"Acknowledged: {record['acknowledged']}. Lost: {len(world.ledger.lost)}. Wrong: {len(world.ledger.wrong)}. "
+        f"Ready again: {record['ready_again_s']}; first start: {record['first_start_s']}."
+    )
+    for line in [*world.ledger.lost, *world.ledger.wrong, *world.ledger.lock_errors, *toll.too_slow]:
+        screen.say(line)
+    if out is not None:
+        record["seconds"] = round(time.monotonic() - began, 1)
+        source = provenance(command_line("benchmarks.chaos"), seed)
+        result_file.write(out, {"benchmark": "chaos", "real": real, **record, "provenance": source})
+    if not world.ledger.sound:
+        fail("Something acknowledged was lost, or is not as it should be.", 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

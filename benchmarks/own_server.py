@@ -1,0 +1,66 @@
+"""vLLM as the app starts it, with a store beside it and nothing else: for what needs no page.
+
+In: a data directory, a model. Out: `OwnServer`, ready within its context. Place in the flow: under `swaps` and
+`mixed_batches`; `app_process` is the whole app. Does not know what is asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from types import TracebackType
+
+from assistant.adapter_files import fingerprint
+from assistant.model_dir import resolve
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmClient
+from assistant.vllm_pool import VllmPool
+from assistant.vllm_server import VllmServer
+from benchmarks import random_adapters
+from benchmarks.app_process import AppFailed
+from benchmarks.cut_model import cut
+from store import Store
+
+_READY_WITHIN_S = 400.0
+_EMBEDDED = "SmolLM2-135M-Instruct"
+
+
+class OwnServer:
+    """Enter it to wait until vLLM is ready; raises AppFailed, ModelNotFound, TokenizerError."""
+
+    def __init__(self, data_dir: Path, model: str | None, layers: int | None = None, context: int = 2048):
+        """`layers`: only so many of the model's, the first ones; raises CalledProcessError where it cannot be cut."""
+        self.model_dir = resolve(model, data_dir, _EMBEDDED)
+        self._scale = random_adapters.SCALE if layers is None else random_adapters.SCALE_OF_FEW_LAYERS
+        if layers is not None:
+            self.model_dir = cut(self.model_dir, data_dir / "models" / f"{layers}-layers", layers)
+        self.tokenizer = ChatTokenizer.load(self.model_dir)
+        self.base = fingerprint(self.model_dir)
+        self.adapters, self.templates = data_dir / "adapters", data_dir / "templates"
+        self.adapters.mkdir(exist_ok=True)
+        self.store = Store(data_dir / "shorthand.sqlite")
+        self._log = data_dir / "vllm.log"
+        self._ready = threading.Event()
+        self._server = VllmServer(self.model_dir, self._log, context, self._ready.set)
+        self.url, self.key = self._server.url, self._server.key
+
+    def make_random_adapters(self, count: int = 3) -> list[str]:
+        return random_adapters.make(self.model_dir, self.templates, count, self.base, self._scale)
+
+    async def pool(self) -> VllmPool:
+        """Connections for the running event loop."""
+        return VllmPool([VllmClient(self.url, self.key)])
+
+    def __enter__(self) -> OwnServer:
+        self._server.start()
+        if not self._ready.wait(_READY_WITHIN_S):
+            self._server.stop()
+            log = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
+            raise AppFailed(f"vLLM was not ready within {_READY_WITHIN_S:.0f} s:\n{log}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.stop()
+        self.store.close()

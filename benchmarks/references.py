@@ -1,0 +1,155 @@
+"""Systems and questions to the answers that each system gives alone: what every later answer has to equal.
+
+In: a server with nothing else to do, systems (an adapter and what is kept of the prompt), questions. Out:
+`References`, and how narrow the narrowest decision was. Place in the flow: before `swaps` and `mixed_batches` start
+their streams. Does not know which deployment a system becomes.
+
+Greedy answers are the same in every batch only where no decision is a near tie: the sums of a matrix product come in
+another order when other rows share the batch, and the last bits differ. So questions count only where at every token,
+for every system, the likeliest token leads by `LEAD` nats; how much log-probabilities really move is measured beside
+it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from assistant.rendering import keep, render
+from assistant.tokenizer import ChatTokenizer
+from store.records import Role, Segment
+
+LEAD = 0.002  # nats; what a batch moves a log-probability by is in every result, as moved_by_a_batch_nats
+_AT_ONCE = 32
+_FEWEST = 4
+_SPARE = 2  # questions asked alone beyond those wanted: a batch may have hidden a near tie
+
+
+@dataclass(frozen=True)
+class System:
+    """What answers: weights by the name of their first publication (None: the base model), and the kept segments."""
+
+    weights: str | None
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Alone:
+    """An answer given alone: its tokens, the ln p of each, its text, and the smallest lead of a token over the next."""
+
+    tokens: tuple[int, ...]
+    ln_p: tuple[float, ...]
+    text: str
+    lead: float
+
+
+class References:
+    """Answers of every system to every question that can be told apart."""
+
+    def __init__(self, answers: dict[tuple[System, str], Alone], tried: int, clear: int, moved: float):
+        """`moved`: how far ln p of the same tokens was from that in a batch, at most, in nats."""
+        self._answers = answers
+        self.tried, self.clear, self.moved = tried, clear, moved
+        self.questions = sorted({question for _, question in answers})
+
+    def of(self, system: System, question: str) -> Alone:
+        return self._answers[system, question]
+
+    def as_record(self) -> dict[str, Any]:
+        """What the references are worth, for a result."""
+        return {
+            "questions_tried": self.tried,
+            "questions_told_apart": self.clear,
+            "questions": len(self.questions),
+            "smallest_lead_nats": min(answer.lead for answer in self._answers.values()),
+            "moved_by_a_batch_nats": self.moved,
+        }
+
+
+class Greedy:
+    """Whole greedy answers of one server with their tokens, which the product's own client has no need of."""
+
+    def __init__(self, url: str, key: str | None, tokenizer: ChatTokenizer, limit: int):
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=600.0, trust_env=False)
+        self._tokenizer, self._limit = tokenizer, limit
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def answer(self, model: str, segments: Sequence[Segment], question: str) -> Alone:
+        """Raises httpx.HTTPError."""
+        request = {
+            "model": model,
+            "prompt": list(render(self._tokenizer, segments, ((Role.USER, question),)).ids),
+            "max_tokens": self._limit,
+            "temperature": 0,
+            "stop_token_ids": list(self._tokenizer.end_ids),
+            "logprobs": 2,
+            "return_token_ids": True,
+        }
+        response = await self._http.post("/v1/completions", json=request)
+        response.raise_for_status()
+        choice: dict[str, Any] = response.json()["choices"][0]
+        said = choice["logprobs"]
+        leads = [max(best) - min(best) for top in said["top_logprobs"] if len(best := list(top.values())) > 1]
+        return Alone(
+            tuple(choice["token_ids"]), tuple(said["token_logprobs"]), choice["text"], min(leads, default=0.0)
+        )
+
+
+async def find_references(
+    greedy: Greedy,
+    names: Mapping[System, str],
+    segments: Sequence[Segment],
+    questions: Sequence[str],
+    wanted: int,
+    told: Callable[[str], None],
+) -> References:
+    """First all at once, to find up to `wanted` questions that can be told apart; then these one after the other,
+    alone.
+
+    `names` are the models that serve the systems meanwhile. A question counts where no decision is a near tie, and
+    where the systems all answer differently. Raises ValueError where there are too few, httpx.HTTPError.
+    """
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def ask(system: System, question: str) -> Alone:
+        async with slots:
+            return await greedy.answer(names[system], keep(segments, system.kept), question)
+
+    asked = [(system, question) for question in questions for system in names]
+    told(f"{len(questions)} questions to {len(names)} systems, {_AT_ONCE} at once")
+    together = dict(zip(asked, await asyncio.gather(*(ask(*one) for one in asked)), strict=True))
+    clear = [q for q in questions if _told_apart([together[system, q] for system in names])]
+    told(f"{len(clear)} of them can be told apart; {min(wanted, len(clear))} are asked alone")
+    slots = asyncio.Semaphore(1)
+    alone = {(system, q): await ask(system, q) for q in clear[: wanted + _SPARE] for system in names}
+    moved = max((_moved(alone[one], together[one]) for one in alone), default=0.0)
+    kept = [
+        q for q in clear if (next(iter(names)), q) in alone and _told_apart([alone[s, q] for s in names])
+    ][:wanted]
+    if len(kept) < _FEWEST:
+        raise ValueError(f"Of {len(questions)} questions only {len(kept)} can be told apart, not {_FEWEST}.")
+    return References({(s, q): alone[s, q] for q in kept for s in names}, len(questions), len(clear), moved)
+
+
+def _told_apart(answers: Sequence[Alone]) -> bool:
+    different = len({answer.tokens for answer in answers}) == len(answers)
+    return different and all(answer.lead >= LEAD for answer in answers)
+
+
+def _moved(alone: Alone, together: Alone) -> float:
+    """The most by which ln p of the same token differs, in nats, up to where the answers part."""
+    gaps = [0.0]
+    for token, ln_p, other, other_ln_p in zip(
+        alone.tokens, alone.ln_p, together.tokens, together.ln_p, strict=False
+    ):
+        if token != other:
+            break
+        gaps.append(abs(ln_p - other_ln_p))
+    return max(gaps)

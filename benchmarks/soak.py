@@ -1,0 +1,197 @@
+"""Hours of everything at once: people who chat and rate, retrains, swaps, rollbacks, and now and then a kill -9.
+
+In: for how long. Out: a table, and JSON with provenance, written every minute. `python app.py` with its own vLLM and
+its own trainer; people and further swaps beside it (`worlds`). What is recorded: whether people were answered again
+after every kill and whatever else ended, what each process holds on to (`footprint`), and every message about a
+locked store that a person would have seen. Place in the flow: beside `chaos`, which kills all the time and looks at
+nothing else.
+
+    python -m benchmarks.soak --hours 8 --out benchmarks/results/soak.json
+    python -m benchmarks.soak --minutes 10
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import result_file
+from benchmarks.app_process import AppFailed
+from benchmarks.chaos import Toll, record_of
+from benchmarks.command import command_line, fail
+from benchmarks.footprint import Footprints
+from benchmarks.provenance import provenance
+from benchmarks.scene import ASSISTANT
+from benchmarks.screen import Screen
+from benchmarks.worlds import TRAINER, RealWorld, World
+from store.records import RunStatus
+
+_LOOK_S = 5.0
+_WRITE_S = 60.0
+_READY_WITHIN_S = 600.0
+_SLACK_S = 5.0
+_FEWEST_SAMPLES = 24  # two minutes: a shorter life says nothing about growth
+_MOST_RUNS = 100_000
+# Small enough for a run of some minutes; whether the gate lets it pass is not what a soak is about.
+SETTINGS = "epochs=1 max_train=24 min_train=10 min_gate=10 max_answer_tokens=12"
+
+
+@dataclass
+class Course:
+    """How far a soak got."""
+
+    began: float
+    toll: Toll = field(default_factory=Toll)
+    footprints: Footprints = field(default_factory=Footprints)
+    died: list[str] = field(default_factory=list)
+    not_recovered: list[str] = field(default_factory=list)
+    requested: int = 0
+    retraining: bool = False
+
+
+class SoakedWorld(RealWorld):
+    """With the app's own trainer, which retrains on request."""
+
+    options = ()
+
+
+def soak(
+    world: World,
+    seconds: float,
+    kill_every_s: float,
+    retrain_every_s: float,
+    seed: int,
+    after_each: Callable[[Course], None],
+) -> Course:
+    """`world` runs already; ends early where it does not recover."""
+    chance = random.Random(seed)
+    course = Course(time.monotonic())
+    next_kill, next_retrain = kill_every_s, retrain_every_s
+    while (now := time.monotonic() - course.began) < seconds and not course.not_recovered:
+        time.sleep(min(_LOOK_S, seconds))
+        world.hear()
+        course.footprints.sample(world.processes())
+        for name in world.died():
+            course.died.append(f"{name} after {now / 60:.1f} minutes")
+            _start_again(world, name, course)
+        if now >= next_retrain and not course.retraining:
+            world.rest(TRAINER)  # there is one lease: it swaps again when the retrain is done
+            with world.where.store() as store:
+                store.request_training(ASSISTANT, "soak")
+            course.requested += 1
+            course.retraining = True
+            next_retrain = now + retrain_every_s
+        elif course.retraining and (_retrained(world, course) or now >= next_retrain):
+            course.retraining = False
+            _start_again(world, TRAINER, course)
+        if now >= next_kill and not course.retraining:
+            victim = chance.choice(world.victims)
+            moment = world.kill(victim)
+            course.toll.kills[victim] += 1
+            course.toll.during[moment.step] += 1
+            course.toll.in_a_write += moment.in_a_write
+            _start_again(world, victim, course)
+            next_kill += kill_every_s
+        world.look(check=False)
+        after_each(course)
+    world.settle()
+    return course
+
+
+def _retrained(world: World, course: Course) -> bool:
+    with world.where.store() as store:
+        runs = [run for run in store.runs(ASSISTANT, _MOST_RUNS) if run.trigger == "soak"]
+    return len(runs) >= course.requested and runs[0].status is not RunStatus.RUNNING
+
+
+def _start_again(world: World, name: str, course: Course) -> None:
+    try:
+        ready = world.start_again(name, _READY_WITHIN_S)
+    except AppFailed as error:
+        course.not_recovered.append(f"{name}: {error}")
+        return
+    course.toll.ready_s.setdefault(name, []).append(round(ready, 1))
+    if ready > world.start_s[name] + _SLACK_S:
+        course.toll.too_slow.append(f"{name}: {ready:.1f} s, first start {world.start_s[name]:.1f} s")
+
+
+def record(world: World, course: Course) -> dict[str, Any]:
+    with world.where.store() as store:
+        runs = Counter(
+            run.status.value
+            for run in store.runs(ASSISTANT, _MOST_RUNS)
+            if not run.trigger.startswith("swap to")
+        )
+        rollbacks = sum(item.reason.startswith("rollback") for item in store.activations(ASSISTANT))
+    return {
+        "minutes": round((time.monotonic() - course.began) / 60, 1),
+        **record_of(world, course.toll),
+        "answers": world.answers,
+        "rollbacks": rollbacks,
+        "retrains_requested": course.requested,
+        "retrains": dict(runs),
+        "ended_by_themselves": course.died,
+        "not_recovered": course.not_recovered,
+        "processes": course.footprints.as_record(_FEWEST_SAMPLES),
+    }
+
+
+def main(
+    hours: Annotated[float | None, typer.Option(help="How long.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="How long, instead of hours.")] = None,
+    kill_every: Annotated[float, typer.Option(help="Seconds between two kills.")] = 180.0,
+    retrain_every: Annotated[
+        float,
+        typer.Option(help="Seconds between two requests to retrain, and the most that one is waited for."),
+    ] = 600.0,
+    seed: Annotated[int, typer.Option(help="Of who is killed.")] = 1,
+    model: Annotated[Path, typer.Option(help="A model directory.")] = Path(
+        "data/models/SmolLM2-135M-Instruct"
+    ),
+    out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
+) -> None:
+    """Let everything run at once for hours, with a kill now and then.
+
+    Example: python -m benchmarks.soak --minutes 10
+    """
+    if (hours is None) == (minutes is None):
+        fail("Say how long: --hours 8, or --minutes 10.")
+    seconds = 3600.0 * hours if hours is not None else 60.0 * (minutes or 0.0)
+    os.environ["SHORTHAND_SET"] = SETTINGS
+    screen = Screen()
+    source = provenance(command_line("benchmarks.soak"), seed)
+    with TemporaryDirectory() as folder, SoakedWorld(Path(folder), model, seed) as world:
+        written = 0.0
+        with screen.status("soak") as status:
+
+            def after_each(course: Course) -> None:
+                nonlocal written
+                now = time.monotonic() - course.began
+                status(f"{now / 60:.0f} of {seconds / 60:.0f} minutes, {world.answers} answers")
+                if out is not None and now - written >= _WRITE_S:
+                    written = now
+                    result_file.write(
+                        out, {"benchmark": "soak", **record(world, course), "provenance": source}
+                    )
+
+            course = soak(world, seconds, kill_every, retrain_every, seed, after_each)
+        found = record(world, course)
+    if out is not None:
+        result_file.write(out, {"benchmark": "soak", **found, "provenance": source})
+    for name, value in found.items():
+        screen.say(f"{name}: {value}")
+    if not world.ledger.sound or course.not_recovered:
+        fail("Something was lost, or did not recover.", 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,136 @@
+"""Short versions of what `benchmarks` does for hours: swaps under streams, two trainers, kills, a soak; on the fake
+server.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_vllm import FakeVllm
+
+from assistant.chat import Chat, ChatLimits
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmClient
+from assistant.vllm_pool import VllmPool
+from benchmarks import random_adapters, two_trainers
+from benchmarks.busy_writer import Saved, digest
+from benchmarks.chaos import kill_often, record_of
+from benchmarks.ledger import Ledger
+from benchmarks.references import Alone, References
+from benchmarks.scene import ASSISTANT, Scene
+from benchmarks.screen import Screen
+from benchmarks.soak import record, soak
+from benchmarks.swaps import Done, swap_often, systems
+from benchmarks.worlds import FakeWorld
+from store import Store
+from store.records import Role
+
+QUESTIONS = ("What is bread?", "Who works with wool?")
+
+
+def served_by(path: str) -> str:
+    """Which of the random adapters lies there: by its bytes, since every swap has a name of its own."""
+    return str(hash((Path(path) / "adapter_model.safetensors").read_bytes()))
+
+
+class Swapped:
+    """Swaps under streams on the fake server, which answers with what it has loaded."""
+
+    def __init__(self, store: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, folder: Path):
+        self.store, self.vllm, self.tokenizer, self.folder = store, vllm, tokenizer, folder
+        (folder / "adapters").mkdir()
+        names = random_adapters.make_small(folder / "templates", 3, "base hash")
+        self.choices = systems(names)
+        answers = {}
+        for system in self.choices:
+            for question in QUESTIONS:
+                text = served_by(str(folder / "templates" / system.weights)) if system.weights else "base"
+                answers[system, question] = Alone((1, 2), (), text, 1.0)
+        self.references = References(answers, 2, 2, 0.0)
+        vllm.max_loras = 8
+        vllm.answer = lambda model, ids: served_by(vllm.adapters[model]) if model != "base" else "base"
+
+    def run(self, swaps: int) -> tuple[Done, object]:
+        async def act() -> tuple[Done, object]:
+            pool = VllmPool([VllmClient(self.vllm.url)])
+            adapters = self.folder / "adapters"
+            scene = Scene(self.store, pool, self.tokenizer, adapters, self.folder / "templates", "base hash")
+            chat = Chat(self.store, pool, self.tokenizer, "base hash", adapters, ChatLimits(2048, 8))
+            try:
+                return await swap_often(
+                    scene, chat, self.references, self.choices, swaps, 8, 1, lambda done, asking: None
+                )
+            finally:
+                await pool.close()
+
+        return asyncio.run(act())
+
+
+@pytest.fixture
+def swapped(store: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path) -> Swapped:
+    return Swapped(store, vllm, tokenizer, tmp_path)
+
+
+def test_no_answer_under_swaps_fails_or_is_another_deployments(swapped: Swapped) -> None:
+    done, asking = swapped.run(30)
+    heard = asking.heard  # type: ignore[attr-defined]
+    assert done.swaps == 30 and done.rollbacks > 0
+    assert heard.sound and heard.answers > 30, heard
+    assert swapped.store.check() == []
+
+
+def test_an_answer_of_another_adapter_is_noticed(swapped: Swapped) -> None:
+    swapped.vllm.answer = lambda model, ids: "base"
+    _, asking = swapped.run(5)
+    assert asking.heard.wrong > 0  # type: ignore[attr-defined]
+
+
+def test_of_two_trainers_one_swaps(
+    vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(two_trainers, "_TTL_S", 0.5)
+    vllm.max_loras = 8
+    random_adapters.make_small(tmp_path / "templates", 1, "base hash")
+    toll = two_trainers.try_often(two_trainers.Place(tmp_path, tokenizer, vllm.url), 4, 1, Screen())
+    assert toll.wrong == [] and toll.stopped == 2 and toll.ends["swapped"] == 4
+
+
+@pytest.fixture
+def world(tiny_model: Path, tmp_path: Path) -> Iterator[FakeWorld]:
+    with FakeWorld(tmp_path, tiny_model, 1) as made:
+        yield made
+
+
+def test_nothing_acknowledged_is_lost_whoever_is_killed(world: FakeWorld) -> None:
+    toll = kill_often(world, 4, 0.2, 3, Screen())
+    world.settle()
+    found = record_of(world, toll)
+    assert world.ledger.sound, found
+    assert found["kills"] == 4 and found["acknowledged"]["message"] > 4 and found["acknowledged"]["swap"] > 0
+
+
+def test_a_soak_of_seconds_recovers_and_measures_everybody(
+    world: FakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.soak._LOOK_S", 0.1)
+    monkeypatch.setattr("benchmarks.soak._FEWEST_SAMPLES", 3)
+    course = soak(world, 3.0, 1.0, 60.0, 1, lambda course: None)
+    found = record(world, course)
+    assert world.ledger.sound and not found["not_recovered"], found
+    assert found["kills"] >= 1 and found["processes"]
+    assert all("growth_percent" in process["mib"] for process in found["processes"].values())
+
+
+def test_the_ledger_notices_what_is_missing(store: Store, tmp_path: Path) -> None:
+    store.create_assistant(ASSISTANT, "Swapped", "exact")
+    prompt = store.add_prompt(ASSISTANT, [])
+    store.activate(store.add_deployment(ASSISTANT, prompt.id, None, (), 0, 0).id)
+    message = store.add_message(store.create_conversation(ASSISTANT).id, None, Role.USER, "hello")
+    ledger = Ledger(served="1")
+    ledger._new = [Saved("message", message.id, digest("hello")), Saved("rating", "none", "")]
+    ledger.look(store, tmp_path, "base", check=True)
+    assert ledger.lost == ["rating none"] and ledger.wrong == []
+    ledger.served = "7"
+    ledger.look(store, tmp_path, "base", check=False)
+    assert len(ledger.wrong) == 1 and not ledger.sound
