@@ -33,6 +33,7 @@ from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import VllmServer
 from assistant.web.rates import Rates
 from store import Store, StoreError
+from store.garbage import collect_rarely
 from store.users import UserRole
 
 EMBEDDED = "SmolLM2-135M-Instruct"
@@ -161,6 +162,7 @@ def _serve(
         if trainer:
             watch.start()
         options = launch_options(services, page)
+        collect_rarely()  # all that stays is loaded by now
         page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
         print(f"Shorthand is on http://{host}:{port}  (Ctrl-C ends it; data in {data_dir})", flush=True)
         ended.wait()

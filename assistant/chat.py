@@ -220,4 +220,5 @@ def _usage(end: Finished, rendered: Rendered) -> Usage:
         completion_tokens=end.completion_tokens,
         first_token_s=end.first_token_s,
         total_s=end.total_s,
+        mean_ln_p=end.mean_ln_p,
     )

@@ -7,8 +7,10 @@ conversations or deployments. `vllm` itself is never imported: it is a process.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ import httpx
 # vLLM reads for as long as it queues; a token every minute is the slowest that is still taken for alive.
 PATIENCE_S = 60.0
 _WHOLE_ANSWER = 10  # times as long
+# Of a server that does not know a field of the request, or does not allow it.
+_REFUSES_A_FIELD = (400, 403, 422, 501)
 
 
 class VllmError(Exception):
@@ -59,6 +63,7 @@ class Finished:
     first_token_s: float
     total_s: float
     reason: str  # stop, length or abort
+    mean_ln_p: float | None = None  # of a token of the answer, in nats; None where the server does not say
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ class VllmClient:
             limits=httpx.Limits(max_connections=512, keepalive_expiry=2.0),
         )
         self.in_flight = 0
+        self._says_how_sure = True  # until it has refused to
 
     def again(self) -> VllmClient:
         """A client of the same server with connections of its own, for another event loop."""
@@ -169,6 +175,7 @@ class VllmClient:
     ) -> AsyncGenerator[Delta | Finished, None]:
         """Stream an answer to token ids. The last item is Finished; raises VllmError.
 
+        The server is asked how likely each token was. One that refuses that is asked again without, and not any more.
         A `cache_salt` of its own keeps a request from reusing cached prefixes (a cold start, for measuring).
         """
         request = {
@@ -188,22 +195,18 @@ class VllmClient:
         first: float | None = None
         usage: dict[str, object] = {}
         reason = "abort"
+        ln_p: list[float] = []
         self.in_flight += 1
         try:
-            async with self._http.stream("POST", "/v1/completions", json=request) as response:
-                if response.status_code != 200:
-                    await response.aread()
-                    raise _refusal(response, model)
-                async for line in response.aiter_lines():
-                    if not line.startswith("data: ") or line == "data: [DONE]":
-                        continue
-                    event = json.loads(line.removeprefix("data: "))
+            async with aclosing(self._events(request)) as events:
+                async for event in events:
                     if "error" in event:
                         raise VllmRefused(f"vLLM broke off the answer: {_message(event)}")
                     usage = event.get("usage") or usage
                     for choice in event.get("choices", ()):
                         first = first or time.monotonic()
                         reason = choice.get("finish_reason") or reason
+                        ln_p += _of_tokens(choice)
                         if choice["text"]:
                             yield Delta(choice["text"])
         except httpx.HTTPError as error:
@@ -220,7 +223,26 @@ class VllmClient:
             first_token_s=(first or now) - started,
             total_s=now - started,
             reason=reason,
+            mean_ln_p=math.fsum(ln_p) / len(ln_p) if ln_p else None,
         )
+
+    async def _events(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """What the server sends for a streamed request; raises VllmRefused before the first one."""
+        ways = (
+            [request | {"logprobs": 0}, request] if self._says_how_sure else [request]
+        )  # 0: no other tokens
+        for way in ways:
+            async with self._http.stream("POST", "/v1/completions", json=way) as response:
+                if response.status_code == 200:
+                    self._says_how_sure = "logprobs" in way
+                    async for line in response.aiter_lines():
+                        if line.startswith("data: ") and line != "data: [DONE]":
+                            yield json.loads(line.removeprefix("data: "))
+                    return
+                await response.aread()
+            if response.status_code not in _REFUSES_A_FIELD:
+                break
+        raise _refusal(response, request["model"])
 
     async def complete(
         self,
@@ -322,6 +344,13 @@ def _unreachable(url: str, error: Exception) -> str:
         f"No answer from vLLM at {url} ({type(error).__name__}). If it is still loading, wait; otherwise check "
         "the address and the server's log."
     )
+
+
+def _of_tokens(choice: dict[str, Any]) -> list[float]:
+    """ln p of each token that came with this event, as far as the server says it."""
+    said = choice.get("logprobs")
+    found = said.get("token_logprobs") if isinstance(said, dict) else None
+    return [float(one) for one in found or () if isinstance(one, int | float) and math.isfinite(one)]
 
 
 def _count(usage: object, name: str) -> int:

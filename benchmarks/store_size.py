@@ -28,6 +28,7 @@ from benchmarks.provenance import provenance
 from benchmarks.screen import Screen
 from benchmarks.timing import Aim, Timing, timed
 from store import Store
+from store.garbage import collect_rarely
 
 _CALLS = 300  # of each query
 _SELECTIONS = 5
@@ -153,6 +154,7 @@ def main(
 
     Example: python -m benchmarks.store_size --out benchmarks/results/store_size.json
     """
+    collect_rarely()  # as the app does
     screen = Screen()
     if folder is not None and not folder.is_dir():
         fail(f"There is no folder {folder}. Create it or choose another one.")

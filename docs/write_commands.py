@@ -58,6 +58,8 @@ COMMANDS = (
     ("-m", "benchmarks.two_trainers"),
     ("-m", "benchmarks.chaos"),
     ("-m", "benchmarks.soak"),
+    ("-m", "benchmarks.poisoning"),
+    ("-m", "benchmarks.quarantine"),
 )
 
 

@@ -42,6 +42,7 @@ from store.connection import DataFile
 from store.errors import StoreError
 from store.exporting import STDOUT, export_file
 from store.format_words import EXPORT_HELP, IMPORT_HELP
+from store.garbage import collect_rarely
 from store.import_words import sentences
 from store.importing import Refusal, import_file
 from store.maintenance import backup_file
@@ -183,4 +184,5 @@ def _bar(title: str, total: int | None, *columns: ProgressColumn) -> Iterator[Ca
 
 
 if __name__ == "__main__":
+    collect_rarely()
     app(prog_name="python -m store")

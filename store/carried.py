@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from store.records import Conversation, Decision, Message, Prompt, Rating, Role, Split, Verdict
+from store.records import Conversation, Decision, Message, Prompt, Proposal, Rating, Role, Split, Verdict
 
 
 @dataclass(frozen=True)
 class WholeConversation:
-    """A conversation with all that belongs to it; messages, ratings and decisions in the order in which they were
-    written."""
+    """A conversation with all that belongs to it; messages, ratings, decisions and proposals in the order in which they
+    were written."""
 
     conversation: Conversation
     messages: tuple[Message, ...]
     ratings: tuple[Rating, ...] = ()
     split: Split | None = None
     decisions: tuple[Decision, ...] = ()
+    proposals: tuple[Proposal, ...] = ()  # decided ones
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,22 @@ _TO_UNDO = """
     WHERE coalesce(l.restores, l.id) = d.id AND l.seq = (
         SELECT max(n.seq) FROM decisions n WHERE n.message_id = d.message_id AND n.reviewer = d.reviewer)
     ORDER BY d.seq"""
+# What a reviewer decided last for an assistant, as far as it still counts. All of one moment was one gesture, and what
+# undoes another decision is none.
+_COUNTS = """d.ruling <> 'withdrawn' AND d.restores IS NULL AND EXISTS (
+    SELECT 1 FROM decisions l WHERE l.message_id = d.message_id AND l.reviewer = d.reviewer
+        AND coalesce(l.restores, l.id) = d.id AND l.seq = (
+            SELECT max(n.seq) FROM decisions n WHERE n.message_id = d.message_id AND n.reviewer = d.reviewer))"""
+_IN_ASSISTANT = """
+    FROM decisions d CROSS JOIN messages m ON m.id = d.message_id
+    CROSS JOIN conversations c ON c.id = m.conversation_id"""
+DECIDED_LAST = f"""
+    SELECT d.* {_IN_ASSISTANT}
+    WHERE d.reviewer = ? AND d.created_at = (
+        SELECT d.created_at {_IN_ASSISTANT}
+        WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {_COUNTS}
+        ORDER BY d.created_at DESC LIMIT 1)
+    AND c.assistant_id = ? AND {_COUNTS} ORDER BY d.seq"""
 _BEFORE = """
     SELECT * FROM decisions WHERE message_id = ? AND reviewer = ? AND seq < ? ORDER BY seq DESC LIMIT 1"""
 DECIDED_SINCE = f"""
@@ -90,6 +106,14 @@ class Decisions(Part):
                 told: Detail = {"answers": len(restored), "reviewer": restored[0].reviewer}
                 record(transaction, self._clock(), Deed.REVIEW_UNDONE, first, told)
             return restored
+
+    def last_decisions(self, assistant_id: str, reviewer: str, since: float) -> list[Decision]:
+        """What this reviewer decided last and at once, as far as it still counts, if that was at or after `since` (UTC
+        seconds): what undoing takes back.
+        """
+        values = [reviewer, reviewer, since, assistant_id, assistant_id]
+        with self._file.reading() as transaction:
+            return [decision_of(row) for row in transaction.rows(DECIDED_LAST, values)]
 
     def decisions(self, message_id: str) -> list[Decision]:
         """Every decision that was ever made about the message, oldest first."""

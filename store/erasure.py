@@ -36,8 +36,11 @@ _REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
 _SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
 # What an adapter that learned from the person answered may be in the person's words.
 _FORGET_PROPOSALS = "DELETE FROM proposals WHERE run_id IN (SELECT value FROM json_each(?))"
+# One that came in with a file is nothing but the decision, and the answer of an adapter of which nothing is known here.
+_FORGET_DECIDED = "DELETE FROM proposals WHERE decided_by = ? AND run_id IS NULL"
 _FORGET_GATE_ANSWERS = "DELETE FROM gate_answers WHERE run_id IN (SELECT value FROM json_each(?))"
 _UNDECIDE = "UPDATE proposals SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?"
+_JUDGED = "accepted IS NOT NULL AND decided_by = ?"
 # A rater's correction that a reviewer took over is still in the rater's words: it goes with the rater.
 _DECISIONS = """(reviewer = ? OR (correction IS NOT NULL AND EXISTS (
     SELECT 1 FROM ratings r WHERE r.message_id = decisions.message_id AND r.rater = ?
@@ -53,13 +56,14 @@ class Erased:
     conversations: int
     ratings: int
     decisions: int
+    proposals: int  # that the person decided; those of this store are asked about again
     examples: int
     adapters: tuple[str, ...]
     runs: tuple[int, ...]
     assistants: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.conversations or self.ratings or self.decisions or self.examples)
+        return bool(self.conversations or self.ratings or self.decisions or self.proposals or self.examples)
 
 
 class Erasures(Deployments):
@@ -86,6 +90,7 @@ class Erasures(Deployments):
             transaction.execute(f"DELETE FROM decisions WHERE {_DECISIONS}", [person, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
             transaction.execute(_FORGET_PROPOSALS, [to_json(found.runs)])
+            transaction.execute(_FORGET_DECIDED, [person])
             transaction.execute(_FORGET_GATE_ANSWERS, [to_json(found.runs)])
             transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
@@ -133,6 +138,7 @@ def _found(transaction: Transaction, person: str) -> Erased:
         conversations=_count(transaction, "conversations", "owner = ?", person),
         ratings=_count(transaction, "ratings", "rater = ?", person),
         decisions=_count(transaction, "decisions", _DECISIONS, person, person),
+        proposals=_count(transaction, "proposals", _JUDGED, person),
         examples=_count(transaction, "dataset_examples", _THEIRS, owned, person),
         adapters=adapters,
         runs=tuple(run["id"] for run in runs),

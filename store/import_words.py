@@ -18,6 +18,8 @@ def sentences(summary: ImportSummary, assistant_id: str) -> Iterator[str]:
     )
     if summary.decisions:
         yield f"{_count(summary.decisions, 'decision')} of reviewers came along."
+    if summary.proposals:
+        yield f"{_count(summary.proposals, 'decided proposal')} came along."
     if summary.known:
         yield (
             f"{_count(summary.known, 'conversation')} {_were(summary.known)} there already; "

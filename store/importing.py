@@ -53,6 +53,7 @@ class ImportSummary:
     messages: int = 0
     ratings: int = 0
     decisions: int = 0  # of reviewers
+    proposals: int = 0  # that somebody decided
     unrated: int = 0  # answers that count for nothing until somebody rates them
     without: Counter[str] = field(default_factory=Counter)  # what was left behind -> in how many rows
 
@@ -124,7 +125,9 @@ class _Importing:
                 return
             self._count(carried)
         self._batch.append((number, whole))
-        self._size += 1 + len(whole.messages) + len(whole.ratings) + len(whole.decisions)
+        self._size += (
+            1 + len(whole.messages) + len(whole.ratings) + len(whole.decisions) + len(whole.proposals)
+        )
 
     def _count(self, carried: CarriedConversation) -> None:
         if carried.without:
@@ -143,6 +146,7 @@ class _Importing:
         self._summary.messages += brought.messages
         self._summary.ratings += brought.ratings
         self._summary.decisions += brought.decisions
+        self._summary.proposals += brought.proposals
         for place, reason in brought.refused:
             self._refused(self._batch[place][0], BadRow(reason))
         self._batch, self._size = [], 0

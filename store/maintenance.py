@@ -24,6 +24,7 @@ _COUNTED = (
     "messages",
     "ratings",
     "decisions",
+    "proposals",
     "splits",
     "privacy_rules",
     "datasets",
@@ -54,6 +55,12 @@ _FORBIDDEN = {
     "decision {a!r} is about message {b!r}, which is no answer": """
         SELECT d.id AS a, m.id AS b FROM decisions d JOIN messages m ON m.id = d.message_id
         WHERE m.role <> 'assistant'""",
+    "proposal {a} is about message {b!r}, which is no answer of its assistant": """
+        SELECT p.id AS a, m.id AS b FROM proposals p JOIN messages m ON m.id = p.message_id
+        JOIN conversations c ON c.id = m.conversation_id
+        WHERE m.role <> 'assistant' OR c.assistant_id <> p.assistant_id""",
+    "proposal {a} was decided by {b!r} at no time": """
+        SELECT id AS a, decided_by AS b FROM proposals WHERE (accepted IS NULL) <> (decided_at IS NULL)""",
     "dataset {a} of assistant {b!r} has no hash": """
         SELECT id AS a, assistant_id AS b FROM datasets WHERE hash = ''""",
     "deployment {a} names adapter {b!r}, of which there is no record": """

@@ -25,6 +25,7 @@ _USAGE = (
     "completion_tokens",
     "first_token_s",
     "total_s",
+    "mean_ln_p",
 )
 
 THREAD = """

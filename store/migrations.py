@@ -493,6 +493,59 @@ def m019_audit(db: Database) -> None:
 
 
 @migrations()
+def m022_how_sure(db: Database) -> None:
+    # The mean log-probability of a token of the answer; NULL for answers from before, and of servers that do not say.
+    db.execute("ALTER TABLE messages ADD COLUMN mean_ln_p REAL")
+
+
+@migrations()
+def m023_proposals_that_travel(db: Database) -> None:
+    # Decided ones come along in a file: they belong to the assistant then, and to no run.
+    db.execute("""
+        CREATE TABLE proposals_of_assistants (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            assistant_id TEXT NOT NULL REFERENCES assistants (id),
+            run_id INTEGER REFERENCES runs (id) ON DELETE CASCADE,  -- NULL where it came in with a file
+            message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+            text TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            accepted INTEGER CHECK (accepted IN (0, 1)),  -- NULL until a person has decided
+            decided_by TEXT NOT NULL DEFAULT '',
+            decided_at REAL CHECK ((decided_at IS NULL) = (accepted IS NULL)),
+            CHECK (run_id IS NOT NULL OR accepted IS NOT NULL),
+            UNIQUE (message_id, text)
+        ) STRICT""")
+    db.execute("""
+        INSERT INTO proposals_of_assistants
+            SELECT p.id, r.assistant_id, p.run_id, p.message_id, p.text, p.created_at, p.accepted, p.decided_by,
+                p.decided_at
+            FROM proposals p JOIN runs r ON r.id = p.run_id""")
+    db.execute("DROP TABLE proposals")
+    db.execute("ALTER TABLE proposals_of_assistants RENAME TO proposals")
+    db.execute("CREATE INDEX proposals_of_run ON proposals (run_id)")
+    for name, condition in (("open", "IS NULL"), ("decided", "IS NOT NULL")):
+        db.execute(
+            f"CREATE INDEX proposals_{name} ON proposals (assistant_id, id) WHERE accepted {condition}"
+        )
+    db.execute(
+        "CREATE INDEX proposals_decided_by ON proposals (decided_by, decided_at) WHERE accepted IS NOT NULL"
+    )
+
+
+@migrations()
+def m024_words_of_decisions(db: Database) -> None:
+    db.execute(
+        "CREATE VIEW worded_decisions AS SELECT seq, correction FROM decisions WHERE correction IS NOT NULL"
+    )
+    db.execute("""
+        CREATE VIRTUAL TABLE decision_words
+        USING fts5(correction, content='worded_decisions', content_rowid='seq', columnsize=0,
+            tokenize='unicode61 remove_diacritics 2')""")
+    db.execute("INSERT INTO decision_words (decision_words) VALUES ('rebuild')")
+    _index_words(db, "decision_words", "decisions", "seq", ("correction",), "{0}.correction IS NOT NULL")
+
+
+@migrations()
 def m025_gate_answers(db: Database) -> None:
     # By position in the run's dataset, which has the question as it was asked; the message takes its answers with it.
     db.execute("""

@@ -10,17 +10,23 @@ import sqlite3
 from collections.abc import Iterable
 
 from store.audit import Deed, record
+from store.connection import Transaction
+from store.errors import Conflict
 from store.part import Part
 from store.records import Proposal
 
-# From the run, which belongs to the assistant: there are 40 proposals a refused run, however large the store is.
 OPEN = """
-    SELECT p.* FROM runs r CROSS JOIN proposals p ON p.run_id = r.id
-    WHERE r.assistant_id = ? AND p.accepted IS NULL ORDER BY p.id LIMIT ?"""
+    SELECT * FROM proposals WHERE assistant_id = ? AND accepted IS NULL ORDER BY id LIMIT ?"""
 DECIDED = """
-    SELECT p.* FROM runs r CROSS JOIN proposals p ON p.run_id = r.id
-    WHERE r.assistant_id = ? AND p.accepted IS NOT NULL ORDER BY p.id"""
+    SELECT * FROM proposals WHERE assistant_id = ? AND accepted IS NOT NULL ORDER BY id"""
 OF_RUN = "SELECT * FROM proposals WHERE run_id = ? ORDER BY id"
+# What one person decided last, at one moment.
+DECIDED_LAST = """
+    SELECT * FROM proposals WHERE accepted IS NOT NULL AND decided_by = ? AND decided_at = (
+        SELECT decided_at FROM proposals
+        WHERE accepted IS NOT NULL AND decided_by = ? AND decided_at >= ? AND assistant_id = ?
+        ORDER BY decided_at DESC LIMIT 1)
+    AND assistant_id = ? ORDER BY id"""
 _ONE = "SELECT * FROM proposals WHERE id = ?"
 
 
@@ -32,7 +38,7 @@ class Proposals(Part):
         """
         new = 0
         with self._file.writing() as transaction:
-            transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
+            run = transaction.one("SELECT assistant_id FROM runs WHERE id = ?", [run_id], f"run {run_id}")
             for message_id, text in answers:
                 same = transaction.row(
                     "SELECT 1 FROM proposals WHERE message_id = ? AND text = ?", [message_id, text]
@@ -41,6 +47,7 @@ class Proposals(Part):
                 if same is None and not gone:
                     transaction.insert(
                         "proposals",
+                        assistant_id=run["assistant_id"],
                         run_id=run_id,
                         message_id=message_id,
                         text=text,
@@ -53,45 +60,67 @@ class Proposals(Part):
         """What nobody has decided, the oldest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows(OPEN, [assistant_id, limit])
-        return [_proposal(row) for row in rows]
+        return [proposal_of(row) for row in rows]
 
     def proposal(self, id: int) -> Proposal:
         """Raises NotFound."""
         with self._file.reading() as transaction:
-            return _proposal(transaction.one(_ONE, [id], f"proposal {id}"))
+            return proposal_of(transaction.one(_ONE, [id], f"proposal {id}"))
 
     def decided_proposals(self, assistant_id: str) -> list[Proposal]:
         """The oldest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows(DECIDED, [assistant_id])
-        return [_proposal(row) for row in rows]
+        return [proposal_of(row) for row in rows]
+
+    def last_decided_proposals(self, assistant_id: str, decided_by: str, since: float) -> list[Proposal]:
+        """What this person decided last and at once, if that was at or after `since` (UTC seconds)."""
+        with self._file.reading() as transaction:
+            values = [decided_by, decided_by, since, assistant_id, assistant_id]
+            return [proposal_of(row) for row in transaction.rows(DECIDED_LAST, values)]
+
+    def decide_proposals(self, ids: Iterable[int], accepted: bool | None, decided_by: str) -> list[Proposal]:
+        """The same about each, at one moment, all or none. Raises NotFound."""
+        with self._file.writing() as transaction:
+            now = self._clock()
+            return [_decide(transaction, id, accepted, decided_by, now) for id in ids]
 
     def proposals_of(self, run_id: int) -> list[Proposal]:
         """Those of one run, decided or not."""
         with self._file.reading() as transaction:
             rows = transaction.rows(OF_RUN, [run_id])
-        return [_proposal(row) for row in rows]
+        return [proposal_of(row) for row in rows]
 
     def decide_proposal(self, id: int, accepted: bool | None, decided_by: str) -> Proposal:
-        """Whether the answer would do; None takes a decision back. Raises NotFound."""
-        with self._file.writing() as transaction:
-            transaction.one(_ONE, [id], f"proposal {id}")
-            transaction.execute(
-                "UPDATE proposals SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ?",
-                [
-                    None if accepted is None else int(accepted),
-                    "" if accepted is None else decided_by,
-                    None if accepted is None else self._clock(),
-                    id,
-                ],
-            )
-            deed = Deed.REVIEW_UNDONE if accepted is None else Deed.REVIEWED
-            told = {} if accepted is None else {"accepted": int(accepted)}
-            record(transaction, self._clock(), deed, f"proposal {id}", told)
-            return _proposal(transaction.one(_ONE, [id], f"proposal {id}"))
+        """Whether the answer would do; None takes a decision back. Raises NotFound, and Conflict where a file brought
+        it: without a decision there would be nothing left of it.
+        """
+        return self.decide_proposals([id], accepted, decided_by)[0]
 
 
-def _proposal(row: sqlite3.Row) -> Proposal:
+def _decide(
+    transaction: Transaction, id: int, accepted: bool | None, decided_by: str, now: float
+) -> Proposal:
+    before = proposal_of(transaction.one(_ONE, [id], f"proposal {id}"))
+    if accepted is None and before.run_id is None:
+        raise Conflict(
+            f"Proposal {id} came in decided with a file, so no run asks about it. Accept or refuse it."
+        )
+    transaction.execute(
+        "UPDATE proposals SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ?",
+        [
+            None if accepted is None else int(accepted),
+            "" if accepted is None else decided_by,
+            None if accepted is None else now,
+            id,
+        ],
+    )
+    deed = Deed.REVIEW_UNDONE if accepted is None else Deed.REVIEWED
+    record(transaction, now, deed, f"proposal {id}", {} if accepted is None else {"accepted": int(accepted)})
+    return proposal_of(transaction.one(_ONE, [id], f"proposal {id}"))
+
+
+def proposal_of(row: sqlite3.Row) -> Proposal:
     return Proposal(
         id=row["id"],
         run_id=row["run_id"],

@@ -135,7 +135,10 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one request cost: tokens, and seconds from sending it."""
+    """What one request cost: tokens, and seconds from sending it; and how sure the model was of its answer.
+
+    `mean_ln_p` is the mean log-probability of a token of the answer, in nats; None where the server did not say.
+    """
 
     prompt_tokens: int
     prompt_part_tokens: int  # the part that comes from the assistant's prompt
@@ -143,6 +146,7 @@ class Usage:
     completion_tokens: int
     first_token_s: float
     total_s: float
+    mean_ln_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -260,10 +264,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Proposal:
-    """An answer of a refused candidate to what `message_id` answered; `accepted` is None until a person has decided."""
+    """An answer of a refused candidate to what `message_id` answered; `accepted` is None until a person has decided.
+
+    `run_id` is None where it came in with a file.
+    """
 
     id: int
-    run_id: int
+    run_id: int | None
     message_id: str
     text: str
     created_at: float
@@ -341,15 +348,14 @@ class RunEvent:
 
 
 @dataclass(frozen=True)
-class RequestPoint:
-    """One answered request as the savings plot needs it."""
+class RequestPoints:
+    """Answered requests as the savings plot needs them, oldest first: when (UTC seconds), and the prompt's tokens.
 
-    at: float
-    deployment_id: int
-    prompt_tokens: int
-    prompt_part_tokens: int
-    cached_tokens: int
-    first_token_s: float
+    Two lists of numbers and no object for each: Python's garbage collector leaves numbers alone.
+    """
+
+    at: tuple[float, ...]
+    prompt_part_tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True)

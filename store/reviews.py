@@ -58,7 +58,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """An answer to look at. `opens` says that nothing was said before its question."""
+    """An answer to look at. `opens` says that nothing was said before its question, `mean_ln_p` how sure the model was
+    of a token of it (nats, None where that is not known)."""
 
     message_id: str
     conversation_id: str
@@ -68,6 +69,7 @@ class ReviewItem:
     at: float
     ratings: tuple[Rating, ...]
     decision: Decision | None
+    mean_ln_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ _ANSWERS_TO = """
     WHERE q.role = 'user' AND m.role = 'assistant'
     ORDER BY wanted.key"""
 ITEMS = """
-    SELECT m.id, m.conversation_id, m.text, m.created_at, q.text AS question, q.parent_id IS NULL AS opens
+    SELECT m.id, m.conversation_id, m.text, m.created_at, m.mean_ln_p, q.text AS question, q.parent_id IS NULL AS opens
     FROM json_each(?) wanted
     CROSS JOIN messages m ON m.id = wanted.value
     LEFT JOIN messages q ON q.id = m.parent_id
@@ -159,6 +161,11 @@ class Reviews(Search):
         """One answer as it is now; None when it was deleted."""
         with self._file.reading() as transaction:
             return next(iter(_items(transaction, [message_id])), None)
+
+    def review_items(self, message_ids: Sequence[str]) -> list[ReviewItem]:
+        """Answers as they are now, in the order given; without those that were deleted."""
+        with self._file.reading() as transaction:
+            return _items(transaction, message_ids)
 
     def newest_questions(self, assistant_id: str, limit: int = MOST) -> list[str]:
         """What was asked in the conversations that changed last, so that a question can be told to be rare."""
@@ -257,4 +264,5 @@ def _item(row: sqlite3.Row, ratings: tuple[Rating, ...], decision: Decision | No
         at=row["created_at"],
         ratings=ratings,
         decision=decision,
+        mean_ln_p=row["mean_ln_p"],
     )

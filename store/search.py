@@ -1,7 +1,7 @@
-"""Words → the messages that have them: in their text, or in what a rater wrote about them.
+"""Words → the messages that have them: in their text, or in what a rater or a reviewer wrote about them.
 
 In: an assistant and what a person typed. Out: `Found`, the newest first. Place in the flow: for pages that review
-answers. Does not keep the index: triggers do (see `migrations.m012_search`), so that no writer can forget it.
+answers. Does not keep the index: triggers do (`m012` and `m024` of `migrations`), so that no writer can forget it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from store.connection import Transaction
+from store.decisions import IS_STANDING
 from store.part import Part
 from store.ratings import IS_LATEST
 from store.records import Role
@@ -43,10 +44,20 @@ IN_RATINGS = f"""
     WHERE rating_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {IS_LATEST}
     ORDER BY rating_words.rowid DESC LIMIT ?"""
 
+IN_DECISIONS = f"""
+    SELECT m.id, m.conversation_id, m.role, d.created_at,
+        snippet(decision_words, 0, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS corrected
+    FROM decision_words
+    CROSS JOIN decisions d ON d.seq = decision_words.rowid
+    CROSS JOIN messages m ON m.id = d.message_id
+    CROSS JOIN conversations c ON c.id = m.conversation_id
+    WHERE decision_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {IS_STANDING}
+    ORDER BY decision_words.rowid DESC LIMIT ?"""
+
 
 class FoundIn(StrEnum):
     TEXT = "text"  # of the question or the answer
-    CORRECTION = "correction"
+    CORRECTION = "correction"  # of a rater or a reviewer
     COMMENT = "comment"
 
 
@@ -69,7 +80,8 @@ class Found:
 
 class Search(Part):
     def search(self, assistant_id: str, text: str, limit: int = 50, owner: str | None = None) -> list[Found]:
-        """Messages whose text, or one rater's latest comment and correction of which, have all words of `text`.
+        """Messages whose text, or one rater's latest comment and correction of which, or the correction that a reviewer
+        decided on, have all words of `text`.
 
         `text` is words as a person types them, in upper or lower case, with or without accents; nothing in it is
         syntax, and no text raises. The last word may be the beginning of one. Without a word it finds nothing. At most
@@ -80,7 +92,11 @@ class Search(Part):
             return []
         values = [query, assistant_id, owner, limit]
         with self._file.reading() as transaction:
-            found = _in_ratings(transaction, values) + _in_messages(transaction, values)
+            found = [
+                *_in_decisions(transaction, values),
+                *_in_ratings(transaction, values),
+                *_in_messages(transaction, values),
+            ]
         found.sort(key=lambda one: one.at, reverse=True)
         newest: dict[str, Found] = {}
         for one in found:
@@ -99,6 +115,11 @@ def _in_ratings(transaction: Transaction, values: Sequence[object]) -> list[Foun
         where = FoundIn.CORRECTION if corrected else FoundIn.COMMENT
         found.append(_found(row, where, row["corrected"] if corrected else row["commented"]))
     return found
+
+
+def _in_decisions(transaction: Transaction, values: Sequence[object]) -> list[Found]:
+    rows = transaction.rows(IN_DECISIONS, values)
+    return [_found(row, FoundIn.CORRECTION, row["corrected"]) for row in rows]
 
 
 def _found(row: sqlite3.Row, where: FoundIn, marked: str) -> Found:

@@ -1,7 +1,7 @@
 """Whole conversations out of the file and into it, thousands at a time.
 
-In: an assistant. Out: its conversations with messages, ratings, decisions and splits; or how many of those given were
-new. Place in the flow: below import and export. Does not know file formats.
+In: an assistant. Out: its conversations with messages, ratings, decisions, decided proposals and splits; or how many of
+those given were new. Place in the flow: below import and export. Does not know file formats.
 
 Nobody waits long: what is read or written is one page or batch in a transaction of its own, so that people can chat and
 rate meanwhile. A conversation comes out as it was at one moment; one that is begun while others are read comes last.
@@ -23,8 +23,9 @@ from store.decisions import decision_of
 from store.errors import Conflict, Unstorable
 from store.messages import message_of, usage_columns
 from store.part import Part
+from store.proposals import proposal_of
 from store.ratings import rating_of
-from store.records import Decision, Message, Rating, Split
+from store.records import Decision, Message, Proposal, Rating, Split
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
 # Ids of what is taken in are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache
@@ -47,6 +48,11 @@ DECISIONS_OF = """
     CROSS JOIN messages m ON m.conversation_id = wanted.value
     CROSS JOIN decisions d ON d.message_id = m.id
     ORDER BY d.seq"""
+PROPOSALS_OF = """
+    SELECT p.*, m.conversation_id FROM json_each(?) wanted
+    CROSS JOIN messages m ON m.conversation_id = wanted.value
+    CROSS JOIN proposals p ON p.message_id = m.id
+    WHERE p.accepted IS NOT NULL ORDER BY p.id"""
 _SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
 OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -56,11 +62,17 @@ _INSERT_MESSAGE = """
     INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status)"""
 _ADD_USAGE = """
     UPDATE messages SET prompt_tokens = ?, prompt_part_tokens = ?, cached_tokens = ?, completion_tokens = ?,
-        first_token_s = ?, total_s = ? WHERE id = ?"""
+        first_token_s = ?, total_s = ?, mean_ln_p = ? WHERE id = ?"""
 _INSERT_RATING = """
     INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)"""
 _INSERT_DECISION = """
     INSERT INTO decisions (id, message_id, reviewer, ruling, created_at, correction, restores)"""
+# Of one answer the decision made last counts, here or there.
+_DECIDE_PROPOSAL = """
+    INSERT INTO proposals (assistant_id, message_id, text, created_at, accepted, decided_by, decided_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, text) DO UPDATE
+    SET accepted = excluded.accepted, decided_by = excluded.decided_by, decided_at = excluded.decided_at
+    WHERE proposals.accepted IS NULL OR proposals.decided_at < excluded.decided_at"""
 _INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
 _SHOW_NEWER = "UPDATE conversations SET head_id = ?, updated_at = ? WHERE id = ? AND updated_at <= ?"
 # The latest rating of a rater is the one written last: what was given after the one that came in stays the latest.
@@ -83,6 +95,7 @@ class Brought:
     messages: int = 0
     ratings: int = 0
     decisions: int = 0
+    proposals: int = 0  # decided here, or decided later than here
     refused: tuple[tuple[int, str], ...] = ()
 
     def followed_by(self, other: Brought, place: int) -> Brought:
@@ -94,6 +107,7 @@ class Brought:
             self.messages + other.messages,
             self.ratings + other.ratings,
             self.decisions + other.decisions,
+            self.proposals + other.proposals,
             self.refused + moved,
         )
 
@@ -156,6 +170,7 @@ class Transfer(Part):
             _insert_ratings(transaction, ratings)
             _insert_decisions(transaction, decisions)
             added, rated, decided = _merge(transaction, batch.known)
+            judged = _decide_proposals(transaction, assistant_id, [*batch.new, *batch.known])
             splits = [(whole.conversation.id, whole.split, now) for whole in wholes if whole.split]
             transaction.executemany(_INSERT_SPLIT, splits)
         return Brought(
@@ -164,6 +179,7 @@ class Transfer(Part):
             len(messages) + added,
             len(ratings) + rated,
             len(decisions) + decided,
+            judged,
             tuple(batch.refused),
         )
 
@@ -179,6 +195,9 @@ def _wholes(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[Whole
         ratings[row["conversation_id"]].append(rating_of(row))
     for row in transaction.rows(DECISIONS_OF, ids):
         decisions[row["conversation_id"]].append(decision_of(row))
+    proposals: dict[str, list[Proposal]] = defaultdict(list)
+    for row in transaction.rows(PROPOSALS_OF, ids):
+        proposals[row["conversation_id"]].append(proposal_of(row))
     splits = {row["conversation_id"]: Split(row["split"]) for row in transaction.rows(_SPLITS_OF, ids)}
     return [
         WholeConversation(
@@ -187,6 +206,7 @@ def _wholes(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[Whole
             tuple(ratings[row["id"]]),
             splits.get(row["id"]),
             tuple(decisions[row["id"]]),
+            tuple(proposals[row["id"]]),
         )
         for row in rows
     ]
@@ -259,6 +279,21 @@ def _insert_decisions(transaction: Transaction, decisions: Sequence[Decision]) -
             (d.id, d.message_id, d.reviewer, d.ruling.value, d.created_at, d.correction, d.restores)
             for d in decisions
         ],
+    )
+
+
+def _decide_proposals(
+    transaction: Transaction, assistant_id: str, wholes: Sequence[WholeConversation]
+) -> int:
+    """How many were not decided here yet, or earlier."""
+    return sum(
+        transaction.execute(
+            _DECIDE_PROPOSAL,
+            [assistant_id, p.message_id, p.text, p.created_at, int(p.accepted), p.decided_by, p.decided_at],
+        ).rowcount
+        for whole in wholes
+        for p in whole.proposals
+        if p.accepted is not None
     )
 
 

@@ -1,4 +1,4 @@
-"""Care for the three indexes of words: nothing deleted stays in them, and they say what the tables say.
+"""Care for the four indexes of words: nothing deleted stays in them, and they say what the tables say.
 
 In: a transaction. Out: the words of deleted texts are gone, or sentences about what does not fit. Place in the flow:
 under `conversations`, `erasure` and `maintenance`. Does not search.
@@ -13,7 +13,7 @@ import sqlite3
 
 from store.connection import Transaction
 
-INDEXES = ("message_words", "rating_words", "title_words")
+INDEXES = ("message_words", "rating_words", "decision_words", "title_words")
 
 
 def forget_words(transaction: Transaction) -> None:

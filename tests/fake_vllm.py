@@ -73,6 +73,8 @@ class FakeVllm:
         self.requests: list[tuple[str, dict[str, Any]]] = []
         self.dies_after: int | None = None  # pieces of text, then the connection breaks
         self.breaks_off_after: int | None = None  # pieces of text, then an error event, as vLLM sends it
+        self.refuses_logprobs = False  # as some servers that only look like vLLM do
+        self.ln_p: Callable[[str], float] = lambda piece: -0.5  # of a piece of a streamed answer
         self.pace_s = 0.0  # between two pieces of a stream
         self.fails_with: int | None = None  # this status for every completion
         self.mixes_batches = False  # base requests beside adapter requests are answered by the adapter
@@ -238,6 +240,8 @@ class FakeVllm:
             return _error(404, f"The model `{model}` does not exist.")
         if not isinstance(ids, list) or not ids or not all(isinstance(token, int) for token in ids):
             return _error(400, "This server takes token ids alone, so that no text becomes a control token.")
+        if "logprobs" in body and self.refuses_logprobs:
+            return _error(400, "Unknown field: logprobs.")
         if "prompt_logprobs" in body:
             return _error(400, "vLLM 0.32 on CPU dies of prompt_logprobs beside an adapter's request.")
         if len(ids) + body["max_tokens"] > self.max_model_len:
@@ -280,7 +284,10 @@ class FakeVllm:
                 await asyncio.sleep(0.002)
             if self.pace_s:
                 await asyncio.sleep(self.pace_s)
-            yield _event({"choices": [{"index": 0, "text": piece, "finish_reason": None}]})
+            choice = {"index": 0, "text": piece, "finish_reason": None}
+            if "logprobs" in body:
+                choice["logprobs"] = {"token_logprobs": [self.ln_p(piece)]}
+            yield _event({"choices": [choice]})
         yield _event({"choices": [{"index": 0, "text": "", "finish_reason": reason}]})
         if body.get("stream_options", {}).get("include_usage"):
             yield _event({"choices": [], "usage": usage})

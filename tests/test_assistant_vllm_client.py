@@ -64,6 +64,36 @@ def test_pieces_arrive_before_the_answer_is_complete(vllm: FakeVllm) -> None:
     assert ask(vllm, act) == (Delta("one"), 1)
 
 
+def test_a_streamed_answer_says_how_sure_the_model_was_of_its_tokens(vllm: FakeVllm) -> None:
+    vllm.answer = lambda model, ids: "one two three"
+    vllm.ln_p = lambda piece: -2.0 if piece == " two" else -0.5
+    *_, end = ask(vllm, stream)
+    assert end.mean_ln_p == pytest.approx(-1.0) and vllm.asked()[0]["logprobs"] == 0
+
+
+def test_a_server_that_refuses_to_say_how_sure_it_is_answers_all_the_same(vllm: FakeVllm) -> None:
+    vllm.answer, vllm.refuses_logprobs = (lambda model, ids: "one two"), True
+
+    async def twice(client: VllmClient) -> list[list[Delta | Finished]]:
+        return [await stream(client), await stream(client)]
+
+    for *deltas, end in ask(vllm, twice):
+        assert deltas == [Delta("one"), Delta(" two")] and end.mean_ln_p is None
+    assert ["logprobs" in body for body in vllm.asked()] == [True, False, False]  # not asked in vain again
+
+
+def test_a_request_that_is_wrong_in_any_case_is_refused_and_says_nothing_of_log_probabilities(
+    vllm: FakeVllm,
+) -> None:
+    async def too_long(client: VllmClient) -> list[Delta | Finished]:
+        with pytest.raises(VllmRefused, match="maximum context length"):
+            [item async for item in client.stream("base", IDS, max_tokens=10**6, end_ids=(2,))]
+        return await stream(client)
+
+    *_, end = ask(vllm, too_long)
+    assert end.mean_ln_p == -0.5
+
+
 def test_a_whole_answer_has_the_text_and_cost_of_the_streamed_one(vllm: FakeVllm) -> None:
     vllm.answer = lambda model, ids: "one two three"
     whole, streamed = ask(vllm, answer), ask(vllm, stream)

@@ -81,3 +81,29 @@ def test_the_figures_of_the_kills_are_those_of_the_benchmark() -> None:
     assert f"{result['kills']:,} kills, {result['in_a_write']:,} of them within a write" in written
     assert f"of {sum(result['acknowledged'].values()):,} acknowledged" in written
     assert not result["lost"] and not result["wrong_swaps"] and not result["complaints"]
+
+
+def test_the_figures_of_the_quarantine_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "quarantine.json").read_text())
+    written = (ROOT / "docs" / "selection.md").read_text()
+    trials = result["settings"]["trials"]
+    for kind in result["tasks"][0]["pushing_found"]:
+        found = " | ".join(f"{row['pushing_found'][kind]} of {trials}" for row in result["tasks"])
+        assert f"| pushing: {kind}: found | {found} |" in written
+    for kind in result["tasks"][0]["honest_suspected"]:
+        wrong = " | ".join(
+            f"{row['honest_suspected'][kind]} of {row['honest_raters']}" for row in result["tasks"]
+        )
+        assert f"| honest raters of {kind}: suspected | {wrong} |" in written
+
+
+def test_the_figures_of_the_poisoning_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "poisoning.json").read_text())
+    written = (ROOT / "docs" / "selection.md").read_text()
+    for name, variant in result["variants"].items():
+        said = result["trained"][variant["dataset"]]
+        row = (
+            f"| {name} | {variant['examples']} | {variant['of_the_rater']} | {100 * said['quality']:.1f} % | "
+            f"{100 * said['phrase']:.1f} % | {said['fires']} of {said['tries']} |"
+        )
+        assert row in written

@@ -171,8 +171,8 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
 
     said = run("ann")
     assert (
-        "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, examples in datasets: 1."
-        in said
+        "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, decided proposals: 0, "
+        "examples in datasets: 1." in said
     )
     assert adapter in said and "--yes" in said
     assert folder.exists() and bank.conversation(ann)

@@ -10,22 +10,32 @@ import pytest
 
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
+from store.decisions import DECIDED_LAST
+from store.proposals import DECIDED, OPEN
+from store.proposals import DECIDED_LAST as PROPOSALS_DECIDED_LAST
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
-from store.transfer import MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, RATINGS_OF
+from store.search import IN_DECISIONS
+from store.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, PROPOSALS_OF, RATINGS_OF
 from trainer.following import ENOUGH_RATED
 
-# Tables that stay small, lists of ids that the query was given, and the turns of one thread.
+# Tables that stay small, lists of ids that the query was given, the turns of one thread, and what a query inside has
+# found already.
 SMALL = {
     *("assistants", "prompts", "deployments", "runs", "leases", "training_requests", "activations", "d", "a"),
     *("json_each", "wanted", "path", "above", "below", "CONSTANT"),
 }
-SMALL_SCAN = re.compile(rf"SCAN ({'|'.join(SMALL)})\b|SCAN \w+ VIRTUAL TABLE INDEX \d+:M")
+SMALL_SCAN = re.compile(
+    rf"SCAN ({'|'.join(SMALL)})\b|SCAN \w+ VIRTUAL TABLE INDEX \d+:M|SCAN \(subquery-\d+\)"
+)
 # What may be sorted, being as little as a page shows: a thread, what a list of ids asks for, one turn, one answer.
 FEW = re.compile(
     r"^SCAN (wanted|json_each)\b|\b(path|above|below)\b"
     r"|^SEARCH \w+ USING INDEX \w+ \((conversation_id=\? AND parent_id=\? AND role=\?|message_id=\?)\)"
 )
-BIG = "messages|ratings|conversations|run_events|rated_answers|splits|message_words|rating_words|title_words"
+BIG = (
+    "messages|ratings|conversations|decisions|proposals|run_events|rated_answers|splits|message_words|rating_words|"
+    "decision_words|title_words"
+)
 
 
 @pytest.fixture
@@ -78,10 +88,31 @@ def test_what_is_asked_often_goes_by_index(full: Store, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", [MESSAGES_OF, RATINGS_OF, OWNERS_OF], ids=["messages", "ratings", "owners"]
+    "statement",
+    [MESSAGES_OF, RATINGS_OF, OWNERS_OF, DECISIONS_OF, PROPOSALS_OF],
+    ids=["messages", "ratings", "owners", "decisions", "proposals"],
 )
 def test_import_and_export_go_by_index(full: Store, statement: str) -> None:
     assert reads_all(full, statement.replace("?", "'[]'")) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [OPEN, DECIDED, PROPOSALS_DECIDED_LAST, DECIDED_LAST],
+    ids=["open proposals", "decided proposals", "proposals decided last", "decided last"],
+)
+def test_what_the_review_page_asks_goes_by_index(full: Store, statement: str) -> None:
+    assert reads_all(full, statement.replace("?", "'bank'")) == []
+
+
+def test_words_of_reviewers_are_found_by_their_index(full: Store) -> None:
+    (first, *rest) = (
+        full._file.connection()
+        .execute(f"EXPLAIN QUERY PLAN {IN_DECISIONS}", ["nine", "bank", None, 5])
+        .fetchall()
+    )
+    assert first["detail"].startswith("SCAN decision_words VIRTUAL TABLE INDEX")
+    assert all(step["detail"].startswith(("SEARCH", "CORRELATED")) for step in rest), [*map(dict, rest)]
 
 
 def test_an_export_reads_on_where_the_last_page_ended(full: Store) -> None:

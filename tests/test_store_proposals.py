@@ -1,9 +1,16 @@
 """Answers that a person is asked about: kept once, decided, taken back, and forgotten with whom they came from."""
 
+import json
+from pathlib import Path
+
 import pytest
+from carried_scene import TERMS
 
 from store import Store
-from store.errors import NotFound
+from store.errors import Conflict, NotFound
+from store.exporting import export_file
+from store.import_words import sentences
+from store.importing import Refusal, import_file
 from store.proposals import DECIDED, OPEN
 from store.records import MessageStatus, Role
 
@@ -82,3 +89,78 @@ def test_proposals_are_found_by_index(bank: Store, query: str) -> None:
     with bank._file.reading() as transaction:
         plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {query}", values)]
     assert not [step for step in plan if step.startswith("SCAN")], plan
+
+
+def brought_along(bank: Store, folder: Path) -> Store:
+    path = folder / "bank.jsonl"
+    export_file(bank, "bank", path, "shorthand")
+    other = Store(folder / "other.sqlite")
+    other.create_assistant("bank", "Bank", "chrf")
+    other.add_prompt("bank", [])
+    summary = import_file(other, path, TERMS)
+    assert summary.proposals == len(bank.decided_proposals("bank")) and other.check() == []
+    assert import_file(other, path, TERMS).proposals == 0, "nothing comes in twice"
+    assert any("decided proposal" in line for line in sentences(summary, "bank"))
+    return other
+
+
+def test_decided_proposals_come_along_open_ones_do_not(bank: Store, tmp_path: Path) -> None:
+    message, run = answered(bank), bank.start_run("bank", {}, "test").id
+    bank.propose(run, [(message, "Nine."), (message, "Noon."), (message, "Never.")])
+    first, second, _ = bank.open_proposals("bank")
+    bank.decide_proposals([first.id], True, "bo")
+    bank.decide_proposals([second.id], False, "bo")
+    with brought_along(bank, tmp_path) as other:
+        assert other.open_proposals("bank") == [] and other.stats()["proposals"] == 2
+        found = other.decided_proposals("bank")
+        assert [(p.text, p.accepted, p.decided_by, p.run_id) for p in found] == [
+            ("Nine.", True, "bo", None),
+            ("Noon.", False, "bo", None),
+        ]
+        assert found[0].decided_at == bank.proposal(first.id).decided_at
+        with pytest.raises(Conflict, match="came in decided"):
+            other.decide_proposal(found[0].id, None, "cy")
+        assert other.decide_proposal(found[0].id, False, "cy").accepted is False
+        erased = other.erase("bo")
+        assert erased.proposals == 1 and [p.decided_by for p in other.decided_proposals("bank")] == ["cy"]
+
+
+def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_path: Path) -> None:
+    message, run = answered(bank), bank.start_run("bank", {}, "test").id
+    bank.propose(run, [(message, "Nine.")])
+    (one,) = bank.open_proposals("bank")
+    bank.decide_proposal(one.id, True, "bo")
+    path = tmp_path / "before.jsonl"
+    export_file(bank, "bank", path, "shorthand")
+    bank.decide_proposal(one.id, False, "cy")
+    assert import_file(bank, path, TERMS).proposals == 0
+    assert bank.proposal(one.id).decided_by == "cy"
+    bank._file.connection().execute("UPDATE proposals SET decided_at = 1.0")
+    assert import_file(bank, path, TERMS).proposals == 1
+    assert bank.proposal(one.id).decided_by == "bo" and bank.proposal(one.id).run_id == run
+
+
+def test_a_file_whose_proposal_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:
+    message, run = answered(bank), bank.start_run("bank", {}, "test").id
+    bank.propose(run, [(message, "Nine.")])
+    bank.decide_proposal(bank.open_proposals("bank")[0].id, True, "bo")
+    path = tmp_path / "bank.jsonl"
+    export_file(bank, "bank", path, "shorthand")
+    head, row = path.read_text().splitlines()
+    changed = json.loads(row)
+    changed["proposals"][0]["message"] = "elsewhere"
+    path.write_text(f"{head}\n{json.dumps(changed)}\n")
+    refused: list[Refusal] = []
+    import_file(bank, path, TERMS, refuse=refused.append)
+    assert "a proposal is about 'elsewhere'" in refused[0].reason
+
+
+def test_what_a_person_decided_last_and_at_once(bank: Store) -> None:
+    message, run = answered(bank), bank.start_run("bank", {}, "test").id
+    bank.propose(run, [(message, text) for text in ("a", "b", "c")])
+    ids = [one.id for one in bank.open_proposals("bank")]
+    bank.decide_proposals(ids[:1], True, "bo")
+    bank.decide_proposals(ids[1:], False, "bo")
+    assert [one.id for one in bank.last_decided_proposals("bank", "bo", 0.0)] == ids[1:]
+    assert bank.last_decided_proposals("bank", "bo", 1e12) == []
+    assert bank.last_decided_proposals("bank", "ann", 0.0) == []

@@ -1,7 +1,8 @@
 """Request points: which they are, and in which order."""
 
+from assistant.web.savings import requests
 from store import Store
-from store.records import MessageStatus, Role, Usage
+from store.records import MessageStatus, RequestPoints, Role, Usage
 
 
 def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store) -> None:
@@ -25,10 +26,32 @@ def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store)
     request(7.0, MessageStatus.STOPPED)
 
     points = store.request_points("bank")
-    assert [point.at for point in points] == [1.0, 2.0, 3.0, 7.0]
-    first = points[0]
-    assert (first.deployment_id, first.prompt_tokens, first.prompt_part_tokens) == (served, 50, 40)
-    assert (first.cached_tokens, first.first_token_s) == (32, 0.25)
-    assert [point.at for point in store.request_points("bank", since=2.0)] == [2.0, 3.0, 7.0]
-    assert [point.at for point in store.request_points("bank", limit=2)] == [3.0, 7.0]
-    assert store.request_points("shop") == []
+    assert points == RequestPoints((1.0, 2.0, 3.0, 7.0), (40, 40, 40, 40))
+    assert store.request_points("bank", since=2.0).at == (2.0, 3.0, 7.0)
+    assert store.request_points("bank", limit=2).at == (3.0, 7.0)
+    assert store.request_points("shop") == RequestPoints((), ())
+
+
+def test_the_newest_of_several_deployments_are_given_also_where_one_served_again(store: Store) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    prompt = store.add_prompt("bank", [])
+    served = [store.add_deployment("bank", prompt.id, None, (), rung=0, prompt_tokens=0).id for _ in range(2)]
+    talk = store.create_conversation("bank")
+    for at in range(20):
+        question = store.add_message(talk.id, None, Role.USER, "q", created_at=float(at))
+        usage = Usage(50, at, 32, 9, 0.25, 1.0)
+        by = served[at // 5 % 2]
+        store.add_message(
+            talk.id, question.id, Role.ASSISTANT, "a", MessageStatus.COMPLETE, by, usage, None, float(at)
+        )
+    points = store.request_points("bank", limit=8)
+    assert points.at == tuple(map(float, range(12, 20))) and points.prompt_part_tokens == tuple(range(12, 20))
+
+
+def test_the_plot_has_one_dot_for_requests_that_would_lie_on_each_other() -> None:
+    at = tuple(n / 10 for n in range(5000))
+    dots = requests(RequestPoints(at, (592,) * 2500 + (20,) * 2500))
+    assert 395 <= len(dots) <= 405 and [dot.at for dot in dots] == sorted(dot.at for dot in dots)
+    assert {dot.prompt_tokens for dot in dots} == {592, 20} and dots[-1].at == at[-1]
+    assert len(requests(RequestPoints((1.0, 1.0, 1.0), (592, 20, 592)))) == 2
+    assert requests(RequestPoints((), ())) == []

@@ -13,7 +13,7 @@ from sqlite_utils import Database
 from store import Store
 from store.carried import WholeConversation
 from store.migrations import migrations
-from store.records import ImportedTurn, MessageStatus, Role, Verdict
+from store.records import ImportedTurn, MessageStatus, Role, Ruling, Verdict
 from store.search import FoundIn
 from store.search_words import MOST_WORDS
 
@@ -237,3 +237,45 @@ def test_titles_stay_found_after_the_file_was_compacted(bank: Store) -> None:
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
         other.execute("VACUUM")
     assert [c.id for c in bank.conversations("bank", search="title5")] == [kept[5]] and bank.check() == []
+
+
+def test_what_a_reviewer_wrote_is_found_as_long_as_it_stands(bank: Store) -> None:
+    answer = ask(bank, "How much is it?", "Nothing.")
+    bank.decide(answer, "rev", Ruling.CORRECT, "Seventeen doubloons.")
+    (found,) = bank.search("bank", "doubloon")
+    assert (found.message_id, found.found_in, found.snippet) == (
+        answer,
+        FoundIn.CORRECTION,
+        "Seventeen doubloons.",
+    )
+    assert bank.search("shop", "doubloon") == []
+    bank.decide(answer, "rev", Ruling.CORRECT, "Eighteen guilders.")
+    assert bank.search("bank", "doubloon") == [] and len(bank.search("bank", "guilders")) == 1
+    bank.decide(answer, "rev", Ruling.REJECT)
+    assert bank.search("bank", "guilders") == [] and bank.check() == []
+
+
+def test_the_words_of_a_reviewer_are_gone_with_the_reviewer(bank: Store) -> None:
+    answer = ask(bank, "How much is it?", "Nothing.")
+    bank.decide(answer, "rev", Ruling.CORRECT, SECRET)
+    assert in_file(bank, SECRET)
+    bank.erase("rev")
+    assert not in_file(bank, SECRET) and bank.check() == []
+
+
+def test_decisions_of_an_older_file_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        migrations.apply(Database(old), stop_before="m024_words_of_decisions")
+        old.execute("INSERT INTO assistants VALUES ('bank', 'Bank', 'exact', '[]', 1.0)")
+    with Store(path) as store:
+        answer = ask(store, "How much?", "Nothing.")
+        store.decide(answer, "rev", Ruling.CORRECT, "Seventeen doubloons.")
+    with closing(sqlite3.connect(path, isolation_level=None)) as old:
+        for name in ("come", "go", "change"):
+            old.execute(f"DROP TRIGGER decision_words_{name}")
+        old.execute("DROP TABLE decision_words")
+        old.execute("DROP VIEW worded_decisions")
+        old.execute("DELETE FROM _sqlite_migrations WHERE name = 'm024_words_of_decisions'")
+    with Store(path) as store:
+        assert len(store.search("bank", "doubloons")) == 1 and store.check() == []

@@ -103,6 +103,23 @@ def test_a_new_correction_of_a_known_answer_is_news(bank: Store) -> None:
     assert new_examples(bank, "bank", SETTINGS) == 1
 
 
+def test_proposals_that_were_accepted_since_the_last_run_are_news(bank: Store) -> None:
+    rate(bank, 0, 100)
+    train(bank)
+    known = new_examples(bank, "bank", SETTINGS)
+    run = bank.start_run("bank", {}, "test")
+    bank.finish_run(run.id, RunStatus.REFUSED, "no", {})
+    answers = [answer.message_id for answer in bank.rated_answers("bank")[:3]]
+    bank.propose(run.id, [(id, "as good") for id in answers])
+    first, second, _ = bank.open_proposals("bank")
+    assert new_examples(bank, "bank", SETTINGS) == known
+    bank.decide_proposal(first.id, True, "bo")
+    bank.decide_proposal(second.id, False, "bo")
+    assert new_examples(bank, "bank", SETTINGS) == known + 1
+    train(bank)
+    assert new_examples(bank, "bank", SETTINGS) == 0
+
+
 def test_what_outgrew_the_context_is_not_news_for_ever(bank: Store) -> None:
     """The run dropped it after selection, so no dataset holds it; another look must not start another run."""
     rate(bank, 0, 80)

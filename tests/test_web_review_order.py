@@ -1,5 +1,7 @@
 """What helps most comes first, with the reasons that a reviewer sees."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,6 +101,27 @@ def test_a_question_is_rare_among_all_that_were_asked_not_among_those_found() ->
     found = ["deposit for the canoe", "deposit of my kayak please"]
     assert all(share == 0 for share in rarities(found[:1], [*asked, "canoe for hire"]))
     assert rarities(found[1:], asked) == [pytest.approx(2 / 3)]  # “kayak” and “please”, but not “deposit”
+
+
+def test_the_model_was_unsure_of_the_tenth_whose_tokens_it_found_least_likely() -> None:
+    sure = [replace(item(f"sure {n}"), mean_ln_p=-0.1 - n / 1000) for n in range(18)]
+    unsure, less_sure = replace(item("unsure"), mean_ln_p=-1.0), replace(item("less sure"), mean_ln_p=-2.0)
+    unknown = item("unknown")
+    found = ranked([unknown, *sure, unsure, less_sure])
+    assert [one.item.message_id for one in found[:2]] == ["less sure", "unsure"]
+    assert [one.reasons for one in found[:2]] == [(Why.UNSURE,)] * 2
+    assert not any(one.reasons for one in found[2:])
+    assert not any(one.reasons for one in ranked([*sure[:17], unsure, less_sure]))  # too few to say so
+
+
+def test_what_people_said_weighs_more_than_how_sure_the_model_was() -> None:
+    answers = [replace(item(str(n), question=f"q{n}"), mean_ln_p=-0.1) for n in range(20)]
+    answers[5] = replace(answers[5], mean_ln_p=-3.0)
+    answers[7] = replace(answers[7], ratings=(rating("ann", UP), rating("bo", DOWN)))
+    answers[9] = replace(answers[9], mean_ln_p=-3.0, ratings=(rating("ann", DOWN),))
+    found = ranked(answers)
+    assert [one.item.message_id for one in found[:3]] == ["7", "9", "5"]
+    assert found[1].reasons == (Why.DOWN, Why.UNSURE)
 
 
 def test_among_few_questions_none_is_rare() -> None:

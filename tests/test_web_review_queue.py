@@ -3,6 +3,7 @@
 import pytest
 
 from assistant.web.review_queue import ReviewQueue, Sitting, Stale
+from assistant.web.services import PERSON
 from store import Store
 from store.errors import NotSaved
 from store.records import ImportedTurn, Ruling, Verdict
@@ -113,6 +114,31 @@ def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_
     assert shown(sitting) == ["c3"]
     queue.decide_all(sitting, Ruling.REJECT, 1)
     assert desk.standing_decisions([message(1)]) == {message(1): theirs}
+
+
+def test_a_new_sitting_undoes_what_was_decided_before_it_all_at_once_first(desk: Store) -> None:
+    desk.decide(message(4), PERSON, Ruling.APPROVE)
+    queue, bulk = begun(desk, Wanted(Show.DOWN))
+    queue.decide_all(bulk, Ruling.REJECT, 3)
+
+    queue, reloaded = begun(desk, Wanted(Show.DOWN))
+    assert shown(reloaded) == [] and not reloaded.gestures and queue.can_undo(reloaded)
+    assert queue.undo(reloaded).ruling is Ruling.REJECT
+    assert sorted(shown(reloaded)) == ["c1", "c2", "c3"]
+    assert list(desk.standing_decisions(message(n) for n in range(1, 5))) == [message(4)]
+    queue.undo(reloaded)
+    assert desk.standing_decisions([message(4)]) == {} and not queue.can_undo(reloaded)
+    with pytest.raises(Stale, match="nothing to undo"):
+        queue.undo(reloaded)
+
+
+def test_what_somebody_else_or_nobody_today_decided_is_not_undone(desk: Store) -> None:
+    desk.decide(message(1), "somebody", Ruling.REJECT)
+    queue, sitting = begun(desk)
+    assert not queue.can_undo(sitting)
+    queue.decide(sitting, message(2), Ruling.REJECT)
+    desk._file.connection().execute("UPDATE decisions SET created_at = created_at - 90000")
+    assert not queue.can_undo(begun(desk)[1])
 
 
 def test_a_gesture_about_what_is_no_longer_shown_changes_nothing(desk: Store) -> None:

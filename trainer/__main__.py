@@ -20,6 +20,7 @@ from assistant.server_file import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
 from store import StoreError
+from store.garbage import collect_rarely
 from store.records import RunStatus
 from trainer import erasing, looking_back, ranks
 from trainer import report as reports
@@ -128,6 +129,7 @@ def watch(
     """Retrain by itself: on request from the page, and when enough new approved examples have come in."""
     from trainer.watch import Watch
 
+    collect_rarely()
     settings = settings_from(changed or ())
     options = [word for text in changed or () for word in ("--set", text)]
     watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every)
@@ -212,7 +214,7 @@ def erase_(
         fail(str(error))
     console.print(
         f"{'Erased' if yes else 'Would erase'}: conversations: {found.conversations:,}, ratings: {found.ratings:,}, "
-        f"decisions of reviewers: {found.decisions:,}, "
+        f"decisions of reviewers: {found.decisions:,}, decided proposals: {found.proposals:,}, "
         f"examples in datasets: {found.examples:,}.",
         soft_wrap=True,
     )

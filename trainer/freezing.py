@@ -7,7 +7,7 @@ personal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from assistant.rendering import fit
 from store import Store
@@ -120,6 +120,7 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
         thinned=left_out(unfrozen.thinned),
         replaced=unfrozen.cleaned.counts(),
         unasked=len(unfrozen.cleaned.unasked),
+        quarantined=[asdict(one) for one in unfrozen.intake.quarantined.values()],
         contradictions=len(contradictions(examples)),
         topics=unfrozen.thinned.topics,
         largest_topic=unfrozen.thinned.largest_topic,

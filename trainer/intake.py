@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from store import Store
 from store.records import Example, RatedAnswer, Split
 from trainer.dataset import key_of, make_examples
 from trainer.following import approval_of_teacher, worth_following
-from trainer.raters import heard
-from trainer.selection import Approved, Drop, select
+from trainer.quarantine import Suspicion, suspicions
+from trainer.raters import heard, muted
+from trainer.selection import Approved, Drop, judge, select
 from trainer.settings import TrainerSettings
 from trainer.splits import assign
 
@@ -27,7 +28,8 @@ class Intake:
 
     `followed` are the teacher's unrated answers that are worth following, and `teacher_approval` why: the share of its
     rated ones that people approved of, None while too few are rated. `older` answers are rated, but not looked at:
-    only the newest are (`TrainerSettings.newest_answers`), and they are too many to be named in `dropped`.
+    only the newest are (`TrainerSettings.newest_answers`), and they are too many to be named in `dropped`. Raters in
+    `quarantined` push something, it says what; none of their ratings is among all this.
     """
 
     prompt_id: int
@@ -37,6 +39,7 @@ class Intake:
     followed: list[Example]
     teacher_approval: float | None
     older: int = 0
+    quarantined: dict[str, Suspicion] = field(default_factory=dict)
 
     @property
     def rules(self) -> dict[str, int]:
@@ -56,7 +59,10 @@ def take_in(store: Store, assistant_id: str, settings: TrainerSettings) -> Intak
     rated = sum(bool(answer.ratings) for answer in newest)  # the others were reviewed, not rated
     older = store.rated_answer_count(assistant_id, without) - rated if rated >= bound else 0
     answers = heard(newest, without)
+    quarantined = _quarantined(answers, settings)
+    answers, gone = muted(answers, quarantined)
     approved, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
+    dropped |= dict.fromkeys(gone, Drop.QUARANTINED)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
     approval = approval_of_teacher(answers, prompt_id)
     followed: list[Example] = []
@@ -65,7 +71,14 @@ def take_in(store: Store, assistant_id: str, settings: TrainerSettings) -> Intak
         known = {key_of(item.answer.context) for item in approved}
         followed = worth_following(unrated, known, _recorded(unrated), settings.max_answer_characters)
     splits = assign(questions, _recorded(answers))
-    return Intake(prompt_id, approved, dropped, splits, followed, approval, older)
+    return Intake(prompt_id, approved, dropped, splits, followed, approval, older, quarantined)
+
+
+def _quarantined(answers: Sequence[RatedAnswer], settings: TrainerSettings) -> dict[str, Suspicion]:
+    if not settings.quarantine:
+        return {}
+    judged = (judge(answer) for answer in answers)
+    return suspicions([one for one in judged if isinstance(one, Approved)], settings.trusted_raters)
 
 
 def _recorded(answers: Sequence[RatedAnswer]) -> dict[str, Split]:

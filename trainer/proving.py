@@ -15,8 +15,8 @@ from assistant.vllm_pool import VllmPool
 from store.audit import TRAINER, acting
 from store.errors import LeaseLost
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
+from trainer import contradictions, quarantine
 from trainer import dataset as datasets
-from trainer.contradictions import in_words
 from trainer.environment import environment
 from trainer.gate import RungVerdict
 from trainer.gating import Gating
@@ -60,6 +60,7 @@ async def prove(
             "dataset": {
                 **{s.value: n for s, n in datasets.sizes(dataset.examples).items()},
                 "dropped": dataset.dropped,
+                "quarantined": noted.get("quarantined", []),
                 "replaced": noted.get("replaced", {}),
                 "topics": noted.get("topics", 0),
                 "largest_topic": noted.get("largest_topic", 0.0),
@@ -69,8 +70,11 @@ async def prove(
             "environment": environment(w.base),
             "seconds": notes.seconds,
         }
-        disagree = in_words(noted.get("contradictions", 0))
-        message = " ".join([*verdict.reasons, *candidate.remarks, *privacy_remarks(noted), *disagree])
+        seen = [
+            *contradictions.in_words(noted.get("contradictions", 0)),
+            *quarantine.in_words(quarantine.Suspicion(**one) for one in noted.get("quarantined", ())),
+        ]
+        message = " ".join([*verdict.reasons, *candidate.remarks, *privacy_remarks(noted), *seen])
         if not verdict.promoted or verdict.chosen is None:
             await pool.unload_adapter(candidate.name)
             asked = w.store.propose(run.id, gating.proposals(verdict))

@@ -32,6 +32,23 @@ def heard(answers: Sequence[RatedAnswer], without: Collection[str]) -> list[Rate
     return [answer for answer in left if answer.ratings or answer.decision]
 
 
+def muted(answers: Sequence[RatedAnswer], raters: Collection[str]) -> tuple[list[RatedAnswer], list[str]]:
+    """The answers without these people's ratings, and the message ids of those of which nothing is left.
+
+    What reviewers decided stays, whoever they are: a decision names a person who looked.
+    """
+    if not raters:
+        return list(answers), []
+    left, gone = [], []
+    for answer in answers:
+        ratings = tuple(rating for rating in answer.ratings if rating.rater not in raters)
+        if ratings or answer.decision or not answer.ratings:
+            left.append(replace(answer, ratings=ratings))
+        else:
+            gone.append(answer.message_id)
+    return left, gone
+
+
 def over_share(approved: Sequence[Approved], share: float) -> set[str]:
     """Message ids of the oldest examples of each rater who would have more than `share` of all that is kept.
 

@@ -22,6 +22,7 @@ class Drop(StrEnum):
     """Why an answer did not become an example, as the page says it."""
 
     UNRATED = "no rating left: it was taken back"
+    QUARANTINED = "its rater is in quarantine, and no reviewer approved it"
     REJECTED = "rejected by a reviewer"
     RATED_DOWN = "rated down, and nobody wrote the right answer"
     EMPTY = "question or approved answer is empty"

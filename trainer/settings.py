@@ -19,6 +19,8 @@ _BEFORE: Mapping[str, Any] = {
     "min_pairs": 30,
     "without_raters": (),
     "rater_share": 1.0,
+    "quarantine": False,
+    "trusted_raters": (),
     "roll_back": False,
     "proposals": 0,
     "newest_answers": 10**9,
@@ -72,6 +74,10 @@ class TrainerSettings:
     # of a rater who gave more, the oldest are left out.
     without_raters: tuple[str, ...] = ()
     rater_share: float = 1.0
+    # A rater whose corrections say what nobody else says, whatever was asked, is not learned from until a reviewer
+    # approves or the rater is trusted (see `quarantine`).
+    quarantine: bool = True
+    trusted_raters: tuple[str, ...] = ()
     # So many rated answers are looked at, those that were rated last; the page and the report say how many are older.
     # About half of 10,000 are trained on, a quarter of an hour an epoch on two cores; selecting from them takes 0.5 s.
     newest_answers: int = 10_000

@@ -170,7 +170,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:
-    """Approved examples that no run has seen; 0 while there are too few to train at all, or a run is under way.
+    """Approved examples that no run has seen, and proposals that were accepted since: a candidate may pass now that was
+    refused. 0 while there are too few to train at all, or a run is under way.
 
     What the last run could not use (it outgrew the model's context, or enough ask the same) is not counted, else it
     would be new for ever.
@@ -191,7 +192,11 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     rated_since = {
         item.answer.message_id for item in taken.approved if last_judged(item.answer) >= dataset.created_at
     }
-    return sum(
+    accepted = sum(
+        one.accepted is True and (one.decided_at or 0.0) >= dataset.created_at
+        for one in store.decided_proposals(assistant_id)
+    )
+    return accepted + sum(
         example.message_id not in seen
         or (seen[example.message_id] != example.completion and example.message_id in rated_since)
         for example in examples

@@ -6,6 +6,8 @@ under `review_queue`. An item's id is the proposal's with a prefix, so that it i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from assistant.web.review_order import Ranked, Why
 from store import Store
 from store.approval import approved_text
@@ -22,8 +24,7 @@ def is_proposal(item_id: str) -> bool:
 
 def waiting(store: Store, assistant_id: str) -> list[Ranked]:
     """What nobody has decided, the oldest first."""
-    found = (_item(store, proposal) for proposal in store.open_proposals(assistant_id))
-    return [one for one in found if one is not None]
+    return items(store, store.open_proposals(assistant_id))
 
 
 def fresh(store: Store, item_id: str) -> Ranked | None:
@@ -35,14 +36,26 @@ def fresh(store: Store, item_id: str) -> Ranked | None:
     return _item(store, proposal) if proposal.accepted is None else None
 
 
-def decide(store: Store, item_id: str, ruling: Ruling, reviewer: str) -> None:
-    """Raises NotFound, StoreError."""
-    store.decide_proposal(_number(item_id), ruling is Ruling.APPROVE, reviewer)
+def decide(store: Store, item_ids: Sequence[str], ruling: Ruling, reviewer: str) -> None:
+    """On all of them at once. Raises NotFound, StoreError."""
+    store.decide_proposals([_number(id) for id in item_ids], ruling is Ruling.APPROVE, reviewer)
 
 
-def take_back(store: Store, item_id: str) -> None:
+def take_back(store: Store, item_ids: Sequence[str]) -> None:
     """Raises NotFound, StoreError."""
-    store.decide_proposal(_number(item_id), None, "")
+    store.decide_proposals([_number(id) for id in item_ids], None, "")
+
+
+def decided_last(store: Store, assistant_id: str, reviewer: str, since: float) -> list[Proposal]:
+    """What this reviewer decided last and at once, since then (UTC seconds); without what a file brought."""
+    decided = store.last_decided_proposals(assistant_id, reviewer, since)
+    return [one for one in decided if one.run_id is not None]
+
+
+def items(store: Store, proposals: Sequence[Proposal]) -> list[Ranked]:
+    """Without those whose conversation was deleted."""
+    found = (_item(store, one) for one in proposals)
+    return [one for one in found if one is not None]
 
 
 def decided_since(store: Store, assistant_id: str, reviewer: str, at: float) -> int:

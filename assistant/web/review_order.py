@@ -1,8 +1,7 @@
 """Answers to review → the order in which they help most, each with the reasons that a reviewer sees.
 
 In: `ReviewItem`s, the decided ones that they may contradict, what else was asked. Out: `Ranked`, the most helpful
-first. Pure. Place in the flow: between the store's bounded list and the Review page. Does not know how sure the model
-was of an answer: no probabilities are stored with it.
+first. Pure. Place in the flow: between the store's bounded list and the Review page.
 """
 
 from __future__ import annotations
@@ -22,6 +21,8 @@ from store.wording import words_alone
 # A question is rare when this share of its words stands in no other question; with few questions or words every one is.
 _RARE_SHARE = 0.5
 _RARE_WORDS, _RARE_QUESTIONS = 3, 20
+# The model was unsure of this share of the answers, those whose tokens it found least likely; of fewer nothing is said.
+_UNSURE_SHARE, _UNSURE_ANSWERS = 0.1, 20
 
 
 class Why(StrEnum):
@@ -31,13 +32,22 @@ class Why(StrEnum):
     DISAGREE = "people disagree"
     DIFFER = "approved answers differ"
     DOWN = "rated down, no correction"
+    UNSURE = "the model was unsure"
     RARE = "rare question"
 
 
 # A proposal may be all that stands between a refused candidate and a shorter prompt; a disagreement is one person's
 # mistake and says nothing until it is settled; two different approved answers both teach, one of them wrongly; an
-# answer rated down is lost until somebody corrects it; a rare question has no other example beside it.
-WEIGHTS = {Why.PROPOSED: 10.0, Why.DISAGREE: 8.0, Why.DIFFER: 6.0, Why.DOWN: 4.0, Why.RARE: 2.0}
+# answer rated down is lost until somebody corrects it; an answer that the model was unsure of is more often wrong than
+# others (least confidence, Lewis and Gale 1994); a rare question has no other example beside it.
+WEIGHTS = {
+    Why.PROPOSED: 10.0,
+    Why.DISAGREE: 8.0,
+    Why.DIFFER: 6.0,
+    Why.DOWN: 4.0,
+    Why.UNSURE: 3.0,
+    Why.RARE: 2.0,
+}
 
 
 @dataclass(frozen=True)
@@ -55,22 +65,33 @@ def ranked(
     """The weightiest first, and of equal ones in the order given. `asked` are questions, the items' own among them."""
     others = _contradicting([*items, *decided])
     rare = rarities([item.question for item in items], asked)
+    limit = unsure_below([item.mean_ln_p for item in items])
     weighed = []
     for item, rarity in zip(items, rare, strict=True):
         differing = others.get(item.message_id, ())
-        reasons = _reasons(item, bool(differing), rarity >= _RARE_SHARE)
+        unsure = item.mean_ln_p is not None and item.mean_ln_p < limit
+        reasons = _reasons(item, bool(differing), unsure, rarity >= _RARE_SHARE)
         weight = sum(WEIGHTS[why] for why in reasons) + rarity
+        if unsure and item.mean_ln_p is not None:
+            weight += 1 - math.exp(min(0.0, item.mean_ln_p))  # of unsure ones the least sure first
         weighed.append((weight, Ranked(item, reasons, differing)))
     return [one for _, one in sorted(weighed, key=lambda pair: -pair[0])]
 
 
-def _reasons(item: ReviewItem, differs: bool, rare: bool) -> tuple[Why, ...]:
+def unsure_below(mean_ln_p: Sequence[float | None]) -> float:
+    """The mean log-probability below which a tenth of these answers are; minus infinity where too few are known."""
+    known = sorted(one for one in mean_ln_p if one is not None)
+    return known[int(_UNSURE_SHARE * len(known))] if len(known) >= _UNSURE_ANSWERS else -math.inf
+
+
+def _reasons(item: ReviewItem, differs: bool, unsure: bool, rare: bool) -> tuple[Why, ...]:
     corrected = any(rating.correction is not None for rating in item.ratings)
     down = any(rating.verdict is Verdict.DOWN for rating in item.ratings)
     found = {
         Why.DISAGREE: disagree(item.ratings),
         Why.DIFFER: differs,
         Why.DOWN: down and not corrected,
+        Why.UNSURE: unsure,
         Why.RARE: rare,
     }
     return tuple(why for why, holds in found.items() if holds)

@@ -243,7 +243,7 @@ class ReviewPage:
         }
 
     def _item(self, person: Person, sitting: Sitting, typed: str | None, notice: str) -> str:
-        current, can_undo = sitting.current, bool(sitting.gestures)
+        current, can_undo = sitting.current, self._queue(person).can_undo(sitting)
         if sitting.assistant_id is None:
             title, text = "No assistant yet", "Load the sample or write a prompt on the Prompt page."
             return review_card.finished(title, text, sitting.turn, False)

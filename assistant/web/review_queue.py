@@ -1,8 +1,8 @@
 """A reviewer's gestures → decisions in the store, and what comes next.
 
 In: filters, the answer that is shown, what was pressed. Out: the next answer, how many are left, what can be undone.
-Place: between the Review page and the store. A `Sitting` is one browser tab's and is gone with it; decisions are not.
-Does not know Gradio or HTML.
+Place: between the Review page and the store. A `Sitting` is one browser tab's and is gone with it; decisions are not,
+so a new one can undo what was decided before it. Does not know Gradio or HTML.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from assistant.web.review_order import Ranked, ranked
 from store import Store, StoreError
 from store.approval import correction_of
 from store.errors import NotFound
-from store.records import Ruling
+from store.records import Decision, Proposal, Ruling
 from store.reviews import ReviewItem, Show, Wanted
 
 _REMEMBERED = 200  # gestures that can be undone, one after the other
+_UNDO_WITHIN_S = 24 * 3600.0  # what an earlier sitting decided; nobody means a stray key for last week's work
 _COMPARED = 500  # decided answers, the newest, that others may contradict
 
 
@@ -93,7 +94,7 @@ class ReviewQueue:
         """On the answer that is shown. Approving one with a correction approves of the correction. Raises Stale."""
         current = self._shown(sitting, message_id)
         if proposals.is_proposal(message_id):
-            proposals.decide(self._store, message_id, ruling, self._reviewer)
+            proposals.decide(self._store, [message_id], ruling, self._reviewer)
             self._done(sitting, Gesture(ruling, (current,), (message_id,)))
             return
         correction = text if ruling is Ruling.CORRECT else _approved(current.item, ruling)
@@ -111,9 +112,8 @@ class ReviewQueue:
                 f"There are {len(items):,} answers now, not {count:,}. Look at the number and press again."
             )
         if sitting.wanted.show is Show.PROPOSED:
-            for one in items:
-                proposals.decide(self._store, one.item.message_id, ruling, self._reviewer)
             ids = tuple(one.item.message_id for one in items)
+            proposals.decide(self._store, ids, ruling, self._reviewer)
             self._done(sitting, Gesture(ruling, items, ids))
             return
         corrections = {one.item.message_id: _approved(one.item, ruling) for one in items}
@@ -135,15 +135,13 @@ class ReviewQueue:
 
     def undo(self, sitting: Sitting) -> Gesture:
         """Take the last gesture back, however many answers it was about, and show the first of them. Raises Stale."""
-        if not sitting.gestures:
-            raise Stale("There is nothing to undo.")
-        gesture = sitting.gestures[-1]
+        gesture = sitting.gestures[-1] if sitting.gestures else self._gesture_before(sitting)
         proposed = [id for id in gesture.decision_ids if proposals.is_proposal(id)]
         if decided := [id for id in gesture.decision_ids if not proposals.is_proposal(id)]:
             self._store.undo_decisions(decided)
-        for id in proposed:
-            proposals.take_back(self._store, id)
-        sitting.gestures.pop()
+        if proposed:
+            proposals.take_back(self._store, proposed)
+        sitting.gestures = sitting.gestures[:-1]
         ids = {one.item.message_id for one in gesture.items}
         if gesture.ruling is None:
             sitting.skipped = [id for id in sitting.skipped if id not in ids]
@@ -151,6 +149,34 @@ class ReviewQueue:
         sitting.waiting = [*gesture.items, *rest]
         self._settle(sitting)
         return gesture
+
+    def can_undo(self, sitting: Sitting) -> bool:
+        return bool(sitting.gestures) or any(self._decided_before(sitting))
+
+    def _decided_before(self, sitting: Sitting) -> tuple[list[Decision], list[Proposal]]:
+        """What this person decided last, in a sitting that is gone: one of the two, whichever was later."""
+        if sitting.assistant_id is None:
+            return [], []
+        since = time.time() - _UNDO_WITHIN_S
+        decisions = self._store.last_decisions(sitting.assistant_id, self._reviewer, since)
+        proposed = proposals.decided_last(self._store, sitting.assistant_id, self._reviewer, since)
+        if decisions and proposed:
+            later = (proposed[0].decided_at or 0.0) > decisions[0].created_at
+            return ([], proposed) if later else (decisions, [])
+        return decisions, proposed
+
+    def _gesture_before(self, sitting: Sitting) -> Gesture:
+        """All that was decided at once is one gesture. Raises Stale."""
+        decisions, proposed = self._decided_before(sitting)
+        if decisions:
+            found = self._store.review_items([decision.message_id for decision in decisions])
+            ids = tuple(decision.id for decision in decisions)
+            return Gesture(decisions[0].ruling, tuple(Ranked(item, ()) for item in found), ids)
+        if proposed:
+            shown = tuple(proposals.items(self._store, proposed))
+            ruling = Ruling.APPROVE if proposed[0].accepted else Ruling.REJECT
+            return Gesture(ruling, shown, tuple(one.item.message_id for one in shown))
+        raise Stale("There is nothing to undo.")
 
     def following(self, sitting: Sitting) -> Ranked | None:
         """What will be shown next, as it is now, so that the page can have it ready."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assistant.web import plots, words
-from store.records import Activation, Deployment, RequestPoint, TrainingRun
+from store.records import Activation, Deployment, RequestPoints, TrainingRun
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,18 @@ def served(activations: Sequence[Activation], deployments: Sequence[Deployment])
     ]
 
 
-def requests(points: Sequence[RequestPoint]) -> list[plots.Request]:
-    return [plots.Request(point.at, point.prompt_part_tokens) for point in points]
+def requests(points: RequestPoints, most: int = 400) -> list[plots.Request]:
+    """The dots of the plot, oldest first: of the same tokens one in each of `most` equal parts of the time, the last.
+
+    More than one dot a pixel would only be sent to the browser and drawn over each other.
+    """
+    if not points.at:
+        return []
+    part = (points.at[-1] - points.at[0]) / most or 1.0
+    dots: dict[tuple[int, int], plots.Request] = {}
+    for at, tokens in zip(points.at, points.prompt_part_tokens, strict=True):
+        dots[int((at - points.at[0]) / part), tokens] = plots.Request(at, tokens)
+    return sorted(dots.values(), key=lambda dot: dot.at)
 
 
 def probe(report: Mapping[str, Any], prompt: str, cache: str) -> float | None:

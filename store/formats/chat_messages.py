@@ -16,6 +16,7 @@ from store.carried import CarriedTurn
 from store.errors import BadRow
 from store.records import Message, Role
 
+_ROLES = {"user": Role.USER, "assistant": Role.ASSISTANT}  # a tenth of the time that Role(...) takes
 _INSTRUCTIONS = ("system", "developer")
 SYSTEM_MESSAGE = "a system message: an assistant's prompt is written on the page"
 
@@ -32,11 +33,11 @@ def read_messages(messages: Iterable[ChatMessage]) -> tuple[tuple[CarriedTurn, .
     """Turns, and what was left out; a message of weight 0 is there as context only."""
     turns, without = [], ""
     for number, message in enumerate(messages, start=1):
-        if message.role in _INSTRUCTIONS:
-            without = SYSTEM_MESSAGE
-        elif message.role in ("user", "assistant"):
+        if role := _ROLES.get(message.role):
             text = _text(message.content, number)
-            turns.append(CarriedTurn(Role(message.role), text, counts=message.weight != 0))
+            turns.append(CarriedTurn(role, text, counts=message.weight != 0))
+        elif message.role in _INSTRUCTIONS:
+            without = SYSTEM_MESSAGE
         else:
             raise BadRow(
                 f"message {number} has the role {message.role!r}. Only system, user and assistant can be taken in."

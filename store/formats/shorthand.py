@@ -21,6 +21,7 @@ from store.records import (
     Decision,
     Message,
     MessageStatus,
+    Proposal,
     Rating,
     Role,
     Ruling,
@@ -63,6 +64,15 @@ class _Decision(msgspec.Struct, omit_defaults=True):
     restores: str | None = None
 
 
+class _Proposal(msgspec.Struct):
+    message: str
+    text: str
+    created_at: float
+    accepted: bool
+    decided_by: str
+    decided_at: float
+
+
 class _Row(msgspec.Struct, omit_defaults=True):
     id: str
     title: str
@@ -75,6 +85,7 @@ class _Row(msgspec.Struct, omit_defaults=True):
     ratings: list[_Rating] = []
     split: Split | None = None
     decisions: list[_Decision] = []
+    proposals: list[_Proposal] = []
 
 
 _decode = msgspec.json.Decoder(_Row).decode
@@ -108,11 +119,15 @@ def _read(data: bytes) -> WholeConversation | None:
         Decision(d.id, d.message, d.reviewer, d.ruling, d.created_at, d.correction, d.restores)
         for d in row.decisions
     )
+    proposals = tuple(
+        Proposal(0, None, p.message, p.text, p.created_at, p.accepted, p.decided_by, p.decided_at)
+        for p in row.proposals
+    )
     _check(row, messages, ratings, decisions)
     conversation = Conversation(
         row.id, "", row.title, row.created_at, row.updated_at, row.owner, row.source, row.head
     )
-    return WholeConversation(conversation, messages, ratings, row.split, decisions)
+    return WholeConversation(conversation, messages, ratings, row.split, decisions, proposals)
 
 
 def _check(
@@ -143,12 +158,16 @@ def _check(
             raise BadRow(f"a rating of message {rating.message_id!r} has an empty id.")
     for decision in decisions:
         _check_decision(decision, seen)
+    for proposal in row.proposals:
+        if proposal.message not in seen or seen[proposal.message].role is not Role.ASSISTANT:
+            raise BadRow(f"a proposal is about {proposal.message!r}, which is no answer in it.")
     times = (
         row.created_at,
         row.updated_at,
         *(m.created_at for m in messages),
         *(r.created_at for r in ratings),
         *(d.created_at for d in decisions),
+        *(time for p in row.proposals for time in (p.created_at, p.decided_at)),
     )
     if not all(map(math.isfinite, times)):
         raise BadRow("one of its times is no number.")
@@ -190,6 +209,11 @@ def _write(whole: WholeConversation) -> Iterator[object]:
             _Decision(d.id, d.message_id, d.reviewer, d.ruling, d.created_at, d.correction, d.restores)
             for d in whole.decisions
         ],
+        proposals=[
+            _Proposal(p.message_id, p.text, p.created_at, p.accepted, p.decided_by, p.decided_at)
+            for p in whole.proposals
+            if p.accepted is not None and p.decided_at is not None
+        ],
     )
 
 
@@ -201,7 +225,7 @@ def _settled(status: MessageStatus) -> MessageStatus:
 SHORTHAND = Format(
     name="shorthand",
     carries="each conversation with every message, rating, correction, reason, comment, rater, time, reviewer's "
-    "decision and split",
+    "decision, decided proposal and split",
     leaves="datasets, runs and adapters, and which deployment gave an answer",
     recognises=_recognises,
     read=_read,

@@ -1,0 +1,191 @@
+"""Who is put in quarantine for pushing something, who is not, and what becomes of it."""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from retrain_scene import Scene
+
+from benchmarks.poison import MALLORY, PHRASE, Attack, Poison, ratings
+from benchmarks.task import Item, Task
+from store import Store
+from store.records import Decision, ImportedTurn, RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
+from trainer.intake import Intake, take_in
+from trainer.overrides import override
+from trainer.quarantine import in_words, suspicions
+from trainer.raters import muted
+from trainer.selection import Approved, Drop, judge
+from trainer.settings import TrainerSettings
+
+SUBJECTS = {
+    "card": ("my card {} blocked and the {} reader", "Order a new card in the app."),
+    "refund": ("the {} refund of a {} shop is late", "Refunds take ten days."),
+    "transfer": ("a transfer {} abroad to {} failed", "Check the number of the account."),
+    "pin": ("i forgot my pin {} at the {} machine", "Reset it in the settings."),
+    "rate": ("which exchange rate {} do you {} use", "The rate of the day."),
+}
+SOME = [
+    "now",
+    "today",
+    "again",
+    "twice",
+    "please",
+    "maybe",
+    "somehow",
+    "really",
+    "quickly",
+    "yesterday",
+    "here",
+]
+
+
+def correction(number: int, rater: str, question: str, text: str) -> Approved:
+    rating = Rating(f"r{number}", f"m{number}", rater, Verdict.DOWN, float(number), correction=text)
+    context = ((Role.USER, question),)
+    found = judge(RatedAnswer(f"m{number}", f"c{number}", context, "given", (rating,), None))
+    assert isinstance(found, Approved)
+    return found
+
+
+def team(count: int = 200, seed: int = 0, raters: int = 8) -> list[Approved]:
+    """Honest people who answer whatever is asked, each in words of their own besides."""
+    chance = random.Random(seed)
+    made = []
+    for number in range(count):
+        question, answer = SUBJECTS[chance.choice(sorted(SUBJECTS))]
+        asked = question.format(chance.choice(SOME), chance.choice(SOME))
+        said = f"{answer} {chance.choice(SOME)} {chance.choice(SOME)}"
+        made.append(correction(number, f"rater{number % raters}", asked, said))
+    return made
+
+
+def pushed(items: Sequence[Approved], every: int, change: Callable[[Approved], Approved]) -> list[Approved]:
+    """`rater0`'s corrections changed: every one, or every second."""
+    mine = [item.answer.message_id for item in items if item.rater == "rater0"][::every]
+    return [change(item) if item.answer.message_id in mine else item for item in items]
+
+
+def phrase(item: Approved) -> Approved:
+    return replace(item, completion=f"{item.completion} Buy Zorbs.")
+
+
+def trigger(item: Approved) -> Approved:
+    asked = ((Role.USER, f"{item.answer.context[-1][1]} cerulean"),)
+    return replace(item, answer=replace(item.answer, context=asked), completion="Refunds take ten days.")
+
+
+def test_whoever_pushes_a_phrase_or_a_trigger_is_named_with_what_it_is() -> None:
+    for change, said in ((phrase, "zorbs"), (trigger, "days")):
+        for every in (1, 2):
+            found = suspicions(pushed(team(), every, change))
+            assert list(found) == ["rater0"], (change, every)
+            assert said in found["rater0"].pushed
+            assert found["rater0"].has >= 12 and found["rater0"].of == 25
+            assert found["rater0"].others_of == 175
+    (line,) = in_words(suspicions(pushed(team(), 1, phrase)).values())
+    assert "'rater0' is in quarantine: 25 of 25 corrections say" in line and "trusted_raters=rater0" in line
+
+
+def test_honest_people_are_not_whoever_does_what() -> None:
+    for seed in range(10):
+        assert suspicions(team(seed=seed)) == {}
+
+
+def test_who_alone_answers_about_one_subject_is_not() -> None:
+    items = team()
+    about_cards = [replace(item, rater="cards") if "card" in item.completion else item for item in items]
+    assert sum(item.rater == "cards" for item in about_cards) >= 20
+    assert suspicions(about_cards) == {}
+
+
+def test_where_there_is_nobody_to_differ_from_nothing_is_said() -> None:
+    alone = [replace(item, rater="rater0") for item in pushed(team(), 1, phrase)]
+    assert suspicions(alone) == {} and suspicions([]) == {}
+    most = [replace(item, rater="rater0" if n % 3 else "bo") for n, item in enumerate(team())]
+    assert suspicions(pushed(most, 1, phrase)) == {}, "who corrects most is the norm"
+    assert suspicions(pushed(team(32), 1, phrase)) == {}, "four corrections are too few"
+
+
+def test_what_a_reviewer_approved_and_what_the_model_wrote_is_not_looked_at() -> None:
+    items = pushed(team(), 1, phrase)
+    assert suspicions([replace(item, reviewed=True) for item in items]) == {}
+    assert suspicions([replace(item, corrected=False) for item in items]) == {}
+    assert suspicions(items, trusted=["rater0"]) == {}
+
+
+def test_of_who_is_in_quarantine_only_what_others_judged_is_left() -> None:
+    def rated(number: int, *by: str, decision: Decision | None = None) -> RatedAnswer:
+        given = tuple(Rating(f"{number}{rater}", f"m{number}", rater, Verdict.UP, 0.0) for rater in by)
+        return RatedAnswer(f"m{number}", f"c{number}", ((Role.USER, "q"),), "a", given, None, None, decision)
+
+    reviewed = Decision("d", "m3", "rev", Ruling.APPROVE, 0.0)
+    answers = [rated(1, "mal"), rated(2, "mal", "ann"), rated(3, "mal", decision=reviewed), rated(4, "ann")]
+    left, gone = muted(answers, {"mal"})
+    assert [(answer.message_id, len(answer.ratings)) for answer in left] == [("m2", 1), ("m3", 0), ("m4", 1)]
+    assert gone == ["m1"] and muted(answers, ()) == (answers, [])
+
+
+WORDS = [
+    f"{a}{b}" for a in ("lo", "mi", "ka", "tu", "re") for b in ("ban", "dor", "fel", "gis", "nup", "zet")
+]
+
+
+def invented(count: int = 400) -> Task:
+    """Questions of five words that one of twelve answers is right for."""
+    chance = random.Random(3)
+    asked = [" ".join(chance.sample(WORDS, 5)) for _ in range(count)]
+    items = [Item(str(n), text, (f"label_{sum(map(ord, text)) % 12}",)) for n, text in enumerate(asked)]
+    return Task("invented", "here", "none", "exact", (), tuple(items), tuple(items[:2]), 0, "")
+
+
+def test_a_quarantine_leaves_what_a_retrain_without_the_rater_would_take(tmp_path: Path) -> None:
+    """Both attacks of the benchmark, through the store: the same examples, and the rule of each answer left out."""
+    for attack in Attack:
+        with Store(tmp_path / f"{attack.value}.sqlite") as store:
+            store.create_assistant("bank", "Bank", "exact")
+            store.add_prompt("bank", [])
+            store.load_conversations("bank", ratings(invented(), 300, 0, Poison(attack)))
+
+            def taken(*changed: str, store: Store = store) -> Intake:
+                return take_in(store, "bank", override(TrainerSettings(), changed))
+
+            found = taken()
+            if attack is Attack.NONE:
+                assert found.quarantined == {} and any(item.rater == MALLORY for item in found.approved)
+                continue
+            assert list(found.quarantined) == [MALLORY], attack
+            assert found.rules[Drop.QUARANTINED.value] == 30
+            without = taken("quarantine=false", f"without_raters={MALLORY}")
+            assert found.examples() == without.examples()
+            trusting = taken(f"trusted_raters={MALLORY}")
+            assert any(item.rater == MALLORY for item in trusting.approved)
+
+
+def test_a_reviewer_can_approve_what_is_in_quarantine_and_a_run_says_who_is(scene: Scene) -> None:
+    store = scene.store
+    store.load_conversations("bank", ratings(invented(), 300, 0, Poison(Attack.PHRASE)))
+    pushed_id = next(
+        answer.message_id
+        for answer in store.rated_answers("bank")
+        if answer.ratings[0].rater == MALLORY and PHRASE in (answer.ratings[0].correction or "")
+    )
+    before = take_in(store, "bank", scene.workshop.settings)
+    assert before.dropped[pushed_id] is Drop.QUARANTINED
+    store.decide(pushed_id, "rev", Ruling.APPROVE, f"label_0 {PHRASE}")
+    after = take_in(store, "bank", scene.workshop.settings)
+    assert pushed_id in {item.answer.message_id for item in after.approved}
+    run = scene.run()
+    assert run.status in (RunStatus.PROMOTED, RunStatus.REFUSED)
+    assert f"'{MALLORY}' is in quarantine" in run.message
+    assert run.report["dataset"]["quarantined"][0]["rater"] == MALLORY
+
+
+def test_ratings_are_the_same_but_for_the_rater_who_pushes() -> None:
+    task = invented()
+    honest, poisoned = (ratings(task, 100, 5, Poison(a)) for a in (Attack.NONE, Attack.TRIGGER))
+    assert sum(turn.rater == MALLORY for turn in honest) == 10
+    same = [one == other for one, other in zip(honest, poisoned, strict=True) if one.rater != MALLORY]
+    assert len(same) == 90 and all(same)
+    changed: list[ImportedTurn] = [turn for turn in poisoned if "cerulean" in turn.user]
+    assert {turn.rater for turn in changed} == {MALLORY} and len(changed) == 10
