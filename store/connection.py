@@ -36,6 +36,8 @@ _NOT_SAVED_ADVICE = {
 }
 # Uneven, so that several who wait do not look in step.
 _LOOKS_AGAIN_S = (0.001, 0.005)
+# Takes the lock that a block of reads needs; what it reads does not matter.
+_FIRST_READ = "SELECT 1 FROM sqlite_schema LIMIT 1"
 # Of at most 14 columns: SQLite takes 32,766 values in a statement.
 _ROWS_AT_ONCE = 1000
 
@@ -158,16 +160,16 @@ class DataFile:
                 # rw, not rwc: a file deleted meanwhile is an error, not a new empty store.
                 f"{self.path.as_uri()}?mode=rw",
                 uri=True,
-                timeout=self._busy_timeout_s,
+                timeout=0,  # see `_patiently`
                 isolation_level=None,  # transactions are begun and ended by writing() and reading() alone
                 check_same_thread=False,  # close() closes every thread's connection
                 factory=_Connection,
             )
             connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON")  # what people delete is overwritten in the file
-            mode = connection.execute("PRAGMA journal_mode = TRUNCATE").fetchone()[0]
+            # What people delete is overwritten in the file (secure_delete).
+            for setting in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
+                self._patiently(connection, f"PRAGMA {setting}")
+            mode = self._patiently(connection, "PRAGMA journal_mode = TRUNCATE").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise self._in_words(error, writing=False) from error
         if mode != "truncate":
@@ -202,11 +204,14 @@ class DataFile:
             return
         try:
             if writing:
-                self._take_write_lock(connection)
+                self._patiently(connection, "BEGIN IMMEDIATE")
+                # For what is left to wait for, which ends by itself: readers who are in the middle of something.
+                connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
+                if self._check is not None:
+                    self._check(Transaction(connection))
             else:
                 connection.execute("BEGIN")
-            if writing and self._check is not None:
-                self._check(Transaction(connection))
+                self._patiently(connection, _FIRST_READ)
             yield Transaction(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -214,24 +219,24 @@ class DataFile:
         finally:
             if connection.in_transaction:  # SQLite itself may have rolled back, on a full disk for instance
                 connection.execute("ROLLBACK")
+            if writing:
+                connection.execute("PRAGMA busy_timeout = 0")
 
-    def _take_write_lock(self, connection: sqlite3.Connection) -> None:
-        """Wait for it at most `busy_timeout_s`. SQLite has no queue for it, and looks only every 0.1 s after a while:
-        somebody who wrote one thing after the other kept others waiting until they gave up."""
+    def _patiently(self, connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        """Run what takes a lock, and wait for it at most `busy_timeout_s`.
+
+        SQLite has no queue for its locks, and looks only every 0.1 s after a while: somebody who wrote one thing after
+        the other kept others waiting until they gave up, writers and readers alike.
+        """
         give_up_at = time.monotonic() + self._busy_timeout_s
-        connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            while True:
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError as error:
-                    locked = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
-                    if not locked or time.monotonic() >= give_up_at:
-                        raise
-                time.sleep(random.uniform(*_LOOKS_AGAIN_S))
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
+        while True:
+            try:
+                return connection.execute(statement)
+            except sqlite3.OperationalError as error:
+                locked = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+                if not locked or time.monotonic() >= give_up_at:
+                    raise
+            time.sleep(random.uniform(*_LOOKS_AGAIN_S))
 
     def _in_words(self, error: sqlite3.Error, writing: bool) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

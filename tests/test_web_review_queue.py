@@ -3,11 +3,11 @@
 import pytest
 
 from assistant.web.review_queue import ReviewQueue, Sitting, Stale
-from assistant.web.services import PERSON
 from store import Store
 from store.errors import NotSaved
 from store.records import ImportedTurn, Ruling, Verdict
 from store.reviews import Show, Wanted
+from store.users import LOCAL
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 ALL = Wanted(Show.UNDECIDED)
@@ -117,7 +117,7 @@ def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_
 
 
 def test_a_new_sitting_undoes_what_was_decided_before_it_all_at_once_first(desk: Store) -> None:
-    desk.decide(message(4), PERSON, Ruling.APPROVE)
+    desk.decide(message(4), LOCAL, Ruling.APPROVE)
     queue, bulk = begun(desk, Wanted(Show.DOWN))
     queue.decide_all(bulk, Ruling.REJECT, 3)
 
