@@ -273,3 +273,13 @@ def test_the_limits_are_as_documented() -> None:
         "40 per 15 minute",
         "200 per 1 hour",
     ]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "10.0.0.1:7860"])
+def test_without_users_the_page_answers_under_names_of_this_machine_alone(alone: str, host: str) -> None:
+    """A site whose name was made to lead here (DNS rebinding) is of the same origin to a browser."""
+    refused = httpx.get(alone, headers={"host": host})
+    assert refused.status_code in (400, 403) and "<script" not in refused.text
+    port = alone.rsplit(":", 1)[1].strip("/")
+    for mine in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
+        assert httpx.get(alone, headers={"host": mine}).status_code == 200

@@ -24,6 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from assistant.preflight import is_loopback
 from assistant.web import request_body
 from assistant.web.access import SIGNED_OUT, Access
 from assistant.web.sign_in import SIGN_IN, SIGN_OUT, SignIn
@@ -34,6 +35,10 @@ PERSON: Final = "shorthand.person"  # where the name is in the scope
 # A prompt of 200,000 characters as JSON fits.
 _BODY_BYTES = 4 << 20
 _AT_ONCE = 100  # requests of one person; a tab keeps two open
+_OTHER_NAME = (
+    "Without users this page answers under http://127.0.0.1 and http://localhost alone. To reach it under another "
+    "name, add users: python -m store user add NAME --role admin"
+)
 _READ = ("GET", "HEAD")
 _STATIC = re.compile(r"/(assets|static|svelte)/[A-Za-z0-9._/+-]+")
 _OTHERS = {"/": _READ, "/config": _READ, "/theme.css": _READ, "/gradio_api/theme.css": _READ}
@@ -79,7 +84,9 @@ class Door:
         except StoreError as error:
             await _said(503, str(error))(scope, receive, send)
             return
-        if scope["path"] in (SIGN_IN, SIGN_OUT):
+        if name == LOCAL and not _means_this_machine(Headers(scope=scope).get("host", "")):
+            await _said(403, _OTHER_NAME)(scope, receive, send)
+        elif scope["path"] in (SIGN_IN, SIGN_OUT):
             await self._sign_in(scope, receive, send)
         elif scope["path"] == _STARTED:  # Gradio asks itself, once, and it tells nobody anything
             await self._app(scope, receive, send)
@@ -175,6 +182,16 @@ def _from_here(method: str, headers: Headers) -> bool:
         return site in ("same-origin", "none") or link
     origin = headers.get("origin")
     return origin is None or urlsplit(origin).netloc == headers.get("host")
+
+
+def _means_this_machine(host: str) -> bool:
+    """By the name that the browser was given. Where nobody signs in, a site whose name was made to lead here (DNS
+    rebinding) would otherwise be taken for this one.
+    """
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
