@@ -37,7 +37,7 @@ _NOT_SAVED_ADVICE = {
 # Uneven, so that several who wait do not look in step.
 _LOOKS_AGAIN_S = (0.001, 0.005)
 # Takes the lock that a block of reads needs; what it reads does not matter.
-_FIRST_READ = "SELECT 1 FROM sqlite_schema LIMIT 1"
+_FIRST_READ = "PRAGMA schema_version"
 # Of at most 14 columns: SQLite takes 32,766 values in a statement.
 _ROWS_AT_ONCE = 1000
 

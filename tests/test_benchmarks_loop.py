@@ -104,7 +104,7 @@ class Bench:
 
     def asked(self, streamed: bool) -> Counter[tuple[str, str, int]]:
         """Model, question and prompt length of the requests: streamed ones are chat, the others measure or gate."""
-        bodies = [b for b in self.vllm.asked() if "logprobs" not in b and b["max_tokens"] > 1]
+        bodies = [b for b in self.vllm.asked() if not b.get("logprobs") and b["max_tokens"] > 1]
         return Counter(
             (b["model"], self.question(b["prompt"]), len(b["prompt"]))
             for b in bodies
