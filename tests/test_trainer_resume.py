@@ -192,7 +192,7 @@ def test_stopping_after_the_swap_does_not_undo_it(scene: Scene, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("trainer.run._probe", stop)
+        patched.setattr("trainer.proving._probe", stop)
         scene.run()
     (run,) = scene.store.runs("bank")
     active = scene.store.active("bank")
