@@ -123,10 +123,14 @@ class FakeVllm:
 
     @property
     def is_up(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
+        """A server that dies refuses new connections at once, and takes a moment to drop those it has."""
+        dying = self._server is not None and self._server.should_exit
+        return self._thread is not None and self._thread.is_alive() and not dying
 
     def rise(self, port: int | None = None) -> None:
         """Start listening; after a death on the same port, without any adapter, as a new process does."""
+        if self._thread is not None:
+            self._thread.join(5.0)
         known = self.url.rpartition(":")[2]
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -192,7 +192,7 @@ def test_a_request_from_the_page_starts_a_run_once(bank: Store, tmp_path: Path) 
     bank.request_training("bank", "asked on the page")
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: recorder.calls)
-    assert recorder.calls == ["--assistant bank --trigger asked on the page"]
+    assert recorder.calls == [f"once --data-dir {tmp_path} --assistant bank --trigger asked on the page"]
     assert bank.take_training_request() is None
 
 
@@ -201,7 +201,24 @@ def test_enough_new_examples_start_a_run(bank: Store, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
     with watching(bank, tmp_path, recorder, every_s=0.2):
         assert wait_for(lambda: recorder.calls)
-    assert recorder.calls[0] == "--assistant bank --trigger enough new examples"
+    assert recorder.calls[0].endswith("--assistant bank --trigger enough new examples")
+
+
+def test_a_candidate_is_heard_again_when_people_have_decided(
+    bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, waiting = Recorder(tmp_path), []
+    monkeypatch.setattr(watching_module, "_HEAR_EVERY_S", 0.1)
+    monkeypatch.setattr(
+        watching_module, "pending", lambda store, name: waiting and not recorder.calls and waiting[0] or None
+    )
+    with watching(bank, tmp_path, recorder):
+        time.sleep(1.5)
+        assert recorder.calls == [], "people have not decided"
+        waiting.append(bank.start_run("bank", {}, "test"))
+        assert wait_for(lambda: recorder.calls)
+        time.sleep(1.5)
+    assert recorder.calls == [f"hear --data-dir {tmp_path} --assistant bank"]
 
 
 def test_new_examples_ask_for_one_run_and_not_for_one_at_every_look(bank: Store, tmp_path: Path) -> None:
@@ -255,15 +272,16 @@ def _runs(process: psutil.Process, script: str) -> bool:
 
 
 def test_a_run_of_another_trainer_is_left_alone(bank: Store, tmp_path: Path) -> None:
-    """Somebody runs `once` by hand while the app starts: its run is running, and not interrupted."""
+    """Somebody runs `once` by hand while the app starts: its run is running, and a request waits until it is done."""
     run = bank.start_run("bank", {}, "by hand")
-    recorder = Recorder(tmp_path, status=2)  # as `once` ends when the lease is taken
+    recorder = Recorder(tmp_path)
     bank.request_training("bank", "asked")
-    with Lease(bank), watching(bank, tmp_path, recorder):
-        assert wait_for(lambda: recorder.calls)
-        assert wait_for(lambda: bank.take_training_request() is None)
-        time.sleep(1.5)
-        assert bank.run(run.id).status is RunStatus.RUNNING
+    by_hand = Lease(bank)
+    with by_hand, watching(bank, tmp_path, recorder):
+        time.sleep(2.5)
+        assert bank.run(run.id).status is RunStatus.RUNNING and recorder.calls == []
+    with watching(bank, tmp_path, recorder):
+        assert wait_for(lambda: recorder.calls), "the request was not lost"
 
 
 def serve(store: Store, verdict: Verdict, count: int, run: int | None) -> int:

@@ -52,6 +52,7 @@ class Watch:
         self._store = store
         self._data_dir = data_dir
         self._settings = settings
+        self._command = [sys.executable, "-m", "trainer"]
         self._options = options
         self._every_s = every_s
         self._stop = threading.Event()
@@ -73,8 +74,9 @@ class Watch:
                 self._go_on()
                 looked = 0.0
                 while not self._stop.wait(_TICK_S):
-                    # A request is taken once, so it waits while somebody trains by hand.
-                    request = None if is_taken(self._store) else self._store.take_training_request()
+                    if is_taken(self._store):  # somebody trains by hand; a request is taken once, so it waits
+                        continue
+                    request = self._store.take_training_request()
                     if request is not None:
                         self._train(*request)
                         self._asked.discard(request[0])
@@ -117,7 +119,7 @@ class Watch:
 
     def _run(self, command: str, *words: str) -> None:
         child = subprocess.Popen(
-            [sys.executable, "-m", "trainer", command, "--data-dir", str(self._data_dir), *words],
+            [*self._command, command, "--data-dir", str(self._data_dir), *words],
             preexec_fn=_yield_to_chat,
             process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
         )
