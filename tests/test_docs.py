@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from store.formats import JSON_FORMATS, table
 
 ROOT = Path(__file__).parent.parent
@@ -14,6 +16,7 @@ sys.path.insert(0, str(ROOT / "docs"))
 from write_commands import COMMANDS, page  # noqa: E402
 
 
+@pytest.mark.timeout(300)  # 43 commands, each a process: a minute on two idle cores
 def test_the_page_of_commands_is_what_the_commands_print() -> None:
     written = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert written == page(), "docs/commands.md is out of date; run: python docs/write_commands.py"

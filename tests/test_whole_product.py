@@ -92,7 +92,7 @@ def caption_tokens(page: Page) -> int:
 def test_the_sample_loads_with_one_click(page: Page, app: AppProcess, store: Store) -> None:
     open_tab(page, "Prompt")
     page.locator("#load-sample").click()
-    expect(page.locator("#segments li[data-segment]").first).to_be_visible()
+    expect(page.locator("#segments li[data-segment]").first).to_be_visible(timeout=30_000)
     assert store.active(SAMPLE).prompt_tokens >= 400
     assert len(store.rated_answers(SAMPLE)) >= 150
 
