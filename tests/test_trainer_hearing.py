@@ -11,6 +11,7 @@ from trainer.__main__ import app
 from trainer.gating import Gating
 from trainer.general_questions import QUESTIONS
 from trainer.hearing import TRIGGER, pending
+from trainer.rerun import NoRerun, rerun
 from trainer.run import hear_again
 
 
@@ -64,6 +65,8 @@ def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again
     assert before["confidence"] == after["confidence"] == pytest.approx(0.975)
     assert after["scores"]["base_full"] == before["scores"]["base_full"], "it gave none of those answers"
     assert second.report["training"] == first.report["training"]
+    with pytest.raises(NoRerun, match=f"it heard {first.adapter} again"):
+        rerun(refused.store, refused.workshop.data_dir, second.id, print)
     assert pending(refused.store, "bank") is None and hear_again(refused.workshop, "bank") is None
 
 

@@ -22,6 +22,7 @@ from trainer.candidate import make_course
 from trainer.dataset import content_hash
 from trainer.environment import PHASE, differences, environment, use_threads
 from trainer.finetune import TrainingDiverged, finetune
+from trainer.hearing import TRIGGER as HEARING
 from trainer.lease import Lease
 from trainer.lora import NothingToTrain
 from trainer.precision import Precision
@@ -119,6 +120,10 @@ def rerun(store: Store, data_dir: Path, run_id: int, told: Callable[[str], None]
 
 
 def _dataset(store: Store, run: TrainingRun) -> Dataset:
+    if run.trigger == HEARING:
+        raise NoRerun(
+            f"Run {run.id} trained nothing: it heard {run.adapter} again, which an earlier run trained. Name that one."
+        )
     if run.dataset_id is None:
         raise NoRerun(f"Run {run.id} froze no dataset, so there is nothing to train again. {run.message}")
     dataset = store.dataset(run.dataset_id)
