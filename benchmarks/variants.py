@@ -49,6 +49,8 @@ VARIANTS: dict[str, Variant] = {
     "upper half of the layers": Variant("Can the lower layers be frozen?", {"frozen_layers": 15}),
     "dropout 0.05": Variant("Does dropout help?", {"dropout": 0.05}),
     "preferences (DPO)": Variant("Is there more to learn from what was corrected?", {"preference": 1.0}),
+    "a sixteenth of the examples": Variant("How much do examples bring?", share=0.0625),
+    "an eighth of the examples": Variant("How much do examples bring?", share=0.125),
     "a quarter of the examples": Variant("How much do examples bring?", share=0.25),
     "half of the examples": Variant("How much do examples bring?", share=0.5),
 }
