@@ -44,7 +44,7 @@ class AppProcess:
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
 
-    def wait_for_page(self, timeout_s: float = 120.0) -> float:
+    def wait_for_page(self, timeout_s: float = 300.0) -> float:
         """Seconds until the page answered; raises AppFailed."""
         return self._wait(lambda: _answers(self.url), timeout_s, "page")
 

@@ -1,7 +1,7 @@
 """A file of conversations → the store: what can be taken in goes in, what cannot is refused with its line.
 
 In: a path, a store and the importer's terms. Out: an `ImportSummary`, and each refused row as it is met. Memory is
-bounded by one batch, however large the file. Does not know what a row of a format looks like, or how it is shown.
+bounded by two batches, however large the file. Does not know what a row of a format looks like, or how it is shown.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -25,6 +26,7 @@ from store.json_rows import MAX_ROW, items, lines
 from store.recognition import Container, Recognised, recognise
 from store.records import Role
 from store.store import Store
+from store.transfer import Brought
 
 # Records that are saved in one transaction, which takes tenths of a second: a rating given meanwhile waits for it.
 # With half as many an import takes a third longer, since every transaction touches most pages of the indexes.
@@ -77,24 +79,37 @@ def import_file(
     noting = store.noting(Deed.IMPORTED, terms.assistant_id, {"file": path.name, "format": recognised.name})
     with noting as told, path.open("rb") as file:
         file.seek(recognised.start)
-        _Importing(store, terms, summary, refuse).take_in(_rows(file, recognised), file.tell, progress)
+        with ThreadPoolExecutor(1, "saving") as saving:
+            importing = _Importing(store, terms, summary, refuse, saving)
+            importing.take_in(_rows(file, recognised), file.tell, progress)
         counts = (summary.conversations, summary.ratings, summary.decisions, summary.refused)
         told |= dict(zip(("conversations", "ratings", "decisions", "refused"), counts, strict=True))
     return summary
 
 
 class _Importing:
-    """One import under way: the batch that is being filled, and the summary."""
+    """One import under way: the batch that is being filled, the one before it that is being saved, and the summary.
+
+    SQLite waits for the disk and needs no interpreter, so that reading goes on meanwhile.
+    """
 
     def __init__(
-        self, store: Store, terms: Terms, summary: ImportSummary, refuse: Callable[[Refusal], None]
+        self,
+        store: Store,
+        terms: Terms,
+        summary: ImportSummary,
+        refuse: Callable[[Refusal], None],
+        saving: ThreadPoolExecutor,
     ) -> None:
         self._store = store
         self._terms = terms
         self._summary = summary
         self._refuse = refuse
+        self._saving = saving
         self._batch: list[tuple[int, WholeConversation]] = []
         self._size = 0
+        self._numbers: list[int] = []  # of the rows that are being saved
+        self._saved: Future[Brought] | None = None
 
     def take_in(
         self,
@@ -111,6 +126,7 @@ class _Importing:
                     self._save()
                     progress(position())
         self._save()
+        self._count_saved()
         progress(position())
 
     def _add(self, number: int, carried: Carried) -> None:
@@ -138,9 +154,18 @@ class _Importing:
                     self._summary.unrated += 1
 
     def _save(self) -> None:
-        if not self._batch:
+        """Begin to save the batch, when the one before it is saved."""
+        self._count_saved()
+        if self._batch:
+            self._numbers = [number for number, _ in self._batch]
+            wholes = [whole for _, whole in self._batch]
+            self._saved = self._saving.submit(self._store.bring_in, self._terms.assistant_id, wholes)
+            self._batch, self._size = [], 0
+
+    def _count_saved(self) -> None:
+        if self._saved is None:
             return
-        brought = self._store.bring_in(self._terms.assistant_id, [whole for _, whole in self._batch])
+        brought, self._saved = self._saved.result(), None
         self._summary.conversations += brought.conversations
         self._summary.known += brought.known
         self._summary.messages += brought.messages
@@ -148,8 +173,7 @@ class _Importing:
         self._summary.decisions += brought.decisions
         self._summary.proposals += brought.proposals
         for place, reason in brought.refused:
-            self._refused(self._batch[place][0], BadRow(reason))
-        self._batch, self._size = [], 0
+            self._refused(self._numbers[place], BadRow(reason))
 
     def _refused(self, number: int, error: BadRow) -> None:
         self._summary.refused += 1

@@ -19,6 +19,7 @@ IS_LATEST = (
     "r.seq = (SELECT max(l.seq) FROM ratings l WHERE l.message_id = r.message_id AND l.rater = r.rater)"
 )
 
+_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 LATEST_OF_MESSAGES = f"""
     SELECT r.* FROM json_each(?) wanted CROSS JOIN ratings r ON r.message_id = wanted.value
     WHERE {IS_LATEST} ORDER BY r.seq"""
@@ -80,7 +81,7 @@ def rating_of(row: sqlite3.Row) -> Rating:
         id=row["id"],
         message_id=row["message_id"],
         rater=row["rater"],
-        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
+        verdict=None if row["verdict"] is None else _VERDICTS[row["verdict"]],
         created_at=row["created_at"],
         reason=row["reason"],
         comment=row["comment"],

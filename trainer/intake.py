@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from store import Store
+from store.garbage import without_collecting
 from store.records import Example, RatedAnswer, Split
 from trainer.dataset import key_of, make_examples
 from trainer.following import approval_of_teacher, worth_following
@@ -51,6 +52,7 @@ class Intake:
         return make_examples(self.approved, self.splits, self.prompt_id) + tuple(self.followed)
 
 
+@without_collecting()
 def take_in(store: Store, assistant_id: str, settings: TrainerSettings) -> Intake:
     """Raises NotFound for an assistant without a prompt."""
     prompt_id = store.latest_prompt(assistant_id).id

@@ -48,6 +48,13 @@ class Question:
     last: Wording
     before: tuple[Wording, ...] = ()
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.last, self.before))
+
     @cached_property
     def name(self) -> tuple[object, ...]:
         """To sort by; other questions have other names."""

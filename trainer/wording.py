@@ -17,7 +17,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from rapidfuzz.distance import OSA
 
@@ -72,7 +72,14 @@ class Wording:
     directed: frozenset[tuple[str, str]]
     structured: bool  # no prose: key=value and the like, where each word is a value
 
-    @property
+    def __hash__(self) -> int:
+        return self._hash  # asked for ten times per question: tuples and sets do not keep theirs
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.words, self.directed, self.structured))
+
+    @cached_property
     def letters(self) -> int:
         return sum(map(len, self.bag))
 
