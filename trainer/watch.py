@@ -35,12 +35,12 @@ from trainer.resumption import interrupted
 from trainer.rollback import roll_back, worse_than_before
 from trainer.settings import TrainerSettings
 from trainer.thinning import thin
+from trainer.yielding import yield_to_chat
 
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
 _HEAR_EVERY_S = 10.0  # between two looks whether people have decided; they wait for what comes of it
 _GRACE_S = 6.0  # less than the 10 s after which the app's leash kills whatever is left
-_NICE = 10  # chat answers go before training steps when both want the cores
 
 
 class Watch:
@@ -120,7 +120,7 @@ class Watch:
     def _run(self, command: str, *words: str) -> None:
         child = subprocess.Popen(
             [*self._command, command, "--data-dir", str(self._data_dir), *words],
-            preexec_fn=_yield_to_chat,
+            preexec_fn=yield_to_chat,
             process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
         )
         try:
@@ -153,10 +153,6 @@ class Watch:
                     roll_back(self._store, self._data_dir, assistant.id, f"worse since the swap: {worse}")
             except (StoreError, NoServer, VllmError, BadAdapter) as error:
                 print(error, flush=True)  # what is noted is served as soon as a server answers
-
-
-def _yield_to_chat() -> None:
-    os.nice(_NICE)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
