@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_vllm import FakeVllm
+from hypothesis import settings
 from tiny_model import write_model
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
+
+settings.register_profile("long", max_examples=4000)
 
 if TYPE_CHECKING:
     from retrain_scene import Scene

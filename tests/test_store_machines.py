@@ -1,0 +1,378 @@
+"""Anything in any order: the store does what a few dictionaries do, and `check` finds nothing.
+
+Hypothesis plays two games against a model of each: people who talk, rate, review, delete and are erased; and a registry
+whose deployments are activated, rejected and rolled back. The store is closed and opened again in between. Long:
+
+    python -m pytest tests/test_store_machines.py --hypothesis-profile long
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from store import Store
+from store.errors import Conflict, NotFound
+from store.records import (
+    DeploymentStatus,
+    MessageStatus,
+    Role,
+    Ruling,
+    Segment,
+    SegmentKind,
+    Verdict,
+)
+
+PEOPLE = st.sampled_from(["ann", "bob", "cleo"])
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
+ENDS = st.sampled_from([MessageStatus.COMPLETE, MessageStatus.STOPPED, MessageStatus.FAILED])
+RULINGS = st.sampled_from([Ruling.APPROVE, Ruling.REJECT])
+FINAL = (MessageStatus.COMPLETE, MessageStatus.STOPPED)
+
+
+class _Machine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = TemporaryDirectory()
+        self.path = Path(self.folder.name) / "shorthand.sqlite"
+        self.store = Store(self.path)
+
+    @rule()
+    def close_and_open(self) -> None:
+        self.store.close()
+        self.store = Store(self.path)
+
+    def teardown(self) -> None:
+        try:
+            assert self.store.check() == []
+        finally:
+            self.store.close()
+            self.folder.cleanup()
+
+
+@dataclass
+class _Said:
+    conversation: str
+    parent: str | None
+    role: Role
+    text: str
+    status: MessageStatus
+    ratings: list[tuple[str, Verdict | None, str | None]] = field(default_factory=list)
+    decisions: list[tuple[str, Ruling]] = field(default_factory=list)  # the last one of each reviewer is kept
+
+
+class Talk(_Machine):
+    """Conversations as a tree of messages, with the ratings and decisions about each."""
+
+    conversations = Bundle("conversations")
+    messages = Bundle("messages")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store.create_assistant("desk", "Desk", "exact")
+        self.owners: dict[str, str] = {}
+        self.heads: dict[str, str | None] = {}
+        self.said: dict[str, _Said] = {}
+
+    @rule(target=conversations, owner=PEOPLE, title=TEXTS)
+    def start(self, owner: str, title: str) -> str:
+        id = self.store.create_conversation("desk", title, owner=owner).id
+        self.owners[id], self.heads[id] = owner, None
+        return id
+
+    @rule(target=messages, conversation=conversations, text=TEXTS)
+    def ask_first(self, conversation: str, text: str) -> str | object:
+        return self._add(conversation, None, Role.USER, text)
+
+    @rule(target=messages, parent=messages, text=TEXTS, streaming=st.booleans())
+    def go_on(self, parent: str, text: str, streaming: bool) -> str | object:
+        """A question below an answer, an answer below a question."""
+        above = self.said.get(parent)
+        if above is None:
+            with pytest.raises(NotFound):
+                self.store.branch(parent)
+            return multiple()
+        if above.role is Role.ASSISTANT:
+            return self._add(above.conversation, parent, Role.USER, text)
+        status = MessageStatus.STREAMING if streaming else MessageStatus.COMPLETE
+        return self._add(above.conversation, parent, Role.ASSISTANT, text, status)
+
+    def _add(
+        self,
+        conversation: str,
+        parent: str | None,
+        role: Role,
+        text: str,
+        status: MessageStatus = MessageStatus.COMPLETE,
+    ) -> str | object:
+        if conversation not in self.owners:
+            with pytest.raises(NotFound):
+                self.store.add_message(conversation, parent, role, text, status)
+            return multiple()
+        id = self.store.add_message(conversation, parent, role, text, status).id
+        self.said[id] = _Said(conversation, parent, role, text, status)
+        self.heads[conversation] = id
+        return id
+
+    @rule(message=messages, text=TEXTS, end=ENDS)
+    def finish(self, message: str, text: str, end: MessageStatus) -> None:
+        known = self.said.get(message)
+        if known is None or known.status in FINAL:
+            with pytest.raises(NotFound if known is None else Conflict):
+                self.store.finish_message(message, text, end)
+            return
+        self.store.finish_message(message, text, end)
+        known.text, known.status = text, end
+
+    @rule()
+    def crash_and_sweep(self) -> None:
+        streaming = [one for one in self.said.values() if one.status is MessageStatus.STREAMING]
+        assert self.store.sweep_streaming() == len(streaming)
+        for one in streaming:
+            one.status = MessageStatus.FAILED
+
+    @rule(message=messages)
+    def show(self, message: str) -> None:
+        known = self.said.get(message)
+        if known is None:
+            with pytest.raises(NotFound):
+                self.store.show(message)
+            return
+        # The newest leaf anywhere below it; the model keeps messages in the order in which they were written.
+        leaves = [id for id in self.said if self._is_below(id, message) and not self._children(id)]
+        self.heads[known.conversation] = leaves[-1]
+        assert self.store.show(message).head_id == leaves[-1]
+
+    def _children(self, id: str) -> list[str]:
+        return [other for other, one in self.said.items() if one.parent == id]
+
+    def _is_below(self, id: str | None, above: str) -> bool:
+        while id is not None and id != above:
+            id = self.said[id].parent
+        return id == above
+
+    @rule(
+        message=messages,
+        rater=PEOPLE,
+        verdict=st.sampled_from([None, *Verdict]),
+        correction=st.none() | TEXTS.filter(str.strip),
+    )
+    def rate(self, message: str, rater: str, verdict: Verdict | None, correction: str | None) -> None:
+        known = self.said.get(message)
+        if known is None or known.role is not Role.ASSISTANT:
+            with pytest.raises(NotFound if known is None else Conflict):
+                self.store.rate(message, rater, verdict, correction=correction)
+            return
+        self.store.rate(message, rater, verdict, correction=correction)
+        known.ratings.append((rater, verdict, correction))
+
+    @rule(message=messages, reviewer=PEOPLE, ruling=RULINGS)
+    def decide(self, message: str, reviewer: str, ruling: Ruling) -> None:
+        known = self.said.get(message)
+        if known is None or known.role is not Role.ASSISTANT:
+            with pytest.raises(NotFound if known is None else Conflict):
+                self.store.decide(message, reviewer, ruling)
+            return
+        self.store.decide(message, reviewer, ruling)
+        known.decisions.append((reviewer, ruling))
+
+    @rule(message=messages, reviewer=PEOPLE, ruling=RULINGS)
+    def decide_and_undo(self, message: str, reviewer: str, ruling: Ruling) -> None:
+        """As if it had never been decided, but for the order: what counted before counts again."""
+        known = self.said.get(message)
+        if known is None or known.role is not Role.ASSISTANT:
+            return
+        before = self.store.standing_decisions([message]).get(message)
+        decision = self.store.decide(message, reviewer, ruling)
+        self.store.undo_decisions([decision.id])
+        after = self.store.standing_decisions([message]).get(message)
+        assert (before and (before.ruling, before.reviewer)) == (after and (after.ruling, after.reviewer))
+
+    @rule(conversation=consumes(conversations))
+    def delete(self, conversation: str) -> None:
+        if conversation not in self.owners:
+            with pytest.raises(NotFound):
+                self.store.delete_conversation(conversation)
+            return
+        self.store.delete_conversation(conversation)
+        self._forget({conversation})
+
+    @rule(person=PEOPLE)
+    def erase(self, person: str) -> None:
+        owned = {id for id, owner in self.owners.items() if owner == person}
+        named = any(
+            person in [name for name, *_ in one.ratings] + [name for name, _ in one.decisions]
+            for one in self.said.values()
+        )
+        if not owned and not named:
+            with pytest.raises(NotFound):
+                self.store.erase(person)
+            return
+        assert self.store.erase(person).conversations == len(owned)
+        self._forget(owned)
+        for one in self.said.values():
+            one.ratings = [rating for rating in one.ratings if rating[0] != person]
+            one.decisions = [decision for decision in one.decisions if decision[0] != person]
+
+    def _forget(self, conversations: set[str]) -> None:
+        for id in conversations:
+            del self.owners[id], self.heads[id]
+        self.said = {id: one for id, one in self.said.items() if one.conversation not in conversations}
+
+    @invariant()
+    def every_rating_is_there_exactly_once(self) -> None:
+        for id, one in self.said.items():
+            kept = [(r.rater, r.verdict, r.correction) for r in self.store.ratings(id)]
+            assert kept == one.ratings
+        latest = self.store.latest_ratings(self.said)
+        for id, one in self.said.items():
+            last = {rater: (rater, verdict, correction) for rater, verdict, correction in one.ratings}
+            found = {r.rater: (r.rater, r.verdict, r.correction) for r in latest.get(id, ())}
+            assert found == last
+
+    @invariant()
+    def every_conversation_shows_the_way_to_its_head(self) -> None:
+        assert {one.id for one in self.store.conversations("desk")} == set(self.owners)
+        for conversation, head in self.heads.items():
+            way: list[tuple[str, str, MessageStatus]] = []
+            while head is not None:
+                one = self.said[head]
+                way.append((head, one.text, one.status))
+                head = one.parent
+            shown = [(m.id, m.text, m.status) for m in self.store.thread(conversation)]
+            assert shown == way[::-1]
+
+    @invariant()
+    def the_last_decision_stands(self) -> None:
+        standing = self.store.standing_decisions(self.said)
+        for id, one in self.said.items():
+            expected = one.decisions[-1][1] if one.decisions else None
+            found = standing[id].ruling if id in standing else None
+            assert found == expected
+
+
+class Registry(_Machine):
+    """What serves two assistants, and what it replaced."""
+
+    deployments = Bundle("deployments")
+    ASSISTANTS = ("desk", "shop")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prompts: dict[str, int] = {}
+        for id in self.ASSISTANTS:
+            self.store.create_assistant(id, id, "exact")
+            segment = Segment("one", SegmentKind.INSTRUCTION, "Be short.")
+            self.prompts[id] = self.store.add_prompt(id, [segment]).id
+        self.of: dict[int, str] = {}
+        self.status: dict[int, DeploymentStatus] = {}
+        self.previous: dict[int, int | None] = {}
+        self.active: dict[str, int | None] = dict.fromkeys(self.ASSISTANTS)
+        self.served: dict[str, list[int]] = defaultdict(list)
+        self.names = 0
+
+    @initialize(target=deployments)
+    def begin(self) -> object:
+        return multiple(*(self.publish("desk", trained) for trained in (False, True, True)))
+
+    @rule(target=deployments, assistant=st.sampled_from(ASSISTANTS), trained=st.booleans())
+    def publish(self, assistant: str, trained: bool) -> int:
+        adapter = None
+        if trained:
+            run = self.store.start_run(assistant, {}, "test")
+            self.names += 1
+            adapter = f"{assistant}-{self.names}"
+            self.store.add_adapter(adapter, assistant, run.id, f"adapters/{adapter}", "0" * 64)
+            with pytest.raises(Conflict):
+                self.store.add_adapter(adapter, assistant, run.id, "elsewhere", "1" * 64)
+        id = self.store.add_deployment(assistant, self.prompts[assistant], adapter, ["one"], 0, 3).id
+        self.of[id], self.status[id] = assistant, DeploymentStatus.CANDIDATE
+        return id
+
+    @rule(deployment=deployments)
+    def serve(self, deployment: int) -> None:
+        if self.status[deployment] is DeploymentStatus.REJECTED:
+            with pytest.raises(Conflict):
+                self.store.activate(deployment)
+            return
+        self.store.activate(deployment)
+        self._serve(deployment)
+
+    @rule(deployment=deployments, saw=st.none() | deployments)
+    def serve_if_nothing_changed(self, deployment: int, saw: int | None) -> None:
+        stale = saw != self.active[self.of[deployment]]
+        if stale or self.status[deployment] is DeploymentStatus.REJECTED:
+            with pytest.raises(Conflict):
+                self.store.activate(deployment, expect_active=saw)
+            return
+        self.store.activate(deployment, expect_active=saw)
+        self._serve(deployment)
+
+    def _serve(self, deployment: int) -> None:
+        assistant = self.of[deployment]
+        before = self.active[assistant]
+        if before == deployment:
+            return
+        if before is not None:
+            self.status[before] = DeploymentStatus.RETIRED
+        self.previous.setdefault(deployment, before)
+        self._now(assistant, deployment)
+
+    def _now(self, assistant: str, deployment: int) -> None:
+        self.active[assistant] = deployment
+        self.status[deployment] = DeploymentStatus.ACTIVE
+        self.served[assistant].append(deployment)
+
+    @rule(deployment=deployments)
+    def reject(self, deployment: int) -> None:
+        if self.status[deployment] is not DeploymentStatus.CANDIDATE:
+            with pytest.raises(Conflict):
+                self.store.reject(deployment, "worse")
+            return
+        self.store.reject(deployment, "worse")
+        self.status[deployment] = DeploymentStatus.REJECTED
+
+    @rule(deployment=deployments)
+    def roll_back(self, deployment: int) -> None:
+        assistant = self.of[deployment]
+        active = self.active[assistant]
+        previous = None if active is None else self.previous[active]
+        if active is None or previous is None:
+            with pytest.raises(Conflict):
+                self.store.rollback(assistant, "worse")
+            return
+        assert self.store.rollback(assistant, "worse").id == previous
+        self.status[active] = DeploymentStatus.RETIRED
+        self._now(assistant, previous)
+
+    @invariant()
+    def one_serves_each(self) -> None:
+        for assistant in self.ASSISTANTS:
+            found = self.store.deployments(assistant)
+            assert {one.id: one.status for one in found} == {
+                id: status for id, status in self.status.items() if self.of[id] == assistant
+            }
+            active = self.store.active(assistant)
+            assert (active and active.id) == self.active[assistant]
+            assert [one.status for one in found].count(DeploymentStatus.ACTIVE) == (active is not None)
+            assert [one.deployment_id for one in self.store.activations(assistant)] == self.served[assistant]
+
+
+GAME = settings(
+    max_examples=settings().max_examples // 4,  # each is a store of its own and up to 40 steps
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+Talk.TestCase.settings = GAME
+Registry.TestCase.settings = GAME
+pytestmark = pytest.mark.timeout(4 * 3600 if settings().max_examples > 1000 else 300)
+TestTalk = Talk.TestCase
+TestRegistry = Registry.TestCase
