@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
@@ -58,16 +59,15 @@ def fingerprint(model_dir: Path) -> str:
 
 
 def make_manifest(directory: Path, name: str, base: str) -> Manifest:
-    """The manifest of a directory that has just been written."""
-    rank = int(_config(directory)["r"])  # type: ignore[call-overload]
-    return Manifest(name, base, rank, {file: _sha256(directory / file) for file in FILES})
+    """The manifest of a directory that has just been written; raises BadAdapter."""
+    return Manifest(name, base, _rank(directory), {file: _sha256(directory / file) for file in FILES})
 
 
 def verify(directory: Path, base: str, max_rank: int, name: str | None = None) -> Manifest:
     """Check everything that a server would not; raises BadAdapter. `name`: where it is not the directory's yet."""
     try:
-        manifest = Manifest(**json.loads((directory / MANIFEST).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        manifest = msgspec.json.decode((directory / MANIFEST).read_bytes(), type=Manifest)
+    except (OSError, ValueError, RecursionError) as error:
         raise BadAdapter(
             f"{directory.name} has no readable {MANIFEST} ({error}): it was not published completely."
         ) from error
@@ -89,7 +89,7 @@ def verify(directory: Path, base: str, max_rank: int, name: str | None = None) -
         raise BadAdapter(
             f"{directory.name} was trained for another base model ({manifest.base[:12]}, not {base[:12]})."
         )
-    rank = _config(directory)["r"]
+    rank = _rank(directory)
     if rank != manifest.rank or manifest.rank > max_rank:
         raise BadAdapter(f"{directory.name} has rank {rank}; the server takes at most {max_rank}.")
     _check_weights(directory / "adapter_model.safetensors", manifest.rank)
@@ -115,14 +115,17 @@ def _check_weights(path: Path, rank: int) -> None:
         raise BadAdapter(f"{path.name} holds no weights.")
 
 
-def _config(directory: Path) -> dict[str, object]:
+class _Config(msgspec.Struct):
+    """Of what peft writes, what a server must not be asked to try."""
+
+    r: int
+
+
+def _rank(directory: Path) -> int:
     try:
-        config: dict[str, object] = json.loads(
-            (directory / "adapter_config.json").read_text(encoding="utf-8")
-        )
-    except (OSError, ValueError) as error:
+        return msgspec.json.decode((directory / "adapter_config.json").read_bytes(), type=_Config).r
+    except (OSError, ValueError, RecursionError) as error:
         raise BadAdapter(f"{directory.name}/adapter_config.json cannot be read: {error}") from error
-    return config
 
 
 def _sha256(path: Path) -> str:

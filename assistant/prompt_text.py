@@ -11,12 +11,14 @@ In: text. Out: segments with stable ids. Pure. The rules, as the page states the
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from store.records import Segment, SegmentKind
 
 _KEEP = "[keep]"
+_MARK = "\\"  # before a text that would be read as something else
 _INDENT = "    "
 
 
@@ -26,17 +28,19 @@ class PromptTextError(Exception):
 
 def parse(text: str, previous: Sequence[Segment] = ()) -> tuple[Segment, ...]:
     """Segments of the text; one that also stands in `previous` keeps its id, so its history goes on."""
-    known = {_content(segment): segment.id for segment in previous}
+    known: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    for segment in previous:
+        known[_content(segment)].append(segment.id)
     read = [_segment(paragraph) for paragraph in _paragraphs(text)]
-    # A new segment must not take the id of one that stays, whichever comes first.
-    stays = {known[_content(segment)] for segment in read if _content(segment) in known}
-    taken: set[str] = set()
+    # A new segment must not take the id of one that stays, whichever comes first. Of several alike each keeps its own.
+    own = [known[_content(segment)].pop(0) if known[_content(segment)] else None for segment in read]
+    taken = {id for id in own if id is not None}
     segments: list[Segment] = []
-    for segment in read:
-        own = known.get(_content(segment))
-        id = own if own and own not in taken else _unique(own or _slug(segment), taken | stays)
+    for segment, id in zip(read, own, strict=True):
+        if id is None:
+            id = _unique(_slug(segment), taken)
+            taken.add(id)
         segments.append(replace(segment, id=id))
-        taken.add(segments[-1].id)
     return tuple(segments)
 
 
@@ -48,11 +52,20 @@ def to_text(segments: Sequence[Segment]) -> str:
         if segment.kind is SegmentKind.EXAMPLE:
             body = f"User: {_indent_rest(segment.user)}\nAssistant: {_indent_rest(segment.assistant)}"
         else:
-            body = _indent_after_blank(segment.text)
-            if re.match(r"(User:|\[keep\]|\\)", body):
-                body = "\\" + body
+            body, marked = (_indent_after_blank(mark + segment.text) for mark in ("", _MARK))
+            body = marked if _needs_mark(body, marked) else body
         paragraphs.append(keep + body)
     return "\n\n".join(paragraphs)
+
+
+def _needs_mark(body: str, marked: str) -> bool:
+    """Whether it would be read as something else: an example, a protected one, or code that nothing closes, into which
+    what follows would be read.
+    """
+    if re.match(r"(User:|\[keep\]|\\)", body):
+        return True
+    swallows = _paragraphs(f"{body}\n\nx")[-1] != "x"
+    return swallows and _paragraphs(f"{marked}\n\nx") == [marked, "x"]
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -60,7 +73,7 @@ def _paragraphs(text: str) -> list[str]:
     paragraphs: list[list[str]] = []
     fenced = False
     blank = True
-    for line in text.replace("\r\n", "\n").split("\n"):
+    for line in re.sub("\r+\n", "\n", text).split("\n"):
         line = line if fenced else line.expandtabs(4)
         if not fenced and not line.strip():
             blank = True
@@ -103,7 +116,8 @@ def _segment(paragraph: str) -> Segment:
         return Segment(
             "", SegmentKind.EXAMPLE, user=_dedent(question), assistant=_dedent(answer), protected=protected
         )
-    text = _dedent_after_blank(body.removeprefix("\\") if body.startswith("\\") else body)
+    text = _dedent_after_blank(body)
+    text = text.removeprefix(_MARK).strip() or text  # alone it is a text like any other
     return Segment("", SegmentKind.INSTRUCTION, text=text, protected=protected)
 
 

@@ -6,7 +6,6 @@ conversations or deployments. `vllm` itself is never imported: it is a process.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 # vLLM reads for as long as it queues; a token every minute is the slowest that is still taken for alive.
 PATIENCE_S = 60.0
@@ -82,6 +82,20 @@ class ServedModel:
     root: str
     parent: str | None
     max_tokens: int | None
+
+
+class _Choice(msgspec.Struct):
+    text: str = ""
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class _Event(msgspec.Struct):
+    """A piece of a streamed answer, or a whole one."""
+
+    choices: list[_Choice] = []
+    usage: Any = None
+    error: Any = None
 
 
 class VllmClient:
@@ -193,22 +207,22 @@ class VllmClient:
             request["cache_salt"] = cache_salt
         started = time.monotonic()
         first: float | None = None
-        usage: dict[str, object] = {}
+        usage: Any = None
         reason = "abort"
         ln_p: list[float] = []
         self.in_flight += 1
         try:
             async with aclosing(self._events(request)) as events:
                 async for event in events:
-                    if "error" in event:
-                        raise VllmRefused(f"vLLM broke off the answer: {_message(event)}")
-                    usage = event.get("usage") or usage
-                    for choice in event.get("choices", ()):
+                    if event.error is not None:
+                        raise VllmRefused(f"vLLM broke off the answer: {_message({'error': event.error})}")
+                    usage = event.usage or usage
+                    for choice in event.choices:
                         first = first or time.monotonic()
-                        reason = choice.get("finish_reason") or reason
+                        reason = choice.finish_reason or reason
                         ln_p += _of_tokens(choice)
-                        if choice["text"]:
-                            yield Delta(choice["text"])
+                        if choice.text:
+                            yield Delta(choice.text)
         except httpx.HTTPError as error:
             raise VllmUnreachable(_unreachable(self.url, error)) from error
         finally:
@@ -226,7 +240,7 @@ class VllmClient:
             mean_ln_p=math.fsum(ln_p) / len(ln_p) if ln_p else None,
         )
 
-    async def _events(self, request: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    async def _events(self, request: dict[str, Any]) -> AsyncGenerator[_Event, None]:
         """What the server sends for a streamed request; raises VllmRefused before the first one."""
         ways = (
             [request | {"logprobs": 0}, request] if self._says_how_sure else [request]
@@ -237,12 +251,18 @@ class VllmClient:
                     self._says_how_sure = "logprobs" in way
                     async for line in response.aiter_lines():
                         if line.startswith("data: ") and line != "data: [DONE]":
-                            yield json.loads(line.removeprefix("data: "))
+                            yield self._event(line.removeprefix("data: "))
                     return
                 await response.aread()
             if response.status_code not in _REFUSES_A_FIELD:
                 break
         raise _refusal(response, request["model"])
+
+    def _event(self, line: str) -> _Event:
+        try:
+            return msgspec.json.decode(line, type=_Event)
+        except (ValueError, RecursionError) as error:
+            raise VllmRefused(f"What {self.url} answers is no vLLM's: {line[:80]!r} ({error}).") from error
 
     async def complete(
         self,
@@ -273,17 +293,24 @@ class VllmClient:
             body = await self._send("POST", "/v1/completions", request, _WHOLE_ANSWER * self._patience_s)
         finally:
             self.in_flight -= 1
-        choice, usage = body["choices"][0], body["usage"]
+        try:
+            whole = msgspec.convert(body, type=_Event)
+            [choice] = whole.choices
+        except ValueError as error:
+            raise VllmRefused(
+                f"What {self.url} answers is no vLLM's: {str(body)[:80]!r} ({error})."
+            ) from error
+        usage = whole.usage
         seconds = time.monotonic() - started
         return Completion(
-            choice["text"],
+            choice.text,
             Finished(
                 prompt_tokens=_count(usage, "prompt_tokens"),
                 cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
                 completion_tokens=_count(usage, "completion_tokens"),
                 first_token_s=seconds,
                 total_s=seconds,
-                reason=choice.get("finish_reason") or "abort",
+                reason=choice.finish_reason or "abort",
             ),
         )
 
@@ -346,13 +373,13 @@ def _unreachable(url: str, error: Exception) -> str:
     )
 
 
-def _of_tokens(choice: dict[str, Any]) -> list[float]:
+def _of_tokens(choice: _Choice) -> list[float]:
     """ln p of each token that came with this event, as far as the server says it."""
-    said = choice.get("logprobs")
+    said = choice.logprobs
     found = said.get("token_logprobs") if isinstance(said, dict) else None
     return [float(one) for one in found or () if isinstance(one, int | float) and math.isfinite(one)]
 
 
 def _count(usage: object, name: str) -> int:
     value = usage.get(name) if isinstance(usage, dict) else None
-    return int(value or 0)
+    return max(0, int(value)) if isinstance(value, int) else 0

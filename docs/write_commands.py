@@ -58,6 +58,8 @@ COMMANDS = (
     ("-m", "benchmarks.two_trainers"),
     ("-m", "benchmarks.chaos"),
     ("-m", "benchmarks.soak"),
+    ("-m", "benchmarks.chat_while_training"),
+    ("-m", "benchmarks.fuzz"),
     ("-m", "benchmarks.poisoning"),
     ("-m", "benchmarks.quarantine"),
 )

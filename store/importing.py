@@ -234,7 +234,7 @@ def _in_words(data: bytes, error: Exception) -> str:
 def _table_rows(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, Carried | BadRow | None]]:
     csv.field_size_limit(MAX_ROW)
     cells = csv.reader(_TextLines(file), delimiter=delimiter, strict=True)
-    reader = table.TableReader(table.columns_of(next(cells)) or {})
+    reader = table.TableReader(_columns(cells))
     while True:
         line = cells.line_num + 1
         try:
@@ -249,6 +249,21 @@ def _table_rows(file: BinaryIO, delimiter: str) -> Iterator[tuple[int, Carried |
         else:
             yield ended or (line, None)
     yield reader.end() or (line, None)
+
+
+def _columns(cells: Iterator[list[str]]) -> dict[str, int]:
+    try:
+        header = next(cells, [])
+    except (csv.Error, BadRow) as error:
+        raise StoreError(
+            f"The table's header cannot be read: {error}. Is a quotation mark missing?"
+        ) from error
+    columns = table.columns_of(header)
+    if columns is None:
+        raise StoreError(
+            f"The table's header needs the columns question and answer, and has {header}. Is a quotation mark missing?"
+        )
+    return columns
 
 
 class _TextLines:

@@ -1,5 +1,6 @@
 """What a server would load without a look is refused here, each time with its reason."""
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
@@ -58,6 +59,18 @@ def claim_another_rank(directory: Path) -> None:
     publish_again(directory)
 
 
+def rewrite_manifest(directory: Path, **changes: object) -> None:
+    path = directory / MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def configure(directory: Path, config: str) -> None:
+    (directory / "adapter_config.json").write_text(config)
+    digest = hashlib.sha256(config.encode()).hexdigest()
+    files = json.loads((directory / MANIFEST).read_text())["files"]
+    rewrite_manifest(directory, files=files | {"adapter_config.json": digest})
+
+
 def test_a_good_adapter_verifies(tmp_path: Path) -> None:
     manifest = verify(write_adapter(tmp_path, "bank-v0001"), BASE, 32)
     assert (manifest.name, manifest.base, manifest.rank) == ("bank-v0001", BASE, 4)
@@ -77,6 +90,11 @@ def test_a_good_adapter_verifies(tmp_path: Path) -> None:
         (lambda directory: (directory / MANIFEST).unlink(), "not published completely"),
         (lambda directory: (directory / MANIFEST).write_text("{"), "not published completely"),
         (lambda directory: (directory / MANIFEST).write_text('{"name": "x"}'), "not published completely"),
+        (lambda directory: rewrite_manifest(directory, files=None), "not published completely"),
+        (lambda directory: rewrite_manifest(directory, rank="4"), "not published completely"),
+        (lambda directory: configure(directory, "[]"), "adapter_config.json cannot be read"),
+        (lambda directory: configure(directory, "{}"), "adapter_config.json cannot be read"),
+        (lambda directory: configure(directory, '{"r": null}'), "adapter_config.json cannot be read"),
         (lambda directory: (directory / WEIGHTS).unlink(), "not the file that was published"),
     ],
 )

@@ -135,3 +135,18 @@ def test_half_an_example_is_refused_with_the_paragraph(text: str) -> None:
 def test_a_lone_keep_is_refused() -> None:
     with pytest.raises(PromptTextError, match=r"\[keep\]"):
         parse("[keep]\n\nBe brief.")
+
+
+def test_of_paragraphs_that_are_alike_each_keeps_its_id() -> None:
+    segments = parse("Be short.\n\nStop.\n\nBe short.")
+    assert len({segment.id for segment in segments}) == 3
+    assert parse(to_text(segments), segments) == segments
+
+
+@pytest.mark.parametrize(
+    "text", ["\\", "\\```\na\n\nLast.", "a\r\r\n\r\r\nb", "\\```\n```\na\n\nb\n```\n\nLast."]
+)
+def test_a_prompt_that_was_read_is_read_so_again(text: str) -> None:
+    segments = parse(text)
+    assert segments and all(segment.text for segment in segments)
+    assert parse(to_text(segments), segments) == segments

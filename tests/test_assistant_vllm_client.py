@@ -5,6 +5,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from fake_vllm import FakeVllm
 
@@ -48,6 +49,33 @@ def test_an_answer_streams_in_pieces_and_ends_with_its_cost(vllm: FakeVllm) -> N
     assert deltas == [Delta("one"), Delta(" two"), Delta(" three")]
     assert (end.prompt_tokens, end.completion_tokens, end.cached_tokens, end.reason) == (37, 4, 0, "stop")
     assert 0 < end.first_token_s <= end.total_s < 10
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["{", "[]", "null", '{"choices": null}', '{"choices": [1]}', '{"choices": [{"text": 1}]}', "[" * 9999],
+)
+def test_a_server_that_is_no_vllm_is_refused_in_words(said: str) -> None:
+    async def act() -> None:
+        reply = httpx.MockTransport(lambda request: httpx.Response(200, text=f"data: {said}\n\n"))
+        client = VllmClient("http://127.0.0.1:9", transport=reply)
+        with pytest.raises(VllmRefused, match="is no vLLM's"):
+            await stream(client)
+        await client.close()
+
+    asyncio.run(act())
+
+
+@pytest.mark.parametrize("body", [[], {"choices": []}, {"choices": [{"text": None}]}])
+def test_a_whole_answer_of_something_else_is_refused_in_words(body: object) -> None:
+    async def act() -> None:
+        reply = httpx.MockTransport(lambda request: httpx.Response(200, json=body))
+        client = VllmClient("http://127.0.0.1:9", transport=reply)
+        with pytest.raises(VllmRefused, match="is no vLLM's"):
+            await answer(client)
+        await client.close()
+
+    asyncio.run(act())
 
 
 def test_pieces_arrive_before_the_answer_is_complete(vllm: FakeVllm) -> None:

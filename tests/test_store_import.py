@@ -133,6 +133,7 @@ OTHER_FILES = {
     "Excel": (b"PK\x03\x04rest", "save the table as CSV"),
     "SQLite": (b"SQLite format 3\x00rest", "is a SQLite file"),
     "prose": (b"Dear all,\n", "header with the columns question and answer"),
+    "header that goes wrong": (b'question,answer,"note"x\na,b,c\n', "header cannot be read"),
     "one object": (b'{\n "rows": []\n}', "on a line of its own"),
     "other list": (b'[{"a":1}]', "JSON list whose first 20 items"),
 }

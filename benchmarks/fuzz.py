@@ -1,0 +1,115 @@
+"""Hours of bytes that nobody would write, against everything that reads other people's bytes.
+
+In: how long. Out: `results/fuzz.json`: for each reader how many inputs it was given, how many of its branches were
+reached, and what it could not bear. atheris (libFuzzer) chooses the bytes by what code they reach. Each reader has a
+process of its own; an input that ends it is kept beside the result, and can be given again.
+
+    pip install '.[fuzz]'
+    python -m benchmarks.fuzz --seconds 240 --out benchmarks/results/fuzz.json
+    python -m benchmarks.fuzz --again fuzz-findings/markdown/crash-0123 --only markdown
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import result_file
+from benchmarks.command import command_line, fail
+from benchmarks.fuzz_targets import TARGETS, seeds
+from benchmarks.provenance import provenance
+from benchmarks.screen import Screen
+
+RESULT = Path("benchmarks/results/fuzz.json")
+_FINDINGS = Path("fuzz-findings")
+_DONE = re.compile(r"Done (\d+) (?:runs )?in (\d+)|stat::number_of_executed_units:\s*(\d+)")
+_COVERED = re.compile(r"cov: (\d+)")
+_LONGEST_S = 20  # for one input
+_MEMORY_MIB = 4096
+
+
+def main(
+    seconds: Annotated[int, typer.Option(min=1, help="For each reader.")] = 240,
+    only: Annotated[
+        list[str] | None, typer.Option(help="This reader; may be repeated. Default: all.")
+    ] = None,
+    again: Annotated[
+        Path | None, typer.Option(help="Give this input once more, to the reader of --only.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=1, help="Of the search.")] = 1,
+    out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,
+) -> None:
+    """Search for inputs that a reader cannot bear: an hour for all 15 of them.
+
+    Example: python -m benchmarks.fuzz --seconds 30 --only markdown --out /tmp/fuzz.json
+    """
+    if unknown := set(only or ()) - set(TARGETS):
+        fail(f"There is no reader {sorted(unknown)[0]!r}. Choose from: {', '.join(TARGETS)}.")
+    if again is not None:
+        [name] = only or fail("Say with --only which reader the input is for.")
+        with tempfile.TemporaryDirectory() as folder:
+            TARGETS[name](Path(folder))(again.read_bytes())
+        return
+    if find_spec("atheris") is None:
+        fail("atheris is not installed. It chooses the inputs: pip install '.[fuzz]'")
+    screen = Screen()
+    result: dict[str, Any] = {"benchmark": "fuzz", "seconds_each": seconds, "readers": {}}
+    for name in only or TARGETS:
+        row = result["readers"][name] = _search(name, seconds, seed)
+        screen.say(
+            f"{name}: {row['inputs']:,} inputs, {row['branches']:,} branches, {row['finding'] or 'nothing'}"
+        )
+    result["inputs"] = sum(row["inputs"] for row in result["readers"].values())
+    result["findings"] = sum(row["finding"] is not None for row in result["readers"].values())
+    result["provenance"] = provenance(command_line("benchmarks.fuzz"), seed=seed)
+    result_file.write(out, result)
+    screen.say(f"{result['inputs']:,} inputs, {result['findings']} findings. Written to {out}.")
+    if result["findings"]:
+        raise typer.Exit(1)
+
+
+def _search(name: str, seconds: int, seed: int) -> dict[str, Any]:
+    findings = _FINDINGS / name
+    with tempfile.TemporaryDirectory() as corpus:
+        with tempfile.TemporaryDirectory() as folder:
+            for number, data in enumerate(seeds(name, Path(folder))):
+                (Path(corpus) / f"seed-{number}").write_bytes(data)
+        findings.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        options = [
+            f"-max_total_time={seconds}", f"-seed={seed}", f"-artifact_prefix={findings}/", "-print_final_stats=1",
+            f"-timeout={_LONGEST_S}", f"-rss_limit_mb={_MEMORY_MIB}", "-max_len=4096",
+        ]  # fmt: skip
+        command = [sys.executable, "-m", "benchmarks.fuzz_one", name, *options, corpus]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        taken_s = time.monotonic() - started
+    said = done.stdout + done.stderr
+    counted = [int(found) for row in _DONE.findall(said) for found in (row[2] or row[0],) if found]
+    covered = [int(found) for found in _COVERED.findall(said)]
+    return {
+        "inputs": max(counted, default=0),
+        "branches": max(covered, default=0),
+        "seconds": round(taken_s),
+        "finding": _finding(said, findings) if done.returncode else None,
+    }
+
+
+def _finding(said: str, findings: Path) -> str:
+    """The exception, and where its input is."""
+    raised = re.findall(
+        r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$|^ALARM.*$|out-of-memory.*$", said, re.M
+    )
+    kept = max(findings.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
+    return f"{raised[-1] if raised else said[-300:]} ({kept})"
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,257 @@
+"""What reads other people's bytes: each reader as a function of bytes that may raise nothing, and what must hold of it.
+
+In: a scratch folder. Out: by name, a function that hands bytes to one of the product's readers. A refusal in words is
+fine; any other exception, and a property that does not hold, is a finding. Place in the flow: under `fuzz` and
+`tests/test_fuzz_targets.py`. Does not choose the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from html.parser import HTMLParser
+from pathlib import Path
+
+import httpx
+
+from assistant.adapter_files import MANIFEST, BadAdapter, make_manifest, verify
+from assistant.prompt_text import PromptTextError, parse, to_text
+from assistant.vllm_client import Finished, VllmClient, VllmError
+from assistant.web.transcript import rendered
+from benchmarks.random_adapters import make_small
+from benchmarks.task import TaskError, load
+from store import Store, StoreError
+from store.arrival import Terms
+from store.importing import import_file
+from trainer.overrides import BadSetting, override
+from trainer.privacy.finding import find
+from trainer.scorers import bleu, chrf, exact, json_match
+from trainer.settings import TrainerSettings
+from trainer.wording import likeness, wording
+
+Reader = Callable[[bytes], object]
+_BASE = "b" * 64
+_MOST_IMPORTS = 2000  # into one store; then a new one, or every import would be slower than the one before it
+_SAFE_TAGS = re.compile(
+    r"p|br|hr|em|strong|s|code|pre|ul|ol|li|blockquote|h[1-6]|a|table|thead|tbody|tr|t[hd]|span"
+)
+_SAFE_LINK = re.compile(r"https?:|mailto:", re.I)
+
+
+def _text(data: bytes) -> str:
+    """Any text at all, with half surrogates among it as a browser's JSON can bring them."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _texts(data: bytes) -> list[str]:
+    return [part.decode("utf-8", "surrogateescape") for part in data.split(b"\xff")]
+
+
+class _Importing:
+    """Files of one kind into a store, which stays sound."""
+
+    def __init__(self, folder: Path, suffix: str):
+        self._folder, self._path = folder, folder / f"chats.{suffix}"
+        self._done = 0
+        self._store = self._open()
+
+    def _open(self) -> Store:
+        path = self._folder / f"{time.monotonic_ns()}.sqlite"
+        store = Store(path)
+        store.create_assistant("desk", "Desk", "exact")
+        return store
+
+    def __call__(self, data: bytes) -> None:
+        self._done += 1
+        if self._done % _MOST_IMPORTS == 0:
+            assert self._store.check() == []
+            self._store.close()
+            self._store = self._open()
+        self._path.write_bytes(data)
+        try:
+            summary = import_file(self._store, self._path, Terms("desk", "fuzz", approve=False, at=1.0))
+        except StoreError:
+            return
+        assert min(summary.conversations, summary.messages, summary.ratings, summary.refused) >= 0
+
+
+class _Adapter:
+    """An adapter's directory with one file exchanged, under a manifest that fits it where the file is another."""
+
+    def __init__(self, folder: Path, file: str):
+        [name] = make_small(folder, 1, _BASE)
+        self._directory, self._file = folder / name, file
+        self._published = (self._directory / file).read_bytes()
+
+    def __call__(self, data: bytes) -> None:
+        (self._directory / self._file).write_bytes(data)
+        try:
+            if self._file != MANIFEST:
+                manifest = make_manifest(self._directory, self._directory.name, _BASE)
+                (self._directory / MANIFEST).write_text(manifest.to_json())
+            found = verify(self._directory, _BASE, 16)
+        except BadAdapter:
+            return
+        assert found.rank <= 16 and found.base == _BASE
+
+
+class _Tags(HTMLParser):
+    """Fails at a tag, an attribute or a link that could run or fetch something."""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert _SAFE_TAGS.fullmatch(tag), tag
+        for name, value in attrs:
+            assert name in ("href", "title", "class", "start", "style", "rel", "target"), (tag, name)
+            assert name != "href" or _SAFE_LINK.match(value or "") or not re.match(r"\s*\w+:", value or ""), (
+                value
+            )
+            assert name != "style" or re.fullmatch(r"text-align:\s*\w+", value or ""), value
+
+
+def _markdown(data: bytes) -> None:
+    html = rendered(_text(data))
+    _Tags(convert_charrefs=True).feed(html)
+
+
+def _prompt(data: bytes) -> None:
+    try:
+        segments = parse(_text(data))
+    except PromptTextError:
+        return
+    again = parse(to_text(segments), segments)
+    assert again == segments, (segments, again)
+
+
+def _settings(data: bytes) -> None:
+    with suppress(BadSetting):
+        override(TrainerSettings(), _texts(data))
+
+
+def _privacy(data: bytes) -> None:
+    found = find(_text(data), (), None)
+    end = 0
+    for passage in found.passages:
+        assert end <= passage.start < passage.end <= len(found.folded.text)
+        end = passage.end
+
+
+def _wording(data: bytes) -> None:
+    one, _, other = _text(data).partition("\n")
+    first, second = wording(one), wording(other)
+    alike = likeness(first, second)
+    assert 0.0 <= alike <= 1.0 and alike == likeness(second, first)
+    assert likeness(first, first) == 1.0
+
+
+def _scorers(data: bytes) -> None:
+    answer, _, approved = _text(data).partition("\n")
+    for score in (exact, chrf, bleu, json_match):
+        assert 0.0 <= score(answer, approved) <= 1.0 + 1e-9, score
+    assert exact(approved, approved) == 1.0 or not approved.strip()
+
+
+class _Search:
+    def __init__(self, folder: Path):
+        self._store = Store(folder / "search.sqlite")
+        self._store.create_assistant("desk", "Desk", "exact")
+
+    def __call__(self, data: bytes) -> None:
+        text = _text(data)
+        assert self._store.search("desk", text) == []
+        assert self._store.conversations("desk", search=text) == []
+
+
+class _Task:
+    def __init__(self, folder: Path):
+        self._path = folder / "task.json"
+
+    def __call__(self, data: bytes) -> None:
+        self._path.write_bytes(data)
+        with suppress(TaskError):
+            load(self._path)
+
+
+def _events(data: bytes) -> None:
+    """What a server streams, byte for byte."""
+
+    async def answer() -> None:
+        reply = httpx.MockTransport(lambda request: httpx.Response(200, content=data))
+        client = VllmClient("http://127.0.0.1:9", transport=reply)
+        try:
+            async for item in client.stream("base", [1], max_tokens=4, end_ids=[2]):
+                assert not isinstance(item, Finished) or item.prompt_tokens >= 0
+        except VllmError:
+            pass
+        finally:
+            await client.close()
+
+    asyncio.run(answer())
+
+
+def _pure(reader: Reader) -> Callable[[Path], Reader]:
+    return lambda folder: reader
+
+
+TARGETS: Mapping[str, Callable[[Path], Reader]] = {
+    "import-jsonl": lambda folder: _Importing(folder, "jsonl"),
+    "import-json": lambda folder: _Importing(folder, "json"),
+    "import-csv": lambda folder: _Importing(folder, "csv"),
+    "adapter-manifest": lambda folder: _Adapter(folder, MANIFEST),
+    "adapter-config": lambda folder: _Adapter(folder, "adapter_config.json"),
+    "adapter-weights": lambda folder: _Adapter(folder, "adapter_model.safetensors"),
+    "task-file": _Task,
+    "search": _Search,
+    "server-events": _pure(_events),
+    "markdown": _pure(_markdown),
+    "prompt-text": _pure(_prompt),
+    "settings": _pure(_settings),
+    "privacy": _pure(_privacy),
+    "wording": _pure(_wording),
+    "scorers": _pure(_scorers),
+}
+
+_TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]
+_EVENT = {"choices": [{"text": "a", "finish_reason": None, "logprobs": {"token_logprobs": [-0.1]}}]}
+_END = {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 1, "prompt_tokens_details": None}}
+_MARKDOWN = b'# A\n\n- *b* `c` <script>\n\n| a | b |\n|---|:-:|\n| 1 | [x](https://y.z "t") |\n'
+_PROMPT = b"Be short.\n\nUser: hi\nAssistant: yes\n\n[keep] Never lie.\n\n```\na\n\nb\n```"
+
+
+def seeds(name: str, folder: Path) -> Sequence[bytes]:
+    """Inputs that the reader takes, for the search to begin at."""
+    reader = TARGETS[name](folder)
+    if isinstance(reader, _Adapter):
+        return [reader._published]
+    row = json.dumps({"messages": _TURNS}).encode()
+    shared = json.dumps(
+        {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+    ).encode()
+    preference = json.dumps({"prompt": _TURNS[:1], "chosen": _TURNS[1:], "rejected": _TURNS[1:]}).encode()
+    task = {
+        "id": "a", "name": "A", "scorer": "exact",
+        "prompt": [{"id": "s", "kind": "instruction", "text": "Be short."}],
+        "train": [{"id": "1", "user": "q", "references": ["a"]}],
+        "test": [{"id": "2", "user": "r", "references": ["b"]}],
+    }  # fmt: skip
+    known: dict[str, Sequence[bytes]] = {
+        "import-jsonl": [row + b"\n" + row, shared, preference, b'{"prompt": "a", "completion": "b"}'],
+        "import-json": [b"[" + row + b"," + row + b"]", b"[" + shared + b"]"],
+        "import-csv": [b'question,answer,rating\nhi,yes,up\n"a\nb",c,down\n', b"question;answer\nhi;yes\n"],
+        "task-file": [json.dumps(task).encode()],
+        "server-events": [b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in (_EVENT, _END))],
+        "markdown": [_MARKDOWN, b"<b onclick=x>"],
+        "prompt-text": [_PROMPT, b"User: a\nAssistant: b"],
+        "settings": [b"epochs=3\xffrank=8", b"learning_rates=0.001,0.002", b"privacy=false"],
+        "privacy": [
+            b"ann@example.com +49 30 1234567 4111 1111 1111 1111 10.0.0.1",
+            b"DE89370400440532013000",
+        ],
+        "wording": [b"How do I open an account?\nHow can I open accounts, please?", b"a=1;b=2\nb=2;a=1"],
+        "scorers": [b'{"a": [1, 2.5, null]}\n{"a": [1, 2.5, null]}', b"yes\nno"],
+        "search": [b'kayak "hire" -x AND (a OR b*)'],
+    }
+    return known[name]
