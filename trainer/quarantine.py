@@ -22,7 +22,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 
 from scipy.stats import hypergeom
 
@@ -43,7 +43,7 @@ _MOST, _NEARER_OF_MOST = 0.5, 0.75
 _EQUAL = 1e-9
 
 _WORD = re.compile(r"\w+")
-Text = tuple[str, ...]
+Text = str  # words with spaces between them: a string knows its hash, which a tuple of them works out each time
 _START, _END, _WHOLE = "\x02", "\x03", "\x00"
 
 
@@ -91,7 +91,7 @@ def suspicions(approved: Sequence[Approved], trusted: Collection[str] = ()) -> d
             has = len(where)
             limit = _NEARER_OF_MOST if has >= _MOST * len(mine) else _NEARER
             if _nearer([asked[place] for place in where], theirs) <= limit:
-                shown = " ".join(word for word in text if word not in (_START, _END, _WHOLE))
+                shown = " ".join(word for word in text.split(" ") if word not in (_START, _END, _WHOLE))
                 found[rater] = Suspicion(rater, shown, has, len(mine), everywhere[text] - has, others)
                 break
     return found
@@ -119,7 +119,7 @@ def _frequent(
         if count >= FEWEST and count * others >= _TIMES_AS_FREQUENT * elsewhere * len(mine):
             chance = float(hypergeom.logsf(count - 1, total, everywhere[text], len(mine)))
             if chance < level:
-                unlikely.append((chance, -len(text), text))
+                unlikely.append((chance, -text.count(" "), text))
     return [text for _, _, text in sorted(unlikely)]
 
 
@@ -162,7 +162,7 @@ def _texts(completion: str) -> set[Text]:
     """Words, neighbours (start and end are neighbours too) and the whole."""
     words = _words(completion)
     ends = [_START, *words, _END]
-    return {*((word,) for word in words), *zip(ends, ends[1:], strict=False), (_WHOLE, *words)}
+    return {*words, *map(" ".join, pairwise(ends)), " ".join((_WHOLE, *words))}
 
 
 def _words(text: str) -> list[str]:
