@@ -38,7 +38,7 @@ from store.records import RunEvent, RunStatus
 RESULT = Path("benchmarks/results/chat_while_training.json")
 IDLE = "idle"
 AIM = 1.5  # times as long as on the idle machine, at the 95th percentile
-_BREATH_S = 0.5  # between an answer and the next question
+_BREATH_S = 2.0  # between an answer and the next question
 _RESAMPLES = 2000
 
 
@@ -53,7 +53,7 @@ class Waited:
 
 
 def main(
-    idle: Annotated[int, typer.Option(min=5, help="Questions before the retrain, and after it.")] = 60,
+    idle: Annotated[int, typer.Option(min=5, help="Questions before the retrain, and after it.")] = 30,
     train: Annotated[int, typer.Option(min=0, help="Examples to train on at most; 0 for all.")] = 0,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 1,
     out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,

@@ -59,6 +59,7 @@ COMMANDS = (
     ("-m", "benchmarks.chaos"),
     ("-m", "benchmarks.soak"),
     ("-m", "benchmarks.chat_while_training"),
+    ("-m", "benchmarks.vllm_cores"),
     ("-m", "benchmarks.fuzz"),
     ("-m", "benchmarks.poisoning"),
     ("-m", "benchmarks.quarantine"),

@@ -8,7 +8,7 @@ import pytest
 from fake_vllm import FakeVllm
 
 from assistant.pulse import Pulse
-from assistant.vllm_server import Phase, VllmServer
+from assistant.vllm_server import Phase, VllmServer, _environment
 
 
 @pytest.fixture
@@ -70,3 +70,18 @@ def test_one_whose_engine_died_or_that_listens_no_more_is_ended_at_once(
     server._set(Phase.READY, "ready")
     server._look()
     assert len(ended) == 2
+
+
+@pytest.mark.parametrize(("cores", "kept"), [({0}, "0"), ({0, 1}, "0"), ({0, 1, 2, 3}, None)])
+def test_a_small_machine_gives_the_model_every_core(
+    monkeypatch: pytest.MonkeyPatch, cores: set[int], kept: str | None
+) -> None:
+    monkeypatch.delenv("VLLM_CPU_NUM_OF_RESERVED_CPU", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: cores)
+    assert _environment("key").get("VLLM_CPU_NUM_OF_RESERVED_CPU") == kept
+
+
+def test_who_says_how_many_cores_to_keep_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "1")
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
+    assert _environment("key")["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "1"

@@ -10,9 +10,10 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-# A tenth of a core beside a busy vLLM, and all of an idle one. With the least of priorities, 19, the gate would hardly
-# come to ask: what it asks keeps vLLM busy itself.
 _NICE = 10
+# Of the session, against others: a quarter of a core beside a busy vLLM, and all of an idle one. With 10, a tenth, a
+# training on two cores came to a standstill while a single person chatted without a pause, since vLLM uses both.
+_NICE_GROUP = 5
 _GROUP = Path("/proc/self/autogroup")
 
 
@@ -25,7 +26,7 @@ def yield_to_chat() -> None:
     if _has_terminal():
         return
     with suppress(OSError):  # no Linux, or one without autogroups: niceness alone counts there
-        _GROUP.write_text(str(_NICE))
+        _GROUP.write_text(str(_NICE_GROUP))
 
 
 def _has_terminal() -> bool:
