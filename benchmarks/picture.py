@@ -28,18 +28,17 @@ Body = Mapping[str, Any]
 
 
 def draw(results: Sequence[Body], path: Path) -> None:
-    """A column a task: prompt tokens above, quality below, retrain by retrain."""
-    columns = min(len(results), _COLUMNS)
-    bands = -(-len(results) // columns)
+    """A column a task: prompt tokens above, quality below, retrain by retrain; further seeds go below."""
+    places = _places([body["task"]["name"] for body in results])
+    bands, columns = (1 + max(place[axis] for place in places) for axis in (0, 1))
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH, bands * _BAND_HEIGHT), layout="constrained", facecolor=PAPER)
         grid = figure.subplots(2 * bands, columns, squeeze=False)
         for axes in grid.flat:
             axes.set_visible(False)
-        for number, body in enumerate(results):
-            row, column = 2 * (number // columns), number % columns
-            _tokens(grid[row, column], body, labelled=column == 0)
-            _quality(grid[row + 1, column], body, labelled=column == 0, columns=columns)
+        for body, (band, column) in zip(results, places, strict=True):
+            _tokens(grid[2 * band, column], body, labelled=column == 0)
+            _quality(grid[2 * band + 1, column], body, labelled=column == 0, columns=columns)
         figure.align_ylabels()
         legend = figure.legend(
             handles=_legend(),
@@ -52,6 +51,14 @@ def draw(results: Sequence[Body], path: Path) -> None:
         legend.get_title().set_color(SOFT)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=_DPI, facecolor=PAPER)
+
+
+def _places(tasks: Sequence[str]) -> list[tuple[int, int]]:
+    """(band, column) of each result: a column a task where they fit side by side, else one after the other."""
+    names = list(dict.fromkeys(tasks))
+    if len(names) > _COLUMNS:
+        return [divmod(number, _COLUMNS) for number in range(len(tasks))]
+    return [(tasks[:number].count(task), names.index(task)) for number, task in enumerate(tasks)]
 
 
 def best_reference(quality: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -76,6 +83,7 @@ def _tokens(axes: Axes, body: Body, labelled: bool) -> None:
             weight="bold" if number == len(tokens) - 1 else "normal",
         )
     axes.set_title(body["task"]["name"], loc="left")
+    axes.set_title(f"seed {body['settings']['seed']}", loc="right", fontsize=9, weight="normal", color=SOFT)
     axes.set_ylim(0, top)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     _frame(axes, len(tokens), "prompt tokens per request" if labelled else "")

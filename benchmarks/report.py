@@ -86,7 +86,7 @@ def _row(body: Body, record: Body) -> list[str]:
     tokens, quality = record["prompt_tokens"], record["quality"]
     index = record["performance_index"]
     return [
-        f"{body['task']['name']} ({body['task']['scorer']})",
+        f"{body['task']['name']} ({body['task']['scorer']}), seed {body['settings']['seed']}",
         str(record["round"]) if record["round"] else "before",
         f"{record['ratings']:,}",
         f"{tokens['full']:,} → {tokens['active']:,}" if record["round"] else f"{tokens['full']:,}",
@@ -132,7 +132,9 @@ def _reasons(body: Body) -> str:
     ]
     notes = {r["performance_index_note"] for r in body["rounds"] if r["performance_index_note"]}
     lines = said + [f"- PI: {note}." for note in sorted(notes)] or ["- No retrain yet."]
-    return f"## {body['task']['name']}: the gate's reasons\n\n" + "\n".join(lines)
+    return f"## {body['task']['name']}, seed {body['settings']['seed']}: the gate's reasons\n\n" + "\n".join(
+        lines
+    )
 
 
 def _origin(body: Body) -> str:
