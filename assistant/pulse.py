@@ -16,6 +16,8 @@ from collections.abc import Callable
 
 import httpx
 
+from assistant.vllm_client import CAN_WAIT
+
 # While nothing is asked: about 0.1 % of a core for the embedded model.
 _ASK_AFTER_S = 30.0
 _COUNTERS = re.compile(r"^vllm:(?:prompt|generation)_tokens_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
@@ -69,7 +71,7 @@ class Pulse:
             response = httpx.post(
                 f"{self._url}/v1/completions",
                 json=request,
-                headers=self._headers,
+                headers=self._headers | CAN_WAIT,
                 timeout=60.0,
                 trust_env=False,
             )

@@ -15,11 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
+
+from assistant.vllm_reply import Reply, count, read_event, read_whole
 
 # vLLM reads for as long as it queues; a token every minute is the slowest that is still taken for alive.
 PATIENCE_S = 60.0
 _WHOLE_ANSWER = 10  # times as long
+# A header of vLLM's. Not the field `priority`, which servers without priorities may refuse.
+CAN_WAIT = {"X-Vllm-Priority": "1"}
 # Of a server that does not know a field of the request, or does not allow it.
 _REFUSES_A_FIELD = (400, 403, 422, 501)
 
@@ -82,20 +85,6 @@ class ServedModel:
     root: str
     parent: str | None
     max_tokens: int | None
-
-
-class _Choice(msgspec.Struct):
-    text: str = ""
-    finish_reason: str | None = None
-    logprobs: Any = None
-
-
-class _Event(msgspec.Struct):
-    """A piece of a streamed answer, or a whole one."""
-
-    choices: list[_Choice] = []
-    usage: Any = None
-    error: Any = None
 
 
 class VllmClient:
@@ -207,7 +196,7 @@ class VllmClient:
             request["cache_salt"] = cache_salt
         started = time.monotonic()
         first: float | None = None
-        usage: Any = None
+        usage: dict[str, Any] = {}
         reason = "abort"
         ln_p: list[float] = []
         self.in_flight += 1
@@ -220,7 +209,7 @@ class VllmClient:
                     for choice in event.choices:
                         first = first or time.monotonic()
                         reason = choice.finish_reason or reason
-                        ln_p += _of_tokens(choice)
+                        ln_p += choice.ln_p
                         if choice.text:
                             yield Delta(choice.text)
         except httpx.HTTPError as error:
@@ -231,16 +220,16 @@ class VllmClient:
             raise VllmUnreachable(f"The connection to {self.url} ended in the middle of an answer.")
         now = time.monotonic()
         yield Finished(
-            prompt_tokens=_count(usage, "prompt_tokens"),
-            cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
-            completion_tokens=_count(usage, "completion_tokens"),
+            prompt_tokens=count(usage, "prompt_tokens"),
+            cached_tokens=count(usage.get("prompt_tokens_details"), "cached_tokens"),
+            completion_tokens=count(usage, "completion_tokens"),
             first_token_s=(first or now) - started,
             total_s=now - started,
             reason=reason,
             mean_ln_p=math.fsum(ln_p) / len(ln_p) if ln_p else None,
         )
 
-    async def _events(self, request: dict[str, Any]) -> AsyncGenerator[_Event, None]:
+    async def _events(self, request: dict[str, Any]) -> AsyncGenerator[Reply, None]:
         """What the server sends for a streamed request; raises VllmRefused before the first one."""
         ways = (
             [request | {"logprobs": 0}, request] if self._says_how_sure else [request]
@@ -258,11 +247,14 @@ class VllmClient:
                 break
         raise _refusal(response, request["model"])
 
-    def _event(self, line: str) -> _Event:
+    def _event(self, line: str) -> Reply:
         try:
-            return msgspec.json.decode(line, type=_Event)
-        except (ValueError, RecursionError) as error:
-            raise VllmRefused(f"What {self.url} answers is no vLLM's: {line[:80]!r} ({error}).") from error
+            return read_event(line)
+        except ValueError as error:
+            raise self._no_vllms(line, error) from error
+
+    def _no_vllms(self, said: object, error: ValueError) -> VllmRefused:
+        return VllmRefused(f"What {self.url} answers is no vLLM's: {str(said)[:80]!r} ({error}).")
 
     async def complete(
         self,
@@ -272,8 +264,9 @@ class VllmClient:
         max_tokens: int,
         end_ids: Sequence[int],
         cache_salt: str | None = None,
+        can_wait: bool = False,
     ) -> Completion:
-        """A whole greedy answer to token ids, in one piece; raises VllmError.
+        """A whole greedy answer to token ids, in one piece; raises VllmError. `can_wait`: people's questions go first.
 
         Not streamed: parsing an event per token took half a core from the engine while the gate ran on two. The time
         to the first token is therefore known only for `max_tokens=1`, where it is the whole time.
@@ -290,24 +283,26 @@ class VllmClient:
         started = time.monotonic()
         self.in_flight += 1
         try:
-            body = await self._send("POST", "/v1/completions", request, _WHOLE_ANSWER * self._patience_s)
+            body = await self._send(
+                "POST",
+                "/v1/completions",
+                request,
+                _WHOLE_ANSWER * self._patience_s,
+                CAN_WAIT if can_wait else None,
+            )
         finally:
             self.in_flight -= 1
         try:
-            whole = msgspec.convert(body, type=_Event)
-            [choice] = whole.choices
+            choice, usage = read_whole(body)
         except ValueError as error:
-            raise VllmRefused(
-                f"What {self.url} answers is no vLLM's: {str(body)[:80]!r} ({error})."
-            ) from error
-        usage = whole.usage
+            raise self._no_vllms(body, error) from error
         seconds = time.monotonic() - started
         return Completion(
             choice.text,
             Finished(
-                prompt_tokens=_count(usage, "prompt_tokens"),
-                cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
-                completion_tokens=_count(usage, "completion_tokens"),
+                prompt_tokens=count(usage, "prompt_tokens"),
+                cached_tokens=count(usage.get("prompt_tokens_details"), "cached_tokens"),
+                completion_tokens=count(usage, "completion_tokens"),
                 first_token_s=seconds,
                 total_s=seconds,
                 reason=choice.finish_reason or "abort",
@@ -336,11 +331,16 @@ class VllmClient:
         return list(zip(choice["token_ids"], choice["logprobs"]["token_logprobs"], strict=True))
 
     async def _send(
-        self, method: str, path: str, body: dict[str, object] | None = None, read_s: float | None = None
+        self,
+        method: str,
+        path: str,
+        body: dict[str, object] | None = None,
+        read_s: float | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Any:
         timeout = httpx.Timeout(10.0, read=read_s or self._patience_s)
         try:
-            response = await self._http.request(method, path, json=body, timeout=timeout)
+            response = await self._http.request(method, path, json=body, timeout=timeout, headers=headers)
         except httpx.HTTPError as error:
             raise VllmUnreachable(_unreachable(self.url, error)) from error
         if response.status_code != 200:
@@ -371,15 +371,3 @@ def _unreachable(url: str, error: Exception) -> str:
         f"No answer from vLLM at {url} ({type(error).__name__}). If it is still loading, wait; otherwise check "
         "the address and the server's log."
     )
-
-
-def _of_tokens(choice: _Choice) -> list[float]:
-    """ln p of each token that came with this event, as far as the server says it."""
-    said = choice.logprobs
-    found = said.get("token_logprobs") if isinstance(said, dict) else None
-    return [float(one) for one in found or () if isinstance(one, int | float) and math.isfinite(one)]
-
-
-def _count(usage: object, name: str) -> int:
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return max(0, int(value)) if isinstance(value, int) else 0

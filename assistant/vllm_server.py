@@ -165,6 +165,14 @@ class VllmServer:
         self.state = ServerState(phase, detail, since, self.state.restarts)
 
 
+_ON_CPU = (
+    "--worker-extension-cls",
+    "assistant.vllm_extension.Extension",
+    "--scheduler-cls",
+    "assistant.vllm_scheduler.Scheduler",
+)
+
+
 def _command(model_dir: Path, port: int, context: int) -> list[str]:
     # The module, not the command `vllm`: that one exists only where the distribution is called vllm.
     return [
@@ -200,7 +208,9 @@ def _command(model_dir: Path, port: int, context: int) -> list[str]:
         "vllm",
         "--middleware",  # vLLM's own key guards only some of its routes
         "assistant.vllm_door.VllmDoor",
-        *(() if _has_cuda() else ("--worker-extension-cls", "assistant.vllm_extension.Extension")),
+        "--scheduling-policy",  # a gate's questions say that they can wait
+        "priority",
+        *(() if _has_cuda() else _ON_CPU),
     ]
 
 

@@ -14,7 +14,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,6 @@ def main(
         with Store(Path(temporary) / "shorthand.sqlite") as store:
             result = asyncio.run(_measure(Serving(Path(temporary), store), idle, seed, screen))
     result["provenance"] = provenance(command_line("benchmarks.chat_while_training"), seed=seed)
-    out.parent.mkdir(parents=True, exist_ok=True)
     result_file.write(out, result)
     for phase, row in result["phases"].items():
         screen.say(f"{phase}: {row}")
@@ -105,7 +104,7 @@ async def _measure(serving: Serving, idle: int, seed: int, screen: Screen) -> di
     }
 
 
-async def _during(store: Store, chat: Chat, asked: Any, screen: Screen) -> tuple[int, list[Waited]]:
+async def _during(store: Store, chat: Chat, asked: Iterator[str], screen: Screen) -> tuple[int, list[Waited]]:
     """The run's id, and every turn from the request for it until its end."""
     store.request_training(SAMPLE_ID, "benchmark")
     waited: list[Waited] = []

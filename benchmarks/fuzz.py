@@ -2,7 +2,7 @@
 
 In: how long. Out: `results/fuzz.json`: for each reader how many inputs it was given, how many of its branches were
 reached, and what it could not bear. atheris (libFuzzer) chooses the bytes by what code they reach. Each reader has a
-process of its own; an input that ends it is kept beside the result, and can be given again.
+process of its own; an input that ends it is kept under `fuzz-findings/`, and can be given again.
 
     pip install '.[fuzz]'
     python -m benchmarks.fuzz --seconds 240 --out benchmarks/results/fuzz.json
@@ -54,9 +54,10 @@ def main(
     if unknown := set(only or ()) - set(TARGETS):
         fail(f"There is no reader {sorted(unknown)[0]!r}. Choose from: {', '.join(TARGETS)}.")
     if again is not None:
-        [name] = only or fail("Say with --only which reader the input is for.")
+        if only is None or len(only) != 1:
+            fail(f"An input is given to one reader, not {len(only or ())}. Say which with one --only.")
         with tempfile.TemporaryDirectory() as folder:
-            TARGETS[name](Path(folder))(again.read_bytes())
+            TARGETS[only[0]](Path(folder))(again.read_bytes())
         return
     if find_spec("atheris") is None:
         fail("atheris is not installed. It chooses the inputs: pip install '.[fuzz]'")

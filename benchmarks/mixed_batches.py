@@ -1,8 +1,9 @@
 """Base-model requests in one batch with adapter requests, against the same requests made alone.
 
 In: how many. Out: a line, and JSON with provenance. Real vLLM as the app starts it, with three random adapters in its
-slots; 16 base-model requests and 16 adapter requests are under way at any time, and every token of every answer is
-compared. Place in the flow: beside `swaps`. vLLM 0.32 on CPU fails this by itself: see `assistant/vllm_extension.py`.
+slots; 16 base-model requests and 16 adapter requests are under way at any time, half of all as a gate's, which are held
+back while others are read, and every token of every answer is compared. Place in the flow: beside `swaps`. vLLM 0.32 on
+CPU fails this by itself: see `assistant/vllm_extension.py`.
 
     python -m benchmarks.mixed_batches --requests 1000 --out benchmarks/results/mixed_batches.json
 """
@@ -56,7 +57,8 @@ async def ask_mixed(
         right = references.of(system, question)
         under_way[is_base] += 1
         beside = under_way[not is_base]
-        answer = await greedy.answer(names[system], keep(PROMPT, system.kept), question)
+        can_wait = chance.random() < 0.5
+        answer = await greedy.answer(names[system], keep(PROMPT, system.kept), question, can_wait)
         under_way[is_base] -= 1
         kind = "base" if is_base else "adapter"
         found[f"{kind}_requests"] += 1

@@ -63,7 +63,6 @@ def main(
     }
     for name in ("reworded", "different"):
         result[f"{name}_in_all"] = summary(result[name])
-    out.parent.mkdir(parents=True, exist_ok=True)
     result_file.write(out, result)
     found, merged = (result[f"{name}_in_all"]["merged"][str(NEAR)] for name in ("reworded", "different"))
     console.print(

@@ -61,7 +61,6 @@ def main(
         "characters_per_second": rate(tasks, seed),
         "provenance": provenance(command_line("benchmarks.privacy"), seed=seed),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     result_file.write(out, result)
     console.print(
         f"Found {result['recall']:.2%} of {result['planted']:,} secrets of {result['kinds']} kinds; false alarms in "

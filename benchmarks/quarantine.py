@@ -52,7 +52,6 @@ def main(
         "tasks": rows,
         "provenance": provenance(command_line("benchmarks.quarantine"), 0),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
     result_file.write(out, result)
     for row in rows:
         screen.say(

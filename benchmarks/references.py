@@ -21,6 +21,7 @@ import httpx
 
 from assistant.rendering import keep, render
 from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import CAN_WAIT
 from store.records import Role, Segment
 
 LEAD = 0.002  # nats; what a batch moves a log-probability by is in every result, as moved_by_a_batch_nats
@@ -81,8 +82,10 @@ class Greedy:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def answer(self, model: str, segments: Sequence[Segment], question: str) -> Alone:
-        """Raises httpx.HTTPError."""
+    async def answer(
+        self, model: str, segments: Sequence[Segment], question: str, can_wait: bool = False
+    ) -> Alone:
+        """`can_wait`: as a gate's question. Raises httpx.HTTPError."""
         request = {
             "model": model,
             "prompt": list(render(self._tokenizer, segments, ((Role.USER, question),)).ids),
@@ -92,7 +95,9 @@ class Greedy:
             "logprobs": 2,
             "return_token_ids": True,
         }
-        response = await self._http.post("/v1/completions", json=request)
+        response = await self._http.post(
+            "/v1/completions", json=request, headers=CAN_WAIT if can_wait else None
+        )
         response.raise_for_status()
         choice: dict[str, Any] = response.json()["choices"][0]
         said = choice["logprobs"]

@@ -36,7 +36,6 @@ def read_or_start(path: Path, started: Mapping[str, Any]) -> dict[str, Any]:
     Raises ResultError where the file is of another task or of other settings, OSError.
     """
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         write(path, started)
     body = read(path, started["benchmark"])
     differing = [
@@ -54,7 +53,8 @@ def read_or_start(path: Path, started: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(path: Path, body: Mapping[str, Any]) -> None:
-    """Replace the file in one step; raises OSError."""
+    """Replace the file in one step, and make its folder if there is none; raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
     with aside.open("w", encoding="utf-8") as file:
         json.dump(body, file, indent=1, ensure_ascii=True)

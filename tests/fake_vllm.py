@@ -71,6 +71,7 @@ class FakeVllm:
         self.base, self.key, self.max_loras, self.max_model_len = base, key, max_loras, max_model_len
         self.adapters: dict[str, str] = {}
         self.requests: list[tuple[str, dict[str, Any]]] = []
+        self.can_wait: list[bool] = []  # which of them said so
         self.dies_after: int | None = None  # pieces of text, then the connection breaks
         self.breaks_off_after: int | None = None  # pieces of text, then an error event, as vLLM sends it
         self.refuses_logprobs = False  # as some servers that only look like vLLM do
@@ -324,6 +325,7 @@ class FakeVllm:
     async def _read(self, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = await request.json()
         self.requests.append((request.url.path, body))
+        self.can_wait.append(int(request.headers.get("x-vllm-priority", "0")) > 0)
         return body
 
     def _unauthorized(self, request: Request) -> Response | None:

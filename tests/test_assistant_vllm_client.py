@@ -53,7 +53,16 @@ def test_an_answer_streams_in_pieces_and_ends_with_its_cost(vllm: FakeVllm) -> N
 
 @pytest.mark.parametrize(
     "said",
-    ["{", "[]", "null", '{"choices": null}', '{"choices": [1]}', '{"choices": [{"text": 1}]}', "[" * 9999],
+    [
+        "{",
+        "[]",
+        "null",
+        '{"choices": null}',
+        '{"choices": [1]}',
+        '{"choices": [{"text": 1}]}',
+        '{"usage": [1]}',
+        "[" * 9999,
+    ],  # fmt: skip
 )
 def test_a_server_that_is_no_vllm_is_refused_in_words(said: str) -> None:
     async def act() -> None:
@@ -66,7 +75,9 @@ def test_a_server_that_is_no_vllm_is_refused_in_words(said: str) -> None:
     asyncio.run(act())
 
 
-@pytest.mark.parametrize("body", [[], {"choices": []}, {"choices": [{"text": None}]}])
+@pytest.mark.parametrize(
+    "body", [[], {"choices": []}, {"choices": [{"text": None}]}, {"choices": [{"text": "x"}], "usage": "1"}]
+)
 def test_a_whole_answer_of_something_else_is_refused_in_words(body: object) -> None:
     async def act() -> None:
         reply = httpx.MockTransport(lambda request: httpx.Response(200, json=body))
@@ -136,6 +147,18 @@ def test_the_request_is_greedy_token_ids_with_the_end_tokens(vllm: FakeVllm) -> 
     body = vllm.asked()[0]
     assert body["prompt"] == list(IDS) and body["stop_token_ids"] == [2] and body["temperature"] == 0
     assert "cache_salt" not in body
+
+
+def test_what_can_wait_says_so_and_nothing_else_does(vllm: FakeVllm) -> None:
+    async def act(client: VllmClient) -> None:
+        await answer(client)
+        await client.complete("base", IDS, max_tokens=8, end_ids=(2,), can_wait=True)
+        [item async for item in client.stream("base", IDS, max_tokens=8, end_ids=(2,))]
+
+    ask(vllm, act)
+    assert vllm.can_wait == [False, True, False]
+    first, second, _ = vllm.asked()
+    assert first == second, "the request itself is the same, so that servers without priorities take it"
 
 
 def test_an_answer_that_reaches_its_length_says_so(vllm: FakeVllm) -> None:

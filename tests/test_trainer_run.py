@@ -87,6 +87,14 @@ def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
     assert asked == questions[Split.GATE] | set(QUESTIONS)
 
 
+def test_people_who_chat_go_before_the_gate(scene: Scene) -> None:
+    scene.rate(40)
+    scene.run()
+    asked = zip(scene.vllm.requests, scene.vllm.can_wait, strict=True)
+    said = [can_wait for (path, body), can_wait in asked if body.get("max_tokens") == 16]
+    assert len(said) > 40 and all(said)
+
+
 @pytest.mark.usefixtures("longer_is_better")
 def test_a_bad_candidate_is_refused_rejected_and_unloaded(scene: Scene) -> None:
     scene.rate(40)

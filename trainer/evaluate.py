@@ -51,7 +51,7 @@ async def answer_all(
             for attempt in range(_TRIES):
                 try:
                     completion = await pool.pick().complete(
-                        model, ids, max_tokens=max_tokens, end_ids=tokenizer.end_ids
+                        model, ids, max_tokens=max_tokens, end_ids=tokenizer.end_ids, can_wait=True
                     )
                     break
                 except VllmUnreachable:

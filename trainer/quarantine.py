@@ -43,9 +43,8 @@ _MOST, _NEARER_OF_MOST = 0.5, 0.75
 _EQUAL = 1e-9
 
 _WORD = re.compile(r"\w+")
-Text = (
-    str  # words with spaces between them: a string knows its hash, which a tuple of them works out each time
-)
+# Words with spaces between them: a string knows its hash, which a tuple of them works out each time.
+Text = str
 _START, _END, _WHOLE = "\x02", "\x03", "\x00"
 
 

@@ -1,60 +1,27 @@
-"""Anything in any order: the store does what a few dictionaries do, and `check` finds nothing.
+"""People who talk, rate, review, delete and are erased, in any order: the store does what a few dictionaries do.
 
-Hypothesis plays two games against a model of each: people who talk, rate, review, delete and are erased; and a registry
-whose deployments are activated, rejected and rolled back. The store is closed and opened again in between. Long:
+Longer than in CI:
 
-    python -m pytest tests/test_store_machines.py --hypothesis-profile long
+    python -m pytest tests/test_store_machine_talk.py --hypothesis-profile long
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import Bundle, consumes, invariant, multiple, rule
 
-from store import Store
 from store.errors import Conflict, NotFound
-from store.records import (
-    DeploymentStatus,
-    MessageStatus,
-    Role,
-    Ruling,
-    Segment,
-    SegmentKind,
-    Verdict,
-)
+from store.records import MessageStatus, Role, Ruling, Verdict
+from tests.store_machine import GAME, PATIENCE, StoreMachine
 
 PEOPLE = st.sampled_from(["ann", "bob", "cleo"])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=12)
 ENDS = st.sampled_from([MessageStatus.COMPLETE, MessageStatus.STOPPED, MessageStatus.FAILED])
 RULINGS = st.sampled_from([Ruling.APPROVE, Ruling.REJECT])
 FINAL = (MessageStatus.COMPLETE, MessageStatus.STOPPED)
-
-
-class _Machine(RuleBasedStateMachine):
-    def __init__(self) -> None:
-        super().__init__()
-        self.folder = TemporaryDirectory()
-        self.path = Path(self.folder.name) / "shorthand.sqlite"
-        self.store = Store(self.path)
-
-    @rule()
-    def close_and_open(self) -> None:
-        self.store.close()
-        self.store = Store(self.path)
-
-    def teardown(self) -> None:
-        try:
-            assert self.store.check() == []
-        finally:
-            self.store.close()
-            self.folder.cleanup()
 
 
 @dataclass
@@ -68,7 +35,7 @@ class _Said:
     decisions: list[tuple[str, Ruling]] = field(default_factory=list)  # the last one of each reviewer is kept
 
 
-class Talk(_Machine):
+class Talk(StoreMachine):
     """Conversations as a tree of messages, with the ratings and decisions about each."""
 
     conversations = Bundle("conversations")
@@ -258,121 +225,6 @@ class Talk(_Machine):
             assert found == expected
 
 
-class Registry(_Machine):
-    """What serves two assistants, and what it replaced."""
-
-    deployments = Bundle("deployments")
-    ASSISTANTS = ("desk", "shop")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.prompts: dict[str, int] = {}
-        for id in self.ASSISTANTS:
-            self.store.create_assistant(id, id, "exact")
-            segment = Segment("one", SegmentKind.INSTRUCTION, "Be short.")
-            self.prompts[id] = self.store.add_prompt(id, [segment]).id
-        self.of: dict[int, str] = {}
-        self.status: dict[int, DeploymentStatus] = {}
-        self.previous: dict[int, int | None] = {}
-        self.active: dict[str, int | None] = dict.fromkeys(self.ASSISTANTS)
-        self.served: dict[str, list[int]] = defaultdict(list)
-        self.names = 0
-
-    @initialize(target=deployments)
-    def begin(self) -> object:
-        return multiple(*(self.publish("desk", trained) for trained in (False, True, True)))
-
-    @rule(target=deployments, assistant=st.sampled_from(ASSISTANTS), trained=st.booleans())
-    def publish(self, assistant: str, trained: bool) -> int:
-        adapter = None
-        if trained:
-            run = self.store.start_run(assistant, {}, "test")
-            self.names += 1
-            adapter = f"{assistant}-{self.names}"
-            self.store.add_adapter(adapter, assistant, run.id, f"adapters/{adapter}", "0" * 64)
-            with pytest.raises(Conflict):
-                self.store.add_adapter(adapter, assistant, run.id, "elsewhere", "1" * 64)
-        id = self.store.add_deployment(assistant, self.prompts[assistant], adapter, ["one"], 0, 3).id
-        self.of[id], self.status[id] = assistant, DeploymentStatus.CANDIDATE
-        return id
-
-    @rule(deployment=deployments)
-    def serve(self, deployment: int) -> None:
-        if self.status[deployment] is DeploymentStatus.REJECTED:
-            with pytest.raises(Conflict):
-                self.store.activate(deployment)
-            return
-        self.store.activate(deployment)
-        self._serve(deployment)
-
-    @rule(deployment=deployments, saw=st.none() | deployments)
-    def serve_if_nothing_changed(self, deployment: int, saw: int | None) -> None:
-        stale = saw != self.active[self.of[deployment]]
-        if stale or self.status[deployment] is DeploymentStatus.REJECTED:
-            with pytest.raises(Conflict):
-                self.store.activate(deployment, expect_active=saw)
-            return
-        self.store.activate(deployment, expect_active=saw)
-        self._serve(deployment)
-
-    def _serve(self, deployment: int) -> None:
-        assistant = self.of[deployment]
-        before = self.active[assistant]
-        if before == deployment:
-            return
-        if before is not None:
-            self.status[before] = DeploymentStatus.RETIRED
-        self.previous.setdefault(deployment, before)
-        self._now(assistant, deployment)
-
-    def _now(self, assistant: str, deployment: int) -> None:
-        self.active[assistant] = deployment
-        self.status[deployment] = DeploymentStatus.ACTIVE
-        self.served[assistant].append(deployment)
-
-    @rule(deployment=deployments)
-    def reject(self, deployment: int) -> None:
-        if self.status[deployment] is not DeploymentStatus.CANDIDATE:
-            with pytest.raises(Conflict):
-                self.store.reject(deployment, "worse")
-            return
-        self.store.reject(deployment, "worse")
-        self.status[deployment] = DeploymentStatus.REJECTED
-
-    @rule(deployment=deployments)
-    def roll_back(self, deployment: int) -> None:
-        assistant = self.of[deployment]
-        active = self.active[assistant]
-        previous = None if active is None else self.previous[active]
-        if active is None or previous is None:
-            with pytest.raises(Conflict):
-                self.store.rollback(assistant, "worse")
-            return
-        assert self.store.rollback(assistant, "worse").id == previous
-        self.status[active] = DeploymentStatus.RETIRED
-        self._now(assistant, previous)
-
-    @invariant()
-    def one_serves_each(self) -> None:
-        for assistant in self.ASSISTANTS:
-            found = self.store.deployments(assistant)
-            assert {one.id: one.status for one in found} == {
-                id: status for id, status in self.status.items() if self.of[id] == assistant
-            }
-            active = self.store.active(assistant)
-            assert (active and active.id) == self.active[assistant]
-            assert [one.status for one in found].count(DeploymentStatus.ACTIVE) == (active is not None)
-            assert [one.deployment_id for one in self.store.activations(assistant)] == self.served[assistant]
-
-
-GAME = settings(
-    max_examples=settings().max_examples // 4,  # each is a store of its own and up to 40 steps
-    stateful_step_count=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
 Talk.TestCase.settings = GAME
-Registry.TestCase.settings = GAME
-pytestmark = pytest.mark.timeout(4 * 3600 if settings().max_examples > 1000 else 300)
 TestTalk = Talk.TestCase
-TestRegistry = Registry.TestCase
+pytestmark = PATIENCE
