@@ -10,7 +10,6 @@ the swap and, for comparison, while nothing is swapped.
 from __future__ import annotations
 
 import asyncio
-import json
 import tempfile
 import threading
 import time
@@ -24,6 +23,7 @@ from assistant.assistants import SAMPLE_ID
 from assistant.rendering import keep, render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Delta, VllmClient
+from benchmarks import result_file
 from benchmarks.app_process import AppProcess
 from benchmarks.provenance import provenance
 from store import Store
@@ -111,8 +111,7 @@ def main(
             result = _start_and_retrain(data_dir or Path(temporary))
         command = "python -m benchmarks.first_retrain"
     result["provenance"] = provenance(command, seed=result["settings"]["seed"])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    result_file.write(out, result)
     console.print(f"Written to {out}.")
 
 

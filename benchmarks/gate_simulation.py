@@ -9,7 +9,6 @@ comparison. Right-or-wrong scores of separate examples are computed exactly inst
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from scipy import stats
 
+from benchmarks import result_file
 from benchmarks.provenance import provenance
 from benchmarks.whole_gate import chances
 from trainer.paired_proportions import critical, power
@@ -283,8 +283,7 @@ def main(
             f"python -m benchmarks.gate_simulation --trials {trials} --seed {seed}", seed=seed
         ),
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(result, indent=1) + "\n")
+    result_file.write(out, result)
     console.print(
         f"At a loss of exactly the margin at most {exactly:.2%} pass (right or wrong, exact, {at} examples) and "
         f"{worst.gate:.2%} in simulation ({worst.kind}, {worst.conversation}, {worst.examples}). Written to {out}."
