@@ -26,7 +26,7 @@ class FakeServer:
     def start(self) -> float:
         """Seconds until it answered; raises AppFailed."""
         began = time.monotonic()
-        self._process = subprocess.Popen([sys.executable, "tests/fake_vllm.py", str(self.port)], cwd=ROOT)
+        self._process = subprocess.Popen([sys.executable, "-m", "tests.fake_vllm", str(self.port)], cwd=ROOT)
         while not is_healthy(self.url):
             if time.monotonic() - began > _WITHIN_S or self._process.poll() is not None:
                 raise AppFailed(f"The fake server did not answer at {self.url} within {_WITHIN_S:.0f} s.")

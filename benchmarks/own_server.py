@@ -1,14 +1,19 @@
 """vLLM as the app starts it, with a store beside it and nothing else: for what needs no page.
 
-In: a data directory, a model. Out: `OwnServer`, ready within its context. Place in the flow: under `swaps` and
-`mixed_batches`; `app_process` is the whole app. Does not know what is asked.
+In: a data directory, a model. Out: `OwnServer`, ready within its context. Place in the flow: under `swaps`,
+`swap_faults` and `mixed_batches`; `app_process` is the whole app. Does not know what is asked.
 """
 
 from __future__ import annotations
 
+import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+
+import httpx
+import psutil
 
 from assistant.adapter_files import fingerprint
 from assistant.model_dir import resolve
@@ -19,6 +24,7 @@ from assistant.vllm_server import VllmServer
 from benchmarks import random_adapters
 from benchmarks.app_process import AppFailed
 from benchmarks.cut_model import cut
+from benchmarks.footprint import server_processes
 from store import Store
 
 _READY_WITHIN_S = 400.0
@@ -43,6 +49,7 @@ class OwnServer:
         self._ready = threading.Event()
         self._server = VllmServer(self.model_dir, self._log, context, self._ready.set)
         self.url, self.key = self._server.url, self._server.key
+        self.others: dict[str, Path] = {}  # the adapters of a restart by hand
 
     def make_random_adapters(self, count: int = 3) -> list[str]:
         return random_adapters.make(self.model_dir, self.templates, count, self.base, self._scale)
@@ -51,12 +58,44 @@ class OwnServer:
         """Connections for the running event loop."""
         return VllmPool([VllmClient(self.url, self.key)])
 
-    def __enter__(self) -> OwnServer:
-        self._server.start()
+    def kill(self) -> None:
+        """kill -9 of the process that listens; the app's own code notices it and starts vLLM again."""
+        self._ready.clear()
+        psutil.Process(server_processes(os.getpid())["API server"]).kill()
+
+    def suspend(self) -> None:
+        """SIGSTOP of each of its processes."""
+        for pid in server_processes(os.getpid()).values():
+            psutil.Process(pid).suspend()
+
+    def go_on(self) -> None:
+        """SIGCONT of each of its processes."""
+        for pid in server_processes(os.getpid()).values():
+            with suppress(psutil.NoSuchProcess):  # one that was killed is about to go
+                psutil.Process(pid).resume()
+
+    def restart_with_others(self) -> None:
+        """As somebody does it by hand: another process at the same address, with `others` loaded."""
+        self.kill()
+        self.wait_until_ready()
+        with httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}) as http:
+            for name, path in self.others.items():
+                request = {"lora_name": name, "lora_path": str(path)}
+                http.post("/v1/load_lora_adapter", json=request, timeout=60.0).raise_for_status()
+
+    def wait_until_ready(self) -> None:
+        """Raises AppFailed."""
         if not self._ready.wait(_READY_WITHIN_S):
-            self._server.stop()
             log = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
             raise AppFailed(f"vLLM was not ready within {_READY_WITHIN_S:.0f} s:\n{log}")
+
+    def __enter__(self) -> OwnServer:
+        self._server.start()
+        try:
+            self.wait_until_ready()
+        except AppFailed:
+            self._server.stop()
+            raise
         return self
 
     def __exit__(

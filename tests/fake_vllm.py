@@ -2,8 +2,8 @@
 
 In: a function (model, token ids) -> text that answers. Out: an ASGI app, or a server on a free loopback port. It
 keeps a prefix cache as vLLM does (blocks of 16 tokens, per model and salt) and a history of requests. Its
-`fault` says what goes wrong next. Not an inference engine: nothing here multiplies matrices. `python tests/fake_vllm.py
-PORT` is one that says which adapter's directory answered, for benchmarks that kill it.
+`fault` says what goes wrong next. Not an inference engine: nothing here multiplies matrices. `python -m
+tests.fake_vllm PORT` is one that says which adapter's directory answered, for benchmarks that kill it.
 """
 
 import asyncio
@@ -15,8 +15,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from benchmarks.swap_steps import Fault, How
+
 BLOCK = 16
 Answer = Callable[[str, Sequence[int]], str]
 Greedy = Callable[[str, Sequence[int], int], list[tuple[int, float]]]
@@ -34,25 +34,6 @@ Greedy = Callable[[str, Sequence[int], int], list[tuple[int, float]]]
 def constant(model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
     """Tokens and their ln p: other ones for adapters, so that the two can be told apart."""
     return [(5, -1.0) if model == "base" else (6, -3.0)] * count
-
-
-class How(StrEnum):
-    """What goes wrong with a request."""
-
-    DIES_BEFORE = "dies before the work"
-    DIES_AFTER = "dies after the work"
-    HANGS = "hangs, and does the work when it goes on"
-    FAILS_AFTER = "answers 500 after the work"
-    RESTARTED = "is restarted by hand with other adapters"
-
-
-@dataclass
-class Fault:
-    """Of the `nth` request to a route from now on, counted from 1."""
-
-    route: str
-    nth: int
-    how: How
 
 
 class FakeVllm:
@@ -159,10 +140,7 @@ class FakeVllm:
         async def handled(request: Request) -> Response:
             await self._while_hung()
             fault = self.fault
-            if fault is None or fault.route != request.url.path:
-                return await handle(request)
-            fault.nth -= 1
-            if fault.nth:
+            if fault is None or not fault.is_due(request.url.path):
                 return await handle(request)
             self.fault = None
             if fault.how is How.DIES_BEFORE:

@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
-from fake_vllm import FakeVllm, Fault, How
+from fake_vllm import FakeVllm
 from tiny_model import write_adapter
 
 from assistant.chat import Chat, ChatError, ChatLimits
@@ -18,32 +18,13 @@ from assistant.vllm_client import VllmClient, VllmError, VllmRefused
 from assistant.vllm_pool import VllmPool
 from benchmarks.references import System
 from benchmarks.scene import ASSISTANT, FULL, Scene
+from benchmarks.swap_steps import AFTER_THE_FLIP, STEPS, Fault, How
 from store import Store
 from store.records import Deployment, DeploymentStatus, MessageStatus
 from trainer.swap import load_checked, swap_in, unload_older
 
 IDS = tuple(range(10, 20))
 PATIENCE_S = 0.15
-MODELS, LOAD, UNLOAD, ASK = (
-    "/v1/models",
-    "/v1/load_lora_adapter",
-    "/v1/unload_lora_adapter",
-    "/v1/completions",
-)
-# Every request of a swap, in order: the route, and which of its requests.
-STEPS = {
-    "looks what is loaded": (MODELS, 1),
-    "looks again": (MODELS, 2),
-    "loads": (LOAD, 1),
-    "compares probabilities": (ASK, 1),
-    "asks the base model alone": (ASK, 2),
-    "asks it in a batch": (ASK, 4),
-    "warms up": (ASK, 7),
-    "looks what answered": (MODELS, 3),
-    "looks what is old": (MODELS, 4),
-    "unloads": (UNLOAD, 1),
-}
-AFTER_THE_FLIP = {"looks what is old", "unloads"}
 
 
 class World:
