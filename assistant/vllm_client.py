@@ -310,7 +310,7 @@ class VllmClient:
         )
 
     async def greedy(self, model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
-        """The next tokens, greedily, with ln p of each as the server computes it.
+        """The next tokens, greedily, with ln p of each as the server computes it; people's questions go first.
 
         Not with `prompt_logprobs`: vLLM 0.32 on CPU dies of it when an adapter's request shares the batch.
         """
@@ -326,6 +326,7 @@ class VllmClient:
                 "return_token_ids": True,
                 "ignore_eos": True,
             },
+            headers=CAN_WAIT,
         )
         choice = body["choices"][0]
         return list(zip(choice["token_ids"], choice["logprobs"]["token_logprobs"], strict=True))

@@ -13,7 +13,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.util import find_spec
@@ -62,7 +62,8 @@ class VllmServer:
     """One vLLM process on a free loopback port with a key of its own.
 
     `on_ready` runs after every start, before the state becomes ready: it loads the active adapters, so that no
-    chat reaches a server without them. One that hangs for `hung_s` seconds is started again.
+    chat reaches a server without them. One that hangs for `hung_s` seconds is started again. `options` are
+    vLLM's own, and count for more than what is said here.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class VllmServer:
         on_ready: Callable[[], None],
         silent_s: float = _SILENT_S,
         hung_s: float = _HUNG_S,
+        options: Sequence[str] = (),
     ):
         self.key = secrets.token_urlsafe(24)
         self.port = _free_port()
@@ -85,7 +87,7 @@ class VllmServer:
         self._pulse = Pulse(self.url, self.key, ask_after_s=silent_s / 2)
         self._stopped = threading.Event()
         self._process = LeashedProcess(
-            _command(model_dir, self.port, context),
+            [*_command(model_dir, self.port, context), *options],
             _environment(self.key),
             log,
             on_start=lambda: self._set(Phase.STARTING, "starting the engine"),
@@ -232,7 +234,7 @@ def _environment(key: str) -> dict[str, str]:
 def _cores() -> dict[str, str]:
     """vLLM on CPU keeps one core for its scheduler, which is half of a machine of two: with both for the model a cold
     prompt of 592 tokens is read in 0.57 of the time, and 32 answers at once come 1.4 times as fast
-    (`python -m benchmarks.vllm_cores`).
+    (`python -m benchmarks.vllm_on_cpu`).
     """
     return {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"} if len(os.sched_getaffinity(0)) <= 2 else {}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +35,18 @@ _EMBEDDED = "SmolLM2-135M-Instruct"
 class OwnServer:
     """Enter it to wait until vLLM is ready; raises AppFailed, ModelNotFound, TokenizerError."""
 
-    def __init__(self, data_dir: Path, model: str | None, layers: int | None = None, context: int = 2048):
-        """`layers`: only so many of the model's, the first ones; raises CalledProcessError where it cannot be cut."""
+    def __init__(
+        self,
+        data_dir: Path,
+        model: str | None,
+        layers: int | None = None,
+        context: int = 2048,
+        options: Sequence[str] = (),
+    ):
+        """`layers`: only so many of the model's, the first ones; raises CalledProcessError where it cannot be cut.
+
+        `options` are vLLM's own, beside those of the app.
+        """
         self.model_dir = resolve(model, data_dir, _EMBEDDED)
         self._scale = random_adapters.SCALE if layers is None else random_adapters.SCALE_OF_FEW_LAYERS
         if layers is not None:
@@ -47,7 +58,7 @@ class OwnServer:
         self.store = Store(data_dir / "shorthand.sqlite")
         self._log = data_dir / "vllm.log"
         self._ready = threading.Event()
-        self._server = VllmServer(self.model_dir, self._log, context, self._ready.set)
+        self._server = VllmServer(self.model_dir, self._log, context, self._ready.set, options=options)
         self.url, self.key = self._server.url, self._server.key
         self.others: dict[str, Path] = {}  # the adapters of a restart by hand
 

@@ -1,0 +1,148 @@
+"""What each of our settings of vLLM on CPU brings, against what vLLM does by itself.
+
+In: nothing but the installed product. Out: `results/vllm_on_cpu.json`: seconds to the first token of the sample's
+prompt, cold and cached, and tokens a second of one answer, of 32 at once, and of a gate, with each variant in turn;
+medians, and their ratios to the server as the app starts it. A real server for every turn.
+
+    python -m benchmarks.vllm_on_cpu --out benchmarks/results/vllm_on_cpu.json
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any
+
+import typer
+
+from assistant.assistants import load_sample
+from assistant.rendering import render
+from assistant.vllm_client import VllmClient
+from benchmarks import result_file
+from benchmarks.command import command_line
+from benchmarks.own_server import OwnServer
+from benchmarks.provenance import provenance
+from benchmarks.questions import questions
+from benchmarks.screen import Screen
+from store.records import Role
+
+RESULT = Path("benchmarks/results/vllm_on_cpu.json")
+_SETTING = "VLLM_CPU_NUM_OF_RESERVED_CPU"
+_AT_ONCE, _LONG = 32, 64  # answers at once; tokens of an answer
+_OF_A_GATE, _SHORT = 96, 32  # questions; tokens of an answer
+_AS_STARTED = "as the app starts it"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Cores that vLLM keeps for its scheduler, None for what the app says, and further options."""
+
+    kept: str | None = None
+    options: tuple[str, ...] = ()
+
+
+VARIANTS = {
+    _AS_STARTED: Variant(),
+    "one core kept for the scheduler": Variant(kept="1"),
+    "vLLM's own scheduler": Variant(options=("--scheduler-cls", "vllm.v1.core.sched.scheduler.Scheduler")),
+}
+
+
+def main(
+    turns: Annotated[int, typer.Option(min=1, help="Servers with each setting, in turn.")] = 3,
+    model: Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,
+) -> None:
+    """Start servers with other settings in turn, and compare them. 20 minutes on two cores.
+
+    Example: python -m benchmarks.vllm_on_cpu --turns 1 --out /tmp/vllm_on_cpu.json
+    """
+    screen = Screen()
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
+    for turn in range(turns):
+        for name, rows in measured.items():
+            rows.append(_with(VARIANTS[name], model))
+            screen.say(f"turn {turn + 1}, {name}: {rows[-1]}")
+    medians = {
+        name: {key: median(row[key] for row in rows) for key in rows[0]} for name, rows in measured.items()
+    }
+    ratios = {
+        name: {key: round(value / medians[_AS_STARTED][key], 3) for key, value in found.items()}
+        for name, found in medians.items()
+        if name != _AS_STARTED
+    }
+    result: dict[str, Any] = {"benchmark": "vllm_on_cpu", "measured": measured, "ratios": ratios}
+    result["provenance"] = provenance(command_line("benchmarks.vllm_on_cpu"), seed=0)
+    result_file.write(out, result)
+    screen.say(f"As ratios to the server as the app starts it: {ratios}. Written to {out}.")
+
+
+def _with(variant: Variant, model: str | None) -> dict[str, float]:
+    if variant.kept is not None:
+        os.environ[_SETTING] = variant.kept
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            OwnServer(Path(folder), model, options=variant.options) as server,
+        ):
+            return asyncio.run(_measure(server))
+    finally:
+        os.environ.pop(_SETTING, None)
+
+
+async def _measure(server: OwnServer) -> dict[str, float]:
+    assistant, _ = load_sample(server.store, server.tokenizer)
+    segments = server.store.latest_prompt(assistant.id).segments
+    texts = questions(_OF_A_GATE + 2 * _AT_ONCE)
+    asked = [render(server.tokenizer, segments, ((Role.USER, text),)).ids for text in texts]
+    of_a_gate, asked = asked[:_OF_A_GATE], asked[_OF_A_GATE:]
+    client = VllmClient(server.url, server.key)
+    slots = asyncio.Semaphore(_AT_ONCE)
+
+    async def seconds(ids: tuple[int, ...], salt: str | None = None) -> float:
+        answer = await client.complete(
+            "base", ids, max_tokens=1, end_ids=server.tokenizer.end_ids, cache_salt=salt
+        )
+        return answer.end.total_s
+
+    async def proves(ids: tuple[int, ...]) -> None:
+        async with slots:
+            await client.complete("base", ids, max_tokens=_SHORT, end_ids=(), can_wait=True)
+
+    try:
+        # First of all: for a minute after a person's question a gate's share of each step is smaller.
+        started = time.perf_counter()
+        await asyncio.gather(*(proves(ids) for ids in of_a_gate))
+        gate = _OF_A_GATE * _SHORT / (time.perf_counter() - started)
+        for ids in asked:  # all questions in the cache, so that generation alone is timed below
+            await seconds(ids)
+        cold = [await seconds(ids, secrets.token_hex(8)) for ids in asked[:8]]
+        cached = [await seconds(ids) for ids in asked[:16]]
+        started = time.perf_counter()
+        for ids in asked[:4]:
+            await client.complete("base", ids, max_tokens=_LONG, end_ids=())
+        one = 4 * _LONG / (time.perf_counter() - started)
+        started = time.perf_counter()
+        await asyncio.gather(
+            *(client.complete("base", ids, max_tokens=_LONG, end_ids=()) for ids in asked[:_AT_ONCE])
+        )
+        many = _AT_ONCE * _LONG / (time.perf_counter() - started)
+    finally:
+        await client.close()
+    return {
+        "first_token_cold_s": round(median(cold), 4),
+        "first_token_cached_s": round(median(cached), 4),
+        "tokens_a_second_alone": round(one, 1),
+        "tokens_a_second_of_32": round(many, 1),
+        "tokens_a_second_of_a_gate": round(gate, 1),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
