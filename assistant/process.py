@@ -93,6 +93,9 @@ class LeashedProcess:
         # Before the output is read to its end: what the leash left behind would hold the pipe open.
         _end_session(process.pid)
         reader.join()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
         return status
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:

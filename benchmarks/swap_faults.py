@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import typer
 
+from assistant import process as processes
 from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.rendering import keep, render
 from assistant.serving import reconcile
@@ -221,6 +222,8 @@ def main(
     """
     if unknown := set(step or ()) - set(STEPS):
         fail(f"There is no step {sorted(unknown)[0]!r}. Choose from: {', '.join(STEPS)}.")
+    # A server that dies again and again is started ever later, which is no part of what is looked at here.
+    processes.LONGEST_PAUSE_S = processes.FIRST_PAUSE_S
     with TemporaryDirectory() as folder, OwnServer(Path(folder), model, layers) as server:
         try:
             sound = asyncio.run(measure(server, list(step or STEPS), out))
