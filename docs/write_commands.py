@@ -6,15 +6,20 @@ Run: `python docs/write_commands.py`.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import re
+import runpy
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout, suppress
 from functools import cache
+from importlib import import_module
+from io import StringIO
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+_PRINT = "--print"
 COMMANDS = (
     ("app.py",),
     ("-m", "trainer", "once"),
@@ -67,37 +72,67 @@ COMMANDS = (
 )
 
 
+# What commands import and takes longest: done once, in the process that their processes are forked from.
+_SHARED = (
+    "typer",
+    "rich.console",
+    "argon2",
+    "sqlite_utils",
+    "sacrebleu",
+    "numpy",
+    "scipy.stats",
+    "transformers",
+    "torch",
+    "matplotlib",
+)
+
+
 @cache
 def page() -> str:
-    """The whole page as Markdown."""
+    """The whole page as Markdown: help at a width of 100, without colours. Raises CalledProcessError."""
+    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
+    environment = {**os.environ, **plain, "PYTHONPATH": str(ROOT)}
+    environment.pop("SHORTHAND_DATA_DIR", None)
+    done = subprocess.run(
+        [sys.executable, __file__, _PRINT], stdout=subprocess.PIPE, text=True, env=environment, check=True
+    )
+    return done.stdout
+
+
+def write_page() -> str:
+    """In the environment that `page` sets."""
     parts = [
         "# Commands\n\nWritten by `python docs/write_commands.py` from the commands' own help texts. "
         "`make run` is `python app.py` after installing what is missing; `make run ARGS='--sample'` passes options.\n"
     ]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # each command is a process, and some load torch
-        texts = list(pool.map(help_text, COMMANDS))
+    for name in _SHARED:
+        with suppress(ImportError):
+            import_module(name)
+    with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+        texts = pool.map(help_text, COMMANDS, chunksize=1)
     for command, text in zip(COMMANDS, texts, strict=True):
         parts.append(f"## python {' '.join(command)}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 
 
 def help_text(command: tuple[str, ...]) -> str:
-    """What `--help` prints at a width of 100, without colours."""
-    plain = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "_TYPER_FORCE_DISABLE_TERMINAL": "1"}
-    environment = {**os.environ, **plain}
-    environment.pop("SHORTHAND_DATA_DIR", None)
-    done = subprocess.run(
-        [sys.executable, *command, "--help"],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        check=True,
-    )
+    """What `--help` prints; for a process of its own."""
+    os.chdir(ROOT)
+    script, words = (command[1], command[2:]) if command[0] == "-m" else (command[0], command[1:])
+    sys.argv = [script, *words, "--help"]
+    said = StringIO()
+    with redirect_stdout(said), suppress(SystemExit):
+        if command[0] == "-m":
+            runpy.run_module(script, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(script, run_name="__main__")
     return "\n".join(
-        re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in done.stdout.strip("\n").splitlines()
+        re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in said.getvalue().strip("\n").splitlines()
     )
 
 
 if __name__ == "__main__":
-    (ROOT / "docs" / "commands.md").write_text(page(), encoding="utf-8")
+    if sys.argv[1:] == [_PRINT]:
+        sys.stdout.write(write_page())
+    else:
+        (ROOT / "docs" / "commands.md").write_text(page(), encoding="utf-8")
