@@ -88,7 +88,7 @@ def _paragraphs(text: str) -> list[str]:
             paragraphs[-1] += ["", line] if blank and not fenced else [line]
         else:
             paragraphs.append([line])
-        if _bare(line, first=not goes_on).startswith("```"):
+        if _is_fence(line, paragraphs[-1]):
             fenced = not fenced
         blank = False
     return ["\n".join(lines).strip() for lines in paragraphs if "".join(lines).strip()]
@@ -97,6 +97,14 @@ def _paragraphs(text: str) -> list[str]:
 def _bare(line: str, first: bool) -> str:
     """The line without the mark that may stand before a paragraph's first line."""
     return (line.lstrip().removeprefix(_KEEP) if first else line).lstrip()
+
+
+def _is_fence(line: str, paragraph: Sequence[str]) -> bool:
+    """Whether the paragraph's last line begins or ends code; in an example code may stand right behind a name."""
+    bare = _bare(line, first=len(paragraph) == 1)
+    if _bare(paragraph[0], first=True).startswith("User:"):
+        bare = re.sub(r"^((User|Assistant):\s*)+", "", bare)
+    return bare.startswith("```")
 
 
 def _segment(paragraph: str) -> Segment:
@@ -146,7 +154,11 @@ def _indent_rest(text: str) -> str:
 
 
 def _dedent(text: str) -> str:
-    return "\n".join(line.removeprefix(_INDENT) for line in text.strip().split("\n"))
+    """Without the indent that all lines but the first have; code that is not indented as a whole keeps its own."""
+    first, *rest = text.strip().split("\n")
+    if all(line.startswith(_INDENT) for line in rest if line.strip()):
+        rest = [line.removeprefix(_INDENT) for line in rest]
+    return "\n".join([first, *rest])
 
 
 def _indent_after_blank(text: str) -> str:

@@ -100,6 +100,11 @@ def test_any_text_is_read_or_refused_and_what_was_read_is_stable(text: str) -> N
         ("[keep] # Rules\n\nBe brief.", [instruction("# Rules\n\nBe brief.", protected=True)]),
         ("[keep] ```\na\n\nb\n```", [instruction("```\na\n\nb\n```", protected=True)]),
         ("```\na\n\nb\n```", [instruction("```\na\n\nb\n```")]),
+        (
+            "User: Code?\nAssistant:\n```\ndef f():\n    return 1\n```",
+            [example("Code?", "```\ndef f():\n    return 1\n```")],
+        ),
+        ("User: Sort.\nAssistant: ```\na\n\nb\n```", [example("Sort.", "```\na\n\nb\n```")]),
         ("\\User: is a word here.", [instruction("User: is a word here.")]),
         ("a\r\n\r\nb", [instruction("a"), instruction("b")]),
         ("", []),
@@ -144,9 +149,24 @@ def test_of_paragraphs_that_are_alike_each_keeps_its_id() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["\\", "\\```\na\n\nLast.", "a\r\r\n\r\r\nb", "\\```\n```\na\n\nb\n```\n\nLast."]
+    "text",
+    [
+        "\\",
+        "\\```\na\n\nLast.",
+        "a\r\r\n\r\r\nb",
+        "\\```\n```\na\n\nb\n```\n\nLast.",
+    ],
 )
 def test_a_prompt_that_was_read_is_read_so_again(text: str) -> None:
     segments = parse(text)
     assert segments and all(segment.text for segment in segments)
+    assert parse(to_text(segments), segments) == segments
+
+
+@pytest.mark.parametrize(
+    "answer", ["\n```\na\n\nb\n```", " ```\na\n\nb\n```\nc", "\nUser: ```\na\n\nb\n```", " x\n```\na\n```"]
+)
+def test_what_follows_an_example_of_code_stays_a_segment(answer: str) -> None:
+    segments = parse(f"User: Sort.\nAssistant:{answer}\n\nLast.")
+    assert [segment.text for segment in segments] == ["", "Last."]
     assert parse(to_text(segments), segments) == segments
