@@ -52,20 +52,29 @@ def to_text(segments: Sequence[Segment]) -> str:
         if segment.kind is SegmentKind.EXAMPLE:
             body = f"User: {_indent_rest(segment.user)}\nAssistant: {_indent_rest(segment.assistant)}"
         else:
-            body, marked = (_indent_after_blank(mark + segment.text) for mark in ("", _MARK))
-            body = marked if _needs_mark(body, marked) else body
+            body = _instruction(segment, keep)
         paragraphs.append(keep + body)
     return "\n\n".join(paragraphs)
 
 
-def _needs_mark(body: str, marked: str) -> bool:
-    """Whether it would be read as something else: an example, a protected one, or code that nothing closes, into which
-    what follows would be read.
+def _instruction(segment: Segment, keep: str) -> str:
+    """With the mark where it would be read as something else without: an example, a protected one, or code that begins
+    or ends elsewhere, which may take in what follows. Only the last segment of a prompt may have code that never ends.
     """
-    if re.match(r"(User:|\[keep\]|\\)", body):
-        return True
-    swallows = _paragraphs(f"{body}\n\nx")[-1] != "x"
-    return swallows and _paragraphs(f"{marked}\n\nx") == [marked, "x"]
+    plain, marked = (_indent_after_blank(mark + segment.text) for mark in ("", _MARK))
+    for after in (["x"], []):
+        for body in (plain, marked):
+            if _is_read_as(segment, keep + body, after):
+                return body
+    return marked if plain.startswith(("User:", _KEEP, _MARK)) else plain
+
+
+def _is_read_as(segment: Segment, body: str, after: list[str]) -> bool:
+    found = _paragraphs("\n\n".join([body, *after]))
+    try:
+        return bool(found) and found[1:] == after and _content(_segment(found[0])) == _content(segment)
+    except PromptTextError:
+        return False
 
 
 def _paragraphs(text: str) -> list[str]:

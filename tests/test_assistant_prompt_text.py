@@ -155,6 +155,7 @@ def test_of_paragraphs_that_are_alike_each_keeps_its_id() -> None:
         "\\```\na\n\nLast.",
         "a\r\r\n\r\r\nb",
         "\\```\n```\na\n\nb\n```\n\nLast.",
+        "\\```\na\n```\nb\n\n\nc\n\n\n\\```",
     ],
 )
 def test_a_prompt_that_was_read_is_read_so_again(text: str) -> None:
