@@ -86,6 +86,14 @@ def test_the_figures_of_the_kills_are_those_of_the_benchmark() -> None:
     assert not result["lost"] and not result["wrong_swaps"] and not result["complaints"]
 
 
+def test_the_figures_of_a_swap_that_goes_wrong_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "swap_faults.json").read_text())
+    written = (ROOT / "docs" / "faults.md").read_text()
+    assert f"{result['consistent']} of {result['cases']}, killed" in written
+    killed = [case["back_s"] for case in result["each"] if case["how"].startswith("dies")]
+    assert f"back within {min(killed):.0f}-{max(killed):.0f} s of a kill" in written
+
+
 def test_the_figures_of_the_quarantine_are_those_of_the_benchmark() -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / "quarantine.json").read_text())
     written = (ROOT / "docs" / "selection.md").read_text()
