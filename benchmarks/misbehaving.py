@@ -8,6 +8,7 @@ a swap is.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 import httpx
@@ -24,15 +25,18 @@ class Victim(Protocol):
     def suspend(self) -> None:
         """SIGSTOP."""
 
-    def restart_with_others(self) -> None:
-        """Kill it, wait until it is back, and load adapters that nobody knows."""
-
 
 class Misbehaving(httpx.AsyncBaseTransport):
     """Passes requests on to `inner`; the one that `fault` is about goes wrong, and `fault` is None from then on."""
 
-    def __init__(self, victim: Victim, inner: httpx.AsyncBaseTransport | None = None):
-        self._victim, self._inner = victim, inner or httpx.AsyncHTTPTransport()
+    def __init__(
+        self,
+        victim: Victim,
+        restart_by_hand: Callable[[], None],
+        inner: httpx.AsyncBaseTransport | None = None,
+    ):
+        self._victim, self._restart_by_hand = victim, restart_by_hand
+        self._inner = inner or httpx.AsyncHTTPTransport()
         self.fault: Fault | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -52,7 +56,7 @@ class Misbehaving(httpx.AsyncBaseTransport):
         if fault.how is How.FAILS_AFTER:
             return httpx.Response(500, text="Something went wrong after the work was done.", request=request)
         if fault.how is How.RESTARTED:
-            await asyncio.to_thread(self._victim.restart_with_others)
+            await asyncio.to_thread(self._restart_by_hand)
         kind = {"content-type": response.headers.get("content-type", "application/json")}
         return httpx.Response(response.status_code, headers=kind, content=body, request=request)
 

@@ -25,7 +25,7 @@ from assistant.rendering import keep
 from assistant.vllm_client import VllmError
 from benchmarks import result_file
 from benchmarks.command import command_line, fail
-from benchmarks.own_server import OwnServer
+from benchmarks.own_server import Layers, ModelDir, OwnServer
 from benchmarks.provenance import provenance
 from benchmarks.questions import questions
 from benchmarks.references import Greedy, References, System, find_references
@@ -103,8 +103,8 @@ async def measure(server: OwnServer, requests: int, seed: int, screen: Screen) -
 def main(
     requests: Annotated[int, typer.Option(min=1, help="Of the base model.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the order of questions.")] = 1,
-    model: Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Cut the model to so many layers.")] = None,
+    model: ModelDir = None,
+    layers: Layers = None,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
     """Ask the base model beside adapters, and compare with what it says alone.

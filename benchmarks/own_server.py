@@ -1,7 +1,7 @@
 """vLLM as the app starts it, with a store beside it and nothing else: for what needs no page.
 
 In: a data directory, a model. Out: `OwnServer`, ready within its context. Place in the flow: under `swaps`,
-`swap_faults` and `mixed_batches`; `app_process` is the whole app. Does not know what is asked.
+`swap_faults`, `mixed_batches` and `vllm_on_cpu`; `app_process` is the whole app. Does not know what is asked.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Annotated
 
-import httpx
 import psutil
+import typer
 
 from assistant.adapter_files import fingerprint
 from assistant.model_dir import resolve
@@ -29,6 +30,11 @@ from benchmarks.footprint import server_processes
 from store import Store
 
 _READY_WITHIN_S = 400.0
+# Options of the commands that start one.
+ModelDir = Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")]
+Layers = Annotated[
+    int | None, typer.Option(min=1, help="Cut the model to so many layers: quicker, and as real.")
+]
 _EMBEDDED = "SmolLM2-135M-Instruct"
 
 
@@ -60,7 +66,6 @@ class OwnServer:
         self._ready = threading.Event()
         self._server = VllmServer(self.model_dir, self._log, context, self._ready.set, options=options)
         self.url, self.key = self._server.url, self._server.key
-        self.others: dict[str, Path] = {}  # the adapters of a restart by hand
 
     def make_random_adapters(self, count: int = 3) -> list[str]:
         return random_adapters.make(self.model_dir, self.templates, count, self.base, self._scale)
@@ -84,15 +89,6 @@ class OwnServer:
         for pid in server_processes(os.getpid()).values():
             with suppress(psutil.NoSuchProcess):  # one that was killed is about to go
                 psutil.Process(pid).resume()
-
-    def restart_with_others(self) -> None:
-        """As somebody does it by hand: another process at the same address, with `others` loaded."""
-        self.kill()
-        self.wait_until_ready()
-        with httpx.Client(base_url=self.url, headers={"Authorization": f"Bearer {self.key}"}) as http:
-            for name, path in self.others.items():
-                request = {"lora_name": name, "lora_path": str(path)}
-                http.post("/v1/load_lora_adapter", json=request, timeout=60.0).raise_for_status()
 
     def wait_until_ready(self) -> None:
         """Raises AppFailed."""

@@ -8,6 +8,8 @@ flips the active deployment and unloads what is older, as a retrain does after i
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +17,14 @@ from assistant.assistants import create_assistant
 from assistant.rendering import keep, prompt_tokens
 from assistant.serving import load_deployment, reconcile
 from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from benchmarks.references import System
 from store import Store
 from store.errors import NotFound
 from store.records import Deployment, Segment, SegmentKind
 from trainer.publish import publish_run
-from trainer.swap import swap_in, unload_older
+from trainer.swap import load_checked, swap_in, unload_older
 
 ASSISTANT = "swapped"
 PROMPT = (
@@ -82,6 +85,20 @@ class Scene:
         await load_deployment(self.pool, candidate, self.adapters, self.base)
         deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
         await unload_older(self.store, self.pool, ASSISTANT)
+        return deployment
+
+    async def swap_checked(
+        self, candidate: Deployment, ids: Sequence[int], expected: Sequence[tuple[int, float]]
+    ) -> Deployment:
+        """As a retrain does it, with the checks of `load_checked`; raises VllmError, ParityError.
+
+        What fails after the flip is left for later, as a retrain leaves it: the swap has happened.
+        """
+        active = self.store.active(ASSISTANT)
+        await load_checked(self.pool, str(candidate.adapter), self.adapters, ids, expected)
+        deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
+        with suppress(VllmError):
+            await unload_older(self.store, self.pool, ASSISTANT)
         return deployment
 
     async def roll_back(self) -> Deployment:

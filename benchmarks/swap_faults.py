@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import httpx
 import typer
 
 from assistant import process as processes
@@ -30,15 +31,14 @@ from assistant.vllm_pool import VllmPool
 from benchmarks import result_file
 from benchmarks.command import command_line, fail
 from benchmarks.misbehaving import Misbehaving
-from benchmarks.own_server import OwnServer
+from benchmarks.own_server import Layers, ModelDir, OwnServer
 from benchmarks.provenance import provenance
 from benchmarks.questions import questions
 from benchmarks.references import Greedy, References, System, find_references
 from benchmarks.scene import ASSISTANT, FULL, PROMPT, Scene
 from benchmarks.screen import Screen
-from benchmarks.swap_steps import AFTER_THE_FLIP, STEPS, Fault, How
+from benchmarks.swap_steps import AFTER_THE_FLIP, LOAD, STEPS, Fault, How
 from store.records import Deployment, MessageStatus, Role
-from trainer.swap import load_checked, swap_in, unload_older
 
 ANSWER_TOKENS = 8
 _QUESTIONS, _TRIED = 4, 30
@@ -64,7 +64,7 @@ class World:
 
     def __init__(self, server: OwnServer, references: References, expected: dict[System, list[Any]]):
         self.server, self.references, self.expected = server, references, expected
-        self.road = Misbehaving(server)
+        self.road = Misbehaving(server, self._restart_by_hand)
         self.pool = VllmPool(
             [VllmClient(server.url, server.key, transport=self.road, patience_s=_PATIENCE_S)]
         )
@@ -75,19 +75,21 @@ class World:
         self._turn = 0
 
     async def swap(self) -> Deployment:
-        """As a retrain does it, from the published adapter on; raises VllmError, ParityError."""
-        server, store = self.server, self.server.store
+        """Each system in turn; raises VllmError, ParityError."""
         self._turn += 1
         system = list(self.expected)[self._turn % len(self.expected)]
         candidate = await asyncio.to_thread(self.scene.candidate, system)
         self.systems[candidate.id] = system
-        active = store.active(ASSISTANT)
-        name = str(candidate.adapter)
-        await load_checked(self.pool, name, server.adapters, probe(server), self.expected[system])
-        deployment = await swap_in(store, self.pool, server.tokenizer, server.adapters, candidate, active)
-        with suppress(VllmError):  # the swap has happened
-            await unload_older(store, self.pool, ASSISTANT)
-        return deployment
+        return await self.scene.swap_checked(candidate, probe(self.server), self.expected[system])
+
+    def _restart_by_hand(self) -> None:
+        """Another process at the same address, with an adapter that nobody knows."""
+        server = self.server
+        server.kill()
+        server.wait_until_ready()
+        strange = {"lora_name": "somebody-elses", "lora_path": str(next(server.templates.iterdir()))}
+        key = {"Authorization": f"Bearer {server.key}"}
+        httpx.post(f"{server.url}{LOAD}", json=strange, headers=key, timeout=60.0).raise_for_status()
 
     async def check(self) -> list[str]:
         """What is wrong with an answer; raises ChatError where there is none."""
@@ -171,7 +173,6 @@ async def prepare(server: OwnServer, screen: Screen) -> World:
             await pool.unload_adapter(name)
     finally:
         await asyncio.gather(pool.close(), greedy.close())
-    server.others = {"somebody-elses": server.templates / names[0]}
     return World(server, references, expected)
 
 
@@ -210,10 +211,8 @@ def record(cases: list[Case]) -> dict[str, Any]:
 
 def main(
     step: Annotated[list[str] | None, typer.Option(help="This step; may be repeated. Default: all.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")] = None,
-    layers: Annotated[
-        int | None, typer.Option(min=1, help="Cut the model to so many layers: quicker, and as real.")
-    ] = None,
+    model: ModelDir = None,
+    layers: Layers = None,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
     """Let vLLM misbehave at each request of a swap, and look at what is active and what answers. About 40 minutes.

@@ -27,7 +27,7 @@ from assistant.vllm_client import VllmError
 from benchmarks import result_file
 from benchmarks.command import command_line, fail
 from benchmarks.footprint import Footprints, server_processes
-from benchmarks.own_server import OwnServer
+from benchmarks.own_server import Layers, ModelDir, OwnServer
 from benchmarks.provenance import provenance
 from benchmarks.questions import questions
 from benchmarks.references import Greedy, References, System, find_references
@@ -173,10 +173,8 @@ def main(
     swaps: Annotated[int, typer.Option(min=1)] = 500,
     streams: Annotated[int, typer.Option(min=1, help="Answers under way at any time.")] = 32,
     seed: Annotated[int, typer.Option(help="Of the order of swaps and questions.")] = 1,
-    model: Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")] = None,
-    layers: Annotated[
-        int | None, typer.Option(min=1, help="Cut the model to so many layers: quicker, and as real.")
-    ] = None,
+    model: ModelDir = None,
+    layers: Layers = None,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
     """Swap again and again while people chat, and compare every answer.

@@ -26,7 +26,7 @@ from assistant.rendering import render
 from assistant.vllm_client import VllmClient
 from benchmarks import result_file
 from benchmarks.command import command_line
-from benchmarks.own_server import OwnServer
+from benchmarks.own_server import ModelDir, OwnServer
 from benchmarks.provenance import provenance
 from benchmarks.questions import questions
 from benchmarks.screen import Screen
@@ -56,7 +56,7 @@ VARIANTS = {
 
 def main(
     turns: Annotated[int, typer.Option(min=1, help="Servers with each setting, in turn.")] = 3,
-    model: Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")] = None,
+    model: ModelDir = None,
     out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,
 ) -> None:
     """Start servers with other settings in turn, and compare them. 20 minutes on two cores.

@@ -12,7 +12,7 @@ import re
 import runpy
 import subprocess
 import sys
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stdout
 from functools import cache
 from importlib import import_module
 from io import StringIO
@@ -99,15 +99,14 @@ def page() -> str:
     return done.stdout
 
 
-def write_page() -> str:
-    """In the environment that `page` sets."""
+def compose() -> str:
+    """The same, in the environment that `page` sets: a process of its own, since it forks."""
     parts = [
         "# Commands\n\nWritten by `python docs/write_commands.py` from the commands' own help texts. "
         "`make run` is `python app.py` after installing what is missing; `make run ARGS='--sample'` passes options.\n"
     ]
     for name in _SHARED:
-        with suppress(ImportError):
-            import_module(name)
+        import_module(name)
     with multiprocessing.get_context("fork").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         texts = pool.map(help_text, COMMANDS, chunksize=1)
     for command, text in zip(COMMANDS, texts, strict=True):
@@ -116,16 +115,20 @@ def write_page() -> str:
 
 
 def help_text(command: tuple[str, ...]) -> str:
-    """What `--help` prints; for a process of its own."""
+    """What `--help` prints; for a process of its own. Raises RuntimeError where the command fails."""
     os.chdir(ROOT)
     script, words = (command[1], command[2:]) if command[0] == "-m" else (command[0], command[1:])
     sys.argv = [script, *words, "--help"]
     said = StringIO()
-    with redirect_stdout(said), suppress(SystemExit):
-        if command[0] == "-m":
-            runpy.run_module(script, run_name="__main__", alter_sys=True)
-        else:
-            runpy.run_path(script, run_name="__main__")
+    try:
+        with redirect_stdout(said):
+            if command[0] == "-m":
+                runpy.run_module(script, run_name="__main__", alter_sys=True)
+            else:
+                runpy.run_path(script, run_name="__main__")
+    except SystemExit as done:
+        if done.code:
+            raise RuntimeError(f"python {' '.join(command)} --help ended with {done.code}.") from done
     return "\n".join(
         re.sub(r"\x1b\[[0-9;]*m", "", line).rstrip() for line in said.getvalue().strip("\n").splitlines()
     )
@@ -133,6 +136,6 @@ def help_text(command: tuple[str, ...]) -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:] == [_PRINT]:
-        sys.stdout.write(write_page())
+        sys.stdout.write(compose())
     else:
         (ROOT / "docs" / "commands.md").write_text(page(), encoding="utf-8")

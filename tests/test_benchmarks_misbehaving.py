@@ -21,7 +21,7 @@ class Server:
     def suspend(self) -> None:
         self.happened.append("stopped")
 
-    def restart_with_others(self) -> None:
+    def restart_by_hand(self) -> None:
         self.happened.append("started again")
 
     def answer(self, request: httpx.Request) -> httpx.Response:
@@ -35,7 +35,7 @@ def ask(server: Server, fault: Fault, *paths: str) -> list[int | str]:
     """The status of each answer, or the kind of the failure."""
 
     async def act() -> list[int | str]:
-        road = Misbehaving(server, httpx.MockTransport(server.answer))
+        road = Misbehaving(server, server.restart_by_hand, httpx.MockTransport(server.answer))
         road.fault = fault
         seen: list[int | str] = []
         async with httpx.AsyncClient(transport=road, base_url="http://vllm") as http:

@@ -4,7 +4,7 @@ ready.
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,6 @@ from benchmarks.scene import ASSISTANT, FULL, Scene
 from benchmarks.swap_steps import AFTER_THE_FLIP, STEPS, Fault, How
 from store import Store
 from store.records import Deployment, DeploymentStatus, MessageStatus
-from trainer.swap import load_checked, swap_in, unload_older
 
 IDS = tuple(range(10, 20))
 PATIENCE_S = 0.15
@@ -57,15 +56,7 @@ class World:
         return self.scene.candidate(System("random-1", FULL[:1]))
 
     async def swap(self) -> Deployment:
-        """As a retrain does it, from the published adapter on; raises VllmError."""
-        adapters = self.folder / "adapters"
-        candidate = self.candidate()
-        active = self.store.active(ASSISTANT)
-        await load_checked(self.pool, str(candidate.adapter), adapters, IDS, [(6, -3.0)] * 8)
-        deployment = await swap_in(self.store, self.pool, self.tokenizer, adapters, candidate, active)
-        with suppress(VllmError):  # the swap has happened
-            await unload_older(self.store, self.pool, ASSISTANT)
-        return deployment
+        return await self.scene.swap_checked(self.candidate(), IDS, [(6, -3.0)] * 8)
 
     async def chat(self) -> None:
         """What is answered is what is stored as active; raises ChatError."""

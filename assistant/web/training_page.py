@@ -28,7 +28,8 @@ from store import StoreError
 from store.records import RunStatus, TrainingRun
 from store.users import UserRole
 
-# Every look costs the app 0.15 s of a core and a browser without a graphics card 0.2 s, beside the training itself.
+# With a look every second the app took 15 % of a core and a browser without a graphics card 21 %, which the training
+# beside them did not get.
 _WATCH_S, _IDLE_S = 2.0, 4.0
 _ASKED_S = 60.0  # after “Train now” the page looks often for as long as this, until the run appears
 
