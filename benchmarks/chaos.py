@@ -26,6 +26,7 @@ import typer
 
 from benchmarks import result_file
 from benchmarks.command import command_line, fail
+from benchmarks.own_server import Layers, ModelDir, model_dir
 from benchmarks.provenance import provenance
 from benchmarks.screen import Screen
 from benchmarks.worlds import FakeWorld, RealWorld, World
@@ -91,9 +92,8 @@ def main(
     real: Annotated[bool, typer.Option("--real", help="The app and vLLM instead of a fake server.")] = False,
     lives: Annotated[float, typer.Option(help="Most seconds between two kills.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of who is killed when.")] = 1,
-    model: Annotated[Path, typer.Option(help="A model directory.")] = Path(
-        "data/models/SmolLM2-135M-Instruct"
-    ),
+    model: ModelDir = None,
+    layers: Layers = None,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
     """Kill one process after the other, and look for what was acknowledged.
@@ -103,7 +103,7 @@ def main(
     screen, began = Screen(), time.monotonic()
     with TemporaryDirectory() as folder:
         make = RealWorld if real else FakeWorld
-        with make(Path(folder), model, seed) as world:
+        with make(Path(folder), model_dir(Path(folder), model, layers), seed) as world:
             toll = kill_often(world, kills, lives, seed, screen)
             world.settle()
     record = record_of(world, toll)

@@ -7,6 +7,7 @@ words. Place in the flow: under `chaos` and `soak`. Does not know who is killed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,7 +19,7 @@ from benchmarks.busy_writer import Saved
 from benchmarks.scene import ASSISTANT
 from benchmarks.store_kills import count
 from store import Store
-from store.records import RunStatus
+from store.records import Deployment, RunStatus
 
 _LOOKED_UP = {"message", "rating"}
 _KEPT_REASONS = 12
@@ -34,7 +35,7 @@ class Ledger:
     wrong: list[str] = field(default_factory=list)
     lock_errors: list[str] = field(default_factory=list)
     step: str = ""  # of the process that swaps
-    served: str = ""
+    swaps: list[str] = field(default_factory=list)  # deployments whose swap was acknowledged, oldest first
     _new: list[Saved] = field(default_factory=list)
 
     def hear(self, ear: Connection) -> int:
@@ -53,7 +54,7 @@ class Ledger:
                     self.acknowledged[one.kind] += 1
                     answers += one.kind == "answered"
                     if one.kind == "swap":
-                        self.served = one.id
+                        self.swaps.append(one.id)
                     elif one.kind in _LOOKED_UP:
                         self._new.append(one)
         except (EOFError, OSError):  # the last word was cut off: nobody was told
@@ -61,16 +62,19 @@ class Ledger:
         return answers
 
     def look(self, store: Store, adapters: Path, base: str, check: bool) -> None:
-        """Everything that is new must be there once, and what is active must be whole and the newest of the swaps."""
+        """Everything that is new must be there once, all swaps in their order, and the newest is active and whole.
+
+        More swaps may be there than were acknowledged: one is saved before its adapter's predecessor is unloaded.
+        """
         for one in self._new:
             if count(store, one) != 1:
                 self.lost.append(f"{one.kind} {one.id}")
         self._new.clear()
-        log = [str(item.deployment_id) for item in store.activations(ASSISTANT)]
-        active = store.active(ASSISTANT)
-        # One more swap may have been saved and not said, by the process that was killed or by one that still works.
-        if active is None or log[-1] != str(active.id) or (self.served and self.served not in log[-3:]):
-            self.wrong.append(f"swap {self.served} was acknowledged, {active and active.id} is active")
+        active, log = _served(store)
+        if lost := _not_in_order(self.swaps, log):
+            self.lost.append(f"swap {lost}")
+        if active is None or log[-1] != str(active.id):
+            self.wrong.append(f"{log[-1]} was swapped in last, {active and active.id} is active")
         elif active.adapter is not None:
             try:
                 verify(adapters / active.adapter, base, MAX_RANK)
@@ -99,3 +103,17 @@ class Ledger:
             "lock_errors_shown": self.lock_errors,
             "said_why": dict(self.said_why.most_common(_KEPT_REASONS)),
         }
+
+
+def _served(store: Store) -> tuple[Deployment | None, list[str]]:
+    """What is active, and every deployment that was, oldest first; of one moment, though others swap meanwhile."""
+    while True:
+        log, active = store.activations(ASSISTANT), store.active(ASSISTANT)
+        if len(store.activations(ASSISTANT)) == len(log):
+            return active, [str(item.deployment_id) for item in log]
+
+
+def _not_in_order(said: Sequence[str], log: Sequence[str]) -> str | None:
+    """The first of `said` that does not follow in `log` on those before it."""
+    rest = iter(log)
+    return next((one for one in said if one not in rest), None)

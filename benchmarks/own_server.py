@@ -38,6 +38,12 @@ Layers = Annotated[
 _EMBEDDED = "SmolLM2-135M-Instruct"
 
 
+def model_dir(data_dir: Path, model: str | None, layers: int | None = None) -> Path:
+    """The first `layers` of the model; raises ModelNotFound, CalledProcessError where it cannot be cut."""
+    whole = resolve(model, data_dir, _EMBEDDED)
+    return whole if layers is None else cut(whole, data_dir / "models" / f"{layers}-layers", layers)
+
+
 class OwnServer:
     """Enter it to wait until vLLM is ready; raises AppFailed, ModelNotFound, TokenizerError."""
 
@@ -49,14 +55,9 @@ class OwnServer:
         context: int = 2048,
         options: Sequence[str] = (),
     ):
-        """`layers`: only so many of the model's, the first ones; raises CalledProcessError where it cannot be cut.
-
-        `options` are vLLM's own, beside those of the app.
-        """
-        self.model_dir = resolve(model, data_dir, _EMBEDDED)
+        """`layers`: only so many of the model's; `options` are vLLM's own, beside those of the app."""
+        self.model_dir = model_dir(data_dir, model, layers)
         self._scale = random_adapters.SCALE if layers is None else random_adapters.SCALE_OF_FEW_LAYERS
-        if layers is not None:
-            self.model_dir = cut(self.model_dir, data_dir / "models" / f"{layers}-layers", layers)
         self.tokenizer = ChatTokenizer.load(self.model_dir)
         self.base = fingerprint(self.model_dir)
         self.adapters, self.templates = data_dir / "adapters", data_dir / "templates"

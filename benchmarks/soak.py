@@ -29,6 +29,7 @@ from benchmarks.app_process import AppFailed
 from benchmarks.chaos import Toll, record_of
 from benchmarks.command import command_line, fail
 from benchmarks.footprint import Footprints
+from benchmarks.own_server import Layers, ModelDir, model_dir
 from benchmarks.provenance import provenance
 from benchmarks.scene import ASSISTANT
 from benchmarks.screen import Screen
@@ -154,9 +155,8 @@ def main(
         typer.Option(help="Seconds between two requests to retrain, and the most that one is waited for."),
     ] = 600.0,
     seed: Annotated[int, typer.Option(help="Of who is killed.")] = 1,
-    model: Annotated[Path, typer.Option(help="A model directory.")] = Path(
-        "data/models/SmolLM2-135M-Instruct"
-    ),
+    model: ModelDir = None,
+    layers: Layers = None,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
     """Let everything run at once for hours, with a kill now and then.
@@ -169,7 +169,10 @@ def main(
     os.environ["SHORTHAND_SET"] = SETTINGS
     screen = Screen()
     source = provenance(command_line("benchmarks.soak"), seed)
-    with TemporaryDirectory() as folder, SoakedWorld(Path(folder), model, seed) as world:
+    with (
+        TemporaryDirectory() as folder,
+        SoakedWorld(Path(folder), model_dir(Path(folder), model, layers), seed) as world,
+    ):
         written = 0.0
         with screen.status("soak") as status:
 

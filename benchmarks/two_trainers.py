@@ -32,6 +32,7 @@ from assistant.vllm_pool import VllmPool
 from benchmarks import random_adapters, result_file
 from benchmarks.command import command_line, fail
 from benchmarks.fake_server import FakeServer
+from benchmarks.own_server import ModelDir, model_dir
 from benchmarks.provenance import provenance
 from benchmarks.references import System
 from benchmarks.scene import ASSISTANT, FULL, Scene
@@ -216,9 +217,7 @@ def _look(place: Place, before: tuple[int, int], ended: list[str], toll: Trials,
 def main(
     trials: Annotated[int, typer.Option(min=1)] = 200,
     seed: Annotated[int, typer.Option(help="Of when a trainer is stopped.")] = 1,
-    model: Annotated[
-        Path, typer.Option(help="Any model directory: its tokenizer renders the prompts.")
-    ] = Path("data/models/SmolLM2-135M-Instruct"),
+    model: ModelDir = None,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
     """Let two trainers loose on one data directory, again and again.
@@ -227,7 +226,7 @@ def main(
     """
     screen, began = Screen(), time.monotonic()
     with TemporaryDirectory() as folder, FakeServer() as server:
-        place = Place(Path(folder), ChatTokenizer.load(model), server.url)
+        place = Place(Path(folder), ChatTokenizer.load(model_dir(Path(folder), model)), server.url)
         random_adapters.make_small(place.data_dir / "templates", 1, _BASE)
         toll = try_often(place, trials, seed, screen)
     screen.say(

@@ -127,10 +127,10 @@ def test_the_ledger_notices_what_is_missing(store: Store, tmp_path: Path) -> Non
     prompt = store.add_prompt(ASSISTANT, [])
     store.activate(store.add_deployment(ASSISTANT, prompt.id, None, (), 0, 0).id)
     message = store.add_message(store.create_conversation(ASSISTANT).id, None, Role.USER, "hello")
-    ledger = Ledger(served="1")
+    ledger = Ledger(swaps=["1"])
     ledger._new = [Saved("message", message.id, digest("hello")), Saved("rating", "none", "")]
     ledger.look(store, tmp_path, "base", check=True)
     assert ledger.lost == ["rating none"] and ledger.wrong == []
-    ledger.served = "7"
+    ledger.swaps.append("7")
     ledger.look(store, tmp_path, "base", check=False)
-    assert len(ledger.wrong) == 1 and not ledger.sound
+    assert ledger.lost[1:] == ["swap 7"] and ledger.wrong == [] and not ledger.sound

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from passers_by import PassersBy
 from playwright.sync_api import Page, expect, sync_playwright
 
 from assistant.server_file import ServerAddress
@@ -68,6 +69,12 @@ def page(app: AppProcess) -> Iterator[Page]:
         tab.goto(app.url)
         yield tab
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def passers_by(app: AppProcess, store: Store) -> Iterator[PassersBy]:
+    with PassersBy(app, store) as people:
+        yield people
 
 
 def open_tab(page: Page, name: str) -> None:
@@ -127,7 +134,9 @@ def test_the_conversation_and_its_rating_come_back_after_a_reload(page: Page) ->
     expect(page.locator("#rate-down")).to_be_visible()
 
 
-def test_the_prompt_gets_shorter_while_a_conversation_is_open(page: Page, store: Store) -> None:
+def test_the_prompt_gets_shorter_while_a_conversation_is_open(
+    page: Page, store: Store, passers_by: PassersBy
+) -> None:
     before = store.active(SAMPLE)
     assert before is not None
     open_tab(page, "Training")
@@ -218,7 +227,20 @@ def test_the_base_model_stays_itself_however_many_adapters_were_loaded(app: AppP
         beside_the_browser.submit(asyncio.run, load_more_than_there_are_slots()).result()
 
 
-def test_the_store_is_sound_after_all_of_this(app: AppProcess, store: Store) -> None:
+def test_nobody_lost_a_word_and_no_process_grew_meanwhile(passers_by: PassersBy) -> None:
+    """The short soak: ten minutes and more of people beside a retrain, a swap, a kill and a rollback."""
+    passers_by.stop()
+    ledger = passers_by.ledger
+    assert ledger.sound, (ledger.lost, ledger.wrong, ledger.lock_errors)
+    assert ledger.acknowledged["answered"] > 20 and ledger.acknowledged["rating"] > 5
+    held = passers_by.footprints.as_record(least=60)
+    print(held)
+    assert {"app", "API server", "EngineCore"} <= set(held)
+    grown = {name: of_it["mib"] for name, of_it in held.items() if of_it["mib"]["growth_percent"] >= 5.0}
+    assert not grown
+
+
+def test_the_store_is_sound_after_all_of_this(store: Store) -> None:
     assert store.check() == []
 
 

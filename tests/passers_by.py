@@ -1,0 +1,77 @@
+"""People who chat and rate beside a test of the whole app, and what the app's processes hold on to meanwhile.
+
+In: a running app, its store. Out: a `Ledger` of what they were told, and `Footprints`. Place in the flow: a short soak
+within `test_whole_product`; `benchmarks.soak` is the long one. Does not know what the test does.
+"""
+
+import multiprocessing
+import threading
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from assistant.adapter_files import fingerprint
+from assistant.assistants import create_assistant
+from assistant.tokenizer import ChatTokenizer
+from benchmarks.app_process import AppProcess
+from benchmarks.footprint import Footprints, server_processes
+from benchmarks.ledger import Ledger
+from benchmarks.people import Where, chat_all_the_time
+from benchmarks.scene import ASSISTANT, PROMPT
+from store import Store
+
+PEOPLE = 2
+PAUSE_S = 10.0  # each, between two questions: as often as people do who read the answers
+SAMPLE_EVERY_S = 2.0
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would take a browser's threads and locks along
+
+
+class PassersBy:
+    """They begin with the context, under an assistant of their own, and stop with it."""
+
+    def __init__(self, app: AppProcess, store: Store):
+        self._app, self._store = app, store
+        self.ledger, self.footprints = Ledger(), Footprints()
+        self._over = threading.Event()
+        self._ears, told = _SPAWN.Pipe(duplex=False)
+        address = app.address()
+        model_dir = Path(address.model_dir)
+        tokenizer = ChatTokenizer.load(model_dir)
+        create_assistant(store, tokenizer, "Passers-by", "exact", PROMPT, assistant_id=ASSISTANT)
+        self._where = Where(
+            app.data_dir,
+            tokenizer,
+            fingerprint(model_dir),
+            address.urls[0],
+            address.key,
+            sweeps=False,
+        )
+        self._people = _SPAWN.Process(
+            target=chat_all_the_time, args=(self._where, PEOPLE, PAUSE_S, 1, told), daemon=True
+        )
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._people.start()
+        self._sampler.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """They go; what they were told is looked up."""
+        self._over.set()
+        self._people.kill()
+        self._people.join()
+        self._sampler.join()
+        self.ledger.look(self._store, self._where.adapters, self._where.base, check=False)
+
+    def _sample(self) -> None:
+        while not self._over.wait(SAMPLE_EVERY_S):
+            self.ledger.hear(self._ears)
+            pid = self._app.process.pid
+            self.footprints.sample({"app": pid, **server_processes(pid)})
+        self.ledger.hear(self._ears)
