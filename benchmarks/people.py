@@ -95,7 +95,7 @@ async def _person(
     pause_s: float,
     told: Connection,
 ) -> None:
-    asked = questions(60)
+    asked = questions(180)
     number = 0
     while True:
         await asyncio.sleep(chance.uniform(0, 2 * pause_s))
@@ -103,7 +103,8 @@ async def _person(
             await asyncio.sleep(0.05)
             continue
         number += 1
-        text = f"{chance.choice(asked)} ({name}, {number}, {time.time():.3f})"
+        question_alone = chance.choice(asked)
+        text = f"{question_alone} ({name}, {number}, {time.time():.3f})"
         try:
             question = await asyncio.to_thread(chat.ask, ASSISTANT, None, text, name)
             told.send(Saved("message", question.id, digest(text)))
@@ -115,7 +116,8 @@ async def _person(
             told.send(Saved("message", message.id, digest(message.text)))
             told.send(Saved("answered", message.id))
             if chance.random() < 0.5:
-                correction = f"{text} corrected" if chance.random() < 0.5 else None
+                # Something to learn, and nothing of the person's own: what one rater alone writes goes to quarantine.
+                correction = question_alone if chance.random() < 0.5 else None
                 rating = await asyncio.to_thread(
                     store.rate, message.id, name, Verdict.DOWN, comment=text, correction=correction
                 )
