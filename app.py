@@ -116,7 +116,7 @@ def _serve(
         launch_options,
     )  # gradio takes seconds; the complaints above come first
     from assistant.web.services import Services
-    from trainer.census import census
+    from trainer.examples.census import census
     from trainer.overrides import BadSetting, override
     from trainer.settings import TrainerSettings
 

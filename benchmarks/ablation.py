@@ -28,7 +28,7 @@ from benchmarks.task import Task, TaskError, load
 from benchmarks.trial import Trial
 from benchmarks.variants import VARIANTS
 from store import Store
-from trainer.scorers import scorer
+from trainer.proof.scorers import scorer
 from trainer.settings import TrainerSettings
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

@@ -20,7 +20,7 @@ from benchmarks.serving import until_healthy
 from store import Store, StoreError
 from store.errors import NotFound
 from store.records import Message, MessageStatus, Rating, Role, Verdict
-from trainer.approvals import best
+from trainer.proof.approvals import best
 
 AT_ONCE = 16  # conversations at the same time, per server
 _TRIES = 3

@@ -22,7 +22,7 @@ from assistant.vllm_client import VllmError
 from benchmarks.app_process import AppFailed
 from benchmarks.retrain import RetrainFailed
 from store import StoreError
-from trainer.scorers import ScorerFailed
+from trainer.proof.scorers import ScorerFailed
 
 _EXPECTED = (
     AppFailed,

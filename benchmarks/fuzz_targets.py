@@ -27,11 +27,11 @@ from benchmarks.task import TaskError, load
 from store import Store, StoreError
 from store.arrival import Terms
 from store.importing import import_file
+from trainer.examples.wording import likeness, wording
 from trainer.overrides import BadSetting, override
 from trainer.privacy.finding import find
-from trainer.scorers import bleu, chrf, exact, json_match
+from trainer.proof.scorers import bleu, chrf, exact, json_match
 from trainer.settings import TrainerSettings
-from trainer.wording import likeness, wording
 
 Reader = Callable[[bytes], object]
 _BASE = "b" * 64

@@ -24,8 +24,8 @@ from scipy import stats
 from benchmarks import result_file
 from benchmarks.provenance import provenance
 from benchmarks.whole_gate import chances
-from trainer.paired_proportions import critical, power
-from trainer.statistics import Pairs
+from trainer.proof.paired_proportions import critical, power
+from trainer.proof.statistics import Pairs
 
 MARGIN, LEVEL = 0.05, 0.05
 RESULT = Path("benchmarks/results/gate_simulation.json")

@@ -1,8 +1,8 @@
 """A pair (adapter, rung) and test items to answers, scores and tokens, generated greedily by the real server.
 
 In: a pool, a model's name, kept segments, items. Out: a Measurement; what could not be answered is counted and left
-out. Place in the flow: after each round. Generates as the gate does (`trainer.evaluate`) and scores against the best of
-several references, which the gate does not have. Does not compare.
+out. Place in the flow: after each round. Generates as the gate does (`trainer.proof.evaluate`) and scores against the
+best of several references, which the gate does not have. Does not compare.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from assistant.vllm_pool import VllmPool
 from benchmarks.serving import until_healthy
 from benchmarks.task import Item
 from store.records import Role, Segment
-from trainer.approvals import best
-from trainer.scorers import Scorer
-from trainer.statistics import Difference, Interval, difference, interval
+from trainer.proof.approvals import best
+from trainer.proof.scorers import Scorer
+from trainer.proof.statistics import Difference, Interval, difference, interval
 
 AT_ONCE = 32  # requests per server, as the gate asks
 _TRIES = 3

@@ -25,8 +25,8 @@ from benchmarks.command import command_line, fail
 from benchmarks.provenance import provenance
 from benchmarks.rewordings import REWORDINGS, Change, differences
 from benchmarks.task import Task, TaskError, load
-from trainer.similar import NEAR, Question, grouped, near_wordings
-from trainer.wording import Wording, wording
+from trainer.examples.similar import NEAR, Question, grouped, near_wordings
+from trainer.examples.wording import Wording, wording
 
 RESULT = Path("benchmarks/results/near_duplicates.json")
 THRESHOLDS = (0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.92, 0.95)

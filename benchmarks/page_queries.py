@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from store import Store
 from store.records import MessageStatus, Role, Usage, Verdict
-from trainer.intake import take_in
+from trainer.examples.intake import take_in
 from trainer.settings import TrainerSettings
 
 Asking = Callable[[Store, "Subject"], object]

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from store.records import Verdict
-from trainer.approvals import best
-from trainer.scorers import Scorer
+from trainer.proof.approvals import best
+from trainer.proof.scorers import Scorer
 
 RATER = "simulated"
 # The score from which an answer is good. Sentences can be said in many ways; the rest is right or wrong.

@@ -40,14 +40,14 @@ from benchmarks.screen import Screen
 from benchmarks.task import Item, Task, TaskError, load
 from store import Store
 from store.records import Dataset, Role
-from trainer.approvals import best
 from trainer.candidate import make_course
 from trainer.embedded import convert
-from trainer.finetune import finetune
 from trainer.freezing import Unfrozen, prepare
-from trainer.scorers import right_or_wrong, scorer
+from trainer.learning.finetune import finetune
+from trainer.proof.approvals import best
+from trainer.proof.scorers import right_or_wrong, scorer
+from trainer.proof.statistics import difference
 from trainer.settings import TrainerSettings
-from trainer.statistics import difference
 from trainer.workshop import Workshop
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

@@ -26,10 +26,10 @@ from benchmarks.screen import Screen
 from benchmarks.task import Item, TaskError, load
 from store.records import Example, Role, Split
 from trainer.embedded import NAME, convert
-from trainer.finetune import Course, finetune
-from trainer.lora import load_with_lora, mean_loss, to_tensors
-from trainer.precision import Precision, native
-from trainer.rows import dev_rows, row_of, train_rows
+from trainer.learning.finetune import Course, finetune
+from trainer.learning.lora import load_with_lora, mean_loss, to_tensors
+from trainer.learning.precision import Precision, native
+from trainer.learning.rows import dev_rows, row_of, train_rows
 from trainer.settings import TrainerSettings
 
 _DEV = 40

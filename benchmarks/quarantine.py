@@ -21,8 +21,8 @@ from benchmarks.provenance import provenance
 from benchmarks.screen import Screen
 from benchmarks.task import Task, TaskError, load
 from store.records import ImportedTurn, RatedAnswer, Rating, Role
-from trainer.quarantine import suspicions
-from trainer.selection import Approved, judge
+from trainer.examples.quarantine import suspicions
+from trainer.examples.selection import Approved, judge
 
 RESULT = Path("benchmarks/results/quarantine.json")
 

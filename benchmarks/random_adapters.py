@@ -71,7 +71,7 @@ def main(
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from trainer.publish import publish
+    from trainer.learning.publish import publish
 
     adapters.mkdir(parents=True, exist_ok=True)
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)

@@ -15,9 +15,9 @@ from pathlib import Path
 from benchmarks.app_process import ROOT
 from store import Store
 from store.records import RunStatus, TrainingRun
-from trainer.hearing import TRIGGER as HEARING
-from trainer.hearing import pending
 from trainer.lease import NAME as LEASE
+from trainer.proof.hearing import TRIGGER as HEARING
+from trainer.proof.hearing import pending
 
 _LOOK_S = 1.0
 _FINISHED = {RunStatus.PROMOTED, RunStatus.REFUSED, RunStatus.NOT_ENOUGH}

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.asking import Tally
 from benchmarks.measure import Measurement, compare
 from store.records import Deployment, TrainingRun
-from trainer.gate import performance_index
+from trainer.proof.gate import performance_index
 
 IGNORES = (
     "no index: on this sample the base model scores less than a point more with its full prompt than without any, so a "

@@ -23,8 +23,8 @@ from benchmarks.references import System
 from store import Store
 from store.errors import NotFound
 from store.records import Deployment, Segment, SegmentKind
-from trainer.publish import publish_run
-from trainer.swap import load_checked, swap_in, unload_older
+from trainer.learning.publish import publish_run
+from trainer.swapping.swap import load_checked, swap_in, unload_older
 
 ASSISTANT = "swapped"
 PROMPT = (
@@ -36,7 +36,7 @@ FULL = tuple(segment.id for segment in PROMPT)
 
 @dataclass(frozen=True)
 class CopiedModel:
-    """Weights that were made once, to be published under many names: what `trainer.publish` takes for a model."""
+    """Weights that were made once, to be published under many names, as `trainer.learning.publish` takes a model."""
 
     files: Path
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from assistant.assistants import segments_from
 from store.records import Segment, SegmentKind
-from trainer.scorers import UnknownScorer, scorer
+from trainer.proof.scorers import UnknownScorer, scorer
 
 
 class TaskError(Exception):

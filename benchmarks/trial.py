@@ -23,10 +23,10 @@ from benchmarks.variants import Variant, examples_of
 from benchmarks.whole_model import served, train_all
 from store.records import Dataset
 from trainer.candidate import make_course
-from trainer.finetune import TrainingDiverged, finetune
 from trainer.freezing import prepare
-from trainer.publish import free_name, publish
-from trainer.scorers import right_or_wrong, scorer
+from trainer.learning.finetune import TrainingDiverged, finetune
+from trainer.learning.publish import free_name, publish
+from trainer.proof.scorers import right_or_wrong, scorer
 from trainer.settings import TrainerSettings
 from trainer.workshop import Workshop
 

@@ -29,10 +29,10 @@ from benchmarks.serving import Serving
 from benchmarks.task import Task
 from store import Store
 from store.records import Deployment, TrainingRun
-from trainer.probe import probe
-from trainer.scorers import right_or_wrong, scorer
-from trainer.selection import select
+from trainer.examples.selection import select
+from trainer.proof.scorers import right_or_wrong, scorer
 from trainer.settings import TrainerSettings
+from trainer.swapping.probe import probe
 
 Note = Callable[[str], None]
 Retrain = Callable[[str, str, Note], TrainingRun]  # assistant id, trigger, notes

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.gate import Answers, RungVerdict, conclude, judge_rung
+from trainer.proof.gate import Answers, RungVerdict, conclude, judge_rung
 
 MARGIN, EXAMPLES = 0.05, 100
 

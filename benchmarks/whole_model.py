@@ -20,8 +20,8 @@ from benchmarks.app_process import AppProcess
 from benchmarks.serving import Serving
 from benchmarks.task import Task
 from store import Store
-from trainer.finetune import Course, Progress, Trained, step_through
-from trainer.lora import load_base
+from trainer.learning.finetune import Course, Progress, Trained, step_through
+from trainer.learning.lora import load_base
 
 _WEIGHTS = "model.safetensors"
 

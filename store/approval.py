@@ -1,8 +1,8 @@
 """What people said about an answer → the text to learn from it, or none.
 
 In: an answer, its latest ratings, the decision that stands. Out: a text. Pure. Place in the flow: for what shows or
-writes approved answers. The rule is the trainer's (`trainer.selection.judge`; a test holds the two together): what a
-reviewer decided; else the latest correction, or an answer rated up that nobody rated down.
+writes approved answers. The rule is the trainer's (`trainer.examples.selection.judge`; a test holds the two together):
+what a reviewer decided; else the latest correction, or an answer rated up that nobody rated down.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ settings.register_profile("long", max_examples=4000)
 if TYPE_CHECKING:
     from retrain_scene import Scene
 
-    from trainer.finetune import Trained
+    from trainer.learning.finetune import Trained
 
 
 @pytest.fixture

@@ -20,9 +20,9 @@ from assistant.server_file import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import ImportedTurn, Segment, SegmentKind, Split, Verdict
+from trainer.examples.splits import split_of
 from trainer.run import run_once
 from trainer.settings import TrainerSettings
-from trainer.splits import split_of
 from trainer.workshop import Workshop
 
 PROMPT = (

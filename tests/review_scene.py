@@ -20,7 +20,7 @@ from assistant.web.rates import Rates
 from assistant.web.services import Services
 from store import Store
 from store.records import ImportedTurn, Role, Usage, Verdict
-from trainer.census import census
+from trainer.examples.census import census
 from trainer.settings import TrainerSettings
 
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")

@@ -7,8 +7,8 @@ from benchmarks.person import Person, threshold_of
 from benchmarks.schedule import rounds_of, sample_of
 from benchmarks.task import Item
 from store.records import Verdict
-from trainer.approvals import best
-from trainer.scorers import SCORERS, chrf, exact
+from trainer.proof.approvals import best
+from trainer.proof.scorers import SCORERS, chrf, exact
 
 ITEMS = [Item(f"q{number}", f"Question {number}?", ("right", "also right")) for number in range(40)]
 

@@ -12,10 +12,10 @@ from assistant.tokenizer import ChatTokenizer
 from benchmarks.peak_memory import forget_peak, peak_mib
 from benchmarks.whole_model import train_all
 from store.records import Example, Split
-from trainer.finetune import Course
-from trainer.lora import mean_loss, to_tensors
-from trainer.precision import Precision
-from trainer.rows import dev_rows, train_rows
+from trainer.learning.finetune import Course
+from trainer.learning.lora import mean_loss, to_tensors
+from trainer.learning.precision import Precision
+from trainer.learning.rows import dev_rows, train_rows
 
 
 def course(tiny_model: Path, tokenizer: ChatTokenizer, work_dir: Path, dev: list[Example]) -> Course:

@@ -21,7 +21,7 @@ from store.exporting import export_file
 from store.formats.answers import answers
 from store.formats.cells import guarded, time_cell, time_of, unguarded
 from store.records import ImportedTurn, MessageStatus, RatedAnswer, Role, Usage, Verdict
-from trainer.selection import Approved, judge
+from trainer.examples.selection import Approved, judge
 
 # Every example is files of its own on the disk, so there are few, and a failing one is not made smaller for ever.
 ROUND_TRIP = settings(

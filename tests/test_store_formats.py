@@ -10,7 +10,7 @@ from store import Store
 from store.errors import BadRow
 from store.formats.open_webui import OPEN_WEBUI
 from store.records import Role, Verdict
-from trainer.selection import select
+from trainer.examples.selection import select
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from store.proposals import DECIDED_LAST as PROPOSALS_DECIDED_LAST
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.search import IN_DECISIONS
 from store.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, PROPOSALS_OF, RATINGS_OF
-from trainer.following import ENOUGH_RATED
+from trainer.examples.following import ENOUGH_RATED
 
 # Tables that stay small, lists of ids that the query was given, the turns of one thread, and what a query inside has
 # found already.

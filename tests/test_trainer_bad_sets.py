@@ -14,9 +14,9 @@ from tiny_model import write_adapter
 
 from assistant.adapter_files import BadAdapter, verify
 from store.records import Example, Role, Split
-from trainer.dataset import shortage
-from trainer.gate import Answers, Verdict, conclude, judge_rung
-from trainer.scorers import right_or_wrong, scorer
+from trainer.examples.dataset import shortage
+from trainer.proof.gate import Answers, Verdict, conclude, judge_rung
+from trainer.proof.scorers import right_or_wrong, scorer
 from trainer.settings import TrainerSettings
 
 SEEDS = range(100)

@@ -6,8 +6,8 @@ from retrain_scene import SETTINGS
 
 from store import Store
 from store.records import ImportedTurn, Ruling, Segment, SegmentKind, Verdict
-from trainer.census import census
-from trainer.selection import Drop
+from trainer.examples.census import census
+from trainer.examples.selection import Drop
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 

@@ -12,13 +12,13 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 from assistant.adapter_files import fingerprint, verify
 from assistant.tokenizer import ChatTokenizer
 from store.records import Split
-from trainer import finetune as finetuning
-from trainer.finetune import Course, Trained, TrainingDiverged, finetune
-from trainer.helpfulness import measure_helpfulness
-from trainer.lora import load_with_lora, mean_loss, to_tensors
-from trainer.precision import Precision, autocast
-from trainer.publish import publish
-from trainer.rows import dev_rows, train_rows
+from trainer.learning import finetune as finetuning
+from trainer.learning.finetune import Course, Trained, TrainingDiverged, finetune
+from trainer.learning.lora import load_with_lora, mean_loss, to_tensors
+from trainer.learning.precision import Precision, autocast
+from trainer.learning.publish import publish
+from trainer.learning.rows import dev_rows, train_rows
+from trainer.proof.helpfulness import measure_helpfulness
 
 
 def test_the_dev_loss_falls(trained: Trained) -> None:

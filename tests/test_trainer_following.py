@@ -7,13 +7,13 @@ import pytest
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import MessageStatus, RatedAnswer, Rating, Role, Split, Usage, Verdict
-from trainer.dataset import key_of, make_examples, sizes
-from trainer.following import ENOUGH_RATED, approval_of_teacher, worth_following
-from trainer.intake import take_in
-from trainer.rows import CORRECTION_WEIGHT, row_of
-from trainer.selection import select
+from trainer.examples.dataset import key_of, make_examples, sizes
+from trainer.examples.following import ENOUGH_RATED, approval_of_teacher, worth_following
+from trainer.examples.intake import take_in
+from trainer.examples.selection import select
+from trainer.examples.splits import split_of
+from trainer.learning.rows import CORRECTION_WEIGHT, row_of
 from trainer.settings import TrainerSettings
-from trainer.splits import split_of
 
 PROMPT_ID = 7
 

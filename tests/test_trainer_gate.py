@@ -10,12 +10,12 @@ from scipy import stats
 
 from benchmarks.gate_simulation import RESULT
 from benchmarks.whole_gate import TRUTHS, Truth, promotes_worse
-from trainer.gate import Answers, RungVerdict, as_record, conclude, judge_rung
-from trainer.gate import performance_index as index
-from trainer.general_questions import QUESTIONS, is_broken
-from trainer.general_questions import judge as judge_generally
-from trainer.guards import is_looping, look
-from trainer.scorers import exact
+from trainer.proof.gate import Answers, RungVerdict, as_record, conclude, judge_rung
+from trainer.proof.gate import performance_index as index
+from trainer.proof.general_questions import QUESTIONS, is_broken
+from trainer.proof.general_questions import judge as judge_generally
+from trainer.proof.guards import is_looping, look
+from trainer.proof.scorers import exact
 
 N, MARGIN = 120, 0.05
 APPROVED = [f"answer {number % 17}" for number in range(N)]

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from store.records import RunStatus
 from trainer.__main__ import app
-from trainer.gating import Gating
-from trainer.general_questions import QUESTIONS
-from trainer.hearing import TRIGGER, pending
+from trainer.proof.gating import Gating
+from trainer.proof.general_questions import QUESTIONS
+from trainer.proof.hearing import TRIGGER, pending
 from trainer.rerun import NoRerun, rerun
 from trainer.run import hear_again
 

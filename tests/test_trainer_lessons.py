@@ -7,9 +7,9 @@ from training_scene import QUICK, examples
 from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store.records import Role, Segment, SegmentKind
-from trainer.lessons import reading_row, worked_examples
-from trainer.packing import IGNORE
-from trainer.rows import train_rows
+from trainer.learning.lessons import reading_row, worked_examples
+from trainer.learning.packing import IGNORE
+from trainer.learning.rows import train_rows
 
 PROMPT = (
     Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),

@@ -7,7 +7,7 @@ from training_scene import PROMPT, examples
 from assistant.rendering import render
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Split
-from trainer.pairs import Pair, make_pairs
+from trainer.learning.pairs import Pair, make_pairs
 from trainer.settings import TrainerSettings
 
 ON = TrainerSettings(preference=1.0)

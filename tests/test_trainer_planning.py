@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trainer.paired_proportions import power
-from trainer.planning import POWER, more_needed, planned
-from trainer.statistics import Pairs
+from trainer.proof.paired_proportions import power
+from trainer.proof.planning import POWER, more_needed, planned
+from trainer.proof.statistics import Pairs
 
 MARGIN = 0.05
 

@@ -13,15 +13,15 @@ from training_scene import PROMPT, QUICK, examples
 from assistant.adapter_files import fingerprint, verify
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Split
-from trainer import preferences
-from trainer.dpo import learn_pairs
-from trainer.finetune import Course, Trained, finetune
-from trainer.lora import load_with_lora, to_tensors, token_losses
-from trainer.packing import Item, pack
-from trainer.pairs import Pair, make_pairs
-from trainer.preferences import PHASE, Preferred
-from trainer.publish import publish
-from trainer.rows import dev_rows, train_rows
+from trainer.learning import preferences
+from trainer.learning.dpo import learn_pairs
+from trainer.learning.finetune import Course, Trained, finetune
+from trainer.learning.lora import load_with_lora, to_tensors, token_losses
+from trainer.learning.packing import Item, pack
+from trainer.learning.pairs import Pair, make_pairs
+from trainer.learning.preferences import PHASE, Preferred
+from trainer.learning.publish import publish
+from trainer.learning.rows import dev_rows, train_rows
 from trainer.settings import TrainerSettings
 
 ON = replace(QUICK, preference=1.0, min_pairs=4, examples_per_step=2)
@@ -209,7 +209,7 @@ def test_without_enough_pairs_nothing_is_tried_and_trl_is_not_imported(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "trainer.dpo", None)  # an import would fail
+    monkeypatch.setitem(sys.modules, "trainer.learning.dpo", None)  # an import would fail
     run = train(tiny_model, tokenizer, tmp_path / "few", replace(ON, min_pairs=9))
     assert run.preferred == Preferred(8, 9, run.dev_loss) and weights(run) == weights(without)
     assert str(run.preferred) == "8 corrected answers are too few to learn preferences from (9 needed)"

@@ -16,11 +16,11 @@ from transformers import PreTrainedModel
 from assistant.rendering import render
 from benchmarks import invented
 from store.records import Example, ImportedTurn, Role, Segment, Split, Verdict
-from trainer.finetune import Course, finetune
+from trainer.examples.splits import split_of
 from trainer.freezing import prepare
-from trainer.lora import mean_loss, to_tensors
-from trainer.rows import dev_rows, row_of, train_rows
-from trainer.splits import split_of
+from trainer.learning.finetune import Course, finetune
+from trainer.learning.lora import mean_loss, to_tensors
+from trainer.learning.rows import dev_rows, row_of, train_rows
 
 WANTED = replace(
     SETTINGS,

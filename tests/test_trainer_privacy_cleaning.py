@@ -8,11 +8,11 @@ from retrain_scene import PROMPT, SETTINGS, Scene
 
 from store import Store
 from store.records import ImportedTurn, PrivacyAction, RunStatus, Segment, SegmentKind, Split, Verdict
+from trainer.examples.intake import take_in
+from trainer.examples.splits import split_of
 from trainer.freezing import prepare
-from trainer.intake import take_in
 from trainer.privacy.cleaning import clean
 from trainer.privacy.replacing import Screen
-from trainer.splits import split_of
 from trainer.watch import new_examples, too_few_without_personal_data
 
 

@@ -6,12 +6,12 @@ import pytest
 from retrain_scene import Scene, colour, hash_of
 
 from store.records import Example, Proposal, Role, RunStatus, Split
-from trainer.approvals import approved_answers, best
-from trainer.gate import Answers, Comparison, RungVerdict
-from trainer.guards import Guard
-from trainer.proposing import proposals, worth_asking
-from trainer.scorers import chrf, exact
-from trainer.statistics import Interval
+from trainer.proof.approvals import approved_answers, best
+from trainer.proof.gate import Answers, Comparison, RungVerdict
+from trainer.proof.guards import Guard
+from trainer.proof.proposing import proposals, worth_asking
+from trainer.proof.scorers import chrf, exact
+from trainer.proof.statistics import Interval
 
 EXAMPLES = [
     Example(f"m{n}", f"c{n}", ((Role.USER, f"question {n % 4}"),), f"answer {n}", False, Split.GATE)

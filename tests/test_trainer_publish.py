@@ -8,10 +8,10 @@ import torch
 from file_faults import end, fault_at, no_space
 
 from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, verify
-from trainer import publish as publishing
-from trainer.finetune import Trained
-from trainer.lora import load_with_lora
-from trainer.publish import publish
+from trainer.learning import publish as publishing
+from trainer.learning.finetune import Trained
+from trainer.learning.lora import load_with_lora
+from trainer.learning.publish import publish
 
 
 def test_a_published_adapter_is_one_that_a_server_may_load(

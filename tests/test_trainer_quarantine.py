@@ -11,11 +11,11 @@ from benchmarks.poison import MALLORY, PHRASE, Attack, Poison, ratings
 from benchmarks.task import Item, Task
 from store import Store
 from store.records import Decision, ImportedTurn, RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
-from trainer.intake import Intake, take_in
+from trainer.examples.intake import Intake, take_in
+from trainer.examples.quarantine import in_words, suspicions
+from trainer.examples.raters import muted
+from trainer.examples.selection import Approved, Drop, judge
 from trainer.overrides import override
-from trainer.quarantine import in_words, suspicions
-from trainer.raters import muted
-from trainer.selection import Approved, Drop, judge
 from trainer.settings import TrainerSettings
 
 SUBJECTS = {

@@ -11,10 +11,10 @@ import torch
 from retrain_scene import SETTINGS, Scene
 
 from store.records import RunStatus
-from trainer import ranks
 from trainer.candidate import make_course
-from trainer.lora import load_with_lora, mean_loss, to_tensors
-from trainer.precision import autocast
+from trainer.learning import ranks
+from trainer.learning.lora import load_with_lora, mean_loss, to_tensors
+from trainer.learning.precision import autocast
 
 ROOT = Path(__file__).parent.parent
 

@@ -23,16 +23,16 @@ from store.records import (
     Verdict,
 )
 from trainer.__main__ import app
-from trainer.agreement import agree
-from trainer.contradictions import contradictions, in_words
+from trainer.examples.agreement import agree
+from trainer.examples.contradictions import contradictions, in_words
+from trainer.examples.intake import take_in
+from trainer.examples.raters import heard, largest_cap
+from trainer.examples.selection import Drop, select
+from trainer.examples.thinning import thin
 from trainer.freezing import Unfrozen
-from trainer.intake import take_in
 from trainer.overrides import BadSetting, override
 from trainer.privacy.cleaning import Cleaned
-from trainer.raters import heard, largest_cap
-from trainer.selection import Drop, select
 from trainer.settings import TrainerSettings
-from trainer.thinning import thin
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 

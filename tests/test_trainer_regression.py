@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from store.records import MessageStatus, Rating, ServedAnswer, Verdict
-from trainer.regression import regression
+from trainer.swapping.regression import regression
 
 APPROVED = ["It opens at nine in the morning."] * 30
 

@@ -49,7 +49,7 @@ def test_preferences_are_learned_again_from_the_record_alone(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.rate(40, given="grey")
-    monkeypatch.setattr("trainer.preferences.better", lambda dev_loss, other: True)
+    monkeypatch.setattr("trainer.learning.preferences.better", lambda dev_loss, other: True)
     run = scene.run(preference=1.0, min_pairs=10)
     learned = run.report["training"]["preferences"]
     assert learned["pairs"] == 40 and learned["steps"] == 5 and learned["kept"]

@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 
 from assistant.assistants import save_prompt
 from store.records import RunStatus
-from trainer import finetune as finetuning
 from trainer.__main__ import app
-from trainer.checkpoints import last_checkpoint
+from trainer.learning import finetune as finetuning
+from trainer.learning.checkpoints import last_checkpoint
 from trainer.lease import Lease, LeaseTaken
 from trainer.watch import Watch
 
@@ -176,7 +176,7 @@ def test_a_run_that_was_stopped_in_the_gate_keeps_its_training_and_publishes_ane
         async def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
-        patched.setattr("trainer.gating.Gating.judge", stop)
+        patched.setattr("trainer.proof.gating.Gating.judge", stop)
         scene.run()
     assert not scene.vllm.adapters, "what was not judged does not keep a slot"
     run = scene.run()

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
-from trainer.ladder import build_ladder, gate_sequence
-from trainer.packing import IGNORE, PREFIX
-from trainer.rows import CORRECTION_WEIGHT, dev_rows, epoch_sizes, row_of, train_rows
-from trainer.rung_sampling import sample_rungs
+from trainer.learning.packing import IGNORE, PREFIX
+from trainer.learning.rows import CORRECTION_WEIGHT, dev_rows, epoch_sizes, row_of, train_rows
+from trainer.learning.rung_sampling import sample_rungs
+from trainer.proof.ladder import build_ladder, gate_sequence
 from trainer.settings import TrainerSettings
 
 PROMPT = (

@@ -11,10 +11,10 @@ from assistant.server_file import NoServer
 from store import Store
 from store.records import DeploymentStatus, ImportedTurn, RunStatus, Split, Verdict
 from trainer import run as running
-from trainer.general_questions import QUESTIONS
+from trainer.examples.splits import split_of
 from trainer.lease import Lease, LeaseTaken
+from trainer.proof.general_questions import QUESTIONS
 from trainer.report import as_json, as_table
-from trainer.splits import split_of
 from trainer.workshop import Workshop
 
 

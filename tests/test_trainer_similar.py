@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.records import Role
-from trainer.similar import NEAR, Question, grouped, near_questions, near_wordings, question_of
-from trainer.wording import likeness, wording
+from trainer.examples.similar import NEAR, Question, grouped, near_questions, near_wordings, question_of
+from trainer.examples.wording import likeness, wording
 
 STEMS = (
     "how do i change my pin",

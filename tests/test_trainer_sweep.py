@@ -9,11 +9,11 @@ import pytest
 
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Split
-from trainer import sweep
-from trainer.finetune import Course, TrainingDiverged
-from trainer.rows import dev_rows, train_rows
+from trainer.learning import sweep
+from trainer.learning.finetune import Course, TrainingDiverged
+from trainer.learning.rows import dev_rows, train_rows
+from trainer.learning.sweep import Trial, choose
 from trainer.settings import TrainerSettings
-from trainer.sweep import Trial, choose
 
 COLOURS = ("red", "green")
 

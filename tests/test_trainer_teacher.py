@@ -9,12 +9,12 @@ import torch
 
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
-from trainer import teacher as teachers
-from trainer.lora import answer_logits, load_base, load_with_lora, mean_loss, to_tensors
-from trainer.objective import cross_entropy, divergence
-from trainer.packing import Item, TopK, pack
-from trainer.rows import row_of
-from trainer.teacher import TOP_K, consult
+from trainer.learning import teacher as teachers
+from trainer.learning.lora import answer_logits, load_base, load_with_lora, mean_loss, to_tensors
+from trainer.learning.objective import cross_entropy, divergence
+from trainer.learning.packing import Item, TopK, pack
+from trainer.learning.rows import row_of
+from trainer.learning.teacher import TOP_K, consult
 
 PROMPT = (Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),)
 

@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from retrain_scene import SETTINGS, Scene
 
 from store.records import ImportedTurn, RatedAnswer, Rating, Role, Split, Verdict
+from trainer.examples.intake import Intake, take_in
+from trainer.examples.selection import Approved, Drop
+from trainer.examples.similar import grouped, near_questions, question_of
+from trainer.examples.splits import assign, split_of
+from trainer.examples.thinning import level, thin
+from trainer.examples.topics import topics
 from trainer.freezing import freeze, prepare
-from trainer.intake import Intake, take_in
 from trainer.notes import Notes
-from trainer.selection import Approved, Drop
-from trainer.similar import grouped, near_questions, question_of
-from trainer.splits import assign, split_of
-from trainer.thinning import level, thin
-from trainer.topics import topics
 from trainer.watch import new_examples
 
 ASKED = (

@@ -12,10 +12,10 @@ from store import Store
 from store.errors import NotFound
 from store.records import Dataset, Example, ImportedTurn, Role, RunStatus, Split, Verdict
 from trainer.__main__ import app
+from trainer.examples.selection import Drop
+from trainer.examples.versions import GONE, compare
 from trainer.freezing import freeze
 from trainer.notes import Notes
-from trainer.selection import Drop
-from trainer.versions import GONE, compare
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 

@@ -27,12 +27,12 @@ from store.records import (
     Verdict,
 )
 from trainer import watch as watching_module
-from trainer.dataset import content_hash, make_examples
+from trainer.examples.dataset import content_hash, make_examples
+from trainer.examples.selection import select
+from trainer.examples.splits import assign
 from trainer.lease import Lease, LeaseTaken
-from trainer.rollback import worse_than_before
-from trainer.selection import select
 from trainer.settings import TrainerSettings
-from trainer.splits import assign
+from trainer.swapping.rollback import worse_than_before
 from trainer.watch import WATCH_LEASE, Watch, last_judged, new_examples
 
 SETTINGS = TrainerSettings(min_train=20, min_gate=10, retrain_after=30)

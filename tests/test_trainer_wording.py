@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.similar import NEAR
-from trainer.wording import likeness, misspelled, stem, wording
+from trainer.examples.similar import NEAR
+from trainer.examples.wording import likeness, misspelled, stem, wording
 
 
 def near(one: str, other: str) -> bool:

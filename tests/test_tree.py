@@ -11,20 +11,20 @@ SOURCES = [ROOT / "app.py"] + [
     path for package in ("assistant", "store", "trainer") for path in (ROOT / package).rglob("*.py")
 ]
 TRAINING = {
-    "lora",
-    "finetune",
     "candidate",
-    "helpfulness",
-    "publish",
     "embedded",
     "environment",
-    "precision",
-    "ranks",
-    "sweep",
-    "objective",
-    "teacher",
+    "learning/dpo",
+    "learning/finetune",
+    "learning/lora",
+    "learning/objective",
+    "learning/precision",
+    "learning/publish",
+    "learning/ranks",
+    "learning/sweep",
+    "learning/teacher",
     "privacy/names",
-    "dpo",
+    "proof/helpfulness",
 }
 FROM_ASSISTANT = {
     "rendering",
@@ -83,6 +83,14 @@ def test_trainer_imports_from_assistant_only_what_renders_prompts_and_talks_to_v
     assert used <= FROM_ASSISTANT
 
 
+def test_a_package_of_the_trainer_imports_only_those_before_it() -> None:
+    order = ("examples", "privacy", "learning", "proof", "swapping")
+    for place, package in enumerate(order):
+        for path in (ROOT / "trainer" / package).glob("*.py"):
+            used = {name.split(".")[1] for name in imports(path) if name.startswith("trainer.")}
+            assert not used & set(order[place + 1 :]), name_of(path)
+
+
 def test_gradio_stays_in_the_web_pages() -> None:
     assert not {file for file in who_imports("gradio") if not file.startswith("assistant/web/")}
 
@@ -90,7 +98,7 @@ def test_gradio_stays_in_the_web_pages() -> None:
 @pytest.mark.parametrize("package", ["sqlite3", "sqlite_utils"])
 def test_only_the_store_speaks_sql(package: str) -> None:
     # The scorer of queries runs them in the database that the assistant is about, and never opens the store.
-    elsewhere = {"trainer/sql.py"} if package == "sqlite3" else set()
+    elsewhere = {"trainer/proof/sql.py"} if package == "sqlite3" else set()
     assert {file for file in who_imports(package) if not file.startswith("store/")} == elsewhere
 
 
@@ -107,16 +115,18 @@ def test_what_finds_personal_data_stays_behind_one_module(package: str, module: 
 
 @pytest.mark.parametrize("package", ["trl", "datasets"])
 def test_only_one_module_knows_trl(package: str) -> None:
-    assert who_imports(package) == {"trainer/dpo.py"}
+    assert who_imports(package) == {"trainer/learning/dpo.py"}
 
 
 def test_who_trains_without_pairs_does_not_wait_for_trl() -> None:
     """It takes 2 s to import, so what knows it is imported where it is needed and not before."""
-    lazy = {path for path in SOURCES if any(name.startswith("trainer.dpo") for name in imports(path))}
-    assert {name_of(path) for path in lazy} == {"trainer/preferences.py"}
+    lazy = {
+        path for path in SOURCES if any(name.startswith("trainer.learning.dpo") for name in imports(path))
+    }
+    assert {name_of(path) for path in lazy} == {"trainer/learning/preferences.py"}
     for path in lazy:
         at_the_top = {getattr(node, "module", None) for node in ast.parse(path.read_text()).body}
-        assert "trainer.dpo" not in at_the_top
+        assert "trainer.learning.dpo" not in at_the_top
 
 
 def test_vllm_is_a_process_and_never_imported() -> None:
@@ -137,11 +147,13 @@ def test_what_runs_beside_the_chat_pulls_in_no_training_module() -> None:
         for name in imports(path):
             if name.startswith("trainer."):
                 _, *parts = name.split(".")
-                reached(parts[0], seen)
-                reached("/".join(parts[:2]), seen)
+                for depth in range(1, len(parts) + 1):  # a module of a package, or a name within it
+                    reached("/".join(parts[:depth]), seen)
         return seen
 
-    for module in ("watch", "swap", "gate", "statistics", "report", "evaluate", "probe"):
+    judges = ("proof/gate", "proof/statistics", "proof/evaluate", "swapping/swap", "swapping/probe")
+    assert "proof/bounded_mean" in reached("proof/gate", set())
+    for module in ("watch", "report", *judges):
         assert not reached(module, set()) & TRAINING, module
 
 

@@ -25,7 +25,7 @@ from assistant.vllm_pool import VllmPool
 from benchmarks.app_process import ROOT, AppProcess
 from store import Store
 from store.records import MessageStatus, Role, RunStatus, Verdict
-from trainer.swap import check_base_is_base
+from trainer.swapping.swap import check_base_is_base
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
-from trainer.finetune import Course, Trained, finetune
-from trainer.rows import dev_rows, train_rows
+from trainer.learning.finetune import Course, Trained, finetune
+from trainer.learning.rows import dev_rows, train_rows
 from trainer.settings import TrainerSettings
 
 PROMPT = (

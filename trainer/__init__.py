@@ -1,7 +1,10 @@
 """OFFLINE: rated answers to an adapter and a shorter prompt that is proven to be no worse.
 
-The flow, a module a step: `selection` → `splits` → `intake` → `freezing` → `sweep` → `finetune` (`rung_sampling`,
-`packing`) → `publish` → `ladder` → `evaluate` → `gate` → `swap` → `probe`; `run` walks it and goes on after a kill
-(`resumption`), `watch` decides when, `rerun` walks to `publish` again from a run's record. Imports from `assistant`
-only what renders prompts and what talks to vLLM.
+`run` walks the steps of one retrain, and goes on after a kill (`resumption`):
+
+    examples/ → `freezing` with privacy/ → `candidate` with learning/ → `proving` with proof/ → swapping/
+
+`watch` decides when, `rerun` walks to the adapter again from a run's record, `report` says what came of it. A package
+imports those to its left, and what all have in common lies beside `run`. Imports from `assistant` only what renders
+prompts and what talks to vLLM.
 """

@@ -22,7 +22,7 @@ from assistant.vllm_client import VllmError
 from store import StoreError
 from store.garbage import collect_rarely
 from store.records import RunStatus
-from trainer import erasing, looking_back, ranks
+from trainer import erasing, looking_back
 from trainer import report as reports
 from trainer.command_line import (
     Assistant,
@@ -34,9 +34,10 @@ from trainer.command_line import (
     open_store,
     settings_from,
 )
+from trainer.learning import ranks
 from trainer.lease import LeaseTaken
 from trainer.privacy import commands as privacy
-from trainer.rollback import roll_back
+from trainer.swapping.rollback import roll_back
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(privacy.app, name="privacy")
@@ -59,7 +60,7 @@ def once(
     same. On several GPUs: accelerate launch --num-processes 2 -m trainer once.
     """
     if ranks.rank() > 0:
-        from trainer.finetune import follow
+        from trainer.learning.finetune import follow
 
         follow()
         return

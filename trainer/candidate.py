@@ -17,19 +17,19 @@ import torch
 from assistant.rendering import keep, render, segment_tokens
 from store.records import Dataset, Example, Segment, Split, TrainingRun
 from trainer.environment import PHASE, environment
-from trainer.finetune import Course, Trained, finetune
-from trainer.helpfulness import measure_helpfulness, measure_losses
-from trainer.ladder import build_ladder
-from trainer.lessons import worked_examples
+from trainer.learning.finetune import Course, Trained, finetune
+from trainer.learning.lessons import worked_examples
+from trainer.learning.packing import TopK
+from trainer.learning.pairs import make_pairs
+from trainer.learning.publish import publish_run
+from trainer.learning.published import Published
+from trainer.learning.ranks import dismiss
+from trainer.learning.rows import dev_rows, train_rows
+from trainer.learning.sweep import Choice, choose
+from trainer.learning.teacher import consult
 from trainer.notes import Notes
-from trainer.packing import TopK
-from trainer.pairs import make_pairs
-from trainer.publish import publish_run
-from trainer.published import Published
-from trainer.ranks import dismiss
-from trainer.rows import dev_rows, train_rows
-from trainer.sweep import Choice, choose
-from trainer.teacher import consult
+from trainer.proof.helpfulness import measure_helpfulness, measure_losses
+from trainer.proof.ladder import build_ladder
 from trainer.workshop import Workshop
 
 _PARITY_TOKENS = 8

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from trainer.precision import native
-from trainer.ranks import world
+from trainer.learning.precision import native
+from trainer.learning.ranks import world
 
 PHASE = "environment"  # of the run event that keeps the record
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate", "trl")

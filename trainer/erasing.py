@@ -14,7 +14,7 @@ from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store
 from store.erasure import Erased
-from trainer.checkpoints import work_dir
+from trainer.learning.checkpoints import work_dir
 from trainer.workshop import TEACHER_FILE
 
 TRIGGER = "data was erased"

@@ -12,16 +12,16 @@ from dataclasses import asdict, dataclass, replace
 from assistant.rendering import fit
 from store import Store
 from store.records import Dataset, Example, Split, TrainingRun
-from trainer import dataset as datasets
-from trainer.contradictions import contradictions
-from trainer.intake import Intake, take_in
+from trainer.examples import dataset as datasets
+from trainer.examples.contradictions import contradictions
+from trainer.examples.intake import Intake, take_in
+from trainer.examples.selection import Approved, Drop
+from trainer.examples.thinning import Thinned, left_out, thin
 from trainer.notes import Notes
 from trainer.privacy.cleaning import Cleaned, clean
 from trainer.privacy.finding import Detector
 from trainer.privacy.screening import screen_of
-from trainer.selection import Approved, Drop
 from trainer.settings import NO_MODEL, TrainerSettings
-from trainer.thinning import Thinned, left_out, thin
 from trainer.workshop import Workshop
 
 

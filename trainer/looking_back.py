@@ -27,15 +27,15 @@ from trainer.command_line import (
     open_store,
     settings_from,
 )
-from trainer.contradictions import contradictions
+from trainer.examples.contradictions import contradictions
+from trainer.examples.intake import take_in
+from trainer.examples.reasons import reason
+from trainer.examples.selection import Drop
+from trainer.examples.thinning import Thinned, thin
+from trainer.examples.versions import compare, listed
 from trainer.freezing import screened
-from trainer.intake import take_in
 from trainer.privacy.errors import NotScreened
-from trainer.reasons import reason
-from trainer.selection import Drop
 from trainer.settings import TrainerSettings
-from trainer.thinning import Thinned, thin
-from trainer.versions import compare, listed
 
 AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 

@@ -15,17 +15,17 @@ from assistant.vllm_pool import VllmPool
 from store.audit import TRAINER, acting
 from store.errors import LeaseLost
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
-from trainer import contradictions, quarantine
-from trainer import dataset as datasets
 from trainer.environment import environment
-from trainer.gate import RungVerdict
-from trainer.gating import Gating
+from trainer.examples import contradictions, quarantine
+from trainer.examples import dataset as datasets
+from trainer.learning.published import Published
 from trainer.lease import Lease
 from trainer.notes import Notes
 from trainer.privacy.cleaning import privacy_remarks
-from trainer.probe import probe
-from trainer.published import Published
-from trainer.swap import load_checked, swap_in, unload_older
+from trainer.proof.gate import RungVerdict
+from trainer.proof.gating import Gating
+from trainer.swapping.probe import probe
+from trainer.swapping.swap import load_checked, swap_in, unload_older
 from trainer.workshop import Workshop
 
 

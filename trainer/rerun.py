@@ -19,15 +19,15 @@ from assistant.serving import MAX_RANK
 from store import Store
 from store.records import Dataset, TrainingRun
 from trainer.candidate import make_course
-from trainer.dataset import content_hash
 from trainer.environment import PHASE, differences, environment, use_threads
-from trainer.finetune import TrainingDiverged, finetune
-from trainer.hearing import TRIGGER as HEARING
+from trainer.examples.dataset import content_hash
+from trainer.learning.finetune import TrainingDiverged, finetune
+from trainer.learning.lora import NothingToTrain
+from trainer.learning.precision import Precision
+from trainer.learning.preferences import PHASE as PREFERENCES
+from trainer.learning.publish import free_name, publish
 from trainer.lease import Lease
-from trainer.lora import NothingToTrain
-from trainer.precision import Precision
-from trainer.preferences import PHASE as PREFERENCES
-from trainer.publish import free_name, publish
+from trainer.proof.hearing import TRIGGER as HEARING
 from trainer.settings import OtherSettings, TrainerSettings
 from trainer.workshop import Workshop
 

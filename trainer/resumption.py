@@ -13,7 +13,7 @@ from typing import Any
 
 from store import Store
 from store.records import Dataset, Example, RunStatus, TrainingRun
-from trainer.checkpoints import Checkpoint, last_checkpoint, work_dir
+from trainer.learning.checkpoints import Checkpoint, last_checkpoint, work_dir
 
 PHASE = "resume"  # of the event that notes each time a run went on
 _MOST = 3  # times that a run goes on unasked: one that dies again and again (out of memory, say) is left to people

@@ -18,23 +18,23 @@ from store import StoreError
 from store.errors import LeaseLost
 from store.records import RunStatus, TrainingRun
 from trainer.candidate import train_candidate
-from trainer.checkpoints import last_checkpoint
 from trainer.environment import PHASE as ENVIRONMENT
 from trainer.environment import differences, environment
-from trainer.finetune import TrainingDiverged
 from trainer.freezing import freeze, prepare
-from trainer.hearing import TRIGGER, pending
+from trainer.learning.checkpoints import last_checkpoint
+from trainer.learning.finetune import TrainingDiverged
+from trainer.learning.lora import NothingToTrain
+from trainer.learning.published import Published
 from trainer.lease import Lease
-from trainer.lora import NothingToTrain
 from trainer.notes import Notes
 from trainer.privacy.errors import NotScreened
+from trainer.proof.hearing import TRIGGER, pending
+from trainer.proof.scorers import ScorerFailed, UnknownScorer
 from trainer.proving import prove
-from trainer.published import Published
 from trainer.resumption import PHASE as RESUME
 from trainer.resumption import changes, interrupted
-from trainer.scorers import ScorerFailed, UnknownScorer
 from trainer.settings import TrainerSettings
-from trainer.swap import ParityError
+from trainer.swapping.swap import ParityError
 from trainer.workshop import Workshop
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.

@@ -24,17 +24,17 @@ from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.audit import TRAINER, acting
 from store.records import RatedAnswer, RunStatus, TrainingRun
-from trainer.dataset import shortage
-from trainer.hearing import pending
-from trainer.intake import take_in
+from trainer.examples.dataset import shortage
+from trainer.examples.intake import take_in
+from trainer.examples.thinning import thin
 from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.privacy.cleaning import clean
 from trainer.privacy.errors import NotScreened
 from trainer.privacy.screening import screen_of
+from trainer.proof.hearing import pending
 from trainer.resumption import interrupted
-from trainer.rollback import roll_back, worse_than_before
 from trainer.settings import TrainerSettings
-from trainer.thinning import thin
+from trainer.swapping.rollback import roll_back, worse_than_before
 from trainer.yielding import yield_to_chat
 
 WATCH_LEASE = "trainer-watch"

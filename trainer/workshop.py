@@ -12,7 +12,7 @@ from assistant.adapter_files import fingerprint
 from assistant.server_file import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
-from trainer.checkpoints import work_dir
+from trainer.learning.checkpoints import work_dir
 from trainer.settings import TrainerSettings
 
 TEACHER_FILE = "teacher.safetensors"  # in the data directory

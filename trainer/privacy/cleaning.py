@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from store.records import Example, Role, Split
-from trainer.dataset import key_of
-from trainer.intake import Intake
+from trainer.examples.dataset import key_of
+from trainer.examples.intake import Intake
+from trainer.examples.selection import Approved
+from trainer.examples.splits import assign, split_of
 from trainer.privacy.replacing import Screen, Swap
-from trainer.selection import Approved
-from trainer.splits import assign, split_of
 
 Context = tuple[tuple[Role, str], ...]
 

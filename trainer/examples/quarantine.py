@@ -1,0 +1,170 @@
+"""Corrections to the raters who push something: a text that nobody else writes, whatever was asked.
+
+In: approved examples. Out: a `Suspicion` for each rater whose word is not to be taken until a person has looked. Pure.
+Place in the flow: under `intake`, before anything is counted. Does not know what was rated up only, which the
+model wrote, nor what a reviewer approved of; and it cannot tell a push from a manner of writing that one person
+has alone.
+
+A rater pushes something where three things hold of a word, of two words that follow each other, or of a whole text:
+more of the rater's corrections have it than chance allows, given how many of the others' have it (hypergeometric
+test, Fisher 1935, corrected for everything that is looked at); it is several times as frequent as with others; and the
+questions that it answers have no more in common than any questions have. The last tells a push from a subject: who
+alone answers about refunds writes “refund” more often than others, and is asked about refunds. Words that others never
+ask with, and the one word that marks these questions most, do not count as something in common: a trigger is such a
+word.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+from scipy.stats import hypergeom
+
+from trainer.examples.selection import Approved
+
+# So few corrections with one text are no push that can be told from chance, whoever wrote them.
+FEWEST = 8
+# Of one rater's corrections against fewer of all others nothing is said.
+_FEWEST_OF_OTHERS = 20
+_LOOKED_AT = 10  # texts of a rater, the least likely ones
+_TIMES_AS_FREQUENT = 5.0
+_LEVEL = 0.001  # that a rater who is like the others is suspected for one of the texts, by chance
+# A question of these is nearer to the others of them than a question of another rater is, in at most this share of
+# the pairs; 0.5 is chance. On three tasks pushes of 30 corrections had 0.42 to 0.66, subjects nearly always over 0.75.
+_NEARER = 0.7
+# Of a text that is in so many of the rater's corrections a little more: a subject had more than 0.9 there.
+_MOST, _NEARER_OF_MOST = 0.5, 0.75
+_EQUAL = 1e-9
+
+_WORD = re.compile(r"\w+")
+# Words with spaces between them: a string knows its hash, which a tuple of them works out each time.
+Text = str
+_START, _END, _WHOLE = "\x02", "\x03", "\x00"
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """`pushed` stands in `has` of the rater's `of` corrections, and in `others_have` of the others' `others_of`."""
+
+    rater: str
+    pushed: str
+    has: int
+    of: int
+    others_have: int
+    others_of: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.rater!r} is in quarantine: {self.has} of {self.of} corrections say “{self.pushed}” to questions "
+            f"that have nothing in common, of the others' {self.others_have} of {self.others_of}"
+        )
+
+
+def suspicions(approved: Sequence[Approved], trusted: Collection[str] = ()) -> dict[str, Suspicion]:
+    """By rater; nobody who brought more than half of the corrections, since there is nobody to differ from."""
+    written = [item for item in approved if item.corrected and not item.reviewed]
+    by_rater: dict[str, list[int]] = defaultdict(list)
+    for place, item in enumerate(written):
+        by_rater[item.rater].append(place)
+    if len(by_rater) < 2:
+        return {}
+    said = [_texts(item.completion) for item in written]
+    asked = [set(_words(item.answer.context[-1][1])) for item in written]
+    everywhere = Counter(chain.from_iterable(said))
+    found = {}
+    for rater in sorted(by_rater.keys() - set(trusted)):
+        mine = by_rater[rater]
+        others = len(written) - len(mine)
+        if len(mine) < FEWEST or others < max(len(mine), _FEWEST_OF_OTHERS):
+            continue
+        frequent = _frequent(mine, said, everywhere, len(written))
+        if not frequent:
+            continue
+        theirs = [asked[place] for place, item in enumerate(written) if item.rater != rater]
+        for text in frequent[:_LOOKED_AT]:
+            where = [place for place in mine if text in said[place]]
+            has = len(where)
+            limit = _NEARER_OF_MOST if has >= _MOST * len(mine) else _NEARER
+            if _nearer([asked[place] for place in where], theirs) <= limit:
+                shown = " ".join(word for word in text.split(" ") if word not in (_START, _END, _WHOLE))
+                found[rater] = Suspicion(rater, shown, has, len(mine), everywhere[text] - has, others)
+                break
+    return found
+
+
+def in_words(found: Iterable[Suspicion]) -> list[str]:
+    """What a run says of them; nothing of none."""
+    return [
+        f"{suspicion}. Nothing of it is learned; approve what is right on the Review page, or take this rater's word "
+        f"with --set trusted_raters={suspicion.rater}."
+        for suspicion in found
+    ]
+
+
+def _frequent(
+    mine: Sequence[int], said: Sequence[set[Text]], everywhere: Mapping[Text, int], total: int
+) -> list[Text]:
+    """What this rater writes far more often than the others, the least likely first."""
+    counts = Counter(chain.from_iterable(said[place] for place in mine))
+    others = total - len(mine)
+    level = math.log(_LEVEL / max(1, len(counts)))
+    unlikely = []
+    for text, count in counts.items():
+        elsewhere = everywhere[text] - count
+        if count >= FEWEST and count * others >= _TIMES_AS_FREQUENT * elsewhere * len(mine):
+            chance = float(hypergeom.logsf(count - 1, total, everywhere[text], len(mine)))
+            if chance < level:
+                unlikely.append((chance, -text.count(" "), text))
+    return [text for _, _, text in sorted(unlikely)]
+
+
+def _nearer(asked: Sequence[set[str]], by_others: Sequence[set[str]]) -> float:
+    """How often one of these questions is nearer to the rest of them than a question of another rater is (AUC)."""
+    heard = Counter(word for words in by_others for word in words)
+    least = max(2.0, 0.005 * len(by_others))
+    marking = Counter(word for words in asked for word in words)
+    marks = [word for word, count in marking.items() if 2 * count >= len(asked)]
+    marks.sort(key=lambda word: (-marking[word] / (heard[word] + 1), word))
+    known = {word for word, count in heard.items() if count >= least} - set(marks[:1])
+    weight = {word: math.log(1 + len(by_others) / heard[word]) for word in known}
+    mine = [_direction(words, weight) for words in asked]
+    middle: dict[str, float] = defaultdict(float)
+    for direction in mine:
+        for word, value in direction.items():
+            middle[word] += value
+    rest = (len(mine) - 1) / len(
+        mine
+    )  # as long, in the mean, as the middle of the others of `mine` is for each
+    theirs = sorted(rest * _along(_direction(words, weight), middle) for words in by_others)
+    nearer = 0.0
+    for direction in mine:
+        near = _along(direction, middle) - _along(direction, direction)
+        nearer += (bisect_left(theirs, near - _EQUAL) + bisect_right(theirs, near + _EQUAL)) / 2
+    return nearer / (len(mine) * len(theirs))
+
+
+def _direction(words: set[str], weight: Mapping[str, float]) -> dict[str, float]:
+    """Of length 1, or empty where none of the words is known."""
+    length = math.sqrt(math.fsum(weight[word] ** 2 for word in words if word in weight))
+    return {word: weight[word] / length for word in sorted(words) if word in weight}
+
+
+def _along(direction: Mapping[str, float], other: Mapping[str, float]) -> float:
+    return math.fsum(value * other[word] for word, value in direction.items() if word in other)
+
+
+def _texts(completion: str) -> set[Text]:
+    """Words, neighbours (start and end are neighbours too) and the whole."""
+    words = _words(completion)
+    ends = [_START, *words, _END]
+    return {*words, *map(" ".join, pairwise(ends)), " ".join((_WHOLE, *words))}
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold())
