@@ -86,6 +86,19 @@ def test_the_figures_of_the_kills_are_those_of_the_benchmark() -> None:
     assert not result["lost"] and not result["wrong_swaps"] and not result["complaints"]
 
 
+def test_the_figures_of_kills_of_everybody_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "chaos.json").read_text())
+    written = (ROOT / "docs" / "faults.md").read_text()
+    victims, steps, told = result["by_victim"], result["while_the_trainer_did"], result["acknowledged"]
+    counts = f"{victims['chat']}, {victims['trainer']} and {victims['vLLM (fake)']}"
+    swapping = sum(steps[step] for step in ("publish", "swap", "roll back"))
+    assert f"{result['kills']:,} kills ({counts}), {result['in_a_write']} of them within a write" in written
+    assert f"{swapping} during a publish, a swap or a rollback" in written
+    assert f"of {told['message'] + told['rating'] + told['swap']:,} acknowledged messages, ratings" in written
+    assert not result["lost"] + result["wrong"] + result["lock_errors_shown"]
+    assert not result["slower_than_the_start_and_5_s"]
+
+
 def test_the_figures_of_a_swap_that_goes_wrong_are_those_of_the_benchmark() -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / "swap_faults.json").read_text())
     written = (ROOT / "docs" / "faults.md").read_text()
