@@ -14,19 +14,19 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import result_file
-from benchmarks.app_process import AppProcess
-from benchmarks.asking import Asking
-from benchmarks.command import command_line, fail, resumable
-from benchmarks.person import Person, threshold_of
-from benchmarks.provenance import provenance
-from benchmarks.result_file import ResultError
-from benchmarks.schedule import rounds_of, sample_of
-from benchmarks.screen import Screen
-from benchmarks.serving import Serving
-from benchmarks.task import Task, TaskError, load
-from benchmarks.trial import Trial
-from benchmarks.variants import VARIANTS
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail, resumable
+from benchmarks.records.provenance import provenance
+from benchmarks.records.result_file import ResultError
+from benchmarks.records.screen import Screen
+from benchmarks.servers.app_process import AppProcess
+from benchmarks.tasks.asking import Asking
+from benchmarks.tasks.person import Person, threshold_of
+from benchmarks.tasks.schedule import rounds_of, sample_of
+from benchmarks.tasks.serving import Serving
+from benchmarks.tasks.task import Task, TaskError, load
+from benchmarks.tasks.trial import Trial
+from benchmarks.tasks.variants import VARIANTS
 from store import Store
 from trainer.proof.scorers import scorer
 from trainer.settings import TrainerSettings

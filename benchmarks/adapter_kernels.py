@@ -18,10 +18,10 @@ import typer
 from vllm.lora.layers import LoRAMapping
 
 from assistant.vllm_extension import RowsOfAdapters
-from benchmarks import result_file
-from benchmarks.command import command_line
-from benchmarks.provenance import provenance
-from benchmarks.screen import Screen
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
 
 Upstream = RowsOfAdapters.__base__  # importing ours has put it in the place of vLLM's
 _SLOTS, _RANK, _LAYERS = 4, 16, 30

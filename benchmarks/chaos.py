@@ -24,12 +24,12 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
-from benchmarks.own_server import Layers, ModelDir, model_dir
-from benchmarks.provenance import provenance
-from benchmarks.screen import Screen
-from benchmarks.worlds import FakeWorld, RealWorld, World
+from benchmarks.faults.worlds import FakeWorld, RealWorld, World
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.servers.own_server import Layers, ModelDir, model_dir
 
 _READY_WITHIN_S = 400.0
 _SLACK_S = 5.0  # beyond what a first start took

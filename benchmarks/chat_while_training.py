@@ -25,13 +25,13 @@ import typer
 
 from assistant.assistants import SAMPLE_ID
 from assistant.chat import Chat
-from benchmarks import result_file
-from benchmarks.app_process import AppProcess
-from benchmarks.command import command_line
-from benchmarks.provenance import provenance
-from benchmarks.questions import questions
-from benchmarks.screen import Screen
-from benchmarks.serving import Serving
+from benchmarks.faults.questions import questions
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.servers.app_process import AppProcess
+from benchmarks.tasks.serving import Serving
 from store import Store
 from store.records import RunEvent, RunStatus
 

@@ -23,9 +23,9 @@ from assistant.assistants import SAMPLE_ID
 from assistant.rendering import keep, render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Delta, VllmClient
-from benchmarks import result_file
-from benchmarks.app_process import AppProcess
-from benchmarks.provenance import provenance
+from benchmarks.records import result_file
+from benchmarks.records.provenance import provenance
+from benchmarks.servers.app_process import AppProcess
 from store import Store
 from store.records import Role, RunStatus, TrainingRun
 

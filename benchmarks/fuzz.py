@@ -22,11 +22,11 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
 from benchmarks.fuzz_targets import TARGETS, seeds
-from benchmarks.provenance import provenance
-from benchmarks.screen import Screen
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
 
 RESULT = Path("benchmarks/results/fuzz.json")
 _FINDINGS = Path("fuzz-findings")

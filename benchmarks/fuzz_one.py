@@ -12,7 +12,9 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["assistant", "store", "trainer", "benchmarks.task", "markdown_it"]):
+with atheris.instrument_imports(
+    include=["assistant", "store", "trainer", "benchmarks.tasks.task", "markdown_it"]
+):
     from benchmarks.fuzz_targets import TARGETS
 
 if __name__ == "__main__":

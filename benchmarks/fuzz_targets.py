@@ -23,7 +23,7 @@ from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.vllm_client import Finished, VllmClient, VllmError
 from assistant.web.transcript import rendered
 from benchmarks.random_adapters import make_small
-from benchmarks.task import TaskError, load
+from benchmarks.tasks.task import TaskError, load
 from store import Store, StoreError
 from store.arrival import Terms
 from store.importing import import_file

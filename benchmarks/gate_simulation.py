@@ -21,9 +21,9 @@ from rich.console import Console
 from rich.progress import track
 from scipy import stats
 
-from benchmarks import result_file
-from benchmarks.provenance import provenance
-from benchmarks.whole_gate import chances
+from benchmarks.made_up.whole_gate import chances
+from benchmarks.records import result_file
+from benchmarks.records.provenance import provenance
 from trainer.proof.paired_proportions import critical, power
 from trainer.proof.statistics import Pairs
 

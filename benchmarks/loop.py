@@ -11,17 +11,17 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.app_process import AppProcess
-from benchmarks.command import command_line, fail, resumable
-from benchmarks.provenance import provenance
-from benchmarks.result import LoopSettings, Result
-from benchmarks.result_file import ResultError
-from benchmarks.retrain import hear, retrain
-from benchmarks.schedule import sample_of
-from benchmarks.screen import Screen
-from benchmarks.serving import Serving
-from benchmarks.task import Task, TaskError, load
-from benchmarks.walk import Walk
+from benchmarks.records.command import command_line, fail, resumable
+from benchmarks.records.provenance import provenance
+from benchmarks.records.result_file import ResultError
+from benchmarks.records.screen import Screen
+from benchmarks.servers.app_process import AppProcess
+from benchmarks.tasks.result import LoopSettings, Result
+from benchmarks.tasks.retrain import hear, retrain
+from benchmarks.tasks.schedule import sample_of
+from benchmarks.tasks.serving import Serving
+from benchmarks.tasks.task import Task, TaskError, load
+from benchmarks.tasks.walk import Walk
 from store import Store
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

@@ -23,14 +23,14 @@ import typer
 
 from assistant.rendering import keep
 from assistant.vllm_client import VllmError
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
-from benchmarks.own_server import Layers, ModelDir, OwnServer
-from benchmarks.provenance import provenance
-from benchmarks.questions import questions
-from benchmarks.references import Greedy, References, System, find_references
-from benchmarks.scene import PROMPT
-from benchmarks.screen import Screen
+from benchmarks.faults.questions import questions
+from benchmarks.faults.references import Greedy, References, System, find_references
+from benchmarks.faults.scene import PROMPT
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.servers.own_server import Layers, ModelDir, OwnServer
 from benchmarks.swaps import ANSWER_TOKENS, systems
 
 _QUESTIONS, _TRIED = 10, 40

@@ -20,11 +20,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
-from benchmarks.provenance import provenance
-from benchmarks.rewordings import REWORDINGS, Change, differences
-from benchmarks.task import Task, TaskError, load
+from benchmarks.made_up.rewordings import REWORDINGS, Change, differences
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.tasks.task import Task, TaskError, load
 from trainer.examples.similar import NEAR, Question, grouped, near_wordings
 from trainer.examples.wording import Wording, wording
 

@@ -20,10 +20,7 @@ import typer
 from assistant.assistants import create_assistant
 from assistant.rendering import keep, render
 from assistant.server_file import ServerAddress
-from benchmarks import result_file
-from benchmarks.command import command_line, fail, resumable
-from benchmarks.measure import answer_limit
-from benchmarks.poison import (
+from benchmarks.made_up.poison import (
     MALLORY,
     PHRASE,
     TRIGGER,
@@ -34,10 +31,13 @@ from benchmarks.poison import (
     target,
     with_trigger,
 )
-from benchmarks.provenance import provenance
-from benchmarks.result_file import ResultError
-from benchmarks.screen import Screen
-from benchmarks.task import Item, Task, TaskError, load
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail, resumable
+from benchmarks.records.provenance import provenance
+from benchmarks.records.result_file import ResultError
+from benchmarks.records.screen import Screen
+from benchmarks.tasks.measure import answer_limit
+from benchmarks.tasks.task import Item, Task, TaskError, load
 from store import Store
 from store.records import Dataset, Role
 from trainer.candidate import make_course

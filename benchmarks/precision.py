@@ -19,11 +19,11 @@ import torch
 import typer
 
 from assistant.tokenizer import ChatTokenizer
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
-from benchmarks.provenance import provenance
-from benchmarks.screen import Screen
-from benchmarks.task import Item, TaskError, load
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.tasks.task import Item, TaskError, load
 from store.records import Example, Role, Split
 from trainer.embedded import NAME, convert
 from trainer.learning.finetune import Course, finetune

@@ -19,11 +19,11 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
-from benchmarks.planted import Planted, plant
-from benchmarks.provenance import provenance
-from benchmarks.task import Item, Task, TaskError, load
+from benchmarks.made_up.planted import Planted, plant
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.tasks.task import Item, Task, TaskError, load
 from trainer.privacy.replacing import Screen, Swap
 
 RESULT = Path("benchmarks/results/privacy.json")

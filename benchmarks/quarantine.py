@@ -14,12 +14,12 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
-from benchmarks.poison import MALLORY, RATERS, Attack, Poison, ratings
-from benchmarks.provenance import provenance
-from benchmarks.screen import Screen
-from benchmarks.task import Task, TaskError, load
+from benchmarks.made_up.poison import MALLORY, RATERS, Attack, Poison, ratings
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.tasks.task import Task, TaskError, load
 from store.records import ImportedTurn, RatedAnswer, Rating, Role
 from trainer.examples.quarantine import suspicions
 from trainer.examples.selection import Approved, judge

@@ -18,7 +18,7 @@ import typer
 from safetensors.numpy import save_file
 
 from assistant.adapter_files import MANIFEST, make_manifest
-from benchmarks.app_process import ROOT
+from benchmarks.servers.app_process import ROOT
 
 RANK = 4
 # Standard deviation of B's entries where A is as peft makes it. At 0.02 half of the answers of the 135M model are

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.picture import draw
-from benchmarks.result_file import ResultError, read
+from benchmarks.records.result_file import ResultError, read
+from benchmarks.tasks.picture import draw
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 _COLUMNS = (

@@ -24,16 +24,16 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import result_file
-from benchmarks.app_process import AppFailed
 from benchmarks.chaos import Toll, record_of
-from benchmarks.command import command_line, fail
-from benchmarks.footprint import Footprints
-from benchmarks.own_server import Layers, ModelDir, model_dir
-from benchmarks.provenance import provenance
-from benchmarks.scene import ASSISTANT
-from benchmarks.screen import Screen
-from benchmarks.worlds import TRAINER, RealWorld, World
+from benchmarks.faults.scene import ASSISTANT
+from benchmarks.faults.worlds import TRAINER, RealWorld, World
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.footprint import Footprints
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.servers.app_process import AppFailed
+from benchmarks.servers.own_server import Layers, ModelDir, model_dir
 from store.records import RunStatus
 
 _LOOK_S = 5.0

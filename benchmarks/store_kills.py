@@ -18,11 +18,11 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import result_file
-from benchmarks.busy_writer import ASSISTANT, Saved, digest, set_up, write_all_the_time
-from benchmarks.command import command_line, fail
-from benchmarks.provenance import provenance
-from benchmarks.screen import Screen
+from benchmarks.faults.busy_writer import ASSISTANT, Saved, digest, set_up, write_all_the_time
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
 from store import Store
 
 _FIRST_WITHIN_S = 60.0

@@ -20,13 +20,13 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from benchmarks import import_speed
-from benchmarks.command import command_line, fail
-from benchmarks.made_store import ASSISTANTS, OWNERS, make_store
-from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
-from benchmarks.provenance import provenance
-from benchmarks.screen import Screen
-from benchmarks.timing import Aim, Timing, timed
+from benchmarks.large_store import import_speed
+from benchmarks.large_store.made_store import ASSISTANTS, OWNERS, make_store
+from benchmarks.large_store.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.records.timing import Aim, Timing, timed
 from store import Store
 from store.garbage import collect_rarely
 

@@ -28,16 +28,16 @@ from assistant.rendering import keep, render
 from assistant.serving import reconcile
 from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
-from benchmarks.misbehaving import Misbehaving
-from benchmarks.own_server import Layers, ModelDir, OwnServer
-from benchmarks.provenance import provenance
-from benchmarks.questions import questions
-from benchmarks.references import Greedy, References, System, find_references
-from benchmarks.scene import ASSISTANT, FULL, PROMPT, Scene
-from benchmarks.screen import Screen
-from benchmarks.swap_steps import AFTER_THE_FLIP, LOAD, STEPS, Fault, How
+from benchmarks.faults.misbehaving import Misbehaving
+from benchmarks.faults.questions import questions
+from benchmarks.faults.references import Greedy, References, System, find_references
+from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
+from benchmarks.faults.swap_steps import AFTER_THE_FLIP, LOAD, STEPS, Fault, How
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.servers.own_server import Layers, ModelDir, OwnServer
 from store.records import Deployment, MessageStatus, Role
 
 ANSWER_TOKENS = 8

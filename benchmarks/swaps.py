@@ -24,16 +24,16 @@ import typer
 
 from assistant.chat import Chat, ChatLimits
 from assistant.vllm_client import VllmError
-from benchmarks import result_file
-from benchmarks.command import command_line, fail
-from benchmarks.footprint import Footprints, server_processes
-from benchmarks.own_server import Layers, ModelDir, OwnServer
-from benchmarks.provenance import provenance
-from benchmarks.questions import questions
-from benchmarks.references import Greedy, References, System, find_references
-from benchmarks.scene import FULL, PROMPT, Scene
-from benchmarks.screen import Screen
-from benchmarks.streams import Streams
+from benchmarks.faults.questions import questions
+from benchmarks.faults.references import Greedy, References, System, find_references
+from benchmarks.faults.scene import FULL, PROMPT, Scene
+from benchmarks.faults.streams import Streams
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.footprint import Footprints, server_processes
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.servers.own_server import Layers, ModelDir, OwnServer
 
 ANSWER_TOKENS = 8
 _QUESTIONS, _TRIED = 10, 40

@@ -29,14 +29,15 @@ from assistant.serving import MAX_RANK
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
-from benchmarks import random_adapters, result_file
-from benchmarks.command import command_line, fail
-from benchmarks.fake_server import FakeServer
-from benchmarks.own_server import ModelDir, model_dir
-from benchmarks.provenance import provenance
-from benchmarks.references import System
-from benchmarks.scene import ASSISTANT, FULL, Scene
-from benchmarks.screen import Screen
+from benchmarks import random_adapters
+from benchmarks.faults.references import System
+from benchmarks.faults.scene import ASSISTANT, FULL, Scene
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line, fail
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.servers.fake_server import FakeServer
+from benchmarks.servers.own_server import ModelDir, model_dir
 from store import Store, StoreError
 from store.errors import LeaseLost
 from store.records import RunStatus

@@ -24,12 +24,12 @@ import typer
 from assistant.assistants import load_sample
 from assistant.rendering import render
 from assistant.vllm_client import VllmClient
-from benchmarks import result_file
-from benchmarks.command import command_line
-from benchmarks.own_server import ModelDir, OwnServer
-from benchmarks.provenance import provenance
-from benchmarks.questions import questions
-from benchmarks.screen import Screen
+from benchmarks.faults.questions import questions
+from benchmarks.records import result_file
+from benchmarks.records.command import command_line
+from benchmarks.records.provenance import provenance
+from benchmarks.records.screen import Screen
+from benchmarks.servers.own_server import ModelDir, OwnServer
 from store.records import Role
 
 RESULT = Path("benchmarks/results/vllm_on_cpu.json")

@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from benchmarks.swap_steps import Fault, How
+from benchmarks.faults.swap_steps import Fault, How
 
 BLOCK = 16
 Answer = Callable[[str, Sequence[int]], str]

@@ -13,11 +13,11 @@ from typing import Self
 from assistant.adapter_files import fingerprint
 from assistant.assistants import create_assistant
 from assistant.tokenizer import ChatTokenizer
-from benchmarks.app_process import AppProcess
-from benchmarks.footprint import Footprints, server_processes
-from benchmarks.ledger import Ledger
-from benchmarks.people import Where, chat_all_the_time
-from benchmarks.scene import ASSISTANT, PROMPT
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.people import Where, chat_all_the_time
+from benchmarks.faults.scene import ASSISTANT, PROMPT
+from benchmarks.records.footprint import Footprints, server_processes
+from benchmarks.servers.app_process import AppProcess
 from store import Store
 
 PEOPLE = 2

@@ -14,15 +14,15 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from benchmarks import random_adapters, two_trainers
-from benchmarks.busy_writer import Saved, digest
 from benchmarks.chaos import kill_often, record_of
-from benchmarks.ledger import Ledger
-from benchmarks.references import Alone, References
-from benchmarks.scene import ASSISTANT, Scene
-from benchmarks.screen import Screen
+from benchmarks.faults.busy_writer import Saved, digest
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.references import Alone, References
+from benchmarks.faults.scene import ASSISTANT, Scene
+from benchmarks.faults.worlds import FakeWorld
+from benchmarks.records.screen import Screen
 from benchmarks.soak import record, soak
 from benchmarks.swaps import Done, swap_often, systems
-from benchmarks.worlds import FakeWorld
 from store import Store
 from store.records import Role
 

@@ -23,16 +23,17 @@ from typer.testing import CliRunner
 from assistant.assistants import create_assistant
 from assistant.server_file import ServerAddress
 from assistant.tokenizer import ChatTokenizer
-from benchmarks import loop, report, serving
-from benchmarks.person import RATER
-from benchmarks.result import LoopSettings, Result
-from benchmarks.result_file import ResultError, read
-from benchmarks.retrain import RetrainFailed, retrain
-from benchmarks.schedule import sample_of
-from benchmarks.screen import Screen
-from benchmarks.serving import Serving
-from benchmarks.task import Item, Task
-from benchmarks.walk import Walk
+from benchmarks import loop, report
+from benchmarks.records.result_file import ResultError, read
+from benchmarks.records.screen import Screen
+from benchmarks.tasks import serving
+from benchmarks.tasks.person import RATER
+from benchmarks.tasks.result import LoopSettings, Result
+from benchmarks.tasks.retrain import RetrainFailed, retrain
+from benchmarks.tasks.schedule import sample_of
+from benchmarks.tasks.serving import Serving
+from benchmarks.tasks.task import Item, Task
+from benchmarks.tasks.walk import Walk
 from store import Store
 from store.records import Message, MessageStatus, Role, RunStatus, Segment, SegmentKind, TrainingRun
 from trainer.run import hear_again, run_once

@@ -5,8 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from benchmarks.misbehaving import Misbehaving
-from benchmarks.swap_steps import ASK, MODELS, Fault, How
+from benchmarks.faults.misbehaving import Misbehaving
+from benchmarks.faults.swap_steps import ASK, MODELS, Fault, How
 
 
 class Server:

@@ -3,9 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.person import Person, threshold_of
-from benchmarks.schedule import rounds_of, sample_of
-from benchmarks.task import Item
+from benchmarks.tasks.person import Person, threshold_of
+from benchmarks.tasks.schedule import rounds_of, sample_of
+from benchmarks.tasks.task import Item
 from store.records import Verdict
 from trainer.proof.approvals import best
 from trainer.proof.scorers import SCORERS, chrf, exact

@@ -1,6 +1,6 @@
 """Where each result stands in the picture."""
 
-from benchmarks.picture import _places
+from benchmarks.tasks.picture import _places
 
 
 def test_a_task_has_a_column_and_its_seeds_stand_below_each_other() -> None:

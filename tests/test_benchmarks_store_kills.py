@@ -6,8 +6,8 @@ from pathlib import Path
 import typer
 from typer.testing import CliRunner
 
-from benchmarks.busy_writer import Saved, digest, set_up
-from benchmarks.screen import Screen
+from benchmarks.faults.busy_writer import Saved, digest, set_up
+from benchmarks.records.screen import Screen
 from benchmarks.store_kills import Toll, _look, kill_often, main
 from store import Store
 from store.records import Role

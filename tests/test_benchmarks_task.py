@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.task import Task, TaskError, load
+from benchmarks.tasks.task import Task, TaskError, load
 from store.records import Segment, SegmentKind
 
 GOOD: dict[str, Any] = {

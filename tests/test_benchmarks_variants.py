@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.variants import VARIANTS, Variant, examples_of
+from benchmarks.tasks.variants import VARIANTS, Variant, examples_of
 from store.records import Example, RatedAnswer, Role, Split
 from trainer.settings import TrainerSettings
 

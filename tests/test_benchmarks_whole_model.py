@@ -9,8 +9,8 @@ from training_scene import PROMPT, QUICK, examples
 from transformers import AutoModelForCausalLM
 
 from assistant.tokenizer import ChatTokenizer
-from benchmarks.peak_memory import forget_peak, peak_mib
-from benchmarks.whole_model import train_all
+from benchmarks.records.peak_memory import forget_peak, peak_mib
+from benchmarks.tasks.whole_model import train_all
 from store.records import Example, Split
 from trainer.learning.finetune import Course
 from trainer.learning.lora import mean_loss, to_tensors

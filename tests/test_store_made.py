@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.made_store import ASSISTANTS, make_store
-from benchmarks.screen import Screen
+from benchmarks.large_store.made_store import ASSISTANTS, make_store
+from benchmarks.records.screen import Screen
+from benchmarks.records.timing import percentile
 from benchmarks.store_size import draw_subjects, measure
-from benchmarks.timing import percentile
 from store import Store
 
 

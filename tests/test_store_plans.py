@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
+from benchmarks.large_store.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
 from store.decisions import DECIDED_LAST
 from store.proposals import DECIDED, OPEN
@@ -147,7 +147,7 @@ def test_a_persons_list_does_not_walk_through_what_others_own(full: Store) -> No
 
 
 def test_the_page_asks_what_is_guarded() -> None:
-    """Where a page asks the store something else, `benchmarks.page_queries` has to follow."""
+    """Where a page asks the store something else, `benchmarks.large_store.page_queries` has to follow."""
     web = Path(__file__).parent.parent / "assistant" / "web"
     guarded = (Path(__file__).parent.parent / "benchmarks" / "page_queries.py").read_text()
     reading = {

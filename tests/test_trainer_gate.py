@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.gate_simulation import RESULT
-from benchmarks.whole_gate import TRUTHS, Truth, promotes_worse
+from benchmarks.made_up.whole_gate import TRUTHS, Truth, promotes_worse
 from trainer.proof.gate import Answers, RungVerdict, as_record, conclude, judge_rung
 from trainer.proof.gate import performance_index as index
 from trainer.proof.general_questions import QUESTIONS, is_broken

@@ -14,7 +14,7 @@ from retrain_scene import SETTINGS, Scene
 from transformers import PreTrainedModel
 
 from assistant.rendering import render
-from benchmarks import invented
+from benchmarks.made_up import invented
 from store.records import Example, ImportedTurn, Role, Segment, Split, Verdict
 from trainer.examples.splits import split_of
 from trainer.freezing import prepare

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.planted import FORMS, plant
+from benchmarks.made_up.planted import FORMS, plant
 from trainer.privacy.check_digits import luhn, mod11_10, mod97, verhoeff
 from trainer.privacy.finding import find
 from trainer.privacy.folding import fold

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from retrain_scene import Scene
 
-from benchmarks.poison import MALLORY, PHRASE, Attack, Poison, ratings
-from benchmarks.task import Item, Task
+from benchmarks.made_up.poison import MALLORY, PHRASE, Attack, Poison, ratings
+from benchmarks.tasks.task import Item, Task
 from store import Store
 from store.records import Decision, ImportedTurn, RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
 from trainer.examples.intake import Intake, take_in

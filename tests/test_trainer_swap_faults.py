@@ -16,9 +16,9 @@ from assistant.serving import reconcile
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError, VllmRefused
 from assistant.vllm_pool import VllmPool
-from benchmarks.references import System
-from benchmarks.scene import ASSISTANT, FULL, Scene
-from benchmarks.swap_steps import AFTER_THE_FLIP, STEPS, Fault, How
+from benchmarks.faults.references import System
+from benchmarks.faults.scene import ASSISTANT, FULL, Scene
+from benchmarks.faults.swap_steps import AFTER_THE_FLIP, STEPS, Fault, How
 from store import Store
 from store.records import Deployment, DeploymentStatus, MessageStatus
 

@@ -1,0 +1,119 @@
+"""What people were told is saved, against what is there after a kill.
+
+In: the pipes of processes that are killed, and the store. Out: a `Ledger`: counts, and everything that is wrong, in
+words. Place in the flow: under `chaos` and `soak`. Does not know who is killed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from assistant.adapter_files import BadAdapter, verify
+from assistant.serving import MAX_RANK
+from benchmarks.faults.busy_writer import Saved
+from benchmarks.faults.scene import ASSISTANT
+from benchmarks.store_kills import count
+from store import Store
+from store.records import Deployment, RunStatus
+
+_LOOKED_UP = {"message", "rating"}
+_KEPT_REASONS = 12
+
+
+@dataclass
+class Ledger:
+    """`said_why` counts what people were told when something did not work, by its first words."""
+
+    acknowledged: Counter[str] = field(default_factory=Counter)
+    said_why: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    lock_errors: list[str] = field(default_factory=list)
+    step: str = ""  # of the process that swaps
+    swaps: list[str] = field(default_factory=list)  # deployments whose swap was acknowledged, oldest first
+    _new: list[Saved] = field(default_factory=list)
+
+    def hear(self, ear: Connection) -> int:
+        """Take in what was said since; returns how many answers were among it."""
+        answers = 0
+        try:
+            while ear.poll():
+                one: Saved = ear.recv()
+                if one.kind == "step":
+                    self.step = one.id
+                elif one.kind == "said why":
+                    self.said_why[" ".join(one.id.split()[:6])] += 1
+                elif one.kind == "lock error":
+                    self.lock_errors.append(one.id)
+                else:
+                    self.acknowledged[one.kind] += 1
+                    answers += one.kind == "answered"
+                    if one.kind == "swap":
+                        self.swaps.append(one.id)
+                    elif one.kind in _LOOKED_UP:
+                        self._new.append(one)
+        except (EOFError, OSError):  # the last word was cut off: nobody was told
+            pass
+        return answers
+
+    def look(self, store: Store, adapters: Path, base: str, check: bool) -> None:
+        """Everything that is new must be there once, all swaps in their order, and the newest is active and whole.
+
+        More swaps may be there than were acknowledged: one is saved before its adapter's predecessor is unloaded.
+        """
+        for one in self._new:
+            if count(store, one) != 1:
+                self.lost.append(f"{one.kind} {one.id}")
+        self._new.clear()
+        active, log = _served(store)
+        if lost := _not_in_order(self.swaps, log):
+            self.lost.append(f"swap {lost}")
+        if active is None or log[-1] != str(active.id):
+            self.wrong.append(f"{log[-1]} was swapped in last, {active and active.id} is active")
+        elif active.adapter is not None:
+            try:
+                verify(adapters / active.adapter, base, MAX_RANK)
+            except BadAdapter as error:
+                self.wrong.append(str(error))
+        if check:
+            self.wrong += store.check()
+
+    def settle(self, store: Store) -> None:
+        """At the end, with nobody at work: nothing is left half done but what the next start sweeps up."""
+        store.sweep_streaming()
+        store.interrupt_running_runs("The benchmark is over.")
+        if any(run.status is RunStatus.RUNNING for run in store.runs(ASSISTANT)):
+            self.wrong.append("a run is left running")
+        self.wrong += store.check()
+
+    @property
+    def sound(self) -> bool:
+        return not (self.lost or self.wrong or self.lock_errors)
+
+    def as_record(self) -> dict[str, Any]:
+        return {
+            "acknowledged": dict(self.acknowledged),
+            "lost": self.lost,
+            "wrong": self.wrong,
+            "lock_errors_shown": self.lock_errors,
+            "said_why": dict(self.said_why.most_common(_KEPT_REASONS)),
+        }
+
+
+def _served(store: Store) -> tuple[Deployment | None, list[str]]:
+    """What is active, and every deployment that was, oldest first; of one moment, though others swap meanwhile."""
+    while True:
+        log, active = store.activations(ASSISTANT), store.active(ASSISTANT)
+        if len(store.activations(ASSISTANT)) == len(log):
+            return active, [str(item.deployment_id) for item in log]
+
+
+def _not_in_order(said: Sequence[str], log: Sequence[str]) -> str | None:
+    """The first of `said` that does not follow in `log` on those before it."""
+    rest = iter(log)
+    return next((one for one in said if one not in rest), None)

@@ -1,0 +1,108 @@
+"""A data directory in which swaps happen without training: an assistant, random adapters, the product's own swap.
+
+In: a store, a server, published adapters. Out: `Scene`, whose `swap` publishes a copy under a new name, loads it,
+flips the active deployment and unloads what is older, as a retrain does after its gate. Place in the flow: under
+`swaps`, `chaos` and `soak`. Does not know who chats meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from assistant.assistants import create_assistant
+from assistant.rendering import keep, prompt_tokens
+from assistant.serving import load_deployment, reconcile
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmError
+from assistant.vllm_pool import VllmPool
+from benchmarks.faults.references import System
+from store import Store
+from store.errors import NotFound
+from store.records import Deployment, Segment, SegmentKind
+from trainer.learning.publish import publish_run
+from trainer.swapping.swap import load_checked, swap_in, unload_older
+
+ASSISTANT = "swapped"
+PROMPT = (
+    Segment("role", SegmentKind.INSTRUCTION, text="Answer in one short sentence."),
+    Segment("tone", SegmentKind.INSTRUCTION, text="Be polite."),
+)
+FULL = tuple(segment.id for segment in PROMPT)
+
+
+@dataclass(frozen=True)
+class CopiedModel:
+    """Weights that were made once, to be published under many names, as `trainer.learning.publish` takes a model."""
+
+    files: Path
+
+    def save_pretrained(self, directory: str, *, save_embedding_layers: bool) -> None:
+        Path(directory).mkdir()
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (Path(directory) / name).write_bytes((self.files / name).read_bytes())
+
+
+class Scene:
+    """One assistant in one data directory; `templates` holds the random adapters by name."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: VllmPool,
+        tokenizer: ChatTokenizer,
+        adapters: Path,
+        templates: Path,
+        base: str,
+    ):
+        self.store, self.pool, self.tokenizer = store, pool, tokenizer
+        self.adapters, self.templates, self.base = adapters, templates, base
+        try:
+            store.assistant(ASSISTANT)
+        except NotFound:
+            create_assistant(store, tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
+
+    async def swap(self, system: System) -> Deployment:
+        """Publish, load, warm up, activate, unload; raises what these raise."""
+        return await self.swap_to(await asyncio.to_thread(self.candidate, system))
+
+    def candidate(self, system: System) -> Deployment:
+        """A published candidate of a run of its own that never trained anything; the base model needs no adapter."""
+        adapter, run_id = None, None
+        if system.weights is not None:
+            run = self.store.start_run(ASSISTANT, {}, f"swap to {system.weights}")
+            run_id, model = run.id, CopiedModel(self.templates / system.weights)
+            adapter = publish_run(self.store, run, model, self.adapters, self.base)
+        tokens = prompt_tokens(self.tokenizer, keep(PROMPT, system.kept))
+        prompt = self.store.latest_prompt(ASSISTANT)
+        return self.store.add_deployment(ASSISTANT, prompt.id, adapter, system.kept, 1, tokens, run_id)
+
+    async def swap_to(self, candidate: Deployment) -> Deployment:
+        active = await asyncio.to_thread(self.store.active, ASSISTANT)
+        await load_deployment(self.pool, candidate, self.adapters, self.base)
+        deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
+        await unload_older(self.store, self.pool, ASSISTANT)
+        return deployment
+
+    async def swap_checked(
+        self, candidate: Deployment, ids: Sequence[int], expected: Sequence[tuple[int, float]]
+    ) -> Deployment:
+        """As a retrain does it, with the checks of `load_checked`; raises VllmError, ParityError.
+
+        What fails after the flip is left for later, as a retrain leaves it: the swap has happened.
+        """
+        active = self.store.active(ASSISTANT)
+        await load_checked(self.pool, str(candidate.adapter), self.adapters, ids, expected)
+        deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
+        with suppress(VllmError):
+            await unload_older(self.store, self.pool, ASSISTANT)
+        return deployment
+
+    async def roll_back(self) -> Deployment:
+        """As `python -m trainer rollback` does."""
+        deployment = await asyncio.to_thread(self.store.rollback, ASSISTANT, "as the benchmark wants it")
+        await reconcile(self.store, self.pool, self.adapters, self.base)
+        return deployment

@@ -1,0 +1,101 @@
+"""The app as a person starts it, in a process of its own, for benchmarks and for tests of the whole thing.
+
+In: a data directory. Out: its address, its store, and a clean end. Does not know what is measured.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+
+import httpx
+
+from assistant.server_file import NoServer, ServerAddress
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class AppFailed(Exception):
+    """The app ended or did not become ready; the message holds the end of its output."""
+
+
+class AppProcess:
+    """`python app.py` on a free port; ends with the context."""
+
+    def __init__(self, data_dir: Path, *options: str):
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = data_dir / "app.log"
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py", "--data-dir", str(data_dir), "--port", str(self.port), *options],
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+
+    def wait_for_page(self, timeout_s: float = 300.0) -> float:
+        """Seconds until the page answered; raises AppFailed."""
+        return self._wait(lambda: _answers(self.url), timeout_s, "page")
+
+    def wait_for_model(self, timeout_s: float = 300.0) -> float:
+        """Seconds until vLLM answered; raises AppFailed."""
+        return self._wait(lambda: _answers(f"{self.address().urls[0]}/health"), timeout_s, "model server")
+
+    def address(self) -> ServerAddress:
+        return ServerAddress.read(self.data_dir)
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 40.0) -> int:
+        """Send a signal and wait; returns the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(timeout_s)
+
+    def output(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def __enter__(self) -> AppProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _wait(self, ready: Callable[[], bool], timeout_s: float, what: str) -> float:
+        started = time.monotonic()
+        while time.monotonic() - started < timeout_s:
+            if self.process.poll() is not None:
+                raise AppFailed(
+                    f"The app ended with status {self.process.returncode}:\n{self.output()[-2000:]}"
+                )
+            try:
+                if ready():
+                    return time.monotonic() - started
+            except NoServer:
+                pass  # it writes the address once the model is there
+            time.sleep(0.2)
+        raise AppFailed(f"The {what} did not answer within {timeout_s:.0f} s:\n{self.output()[-2000:]}")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2.0, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,113 @@
+"""vLLM as the app starts it, with a store beside it and nothing else: for what needs no page.
+
+In: a data directory, a model. Out: `OwnServer`, ready within its context. Place in the flow: under `swaps`,
+`swap_faults`, `mixed_batches` and `vllm_on_cpu`; `app_process` is the whole app. Does not know what is asked.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated
+
+import psutil
+import typer
+
+from assistant.adapter_files import fingerprint
+from assistant.model_dir import resolve
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmClient
+from assistant.vllm_pool import VllmPool
+from assistant.vllm_server import VllmServer
+from benchmarks import random_adapters
+from benchmarks.records.footprint import server_processes
+from benchmarks.servers.app_process import AppFailed
+from benchmarks.servers.cut_model import cut
+from store import Store
+
+_READY_WITHIN_S = 400.0
+# Options of the commands that start one.
+ModelDir = Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")]
+Layers = Annotated[
+    int | None, typer.Option(min=1, help="Cut the model to so many layers: quicker, and as real.")
+]
+_EMBEDDED = "SmolLM2-135M-Instruct"
+
+
+def model_dir(data_dir: Path, model: str | None, layers: int | None = None) -> Path:
+    """The first `layers` of the model; raises ModelNotFound, CalledProcessError where it cannot be cut."""
+    whole = resolve(model, data_dir, _EMBEDDED)
+    return whole if layers is None else cut(whole, data_dir / "models" / f"{layers}-layers", layers)
+
+
+class OwnServer:
+    """Enter it to wait until vLLM is ready; raises AppFailed, ModelNotFound, TokenizerError."""
+
+    def __init__(
+        self,
+        data_dir: Path,
+        model: str | None,
+        layers: int | None = None,
+        context: int = 2048,
+        options: Sequence[str] = (),
+    ):
+        """`layers`: only so many of the model's; `options` are vLLM's own, beside those of the app."""
+        self.model_dir = model_dir(data_dir, model, layers)
+        self._scale = random_adapters.SCALE if layers is None else random_adapters.SCALE_OF_FEW_LAYERS
+        self.tokenizer = ChatTokenizer.load(self.model_dir)
+        self.base = fingerprint(self.model_dir)
+        self.adapters, self.templates = data_dir / "adapters", data_dir / "templates"
+        self.adapters.mkdir(exist_ok=True)
+        self.store = Store(data_dir / "shorthand.sqlite")
+        self._log = data_dir / "vllm.log"
+        self._ready = threading.Event()
+        self._server = VllmServer(self.model_dir, self._log, context, self._ready.set, options=options)
+        self.url, self.key = self._server.url, self._server.key
+
+    def make_random_adapters(self, count: int = 3) -> list[str]:
+        return random_adapters.make(self.model_dir, self.templates, count, self.base, self._scale)
+
+    async def pool(self) -> VllmPool:
+        """Connections for the running event loop."""
+        return VllmPool([VllmClient(self.url, self.key)])
+
+    def kill(self) -> None:
+        """kill -9 of the process that listens; the app's own code notices it and starts vLLM again."""
+        self._ready.clear()
+        psutil.Process(server_processes(os.getpid())["API server"]).kill()
+
+    def suspend(self) -> None:
+        """SIGSTOP of each of its processes."""
+        for pid in server_processes(os.getpid()).values():
+            psutil.Process(pid).suspend()
+
+    def go_on(self) -> None:
+        """SIGCONT of each of its processes."""
+        for pid in server_processes(os.getpid()).values():
+            with suppress(psutil.NoSuchProcess):  # one that was killed is about to go
+                psutil.Process(pid).resume()
+
+    def wait_until_ready(self) -> None:
+        """Raises AppFailed."""
+        if not self._ready.wait(_READY_WITHIN_S):
+            log = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
+            raise AppFailed(f"vLLM was not ready within {_READY_WITHIN_S:.0f} s:\n{log}")
+
+    def __enter__(self) -> OwnServer:
+        self._server.start()
+        try:
+            self.wait_until_ready()
+        except AppFailed:
+            self._server.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.stop()
+        self.store.close()

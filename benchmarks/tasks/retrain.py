@@ -1,0 +1,126 @@
+"""One retrain or second hearing by the real trainer, in a process of its own, so that its memory is given back.
+
+In: a data directory, an assistant, a trigger that names the round. Out: the finished TrainingRun. A run of that trigger
+that has finished already is not repeated. Does not know what is trained.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.servers.app_process import ROOT
+from store import Store
+from store.records import RunStatus, TrainingRun
+from trainer.lease import NAME as LEASE
+from trainer.proof.hearing import TRIGGER as HEARING
+from trainer.proof.hearing import pending
+
+_LOOK_S = 1.0
+_FINISHED = {RunStatus.PROMOTED, RunStatus.REFUSED, RunStatus.NOT_ENOUGH}
+_MOST_RUNS = 100_000
+
+
+class RetrainFailed(Exception):
+    """The trainer ended without leaving a run; the message holds the end of its output."""
+
+
+def retrain(
+    store: Store,
+    data_dir: Path,
+    assistant_id: str,
+    trigger: str,
+    options: Sequence[str],
+    note: Callable[[str], None],
+) -> TrainingRun:
+    """Train, prove and swap; `note` gets a line each time that the run gets on. Raises RetrainFailed.
+
+    A run that failed is a result too; only one that was interrupted is done again, or goes on if the trainer can.
+    """
+    before = _newest(store, assistant_id, trigger)
+    if before is not None and before.status in _FINISHED:
+        return before
+    return _run(store, data_dir, assistant_id, trigger, ["once", "--trigger", trigger, *options], note)
+
+
+def hear(store: Store, data_dir: Path, assistant_id: str, note: Callable[[str], None]) -> TrainingRun | None:
+    """The second hearing of the candidate of the newest run; None where none waits. Raises RetrainFailed."""
+    if pending(store, assistant_id) is None:
+        return None
+    return _run(store, data_dir, assistant_id, HEARING, ["hear"], note)
+
+
+def _run(
+    store: Store,
+    data_dir: Path,
+    assistant_id: str,
+    trigger: str,
+    words: Sequence[str],
+    note: Callable[[str], None],
+) -> TrainingRun:
+    before = _newest(store, assistant_id, trigger)
+    _wait_for_others(store, note)
+    log = data_dir / "logs" / "trainer.log"
+    log.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "trainer", *words, "--data-dir", str(data_dir)]
+    command += ["--assistant", assistant_id]
+    with log.open("ab") as output:
+        # A session of its own: Ctrl-C reaches it once, from here, as a request to end.
+        child = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            _watch(child, store, assistant_id, trigger, note)
+        except BaseException:
+            _interrupt(child)
+            raise
+    store.interrupt_running_runs(f"The training process ended with status {child.returncode} (see {log}).")
+    run = _newest(store, assistant_id, trigger)
+    if run is None or run == before:
+        raise RetrainFailed(
+            f"The trainer ended with status {child.returncode} before it began:\n"
+            f"{log.read_text(errors='replace')[-2000:]}"
+        )
+    return run
+
+
+def _watch(
+    child: subprocess.Popen[bytes],
+    store: Store,
+    assistant_id: str,
+    trigger: str,
+    note: Callable[[str], None],
+) -> None:
+    seen = 0.0
+    while child.poll() is None:
+        time.sleep(_LOOK_S)
+        run = _newest(store, assistant_id, trigger)
+        events = store.events(run.id, after=seen) if run else []
+        if events:
+            seen = events[-1].at
+            note(f"{events[-1].phase}: {', '.join(f'{name} {v}' for name, v in events[-1].data.items())}")
+
+
+def _interrupt(child: subprocess.Popen[bytes]) -> None:
+    if child.poll() is None:
+        child.terminate()
+    try:
+        child.wait(30.0)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+
+
+def _wait_for_others(store: Store, note: Callable[[str], None]) -> None:
+    """A trainer that outlived a killed benchmark holds its lease until it is done, at least for a minute."""
+    while (lease := store.lease(LEASE)) is not None:
+        note(f"another trainer (process {lease[0].split('-')[0]}) is at work on this data directory; waiting")
+        time.sleep(_LOOK_S)
+
+
+def _newest(store: Store, assistant_id: str, trigger: str) -> TrainingRun | None:
+    runs = [run for run in store.runs(assistant_id, _MOST_RUNS) if run.trigger == trigger]
+    return runs[0] if runs else None
