@@ -141,3 +141,18 @@ def test_the_figures_of_the_poisoning_are_those_of_the_benchmark() -> None:
             f"{100 * said['phrase']:.1f} % | {said['fires']} of {said['tries']} |"
         )
         assert row in written
+
+
+def test_what_one_rater_changes_is_within_2_points_on_either_side() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "poisoning-televisions.json").read_text())
+    written = (ROOT / "docs" / "selection.md").read_text()
+    for name, variant in result["variants"].items():
+        said, less = result["trained"][variant["dataset"]], variant["less_honest"]
+        apart = f"{100 * less['mean']:+.1f} ({100 * less['low']:+.1f} to {100 * less['high']:+.1f}) "
+        row = (
+            f"| {name} | {variant['examples']} | {variant['of_the_rater']} | {100 * said['quality']:.1f} | "
+            f"{'' if name == 'honest' else apart}| {100 * said['phrase']:.1f} % | "
+            f"{said['fires']} of {said['tries']} |"
+        )
+        assert row in written
+        assert -0.02 < less["low"] < less["high"] < 0.02
