@@ -243,6 +243,13 @@ class RealWorld(World):
             self.start_s[name] = self.start_s["app"]
         self.victims += ["app", *self.servers]
 
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self.start_s["app"] += self.start_s[
+            CHAT
+        ]  # people start with it, and are what is waited for after a kill
+        return self
+
     def _start_app(self) -> float:
         began = time.monotonic()
         self.app = AppProcess(self.folder, "--model", str(self.model_dir), *self.options)
