@@ -99,6 +99,22 @@ def test_the_figures_of_kills_of_everybody_are_those_of_the_benchmark() -> None:
     assert not result["slower_than_the_start_and_5_s"]
 
 
+def test_the_figures_of_kills_of_the_real_app_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "chaos_real.json").read_text())
+    written = (ROOT / "docs" / "faults.md").read_text()
+    victims, told = result["by_victim"], result["acknowledged"]
+    counts = ", ".join(
+        f"{victims[name]}" for name in ("app", "API server", "EngineCore", "Worker", "trainer")
+    )
+    assert (
+        f"{result['kills']} kills ({counts} and {victims['chat']}), {result['in_a_write']} within a write"
+        in written
+    )
+    assert f"of {told['message'] + told['rating'] + told['swap']} acknowledged messages" in written
+    assert not result["lost"] + result["wrong"] + result["lock_errors_shown"]
+    assert not result["slower_than_the_start_and_5_s"]
+
+
 def test_the_figures_of_a_swap_that_goes_wrong_are_those_of_the_benchmark() -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / "swap_faults.json").read_text())
     written = (ROOT / "docs" / "faults.md").read_text()
