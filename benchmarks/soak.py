@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,8 +41,9 @@ _READY_WITHIN_S = 600.0
 _SLACK_S = 5.0
 _FEWEST_SAMPLES = 24  # two minutes: a shorter life says nothing about growth
 _MOST_RUNS = 100_000
-# Small enough for a run of some minutes; whether the gate lets it pass is not what a soak is about.
-SETTINGS = "epochs=1 max_train=24 min_train=10 min_gate=10 max_answer_tokens=12"
+# Small enough for a run of some minutes; whether the gate lets it pass is not what a soak is about. Nothing is
+# retrained but on request: a retrain and the process that swaps beside it would wait for each other's lease.
+SETTINGS = "epochs=1 max_train=24 min_train=10 min_gate=10 max_answer_tokens=12 retrain_after=1000000"
 
 
 @dataclass
@@ -91,7 +91,7 @@ def soak(
             course.requested += 1
             course.retraining = True
             next_retrain = now + retrain_every_s
-        elif course.retraining and (_retrained(world, course) or now >= next_retrain):
+        elif course.retraining and _retrained(world, course):
             course.retraining = False
             _start_again(world, TRAINER, course)
         if now >= next_kill and not course.retraining:
@@ -127,11 +127,7 @@ def _start_again(world: World, name: str, course: Course) -> None:
 
 def record(world: World, course: Course) -> dict[str, Any]:
     with world.where.store() as store:
-        runs = Counter(
-            run.status.value
-            for run in store.runs(ASSISTANT, _MOST_RUNS)
-            if not run.trigger.startswith("swap to")
-        )
+        runs = [run for run in store.runs(ASSISTANT, _MOST_RUNS) if not run.trigger.startswith("swap to")]
         rollbacks = sum(item.reason.startswith("rollback") for item in store.activations(ASSISTANT))
     return {
         "minutes": round((time.monotonic() - course.began) / 60, 1),
@@ -139,7 +135,7 @@ def record(world: World, course: Course) -> dict[str, Any]:
         "answers": world.answers,
         "rollbacks": rollbacks,
         "retrains_requested": course.requested,
-        "retrains": dict(runs),
+        "retrains": [f"{run.status.value}: {run.message}" for run in reversed(runs)],
         "ended_by_themselves": course.died,
         "not_recovered": course.not_recovered,
         "processes": course.footprints.as_record(_FEWEST_SAMPLES),
@@ -152,7 +148,9 @@ def main(
     kill_every: Annotated[float, typer.Option(help="Seconds between two kills.")] = 180.0,
     retrain_every: Annotated[
         float,
-        typer.Option(help="Seconds between two requests to retrain, and the most that one is waited for."),
+        typer.Option(
+            help="Seconds between two requests to retrain; nobody is killed until a retrain has ended."
+        ),
     ] = 600.0,
     seed: Annotated[int, typer.Option(help="Of who is killed.")] = 1,
     model: ModelDir = None,

@@ -134,7 +134,12 @@ class World(ABC):
         return Moment(self.ledger.step, in_a_write)
 
     def start_again(self, victim: str, within_s: float) -> float:
-        """Seconds from the kill until people were answered again, or the trainer had swapped; raises AppFailed."""
+        """Seconds from the kill until people were answered again, or the trainer had swapped; raises AppFailed.
+
+        Who rested was not killed: from now on.
+        """
+        if victim in self._resting:
+            self._ended_at = time.monotonic()
         if victim in (CHAT, TRAINER):
             self._fork(victim)
         if victim == TRAINER:
