@@ -6,12 +6,14 @@ within `test_whole_product`; `benchmarks.soak` is the long one. Does not know wh
 
 import multiprocessing
 import threading
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from assistant.adapter_files import fingerprint
 from assistant.assistants import create_assistant
+from assistant.server_file import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time
@@ -24,6 +26,12 @@ PEOPLE = 2
 PAUSE_S = 10.0  # each, between two questions: as often as people do who read the answers
 SAMPLE_EVERY_S = 2.0
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take a browser's threads and locks along
+
+
+def _chat(data_dir: Path, address: ServerAddress, base: str, told: Connection) -> None:
+    tokenizer = ChatTokenizer.load(Path(address.model_dir))
+    where = Where(data_dir, tokenizer, base, address.urls[0], address.key, sweeps=False)
+    chat_all_the_time(where, PEOPLE, PAUSE_S, 1, told)
 
 
 class PassersBy:
@@ -67,7 +75,7 @@ class PassersBy:
         self._people.kill()
         self._people.join()
         self._sampler.join()
-        self.ledger.look(self._store, self._where.adapters, self._where.base, check=False)
+        self.ledger.look(self._store, self._app.data_dir / "adapters", self._base, check=False)
 
     def _sample(self) -> None:
         while not self._over.wait(SAMPLE_EVERY_S):

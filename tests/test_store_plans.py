@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.large_store import page_queries
 from benchmarks.large_store.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
 from store.decisions import DECIDED_LAST
@@ -149,7 +150,7 @@ def test_a_persons_list_does_not_walk_through_what_others_own(full: Store) -> No
 def test_the_page_asks_what_is_guarded() -> None:
     """Where a page asks the store something else, `benchmarks.large_store.page_queries` has to follow."""
     web = Path(__file__).parent.parent / "assistant" / "web"
-    guarded = (Path(__file__).parent.parent / "benchmarks" / "page_queries.py").read_text()
+    guarded = Path(page_queries.__file__).read_text()
     reading = {
         "conversations",
         "thread",

@@ -195,7 +195,7 @@ def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
 
 def test_a_rollback_restores_adapter_and_prompt(page: Page, app: AppProcess, store: Store) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "trainer", "rollback", "--data-dir", str(app.data_dir)],
+        [sys.executable, "-m", "trainer", "rollback", "--assistant", SAMPLE, "--data-dir", str(app.data_dir)],
         cwd=ROOT,
         capture_output=True,
         text=True,
