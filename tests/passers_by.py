@@ -43,20 +43,11 @@ class PassersBy:
         self._over = threading.Event()
         self._ears, told = _SPAWN.Pipe(duplex=False)
         address = app.address()
-        model_dir = Path(address.model_dir)
-        tokenizer = ChatTokenizer.load(model_dir)
+        self._base = fingerprint(Path(address.model_dir))
+        tokenizer = ChatTokenizer.load(Path(address.model_dir))
         create_assistant(store, tokenizer, "Passers-by", "exact", PROMPT, assistant_id=ASSISTANT)
-        self._where = Where(
-            app.data_dir,
-            tokenizer,
-            fingerprint(model_dir),
-            address.urls[0],
-            address.key,
-            sweeps=False,
-        )
-        self._people = _SPAWN.Process(
-            target=chat_all_the_time, args=(self._where, PEOPLE, PAUSE_S, 1, told), daemon=True
-        )
+        arguments = (app.data_dir, address, self._base, told)
+        self._people = _SPAWN.Process(target=_chat, args=arguments, daemon=True)
         self._sampler = threading.Thread(target=self._sample, daemon=True)
 
     def __enter__(self) -> Self:
