@@ -250,9 +250,8 @@ class RealWorld(World):
 
     def __enter__(self) -> Self:
         super().__enter__()
-        self.start_s["app"] += self.start_s[
-            CHAT
-        ]  # people start with it, and are what is waited for after a kill
+        # People start with it, and are what is waited for after a kill.
+        self.start_s["app"] += self.start_s[CHAT]
         return self
 
     def _start_app(self) -> float:
