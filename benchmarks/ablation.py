@@ -133,6 +133,8 @@ def _row(name: str, found: Body) -> str:
             f"{found['examples']} examples, {found['row_tokens']:,} tokens, {found['seconds']:.0f} s, best of epoch "
             f"{found['best_epoch']}"
         )
+        if found.get("resumed_at"):
+            cost += f" (timed from step {found['resumed_at']} on)"
     cells = [name, found.get("question", ""), *ends, f"{less['mean']:+.3f}" if less else "–", cost]
     return f"| {' | '.join(cells)} |"
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.ablation import table
 from benchmarks.tasks.variants import VARIANTS, Variant, examples_of
 from store.records import Example, RatedAnswer, Role, Split
 from trainer.settings import TrainerSettings
@@ -54,3 +55,28 @@ def test_low_rated_answers_join_beside_their_corrections_as_if_approved() -> Non
     added = [e for e in chosen if e.message_id.endswith("-as-given")]
     assert len(added) == 10 and all(e.completion.startswith("given") and not e.corrected for e in added)
     assert all(e.split is Split.TRAIN and e.approved for e in added)
+
+
+def test_the_table_says_what_a_variant_cost_and_from_where_on_it_was_timed() -> None:
+    quality = {"shortest": {"mean": 0.4, "low": 0.3, "high": 0.5}, "full": None}
+    trained = {
+        "question": "Why?",
+        "quality": quality,
+        "shortest_less_full": None,
+        "examples": 87,
+        "row_tokens": 1234,
+        "seconds": 61.4,
+        "best_epoch": 3,
+        "resumed_at": 0,
+    }
+    variants = {
+        "whole": trained,
+        "went on": trained | {"resumed_at": 90},
+        "wild": {"question": "How fast?", "diverged": "NaN"},
+    }
+    _, _, whole, went_on, wild = table({"variants": variants}).splitlines()
+    assert whole == (
+        "| whole | Why? | 0.400 (0.300-0.500) | – | – | 87 examples, 1,234 tokens, 61 s, best of epoch 3 |"
+    )
+    assert went_on.endswith("61 s, best of epoch 3 (timed from step 90 on) |")
+    assert wild == "| wild | How fast? | diverged | diverged | | |"

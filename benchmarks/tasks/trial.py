@@ -77,6 +77,8 @@ class Trial:
             "examples": len(examples),
             "row_tokens": sum(len(row.ids) for row in course.rows),
             "seconds": round(trained.seconds, 1),
+            "steps": trained.steps,
+            "resumed_at": trained.resumed_at,
             "tokens_per_s": round(trained.tokens_per_s),
             "peak_memory_mib": memory,
             "dev_loss": trained.dev_loss,
