@@ -21,8 +21,12 @@ from vllm.v1.core.sched.scheduler import Scheduler as VllmScheduler
 from vllm.v1.request import Request
 
 # How long a step may take that has something in it which can wait: half of what the first token of a short question
-# takes on two idle cores.
+# takes on two idle cores; and on a slower machine, or with a larger model, twice as long as a step with hardly
+# anything in it. Where that alone takes 0.1 s, a gate would otherwise advance by one token a step.
 _STEP_S = 0.1
+_STEP_RATIO = 2.0
+# Tokens at most of a step that tells what hardly anything takes.
+_HARDLY_ANYTHING = 4
 # The same where nobody has asked anything for a while. Longer steps read more tokens a second; the first question after
 # a silence waits for one of them. Without a limit they take up to 2 s.
 _QUIET_STEP_S = 0.5
@@ -48,15 +52,28 @@ class Room:
             self.tokens = min(self._most, self.tokens + 1 + self.tokens // 16)
 
 
+class Least:
+    """Seconds of a step with hardly anything in it: the mean of such steps, the last ten counting most."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0  # none yet
+
+    def learn(self, tokens: int, seconds: float) -> None:
+        """`tokens`: all in that step."""
+        if tokens <= _HARDLY_ANYTHING:
+            self.seconds += (seconds - self.seconds) * (0.1 if self.seconds else 1.0)
+
+
 class Scheduler(VllmScheduler):
     """Synchronous, as on CPU; with asynchronous steps vLLM counts tokens that are not there yet."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._room = Room(self.max_num_scheduled_tokens)
+        self._least = Least()
         self._asked_at = -_QUIET_AFTER_S
         self._held_back = 0  # steps in a row
-        self._planned: tuple[float, int] | None = None  # when, and how many tokens that could have waited
+        self._planned: tuple[float, int, int] | None = None  # when, how many tokens, of them such as can wait
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         now = time.monotonic()
@@ -80,7 +97,7 @@ class Scheduler(VllmScheduler):
         if planned.total_num_scheduled_tokens == 0:  # what is held back has the memory that a question needs
             self._held_back = _HELD_BACK
         patient = sum(n for id, n in planned.num_scheduled_tokens.items() if _can_wait(self.requests[id]))
-        self._planned = (now, patient)
+        self._planned = (now, planned.total_num_scheduled_tokens, patient)
         return planned
 
     def _reads(self, asked: list[Request], waiting: int) -> bool:
@@ -98,12 +115,19 @@ class Scheduler(VllmScheduler):
 
     def update_from_output(self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any) -> Any:
         if self._planned is not None:
-            (begun, patient), self._planned = self._planned, None
+            (begun, tokens, patient), self._planned = self._planned, None
+            ended = time.monotonic()
+            if tokens:
+                self._least.learn(tokens, ended - begun)
             if patient:
-                ended = time.monotonic()
-                is_quiet = ended - self._asked_at > _QUIET_AFTER_S
-                self._room.learn(patient, ended - begun, _QUIET_STEP_S if is_quiet else _STEP_S)
+                self._room.learn(patient, ended - begun, self._allowed_s(ended))
         return super().update_from_output(scheduler_output, *args, **kwargs)
+
+    def _allowed_s(self, now: float) -> float:
+        return max(self._limit_s(now), _STEP_RATIO * self._least.seconds)
+
+    def _limit_s(self, now: float) -> float:
+        return _QUIET_STEP_S if now - self._asked_at > _QUIET_AFTER_S else _STEP_S
 
 
 def _can_wait(request: Request) -> bool:

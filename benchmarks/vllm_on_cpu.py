@@ -1,8 +1,9 @@
 """What each of our settings of vLLM on CPU brings, against what vLLM does by itself.
 
 In: nothing but the installed product. Out: `results/vllm_on_cpu.json`: seconds to the first token of the sample's
-prompt, cold and cached, and tokens a second of one answer, of 32 at once, and of a gate, with each variant in turn;
-medians, and their ratios to the server as the app starts it. A real server for every turn.
+prompt, cold and cached, and tokens a second of one answer, of 32 at once, and of a gate, alone and beside a person who
+chats, with each variant in turn; medians, and their ratios to the server as the app starts it. A real server for every
+turn.
 
     python -m benchmarks.vllm_on_cpu --out benchmarks/results/vllm_on_cpu.json
 """
@@ -14,7 +15,9 @@ import os
 import secrets
 import tempfile
 import time
+from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -23,10 +26,10 @@ import typer
 
 from assistant.assistants import load_sample
 from assistant.rendering import render
-from assistant.vllm_client import VllmClient
+from assistant.vllm_client import Finished, VllmClient
 from benchmarks.faults.questions import questions
 from benchmarks.records import result_file
-from benchmarks.records.command import command_line
+from benchmarks.records.command import command_line, fail
 from benchmarks.records.provenance import provenance
 from benchmarks.records.screen import Screen
 from benchmarks.servers.own_server import ModelDir, OwnServer
@@ -36,6 +39,7 @@ RESULT = Path("benchmarks/results/vllm_on_cpu.json")
 _SETTING = "VLLM_CPU_NUM_OF_RESERVED_CPU"
 _AT_ONCE, _LONG = 32, 64  # answers at once; tokens of an answer
 _OF_A_GATE, _SHORT = 96, 32  # questions; tokens of an answer
+_BREATH_S = 5.0  # of a person who chats beside the gate, between an answer and the next question
 _AS_STARTED = "as the app starts it"
 
 
@@ -50,21 +54,31 @@ class Variant:
 VARIANTS = {
     _AS_STARTED: Variant(),
     "one core kept for the scheduler": Variant(kept="1"),
+    "steps of 0.1 s beside people": Variant(
+        options=("--scheduler-cls", "benchmarks.servers.fixed_steps.Scheduler")
+    ),
     "vLLM's own scheduler": Variant(options=("--scheduler-cls", "vllm.v1.core.sched.scheduler.Scheduler")),
 }
 
 
 def main(
     turns: Annotated[int, typer.Option(min=1, help="Servers with each setting, in turn.")] = 3,
+    against: Annotated[
+        list[str] | None, typer.Option(help="This variant; may be repeated. Default: all.")
+    ] = None,
     model: ModelDir = None,
     out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,
 ) -> None:
-    """Start servers with other settings in turn, and compare them. 20 minutes on two cores.
+    """Start servers with other settings in turn, and compare them. 40 minutes on two cores.
 
     Example: python -m benchmarks.vllm_on_cpu --turns 1 --out /tmp/vllm_on_cpu.json
     """
+    unknown = set(against or ()) - set(VARIANTS)
+    if unknown:
+        fail(f"There is no variant {sorted(unknown)[0]!r}. Choose from: {', '.join(VARIANTS)}.")
     screen = Screen()
-    measured: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
+    chosen = [name for name in VARIANTS if name == _AS_STARTED or name in (against or VARIANTS)]
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
     for turn in range(turns):
         for name, rows in measured.items():
             rows.append(_with(VARIANTS[name], model))
@@ -100,8 +114,10 @@ async def _measure(server: OwnServer) -> dict[str, float]:
     assistant, _ = load_sample(server.store, server.tokenizer)
     segments = server.store.latest_prompt(assistant.id).segments
     texts = questions(_OF_A_GATE + 2 * _AT_ONCE)
+    texts = [f"Please tell me: {text}" for text in texts[:_OF_A_GATE]] + texts  # for another gate, not cached
     asked = [render(server.tokenizer, segments, ((Role.USER, text),)).ids for text in texts]
-    of_a_gate, asked = asked[:_OF_A_GATE], asked[_OF_A_GATE:]
+    first_gate, second_gate = asked[:_OF_A_GATE], asked[_OF_A_GATE : 2 * _OF_A_GATE]
+    asked = asked[2 * _OF_A_GATE :]
     client = VllmClient(server.url, server.key)
     slots = asyncio.Semaphore(_AT_ONCE)
 
@@ -115,11 +131,29 @@ async def _measure(server: OwnServer) -> dict[str, float]:
         async with slots:
             await client.complete("base", ids, max_tokens=_SHORT, end_ids=(), can_wait=True)
 
+    async def gate(questions: list[tuple[int, ...]]) -> float:
+        started = time.perf_counter()
+        await asyncio.gather(*(proves(ids) for ids in questions))
+        return _OF_A_GATE * _SHORT / (time.perf_counter() - started)
+
+    waited: list[float] = []
+
+    async def chats() -> None:
+        for ids in cycle(asked):
+            async with aclosing(client.stream("base", ids, max_tokens=_SHORT, end_ids=())) as told:
+                async for one in told:
+                    if isinstance(one, Finished):
+                        waited.append(one.first_token_s)
+            await asyncio.sleep(_BREATH_S)
+
     try:
         # First of all: for a minute after a person's question a gate's share of each step is smaller.
-        started = time.perf_counter()
-        await asyncio.gather(*(proves(ids) for ids in of_a_gate))
-        gate = _OF_A_GATE * _SHORT / (time.perf_counter() - started)
+        gate_alone = await gate(first_gate)
+        person = asyncio.create_task(chats())
+        try:
+            gate_beside = await gate(second_gate)
+        finally:
+            person.cancel()
         for ids in asked:  # all questions in the cache, so that generation alone is timed below
             await seconds(ids)
         cold = [await seconds(ids, secrets.token_hex(8)) for ids in asked[:8]]
@@ -140,7 +174,9 @@ async def _measure(server: OwnServer) -> dict[str, float]:
         "first_token_cached_s": round(median(cached), 4),
         "tokens_a_second_alone": round(one, 1),
         "tokens_a_second_of_32": round(many, 1),
-        "tokens_a_second_of_a_gate": round(gate, 1),
+        "tokens_a_second_of_a_gate": round(gate_alone, 1),
+        "tokens_a_second_of_a_gate_beside_a_person": round(gate_beside, 1),
+        "first_token_beside_a_gate_s": round(median(waited), 4),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager
 
 from assistant import vllm_scheduler
-from assistant.vllm_scheduler import Room, Scheduler
+from assistant.vllm_scheduler import Least, Room, Scheduler
 from tests import tiny_model
 
 BLOCK, PROMPT, ANSWER = 16, 48, 8
@@ -200,6 +201,51 @@ def test_room_has_bounds() -> None:
     for _ in range(50):
         room.learn(room.tokens, 0.0, allowed_s=0.1)
     assert room.tokens == 20
+
+
+def test_a_gate_advances_on_a_machine_that_is_slow_at_everything() -> None:
+    """0.15 s for a step of one token and 5 ms for each further one: a limit of 0.1 s would leave the room at one."""
+    least, room = Least(), Room(most=256)
+    for _ in range(200):
+        seconds = 0.15 + 0.005 * (room.tokens - 1)
+        least.learn(room.tokens, seconds)
+        room.learn(room.tokens, seconds, max(0.1, 2 * least.seconds))
+    assert 20 < room.tokens < 40
+    assert least.seconds == pytest.approx(0.15, rel=0.1)
+
+
+def test_what_hardly_anything_takes_follows_the_machine_and_not_large_steps() -> None:
+    least = Least()
+    least.learn(1, 0.05)
+    assert least.seconds == 0.05
+    for _ in range(100):
+        least.learn(300, 2.0)
+    assert least.seconds == 0.05
+    for _ in range(100):
+        least.learn(1, 0.1)
+    assert least.seconds == pytest.approx(0.1, rel=0.01)
+
+
+def test_the_scheduler_allows_longer_steps_where_the_shortest_are_long(
+    make: Callable[..., Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = [1000.0]
+
+    def monotonic() -> float:
+        clock[0] += 0.15  # between the beginning and the end of a step
+        return clock[0]
+
+    monkeypatch.setattr(vllm_scheduler, "time", SimpleNamespace(monotonic=monotonic))
+    scheduler = make()
+    ask(scheduler, [f"gate{n}" for n in range(40)], priority=1)
+    rooms = []
+    for number in range(200):
+        if number % 20 == 0:
+            ask(scheduler, [f"person{number}"])
+        step(scheduler)
+        rooms.append(scheduler._room.tokens)
+    assert scheduler._least.seconds == pytest.approx(0.15)
+    assert max(rooms[-20:]) > 8, rooms
 
 
 def test_vllm_finds_it_under_the_name_that_it_is_given() -> None:
