@@ -8,6 +8,7 @@ with the trainer's own modules, and vLLM answers the test questions.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -127,16 +128,19 @@ def _row(name: str, found: Body) -> str:
         return f"| {name} | {found['question']} | diverged | diverged | | |"
     ends = [_interval(found["quality"][end]) for end in ("shortest", "full")]
     less = found["shortest_less_full"]
-    cost = "none"
-    if "examples" in found:
-        cost = (
-            f"{found['examples']} examples, {found['row_tokens']:,} tokens, {found['seconds']:.0f} s, best of epoch "
-            f"{found['best_epoch']}"
-        )
-        if found.get("resumed_at"):
-            cost += f" (timed from step {found['resumed_at']} on)"
-    cells = [name, found.get("question", ""), *ends, f"{less['mean']:+.3f}" if less else "–", cost]
+    cells = [name, found.get("question", ""), *ends, f"{less['mean']:+.3f}" if less else "–", cost(found)]
     return f"| {' | '.join(cells)} |"
+
+
+def cost(found: Mapping[str, Any]) -> str:
+    """What a variant was trained on, and for how long; `found` is its record."""
+    if "examples" not in found:
+        return "none"
+    timed_from = f" (timed from step {found['resumed_at']} on)" if found.get("resumed_at") else ""
+    return (
+        f"{found['examples']} examples, {found['row_tokens']:,} tokens, {found['seconds']:.0f} s{timed_from}, best of "
+        f"epoch {found['best_epoch']}"
+    )
 
 
 def _interval(quality: Body | None) -> str:

@@ -52,6 +52,7 @@ COMMANDS = (
     ("-m", "benchmarks.loop"),
     ("-m", "benchmarks.report"),
     ("-m", "benchmarks.ablation"),
+    ("-m", "benchmarks.ablation_report"),
     ("-m", "benchmarks.gate_simulation"),
     ("-m", "benchmarks.adapter_kernels"),
     ("-m", "benchmarks.privacy"),

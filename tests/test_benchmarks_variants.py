@@ -78,5 +78,5 @@ def test_the_table_says_what_a_variant_cost_and_from_where_on_it_was_timed() -> 
     assert whole == (
         "| whole | Why? | 0.400 (0.300-0.500) | – | – | 87 examples, 1,234 tokens, 61 s, best of epoch 3 |"
     )
-    assert went_on.endswith("61 s, best of epoch 3 (timed from step 90 on) |")
+    assert went_on.endswith("61 s (timed from step 90 on), best of epoch 3 |")
     assert wild == "| wild | How fast? | diverged | diverged | | |"

@@ -1,7 +1,7 @@
 """Results of loops to one picture: how short the prompt became, and what that did to the answers.
 
-In: the bodies of result files. Out: a PNG at twice the width of a README. Place in the flow: under `report`. Only this
-module knows matplotlib. Does not know how anything was measured.
+In: the bodies of result files. Out: a PNG at twice the width of a README. Place in the flow: under `report`. Does not
+know how anything was measured.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-PAPER, INK, SOFT, GRID, TINT = "#fafbf7", "#18201d", "#6c786d", "#e2e7db", "#dcebe3"
-PINE, RED = "#2b8f68", "#cf5a3d"  # what is served, and what it must not fall behind: as on the pages
-_WIDTH, _BAND_HEIGHT, _DPI = 10.0, 4.9, 200
+from benchmarks.tasks.drawing import GRID, INK, PINE, RED, SOFT, TINT, WIDTH, bare, sheet
+
+_BAND_HEIGHT = 4.9
 _COLUMNS = 4  # tasks side by side; more of them go below
 _DODGE = 0.03  # of a task's width, to each side of a retrain, for its two marks
 
@@ -31,8 +29,7 @@ def draw(results: Sequence[Body], path: Path) -> None:
     """A column a task: prompt tokens above, quality below, retrain by retrain; further seeds go below."""
     places = _places([body["task"]["name"] for body in results])
     bands, columns = (1 + max(place[axis] for place in places) for axis in (0, 1))
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, bands * _BAND_HEIGHT), layout="constrained", facecolor=PAPER)
+    with sheet(path, WIDTH, bands * _BAND_HEIGHT) as figure:
         grid = figure.subplots(2 * bands, columns, squeeze=False)
         for axes in grid.flat:
             axes.set_visible(False)
@@ -49,8 +46,6 @@ def draw(results: Sequence[Body], path: Path) -> None:
             title=_HONEST,
         )
         legend.get_title().set_color(SOFT)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI, facecolor=PAPER)
 
 
 def _places(tasks: Sequence[str]) -> list[tuple[int, int]]:
@@ -131,11 +126,7 @@ def _frame(axes: Axes, rounds: int, label: str) -> None:
     axes.set_xticks(range(rounds), ["before", *map(str, range(1, rounds))])
     axes.set_ylabel(label)
     axes.grid(axis="y", color=GRID, linewidth=1)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, pad=6)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
+    bare(axes)
 
 
 def _legend() -> list[Line2D]:
@@ -160,26 +151,4 @@ _SCORERS = {
     "json": "share of equal JSON",
     "chrf": "chrF",
     "bleu": "BLEU",
-}
-_STYLE: Any = {  # matplotlib types the keys as literals
-    "font.family": "sans-serif",
-    # DejaVu comes with matplotlib: the picture is the same on every machine.
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9,
-    "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlecolor": INK,
-    "axes.titlepad": 14,
-    "axes.facecolor": PAPER,
-    "axes.labelcolor": SOFT,
-    "xtick.labelcolor": SOFT,
-    "ytick.labelcolor": SOFT,
-    "lines.linewidth": 2.2,
-    "lines.markersize": 6.5,
-    "lines.markeredgecolor": PAPER,
-    "lines.markeredgewidth": 1.2,
-    "lines.solid_capstyle": "round",
-    "figure.constrained_layout.w_pad": 0.12,
-    "figure.constrained_layout.h_pad": 0.1,
-    "figure.constrained_layout.wspace": 0.04,
 }
