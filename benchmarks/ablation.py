@@ -138,8 +138,8 @@ def cost(found: Mapping[str, Any]) -> str:
         return "none"
     timed_from = f" (timed from step {found['resumed_at']} on)" if found.get("resumed_at") else ""
     return (
-        f"{found['examples']} examples, {found['row_tokens']:,} tokens, {found['seconds']:.0f} s{timed_from}, best of "
-        f"epoch {found['best_epoch']}"
+        f"{found['examples']} examples, {found['row_tokens']:,} tokens, {found['seconds']:.0f} s{timed_from}, at most "
+        f"{found['peak_memory_mib'] / 1024:.1f} GiB, best of epoch {found['best_epoch']}"
     )
 
 

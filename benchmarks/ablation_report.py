@@ -39,7 +39,7 @@ def main(
 ) -> None:
     """What each choice of the trainer brings, task beside task."""
     try:
-        bodies = {_title(body): body for body in (_with_defaults(path) for path in results)}
+        bodies = {headline(body): body for body in (_with_defaults(path) for path in results)}
     except ResultError as error:
         fail(str(error))
     out_dir.mkdir(parents=True, exist_ok=True)
@@ -57,7 +57,8 @@ def _with_defaults(path: Path) -> Body:
     return body
 
 
-def _title(body: Body) -> str:
+def headline(body: Body) -> str:
+    """The task and how many ratings it had."""
     return f"{body['task']['name']}, {body['settings']['ratings']} ratings"
 
 

@@ -16,7 +16,8 @@ HALF = [0.0, 1.0] * 50
 def variant(scores: list[float | None], **more: Any) -> dict[str, Any]:
     mean = sum(score or 0.0 for score in scores) / len(scores)
     quality = {"mean": mean, "low": 0.0, "high": 1.0}
-    trained = {"examples": 9, "row_tokens": 1000, "seconds": 12.3, "best_epoch": 4, "question": "Why?"}
+    trained = {"examples": 9, "row_tokens": 1000, "seconds": 12.3, "peak_memory_mib": 99, "best_epoch": 4}
+    trained["question"] = "Why?"
     return (
         {"quality": {"shortest": quality, "full": quality}, "scores": {"shortest": scores}} | trained | more
     )

@@ -66,6 +66,7 @@ def test_the_table_says_what_a_variant_cost_and_from_where_on_it_was_timed() -> 
         "examples": 87,
         "row_tokens": 1234,
         "seconds": 61.4,
+        "peak_memory_mib": 4500,
         "best_epoch": 3,
         "resumed_at": 0,
     }
@@ -76,7 +77,8 @@ def test_the_table_says_what_a_variant_cost_and_from_where_on_it_was_timed() -> 
     }
     _, _, whole, went_on, wild = table({"variants": variants}).splitlines()
     assert whole == (
-        "| whole | Why? | 0.400 (0.300-0.500) | – | – | 87 examples, 1,234 tokens, 61 s, best of epoch 3 |"
+        "| whole | Why? | 0.400 (0.300-0.500) | – | – | "
+        "87 examples, 1,234 tokens, 61 s, at most 4.4 GiB, best of epoch 3 |"
     )
-    assert went_on.endswith("61 s (timed from step 90 on), best of epoch 3 |")
+    assert went_on.endswith("61 s (timed from step 90 on), at most 4.4 GiB, best of epoch 3 |")
     assert wild == "| wild | How fast? | diverged | diverged | | |"

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import ablation_report
+from benchmarks.tasks.effects import effects
 from store.formats import JSON_FORMATS, table
 
 ROOT = Path(__file__).parent.parent
@@ -183,3 +185,31 @@ def test_what_one_rater_changes_is_within_2_points_on_either_side() -> None:
         )
         assert row in written
         assert -0.02 < less["low"] < less["high"] < 0.02
+
+
+def test_the_page_of_ablations_is_that_of_the_results_and_the_readme_has_its_figures() -> None:
+    results = ROOT / "benchmarks" / "results"
+    bodies = [
+        json.loads((results / f"ablation-{task}.json").read_text()) for task in ("banking77", "geography")
+    ]
+    written = (results / "ablation.md").read_text()
+    assert written == ablation_report.page({ablation_report.headline(body): body for body in bodies})
+    readme = (ROOT / "README.md").read_text()
+    for name, says in (
+        ("defaults", "{} and {} right with all approved examples"),
+        ("half of the examples", "{} and {} with half of them"),
+        ("a quarter of the examples", "{} and {} with"),
+        ("low-rated answers too", "{} and {} when answers that people rated"),
+    ):
+        found = [f"{body['variants'][name]['quality']['shortest']['mean']:.2f}" for body in bodies]
+        assert says.format(*found) in readme
+    training = (ROOT / "docs" / "training.md").read_text()
+    for name, says in (
+        ("low-rated answers too", "{:.0f} points are lost on Banking77\n  and {:.0f} on geography"),
+        ("half of the examples", "Half of them lose {:.0f} and {:.0f} points"),
+        ("a quarter of the examples", "a quarter {:.0f} and {:.0f}:"),
+    ):
+        lost = [-100 * e.less[0] for body in bodies for e in effects(body) if e.variant == name and e.less]
+        assert says.format(*lost) in training
+    for name in ("cross-entropy alone", "rank 8", "rank 32", "all weights, 1e-4"):
+        assert not any(e.is_clear for body in bodies for e in effects(body) if e.variant == name), name
