@@ -14,7 +14,7 @@ import typer
 from benchmarks.ablation import cost
 from benchmarks.records.command import fail
 from benchmarks.records.result_file import ResultError, read
-from benchmarks.tasks.effects import BASE, DEFAULTS, Effect, effects
+from benchmarks.tasks.effects import BASE, DEFAULTS, Effect, effects, in_order
 from benchmarks.tasks.forest import draw
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -77,7 +77,7 @@ def page(bodies: Mapping[str, Body]) -> str:
 
 def _table(bodies: Mapping[str, Body]) -> str:
     found = {title: {effect.variant: effect for effect in effects(body)} for title, body in bodies.items()}
-    names = list(dict.fromkeys(name for body in bodies.values() for name in body["variants"] if name != BASE))
+    names = in_order(name for body in bodies.values() for name in body["variants"] if name != BASE)
     head = [
         "variant",
         "question",

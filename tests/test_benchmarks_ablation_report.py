@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import ablation_report
-from benchmarks.tasks.effects import effects
+from benchmarks.tasks.effects import effects, in_order
 
 HALF = [0.0, 1.0] * 50
 
@@ -62,6 +62,15 @@ def test_what_loses_most_of_what_the_defaults_win_is_clearly_worse_and_the_rever
     assert low.less is not None and high.less is not None
     assert low.less[0] == pytest.approx(-0.45) and low.less[1] < -0.45 < low.less[2] < 0 and low.is_clear
     assert high.less == pytest.approx([-low.less[0], -low.less[2], -low.less[1]]) and high.is_clear
+
+
+def test_variants_stand_in_the_order_of_the_list_and_others_follow() -> None:
+    assert in_order(["mine", "rank 32", "rank 8", "defaults", "rank 32"]) == [
+        "defaults",
+        "rank 8",
+        "rank 32",
+        "mine",
+    ]
 
 
 def test_a_question_without_a_score_leaves_no_difference() -> None:

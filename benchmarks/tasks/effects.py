@@ -6,10 +6,11 @@ In: the body of an ablation. Out: an `Effect` for each variant, without a prompt
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.tasks.variants import VARIANTS
 from trainer.proof.scorers import right_or_wrong
 from trainer.proof.statistics import difference
 
@@ -37,6 +38,12 @@ class Effect:
     def is_clear(self) -> bool:
         """Zero lies outside of the interval."""
         return self.less is not None and not self.less[1] <= 0 <= self.less[2]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Each once, as the ablation's list of variants has them, whatever was run first; others follow."""
+    places = {name: place for place, name in enumerate(VARIANTS)}
+    return sorted(dict.fromkeys(names), key=lambda name: places.get(name, len(places)))
 
 
 def effects(body: Body) -> list[Effect]:

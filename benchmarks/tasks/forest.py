@@ -13,16 +13,14 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmarks.tasks.drawing import GRID, INK, PINE, RED, SOFT, WIDTH, bare, sheet
-from benchmarks.tasks.effects import DEFAULTS, Effect
+from benchmarks.tasks.effects import DEFAULTS, Effect, in_order
 
 _ROW_HEIGHT, _ROOM = 0.3, 1.5  # inches
 
 
 def draw(found: Mapping[str, Sequence[Effect]], path: Path) -> None:
     """A column for each task, titled by its key; a row for each variant that any of them has."""
-    rows = list(
-        dict.fromkeys(e.variant for effects in found.values() for e in effects if e.variant != DEFAULTS)
-    )
+    rows = in_order(e.variant for effects in found.values() for e in effects if e.variant != DEFAULTS)
     with sheet(path, WIDTH, _ROOM + _ROW_HEIGHT * len(rows)) as figure:
         columns = figure.subplots(1, len(found), sharey=True, sharex=True, squeeze=False)[0]
         for axes, (title, effects) in zip(columns, found.items(), strict=True):
