@@ -1,0 +1,76 @@
+"""People who chat and rate beside a test of the whole app, and what the app's processes hold on to meanwhile.
+
+In: a running app, its store. Out: a `Ledger` of what they were told, and `Footprints`. Place in the flow: a short soak
+within `test_whole_product`; `benchmarks.soak` is the long one. Does not know what the test does.
+"""
+
+import multiprocessing
+import threading
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from assistant.adapter_files import fingerprint
+from assistant.assistants import create_assistant
+from assistant.server_file import ServerAddress
+from assistant.tokenizer import ChatTokenizer
+from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.people import Where, chat_all_the_time
+from benchmarks.faults.scene import ASSISTANT, PROMPT
+from benchmarks.records.footprint import Footprints, server_processes
+from benchmarks.servers.app_process import AppProcess
+from store import Store
+
+PEOPLE = 2
+PAUSE_S = 15.0  # each, between two questions: people read the answers
+SAMPLE_EVERY_S = 2.0
+_SPAWN = multiprocessing.get_context("spawn")  # a fork would take a browser's threads and locks along
+
+
+def _chat(data_dir: Path, address: ServerAddress, base: str, told: Connection) -> None:
+    tokenizer = ChatTokenizer.load(Path(address.model_dir))
+    where = Where(data_dir, tokenizer, base, address.urls[0], address.key, sweeps=False)
+    chat_all_the_time(where, PEOPLE, PAUSE_S, 1, told)
+
+
+class PassersBy:
+    """They begin with the context, under an assistant of their own, and stop with it."""
+
+    def __init__(self, app: AppProcess, store: Store):
+        self._app, self._store = app, store
+        self.ledger, self.footprints = Ledger(), Footprints()
+        self._over = threading.Event()
+        self._ears, told = _SPAWN.Pipe(duplex=False)
+        address = app.address()
+        self._base = fingerprint(Path(address.model_dir))
+        tokenizer = ChatTokenizer.load(Path(address.model_dir))
+        create_assistant(store, tokenizer, "Passers-by", "exact", PROMPT, assistant_id=ASSISTANT)
+        arguments = (app.data_dir, address, self._base, told)
+        self._people = _SPAWN.Process(target=_chat, args=arguments, daemon=True)
+        self._sampler = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._people.start()
+        self._sampler.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """They go; what they were told is looked up."""
+        self._over.set()
+        self._people.kill()
+        self._people.join()
+        self._sampler.join()
+        self.ledger.look(self._store, self._app.data_dir / "adapters", self._base, check=False)
+
+    def _sample(self) -> None:
+        while not self._over.wait(SAMPLE_EVERY_S):
+            self.ledger.hear(self._ears)
+            pid = self._app.process.pid
+            self.footprints.sample({"app": pid, **server_processes(pid)})
+        self.ledger.hear(self._ears)
