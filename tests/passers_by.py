@@ -23,7 +23,7 @@ from benchmarks.servers.app_process import AppProcess
 from store import Store
 
 PEOPLE = 2
-PAUSE_S = 15.0  # each, between two questions: people read the answers
+PAUSE_S = 25.0  # each, on average, between two questions: people read the answers
 SAMPLE_EVERY_S = 2.0
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take a browser's threads and locks along
 
