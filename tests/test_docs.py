@@ -212,6 +212,6 @@ def test_the_page_of_ablations_is_that_of_the_results_and_the_readme_has_its_fig
     ):
         lost = [-100 * e.less[0] for body in bodies for e in effects(body) if e.variant == name and e.less]
         assert says.format(*lost) in training
-    for name in ("cross-entropy alone", "rank 32", "all weights, 1e-4"):
+    for name in ("cross-entropy alone", "longer rungs too", "rank 32", "all weights, 1e-4"):
         found = [e for body in bodies for e in effects(body) if e.variant == name]
         assert len(found) == 2 and not any(e.is_clear for e in found), name
