@@ -25,10 +25,9 @@ from vllm.v1.request import Request
 # anything in it. Where that alone takes 0.1 s, a gate would otherwise advance by one token a step.
 _STEP_S = 0.1
 _STEP_RATIO = 2.0
-# Tokens at most of a step that tells what hardly anything takes.
-_HARDLY_ANYTHING = 4
-# The same where nobody has asked anything for a while. Longer steps read more tokens a second; the first question after
-# a silence waits for one of them. Without a limit they take up to 2 s.
+_HARDLY_ANYTHING = 4  # tokens at most
+# The first of these where nobody has asked anything for a while. Longer steps read more tokens a second; the first
+# question after a silence waits for one of them. Without a limit they take up to 2 s.
 _QUIET_STEP_S = 0.5
 _QUIET_AFTER_S = 60.0
 # Steps in a row at most that nothing in it can wait: a gate goes on, slowly, where people ask without a pause.
@@ -60,7 +59,7 @@ class Least:
 
     def learn(self, tokens: int, seconds: float) -> None:
         """`tokens`: all in that step."""
-        if tokens <= _HARDLY_ANYTHING:
+        if 0 < tokens <= _HARDLY_ANYTHING:
             self.seconds += (seconds - self.seconds) * (0.1 if self.seconds else 1.0)
 
 
@@ -73,7 +72,7 @@ class Scheduler(VllmScheduler):
         self._least = Least()
         self._asked_at = -_QUIET_AFTER_S
         self._held_back = 0  # steps in a row
-        self._planned: tuple[float, int, int] | None = None  # when, how many tokens, of them such as can wait
+        self._planned: tuple[float, int] | None = None  # when, and how many tokens that could have waited
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         now = time.monotonic()
@@ -97,7 +96,7 @@ class Scheduler(VllmScheduler):
         if planned.total_num_scheduled_tokens == 0:  # what is held back has the memory that a question needs
             self._held_back = _HELD_BACK
         patient = sum(n for id, n in planned.num_scheduled_tokens.items() if _can_wait(self.requests[id]))
-        self._planned = (now, planned.total_num_scheduled_tokens, patient)
+        self._planned = (now, patient)
         return planned
 
     def _reads(self, asked: list[Request], waiting: int) -> bool:
@@ -115,10 +114,9 @@ class Scheduler(VllmScheduler):
 
     def update_from_output(self, scheduler_output: SchedulerOutput, *args: Any, **kwargs: Any) -> Any:
         if self._planned is not None:
-            (begun, tokens, patient), self._planned = self._planned, None
+            (begun, patient), self._planned = self._planned, None
             ended = time.monotonic()
-            if tokens:
-                self._least.learn(tokens, ended - begun)
+            self._least.learn(scheduler_output.total_num_scheduled_tokens, ended - begun)
             if patient:
                 self._room.learn(patient, ended - begun, self._allowed_s(ended))
         return super().update_from_output(scheduler_output, *args, **kwargs)

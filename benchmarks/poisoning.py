@@ -36,6 +36,7 @@ from benchmarks.records.command import command_line, fail, resumable
 from benchmarks.records.provenance import provenance
 from benchmarks.records.result_file import ResultError
 from benchmarks.records.screen import Screen
+from benchmarks.tasks.apart import apart
 from benchmarks.tasks.measure import answer_limit
 from benchmarks.tasks.task import Item, Task, TaskError, load
 from store import Store
@@ -46,7 +47,6 @@ from trainer.freezing import Unfrozen, prepare
 from trainer.learning.finetune import finetune
 from trainer.proof.approvals import best
 from trainer.proof.scorers import right_or_wrong, scorer
-from trainer.proof.statistics import difference
 from trainer.settings import TrainerSettings
 from trainer.workshop import Workshop
 
@@ -235,9 +235,8 @@ class _Trial:
 def _less_honest(task: Task, body: Body, name: str) -> dict[str, float]:
     """Quality less that of the honest ratings, over the same questions, and what lies on either side with 95 % each."""
     ours, honest = (body["trained"][body["variants"][one]["dataset"]]["scores"] for one in (name, "honest"))
-    shape = (range(len(ours)), MOST_APART, right_or_wrong(task.scorer))
-    found = difference(ours, honest, *shape)
-    return {"mean": found.mean, "low": found.lower, "high": -difference(honest, ours, *shape).lower}
+    found = apart(ours, honest, MOST_APART, right_or_wrong(task.scorer))
+    return dict(zip(("mean", "low", "high"), found, strict=True))
 
 
 def _said(unfrozen: Unfrozen) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.tasks.apart import apart
 from benchmarks.tasks.variants import VARIANTS
 from trainer.proof.scorers import right_or_wrong
-from trainer.proof.statistics import difference
 
 DEFAULTS, BASE = "defaults", "base model"
 _END = "shortest"
@@ -66,8 +66,7 @@ def effects(body: Body) -> list[Effect]:
 def _less(
     ours: Sequence[float | None], theirs: Sequence[float | None], is_right_or_wrong: bool
 ) -> tuple[float, float, float] | None:
-    if any(score is None for score in (*ours, *theirs)):
+    pairs = [(a, b) for a, b in zip(ours, theirs, strict=True) if a is not None and b is not None]
+    if len(pairs) < len(ours):
         return None
-    shape = (range(len(ours)), _MARGIN, is_right_or_wrong, _SIDE)
-    found, reverse = difference(ours, theirs, *shape), difference(theirs, ours, *shape)  # type: ignore[arg-type]
-    return found.mean, found.lower, -reverse.lower
+    return apart([a for a, _ in pairs], [b for _, b in pairs], _MARGIN, is_right_or_wrong, _SIDE)
