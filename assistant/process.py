@@ -7,14 +7,18 @@ keeps vLLM and the trainer running with it. Does not know what it runs.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
+
+from assistant.leash import kill_all
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 _CALM_S = 120.0  # a process that ran this long starts again with the first pause
@@ -33,7 +37,7 @@ class LeashedProcess:
         on_line: Callable[[str], None] = lambda line: None,
         on_exit: Callable[[int, float], None] = lambda status, pause_s: None,
     ):
-        self._command = [sys.executable, "-m", "assistant.leash", *command]
+        self._command = list(command)
         self._environment = dict(environment)
         self._log = log
         self._on_start, self._on_line, self._on_exit = on_start, on_line, on_exit
@@ -75,8 +79,9 @@ class LeashedProcess:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".old.log"))
+        scratch = tempfile.mkdtemp(prefix="shorthand-")
         process = subprocess.Popen(
-            self._command,
+            [sys.executable, "-m", "assistant.leash", scratch, *self._command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -93,6 +98,7 @@ class LeashedProcess:
         # Before the output is read to its end: what the leash left behind would hold the pipe open.
         _end_session(process.pid)
         reader.join()
+        shutil.rmtree(scratch, ignore_errors=True)  # which the leash has done already, unless it was killed
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -108,9 +114,11 @@ class LeashedProcess:
 
 def _end_session(leader: int) -> None:
     """Kill what a leash that was itself killed left behind: its whole tree shares its session."""
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == leader:
-                process.kill()
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
+    kill_all([process for process in psutil.process_iter() if _session(process.pid) == leader])
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None

@@ -34,6 +34,19 @@ from assistant.process import LeashedProcess
 LeashedProcess([sys.executable, *sys.argv[1:3]], os.environ, Path(sys.argv[3])).start()
 time.sleep(120)
 """
+# Holds what vLLM holds: shared memory, and a socket in the directory for temporary files.
+LITTERING = """
+import signal, socket, sys, tempfile, time
+from multiprocessing.shared_memory import SharedMemory
+if sys.argv[2] == "asked":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+memory = SharedMemory(create=True, size=4096)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(tempfile.gettempdir() + "/socket")
+with open(sys.argv[1], "w") as file:
+    file.write(f"/dev/shm/{memory.name} {tempfile.gettempdir()}\\n")
+time.sleep(120)
+"""
 
 
 def wait_for(what: Callable[[], bool], seconds: float) -> bool:
@@ -91,6 +104,29 @@ def test_stopping_takes_the_tree_down_before_it_returns(stubborn: Path, tmp_path
     assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, 20)
     process.stop()
     assert not [pid for pid in pids.read_text().split() if is_alive(int(pid))]
+
+
+@pytest.mark.parametrize("end", ["asked", "killed", "leash killed"])
+def test_what_a_process_shared_or_put_aside_goes_with_it(tmp_path: Path, end: str) -> None:
+    names, again = tmp_path / "names", threading.Event()
+    process = LeashedProcess(
+        [sys.executable, "-c", LITTERING, str(names), end],
+        os.environ,
+        tmp_path / "log",
+        on_exit=lambda status, pause: again.set(),
+    )
+    process.start()
+    try:
+        assert wait_for(lambda: names.exists() and names.read_text().endswith("\n"), 20)
+        litter = [Path(name) for name in names.read_text().split()]
+        assert all(path.exists() for path in litter) and (litter[1] / "socket").exists()
+        leash = next(p for p in psutil.Process().children() if "assistant.leash" in p.cmdline())
+        if end != "asked":
+            (leash if end == "leash killed" else leash.children()[0]).kill()
+            assert again.wait(20)
+    finally:
+        process.stop()
+    assert not [path for path in litter if path.exists()]
 
 
 def test_a_process_that_dies_is_started_again_with_a_growing_pause(
