@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
+from assistant.endings import Ending, Endings
 from assistant.rendering import Rendered, fit, keep, render
 from assistant.serving import load_deployment
 from assistant.tokenizer import ChatTokenizer
@@ -32,9 +33,10 @@ class ChatError(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """The answer so far; `message.status` says whether more follows."""
+    """The answer so far; `message.status` says whether more follows, `not_saved` why its end is not stored yet."""
 
     message: Message
+    not_saved: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Chat:
         limits: ChatLimits,
     ):
         self._store = store
+        self._endings = Endings(store)
         self._pool = pool
         self._tokenizer = tokenizer
         self._base = base
@@ -69,7 +72,7 @@ class Chat:
         self._check(text)
         if conversation_id is None:
             title = " ".join(text.split())[:_TITLE_CHARACTERS]
-            conversation_id = self._store.create_conversation(assistant_id, title=title, owner=owner).id
+            return self._store.open_conversation(assistant_id, text, title, owner)
         head = self._store.conversation(conversation_id).head_id
         return self._store.add_message(conversation_id, head, Role.USER, text)
 
@@ -96,19 +99,19 @@ class Chat:
             # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
             active = await self._load_again(conversation.assistant_id, message)
             if active.id != deployment.id:
-                await asyncio.to_thread(self._fail, message)
+                self._fail(message)
                 deployment, message = await self._begin_unbroken(conversation, question)
             try:
                 async with aclosing(self._stream(question, message, deployment, vary)) as stream:
                     async for progress in stream:
                         yield progress
             except UnknownModel as error:
-                await asyncio.to_thread(self._fail, message)
+                self._fail(message)
                 yield Progress(replace(message, status=MessageStatus.FAILED))
                 raise ChatError(f"{error} Restart the app; your message is saved.") from error
 
     def _fail(self, message: Message) -> None:
-        self._store.finish_message(message.id, text="", status=MessageStatus.FAILED)
+        self._endings.leave(Ending(message.id, "", MessageStatus.FAILED))
 
     async def _begin_unbroken(
         self, conversation: Conversation, question: Message
@@ -119,7 +122,7 @@ class Chat:
             return await asyncio.shield(beginning)
         except asyncio.CancelledError:
             _, message = await beginning
-            self._store.finish_message(message.id, text="", status=MessageStatus.STOPPED)
+            self._endings.leave(Ending(message.id, "", MessageStatus.STOPPED))
             raise
 
     def _begin(self, conversation: Conversation, question: Message) -> tuple[Deployment, Message]:
@@ -142,8 +145,7 @@ class Chat:
         self, question: Message, message: Message, deployment: Deployment, vary: bool
     ) -> AsyncGenerator[Progress, None]:
         text, usage = "", None
-        status = MessageStatus.STOPPED
-        ended = True
+        status, failure = MessageStatus.STOPPED, None
         try:
             yield Progress(message)  # within: a page that closes here has stopped the answer too
             rendered = await asyncio.to_thread(self._render, question, deployment)
@@ -163,19 +165,23 @@ class Chat:
                     elif isinstance(item, Finished):
                         usage, status = _usage(item, rendered), MessageStatus.COMPLETE
         except UnknownModel:
-            ended = False  # the caller loads the adapter and goes on with the same message
-            raise
+            raise  # the caller loads the adapter and goes on with the same message
         except VllmError as error:
             status = MessageStatus.FAILED
-            raise ChatError(f"{error} Your message is saved; press Regenerate to try again.") from error
-        except ChatError:
-            status = MessageStatus.FAILED
+            failure = ChatError(f"{error} Your message is saved; press Regenerate to try again.")
+            failure.__cause__ = error
+        except ChatError as error:
+            status, failure = MessageStatus.FAILED, error
+        except BaseException:
+            # The page closes the iterator (stop, tab closed): no await may happen here.
+            self._endings.leave(Ending(message.id, text, status, usage))
             raise
-        finally:
-            # Also reached when the page closes the iterator (stop, tab closed): no await may happen here then.
-            if ended:
-                self._store.finish_message(message.id, text=text, status=status, usage=usage)
+        async with aclosing(self._endings.put(Ending(message.id, text, status, usage))) as refusals:
+            async for why in refusals:
+                yield Progress(replace(message, text=text), why)
         yield Progress(replace(message, text=text, status=status, usage=usage))
+        if failure is not None:
+            raise failure
 
     def _render(self, question: Message, deployment: Deployment) -> Rendered:
         """Token ids of the request; the oldest turns are left out when the conversation outgrows the context."""
@@ -200,7 +206,7 @@ class Chat:
             await load_deployment(self._pool, deployment, self._adapters, self._base)
             return deployment
         except (VllmError, BadAdapter, ChatError) as error:
-            await asyncio.to_thread(self._fail, message)
+            self._fail(message)
             raise ChatError(f"The active adapter cannot be loaded: {error}") from error
 
     def _check(self, text: str) -> None:

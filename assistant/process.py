@@ -7,7 +7,6 @@ keeps vLLM and the trainer running with it. Does not know what it runs.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,10 +18,10 @@ from pathlib import Path
 import psutil
 
 from assistant.leash import kill_all
+from assistant.log_file import LogFile
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 _CALM_S = 120.0  # a process that ran this long starts again with the first pause
-_LOG_BYTES = 20 << 20
 
 
 class LeashedProcess:
@@ -39,7 +38,7 @@ class LeashedProcess:
     ):
         self._command = list(command)
         self._environment = dict(environment)
-        self._log = log
+        self._log = LogFile(log)
         self._on_start, self._on_line, self._on_exit = on_start, on_line, on_exit
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,10 +75,19 @@ class LeashedProcess:
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
     def _once(self) -> int:
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
-            self._log.replace(self._log.with_suffix(".old.log"))
-        scratch = tempfile.mkdtemp(prefix="shorthand-")
+        """Run it to its end; the exit status, or the error number where it could not even be started."""
+        self._log.begin()
+        try:
+            # The leash removes it, and this where the leash was killed.
+            with tempfile.TemporaryDirectory(prefix="shorthand-", ignore_cleanup_errors=True) as scratch:
+                return self._run_in(scratch)
+        except OSError as error:
+            self._take(f"It could not be started: {error}\n".encode())
+            return error.errno or 1
+        finally:
+            self._log.close()
+
+    def _run_in(self, scratch: str) -> int:
         process = subprocess.Popen(
             [sys.executable, "-m", "assistant.leash", scratch, *self._command],
             stdin=subprocess.PIPE,
@@ -98,18 +106,18 @@ class LeashedProcess:
         # Before the output is read to its end: what the leash left behind would hold the pipe open.
         _end_session(process.pid)
         reader.join()
-        shutil.rmtree(scratch, ignore_errors=True)  # which the leash has done already, unless it was killed
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
         return status
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        with self._log.open("ab") as log:
-            for line in process.stdout or ():
-                log.write(line)
-                log.flush()
-                self._on_line(line.decode(errors="replace").rstrip())
+        for line in process.stdout or ():
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        self._log.write(line)
+        self._on_line(line.decode(errors="replace").rstrip())
 
 
 def _end_session(leader: int) -> None:

@@ -18,15 +18,14 @@ from store.answers import Answers
 from store.assistants import Assistants
 from store.audit import Audits
 from store.connection import DataFile
-from store.conversations import Conversations
 from store.datasets import Datasets
 from store.decisions import Decisions
 from store.erasure import Erasures
 from store.gate_answers import GateAnswers
 from store.leases import Leases
 from store.maintenance import Maintenance
-from store.messages import Messages
 from store.migrations import upgrade
+from store.openings import Openings
 from store.privacy_rules import PrivacyRules
 from store.proposals import Proposals
 from store.ratings import Ratings
@@ -45,8 +44,7 @@ from store.users import Users
 class Store(
     Assistants,
     Erasures,
-    Conversations,
-    Messages,
+    Openings,
     Samples,
     Ratings,
     Decisions,

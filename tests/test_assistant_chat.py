@@ -10,6 +10,7 @@ import pytest
 from fake_vllm import FakeVllm
 from tiny_model import write_adapter
 
+from assistant import endings
 from assistant.assistants import create_assistant, save_prompt
 from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatError, ChatLimits
 from assistant.rendering import render
@@ -17,6 +18,7 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from store import Store
+from store.errors import NotSaved
 from store.records import Deployment, Message, MessageStatus, Role, Segment, SegmentKind, Verdict
 
 PROMPT = (
@@ -168,6 +170,35 @@ def test_stopping_keeps_the_text_so_far(desk: Desk, pieces: int) -> None:
         return kept.text
 
     assert desk.run(act) == ["", "Call the"][bool(pieces)]
+
+
+def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
+    save, refused = desk.store.finish_message, 0
+
+    def finish(*values: Any) -> Message:
+        nonlocal refused
+        refused += 1
+        if refused < 3:
+            raise NotSaved("Nothing was saved: the disk is full.")
+        return save(*values)
+
+    monkeypatch.setattr(desk.store, "finish_message", finish)
+
+    async def act(chat: Chat) -> list[tuple[str, str, str]]:
+        question = chat.ask("bank", None, "Hi")
+        return [(p.message.text, p.message.status.value, p.not_saved) async for p in chat.answer(question)]
+
+    whole, why = "Call the front desk.", "Nothing was saved: the disk is full."
+    assert desk.run(act)[-3:] == [
+        (whole, "streaming", why),
+        (whole, "streaming", why),
+        (whole, "complete", ""),
+    ]
+    (conversation,) = desk.store.conversations("bank")
+    assert desk.store.thread(conversation.id)[-1].text == whole
 
 
 def test_stopping_ends_the_request_at_the_server(desk: Desk) -> None:

@@ -1,9 +1,11 @@
 """No process outlives what started it, and one that dies is started again, ever more patiently."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from assistant import log_file
 from assistant import process as processes
+from assistant.log_file import LogFile
 from assistant.process import LeashedProcess
 
 ROOT = Path(__file__).parent.parent
@@ -159,7 +163,7 @@ def test_a_process_that_dies_is_started_again_with_a_growing_pause(
 
 
 def test_a_log_that_has_grown_long_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "_LOG_BYTES", 10)
+    monkeypatch.setattr(log_file, "_MOST_BYTES", 10)
     log = tmp_path / "it.log"
     log.write_text("old and long enough\n")
     seen = threading.Event()
@@ -170,3 +174,73 @@ def test_a_log_that_has_grown_long_is_put_aside(tmp_path: Path, monkeypatch: pyt
     assert seen.wait(20)
     process.stop()
     assert log.read_text().startswith("new\n") and "old and long" in (tmp_path / "it.old.log").read_text()
+
+
+def test_a_process_goes_on_while_the_disk_of_its_log_is_full(tmp_path: Path) -> None:
+    """Of more than the 64 KiB that a pipe holds; a log that nobody could write used to stop vLLM there."""
+    (tmp_path / "it.log").symlink_to("/dev/full")
+    lines: list[str] = []
+    over = threading.Event()
+    process = LeashedProcess(
+        [sys.executable, "-c", "for n in range(4000): print(n, 60 * '.')"],
+        os.environ,
+        tmp_path / "it.log",
+        on_line=lines.append,
+        on_exit=lambda status, pause: over.set(),
+    )
+    process.start()
+    assert over.wait(30)
+    process.stop()
+    assert len(lines) >= 4000 and lines[3999].startswith("3999 ")
+
+
+def test_what_a_log_could_not_hold_is_counted_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "it.log"
+    path.parent.mkdir()
+    path.symlink_to("/dev/full")
+    log = LogFile(path)
+    log.begin()
+    for line in (b"one\n", b"two\n"):
+        log.write(line)
+    log.close()
+    path.unlink()
+    log.write(b"three\n")
+    log.close()
+    assert path.read_text() == "\n(2 lines are missing here: they could not be written)\nthree\n"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_log_that_cannot_be_opened_stops_nobody(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    log = LogFile(tmp_path / "file" / "it.log")
+    log.begin()
+    log.write(b"one\n")
+    log.close()
+
+
+def test_one_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    ends: list[int] = []
+    lines: list[str] = []
+    again = threading.Event()
+
+    def ended(status: int, pause_s: float) -> None:
+        ends.append(status)
+        monkeypatch.undo()  # there is room again
+        if len(ends) == 2:
+            again.set()
+
+    process = LeashedProcess(
+        [sys.executable, "-c", "print('hello')"],
+        os.environ,
+        tmp_path / "it.log",
+        on_line=lines.append,
+        on_exit=ended,
+    )
+    process.start()
+    assert again.wait(30)
+    process.stop()
+    assert (
+        ends == [errno.ENOENT, 0] and lines[0].startswith("It could not be started") and lines[1] == "hello"
+    )

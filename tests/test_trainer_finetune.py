@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from file_faults import files_of_at_most
 from training_scene import PROMPT, QUICK, examples, train
 from transformers import AutoModelForCausalLM, TrainingArguments
 
@@ -181,6 +182,16 @@ def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_same_losses(
     assert resumed.first_dev_loss == trained.first_dev_loss
     assert resumed.curve == trained.curve
     assert weights(resumed) == weights(trained)
+
+
+def test_a_checkpoint_that_does_not_fit_on_the_disk_is_told(
+    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    with (
+        files_of_at_most(10_000),
+        pytest.raises(OSError, match=r"could not be written .* MiB are free there"),
+    ):
+        train(tiny_model, tokenizer, tmp_path)
 
 
 @pytest.mark.parametrize("step", [3, 6, 9])

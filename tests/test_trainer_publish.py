@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from file_faults import end, fault_at, no_space
+from file_faults import end, fault_at, files_of_at_most, no_space
 
 from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, verify
 from trainer.learning import publish as publishing
@@ -44,6 +44,16 @@ def test_a_published_adapter_is_never_written_again(trained: Trained, tmp_path: 
     with pytest.raises(FileExistsError, match="never written again"):
         publish(trained.model, tmp_path, "bank-v0001", "base")
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "bank-v0001").iterdir()}
+
+
+def test_a_full_disk_is_told_and_nothing_is_left_on_it(trained: Trained, tmp_path: Path) -> None:
+    with (
+        files_of_at_most(1000),
+        pytest.raises(OSError, match=r"could not be written .* MiB are free there\. Free some"),
+    ):
+        publish(trained.model, tmp_path, "bank-v0001", "base")
+    assert not list(tmp_path.iterdir())
+    publish(trained.model, tmp_path, "bank-v0001", "base")
 
 
 def test_a_crash_before_the_rename_leaves_nothing_under_the_name(

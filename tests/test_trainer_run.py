@@ -1,15 +1,19 @@
 """Whole retrains of a tiny model against a fake vLLM: every way that a run can end, and what is left behind."""
 
+import errno
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from retrain_scene import PROMPT, SETTINGS, Scene, colour
 
 from assistant.server_file import NoServer
 from store import Store
+from store.errors import NotSaved
 from store.records import DeploymentStatus, ImportedTurn, RunStatus, Split, Verdict
+from trainer import candidate
 from trainer import run as running
 from trainer.examples.splits import split_of
 from trainer.lease import Lease, LeaseTaken
@@ -260,6 +264,29 @@ def test_one_conversation_that_outgrows_the_context_does_not_fail_every_run(scen
     scene.store.load_conversations("bank", turns)
     run = scene.run()
     assert run.status is RunStatus.PROMOTED, run.message
+
+
+def test_a_disk_that_the_run_itself_has_filled_is_told_and_freed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.rate(40)
+    work = scene.workshop.data_dir / "runs"
+    save, refused = Store.finish_run, []
+
+    def finish(store: Store, *values: Any) -> Any:
+        if filling := list(work.rglob("checkpoint-*")):
+            refused.append(filling)
+            raise NotSaved("Nothing was saved: the disk is full.")
+        return save(store, *values)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Store, "finish_run", finish)
+    monkeypatch.setattr(candidate, "publish_run", full)
+    run = scene.run()
+    assert len(refused) == 1 and run.status is RunStatus.FAILED and "No space left" in run.message
+    assert not list(work.iterdir())
 
 
 def test_a_fault_of_this_program_is_kept_and_raised(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

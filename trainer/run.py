@@ -15,7 +15,7 @@ from assistant.adapter_files import BadAdapter, verify
 from assistant.serving import MAX_RANK
 from assistant.vllm_client import VllmError
 from store import StoreError
-from store.errors import LeaseLost
+from store.errors import LeaseLost, NotSaved
 from store.records import RunStatus, TrainingRun
 from trainer.candidate import train_candidate
 from trainer.environment import PHASE as ENVIRONMENT
@@ -117,14 +117,22 @@ def _to_an_end(workshop: Workshop, run: TrainingRun, walk: Callable[[], Training
     except LeaseLost:
         raise
     except _EXPECTED as error:
-        return store.finish_run(run.id, RunStatus.FAILED, str(error), {})
+        return _failed(workshop, run, str(error))
     except KeyboardInterrupt:
         if store.run(run.id).status is RunStatus.RUNNING:
             store.finish_run(run.id, RunStatus.INTERRUPTED, _how_far(workshop, run), {})
         raise
     except BaseException as error:
-        store.finish_run(run.id, RunStatus.FAILED, f"{type(error).__name__}: {error}", {})
+        _failed(workshop, run, f"{type(error).__name__}: {error}")
         raise
+
+
+def _failed(w: Workshop, run: TrainingRun, why: str) -> TrainingRun:
+    try:
+        return w.store.finish_run(run.id, RunStatus.FAILED, why, {})
+    except NotSaved:  # the run's own checkpoints may be what has filled the store's disk
+        shutil.rmtree(w.work_dir(run.id), ignore_errors=True)
+        return w.store.finish_run(run.id, RunStatus.FAILED, why, {})
 
 
 def _go_on(w: Workshop, assistant_id: str) -> TrainingRun | None:

@@ -25,19 +25,20 @@ class Answering:
         self.question = question
         self.owner = owner
         self.text = ""
+        self.not_saved = ""
         self.task = asyncio.create_task(self._write(chat, vary))
 
     async def _write(self, chat: Chat, vary: bool) -> None:
         async with aclosing(chat.answer(self.question, vary=vary)) as steps:
             async for step in steps:
-                self.text = step.message.text
+                self.text, self.not_saved = step.message.text, step.not_saved
 
-    async def watch(self) -> AsyncIterator[str]:
-        """The text each time it has grown; raises ChatError when the answer failed."""
+    async def watch(self) -> AsyncIterator[tuple[str, str]]:
+        """The text, and why it is not saved yet, each time either has changed; raises ChatError when it failed."""
         shown = None
         while not self.task.done():
-            if self.text != shown:
-                shown = self.text
+            if (self.text, self.not_saved) != shown:
+                shown = (self.text, self.not_saved)
                 yield shown
             await asyncio.wait({self.task}, timeout=_LOOK_S)
         if not self.task.cancelled() and (error := self.task.exception()):

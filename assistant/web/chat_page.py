@@ -179,7 +179,7 @@ class ChatPage:
         threads = self._threads(person)
         yield {
             self.log: await asyncio.to_thread(threads.html, assistant_id, here, question),
-            self.live: transcript.streaming(answering.text),
+            self.live: transcript.streaming(answering.text, answering.not_saved),
             self.sidebar.list: await asyncio.to_thread(
                 self.sidebar.listing, person, assistant_id, here, view
             ),
@@ -187,10 +187,10 @@ class ChatPage:
             **self._buttons(busy=True),
         }
         try:
-            async for text in answering.watch():
+            async for text, not_saved in answering.watch():
                 if view.owner is not owner:
                     return
-                yield {self.live: transcript.streaming(text)}
+                yield {self.live: transcript.streaming(text, not_saved)}
         except (ChatError, StoreError) as error:
             gr.Warning(escape(str(error)))
         if view.owner is owner:

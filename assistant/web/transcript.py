@@ -68,16 +68,22 @@ def transcript(conversation_id: str, turns: Sequence[Turn]) -> str:
     return f'<div class="turns" data-conversation="{escape(conversation_id)}">{"".join(parts)}</div>'
 
 
-def streaming(text: str) -> str:
-    """The answer that is being written now."""
+def streaming(text: str, not_saved: str = "") -> str:
+    """The answer that is being written now, or is complete and could not be saved for this reason so far."""
     body = (
         _MARKDOWN.render(text)
         if text
         else '<p class="waiting"><i></i><i></i><i></i><span>reading the prompt</span></p>'
     )
+    note = (
+        '<p class="notice bad" id="not-saved" role="status">This answer is not saved yet; it is tried again every few '
+        f"seconds. {escape(not_saved)}</p>"
+        if not_saved
+        else ""
+    )
     return (
         f'<div class="turns"><article class="turn answer live" aria-label="Answer, being written">'
-        f'<div class="prose-text">{body}</div></article></div>'
+        f'<div class="prose-text">{body}</div>{note}</article></div>'
     )
 
 

@@ -23,6 +23,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from trainer.learning import checkpoints, ranks
 from trainer.learning.curve import Curve, curve, out_of_patience
+from trainer.learning.disk import saving_below
 from trainer.learning.lora import load_with_lora, mean_loss, to_tensors
 from trainer.learning.packing import PackedRow
 from trainer.learning.pairs import Pair
@@ -229,7 +230,10 @@ def _is_short_of_memory(model: Any) -> bool:
 
 
 class _PackedTrainer(Trainer):  # type: ignore[misc]
-    """Trainer over packed rows: their loss, and their order (an epoch is shuffled where rows are made)."""
+    """Trainer over packed rows: their loss, and their order (an epoch is shuffled where rows are made).
+
+    A checkpoint that could not be written is an OSError.
+    """
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         loss = mean_loss(model, inputs)
@@ -237,6 +241,10 @@ class _PackedTrainer(Trainer):  # type: ignore[misc]
 
     def _get_train_sampler(self, *_: Any) -> SequentialSampler:
         return SequentialSampler(self.train_dataset)
+
+    def _save_checkpoint(self, *values: Any) -> None:
+        with saving_below(Path(self.args.output_dir)):
+            super()._save_checkpoint(*values)
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc]

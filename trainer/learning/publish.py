@@ -19,6 +19,7 @@ from assistant.serving import MAX_RANK
 from store import Store
 from store.errors import LeaseLost
 from store.records import TrainingRun
+from trainer.learning.disk import saving_below
 
 
 class Saveable(Protocol):
@@ -63,24 +64,33 @@ def publish(model: Saveable, adapters: Path, name: str, base: str) -> Manifest:
     for left_behind in adapters.glob(".*.part"):
         shutil.rmtree(left_behind, ignore_errors=True)
     aside = adapters / f".{name}.{uuid.uuid4().hex[:8]}.part"
-    model.save_pretrained(str(aside), save_embedding_layers=False)
+    try:
+        return _published(model, aside, final, base)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)  # on a full disk it is what filled it
+        raise
+
+
+def _published(model: Saveable, aside: Path, final: Path, base: str) -> Manifest:
+    with saving_below(final.parent):
+        model.save_pretrained(str(aside), save_embedding_layers=False)
     for path in aside.iterdir():
         if path.name not in FILES:  # peft adds a model card
             path.unlink()
-    manifest = make_manifest(aside, name, base)
+    manifest = make_manifest(aside, final.name, base)
     for file in FILES:
         _sync(aside / file)
     (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
     _sync(aside / MANIFEST)
     _sync(aside)
-    manifest = verify(aside, base, MAX_RANK, name)
+    manifest = verify(aside, base, MAX_RANK, final.name)
     try:
         os.rename(aside, final)  # never onto a directory that holds something
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise FileExistsError(f"{final} was published by somebody else just now.") from error
         raise
-    _sync(adapters)
+    _sync(final.parent)
     return manifest
 
 

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Segment
+from trainer.learning.disk import saving_below
 from trainer.learning.lora import answer_logits, load_base, to_tensors
 from trainer.learning.packing import Item, TopK, pack
 
@@ -78,5 +79,6 @@ def _key(base: str, item: Item) -> str:
 def _write(known: dict[str, np.ndarray], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    save_file(known, partial)
+    with saving_below(path.parent):
+        save_file(known, partial)
     os.replace(partial, path)

@@ -1,0 +1,72 @@
+"""The ends of answers → the store, which may be full or locked just then: tried again until they are there.
+
+In: how an answer ended. Out: nothing but the reasons for which it is not stored yet. Place in the flow: the last step
+of a chat turn. An end is held in memory meanwhile; where the app ends first, the message stays without its text and
+counts as failed from the next start on. Does not know who watches.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from store import Store, StoreError
+from store.errors import NotSaved
+from store.records import MessageStatus, Usage
+
+_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Of the message `id`: all of its text, and what it cost where vLLM has said so."""
+
+    id: str
+    text: str
+    status: MessageStatus
+    usage: Usage | None = None
+
+
+class Endings:
+    """Of every conversation on one store."""
+
+    def __init__(self, store: Store, pause_s: float | None = None):
+        self._store = store
+        self._pause_s = _PAUSE_S if pause_s is None else pause_s
+        self._left: set[asyncio.Task[None]] = set()
+
+    async def put(self, ending: Ending) -> AsyncGenerator[str]:
+        """Until it is stored; gives the reason each time it was not. Raises what trying again would not change."""
+        try:
+            while True:
+                try:
+                    await asyncio.to_thread(self._save, ending)
+                    return
+                except NotSaved as error:
+                    yield str(error)
+                await asyncio.sleep(self._pause_s)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.leave(ending)
+            raise
+
+    def leave(self, ending: Ending) -> None:
+        """Store it before this returns if the store takes it, else as soon as it does; for who cannot wait."""
+        try:
+            self._save(ending)
+        except NotSaved:
+            task = asyncio.get_running_loop().create_task(self._follow(ending))
+            self._left.add(task)  # the loop itself holds it weakly
+            task.add_done_callback(self._left.discard)
+        except StoreError:
+            return  # deleted meanwhile, or stored by the thread that `put` did not wait for
+
+    def _save(self, ending: Ending) -> None:
+        self._store.finish_message(ending.id, ending.text, ending.status, ending.usage)
+
+    async def _follow(self, ending: Ending) -> None:
+        try:
+            async for _ in self.put(ending):
+                pass
+        except StoreError:
+            return

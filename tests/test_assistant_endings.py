@@ -1,0 +1,117 @@
+"""The end of an answer reaches the store, also one that was full or locked when it came."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+from assistant.endings import Ending, Endings
+from store import Store
+from store.errors import NotFound, NotSaved
+from store.records import Message, MessageStatus, Role
+
+FULL = "Nothing was saved: the disk is full."
+
+
+@pytest.fixture
+def answer(store: Store) -> Message:
+    store.create_assistant("bank", "Bank", "exact")
+    question = store.open_conversation("bank", "Hi")
+    return store.add_message(
+        question.conversation_id, question.id, Role.ASSISTANT, "", status=MessageStatus.STREAMING
+    )
+
+
+def refuse(store: Store, monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> Callable[[], int]:
+    """The store refuses the end of an answer so often; gives what says how often it was asked."""
+    save, asked = store.finish_message, 0
+
+    def finish(*values: object) -> object:
+        nonlocal asked
+        asked += 1
+        if asked <= times:
+            raise error
+        return save(*values)
+
+    monkeypatch.setattr(store, "finish_message", finish)
+    return lambda: asked
+
+
+def test_it_is_tried_again_until_the_store_takes_it(
+    store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = refuse(store, monkeypatch, 2, NotSaved(FULL))
+    ending = Ending(answer.id, "Hello.", MessageStatus.COMPLETE)
+
+    async def put() -> list[str]:
+        return [why async for why in Endings(store, pause_s=0.01).put(ending)]
+
+    assert asyncio.run(put()) == [FULL, FULL] and asked() == 3
+    assert store.message(answer.id).text == "Hello."
+    assert store.message(answer.id).status is MessageStatus.COMPLETE
+
+
+@pytest.mark.parametrize("way", ["cancelled", "closed", "left"])
+def test_who_cannot_wait_leaves_it_to_be_stored_later(
+    store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    refuse(store, monkeypatch, 3, NotSaved(FULL))
+    ending = Ending(answer.id, "Hel", MessageStatus.STOPPED)
+
+    async def leave() -> None:
+        endings = Endings(store, pause_s=0.01)
+        if way == "left":
+            endings.leave(ending)
+        elif way == "closed":
+            async with aclosing(endings.put(ending)) as refusals:
+                await anext(refusals)
+        else:
+            watching = asyncio.ensure_future(anext(endings.put(ending)))
+            await asyncio.sleep(0)
+            watching.cancel()
+            await asyncio.wait([watching])
+        async with asyncio.timeout(10):
+            while store.message(answer.id).status is not MessageStatus.STOPPED:
+                await asyncio.sleep(0.01)
+
+    asyncio.run(leave())
+    assert store.message(answer.id).text == "Hel"
+
+
+def test_one_that_the_store_takes_is_there_at_once(store: Store, answer: Message) -> None:
+    async def leave() -> str:
+        Endings(store).leave(Ending(answer.id, "Hel", MessageStatus.STOPPED))
+        return store.message(answer.id).text
+
+    assert asyncio.run(leave()) == "Hel"
+
+
+def test_what_would_never_be_taken_is_not_tried_again(
+    store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = refuse(store, monkeypatch, 9, NotFound("There is no message."))
+    ending = Ending(answer.id, "Hello.", MessageStatus.COMPLETE)
+
+    async def put() -> None:
+        endings = Endings(store, pause_s=0.01)
+        endings.leave(ending)  # deleted meanwhile: nobody has to be told
+        async for _ in endings.put(ending):
+            pass
+
+    with pytest.raises(NotFound):
+        asyncio.run(put())
+    assert asked() == 2
+
+
+def test_a_conversation_does_not_begin_without_its_message(store: Store, tmp_path: Path) -> None:
+    store.create_assistant("bank", "Bank", "exact")
+    connection = store._file.connection()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(NotSaved, match="The disk is full"):
+        store.open_conversation("bank", "x" * 100_000)
+    connection.execute("PRAGMA max_page_count = 100000")
+    assert store.conversations("bank") == []
+    assert store.open_conversation("bank", "x" * 100_000).text == "x" * 100_000
