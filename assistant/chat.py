@@ -172,9 +172,11 @@ class Chat:
             failure.__cause__ = error
         except ChatError as error:
             status, failure = MessageStatus.FAILED, error
-        except BaseException:
-            # The page closes the iterator (stop, tab closed): no await may happen here.
-            self._endings.leave(Ending(message.id, text, status, usage))
+        except BaseException as error:
+            # Stop was pressed, or the iterator is closed: no await may happen here.
+            why = self._endings.leave(Ending(message.id, text, status, usage))
+            if why and isinstance(error, asyncio.CancelledError):
+                raise ChatError(f"What was written so far is saved as soon as it can be. {why}") from error
             raise
         async with aclosing(self._endings.put(Ending(message.id, text, status, usage))) as refusals:
             async for why in refusals:

@@ -50,16 +50,21 @@ class Endings:
             self.leave(ending)
             raise
 
-    def leave(self, ending: Ending) -> None:
-        """Store it before this returns if the store takes it, else as soon as it does; for who cannot wait."""
+    def leave(self, ending: Ending) -> str:
+        """Store it before this returns if the store takes it, else as soon as it does; for who cannot wait.
+
+        Returns why it is not stored yet; nothing where it is.
+        """
         try:
             self._save(ending)
-        except NotSaved:
+        except NotSaved as error:
             task = asyncio.get_running_loop().create_task(self._follow(ending))
             self._left.add(task)  # the loop itself holds it weakly
             task.add_done_callback(self._left.discard)
+            return str(error)
         except StoreError:
-            return  # deleted meanwhile, or stored by the thread that `put` did not wait for
+            pass  # deleted meanwhile, or stored by the thread that `put` did not wait for
+        return ""
 
     def _save(self, ending: Ending) -> None:
         self._store.finish_message(ending.id, ending.text, ending.status, ending.usage)

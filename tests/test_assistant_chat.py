@@ -17,6 +17,7 @@ from assistant.rendering import render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
+from assistant.web.answering import Answering
 from store import Store
 from store.errors import NotSaved
 from store.records import Deployment, Message, MessageStatus, Role, Segment, SegmentKind, Verdict
@@ -199,6 +200,28 @@ def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
     ]
     (conversation,) = desk.store.conversations("bank")
     assert desk.store.thread(conversation.id)[-1].text == whole
+
+
+def test_who_stops_an_answer_that_cannot_be_saved_is_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.vllm.holds_after = 2
+
+    def refuse(*_: Any) -> Message:
+        raise NotSaved("Nothing was saved: the disk is full.")
+
+    async def act(chat: Chat) -> None:
+        answering = Answering(chat, chat.ask("bank", None, "Hi"), "local", False)
+        watching = answering.watch()
+        while not answering.text:
+            await anext(watching)
+        monkeypatch.setattr(desk.store, "finish_message", refuse)
+        await answering.stop()
+        async for _ in watching:
+            pass
+
+    with pytest.raises(ChatError, match=r"saved as soon as it can be\. Nothing was saved: the disk is full"):
+        desk.run(act)
 
 
 def test_stopping_ends_the_request_at_the_server(desk: Desk) -> None:
