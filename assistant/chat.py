@@ -173,17 +173,25 @@ class Chat:
         except ChatError as error:
             status, failure = MessageStatus.FAILED, error
         except BaseException as error:
-            # Stop was pressed, or the iterator is closed: no await may happen here.
-            why = self._endings.leave(Ending(message.id, text, status, usage))
-            if why and isinstance(error, asyncio.CancelledError):
-                raise ChatError(f"What was written so far is saved as soon as it can be. {why}") from error
+            self._leave(Ending(message.id, text, status, usage), error)
             raise
-        async with aclosing(self._endings.put(Ending(message.id, text, status, usage))) as refusals:
-            async for why in refusals:
-                yield Progress(replace(message, text=text), why)
+        ending = Ending(message.id, text, status, usage)
+        try:
+            async with aclosing(self._endings.put(ending)) as refusals:
+                async for why in refusals:
+                    yield Progress(replace(message, text=text), why)
+        except (asyncio.CancelledError, GeneratorExit) as error:
+            self._leave(ending, error)
+            raise
         yield Progress(replace(message, text=text, status=status, usage=usage))
         if failure is not None:
             raise failure
+
+    def _leave(self, ending: Ending, error: BaseException) -> None:
+        """Stop was pressed, or the iterator is closed: no await may happen here. Who pressed it is told."""
+        why = self._endings.leave(ending)
+        if why and isinstance(error, asyncio.CancelledError):
+            raise ChatError(f"What was written so far is saved as soon as it can be. {why}") from error
 
     def _render(self, question: Message, deployment: Deployment) -> Rendered:
         """Token ids of the request; the oldest turns are left out when the conversation outgrows the context."""

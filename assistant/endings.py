@@ -37,18 +37,17 @@ class Endings:
         self._left: set[asyncio.Task[None]] = set()
 
     async def put(self, ending: Ending) -> AsyncGenerator[str]:
-        """Until it is stored; gives the reason each time it was not. Raises what trying again would not change."""
-        try:
-            while True:
-                try:
-                    await asyncio.to_thread(self._save, ending)
-                    return
-                except NotSaved as error:
-                    yield str(error)
-                await asyncio.sleep(self._pause_s)
-        except (asyncio.CancelledError, GeneratorExit):
-            self.leave(ending)
-            raise
+        """Until it is stored; gives the reason each time it was not. Raises what trying again would not change.
+
+        Who is interrupted while waiting for it has to `leave` the ending.
+        """
+        while True:
+            try:
+                await asyncio.to_thread(self._save, ending)
+                return
+            except NotSaved as error:
+                yield str(error)
+            await asyncio.sleep(self._pause_s)
 
     def leave(self, ending: Ending) -> str:
         """Store it before this returns if the store takes it, else as soon as it does; for who cannot wait.
@@ -63,7 +62,7 @@ class Endings:
             task.add_done_callback(self._left.discard)
             return str(error)
         except StoreError:
-            pass  # deleted meanwhile, or stored by the thread that `put` did not wait for
+            pass  # deleted meanwhile, or stored by the thread for which `put` could not wait
         return ""
 
     def _save(self, ending: Ending) -> None:

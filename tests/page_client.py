@@ -13,6 +13,7 @@ class PageClient:
 
     def __init__(self, url: str, session: str = "a1b2c3d4e5f"):
         self.url, self.session = url, session
+        self.statuses: list[int] = []  # of every call
         self.http = httpx.Client(base_url=url, timeout=60.0, trust_env=False)
 
     def sign_in(self, name: str, password: str) -> httpx.Response:
@@ -28,8 +29,8 @@ class PageClient:
             "trigger_id": function.targets[0][0] if function.targets else None,
         }
         if not function.queue:
-            return self.http.post("/gradio_api/run/predict", json=body).text
-        joined = self.http.post("/gradio_api/queue/join", json=body)
+            return self._post("/gradio_api/run/predict", body).text
+        joined = self._post("/gradio_api/queue/join", body)
         if joined.status_code != 200:
             return joined.text
         said = ""
@@ -42,5 +43,19 @@ class PageClient:
                     break
         return said
 
+    def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        try:
+            content = json.dumps(body, ensure_ascii=False).encode()
+        except UnicodeEncodeError:  # half a character: JSON can name what UTF-8 cannot hold
+            content = json.dumps(body).encode()
+        response = self.http.post(path, content=content, headers={"content-type": "application/json"})
+        self.statuses.append(response.status_code)
+        return response
+
     def close(self) -> None:
         self.http.close()
+
+
+def page_name(function: Any) -> str:
+    """The class of pages that an event belongs to."""
+    return type(getattr(function.fn.method, "__self__", None)).__name__

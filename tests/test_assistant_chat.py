@@ -202,26 +202,42 @@ def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
     assert desk.store.thread(conversation.id)[-1].text == whole
 
 
-def test_who_stops_an_answer_that_cannot_be_saved_is_told(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("complete", [False, True])
+def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, complete: bool
 ) -> None:
-    desk.vllm.holds_after = 2
+    monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
+    desk.vllm.holds_after = None if complete else 2
+    save, full = desk.store.finish_message, True
 
-    def refuse(*_: Any) -> Message:
-        raise NotSaved("Nothing was saved: the disk is full.")
+    def finish(*values: Any) -> Message:
+        if full:
+            raise NotSaved("Nothing was saved: the disk is full.")
+        return save(*values)
 
-    async def act(chat: Chat) -> None:
+    monkeypatch.setattr(desk.store, "finish_message", finish)
+
+    async def act(chat: Chat) -> tuple[str, str]:
+        nonlocal full
         answering = Answering(chat, chat.ask("bank", None, "Hi"), "local", False)
         watching = answering.watch()
-        while not answering.text:
+        while not (answering.not_saved if complete else answering.text):
             await anext(watching)
-        monkeypatch.setattr(desk.store, "finish_message", refuse)
         await answering.stop()
-        async for _ in watching:
-            pass
+        with pytest.raises(
+            ChatError, match=r"saved as soon as it can be\. Nothing was saved: the disk is full"
+        ):
+            async for _ in watching:
+                pass
+        full = False
+        async with asyncio.timeout(10):
+            while (
+                said := desk.store.thread(answering.question.conversation_id)[-1]
+            ).status is MessageStatus.STREAMING:
+                await asyncio.sleep(0.01)
+        return said.text, said.status.value
 
-    with pytest.raises(ChatError, match=r"saved as soon as it can be\. Nothing was saved: the disk is full"):
-        desk.run(act)
+    assert desk.run(act) == (("Call the front desk.", "complete") if complete else ("Call the", "stopped"))
 
 
 def test_stopping_ends_the_request_at_the_server(desk: Desk) -> None:

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import aclosing
-from pathlib import Path
 
 import pytest
 
@@ -53,25 +51,13 @@ def test_it_is_tried_again_until_the_store_takes_it(
     assert store.message(answer.id).status is MessageStatus.COMPLETE
 
 
-@pytest.mark.parametrize("way", ["cancelled", "closed", "left"])
 def test_who_cannot_wait_leaves_it_to_be_stored_later(
-    store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch, way: str
+    store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse(store, monkeypatch, 3, NotSaved(FULL))
-    ending = Ending(answer.id, "Hel", MessageStatus.STOPPED)
 
     async def leave() -> None:
-        endings = Endings(store, pause_s=0.01)
-        if way == "left":
-            endings.leave(ending)
-        elif way == "closed":
-            async with aclosing(endings.put(ending)) as refusals:
-                await anext(refusals)
-        else:
-            watching = asyncio.ensure_future(anext(endings.put(ending)))
-            await asyncio.sleep(0)
-            watching.cancel()
-            await asyncio.wait([watching])
+        assert Endings(store, pause_s=0.01).leave(Ending(answer.id, "Hel", MessageStatus.STOPPED)) == FULL
         async with asyncio.timeout(10):
             while store.message(answer.id).status is not MessageStatus.STOPPED:
                 await asyncio.sleep(0.01)
@@ -105,7 +91,7 @@ def test_what_would_never_be_taken_is_not_tried_again(
     assert asked() == 2
 
 
-def test_a_conversation_does_not_begin_without_its_message(store: Store, tmp_path: Path) -> None:
+def test_a_conversation_does_not_begin_without_its_message(store: Store) -> None:
     store.create_assistant("bank", "Bank", "exact")
     connection = store._file.connection()
     pages = connection.execute("PRAGMA page_count").fetchone()[0]

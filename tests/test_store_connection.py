@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from file_faults import under_faults
 
 from store import Store, StoreError
 from store.errors import NotSaved
@@ -180,3 +181,18 @@ def test_people_who_write_all_the_time_keep_nobody_waiting(tmp_path: Path) -> No
         person.join()
     assert min(wrote.values()) >= 15, wrote
     assert len(opened) >= 15 and opened[-1] > opened[0], len(opened)
+
+
+def test_a_fault_at_any_call_to_the_system_loses_no_rating_and_damages_nothing(tmp_path: Path) -> None:
+    """Every open, read, write, sync and truncation: no space, an I/O error, and a kill.
+
+    Once the journal is cut the rating is in the file. Where the sync after that fails, the last call of all, it is
+    called not saved: somebody who tries again has rated twice, and nobody has lost anything.
+    """
+    found = under_faults(tmp_path, "rate")
+    assert list(found) == ["no space", "I/O error", "kill -9"]
+    for name, of_it in found.items():
+        calls = of_it["calls"]
+        assert calls > 60 and "fault" not in of_it
+        assert of_it["wrong"] in ([], [f"call {calls}: refused, and there are 2 ratings"])
+        assert of_it["killed" if name == "kill -9" else "refused"] > 60

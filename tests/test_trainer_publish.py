@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from file_faults import end, fault_at, files_of_at_most, no_space
+from file_faults import files_of_at_most, under_faults
 
 from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, verify
 from trainer.learning import publish as publishing
@@ -71,50 +71,14 @@ def test_a_crash_before_the_rename_leaves_nothing_under_the_name(
     assert sorted(os.listdir(tmp_path)) == ["bank-v0001"]
 
 
-def operations(trained: Trained, tmp_path: Path) -> int:
-    """How many file operations a publish has."""
-    with fault_at(0, tmp_path, end) as seen:
-        publish(trained.model, tmp_path, "bank-v0000", "base")
-        return seen()
-
-
-def whole_or_absent(directory: Path) -> bool:
-    """Whether a server that were to load it now would get all of it, or find nothing."""
-    return not directory.exists() or verify(directory, "base", 16).name == "bank-v0001"
-
-
-def test_a_full_disk_at_any_file_operation_leaves_no_half_adapter(trained: Trained, tmp_path: Path) -> None:
-    total = operations(trained, tmp_path)
-    assert total > 15
-    failed = 0
-    for number in range(1, total + 1):
-        adapters = tmp_path / str(number)
-        adapters.mkdir()
-        with fault_at(number, adapters, no_space):
-            try:
-                publish(trained.model, adapters, "bank-v0001", "base")
-            except (OSError, BadAdapter):
-                failed += 1
-        assert whole_or_absent(adapters / "bank-v0001"), f"operation {number}"
-        if not (adapters / "bank-v0001").exists():  # what is left behind is no obstacle
-            publish(trained.model, adapters, "bank-v0001", "base")
-    assert failed > 15
-
-
-def test_a_kill_at_any_file_operation_leaves_no_half_adapter(trained: Trained, tmp_path: Path) -> None:
-    total = operations(trained, tmp_path)
-    for number in range(1, total + 1):
-        adapters = tmp_path / str(number)
-        adapters.mkdir()
-        child = os.fork()
-        if child == 0:
-            with fault_at(number, adapters, end):
-                publish(trained.model, adapters, "bank-v0001", "base")
-            os._exit(0)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9, f"operation {number}"
-        assert whole_or_absent(adapters / "bank-v0001"), f"operation {number}"
-        if not (adapters / "bank-v0001").exists():
-            publish(trained.model, adapters, "bank-v0001", "base")
+def test_a_fault_at_any_call_to_the_system_leaves_no_half_adapter(tiny_model: Path, tmp_path: Path) -> None:
+    """Every open, read, write, sync, rename and removal, whoever makes it: no space, an I/O error, and a kill."""
+    found = under_faults(tmp_path, "publish", str(tiny_model))
+    assert list(found) == ["no space", "I/O error", "kill -9"]
+    for of_it in found.values():
+        assert of_it["calls"] > 40 and of_it["wrong"] == [] and "fault" not in of_it
+    assert found["kill -9"]["killed"] == found["kill -9"]["calls"]
+    assert found["no space"]["refused"] > 40 and found["I/O error"]["refused"] > 40
 
 
 def test_weights_that_diverged_are_not_published(tiny_model: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import gradio as gr
 import pytest
 from argon2 import PasswordHasher
 from fake_vllm import FakeVllm
-from page_client import PageClient
+from page_client import PageClient, page_name
 from review_scene import services_of, serving
 
 from assistant.assistants import create_assistant
@@ -71,7 +71,7 @@ class Scene:
         return [function for function in self.page.fns.values() if function.fn is not None]
 
     def function(self, page: str, name: str) -> Any:
-        return next(f for f in self.functions() if f.name == name and page_of(f) == page)
+        return next(f for f in self.functions() if f.name == name and page_name(f) == page)
 
     def data(self, function: Any) -> list[Any]:
         """Ann's ids wherever an id fits, her word wherever a text does."""
@@ -103,10 +103,6 @@ class Scene:
                     f"SELECT * FROM ratings WHERE message_id IN (SELECT id FROM messages WHERE {of})"
                 ).fetchall(),
             }
-
-
-def page_of(function: Any) -> str:
-    return type(getattr(function.fn.method, "__self__", None)).__name__
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +157,7 @@ def test_no_event_shows_or_changes_what_is_another_users(scene: Scene, attacker:
     before, central = scene.anns(), scene.rows(*CENTRAL)
     calls = 0
     for function in scene.functions():
-        page = page_of(function)
+        page = page_name(function)
         if role is not UserRole.USER and (page in OF_REVIEWERS or function.name in ("load", "add")):
             continue  # their own work: they see everybody's there
         for id in (scene.conversation, scene.question, scene.answer):
@@ -186,7 +182,7 @@ def test_no_event_shows_or_changes_what_is_another_users(scene: Scene, attacker:
 def test_a_plain_user_gets_nothing_from_the_other_pages(scene: Scene) -> None:
     mal = scene.people["mal"]
     for function in scene.functions():
-        if page_of(function) in {*OF_REVIEWERS, "PeoplePage"}:
+        if page_name(function) in {*OF_REVIEWERS, "PeoplePage"}:
             assert function.fn.least is not UserRole.USER or function.name == "price", function.name
             said = mal.call(function, scene.data(function), {"id": 1, "do": "approve", "count": 0})
             for shown in (
@@ -272,7 +268,7 @@ def test_a_removed_user_is_out_at_once(scene: Scene) -> None:
     scene.store.add_user("gone", UserRole.USER, "password of gone")
     client = PageClient(scene.url)
     client.sign_in("gone", "password of gone")
-    look = next(f for f in scene.functions() if f.name == "look" and page_of(f) == "NoneType")
+    look = next(f for f in scene.functions() if f.name == "look" and page_name(f) == "NoneType")
     assert "vLLM ready" in client.call(look, [])
     scene.store.remove_user("gone")
     assert client.http.get("/").status_code == 303

@@ -6,6 +6,7 @@ rates, corrects, trains, sees the shorter prompt answer in the conversation that
 
 import asyncio
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -135,6 +137,34 @@ def test_the_conversation_and_its_rating_come_back_after_a_reload(page: Page) ->
     page.reload()
     expect(page.locator("#chat-log")).to_contain_text("paddleboard cost for two hours", timeout=30_000)
     expect(page.locator("#rate-down")).to_be_visible()
+
+
+def test_nothing_that_was_typed_or_answered_is_lost_on_a_full_disk(
+    page: Page, app: AppProcess, store: Store
+) -> None:
+    """The app may write no byte meanwhile: a limit of its process, which root could not give to a disk everywhere."""
+    page.locator("#chat-new").click()
+    question = "Write a long story about an otter that rents a kayak."
+    with _full_disk(app):
+        send(page, question)
+        expect(page.locator(".toast-body").first).to_contain_text("Nothing was saved")
+        expect(page.locator("#chat-input textarea")).to_have_value(question)
+    page.locator("#chat-send").click()
+    live = page.locator("article.answer.live .prose-text")
+    expect(live).to_contain_text(re.compile(r"\w+ \w+"))
+    with _full_disk(app):
+        expect(page.locator("#not-saved")).to_contain_text("not saved yet", timeout=120_000)
+        answer = live.inner_text()
+        [conversation] = store.conversations(SAMPLE, source="chat", search="otter that rents")
+        assert store.thread(conversation.id)[-1].status is MessageStatus.STREAMING
+    wait_for_answer(page, 1)
+    kept = store.thread(conversation.id)
+    assert [m.status for m in kept] == [MessageStatus.COMPLETE] * 2
+    assert kept[0].text == question and kept[1].text.split()[:20] == answer.split()[:20]
+    page.locator("#conversation-list button.open", has_text="paddleboard").click()
+    expect(page.locator("#chat-log")).to_contain_text("paddleboard", timeout=30_000)
+    store.delete_conversation(conversation.id)
+    wait_for_answer(page, 1)
 
 
 def test_the_prompt_gets_shorter_while_a_conversation_is_open(
@@ -285,6 +315,17 @@ def _model() -> str:
 def remember_model(app: AppProcess) -> None:
     _wait(lambda: (app.data_dir / "server.json").exists(), 60)
     _converted.append(app.address().model_dir)
+
+
+@contextmanager
+def _full_disk(app: AppProcess) -> Iterator[None]:
+    limit = resource.RLIMIT_FSIZE
+    before = resource.prlimit(app.process.pid, limit)
+    resource.prlimit(app.process.pid, limit, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(app.process.pid, limit, before)
 
 
 def _put_aside() -> set[Path]:
