@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -37,7 +38,7 @@ class PageClient:
         with self.http.stream(
             "GET", "/gradio_api/queue/data", params={"session_hash": self.session}
         ) as stream:
-            for line in stream.iter_lines():
+            for line in _lines(stream):
                 said += line + "\n"
                 if line.startswith("data: ") and json.loads(line[6:])["msg"] == "close_stream":
                     break
@@ -54,6 +55,15 @@ class PageClient:
 
     def close(self) -> None:
         self.http.close()
+
+
+def _lines(stream: httpx.Response) -> Iterator[str]:
+    """As a browser reads them: httpx ends a line at U+2028 and U+0085 too."""
+    rest = b""
+    for piece in stream.iter_bytes():
+        *whole, rest = (rest + piece).split(b"\n")
+        for line in whole:
+            yield line.decode()
 
 
 def page_name(function: Any) -> str:

@@ -158,7 +158,7 @@ class Door:
         # What Gradio's pages send; nothing else reaches it.
         kept = {key: call[key] for key in ("data", "fn_index", "trigger_id", "event_data") if key in call}
         kept["session_hash"] = self._session(name, call["session_hash"])
-        body = json.dumps(kept).encode()
+        body = _whole_characters(json.dumps(kept, ensure_ascii=False)).encode()
         headers = MutableHeaders(scope=dict(scope))
         headers["content-length"], headers["content-type"] = str(len(body)), "application/json"
         return {**scope, "headers": headers.raw, "query_string": b""}, _replayed(body, receive)
@@ -166,6 +166,14 @@ class Door:
     def _session(self, name: str, given: str) -> str:
         mixed = b"\0".join((self._salt, name.encode(), given.encode(errors="replace")))
         return hashlib.sha256(mixed).hexdigest()[:32]
+
+
+def _whole_characters(text: str) -> str:
+    """Halves of characters, which JSON can name and UTF-8 cannot hold, as a browser sends them from a form: U+FFFD.
+
+    What Gradio sends back with one in it ended the stream of the page's events.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def name_of(request: Request) -> str | None:

@@ -198,7 +198,7 @@ class PromptPage:
                 return {self.notice: gr.skip()}
             served = save_prompt(self._store, self._services.tokenizer, assistant_id, segments)
         except (PromptTextError, StoreError) as error:
-            gr.Warning(str(error))
+            gr.Warning(escape(str(error)))
             return {self.notice: gr.skip()}
         gr.Info(f"Saved. It is served in full now: {words.tokens(served.prompt_tokens)} per request.")
         return self.show(person, assistant_id)
@@ -207,7 +207,7 @@ class PromptPage:
         try:
             assistant, new = load_sample(self._store, self._services.tokenizer)
         except StoreError as error:
-            gr.Warning(str(error))
+            gr.Warning(escape(str(error)))
             return None
         gr.Info(
             f"{assistant.name}: {words.count(new, 'conversation')} loaded. Chat with it, or press Train now."
@@ -223,7 +223,7 @@ class PromptPage:
                 raise PromptTextError("The prompt is empty. Write at least one paragraph.")
             return create_assistant(self._store, self._services.tokenizer, name.strip(), scorer, segments).id
         except (PromptTextError, StoreError) as error:
-            gr.Warning(str(error))
+            gr.Warning(escape(str(error)))
             return None
 
     def _latest(self, assistant_id: str) -> Prompt | None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -119,14 +120,15 @@ class TrainingPage:
         try:
             self._store.request_training(assistant_id, "button")
         except StoreError as error:
-            gr.Warning(str(error))
+            gr.Warning(escape(str(error)))
             return {self.seen: seen}
         seen.asked_at, seen.run_id = time.time(), None
         return self._update(assistant_id, seen, forced=True)
 
     def pick(self, person: Person, assistant_id: str | None, seen: Seen, event: gr.EventData) -> Update:
         """A run was clicked in the table."""
-        seen.run_id = int(event.id)
+        with suppress(ValueError):  # no page sends another
+            seen.run_id = int(event.id)
         return self._update(assistant_id, seen, forced=True)
 
     def confirm(self, person: Person, assistant_id: str | None) -> Update:
@@ -151,7 +153,7 @@ class TrainingPage:
                 f"{words.deployment(served)} serves again: {words.tokens(served.prompt_tokens)} per request."
             )
         except StoreError as error:
-            gr.Warning(str(error))
+            gr.Warning(escape(str(error)))
         return {self.confirming: gr.Row(visible=False), **self._update(assistant_id, seen, forced=True)}
 
     def _update(self, assistant_id: str | None, seen: Seen, *, forced: bool = False) -> Update:
