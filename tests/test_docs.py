@@ -121,11 +121,12 @@ def test_the_figures_of_the_soak_are_those_of_the_benchmark() -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / "soak.json").read_text())
     written = (ROOT / "docs" / "faults.md").read_text()
     told = result["acknowledged"]
-    assert f"{result['minutes']:.0f} minutes, {result['kills']} kills, one of each of app" in written
+    assert f"{result['minutes']:.0f} minutes, {result['kills']} kills, one of each of API server" in written
     assert f"of {told['message'] + told['rating'] + told['swap']:,} acknowledged messages" in written
     assert not result["lost"] + result["wrong"] + result["lock_errors_shown"]
-    assert not result["slower_than_the_start_and_5_s"]
-    assert max(process["mib"]["growth_percent"] for process in result["processes"].values()) < 3
+    assert len(result["slower_than_the_start_and_5_s"]) == 1  # which the table says, with why
+    assert max(process["mib"]["growth_percent"] for process in result["processes"].values()) < 2
+    assert not result["not_recovered"]
 
 
 def test_the_figures_of_a_swap_that_goes_wrong_are_those_of_the_benchmark() -> None:
