@@ -137,8 +137,9 @@ def test_the_figures_of_a_swap_that_goes_wrong_are_those_of_the_benchmark() -> N
     assert f"back within {min(killed):.0f}-{max(killed):.0f} s of a kill" in written
 
 
-def test_the_figures_of_the_swaps_are_those_of_the_benchmark() -> None:
-    result = json.loads((ROOT / "benchmarks" / "results" / "swaps.json").read_text())
+@pytest.mark.parametrize("name", ["swaps", "swaps_whole_model"])
+def test_the_figures_of_the_swaps_are_those_of_the_benchmark(name: str) -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
     written = (ROOT / "docs" / "faults.md").read_text()
     assert (
         f"{result['swaps']} swaps, {result['rollbacks']} of them rollbacks; {result['answers']:,} answers"
