@@ -87,7 +87,7 @@ class Chat:
 
         The first answer is greedy, as the gate measured it; `vary` samples at 0.8, for “regenerate”. Closing
         the iterator stops the request and keeps the text so far as a stopped message. A failure yields the
-        message as failed, then raises ChatError.
+        message as failed, then raises ChatError. Does not end before the end of the answer is stored.
         """
         conversation = await asyncio.to_thread(self._store.conversation, question.conversation_id)
         deployment, message = await self._begin_unbroken(conversation, question)
@@ -99,19 +99,19 @@ class Chat:
             # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
             active = await self._load_again(conversation.assistant_id, message)
             if active.id != deployment.id:
-                self._fail(message)
+                await self._fail(message)
                 deployment, message = await self._begin_unbroken(conversation, question)
             try:
                 async with aclosing(self._stream(question, message, deployment, vary)) as stream:
                     async for progress in stream:
                         yield progress
             except UnknownModel as error:
-                self._fail(message)
+                await self._fail(message)
                 yield Progress(replace(message, status=MessageStatus.FAILED))
                 raise ChatError(f"{error} Restart the app; your message is saved.") from error
 
-    def _fail(self, message: Message) -> None:
-        self._endings.leave(Ending(message.id, "", MessageStatus.FAILED))
+    async def _fail(self, message: Message) -> None:
+        await self._endings.hand_over(Ending(message.id, "", MessageStatus.FAILED))
 
     async def _begin_unbroken(
         self, conversation: Conversation, question: Message
@@ -216,7 +216,7 @@ class Chat:
             await load_deployment(self._pool, deployment, self._adapters, self._base)
             return deployment
         except (VllmError, BadAdapter, ChatError) as error:
-            self._fail(message)
+            await self._fail(message)
             raise ChatError(f"The active adapter cannot be loaded: {error}") from error
 
     def _check(self, text: str) -> None:

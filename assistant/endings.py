@@ -31,9 +31,8 @@ class Ending:
 class Endings:
     """Of every conversation on one store."""
 
-    def __init__(self, store: Store, pause_s: float | None = None):
+    def __init__(self, store: Store):
         self._store = store
-        self._pause_s = _PAUSE_S if pause_s is None else pause_s
         self._left: set[asyncio.Task[None]] = set()
 
     async def put(self, ending: Ending) -> AsyncGenerator[str]:
@@ -47,23 +46,35 @@ class Endings:
                 return
             except NotSaved as error:
                 yield str(error)
-            await asyncio.sleep(self._pause_s)
+            await asyncio.sleep(_PAUSE_S)
+
+    async def hand_over(self, ending: Ending) -> None:
+        """Store it, or leave it to be stored as soon as the store takes it; the event loop goes on meanwhile."""
+        try:
+            await asyncio.to_thread(self._save, ending)
+        except NotSaved:
+            self._keep(ending)
+        except StoreError:
+            return  # deleted meanwhile
 
     def leave(self, ending: Ending) -> str:
-        """Store it before this returns if the store takes it, else as soon as it does; for who cannot wait.
+        """The same where nothing may be awaited: where the store takes it, it is there when this returns.
 
         Returns why it is not stored yet; nothing where it is.
         """
         try:
             self._save(ending)
         except NotSaved as error:
-            task = asyncio.get_running_loop().create_task(self._follow(ending))
-            self._left.add(task)  # the loop itself holds it weakly
-            task.add_done_callback(self._left.discard)
+            self._keep(ending)
             return str(error)
         except StoreError:
             pass  # deleted meanwhile, or stored by the thread for which `put` could not wait
         return ""
+
+    def _keep(self, ending: Ending) -> None:
+        task = asyncio.get_running_loop().create_task(self._follow(ending))
+        self._left.add(task)  # the loop itself holds it weakly
+        task.add_done_callback(self._left.discard)
 
     def _save(self, ending: Ending) -> None:
         self._store.finish_message(ending.id, ending.text, ending.status, ending.usage)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import gradio as gr
 import httpx
 
 
@@ -64,6 +65,24 @@ def _lines(stream: httpx.Response) -> Iterator[str]:
         *whole, rest = (rest + piece).split(b"\n")
         for line in whole:
             yield line.decode()
+
+
+def events_of(page: gr.Blocks) -> list[Any]:
+    """Every event of every page that runs here, not in the browser."""
+    return [function for function in page.fns.values() if function.fn is not None]
+
+
+def value_of(component: Any, conversation_id: str, words: str) -> Any:
+    """What a caller may send for an input: the conversation where an id fits, the words where a text does."""
+    if isinstance(component, gr.BrowserState):
+        return conversation_id
+    if isinstance(component, gr.Dropdown):
+        return "desk" if component.elem_id == "assistant-picker" else component.value
+    if isinstance(component, gr.Textbox):
+        return words
+    if isinstance(component, gr.Checkbox):
+        return True
+    return 1 if isinstance(component, gr.Number) else None
 
 
 def page_name(function: Any) -> str:

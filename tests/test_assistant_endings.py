@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
+from assistant import endings
 from assistant.endings import Ending, Endings
 from store import Store
 from store.errors import NotFound, NotSaved
@@ -20,6 +21,11 @@ def answer(store: Store) -> Message:
     return store.add_message(
         question.conversation_id, question.id, Role.ASSISTANT, "", status=MessageStatus.STREAMING
     )
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
 
 
 def refuse(store: Store, monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> Callable[[], int]:
@@ -44,20 +50,25 @@ def test_it_is_tried_again_until_the_store_takes_it(
     ending = Ending(answer.id, "Hello.", MessageStatus.COMPLETE)
 
     async def put() -> list[str]:
-        return [why async for why in Endings(store, pause_s=0.01).put(ending)]
+        return [why async for why in Endings(store).put(ending)]
 
     assert asyncio.run(put()) == [FULL, FULL] and asked() == 3
     assert store.message(answer.id).text == "Hello."
     assert store.message(answer.id).status is MessageStatus.COMPLETE
 
 
+@pytest.mark.parametrize("way", ["leave", "hand over"])
 def test_who_cannot_wait_leaves_it_to_be_stored_later(
-    store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch
+    store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     refuse(store, monkeypatch, 3, NotSaved(FULL))
 
     async def leave() -> None:
-        assert Endings(store, pause_s=0.01).leave(Ending(answer.id, "Hel", MessageStatus.STOPPED)) == FULL
+        held, ending = Endings(store), Ending(answer.id, "Hel", MessageStatus.STOPPED)
+        if way == "leave":
+            assert held.leave(ending) == FULL
+        else:
+            await held.hand_over(ending)
         async with asyncio.timeout(10):
             while store.message(answer.id).status is not MessageStatus.STOPPED:
                 await asyncio.sleep(0.01)
@@ -81,9 +92,9 @@ def test_what_would_never_be_taken_is_not_tried_again(
     ending = Ending(answer.id, "Hello.", MessageStatus.COMPLETE)
 
     async def put() -> None:
-        endings = Endings(store, pause_s=0.01)
-        endings.leave(ending)  # deleted meanwhile: nobody has to be told
-        async for _ in endings.put(ending):
+        held = Endings(store)
+        held.leave(ending)  # deleted meanwhile: nobody has to be told
+        async for _ in held.put(ending):
             pass
 
     with pytest.raises(NotFound):

@@ -15,7 +15,7 @@ import gradio as gr
 import psutil
 import pytest
 from fake_vllm import FakeVllm
-from page_client import PageClient, page_name
+from page_client import PageClient, events_of, page_name, value_of
 from review_scene import services_of, serving
 
 from assistant.assistants import create_assistant
@@ -66,7 +66,7 @@ class Scene:
         assert "desk" in self.client.call(welcome, [None])  # gives the tab its choice of assistants
 
     def functions(self) -> list[Any]:
-        return [function for function in self.page.fns.values() if function.fn is not None]
+        return events_of(self.page)
 
     def ask(self, text: str) -> str:
         ask = next(f for f in self.functions() if (page_name(f), f.name) == ("ChatPage", "ask"))
@@ -77,29 +77,19 @@ class Scene:
         data, free = [], True
         for component in function.inputs:
             is_box = isinstance(component, gr.Textbox)
-            data.append(text if is_box and free else self._value(component))
+            words = text if free else "typed words"
+            data.append(value_of(component, self.asked.conversation_id, words))
             free = everywhere or (free and not is_box)
         one = "title" if function.name == "rename" else "text"
         fields = (
             ("text", "title", "comment", "correction", "reason", "name", "query") if everywhere else (one,)
         )
-        words = dict.fromkeys(fields, text) if free else {}
+        hostile = dict.fromkeys(fields, text) if free else {}
         said = ""
         for id in (self.asked.conversation_id, self.answer.id):
-            event = {"id": id, "verdict": "down", "do": "correct", "count": 1, **words}
+            event = {"id": id, "verdict": "down", "do": "correct", "count": 1, **hostile}
             said += self.client.call(function, data, event)
         return said
-
-    def _value(self, component: Any) -> Any:
-        if isinstance(component, gr.BrowserState):
-            return self.asked.conversation_id
-        if isinstance(component, gr.Dropdown):
-            return "desk" if component.elem_id == "assistant-picker" else component.value
-        if isinstance(component, gr.Checkbox):
-            return True
-        if isinstance(component, gr.Textbox):
-            return "typed words"
-        return 1 if isinstance(component, gr.Number) else None
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import gradio as gr
 import pytest
 from argon2 import PasswordHasher
 from fake_vllm import FakeVllm
-from page_client import PageClient, page_name
+from page_client import PageClient, events_of, page_name, value_of
 from review_scene import services_of, serving
 
 from assistant.assistants import create_assistant
@@ -68,7 +68,7 @@ class Scene:
         store.rate(self.answer, "ann", Verdict.DOWN, "off topic", f"not {SECRET}", f"{SECRET} is in the sea")
 
     def functions(self) -> list[Any]:
-        return [function for function in self.page.fns.values() if function.fn is not None]
+        return events_of(self.page)
 
     def function(self, page: str, name: str) -> Any:
         return next(f for f in self.functions() if f.name == name and page_name(f) == page)
@@ -78,15 +78,8 @@ class Scene:
         return [self._value(component) for component in function.inputs]
 
     def _value(self, component: Any) -> Any:
-        if isinstance(component, gr.BrowserState):
-            return self.conversation
-        if isinstance(component, gr.Dropdown):
-            return "desk" if component.elem_id == "assistant-picker" else component.value
-        if isinstance(component, gr.Textbox):
-            return SECRET if component.elem_id in ("chat-search", "review-search") else "typed words"
-        if isinstance(component, gr.Checkbox):
-            return True
-        return 1 if isinstance(component, gr.Number) else None
+        is_search = component.elem_id in ("chat-search", "review-search")
+        return value_of(component, self.conversation, SECRET if is_search else "typed words")
 
     def rows(self, *tables: str) -> dict[str, list[Any]]:
         with closing(sqlite3.connect(self.store.path)) as file:

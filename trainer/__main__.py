@@ -74,7 +74,7 @@ def once(
     try:
         with console.status("Training; the page Training shows every step ..."):
             run = run_once(Workshop.open(store, data_dir, settings), name, trigger)
-    except (LeaseTaken, NoServer, TokenizerError) as error:
+    except (LeaseTaken, NoServer, TokenizerError, StoreError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         (run,) = store.runs(name, limit=1)
@@ -103,7 +103,7 @@ def hear(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     try:
         with console.status("Scoring its answers again ..."):
             run = hear_again(Workshop.open(store, data_dir, TrainerSettings()), name)
-    except (LeaseTaken, NoServer, TokenizerError) as error:
+    except (LeaseTaken, NoServer, TokenizerError, StoreError) as error:
         fail(str(error))
     except KeyboardInterrupt:
         (run,) = store.runs(name, limit=1)

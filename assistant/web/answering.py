@@ -45,7 +45,7 @@ class Answering:
             raise error
 
     async def stop(self) -> None:
-        """End it here; when this returns the text so far is stored."""
+        """End it here; when this returns the text so far is stored, or kept until the store takes it."""
         self.task.cancel()
         with suppress(asyncio.CancelledError, ChatError):
             await self.task

@@ -111,6 +111,8 @@ async def _person(
             async with aclosing(chat.answer(question)) as steps:
                 async for step in steps:
                     message = step.message
+                    if step.not_saved:  # the page says so, and goes on trying
+                        told.send(Saved(_kind(step.not_saved), step.not_saved[:300]))
             if message.status is not MessageStatus.COMPLETE:
                 continue
             told.send(Saved("message", message.id, digest(message.text)))
@@ -123,6 +125,9 @@ async def _person(
                 )
                 told.send(Saved("rating", rating.id, digest(text)))
         except (ChatError, StoreError, VllmError, BadAdapter) as error:
-            kind = "lock error" if any(word in str(error).lower() for word in _LOCK_WORDS) else "said why"
-            told.send(Saved(kind, str(error)[:300]))
+            told.send(Saved(_kind(str(error)), str(error)[:300]))
             await asyncio.sleep(0.2)
+
+
+def _kind(said: str) -> str:
+    return "lock error" if any(word in said.lower() for word in _LOCK_WORDS) else "said why"
