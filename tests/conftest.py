@@ -17,6 +17,7 @@ from store import Store
 settings.register_profile("long", max_examples=4000)
 
 if TYPE_CHECKING:
+    from desk_scene import Desk
     from retrain_scene import Scene
 
     from trainer.learning.finetune import Trained
@@ -57,6 +58,14 @@ def vllm() -> Iterator[FakeVllm]:
     fake = FakeVllm()
     with fake.serving():
         yield fake
+
+
+@pytest.fixture
+def desk(store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path) -> Desk:
+    """All that a chat needs; see `desk_scene`."""
+    from desk_scene import make_desk
+
+    return make_desk(store, tokenizer, vllm, tmp_path)
 
 
 @pytest.fixture

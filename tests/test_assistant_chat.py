@@ -1,87 +1,14 @@
 """A chat turn against a fake vLLM: what the person sees, and what the store keeps of it."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_vllm import FakeVllm
-from tiny_model import write_adapter
+from desk_scene import PROMPT, Desk, answer
 
-from assistant import endings
-from assistant.assistants import create_assistant, save_prompt
-from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatError, ChatLimits
+from assistant.assistants import save_prompt
+from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatError
 from assistant.rendering import render
-from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_client import VllmClient
-from assistant.vllm_pool import VllmPool
-from assistant.web.answering import Answering
-from store import Store
-from store.errors import NotSaved
-from store.records import Deployment, Message, MessageStatus, Role, Segment, SegmentKind, Verdict
-
-PROMPT = (
-    Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),
-    Segment("france", SegmentKind.EXAMPLE, user="What is the capital of France?", assistant="Paris."),
-)
-
-
-@dataclass
-class Desk:
-    """An assistant, its store and servers; `run` gives the coroutine a chat of its own event loop."""
-
-    store: Store
-    tokenizer: ChatTokenizer
-    vllm: FakeVllm
-    adapters: Path
-    limits: ChatLimits
-
-    def run(self, act: Callable[[Chat], Coroutine[Any, Any, Any]]) -> Any:
-        async def whole() -> Any:
-            pool = VllmPool([VllmClient(self.vllm.url)])
-            try:
-                return await act(
-                    Chat(self.store, pool, self.tokenizer, "base hash", self.adapters, self.limits)
-                )
-            finally:
-                await pool.close()
-
-        return asyncio.run(whole())
-
-    def ask(self, text: str, conversation: str | None = None) -> Message:
-        """Ask and take the whole answer."""
-
-        async def act(chat: Chat) -> Message:
-            return await answer(chat, chat.ask("bank", conversation, text))
-
-        return self.run(act)
-
-    def deploy(self, name: str, kept: tuple[str, ...] = ()) -> Deployment:
-        """A published adapter, active without the examples."""
-        write_adapter(self.adapters, name)
-        prompt = self.store.latest_prompt("bank")
-        return self.store.activate(self.store.add_deployment("bank", prompt.id, name, kept, 1, 0).id)
-
-    def shown(self) -> str:
-        """The last request as text."""
-        return self.tokenizer.decode(self.vllm.asked()[-1]["prompt"])
-
-
-async def answer(chat: Chat, question: Message, vary: bool = False) -> Message:
-    last = None
-    async for progress in chat.answer(question, vary=vary):
-        last = progress.message
-    assert last is not None
-    return last
-
-
-@pytest.fixture
-def desk(store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path) -> Desk:
-    create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
-    vllm.answer = lambda model, ids: "Call the front desk."
-    return Desk(store, tokenizer, vllm, tmp_path / "adapters", ChatLimits(context=1024, answer=32))
+from store.records import Message, MessageStatus, Role, Verdict
 
 
 def test_a_turn_stores_question_answer_cost_and_deployment(desk: Desk) -> None:
@@ -153,103 +80,6 @@ def test_an_edited_question_starts_a_branch_of_its_own(desk: Desk) -> None:
     assert [m.text for m in desk.store.branch(first.id)][0] == "How do I open an account?"
     assert "open an account" not in desk.shown()
     assert edited.conversation_id == first.conversation_id
-
-
-@pytest.mark.parametrize("pieces", [0, 2])
-def test_stopping_keeps_the_text_so_far(desk: Desk, pieces: int) -> None:
-    desk.vllm.holds_after = pieces
-
-    async def act(chat: Chat) -> str:
-        question = chat.ask("bank", None, "Hi")
-        stream = chat.answer(question)
-        for _ in range(1 + pieces):
-            progress = await anext(stream)
-        await stream.aclose()
-        # No sleep: once the page has closed the iterator, nothing may still count as being generated.
-        kept = desk.store.message(progress.message.id)
-        assert kept.status is MessageStatus.STOPPED
-        return kept.text
-
-    assert desk.run(act) == ["", "Call the"][bool(pieces)]
-
-
-def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
-    save, refused = desk.store.finish_message, 0
-
-    def finish(*values: Any) -> Message:
-        nonlocal refused
-        refused += 1
-        if refused < 3:
-            raise NotSaved("Nothing was saved: the disk is full.")
-        return save(*values)
-
-    monkeypatch.setattr(desk.store, "finish_message", finish)
-
-    async def act(chat: Chat) -> list[tuple[str, str, str]]:
-        question = chat.ask("bank", None, "Hi")
-        return [(p.message.text, p.message.status.value, p.not_saved) async for p in chat.answer(question)]
-
-    whole, why = "Call the front desk.", "Nothing was saved: the disk is full."
-    assert desk.run(act)[-3:] == [
-        (whole, "streaming", why),
-        (whole, "streaming", why),
-        (whole, "complete", ""),
-    ]
-    (conversation,) = desk.store.conversations("bank")
-    assert desk.store.thread(conversation.id)[-1].text == whole
-
-
-@pytest.mark.parametrize("complete", [False, True])
-def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, complete: bool
-) -> None:
-    monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
-    desk.vllm.holds_after = None if complete else 2
-    save, full = desk.store.finish_message, True
-
-    def finish(*values: Any) -> Message:
-        if full:
-            raise NotSaved("Nothing was saved: the disk is full.")
-        return save(*values)
-
-    monkeypatch.setattr(desk.store, "finish_message", finish)
-
-    async def act(chat: Chat) -> tuple[str, str]:
-        nonlocal full
-        answering = Answering(chat, chat.ask("bank", None, "Hi"), "local", False)
-        watching = answering.watch()
-        while not (answering.not_saved if complete else answering.text):
-            await anext(watching)
-        await answering.stop()
-        with pytest.raises(
-            ChatError, match=r"saved as soon as it can be\. Nothing was saved: the disk is full"
-        ):
-            async for _ in watching:
-                pass
-        full = False
-        async with asyncio.timeout(10):
-            while (
-                said := desk.store.thread(answering.question.conversation_id)[-1]
-            ).status is MessageStatus.STREAMING:
-                await asyncio.sleep(0.01)
-        return said.text, said.status.value
-
-    assert desk.run(act) == (("Call the front desk.", "complete") if complete else ("Call the", "stopped"))
-
-
-def test_stopping_ends_the_request_at_the_server(desk: Desk) -> None:
-    desk.vllm.holds_after = 1
-
-    async def act(chat: Chat) -> int:
-        stream = chat.answer(chat.ask("bank", None, "Hi"))
-        await anext(stream), await anext(stream)
-        await stream.aclose()
-        return chat._pool.pick().in_flight
-
-    assert desk.run(act) == 0
 
 
 @pytest.mark.parametrize(
