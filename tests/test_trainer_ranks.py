@@ -46,7 +46,7 @@ def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scen
         text=True,
         timeout=150,
     )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-20_000:]
     (run,) = scene.store.runs("bank")
     assert run.status is RunStatus.PROMOTED, run.message
     training = run.report["training"]

@@ -47,7 +47,8 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     dataset = scene.store.dataset(run.dataset_id)
     assert run.report["dataset"]["hash"] == dataset.hash and len(dataset.examples) == 120
     phases = {event.phase for event in scene.store.events(run.id)}
-    assert phases - {"ladder"} == {"dataset", "environment", "train", "publish", "gate", "swap", "probe"}
+    takes_a_moment = {"ladder", "probe"}  # and is told of once it has taken half a second
+    assert phases - takes_a_moment == {"dataset", "environment", "train", "publish", "gate", "swap"}
     assert as_json([run])[0]["report"]["gate"]["rungs"] and as_table([run]).row_count == 1
 
 

@@ -192,7 +192,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeJudge]:
     monkeypatch.setattr(judging, "_FIRST_PAUSE_S", 0.0)
     fake = FakeJudge()
     app = Starlette(routes=[Route("/v1/chat/completions", fake.complete, methods=["POST"])])
-    with socket.socket() as listener:
+    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         running = uvicorn.Server(
             uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)

@@ -1,5 +1,6 @@
 """The pages build and show an empty and a filled store; what people write is escaped."""
 
+import asyncio
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,6 +29,22 @@ class Words:
 
     def encode_chat(self, turns: Any, *, answer_follows: bool = True) -> tuple[int, ...]:
         return tuple(range(sum(3 + len(turn.content.split()) for turn in turns)))
+
+
+@pytest.fixture(autouse=True)
+def event_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Gradio makes one for each lock and closes none; the garbage collector's warnings of them can break an import."""
+    made: list[asyncio.AbstractEventLoop] = []
+    make = asyncio.new_event_loop
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
+    yield
+    for loop in made:
+        loop.close()
 
 
 @pytest.fixture
