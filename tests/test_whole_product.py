@@ -52,7 +52,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
         # all of this takes a quarter of an hour of two cores, and shows no more. So few examples cannot
         # prove a margin of 5 points: with a difference of +0.05 a loss of 7.8 was not ruled out. What passers-by
         # correct starts no retrain of its own.
-        choices = "newest_answers=115 max_train=60 rungs=1 epochs=4 margin=0.2 retrain_after=1000"
+        choices = "newest_answers=100 max_train=54 rungs=1 epochs=4 margin=0.2 retrain_after=1000"
         patch.setenv("SHORTHAND_SET", choices)
         with AppProcess(tmp_path_factory.mktemp("data")) as running:
             running.wait_for_page()
