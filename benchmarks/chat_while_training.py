@@ -87,7 +87,7 @@ async def _measure(serving: Serving, idle: int, seed: int, screen: Screen) -> di
         # The candidate may serve by now; what it is compared with is the base under the same prompt.
         served = before[0].deployment_id
         after = [await _turn(chat, next(asked)) for _ in range(idle)]
-    finished = serving.store.runs(SAMPLE_ID)[0]
+    finished = serving.store.run(run)
     phases = by_phase(during, serving.store.events(run), served)
     return {
         "benchmark": "chat_while_training",

@@ -112,16 +112,22 @@ class Runs(Part):
             record(transaction, self._clock(), Deed.TRAINING_ASKED, assistant_id)
 
     def take_training_request(self) -> tuple[str, str] | None:
-        """Remove the oldest request and return (assistant id, trigger); each goes to one caller."""
+        """Remove the requests of the assistant that has waited longest: (its id, why they came, each reason once).
+
+        One run answers all of them, for it looks at everything that is there when it begins. None where nobody asks;
+        each request goes to one caller.
+        """
         with self._file.reading() as transaction:  # asked often and mostly in vain: without the write lock
             if transaction.row("SELECT 1 FROM training_requests LIMIT 1") is None:
                 return None
         with self._file.writing() as transaction:
-            row = transaction.row("SELECT * FROM training_requests ORDER BY seq LIMIT 1")
-            if row is None:
+            first = transaction.row("SELECT assistant_id FROM training_requests ORDER BY seq LIMIT 1")
+            if first is None:
                 return None
-            transaction.execute("DELETE FROM training_requests WHERE seq = ?", [row["seq"]])
-        return row["assistant_id"], row["trigger"]
+            ours = "FROM training_requests WHERE assistant_id = ?"
+            asked = transaction.rows(f"SELECT trigger {ours} ORDER BY seq", [first["assistant_id"]])
+            transaction.execute(f"DELETE {ours}", [first["assistant_id"]])
+        return first["assistant_id"], ", ".join(dict.fromkeys(row["trigger"] for row in asked))
 
 
 def _run(row: sqlite3.Row) -> TrainingRun:

@@ -137,6 +137,23 @@ def test_the_figures_of_a_swap_that_goes_wrong_are_those_of_the_benchmark() -> N
     assert f"back within {min(killed):.0f}-{max(killed):.0f} s of a kill" in written
 
 
+def test_the_figures_of_chat_while_training_are_those_of_the_benchmark() -> None:
+    result = json.loads((ROOT / "benchmarks" / "results" / "chat_while_training.json").read_text())
+    written = (ROOT / "docs" / "faults.md").read_text()
+    during = [result["phases"][name] for name in ("train", "ladder", "gate")]
+    ratios = [phase["p95_ratio"] for phase in during]
+    turns = [phase["turns"] for phase in during]
+    assert (
+        f"{turns[0]} turns during training, {turns[1]} while the ladder is built, {turns[2]} during"
+        in written
+    )
+    times = [f"{ratio['ratio']:.2f}" for ratio in ratios]
+    assert f"{times[0]}, {times[1]} and {times[2]} times that of the idle machine" in written
+    ranges = [f"{ratio['low']:.2f}-{ratio['high']:.2f}" for ratio in ratios]
+    assert f"(95 %: {ranges[0]}, {ranges[1]} and {ranges[2]}; {result['aim']} is the aim)" in written
+    assert all(ratio["high"] < result["aim"] for ratio in ratios)
+
+
 @pytest.mark.parametrize("name", ["swaps", "swaps_whole_model"])
 def test_the_figures_of_the_swaps_are_those_of_the_benchmark(name: str) -> None:
     result = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())

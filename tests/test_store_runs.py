@@ -88,12 +88,13 @@ def test_events_are_in_order_by_phase_and_time_and_keep_a_diverged_loss(bank: St
         bank.add_event(run.id, "train", {"tensor": object()})
 
 
-def test_requests_are_taken_once_oldest_first(bank: Store) -> None:
+def test_requests_are_taken_once_oldest_first_and_one_run_answers_all_of_an_assistant(bank: Store) -> None:
     assert bank.take_training_request() is None
-    bank.request_training("bank", "button")
-    bank.request_training("bank", "schedule")
-    assert bank.take_training_request() == ("bank", "button")
-    assert bank.take_training_request() == ("bank", "schedule")
+    bank.create_assistant("cafe", "Cafe", "exact")
+    for name, trigger in (("bank", "button"), ("cafe", "button"), ("bank", "schedule"), ("bank", "button")):
+        bank.request_training(name, trigger)
+    assert bank.take_training_request() == ("bank", "button, schedule")
+    assert bank.take_training_request() == ("cafe", "button")
     assert bank.take_training_request() is None
     with pytest.raises(NotFound, match="assistant 'shop'"):
         bank.request_training("shop", "button")

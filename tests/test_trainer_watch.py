@@ -221,9 +221,14 @@ def test_a_candidate_is_heard_again_when_people_have_decided(
     assert recorder.calls == [f"hear --data-dir {tmp_path} --assistant bank"]
 
 
-def test_new_examples_ask_for_one_run_and_not_for_one_at_every_look(bank: Store, tmp_path: Path) -> None:
-    """A run takes minutes; requests must not pile up meanwhile."""
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_new_examples_ask_for_one_run_and_not_for_one_at_every_look(
+    bank: Store, tmp_path: Path, by_hand: bool
+) -> None:
+    """A run takes minutes; requests must not pile up meanwhile, whoever asked for it."""
     rate(bank, 0, 80)
+    if by_hand:
+        bank.request_training("bank", "asked on the page")
     recorder = Recorder(tmp_path, seconds=30)
     with watching(bank, tmp_path, recorder, every_s=0.1):
         assert wait_for(lambda: recorder.calls)

@@ -57,6 +57,7 @@ class Watch:
         self._every_s = every_s
         self._stop = threading.Event()
         self._asked: set[str] = set()  # a run takes minutes; one request is enough until it is done
+        self._asking = threading.Lock()  # what is asked for while a request is taken would start a second run
 
     def stop(self) -> None:
         self._stop.set()
@@ -76,10 +77,9 @@ class Watch:
                 while not self._stop.wait(_TICK_S):
                     if is_taken(self._store):  # somebody trains by hand; a request is taken once, so it waits
                         continue
-                    request = self._store.take_training_request()
+                    request = self._take_request()
                     if request is not None:
                         self._train(*request)
-                        self._asked.discard(request[0])
                     elif time.monotonic() - looked >= _HEAR_EVERY_S:
                         self._hear()
                         looked = time.monotonic()
@@ -106,9 +106,18 @@ class Watch:
             if found.may_go_on_unasked:
                 self._train(assistant.id, f"run {found.run.id} was interrupted")
 
+    def _take_request(self) -> tuple[str, str] | None:
+        """The next one; until its run is done nothing else is asked for. It takes seconds to be in the store."""
+        with self._asking:
+            request = self._store.take_training_request()
+            if request is not None:
+                self._asked.add(request[0])
+        return request
+
     def _train(self, assistant_id: str, trigger: str) -> None:
         print(f"Training {assistant_id} ({trigger}) ...", flush=True)
         self._run("once", "--assistant", assistant_id, "--trigger", trigger, *self._options)
+        self._asked.discard(assistant_id)
 
     def _hear(self) -> None:
         """Candidates that were refused and about whose answers people have decided since."""
@@ -133,14 +142,16 @@ class Watch:
 
     def _look_for_examples(self) -> None:
         for assistant in self._store.assistants():
-            if assistant.id in self._asked:
-                continue
-            if new_examples(self._store, assistant.id, self._settings) < self._settings.retrain_after:
-                continue
-            if not too_few_without_personal_data(self._store, assistant.id, self._settings):
-                self._asked.add(assistant.id)
-                with acting(TRAINER):
-                    self._store.request_training(assistant.id, "enough new examples")
+            with self._asking:
+                if assistant.id not in self._asked and self._has_enough(assistant.id):
+                    self._asked.add(assistant.id)
+                    with acting(TRAINER):
+                        self._store.request_training(assistant.id, "enough new examples")
+
+    def _has_enough(self, assistant_id: str) -> bool:
+        if new_examples(self._store, assistant_id, self._settings) < self._settings.retrain_after:
+            return False
+        return not too_few_without_personal_data(self._store, assistant_id, self._settings)
 
     def _look_at_answers(self) -> None:
         for assistant in self._store.assistants():
