@@ -124,8 +124,8 @@ def test_the_figures_of_the_soak_are_those_of_the_benchmark() -> None:
     assert f"{result['minutes']:.0f} minutes, {result['kills']} kills, one of each of API server" in written
     assert f"of {told['message'] + told['rating'] + told['swap']:,} acknowledged messages" in written
     assert not result["lost"] + result["wrong"] + result["lock_errors_shown"]
-    assert len(result["slower_than_the_start_and_5_s"]) == 1  # which the table says, with why
-    assert max(process["mib"]["growth_percent"] for process in result["processes"].values()) < 2
+    assert not result["slower_than_the_start_and_5_s"]
+    assert max(process["mib"]["growth_percent"] for process in result["processes"].values()) < 3
     assert not result["not_recovered"]
 
 

@@ -133,7 +133,7 @@ def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: S
     assert latest.verdict is Verdict.DOWN
 
 
-def test_the_conversation_and_its_rating_come_back_after_a_reload(page: Page) -> None:
+def test_the_conversation_and_its_rating_come_back_after_a_reload(page: Page, passers_by: PassersBy) -> None:
     page.reload()
     expect(page.locator("#chat-log")).to_contain_text("paddleboard cost for two hours", timeout=30_000)
     expect(page.locator("#rate-down")).to_be_visible()
@@ -261,7 +261,7 @@ def test_the_base_model_stays_itself_however_many_adapters_were_loaded(app: AppP
 
 
 def test_nobody_lost_a_word_and_no_process_grew_meanwhile(passers_by: PassersBy) -> None:
-    """The short soak: ten minutes and more of people beside a retrain, a swap, a kill and a rollback."""
+    """The short soak: about ten minutes of people beside a full disk, a retrain, a swap, a kill and a rollback."""
     passers_by.stop()
     ledger = passers_by.ledger
     assert ledger.sound, (ledger.lost, ledger.wrong, ledger.lock_errors)
