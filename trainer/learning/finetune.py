@@ -104,9 +104,11 @@ def _train_adapter(course: Course, progress: Progress) -> Trained:
     settings = course.settings
     set_seed(settings.seed)
     model = load_with_lora(course.model_dir, settings.rank, settings.dropout, settings.frozen_layers)
-    return step_through(
+    trained = step_through(
         course, model, lambda best: model.load_adapter(str(best), model.active_adapter), progress
     )
+    ranks.meet()  # rank 0 removes the checkpoints next, which the others may still be reading
+    return trained
 
 
 def step_through(

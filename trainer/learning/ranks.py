@@ -43,6 +43,16 @@ def share(value: T) -> T:
     return box[0]
 
 
+def meet() -> None:
+    """Wait until every process is here; after a first `share`."""
+    if world() > 1:
+        import torch
+        from torch import distributed
+
+        # On CPU, through gloo; a broadcast does not wait for those who receive.
+        distributed.all_reduce(torch.zeros(1))
+
+
 def dismiss() -> None:
     """Rank 0, after the last training: let the others end. Whoever calls it again does nothing."""
     global _dismissed
