@@ -1,8 +1,4 @@
-"""People who chat and rate beside a test of the whole app, and what the app's processes hold on to meanwhile.
-
-In: a running app, its store. Out: a `Ledger` of what they were told, and `Footprints`. Place in the flow: a short soak
-within `test_whole_product`; `benchmarks.soak` is the long one. Does not know what the test does.
-"""
+"""People who chat and rate beside a test of the whole app: a short form of `benchmarks.soak`."""
 
 import multiprocessing
 import threading
@@ -18,13 +14,12 @@ from assistant.tokenizer import ChatTokenizer
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time
 from benchmarks.faults.scene import ASSISTANT, PROMPT
-from benchmarks.records.footprint import Footprints, server_processes
 from benchmarks.servers.app_process import AppProcess
 from store import Store
 
 PEOPLE = 2
 PAUSE_S = 25.0  # each, on average, between two questions: people read the answers
-SAMPLE_EVERY_S = 2.0
+HEAR_EVERY_S = 2.0
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take a browser's threads and locks along
 
 
@@ -39,7 +34,7 @@ class PassersBy:
 
     def __init__(self, app: AppProcess, store: Store):
         self._app, self._store = app, store
-        self.ledger, self.footprints = Ledger(), Footprints()
+        self.ledger = Ledger()
         self._over = threading.Event()
         self._ears, told = _SPAWN.Pipe(duplex=False)
         address = app.address()
@@ -48,11 +43,11 @@ class PassersBy:
         create_assistant(store, tokenizer, "Passers-by", "exact", PROMPT, assistant_id=ASSISTANT)
         arguments = (app.data_dir, address, self._base, told)
         self._people = _SPAWN.Process(target=_chat, args=arguments, daemon=True)
-        self._sampler = threading.Thread(target=self._sample, daemon=True)
+        self._listener = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Self:
         self._people.start()
-        self._sampler.start()
+        self._listener.start()
         return self
 
     def __exit__(
@@ -65,12 +60,10 @@ class PassersBy:
         self._over.set()
         self._people.kill()
         self._people.join()
-        self._sampler.join()
+        self._listener.join()
         self.ledger.look(self._store, self._app.data_dir / "adapters", self._base, check=False)
 
-    def _sample(self) -> None:
-        while not self._over.wait(SAMPLE_EVERY_S):
+    def _listen(self) -> None:
+        while not self._over.wait(HEAR_EVERY_S):
             self.ledger.hear(self._ears)
-            pid = self._app.process.pid
-            self.footprints.sample({"app": pid, **server_processes(pid)})
         self.ledger.hear(self._ears)
