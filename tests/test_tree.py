@@ -1,166 +1,146 @@
 """The dependency rules of the design, read off the source."""
 
 import ast
-from collections.abc import Iterator
+import graphlib
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SOURCES = [ROOT / "app.py"] + [
-    path for package in ("assistant", "store", "trainer") for path in (ROOT / package).rglob("*.py")
-]
+# A module's last name: what trains, embeds or compares weights. All other modules stay light.
 TRAINING = {
     "candidate",
+    "dpo",
     "embedded",
+    "embedded_model",
     "environment",
-    "learning/dpo",
-    "learning/finetune",
-    "learning/lora",
-    "learning/objective",
-    "learning/precision",
-    "learning/publish",
-    "learning/ranks",
-    "learning/sweep",
-    "learning/teacher",
-    "privacy/names",
-    "proof/helpfulness",
+    "finetune",
+    "helpfulness",
+    "lora",
+    "names",
+    "objective",
+    "precision",
+    "publish",
+    "ranks",
+    "sweep",
+    "teacher",
 }
-FROM_ASSISTANT = {
-    "rendering",
-    "tokenizer",
-    "vllm_client",
-    "vllm_pool",
-    "adapter_files",
-    "serving",
-    "server_file",
+WITHIN_VLLM = {"vllm_extension", "vllm_scheduler"}  # loaded by vLLM's own processes, never by ours
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {
+    module_name(path): path
+    for pattern in ("app.py", "assistant/**/*.py", "store/**/*.py", "trainer/**/*.py")
+    for path in ROOT.glob(pattern)
 }
 
 
-def name_of(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
-
-
-def imports(path: Path) -> Iterator[str]:
-    """Every module that a file imports, at the top or within a function, by its full dotted name."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Every module that a module imports, at the top or within a function, by its full dotted name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{name_of(path)} imports relatively"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            assert node.level == 0, f"{module} imports relatively"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return frozenset(names)
+
+
+@cache
+def ours(module: str) -> set[str]:
+    """The modules of this project that a module imports directly."""
+    names = imports(module)
+    return (names | {name.rpartition(".")[0] for name in names}) & MODULES.keys() - {module}
+
+
+def reached(module: str) -> set[str]:
+    """The modules of this project that a module imports, directly or through others, itself included."""
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += ours(name)
+    return found
 
 
 def who_imports(package: str) -> set[str]:
-    return {name_of(path) for path in SOURCES if any(name.split(".")[0] == package for name in imports(path))}
+    return {module for module in MODULES if any(name.split(".")[0] == package for name in imports(module))}
 
 
-def within(files: set[str], *folders: str) -> set[str]:
-    return {file for file in files if file.startswith(folders)}
+def outside(modules: set[str], *packages: str) -> set[str]:
+    return {module for module in modules if not f"{module}.".startswith(tuple(f"{p}." for p in packages))}
+
+
+def last(module: str) -> str:
+    return module.rpartition(".")[2]
 
 
 def test_the_reader_of_imports_sees_them() -> None:
-    assert "store/connection.py" in who_imports("sqlite3")
-    assert "app.py" in who_imports("assistant")
+    assert "app" in who_imports("assistant")
+    assert any(module.startswith("store.") for module in who_imports("sqlite3"))
+    assert "assistant.web" in {module.rpartition(".")[0] for module in reached("app")}
 
 
-def test_store_imports_neither_of_the_others() -> None:
-    assert not within(who_imports("assistant") | who_imports("trainer"), "store/")
+def test_store_imports_neither_of_the_others_and_assistant_never_the_trainer() -> None:
+    assert not outside(who_imports("assistant"), "app", "assistant", "trainer")
+    assert not outside(who_imports("trainer"), "app", "trainer")
 
 
-def test_assistant_never_imports_trainer() -> None:
-    assert not within(who_imports("trainer"), "assistant/")
+def test_assistant_does_not_start_the_trainer_by_its_name() -> None:
+    starts = {m for m, path in MODULES.items() if '"trainer.' in path.read_text(encoding="utf-8")}
+    assert not outside(starts, "app", "trainer") - {"assistant.model_dir"}
 
 
-def test_trainer_imports_from_assistant_only_what_renders_prompts_and_talks_to_vllm() -> None:
-    used = {
-        name.split(".")[1]
-        for path in SOURCES
-        if name_of(path).startswith("trainer/")
-        for name in imports(path)
-        if name.split(".")[0] == "assistant"
-    }
-    assert used <= FROM_ASSISTANT
+def test_what_the_trainer_uses_of_the_assistant_knows_no_page_and_no_store() -> None:
+    used = {name for module in MODULES if module.startswith("trainer.") for name in ours(module)}
+    for module in outside(used, "store", "trainer"):
+        assert not {m for m in reached(module) if m.startswith("assistant.web")}, module
+        assert last(module) not in ("chat", "app"), module
 
 
-def test_a_package_of_the_trainer_imports_only_those_before_it() -> None:
-    order = ("examples", "privacy", "learning", "proof", "swapping")
-    for place, package in enumerate(order):
-        for path in (ROOT / "trainer" / package).glob("*.py"):
-            used = {name.split(".")[1] for name in imports(path) if name.startswith("trainer.")}
-            assert not used & set(order[place + 1 :]), name_of(path)
+def test_no_import_circles() -> None:
+    known = {"trainer.examples.raters", "trainer.examples.selection"}
+    graph = {module: ours(module) - (known if module in known else set()) for module in MODULES}
+    graphlib.TopologicalSorter(graph).prepare()  # raises CycleError with the circle
 
 
 def test_gradio_stays_in_the_web_pages() -> None:
-    assert not {file for file in who_imports("gradio") if not file.startswith("assistant/web/")}
+    assert not outside(who_imports("gradio"), "assistant.web")
 
 
 @pytest.mark.parametrize("package", ["sqlite3", "sqlite_utils"])
 def test_only_the_store_speaks_sql(package: str) -> None:
+    elsewhere = outside(who_imports(package), "store")
     # The scorer of queries runs them in the database that the assistant is about, and never opens the store.
-    elsewhere = {"trainer/proof/sql.py"} if package == "sqlite3" else set()
-    assert {file for file in who_imports(package) if not file.startswith("store/")} == elsewhere
+    assert not {module for module in elsewhere if package == "sqlite_utils" or last(module) != "sql"}
 
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "peft"])
-def test_only_the_modules_that_train_import(package: str) -> None:
-    within_vllm = {"assistant/vllm_extension.py"}
-    assert who_imports(package) - within_vllm <= {f"trainer/{name}.py" for name in TRAINING}
-
-
-@pytest.mark.parametrize(("package", "module"), [("phonenumbers", "phones"), ("regex", "patterns")])
-def test_what_finds_personal_data_stays_behind_one_module(package: str, module: str) -> None:
-    assert who_imports(package) == {f"trainer/privacy/{module}.py"}
-
-
-@pytest.mark.parametrize("package", ["trl", "datasets"])
-def test_only_one_module_knows_trl(package: str) -> None:
-    assert who_imports(package) == {"trainer/learning/dpo.py"}
-
-
-def test_who_trains_without_pairs_does_not_wait_for_trl() -> None:
-    """It takes 2 s to import, so what knows it is imported where it is needed and not before."""
-    lazy = {
-        path for path in SOURCES if any(name.startswith("trainer.learning.dpo") for name in imports(path))
-    }
-    assert {name_of(path) for path in lazy} == {"trainer/learning/preferences.py"}
-    for path in lazy:
-        at_the_top = {getattr(node, "module", None) for node in ast.parse(path.read_text()).body}
-        assert "trainer.learning.dpo" not in at_the_top
+def test_only_what_trains_or_embeds_imports(package: str) -> None:
+    assert {last(module) for module in who_imports(package)} <= TRAINING | WITHIN_VLLM
 
 
 def test_vllm_is_a_process_and_never_imported() -> None:
-    within = ("vllm_extension", "vllm_scheduler")  # what vLLM's own processes import
-    assert who_imports("vllm") == {f"assistant/{name}.py" for name in within}
-    names = {name for path in SOURCES for name in imports(path)}
-    assert not {name for name in names if name.startswith(tuple(f"assistant.{one}" for one in within))}
+    assert {last(module) for module in who_imports("vllm")} <= WITHIN_VLLM
+    assert not {module for module in MODULES if WITHIN_VLLM & {last(name) for name in ours(module)}}
 
 
-def test_what_runs_beside_the_chat_pulls_in_no_training_module() -> None:
-    """`watch` lives as long as the app, and `swap` and `gate` judge without a model of their own."""
-
-    def reached(module: str, seen: set[str]) -> set[str]:
-        path = ROOT / "trainer" / f"{module}.py"
-        if module in seen or not path.exists():
-            return seen
-        seen.add(module)
-        for name in imports(path):
-            if name.startswith("trainer."):
-                _, *parts = name.split(".")
-                for depth in range(1, len(parts) + 1):  # a module of a package, or a name within it
-                    reached("/".join(parts[:depth]), seen)
-        return seen
-
-    judges = ("proof/gate", "proof/statistics", "proof/evaluate", "swapping/swap", "swapping/probe")
-    assert "proof/bounded_mean" in reached("proof/gate", set())
-    for module in ("watch", "report", *judges):
-        assert not reached(module, set()) & TRAINING, module
+@pytest.mark.parametrize("module", ["app", "trainer.watch", "trainer.report"])
+def test_what_runs_beside_the_chat_imports_no_training_module(module: str) -> None:
+    assert not reached(module) & set().union(*map(who_imports, ("torch", "transformers", "peft")))
 
 
-def test_no_file_has_a_name_that_says_nothing() -> None:
+def test_every_file_has_a_name_and_a_docstring_that_say_something() -> None:
     empty = {"utils", "util", "helpers", "helper", "manager", "handler", "engine", "common", "misc"}
-    assert not {name_of(path) for path in SOURCES if empty & set(path.stem.split("_"))}
-
-
-def test_every_file_says_what_it_is_for() -> None:
-    assert not {name_of(path) for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))}
+    for module, path in MODULES.items():
+        assert not empty & set(last(module).split("_")), module
+        assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), module
