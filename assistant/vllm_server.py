@@ -233,8 +233,7 @@ def _environment(key: str) -> dict[str, str]:
 
 def _cores() -> dict[str, str]:
     """vLLM on CPU keeps one core for its scheduler, which is half of a machine of two: with both for the model a cold
-    prompt of 592 tokens is read in 0.57 of the time, and 32 answers at once come 1.4 times as fast
-    (`python -m benchmarks.vllm_on_cpu`).
+    prompt of 592 tokens is read in 0.57 of the time, and 32 answers at once come 1.4 times as fast.
     """
     return {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"} if len(os.sched_getaffinity(0)) <= 2 else {}
 

@@ -15,8 +15,7 @@ from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from benchmarks import random_adapters, two_trainers
 from benchmarks.chaos import kill_often, record_of
-from benchmarks.faults.busy_writer import Saved, digest
-from benchmarks.faults.ledger import Ledger
+from benchmarks.faults.ledger import Ledger, Saved, digest
 from benchmarks.faults.references import Alone, References
 from benchmarks.faults.scene import ASSISTANT, Scene
 from benchmarks.faults.worlds import FakeWorld

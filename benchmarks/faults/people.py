@@ -24,7 +24,7 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import Phase
-from benchmarks.faults.busy_writer import Saved, digest
+from benchmarks.faults.ledger import Saved, digest
 from benchmarks.faults.questions import questions
 from benchmarks.faults.scene import ASSISTANT
 from store import Store, StoreError
@@ -123,7 +123,7 @@ async def _person(
                 rating = await asyncio.to_thread(
                     store.rate, message.id, name, Verdict.DOWN, comment=text, correction=correction
                 )
-                told.send(Saved("rating", rating.id, digest(text)))
+                told.send(Saved("rating", rating.id, digest(text), message.id))
         except (ChatError, StoreError, VllmError, BadAdapter) as error:
             told.send(Saved(_kind(str(error)), str(error)[:300]))
             await asyncio.sleep(0.2)

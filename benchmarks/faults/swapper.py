@@ -15,7 +15,7 @@ from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
 from assistant.vllm_client import VllmError
-from benchmarks.faults.busy_writer import Saved
+from benchmarks.faults.ledger import Saved
 from benchmarks.faults.people import Where
 from benchmarks.faults.references import System
 from benchmarks.faults.scene import ASSISTANT, FULL, Scene

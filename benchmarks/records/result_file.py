@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.tasks.task import Task
+
+# Lists and objects that hold no others stand on one line each.
+_INNERMOST = re.compile(r"[\[{][^\[\]{}]*[\]}]")
+_LINE_BREAK = re.compile(r"\n\s*")
 
 
 class ResultError(Exception):
@@ -56,9 +61,9 @@ def write(path: Path, body: Mapping[str, Any]) -> None:
     """Replace the file in one step, and make its folder if there is none; raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
+    text = _INNERMOST.sub(lambda found: _LINE_BREAK.sub(" ", found[0]), json.dumps(body, indent=1))
     with aside.open("w", encoding="utf-8") as file:
-        json.dump(body, file, indent=1, ensure_ascii=True)
-        file.write("\n")
+        file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
     os.replace(aside, path)

@@ -5,7 +5,7 @@ and `environment`. Does not know what is computed.
 
 Weights are what `lora` loads, and the adapter's are float32 on CPU: this is about the products between them, whose
 precision torch's autocast sets. A CPU that multiplies bfloat16 itself trains 1.5 times as fast with it, to the same
-dev loss (`python -m benchmarks.precision`); one that does not would have to emulate it.
+dev loss; one that does not would have to emulate it.
 """
 
 from __future__ import annotations
