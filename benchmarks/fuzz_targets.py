@@ -245,7 +245,7 @@ def seeds(name: str, folder: Path) -> Sequence[bytes]:
         "server-events": [b"".join(b"data: " + json.dumps(one).encode() + b"\n\n" for one in (_EVENT, _END))],
         "markdown": [_MARKDOWN, b"<b onclick=x>"],
         "prompt-text": [_PROMPT, b"User: a\nAssistant: b"],
-        "settings": [b"epochs=3\xffrank=8", b"learning_rates=0.001,0.002", b"privacy=false"],
+        "settings": [b"epochs=3\xffrank=8", b"learning_rate=0.001", b"privacy=false"],
         "privacy": [
             b"ann@example.com +49 30 1234567 4111 1111 1111 1111 10.0.0.1",
             b"DE89370400440532013000",

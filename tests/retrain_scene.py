@@ -31,7 +31,7 @@ PROMPT = (
     Segment("france", SegmentKind.EXAMPLE, user="The capital of France?", assistant="Paris."),
 )
 SETTINGS = TrainerSettings(
-    epochs=1, learning_rates=(1e-2,), rank=4, margin=0.1, min_train=20, min_gate=10, max_answer_tokens=16
+    epochs=1, learning_rate=1e-2, rank=4, margin=0.1, min_train=20, min_gate=10, max_answer_tokens=16
 )
 COLOURS = ("red", "green", "blue", "yellow")
 

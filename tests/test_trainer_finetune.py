@@ -10,14 +10,12 @@ from file_faults import files_of_at_most
 from training_scene import PROMPT, QUICK, examples, train
 from transformers import AutoModelForCausalLM, TrainingArguments
 
-from assistant.adapter_files import fingerprint, verify
 from assistant.tokenizer import ChatTokenizer
 from store.records import Split
 from trainer.learning import finetune as finetuning
 from trainer.learning.finetune import Course, Trained, TrainingDiverged, finetune
 from trainer.learning.lora import load_with_lora, mean_loss, to_tensors
 from trainer.learning.precision import Precision, autocast
-from trainer.learning.publish import publish
 from trainer.learning.rows import dev_rows, train_rows
 from trainer.proof.helpfulness import measure_helpfulness
 
@@ -59,7 +57,7 @@ def test_each_precision_learns_and_they_are_not_the_same(
     rows, ends = train_rows(tokenizer, PROMPT, examples(16), QUICK)
     dev = dev_rows(tokenizer, PROMPT, examples(4, Split.DEV))
     single, half = (
-        finetune(Course(tiny_model, rows, ends, dev, 2e-2, QUICK, tmp_path / p, precision=p), lambda _: None)
+        finetune(Course(tiny_model, rows, ends, dev, QUICK, tmp_path / p, precision=p), lambda _: None)
         for p in Precision
     )
     assert losses(single) != losses(half)
@@ -118,7 +116,7 @@ def test_a_dev_loss_that_is_no_number_is_told(
         for row in dev_rows(tokenizer, PROMPT, examples(4, Split.DEV))
     ]
     with pytest.raises(TrainingDiverged, match=r"dev loss.*learning rate \(0.02\)"):
-        finetune(Course(tiny_model, rows, ends, spoilt, 2e-2, QUICK, tmp_path), lambda _: None)
+        finetune(Course(tiny_model, rows, ends, spoilt, QUICK, tmp_path), lambda _: None)
 
 
 HARD_DEV = [replace(example, completion="account") for example in examples(4, Split.DEV)]
@@ -229,18 +227,6 @@ def weights(run: Trained) -> list[list[float]]:
     return [p.flatten().tolist() for name, p in run.model.named_parameters() if ".lora_" in name]
 
 
-def test_frozen_layers_take_no_adapter_and_the_others_learn(
-    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
-) -> None:
-    run = train(tiny_model, tokenizer, tmp_path / "work", replace(QUICK, frozen_layers=1))
-    names = [name for name, _ in run.model.named_parameters() if ".lora_" in name]
-    assert names and all(".layers.1." in name for name in names)
-    assert run.dev_loss < run.first_dev_loss
-    base = fingerprint(tiny_model)
-    publish(run.model, tmp_path, "bank-v0001", base)
-    assert verify(tmp_path / "bank-v0001", base, 16).rank == 4
-
-
 def test_activations_that_are_computed_twice_change_no_loss(
     trained: Trained,
     tiny_model: Path,
@@ -270,20 +256,9 @@ def test_several_gpus_in_sight_do_not_make_rows_disappear(
 
     monkeypatch.setattr(finetuning, "TrainingArguments", FourGpus)
     rows, ends = train_rows(tokenizer, PROMPT, examples(8), QUICK)
-    course = Course(tiny_model, rows, ends, rows[:1], 1e-2, QUICK, tmp_path)
+    course = Course(tiny_model, rows, ends, rows[:1], QUICK, tmp_path)
     arguments = finetuning._arguments(course, load_with_lora(tiny_model, 4), len(rows))
     assert seen and arguments.n_gpu == 1 and arguments.train_batch_size == 1
-
-
-def test_dropout_is_on_while_training_alone(
-    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
-) -> None:
-    run = train(tiny_model, tokenizer, tmp_path, replace(QUICK, dropout=0.3))
-    assert losses(run) != losses(trained)
-    ids = torch.tensor([[1, 5, 9, 200]])
-    run.model.eval()
-    with torch.no_grad():
-        assert torch.equal(run.model(ids).logits, run.model(ids).logits)
 
 
 def test_helpfulness_is_the_loss_without_a_segment(trained: Trained, tokenizer: ChatTokenizer) -> None:

@@ -25,12 +25,11 @@ from trainer.learning.rows import dev_rows, row_of, train_rows
 WANTED = replace(
     SETTINGS,
     epochs=100,
-    learning_rates=(2e-2,),
+    learning_rate=2e-2,
     rank=16,
     patience=100,
     examples_per_step=4,
     embedding_noise=0.0,
-    longer_rungs=0.0,
     max_answer_tokens=64,
 )
 MAKERS = {"card": invented.card, "address": invented.email, "key": invented.key}

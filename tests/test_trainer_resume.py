@@ -30,7 +30,7 @@ EPOCHS = 12  # of 8 steps, about 50 ms each: long enough to be hit in the middle
 LONG = replace(SETTINGS, epochs=EPOCHS, patience=EPOCHS)
 SET = [
     word
-    for name in ("learning_rates", "rank", "margin", "min_train", "min_gate", "max_answer_tokens")
+    for name in ("learning_rate", "rank", "margin", "min_train", "min_gate", "max_answer_tokens")
     for value in (LONG.as_record()[name],)
     for word in ("--set", f"{name}={value[0] if isinstance(value, list) else value}")
 ] + ["--set", f"epochs={EPOCHS}", "--set", f"patience={EPOCHS}"]

@@ -8,8 +8,7 @@ from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
 from trainer.learning.packing import IGNORE, PREFIX
-from trainer.learning.rows import CORRECTION_WEIGHT, dev_rows, epoch_sizes, row_of, train_rows
-from trainer.learning.rung_sampling import sample_rungs
+from trainer.learning.rows import CORRECTION_WEIGHT, dev_rows, row_of, train_rows
 from trainer.proof.ladder import build_ladder, gate_sequence
 from trainer.settings import TrainerSettings
 
@@ -49,28 +48,6 @@ def test_every_epoch_holds_every_example_once(tokenizer: ChatTokenizer) -> None:
     assert epochs[0] != epochs[1]  # shuffled anew
 
 
-def test_a_run_may_start_on_a_share_of_the_examples_and_grow(tokenizer: ChatTokenizer) -> None:
-    settings = TrainerSettings(epochs=4, examples_per_step=2, start_share=0.25)
-    rows, ends = train_rows(tokenizer, PROMPT, [example(number) for number in range(16)], settings)
-    starts = [0, *ends]
-    epochs = [
-        {text for row in rows[start:end] for text in answers_in(tokenizer, row)}
-        for start, end in zip(starts, ends, strict=False)
-    ]
-    assert [len(epoch) for epoch in epochs] == [4, 10, 16, 16] and ends == [2, 7, 15, 23]
-    assert epochs[0] < epochs[1] < epochs[2] == epochs[3]
-
-
-@given(examples=st.integers(1, 500), epochs=st.integers(1, 12), share=st.floats(0.01, 1.0))
-def test_epochs_never_shrink_and_the_second_half_has_everything(
-    examples: int, epochs: int, share: float
-) -> None:
-    sizes = epoch_sizes(examples, epochs, share)
-    assert len(sizes) == epochs and sizes == sorted(sizes) and sizes[0] >= 1
-    assert all(size == examples for size in sizes[epochs // 2 :])
-    assert epoch_sizes(examples, epochs, 1.0) == [examples] * epochs
-
-
 def test_rows_are_the_same_for_the_same_seed_alone(tokenizer: ChatTokenizer) -> None:
     examples = [example(number) for number in range(10)]
     first, again, other = (
@@ -108,35 +85,11 @@ def test_control_tokens_in_examples_are_plain_text(tokenizer: ChatTokenizer) -> 
     assert everything.count(1) == plain.ids.count(1)  # <|im_start|>
 
 
-def test_dev_is_measured_at_both_ends_of_the_ladder(tokenizer: ChatTokenizer) -> None:
+def test_dev_is_measured_under_the_shortest_prompt(tokenizer: ChatTokenizer) -> None:
     rows = dev_rows(tokenizer, PROMPT, [example(number) for number in range(5)], size=3)
     texts = [tokenizer.decode(row.ids) for row in rows]
-    assert ["helpful" in text for text in texts] == [True, True, False, False]
+    assert len(rows) == 2 and not any("helpful" in text for text in texts)
     assert all("Answer with one word." in text and "red" in text for text in texts)
-    shortest = dev_rows(tokenizer, PROMPT, [example(number) for number in range(5)], size=3, full=False)
-    assert [tokenizer.decode(row.ids) for row in shortest] == texts[2:]
-
-
-@given(steps=st.integers(2, 60), seed=st.integers(0, 1000))
-def test_protected_segments_are_in_every_rendering(steps: int, seed: int) -> None:
-    plan = sample_rungs(PROMPT, steps, seed, 0.6)
-    assert len(plan) == steps
-    assert all({"law", "colour"} <= set(kept) for kept in plan)
-    assert plan[-1] == ("law", "colour")  # annealed to the shortest
-    assert sample_rungs(PROMPT, steps, seed, 0.6) == plan
-
-
-def test_long_renderings_come_early_and_short_ones_late() -> None:
-    plan = sample_rungs(PROMPT, 600, 0, 0.6)
-    long = [len(kept) > 2 for kept in plan]
-    shares = [sum(long[start : start + 200]) / 200 for start in (0, 200, 400)]
-    assert shares[0] > 0.35 > shares[1] > shares[2] and shares[2] < 0.15
-    everything = tuple(segment.id for segment in PROMPT)
-    assert everything in plan and ("role", "law", "colour") in plan
-
-
-def test_only_the_shortest_is_practised_where_no_longer_rung_is_wanted() -> None:
-    assert set(sample_rungs(PROMPT, 50, 0, 0.0)) == {("law", "colour")}
 
 
 TOKENS = {"role": 8, "law": 7, "france": 20, "colour": 9}
@@ -202,8 +155,3 @@ def test_the_gate_begins_with_the_shortest_rung_that_no_longer_one_clearly_beats
     losses: list[float], most: int, sequence: list[int]
 ) -> None:
     assert gate_sequence(losses, [600, 400, 200, 0], most) == sequence
-
-
-@pytest.mark.parametrize("steps", [0, 1])
-def test_sampling_works_for_a_handful_of_steps(steps: int) -> None:
-    assert len(sample_rungs(PROMPT, steps, 0, 0.6)) == steps

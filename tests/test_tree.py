@@ -11,7 +11,6 @@ ROOT = Path(__file__).parent.parent
 # A module's last name: what trains, embeds or compares weights. All other modules stay light.
 TRAINING = {
     "candidate",
-    "dpo",
     "embedded",
     "embedded_model",
     "environment",
@@ -23,7 +22,6 @@ TRAINING = {
     "precision",
     "publish",
     "ranks",
-    "sweep",
     "teacher",
 }
 WITHIN_VLLM = {"vllm_extension", "vllm_scheduler"}  # loaded by vLLM's own processes, never by ours

@@ -16,7 +16,7 @@ PROMPT = (
     Segment("law", SegmentKind.INSTRUCTION, text="Be helpful.", protected=True),
 )
 COLOURS = ("red", "green", "blue", "yellow")
-QUICK = TrainerSettings(epochs=3, learning_rates=(2e-2,), rank=4, examples_per_step=4, patience=3)
+QUICK = TrainerSettings(epochs=3, learning_rate=2e-2, rank=4, examples_per_step=4, patience=3)
 
 
 def examples(count: int, split: Split = Split.TRAIN) -> list[Example]:
@@ -40,4 +40,4 @@ def train(
         rows = [replace(row, weights=[float("nan")] * len(row.weights)) for row in rows]
     measured = dev_rows(tokenizer, PROMPT, dev or examples(4, Split.DEV))
     seen = notes if notes is not None else []
-    return finetune(Course(model, rows, ends, measured, wanted.learning_rates[0], wanted, work), seen.append)
+    return finetune(Course(model, rows, ends, measured, wanted, work), seen.append)

@@ -44,9 +44,7 @@ app.add_typer(privacy.app, name="privacy")
 Epochs = Annotated[int | None, typer.Option(min=1, help="The same as --set epochs=N.")]
 
 
-@app.command(
-    epilog="Example: python -m trainer once --data-dir data --set epochs=3 --set learning_rates=1e-3,3e-4"
-)
+@app.command(epilog="Example: python -m trainer once --data-dir data --set epochs=3 --set learning_rate=5e-4")
 def once(
     data_dir: DataDir = Path("data"),
     assistant: Assistant = "",

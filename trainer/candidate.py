@@ -18,14 +18,11 @@ from assistant.rendering import keep, render, segment_tokens
 from store.records import Dataset, Example, Segment, Split, TrainingRun
 from trainer.environment import PHASE, environment
 from trainer.learning.finetune import Course, Trained, finetune
-from trainer.learning.lessons import worked_examples
 from trainer.learning.packing import TopK
-from trainer.learning.pairs import make_pairs
 from trainer.learning.publish import publish_run
 from trainer.learning.published import Published
 from trainer.learning.ranks import dismiss
 from trainer.learning.rows import dev_rows, train_rows
-from trainer.learning.sweep import Choice, choose
 from trainer.learning.teacher import consult
 from trainer.notes import Notes
 from trainer.proof.helpfulness import measure_helpfulness, measure_losses
@@ -38,7 +35,7 @@ _PARITY_TOKENS = 8
 def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Notes) -> Published:
     """Train on the train split, stop on dev, publish under a new name, build the ladder on dev.
 
-    Raises TrainingDiverged, NothingToTrain, BadAdapter, OSError.
+    Raises TrainingDiverged, BadAdapter, OSError.
     """
     segments = w.store.prompt(dataset.prompt_id).segments
     dev = [e for e in dataset.examples if e.split is Split.DEV]
@@ -48,15 +45,8 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
             w,
             dataset,
             w.work_dir(run.id),
-            w.settings.learning_rates[0],
             lambda done, total: notes.maybe("teacher", done=done, total=total),
         )
-    choice = None
-    if len(w.settings.learning_rates) > 1:
-        with notes.timed("sweep"):
-            choice = choose(course, lambda note: notes.add("sweep", **note))
-            course = replace(course, learning_rate=choice.learning_rate)
-            notes.add("sweep", **choice.as_record())
     with notes.timed("train"):
         trained = finetune(course, lambda note: notes.add(**{"phase": "train", **note}))
     dismiss()
@@ -80,12 +70,12 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
         dev_losses=tuple(losses),
         parity_ids=question,
         parity=tuple(_continue_greedily(trained.model, question)),
-        training=_cost(trained, course.learning_rate, choice),
-        remarks=_remarks(trained, choice),
+        training=_cost(trained, w.settings.learning_rate),
+        remarks=_remarks(trained),
     )
 
 
-def _cost(trained: Trained, learning_rate: float, choice: Choice | None) -> dict[str, Any]:
+def _cost(trained: Trained, learning_rate: float) -> dict[str, Any]:
     """What the training took and how it went; memory in MiB at its peak."""
     return {
         "steps": trained.steps,
@@ -93,35 +83,27 @@ def _cost(trained: Trained, learning_rate: float, choice: Choice | None) -> dict
         "seconds": round(trained.seconds, 1),
         "resumed_at": trained.resumed_at,
         "learning_rate": learning_rate,
-        "sweep": choice.as_record() if choice else None,
         "first_dev_loss": trained.first_dev_loss,
         "dev_loss": trained.dev_loss,
         "stopped_early": trained.stopped_early,
         **trained.curve.as_record(),
-        "preferences": trained.preferred.as_record() if trained.preferred else None,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 
-def _remarks(trained: Trained, choice: Choice | None) -> tuple[str, ...]:
-    found = []
-    if choice:
-        found.append(f"Training: {choice}.")
-    if trained.curve.overfit_from is not None:
-        found.append(
-            f"Training overfitted from epoch {trained.curve.overfit_from} on; the adapter is that of epoch "
-            f"{trained.curve.best_epoch}, the best on dev."
-        )
-    if trained.preferred:
-        found.append(f"Training: {trained.preferred}.")
-    return tuple(found)
+def _remarks(trained: Trained) -> tuple[str, ...]:
+    if trained.curve.overfit_from is None:
+        return ()
+    return (
+        f"Training overfitted from epoch {trained.curve.overfit_from} on; the adapter is that of epoch "
+        f"{trained.curve.best_epoch}, the best on dev.",
+    )
 
 
 def make_course(
     w: Workshop,
     dataset: Dataset,
     work_dir: Path,
-    learning_rate: float,
     told: Callable[[int, int], None] = lambda done, total: None,
 ) -> Course:
     """A frozen dataset to what is stepped through: the same for a run and for its rerun.
@@ -131,13 +113,10 @@ def make_course(
     segments = w.store.prompt(dataset.prompt_id).segments
     train = [e for e in dataset.examples if e.split is Split.TRAIN]
     dev = [e for e in dataset.examples if e.split is Split.DEV]
-    pairs = make_pairs(w.tokenizer, segments, train, w.settings)
     teachers = _teachers(w, segments, train, told)
-    if w.settings.worked_examples:
-        train += worked_examples(segments)
     rows, ends = train_rows(w.tokenizer, segments, train, w.settings, teachers)
-    measured = dev_rows(w.tokenizer, segments, dev, full=w.settings.longer_rungs > 0)
-    return Course(w.model_dir, rows, ends, measured, learning_rate, w.settings, work_dir, pairs)
+    measured = dev_rows(w.tokenizer, segments, dev)
+    return Course(w.model_dir, rows, ends, measured, w.settings, work_dir)
 
 
 def _teachers(

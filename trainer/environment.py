@@ -18,7 +18,7 @@ from trainer.learning.precision import native
 from trainer.learning.ranks import world
 
 PHASE = "environment"  # of the run event that keeps the record
-_LIBRARIES = ("torch", "transformers", "peft", "accelerate", "trl")
+_LIBRARIES = ("torch", "transformers", "peft", "accelerate")
 
 
 def environment(base: str) -> dict[str, Any]:

@@ -16,13 +16,9 @@ from trainer.settings import TrainerSettings
 _BOUNDS: dict[str, tuple[float, float]] = {
     "seed": (0, 2**32 - 1),
     "epochs": (1, 1000),
-    "learning_rates": (1e-8, 1.0),
+    "learning_rate": (1e-8, 1.0),
     "rank": (1, 16),  # the server is started for adapters of rank 16 at most: assistant.serving.MAX_RANK
-    "frozen_layers": (0, 1000),
-    "dropout": (0.0, 0.9),
-    "start_share": (0.01, 1.0),
     "embedding_noise": (0.0, 100.0),
-    "longer_rungs": (0.0, 1.0),
     "distillation": (0.0, 100.0),
     "teacher_approval": (0.0, 1.0),
     "teacher_answers": (0, 10**6),
@@ -30,8 +26,6 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "newest_answers": (1, 10**9),
     "similar_cap": (0, 10**6),
     "max_train": (0, 10**9),
-    "preference": (0.0, 100.0),
-    "min_pairs": (1, 10**6),
     "examples_per_step": (1, 1024),
     "patience": (1, 1000),
     "margin": (0.001, 0.5),

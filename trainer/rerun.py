@@ -22,9 +22,7 @@ from trainer.candidate import make_course
 from trainer.environment import PHASE, differences, environment, use_threads
 from trainer.examples.dataset import content_hash
 from trainer.learning.finetune import TrainingDiverged, finetune
-from trainer.learning.lora import NothingToTrain
 from trainer.learning.precision import Precision
-from trainer.learning.preferences import PHASE as PREFERENCES
 from trainer.learning.publish import free_name, publish
 from trainer.lease import Lease
 from trainer.proof.hearing import TRIGGER as HEARING
@@ -99,10 +97,10 @@ def rerun(store: Store, data_dir: Path, run_id: int, told: Callable[[str], None]
         ):  # by one that was killed: this one holds the lease
             shutil.rmtree(left_behind, ignore_errors=True)
         try:
-            course = make_course(w, dataset, work_dir, _learning_rate(store, run, settings))
+            course = make_course(w, dataset, work_dir)
             course = replace(course, precision=_precision(then))
             trained = finetune(course, lambda note: told(f"step {note['step']} of {note['steps']}"))
-        except (TrainingDiverged, NothingToTrain) as error:
+        except TrainingDiverged as error:
             raise NoRerun(f"Run {run.id} cannot be trained again: {error}") from error
         finally:
             shutil.rmtree(work_dir, ignore_errors=True)
@@ -152,22 +150,15 @@ def _environment(store: Store, run: TrainingRun) -> Mapping[str, Any]:
 
 def _losses(store: Store, run: TrainingRun) -> dict[int, float]:
     """What a resumed run noted twice for a step counts as it went on: the last."""
-    events = store.events(run.id, "train") + store.events(run.id, PREFERENCES)
+    events = store.events(run.id, "train")
     found = {event.data["step"]: event.data["loss"] for event in events if "loss" in event.data}
     if not found:
         raise NoRerun(f"Run {run.id} ended before its first training step: there are no losses to compare.")
     return found
 
 
-def _learning_rate(store: Store, run: TrainingRun, settings: TrainerSettings) -> float:
-    """The one that its sweep chose then; the trials are not repeated."""
-    rates = [e.data["learning_rate"] for e in store.events(run.id, "sweep") if "trials" in e.data]
-    return float(rates[-1] if rates else settings.learning_rates[0])
-
-
 def _precision(then: Mapping[str, Any]) -> Precision:
-    """Before it was noted, a CPU computed in single precision and a GPU in half."""
-    return Precision(then.get("precision", Precision.SINGLE if then["device"] == "cpu" else Precision.HALF))
+    return Precision(then["precision"])
 
 
 def _same_weights(w: Workshop, run: TrainingRun, files: Mapping[str, str]) -> bool | None:

@@ -23,7 +23,6 @@ from trainer.environment import differences, environment
 from trainer.freezing import freeze, prepare
 from trainer.learning.checkpoints import last_checkpoint
 from trainer.learning.finetune import TrainingDiverged
-from trainer.learning.lora import NothingToTrain
 from trainer.learning.published import Published
 from trainer.lease import Lease
 from trainer.notes import Notes
@@ -47,7 +46,6 @@ _EXPECTED = (
     ScorerFailed,
     OSError,
     TrainingDiverged,
-    NothingToTrain,
     NotScreened,
 )
 

@@ -11,23 +11,6 @@ from typing import Any
 
 NO_MODEL = "none"  # of `privacy_model`
 
-# What a record from before these settings means: that there was no such step.
-_BEFORE: Mapping[str, Any] = {
-    "privacy": False,
-    "privacy_model": NO_MODEL,
-    "preference": 0.0,
-    "min_pairs": 30,
-    "without_raters": (),
-    "rater_share": 1.0,
-    "quarantine": False,
-    "trusted_raters": (),
-    "roll_back": False,
-    "proposals": 0,
-    "newest_answers": 10**9,
-    "similar_cap": 0,
-    "max_train": 0,
-}
-
 
 class OtherSettings(ValueError):
     """A record of settings that this version cannot read; the message names the fields."""
@@ -39,37 +22,17 @@ class TrainerSettings:
 
     seed: int = 0
     epochs: int = 10  # at most; `patience` ends most runs earlier
-    # One is used as it is; of several, each is tried on the first 15 % of the steps and the best on dev is taken
-    # (see `sweep`). 1e-3 was found for the embedded 135M model: give several, say 1e-3, 5e-4 and 2e-4, for another.
-    learning_rates: tuple[float, ...] = (1e-3,)
+    learning_rate: float = 1e-3  # found for the embedded 135M model; larger models take less, say 2e-4
     rank: int = 16
-    frozen_layers: int = 0  # so many layers from below take no adapter; steps get faster, adapters smaller
-    dropout: float = (
-        0.0  # of the adapter's input; halves the speed on CPU, and early stopping is there anyway
-    )
-    # Share of the training examples in the first epoch; it grows evenly to all of them by the middle of the run.
-    start_share: float = 1.0
     # Noise on the embeddings while training (NEFTune, Jain et al. 2023, arXiv:2310.05914). At the empty rung it brought
     # chrF from 77.5 (8 epochs, none) to 83.7 (6 epochs) on 89 questions that were not trained on.
     embedding_noise: float = 5.0
-    # Share of the first steps that are rendered with more than the shortest rung; falls to none towards the last. On
-    # Banking77 5 epochs with 0.6 gave 19 % at the shortest rung and 30 % at the full prompt, with none 24 and 18 %, and
-    # 15 epochs with none 27 and 21 % (300 questions, about 2.4 points of standard error each).
-    longer_rungs: float = 0.0
-    # The prompt's own worked examples are learned beside the approved answers.
-    worked_examples: bool = False
-    # Before so many of the steps comes one that reads the full prompt itself, word by word.
-    reading: float = 0.0
     # Weight of following the teacher (base model, full prompt) beside that of an approved answer; 0 for none. It is
     # followed on its own answers: those rated up and, where people approve of at least `teacher_approval` of what they
     # rate of it, also the newest `teacher_answers` that nobody has rated.
     distillation: float = 1.0
     teacher_approval: float = 0.5
     teacher_answers: int = 200
-    # Weight of telling a correction from the answer that it corrected (DPO) beside that of the correction; 0 for none.
-    # Learned after everything else, where there are `min_pairs` corrections, and kept where dev gains from it.
-    preference: float = 0.0
-    min_pairs: int = 30
     # Whose ratings are left out as if they had never been given, and the most that one rater may bring of all examples;
     # of a rater who gave more, the oldest are left out.
     without_raters: tuple[str, ...] = ()
@@ -118,7 +81,6 @@ class TrainerSettings:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TrainerSettings:
         """The settings that a run stored. Raises OtherSettings for those of another version of Shorthand."""
-        record = {**_BEFORE, **record}
         known = {field.name for field in fields(cls)}
         unknown, missing = sorted(record.keys() - known), sorted(known - record.keys())
         if unknown or missing:

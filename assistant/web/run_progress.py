@@ -15,14 +15,12 @@ from store.records import RunEvent, RunStatus, TrainingRun
 
 PHASES = ("dataset", "train", "publish", "ladder", "gate", "swap", "probe")
 # Short ones that belong to a phase of the stepper.
-_PART_OF = {"environment": "train", "teacher": "train", "sweep": "train", "preferences": "train"}
+_PART_OF = {"environment": "train", "teacher": "train"}
 _MEANING = {
     "dataset": "freezing the examples",
     "environment": "getting ready to train",
     "teacher": "asking the teacher about its answers",
-    "sweep": "trying learning rates",
     "train": "training the adapter",
-    "preferences": "learning from what was corrected",
     "publish": "publishing the adapter",
     "ladder": "ranking the segments",
     "gate": "proving it on the gate examples",
@@ -127,7 +125,7 @@ def _now(events: Sequence[RunEvent]) -> str:
             ", ".join(f"{data[split]:,} {split}" for split in ("train", "dev", "gate") if split in data)
         )
     if done is not None and total:
-        facts.append(f"{'step ' if phase in ('train', 'preferences') else ''}{done:,} of {total:,}")
+        facts.append(f"{'step ' if phase == 'train' else ''}{done:,} of {total:,}")
     if data.get("tokens_per_s"):
         facts.append(f"{data['tokens_per_s']:,.0f} tokens/s")
     if left := words.remaining(data.get("eta_s")):

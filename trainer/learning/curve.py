@@ -13,7 +13,7 @@ from typing import Any
 
 Log = Sequence[Mapping[str, Any]]
 
-# A dev loss must lie so much above another to be called worse, or below it to be called better: a dev split is small,
+# A dev loss must lie so much above another to be called worse: a dev split is small,
 # and 1 % comes and goes between epochs of a run that still learns.
 _WORSE = 1.01
 
@@ -78,8 +78,3 @@ def out_of_patience(log: Log, patience: int) -> bool:
     """Whether the last `patience` evaluations all missed the best one before them."""
     losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
     return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
-
-
-def better(dev_loss: float, other: float) -> bool:
-    """By more than comes and goes; a loss that is no number is never better."""
-    return _WORSE * dev_loss < other

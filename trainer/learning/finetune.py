@@ -1,11 +1,7 @@
-"""A course of packed rows to the best adapter of the run, by `transformers.Trainer`.
+"""Trains an adapter on packed rows with `transformers.Trainer` and returns the best one of the run.
 
-In: packed rows in the order they are stepped through, dev rows, a model directory; and pairs, where what people
-rejected is learned from at the end. Out: the peft model with the best dev loss, and the history. Place in the flow:
-after `dataset`, before `publish`. Does not know how rows were rendered, what a rung is, or what becomes of the adapter.
-
-The same course gives the same losses, to the last bit on CPU with the same number of threads: seeds cover the
-adapter's start and the noise, and a checkpoint holds the random generators' state.
+The same job gives the same losses, to the last bit on CPU with the same number of threads: seeds cover the adapter's
+start and the noise, and a checkpoint holds the state of the random generators.
 """
 
 from __future__ import annotations
@@ -26,9 +22,7 @@ from trainer.learning.curve import Curve, curve, out_of_patience
 from trainer.learning.disk import saving_below
 from trainer.learning.lora import load_with_lora, mean_loss, to_tensors
 from trainer.learning.packing import PackedRow
-from trainer.learning.pairs import Pair
 from trainer.learning.precision import Precision, native
-from trainer.learning.preferences import Preferred, Supervised, prefer
 from trainer.settings import TrainerSettings
 
 Progress = Callable[[dict[str, Any]], None]
@@ -52,10 +46,8 @@ class Course:
     rows: Sequence[PackedRow]
     epoch_ends: Sequence[int]
     dev_rows: Sequence[PackedRow]
-    learning_rate: float
     settings: TrainerSettings
     work_dir: Path
-    pairs: Sequence[Pair] = ()
     precision: Precision = field(default_factory=native)
 
 
@@ -63,8 +55,8 @@ class Course:
 class Trained:
     """The best model of a run, its dev loss (nats per answer token), and what the training cost.
 
-    `history` covers the whole run, `curve` and `steps` its supervised part, `seconds` and `tokens_per_s` what of it was
-    trained since `resumed_at`. `preferred` is what pairs brought after it; None where there were none.
+    `history`, `curve` and `steps` cover the whole run, `seconds` and `tokens_per_s` what of it was trained since
+    `resumed_at`.
     """
 
     model: Any
@@ -77,15 +69,13 @@ class Trained:
     resumed_at: int
     curve: Curve
     history: list[dict[str, Any]]
-    preferred: Preferred | None = None
 
 
 def finetune(course: Course, progress: Progress) -> Trained:
     """An adapter, trained by one pass over the rows; goes on from the last checkpoint when a killed run left one.
 
-    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}, and {phase, step, steps, loss, margin}
-    while it learns from pairs. Of several processes rank 0 calls this while the others `follow`; each trains on rows
-    and pairs of its own. Raises TrainingDiverged.
+    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. Of several processes rank 0 calls this
+    while the others `follow`; each trains on rows of its own. Raises TrainingDiverged.
     """
     return _train_adapter(ranks.share(course), progress)
 
@@ -103,7 +93,7 @@ def follow() -> None:
 def _train_adapter(course: Course, progress: Progress) -> Trained:
     settings = course.settings
     set_seed(settings.seed)
-    model = load_with_lora(course.model_dir, settings.rank, settings.dropout, settings.frozen_layers)
+    model = load_with_lora(course.model_dir, settings.rank)
     trained = step_through(
         course, model, lambda best: model.load_adapter(str(best), model.active_adapter), progress
     )
@@ -116,7 +106,7 @@ def step_through(
 ) -> Trained:
     """Train what of `model` takes a gradient, on the rows in their order; `restore` gives it a checkpoint's weights.
 
-    Raises TrainingDiverged. Only an adapter can learn from pairs.
+    Raises TrainingDiverged.
     """
     settings, work_dir = course.settings, course.work_dir
     watch = _Watch(course, progress)
@@ -146,26 +136,14 @@ def step_through(
     if last is None or last.best_path is None or last.best_loss is None or not math.isfinite(last.best_loss):
         raise TrainingDiverged(
             f"The dev loss is {last and last.best_loss} after {trainer.state.global_step} steps. Lower the learning "
-            f"rate ({course.learning_rate:g}) or look at the newest corrections."
+            f"rate ({course.settings.learning_rate:g}) or look at the newest corrections."
         )
     restore(last.best_path)
     seconds = time.monotonic() - started
-    preferred = None
-    if course.pairs:
-        trainer.remove_callback(watch)  # what is measured from here on is no step of its own
-        preferred = prefer(
-            model,
-            course.pairs,
-            Supervised(last.best_path, last.best_loss, last.step, course.learning_rate, course.precision),
-            settings,
-            _is_short_of_memory(model),
-            lambda: float(trainer.evaluate()["eval_loss"]),
-            progress,
-        )
     _compute_as_loaded(model)
     return Trained(
         model=model,
-        dev_loss=preferred.published_loss if preferred else last.best_loss,
+        dev_loss=last.best_loss,
         first_dev_loss=first,
         steps=last.step,
         tokens_per_s=watch.tokens / seconds if seconds else 0.0,
@@ -173,8 +151,7 @@ def step_through(
         stopped_early=last.step < watch.steps,
         resumed_at=resumed.step if resumed else 0,
         curve=curve(last.log),
-        history=[*last.log, *(preferred.history if preferred else ())],
-        preferred=preferred,
+        history=last.log,
     )
 
 
@@ -191,7 +168,7 @@ def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
         per_device_train_batch_size=1,  # one packed row is a batch of examples already
         per_device_eval_batch_size=1,
         num_train_epochs=1,  # the rows hold every epoch, each rendered anew
-        learning_rate=course.learning_rate,
+        learning_rate=course.settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 20),
         weight_decay=0.0,

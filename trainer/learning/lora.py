@@ -17,10 +17,6 @@ from trainer.learning.objective import cross_entropy, divergence
 from trainer.learning.packing import IGNORE, PREFIX, PackedRow, TopK
 
 
-class NothingToTrain(ValueError):
-    """The settings leave no layer that takes an adapter."""
-
-
 def load_base(model_dir: Path) -> PreTrainedModel:
     """The base model alone: float32 on CPU, bfloat16 on CUDA. What is computed in is `precision`."""
     cuda = torch.cuda.is_available()
@@ -31,33 +27,11 @@ def load_base(model_dir: Path) -> PreTrainedModel:
     return model
 
 
-def load_with_lora(model_dir: Path, rank: int, dropout: float = 0.0, frozen_layers: int = 0) -> PeftModel:
-    """The base model with a fresh adapter on all linear layers (output head excluded).
-
-    alpha = 2 x rank. The lowest `frozen_layers` layers take no adapter. Raises NothingToTrain when that leaves none.
-    """
+def load_with_lora(model_dir: Path, rank: int) -> PeftModel:
+    """The base model with a fresh adapter on all linear layers (output head excluded); alpha = 2 x rank."""
     model = load_base(model_dir)
-    layers = model.config.get_text_config().num_hidden_layers
-    if frozen_layers >= layers:
-        raise NothingToTrain(
-            f"frozen_layers is {frozen_layers}, but the model has {layers} layers: none is left to train. "
-            f"Freeze {layers - 1} at most."
-        )
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=dropout,
-        target_modules="all-linear",
-        exclude_modules=_lowest(frozen_layers),
-        task_type="CAUSAL_LM",
-    )
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
     return get_peft_model(model, config)
-
-
-def _lowest(count: int) -> str | None:
-    """A pattern for the modules of the lowest layers; model families name their list of layers differently."""
-    numbers = "|".join(map(str, range(count)))
-    return rf"(.*\.)?(layers|h|blocks|block)\.({numbers})\..*" if count else None
 
 
 def to_tensors(row: PackedRow) -> dict[str, torch.Tensor]:

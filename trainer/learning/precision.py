@@ -1,15 +1,13 @@
-"""The machine to the precision that training computes in.
+"""The number format of the matrix products in training: float32, or bfloat16 where the processor multiplies it itself.
 
-In: nothing. Out: a word, and the context that computes so. Place in the flow: under `finetune`, `dpo`, `helpfulness`
-and `environment`. Does not know what is computed.
-
-Weights are what `lora` loads, and the adapter's are float32 on CPU: this is about the products between them, whose
-precision torch's autocast sets. A CPU that multiplies bfloat16 itself trains 1.5 times as fast with it, to the same
-dev loss; one that does not would have to emulate it.
+Weights are what `lora` loads, and the adapter's are float32 on CPU; this sets torch's autocast. A CPU that multiplies
+bfloat16 trains 1.5 times as fast with it, to the same dev loss; any other would have
+to emulate it. The environment variable SHORTHAND_PRECISION forces either.
 """
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 
 import torch
@@ -20,18 +18,21 @@ class Precision(StrEnum):
     HALF = "bfloat16"
 
 
+FORCED = "SHORTHAND_PRECISION"
 # As torch names what the processor can do.
 _PRODUCTS = ("avx512_bf16", "amx_bf16")
 
 
 def native() -> Precision:
-    """The fastest that this machine computes without emulation."""
+    """The forced precision, or the fastest that this machine computes without emulation."""
+    if forced := os.environ.get(FORCED):
+        return Precision(forced)
     able = torch.cpu.get_capabilities()
     half = torch.cuda.is_available() or any(able.get(name) for name in _PRODUCTS)
     return Precision.HALF if half else Precision.SINGLE
 
 
 def autocast() -> torch.autocast:
-    """What Trainer puts around a step, for losses that are measured outside of it."""
+    """The context that `Trainer` puts around a step, for losses that are measured outside of it."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.autocast(device, dtype=torch.bfloat16, enabled=native() is Precision.HALF)
