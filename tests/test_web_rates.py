@@ -17,7 +17,7 @@ from assistant.vllm_server import Phase, ServerState
 from assistant.web.access import Person
 from assistant.web.answering import Answers
 from assistant.web.asking import Asking
-from assistant.web.rates import Limiter, Rates, TooMany
+from assistant.web.rates import RateLimiter, Rates, TooMany
 from assistant.web.readiness import Readiness
 from store import Store
 from store.errors import NotFound
@@ -47,16 +47,16 @@ def run_then_close(chat: Chat, run: Callable[[], Coroutine[None, None, None]]) -
 def asking_of(store: Store, chat: Chat, rates: Rates) -> tuple[Asking, Answers]:
     answers = Answers(chat)
     readiness = Readiness(lambda: ServerState(Phase.READY, "ready", 0.0))
-    return Asking(store, chat, answers, readiness, Limiter(rates)), answers
+    return Asking(store, chat, answers, readiness, RateLimiter(rates)), answers
 
 
 def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -> None:
-    limiter = Limiter(Rates(ratings=3))
+    limiter = RateLimiter(Rates(ratings=3))
     for _ in range(3):
-        limiter.rating("ann")
+        limiter.count_rating("ann")
     with pytest.raises(TooMany, match=r"At most 3 ratings a minute: wait (59|60|61) s. What you typed stays"):
-        limiter.rating("ann")
-    limiter.rating("bo")
+        limiter.count_rating("ann")
+    limiter.count_rating("bo")
 
 
 def test_more_messages_than_a_minute_allows_are_not_stored(store: Store, chat: Chat) -> None:

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assistant.web.markup import diff
 from assistant.web.review_order import Why, disagree, ranked, rarities, reason_counts
-from assistant.web.text_diff import diff
 from store.records import Decision, Rating, Ruling, Verdict
 from store.reviews import ReviewItem
 

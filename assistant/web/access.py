@@ -1,11 +1,7 @@
-"""Who asks, and whether that person may: the one way from Gradio's events to the pages' methods.
+"""Decides who acts and whether that person may: every event of every page is registered through `Access.event`.
 
-In: a request that the door let in (see `door`), the role that an event needs. Out: the method called with a `Person`
-first, or nothing done and a message. Place in the flow: every event of every page is registered through
-`Access.event`; `check` refuses a page with one that is not. Does not know which conversation is whose: that is `own`.
-
-What a browser sends may be made up: state, ids, choices of a list. Only the person is certain, because the door took it
-from the session. The role is read anew for each event, so that a change holds from the next click on.
+What a browser sends may be made up: state, ids, choices of a list. Only the person is certain, because the session
+says who it is. The role is read for each event, so that a change holds from the next click on.
 """
 
 from __future__ import annotations
@@ -18,6 +14,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from starlette.concurrency import run_in_threadpool
 
 from store import Store
 from store.audit import Deed, Outcome, acting
@@ -25,6 +22,10 @@ from store.errors import NotFound, StoreError
 from store.users import LOCAL, UserRole
 
 SIGNED_OUT = "You are signed out. Reload the page to sign in; what you typed stays here until then."
+
+Update = dict[Any, Any]  # component → its new value
+# How every event is registered: without a name in Gradio's API, and a tab may have several at once.
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Access:
         self._events: set[Any] = set()
 
     def sign_in_required(self) -> bool:
-        """Once true it stays true: that the last user was removed opens nothing."""
+        """Once true it stays true: removing the last user opens nothing."""
         self._required = self._required or self._store.has_users()
         return self._required
 
@@ -69,60 +70,37 @@ class Access:
         """
         wants_event = "event" in inspect.signature(method).parameters
 
-        def allowed(request: gr.Request | None) -> Person | str:
-            try:
-                person = self.person(request.username if request else None)
-            except StoreError as error:
-                return str(error)
-            if person is None:
-                return SIGNED_OUT
-            if person.may(least):
+        async def admitted(request: gr.Request | None) -> Person | None:
+            person = await asyncio.to_thread(self._allowed, request, least, method.__name__, quiet)
+            if isinstance(person, Person):
                 return person
             if not quiet:
-                self._refused(person, method.__name__, least)
-            return f"This needs the role {least}; you are {person.role}."
+                gr.Warning(escape(person))
+            return None
 
-        def given(person: Person, inputs: tuple[Any, ...], event: gr.EventData) -> tuple[Any, ...]:
+        def arguments(person: Person, event: gr.EventData, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
             return (person, *inputs, event) if wants_event else (person, *inputs)
 
-        def denied(why: str) -> Any:
-            if not quiet:
-                gr.Warning(escape(why))
-            return gr.skip()
+        # Gradio reads the annotations, and whether a function gives several values.
+        async def stream(request: gr.Request, event: gr.EventData, *inputs: Any) -> AsyncIterator[Any]:
+            if (person := await admitted(request)) is None:
+                yield gr.skip()
+                return
+            async for update in method(*arguments(person, event, inputs)):
+                yield update
 
-        # Gradio looks at the annotations, and at whether it is a coroutine or gives several values.
-        if inspect.isasyncgenfunction(method):
+        async def single(request: gr.Request, event: gr.EventData, *inputs: Any) -> Any:
+            if (person := await admitted(request)) is None:
+                return gr.skip()
+            with acting(person.name):
+                if inspect.iscoroutinefunction(method):
+                    return await method(*arguments(person, event, inputs))
+                return await run_in_threadpool(method, *arguments(person, event, inputs))
 
-            async def stream(request: gr.Request, event: gr.EventData, *inputs: Any) -> AsyncIterator[Any]:
-                who = await asyncio.to_thread(allowed, request)
-                if isinstance(who, str):
-                    yield denied(who)
-                    return
-                async for update in method(*given(who, inputs, event)):
-                    yield update
-
-            return self._registered(stream, method, least)
-        if inspect.iscoroutinefunction(method):
-
-            async def later(request: gr.Request, event: gr.EventData, *inputs: Any) -> Any:
-                who = await asyncio.to_thread(allowed, request)
-                if isinstance(who, str):
-                    return denied(who)
-                with acting(who.name):
-                    return await method(*given(who, inputs, event))
-
-            return self._registered(later, method, least)
-        if inspect.isgeneratorfunction(method):
-            raise TypeError(f"{method.__name__} gives several values: make it async, or nobody can be noted.")
-
-        def at_once(request: gr.Request, event: gr.EventData, *inputs: Any) -> Any:
-            who = allowed(request)
-            if isinstance(who, str):
-                return denied(who)
-            with acting(who.name):
-                return method(*given(who, inputs, event))
-
-        return self._registered(at_once, method, least)
+        wrapper: Any = stream if inspect.isasyncgenfunction(method) else single
+        wrapper.__name__, wrapper.method, wrapper.least = method.__name__, method, least
+        self._events.add(wrapper)
+        return wrapper  # type: ignore[no-any-return]
 
     def check(self, page: gr.Blocks) -> None:
         """Raises TypeError when a function of the page can be reached in another way than through `event`."""
@@ -130,17 +108,17 @@ class Access:
             if function.fn is not None and function.fn not in self._events:
                 raise TypeError(f"The event {function.name!r} is not registered through Access.event.")
 
-    def _registered(
-        self, wrapper: Callable[..., Any], method: Callable[..., Any], least: UserRole
-    ) -> Callable[..., Any]:
-        wrapper.__name__ = method.__name__
-        wrapper.method, wrapper.least = method, least  # type: ignore[attr-defined]
-        self._events.add(wrapper)
-        return wrapper
-
-    def _refused(self, person: Person, event: str, least: UserRole) -> None:
+    def _allowed(self, request: gr.Request | None, least: UserRole, event: str, quiet: bool) -> Person | str:
+        """The person, or why it is refused; that is audited unless `quiet`."""
         try:
-            told = {"needs": str(least)}
-            self._store.note(Deed.REFUSED, event, told, outcome=Outcome.REFUSED, actor=person.name)
-        except StoreError:
-            return  # it was refused all the same
+            person = self.person(request.username if request else None)
+            if person is None:
+                return SIGNED_OUT
+            if person.may(least):
+                return person
+            if not quiet:
+                detail = {"needs": str(least)}
+                self._store.note(Deed.REFUSED, event, detail, outcome=Outcome.REFUSED, actor=person.name)
+        except StoreError as error:
+            return str(error)
+        return f"This needs the role {least}; you are {person.role}."

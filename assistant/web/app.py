@@ -13,12 +13,13 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.responses import JSONResponse
 
 from assistant.web import theme
-from assistant.web.access import Person
+from assistant.web.access import QUIET, Person, Update
+from assistant.web.allowlist import AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
-from assistant.web.door import Door, name_of
-from assistant.web.events import QUIET, Update
 from assistant.web.own import OwnConversations
 from assistant.web.people_page import PeoplePage
 from assistant.web.prompt_page import PromptPage
@@ -26,7 +27,7 @@ from assistant.web.readiness import Readiness
 from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
 from assistant.web.services import Services
-from assistant.web.sign_in import SignIn
+from assistant.web.sign_in import SessionBackend, SignIn
 from assistant.web.training_page import TrainingPage
 from store import StoreError
 from store.users import UserRole
@@ -125,8 +126,13 @@ def build(services: Services) -> gr.Blocks:
 
 
 def launch_options(services: Services, page: gr.Blocks) -> dict[str, Any]:
-    """What belongs to `launch` in Gradio 6: the look, the door in front of it, and nothing that talks to others."""
-    sign_in = SignIn(services.store, services.access)
+    """What belongs to `launch` in Gradio 6: the look, what stands in front of it, and nothing that talks to others."""
+    store, access = services.store, services.access
+    authentication = Middleware(
+        AuthenticationMiddleware,
+        backend=SessionBackend(store, access),
+        on_error=lambda request, error: JSONResponse({"detail": str(error)}, 503),
+    )
     return {
         "theme": theme.theme(),
         "css_paths": [theme.CSS],
@@ -142,9 +148,10 @@ def launch_options(services: Services, page: gr.Blocks) -> dict[str, Any]:
         "show_error": False,
         "strict_cors": True,
         "max_file_size": "1kb",
-        "auth_dependency": name_of,
+        "auth_dependency": user_name,
         "app_kwargs": {
-            "middleware": [Middleware(Door, access=services.access, sign_in=sign_in, page=page)],
+            "middleware": [authentication, Middleware(AllowlistMiddleware, page=page)],
+            "routes": SignIn(store, access).routes(),
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,

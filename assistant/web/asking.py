@@ -13,7 +13,7 @@ from assistant.chat import Chat
 from assistant.web.access import Person
 from assistant.web.answering import Answering, Answers
 from assistant.web.own import OwnConversations
-from assistant.web.rates import Limiter
+from assistant.web.rates import RateLimiter
 from assistant.web.readiness import Readiness
 from store import Store
 from store.records import Message
@@ -22,7 +22,9 @@ from store.records import Message
 class Asking:
     """Every method raises ChatError, StoreError or TooMany; nothing is stored then."""
 
-    def __init__(self, store: Store, chat: Chat, answers: Answers, readiness: Readiness, limiter: Limiter):
+    def __init__(
+        self, store: Store, chat: Chat, answers: Answers, readiness: Readiness, limiter: RateLimiter
+    ):
         self._store = store
         self._chat = chat
         self._answers = answers
@@ -64,7 +66,7 @@ class Asking:
     def _admit(self, person: Person, conversation_id: str | None) -> None:
         self._answers.refuse_while_busy(conversation_id)
         if person.signed_in:
-            self._limiter.message(person.name)
+            self._limiter.count_message(person.name)
 
     async def _answer(
         self,

@@ -23,13 +23,12 @@ import gradio as gr
 
 from assistant.chat import ChatError
 from assistant.web import transcript
-from assistant.web.access import Person
+from assistant.web.access import QUIET, Person, Update
 from assistant.web.answering import Answering, Answers
 from assistant.web.asking import Asking
 from assistant.web.chat_pane import ChatPane
-from assistant.web.events import QUIET, Update
 from assistant.web.own import OwnConversations
-from assistant.web.rates import Limiter, TooMany
+from assistant.web.rates import RateLimiter, TooMany
 from assistant.web.readiness import Readiness
 from assistant.web.services import Services
 from assistant.web.sidebar import Sidebar
@@ -45,7 +44,7 @@ class ChatPage:
     def __init__(self, services: Services, assistant: gr.Dropdown, conversation: gr.BrowserState):
         self._services = services
         self._store = services.store
-        self._limiter = Limiter(services.rates)
+        self._limiter = RateLimiter(services.rates)
         self._answers = Answers(services.chat)
         self._readiness = Readiness(services.server_state)
         self._asking = Asking(services.store, services.chat, self._answers, self._readiness, self._limiter)
@@ -306,7 +305,7 @@ class ChatPage:
     ) -> Any:
         try:
             if person.signed_in:
-                self._limiter.rating(person.name)
+                self._limiter.count_rating(person.name)
             save(event._data)
         except (StoreError, EmptyCorrection, TooMany) as error:
             gr.Warning(escape(str(error)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gradio as gr
 
 from assistant.chat import MAX_MESSAGE_CHARACTERS
-from assistant.web.clicks import STICK_TO_END, forward
+from assistant.web.markup import forward, stick_to_end
 
 _CLICKS = forward("start", "resend", "regenerate", "show", "rate", "correct", "sample")
 
@@ -21,7 +21,7 @@ class ChatPane:
             self.toggle = gr.Button("Conversations", elem_id="chat-list-toggle", size="sm")
             with gr.Column(elem_id="chat-scroll", elem_classes="scroll-pane"):
                 self.log = gr.HTML(elem_id="chat-log", js_on_load=_CLICKS)
-                self.live = gr.HTML(elem_id="chat-live", js_on_load=STICK_TO_END)
+                self.live = gr.HTML(elem_id="chat-live", js_on_load=stick_to_end())
             with gr.Column(elem_id="chat-foot"):
                 self.hint = gr.HTML(hint, elem_id="chat-hint")
                 with gr.Row(elem_id="chat-bar"):

@@ -13,8 +13,7 @@ from html import escape
 
 import gradio as gr
 
-from assistant.web.access import Person
-from assistant.web.events import Update
+from assistant.web.access import Person, Update
 from assistant.web.services import Services
 from store.audit import Entry, Outcome
 from store.users import User

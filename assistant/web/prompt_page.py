@@ -18,8 +18,7 @@ from assistant.assistants import create_assistant, load_sample, save_prompt
 from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import words
-from assistant.web.access import Person
-from assistant.web.events import QUIET, Update
+from assistant.web.access import QUIET, Person, Update
 from assistant.web.segment_cards import segment_cards, version_rows
 from assistant.web.services import Services
 from store import StoreError

@@ -1,7 +1,6 @@
-"""How much one person may do in a minute, and at once.
+"""Limits how much one person may do in a minute, and how often somebody may try to sign in.
 
-In: a name, each time that somebody asks or rates. Out: nothing, or TooMany with how long to wait. Counts are kept in
-memory: a restart forgets them. Does not apply to the one person of a product without users.
+Counts are kept in memory: a restart forgets them.
 """
 
 from __future__ import annotations
@@ -10,9 +9,17 @@ import math
 import time
 from dataclasses import dataclass
 
-from limits import RateLimitItem, RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerMinute, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+
+# Failed tries: of one name from one address, of one address, of one name from everywhere. The last is loose, or anybody
+# could keep a person out.
+SIGN_IN_LIMITS: dict[str, RateLimitItem] = {
+    "both": parse("10/15 minutes"),
+    "address": parse("40/15 minutes"),
+    "name": parse("200/hour"),
+}
 
 
 class TooMany(Exception):
@@ -21,31 +28,59 @@ class TooMany(Exception):
 
 @dataclass(frozen=True)
 class Rates:
-    """Of each person: messages and ratings in any minute, and answers that are written at once."""
+    """Of each person who is signed in: messages and ratings in any minute, and answers that are written at once."""
 
     messages: int = 20
     ratings: int = 60
     streams: int = 4
 
 
-class Limiter:
+class RateLimiter:
     """Counts for everybody. Safe to use from any thread."""
 
     def __init__(self, rates: Rates):
         self.rates = rates
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
-    def message(self, name: str) -> None:
+    def count_message(self, name: str) -> None:
         """Raises TooMany."""
         self._count("messages", name, self.rates.messages)
 
-    def rating(self, name: str) -> None:
+    def count_rating(self, name: str) -> None:
         """Raises TooMany."""
         self._count("ratings", name, self.rates.ratings)
 
     def _count(self, what: str, name: str, most: int) -> None:
-        item: RateLimitItem = RateLimitItemPerMinute(most)
-        if self._window.hit(item, what, name):
+        limit = RateLimitItemPerMinute(most)
+        if self._window.hit(limit, what, name):
             return
-        wait = max(1, math.ceil(self._window.get_window_stats(item, what, name).reset_time - time.time()))
+        wait = max(1, math.ceil(self._window.get_window_stats(limit, what, name).reset_time - time.time()))
         raise TooMany(f"At most {most} {what} a minute: wait {wait} s. What you typed stays here until then.")
+
+
+class SignInLimiter:
+    """Counts failed tries by name and by address."""
+
+    def __init__(self) -> None:
+        self._window = MovingWindowRateLimiter(MemoryStorage())
+
+    def wait_s(self, name: str, address: str) -> float:
+        """Seconds until another try is allowed; 0 for now."""
+        full = [
+            self._window.get_window_stats(SIGN_IN_LIMITS[kind], *key).reset_time - time.time()
+            for kind, key in _keys(name, address).items()
+            if not self._window.test(SIGN_IN_LIMITS[kind], *key)
+        ]
+        return max(full, default=0.0)
+
+    def count(self, name: str, address: str, *kinds: str) -> None:
+        for kind in kinds:
+            self._window.hit(SIGN_IN_LIMITS[kind], *_keys(name, address)[kind])
+
+    def forget(self, name: str, address: str) -> None:
+        """Only failures count: this try was right."""
+        self._window.clear(SIGN_IN_LIMITS["both"], *_keys(name, address)["both"])
+
+
+def _keys(name: str, address: str) -> dict[str, tuple[str, ...]]:
+    return {"both": ("both", name, address), "address": ("address", address), "name": ("name", name)}

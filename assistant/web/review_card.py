@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from html import escape
 
 from assistant.web import words
+from assistant.web.markup import diff
 from assistant.web.proposals import is_proposal
 from assistant.web.review_order import Ranked, Why
 from assistant.web.review_queue import proposed
-from assistant.web.text_diff import diff
 from assistant.web.transcript import rendered
 from store.records import Decision, Message, Rating, Role, Ruling, Verdict
 

@@ -12,7 +12,7 @@ page anew when the app was gone for a while.
 
 from __future__ import annotations
 
-from assistant.web.clicks import forward
+from assistant.web.markup import forward
 
 _SCRIPT = """
 const pressed = {a: 'a', r: 'r', c: 'c', s: 's', arrowright: 's', z: 'z', u: 'z'};

@@ -20,9 +20,8 @@ from typing import Any
 import gradio as gr
 
 from assistant.web import proposals, review_card, review_side, words
-from assistant.web.access import Person
-from assistant.web.clicks import forward
-from assistant.web.events import QUIET, Update
+from assistant.web.access import QUIET, Person, Update
+from assistant.web.markup import forward
 from assistant.web.review_card import Card
 from assistant.web.review_keys import keys
 from assistant.web.review_order import Ranked

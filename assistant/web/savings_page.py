@@ -18,8 +18,7 @@ import gradio as gr
 
 from assistant.rendering import prompt_tokens
 from assistant.web import plots, savings, words
-from assistant.web.access import Person
-from assistant.web.events import QUIET, Update
+from assistant.web.access import QUIET, Person, Update
 from assistant.web.savings import Saving
 from assistant.web.services import Services
 from store.records import RunStatus, TrainingRun

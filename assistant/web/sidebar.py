@@ -13,8 +13,8 @@ from html import escape
 import gradio as gr
 
 from assistant.web.access import Person
-from assistant.web.clicks import forward
 from assistant.web.conversation_list import conversation_list
+from assistant.web.markup import forward
 from assistant.web.own import OwnConversations
 from assistant.web.services import Services
 from assistant.web.view import View

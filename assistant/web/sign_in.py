@@ -1,25 +1,24 @@
-"""A name and a password → a session, and a request's cookie → the person.
+"""Signs people in and out: a name and a password become a session in the store, its cookie becomes the person.
 
-In: requests to the sign-in page, and cookies. Out: the page, a cookie, a person's name. Place in the flow: the door
-asks it about every request. Failed tries are counted by name and by address, and slow down. Does not know roles.
+Sessions are kept in the store, not in a signed cookie, so that a new password or a removal ends them at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-from starlette.requests import Request
+from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
 
-from assistant.web import request_body
+from assistant.web import theme
 from assistant.web.access import Access
-from assistant.web.sign_in_page import sign_in_page
+from assistant.web.markup import render
+from assistant.web.rates import SignInLimiter
 from store import Store
 from store.audit import Deed, Outcome
 from store.errors import NotFound, StoreError
@@ -28,80 +27,83 @@ from store.users import LOCAL, User
 
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 
-# Failed tries: of one name from one address, of one address, of one name from everywhere. The last is loose, or anybody
-# could keep a person out.
-_LIMITS: tuple[tuple[str, RateLimitItem], ...] = (
-    ("both", parse("10/15 minutes")),
-    ("address", parse("40/15 minutes")),
-    ("name", parse("200/hour")),
-)
-_FORM_BYTES = 16 << 10
 _HASHING = 2  # passwords that are checked at once: 64 MiB each
 _WAITING = 20
 _WRONG = "That name and password do not belong together. Both are case-sensitive."
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'; "
-    "base-uri 'none'"
-)
+_NOBODY = "Nobody can sign in yet. On the machine of the app: python -m store user add NAME --role admin"
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+}
 
 
-class SignIn:
-    """An ASGI app for the two routes, and `person` for all others."""
+class SessionBackend(AuthenticationBackend):
+    """Finds out who sends a request, for Starlette's AuthenticationMiddleware."""
 
     def __init__(self, store: Store, access: Access) -> None:
         self._store = store
         self._access = access
-        self._failures = MovingWindowRateLimiter(MemoryStorage())
-        self._hashing = asyncio.Semaphore(_HASHING)
-        self._waiting = 0
 
-    async def person(self, scope: Scope) -> str | None:
-        """Who asks; None where somebody has to sign in first. Raises StoreError."""
-        token = _token(scope)
-        return await asyncio.to_thread(self._person, token)
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
+        """None where somebody has to sign in first."""
+        try:
+            name = await asyncio.to_thread(self._name, _token(conn))
+        except StoreError as error:
+            raise AuthenticationError(str(error)) from error
+        return (AuthCredentials(), SimpleUser(name)) if name else None
 
-    def _person(self, token: str) -> str | None:
+    def _name(self, token: str) -> str | None:
         if not self._access.sign_in_required():
             return LOCAL
         user = self._store.session_user(token) if token else None
         return user.name if user else None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self._response(scope, receive)
-        response.headers["cache-control"] = "no-store"
-        response.headers["content-security-policy"] = _POLICY
-        await response(scope, receive, send)
 
-    async def _response(self, scope: Scope, receive: Receive) -> Response:
+class SignIn:
+    """The sign-in page and its two routes."""
+
+    def __init__(self, store: Store, access: Access) -> None:
+        self._store = store
+        self._access = access
+        self._limiter = SignInLimiter()
+        self._hashing = asyncio.Semaphore(_HASHING)
+        self._waiting = 0
+
+    def routes(self) -> list[Route]:
+        return [Route(path, self.respond, methods=["GET", "POST"]) for path in (SIGN_IN, SIGN_OUT)]
+
+    async def respond(self, request: Request) -> Response:
         try:
-            if not await asyncio.to_thread(self._access.sign_in_required):
-                return RedirectResponse(".", 303)
-            if scope["path"] == SIGN_OUT:
-                return await self._sign_out(scope)
-            if scope["method"] != "POST":
-                users = await asyncio.to_thread(self._store.has_users)
-                return HTMLResponse(sign_in_page(wrong="" if users else _NOBODY))
-            form = parse_qs(
-                (await request_body.read(receive, _FORM_BYTES)).decode(errors="replace"), max_num_fields=10
-            )
-            name, password = (form.get(field, [""])[0] for field in ("name", "password"))
-            return await self._try(scope, name.strip()[:64], password)
-        except request_body.BadBody as error:
-            return HTMLResponse(sign_in_page(wrong=str(error)), error.status)
+            response = await self._response(request)
         except ValueError:
-            return HTMLResponse(sign_in_page(wrong="That was no form of this page."), 400)
+            response = _page("That was no form of this page.", 400)
         except StoreError as error:
-            return HTMLResponse(sign_in_page(wrong=str(error)), 503)
+            response = _page(str(error), 503)
+        response.headers.update(_HEADERS)
+        return response
 
-    async def _try(self, scope: Scope, name: str, password: str) -> Response:
-        address = (scope.get("client") or ("unknown", 0))[0]
-        if wait := self._wait(name, address):
+    async def _response(self, request: Request) -> Response:
+        if not await asyncio.to_thread(self._access.sign_in_required):
+            return RedirectResponse(".", 303)
+        if request.scope["path"] == SIGN_OUT:
+            return await self._sign_out(request)
+        if request.method != "POST":
+            users = await asyncio.to_thread(self._store.has_users)
+            return _page("" if users else _NOBODY)
+        form = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=10)
+        name, password = (form.get(field, [""])[0] for field in ("name", "password"))
+        return await self._try(request, name.strip()[:64], password)
+
+    async def _try(self, request: Request, name: str, password: str) -> Response:
+        address = request.client.host if request.client else "unknown"
+        if wait := self._limiter.wait_s(name, address):
             text = f"Too many failed tries. Wait {max(1, round(wait / 60))} min, then try again."
-            return HTMLResponse(sign_in_page(name, text), 429)
+            return _page(text, 429, name)
         if self._waiting >= _WAITING:
-            return HTMLResponse(sign_in_page(name, "Too many people sign in just now. Try again."), 503)
+            return _page("Too many people sign in just now. Try again.", 503, name)
         # Counted before it is checked: tries that run at once must not all find room.
-        self._count(name, address, "both")
+        self._limiter.count(name, address, "both")
         self._waiting += 1
         try:
             async with self._hashing:
@@ -109,68 +111,54 @@ class SignIn:
         finally:
             self._waiting -= 1
         if user is None:
-            self._count(name, address, "address", "name")
-            await asyncio.to_thread(self._note_failure, name, address)
-            return HTMLResponse(sign_in_page(name, _WRONG), 401)
-        return await self._begin(scope, user, address)
+            self._limiter.count(name, address, "address", "name")
+            await asyncio.to_thread(self._record_failure, name, address)
+            return _page(_WRONG, 401, name)
+        self._limiter.forget(user.name, address)
+        return await self._begin(request, user, address)
 
-    async def _begin(self, scope: Scope, user: User, address: str) -> Response:
-        item, key = self._keys(user.name, address)[0]
-        self._failures.clear(item, *key)  # what counts are failures
+    async def _begin(self, request: Request, user: User, address: str) -> Response:
         token = await asyncio.to_thread(self._store.begin_session, user.name, address)
-        if old := _token(scope):
+        if old := _token(request):
             await asyncio.to_thread(self._store.end_session, old)
         response = RedirectResponse(".", 303)
-        response.set_cookie(_cookie(scope), token, max_age=int(LASTS_S), **_attributes(scope))  # type: ignore[arg-type]
+        response.set_cookie(_cookie(request), token, max_age=int(LASTS_S), **_attributes(request))
         return response
 
-    async def _sign_out(self, scope: Scope) -> Response:
-        if scope["method"] != "POST":  # a link on another site must not sign anybody out
+    async def _sign_out(self, request: Request) -> Response:
+        if request.method != "POST":  # a link on another site must not sign anybody out
             return RedirectResponse(".", 303)
-        await asyncio.to_thread(self._store.end_session, _token(scope))
+        await asyncio.to_thread(self._store.end_session, _token(request))
         response = RedirectResponse("sign-in", 303)
-        response.delete_cookie(_cookie(scope), **_attributes(scope))  # type: ignore[arg-type]
+        response.delete_cookie(_cookie(request), **_attributes(request))
         return response
 
-    def _note_failure(self, name: str, address: str) -> None:
+    def _record_failure(self, name: str, address: str) -> None:
         try:
             known = self._store.user(name).name
         except NotFound:
             known = "an unknown name"  # what was typed may be a password in the wrong box
-        told = {"address": address}
-        self._store.note(Deed.SIGN_IN_FAILED, known, told, outcome=Outcome.REFUSED, actor="nobody")
-
-    def _keys(self, name: str, address: str) -> list[tuple[RateLimitItem, tuple[str, ...]]]:
-        keys = {"both": (name, address), "address": (address,), "name": (name,)}
-        return [(item, (kind, *keys[kind])) for kind, item in _LIMITS]
-
-    def _wait(self, name: str, address: str) -> float:
-        """Seconds until another try is looked at; 0 for now."""
-        full = [
-            self._failures.get_window_stats(item, *key).reset_time - time.time()
-            for item, key in self._keys(name, address)
-            if not self._failures.test(item, *key)
-        ]
-        return max(full, default=0.0)
-
-    def _count(self, name: str, address: str, *kinds: str) -> None:
-        for item, key in self._keys(name, address):
-            if key[0] in kinds:
-                self._failures.hit(item, *key)
+        detail = {"address": address}
+        self._store.note(Deed.SIGN_IN_FAILED, known, detail, outcome=Outcome.REFUSED, actor="nobody")
 
 
-_NOBODY = "Nobody can sign in yet. On the machine of the app: python -m store user add NAME --role admin"
+def _page(wrong: str, status: int = 200, name: str = "") -> Response:
+    """`wrong` says why the last try failed; the name stays in its box, the password never does."""
+    css = Path(__file__).with_name("sign_in.css").read_text(encoding="utf-8")
+    html = render("sign_in.html", wrong=wrong, name=name, css=css, head=theme.HEAD, mark=theme.MARK)
+    return HTMLResponse(html, status)
 
 
-def _attributes(scope: Scope) -> dict[str, object]:
-    return {"path": "/", "httponly": True, "samesite": "lax", "secure": scope["scheme"] == "https"}
+def _attributes(request: HTTPConnection) -> dict[str, Any]:
+    return {"path": "/", "httponly": True, "samesite": "lax", "secure": request.scope["scheme"] == "https"}
 
 
-def _cookie(scope: Scope) -> str:
+def _cookie(request: HTTPConnection) -> str:
     """By port: browsers send one machine's cookies to all of its ports. `__Host-`: no other host can set it."""
-    port = (scope.get("server") or ("", 0))[1]
-    return f"{'__Host-' if scope['scheme'] == 'https' else ''}shorthand-{port}"
+    port = (request.scope.get("server") or ("", 0))[1]
+    prefix = "__Host-" if request.scope["scheme"] == "https" else ""
+    return f"{prefix}shorthand-{port}"
 
 
-def _token(scope: Scope) -> str:
-    return Request(scope).cookies.get(_cookie(scope), "")
+def _token(request: HTTPConnection) -> str:
+    return request.cookies.get(_cookie(request), "")

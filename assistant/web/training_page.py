@@ -20,9 +20,8 @@ from typing import Any
 import gradio as gr
 
 from assistant.web import plots, run_progress, verdict, words
-from assistant.web.access import Person
-from assistant.web.clicks import forward
-from assistant.web.events import QUIET, Update
+from assistant.web.access import QUIET, Person, Update
+from assistant.web.markup import forward
 from assistant.web.services import Services
 from assistant.web.side_by_side import SHOWN, side_by_side
 from store import StoreError

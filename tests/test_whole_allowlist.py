@@ -14,7 +14,7 @@ from page_client import PageClient
 from review_scene import services_of, serving
 from test_whole_matrix import pytestmark  # noqa: F401
 
-from assistant.web import sign_in
+from assistant.web.rates import SIGN_IN_LIMITS
 from store import Store, passwords
 from store.users import UserRole
 
@@ -243,7 +243,7 @@ def test_wrong_tries_are_told_alike_and_slow_down(cheap: None, tmp_path: Path) -
 
 
 def test_one_person_cannot_take_all_requests(ann: PageClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assistant.web.door._AT_ONCE", 2)
+    monkeypatch.setattr("assistant.web.allowlist._AT_ONCE", 2)
     with ann.http.stream("GET", "/gradio_api/heartbeat/a"), ann.http.stream("GET", "/gradio_api/heartbeat/b"):
         assert ann.http.get("/config").status_code == 429
     until = time.monotonic() + 20
@@ -268,7 +268,7 @@ def test_the_first_user_closes_a_page_that_runs(cheap: None, store: Store) -> No
 
 
 def test_the_limits_are_as_documented() -> None:
-    assert [str(item) for _, item in sign_in._LIMITS] == [
+    assert [str(limit) for limit in SIGN_IN_LIMITS.values()] == [
         "10 per 15 minute",
         "40 per 15 minute",
         "200 per 1 hour",

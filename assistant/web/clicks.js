@@ -1,19 +1,8 @@
-"""The one script of the pages: clicks inside a `gr.HTML` become Gradio events.
-
-In: the names of the events. Out: JavaScript for `js_on_load`. The markup says what a click means:
-
-- `data-event="rate"` fires the event `rate` with all of the button's data and, inside a form, the form's
-  fields;
-- `data-toggle="ID"` opens or closes the panel of that id and closes the other ones;
-- `data-copy` copies the attribute's text.
-
-Does not know any page.
-"""
-
-from __future__ import annotations
-
-_SCRIPT = """
-const names = [%s];
+// Clicks inside a gr.HTML become Gradio events; the markup says what a click means:
+// - data-event="rate" fires the event `rate` with all of the button's data and, inside a form, the form's fields;
+// - data-toggle="ID" opens or closes the panel of that id and closes the other ones;
+// - data-copy copies the attribute's text.
+const names = [NAMES];
 element.addEventListener('submit', (event) => event.preventDefault());
 element.addEventListener('keydown', (event) => {
   if (event.key !== 'Escape') return;
@@ -55,28 +44,3 @@ element.addEventListener('click', (event) => {
     trigger(button.dataset.event, {...button.dataset, ...fields});
   }
 });
-"""
-
-# Keeps the newest line in sight while text streams in, unless the person has scrolled up to read.
-STICK_TO_END = """
-const pane = element.closest('.scroll-pane');
-if (pane) {
-  let follows = true;
-  pane.addEventListener('scroll', () => {
-    follows = pane.scrollHeight - pane.scrollTop - pane.clientHeight < 60;
-  });
-  new MutationObserver((changes) => {
-    const other = changes.some((change) => change.target.closest?.('[data-conversation]')
-      && change.type === 'attributes');
-    if (other) follows = true;
-    if (follows) pane.scrollTop = pane.scrollHeight;
-  }).observe(pane, {childList: true, characterData: true, subtree: true,
-                    attributes: true, attributeFilter: ['data-conversation']});
-  pane.scrollTop = pane.scrollHeight;
-}
-"""
-
-
-def forward(*names: str) -> str:
-    """The script for a `gr.HTML` that fires these events."""
-    return _SCRIPT % ", ".join(f"'{name}'" for name in names)

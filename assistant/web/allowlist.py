@@ -1,0 +1,240 @@
+"""Lets through the requests that the pages make, from this site, by a person who may; refuses all others.
+
+Gradio has about seventy routes, some of which ask for nobody's name: what is not listed here does not exist.
+
+A tab's `session_hash`, under which Gradio keeps its state and its stream of events, is made up by the browser. Here it
+is mixed with the person's name, so that whoever learns another's hash has a session of their own under it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import re
+import secrets
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import gradio as gr
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from assistant.preflight import is_loopback
+from assistant.web.access import SIGNED_OUT
+from assistant.web.sign_in import SIGN_IN, SIGN_OUT
+from store.users import LOCAL
+
+_CALL_BYTES = 4 << 20  # a prompt of 200,000 characters as JSON fits
+_FORM_BYTES = 16 << 10
+_ARRIVES_WITHIN_S = 30.0
+_AT_ONCE = 100  # requests of one person; a tab keeps two open
+_OTHER_NAME = (
+    "Without users this page answers under http://127.0.0.1 and http://localhost alone. To reach it under another "
+    "name, add users: python -m store user add NAME --role admin"
+)
+_READ = ("GET", "HEAD")
+_PAGES = ("/", "/config", "/theme.css", "/gradio_api/theme.css")
+_STATIC = re.compile(r"/(assets|static|svelte)/[A-Za-z0-9._/+-]+")
+_STREAM = "/gradio_api/queue/data"
+_HEARTBEAT = re.compile(r"(/gradio_api/heartbeat/)([A-Za-z0-9]{1,64})")
+_CALLS = ("/gradio_api/queue/join", "/gradio_api/run/predict")
+_STARTED = "/gradio_api/startup-events"  # Gradio asks itself, once, and it tells nobody anything
+_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "SAMEORIGIN",
+    "referrer-policy": "same-origin",
+}
+
+
+class AllowlistMiddleware:
+    """ASGI middleware around Gradio's app, within Starlette's AuthenticationMiddleware."""
+
+    def __init__(self, app: ASGIApp, page: gr.Blocks) -> None:
+        self._app = app
+        self._page = page
+        self._salt = secrets.token_bytes(16)
+        self._open: Counter[str] = Counter()  # requests under way, by person
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] != "http":  # Gradio has no websocket
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self._respond(Request(scope, receive), _with_headers(send))
+
+    async def _respond(self, request: Request, send: Send) -> None:
+        try:
+            _refuse_other_sites(request)
+            with self._place(request.user.display_name):
+                scope, receive = await self._admitted(request)
+                await self._app(scope, receive, send)
+        except HTTPException as error:
+            # As Gradio's pages show it.
+            refusal = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+            await refusal(request.scope, request.receive, send)
+
+    @contextmanager
+    def _place(self, name: str) -> Iterator[None]:
+        """Room for one more request of this person."""
+        if name and name != LOCAL and self._open[name] >= _AT_ONCE:
+            raise HTTPException(429, "Too many requests at once. Close some tabs.")
+        self._open[name] += 1
+        try:
+            yield
+        finally:
+            self._open[name] -= 1
+            if not self._open[name]:
+                del self._open[name]
+
+    async def _admitted(self, request: Request) -> tuple[Scope, Receive]:
+        """The request as Gradio gets it. Raises HTTPException where it does not get it."""
+        path = request.scope["path"]
+        if path in (SIGN_IN, SIGN_OUT):
+            if request.method in _READ:
+                return request.scope, request.receive
+            body = await _body(request.receive, _FORM_BYTES)
+            return request.scope, _replayed(body, request.receive)
+        if path == _STARTED:
+            return request.scope, request.receive
+        if not request.user.is_authenticated:
+            if path == "/" and request.method in _READ:
+                raise HTTPException(303, headers={"location": SIGN_IN.lstrip("/")})
+            raise HTTPException(401, SIGNED_OUT)
+        if request.method in _READ:
+            return self._reading(request, path), request.receive
+        if path in _CALLS:
+            return await self._call(request)
+        raise HTTPException(404, "There is nothing here.")
+
+    def _reading(self, request: Request, path: str) -> Scope:
+        scope, name = request.scope, request.user.display_name
+        if path in _PAGES:
+            return {**scope, "query_string": b""}
+        if _STATIC.fullmatch(path) and ".." not in path:
+            return scope
+        if path == _STREAM:
+            session = self._session(name, request.query_params.get("session_hash", ""))
+            if session not in self._page._queue.pending_messages_per_session:  # Gradio would fail half way
+                raise HTTPException(404, "Nothing is on its way in this session.")
+            return {**scope, "query_string": urlencode({"session_hash": session}).encode()}
+        if found := _HEARTBEAT.fullmatch(path):
+            path = found[1] + self._session(name, found[2])
+            return {**scope, "path": path, "raw_path": path.encode(), "query_string": b""}
+        raise HTTPException(404, "There is nothing here.")
+
+    async def _call(self, request: Request) -> tuple[Scope, Receive]:
+        """An event of a page: only what Gradio's pages send reaches Gradio."""
+        call = _parsed(await _body(request.receive, _CALL_BYTES))
+        if type(call.get("fn_index")) is not int or call["fn_index"] not in self._page.fns:
+            text = "The request names no event of the pages. Reload the page: it may be of another version."
+            raise HTTPException(400, text)
+        fields = ("data", "fn_index", "trigger_id", "event_data")
+        passed_on = {key: call[key] for key in fields if key in call}
+        passed_on["session_hash"] = self._session(request.user.display_name, call["session_hash"])
+        body = _whole_characters(json.dumps(passed_on, ensure_ascii=False)).encode()
+        headers = MutableHeaders(scope=dict(request.scope))
+        headers["content-length"], headers["content-type"] = str(len(body)), "application/json"
+        scope = {**request.scope, "headers": headers.raw, "query_string": b""}
+        return scope, _replayed(body, request.receive)
+
+    def _session(self, name: str, given: str) -> str:
+        mixed = b"\0".join((self._salt, name.encode(), given.encode(errors="replace")))
+        return hashlib.sha256(mixed).hexdigest()[:32]
+
+
+def user_name(request: Request) -> str | None:
+    """For Gradio's `auth_dependency`: who sent it; nobody where a request went around the middleware."""
+    user = request.scope.get("user")
+    return user.display_name if user and user.is_authenticated else None
+
+
+def _refuse_other_sites(request: Request) -> None:
+    """No other site's script or form may act for whoever is signed in here; a link may lead to a page."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    if site is not None:  # a script cannot make this up, and a proxy that changes the host leaves it as it is
+        link = request.method in _READ and request.headers.get("sec-fetch-mode") == "navigate"
+        from_here = site in ("same-origin", "none") or link
+    else:
+        from_here = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+    if request.method not in (*_READ, "POST") or not from_here:
+        raise HTTPException(
+            403, "This request comes from another site, or is of a kind that nothing here uses."
+        )
+    if request.user.display_name == LOCAL and not _names_this_machine(request.headers.get("host", "")):
+        raise HTTPException(403, _OTHER_NAME)
+
+
+def _names_this_machine(host: str) -> bool:
+    """By the name that the browser was given. Where nobody signs in, a site whose name was made to lead here (DNS
+    rebinding) would otherwise be of the same origin.
+    """
+    try:
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
+    except ValueError:
+        return False
+
+
+async def _body(receive: Receive, most: int) -> bytes:
+    """All of it. Raises HTTPException for more than `most` bytes, and for one that takes longer than 30 s."""
+    body, size = bytearray(), 0
+    try:
+        async with asyncio.timeout(_ARRIVES_WITHIN_S):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise HTTPException(400, "The request broke off.")
+                piece, more = message.get("body", b""), message.get("more_body", False)
+                size += len(piece)
+                if size <= most:
+                    body += piece
+                # Read on for a while: a browser that is still sending would not see why it was refused.
+                elif size > 4 * most or not more:
+                    raise HTTPException(413, f"The request is larger than {most:,} bytes. Shorten the text.")
+                if not more:
+                    return bytes(body)
+    except TimeoutError as error:
+        raise HTTPException(408, "The request took too long to arrive.") from error
+
+
+def _parsed(body: bytes) -> dict[str, Any]:
+    try:
+        call = json.loads(body)  # the parser that Gradio's framework uses, so that both read the same
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "The request is no JSON.") from error
+    if not isinstance(call, dict) or not isinstance(call.get("session_hash"), str):
+        raise HTTPException(400, "The request names no session.")
+    return call
+
+
+def _whole_characters(text: str) -> str:
+    """Halves of characters, which JSON can name and UTF-8 cannot hold, as a browser sends them from a form: U+FFFD.
+
+    What Gradio sends back with one in it ended the stream of the page's events.
+    """
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def once() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return once
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message).update(_HEADERS)
+        await send(message)
+
+    return sending
