@@ -27,7 +27,6 @@ from rich.progress import (
 from rich.table import Table
 
 from store import user_commands
-from store.arrival import Terms
 from store.command_line import (
     BUSY_TIMEOUT_S,
     DEFAULT_DATA_DIR,
@@ -40,13 +39,12 @@ from store.command_line import (
 )
 from store.connection import DataFile
 from store.errors import StoreError
-from store.exporting import STDOUT, export_file
-from store.format_words import EXPORT_HELP, IMPORT_HELP
 from store.garbage import collect_rarely
-from store.import_words import sentences
-from store.importing import Refusal, import_file
+from store.io.exporting import EXPORT_HELP, STDOUT, export_file
+from store.io.formats import NAMES
+from store.io.importing import IMPORT_HELP, Refusal, import_file
+from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
-from store.recognition import names
 from store.store import Store
 
 _SHOWN_REFUSALS = 20
@@ -102,7 +100,7 @@ def backup(
 @app.command("export", help=EXPORT_HELP, epilog="Example: python -m store export data.jsonl --data-dir data")
 def export_(
     dest: Annotated[Path, typer.Argument(help="The new file, or - for standard output.")],
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(names())}.")] = "shorthand",
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(NAMES)}.")] = "shorthand",
     assistant: Assistant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
@@ -123,7 +121,7 @@ def export_(
 def import_(
     source: Annotated[Path, typer.Argument(help="The file; it is only read.")],
     format: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(names())}; found out where it is not given.")
+        str | None, typer.Option(help=f"One of {', '.join(NAMES)}; found out where it is not given.")
     ] = None,
     assistant: Assistant = "",
     rater: Annotated[str, typer.Option(help="Who rated, where the file does not say.")] = "import",
@@ -138,17 +136,17 @@ def import_(
 
     with errors_in_words(), open_store(data_dir) as store:
         chosen = _assistant(store, assistant)
-        terms = Terms(chosen, rater.strip() or "import", approve, time.time())
+        options = ImportOptions(chosen, rater.strip() or "import", approve, time.time())
         size = source.stat().st_size if source.is_file() else None
         with _bar(f"Importing {source.name}", size, DownloadColumn(), TransferSpeedColumn()) as progress:
-            summary = import_file(store, source, terms, format, refuse=refuse, progress=progress)
+            result = import_file(store, source, options, format, refuse=refuse, progress=progress)
     for refusal in refused:
-        err.print(f"[red]•[/red] {summary.unit} {refusal.number}: {escape(refusal.reason)}", highlight=False)
-    if summary.refused > len(refused):
-        err.print(f"… and {summary.refused - len(refused):,} more.")
-    for sentence in sentences(summary, chosen):
+        err.print(f"[red]•[/red] {result.unit} {refusal.number}: {escape(refusal.reason)}", highlight=False)
+    if result.refused > len(refused):
+        err.print(f"… and {result.refused - len(refused):,} more.")
+    for sentence in result.sentences(chosen):
         out.print(escape(sentence), highlight=False)
-    if summary.refused:
+    if result.refused:
         raise typer.Exit(1)
 
 

@@ -22,6 +22,7 @@ from store.datasets import Datasets
 from store.decisions import Decisions
 from store.erasure import Erasures
 from store.gate_answers import GateAnswers
+from store.io.transfer import Transfer
 from store.leases import Leases
 from store.maintenance import Maintenance
 from store.migrations import upgrade
@@ -31,13 +32,11 @@ from store.proposals import Proposals
 from store.ratings import Ratings
 from store.reviews import Reviews
 from store.runs import Runs
-from store.samples import Samples
 from store.savings import Savings
 from store.search import Search
 from store.served import Served
 from store.sessions import Sessions
 from store.splits import Splits
-from store.transfer import Transfer
 from store.users import Users
 
 
@@ -45,7 +44,6 @@ class Store(
     Assistants,
     Erasures,
     Openings,
-    Samples,
     Ratings,
     Decisions,
     Reviews,

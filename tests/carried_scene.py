@@ -9,13 +9,13 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from store import Store
-from store.arrival import Terms
-from store.exporting import export_file
-from store.importing import ImportSummary, Refusal, import_file
+from store.io.exporting import export_file
+from store.io.importing import ImportResult, Refusal, import_file
+from store.io.stable_ids import ImportOptions
 from store.records import MessageStatus, Role, Ruling, Split, Verdict
 
-TERMS = Terms("bank", "importer", approve=False, at=1_900_000_000.0)
-APPROVING = Terms("bank", "importer", approve=True, at=1_900_000_000.0)
+TERMS = ImportOptions("bank", "importer", approve=False, at=1_900_000_000.0)
+APPROVING = ImportOptions("bank", "importer", approve=True, at=1_900_000_000.0)
 
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
 # Formulas, guards against formulas, quotation marks, delimiters and line ends.
@@ -94,7 +94,7 @@ def exported(store: Store, folder: Path, format: str, name: str = "out") -> byte
 
 
 def brought(
-    store: Store, folder: Path, data: bytes | str, terms: Terms = TERMS, format: str | None = None
+    store: Store, folder: Path, data: bytes | str, terms: ImportOptions = TERMS, format: str | None = None
 ) -> Arrived:
     path = folder / f"in-{next(_FILES)}"
     path.write_bytes(data.encode() if isinstance(data, str) else data)
@@ -106,7 +106,7 @@ def brought(
 class Arrived:
     """A summary, with what was refused."""
 
-    def __init__(self, summary: ImportSummary, refused: list[Refusal]) -> None:
+    def __init__(self, summary: ImportResult, refused: list[Refusal]) -> None:
         self.summary = summary
         self.refused = {refusal.number: refusal.reason for refusal in refused}
 

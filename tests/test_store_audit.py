@@ -10,11 +10,11 @@ from typer.testing import CliRunner
 
 from store import Store, StoreError
 from store.__main__ import app
-from store.arrival import Terms
 from store.audit import TRAINER, Deed, Outcome, acting
 from store.errors import Conflict
-from store.exporting import export_file
-from store.importing import import_file
+from store.io.exporting import export_file
+from store.io.importing import import_file
+from store.io.stable_ids import ImportOptions
 from store.records import ImportedTurn, Ruling, Segment, SegmentKind, Verdict
 
 SEGMENTS = [
@@ -53,7 +53,7 @@ def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> No
     with acting("bo"):
         desk.request_training("desk", "button")
     export_file(desk, "desk", tmp_path / "out.jsonl", "shorthand")
-    terms = Terms("desk", "import", False, 1.0)
+    terms = ImportOptions("desk", "import", False, 1.0)
     import_file(desk, tmp_path / "out.jsonl", terms)
     desk.erase("bo")
     found = deeds(desk)[::-1]

@@ -17,9 +17,8 @@ from typer.testing import CliRunner
 from store import Store, StoreError
 from store.__main__ import app
 from store.errors import Conflict, NotFound, NotSaved
-from store.exporting import export_file
-from store.formats.answers import answers
-from store.formats.cells import guarded, time_cell, time_of, unguarded
+from store.io.exporting import export_file
+from store.io.table import escape_formula, parse_time, time_cell, unescape_formula
 from store.records import ImportedTurn, MessageStatus, RatedAnswer, Role, Usage, Verdict
 from trainer.examples.selection import Approved, judge
 
@@ -148,7 +147,7 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
             (a.message_id, a.ratings, a.decision, a.split) for a in other.rated_answers("bank")
         ]
         again = brought(other, folder, data).summary
-        assert (again.conversations, again.messages, again.ratings, again.decisions) == (0, 0, 0, 0)
+        assert set(again.counts) == {"known"} or not conversations
 
 
 @pytest.mark.parametrize("format", ["openai", "trl-completion", "trl-preference", "sharegpt"])
@@ -185,13 +184,13 @@ def test_ratings_come_back_but_for_the_ids_and_then_to_the_byte(format: str, con
 @settings(max_examples=300, deadline=None)
 @given(said)
 def test_no_cell_is_a_formula_and_every_text_comes_back(text: str) -> None:
-    assert not guarded(text).startswith(tuple("=+-@\t\r\n＝＋－＠"))
-    assert unguarded(guarded(text)) == text
+    assert not escape_formula(text).startswith(tuple("=+-@\t\r\n＝＋－＠"))
+    assert unescape_formula(escape_formula(text)) == text
 
 
 @given(st.integers(-(2**33), 2**33).map(lambda at: at / 4))
 def test_times_come_back(at: float) -> None:
-    assert time_of(time_cell(at), "rated_at") == at
+    assert parse_time(time_cell(at), "rated_at") == at
 
 
 @ROUND_TRIP
@@ -199,12 +198,14 @@ def test_times_come_back(at: float) -> None:
 def test_what_is_approved_is_what_the_trainer_approves(conversations: list) -> None:
     with TemporaryDirectory() as folder, new_store(Path(folder) / "one") as one:
         fill(one, conversations, unique=False, reviewed=True)
-        found = {a.message.id: a for whole in one.whole_conversations("bank") for a in answers(whole)}
+        found = {a.message.id: a for whole in one.whole_conversations("bank") for a in whole.answers()}
+        pairs = [pair for whole in one.whole_conversations("bank") for pair in whole.approved_answers()]
+        texts = {answer.message.id: text.strip() for answer, text in pairs}
         for answer in one.rated_answers("bank"):
             ours, theirs = found[answer.message_id], judge(answer)
             assert tuple((m.role, m.text) for m in ours.context) == answer.context
             approved = theirs.completion if isinstance(theirs, Approved) else None
-            assert (None if ours.approved is None else ours.approved.strip()) == approved
+            assert (texts.get(answer.message_id) or None) == (approved or None)
 
 
 def test_pages_are_read_one_after_the_other(bank: Store) -> None:
@@ -251,7 +252,7 @@ def test_the_command_writes_a_file_or_standard_output(bank: Store, tmp_path: Pat
     code, _, said_ = run("x")
     assert code == 2 and "--assistant: bank, shop" in said_
     help_ = CliRunner().invoke(app, ["export", "--help"]).output
-    assert "Left behind" in help_ and "Example: python -m store export" in help_
+    assert "Left out" in help_ and "Example: python -m store export" in help_
 
 
 class two_stores:

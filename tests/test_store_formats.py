@@ -8,7 +8,7 @@ from carried_scene import APPROVING, TABLE, brought, chats, message, told
 
 from store import Store
 from store.errors import BadRow
-from store.formats.open_webui import OPEN_WEBUI
+from store.io import open_webui
 from store.records import Role, Verdict
 from trainer.examples.selection import select
 
@@ -21,11 +21,11 @@ def bank(store: Store) -> Store:
 
 def test_chats_without_ratings_count_only_when_the_importer_says_so(bank: Store, tmp_path: Path) -> None:
     arrived = brought(bank, tmp_path, chats(1, 2))
-    assert (arrived.summary.conversations, arrived.summary.unrated, told(bank)) == (2, 2, [])
+    assert (arrived.summary.counts["conversations"], arrived.summary.unrated, told(bank)) == (2, 2, [])
     assert [m.text for m in bank.thread(bank.conversations("bank")[0].id)] in (["q1", "a1"], ["q2", "a2"])
 
     again = brought(bank, tmp_path, chats(1, 2), APPROVING).summary
-    assert (again.conversations, again.known, again.messages, again.ratings) == (0, 2, 0, 2)
+    assert again.counts == {"known": 2, "ratings": 2}
     up = [("importer", Verdict.UP, None)]
     assert sorted(told(bank)) == [(["q1"], "a1", up), (["q2"], "a2", up)]
     assert len(select(bank.rated_answers("bank"), 1000)[0]) == 2
@@ -44,7 +44,7 @@ def test_what_has_weight_nothing_is_context(bank: Store, tmp_path: Path) -> None
     }
     arrived = brought(bank, tmp_path, json.dumps(row), APPROVING)
     assert told(bank) == [(["q1", "a1", "q2"], "a2", [("importer", Verdict.UP, None)])]
-    assert list(arrived.summary.without.values()) == [1]
+    assert list(arrived.summary.left_out.values()) == [1]
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["conversational", "standard"])
@@ -95,7 +95,7 @@ def test_sharegpt_in_both_spellings_and_containers(
     arrived = brought(
         bank, tmp_path, json.dumps([row, row], indent=1) if as_list else json.dumps(row), APPROVING
     )
-    assert (arrived.summary.format, arrived.summary.conversations) == ("sharegpt", 1)
+    assert (arrived.summary.format, arrived.summary.counts["conversations"]) == ("sharegpt", 1)
     assert [answer for _, answer, _ in told(bank)] == ["a1", "a2"]
 
 
@@ -172,13 +172,13 @@ def test_open_webui_feedback_that_cannot_be_used_says_why(bank: Store, tmp_path:
     looped = feedback(1, "a1", "ann")
     looped["snapshot"]["chat"]["chat"]["history"]["messages"]["u1"]["parentId"] = "a1"
     with pytest.raises(BadRow, match="its own parent"):
-        OPEN_WEBUI.read(json.dumps(looped).encode())
+        open_webui.read(looped)
 
 
 def test_tables_have_turns_several_raters_and_cells_with_anything(bank: Store, tmp_path: Path) -> None:
     arrived = brought(bank, tmp_path, TABLE)
     assert arrived.refused == {}
-    assert (arrived.summary.conversations, arrived.summary.messages, arrived.summary.ratings) == (2, 6, 3)
+    assert arrived.summary.counts == {"conversations": 2, "messages": 6, "ratings": 3}
     two, one = bank.rated_answers("bank")  # the second was answered half an hour before
     assert [(r.rater, r.verdict, r.correction) for r in one.ratings] == [
         ("ann", Verdict.UP, None),

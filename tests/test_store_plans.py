@@ -12,11 +12,18 @@ from benchmarks.large_store import page_queries
 from benchmarks.large_store.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
 from store.decisions import DECIDED_LAST
+from store.io.transfer import (
+    DECISIONS_OF,
+    MESSAGES_OF,
+    OWNERS_OF,
+    PAGE_OF_ASSISTANT,
+    PROPOSALS_OF,
+    RATINGS_OF,
+)
 from store.proposals import DECIDED, OPEN
 from store.proposals import DECIDED_LAST as PROPOSALS_DECIDED_LAST
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.search import IN_DECISIONS
-from store.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, PROPOSALS_OF, RATINGS_OF
 from trainer.examples.following import ENOUGH_RATED
 
 # Tables that stay small, lists of ids that the query was given, the turns of one thread, and what a query inside has

@@ -8,9 +8,8 @@ from carried_scene import TERMS
 
 from store import Store
 from store.errors import Conflict, NotFound
-from store.exporting import export_file
-from store.import_words import sentences
-from store.importing import Refusal, import_file
+from store.io.exporting import export_file
+from store.io.importing import Refusal, import_file
 from store.proposals import DECIDED, OPEN
 from store.records import MessageStatus, Role
 
@@ -98,9 +97,9 @@ def brought_along(bank: Store, folder: Path) -> Store:
     other.create_assistant("bank", "Bank", "chrf")
     other.add_prompt("bank", [])
     summary = import_file(other, path, TERMS)
-    assert summary.proposals == len(bank.decided_proposals("bank")) and other.check() == []
-    assert import_file(other, path, TERMS).proposals == 0, "nothing comes in twice"
-    assert any("decided proposal" in line for line in sentences(summary, "bank"))
+    assert summary.counts["proposals"] == len(bank.decided_proposals("bank")) and other.check() == []
+    assert import_file(other, path, TERMS).counts["proposals"] == 0, "nothing comes in twice"
+    assert any("decided proposal" in line for line in summary.sentences("bank"))
     return other
 
 
@@ -133,10 +132,10 @@ def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_pat
     path = tmp_path / "before.jsonl"
     export_file(bank, "bank", path, "shorthand")
     bank.decide_proposal(one.id, False, "cy")
-    assert import_file(bank, path, TERMS).proposals == 0
+    assert import_file(bank, path, TERMS).counts["proposals"] == 0
     assert bank.proposal(one.id).decided_by == "cy"
     bank._file.connection().execute("UPDATE proposals SET decided_at = 1.0")
-    assert import_file(bank, path, TERMS).proposals == 1
+    assert import_file(bank, path, TERMS).counts["proposals"] == 1
     assert bank.proposal(one.id).decided_by == "bo" and bank.proposal(one.id).run_id == run
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from store import Store
-from store.carried import WholeConversation
+from store.io.records import FullConversation
 from store.migrations import migrations
 from store.records import ImportedTurn, MessageStatus, Role, Ruling, Verdict
 from store.search import FoundIn
@@ -153,7 +153,7 @@ def test_every_way_of_writing_keeps_the_index_in_step(bank: Store, tmp_path: Pat
     bank.rate(answer, "bo", Verdict.DOWN, comment="commented", correction="corrected")
     with Store(tmp_path / "other.sqlite") as other:
         other.create_assistant("bank", "Bank", "exact")
-        wholes: list[WholeConversation] = list(bank.whole_conversations("bank"))
+        wholes: list[FullConversation] = list(bank.whole_conversations("bank"))
         other.bring_in("bank", wholes)
         # A rating that came in late moves the one that was there to the end, and its number changes.
         other.rate(answer, "bo", Verdict.DOWN, correction="laterone")

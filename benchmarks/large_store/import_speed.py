@@ -17,8 +17,8 @@ import numpy as np
 from benchmarks.large_store.made_store import ASSISTANTS, Texts
 from benchmarks.records.screen import Screen
 from store import Store
-from store.arrival import Terms
-from store.importing import import_file
+from store.io.importing import import_file
+from store.io.stable_ids import ImportOptions
 
 
 def chats(number: int, seed: int) -> Iterator[str]:
@@ -40,12 +40,12 @@ def measure(store: Store, folder: Path, number: int, seed: int, screen: Screen) 
     size = path.stat().st_size
     result: dict[str, Any] = {"chats": number, "bytes": size}
     for name in ("first", "again"):
-        terms = Terms(ASSISTANTS[0], "benchmark", approve=True, at=time.time())
+        options = ImportOptions(ASSISTANTS[0], "benchmark", approve=True, at=time.time())
         with screen.bar(f"import, {name}") as bar:
             started, busy = time.perf_counter(), time.process_time()
-            summary = import_file(store, path, terms, progress=lambda done, bar=bar: bar(done, size))
+            imported = import_file(store, path, options, progress=lambda done, bar=bar: bar(done, size))
             took_s, busy_s = time.perf_counter() - started, time.process_time() - busy
-        rows = summary.conversations + summary.messages + summary.ratings
+        rows = sum(imported.counts[kind] for kind in ("conversations", "messages", "ratings"))
         result[name] = {
             "seconds": round(took_s, 3),
             "processor_seconds": round(busy_s, 3),

@@ -1,0 +1,4 @@
+"""Conversations in and out of the store: files in the shapes of other tools, and the sample.
+
+`importing` and `exporting` are what commands call; `formats` has the table of formats.
+"""

@@ -1,0 +1,278 @@
+"""The table of file formats, and the chat formats of OpenAI, TRL and ShareGPT: rows to conversations and back.
+
+`read` raises BadRow or msgspec.ValidationError for a row that cannot be imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from store.errors import BadRow, StoreError
+from store.io import open_webui, shorthand, table
+from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
+from store.records import Assistant, Message, Prompt, Role, Verdict
+
+_ROLES = {
+    **dict.fromkeys(("user", "human"), Role.USER),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "model"), Role.ASSISTANT),
+}
+_SYSTEM = "a system message: an assistant's prompt is written on the page"
+_NOT_APPROVED = (
+    "ratings, raters, reasons, comments, times, what an answer was before its correction, and all that is not "
+    "approved"
+)
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format of JSON rows, one a line or all in one list; `csv` alone is a table."""
+
+    name: str
+    row: str  # what a row is, to end “one row for ”
+    left_out: str  # what the format cannot hold
+    write: Callable[[FullConversation], Iterator[Any]]
+    matches: Callable[[Mapping[str, Any]], bool] = lambda row: False  # whether a row is of this format
+    read: Callable[[Any], ImportedConversation | FullConversation | None] = lambda row: None
+    is_list: bool = False  # written as one JSON list, where the file's name does not say otherwise
+    first_row: Callable[[Assistant, Sequence[Prompt]], object] | None = None
+
+
+class _ChatMessage(msgspec.Struct):
+    """A message with OpenAI's names or ShareGPT's; a content of several parts can be imported if all are text."""
+
+    role: str | None = None
+    content: str | list[dict[str, Any]] | None = None
+    sender: str | None = msgspec.field(default=None, name="from")
+    value: str | None = None
+    weight: float | None = None  # 0 is OpenAI's sign for “context, not to be learned”
+
+
+_Messages = str | list[_ChatMessage]
+
+
+class _OpenAI(msgspec.Struct):
+    messages: list[_ChatMessage]
+
+
+class _ShareGPT(msgspec.Struct):
+    conversations: list[_ChatMessage]
+    system: str | None = None
+
+
+class _Completion(msgspec.Struct):
+    prompt: _Messages
+    completion: _Messages
+    label: bool | None = None
+
+
+class _Preference(msgspec.Struct):
+    chosen: _Messages
+    rejected: _Messages
+    prompt: _Messages | None = None
+
+
+def _read_messages(
+    messages: _Messages, role: Role = Role.USER, is_context: bool = False
+) -> tuple[tuple[ImportedMessage, ...], str]:
+    """Messages, and what was left out. A plain text is one message of `role`."""
+    if isinstance(messages, str):
+        return (ImportedMessage(role, messages, is_context=is_context),), ""
+    found, left_out = [], ""
+    for number, message in enumerate(messages, start=1):
+        sender = message.role or message.sender or ""
+        if sender in ("system", "developer"):
+            left_out = _SYSTEM
+        elif sender in _ROLES:
+            text = _text(message, number)
+            context = is_context or message.weight == 0
+            found.append(ImportedMessage(_ROLES[sender], text, is_context=context))
+        else:
+            raise BadRow(
+                f"message {number} has the role {sender!r}. Only system, user and assistant can be imported."
+            )
+    return tuple(found), left_out
+
+
+def _text(message: _ChatMessage, number: int) -> str:
+    content = message.content if message.content is not None else message.value
+    if content is None:
+        raise BadRow(f"message {number} has no content. Tool calls cannot be imported.")
+    if isinstance(content, str):
+        return content
+    for part in content:
+        if not isinstance(part.get("text"), str):
+            raise BadRow(
+                f"message {number} has a part of type {part.get('type')!r}. Only text can be imported."
+            )
+    return "".join(part["text"] for part in content)
+
+
+def _read_openai(row: Any) -> ImportedConversation:
+    messages, left_out = _read_messages(msgspec.convert(row, _OpenAI).messages)
+    return ImportedConversation(messages, left_out=left_out)
+
+
+def _read_sharegpt(row: Any) -> ImportedConversation:
+    chat = msgspec.convert(row, _ShareGPT)
+    messages, left_out = _read_messages(chat.conversations)
+    return ImportedConversation(messages, left_out=_SYSTEM if chat.system else left_out)
+
+
+def _read_completion(row: Any) -> ImportedConversation:
+    example = msgspec.convert(row, _Completion)
+    context, left_out = _read_messages(example.prompt, is_context=True)
+    completion, _ = _read_messages(example.completion, Role.ASSISTANT)
+    answer = _last_answer(completion, "completion")
+    if example.label is not None:
+        answer = replace(answer, ratings=(ImportedRating(Verdict.UP if example.label else Verdict.DOWN),))
+    return ImportedConversation((*context, *completion[:-1], answer), left_out=left_out)
+
+
+def _read_preference(row: Any) -> ImportedConversation:
+    """What was chosen is the correction of what was rejected."""
+    example = msgspec.convert(row, _Preference)
+    chosen, left_out = _read_messages(example.chosen, Role.ASSISTANT, is_context=True)
+    rejected, _ = _read_messages(example.rejected, Role.ASSISTANT, is_context=True)
+    correction = _last_answer(chosen, "chosen").text
+    answer = replace(
+        _last_answer(rejected, "rejected"), ratings=(ImportedRating(None, correction=correction),)
+    )
+    before = chosen[:-1]
+    if before != rejected[:-1]:
+        raise BadRow("its 'chosen' and 'rejected' differ before the last message.")
+    if example.prompt is not None:
+        prompt, left_out_of_prompt = _read_messages(example.prompt, is_context=True)
+        left_out = left_out or left_out_of_prompt
+        if prompt != chosen[: len(prompt)]:  # many files repeat the prompt in both lists
+            before = (*prompt, *before)
+    return ImportedConversation((*before, answer), left_out=left_out)
+
+
+def _last_answer(messages: Sequence[ImportedMessage], name: str) -> ImportedMessage:
+    if not messages or messages[-1].role is not Role.ASSISTANT:
+        raise BadRow(f"its {name!r} does not end with an assistant's message.")
+    return messages[-1]
+
+
+def _message(role: Role, text: str) -> dict[str, Any]:
+    return {"role": role, "content": text}
+
+
+def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    return [_message(message.role, message.text) for message in messages]
+
+
+def _write_openai(conversation: FullConversation) -> Iterator[Any]:
+    for answer, text in conversation.approved_answers():
+        context = _messages(answer.context)
+        for message in context:
+            if message["role"] is Role.ASSISTANT:
+                message["weight"] = 0
+        yield {"messages": [*context, _message(Role.ASSISTANT, text)]}
+
+
+def _write_sharegpt(conversation: FullConversation) -> Iterator[Any]:
+    """Earlier answers have "weight": 0; trainers that do not know it learn them too."""
+    for answer, text in conversation.approved_answers():
+        context: list[dict[str, Any]] = [
+            {"from": "human", "value": message.text}
+            if message.role is Role.USER
+            else {"from": "gpt", "value": message.text, "weight": 0}
+            for message in answer.context
+        ]
+        yield {"conversations": [*context, {"from": "gpt", "value": text}]}
+
+
+def _write_completions(conversation: FullConversation) -> Iterator[Any]:
+    for answer, text in conversation.approved_answers():
+        yield {"prompt": _messages(answer.context), "completion": [_message(Role.ASSISTANT, text)]}
+
+
+def _write_preferences(conversation: FullConversation) -> Iterator[Any]:
+    for answer in conversation.answers():
+        chosen, rejected = answer.correction, answer.message.text
+        if chosen is not None and chosen.strip() and chosen != rejected:
+            yield {
+                "prompt": _messages(answer.context),
+                "chosen": [_message(Role.ASSISTANT, chosen)],
+                "rejected": [_message(Role.ASSISTANT, rejected)],
+            }
+
+
+# The first JSON format that matches a row reads the file.
+FORMATS = (
+    Format(
+        name="shorthand",
+        row="each conversation with every message, rating, correction, reason, comment, rater, time, reviewer's "
+        "decision, decided proposal and split",
+        left_out="datasets, runs and adapters, and which deployment gave an answer",
+        matches=shorthand.matches,
+        read=shorthand.read,
+        write=shorthand.write,
+        first_row=shorthand.first_row,
+    ),
+    Format(
+        name="openai",
+        row="each approved answer, with the turns before it",
+        left_out=_NOT_APPROVED,
+        matches=lambda row: isinstance(row.get("messages"), list),
+        read=_read_openai,
+        write=_write_openai,
+    ),
+    Format(
+        name="trl-preference",
+        row="each corrected answer: the correction is chosen, the answer as given is rejected",
+        left_out="answers without a correction, ratings, raters, reasons, comments and times",
+        matches=lambda row: "chosen" in row and "rejected" in row,
+        read=_read_preference,
+        write=_write_preferences,
+    ),
+    Format(
+        name="trl-completion",
+        row="each approved answer, with the turns before it",
+        left_out=_NOT_APPROVED,
+        matches=lambda row: "prompt" in row and "completion" in row,
+        read=_read_completion,
+        write=_write_completions,
+    ),
+    Format(
+        name="sharegpt",
+        row="each approved answer, with the turns before it",
+        left_out=_NOT_APPROVED,
+        matches=lambda row: isinstance(row.get("conversations"), list),
+        read=_read_sharegpt,
+        write=_write_sharegpt,
+        is_list=True,
+    ),
+    Format(
+        name="open-webui",
+        row="each rater's latest rating of an answer, with its reason, its comment, its correction and the chat up to "
+        "that answer",
+        left_out="earlier ratings, reviewers' decisions, conversations that nobody rated, and parts of seconds",
+        matches=open_webui.matches,
+        read=open_webui.read,
+        write=open_webui.write,
+        is_list=True,
+    ),
+    Format(
+        name="csv",
+        row="each question with its answer and one rating; of an answer with several raters, several rows",
+        left_out="earlier ratings, reviewers' decisions, answers that failed or are empty, titles, and parts of "
+        "microseconds",
+        write=table.write,
+    ),
+)
+NAMES = tuple(format.name for format in FORMATS)
+CSV = FORMATS[-1]
+
+
+def find_format(name: str) -> Format:
+    """Raises StoreError when there is none of that name."""
+    for format in FORMATS:
+        if format.name == name:
+            return format
+    raise StoreError(f"There is no format {name!r}. Choose one of {', '.join(NAMES)}.")

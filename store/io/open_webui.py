@@ -1,0 +1,161 @@
+"""open-webui's feedback export (`GET /api/v1/evaluations/feedbacks/all/export`): a rating and the chat it is about.
+
+Reads `data.rating` (1 or -1), `data.reason`, `data.comment`, `meta.message_id` and the chat in `snapshot`. open-webui
+has no corrections; they are written to `data.correction`, since it allows for additions there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from store.errors import BadRow
+from store.io.records import Answer, FullConversation, ImportedConversation, ImportedMessage, ImportedRating
+from store.records import Message, Rating, Role, Verdict
+
+_MILLISECONDS = 1e11  # no time in seconds is as large before the year 5138
+
+
+class _Data(msgspec.Struct):
+    rating: int | float | str | None = None
+    reason: str | None = None
+    comment: str | None = None
+    correction: str | None = None
+
+
+class _Meta(msgspec.Struct):
+    message_id: str | None = None
+    chat_id: str | None = None
+
+
+class _Message(msgspec.Struct):
+    role: str
+    content: str = ""
+    parent: str | None = msgspec.field(default=None, name="parentId")
+    timestamp: float | None = None
+
+
+class _Feedback(msgspec.Struct):
+    data: _Data | None = None
+    meta: _Meta | None = None
+    snapshot: dict[str, Any] | None = None
+    user_id: str = ""
+    created_at: float | None = None
+    updated_at: float | None = None
+
+
+def matches(row: Mapping[str, Any]) -> bool:
+    return "snapshot" in row or (isinstance(row.get("data"), dict) and isinstance(row.get("meta"), dict))
+
+
+def read(row: Any) -> ImportedConversation:
+    feedback = msgspec.convert(row, _Feedback)
+    data, meta = feedback.data or _Data(), feedback.meta or _Meta()
+    title, history = _history(feedback.snapshot or {})
+    if meta.message_id not in history:
+        raise BadRow(
+            f"its snapshot does not have the rated message {meta.message_id!r}. Export the feedback as JSON, under "
+            "Evaluations → Feedback, from a server that keeps snapshots."
+        )
+    rating = ImportedRating(
+        _verdict(data.rating),
+        data.reason or "",
+        data.comment or "",
+        data.correction,
+        feedback.user_id,
+        _seconds(feedback.updated_at or feedback.created_at),
+    )
+    messages = _branch(meta.message_id, history, rating)
+    if not messages or messages[-1].role is not Role.ASSISTANT:
+        raise BadRow(f"the rated message {meta.message_id!r} is no answer.")
+    return ImportedConversation(messages, meta.chat_id or "", title)
+
+
+def _history(snapshot: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Title and messages by id; the chat record holds the chat itself, which holds its history."""
+    title, found = "", snapshot
+    for name in ("chat", "chat", "history"):
+        if isinstance(found.get(name), dict):
+            found = found[name]
+            title = title or (found["title"] if isinstance(found.get("title"), str) else "")
+    messages = found.get("messages")
+    if isinstance(messages, list):
+        messages = {str(m["id"]): m for m in messages if isinstance(m, dict) and "id" in m}
+    return title, msgspec.convert(messages or {}, dict[str, Any])
+
+
+def _branch(
+    id: str | None, history: Mapping[str, Any], rating: ImportedRating
+) -> tuple[ImportedMessage, ...]:
+    """From the first message to the rated one; only what is on that branch is looked at."""
+    rated = id
+    messages: list[ImportedMessage] = []
+    seen = set()
+    while id is not None:
+        if id not in history or id in seen:
+            raise BadRow(f"message {id!r}, which leads to the rated one, is missing or its own parent.")
+        seen.add(id)
+        message = msgspec.convert(history[id], _Message)
+        if message.role in ("user", "assistant"):
+            ratings = (rating,) if id == rated else ()
+            at = _seconds(message.timestamp)
+            messages.append(
+                ImportedMessage(Role(message.role), message.content, at, ratings, is_context=True)
+            )
+        id = message.parent
+    return tuple(reversed(messages))
+
+
+def _verdict(rating: int | float | str | None) -> Verdict | None:
+    try:
+        value = float(rating or 0)
+    except ValueError as error:
+        raise BadRow(f"its rating is {rating!r}. It has to be 1 or -1.") from error
+    return Verdict.UP if value > 0 else Verdict.DOWN if value < 0 else None
+
+
+def _seconds(at: float | None) -> float | None:
+    return None if at is None else at / 1000 if at > _MILLISECONDS else at
+
+
+def write(conversation: FullConversation) -> Iterator[Any]:
+    for answer in conversation.answers():
+        for rating in answer.ratings:
+            yield _feedback(conversation, answer, rating)
+
+
+def _feedback(conversation: FullConversation, answer: Answer, rating: Rating) -> dict[str, Any]:
+    value = None if rating.verdict is None else 1 if rating.verdict is Verdict.UP else -1
+    data = {"rating": value, "model_id": "", "reason": rating.reason, "comment": rating.comment}
+    if rating.correction is not None:
+        data["correction"] = rating.correction
+    id, title, shown = conversation.conversation.id, conversation.conversation.title, answer.message.id
+    history = {"messages": _messages(answer.path), "currentId": shown}
+    return {
+        "id": rating.id,
+        "user_id": rating.rater,
+        "version": 0,
+        "type": "rating",
+        "data": data,
+        "meta": {"arena": False, "message_id": shown, "message_index": len(answer.path), "chat_id": id},
+        "snapshot": {"chat": {"id": id, "title": title, "chat": {"history": history}}},
+        "created_at": int(rating.created_at),
+        "updated_at": int(rating.created_at),
+    }
+
+
+def _messages(path: Sequence[Message]) -> dict[str, Any]:
+    children = [*(message.id for message in path[1:]), None]
+    return {
+        message.id: {
+            "id": message.id,
+            "parentId": message.parent_id,
+            "childrenIds": [] if child is None else [child],
+            "role": message.role,
+            "content": message.text,
+            "timestamp": int(message.created_at),
+        }
+        for message, child in zip(path, children, strict=True)
+    }

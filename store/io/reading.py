@@ -1,0 +1,266 @@
+"""Reads the rows of a file one at a time, however large it is: lines of JSON, the items of one JSON list, or a table.
+
+A row that cannot be read comes as a BadRow, and the next ones follow. Bytes that are not UTF-8 become half surrogates
+(`surrogateescape`), by which their row is found.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, TextIO
+
+import msgspec
+
+from store.errors import BadRow, StoreError
+from store.io import table
+from store.io.formats import CSV, FORMATS, NAMES, Format, find_format
+
+MAX_ROW = 16 * 2**20  # characters; a row is one conversation, and the longest answers have thousands
+_MAX_ITEM = 8 * MAX_ROW  # of an item that has to be read to find its end
+_CHUNK = 2**20
+_EXAMINED_ROWS = 20  # for the format: the first ones may be broken
+_DELIMITERS = ",;\t|"
+_OTHER_FILES = {
+    b"\xff\xfe": "is UTF-16 text. Save it as UTF-8",
+    b"\xfe\xff": "is UTF-16 text. Save it as UTF-8",
+    b"\x1f\x8b": "is compressed. Unpack it with gunzip",
+    b"PK\x03\x04": "is a zip archive or an Excel file. Unpack it, or save the table as CSV (UTF-8)",
+    b"SQLite format 3\x00": "is a SQLite file. Export what is in it first",
+    b"PAR1": "is a Parquet file. Write it as JSONL, for instance with the library datasets",
+    b"%PDF": "is a PDF",
+}
+_SPACE = re.compile(r"[ \t\r\n]*")
+_BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
+
+Rows = Iterator[
+    tuple[int, Any]
+]  # the line or the place in the list, from 1, with what is in the row or a BadRow
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How a file is to be read. `unit` is what rows are counted by: “line”, or “item” of one JSON list."""
+
+    format: Format
+    unit: str
+    delimiter: str = ","
+
+    def open(self, path: Path) -> TextIO:
+        return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+    def rows(self, file: TextIO) -> Rows:
+        if self.format is CSV:
+            return table_rows(file, self.delimiter)
+        return list_items(file) if self.unit == "item" else json_lines(file)
+
+
+def check_text(text: str) -> str:
+    """Return `text`; raises BadRow when it has a byte that was no UTF-8, half a surrogate pair or a NUL."""
+    if (text.isascii() and "\x00" not in text) or not (found := _BAD_CHARACTER.search(text)):
+        return text
+    code, near = ord(found.group()), text[max(0, found.start() - 20) : found.start()]
+    if 0xDC80 <= code <= 0xDCFF:
+        raise BadRow(
+            f"it is not UTF-8 text: byte 0x{code - 0xDC00:02x} after {near!r}. Save the file as UTF-8."
+        )
+    what = f"half a surrogate pair (\\u{code:04x})" if code else "a NUL character"
+    raise BadRow(f"it has {what} at position {found.start()}, after {near!r}. Remove it.")
+
+
+def json_lines(file: TextIO) -> Rows:
+    """One row a line; empty lines are left out but counted."""
+    for number in count(1):
+        try:
+            if not (line := _read_line(file)):
+                return
+            if not line.isspace():
+                yield number, _parse(check_text(line))
+        except (ValueError, RecursionError, BadRow) as error:
+            yield number, _bad_json(error)
+
+
+def _parse(line: str) -> Any:
+    try:
+        return msgspec.json.decode(line)
+    except (msgspec.DecodeError, RecursionError):
+        return json.loads(line)  # slower; takes NaN in what nobody reads, and says where the JSON is broken
+
+
+def _read_line(file: TextIO) -> str:
+    line = file.readline(MAX_ROW + 1)
+    if len(line) <= MAX_ROW:
+        return line
+    size = len(line)
+    while line and not line.endswith(("\n", "\r")):
+        line = file.readline(MAX_ROW)
+        size += len(line)
+    raise _too_large(size)
+
+
+def _too_large(size: int) -> BadRow:
+    return BadRow(
+        f"it has {size:,} characters; a row may have {MAX_ROW:,}. Split the conversation or leave it out."
+    )
+
+
+def _bad_json(error: Exception) -> BadRow:
+    if isinstance(error, BadRow):
+        return error
+    if isinstance(error, RecursionError):
+        return BadRow("it is nested too deeply.")
+    if isinstance(error, json.JSONDecodeError):
+        return BadRow(f"it is not JSON: {error.msg} at character {error.pos + 1}.")
+    return BadRow(f"it is not JSON that can be read: {error}.")
+
+
+def list_items(file: TextIO) -> Rows:
+    """The items of one JSON list. Where the list itself is broken, nothing after it can be told apart."""
+    decode = json.JSONDecoder().raw_decode
+    text = file.read(_CHUNK)
+    at = _after_space(text) + 1  # the opening bracket
+    for number in count(1):
+        while True:  # until the whole item and the sign after it were read
+            problem: Exception | None = None
+            start = _after_space(text, at)
+            try:
+                if number == 1 and text[start : start + 1] == "]":
+                    return
+                value, end = decode(text, start)
+                sign = _after_space(text, end)
+                if sign < len(text):
+                    break
+            except (ValueError, RecursionError) as error:
+                problem = error
+            more = file.read(max(_CHUNK, len(text) - start))
+            if not more or isinstance(problem, RecursionError) or len(text) - start > _MAX_ITEM:
+                reason = _bad_json(problem) if problem else BadRow("the file ends in the middle of the list.")
+                yield number, BadRow(f"{reason} What follows was not read.")
+                return
+            text, at = text[start:] + more, 0
+        try:
+            if end - start > MAX_ROW:
+                raise _too_large(end - start)
+            check_text(text[start:end])
+            yield number, value
+        except BadRow as error:
+            yield number, error
+        if text[sign] != ",":
+            if text[sign] != "]" or text[sign + 1 :].strip() or file.read(_CHUNK).strip():
+                yield (
+                    number + 1,
+                    BadRow("the list has ended, but the file goes on. What follows was not read."),
+                )
+            return
+        at = sign + 1
+
+
+def _after_space(text: str, at: int = 0) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def table_rows(file: TextIO, delimiter: str) -> Rows:
+    """The cells of each row, with the line where it begins; empty ones are left out."""
+    csv.field_size_limit(MAX_ROW)
+    read = 0
+
+    def next_line() -> str:
+        nonlocal read
+        read += 1
+        return _read_line(file)
+
+    reader = csv.reader(iter(next_line, ""), delimiter=delimiter, strict=True)
+    while True:
+        line = read + 1
+        try:
+            cells = next(reader)
+            for cell in cells:
+                check_text(cell)
+        except StopIteration:
+            return
+        except BadRow as error:
+            yield line, error
+        except csv.Error as error:
+            yield line, BadRow(f"it is no row of a table: {error}. Is a quotation mark missing?")
+        else:
+            if cells:
+                yield line, cells
+
+
+def find_file_format(path: Path, wanted: str | None = None) -> FileFormat:
+    """What the beginning of the file shows. Raises StoreError when nothing can be imported, or not as `wanted`."""
+    if wanted is not None:
+        find_format(wanted)
+    text = _beginning(path)
+    unit = "item" if text.lstrip()[:1] == "[" else "line"
+    rows = list_items(StringIO(text)) if unit == "item" else json_lines(StringIO(text))
+    found = _json_format(rows)
+    if found is not None:
+        file_format = FileFormat(found, unit)
+    elif delimiter := _delimiter(text):
+        file_format = FileFormat(CSV, "line", delimiter)
+    elif wanted is not None and wanted != CSV.name:
+        # Where the first rows say nothing, each is refused by itself, as the format that is wanted.
+        file_format = FileFormat(find_format(wanted), unit)
+    else:
+        raise StoreError(
+            f"{path} is in none of the formats that can be imported ({', '.join(NAMES)}). {_hint(text)}"
+        )
+    if wanted not in (None, file_format.format.name):
+        raise StoreError(
+            f"{path} looks like {file_format.format.name}, not like {wanted}. Leave --format away, or choose another "
+            "file."
+        )
+    return file_format
+
+
+def _beginning(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_ROW)
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror}. Give a file that can be read.") from error
+    for mark, what in _OTHER_FILES.items():
+        if data.startswith(mark):
+            raise StoreError(f"{path} {what}, and import that.")
+    if data[:200].count(b"\x00") * 3 > len(data[:200]):
+        raise StoreError(f"{path} is UTF-16 text or no text at all. Save it as UTF-8, and import that.")
+    text = data.decode("utf-8-sig", "surrogateescape")
+    if not text.strip():
+        raise StoreError(f"{path} is empty. There is nothing to import.")
+    return text
+
+
+def _json_format(rows: Rows) -> Format | None:
+    for _, row in islice(rows, _EXAMINED_ROWS):
+        if isinstance(row, dict):
+            for format in FORMATS:
+                if format.matches(row):
+                    return format
+    return None
+
+
+def _delimiter(text: str) -> str | None:
+    header = StringIO(text, newline=None).readline()
+    for delimiter in _DELIMITERS:
+        try:
+            if table.find_columns(next(csv.reader([header], delimiter=delimiter), [])):
+                return delimiter
+        except csv.Error:
+            return None
+    return None
+
+
+def _hint(text: str) -> str:
+    if text.lstrip()[:1] == "[":
+        return f"It is a JSON list whose first {_EXAMINED_ROWS} items are of no format that is known."
+    if text.lstrip()[:1] == "{":
+        return "It is JSON. Put every conversation on a line of its own (jq -c '.[]' does that), with its “messages”."
+    return "A table needs a header with the columns question and answer."

@@ -1,0 +1,119 @@
+"""Conversations on their way in or out of the store: complete ones, and the less that most files know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from store.approval import approved_text, correction_of
+from store.decisions import standing
+from store.records import (
+    Conversation,
+    Decision,
+    Message,
+    MessageStatus,
+    Proposal,
+    Rating,
+    Role,
+    Split,
+    Verdict,
+)
+
+FINISHED = (MessageStatus.COMPLETE, MessageStatus.STOPPED)
+
+
+@dataclass(frozen=True)
+class FullConversation:
+    """A conversation with everything that belongs to it, each kind in the order of writing."""
+
+    conversation: Conversation
+    messages: tuple[Message, ...]
+    ratings: tuple[Rating, ...] = ()
+    split: Split | None = None
+    decisions: tuple[Decision, ...] = ()
+    proposals: tuple[Proposal, ...] = ()  # decided ones
+
+    def answers(self) -> Iterator[Answer]:
+        """Finished answers."""
+        by_id = {message.id: message for message in self.messages}
+        latest: dict[str, dict[str, Rating]] = {}
+        for rating in self.ratings:
+            of_message = latest.setdefault(rating.message_id, {})
+            of_message.pop(rating.rater, None)  # the place in the order is the latest rating's
+            of_message[rating.rater] = rating
+        decisions: dict[str, list[Decision]] = {}
+        for decision in self.decisions:
+            decisions.setdefault(decision.message_id, []).append(decision)
+        for message in self.messages:
+            if message.role is Role.ASSISTANT and message.status in FINISHED:
+                ratings = tuple(latest.get(message.id, {}).values())
+                counting = standing(decisions.get(message.id, ()))
+                yield Answer(message, path_to(message, by_id), ratings, counting)
+
+    def approved_answers(self) -> Iterator[tuple[Answer, str]]:
+        """Approved answers with the text to learn; those without any text are left out."""
+        for answer in self.answers():
+            text = approved_text(answer.message.text, answer.ratings, answer.decision)
+            if text is not None and text.strip():
+                yield answer, text
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer, the latest rating of each rater in the order of writing, and the decision that counts."""
+
+    message: Message
+    path: tuple[Message, ...]  # from the first message to this one
+    ratings: tuple[Rating, ...]
+    decision: Decision | None = None
+
+    @property
+    def context(self) -> tuple[Message, ...]:
+        """The messages before it, as chat sends them."""
+        return tuple(message for message in self.path[:-1] if message.role is Role.USER or message.text)
+
+    @property
+    def correction(self) -> str | None:
+        """What the answer should have been, as a reviewer decided or somebody wrote it last."""
+        return correction_of(self.ratings, self.decision)
+
+
+def path_to(message: Message, by_id: Mapping[str, Message]) -> tuple[Message, ...]:
+    """From the first message down to this one."""
+    path = [message]
+    while (parent := path[-1].parent_id) is not None:
+        path.append(by_id[parent])
+    return tuple(reversed(path))
+
+
+@dataclass(frozen=True)
+class ImportedRating:
+    """A rating in a file; without a rater it is the importer's, without a time it has the time of the import."""
+
+    verdict: Verdict | None
+    reason: str = ""
+    comment: str = ""
+    correction: str | None = None
+    rater: str = ""
+    created_at: float | None = None
+
+
+@dataclass(frozen=True)
+class ImportedMessage:
+    """A message in a file. `is_context`: an answer that the file gives as context alone, not to be learned."""
+
+    role: Role
+    text: str
+    created_at: float | None = None
+    ratings: tuple[ImportedRating, ...] = ()
+    is_context: bool = False
+
+
+@dataclass(frozen=True)
+class ImportedConversation:
+    """Messages in a row. Rows with one `key` and one first question are branches of one conversation."""
+
+    messages: tuple[ImportedMessage, ...]
+    key: str = ""  # the file's own id of the conversation, if it has one
+    title: str = ""
+    left_out: str = ""  # what of the row is not imported, such as a system message

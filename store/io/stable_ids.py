@@ -1,0 +1,157 @@
+"""Imported conversations as records, under the same ids at every import.
+
+Ids derive from the texts and the assistant, never from the file or the clock: the same file imported twice finds its
+own messages. A message's id covers all messages before it, so that rows which begin alike and belong to one
+conversation share those messages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from store.errors import BadRow
+from store.io.reading import check_text
+from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
+from store.records import Conversation, ImportedTurn, Message, Rating, Role, Verdict
+
+_TITLE_CHARACTERS = 60
+_IMPORTED = re.compile(r"import-[0-9a-f]{20}")
+# Hex digits of a conversation's id, of which there are millions, and of a message's within its conversation and a
+# rating's within its message, of which there are thousands. All of them are in several indexes: every digit costs time
+# and space.
+_LONG, _SHORT = 20, 10
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """For whom, who rated where the file does not say, and what unrated answers mean."""
+
+    assistant_id: str
+    rater: str
+    approve: bool  # an answer without any rating counts as rated up by `rater`
+    at: float  # the time of what has none
+
+
+def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConversation:
+    """Raises BadRow when the messages do not follow each other as questions and answers do."""
+    _check(imported.messages)
+    id = _conversation_id(imported, options.assistant_id)
+    messages: list[Message] = []
+    ratings: list[Rating] = []
+    at, parent, digest = options.at, None, b""
+    for given in imported.messages:
+        at = given.created_at if given.created_at is not None else at
+        digest = _digest(digest, given.role, given.text)
+        message = Message(f"{id}.{digest.hex()[:_SHORT]}", id, parent, given.role, given.text, at)
+        messages.append(message)
+        parent = message.id
+        if given.role is Role.ASSISTANT:
+            ratings += _ratings(given, message, options)
+    conversation = Conversation(
+        id=id,
+        assistant_id=options.assistant_id,
+        title=check_text(imported.title) or _title(messages[0].text),
+        created_at=messages[0].created_at,
+        updated_at=max(message.created_at for message in messages),
+        source="import",
+        head_id=parent,
+    )
+    return FullConversation(conversation, tuple(messages), tuple(ratings))
+
+
+def _title(text: str) -> str:
+    return " ".join(text.split())[:_TITLE_CHARACTERS]
+
+
+def _check(messages: tuple[ImportedMessage, ...]) -> None:
+    if not messages:
+        raise BadRow("there is no message in it.")
+    before: Role | None = None
+    for number, message in enumerate(messages, start=1):
+        if message.role is Role.ASSISTANT and before is not Role.USER:
+            raise BadRow(
+                f"message {number} is an answer that follows "
+                f"{'nothing' if before is None else 'another answer'}. An answer has to follow a user's message."
+            )
+        check_text(message.text)
+        before = message.role
+
+
+def _conversation_id(imported: ImportedConversation, assistant_id: str) -> str:
+    if _IMPORTED.fullmatch(imported.key):
+        return imported.key  # exported after an import: the same conversation, here or elsewhere
+    # "1" is an id in many files, so the first question is part of what makes a conversation the same.
+    messages = imported.messages[:1] if imported.key else imported.messages
+    parts = [part for message in messages for part in (message.role, message.text)]
+    return f"import-{_digest(b'', assistant_id, check_text(imported.key), *parts).hex()[:_LONG]}"
+
+
+def _ratings(given: ImportedMessage, message: Message, options: ImportOptions) -> Iterator[Rating]:
+    ratings = given.ratings
+    if not ratings and options.approve and not given.is_context:
+        ratings = (ImportedRating(Verdict.UP),)
+    for rating in ratings:
+        rater = rating.rater or options.rater
+        parts = (
+            rater,
+            rating.verdict or "",
+            rating.reason,
+            rating.comment,
+            "" if rating.correction is None else f"={rating.correction}",
+            "" if rating.created_at is None else repr(rating.created_at),
+        )
+        check_text("\n".join(parts))
+        yield Rating(
+            id=f"{message.id}.{_digest(b'', *parts).hex()[:_SHORT]}",
+            message_id=message.id,
+            rater=rater,
+            verdict=rating.verdict,
+            created_at=options.at if rating.created_at is None else rating.created_at,
+            reason=rating.reason,
+            comment=rating.comment,
+            correction=rating.correction,
+        )
+
+
+def _digest(before: bytes, *parts: str) -> bytes:
+    # NUL separates the parts, since no text that is imported can hold one.
+    return blake2b(before + "\x00".join(parts).encode(), digest_size=16).digest()
+
+
+def sample_conversations(
+    turns: Iterable[ImportedTurn], assistant_id: str, now: float
+) -> list[FullConversation]:
+    """Conversations with source “sample”; their ids are given, those of messages and ratings count on from them."""
+    by_id: dict[str, list[ImportedTurn]] = {}
+    for turn in turns:
+        by_id.setdefault(turn.conversation_id, []).append(turn)
+    return [_sample_conversation(id, assistant_id, its_turns, now) for id, its_turns in by_id.items()]
+
+
+def _sample_conversation(
+    id: str, assistant_id: str, turns: list[ImportedTurn], now: float
+) -> FullConversation:
+    messages: list[Message] = []
+    ratings: list[Rating] = []
+    parent = None
+    for number, turn in enumerate(turns, start=1):
+        prefix, at = f"{id}.{number}", now if turn.created_at is None else turn.created_at
+        question = Message(f"{prefix}.user", id, parent, Role.USER, turn.user, at)
+        answer = Message(f"{prefix}.assistant", id, question.id, Role.ASSISTANT, turn.answer, at)
+        messages += (question, answer)
+        parent = answer.id
+        if turn.verdict is not None or turn.correction is not None:
+            ratings.append(
+                Rating(
+                    *(f"{prefix}.rating", answer.id, turn.rater, turn.verdict, at),
+                    *(turn.reason, turn.comment, turn.correction),
+                )
+            )
+    times = [message.created_at for message in messages]
+    conversation = Conversation(
+        id, assistant_id, _title(turns[0].user), times[0], max(times), source="sample", head_id=parent
+    )
+    return FullConversation(conversation, tuple(messages), tuple(ratings))

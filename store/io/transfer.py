@@ -1,0 +1,252 @@
+"""Full conversations out of the store's file and into it, thousands at a time.
+
+Each page or batch is a transaction of its own, so that people can chat and rate meanwhile. A conversation comes out as
+it was at one moment; one that is begun while others are read comes last.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any
+
+from store.assistants import need_assistant
+from store.audit import Deed, record
+from store.columns import ids_json
+from store.connection import Transaction
+from store.conversations import conversation_of
+from store.decisions import decision_of
+from store.errors import Conflict, Unstorable
+from store.io.records import FullConversation
+from store.io.stable_ids import sample_conversations
+from store.messages import message_of, usage_columns
+from store.part import Part
+from store.proposals import proposal_of
+from store.ratings import rating_of
+from store.records import ImportedTurn, Split
+
+PAGE = 500  # conversations that are read at once: tens of milliseconds
+# Ids of imported records are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache it
+# would read most of them from disk again, batch after batch.
+_CACHE_KIB = 128 * 1024
+
+PAGE_OF_ASSISTANT = """
+    SELECT rowid AS place, * FROM conversations NOT INDEXED
+    WHERE rowid > ? AND assistant_id = ? ORDER BY rowid LIMIT ?"""
+MESSAGES_OF = """
+    SELECT m.* FROM json_each(?) wanted CROSS JOIN messages m ON m.conversation_id = wanted.value
+    ORDER BY m.seq"""
+_ABOUT_MESSAGES = """
+    SELECT a.*, m.conversation_id FROM json_each(?) wanted
+    CROSS JOIN messages m ON m.conversation_id = wanted.value
+    CROSS JOIN {} a ON a.message_id = m.id"""
+RATINGS_OF = f"{_ABOUT_MESSAGES.format('ratings')} ORDER BY a.seq"
+DECISIONS_OF = f"{_ABOUT_MESSAGES.format('decisions')} ORDER BY a.seq"
+PROPOSALS_OF = f"{_ABOUT_MESSAGES.format('proposals')} WHERE a.accepted IS NOT NULL ORDER BY a.id"
+_SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
+OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
+
+_COLUMNS = {
+    "conversations": (
+        "id",
+        "assistant_id",
+        "title",
+        "owner",
+        "source",
+        "created_at",
+        "updated_at",
+        "head_id",
+    ),
+    "messages": ("id", "conversation_id", "parent_id", "role", "text", "created_at", "status"),
+    "ratings": ("id", "message_id", "rater", "verdict", "reason", "comment", "correction", "created_at"),
+    "decisions": ("id", "message_id", "reviewer", "ruling", "created_at", "correction", "restores"),
+}
+_ADD_USAGE = """
+    UPDATE messages SET prompt_tokens = ?, prompt_part_tokens = ?, cached_tokens = ?, completion_tokens = ?,
+        first_token_s = ?, total_s = ?, mean_ln_p = ? WHERE id = ?"""
+# Of one answer the decision made last counts, here or there.
+_DECIDE_PROPOSAL = """
+    INSERT INTO proposals (assistant_id, message_id, text, created_at, accepted, decided_by, decided_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, text) DO UPDATE
+    SET accepted = excluded.accepted, decided_by = excluded.decided_by, decided_at = excluded.decided_at
+    WHERE proposals.accepted IS NULL OR proposals.decided_at < excluded.decided_at"""
+_INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
+_SHOW_NEWER = "UPDATE conversations SET head_id = ?, updated_at = ? WHERE id = ? AND updated_at <= ?"
+# The latest rating of a rater is the one written last: what was given after the imported one stays the latest.
+_KEEP_LATER = """
+    UPDATE {0} SET seq = (SELECT max(seq) + 1 FROM {0}) WHERE seq = (
+        SELECT max(seq) FROM {0} WHERE message_id = ? AND {1} = ? AND id <> ? AND created_at > ?)"""
+_GIVEN_BY = {"ratings": "rater", "decisions": "reviewer"}
+
+Refused = list[tuple[int, str]]  # places in the batch, with the reason
+
+
+class Transfer(Part):
+    def whole_conversations(self, assistant_id: str, page: int = PAGE) -> Iterator[FullConversation]:
+        """All of the assistant's conversations in the order in which they were begun."""
+        place = -1
+        while True:
+            with self._file.reading() as transaction:
+                rows = transaction.rows(PAGE_OF_ASSISTANT, [place, assistant_id, page])
+                found = _full_conversations(transaction, rows)
+            if not rows:
+                return
+            yield from found
+            place = rows[-1]["place"]
+
+    def conversation_count(self, assistant_id: str) -> int:
+        query = "SELECT count(*) AS n FROM conversations WHERE assistant_id = ?"
+        with self._file.reading() as transaction:
+            return int(transaction.rows(query, [assistant_id])[0]["n"])
+
+    def bring_in(
+        self, assistant_id: str, conversations: Sequence[FullConversation]
+    ) -> tuple[Counter[str], Refused]:
+        """Save what is not there yet, in one transaction; returns how many records of each kind were new, how many
+        conversations were “known”, and which break a rule of the store: the others are saved without them.
+
+        Raises NotFound for the assistant, and NotSaved.
+        """
+        try:
+            return self._import(assistant_id, conversations)
+        except (Conflict, Unstorable) as error:
+            if len(conversations) == 1:
+                return Counter(), [(0, str(error))]
+            half = len(conversations) // 2
+            counts, refused = self.bring_in(assistant_id, conversations[:half])
+            more_counts, more_refused = self.bring_in(assistant_id, conversations[half:])
+            return counts + more_counts, refused + [(half + at, reason) for at, reason in more_refused]
+
+    def load_conversations(self, assistant_id: str, turns: Iterable[ImportedTurn]) -> int:
+        """Add the sample conversations that are not there yet, all or none; returns how many were new.
+
+        Raises NotFound, and Conflict when another assistant has a conversation of that id.
+        """
+        now = self._clock()
+        conversations = sample_conversations(turns, assistant_id, now)
+        with self._file.writing() as transaction:
+            need_assistant(transaction, assistant_id)
+            new, _, refused = _sort(transaction, assistant_id, conversations)
+            if refused:
+                raise Conflict(f"Nothing was loaded: {refused[0][1]}")
+            _add(transaction, new)
+            if new:
+                record(transaction, now, Deed.IMPORTED, assistant_id, {"conversations": len(new)})
+        return len(new)
+
+    def _import(
+        self, assistant_id: str, conversations: Sequence[FullConversation]
+    ) -> tuple[Counter[str], Refused]:
+        now = self._clock()
+        with self._file.writing() as transaction:
+            transaction.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            need_assistant(transaction, assistant_id)
+            new, known, refused = _sort(transaction, assistant_id, conversations)
+            counts = _add(transaction, new) + _merge(transaction, known)
+            counts["proposals"] = _decide_proposals(transaction, assistant_id, [*new, *known])
+            splits = [(full.conversation.id, full.split, now) for full in conversations if full.split]
+            transaction.executemany(_INSERT_SPLIT, splits)
+        return counts, refused
+
+
+def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[FullConversation]:
+    ids = [ids_json(row["id"] for row in rows)]
+
+    def by_conversation(query: str, value: Callable[[sqlite3.Row], Any]) -> dict[str, list[Any]]:
+        found = defaultdict(list)
+        for row in transaction.rows(query, ids):
+            found[row["conversation_id"]].append(value(row))
+        return found
+
+    messages = by_conversation(MESSAGES_OF, message_of)
+    ratings = by_conversation(RATINGS_OF, rating_of)
+    splits = by_conversation(_SPLITS_OF, lambda row: Split(row["split"]))
+    decisions = by_conversation(DECISIONS_OF, decision_of)
+    proposals = by_conversation(PROPOSALS_OF, proposal_of)
+    return [
+        FullConversation(
+            conversation_of(row),
+            tuple(messages[id]),
+            tuple(ratings[id]),
+            splits[id][0] if splits[id] else None,
+            tuple(decisions[id]),
+            tuple(proposals[id]),
+        )
+        for row in rows
+        for id in [row["id"]]
+    ]
+
+
+def _sort(
+    transaction: Transaction, assistant_id: str, conversations: Sequence[FullConversation]
+) -> tuple[list[FullConversation], list[FullConversation], Refused]:
+    """New ones, ones that are there already, and those that belong to another assistant."""
+    ids = [ids_json(full.conversation.id for full in conversations)]
+    owners = {row["id"]: row["assistant_id"] for row in transaction.rows(OWNERS_OF, ids)}
+    new, known, refused = [], [], []
+    for place, full in enumerate(conversations):
+        id = full.conversation.id
+        if id not in owners:
+            owners[id] = assistant_id
+            new.append(full)
+        elif owners[id] == assistant_id:
+            known.append(full)
+        else:
+            refused.append((place, f"conversation {id!r} belongs to assistant {owners[id]!r} already."))
+    return new, known, refused
+
+
+def _add(transaction: Transaction, new: Sequence[FullConversation]) -> Counter[str]:
+    counts = Counter(conversations=len(new))
+    _insert(transaction, "conversations", [full.conversation for full in new])
+    for kind in ("messages", "ratings", "decisions"):
+        records = [record for full in new for record in getattr(full, kind)]
+        counts[kind] = len(records)
+        _insert(transaction, kind, records)
+    return counts
+
+
+def _merge(transaction: Transaction, known: Sequence[FullConversation]) -> Counter[str]:
+    """What conversations that are there already gain: messages, ratings and decisions."""
+    counts = Counter(known=len(known))
+    ids = [ids_json({full.conversation.id for full in known})]
+    for kind, query in (("messages", MESSAGES_OF), ("ratings", RATINGS_OF), ("decisions", DECISIONS_OF)):
+        there = {row["id"] for row in transaction.rows(query, ids)}
+        records = {r.id: r for full in known for r in getattr(full, kind) if r.id not in there}
+        counts[kind] = len(records)
+        _insert(transaction, kind, list(records.values()))
+        if kind == "messages":
+            for c in (full.conversation for full in known if any(m.id in records for m in full.messages)):
+                transaction.execute(_SHOW_NEWER, [c.head_id, c.updated_at, c.id, c.updated_at])
+        else:
+            keep_later = _KEEP_LATER.format(kind, _GIVEN_BY[kind])
+            for r in records.values():
+                by = getattr(r, _GIVEN_BY[kind])
+                transaction.execute(keep_later, [r.message_id, by, r.id, r.created_at])
+    return counts
+
+
+def _insert(transaction: Transaction, table: str, records: Sequence[Any]) -> None:
+    columns = _COLUMNS[table]
+    rows = list(map(attrgetter(*columns), records))
+    transaction.insert_rows(f"INSERT INTO {table} ({', '.join(columns)})", rows)
+    if table == "messages":  # few that are imported were measured here
+        used = [(*usage_columns(message.usage).values(), message.id) for message in records if message.usage]
+        transaction.executemany(_ADD_USAGE, used)
+
+
+def _decide_proposals(
+    transaction: Transaction, assistant_id: str, conversations: Sequence[FullConversation]
+) -> int:
+    """How many were not decided here yet, or earlier."""
+    return sum(
+        transaction.execute(
+            _DECIDE_PROPOSAL,
+            [assistant_id, p.message_id, p.text, p.created_at, int(p.accepted), p.decided_by, p.decided_at],
+        ).rowcount
+        for full in conversations
+        for p in full.proposals
+        if p.accepted is not None
+    )
