@@ -1,12 +1,8 @@
-"""kill -9 of the app's chat, the trainer and vLLM at random moments: nothing acknowledged is lost, and all is ready
-again.
+"""kill -9 of the chat, the trainer and vLLM at random moments: nothing acknowledged is lost, and all is ready again.
 
-In: how many kills. Out: a table, and JSON with provenance. People chat and rate in one process (the chat path of the
-app, without its page), another publishes, swaps and rolls back under the trainer's lease, and both talk to a server.
-Against the fake server of the tests kills are quick; with `--real` the server is vLLM under `python app.py`, and the
-app itself, and each of vLLM's processes, is killed too. After each kill the victim is started again as it always is,
-and everything that was acknowledged since the kill before is looked up. Place in the flow: beside `store_kills`,
-which kills a writer alone.
+People chat and rate in one process, another publishes, swaps and rolls back under the trainer's lease, and both talk to
+a server: the fake one of the tests, or with `--real` vLLM under `python app.py`. After each kill the victim is started
+again as it always is, and everything that was acknowledged since the kill before is looked up.
 
     python -m benchmarks.chaos --kills 300 --out benchmarks/results/chaos.json
     python -m benchmarks.chaos --real --kills 20 --out benchmarks/results/chaos_real.json
@@ -25,11 +21,9 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.faults.worlds import FakeWorld, RealWorld, World
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
-from benchmarks.servers.own_server import Layers, ModelDir, model_dir
+from benchmarks.record import fail, write_result
+from benchmarks.screen import Screen
+from benchmarks.vllm_process import Layers, ModelDir, model_dir
 
 _READY_WITHIN_S = 400.0
 _SLACK_S = 5.0  # beyond what a first start took
@@ -114,10 +108,8 @@ def main(
     )
     for line in [*world.ledger.lost, *world.ledger.wrong, *world.ledger.lock_errors, *toll.too_slow]:
         screen.say(line)
-    if out is not None:
-        record["seconds"] = round(time.monotonic() - began, 1)
-        source = provenance(command_line("benchmarks.chaos"), seed)
-        result_file.write(out, {"benchmark": "chaos", "real": real, **record, "provenance": source})
+    record["seconds"] = round(time.monotonic() - began, 1)
+    write_result(out, "chaos", seed, {"real": real, **record})
     if not world.ledger.sound:
         fail("Something acknowledged was lost, or is not as it should be.", 1)
 

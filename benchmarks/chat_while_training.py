@@ -1,8 +1,7 @@
-"""How long people wait for the first word while a retrain runs on the same cores, beside how long they wait without.
+"""How long people wait for the first token while a retrain runs on the same cores, compared with an idle machine.
 
-In: nothing but the installed product. Out: `results/chat_while_training.json`: seconds to the first token by what the
-retrain was doing, and each 95th percentile as a ratio to that of the idle machine. All real: app, chat, vLLM, training
-and gate, on the sample. One person asks one question after the other, and each answer is read to its end.
+All real: app, chat, vLLM, training and gate, on the sample. One person asks one question after the other, and each
+answer is read to its end. The result has seconds to the first token by what the retrain was doing.
 
     python -m benchmarks.chat_while_training --out benchmarks/results/chat_while_training.json
 """
@@ -26,11 +25,9 @@ import typer
 from assistant.assistants import SAMPLE_ID
 from assistant.chat import Chat
 from benchmarks.faults.questions import questions
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
-from benchmarks.servers.app_process import AppProcess
+from benchmarks.processes import AppProcess
+from benchmarks.record import write_result
+from benchmarks.screen import Screen
 from benchmarks.tasks.serving import Serving
 from store import Store
 from store.records import RunEvent, RunStatus
@@ -69,8 +66,7 @@ def main(
         app.wait_for_model()
         with Store(Path(temporary) / "shorthand.sqlite") as store:
             result = asyncio.run(_measure(Serving(Path(temporary), store), idle, seed, screen))
-    result["provenance"] = provenance(command_line("benchmarks.chat_while_training"), seed=seed)
-    result_file.write(out, result)
+    write_result(out, "chat_while_training", seed, result)
     for phase, row in result["phases"].items():
         screen.say(f"{phase}: {row}")
     screen.say(f"Written to {out}.")
@@ -90,7 +86,6 @@ async def _measure(serving: Serving, idle: int, seed: int, screen: Screen) -> di
     finished = serving.store.run(run)
     phases = by_phase(during, serving.store.events(run), served)
     return {
-        "benchmark": "chat_while_training",
         "aim": AIM,
         "phases": summary({IDLE: before, **phases}, seed),
         "after": {"first_token_s": _percentiles([one.first_token_s for one in after])},

@@ -1,8 +1,7 @@
 """The sample's first retrain, as a newcomer sees it: from start to page, from click to swap, and what it saved.
 
-In: nothing but the installed product. Out: `results/first_retrain.json`. All real: app, vLLM, training, gate;
-a stream of answers runs from the gate to the swap, and its longest gap between two tokens is recorded around
-the swap and, for comparison, while nothing is swapped.
+All real: app, vLLM, training, gate. A stream of answers runs from the gate to the swap, and its longest gap between two
+tokens is recorded around the swap and, for comparison, while nothing is swapped.
 
     python -m benchmarks.first_retrain --out benchmarks/results/first_retrain.json
 """
@@ -23,9 +22,8 @@ from assistant.assistants import SAMPLE_ID
 from assistant.rendering import keep, render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Delta, VllmClient
-from benchmarks.records import result_file
-from benchmarks.records.provenance import provenance
-from benchmarks.servers.app_process import AppProcess
+from benchmarks.processes import AppProcess
+from benchmarks.record import write_result
 from store import Store
 from store.records import Role, RunStatus, TrainingRun
 
@@ -105,13 +103,10 @@ def main(
         with Store(of / "shorthand.sqlite", create=False) as store:
             first = next(run for run in store.runs(SAMPLE_ID)[::-1] if run.status is RunStatus.PROMOTED)
             result = _result(store, first, first.started_at)
-        command = "python -m benchmarks.first_retrain --of DATA_DIR"
     else:
         with tempfile.TemporaryDirectory() as temporary:
             result = _start_and_retrain(data_dir or Path(temporary))
-        command = "python -m benchmarks.first_retrain"
-    result["provenance"] = provenance(command, seed=result["settings"]["seed"])
-    result_file.write(out, result)
+    write_result(out, "first_retrain", result["settings"]["seed"], result)
     console.print(f"Written to {out}.")
 
 

@@ -1,8 +1,7 @@
-"""Hours of bytes that nobody would write, against everything that reads other people's bytes.
+"""Hours of bytes that nobody would write, given to everything that reads other people's bytes.
 
-In: how long. Out: `results/fuzz.json`: for each reader how many inputs it was given, how many of its branches were
-reached, and what it could not bear. atheris (libFuzzer) chooses the bytes by what code they reach. Each reader has a
-process of its own; an input that ends it is kept under `fuzz-findings/`, and can be given again.
+atheris (libFuzzer) chooses the bytes by what code they reach. Each reader has a process of its own; an input that ends
+it is kept under `fuzz-findings/`, and can be given again.
 
     pip install '.[fuzz]'
     python -m benchmarks.fuzz --seconds 240 --out benchmarks/results/fuzz.json
@@ -23,10 +22,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.fuzz_targets import TARGETS, seeds
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
+from benchmarks.record import fail, write_result
+from benchmarks.screen import Screen
 
 RESULT = Path("benchmarks/results/fuzz.json")
 _FINDINGS = Path("fuzz-findings")
@@ -62,7 +59,7 @@ def main(
     if find_spec("atheris") is None:
         fail("atheris is not installed. It chooses the inputs: pip install '.[fuzz]'")
     screen = Screen()
-    result: dict[str, Any] = {"benchmark": "fuzz", "seconds_each": seconds, "readers": {}}
+    result: dict[str, Any] = {"seconds_each": seconds, "readers": {}}
     for name in only or TARGETS:
         row = result["readers"][name] = _search(name, seconds, seed)
         screen.say(
@@ -70,8 +67,7 @@ def main(
         )
     result["inputs"] = sum(row["inputs"] for row in result["readers"].values())
     result["findings"] = sum(row["finding"] is not None for row in result["readers"].values())
-    result["provenance"] = provenance(command_line("benchmarks.fuzz"), seed=seed)
-    result_file.write(out, result)
+    write_result(out, "fuzz", seed, result)
     screen.say(f"{result['inputs']:,} inputs, {result['findings']} findings. Written to {out}.")
     if result["findings"]:
         raise typer.Exit(1)

@@ -1,7 +1,6 @@
-"""One reader under atheris, in a process that ends with the search or with a finding.
+"""One reader under atheris, in a process that ends with the search or with a finding: it can be searched only once.
 
-In: the reader's name and libFuzzer's options. Out: libFuzzer's lines. Run by `fuzz`, since a process can be searched
-only once. The product's own modules are instrumented, so that the search sees which of their branches it reaches.
+The product's own modules are instrumented, so that the search sees which of their branches it reaches.
 """
 
 from __future__ import annotations

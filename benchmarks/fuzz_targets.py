@@ -1,8 +1,6 @@
 """What reads other people's bytes: each reader as a function of bytes that may raise nothing, and what must hold of it.
 
-In: a scratch folder. Out: by name, a function that hands bytes to one of the product's readers. A refusal in words is
-fine; any other exception, and a property that does not hold, is a finding. Place in the flow: under `fuzz` and
-`tests/test_fuzz_targets.py`. Does not choose the bytes.
+A refusal with a message is fine; any other exception, and a property that does not hold, is a finding.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Simulated gates: how often what is worse by the margin passes, and how often what is as good does.
 
-In: how many gates to simulate. Out: `results/gate_simulation.json`, one row for each kind of difference, number of
-examples and length of conversations, with the share of gates that pass under the bound and under two others for
-comparison. Right-or-wrong scores of separate examples are computed exactly instead. Nothing is generated or scored.
+The result has one row for each kind of difference, number of examples and length of conversations, with the share of
+gates that pass under the gate's bound and under two others for comparison. Right-or-wrong scores of separate examples
+are computed exactly. Nothing is generated or scored.
 
     python -m benchmarks.gate_simulation --trials 1000 --seed 1 --out benchmarks/results/gate_simulation.json
 """
@@ -22,8 +22,7 @@ from rich.progress import track
 from scipy import stats
 
 from benchmarks.made_up.whole_gate import chances
-from benchmarks.records import result_file
-from benchmarks.records.provenance import provenance
+from benchmarks.record import write_result
 from trainer.proof.paired_proportions import critical, power
 from trainer.proof.statistics import Pairs
 
@@ -279,11 +278,8 @@ def main(
         "worst_simulated": asdict(worst),
         "whole_gates": {"gates": trials // 5, "promoted_worse": whole},
         "rows": [asdict(r) for r in rows],
-        "provenance": provenance(
-            f"python -m benchmarks.gate_simulation --trials {trials} --seed {seed}", seed=seed
-        ),
     }
-    result_file.write(out, result)
+    write_result(out, "gate_simulation", seed, result)
     console.print(
         f"At a loss of exactly the margin at most {exactly:.2%} pass (right or wrong, exact, {at} examples) and "
         f"{worst.gate:.2%} in simulation ({worst.kind}, {worst.conversation}, {worst.examples}). Written to {out}."

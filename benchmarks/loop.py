@@ -1,31 +1,47 @@
-"""`python -m benchmarks.loop`: the whole loop on a real task, where only the person is simulated.
+"""`python -m benchmarks.loop`: the whole loop on a real task, where only the ratings are simulated.
 
-In: a task file and a budget of ratings. Out: a JSON result with every round's tokens, quality and verdict. Starts the
-app itself (`AppProcess`), so chat, training, gate and swap are what a person gets. Does not know how a round goes.
+It starts the app itself, so that chat, training, gate and swap are what a person gets.
 """
 
 from __future__ import annotations
 
+import shlex
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from benchmarks.records.command import command_line, fail, resumable
-from benchmarks.records.provenance import provenance
-from benchmarks.records.result_file import ResultError
-from benchmarks.records.screen import Screen
-from benchmarks.servers.app_process import AppProcess
+from assistant.adapter_files import BadAdapter
+from assistant.server_file import NoServer
+from assistant.tokenizer import TokenizerError
+from assistant.vllm_client import VllmError
+from benchmarks.processes import AppFailed, AppProcess
+from benchmarks.record import ResultError, fail, provenance
+from benchmarks.screen import Screen
 from benchmarks.tasks.result import LoopSettings, Result
-from benchmarks.tasks.retrain import hear, retrain
-from benchmarks.tasks.schedule import sample_of
+from benchmarks.tasks.retrain import RetrainFailed, reevaluate, retrain
+from benchmarks.tasks.rounds import Rounds
 from benchmarks.tasks.serving import Serving
 from benchmarks.tasks.task import Task, TaskError, load
-from benchmarks.tasks.walk import Walk
-from store import Store
+from benchmarks.tasks.user import sample_of
+from store import Store, StoreError
+from trainer.proof.scorers import ScorerFailed
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
-_MODULE = "benchmarks.loop"
+_EXPECTED = (
+    AppFailed,
+    BadAdapter,
+    NoServer,
+    TokenizerError,
+    VllmError,
+    StoreError,
+    ScorerFailed,
+    RetrainFailed,
+)
 
 
 @app.command(
@@ -72,16 +88,16 @@ def main(
     if result.body["finished"]:
         screen.say(f"Finished already: {out}. For another loop give another --out.")
         return
-    result.add_origin(provenance(command_line(_MODULE), seed))
+    result.add_origin(provenance("loop", seed))
     directory = (data_dir or out.with_suffix(".data")).resolve()
     options = ["--no-trainer", *_model_option(model)]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]
-    with resumable(_MODULE):
-        _serve_and_walk(directory, options, loaded, settings, result, screen)
+    with _resumable():
+        _serve_and_run(directory, options, loaded, settings, result, screen)
     screen.say(f"Written to {out}. A table and a picture: python -m benchmarks.report {out}")
 
 
-def _serve_and_walk(
+def _serve_and_run(
     directory: Path, options: list[str], task: Task, settings: LoopSettings, result: Result, screen: Screen
 ) -> None:
     more = [] if settings.epochs is None else ["--epochs", str(settings.epochs)]
@@ -91,15 +107,29 @@ def _serve_and_walk(
             running.wait_for_model()
         screen.say(f"To watch it: {running.url}")
         with Store(directory / "shorthand.sqlite") as store:
-            Walk(
+            Rounds(
                 task,
                 settings,
                 result,
                 Serving(directory, store),
-                lambda assistant, trigger, note: retrain(store, directory, assistant, trigger, more, note),
-                lambda assistant, note: hear(store, directory, assistant, note),
+                lambda assistant, trigger, show: retrain(store, directory, assistant, trigger, more, show),
+                lambda assistant, show: reevaluate(store, directory, assistant, show),
                 screen,
             ).run()
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """End politely: the app is stopped, and what is done so far is in the result."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it otherwise
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    again = shlex.join(["python", "-m", "benchmarks.loop", *sys.argv[1:]])
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail(f"Stopped. The same command goes on from here: {again}", 130)
+    except _EXPECTED as error:
+        fail(f"{error}\nThe same command goes on from here.", 1)
 
 
 def _model_option(model: str | None) -> list[str]:

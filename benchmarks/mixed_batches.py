@@ -1,9 +1,8 @@
 """Base-model requests in one batch with adapter requests, against the same requests made alone.
 
-In: how many. Out: a line, and JSON with provenance. Real vLLM as the app starts it, with three random adapters in its
-slots; 16 base-model requests and 16 adapter requests are under way at any time, half of all as a gate's, which are held
-back while others are read, and every token of every answer is compared. Place in the flow: beside `swaps`. vLLM 0.32 on
-CPU fails this by itself: see `assistant/vllm_extension.py`.
+Real vLLM with three random adapters in its slots: 16 requests of the base model and 16 of adapters
+are under way at any time, and every token of every answer is compared. vLLM 0.32 on CPU fails this by itself: see
+`assistant/vllm_extension.py`.
 
     python -m benchmarks.mixed_batches --requests 1000 --out benchmarks/results/mixed_batches.json
 """
@@ -26,12 +25,10 @@ from assistant.vllm_client import VllmError
 from benchmarks.faults.questions import questions
 from benchmarks.faults.references import Greedy, References, System, find_references
 from benchmarks.faults.scene import PROMPT
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
-from benchmarks.servers.own_server import Layers, ModelDir, OwnServer
+from benchmarks.record import fail, write_result
+from benchmarks.screen import Screen
 from benchmarks.swaps import ANSWER_TOKENS, systems
+from benchmarks.vllm_process import Layers, ModelDir, OwnServer
 
 _QUESTIONS, _TRIED = 10, 40
 _EACH = 16
@@ -123,9 +120,7 @@ def main(
         f"adapters: {record['base_different']} answers differ. {record['adapter_requests']:,} of adapters: "
         f"{record['adapter_different']} differ. ln p moved by at most {record['moved_by_a_batch_nats']:.1e} nats."
     )
-    if out is not None:
-        source = provenance(command_line("benchmarks.mixed_batches"), seed)
-        result_file.write(out, {"benchmark": "mixed_batches", **record, "provenance": source})
+    write_result(out, "mixed_batches", seed, record)
     if record["base_different"] or record["adapter_different"]:
         fail("Not every answer was the one that is given alone.", 1)
 

@@ -21,9 +21,7 @@ import typer
 from rich.console import Console
 
 from benchmarks.made_up.rewordings import REWORDINGS, Change, differences
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
+from benchmarks.record import fail, provenance, write
 from benchmarks.tasks.task import Task, TaskError, load
 from trainer.examples.similar import NEAR, Question, grouped, near_wordings
 from trainer.examples.wording import Wording, wording
@@ -59,11 +57,11 @@ def main(
         "different": [row for one in tasks for row in planted(one, differences(_asked(one)), each, seed)],
         "untouched": [untouched(one) for one in tasks],
         "seconds": timed(tasks, largest, seed),
-        "provenance": provenance(command_line("benchmarks.near_duplicates"), seed=seed),
+        "provenance": provenance("near_duplicates", seed=seed),
     }
     for name in ("reworded", "different"):
         result[f"{name}_in_all"] = summary(result[name])
-    result_file.write(out, result)
+    write(out, result)
     found, merged = (result[f"{name}_in_all"]["merged"][str(NEAR)] for name in ("reworded", "different"))
     console.print(
         f"Found {found:.1%} of what was reworded; merged {merged:.1%} of what differs. Written to {out}."

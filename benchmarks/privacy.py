@@ -20,9 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.made_up.planted import Planted, plant
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
+from benchmarks.record import fail, provenance, write
 from benchmarks.tasks.task import Item, Task, TaskError, load
 from trainer.privacy.replacing import Screen, Swap
 
@@ -59,9 +57,9 @@ def main(
         "forms": rows,
         "tasks": clean,
         "characters_per_second": rate(tasks, seed),
-        "provenance": provenance(command_line("benchmarks.privacy"), seed=seed),
+        "provenance": provenance("privacy", seed=seed),
     }
-    result_file.write(out, result)
+    write(out, result)
     console.print(
         f"Found {result['recall']:.2%} of {result['planted']:,} secrets of {result['kinds']} kinds; false alarms in "
         f"{alarms} of {total:,} clean examples. Written to {out}."

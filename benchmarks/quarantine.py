@@ -15,10 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.made_up.poison import MALLORY, RATERS, Attack, Poison, ratings
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
+from benchmarks.record import fail, provenance, write
+from benchmarks.screen import Screen
 from benchmarks.tasks.task import Task, TaskError, load
 from store.records import ImportedTurn, RatedAnswer, Rating, Role
 from trainer.examples.quarantine import suspicions
@@ -50,9 +48,9 @@ def main(
         "benchmark": "quarantine",
         "settings": {"ratings": rated, "trials": trials},
         "tasks": rows,
-        "provenance": provenance(command_line("benchmarks.quarantine"), 0),
+        "provenance": provenance("quarantine", 0),
     }
-    result_file.write(out, result)
+    write(out, result)
     for row in rows:
         screen.say(
             f"{row['task']}: found {row['pushing_found']} of {trials} each, suspected {row['honest_suspected']}"

@@ -1,13 +1,12 @@
-"""Adapters that nobody trained: random weights, large enough that greedy answers differ from the base model's.
+"""Adapters of random weights, large enough that greedy answers differ from the base model's, and shortened models.
 
-In: a model directory, names, a seed, a scale. Out: published adapter directories, the same bytes for the same seed.
-Run as a process, `python -m benchmarks.random_adapters`, so that who serves or swaps them never imports torch. Place
-in the flow: under `swaps`, `mixed_batches`, `chaos` and `soak`. Does not know what is asked of them.
+What needs torch runs in a process of its own, so that who serves or swaps them never imports it.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,37 +17,42 @@ import typer
 from safetensors.numpy import save_file
 
 from assistant.adapter_files import MANIFEST, make_manifest
-from benchmarks.servers.app_process import ROOT
+from benchmarks.processes import ROOT
 
+app = typer.Typer(pretty_exceptions_enable=False)
 RANK = 4
 # Standard deviation of B's entries where A is as peft makes it. At 0.02 half of the answers of the 135M model are
 # still those of the base model, at 0.2 all of them are noise.
 SCALE = 0.06
 SCALE_OF_FEW_LAYERS = 0.3  # for a model that was cut to a few: an adapter changes less in each
-_PREFIX = "random-"
 
 
 def names(count: int) -> list[str]:
-    return [f"{_PREFIX}{number}" for number in range(1, count + 1)]
+    return [f"random-{number}" for number in range(1, count + 1)]
 
 
 def make(model_dir: Path, adapters: Path, count: int, base: str, scale: float = SCALE) -> list[str]:
-    """Publish `count` of them, in a process of its own; those that are there stay. Raises CalledProcessError."""
+    """Publish `count` of them; those that are there stay. Raises CalledProcessError."""
     wanted = names(count)
     if not all((adapters / name / MANIFEST).exists() for name in wanted):
-        command = [sys.executable, "-m", "benchmarks.random_adapters", str(model_dir), str(adapters), base]
-        subprocess.run([*command, "--count", str(count), "--scale", str(scale)], cwd=ROOT, check=True)
+        _run("publish", str(model_dir), str(adapters), base, str(count), str(scale))
     return wanted
+
+
+def cut_model(model_dir: Path, destination: Path, layers: int) -> Path:
+    """The model's first layers alone: as real for a server, several times as fast, and its answers are noise."""
+    _run("cut", str(model_dir), str(destination), str(layers))
+    return destination
 
 
 def make_small(adapters: Path, count: int, base: str) -> list[str]:
     """Adapters of one layer for a model of width 32, made without torch: for servers that compute nothing."""
     layer = "base_model.model.model.layers.0.self_attn.q_proj"
     for seed, name in enumerate(names(count), start=1):
-        chance = np.random.default_rng(seed)
+        random = np.random.default_rng(seed)
         shapes = {f"{layer}.lora_A.weight": (RANK, 32), f"{layer}.lora_B.weight": (32, RANK)}
         (adapters / name).mkdir(parents=True, exist_ok=True)
-        weights = {key: chance.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
+        weights = {key: random.normal(size=shape).astype(np.float32) for key, shape in shapes.items()}
         save_file(weights, str(adapters / name / "adapter_model.safetensors"))
         config = json.dumps({"r": RANK, "peft_type": "LORA"})
         (adapters / name / "adapter_config.json").write_text(config)
@@ -56,17 +60,19 @@ def make_small(adapters: Path, count: int, base: str) -> list[str]:
     return names(count)
 
 
-def main(
+def _run(*words: str) -> None:
+    subprocess.run([sys.executable, "-m", "benchmarks.random_adapters", *words], cwd=ROOT, check=True)
+
+
+@app.command()
+def publish(
     model_dir: Path,
     adapters: Path,
     base: Annotated[str, typer.Argument(help="The base model's fingerprint, which the manifest names.")],
-    count: Annotated[int, typer.Option(min=1)] = 3,
-    scale: Annotated[float, typer.Option(help="Standard deviation of the entries of B.")] = SCALE,
+    count: Annotated[int, typer.Argument()] = 3,
+    scale: Annotated[float, typer.Argument()] = SCALE,
 ) -> None:
-    """Publish random adapters of a model.
-
-    Example: python -m benchmarks.random_adapters data/models/SmolLM2-135M-Instruct /tmp/adapters FINGERPRINT
-    """
+    """Publish random adapters of a model, the same for the same number."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
@@ -88,5 +94,18 @@ def main(
             publish(wrapped, adapters, name, base)
 
 
+@app.command()
+def cut(model_dir: Path, destination: Path, layers: int) -> None:
+    """Save a model with its first layers alone, and the same tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(model_dir, num_hidden_layers=layers, dtype=torch.float32)
+    model.save_pretrained(destination)
+    for path in model_dir.iterdir():
+        if path.suffix != ".safetensors" and not (destination / path.name).exists():
+            shutil.copy(path, destination / path.name)
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -1,7 +1,4 @@
-"""`python -m benchmarks.report`: results of loops to a table and a picture for people.
-
-In: result files of `benchmarks.loop`. Out: `loop.md` and `loop.png`. Does not measure anything.
-"""
+"""`python -m benchmarks.report`: a table and a picture of results of `benchmarks.loop`."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.records.result_file import ResultError, read
+from benchmarks.record import ResultError, read
 from benchmarks.tasks.picture import draw
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)

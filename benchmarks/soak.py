@@ -1,13 +1,9 @@
 """Hours of everything at once: people who chat and rate, retrains, swaps, rollbacks, and now and then a kill -9.
 
-In: for how long. Out: a table, and JSON with provenance, written every minute. `python app.py` with its own vLLM and
-its own trainer; people and further swaps beside it (`worlds`). What is recorded: whether people were answered again
-after every kill and whatever else ended, what each process holds on to (`footprint`), and every message about a
-locked store that a person would have seen. Place in the flow: beside `chaos`, which kills all the time and looks at
-nothing else.
+`python app.py` runs with its own vLLM and its own trainer, and people and further swaps beside it. Recorded is whether
+people were answered again after every kill, what each process holds on to, and every message about a locked store.
 
     python -m benchmarks.soak --hours 8 --out benchmarks/results/soak.json
-    python -m benchmarks.soak --minutes 10
 """
 
 from __future__ import annotations
@@ -26,13 +22,11 @@ import typer
 from benchmarks.chaos import Toll, record_of
 from benchmarks.faults.scene import ASSISTANT
 from benchmarks.faults.worlds import TRAINER, RealWorld, World
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.footprint import Footprints
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
-from benchmarks.servers.app_process import AppFailed
-from benchmarks.servers.own_server import Layers, ModelDir, model_dir
+from benchmarks.footprint import Footprints
+from benchmarks.processes import AppFailed
+from benchmarks.record import fail, write_result
+from benchmarks.screen import Screen
+from benchmarks.vllm_process import Layers, ModelDir, model_dir
 from store.records import RunStatus
 
 _LOOK_S = 5.0
@@ -166,7 +160,6 @@ def main(
     seconds = 3600.0 * hours if hours is not None else 60.0 * (minutes or 0.0)
     os.environ["SHORTHAND_SET"] = SETTINGS
     screen = Screen()
-    source = provenance(command_line("benchmarks.soak"), seed)
     with (
         TemporaryDirectory() as folder,
         SoakedWorld(Path(folder), model_dir(Path(folder), model, layers), seed) as world,
@@ -178,16 +171,13 @@ def main(
                 nonlocal written
                 now = time.monotonic() - course.began
                 status(f"{now / 60:.0f} of {seconds / 60:.0f} minutes, {world.answers} answers")
-                if out is not None and now - written >= _WRITE_S:
+                if now - written >= _WRITE_S:
                     written = now
-                    result_file.write(
-                        out, {"benchmark": "soak", **record(world, course), "provenance": source}
-                    )
+                    write_result(out, "soak", seed, record(world, course))
 
             course = soak(world, seconds, kill_every, retrain_every, seed, after_each)
         found = record(world, course)
-    if out is not None:
-        result_file.write(out, {"benchmark": "soak", **found, "provenance": source})
+    write_result(out, "soak", seed, found)
     for name, value in found.items():
         screen.say(f"{name}: {value}")
     if not world.ledger.sound or course.not_recovered:

@@ -1,14 +1,12 @@
-"""How fast everything is in a store of a million messages: the pages, a search, a rating, a training set, an import.
+"""How fast a store of a million messages is: the pages, a search, a rating, a training set, an import.
 
-In: how many messages, ratings and chats to make up. Out: a table of what was aimed at and what was measured, and the
-same as JSON with provenance. Everything is made up from a seed; nothing is generated or trained.
+Everything is made up from a seed; nothing is generated or trained.
 
     python -m benchmarks.store_size --out benchmarks/results/store_size.json
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
@@ -23,10 +21,9 @@ from rich.table import Table
 from benchmarks.large_store import import_speed
 from benchmarks.large_store.made_store import ASSISTANTS, OWNERS, make_store
 from benchmarks.large_store.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
-from benchmarks.records.timing import Aim, Timing, timed
+from benchmarks.large_store.timing import Aim, Timing, timed
+from benchmarks.record import fail, write_result
+from benchmarks.screen import Screen
 from store import Store
 from store.garbage import collect_rarely
 
@@ -163,12 +160,14 @@ def main(
         result, aims = measure(Path(made), messages, ratings, chats, seed, screen)
     loads.append(os.getloadavg()[0])
     screen.console.print(_table(aims))
-    if out is not None:
-        where = provenance(command_line("benchmarks.store_size"), seed)
+    found = {
+        "aims": [vars(aim) for aim in aims],
+        **result,
+        "sqlite": sqlite3.sqlite_version,
         # How many programs wanted a core at the start and at the end; the benchmark itself is one.
-        where |= {"sqlite": sqlite3.sqlite_version, "load": [round(load, 1) for load in loads]}
-        found = {"aims": [vars(aim) for aim in aims], **result, "provenance": where}
-        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        "load": [round(load, 1) for load in loads],
+    }
+    write_result(out, "store_size", seed, found)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,7 @@
 """A real vLLM that dies, hangs, fails or is started again by hand at each request of a swap: one consistent state.
 
-In: nothing. Out: a table, and JSON with provenance, written after each case. Real: vLLM as the app starts it, and as
-the app starts it again; the product's client, checks and swap. The adapters are random weights. After each fault what
-is stored as active is compared with what answers, first with the server as it is, then when it is back. Place in the
-flow: beside `tests/test_trainer_swap_faults.py`, which does the same to a fake server.
+After each fault what is stored as active is compared with what answers, first with the server as it is, then when it is
+back. `tests/test_trainer_swap_faults.py` does the same to a fake server.
 
     python -m benchmarks.swap_faults --layers 4 --out benchmarks/results/swap_faults.json
 """
@@ -33,11 +31,9 @@ from benchmarks.faults.questions import questions
 from benchmarks.faults.references import Greedy, References, System, find_references
 from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
 from benchmarks.faults.swap_steps import AFTER_THE_FLIP, LOAD, STEPS, Fault, How
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
-from benchmarks.servers.own_server import Layers, ModelDir, OwnServer
+from benchmarks.record import fail, write_result
+from benchmarks.screen import Screen
+from benchmarks.vllm_process import Layers, ModelDir, OwnServer
 from store.records import Deployment, MessageStatus, Role
 
 ANSWER_TOKENS = 8
@@ -180,7 +176,6 @@ async def measure(server: OwnServer, steps: list[str], out: Path | None) -> bool
     screen = Screen()
     world = await prepare(server, screen)
     cases: list[Case] = []
-    source = provenance(command_line("benchmarks.swap_faults"), 0)
     for how in How:
         for step in steps:
             found = await world.case(step, how)
@@ -190,8 +185,7 @@ async def measure(server: OwnServer, steps: list[str], out: Path | None) -> bool
                 f"{'swapped in' if found.swapped else found.said} Back after {found.back_s:.0f} s. "
                 f"{'; '.join(found.wrong) or 'Consistent.'}"
             )
-            if out is not None:
-                result_file.write(out, {**record(cases), "provenance": source})
+            write_result(out, "swap_faults", 0, record(cases))
     complaints = server.store.check()
     for line in complaints:
         screen.say(line)
@@ -201,7 +195,6 @@ async def measure(server: OwnServer, steps: list[str], out: Path | None) -> bool
 
 def record(cases: list[Case]) -> dict[str, Any]:
     return {
-        "benchmark": "swap_faults",
         "cases": len(cases),
         "consistent": sum(not case.wrong for case in cases),
         "swapped_in": dict(Counter(case.how for case in cases if case.swapped)),

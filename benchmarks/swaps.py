@@ -1,9 +1,7 @@
 """Hot swaps under streams: no answer fails, mixes adapters or is stored under another deployment.
 
-In: how many swaps and streams. Out: a table, and JSON with provenance, written after every tenth swap. All real: vLLM
-as the app starts it, the chat path, publishing, loading, the flip, unloading; only the adapters are random weights,
-and only the gate is left out. Place in the flow: beside `loop`, which trains. Every answer is compared with what its
-deployment answers alone (`references`): the same text, and as many tokens.
+All is real but the adapters, which have random weights, and the gate, which is left out. Every answer is compared with
+what its deployment answers alone: the same text, and as many tokens.
 
     python -m benchmarks.swaps --swaps 500 --streams 32 --out benchmarks/results/swaps.json
 """
@@ -28,12 +26,10 @@ from benchmarks.faults.questions import questions
 from benchmarks.faults.references import Greedy, References, System, find_references
 from benchmarks.faults.scene import FULL, PROMPT, Scene
 from benchmarks.faults.streams import Streams
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.footprint import Footprints, server_processes
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
-from benchmarks.servers.own_server import Layers, ModelDir, OwnServer
+from benchmarks.footprint import Footprints, server_processes
+from benchmarks.record import fail, write_result
+from benchmarks.screen import Screen
+from benchmarks.vllm_process import Layers, ModelDir, OwnServer
 
 ANSWER_TOKENS = 8
 _QUESTIONS, _TRIED = 10, 40
@@ -121,8 +117,9 @@ async def measure(
                 status(
                     f"{done.swaps} of {swaps}, {asking.heard.answers} answers, {left / 60:.0f} minutes left"
                 )
-                if out is not None and done.swaps % _WRITE_EVERY == 0:
-                    _write(out, _record(done, asking, references, footprints, streams, began), seed)
+                if done.swaps % _WRITE_EVERY == 0:
+                    numbers = _record(done, asking, references, footprints, streams, began)
+                    write_result(out, "swaps", seed, numbers)
 
             chat = Chat(
                 store, chatting, tokenizer, server.base, server.adapters, ChatLimits(2048, ANSWER_TOKENS)
@@ -132,8 +129,7 @@ async def measure(
             )
         record = _record(done, asking, references, footprints, streams, began)
         record["complaints"] = store.check()
-        if out is not None:
-            _write(out, record, seed)
+        write_result(out, "swaps", seed, record)
     finally:
         await asyncio.gather(pool.close(), chatting.close(), greedy.close())
     screen.say(
@@ -162,11 +158,6 @@ def _record(
         "processes": footprints.as_record(),
         "seconds": round(time.monotonic() - began, 1),
     }
-
-
-def _write(out: Path, record: dict[str, Any], seed: int) -> None:
-    source = provenance(command_line("benchmarks.swaps"), seed)
-    result_file.write(out, {"benchmark": "swaps", **record, "provenance": source})
 
 
 def main(

@@ -1,8 +1,8 @@
 """Two trainers at once on one data directory, some of them stopped past their lease: one of them swaps, and one alone.
 
-In: how many trials. Out: a line, and JSON with provenance. Real processes with the real lease, publishing, loading
-and activation, on a fake server; only the training between them is left out. In every second trial the first trainer
-is stopped (SIGSTOP) at a random moment until the other one is done, then wakes and goes on from where it was.
+Real processes with the real lease, publishing, loading and activation, on a fake server; only the training between them
+is left out. In every second trial the first trainer is stopped (SIGSTOP) at a random moment until the other one is
+done, then wakes and goes on from where it was.
 
     python -m benchmarks.two_trainers --trials 200 --out benchmarks/results/two_trainers.json
 """
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -32,12 +32,10 @@ from assistant.vllm_pool import VllmPool
 from benchmarks import random_adapters
 from benchmarks.faults.references import System
 from benchmarks.faults.scene import ASSISTANT, FULL, Scene
-from benchmarks.records import result_file
-from benchmarks.records.command import command_line, fail
-from benchmarks.records.provenance import provenance
-from benchmarks.records.screen import Screen
-from benchmarks.servers.fake_server import FakeServer
-from benchmarks.servers.own_server import ModelDir, model_dir
+from benchmarks.processes import FakeServer
+from benchmarks.record import fail, write_result
+from benchmarks.screen import Screen
+from benchmarks.vllm_process import ModelDir, model_dir
 from store import Store, StoreError
 from store.errors import LeaseLost
 from store.records import RunStatus
@@ -234,15 +232,8 @@ def main(
         f"{toll.trials} trials, in {toll.stopped} one of the two was stopped, in {toll.stopped_with_the_lease} "
         f"while it had the lease. Both published in {toll.published_by_both}. Wrong: {len(toll.wrong)}. {toll.ends}"
     )
-    if out is not None:
-        record: dict[str, Any] = {
-            "benchmark": "two_trainers",
-            **vars(toll),
-            "seconds": round(time.monotonic() - began, 1),
-        }
-        result_file.write(
-            out, record | {"provenance": provenance(command_line("benchmarks.two_trainers"), seed)}
-        )
+    seconds = round(time.monotonic() - began, 1)
+    write_result(out, "two_trainers", seed, {**vars(toll), "seconds": seconds})
     if toll.wrong:
         fail("\n".join(toll.wrong), 1)
 

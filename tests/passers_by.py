@@ -14,7 +14,7 @@ from assistant.tokenizer import ChatTokenizer
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time
 from benchmarks.faults.scene import ASSISTANT, PROMPT
-from benchmarks.servers.app_process import AppProcess
+from benchmarks.processes import AppProcess
 from store import Store
 
 PEOPLE = 2

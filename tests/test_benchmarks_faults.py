@@ -19,7 +19,7 @@ from benchmarks.faults.ledger import Ledger, Saved, digest
 from benchmarks.faults.references import Alone, References
 from benchmarks.faults.scene import ASSISTANT, Scene
 from benchmarks.faults.worlds import FakeWorld
-from benchmarks.records.screen import Screen
+from benchmarks.screen import Screen
 from benchmarks.soak import record, soak
 from benchmarks.swaps import Done, swap_often, systems
 from store import Store

@@ -24,16 +24,15 @@ from assistant.assistants import create_assistant
 from assistant.server_file import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from benchmarks import loop, report
-from benchmarks.records.result_file import ResultError, read
-from benchmarks.records.screen import Screen
+from benchmarks.record import ResultError, read
+from benchmarks.screen import Screen
 from benchmarks.tasks import serving
-from benchmarks.tasks.person import RATER
 from benchmarks.tasks.result import LoopSettings, Result
 from benchmarks.tasks.retrain import RetrainFailed, retrain
-from benchmarks.tasks.schedule import sample_of
+from benchmarks.tasks.rounds import Rounds
 from benchmarks.tasks.serving import Serving
 from benchmarks.tasks.task import Item, Task
-from benchmarks.tasks.walk import Walk
+from benchmarks.tasks.user import RATER, sample_of
 from store import Store
 from store.records import Message, MessageStatus, Role, RunStatus, Segment, SegmentKind, TrainingRun
 from trainer.run import hear_again, run_once
@@ -93,14 +92,14 @@ class Bench:
         settings = replace(SETTINGS, margin=margin)
         return run_once(Workshop.open(self.store, self.folder, settings), assistant, trigger)
 
-    def hear(self, assistant: str, note: Callable[[str], None]) -> TrainingRun | None:
+    def reevaluate(self, assistant: str, note: Callable[[str], None]) -> TrainingRun | None:
         return hear_again(Workshop.open(self.store, self.folder, SETTINGS), assistant)
 
     def walk(self, task: Task = TASK, settings: LoopSettings = LOOP, train: Any = None) -> dict[str, Any]:
         result = Result.open(self.out, task, settings, sample_of(task.test, settings.test, settings.seed))
         screen = Screen(Console(quiet=True))
         served = Serving(self.folder, self.store)
-        Walk(task, settings, result, served, train or self.train, self.hear, screen).run()
+        Rounds(task, settings, result, served, train or self.train, self.reevaluate, screen).run()
         return read(self.out, "loop")
 
     def asked(self, streamed: bool) -> Counter[tuple[str, str, int]]:

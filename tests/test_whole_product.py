@@ -25,7 +25,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from assistant.server_file import ServerAddress
 from assistant.serving import LORA_SLOTS
 from assistant.vllm_pool import VllmPool
-from benchmarks.servers.app_process import ROOT, AppProcess
+from benchmarks.processes import ROOT, AppProcess
 from store import Store
 from store.records import MessageStatus, Role, RunStatus, Verdict
 from trainer.swapping.swap import check_base_is_base

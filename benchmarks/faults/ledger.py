@@ -1,8 +1,4 @@
-"""What people were told is saved, against what is there after a kill.
-
-In: the pipes of processes that are killed, and the store. Out: a `Ledger`: counts, and everything that is wrong, in
-words. Place in the flow: under `chaos` and `soak`. Does not know who is killed.
-"""
+"""What people were told is saved, compared with what the store has after a kill."""
 
 from __future__ import annotations
 

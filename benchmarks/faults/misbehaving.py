@@ -1,9 +1,4 @@
-"""A real server that misbehaves at one request: what the fake server of the tests does to itself, done from outside.
-
-In: a fault, and somebody who can kill, stop and start the server. Out: an httpx transport that passes requests on until
-the fault is due. Place in the flow: under `swap_faults`, between the product's own client and vLLM. Does not know what
-a swap is.
-"""
+"""An HTTP transport to a real server that makes one request go wrong: a kill, a stop, an error after the work."""
 
 from __future__ import annotations
 

@@ -1,9 +1,7 @@
 """A process in which several people chat and rate, through the product's own chat path: to be killed.
 
-In: where, a seed, a pipe. Out: a `Saved` down the pipe after each thing that a person was told is saved, and of each
-answer whether it is the one of the deployment it is stored under. Place in the flow: a victim of `chaos` and `soak`.
 It starts as the app does: what was left half done is swept up, and nothing is asked before the active adapters are
-loaded. Does not know when it will be killed.
+loaded. After each thing that a person was told is saved it sends a `Saved`.
 """
 
 from __future__ import annotations

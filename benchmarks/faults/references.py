@@ -1,8 +1,4 @@
-"""Systems and questions to the answers that each system gives alone: what every later answer has to equal.
-
-In: a server with nothing else to do, systems (an adapter and what is kept of the prompt), questions. Out:
-`References`, and how narrow the narrowest decision was. Place in the flow: before `swaps` and `mixed_batches` start
-their streams. Does not know which deployment a system becomes.
+"""The answers that each system gives alone: what every later answer has to equal.
 
 Greedy answers are the same in every batch only where no decision is a near tie: the sums of a matrix product come in
 another order when other rows share the batch, and the last bits differ. So questions count only where at every token,

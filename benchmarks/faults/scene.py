@@ -1,9 +1,4 @@
-"""A data directory in which swaps happen without training: an assistant, random adapters, the product's own swap.
-
-In: a store, a server, published adapters. Out: `Scene`, whose `swap` publishes a copy under a new name, loads it,
-flips the active deployment and unloads what is older, as a retrain does after its gate. Place in the flow: under
-`swaps`, `chaos` and `soak`. Does not know who chats meanwhile.
-"""
+"""Swaps without training: an assistant, random adapters, and the product's own way to publish and swap them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""People who ask all the time, through the chat path: each answer against the reference of its deployment.
-
-In: a chat, what each deployment is, references. Out: a `Heard`. Place in the flow: beside the swaps of `swaps`, and
-the kills of `soak`. Does not know when a swap happens.
-"""
+"""People who ask all the time, through the chat path: each answer is compared with the reference of its deployment."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""The requests of a swap, and what can go wrong with each. Pure.
-
-In: nothing. Out: steps by name, kinds of faults. Place in the flow: under the fake server of the tests, and under
-`misbehaving`, which does the same to a real one. Does not know what a server is.
-"""
+"""The requests of a swap, and what can go wrong with each: for the fake server of the tests and for a real one."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """A process that swaps and rolls back all the time, as a trainer does after its gate: to be killed.
 
-In: where, a seed, a pipe. Out: a `Saved` down the pipe before each step and after each swap. Place in the flow: a
-victim of `chaos` and `soak`. Lease, publishing, loading, activation and unloading are the product's own. Does not
-know when it will be killed.
+Lease, publishing, loading, activation and unloading are the product's own. It sends a `Saved` before each step and
+after each swap.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""People, a trainer and a server that run at once, to be killed one by one: with a fake server, or with the real app.
-
-In: a folder, a model, a seed. Out: a `World` that runs within its context. Place in the flow: under `chaos` and
-`soak`, which decide who is killed and when. Does not know why.
-"""
+"""People, a trainer and a server that run at once, to be killed one by one: a fake server, or the real app."""
 
 from __future__ import annotations
 
@@ -27,9 +23,8 @@ from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time
 from benchmarks.faults.scene import ASSISTANT, PROMPT
 from benchmarks.faults.swapper import swap_all_the_time
-from benchmarks.records.footprint import server_processes
-from benchmarks.servers.app_process import AppFailed, AppProcess
-from benchmarks.servers.fake_server import FakeServer
+from benchmarks.footprint import server_processes
+from benchmarks.processes import AppFailed, AppProcess, FakeServer
 from store import Store
 
 CHAT, TRAINER = "chat", "trainer"

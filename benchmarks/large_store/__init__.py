@@ -1,1 +1,1 @@
-"""A store of a year of a team, and how fast everything in it is: made, asked as the pages ask, imported again."""
+"""A store of a year of a team, made up from a seed, and the calls that have to stay fast in it."""

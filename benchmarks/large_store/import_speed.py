@@ -1,8 +1,4 @@
-"""How fast a file of chats comes into a store, the first time and again.
-
-In: a store, and how many chats to make up. Out: rows of the store and chats a second. Place in the flow: the last part
-of `store_size`, since it makes the store larger. Does not know formats.
-"""
+"""How fast a file of chats is imported, the first time and again."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.large_store.made_store import ASSISTANTS, Texts
-from benchmarks.records.screen import Screen
+from benchmarks.screen import Screen
 from store import Store
 from store.io.importing import import_file
 from store.io.stable_ids import ImportOptions

@@ -1,9 +1,8 @@
 """A store of any size, made up from a seed in a minute: what a team leaves behind in a year.
 
-In: how many messages and ratings. Out: the file, with two assistants (nine in ten conversations are the first one's),
-prompt versions, deployments that followed each other, runs with events, a frozen dataset, conversations of one to 200
-turns, answers generated again, and ratings of a dozen raters with reasons, comments and corrections. Place in the flow:
-before `store_size` measures. Nothing in it was said by anybody; words are as frequent as in a language (Zipf).
+It has two assistants (nine in ten conversations are the first one's), prompt versions, deployments that followed each
+other, runs with events, a frozen dataset, conversations of one to 200 turns, answers generated again, and ratings of a
+dozen raters with reasons, comments and corrections. Words are as frequent as in a language (Zipf).
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """What each page asks the store, and what the trainer and a click on a thumb do: the queries that have to stay fast.
 
-In: a store and what to ask about. Out: calls by name. Place in the flow: `store_size` times them, and a test reads
-their query plans, so that what is measured and what is guarded are the same. Does not draw pages: a page calls the same
-methods of the store in the same order.
+`store_size` times them and a test reads their query plans, so that what is measured and what is guarded are the same.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Whole gates of known truth: the chance that a rung is promoted which is worse by the margin.
+"""Whole gates of known truth: the chance that a variant is promoted which is worse by the margin.
 
-In: how right each rung truly is, how many gates. Out: a share. Runs the trainer's own `judge_rung` and `conclude` over
-three shorter rungs and three references, with scores that are correlated as they are when a question is easy or hard
-for all. Part of `gate_simulation`; nothing is generated.
+The trainer's own decisions over three shorter variants and two references, with scores that are correlated as they are
+when a question is easy or hard for all.
 """
 
 from __future__ import annotations

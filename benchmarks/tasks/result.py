@@ -1,8 +1,4 @@
-"""The result of a loop: one JSON file that grows with each step and from which an interrupted loop goes on.
-
-In: settings, measurements, rounds. Out: the file, replaced in one step so that it is whole at any time. Place in the
-flow: `walk` writes it, `report` reads it. Does not know how anything was measured.
-"""
+"""The result of a loop: one JSON file that grows with each step, and from which an interrupted loop goes on."""
 
 from __future__ import annotations
 
@@ -14,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records import result_file
-from benchmarks.tasks.measure import Measurement
+from benchmarks import record
+from benchmarks.tasks.measurement import Measurement
 from benchmarks.tasks.task import Item, Task
 
 SIMULATED = (
@@ -51,7 +47,7 @@ class Result:
         started = {
             "benchmark": "loop",
             "ratings_are": SIMULATED,
-            "task": result_file.task_record(task),
+            "task": task_record(task),
             "settings": asdict(settings),
             "test_ids": [item.id for item in items],
             # Servers that go on (--vllm-url) must never see an adapter's name twice: their prefix cache would mix
@@ -62,7 +58,7 @@ class Result:
             "rounds": [],
             "measurements": [],
         }
-        return cls(path, result_file.read_or_start(path, started))
+        return cls(path, record.read_or_start(path, started))
 
     @property
     def assistant_id(self) -> str:
@@ -78,8 +74,8 @@ class Result:
             self.body.setdefault("continued", []).append({name: origin[name] for name in ("commit", "date")})
         self.save()
 
-    def add_round(self, record: dict[str, Any]) -> None:
-        self.body["rounds"].append(record)
+    def add_round(self, measured: dict[str, Any]) -> None:
+        self.body["rounds"].append(measured)
         self.save()
 
     def measurement(self, adapter: str | None, kept: Sequence[str]) -> Measurement | None:
@@ -108,4 +104,19 @@ class Result:
             self.save()
 
     def save(self) -> None:
-        result_file.write(self.path, self.body)
+        record.write(self.path, self.body)
+
+
+def task_record(task: Task) -> dict[str, Any]:
+    """Which task it was."""
+    return {
+        "name": task.name,
+        "sha256": task.sha256,
+        "source": task.source,
+        "license": task.license,
+        # Without the path of a database, which is another one on every machine.
+        "scorer": "sql" if task.scorer.startswith("sql:") else task.scorer,
+        "train": len(task.train),
+        "test": len(task.test),
+        "train_questions_left_out_as_they_are_in_test": task.left_out,
+    }

@@ -1,8 +1,4 @@
-"""One retrain or second hearing by the real trainer, in a process of its own, so that its memory is given back.
-
-In: a data directory, an assistant, a trigger that names the round. Out: the finished TrainingRun. A run of that trigger
-that has finished already is not repeated. Does not know what is trained.
-"""
+"""One retrain or re-evaluation by the real trainer, in a process of its own, so that its memory is given back."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.servers.app_process import ROOT
+from benchmarks.processes import ROOT
 from store import Store
 from store.records import RunStatus, TrainingRun
 from trainer.lease import NAME as LEASE
@@ -34,23 +30,25 @@ def retrain(
     assistant_id: str,
     trigger: str,
     options: Sequence[str],
-    note: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> TrainingRun:
-    """Train, prove and swap; `note` gets a line each time that the run gets on. Raises RetrainFailed.
+    """Train, evaluate and swap; `on_progress` gets a line at each event of the run. Raises RetrainFailed.
 
     A run that failed is a result too; only one that was interrupted is done again, or goes on if the trainer can.
     """
     before = _newest(store, assistant_id, trigger)
     if before is not None and before.status in _FINISHED:
         return before
-    return _run(store, data_dir, assistant_id, trigger, ["once", "--trigger", trigger, *options], note)
+    return _run(store, data_dir, assistant_id, trigger, ["once", "--trigger", trigger, *options], on_progress)
 
 
-def hear(store: Store, data_dir: Path, assistant_id: str, note: Callable[[str], None]) -> TrainingRun | None:
-    """The second hearing of the candidate of the newest run; None where none waits. Raises RetrainFailed."""
+def reevaluate(
+    store: Store, data_dir: Path, assistant_id: str, on_progress: Callable[[str], None]
+) -> TrainingRun | None:
+    """Evaluate the candidate of the newest run again; None where none waits. Raises RetrainFailed."""
     if pending(store, assistant_id) is None:
         return None
-    return _run(store, data_dir, assistant_id, HEARING, ["hear"], note)
+    return _run(store, data_dir, assistant_id, HEARING, ["hear"], on_progress)
 
 
 def _run(
@@ -59,10 +57,10 @@ def _run(
     assistant_id: str,
     trigger: str,
     words: Sequence[str],
-    note: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> TrainingRun:
     before = _newest(store, assistant_id, trigger)
-    _wait_for_others(store, note)
+    _wait_for_others(store, on_progress)
     log = data_dir / "logs" / "trainer.log"
     log.parent.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "trainer", *words, "--data-dir", str(data_dir)]
@@ -73,7 +71,7 @@ def _run(
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            _watch(child, store, assistant_id, trigger, note)
+            _watch(child, store, assistant_id, trigger, on_progress)
         except BaseException:
             _interrupt(child)
             raise
@@ -92,7 +90,7 @@ def _watch(
     store: Store,
     assistant_id: str,
     trigger: str,
-    note: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> None:
     seen = 0.0
     while child.poll() is None:
@@ -101,7 +99,9 @@ def _watch(
         events = store.events(run.id, after=seen) if run else []
         if events:
             seen = events[-1].at
-            note(f"{events[-1].phase}: {', '.join(f'{name} {v}' for name, v in events[-1].data.items())}")
+            on_progress(
+                f"{events[-1].phase}: {', '.join(f'{name} {v}' for name, v in events[-1].data.items())}"
+            )
 
 
 def _interrupt(child: subprocess.Popen[bytes]) -> None:
@@ -114,10 +114,12 @@ def _interrupt(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def _wait_for_others(store: Store, note: Callable[[str], None]) -> None:
+def _wait_for_others(store: Store, on_progress: Callable[[str], None]) -> None:
     """A trainer that outlived a killed benchmark holds its lease until it is done, at least for a minute."""
     while (lease := store.lease(LEASE)) is not None:
-        note(f"another trainer (process {lease[0].split('-')[0]}) is at work on this data directory; waiting")
+        on_progress(
+            f"another trainer (process {lease[0].split('-')[0]}) is at work on this data directory; waiting"
+        )
         time.sleep(_LOOK_S)
 
 

@@ -1,8 +1,4 @@
-"""The app as it serves one benchmark: started, waited for, and talked to.
-
-In: a data directory, the app's options. Out: pools of its servers with the active adapter loaded. Place in the flow:
-between `loop` or `ablation` and the real app. Does not know rounds or ratings.
-"""
+"""The app as it serves one task: pools of its servers with the active adapter loaded."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""A task file to a Task: a real, public task with a prompt, questions to learn from and questions to be measured on.
+"""Task files: a prompt, questions to learn from and questions to be measured on.
 
-In: the path of a JSON file. Out: a frozen Task, or TaskError with the file, the field and what it should be. Forgiving
-where the meaning is clear (ids that are numbers, missing or repeated). Does not know how a task is used.
+Ids that are numbers, missing or repeated are mended; everything else that is wrong is named with its field.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The app as a person starts it, in a process of its own, for benchmarks and for tests of the whole thing.
-
-In: a data directory. Out: its address, its store, and a clean end. Does not know what is measured.
-"""
+"""The app, and the fake vLLM of the tests, as processes of their own that end with their context."""
 
 from __future__ import annotations
 
@@ -13,21 +10,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 
 import httpx
 
 from assistant.server_file import NoServer, ServerAddress
 
-ROOT = Path(__file__).parent.parent.parent
+ROOT = Path(__file__).parent.parent
 
 
 class AppFailed(Exception):
-    """The app ended or did not become ready; the message holds the end of its output."""
+    """A process ended or did not become ready; the message holds the end of its output."""
 
 
 class AppProcess:
-    """`python app.py` on a free port; ends with the context."""
+    """`python app.py` on a free port; it ends with the context."""
 
     def __init__(self, data_dir: Path, *options: str):
         self.data_dir = data_dir
@@ -46,11 +42,11 @@ class AppProcess:
 
     def wait_for_page(self, timeout_s: float = 300.0) -> float:
         """Seconds until the page answered; raises AppFailed."""
-        return self._wait(lambda: _answers(self.url), timeout_s, "page")
+        return self._wait(lambda: answers(self.url), timeout_s, "page")
 
     def wait_for_model(self, timeout_s: float = 300.0) -> float:
         """Seconds until vLLM answered; raises AppFailed."""
-        return self._wait(lambda: _answers(f"{self.address().urls[0]}/health"), timeout_s, "model server")
+        return self._wait(lambda: answers(f"{self.address().urls[0]}/health"), timeout_s, "model server")
 
     def address(self) -> ServerAddress:
         return ServerAddress.read(self.data_dir)
@@ -67,9 +63,7 @@ class AppProcess:
     def __enter__(self) -> AppProcess:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _wait(self, ready: Callable[[], bool], timeout_s: float, what: str) -> float:
@@ -88,13 +82,46 @@ class AppProcess:
         raise AppFailed(f"The {what} did not answer within {timeout_s:.0f} s:\n{self.output()[-2000:]}")
 
 
+class FakeServer:
+    """`tests/fake_vllm.py` as a process; it listens within its context, and again after `kill` and `start`."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> float:
+        """Seconds until it answered; raises AppFailed."""
+        began = time.monotonic()
+        self._process = subprocess.Popen([sys.executable, "-m", "tests.fake_vllm", str(self.port)], cwd=ROOT)
+        while not answers(f"{self.url}/health"):
+            if time.monotonic() - began > 60.0 or self._process.poll() is not None:
+                raise AppFailed(f"The fake server did not answer at {self.url} within 60 s.")
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> FakeServer:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
     try:
         return httpx.get(url, timeout=2.0, trust_env=False).status_code == 200
     except httpx.HTTPError:

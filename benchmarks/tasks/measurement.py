@@ -1,15 +1,15 @@
-"""A pair (adapter, rung) and test items to answers, scores and tokens, generated greedily by the real server.
+"""Answers of the real server to test questions, their scores and tokens, and a round's record of them.
 
-In: a pool, a model's name, kept segments, items. Out: a Measurement; what could not be answered is counted and left
-out. Place in the flow: after each round. Generates as the gate does (`trainer.proof.evaluate`) and scores against the
-best of several references, which the gate does not have. Does not compare.
+Answers are generated as the gate generates them; scores are taken against the best of several references.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import PurePath
+from typing import Any
 
 from assistant.rendering import prompt_tokens, render
 from assistant.tokenizer import ChatTokenizer
@@ -17,13 +17,18 @@ from assistant.vllm_client import Completion, VllmError
 from assistant.vllm_pool import VllmPool
 from benchmarks.tasks.serving import until_healthy
 from benchmarks.tasks.task import Item
-from store.records import Role, Segment
+from store.records import Deployment, Role, Segment, TrainingRun
 from trainer.proof.approvals import best
+from trainer.proof.gate import performance_index
 from trainer.proof.scorers import Scorer
 from trainer.proof.statistics import Difference, Interval, difference, interval
 
 AT_ONCE = 32  # requests per server, as the gate asks
 _TRIES = 3
+IGNORES = (
+    "no index: on this sample the base model scores less than a point more with its full prompt than without any, so a "
+    "shorter prompt is no achievement of the training"
+)
 
 
 @dataclass(frozen=True)
@@ -123,3 +128,95 @@ async def _complete(
         if attempt < _TRIES - 1:
             await until_healthy(pool)
     return failure
+
+
+def run_record(run: TrainingRun) -> dict[str, Any]:
+    """What the trainer reports: verdict, reasons, the table of rungs, the cost."""
+    return {
+        "id": run.id,
+        "status": run.status.value,
+        "message": run.message,
+        "seconds": round(run.finished_at - run.started_at, 1) if run.finished_at else None,
+        "adapter": run.adapter,
+        "settings": run.settings,
+        "dataset": run.report.get("dataset"),
+        "training": run.report.get("training"),
+        "gate": _without_path(run.report.get("gate")),
+        "phases_s": run.report.get("seconds"),
+    }
+
+
+def _without_path(gate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A scorer that has a file names it by a path that only this machine has."""
+    if not gate:
+        return gate
+    name, colon, path = gate["scorer"].partition(":")
+    return {**gate, "scorer": f"{name}{colon}{PurePath(path).name}"}
+
+
+def last_tested(run: TrainingRun) -> Sequence[str] | None:
+    """The segments of the last rung that the gate tested; None where it tested none."""
+    rungs = (run.report.get("gate") or {}).get("rungs", ())
+    tested = [rung["kept"] for rung in rungs if rung.get("tested", True)]
+    return tested[-1] if tested else None
+
+
+def measured_record(
+    measured: Mapping[str, Measurement | None], active: Deployment, margin: float, right_or_wrong: bool
+) -> dict[str, Any]:
+    """Quality and tokens of each pair, and how the active one stands against the others.
+
+    `measured` has base_full, base_rung, base_empty, active, and once something was trained candidate_full and
+    candidate_rung, which is the last rung that the gate tested, passed or not. `margin` is the gate's, and
+    `right_or_wrong` says of the scorer that it gives 0 or 1 alone.
+    """
+    full, empty, served = measured["base_full"], measured["base_empty"], measured["active"]
+    if full is None or empty is None or served is None:
+        raise ValueError("A round measures base_full, base_empty and active.")
+    quality = {name: _quality(item) for name, item in measured.items()}
+    index = None
+    if quality["active"] and quality["base_full"] and quality["base_empty"]:
+        index = performance_index(
+            *(found["mean"] for found in (quality["active"], quality["base_full"], quality["base_empty"]))
+        )
+    return {
+        "active": {
+            "deployment": active.id,
+            "adapter": active.adapter,
+            "rung": active.rung,
+            "kept": list(active.kept),
+        },
+        "prompt_tokens": {
+            "full": full.part_tokens,
+            "active": served.part_tokens,
+            "cut": 1 - served.part_tokens / full.part_tokens if full.part_tokens else 0.0,
+            "request_full": full.request_tokens,
+            "request_active": served.request_tokens,
+        },
+        "quality": quality,
+        "differences": {
+            f"active - {name}": _difference(served, measured.get(name), margin, right_or_wrong)
+            for name in ("base_full", "candidate_full")
+        },
+        "performance_index": index,
+        "performance_index_note": "" if index is not None else IGNORES,
+    }
+
+
+def _quality(measured: Measurement | None) -> dict[str, Any] | None:
+    score = measured.quality() if measured else None
+    if measured is None or score is None:
+        return None
+    return {
+        **asdict(score),
+        "n": len(measured.scores) - measured.scores.count(None),
+        "failed": len(measured.failures),
+        "part_tokens": measured.part_tokens,
+    }
+
+
+def _difference(
+    one: Measurement, other: Measurement | None, margin: float, right_or_wrong: bool
+) -> dict[str, float] | None:
+    found = compare(one, other, margin, right_or_wrong) if other else None
+    return {"mean": found.mean, "lower": found.lower} if found else None

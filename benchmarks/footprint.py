@@ -1,8 +1,4 @@
-"""Processes to what they hold on to: memory and open file handles, sampled, and whether they grow.
-
-In: process ids, one for each name. Out: `Footprint`s. Place in the flow: beside `swaps` and `soak`. Does not know
-what the processes do.
-"""
+"""Memory and open file handles of processes, sampled, and whether they grow."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""vLLM as the app starts it, with a store beside it and nothing else: for what needs no page.
-
-In: a data directory, a model. Out: `OwnServer`, ready within its context. Place in the flow: under `swaps`,
-`swap_faults`, `mixed_batches` and `vllm_on_cpu`; `app_process` is the whole app. Does not know what is asked.
-"""
+"""vLLM as the app starts it, with a store and random adapters beside it and no page."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Annotated
 
 import psutil
@@ -24,9 +19,8 @@ from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import VllmServer
 from benchmarks import random_adapters
-from benchmarks.records.footprint import server_processes
-from benchmarks.servers.app_process import AppFailed
-from benchmarks.servers.cut_model import cut
+from benchmarks.footprint import server_processes
+from benchmarks.processes import AppFailed
 from store import Store
 
 _READY_WITHIN_S = 400.0
@@ -41,7 +35,9 @@ _EMBEDDED = "SmolLM2-135M-Instruct"
 def model_dir(data_dir: Path, model: str | None, layers: int | None = None) -> Path:
     """The first `layers` of the model; raises ModelNotFound, CalledProcessError where it cannot be cut."""
     whole = resolve(model, data_dir, _EMBEDDED)
-    return whole if layers is None else cut(whole, data_dir / "models" / f"{layers}-layers", layers)
+    if layers is None:
+        return whole
+    return random_adapters.cut_model(whole, data_dir / "models" / f"{layers}-layers", layers)
 
 
 class OwnServer:
@@ -106,8 +102,6 @@ class OwnServer:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.stop()
         self.store.close()

@@ -1,8 +1,4 @@
-"""A task and a budget of ratings to measured rounds: ask and rate, retrain, measure, again.
-
-In: a task, settings, the served app, a result that may have rounds already. Out: the result, complete. Place in the
-flow: under the command `loop`; each step's own work is in its own module. Does not start the app.
-"""
+"""One loop on a task: ask and rate, retrain, measure, again, until every round is in the result."""
 
 from __future__ import annotations
 
@@ -17,16 +13,28 @@ from assistant.rendering import keep
 from assistant.serving import MAX_RANK
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
-from benchmarks.records.screen import Screen
-from benchmarks.tasks.asking import Asking, Tally
-from benchmarks.tasks.judging import Judged, judge_proposals
-from benchmarks.tasks.measure import Measurement, answer_limit, measure
-from benchmarks.tasks.person import Person, threshold_of
+from benchmarks.screen import Screen
+from benchmarks.tasks.measurement import (
+    Measurement,
+    answer_limit,
+    last_tested,
+    measure,
+    measured_record,
+    run_record,
+)
 from benchmarks.tasks.result import LoopSettings, Result
-from benchmarks.tasks.round_record import asked_record, last_tested, measured_record, run_record
-from benchmarks.tasks.schedule import rounds_of, sample_of
 from benchmarks.tasks.serving import Serving
 from benchmarks.tasks.task import Task
+from benchmarks.tasks.user import (
+    Asked,
+    Conversations,
+    Judged,
+    User,
+    judge,
+    rounds_of,
+    sample_of,
+    threshold_of,
+)
 from store import Store
 from store.records import Deployment, TrainingRun
 from trainer.examples.selection import select
@@ -34,21 +42,21 @@ from trainer.proof.scorers import right_or_wrong, scorer
 from trainer.settings import TrainerSettings
 from trainer.swapping.probe import probe
 
-Note = Callable[[str], None]
-Retrain = Callable[[str, str, Note], TrainingRun]  # assistant id, trigger, notes
-Hear = Callable[[str, Note], TrainingRun | None]  # assistant id, notes
+OnProgress = Callable[[str], None]
+Retrain = Callable[[str, str, OnProgress], TrainingRun]  # assistant id, trigger
+Reevaluate = Callable[[str, OnProgress], TrainingRun | None]  # assistant id
 
 
 @dataclass(frozen=True)
-class Walk:
-    """One loop; `retrain` and `hear` are the real trainer, handed in so that tests can use a smaller one."""
+class Rounds:
+    """`retrain` and `reevaluate` are the real trainer, handed in so that tests can use a smaller one."""
 
     task: Task
     settings: LoopSettings
     result: Result
     serving: Serving
     retrain: Retrain
-    hear: Hear
+    reevaluate: Reevaluate
     screen: Screen
 
     def run(self) -> None:
@@ -61,7 +69,7 @@ class Walk:
                 self.result.add_round(self._round(runner, number))
                 if number > 0:  # the round before any training says nothing about those with one
                     seconds.append(time.monotonic() - began)
-                self._say_round(number, seconds)
+                self._print_round(number, seconds)
             runner.run(self._unload())
         self.result.body["finished"] = True
         self.result.save()
@@ -79,16 +87,16 @@ class Walk:
         run = None
         if number > 0:
             with self.result.timed(f"round {number}: ask"):
-                told = self._judge(number - 1)
-                record["asked"] = asked_record(runner.run(self._ask(number, told.asked)))
+                judged = self._judge(number - 1)
+                record["asked"] = asdict(runner.run(self._ask(number, judged.asked)))
             with self.result.timed(f"round {number}: train"):
                 run = self._train(number)
                 record["run"] = run_record(run)
             with self.result.timed(f"round {number}: hear"):
                 record["judged"] = asdict(self._judge(number))
-                heard = self._hear(number)
-                if heard is not None:
-                    record["heard"], run = run_record(heard), heard
+                again = self._reevaluate(number)
+                if again is not None:
+                    record["heard"], run = run_record(again), again
         approved, _ = select(
             self._store.rated_answers(self._assistant_id), TrainerSettings().max_answer_characters
         )
@@ -104,41 +112,41 @@ class Walk:
         return record
 
     @property
-    def _person(self) -> Person:
+    def _user(self) -> User:
         s, name = self.settings, self.task.scorer
-        return Person(scorer(name), threshold_of(name), s.corrects, s.seed)
+        return User(scorer(name), threshold_of(name), s.corrects, s.seed)
 
     def _judge(self, number: int) -> Judged:
-        """What this round's retrain wants to know; a decision is a rating, and costs one of the next round."""
+        """Answer this round's judgement requests; each is a rating, and costs one of the next round."""
         asked = [run for run in self._store.runs(self._assistant_id) if run.trigger == _trigger(number)]
         if not asked:
             return Judged(0, 0)
         left = self.settings.ratings - self._ratings()
-        return judge_proposals(
-            self._store, self._assistant_id, asked[0].id, self.task.train, self._person, left
-        )
+        return judge(self._store, self._assistant_id, asked[0].id, self.task.train, self._user, left)
 
-    async def _ask(self, number: int, told: int) -> Tally:
-        """`told`: what was said of the last candidate's answers; the last round keeps as much for its own candidate."""
+    async def _ask(self, number: int, judged: int) -> Asked:
+        """`judged` answers of the last candidate were ratings too; the last round keeps some for its own candidate."""
         s = self.settings
         questions = rounds_of(self.task.train, s.ratings, s.rounds, s.seed, self._assistant_id)[number - 1]
         kept = 0 if right_or_wrong(self.task.scorer) else TrainerSettings().proposals
-        count = len(questions) - told - (kept if number == s.rounds else 0)
+        count = len(questions) - judged - (kept if number == s.rounds else 0)
         async with self.serving.pool(self._assistant_id) as pool:
-            asking = Asking(self._store, pool, self.serving.chat(pool), self._assistant_id, self._person)
+            conversations = Conversations(
+                self._store, pool, self.serving.chat(pool), self._assistant_id, self._user
+            )
             with self.screen.bar(f"Round {number}: asking and rating") as progress:
-                return await asking.ask(questions[: max(0, count)], progress)
+                return await conversations.ask(questions[: max(0, count)], progress)
 
-    def _hear(self, number: int) -> TrainingRun | None:
-        with self.screen.status(f"Round {number}: hearing the candidate again") as note:
-            run = self.hear(self._assistant_id, note)
+    def _reevaluate(self, number: int) -> TrainingRun | None:
+        with self.screen.status(f"Round {number}: evaluating the candidate again") as on_progress:
+            run = self.reevaluate(self._assistant_id, on_progress)
         if run is not None:
-            self.screen.say(f"Round {number}, second hearing: {run.status.value}. {run.message}")
+            self.screen.say(f"Round {number}, re-evaluation: {run.status.value}. {run.message}")
         return run
 
     def _train(self, number: int) -> TrainingRun:
-        with self.screen.status(f"Round {number}: retraining") as note:
-            run = self.retrain(self._assistant_id, _trigger(number), note)
+        with self.screen.status(f"Round {number}: retraining") as on_progress:
+            run = self.retrain(self._assistant_id, _trigger(number), on_progress)
         self.screen.say(f"Round {number}: {run.status.value}. {run.message}")
         return run
 
@@ -241,11 +249,11 @@ class Walk:
         return active
 
     def _ratings(self) -> int:
-        """Answers and proposals that the person has judged."""
+        """Answers that the user has rated or judged."""
         store, name = self._store, self._assistant_id
         return len(store.rated_answers(name)) + len(store.decided_proposals(name))
 
-    def _say_round(self, number: int, seconds: Sequence[float]) -> None:
+    def _print_round(self, number: int, seconds: Sequence[float]) -> None:
         record = self.result.rounds[-1]
         tokens, quality = record["prompt_tokens"], record["quality"]
         means = ", ".join(f"{name} {value['mean']:.3f}" for name, value in quality.items() if value)

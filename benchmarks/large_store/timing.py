@@ -1,6 +1,4 @@
-"""Calls, each timed → percentiles, and whether a target is met.
-
-In: a call and what to call it with. Out: a `Timing` in milliseconds. Does not know what is timed.
+"""Percentiles of calls, and whether a target is met.
 
 Wall and processor time: where other programs keep the cores busy, the wall time has their turns in it.
 """

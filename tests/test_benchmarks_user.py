@@ -1,11 +1,10 @@
-"""The simulated person and the schedule: the same for the same seed, and fair."""
+"""The simulated user and the schedule: the same for the same seed, and fair."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.tasks.person import Person, threshold_of
-from benchmarks.tasks.schedule import rounds_of, sample_of
 from benchmarks.tasks.task import Item
+from benchmarks.tasks.user import User, rounds_of, sample_of, threshold_of
 from store.records import Verdict
 from trainer.proof.approvals import best
 from trainer.proof.scorers import SCORERS, chrf, exact
@@ -14,12 +13,12 @@ ITEMS = [Item(f"q{number}", f"Question {number}?", ("right", "also right")) for 
 
 
 def test_a_good_answer_is_rated_up_by_the_nearest_reference() -> None:
-    opinion = Person(exact, 1.0, 1.0, 0).rate("q", "also right", ("right", "also right"))
+    opinion = User(exact, 1.0, 1.0, 0).rate("q", "also right", ("right", "also right"))
     assert opinion.verdict is Verdict.UP and opinion.correction is None and opinion.score == 1.0
 
 
 def test_a_bad_answer_is_corrected_with_the_first_reference_or_not_at_all() -> None:
-    always, never = Person(exact, 1.0, 1.0, 0), Person(exact, 1.0, 0.0, 0)
+    always, never = User(exact, 1.0, 1.0, 0), User(exact, 1.0, 0.0, 0)
     assert always.rate("q", "wrong", ("right", "also right")).correction == "right"
     assert never.rate("q", "wrong", ("right",)).correction is None
     assert never.rate("q", "wrong", ("right",)).verdict is Verdict.DOWN
@@ -27,9 +26,9 @@ def test_a_bad_answer_is_corrected_with_the_first_reference_or_not_at_all() -> N
 
 def test_the_share_of_corrections_is_kept_and_depends_on_id_and_seed_alone() -> None:
     def corrected(seed: int) -> set[str]:
-        person = Person(exact, 1.0, 0.75, seed)
+        user = User(exact, 1.0, 0.75, seed)
         ids = [f"q{number}" for number in range(2000)]
-        return {id for id in ids if person.rate(id, "wrong", ("right",)).correction}
+        return {id for id in ids if user.rate(id, "wrong", ("right",)).correction}
 
     first = corrected(1)
     assert first == corrected(1) != corrected(2)
@@ -38,8 +37,8 @@ def test_the_share_of_corrections_is_kept_and_depends_on_id_and_seed_alone() -> 
 
 def test_rounding_does_not_make_a_right_answer_wrong() -> None:
     text = "the capital is paris"
-    person = Person(lambda a, b: chrf(a, b) - 1e-12, 1.0, 0.0, 0)
-    assert person.rate("q", text, (text,)).verdict is Verdict.UP
+    user = User(lambda a, b: chrf(a, b) - 1e-12, 1.0, 0.0, 0)
+    assert user.rate("q", text, (text,)).verdict is Verdict.UP
 
 
 def test_every_scorer_has_a_threshold() -> None:

@@ -1,7 +1,4 @@
-"""Progress of a long benchmark on the terminal, with the time that is left.
-
-In: counts and lines. Out: bars on a terminal, lines elsewhere. Does not know what is counted.
-"""
+"""Progress of a long benchmark: bars with the time that is left on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
