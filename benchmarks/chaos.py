@@ -31,53 +31,53 @@ _CHECK_EVERY = 20
 
 
 @dataclass
-class Toll:
+class Kills:
     """Kills by victim and by what the swapping process was doing; seconds until people were answered again."""
 
-    kills: Counter[str] = field(default_factory=Counter)
+    by_victim: Counter[str] = field(default_factory=Counter)
     during: Counter[str] = field(default_factory=Counter)
     in_a_write: int = 0
     ready_s: dict[str, list[float]] = field(default_factory=dict)
     too_slow: list[str] = field(default_factory=list)
 
 
-def kill_often(world: World, kills: int, lives_s: float, seed: int, screen: Screen) -> Toll:
+def kill_often(world: World, kills: int, lives_s: float, seed: int, screen: Screen) -> Kills:
     """`world` runs already. Raises AppFailed where it is not ready again."""
     chance = random.Random(seed)
-    toll = Toll()
+    found = Kills()
     with screen.status("kills") as status:
         for number in range(kills):
             time.sleep(chance.uniform(0.0, lives_s))
-            world.hear()
+            world.receive()
             victim = chance.choice(world.victims)
-            toll.kills[victim] += 1
+            found.by_victim[victim] += 1
             before = world.kill(victim)
-            toll.in_a_write += before.in_a_write
-            toll.during[before.step] += 1
+            found.in_a_write += before.in_a_write
+            found.during[before.step] += 1
             ready = world.start_again(victim, _READY_WITHIN_S)
-            toll.ready_s.setdefault(victim, []).append(round(ready, 2))
+            found.ready_s.setdefault(victim, []).append(round(ready, 2))
             if ready > world.start_s[victim] + _SLACK_S:
-                toll.too_slow.append(
+                found.too_slow.append(
                     f"{victim}: ready after {ready:.1f} s, it started in {world.start_s[victim]:.1f} s"
                 )
-            world.look(check=number % _CHECK_EVERY == 0)
+            world.check(whole_file=number % _CHECK_EVERY == 0)
             status(f"{number + 1} of {kills}, {victim} ready after {ready:.1f} s")
-    return toll
+    return found
 
 
-def record_of(world: World, toll: Toll) -> dict[str, Any]:
+def record_of(world: World, found: Kills) -> dict[str, Any]:
     return {
-        "kills": sum(toll.kills.values()),
-        "by_victim": dict(toll.kills),
-        "while_the_trainer_did": dict(toll.during),
-        "in_a_write": toll.in_a_write,
+        "kills": sum(found.by_victim.values()),
+        "by_victim": dict(found.by_victim),
+        "while_the_trainer_did": dict(found.during),
+        "in_a_write": found.in_a_write,
         **world.ledger.as_record(),
         "first_start_s": {name: round(seconds, 2) for name, seconds in world.start_s.items()},
         "ready_again_s": {
             name: {"median": sorted(times)[len(times) // 2], "slowest": max(times)}
-            for name, times in toll.ready_s.items()
+            for name, times in found.ready_s.items()
         },
-        "slower_than_the_start_and_5_s": toll.too_slow,
+        "slower_than_the_start_and_5_s": found.too_slow,
     }
 
 
@@ -98,15 +98,15 @@ def main(
     with TemporaryDirectory() as folder:
         make = RealWorld if real else FakeWorld
         with make(Path(folder), model_dir(Path(folder), model, layers), seed) as world:
-            toll = kill_often(world, kills, lives, seed, screen)
-            world.settle()
-    record = record_of(world, toll)
+            found = kill_often(world, kills, lives, seed, screen)
+            world.finish()
+    record = record_of(world, found)
     screen.say(
-        f"{kills} kills ({record['by_victim']}), {toll.in_a_write} in a write, the trainer's step {dict(toll.during)}. "
+        f"{kills} kills: {record['by_victim']}, {found.in_a_write} in a write, {dict(found.during)}. "
         f"Acknowledged: {record['acknowledged']}. Lost: {len(world.ledger.lost)}. Wrong: {len(world.ledger.wrong)}. "
         f"Ready again: {record['ready_again_s']}; first start: {record['first_start_s']}."
     )
-    for line in [*world.ledger.lost, *world.ledger.wrong, *world.ledger.lock_errors, *toll.too_slow]:
+    for line in [*world.ledger.lost, *world.ledger.wrong, *world.ledger.lock_errors, *found.too_slow]:
         screen.say(line)
     record["seconds"] = round(time.monotonic() - began, 1)
     write_result(out, "chaos", seed, {"real": real, **record})

@@ -24,7 +24,7 @@ import typer
 
 from assistant.assistants import SAMPLE_ID
 from assistant.chat import Chat
-from benchmarks.faults.questions import questions
+from benchmarks.faults.references import questions
 from benchmarks.processes import AppProcess
 from benchmarks.record import write_result
 from benchmarks.screen import Screen

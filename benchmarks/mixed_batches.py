@@ -22,8 +22,7 @@ import typer
 
 from assistant.rendering import keep
 from assistant.vllm_client import VllmError
-from benchmarks.faults.questions import questions
-from benchmarks.faults.references import Greedy, References, System, find_references
+from benchmarks.faults.references import Greedy, References, System, find_references, questions
 from benchmarks.faults.scene import PROMPT
 from benchmarks.record import fail, write_result
 from benchmarks.screen import Screen

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.chaos import Toll, record_of
+from benchmarks.chaos import Kills, record_of
 from benchmarks.faults.scene import ASSISTANT
 from benchmarks.faults.worlds import TRAINER, RealWorld, World
 from benchmarks.footprint import Footprints
@@ -41,11 +41,11 @@ SETTINGS = "epochs=1 max_train=24 min_train=10 min_gate=10 max_answer_tokens=12 
 
 
 @dataclass
-class Course:
+class Progress:
     """How far a soak got."""
 
     began: float
-    toll: Toll = field(default_factory=Toll)
+    kills: Kills = field(default_factory=Kills)
     footprints: Footprints = field(default_factory=Footprints)
     died: list[str] = field(default_factory=list)
     not_recovered: list[str] = field(default_factory=list)
@@ -65,74 +65,74 @@ def soak(
     kill_every_s: float,
     retrain_every_s: float,
     seed: int,
-    after_each: Callable[[Course], None],
-) -> Course:
+    after_each: Callable[[Progress], None],
+) -> Progress:
     """`world` runs already; ends early where it does not recover."""
     chance = random.Random(seed)
-    course = Course(time.monotonic())
+    progress = Progress(time.monotonic())
     next_kill, next_retrain = kill_every_s, retrain_every_s
-    while (now := time.monotonic() - course.began) < seconds and not course.not_recovered:
+    while (now := time.monotonic() - progress.began) < seconds and not progress.not_recovered:
         time.sleep(min(_LOOK_S, seconds))
-        world.hear()
-        course.footprints.sample(world.processes())
+        world.receive()
+        progress.footprints.sample(world.processes())
         for name in world.died():
-            course.died.append(f"{name} after {now / 60:.1f} minutes")
-            _start_again(world, name, course)
-        if now >= next_retrain and not course.retraining:
-            world.rest(TRAINER)  # there is one lease: it swaps again when the retrain is done
+            progress.died.append(f"{name} after {now / 60:.1f} minutes")
+            _start_again(world, name, progress)
+        if now >= next_retrain and not progress.retraining:
+            world.pause(TRAINER)  # there is one lease: it swaps again when the retrain is done
             with world.where.store() as store:
                 store.request_training(ASSISTANT, "soak")
-            course.requested += 1
-            course.retraining = True
+            progress.requested += 1
+            progress.retraining = True
             next_retrain = now + retrain_every_s
-        elif course.retraining and _retrained(world, course):
-            course.retraining = False
-            _start_again(world, TRAINER, course)
-        if now >= next_kill and not course.retraining:
+        elif progress.retraining and _retrained(world, progress):
+            progress.retraining = False
+            _start_again(world, TRAINER, progress)
+        if now >= next_kill and not progress.retraining:
             victim = chance.choice(world.victims)
             moment = world.kill(victim)
-            course.toll.kills[victim] += 1
-            course.toll.during[moment.step] += 1
-            course.toll.in_a_write += moment.in_a_write
-            _start_again(world, victim, course)
+            progress.kills.by_victim[victim] += 1
+            progress.kills.during[moment.step] += 1
+            progress.kills.in_a_write += moment.in_a_write
+            _start_again(world, victim, progress)
             next_kill += kill_every_s
-        world.look(check=False)
-        after_each(course)
-    world.settle()
-    return course
+        world.check(whole_file=False)
+        after_each(progress)
+    world.finish()
+    return progress
 
 
-def _retrained(world: World, course: Course) -> bool:
+def _retrained(world: World, progress: Progress) -> bool:
     with world.where.store() as store:
         runs = [run for run in store.runs(ASSISTANT, _MOST_RUNS) if run.trigger == "soak"]
-    return len(runs) >= course.requested and runs[0].status is not RunStatus.RUNNING
+    return len(runs) >= progress.requested and runs[0].status is not RunStatus.RUNNING
 
 
-def _start_again(world: World, name: str, course: Course) -> None:
+def _start_again(world: World, name: str, progress: Progress) -> None:
     try:
         ready = world.start_again(name, _READY_WITHIN_S)
     except AppFailed as error:
-        course.not_recovered.append(f"{name}: {error}")
+        progress.not_recovered.append(f"{name}: {error}")
         return
-    course.toll.ready_s.setdefault(name, []).append(round(ready, 1))
+    progress.kills.ready_s.setdefault(name, []).append(round(ready, 1))
     if ready > world.start_s[name] + _SLACK_S:
-        course.toll.too_slow.append(f"{name}: {ready:.1f} s, first start {world.start_s[name]:.1f} s")
+        progress.kills.too_slow.append(f"{name}: {ready:.1f} s, first start {world.start_s[name]:.1f} s")
 
 
-def record(world: World, course: Course) -> dict[str, Any]:
+def record(world: World, progress: Progress) -> dict[str, Any]:
     with world.where.store() as store:
         runs = [run for run in store.runs(ASSISTANT, _MOST_RUNS) if not run.trigger.startswith("swap to")]
         rollbacks = sum(item.reason.startswith("rollback") for item in store.activations(ASSISTANT))
     return {
-        "minutes": round((time.monotonic() - course.began) / 60, 1),
-        **record_of(world, course.toll),
+        "minutes": round((time.monotonic() - progress.began) / 60, 1),
+        **record_of(world, progress.kills),
         "answers": world.answers,
         "rollbacks": rollbacks,
-        "retrains_requested": course.requested,
+        "retrains_requested": progress.requested,
         "retrains": [f"{run.status.value}: {run.message}" for run in reversed(runs)],
-        "ended_by_themselves": course.died,
-        "not_recovered": course.not_recovered,
-        "processes": course.footprints.as_record(_FEWEST_SAMPLES),
+        "ended_by_themselves": progress.died,
+        "not_recovered": progress.not_recovered,
+        "processes": progress.footprints.as_record(_FEWEST_SAMPLES),
     }
 
 
@@ -157,7 +157,7 @@ def main(
     """
     if (hours is None) == (minutes is None):
         fail("Say how long: --hours 8, or --minutes 10.")
-    seconds = 3600.0 * hours if hours is not None else 60.0 * (minutes or 0.0)
+    seconds = 3600.0 * (hours or 0.0) + 60.0 * (minutes or 0.0)
     os.environ["SHORTHAND_SET"] = SETTINGS
     screen = Screen()
     with (
@@ -167,20 +167,20 @@ def main(
         written = 0.0
         with screen.status("soak") as status:
 
-            def after_each(course: Course) -> None:
+            def after_each(progress: Progress) -> None:
                 nonlocal written
-                now = time.monotonic() - course.began
+                now = time.monotonic() - progress.began
                 status(f"{now / 60:.0f} of {seconds / 60:.0f} minutes, {world.answers} answers")
                 if now - written >= _WRITE_S:
                     written = now
-                    write_result(out, "soak", seed, record(world, course))
+                    write_result(out, "soak", seed, record(world, progress))
 
-            course = soak(world, seconds, kill_every, retrain_every, seed, after_each)
-        found = record(world, course)
+            progress = soak(world, seconds, kill_every, retrain_every, seed, after_each)
+        found = record(world, progress)
     write_result(out, "soak", seed, found)
     for name, value in found.items():
         screen.say(f"{name}: {value}")
-    if not world.ledger.sound or course.not_recovered:
+    if not world.ledger.sound or progress.not_recovered:
         fail("Something was lost, or did not recover.", 1)
 
 

@@ -27,8 +27,7 @@ from assistant.serving import reconcile
 from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
 from benchmarks.faults.misbehaving import Misbehaving
-from benchmarks.faults.questions import questions
-from benchmarks.faults.references import Greedy, References, System, find_references
+from benchmarks.faults.references import Greedy, References, System, find_references, questions
 from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
 from benchmarks.faults.swap_steps import AFTER_THE_FLIP, LOAD, STEPS, Fault, How
 from benchmarks.record import fail, write_result

@@ -22,8 +22,7 @@ import typer
 
 from assistant.chat import Chat, ChatLimits
 from assistant.vllm_client import VllmError
-from benchmarks.faults.questions import questions
-from benchmarks.faults.references import Greedy, References, System, find_references
+from benchmarks.faults.references import Greedy, References, System, find_references, questions
 from benchmarks.faults.scene import FULL, PROMPT, Scene
 from benchmarks.faults.streams import Streams
 from benchmarks.footprint import Footprints, server_processes

@@ -19,14 +19,14 @@ from store import Store
 
 PEOPLE = 2
 PAUSE_S = 25.0  # each, on average, between two questions: people read the answers
-HEAR_EVERY_S = 2.0
+RECEIVE_EVERY_S = 2.0
 _SPAWN = multiprocessing.get_context("spawn")  # a fork would take a browser's threads and locks along
 
 
-def _chat(data_dir: Path, address: ServerAddress, base: str, told: Connection) -> None:
+def _chat(data_dir: Path, address: ServerAddress, base: str, events: Connection) -> None:
     tokenizer = ChatTokenizer.load(Path(address.model_dir))
     where = Where(data_dir, tokenizer, base, address.urls[0], address.key, sweeps=False)
-    chat_all_the_time(where, PEOPLE, PAUSE_S, 1, told)
+    chat_all_the_time(where, PEOPLE, PAUSE_S, 1, events)
 
 
 class PassersBy:
@@ -36,12 +36,12 @@ class PassersBy:
         self._app, self._store = app, store
         self.ledger = Ledger()
         self._over = threading.Event()
-        self._ears, told = _SPAWN.Pipe(duplex=False)
+        self._pipe, events = _SPAWN.Pipe(duplex=False)
         address = app.address()
         self._base = fingerprint(Path(address.model_dir))
         tokenizer = ChatTokenizer.load(Path(address.model_dir))
         create_assistant(store, tokenizer, "Passers-by", "exact", PROMPT, assistant_id=ASSISTANT)
-        arguments = (app.data_dir, address, self._base, told)
+        arguments = (app.data_dir, address, self._base, events)
         self._people = _SPAWN.Process(target=_chat, args=arguments, daemon=True)
         self._listener = threading.Thread(target=self._listen, daemon=True)
 
@@ -61,9 +61,9 @@ class PassersBy:
         self._people.kill()
         self._people.join()
         self._listener.join()
-        self.ledger.look(self._store, self._app.data_dir / "adapters", self._base, check=False)
+        self.ledger.check(self._store, self._app.data_dir / "adapters", self._base, whole_file=False)
 
     def _listen(self) -> None:
-        while not self._over.wait(HEAR_EVERY_S):
-            self.ledger.hear(self._ears)
-        self.ledger.hear(self._ears)
+        while not self._over.wait(RECEIVE_EVERY_S):
+            self.ledger.receive(self._pipe)
+        self.ledger.receive(self._pipe)

@@ -16,6 +16,7 @@ from assistant.vllm_pool import VllmPool
 from benchmarks import random_adapters, two_trainers
 from benchmarks.chaos import kill_often, record_of
 from benchmarks.faults.ledger import Ledger, Saved, digest
+from benchmarks.faults.people import Where
 from benchmarks.faults.references import Alone, References
 from benchmarks.faults.scene import ASSISTANT, Scene
 from benchmarks.faults.worlds import FakeWorld
@@ -91,8 +92,9 @@ def test_of_two_trainers_one_swaps(
     monkeypatch.setattr(two_trainers, "_TTL_S", 0.5)
     vllm.max_loras = 8
     random_adapters.make_small(tmp_path / "templates", 1, "base hash")
-    toll = two_trainers.try_often(two_trainers.Place(tmp_path, tokenizer, vllm.url), 4, 1, Screen())
-    assert toll.wrong == [] and toll.stopped == 2 and toll.ends["swapped"] == 4
+    where = Where(tmp_path, tokenizer, "base hash", vllm.url)
+    found = two_trainers.try_often(where, 4, 1, Screen())
+    assert found.wrong == [] and found.stopped == 2 and found.ends["swapped"] == 4
 
 
 @pytest.fixture
@@ -102,11 +104,12 @@ def world(tiny_model: Path, tmp_path: Path) -> Iterator[FakeWorld]:
 
 
 def test_nothing_acknowledged_is_lost_whoever_is_killed(world: FakeWorld) -> None:
-    toll = kill_often(world, 4, 0.2, 3, Screen())
-    world.settle()
-    found = record_of(world, toll)
-    assert world.ledger.sound, found
-    assert found["kills"] == 4 and found["acknowledged"]["message"] > 4 and found["acknowledged"]["swap"] > 0
+    found = kill_often(world, 4, 0.2, 3, Screen())
+    world.finish()
+    numbers = record_of(world, found)
+    assert world.ledger.sound, numbers
+    assert numbers["kills"] == 4
+    assert numbers["acknowledged"]["message"] > 4 and numbers["acknowledged"]["swap"] > 0
 
 
 def test_a_soak_of_seconds_recovers_and_measures_everybody(
@@ -114,8 +117,8 @@ def test_a_soak_of_seconds_recovers_and_measures_everybody(
 ) -> None:
     monkeypatch.setattr("benchmarks.soak._LOOK_S", 0.1)
     monkeypatch.setattr("benchmarks.soak._FEWEST_SAMPLES", 3)
-    course = soak(world, 3.0, 1.0, 60.0, 1, lambda course: None)
-    found = record(world, course)
+    progress = soak(world, 3.0, 1.0, 60.0, 1, lambda progress: None)
+    found = record(world, progress)
     assert world.ledger.sound and not found["not_recovered"], found
     assert found["kills"] >= 1 and found["processes"]
     assert all("growth_percent" in process["mib"] for process in found["processes"].values())
@@ -128,8 +131,8 @@ def test_the_ledger_notices_what_is_missing(store: Store, tmp_path: Path) -> Non
     message = store.add_message(store.create_conversation(ASSISTANT).id, None, Role.USER, "hello")
     ledger = Ledger(swaps=["1"])
     ledger._new = [Saved("message", message.id, digest("hello")), Saved("rating", "none", "")]
-    ledger.look(store, tmp_path, "base", check=True)
+    ledger.check(store, tmp_path, "base", whole_file=True)
     assert ledger.lost == ["rating none"] and ledger.wrong == []
     ledger.swaps.append("7")
-    ledger.look(store, tmp_path, "base", check=False)
+    ledger.check(store, tmp_path, "base", whole_file=False)
     assert ledger.lost[1:] == ["swap 7"] and ledger.wrong == [] and not ledger.sound

@@ -50,12 +50,22 @@ def is_stored(store: Store, saved: Saved) -> bool:
     return [digest(rating.comment) for rating in found] == [saved.digest]
 
 
+def bad_adapter(active: Deployment | None, adapters: Path, base: str) -> list[str]:
+    """Why the active adapter cannot be served, if it cannot."""
+    try:
+        if active is not None and active.adapter is not None:
+            verify(adapters / active.adapter, base, MAX_RANK)
+    except BadAdapter as error:
+        return [str(error)]
+    return []
+
+
 @dataclass
 class Ledger:
-    """`said_why` counts what people were told when something did not work, by its first words."""
+    """`failures` counts the messages that people got when something did not work, by their first words."""
 
     acknowledged: Counter[str] = field(default_factory=Counter)
-    said_why: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
     lost: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     lock_errors: list[str] = field(default_factory=list)
@@ -63,53 +73,50 @@ class Ledger:
     swaps: list[str] = field(default_factory=list)  # deployments whose swap was acknowledged, oldest first
     _new: list[Saved] = field(default_factory=list)
 
-    def hear(self, ear: Connection) -> int:
-        """Take in what was said since; returns how many answers were among it."""
+    def receive(self, pipe: Connection) -> int:
+        """Take in what was sent since; returns how many answers were among it."""
         answers = 0
         try:
-            while ear.poll():
-                one: Saved = ear.recv()
-                if one.kind == "step":
-                    self.step = one.id
-                elif one.kind == "said why":
-                    self.said_why[" ".join(one.id.split()[:6])] += 1
-                elif one.kind == "lock error":
-                    self.lock_errors.append(one.id)
-                else:
-                    self.acknowledged[one.kind] += 1
-                    answers += one.kind == "answered"
-                    if one.kind == "swap":
-                        self.swaps.append(one.id)
-                    elif one.kind in _LOOKED_UP:
-                        self._new.append(one)
-        except (EOFError, OSError):  # the last word was cut off: nobody was told
+            while pipe.poll():
+                event: Saved = pipe.recv()
+                answers += event.kind == "answered"
+                self._take(event)
+        except (EOFError, OSError):  # the last one was cut off: nobody was told
             pass
         return answers
 
-    def look(self, store: Store, adapters: Path, base: str, check: bool) -> None:
+    def _take(self, event: Saved) -> None:
+        if event.kind == "step":
+            self.step = event.id
+        elif event.kind == "failure":
+            self.failures[" ".join(event.id.split()[:6])] += 1
+        elif event.kind == "lock error":
+            self.lock_errors.append(event.id)
+        else:
+            self.acknowledged[event.kind] += 1
+            if event.kind == "swap":
+                self.swaps.append(event.id)
+            elif event.kind in _LOOKED_UP:
+                self._new.append(event)
+
+    def check(self, store: Store, adapters: Path, base: str, whole_file: bool) -> None:
         """Everything that is new must be there once, all swaps in their order, and the newest is active and whole.
 
         More swaps may be there than were acknowledged: one is saved before its adapter's predecessor is unloaded.
         """
-        for one in self._new:
-            if not is_stored(store, one):
-                self.lost.append(f"{one.kind} {one.id}")
+        self.lost += [f"{one.kind} {one.id}" for one in self._new if not is_stored(store, one)]
         self._new.clear()
         active, log = _served(store)
-        if lost := _not_in_order(self.swaps, log):
+        rest = iter(log)
+        if lost := next((one for one in self.swaps if one not in rest), None):
             self.lost.append(f"swap {lost}")
         if active is None or log[-1] != str(active.id):
             self.wrong.append(f"{log[-1]} was swapped in last, {active and active.id} is active")
-        elif active.adapter is not None:
-            try:
-                verify(adapters / active.adapter, base, MAX_RANK)
-            except BadAdapter as error:
-                self.wrong.append(str(error))
-        if check:
-            self.wrong += store.check()
+        self.wrong += bad_adapter(active, adapters, base)
+        self.wrong += store.check() if whole_file else []
 
-    def settle(self, store: Store) -> None:
-        """At the end, with nobody at work: nothing is left half done but what the next start sweeps up."""
+    def check_end(self, store: Store) -> None:
+        """With nobody at work nothing is left half done but what the next start sweeps up."""
         store.sweep_streaming()
         store.interrupt_running_runs("The benchmark is over.")
         if any(run.status is RunStatus.RUNNING for run in store.runs(ASSISTANT)):
@@ -126,19 +133,13 @@ class Ledger:
             "lost": self.lost,
             "wrong": self.wrong,
             "lock_errors_shown": self.lock_errors,
-            "said_why": dict(self.said_why.most_common(_KEPT_REASONS)),
+            "failures": dict(self.failures.most_common(_KEPT_REASONS)),
         }
 
 
-def _served(store: Store) -> tuple[Deployment | None, list[str]]:
+def _served(store: Store) -> tuple[Deployment | None, Sequence[str]]:
     """What is active, and every deployment that was, oldest first; of one moment, though others swap meanwhile."""
     while True:
         log, active = store.activations(ASSISTANT), store.active(ASSISTANT)
         if len(store.activations(ASSISTANT)) == len(log):
             return active, [str(item.deployment_id) for item in log]
-
-
-def _not_in_order(said: Sequence[str], log: Sequence[str]) -> str | None:
-    """The first of `said` that does not follow in `log` on those before it."""
-    rest = iter(log)
-    return next((one for one in said if one not in rest), None)

@@ -1,7 +1,7 @@
-"""A process in which several people chat and rate, through the product's own chat path: to be killed.
+"""Processes to be killed: one in which several people chat and rate, and one that swaps and rolls back all the time.
 
-It starts as the app does: what was left half done is swept up, and nothing is asked before the active adapters are
-loaded. After each thing that a person was told is saved it sends a `Saved`.
+Both use the product's own ways: the chat path; lease, publishing, loading, activation and unloading. Each sends a
+`Saved` after everything that a person was told is saved, and the swapping one before each of its steps.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
+from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.external_server import ExternalServers
 from assistant.serving import reconcile
@@ -23,13 +25,15 @@ from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import Phase
 from benchmarks.faults.ledger import Saved, digest
-from benchmarks.faults.questions import questions
-from benchmarks.faults.scene import ASSISTANT
+from benchmarks.faults.references import System, questions
+from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
 from store import Store, StoreError
-from store.records import MessageStatus, Verdict
+from store.records import MessageStatus, RunStatus, Verdict
+from trainer.lease import Lease, LeaseTaken
 
 _ANSWER_TOKENS = 12
 _LOCK_WORDS = ("locked", "busy")
+_ROLLED_BACK = 0.2
 
 
 @dataclass(frozen=True)
@@ -47,85 +51,131 @@ class Where:
     def adapters(self) -> Path:
         return self.data_dir / "adapters"
 
+    @property
+    def templates(self) -> Path:
+        """Random adapters, of which copies are published."""
+        return self.data_dir / "templates"
+
     def store(self) -> Store:
         return Store(self.data_dir / "shorthand.sqlite")
 
-    def pool(self) -> VllmPool:
-        return VllmPool([VllmClient(self.url, self.key)])
+    def create_assistant(self) -> None:
+        """The assistant and the folder of its adapters, unless they are there."""
+        self.adapters.mkdir(parents=True, exist_ok=True)
+        with self.store() as store:
+            if ASSISTANT not in {assistant.id for assistant in store.assistants()}:
+                create_assistant(store, self.tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
 
-
-def chat_all_the_time(where: Where, people: int, pause_s: float, seed: int, told: Connection) -> None:
-    """Until it is killed."""
-    with where.store() as store:
-        if where.sweeps:
-            store.sweep_streaming()
-        asyncio.run(_chat(where, store, people, pause_s, seed, told))
-
-
-async def _chat(where: Where, store: Store, people: int, pause_s: float, seed: int, told: Connection) -> None:
-    server = ExternalServers([where.url], _load_active(where, store))
-    server.start()
-    pool = where.pool()
-    chat = Chat(store, pool, where.tokenizer, where.base, where.adapters, ChatLimits(2048, _ANSWER_TOKENS))
-    async with asyncio.TaskGroup() as group:
-        for number in range(people):
-            chance = random.Random(f"{seed}-{number}")
-            group.create_task(_person(f"person-{number}", chat, store, server, chance, pause_s, told))
-
-
-def _load_active(where: Where, store: Store):  # type: ignore[no-untyped-def]
-    async def load() -> None:
-        pool = where.pool()
+    @asynccontextmanager
+    async def pool(self) -> AsyncIterator[VllmPool]:
+        pool = VllmPool([VllmClient(self.url, self.key)])
         try:
-            await reconcile(store, pool, where.adapters, where.base)
+            yield pool
         finally:
             await pool.close()
 
-    return lambda: asyncio.run(load())
+
+def chat_all_the_time(where: Where, people: int, pause_s: float, seed: int, events: Connection) -> None:
+    """Until it is killed. It starts as the app does: what was left half done is swept up."""
+    with where.store() as store:
+        if where.sweeps:
+            store.sweep_streaming()
+        asyncio.run(_chat(where, store, people, pause_s, seed, events))
 
 
-async def _person(
-    name: str,
-    chat: Chat,
-    store: Store,
-    server: ExternalServers,
-    chance: random.Random,
-    pause_s: float,
-    told: Connection,
+async def _chat(
+    where: Where, store: Store, people: int, pause_s: float, seed: int, events: Connection
 ) -> None:
-    asked = questions(180)
-    number = 0
-    while True:
-        await asyncio.sleep(chance.uniform(0, 2 * pause_s))
-        if server.state.phase is not Phase.READY:  # the page does not let anybody ask either
-            await asyncio.sleep(0.05)
-            continue
-        number += 1
-        question_alone = chance.choice(asked)
-        text = f"{question_alone} ({name}, {number}, {time.time():.3f})"
-        try:
-            question = await asyncio.to_thread(chat.ask, ASSISTANT, None, text, name)
-            told.send(Saved("message", question.id, digest(text)))
-            async with aclosing(chat.answer(question)) as steps:
-                async for step in steps:
-                    message = step.message
-                    if step.not_saved:  # the page says so, and goes on trying
-                        told.send(Saved(_kind(step.not_saved), step.not_saved[:300]))
-            if message.status is not MessageStatus.COMPLETE:
+    async def load_active() -> None:
+        async with where.pool() as pool:
+            await reconcile(store, pool, where.adapters, where.base)
+
+    server = ExternalServers([where.url], lambda: asyncio.run(load_active()))
+    server.start()
+    limits = ChatLimits(2048, _ANSWER_TOKENS)
+    async with where.pool() as pool, asyncio.TaskGroup() as group:
+        chat = Chat(store, pool, where.tokenizer, where.base, where.adapters, limits)
+        for number in range(people):
+            person = _Person(f"person-{number}", chat, store, random.Random(f"{seed}-{number}"), events)
+            group.create_task(person.live(server, pause_s))
+
+
+@dataclass
+class _Person:
+    name: str
+    chat: Chat
+    store: Store
+    chance: random.Random
+    events: Connection
+    asked: int = 0
+
+    async def live(self, server: ExternalServers, pause_s: float) -> None:
+        while True:
+            await asyncio.sleep(self.chance.uniform(0, 2 * pause_s))
+            if server.state.phase is not Phase.READY:  # the page does not let anybody ask either
+                await asyncio.sleep(0.05)
                 continue
-            told.send(Saved("message", message.id, digest(message.text)))
-            told.send(Saved("answered", message.id))
-            if chance.random() < 0.5:
-                # Something to learn, and nothing of the person's own: what one rater alone writes goes to quarantine.
-                correction = question_alone if chance.random() < 0.5 else None
-                rating = await asyncio.to_thread(
-                    store.rate, message.id, name, Verdict.DOWN, comment=text, correction=correction
-                )
-                told.send(Saved("rating", rating.id, digest(text), message.id))
-        except (ChatError, StoreError, VllmError, BadAdapter) as error:
-            told.send(Saved(_kind(str(error)), str(error)[:300]))
-            await asyncio.sleep(0.2)
+            try:
+                await self._turn(self.chance.choice(questions(180)))
+            except (ChatError, StoreError, VllmError, BadAdapter) as error:
+                self._send_failure(str(error))
+                await asyncio.sleep(0.2)
+
+    async def _turn(self, question: str) -> None:
+        self.asked += 1
+        text = f"{question} ({self.name}, {self.asked}, {time.time():.3f})"
+        asked = await asyncio.to_thread(self.chat.ask, ASSISTANT, None, text, self.name)
+        self.events.send(Saved("message", asked.id, digest(text)))
+        async with aclosing(self.chat.answer(asked)) as steps:
+            async for step in steps:
+                message = step.message
+                if step.not_saved:  # the page says so, and goes on trying
+                    self._send_failure(step.not_saved)
+        if message.status is not MessageStatus.COMPLETE:
+            return
+        self.events.send(Saved("message", message.id, digest(message.text)))
+        self.events.send(Saved("answered", message.id))
+        if self.chance.random() < 0.5:
+            # Something to learn, and nothing of the person's own: what one rater alone writes is set aside.
+            correction = question if self.chance.random() < 0.5 else None
+            rating = await asyncio.to_thread(
+                self.store.rate, message.id, self.name, Verdict.DOWN, comment=text, correction=correction
+            )
+            self.events.send(Saved("rating", rating.id, digest(text), message.id))
+
+    def _send_failure(self, message: str) -> None:
+        is_lock = any(word in message.lower() for word in _LOCK_WORDS)
+        self.events.send(Saved("lock error" if is_lock else "failure", message[:300]))
 
 
-def _kind(said: str) -> str:
-    return "lock error" if any(word in said.lower() for word in _LOCK_WORDS) else "said why"
+def swap_all_the_time(where: Where, pause_s: float, seed: int, events: Connection) -> None:
+    """Swap and roll back under the trainer's lease until it is killed."""
+    chance = random.Random(seed)
+    with where.store() as store:
+        while True:
+            time.sleep(chance.uniform(0, 2 * pause_s))
+            try:
+                with Lease(store) as lease:
+                    asyncio.run(_swap(where, lease.store, chance, events))
+            except (VllmError, StoreError, BadAdapter, LeaseTaken, OSError) as error:
+                events.send(Saved("failure", str(error)[:300]))
+                time.sleep(0.2)
+
+
+async def _swap(where: Where, store: Store, chance: random.Random, events: Connection) -> None:
+    store.interrupt_running_runs("The training process was killed or crashed during this run.")
+    async with where.pool() as pool:
+        scene = Scene(store, pool, where.tokenizer, where.adapters, where.templates, where.base)
+        active = store.active(ASSISTANT)
+        if active is not None and active.adapter is not None and chance.random() < _ROLLED_BACK:
+            events.send(Saved("step", "roll back"))
+            deployment = await scene.roll_back()
+        else:
+            events.send(Saved("step", "publish"))
+            weights = chance.choice(sorted(path.name for path in where.templates.iterdir()))
+            candidate = scene.candidate(System(weights, FULL[: chance.randint(0, 2)]))
+            events.send(Saved("step", "swap"))
+            deployment = await scene.swap_to(candidate)
+            store.finish_run(candidate.run_id or 0, RunStatus.PROMOTED, "", {})
+        events.send(Saved("swap", str(deployment.id)))
+        events.send(Saved("step", "rest"))

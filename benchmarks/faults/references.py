@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import httpx
@@ -24,6 +25,19 @@ LEAD = 0.002  # nats; what a batch moves a log-probability by is in every result
 _AT_ONCE = 32
 _FEWEST = 4
 _SPARE = 2  # questions asked alone beyond those wanted: a batch may have hidden a near tie
+_SHAPES = (
+    "Name two kinds of {}.",
+    "What do people use {} for?",
+    "Write one sentence about {}.",
+    "Where does one find {}?",
+    "Who works with {}?",
+    "What is the opposite of {}?",
+)
+_THINGS = (
+    *("fruit", "bread", "rivers", "birds", "shoes", "paper", "glass", "salt", "music", "trains", "gardens"),
+    *("winter", "letters", "stones", "boats", "clocks", "wool", "bridges", "maps", "soup", "lamps", "horses"),
+    *("windows", "coins", "trees", "rain", "doors", "knives", "honey", "roads"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +59,7 @@ class Alone:
 
 
 class References:
-    """Answers of every system to every question that can be told apart."""
+    """Answers of every system to every question whose answers differ clearly."""
 
     def __init__(self, answers: dict[tuple[System, str], Alone], tried: int, clear: int, moved: float):
         """`moved`: how far ln p of the same tokens was from that in a batch, at most, in nats."""
@@ -60,7 +74,7 @@ class References:
         """What the references are worth, for a result."""
         return {
             "questions_tried": self.tried,
-            "questions_told_apart": self.clear,
+            "questions_differ": self.clear,
             "questions": len(self.questions),
             "smallest_lead_nats": min(answer.lead for answer in self._answers.values()),
             "moved_by_a_batch_nats": self.moved,
@@ -109,10 +123,9 @@ async def find_references(
     segments: Sequence[Segment],
     questions: Sequence[str],
     wanted: int,
-    told: Callable[[str], None],
+    on_progress: Callable[[str], None],
 ) -> References:
-    """First all at once, to find up to `wanted` questions that can be told apart; then these one after the other,
-    alone.
+    """Ask all at once, to find up to `wanted` questions with clearly different answers; then ask these alone.
 
     `names` are the models that serve the systems meanwhile. A question counts where no decision is a near tie, and
     where the systems all answer differently. Raises ValueError where there are too few, httpx.HTTPError.
@@ -124,22 +137,26 @@ async def find_references(
             return await greedy.answer(names[system], keep(segments, system.kept), question)
 
     asked = [(system, question) for question in questions for system in names]
-    told(f"{len(questions)} questions to {len(names)} systems, {_AT_ONCE} at once")
+    on_progress(f"{len(questions)} questions to {len(names)} systems, {_AT_ONCE} at once")
     together = dict(zip(asked, await asyncio.gather(*(ask(*one) for one in asked)), strict=True))
-    clear = [q for q in questions if _told_apart([together[system, q] for system in names])]
-    told(f"{len(clear)} of them can be told apart; {min(wanted, len(clear))} are asked alone")
+    clear = [q for q in questions if _differ([together[system, q] for system in names])]
+    on_progress(
+        f"{len(clear)} of them have clearly different answers; {min(wanted, len(clear))} are asked alone"
+    )
     slots = asyncio.Semaphore(1)
     alone = {(system, q): await ask(system, q) for q in clear[: wanted + _SPARE] for system in names}
     moved = max((_moved(alone[one], together[one]) for one in alone), default=0.0)
-    kept = [
-        q for q in clear if (next(iter(names)), q) in alone and _told_apart([alone[s, q] for s in names])
-    ][:wanted]
+    kept = [q for q in clear if (next(iter(names)), q) in alone and _differ([alone[s, q] for s in names])][
+        :wanted
+    ]
     if len(kept) < _FEWEST:
-        raise ValueError(f"Of {len(questions)} questions only {len(kept)} can be told apart, not {_FEWEST}.")
+        raise ValueError(
+            f"Of {len(questions)} questions only {len(kept)} have clearly different answers, not {_FEWEST}."
+        )
     return References({(s, q): alone[s, q] for q in kept for s in names}, len(questions), len(clear), moved)
 
 
-def _told_apart(answers: Sequence[Alone]) -> bool:
+def _differ(answers: Sequence[Alone]) -> bool:
     different = len({answer.tokens for answer in answers}) == len(answers)
     return different and all(answer.lead >= LEAD for answer in answers)
 
@@ -154,3 +171,8 @@ def _moved(alone: Alone, together: Alone) -> float:
             break
         gaps.append(abs(ln_p - other_ln_p))
     return max(gaps)
+
+
+def questions(count: int) -> list[str]:
+    """At most 180 short questions, always the same, that only have to be answered the same way every time."""
+    return [shape.format(thing) for thing, shape in product(_THINGS, _SHAPES)][:count]

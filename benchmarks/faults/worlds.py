@@ -6,34 +6,29 @@ import multiprocessing
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import NamedTuple, Self
 
 import psutil
 
 from assistant.adapter_files import fingerprint
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_server import is_healthy
 from benchmarks import random_adapters
 from benchmarks.faults.ledger import Ledger
-from benchmarks.faults.people import Where, chat_all_the_time
-from benchmarks.faults.scene import ASSISTANT, PROMPT
-from benchmarks.faults.swapper import swap_all_the_time
+from benchmarks.faults.people import Where, chat_all_the_time, swap_all_the_time
 from benchmarks.footprint import server_processes
-from benchmarks.processes import AppFailed, AppProcess, FakeServer
-from store import Store
+from benchmarks.processes import AppFailed, AppProcess, FakeServer, answers
 
 CHAT, TRAINER = "chat", "trainer"
 _FORK = multiprocessing.get_context("fork")
+_FIRST_WITHIN_S = 400.0
 
 
-@dataclass(frozen=True)
-class Moment:
-    """What was under way when somebody was killed."""
+class Moment(NamedTuple):
+    """What was under way when a process was killed."""
 
     step: str
     in_a_write: bool
@@ -53,11 +48,11 @@ class World(ABC):
         self.victims: list[str] = []
         self.answers = 0
         self._started = 0
-        self._resting: set[str] = set()
+        self._paused: set[str] = set()
         self._ended_at = time.monotonic()
         self._children: dict[str, tuple[BaseProcess, Connection]] = {}
-        self.tokenizer = ChatTokenizer.load(model_dir)
-        self.where: Where
+        tokenizer = ChatTokenizer.load(model_dir)
+        self.where = Where(folder, tokenizer, fingerprint(model_dir), "")
 
     @abstractmethod
     def start_server(self) -> None: ...
@@ -67,157 +62,136 @@ class World(ABC):
 
     @abstractmethod
     def server_processes(self) -> dict[str, int]:
-        """The process ids of what serves, by name."""
+        """The process ids of the servers, by name."""
 
     @abstractmethod
     def kill_server(self, victim: str) -> None:
         """Kill it, and start it again where nobody else does."""
 
-    def prepare(self) -> None:
-        """The data directory, an assistant and the adapters, before anybody is forked."""
-        from assistant.assistants import create_assistant
-
-        self.where.adapters.mkdir(parents=True, exist_ok=True)
-        with self.where.store() as store:
-            if ASSISTANT not in {assistant.id for assistant in store.assistants()}:
-                create_assistant(store, self.tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
-
     def __enter__(self) -> Self:
+        self.where.create_assistant()
         self.start_server()
         for name in (CHAT, TRAINER):
-            self.start_s[name] = self._timed(name, 400.0)
+            began = time.monotonic()
+            self._fork(name)
+            self.start_s[name] = self._until_at_work(name, _FIRST_WITHIN_S, began)
         self.victims += [CHAT, TRAINER]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for child, _ in self._children.values():
             child.kill()
         self.stop_server()
 
     def processes(self) -> dict[str, int]:
-        """Everybody who lives, by name."""
+        """The process ids of everything that lives, by name."""
         alive = {name: child.pid for name, (child, _) in self._children.items() if child.is_alive()}
         return {name: pid for name, pid in alive.items() if pid is not None} | self.server_processes()
 
     def died(self) -> list[str]:
-        """Who ended without having been killed."""
+        """The processes that ended without having been killed."""
         ended = [name for name, (child, _) in self._children.items() if not child.is_alive()]
-        return [name for name in ended if name not in self._resting]
+        return [name for name in ended if name not in self._paused]
 
-    def rest(self, name: str) -> None:
-        """It ends and is not missed until `start_again`."""
-        self._children[name][0].kill()
-        self._children[name][0].join()
-        self.hear()
-        self._resting.add(name)
-        self._ended_at = time.monotonic()
+    def pause(self, name: str) -> None:
+        """End a process until `start_again`."""
+        self._end(name)
+        self._paused.add(name)
 
     def kill(self, victim: str) -> Moment:
         """kill -9, at once."""
         journal = self.folder / "shorthand.sqlite-journal"
-        child = self._children.get(victim)
         self._ended_at = time.monotonic()
-        if child is not None:
-            child[0].kill()
-            child[0].join()
+        if victim in self._children:
+            self._end(victim)
         else:
             self.kill_server(victim)
         in_a_write = journal.exists() and journal.stat().st_size > 0
-        self.hear()
+        self.receive()
         return Moment(self.ledger.step, in_a_write)
 
     def start_again(self, victim: str, within_s: float) -> float:
         """Seconds from the kill until people were answered again, or the trainer had swapped; raises AppFailed.
 
-        Who rested was not killed: from now on.
+        What was paused counts from now on.
         """
-        if victim in self._resting:
+        if victim in self._paused:
             self._ended_at = time.monotonic()
         if victim in (CHAT, TRAINER):
             self._fork(victim)
-        if victim == TRAINER:
-            return self._until(lambda: self.ledger.acknowledged["swap"], "a swap", within_s, self._ended_at)
-        return self._until_answered(within_s, self._ended_at)
+        return self._until_at_work(victim, within_s, self._ended_at)
 
-    def hear(self) -> int:
-        """Take in what was acknowledged; returns how many answers people got meanwhile."""
-        answers = sum(self.ledger.hear(ear) for _, ear in self._children.values())
-        self.answers += answers
-        return answers
+    def receive(self) -> None:
+        """Take in what was acknowledged since."""
+        self.answers += sum(self.ledger.receive(pipe) for _, pipe in self._children.values())
 
-    def look(self, check: bool) -> None:
-        with self._store() as store:
-            self.ledger.look(store, self.where.adapters, self.where.base, check)
+    def check(self, whole_file: bool) -> None:
+        with self.where.store() as store:
+            self.ledger.check(store, self.where.adapters, self.where.base, whole_file)
 
-    def settle(self) -> None:
-        """Everybody stops; the last look."""
-        for child, _ in self._children.values():
-            child.kill()
-            child.join()
-        self.hear()
-        with self._store() as store:
-            self.ledger.look(store, self.where.adapters, self.where.base, check=False)
-            self.ledger.settle(store)
+    def finish(self) -> None:
+        """Everybody stops; the last check."""
+        for name in self._children:
+            self._end(name)
+        with self.where.store() as store:
+            self.ledger.check(store, self.where.adapters, self.where.base, whole_file=False)
+            self.ledger.check_end(store)
 
-    def _store(self) -> Store:
-        return self.where.store()
-
-    def _timed(self, name: str, within_s: float) -> float:
-        began = time.monotonic()
-        self._fork(name)
-        if name == CHAT:
-            return self._until_answered(within_s, began)
-        return self._until(lambda: self.ledger.acknowledged["swap"], "a swap", within_s, began)
-
-    def _until_answered(self, within_s: float, began: float) -> float:
-        return self._until(lambda: self.answers, "an answer", within_s, began)
-
-    def _until(self, count: Callable[[], int], what: str, within_s: float, began: float) -> float:
-        self.hear()
+    def _until_at_work(self, name: str, within_s: float, began: float) -> float:
+        """Seconds since `began`, once the trainer has swapped; for everything else, once people are answered."""
+        count: Callable[[], int] = lambda: self.answers  # noqa: E731
+        if name == TRAINER:
+            count = lambda: self.ledger.acknowledged["swap"]  # noqa: E731
+        self.receive()
         before = count()
         while count() == before:
             if time.monotonic() - began > within_s:
-                raise AppFailed(f"There was not {what} within {within_s:.0f} s: {dict(self.ledger.said_why)}")
+                raise AppFailed(f"{name} did nothing within {within_s:.0f} s: {dict(self.ledger.failures)}")
             time.sleep(0.02)
-            self.hear()
+            self.receive()
         return time.monotonic() - began
 
     def _fork(self, name: str) -> None:
         ours, theirs = _FORK.Pipe(duplex=False)
-        self._resting.discard(name)
+        self._paused.discard(name)
         self._started += 1
         seed = self.seed * 100_000 + self._started
-        arguments: tuple[Any, ...] = (self.where, self.people, self.chat_pause_s, seed, theirs)
-        target: Callable[..., None] = chat_all_the_time
         if name == TRAINER:
-            weights = random_adapters.names(3)
-            arguments = (self.where, self.folder / "templates", weights, self.swap_pause_s, seed, theirs)
-            target = swap_all_the_time
-        child = _FORK.Process(target=target, args=arguments, daemon=True)
+            child = _FORK.Process(
+                target=swap_all_the_time, args=(self.where, self.swap_pause_s, seed, theirs), daemon=True
+            )
+        else:
+            arguments = (self.where, self.people, self.chat_pause_s, seed, theirs)
+            child = _FORK.Process(target=chat_all_the_time, args=arguments, daemon=True)
         child.start()
         theirs.close()
         self._children[name] = (child, ours)
+
+    def _end(self, name: str) -> None:
+        child, _ = self._children[name]
+        child.kill()
+        child.join()
+        self._ended_at = time.monotonic()
+        self.receive()
 
 
 class FakeWorld(World):
     """The server is the fake one of the tests, in a process of its own."""
 
+    name = "vLLM (fake)"
+
     def start_server(self) -> None:
         self._server = FakeServer()
-        base = fingerprint(self.model_dir)
-        self.where = Where(self.folder, self.tokenizer, base, self._server.url)
-        random_adapters.make_small(self.folder / "templates", 3, base)
-        self.prepare()
-        self.start_s["vLLM (fake)"] = self._server.start()
-        self.victims.append("vLLM (fake)")
+        self.where = replace(self.where, url=self._server.url)
+        random_adapters.make_small(self.where.templates, 3, self.where.base)
+        self.start_s[self.name] = self._server.start()
+        self.victims.append(self.name)
 
     def stop_server(self) -> None:
         self._server.kill()
 
     def server_processes(self) -> dict[str, int]:
-        return {"vLLM (fake)": self._server.pid}
+        return {self.name: self._server.pid}
 
     def kill_server(self, victim: str) -> None:
         self._server.kill()
@@ -227,21 +201,16 @@ class FakeWorld(World):
 class RealWorld(World):
     """`python app.py` with its own vLLM; people and swaps beside it, in processes of their own."""
 
-    people = 4
     chat_pause_s = 1.0
     swap_pause_s = 5.0
     options: tuple[str, ...] = ("--no-trainer",)
     servers = ("API server", "EngineCore", "Worker")
 
     def start_server(self) -> None:
-        base = fingerprint(self.model_dir)
-        self.where = Where(self.folder, self.tokenizer, base, "")
-        self.prepare()
-        random_adapters.make(self.model_dir, self.folder / "templates", 3, base)
-        self.start_s["app"] = self._start_app()
-        for name in self.servers:
-            self.start_s[name] = self.start_s["app"]
+        random_adapters.make(self.model_dir, self.where.templates, 3, self.where.base)
+        seconds = self._start_app()
         self.victims += ["app", *self.servers]
+        self.start_s |= dict.fromkeys(self.victims, seconds)
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -252,12 +221,10 @@ class RealWorld(World):
     def _start_app(self) -> float:
         began = time.monotonic()
         self.app = AppProcess(self.folder, "--model", str(self.model_dir), *self.options)
-        self.app.wait_for_model(400.0)
+        self.app.wait_for_model(_FIRST_WITHIN_S)
         address = self.app.address()
         # The app itself sweeps, and loads what is active; people beside it only wait until the server is there.
-        self.where = Where(
-            self.folder, self.tokenizer, self.where.base, address.urls[0], address.key, sweeps=False
-        )
+        self.where = replace(self.where, url=address.urls[0], key=address.key, sweeps=False)
         return time.monotonic() - began
 
     def stop_server(self) -> None:
@@ -272,30 +239,24 @@ class RealWorld(World):
         return super().died() + (["app"] if self.app.process.poll() is not None else [])
 
     def kill_server(self, victim: str) -> None:
-        if victim != "app":
-            pid = server_processes(self.app.process.pid).get(victim)
-            if pid is not None:
-                psutil.Process(pid).kill()
-                while is_healthy(
-                    self.where.url
-                ):  # the API server notices and ends, or is ended by the app's leash
-                    time.sleep(0.1)
-            return
-        self.app.process.kill()
-        self.app.process.wait()
-        self._until_port_is_free()
-        self._start_app()
-        for name in {CHAT, TRAINER} - self._resting:  # the address and the key are new ones
-            child = self._children[name][0]
-            child.kill()
-            child.join()
-            self.hear()
-            self._fork(name)
+        if victim == "app":
+            self.app.process.kill()
+            self.app.process.wait()
+            self._until_gone()
+            self._start_app()
+            for name in {CHAT, TRAINER} - self._paused:  # the address and the key are new ones
+                ended_at = self._ended_at
+                self._end(name)
+                self._ended_at = ended_at
+                self._fork(name)
+        elif (pid := server_processes(self.app.process.pid).get(victim)) is not None:
+            psutil.Process(pid).kill()
+            self._until_gone()  # the API server notices and ends, or is ended by the app
 
-    def _until_port_is_free(self) -> None:
-        """The leash ends vLLM within some seconds of the app's death."""
+    def _until_gone(self) -> None:
+        """Raises AppFailed where vLLM outlives what it belongs to by a minute."""
         end = time.monotonic() + 60.0
-        while is_healthy(self.where.url):
+        while answers(f"{self.where.url}/health"):
             if time.monotonic() > end:
-                raise AppFailed(f"vLLM at {self.where.url} outlived its app by a minute.")
+                raise AppFailed(f"vLLM at {self.where.url} still answers after a minute.")
             time.sleep(0.1)
