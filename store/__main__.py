@@ -42,12 +42,10 @@ from store.errors import StoreError
 from store.garbage import collect_rarely
 from store.io.exporting import EXPORT_HELP, STDOUT, export_file
 from store.io.formats import NAMES
-from store.io.importing import IMPORT_HELP, Refusal, import_file
+from store.io.importing import IMPORT_HELP, import_file
 from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
 from store.store import Store
-
-_SHOWN_REFUSALS = 20
 
 app = typer.Typer(help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.")
 app.add_typer(user_commands.app, name="user")
@@ -109,8 +107,8 @@ def export_(
         total = store.conversation_count(chosen)
         with _bar(
             f"Exporting {chosen}", total, MofNCompleteColumn(), TextColumn("conversations")
-        ) as progress:
-            rows = export_file(store, chosen, dest, format, progress)
+        ) as on_progress:
+            rows = export_file(store, chosen, dest, format, on_progress)
     said = err if dest == STDOUT else out  # standard output is the file
     said.print(f"Wrote {rows:,} rows of {total:,} conversations to {escape(str(dest))} (format: {format}).")
 
@@ -128,22 +126,16 @@ def import_(
     approve: Annotated[bool, typer.Option("--approve", help="Rate answers up that have no rating.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    refused: list[Refusal] = []
-
-    def refuse(refusal: Refusal) -> None:
-        if len(refused) < _SHOWN_REFUSALS:
-            refused.append(refusal)
-
     with errors_in_words(), open_store(data_dir) as store:
         chosen = _assistant(store, assistant)
         options = ImportOptions(chosen, rater.strip() or "import", approve, time.time())
         size = source.stat().st_size if source.is_file() else None
-        with _bar(f"Importing {source.name}", size, DownloadColumn(), TransferSpeedColumn()) as progress:
-            result = import_file(store, source, options, format, refuse=refuse, progress=progress)
-    for refusal in refused:
-        err.print(f"[red]•[/red] {result.unit} {refusal.number}: {escape(refusal.reason)}", highlight=False)
-    if result.refused > len(refused):
-        err.print(f"… and {result.refused - len(refused):,} more.")
+        with _bar(f"Importing {source.name}", size, DownloadColumn(), TransferSpeedColumn()) as on_progress:
+            result = import_file(store, source, options, format, on_progress)
+    for number, reason in result.refusals.items():
+        err.print(f"[red]•[/red] {result.unit} {number}: {escape(reason)}", highlight=False)
+    if result.refused > len(result.refusals):
+        err.print(f"… and {result.refused - len(result.refusals):,} more.")
     for sentence in result.sentences(chosen):
         out.print(escape(sentence), highlight=False)
     if result.refused:

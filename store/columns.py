@@ -24,10 +24,13 @@ def storable(value: Any) -> Any:
     ):  # nearly all, in a tenth of the time
         return value
     if found := _UNSTORABLE.search(value):
-        what = "a NUL character" if found.group() == "\x00" else "half a surrogate pair"
+        code = ord(found.group())
+        what = f"half a surrogate pair (U+{code:04X})" if code else "a NUL character"
+        if 0xDC80 <= code <= 0xDCFF:  # as `surrogateescape` reads bytes that are no text
+            what = f"the byte 0x{code - 0xDC00:02x}, which is not UTF-8"
         start = max(0, found.start() - 20)
         raise Unstorable(
-            f"Cannot save this text: character {found.start()} is {what} (U+{ord(found.group()):04X}), near "
+            f"Cannot save this text: character {found.start()} is {what}, near "
             f"{value[start : found.start() + 20]!r}. Remove or replace that character and save again."
         )
     return value

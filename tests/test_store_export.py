@@ -9,9 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from carried_scene import APPROVING, brought, exported, fill, new_store, said, stores
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from import_scene import APPROVING, export_data, fill, import_data, new_store, said, stores
 from typer.testing import CliRunner
 
 from store import Store, StoreError
@@ -49,7 +49,7 @@ def lines(data: bytes) -> list[dict]:
 
 def test_openai_rows_are_approved_answers_and_earlier_ones_weigh_nothing(bank: Store, tmp_path: Path) -> None:
     user, answer = {"role": "user"}, {"role": "assistant"}
-    assert lines(exported(bank, tmp_path, "openai")) == [
+    assert lines(export_data(bank, tmp_path, "openai")) == [
         {"messages": [{**user, "content": "q1"}, {**answer, "content": "a1"}]},
         {
             "messages": [
@@ -68,9 +68,9 @@ def test_trl_rows_part_the_prompt_from_what_is_learned(bank: Store, tmp_path: Pa
         {"role": "assistant", "content": "a1"},
         {"role": "user", "content": "q2"},
     ]
-    completions = lines(exported(bank, tmp_path, "trl-completion"))
+    completions = lines(export_data(bank, tmp_path, "trl-completion"))
     assert completions[1] == {"prompt": prompt, "completion": [{"role": "assistant", "content": "c2"}]}
-    assert lines(exported(bank, tmp_path, "trl-preference")) == [
+    assert lines(export_data(bank, tmp_path, "trl-preference")) == [
         {
             "prompt": prompt,
             "chosen": [{"role": "assistant", "content": "c2"}],
@@ -91,7 +91,7 @@ def test_sharegpt_is_a_list_or_lines_as_the_name_says(bank: Store, tmp_path: Pat
 
 def test_csv_has_a_row_for_every_answer_and_rater_and_no_formula(bank: Store, tmp_path: Path) -> None:
     bank.rate("c1.2.assistant", "carl", None, comment="+1")
-    rows = list(csv.DictReader(io.StringIO(exported(bank, tmp_path, "csv").decode("utf-8-sig"))))
+    rows = list(csv.DictReader(io.StringIO(export_data(bank, tmp_path, "csv").decode("utf-8-sig"))))
     told = [
         (r["conversation"], r["turn"], r["question"], r["answer"], r["verdict"], r["rater"]) for r in rows
     ]
@@ -106,7 +106,7 @@ def test_csv_has_a_row_for_every_answer_and_rater_and_no_formula(bank: Store, tm
 
 
 def test_open_webui_feedback_has_the_form_of_its_own_export(bank: Store, tmp_path: Path) -> None:
-    first, second = json.loads(exported(bank, tmp_path, "open-webui"))
+    first, second = json.loads(export_data(bank, tmp_path, "open-webui"))
     assert first["data"] == {"rating": 1, "model_id": "", "reason": "clear", "comment": ""}
     assert second["data"]["rating"] == -1 and second["data"]["correction"] == "c2"
     history = second["snapshot"]["chat"]["chat"]["history"]
@@ -116,7 +116,7 @@ def test_open_webui_feedback_has_the_form_of_its_own_export(bank: Store, tmp_pat
 
 def test_the_own_format_begins_with_the_assistant_and_its_prompts(bank: Store, tmp_path: Path) -> None:
     bank.add_prompt("bank", [])
-    head, *rest = lines(exported(bank, tmp_path, "shorthand"))
+    head, *rest = lines(export_data(bank, tmp_path, "shorthand"))
     assert head["shorthand"] == 1 and head["assistant"]["name"] == "Bank"
     assert head["assistant"]["prompts"][0]["version"] == 1
     assert [row["id"] for row in rest] == ["c1", "c2"]
@@ -126,7 +126,7 @@ def test_what_is_being_generated_is_exported_as_cut_off(bank: Store, tmp_path: P
     conversation = bank.create_conversation("bank", id="now")
     question = bank.add_message("now", None, Role.USER, "q")
     bank.add_message("now", question.id, Role.ASSISTANT, "half an ans", MessageStatus.STREAMING)
-    row = lines(exported(bank, tmp_path, "shorthand"))[-1]
+    row = lines(export_data(bank, tmp_path, "shorthand"))[-1]
     assert (row["id"], row["messages"][1]["status"]) == (conversation.id, "failed")
 
 
@@ -139,14 +139,14 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
             usage = Usage(5, 4, 3, 2, 0.1, 0.2)
             asked = one.add_message("id00000000", None, Role.USER, "q")
             one.add_message("id00000000", asked.id, Role.ASSISTANT, "a", usage=usage)
-        data = exported(one, folder, "shorthand")
-        arrived = brought(other, folder, data)
-        assert arrived.refused == {} and other.check() == []
-        assert exported(other, folder, "shorthand").split(b"\n")[1:] == data.split(b"\n")[1:]
+        data = export_data(one, folder, "shorthand")
+        result = import_data(other, folder, data)
+        assert result.refusals == {} and other.check() == []
+        assert export_data(other, folder, "shorthand").split(b"\n")[1:] == data.split(b"\n")[1:]
         assert [(a.message_id, a.ratings, a.decision, a.split) for a in one.rated_answers("bank")] == [
             (a.message_id, a.ratings, a.decision, a.split) for a in other.rated_answers("bank")
         ]
-        again = brought(other, folder, data).summary
+        again = import_data(other, folder, data)
         assert set(again.counts) == {"known"} or not conversations
 
 
@@ -156,10 +156,12 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
 def test_answers_come_back_to_the_byte(format: str, conversations: list) -> None:
     with two_stores() as (folder, one, other):
         fill(one, conversations, reviewed=True)
-        data = exported(one, folder, format)
+        data = export_data(one, folder, format)
         if data.strip(b"[]\n"):
-            assert brought(other, folder, data, APPROVING).refused == {}
-        assert rows_of(exported(other, folder, format)) == list(dict.fromkeys(rows_of(data)))  # each row once
+            assert import_data(other, folder, data, APPROVING).refused == 0
+        assert rows_of(export_data(other, folder, format)) == list(
+            dict.fromkeys(rows_of(data))
+        )  # each row once
         if format != "trl-preference":
             assert learned(one) == learned(other)
 
@@ -170,15 +172,15 @@ def test_answers_come_back_to_the_byte(format: str, conversations: list) -> None
 def test_ratings_come_back_but_for_the_ids_and_then_to_the_byte(format: str, conversations: list) -> None:
     with two_stores() as (folder, one, other), new_store(folder / "third") as third:
         fill(one, conversations, failing=format != "csv")  # which leaves behind what failed
-        data = exported(one, folder, format)
+        data = export_data(one, folder, format)
         if format == "csv" or data.strip(b"[]\n"):
-            assert brought(other, folder, data).refused == {}
+            assert import_data(other, folder, data).refused == 0
         assert other.check() == []
         assert rated(one, format) == rated(other, format)
-        data = exported(other, folder, format)
+        data = export_data(other, folder, format)
         if format == "csv" or data.strip(b"[]\n"):
-            brought(third, folder, data)
-        assert exported(third, folder, format) == data
+            import_data(third, folder, data)
+        assert export_data(third, folder, format) == data
 
 
 @settings(max_examples=300, deadline=None)
@@ -252,7 +254,10 @@ def test_the_command_writes_a_file_or_standard_output(bank: Store, tmp_path: Pat
     code, _, said_ = run("x")
     assert code == 2 and "--assistant: bank, shop" in said_
     help_ = CliRunner().invoke(app, ["export", "--help"]).output
-    assert "Left out" in help_ and "Example: python -m store export" in help_
+    assert (
+        "trl-preference (corrections" in " ".join(help_.split())
+        and "Example: python -m store export" in help_
+    )
 
 
 class two_stores:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from carried_scene import APPROVING, TABLE, brought, chats, message, told
+from import_scene import APPROVING, TABLE, chats, import_data, message, rated_answers_in
 
 from store import Store
 from store.errors import BadRow
@@ -20,14 +20,14 @@ def bank(store: Store) -> Store:
 
 
 def test_chats_without_ratings_count_only_when_the_importer_says_so(bank: Store, tmp_path: Path) -> None:
-    arrived = brought(bank, tmp_path, chats(1, 2))
-    assert (arrived.summary.counts["conversations"], arrived.summary.unrated, told(bank)) == (2, 2, [])
+    result = import_data(bank, tmp_path, chats(1, 2))
+    assert (result.counts["conversations"], result.unrated, rated_answers_in(bank)) == (2, 2, [])
     assert [m.text for m in bank.thread(bank.conversations("bank")[0].id)] in (["q1", "a1"], ["q2", "a2"])
 
-    again = brought(bank, tmp_path, chats(1, 2), APPROVING).summary
+    again = import_data(bank, tmp_path, chats(1, 2), APPROVING)
     assert again.counts == {"known": 2, "ratings": 2}
     up = [("importer", Verdict.UP, None)]
-    assert sorted(told(bank)) == [(["q1"], "a1", up), (["q2"], "a2", up)]
+    assert sorted(rated_answers_in(bank)) == [(["q1"], "a1", up), (["q2"], "a2", up)]
     assert len(select(bank.rated_answers("bank"), 1000)[0]) == 2
     assert {c.source for c in bank.conversations("bank")} == {"import"} and bank.check() == []
 
@@ -42,9 +42,9 @@ def test_what_has_weight_nothing_is_context(bank: Store, tmp_path: Path) -> None
             message("assistant", "a2"),
         ]
     }
-    arrived = brought(bank, tmp_path, json.dumps(row), APPROVING)
-    assert told(bank) == [(["q1", "a1", "q2"], "a2", [("importer", Verdict.UP, None)])]
-    assert list(arrived.summary.left_out.values()) == [1]
+    result = import_data(bank, tmp_path, json.dumps(row), APPROVING)
+    assert rated_answers_in(bank) == [(["q1", "a1", "q2"], "a2", [("importer", Verdict.UP, None)])]
+    assert list(result.left_out.values()) == [1]
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["conversational", "standard"])
@@ -55,9 +55,9 @@ def test_completions_and_their_labels(bank: Store, tmp_path: Path, text: bool) -
         completion = answer if text else [message("assistant", answer)]
         return json.dumps({"prompt": prompt, "completion": completion, "label": label}) + "\n"
 
-    arrived = brought(bank, tmp_path, row(1, True) + row(2, False) + row(3, None))
-    assert (arrived.summary.format, arrived.summary.unrated) == ("trl-completion", 1)
-    verdicts = [(answer, ratings[0][1]) for _, answer, ratings in told(bank)]
+    result = import_data(bank, tmp_path, row(1, True) + row(2, False) + row(3, None))
+    assert (result.format, result.unrated) == ("trl-completion", 1)
+    verdicts = [(answer, ratings[0][1]) for _, answer, ratings in rated_answers_in(bank)]
     assert sorted(verdicts) == [("a1", Verdict.UP), ("a2", Verdict.DOWN)]
 
 
@@ -76,9 +76,9 @@ def test_what_was_chosen_is_the_correction_of_what_was_rejected(
     row = PREFERENCES[form]
     chosen = row["chosen"]
     rejected = "bad" if isinstance(chosen, str) else [*chosen[:-1], message("assistant", "bad")]
-    arrived = brought(bank, tmp_path, json.dumps({**row, "rejected": rejected}))
-    assert arrived.summary.format == "trl-preference" and arrived.refused == {}
-    assert told(bank) == [(["q"], "bad", [("importer", None, "good")])]
+    result = import_data(bank, tmp_path, json.dumps({**row, "rejected": rejected}))
+    assert result.format == "trl-preference" and result.refusals == {}
+    assert rated_answers_in(bank) == [(["q"], "bad", [("importer", None, "good")])]
     assert select(bank.rated_answers("bank"), 1000)[0][0].completion == "good"
 
 
@@ -92,11 +92,11 @@ def test_sharegpt_in_both_spellings_and_containers(
     speaker, text, human, gpt = names
     turns = [(human, "q1"), (gpt, "a1"), (human, "q2"), (gpt, "a2")]
     row = {"id": "0", "conversations": [{speaker: who, text: what} for who, what in turns]}
-    arrived = brought(
+    result = import_data(
         bank, tmp_path, json.dumps([row, row], indent=1) if as_list else json.dumps(row), APPROVING
     )
-    assert (arrived.summary.format, arrived.summary.counts["conversations"]) == ("sharegpt", 1)
-    assert [answer for _, answer, _ in told(bank)] == ["a1", "a2"]
+    assert (result.format, result.counts["conversations"]) == ("sharegpt", 1)
+    assert [answer for _, answer, _ in rated_answers_in(bank)] == ["a1", "a2"]
 
 
 def feedback(rating: object, message_id: str, user: str, **data: object) -> dict:
@@ -140,11 +140,11 @@ def test_open_webui_feedback_becomes_one_conversation_with_its_branches(bank: St
         feedback("-1", "a2", "bob", reason="not_helpful"),
         feedback(1, "a1b", "ann"),
     ]
-    arrived = brought(bank, tmp_path, json.dumps(rows))
-    assert arrived.refused == {} and arrived.summary.format == "open-webui"
+    result = import_data(bank, tmp_path, json.dumps(rows))
+    assert result.refusals == {} and result.format == "open-webui"
     (conversation,) = bank.conversations("bank")
     assert conversation.title == "Cards" and bank.stats()["messages"] == 5
-    assert sorted(told(bank)) == [
+    assert sorted(rated_answers_in(bank)) == [
         (["q1"], "again", [("ann", Verdict.UP, None)]),
         (["q1"], "first", [("ann", Verdict.UP, None)]),
         (["q1", "first", "q2"], "second", [("bob", Verdict.DOWN, None)]),
@@ -164,7 +164,7 @@ def test_open_webui_feedback_that_cannot_be_used_says_why(bank: Store, tmp_path:
         feedback("great", "a1", "ann"),
         feedback(1, "a1", "ann"),
     ]
-    refused = brought(bank, tmp_path, json.dumps(rows)).refused
+    refused = import_data(bank, tmp_path, json.dumps(rows)).refusals
     assert (
         "does not have the rated message 'a1'" in refused[1] and "Export the feedback as JSON" in refused[1]
     )
@@ -176,9 +176,9 @@ def test_open_webui_feedback_that_cannot_be_used_says_why(bank: Store, tmp_path:
 
 
 def test_tables_have_turns_several_raters_and_cells_with_anything(bank: Store, tmp_path: Path) -> None:
-    arrived = brought(bank, tmp_path, TABLE)
-    assert arrived.refused == {}
-    assert arrived.summary.counts == {"conversations": 2, "messages": 6, "ratings": 3}
+    result = import_data(bank, tmp_path, TABLE)
+    assert result.refusals == {}
+    assert result.counts == {"conversations": 2, "messages": 6, "ratings": 3}
     two, one = bank.rated_answers("bank")  # the second was answered half an hour before
     assert [(r.rater, r.verdict, r.correction) for r in one.ratings] == [
         ("ann", Verdict.UP, None),
@@ -196,5 +196,8 @@ def test_a_table_needs_no_more_than_questions_and_answers(
 ) -> None:
     rows = ["prompt,response,thumbs", "q1,a1,👍", "q2,a2,bad", "q3,a3,"]
     table = "\ufeff" + "\r\n".join(rows).replace(",", delimiter)
-    assert brought(bank, tmp_path, table).refused == {}
-    assert sorted((a, r[0][1]) for _, a, r in told(bank)) == [("a1", Verdict.UP), ("a2", Verdict.DOWN)]
+    assert import_data(bank, tmp_path, table).refused == 0
+    assert sorted((a, r[0][1]) for _, a, r in rated_answers_in(bank)) == [
+        ("a1", Verdict.UP),
+        ("a2", Verdict.DOWN),
+    ]

@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
-from carried_scene import APPROVING, CHAT, TABLE, TERMS, brought, chats, exported, told
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from import_scene import APPROVING, CHAT, OPTIONS, TABLE, chats, export_data, import_data, rated_answers_in
 from typer.testing import CliRunner
 
 from store import Store, StoreError
@@ -41,27 +41,30 @@ def test_bad_rows_of_a_table_are_named_and_the_rest_goes_in(bank: Store, tmp_pat
         b'f,1,"q"x,a,up,',
         b"g,1,qg,a,up,",
     ]
-    arrived = brought(bank, tmp_path, b"\n".join(rows))
+    result = import_data(bank, tmp_path, b"\n".join(rows))
     expected = {
         3: "its verdict is 'maybe'. Write up or down",
         4: "an earlier turn of conversation 'a' was refused",
-        5: "not UTF-8 text: byte 0xe9 after 'caf'. Save the file as UTF-8",
+        5: "character 3 is the byte 0xe9, which is not UTF-8, near 'caf",
         6: "its turn is 'x'",
         7: "its rated_at is 'yesterday'",
         8: "it has 1 cells",
-        10: "it has a NUL character at position 1, after 'a'",
+        10: "character 1 is a NUL character, near 'a",
         11: "Is a quotation mark missing?",
     }
     for line, reason in expected.items():
-        assert reason in arrived.refused.pop(line)
-    assert arrived.refused == {}
-    assert sorted(context[0] for context, _, _ in told(bank)) == ["q1", "qe", "qg"] and bank.check() == []
+        assert reason in result.refusals.pop(line)
+    assert result.refusals == {}
+    assert (
+        sorted(context[0] for context, _, _ in rated_answers_in(bank)) == ["q1", "qe", "qg"]
+        and bank.check() == []
+    )
 
 
 BAD = {
     "not JSON": ("{oops}", "not JSON: Expecting property name"),
     "cut off": ('{"messages":[{"role":"user"', "not JSON"),
-    "half a pair": ('{"messages":[{"role":"user","content":"\\ud83d"}]}', "half a surrogate pair (\\ud83d)"),
+    "half a pair": ('{"messages":[{"role":"user","content":"\\ud83d"}]}', "half a surrogate pair (U+D83D)"),
     "other type": ('{"messages":"none"}', "Expected `array`, got `str` - at `$.messages`"),
     "no role": ('{"messages":[{"content":"q"}]}', "message 1 has the role ''"),
     "tool": ('{"messages":[{"role":"tool","content":"q"}]}', "message 1 has the role 'tool'"),
@@ -76,7 +79,7 @@ BAD = {
         "follows another answer",
     ),
     "nothing": ('{"messages":[]}', "no message in it"),
-    "NUL": ('{"messages":[{"role":"user","content":"a\\u0000b"}]}', "NUL character at position 1"),
+    "NUL": ('{"messages":[{"role":"user","content":"a\\u0000b"}]}', "character 1 is a NUL character"),
     "deep": ('{"x":' + "[" * 100_000, "nested too deeply"),
 }
 
@@ -84,15 +87,15 @@ BAD = {
 @pytest.mark.parametrize("what", BAD)
 def test_a_bad_line_is_named_and_the_rest_goes_in(bank: Store, tmp_path: Path, what: str) -> None:
     line, reason = BAD[what]
-    arrived = brought(bank, tmp_path, chats(1) + "\n" + line + "\n" + chats(2))
-    assert list(arrived.refused) == [3] and reason in arrived.refused[3]
-    assert arrived.summary.counts["conversations"] == 2 and bank.check() == []
+    result = import_data(bank, tmp_path, chats(1) + "\n" + line + "\n" + chats(2))
+    assert list(result.refusals) == [3] and reason in result.refusals[3]
+    assert result.counts["conversations"] == 2 and bank.check() == []
 
 
 def test_bytes_that_are_no_text_are_named(bank: Store, tmp_path: Path) -> None:
     bad = (CHAT % (2, 2)).encode().replace(b"q2", b"caf\xe9")
-    arrived = brought(bank, tmp_path, chats(1).encode() + bad)
-    assert "not UTF-8 text" in arrived.refused[2] and "byte 0xe9 after" in arrived.refused[2]
+    result = import_data(bank, tmp_path, chats(1).encode() + bad)
+    assert "is the byte 0xe9, which is not UTF-8" in result.refusals[2]
 
 
 def test_a_line_that_is_too_large_is_named_with_its_size(
@@ -103,9 +106,9 @@ def test_a_line_that_is_too_large_is_named_with_its_size(
     monkeypatch.setattr(reading, "_CHUNK", 512)
     rows = [CHAT % (1, 1), large, CHAT % (3, 3)]
     for data in ("\n".join(rows), f"[{', '.join(rows)}]"):
-        arrived = brought(bank, tmp_path, data)
-        assert list(arrived.refused) == [2] and arrived.refused[2].startswith("it has 20,0")
-    assert arrived.summary.counts["known"] == 2
+        result = import_data(bank, tmp_path, data)
+        assert list(result.refusals) == [2] and result.refusals[2].startswith("it has 20,0")
+    assert result.counts["known"] == 2
 
 
 LIST_ENDS = {
@@ -119,9 +122,9 @@ LIST_ENDS = {
 @pytest.mark.parametrize("data", LIST_ENDS)
 def test_a_broken_list_keeps_what_came_before(bank: Store, tmp_path: Path, data: str) -> None:
     item, reason = LIST_ENDS[data]
-    arrived = brought(bank, tmp_path, data)
-    assert arrived.summary.counts["conversations"] == 1 and arrived.summary.unit == "item"
-    assert list(arrived.refused) == [item] and reason in arrived.refused[item]
+    result = import_data(bank, tmp_path, data)
+    assert result.counts["conversations"] == 1 and result.unit == "item"
+    assert list(result.refusals) == [item] and reason in result.refusals[item]
 
 
 OTHER_FILES = {
@@ -142,37 +145,37 @@ OTHER_FILES = {
 def test_what_is_no_such_file_is_named_at_once(bank: Store, tmp_path: Path, what: str) -> None:
     data, reason = OTHER_FILES[what]
     with pytest.raises(StoreError) as raised:
-        brought(bank, tmp_path, data)
+        import_data(bank, tmp_path, data)
     assert reason in str(raised.value)
 
 
 def test_a_file_of_another_format_than_asked_for_says_which(bank: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="looks like openai, not like sharegpt"):
-        brought(bank, tmp_path, chats(1), format="sharegpt")
+        import_data(bank, tmp_path, chats(1), format="sharegpt")
     with pytest.raises(StoreError, match="looks like csv, not like openai"):
-        brought(bank, tmp_path, TABLE, format="openai")
+        import_data(bank, tmp_path, TABLE, format="openai")
     with pytest.raises(StoreError, match="no format 'xml'"):
-        brought(bank, tmp_path, chats(1), format="xml")
+        import_data(bank, tmp_path, chats(1), format="xml")
     bad_beginning = "oops\n" * 30 + chats(1)
-    assert brought(bank, tmp_path, bad_beginning, format="openai").summary.refused == 30
-    assert brought(bank, tmp_path, "oops\n" + chats(1)).summary.counts["known"] == 1
+    assert import_data(bank, tmp_path, bad_beginning, format="openai").refused == 30
+    assert import_data(bank, tmp_path, "oops\n" + chats(1)).counts["known"] == 1
     with pytest.raises(StoreError, match="Is a directory"):
-        import_file(bank, tmp_path, TERMS)
+        import_file(bank, tmp_path, OPTIONS)
     with pytest.raises(StoreError, match="No such file"):
-        import_file(bank, tmp_path / "none", TERMS)
+        import_file(bank, tmp_path / "none", OPTIONS)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_file(bank: Store, tmp_path: Path) -> None:
-    assert brought(bank, tmp_path, b"\xef\xbb\xbf" + chats(1).encode()).summary.counts["conversations"] == 1
+    assert import_data(bank, tmp_path, b"\xef\xbb\xbf" + chats(1).encode()).counts["conversations"] == 1
 
 
 def test_a_row_that_is_there_twice_comes_in_once(bank: Store, tmp_path: Path) -> None:
-    summary = brought(bank, tmp_path, chats(1, 2, 1), APPROVING).summary
+    result = import_data(bank, tmp_path, chats(1, 2, 1), APPROVING)
     assert (
-        summary.counts["conversations"],
-        summary.counts["known"],
-        summary.counts["messages"],
-        summary.counts["ratings"],
+        result.counts["conversations"],
+        result.counts["known"],
+        result.counts["messages"],
+        result.counts["ratings"],
     ) == (2, 1, 4, 2)
 
 
@@ -180,9 +183,7 @@ def test_two_assistants_can_have_the_same_file(bank: Store, tmp_path: Path) -> N
     bank.create_assistant("shop", "Shop", "exact")
     for id in ("bank", "shop"):
         assert (
-            brought(bank, tmp_path, chats(1), ImportOptions(id, "me", True, 1.0)).summary.counts[
-                "conversations"
-            ]
+            import_data(bank, tmp_path, chats(1), ImportOptions(id, "me", True, 1.0)).counts["conversations"]
             == 1
         )
     assert len(bank.rated_answers("bank")) == len(bank.rated_answers("shop")) == 1
@@ -191,11 +192,11 @@ def test_two_assistants_can_have_the_same_file(bank: Store, tmp_path: Path) -> N
 def test_a_conversation_of_another_assistant_is_not_taken_over(bank: Store, tmp_path: Path) -> None:
     bank.create_assistant("shop", "Shop", "exact")
     bank.load_conversations("bank", [ImportedTurn("c", "q", "a")])
-    data = exported(bank, tmp_path, "shorthand")
-    arrived = brought(bank, tmp_path, data, ImportOptions("shop", "me", False, 1.0))
-    assert arrived.refused == {2: "conversation 'c' belongs to assistant 'bank' already."}
+    data = export_data(bank, tmp_path, "shorthand")
+    result = import_data(bank, tmp_path, data, ImportOptions("shop", "me", False, 1.0))
+    assert result.refusals == {2: "conversation 'c' belongs to assistant 'bank' already."}
     with pytest.raises(StoreError, match="without --approve"):
-        brought(bank, tmp_path, data, APPROVING)
+        import_data(bank, tmp_path, data, APPROVING)
 
 
 def test_an_own_export_brings_only_what_is_new_and_later_ratings_stay_the_latest(
@@ -204,17 +205,17 @@ def test_an_own_export_brings_only_what_is_new_and_later_ratings_stay_the_latest
     with Store(tmp_path / "other") as other:
         other.create_assistant("bank", "Bank", "exact")
         other.load_conversations("bank", [ImportedTurn("c", "q", "a", created_at=5.0)])
-        brought(bank, tmp_path, exported(other, tmp_path, "shorthand"))
+        import_data(bank, tmp_path, export_data(other, tmp_path, "shorthand"))
         other.rate("c.1.assistant", "ann", Verdict.DOWN)
         asked = other.add_message("c", "c.1.assistant", Role.USER, "q2")
-        data = exported(other, tmp_path, "shorthand")
+        data = export_data(other, tmp_path, "shorthand")
     later = bank.rate("c.1.assistant", "ann", Verdict.UP)
-    summary = brought(bank, tmp_path, data).summary
+    result = import_data(bank, tmp_path, data)
     assert (
-        summary.counts["conversations"],
-        summary.counts["known"],
-        summary.counts["messages"],
-        summary.counts["ratings"],
+        result.counts["conversations"],
+        result.counts["known"],
+        result.counts["messages"],
+        result.counts["ratings"],
     ) == (0, 1, 1, 1)
     assert bank.conversation("c").head_id == asked.id
     (answer,) = bank.rated_answers("bank")
@@ -240,11 +241,11 @@ def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, o
         other.create_assistant("bank", "Bank", "exact")
         turns = [ImportedTurn(id, "q", "a", Verdict.UP, created_at=5.0) for id in ("c", "d")]
         other.load_conversations("bank", turns)
-        data = exported(other, tmp_path, "shorthand").decode()
+        data = export_data(other, tmp_path, "shorthand").decode()
     new, reason = EDITED[old]
     assert old in data
-    arrived = brought(bank, tmp_path, data.replace(old, new, 1))
-    assert len(arrived.refused) == 1 and reason in next(iter(arrived.refused.values()))
+    result = import_data(bank, tmp_path, data.replace(old, new, 1))
+    assert len(result.refusals) == 1 and reason in next(iter(result.refusals.values()))
     assert "d" in {c.id for c in bank.conversations("bank")} and bank.check() == []
 
 
@@ -252,11 +253,11 @@ def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, t
     with Store(tmp_path / "other") as other:
         other.create_assistant("bank", "Bank", "exact")
         other.load_conversations("bank", [ImportedTurn(id, "q", "a") for id in ("c", "d", "e")])
-        data = exported(other, tmp_path, "shorthand").decode()
+        data = export_data(other, tmp_path, "shorthand").decode()
     data = data.replace("d.1.user", "c.1.user")
-    arrived = brought(bank, tmp_path, data)
-    assert list(arrived.refused) == [3] and "UNIQUE constraint failed: messages.id" in arrived.refused[3]
-    assert (arrived.summary.counts["conversations"], arrived.summary.counts["messages"]) == (
+    result = import_data(bank, tmp_path, data)
+    assert list(result.refusals) == [3] and "UNIQUE constraint failed: messages.id" in result.refusals[3]
+    assert (result.counts["conversations"], result.counts["messages"]) == (
         2,
         4,
     ) and bank.check() == []
@@ -280,7 +281,7 @@ def test_people_can_rate_while_a_large_file_comes_in(
     path = tmp_path / "large.jsonl"
     path.write_text(chats(*range(300)))
     try:
-        import_file(bank, path, APPROVING, progress=positions.append)
+        import_file(bank, path, APPROVING, on_progress=positions.append)
     finally:
         done.set()
         person.join()
@@ -321,7 +322,7 @@ def test_no_file_makes_it_stumble(tmp_path_factory: pytest.TempPathFactory, data
             store.create_assistant("bank", "Bank", "exact")
     with Store(folder / "any.sqlite") as store:
         try:
-            brought(store, folder, data)
+            import_data(store, folder, data)
         except StoreError as error:
             assert str(error).endswith((".", "”."))
         assert store.check() == []
@@ -343,7 +344,7 @@ def test_the_command_says_what_came_in_and_what_did_not(bank: Store, tmp_path: P
     code, output = run(path, "--approve", "--rater", "ann")
     assert code == 1 and "2 ratings" in output and "2 conversations were there already" in output
     assert "line 3: it is not JSON" in output and "and 10 more" in output and "30 rows were refused" in output
-    assert {r[0][0] for _, _, r in told(bank)} == {"ann"}
+    assert {r[0][0] for _, _, r in rated_answers_in(bank)} == {"ann"}
     code, output = run(tmp_path / "none")
     assert code == 2 and "No such file" in output
     code, output = run(path, "--assistant", "shop")
@@ -362,5 +363,5 @@ def test_the_format_is_found_out(bank: Store, tmp_path: Path) -> None:
     formats = ("shorthand", "openai", "trl-completion", "trl-preference", "sharegpt", "open-webui", "csv")
     for number, format in zip(itertools.count(), formats, strict=False):
         path = tmp_path / f"file{number}"
-        path.write_bytes(exported(bank, tmp_path, format))
+        path.write_bytes(export_data(bank, tmp_path, format))
         assert find_file_format(path).format.name == format

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from carried_scene import TERMS
+from import_scene import OPTIONS
 
 from store import Store
 from store.errors import Conflict, NotFound
 from store.io.exporting import export_file
-from store.io.importing import Refusal, import_file
+from store.io.importing import import_file
 from store.proposals import DECIDED, OPEN
 from store.records import MessageStatus, Role
 
@@ -96,10 +96,10 @@ def brought_along(bank: Store, folder: Path) -> Store:
     other = Store(folder / "other.sqlite")
     other.create_assistant("bank", "Bank", "chrf")
     other.add_prompt("bank", [])
-    summary = import_file(other, path, TERMS)
-    assert summary.counts["proposals"] == len(bank.decided_proposals("bank")) and other.check() == []
-    assert import_file(other, path, TERMS).counts["proposals"] == 0, "nothing comes in twice"
-    assert any("decided proposal" in line for line in summary.sentences("bank"))
+    result = import_file(other, path, OPTIONS)
+    assert result.counts["proposals"] == len(bank.decided_proposals("bank")) and other.check() == []
+    assert import_file(other, path, OPTIONS).counts["proposals"] == 0, "nothing comes in twice"
+    assert any("decided proposal" in line for line in result.sentences("bank"))
     return other
 
 
@@ -132,10 +132,10 @@ def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_pat
     path = tmp_path / "before.jsonl"
     export_file(bank, "bank", path, "shorthand")
     bank.decide_proposal(one.id, False, "cy")
-    assert import_file(bank, path, TERMS).counts["proposals"] == 0
+    assert import_file(bank, path, OPTIONS).counts["proposals"] == 0
     assert bank.proposal(one.id).decided_by == "cy"
     bank._file.connection().execute("UPDATE proposals SET decided_at = 1.0")
-    assert import_file(bank, path, TERMS).counts["proposals"] == 1
+    assert import_file(bank, path, OPTIONS).counts["proposals"] == 1
     assert bank.proposal(one.id).decided_by == "bo" and bank.proposal(one.id).run_id == run
 
 
@@ -149,9 +149,8 @@ def test_a_file_whose_proposal_is_about_no_answer_is_refused(bank: Store, tmp_pa
     changed = json.loads(row)
     changed["proposals"][0]["message"] = "elsewhere"
     path.write_text(f"{head}\n{json.dumps(changed)}\n")
-    refused: list[Refusal] = []
-    import_file(bank, path, TERMS, refuse=refused.append)
-    assert "a proposal is about 'elsewhere'" in refused[0].reason
+    result = import_file(bank, path, OPTIONS)
+    assert "a proposal is about 'elsewhere'" in result.refusals[2]
 
 
 def test_what_a_person_decided_last_and_at_once(bank: Store) -> None:

@@ -39,7 +39,7 @@ def measure(store: Store, folder: Path, number: int, seed: int, screen: Screen) 
         options = ImportOptions(ASSISTANTS[0], "benchmark", approve=True, at=time.time())
         with screen.bar(f"import, {name}") as bar:
             started, busy = time.perf_counter(), time.process_time()
-            imported = import_file(store, path, options, progress=lambda done, bar=bar: bar(done, size))
+            imported = import_file(store, path, options, on_progress=lambda done, bar=bar: bar(done, size))
             took_s, busy_s = time.perf_counter() - started, time.process_time() - busy
         rows = sum(imported.counts[kind] for kind in ("conversations", "messages", "ratings"))
         result[name] = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 from itertools import chain
@@ -20,18 +20,18 @@ import msgspec
 from store.audit import Deed
 from store.errors import NotSaved
 from store.io import table
-from store.io.formats import CSV, FORMATS, find_format
-from store.io.records import FullConversation
+from store.io.formats import CSV, find_format
 from store.new_file import new_file
 from store.store import Store
 
 STDOUT = Path("-")
-
 EXPORT_HELP = "\n\n".join(
     [
         "Write an assistant's conversations to a new file, also while the product is running.",
         "JSON formats are written a row a line; a name that ends in .json makes one list of it.",
-        *(f"{format.name}: one row for {format.row}. Left out: {format.left_out}." for format in FORMATS),
+        "Formats: shorthand (everything, read again without loss), openai, sharegpt and trl-completion (approved "
+        "answers with the turns before them), trl-preference (corrections against answers as given), open-webui "
+        "(each rating with its chat) and csv (a table for a spreadsheet). docs/data.md says what each leaves out.",
     ]
 )
 
@@ -41,68 +41,57 @@ def export_file(
     assistant_id: str,
     path: Path,
     format_name: str,
-    progress: Callable[[int], None] = lambda done: None,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> int:
-    """Write a new file, or standard output for “-”; returns how many rows. `progress` gets how many conversations.
+    """Write a new file, or standard output for “-”; returns how many rows. `on_progress` gets how many conversations.
 
     Raises NotFound for the assistant, Conflict when the file exists, NotSaved when it cannot be written.
     """
     format = find_format(format_name)
     assistant, prompts = store.assistant(assistant_id), store.prompts(assistant_id)
     first = [format.first_row(assistant, prompts)] if format.first_row else []
-    rows = _Rows(store.whole_conversations(assistant_id), format.write, progress)
+
+    def rows() -> Iterator[Any]:
+        for done, conversation in enumerate(store.whole_conversations(assistant_id), start=1):
+            yield from format.write(conversation)
+            on_progress(done)
+
     noting = store.noting(Deed.EXPORTED, assistant_id, {"file": path.name, "format": format_name})
     with noting as detail, _new_file(path) as file:
         if format is CSV:
-            _write_table(file, rows)
+            count = _write_table(file, rows())
         else:
             as_list = path.suffix == ".json" or (format.is_list and path.suffix != ".jsonl")
-            _write_json(file, first, rows, as_list)
-        detail["rows"] = rows.count
-    return rows.count
+            count = _write_json(file, chain(first, rows()), as_list) - len(first)
+        detail["rows"] = count
+    return count
 
 
-class _Rows:
-    """The rows of all conversations, counted while they are written."""
-
-    def __init__(
-        self,
-        conversations: Iterable[FullConversation],
-        write: Callable[[FullConversation], Iterator[Any]],
-        progress: Callable[[int], None],
-    ) -> None:
-        self._conversations, self._write, self._progress = conversations, write, progress
-        self.count = 0
-
-    def __iter__(self) -> Iterator[Any]:
-        for done, conversation in enumerate(self._conversations, start=1):
-            for row in self._write(conversation):
-                self.count += 1
-                yield row
-            self._progress(done)
-
-
-def _write_json(file: BinaryIO, first: Sequence[Any], rows: Iterable[Any], as_list: bool) -> None:
+def _write_json(file: BinaryIO, rows: Iterable[Any], as_list: bool) -> int:
     encode = msgspec.json.Encoder().encode
+    count = 0
     start, between, end = (b"[\n", b",\n", b"\n]\n") if as_list else (b"", b"\n", b"\n")
     file.write(start)
-    separator = b""
-    for row in chain(first, rows):
-        file.write(separator + encode(row))
-        separator = between
-    file.write(end if as_list or separator else b"")
+    for count, row in enumerate(rows, start=1):
+        file.write((between if count > 1 else b"") + encode(row))
+    file.write(end if as_list or count else b"")
+    return count
 
 
-def _write_table(file: BinaryIO, rows: Iterable[Any]) -> None:
+def _write_table(file: BinaryIO, rows: Iterable[list[str]]) -> int:
+    count = 0
     # By the mark of “utf-8-sig” a spreadsheet knows that the file is UTF-8.
     text = TextIOWrapper(file, "utf-8-sig", newline="")
     try:
         # Every cell in quotes, or a cell could end early where a spreadsheet takes another sign for the delimiter.
         writer = csv.writer(text, quoting=csv.QUOTE_ALL)
         writer.writerow(table.COLUMNS)
-        writer.writerows(rows)
+        for cells in rows:
+            writer.writerow(cells)
+            count += 1
     finally:
         text.detach()
+    return count
 
 
 @contextmanager

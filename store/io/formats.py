@@ -21,10 +21,6 @@ _ROLES = {
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model"), Role.ASSISTANT),
 }
 _SYSTEM = "a system message: an assistant's prompt is written on the page"
-_NOT_APPROVED = (
-    "ratings, raters, reasons, comments, times, what an answer was before its correction, and all that is not "
-    "approved"
-)
 
 
 @dataclass(frozen=True)
@@ -32,13 +28,15 @@ class Format:
     """A format of JSON rows, one a line or all in one list; `csv` alone is a table."""
 
     name: str
-    row: str  # what a row is, to end “one row for ”
-    left_out: str  # what the format cannot hold
-    write: Callable[[FullConversation], Iterator[Any]]
-    matches: Callable[[Mapping[str, Any]], bool] = lambda row: False  # whether a row is of this format
+    write: Callable[[FullConversation], Iterator[Any]]  # the rows of a conversation
     read: Callable[[Any], ImportedConversation | FullConversation | None] = lambda row: None
+    matches: Callable[[Mapping[str, Any]], bool] = lambda row: False  # whether a row is of this format
     is_list: bool = False  # written as one JSON list, where the file's name does not say otherwise
     first_row: Callable[[Assistant, Sequence[Prompt]], object] | None = None
+
+
+def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda row: all(key in row for key in keys)
 
 
 class _ChatMessage(msgspec.Struct):
@@ -203,71 +201,17 @@ def _write_preferences(conversation: FullConversation) -> Iterator[Any]:
             }
 
 
-# The first JSON format that matches a row reads the file.
-FORMATS = (
-    Format(
-        name="shorthand",
-        row="each conversation with every message, rating, correction, reason, comment, rater, time, reviewer's "
-        "decision, decided proposal and split",
-        left_out="datasets, runs and adapters, and which deployment gave an answer",
-        matches=shorthand.matches,
-        read=shorthand.read,
-        write=shorthand.write,
-        first_row=shorthand.first_row,
-    ),
-    Format(
-        name="openai",
-        row="each approved answer, with the turns before it",
-        left_out=_NOT_APPROVED,
-        matches=lambda row: isinstance(row.get("messages"), list),
-        read=_read_openai,
-        write=_write_openai,
-    ),
-    Format(
-        name="trl-preference",
-        row="each corrected answer: the correction is chosen, the answer as given is rejected",
-        left_out="answers without a correction, ratings, raters, reasons, comments and times",
-        matches=lambda row: "chosen" in row and "rejected" in row,
-        read=_read_preference,
-        write=_write_preferences,
-    ),
-    Format(
-        name="trl-completion",
-        row="each approved answer, with the turns before it",
-        left_out=_NOT_APPROVED,
-        matches=lambda row: "prompt" in row and "completion" in row,
-        read=_read_completion,
-        write=_write_completions,
-    ),
-    Format(
-        name="sharegpt",
-        row="each approved answer, with the turns before it",
-        left_out=_NOT_APPROVED,
-        matches=lambda row: isinstance(row.get("conversations"), list),
-        read=_read_sharegpt,
-        write=_write_sharegpt,
-        is_list=True,
-    ),
-    Format(
-        name="open-webui",
-        row="each rater's latest rating of an answer, with its reason, its comment, its correction and the chat up to "
-        "that answer",
-        left_out="earlier ratings, reviewers' decisions, conversations that nobody rated, and parts of seconds",
-        matches=open_webui.matches,
-        read=open_webui.read,
-        write=open_webui.write,
-        is_list=True,
-    ),
-    Format(
-        name="csv",
-        row="each question with its answer and one rating; of an answer with several raters, several rows",
-        left_out="earlier ratings, reviewers' decisions, answers that failed or are empty, titles, and parts of "
-        "microseconds",
-        write=table.write,
-    ),
+CSV = Format("csv", table.write)
+FORMATS = (  # the first that matches a row reads the file
+    Format("shorthand", shorthand.write, shorthand.read, shorthand.matches, first_row=shorthand.first_row),
+    Format("trl-preference", _write_preferences, _read_preference, _has("chosen", "rejected")),
+    Format("trl-completion", _write_completions, _read_completion, _has("prompt", "completion")),
+    Format("openai", _write_openai, _read_openai, _has("messages")),
+    Format("sharegpt", _write_sharegpt, _read_sharegpt, _has("conversations"), is_list=True),
+    Format("open-webui", open_webui.write, open_webui.read, open_webui.matches, is_list=True),
+    CSV,
 )
 NAMES = tuple(format.name for format in FORMATS)
-CSV = FORMATS[-1]
 
 
 def find_format(name: str) -> Format:

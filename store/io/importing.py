@@ -1,13 +1,12 @@
 """Imports a file of conversations: what can be imported is saved, each other row is refused with its line.
 
-Memory is bounded by two batches, however large the file.
+Memory is bounded by one batch, however large the file.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
@@ -15,19 +14,19 @@ from typing import TextIO
 import msgspec
 
 from store.audit import Deed
-from store.errors import BadRow, StoreError
+from store.errors import BadRow, StoreError, Unstorable
 from store.io import table
 from store.io.formats import CSV
 from store.io.reading import FileFormat, find_file_format
 from store.io.records import FullConversation, ImportedConversation
 from store.io.stable_ids import ImportOptions, with_ids
-from store.io.transfer import Refused
 from store.records import Role
 from store.store import Store
 
 # Records that are saved in one transaction, which takes tenths of a second: a rating given meanwhile waits for it.
 # With half as many an import takes a third longer, since every transaction touches most pages of the indexes.
 _BATCH = 10_000
+_LISTED_REFUSALS = 20
 
 IMPORT_HELP = "\n\n".join(
     [
@@ -43,53 +42,50 @@ IMPORT_HELP = "\n\n".join(
 )
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A row that was not imported. `number` is the line of the file, or the place in its list."""
-
-    number: int
-    reason: str
-
-
 @dataclass
 class ImportResult:
     """What became of the file's rows; it is counted on while they are read."""
 
     format: str
     unit: str  # what a row's number counts: “line” or “item”
-    refused: int = 0
     # New conversations, messages, ratings, decisions and (decided) proposals; conversations that were there: “known”.
     counts: Counter[str] = field(default_factory=Counter)
     unrated: int = 0  # answers that count for nothing until somebody rates them
     left_out: Counter[str] = field(default_factory=Counter)  # what was left out -> of how many rows
+    refused: int = 0  # rows
+    refusals: dict[int, str] = field(default_factory=dict)  # the first of them: number -> reason
+
+    def refuse(self, number: int, reason: str) -> None:
+        self.refused += 1
+        if self.refused <= _LISTED_REFUSALS:
+            self.refusals[number] = reason
 
     def sentences(self, assistant_id: str) -> Iterator[str]:
         """First what was imported, then what was not and what to do about it."""
-        counts = self.counts
+        new = {kind: _count(self.counts[kind + "s"], kind) for kind in ("conversation", "message", "rating")}
         yield (
-            f"Imported {_count(counts['conversations'], 'conversation')}, {_count(counts['messages'], 'message')} and "
-            f"{_count(counts['ratings'], 'rating')} into {assistant_id} (format: {self.format})."
+            f"Imported {new['conversation']}, {new['message']} and {new['rating']} into {assistant_id} "
+            f"(format: {self.format})."
         )
-        if counts["decisions"]:
-            yield f"Imported {_count(counts['decisions'], 'decision')} of reviewers."
-        if counts["proposals"]:
-            yield f"Imported {_count(counts['proposals'], 'decided proposal')}."
-        if known := counts["known"]:
-            were = "was" if known == 1 else "were"
-            yield f"{_count(known, 'conversation')} {were} there already; of them only what is new was imported."
-        for what, rows in self.left_out.items():
-            yield f"{_count(rows, 'row')} imported without {what}."
-        if self.unrated:
-            has, them = ("has", "it") if self.unrated == 1 else ("have", "them")
+        for kind, noun in (("decisions", "reviewer's decision"), ("proposals", "decided proposal")):
+            if self.counts[kind]:
+                yield f"Imported {_count(self.counts[kind], noun)}."
+        if known := self.counts["known"]:
             yield (
-                f"{_count(self.unrated, 'answer')} {has} no rating, so nothing is learned from {them}. If you know "
-                "that they are good, import the file again with --approve, which rates them up in the name of "
-                "--rater; nothing is imported twice."
+                f"{_count(known, 'conversation')} {_were(known)} there already; of them only what is new was imported."
+            )
+        for what, rows in self.left_out.items():
+            yield f"{_count(rows, 'row')} {_were(rows)} imported without {what}."
+        if self.unrated:
+            yield (
+                f"{_count(self.unrated, 'answer')} {'has' if self.unrated == 1 else 'have'} no rating, so nothing is "
+                "learned there. If you know that they are good, import the file again with --approve, which rates "
+                "them up in the name of --rater; nothing is imported twice."
             )
         if self.refused:
             yield (
-                f"{_count(self.refused, 'row')} {'was' if self.refused == 1 else 'were'} refused. Correct the file and "
-                "import it again; nothing is imported twice."
+                f"{_count(self.refused, 'row')} {_were(self.refused)} refused. Correct the file and import it again; "
+                "nothing is imported twice."
             )
 
 
@@ -97,34 +93,57 @@ def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
 def import_file(
     store: Store,
     path: Path,
     options: ImportOptions,
     wanted: str | None = None,
-    *,
-    refuse: Callable[[Refusal], None] = lambda refusal: None,
-    progress: Callable[[int], None] = lambda position: None,
+    on_progress: Callable[[int], None] = lambda position: None,
 ) -> ImportResult:
-    """Import a file; `progress` gets how many bytes were read. Raises StoreError when none of it can be imported."""
+    """Import a file; `on_progress` gets how many bytes were read. Raises StoreError when none of it can be imported."""
     file_format = find_file_format(path, wanted)
-    name = file_format.format.name
-    if options.approve and name == "shorthand":
+    result = ImportResult(file_format.format.name, file_format.unit)
+    if options.approve and result.format == "shorthand":
         raise StoreError(
             f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
         )
-    result = ImportResult(name, file_format.unit)
-    noting = store.noting(Deed.IMPORTED, options.assistant_id, {"file": path.name, "format": name})
-    with noting as detail, file_format.open(path) as file, ThreadPoolExecutor(1, "saving") as saving:
-        importing = _Import(store, options, result, refuse, saving)
-        for number, imported in _conversations(file, file_format):
-            if importing.add(number, imported):
-                progress(file.buffer.tell())
-        importing.finish()
-        progress(file.buffer.tell())
-        counts = ("conversations", "ratings", "decisions")
-        detail |= {"refused": result.refused, **{kind: result.counts[kind] for kind in counts}}
+    noting = store.noting(Deed.IMPORTED, options.assistant_id, {"file": path.name, "format": result.format})
+    with noting as detail, file_format.open(path) as file:
+        for numbers, batch in _batches(file, file_format, options, result):
+            counts, refused = store.bring_in(options.assistant_id, batch)
+            result.counts += counts
+            for place, reason in refused:
+                result.refuse(numbers[place], reason)
+            on_progress(file.buffer.tell())
+        counted = ("conversations", "ratings", "decisions")
+        detail |= {"refused": result.refused, **{kind: result.counts[kind] for kind in counted}}
     return result
+
+
+def _batches(
+    file: TextIO, file_format: FileFormat, options: ImportOptions, result: ImportResult
+) -> Iterator[tuple[list[int], list[FullConversation]]]:
+    """Conversations to be saved in one transaction, with the number of each; what cannot be is refused."""
+    numbers: list[int] = []
+    batch: list[FullConversation] = []
+    records = 0
+    for number, imported in _conversations(file, file_format):
+        try:
+            full = _with_ids(imported, options, result)
+        except (BadRow, Unstorable) as error:
+            result.refuse(number, str(error))
+            continue
+        numbers.append(number)
+        batch.append(full)
+        records += full.record_count
+        if records >= _BATCH:
+            yield numbers, batch
+            numbers, batch, records = [], [], 0
+    yield numbers, batch
 
 
 Imported = ImportedConversation | FullConversation | BadRow
@@ -148,83 +167,17 @@ def _conversations(file: TextIO, file_format: FileFormat) -> Iterator[tuple[int,
             yield number, found
 
 
-class _Import:
-    """The batch that is being filled, the one before it that is being saved, and the result.
-
-    SQLite waits for the disk and needs no interpreter, so that reading goes on meanwhile.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        options: ImportOptions,
-        result: ImportResult,
-        refuse: Callable[[Refusal], None],
-        saving: ThreadPoolExecutor,
-    ) -> None:
-        self._store = store
-        self._options = options
-        self._result = result
-        self._refuse = refuse
-        self._saving = saving
-        self._batch: list[tuple[int, FullConversation]] = []
-        self._records = 0  # in the batch
-        self._saved_numbers: list[int] = []  # of the rows that are being saved
-        self._saved: Future[tuple[Counter[str], Refused]] | None = None
-
-    def add(self, number: int, imported: Imported) -> bool:
-        """Whether a batch is full and is being saved."""
-        try:
-            full = self._with_ids(imported)
-        except BadRow as error:
-            self._refused(number, str(error))
-            return False
-        self._batch.append((number, full))
-        self._records += (
-            1 + len(full.messages) + len(full.ratings) + len(full.decisions) + len(full.proposals)
-        )
-        if self._records < _BATCH:
-            return False
-        self._save()
-        return True
-
-    def finish(self) -> None:
-        self._save()
-        self._count_saved()
-
-    def _with_ids(self, imported: Imported) -> FullConversation:
-        if isinstance(imported, BadRow):
-            raise imported
-        if isinstance(imported, FullConversation):
-            owned = replace(imported.conversation, assistant_id=self._options.assistant_id)
-            return replace(imported, conversation=owned)
-        full = with_ids(imported, self._options)
-        if imported.left_out:
-            self._result.left_out[imported.left_out] += 1
-        if not self._options.approve:
-            answers = [m for m in imported.messages if m.role is Role.ASSISTANT and not m.is_context]
-            self._result.unrated += sum(not answer.ratings for answer in answers)
-        return full
-
-    def _save(self) -> None:
-        """Begin to save the batch, when the one before it is saved."""
-        self._count_saved()
-        if self._batch:
-            self._saved_numbers = [number for number, _ in self._batch]
-            conversations = [full for _, full in self._batch]
-            save = self._store.bring_in
-            self._saved = self._saving.submit(save, self._options.assistant_id, conversations)
-            self._batch, self._records = [], 0
-
-    def _count_saved(self) -> None:
-        if self._saved is None:
-            return
-        counts, refused = self._saved.result()
-        self._saved = None
-        self._result.counts += counts
-        for place, reason in refused:
-            self._refused(self._saved_numbers[place], reason)
-
-    def _refused(self, number: int, reason: str) -> None:
-        self._result.refused += 1
-        self._refuse(Refusal(number, reason))
+def _with_ids(imported: Imported, options: ImportOptions, result: ImportResult) -> FullConversation:
+    if isinstance(imported, BadRow):
+        raise imported
+    if isinstance(imported, FullConversation):
+        owned = replace(imported.conversation, assistant_id=options.assistant_id)
+        return replace(imported, conversation=owned)
+    full = with_ids(imported, options)
+    if imported.left_out:
+        result.left_out[imported.left_out] += 1
+    if not options.approve:
+        for message in imported.messages:
+            is_answer = message.role is Role.ASSISTANT and not message.is_context
+            result.unrated += is_answer and not message.ratings
+    return full

@@ -18,7 +18,8 @@ from typing import Any, TextIO
 
 import msgspec
 
-from store.errors import BadRow, StoreError
+from store.columns import storable
+from store.errors import BadRow, StoreError, Unstorable
 from store.io import table
 from store.io.formats import CSV, FORMATS, NAMES, Format, find_format
 
@@ -37,7 +38,6 @@ _OTHER_FILES = {
     b"%PDF": "is a PDF",
 }
 _SPACE = re.compile(r"[ \t\r\n]*")
-_BAD_CHARACTER = re.compile("[\x00\ud800-\udfff]")
 
 Rows = Iterator[
     tuple[int, Any]
@@ -61,19 +61,6 @@ class FileFormat:
         return list_items(file) if self.unit == "item" else json_lines(file)
 
 
-def check_text(text: str) -> str:
-    """Return `text`; raises BadRow when it has a byte that was no UTF-8, half a surrogate pair or a NUL."""
-    if (text.isascii() and "\x00" not in text) or not (found := _BAD_CHARACTER.search(text)):
-        return text
-    code, near = ord(found.group()), text[max(0, found.start() - 20) : found.start()]
-    if 0xDC80 <= code <= 0xDCFF:
-        raise BadRow(
-            f"it is not UTF-8 text: byte 0x{code - 0xDC00:02x} after {near!r}. Save the file as UTF-8."
-        )
-    what = f"half a surrogate pair (\\u{code:04x})" if code else "a NUL character"
-    raise BadRow(f"it has {what} at position {found.start()}, after {near!r}. Remove it.")
-
-
 def json_lines(file: TextIO) -> Rows:
     """One row a line; empty lines are left out but counted."""
     for number in count(1):
@@ -81,8 +68,8 @@ def json_lines(file: TextIO) -> Rows:
             if not (line := _read_line(file)):
                 return
             if not line.isspace():
-                yield number, _parse(check_text(line))
-        except (ValueError, RecursionError, BadRow) as error:
+                yield number, _parse(storable(line))
+        except (ValueError, RecursionError, BadRow, Unstorable) as error:
             yield number, _bad_json(error)
 
 
@@ -111,8 +98,8 @@ def _too_large(size: int) -> BadRow:
 
 
 def _bad_json(error: Exception) -> BadRow:
-    if isinstance(error, BadRow):
-        return error
+    if isinstance(error, StoreError):
+        return BadRow(str(error))
     if isinstance(error, RecursionError):
         return BadRow("it is nested too deeply.")
     if isinstance(error, json.JSONDecodeError):
@@ -147,10 +134,10 @@ def list_items(file: TextIO) -> Rows:
         try:
             if end - start > MAX_ROW:
                 raise _too_large(end - start)
-            check_text(text[start:end])
+            storable(text[start:end])
             yield number, value
-        except BadRow as error:
-            yield number, error
+        except (BadRow, Unstorable) as error:
+            yield number, BadRow(str(error))
         if text[sign] != ",":
             if text[sign] != "]" or text[sign + 1 :].strip() or file.read(_CHUNK).strip():
                 yield (
@@ -182,11 +169,11 @@ def table_rows(file: TextIO, delimiter: str) -> Rows:
         try:
             cells = next(reader)
             for cell in cells:
-                check_text(cell)
+                storable(cell)
         except StopIteration:
             return
-        except BadRow as error:
-            yield line, error
+        except (BadRow, Unstorable) as error:
+            yield line, BadRow(str(error))
         except csv.Error as error:
             yield line, BadRow(f"it is no row of a table: {error}. Is a quotation mark missing?")
         else:

@@ -33,6 +33,11 @@ class FullConversation:
     decisions: tuple[Decision, ...] = ()
     proposals: tuple[Proposal, ...] = ()  # decided ones
 
+    @property
+    def record_count(self) -> int:
+        about_messages = len(self.ratings) + len(self.decisions) + len(self.proposals)
+        return 1 + len(self.messages) + about_messages
+
     def answers(self) -> Iterator[Answer]:
         """Finished answers."""
         by_id = {message.id: message for message in self.messages}

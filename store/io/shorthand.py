@@ -6,9 +6,9 @@ which contradicts itself raises BadRow.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,8 @@ from store.records import (
 )
 
 _VERSION = 1
+_OF_CONVERSATION = ("id", "title", "owner", "source", "created_at", "updated_at", "head_id")
+_Record = TypeVar("_Record")
 
 _Id = Annotated[str, msgspec.Meta(min_length=1)]
 _Time = Annotated[float, msgspec.Meta(ge=-1e13, le=1e13)]  # also keeps NaN and infinity out
@@ -109,24 +111,20 @@ def read(row: Any) -> FullConversation | None:
         return None
     found = msgspec.convert(row, _Row)
     _check(found)
-    fields = msgspec.structs.asdict
     return FullConversation(
-        Conversation(
-            found.id,
-            "",
-            found.title,
-            found.created_at,
-            found.updated_at,
-            found.owner,
-            found.source,
-            found.head_id,
-        ),
-        tuple(Message(conversation_id=found.id, **fields(message)) for message in found.messages),
-        tuple(Rating(**fields(rating)) for rating in found.ratings),
+        Conversation(assistant_id="", **{name: getattr(found, name) for name in _OF_CONVERSATION}),
+        _records(Message, found.messages, conversation_id=found.id),
+        _records(Rating, found.ratings),
         found.split,
-        tuple(Decision(**fields(decision)) for decision in found.decisions),
-        tuple(Proposal(id=0, run_id=None, **fields(proposal)) for proposal in found.proposals),
+        _records(Decision, found.decisions),
+        _records(Proposal, found.proposals, id=0, run_id=None),
     )
+
+
+def _records(
+    kind: Callable[..., _Record], rows: Sequence[msgspec.Struct], **more: Any
+) -> tuple[_Record, ...]:
+    return tuple(kind(**msgspec.structs.asdict(row), **more) for row in rows)
 
 
 def _check(row: _Row) -> None:
@@ -163,15 +161,8 @@ def _check(row: _Row) -> None:
 
 
 def write(conversation: FullConversation) -> Iterator[Any]:
-    about = conversation.conversation
     yield _Row(
-        id=about.id,
-        title=about.title,
-        owner=about.owner,
-        source=about.source,  # type: ignore[arg-type]
-        created_at=about.created_at,
-        updated_at=about.updated_at,
-        head_id=about.head_id,
+        **{name: getattr(conversation.conversation, name) for name in _OF_CONVERSATION},
         messages=_rows(map(_ended, conversation.messages), _Message),
         ratings=_rows(conversation.ratings, _Rating),
         split=conversation.split,
@@ -180,8 +171,8 @@ def write(conversation: FullConversation) -> Iterator[Any]:
     )
 
 
-def _rows(values: Any, kind: Any) -> Any:
-    return msgspec.convert(list(values), list[kind], from_attributes=True)
+def _rows(records: Iterable[object], kind: Any) -> Any:
+    return msgspec.convert(list(records), list[kind], from_attributes=True)
 
 
 def _ended(message: Message) -> Message:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 
+from store.columns import storable
 from store.errors import BadRow
-from store.io.reading import check_text
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
 from store.records import Conversation, ImportedTurn, Message, Rating, Role, Verdict
 
@@ -36,7 +36,7 @@ class ImportOptions:
 
 
 def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConversation:
-    """Raises BadRow when the messages do not follow each other as questions and answers do."""
+    """Raises BadRow when the messages are not questions and answers in turn, Unstorable for a NUL and the like."""
     _check(imported.messages)
     id = _conversation_id(imported, options.assistant_id)
     messages: list[Message] = []
@@ -53,7 +53,7 @@ def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConv
     conversation = Conversation(
         id=id,
         assistant_id=options.assistant_id,
-        title=check_text(imported.title) or _title(messages[0].text),
+        title=storable(imported.title) or _title(messages[0].text),
         created_at=messages[0].created_at,
         updated_at=max(message.created_at for message in messages),
         source="import",
@@ -76,7 +76,7 @@ def _check(messages: tuple[ImportedMessage, ...]) -> None:
                 f"message {number} is an answer that follows "
                 f"{'nothing' if before is None else 'another answer'}. An answer has to follow a user's message."
             )
-        check_text(message.text)
+        storable(message.text)
         before = message.role
 
 
@@ -86,7 +86,7 @@ def _conversation_id(imported: ImportedConversation, assistant_id: str) -> str:
     # "1" is an id in many files, so the first question is part of what makes a conversation the same.
     messages = imported.messages[:1] if imported.key else imported.messages
     parts = [part for message in messages for part in (message.role, message.text)]
-    return f"import-{_digest(b'', assistant_id, check_text(imported.key), *parts).hex()[:_LONG]}"
+    return f"import-{_digest(b'', assistant_id, storable(imported.key), *parts).hex()[:_LONG]}"
 
 
 def _ratings(given: ImportedMessage, message: Message, options: ImportOptions) -> Iterator[Rating]:
@@ -103,7 +103,7 @@ def _ratings(given: ImportedMessage, message: Message, options: ImportOptions) -
             "" if rating.correction is None else f"={rating.correction}",
             "" if rating.created_at is None else repr(rating.created_at),
         )
-        check_text("\n".join(parts))
+        storable("\n".join(parts))
         yield Rating(
             id=f"{message.id}.{_digest(b'', *parts).hex()[:_SHORT]}",
             message_id=message.id,
@@ -124,34 +124,27 @@ def _digest(before: bytes, *parts: str) -> bytes:
 def sample_conversations(
     turns: Iterable[ImportedTurn], assistant_id: str, now: float
 ) -> list[FullConversation]:
-    """Conversations with source “sample”; their ids are given, those of messages and ratings count on from them."""
+    """Conversations with source “sample”; their ids are given, those of messages and ratings derive from them."""
     by_id: dict[str, list[ImportedTurn]] = {}
     for turn in turns:
         by_id.setdefault(turn.conversation_id, []).append(turn)
-    return [_sample_conversation(id, assistant_id, its_turns, now) for id, its_turns in by_id.items()]
+    return [_sample(id, assistant_id, its_turns, now) for id, its_turns in by_id.items()]
 
 
-def _sample_conversation(
-    id: str, assistant_id: str, turns: list[ImportedTurn], now: float
-) -> FullConversation:
+def _sample(id: str, assistant_id: str, turns: list[ImportedTurn], now: float) -> FullConversation:
     messages: list[Message] = []
     ratings: list[Rating] = []
     parent = None
     for number, turn in enumerate(turns, start=1):
-        prefix, at = f"{id}.{number}", now if turn.created_at is None else turn.created_at
-        question = Message(f"{prefix}.user", id, parent, Role.USER, turn.user, at)
-        answer = Message(f"{prefix}.assistant", id, question.id, Role.ASSISTANT, turn.answer, at)
-        messages += (question, answer)
-        parent = answer.id
+        at = now if turn.created_at is None else turn.created_at
+        question, parent_of_question = f"{id}.{number}.user", parent
+        parent = f"{id}.{number}.assistant"
+        messages.append(Message(question, id, parent_of_question, Role.USER, turn.user, at))
+        messages.append(Message(parent, id, question, Role.ASSISTANT, turn.answer, at))
         if turn.verdict is not None or turn.correction is not None:
-            ratings.append(
-                Rating(
-                    *(f"{prefix}.rating", answer.id, turn.rater, turn.verdict, at),
-                    *(turn.reason, turn.comment, turn.correction),
-                )
-            )
-    times = [message.created_at for message in messages]
-    conversation = Conversation(
-        id, assistant_id, _title(turns[0].user), times[0], max(times), source="sample", head_id=parent
-    )
+            said = (turn.reason, turn.comment, turn.correction)
+            ratings.append(Rating(f"{id}.{number}.rating", parent, turn.rater, turn.verdict, at, *said))
+    first, last = messages[0].created_at, max(message.created_at for message in messages)
+    title = _title(turns[0].user)
+    conversation = Conversation(id, assistant_id, title, first, last, source="sample", head_id=parent)
     return FullConversation(conversation, tuple(messages), tuple(ratings))

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from store import Store
 from store.io.exporting import export_file
-from store.io.importing import ImportResult, Refusal, import_file
+from store.io.importing import ImportResult, import_file
 from store.io.stable_ids import ImportOptions
 from store.records import MessageStatus, Role, Ruling, Split, Verdict
 
-TERMS = ImportOptions("bank", "importer", approve=False, at=1_900_000_000.0)
+OPTIONS = ImportOptions("bank", "importer", approve=False, at=1_900_000_000.0)
 APPROVING = ImportOptions("bank", "importer", approve=True, at=1_900_000_000.0)
 
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
@@ -87,28 +87,18 @@ def fill(
         store.record_splits({conversation.id: list(Split)[title % 3]})
 
 
-def exported(store: Store, folder: Path, format: str, name: str = "out") -> bytes:
+def export_data(store: Store, folder: Path, format: str, name: str = "out") -> bytes:
     path = folder / f"{name}-{next(_FILES)}"
     export_file(store, "bank", path, format)
     return path.read_bytes()
 
 
-def brought(
-    store: Store, folder: Path, data: bytes | str, terms: ImportOptions = TERMS, format: str | None = None
-) -> Arrived:
+def import_data(
+    store: Store, folder: Path, data: bytes | str, options: ImportOptions = OPTIONS, format: str | None = None
+) -> ImportResult:
     path = folder / f"in-{next(_FILES)}"
     path.write_bytes(data.encode() if isinstance(data, str) else data)
-    refused: list[Refusal] = []
-    summary = import_file(store, path, terms, format, refuse=refused.append)
-    return Arrived(summary, refused)
-
-
-class Arrived:
-    """A summary, with what was refused."""
-
-    def __init__(self, summary: ImportResult, refused: list[Refusal]) -> None:
-        self.summary = summary
-        self.refused = {refusal.number: refusal.reason for refusal in refused}
+    return import_file(store, path, options, format)
 
 
 _FILES = itertools.count()
@@ -121,7 +111,7 @@ def chats(*numbers: int) -> str:
     return "".join(CHAT % (number, number) + "\n" for number in numbers)
 
 
-def told(store: Store) -> list[tuple[list[str], str, list[tuple]]]:
+def rated_answers_in(store: Store) -> list[tuple[list[str], str, list[tuple]]]:
     """Context, answer, and each rating's rater, verdict and correction."""
     return [
         (
