@@ -130,14 +130,12 @@ def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(
     found = last_checkpoint(scene.workshop.work_dir(run.id))
     assert found is not None and found.step >= 8
 
-    found_by_watch: list[str] = []
-    watch = Watch(scene.store, scene.workshop.data_dir, LONG, [], 3600.0)
-    monkeypatch.setattr(watch, "_train", lambda name, why: found_by_watch.append(f"{name}: {why}"))
-    watch._go_on()
-    assert found_by_watch == ["bank: run 1 was interrupted"]
-    watch._settings = replace(LONG, epochs=1)
-    watch._go_on()
-    assert len(found_by_watch) == 1, "by hand, with other settings: not for the watch to go on with"
+    data_dir = scene.workshop.data_dir
+    assert Watch(scene.store, data_dir, LONG, [], 3600.0).interrupted_runs() == [
+        ("bank", "run 1 was interrupted")
+    ]
+    other = Watch(scene.store, data_dir, replace(LONG, epochs=1), [], 3600.0)
+    assert other.interrupted_runs() == [], "by hand, with other settings: not for the watch to resume"
 
     assert scene.run(**vars(LONG)).id == run.id
 
@@ -205,14 +203,13 @@ def test_a_run_that_dies_again_and_again_waits_for_a_person(
 ) -> None:
     scene.rate(60)
     changed = replace(LONG, epochs=3)
-    asked: list[str] = []
     watch = Watch(scene.store, scene.workshop.data_dir, changed, [], 3600.0)
-    monkeypatch.setattr(watch, "_train", lambda name, why: asked.append(name))
+    asked = 0
     for _ in range(4):
         with interrupting(scene, monkeypatch, at=10):
             scene.run(**vars(changed))
-        watch._go_on()
-    assert len(asked) == 3
+        asked += len(watch.interrupted_runs())
+    assert asked == 3
     run = scene.run(**vars(changed))
     assert run.id == 1 and run.status is RunStatus.PROMOTED
 

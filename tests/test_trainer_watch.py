@@ -32,7 +32,7 @@ from trainer.examples.selection import select
 from trainer.examples.splits import assign
 from trainer.lease import Lease, LeaseTaken
 from trainer.settings import TrainerSettings
-from trainer.swapping.rollback import worse_than_before
+from trainer.swapping.rollback_monitor import worse_than_before
 from trainer.watch import WATCH_LEASE, Watch, last_judged, new_examples
 
 SETTINGS = TrainerSettings(min_train=20, min_gate=10, retrain_after=30)
@@ -146,6 +146,18 @@ def test_a_shortage_that_only_the_run_could_see_is_not_tried_again_at_every_look
     assert new_examples(bank, "bank", SETTINGS) == 0
 
 
+@pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.INTERRUPTED, RunStatus.NOT_ENOUGH])
+def test_a_run_that_came_to_no_dataset_is_not_tried_again_while_nothing_changes(
+    bank: Store, status: RunStatus
+) -> None:
+    rate(bank, 0, 80)
+    assert new_examples(bank, "bank", SETTINGS) == 80
+    bank.finish_run(bank.start_run("bank", {}, "test").id, status, "A pattern is too slow.", {})
+    assert new_examples(bank, "bank", SETTINGS) == 0
+    rate(bank, 80, 83)
+    assert new_examples(bank, "bank", SETTINGS) == (83 if status is RunStatus.NOT_ENOUGH else 3)
+
+
 class Recorder:
     """Stands in for `python -m trainer once`: writes its arguments down and takes as long as it is told."""
 
@@ -208,7 +220,7 @@ def test_a_candidate_is_heard_again_when_people_have_decided(
     bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder, waiting = Recorder(tmp_path), []
-    monkeypatch.setattr(watching_module, "_HEAR_EVERY_S", 0.1)
+    monkeypatch.setattr(watching_module, "_REEVALUATE_EVERY_S", 0.1)
     monkeypatch.setattr(
         watching_module, "pending", lambda store, name: waiting and not recorder.calls and waiting[0] or None
     )
@@ -310,7 +322,7 @@ def serving(store: Store) -> int | None:
 
 
 def test_a_swap_that_people_dislike_is_taken_back_once(
-    bank: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bank: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = serve(bank, Verdict.UP, 20, None)
     worse = serve(bank, Verdict.DOWN, 10, bank.start_run("bank", {}, "test").id)
@@ -320,7 +332,7 @@ def test_a_swap_that_people_dislike_is_taken_back_once(
     log = bank.activations("bank")
     assert [item.deployment_id for item in log] == [first, worse, first]
     assert "worse since the swap: rated down 10 of 10 times, before the swap 0 of 20 times" in log[-1].reason
-    assert "bank is worse since the last swap" in capsys.readouterr().out
+    assert "bank is worse since the last swap" in caplog.text
 
 
 def test_a_swap_is_left_alone_where_people_want_that(bank: Store, tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import signal
+import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -37,7 +39,7 @@ from trainer.command_line import (
 from trainer.learning import ranks
 from trainer.lease import LeaseTaken
 from trainer.privacy import commands as privacy
-from trainer.swapping.rollback import roll_back
+from trainer.swapping.swap import roll_back
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(privacy.app, name="privacy")
@@ -129,6 +131,7 @@ def watch(
     from trainer.watch import Watch
 
     collect_rarely()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     settings = settings_from(changed or ())
     options = [word for text in changed or () for word in ("--set", text)]
     watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every)

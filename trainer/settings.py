@@ -62,7 +62,7 @@ class TrainerSettings:
     min_train: int = 20  # an adapter from so few is rarely promoted; that is for the gate to find out
     min_gate: int = 20
     retrain_after: int = 30  # new approved examples that trigger a retrain
-    # After a swap: go back by itself when people and answers say that the new pair is worse (see `regression`).
+    # After a swap: go back by itself when people and answers say that the new pair is worse (see `rollback_monitor`).
     roll_back: bool = True
     max_answer_tokens: int = 256
     rungs: int = (

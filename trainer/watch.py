@@ -1,22 +1,20 @@
-"""When to retrain, on request or when enough new approved examples have come in; when to hear a candidate again; and
-when to take a swap back.
+"""Starts retrains by itself: on request, when enough new approved examples have come in, and where a run was cut short.
 
-In: the store. Out: `python -m trainer once` or `hear` as a child process, one at a time, so that the memory of a run
-goes back to the chat when it is done; rollbacks. Does not know how training works or what is worse.
+It also re-evaluates refused candidates once people have judged their answers, and rolls back deployments that do worse
+than the one before. Each run is a child process, one at a time, so that its memory goes back to the chat when it ends.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-from apscheduler.schedulers.background import BackgroundScheduler
 
 from assistant.adapter_files import BadAdapter
 from assistant.server_file import NoServer
@@ -34,17 +32,20 @@ from trainer.privacy.screening import screen_of
 from trainer.proof.hearing import pending
 from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
-from trainer.swapping.rollback import roll_back, worse_than_before
+from trainer.swapping.rollback_monitor import worse_than_before
+from trainer.swapping.swap import roll_back
 from trainer.yielding import yield_to_chat
 
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
-_HEAR_EVERY_S = 10.0  # between two looks whether people have decided; they wait for what comes of it
-_GRACE_S = 6.0  # less than the 10 s after which the app's leash kills whatever is left
+_REEVALUATE_EVERY_S = 10.0  # between two checks whether people have decided; they wait for what comes of it
+_GRACE_S = 6.0  # less than the 10 s after which the app's supervisor kills whatever is left
+
+logger = logging.getLogger(__name__)
 
 
 class Watch:
-    """Polls for requests every second and looks for new examples every `every_s` seconds."""
+    """A loop that ticks every second; it looks for new examples and at answers every `every_s` seconds."""
 
     def __init__(
         self, store: Store, data_dir: Path, settings: TrainerSettings, options: Sequence[str], every_s: float
@@ -54,10 +55,12 @@ class Watch:
         self._settings = settings
         self._command = [sys.executable, "-m", "trainer"]
         self._options = options
-        self._every_s = every_s
         self._stop = threading.Event()
-        self._asked: set[str] = set()  # a run takes minutes; one request is enough until it is done
-        self._asking = threading.Lock()  # what is asked for while a request is taken would start a second run
+        self._child: subprocess.Popen[bytes] | None = None
+        self._to_resume: list[tuple[str, str]] = []
+        self._examples_due = _Timer(every_s)
+        self._answers_due = _Timer(every_s)
+        self._judgements_due = _Timer(_REEVALUATE_EVERY_S)
 
     def stop(self) -> None:
         self._stop.set()
@@ -65,109 +68,112 @@ class Watch:
     def run(self) -> None:
         """Until `stop`; raises LeaseTaken when another watch serves this data directory."""
         with Lease(self._store, WATCH_LEASE):
-            self._tidy("The trainer was stopped or crashed during this run.")
-            scheduler = BackgroundScheduler()
-            scheduler.add_job(self._look_for_examples, "interval", seconds=self._every_s, coalesce=True)
-            if self._settings.roll_back:
-                scheduler.add_job(self._look_at_answers, "interval", seconds=self._every_s, coalesce=True)
-            scheduler.start()
+            self._interrupt_running("The trainer was stopped or crashed during this run.")
+            self._to_resume = self.interrupted_runs()
             try:
-                self._go_on()
-                looked = 0.0
                 while not self._stop.wait(_TICK_S):
-                    if is_taken(self._store):  # somebody trains by hand; a request is taken once, so it waits
-                        continue
-                    request = self._take_request()
-                    if request is not None:
-                        self._train(*request)
-                    elif time.monotonic() - looked >= _HEAR_EVERY_S:
-                        self._hear()
-                        looked = time.monotonic()
+                    self._tick()
             finally:
-                scheduler.shutdown()  # waits for a look that is under way: the store may be closed after this
+                if self._child is not None:
+                    _end(self._child)
+                    self._finish_child(self._child)
 
-    def _tidy(self, reason: str) -> None:
-        """Runs that a crash left running are interrupted; not those of a trainer that is at work elsewhere."""
+    def _tick(self) -> None:
         try:
-            with Lease(self._store):
-                self._store.interrupt_running_runs(reason)
-        except LeaseTaken as taken:
-            print(taken, flush=True)
+            if self._child is not None and self._child.poll() is not None:
+                self._finish_child(self._child)
+            if self._settings.roll_back and self._answers_due():
+                self._roll_back_what_is_worse()
+            if self._child is None and not is_taken(self._store):  # nobody trains by hand
+                self._start_next()
+        except StoreError:  # locked for long, or a full disk: the next tick tries again
+            logger.exception("The trainer could not read or write the store.")
 
-    def _go_on(self) -> None:
-        """Runs that were interrupted, by a crash or because the app was stopped, before anything else.
+    def _start_next(self) -> None:
+        """A run that was cut short goes first, then what people ask for, then what has become due."""
+        if self._to_resume:
+            self._train(*self._to_resume.pop(0))
+        elif request := self._store.take_training_request():
+            self._train(*request)
+        elif self._judgements_due() and (assistant := self._first(self._has_judgements)):
+            logger.info("Evaluating the candidate of %s again ...", assistant)
+            self._start("hear", "--assistant", assistant)
+        elif self._examples_due() and (assistant := self._first(self._has_enough)):
+            self._train(assistant, "enough new examples")
 
-        One that somebody had started by hand with other settings is left to them.
-        """
-        for assistant in self._store.assistants():
-            found = interrupted(self._store, self._data_dir, assistant.id)
-            if found is None or found.run.settings != self._settings.as_record() or self._stop.is_set():
-                continue
-            if found.may_go_on_unasked:
-                self._train(assistant.id, f"run {found.run.id} was interrupted")
+    def _first(self, condition: Callable[[str], bool]) -> str | None:
+        return next((one.id for one in self._store.assistants() if condition(one.id)), None)
 
-    def _take_request(self) -> tuple[str, str] | None:
-        """The next one; until its run is done nothing else is asked for. It takes seconds to be in the store."""
-        with self._asking:
-            request = self._store.take_training_request()
-            if request is not None:
-                self._asked.add(request[0])
-        return request
-
-    def _train(self, assistant_id: str, trigger: str) -> None:
-        print(f"Training {assistant_id} ({trigger}) ...", flush=True)
-        self._run("once", "--assistant", assistant_id, "--trigger", trigger, *self._options)
-        self._asked.discard(assistant_id)
-
-    def _hear(self) -> None:
-        """Candidates that were refused and about whose answers people have decided since."""
-        for assistant in self._store.assistants():
-            if not self._stop.is_set() and pending(self._store, assistant.id) is not None:
-                print(f"Hearing the candidate of {assistant.id} again ...", flush=True)
-                self._run("hear", "--assistant", assistant.id)
-
-    def _run(self, command: str, *words: str) -> None:
-        child = subprocess.Popen(
-            [*self._command, command, "--data-dir", str(self._data_dir), *words],
-            preexec_fn=yield_to_chat,
-            process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
-        )
-        try:
-            while child.poll() is None and not self._stop.wait(_TICK_S):
-                pass
-        finally:
-            _end(child)
-        if child.returncode != 0:
-            self._tidy(f"The training process ended with status {child.returncode}.")
-
-    def _look_for_examples(self) -> None:
-        for assistant in self._store.assistants():
-            with self._asking:
-                if assistant.id not in self._asked and self._has_enough(assistant.id):
-                    self._asked.add(assistant.id)
-                    with acting(TRAINER):
-                        self._store.request_training(assistant.id, "enough new examples")
+    def _has_judgements(self, assistant_id: str) -> bool:
+        return pending(self._store, assistant_id) is not None
 
     def _has_enough(self, assistant_id: str) -> bool:
         if new_examples(self._store, assistant_id, self._settings) < self._settings.retrain_after:
             return False
         return not too_few_without_personal_data(self._store, assistant_id, self._settings)
 
-    def _look_at_answers(self) -> None:
+    def interrupted_runs(self) -> list[tuple[str, str]]:
+        """Runs to resume: (assistant, trigger); not those that somebody started by hand with other settings."""
+        found = [interrupted(self._store, self._data_dir, one.id) for one in self._store.assistants()]
+        return [
+            (one.run.assistant_id, f"run {one.run.id} was interrupted")
+            for one in found
+            if one and one.may_go_on_unasked and one.run.settings == self._settings.as_record()
+        ]
+
+    def _train(self, assistant_id: str, trigger: str) -> None:
+        logger.info("Training %s (%s) ...", assistant_id, trigger)
+        self._start("once", "--assistant", assistant_id, "--trigger", trigger, *self._options)
+
+    def _start(self, command: str, *words: str) -> None:
+        self._child = subprocess.Popen(
+            [*self._command, command, "--data-dir", str(self._data_dir), *words],
+            preexec_fn=yield_to_chat,
+            process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
+        )
+
+    def _finish_child(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = None
+        if child.returncode != 0:
+            self._interrupt_running(f"The training process ended with status {child.returncode}.")
+
+    def _interrupt_running(self, reason: str) -> None:
+        """Mark runs that a crash left running; not those of a trainer that is at work elsewhere."""
+        try:
+            with Lease(self._store):
+                self._store.interrupt_running_runs(reason)
+        except LeaseTaken as taken:
+            logger.info("%s", taken)
+
+    def _roll_back_what_is_worse(self) -> None:
         for assistant in self._store.assistants():
             worse = worse_than_before(self._store, assistant.id)
             if worse is None:
                 continue
-            print(f"{assistant.id} is worse since the last swap: {worse}. Rolling back ...", flush=True)
+            logger.warning("%s is worse since the last swap: %s. Rolling back ...", assistant.id, worse)
             try:
                 with acting(TRAINER):
                     roll_back(self._store, self._data_dir, assistant.id, f"worse since the swap: {worse}")
             except (StoreError, NoServer, VllmError, BadAdapter) as error:
-                print(error, flush=True)  # what is noted is served as soon as a server answers
+                logger.error("%s", error)  # what is recorded is served as soon as a server answers
+
+
+class _Timer:
+    """True when called at least `every_s` seconds after it was true last; the first time after `every_s` seconds."""
+
+    def __init__(self, every_s: float):
+        self._every_s = every_s
+        self._next = time.monotonic() + every_s
+
+    def __call__(self) -> bool:
+        if time.monotonic() < self._next:
+            return False
+        self._next = time.monotonic() + self._every_s
+        return True
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Politely first, so that the run is noted as interrupted; a child that ignores that is killed with its group."""
+    """Terminate it, so that the run is recorded as interrupted; kill it with its group where it ignores that."""
     if child.poll() is not None:
         return
     child.terminate()
@@ -182,8 +188,8 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     """Approved examples that no run has seen, and proposals that were accepted since: a candidate may pass now that was
     refused. 0 while there are too few to train at all, or a run is under way.
 
-    What the last run could not use (it outgrew the model's context, or enough ask the same) is not counted, else it
-    would be new for ever.
+    What the last run could not use (it outgrew the model's context, or enough ask the same) is not counted, and nor is
+    what a run that came to no dataset had before it: else both would be new for ever, and so would that run.
     """
     runs = store.runs(assistant_id)
     if any(run.status is RunStatus.RUNNING for run in runs):
@@ -193,21 +199,26 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     examples = [e for e in taken.examples() if e.approved and e.message_id not in unused]
     if shortage(examples, settings):
         return 0
+    judged = {item.answer.message_id: last_judged(item.answer) for item in taken.approved}
+    if runs and runs[0].dataset_id is None:
+        since = [e for e in examples if judged[e.message_id] >= runs[0].started_at]
+        if not since or runs[0].status is not RunStatus.NOT_ENOUGH:
+            examples = since
     dataset = next((store.dataset(run.dataset_id) for run in runs if run.dataset_id is not None), None)
     if dataset is None:
         return len(examples)
     seen = {example.message_id: example.completion for example in dataset.examples}
     # A completion is frozen with placeholders, so that it differs from the approved one without being new.
-    rated_since = {
-        item.answer.message_id for item in taken.approved if last_judged(item.answer) >= dataset.created_at
-    }
     accepted = sum(
         one.accepted is True and (one.decided_at or 0.0) >= dataset.created_at
         for one in store.decided_proposals(assistant_id)
     )
     return accepted + sum(
         example.message_id not in seen
-        or (seen[example.message_id] != example.completion and example.message_id in rated_since)
+        or (
+            seen[example.message_id] != example.completion
+            and judged[example.message_id] >= dataset.created_at
+        )
         for example in examples
     )
 

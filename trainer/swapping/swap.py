@@ -13,7 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
+from assistant.adapter_files import fingerprint
 from assistant.rendering import keep, render
+from assistant.server_file import ServerAddress
+from assistant.serving import reconcile
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
@@ -162,3 +165,22 @@ async def _idle(store: Store, adapter: str) -> bool:
         await asyncio.sleep(0.5)
         waited += 0.5
     return not store.streaming_count(adapter)
+
+
+def roll_back(store: Store, data_dir: Path, assistant_id: str, reason: str) -> Deployment:
+    """Activate the deployment before the active one and load its adapter.
+
+    Raises StoreError when there is none; NoServer, VllmError, BadAdapter once the rollback is recorded.
+    """
+    deployment = store.rollback(assistant_id, reason)
+    asyncio.run(_load_active(store, data_dir))
+    return deployment
+
+
+async def _load_active(store: Store, data_dir: Path) -> None:
+    address = ServerAddress.read(data_dir)
+    pool = await VllmPool.connect(address.urls, address.key)
+    try:
+        await reconcile(store, pool, data_dir / "adapters", fingerprint(Path(address.model_dir)))
+    finally:
+        await pool.close()
