@@ -1,7 +1,7 @@
-"""The command `python -m store`: look after the store of a data directory, bring data along and take data out.
+"""The command `python -m store`: look after the store of a data directory, import and export conversations.
 
-In: a data directory. Out: tables and messages on the terminal; exit code 0, 1 when `check` found problems or `import`
-refused rows, 2 when something could not be done. Never creates a store.
+Exit code 0, 1 when `check` found problems or `import` refused rows, 2 when something could not be done. Never creates a
+store.
 """
 
 from __future__ import annotations
@@ -109,8 +109,10 @@ def export_(
             f"Exporting {chosen}", total, MofNCompleteColumn(), TextColumn("conversations")
         ) as on_progress:
             rows = export_file(store, chosen, dest, format, on_progress)
-    said = err if dest == STDOUT else out  # standard output is the file
-    said.print(f"Wrote {rows:,} rows of {total:,} conversations to {escape(str(dest))} (format: {format}).")
+    console = err if dest == STDOUT else out  # standard output is the file
+    console.print(
+        f"Wrote {rows:,} rows of {total:,} conversations to {escape(str(dest))} (format: {format})."
+    )
 
 
 @app.command(

@@ -1,8 +1,4 @@
-"""Values ⇄ columns: refuses text that would not survive, and turns plain data into JSON and back.
-
-In: Python values on their way to SQLite. Out: the same values, or a StoreError that says what to change.
-Knows nothing about tables.
-"""
+"""Checks values on their way to SQLite, and turns plain data into JSON and back."""
 
 from __future__ import annotations
 
@@ -19,9 +15,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 def storable(value: Any) -> Any:
     """Return `value` unchanged; raise StoreError when it is text with a NUL or half a surrogate pair."""
-    if not isinstance(value, str) or (
-        value.isascii() and "\x00" not in value
-    ):  # nearly all, in a tenth of the time
+    # Nearly all texts are ASCII, which is found in a tenth of the time of the search.
+    if not isinstance(value, str) or (value.isascii() and "\x00" not in value):
         return value
     if found := _UNSTORABLE.search(value):
         code = ord(found.group())

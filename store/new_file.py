@@ -1,8 +1,4 @@
-"""A path → a new file there that is private, and complete or not there at all.
-
-In: a path. Out: a path beside it to write to, which is renamed when the block has ended well. Does not know what is
-written.
-"""
+"""Writes a new private file, which is complete or not there at all."""
 
 from __future__ import annotations
 
@@ -17,8 +13,9 @@ from store.errors import Conflict, NotSaved
 
 @contextmanager
 def new_file(target: Path, what: str) -> Iterator[Path]:
-    """`what` says what it is to a person. The block brings its bytes to the disk before it ends.
+    """A path beside `target` to write to, renamed when the block has ended well; the block fsyncs it.
 
+    `what` names the file for people.
     Raises Conflict when there is such a file, NotSaved when it cannot be written; then nothing is left of it.
     """
     if target.exists():

@@ -1,8 +1,8 @@
-"""Import: nothing comes in twice, a bad row keeps no other out, and nothing that is no such file makes it stumble."""
+"""Import: nothing is imported twice, a bad row keeps no other out, and any bytes are imported or refused in words."""
 
-import itertools
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 
 from store import Store, StoreError
 from store.__main__ import app
+from store.errors import Conflict
 from store.io import importing, reading
 from store.io.importing import import_file
-from store.io.reading import find_file_format, list_items
+from store.io.reading import list_items
 from store.io.stable_ids import ImportOptions
 from store.records import ImportedTurn, Rating, Role, Verdict
 
@@ -26,7 +27,7 @@ def bank(store: Store) -> Store:
     return store
 
 
-def test_bad_rows_of_a_table_are_named_and_the_rest_goes_in(bank: Store, tmp_path: Path) -> None:
+def test_bad_rows_of_a_table_are_named_and_the_rest_is_imported(bank: Store, tmp_path: Path) -> None:
     rows = [
         b"conversation,turn,question,answer,verdict,rated_at",  # line 1
         b"a,1,q1,a1,up,",
@@ -80,22 +81,18 @@ BAD = {
     ),
     "nothing": ('{"messages":[]}', "no message in it"),
     "NUL": ('{"messages":[{"role":"user","content":"a\\u0000b"}]}', "character 1 is a NUL character"),
+    "not UTF-8": ('{"messages":"caf\udce9"}', "is the byte 0xe9, which is not UTF-8"),
     "deep": ('{"x":' + "[" * 100_000, "nested too deeply"),
 }
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_line_is_named_and_the_rest_goes_in(bank: Store, tmp_path: Path, what: str) -> None:
+def test_a_bad_line_is_named_and_the_rest_is_imported(bank: Store, tmp_path: Path, what: str) -> None:
     line, reason = BAD[what]
-    result = import_data(bank, tmp_path, chats(1) + "\n" + line + "\n" + chats(2))
+    data = (chats(1) + "\n" + line + "\n" + chats(2)).encode("utf-8", "surrogateescape")
+    result = import_data(bank, tmp_path, b"\xef\xbb\xbf" + data)
     assert list(result.refusals) == [3] and reason in result.refusals[3]
     assert result.counts["conversations"] == 2 and bank.check() == []
-
-
-def test_bytes_that_are_no_text_are_named(bank: Store, tmp_path: Path) -> None:
-    bad = (CHAT % (2, 2)).encode().replace(b"q2", b"caf\xe9")
-    result = import_data(bank, tmp_path, chats(1).encode() + bad)
-    assert "is the byte 0xe9, which is not UTF-8" in result.refusals[2]
 
 
 def test_a_line_that_is_too_large_is_named_with_its_size(
@@ -142,7 +139,7 @@ OTHER_FILES = {
 
 
 @pytest.mark.parametrize("what", OTHER_FILES)
-def test_what_is_no_such_file_is_named_at_once(bank: Store, tmp_path: Path, what: str) -> None:
+def test_a_file_of_another_kind_is_refused_at_once(bank: Store, tmp_path: Path, what: str) -> None:
     data, reason = OTHER_FILES[what]
     with pytest.raises(StoreError) as raised:
         import_data(bank, tmp_path, data)
@@ -165,41 +162,45 @@ def test_a_file_of_another_format_than_asked_for_says_which(bank: Store, tmp_pat
         import_file(bank, tmp_path / "none", OPTIONS)
 
 
-def test_a_byte_order_mark_is_no_part_of_the_file(bank: Store, tmp_path: Path) -> None:
-    assert import_data(bank, tmp_path, b"\xef\xbb\xbf" + chats(1).encode()).counts["conversations"] == 1
-
-
-def test_a_row_that_is_there_twice_comes_in_once(bank: Store, tmp_path: Path) -> None:
+def test_a_row_that_is_there_twice_is_imported_once(bank: Store, tmp_path: Path) -> None:
     result = import_data(bank, tmp_path, chats(1, 2, 1), APPROVING)
-    assert (
-        result.counts["conversations"],
-        result.counts["known"],
-        result.counts["messages"],
-        result.counts["ratings"],
-    ) == (2, 1, 4, 2)
+    assert result.counts == {"conversations": 2, "known": 1, "messages": 4, "ratings": 2}
 
 
-def test_two_assistants_can_have_the_same_file(bank: Store, tmp_path: Path) -> None:
+def test_two_assistants_share_files_but_no_conversations(bank: Store, tmp_path: Path) -> None:
     bank.create_assistant("shop", "Shop", "exact")
-    for id in ("bank", "shop"):
-        assert (
-            import_data(bank, tmp_path, chats(1), ImportOptions(id, "me", True, 1.0)).counts["conversations"]
-            == 1
-        )
-    assert len(bank.rated_answers("bank")) == len(bank.rated_answers("shop")) == 1
-
-
-def test_a_conversation_of_another_assistant_is_not_taken_over(bank: Store, tmp_path: Path) -> None:
-    bank.create_assistant("shop", "Shop", "exact")
+    for_shop = ImportOptions("shop", "me", True, 1.0)
+    assert import_data(bank, tmp_path, chats(1)).counts["conversations"] == 1
+    assert import_data(bank, tmp_path, chats(1), for_shop).counts["conversations"] == 1
     bank.load_conversations("bank", [ImportedTurn("c", "q", "a")])
     data = export_data(bank, tmp_path, "shorthand")
-    result = import_data(bank, tmp_path, data, ImportOptions("shop", "me", False, 1.0))
-    assert result.refusals == {2: "conversation 'c' belongs to assistant 'bank' already."}
+    result = import_data(bank, tmp_path, data, replace(for_shop, approve=False))
+    assert result.refusals[3] == "conversation 'c' belongs to assistant 'bank' already."
     with pytest.raises(StoreError, match="without --approve"):
         import_data(bank, tmp_path, data, APPROVING)
 
 
-def test_an_own_export_brings_only_what_is_new_and_later_ratings_stay_the_latest(
+def test_a_sample_is_loaded_once_and_whole_or_not_at_all(bank: Store) -> None:
+    turns = [
+        ImportedTurn("c1", "q1", "a1", Verdict.UP, created_at=5.0),
+        ImportedTurn("c1", "q2", "a2", None, "wrong", "see manual", "a2 as it should be", "ann", 6.0),
+        ImportedTurn("c2", "q3", "a3", created_at=7.0),
+    ]
+    with pytest.raises(StoreError, match="NUL"):
+        bank.load_conversations("bank", [*turns, ImportedTurn("c3", "q\x00", "a")])
+    assert bank.conversations("bank") == []
+    loaded = [bank.load_conversations("bank", given) for given in (turns[:2], turns, turns)]
+    assert loaded == [1, 1, 0] and bank.stats()["messages"] == 6 and bank.check() == []
+    assert [m.text for m in bank.thread("c1")] == ["q1", "a1", "q2", "a2"]
+    assert [c.id for c in bank.conversations("bank", source="sample")] == ["c2", "c1"]
+    rating = bank.ratings("c1.2.assistant")[0]
+    assert (rating.verdict, rating.correction, rating.rater) == (None, "a2 as it should be", "ann")
+    bank.create_assistant("shop", "Shop", "exact")
+    with pytest.raises(Conflict, match="belongs to assistant 'bank'"):
+        bank.load_conversations("shop", turns)
+
+
+def test_an_own_export_adds_only_what_is_new_and_later_ratings_stay_the_latest(
     bank: Store, tmp_path: Path
 ) -> None:
     with Store(tmp_path / "other") as other:
@@ -263,7 +264,7 @@ def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, t
     ) and bank.check() == []
 
 
-def test_people_can_rate_while_a_large_file_comes_in(
+def test_people_can_rate_while_a_large_file_is_imported(
     bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bank.load_conversations("bank", [ImportedTurn("c", "q", "a")])
@@ -315,7 +316,9 @@ def test_a_list_is_taken_apart_however_it_is_written_and_read(
         ["", "[", "{", CHAT, '{"prompt":', "question,answer\n", '{"conversations":[', '[{"snapshot":']
     ).flatmap(lambda start: st.binary(max_size=60).map(lambda rest: start.encode() + rest))
 )
-def test_no_file_makes_it_stumble(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_any_bytes_are_imported_or_refused_in_words(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     folder = tmp_path_factory.getbasetemp()
     if not (folder / "any.sqlite").exists():
         with Store(folder / "any.sqlite") as store:
@@ -328,7 +331,7 @@ def test_no_file_makes_it_stumble(tmp_path_factory: pytest.TempPathFactory, data
         assert store.check() == []
 
 
-def test_the_command_says_what_came_in_and_what_did_not(bank: Store, tmp_path: Path) -> None:
+def test_the_command_says_what_was_imported_and_what_was_not(bank: Store, tmp_path: Path) -> None:
     def run(*arguments: object) -> tuple[int, str]:
         result = CliRunner().invoke(app, ["import", *map(str, arguments), "--data-dir", str(tmp_path)])
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
@@ -356,12 +359,3 @@ def test_the_command_says_what_came_in_and_what_did_not(bank: Store, tmp_path: P
 def test_without_an_assistant_there_is_nothing_to_import_for(store: Store, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["import", "x", "--data-dir", str(tmp_path)])
     assert result.exit_code == 2 and "There is no assistant yet" in result.output
-
-
-def test_the_format_is_found_out(bank: Store, tmp_path: Path) -> None:
-    bank.load_conversations("bank", [ImportedTurn("c", "q", "a", Verdict.UP, correction="b")])
-    formats = ("shorthand", "openai", "trl-completion", "trl-preference", "sharegpt", "open-webui", "csv")
-    for number, format in zip(itertools.count(), formats, strict=False):
-        path = tmp_path / f"file{number}"
-        path.write_bytes(export_data(bank, tmp_path, format))
-        assert find_file_format(path).format.name == format

@@ -39,9 +39,7 @@ _OTHER_FILES = {
 }
 _SPACE = re.compile(r"[ \t\r\n]*")
 
-Rows = Iterator[
-    tuple[int, Any]
-]  # the line or the place in the list, from 1, with what is in the row or a BadRow
+Rows = Iterator[tuple[int, Any]]  # the line or the item's number, with what is in the row or a BadRow
 
 
 @dataclass(frozen=True)
@@ -109,43 +107,47 @@ def _bad_json(error: Exception) -> BadRow:
 
 def list_items(file: TextIO) -> Rows:
     """The items of one JSON list. Where the list itself is broken, nothing after it can be told apart."""
+    number = 0
+    try:
+        for number, (text, value) in enumerate(_items(file), start=1):
+            try:
+                storable(text)
+                yield number, value if len(text) <= MAX_ROW else _too_large(len(text))
+            except Unstorable as error:
+                yield number, BadRow(str(error))
+    except (BadRow, RecursionError) as error:
+        yield number + 1, BadRow(f"{_bad_json(error)} What follows was not read.")
+
+
+def _items(file: TextIO) -> Iterator[tuple[str, Any]]:
+    """Each item as text and as what it holds. Raises BadRow or RecursionError where the list cannot be read on."""
     decode = json.JSONDecoder().raw_decode
     text = file.read(_CHUNK)
     at = _after_space(text) + 1  # the opening bracket
-    for number in count(1):
-        while True:  # until the whole item and the sign after it were read
-            problem: Exception | None = None
-            start = _after_space(text, at)
-            try:
-                if number == 1 and text[start : start + 1] == "]":
-                    return
-                value, end = decode(text, start)
-                sign = _after_space(text, end)
-                if sign < len(text):
-                    break
-            except (ValueError, RecursionError) as error:
-                problem = error
-            more = file.read(max(_CHUNK, len(text) - start))
-            if not more or isinstance(problem, RecursionError) or len(text) - start > _MAX_ITEM:
-                reason = _bad_json(problem) if problem else BadRow("the file ends in the middle of the list.")
-                yield number, BadRow(f"{reason} What follows was not read.")
-                return
-            text, at = text[start:] + more, 0
+    is_first = True
+    while True:
+        start = _after_space(text, at)
         try:
-            if end - start > MAX_ROW:
-                raise _too_large(end - start)
-            storable(text[start:end])
-            yield number, value
-        except (BadRow, Unstorable) as error:
-            yield number, BadRow(str(error))
-        if text[sign] != ",":
-            if text[sign] != "]" or text[sign + 1 :].strip() or file.read(_CHUNK).strip():
-                yield (
-                    number + 1,
-                    BadRow("the list has ended, but the file goes on. What follows was not read."),
-                )
-            return
-        at = sign + 1
+            if is_first and text[start : start + 1] == "]":
+                value, end, after = None, start, start
+            else:
+                value, end = decode(text, start)
+                after = _after_space(text, end)
+            if after == len(text):
+                raise ValueError("the file ends in the middle of the list")
+        except ValueError as error:  # broken, or more has to be read
+            more = file.read(max(_CHUNK, len(text) - start))
+            if not more or len(text) - start > _MAX_ITEM:
+                raise BadRow(f"it is not JSON: {getattr(error, 'msg', error)}.") from error
+            text, at = text[start:] + more, 0
+            continue
+        if end > start:
+            yield text[start:end], value
+        if text[after] != ",":
+            break
+        at, is_first = after + 1, False
+    if text[after] != "]" or text[after + 1 :].strip() or file.read(_CHUNK).strip():
+        raise BadRow("the list has ended, but the file goes on.")
 
 
 def _after_space(text: str, at: int = 0) -> int:
