@@ -29,13 +29,14 @@ from store.records import Role, RunStatus, TrainingRun
 
 QUESTION = "Tell me a long story about everything that visitors can do here, from morning to evening."
 _AROUND_S = 3.0
+_SHORTER = ("'variant ", "'rung ")  # of events while shorter variants are tested
 RESULT = Path("benchmarks/results/first_retrain.json")
 
 console = Console()
 
 
 class Streamer(threading.Thread):
-    """Streams answer after answer from whatever is active, noting when each token came."""
+    """Streams answer after answer from whatever is active, and records when each token came."""
 
     def __init__(self, app: AppProcess, store: Store):
         super().__init__(daemon=True)
@@ -94,18 +95,10 @@ def main(
     data_dir: Annotated[
         Path | None, typer.Option(help="Keep the data here instead of a temporary folder.")
     ] = None,
-    of: Annotated[
-        Path | None, typer.Option(help="Report the first retrain that this data directory has seen already.")
-    ] = None,
 ) -> None:
     """Measure the first retrain on the sample. Takes about fifteen minutes on two cores."""
-    if of is not None:
-        with Store(of / "shorthand.sqlite", create=False) as store:
-            first = next(run for run in store.runs(SAMPLE_ID)[::-1] if run.status is RunStatus.PROMOTED)
-            result = _result(store, first, first.started_at)
-    else:
-        with tempfile.TemporaryDirectory() as temporary:
-            result = _start_and_retrain(data_dir or Path(temporary))
+    with tempfile.TemporaryDirectory() as temporary:
+        result = _start_and_retrain(data_dir or Path(temporary))
     write_result(out, "first_retrain", result["settings"]["seed"], result)
     console.print(f"Written to {out}.")
 
@@ -164,7 +157,7 @@ def _result(store: Store, run: TrainingRun, clicked: float) -> dict[str, Any]:
 
 
 def _wait(store: Store, streamer: Streamer) -> TrainingRun:
-    """The finished run; streams from the shorter rungs' turn in the gate on, so that training is timed undisturbed."""
+    """The finished run; streams from the shorter variants' turn in the gate on, so that training is not disturbed."""
     seen = ""
     while True:
         runs = store.runs(SAMPLE_ID)
@@ -173,7 +166,7 @@ def _wait(store: Store, streamer: Streamer) -> TrainingRun:
         if runs:
             events = store.events(runs[0].id)
             line = f"{events[-1].phase} {events[-1].data}" if events else ""
-            if not streamer.is_alive() and "'rung " in line:
+            if not streamer.is_alive() and any(word in line for word in _SHORTER):
                 streamer.start()
             if line != seen:
                 seen = line

@@ -6,9 +6,8 @@ import pytest
 from rich.console import Console
 
 from benchmarks.large_store.made_store import ASSISTANTS, make_store
-from benchmarks.large_store.timing import percentile
 from benchmarks.screen import Screen
-from benchmarks.store_size import draw_subjects, measure
+from benchmarks.store_size import draw_subjects, measure, percentile
 from store import Store
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -231,9 +230,3 @@ def _ratings(chance: np.random.Generator, texts: Texts, answer: str, at: float) 
             (f"{answer}r{number}", answer, RATERS[rater], verdict, reason, comment, correction, at + 60)
         )
     return found
-
-
-def fill(path: Path, messages: int, ratings: int, seed: int, progress: Callable[[int, int], None]) -> None:
-    """Make the file; raises StoreError where it cannot be written."""
-    with Store(path) as store:
-        make_store(store, messages, ratings, seed, progress)

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+
+Body = Mapping[str, Any]
 
 PAPER, INK, SOFT, GRID, TINT = "#fafbf7", "#18201d", "#6c786d", "#e2e7db", "#dcebe3"
 PINE, RED = "#2b8f68", "#cf5a3d"  # what is served, and what it must not fall behind: as on the pages
-WIDTH = 10.0  # inches
-_DPI = 200
-_BAND_HEIGHT = 4.9
-_COLUMNS = 4  # tasks side by side; more of them go below
+_WIDTH, _HEIGHT, _DPI = 10.0, 4.9, 200  # inches; the height is that of a row of tasks
+_COLUMNS = 3
 _DODGE = 0.03  # of a task's width, to each side of a retrain, for its two marks
-
 _HONEST = "Simulated ratings; server, training, gate, swap and measurements are real."
 _SCORERS = {
     "exact": "share of exact answers",
@@ -31,59 +28,40 @@ _SCORERS = {
 }
 _STYLE: Any = {  # matplotlib types the keys as literals
     "font.family": "sans-serif",
-    # DejaVu comes with matplotlib: the picture is the same on every machine.
-    "font.sans-serif": ["DejaVu Sans"],
+    "font.sans-serif": ["DejaVu Sans"],  # it comes with matplotlib: the picture is the same on every machine
     "font.size": 9,
     "axes.titlesize": 11,
-    "axes.titleweight": "bold",
-    "axes.titlecolor": INK,
-    "axes.titlepad": 14,
     "axes.facecolor": PAPER,
     "axes.labelcolor": SOFT,
+    "axes.edgecolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
     "xtick.labelcolor": SOFT,
     "ytick.labelcolor": SOFT,
-    "lines.linewidth": 2.2,
-    "lines.markersize": 6.5,
     "lines.markeredgecolor": PAPER,
-    "lines.markeredgewidth": 1.2,
-    "lines.solid_capstyle": "round",
-    "figure.constrained_layout.w_pad": 0.12,
-    "figure.constrained_layout.h_pad": 0.1,
-    "figure.constrained_layout.wspace": 0.04,
 }
-
-Body = Mapping[str, Any]
 
 
 def draw(results: Sequence[Body], path: Path) -> None:
-    """A column a task: prompt tokens above, quality below, retrain by retrain; further seeds go below."""
-    places = _places([body["task"]["name"] for body in results])
-    bands, columns = (1 + max(place[axis] for place in places) for axis in (0, 1))
-    with sheet(path, WIDTH, bands * _BAND_HEIGHT) as figure:
-        grid = figure.subplots(2 * bands, columns, squeeze=False)
+    """Prompt tokens above and quality below for each result, one after the other; its folder is made."""
+    rows = -(-len(results) // _COLUMNS)
+    columns = min(_COLUMNS, len(results))
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH, rows * _HEIGHT), layout="constrained", facecolor=PAPER)
+        grid = figure.subplots(2 * rows, columns, squeeze=False)
         for axes in grid.flat:
             axes.set_visible(False)
-        for body, (band, column) in zip(results, places, strict=True):
-            _tokens(grid[2 * band, column], body, labelled=column == 0)
-            _quality(grid[2 * band + 1, column], body, labelled=column == 0, columns=columns)
-        figure.align_ylabels()
-        legend = figure.legend(
-            handles=_legend(),
-            loc="outside lower center",
-            ncols=3,
-            frameon=False,
-            labelcolor=INK,
-            title=_HONEST,
-        )
+        for number, body in enumerate(results):
+            row, column = divmod(number, _COLUMNS)
+            _tokens(grid[2 * row, column], body, column == 0)
+            _quality(grid[2 * row + 1, column], body, column == 0)
+        handles = grid[1, 0].get_legend_handles_labels()
+        legend = figure.legend(*handles, loc="outside lower center", ncols=2, frameon=False, title=_HONEST)
         legend.get_title().set_color(SOFT)
-
-
-def _places(tasks: Sequence[str]) -> list[tuple[int, int]]:
-    """(band, column) of each result: a column a task where they fit side by side, else one after the other."""
-    names = list(dict.fromkeys(tasks))
-    if len(names) > _COLUMNS:
-        return [divmod(number, _COLUMNS) for number in range(len(tasks))]
-    return [(tasks[:number].count(task), names.index(task)) for number, task in enumerate(tasks)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=_DPI, facecolor=PAPER)
 
 
 def best_reference(quality: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -93,61 +71,37 @@ def best_reference(quality: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _tokens(axes: Axes, body: Body, labelled: bool) -> None:
-    tokens = [record["prompt_tokens"]["active"] for record in body["rounds"]]
-    top = max(tokens) * 1.22 or 1
+    tokens = [measured["prompt_tokens"]["active"] for measured in body["rounds"]]
     axes.fill_between(range(len(tokens)), tokens, color=TINT, linewidth=0)
-    axes.plot(range(len(tokens)), tokens, color=PINE, marker="o", clip_on=False, zorder=3)
+    axes.plot(range(len(tokens)), tokens, color=PINE, marker="o", linewidth=2.2, clip_on=False)
     for number, value in enumerate(tokens):
-        axes.annotate(
-            f"{value:,}",
-            (number, value),
-            xytext=(0 if number == 0 else 6, 8),  # away from the line, which comes from the left
-            textcoords="offset points",
-            ha="center",
-            color=INK,
-            weight="bold" if number == len(tokens) - 1 else "normal",
-        )
-    axes.set_title(body["task"]["name"], loc="left")
-    axes.set_title(f"seed {body['settings']['seed']}", loc="right", fontsize=9, weight="normal", color=SOFT)
-    axes.set_ylim(0, top)
+        axes.annotate(f"{value:,}", (number, value), (6, 8), textcoords="offset points", color=INK)
+    axes.set_title(f"{body['task']['name']}, seed {body['settings']['seed']}", loc="left", color=INK)
+    axes.set_ylim(0, max(tokens) * 1.22 or 1)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     _frame(axes, len(tokens), "prompt tokens per request" if labelled else "")
-    axes.tick_params(labelbottom=False)
 
 
-def _quality(axes: Axes, body: Body, labelled: bool, columns: int) -> None:
-    rounds = [record["quality"] for record in body["rounds"]]
-    aside = _DODGE * max(1, len(rounds) - 1) * columns / 3
-    _scores(axes, [best_reference(quality) for quality in rounds], RED, "s", aside, "--")
-    _scores(axes, [quality.get("active") for quality in rounds], PINE, "o", -aside, "-")
+def _quality(axes: Axes, body: Body, labelled: bool) -> None:
+    rounds = [measured["quality"] for measured in body["rounds"]]
+    aside = _DODGE * max(1, len(rounds) - 1)
+    references = [best_reference(quality) for quality in rounds]
+    _scores(axes, references, aside, color=RED, marker="s", linestyle="--", label="best with the full prompt")
+    served = [quality.get("active") for quality in rounds]
+    _scores(axes, served, -aside, color=PINE, marker="o", label="what people get, 95 % interval")
     axes.set_ylim(0, 1.02)
-    axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
     scorer = _SCORERS.get(body["task"]["scorer"], body["task"]["scorer"])
-    axes.set_title(scorer, loc="left", fontsize=9, weight="normal", color=SOFT, pad=8)
+    axes.set_title(scorer, loc="left", fontsize=9, color=SOFT)
     _frame(axes, len(rounds), "quality on held-back questions" if labelled else "")
     axes.set_xlabel("retrains")
 
 
-def _scores(
-    axes: Axes, scores: Sequence[Mapping[str, Any] | None], colour: str, mark: str, shift: float, line: str
-) -> None:
+def _scores(axes: Axes, scores: Sequence[Mapping[str, Any] | None], shift: float, **style: Any) -> None:
     shown = [(number + shift, score) for number, score in enumerate(scores) if score]
-    axes.errorbar(
-        [x for x, _ in shown],
-        [score["mean"] for _, score in shown],
-        yerr=[
-            [score["mean"] - score["low"] for _, score in shown],
-            [score["high"] - score["mean"] for _, score in shown],
-        ],
-        color=colour,
-        marker=mark,
-        linestyle=line,
-        linewidth=2.2 if line == "-" else 1.3,
-        elinewidth=1.3,
-        capsize=3,
-        clip_on=False,
-        zorder=3,
-    )
+    below = [score["mean"] - score["low"] for _, score in shown]
+    above = [score["high"] - score["mean"] for _, score in shown]
+    means = [score["mean"] for _, score in shown]
+    axes.errorbar([x for x, _ in shown], means, yerr=[below, above], capsize=3, clip_on=False, **style)
 
 
 def _frame(axes: Axes, rounds: int, label: str) -> None:
@@ -156,39 +110,4 @@ def _frame(axes: Axes, rounds: int, label: str) -> None:
     axes.set_xticks(range(rounds), ["before", *map(str, range(1, rounds))])
     axes.set_ylabel(label)
     axes.grid(axis="y", color=GRID, linewidth=1)
-    bare(axes)
-
-
-def _legend() -> list[Line2D]:
-    return [
-        Line2D([], [], color=PINE, marker="o", label="what people get"),
-        Line2D(
-            [],
-            [],
-            color=RED,
-            marker="s",
-            ls="--",
-            lw=1.3,
-            label="best with the full prompt",
-        ),
-        Line2D([], [], color=SOFT, marker="|", ls="", ms=13, mew=1.6, mec=SOFT, label="95 % interval"),
-    ]
-
-
-@contextmanager
-def sheet(path: Path, width: float, height: float) -> Iterator[Figure]:
-    """A figure of so many inches, written to `path` at the end; its folder is made."""
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained", facecolor=PAPER)
-        yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI, facecolor=PAPER)
-
-
-def bare(axes: Axes) -> None:
-    """No ticks, and of the frame the lower side alone."""
-    axes.set_axisbelow(True)
     axes.tick_params(length=0, pad=6)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(SOFT)
