@@ -21,22 +21,18 @@ import typer
 from assistant.adapter_files import fingerprint
 from assistant.assistants import load_sample
 from assistant.chat import Chat, ChatLimits
-from assistant.external_server import ExternalServers
 from assistant.model_dir import ModelNotFound, context_length, resolve
 from assistant.preflight import complaints, is_loopback, unguarded
-from assistant.process import LeashedProcess
-from assistant.server_file import ServerAddress
-from assistant.serving import reconcile
+from assistant.serving import ServerAddress, reconcile
+from assistant.supervisor import Supervisor
 from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import VllmServer
+from assistant.vllm_server import ExternalServers, VllmServer
 from assistant.web.rates import Rates
 from store import Store, StoreError
 from store.garbage import collect_rarely
 from store.users import UserRole
-
-EMBEDDED = "SmolLM2-135M-Instruct"
 
 
 def main(
@@ -81,7 +77,7 @@ def main(
         _fail(complaint)
     try:
         store = Store(data_dir / "shorthand.sqlite")
-        model_dir = resolve(model, data_dir, EMBEDDED)
+        model_dir = resolve(model, data_dir)
         tokenizer = ChatTokenizer.load(model_dir)
         store.sweep_streaming()
         if sample:
@@ -131,16 +127,14 @@ def _serve(
         signal.signal(number, lambda *_: ended.set())
 
     server: VllmServer | ExternalServers
-    pool = VllmPool([])
-    on_ready = _load_active(pool, store, adapters, base)
     if urls:
-        server = ExternalServers(urls, on_ready)
+        server = ExternalServers(urls)
     else:
-        server = VllmServer(model_dir, data_dir / "logs" / "vllm.log", context, on_ready)
-        urls, key = [server.url], server.key
-    pool.use([VllmClient(url, key) for url in urls])
-    ServerAddress(tuple(urls), key, str(model_dir), context).write(data_dir)
-    watch = LeashedProcess(
+        server, key = VllmServer(model_dir, data_dir / "logs" / "vllm.log", context), None
+    address = ServerAddress(server.urls, key, str(model_dir), context)
+    address.write(data_dir)
+    pool = VllmPool([VllmClient(url, key) for url in server.urls])
+    watch = Supervisor(
         [sys.executable, "-m", "trainer", "watch", "--data-dir", str(data_dir)],
         os.environ,
         data_dir / "logs" / "trainer.log",
@@ -158,7 +152,7 @@ def _serve(
     )
     page = build(services)
     try:
-        server.start()
+        server.start(_load_active(address, pool, store, adapters, base))
         if trainer:
             watch.start()
         options = launch_options(services, page)
@@ -175,13 +169,19 @@ def _serve(
         store.close()
 
 
-def _load_active(pool: VllmPool, store: Store, adapters: Path, base: str) -> Callable[[], None]:
+def _load_active(
+    address: ServerAddress, pool: VllmPool, store: Store, adapters: Path, base: str
+) -> Callable[[], None]:
     """What makes a server ready for chat: its base model's name is known and the active adapters are loaded."""
 
     async def load() -> None:
-        fresh = await pool.reconnect()  # connections belong to an event loop, and the page has its own
+        # Connections belong to an event loop, and the page has its own.
+        fresh = await VllmPool.connect(address.urls, address.key)
+        pool.base = fresh.base
         try:
             await reconcile(store, fresh, adapters, base)
+            for client in fresh.each():  # the first token takes 12 s on an idle machine
+                await client.greedy(fresh.base, (1,), 1)
         finally:
             await fresh.close()
 

@@ -1,7 +1,4 @@
-"""`--model` to a directory on this machine: a path, a hub id, or the embedded model by default.
-
-In: what the person gave. Out: a model directory with weights, tokenizer and chat template. Does not know vLLM.
-"""
+"""Turns `--model` into a directory on this machine: a path, a hub id, or the embedded model by default."""
 
 from __future__ import annotations
 
@@ -10,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+EMBEDDED = "SmolLM2-135M-Instruct"
 LONGEST_CONTEXT = 4096  # tokens; enough for every prompt that is worth shortening, and a small cache on CPU
 
 
@@ -17,10 +15,10 @@ class ModelNotFound(Exception):
     """There is no such model; the message says what was looked for and what to do."""
 
 
-def resolve(model: str | None, data_dir: Path, embedded: str) -> Path:
+def resolve(model: str | None, data_dir: Path) -> Path:
     """The directory; converts the embedded model or downloads from the hub the first time."""
     if model is None:
-        return _embedded(data_dir / "models" / embedded)
+        return _embedded(data_dir / "models" / EMBEDDED)
     path = Path(model)
     if path.is_dir():
         if not (path / "config.json").exists():
@@ -30,18 +28,7 @@ def resolve(model: str | None, data_dir: Path, embedded: str) -> Path:
         return path.resolve()
     if path.exists() or model.startswith((".", "/")) or model.count("/") != 1:
         raise ModelNotFound(f"{model!r} is neither a directory nor a hub id such as owner/name.")
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        return Path(
-            snapshot_download(model, ignore_patterns=["*.bin", "*.pth", "*.gguf", "*.onnx", "original/*"])
-        )
-    except (RepositoryNotFoundError, LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelNotFound(
-            f"{model!r} could not be downloaded ({type(error).__name__}). Check the name and the "
-            "network, or give a local directory."
-        ) from error
+    return _download(model)
 
 
 def context_length(model_dir: Path) -> int:
@@ -53,13 +40,27 @@ def context_length(model_dir: Path) -> int:
     return min(LONGEST_CONTEXT, int(longest or LONGEST_CONTEXT))
 
 
+def _download(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(
+            snapshot_download(model, ignore_patterns=["*.bin", "*.pth", "*.gguf", "*.onnx", "original/*"])
+        )
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelNotFound(
+            f"{model!r} could not be downloaded ({type(error).__name__}). Check the name and the "
+            "network, or give a local directory."
+        ) from error
+
+
 def _embedded(destination: Path) -> Path:
     if not destination.exists():
         print("Converting the embedded model, once (about 20 s) ...", flush=True)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        # In a process of its own: the app itself never imports torch.
         done = subprocess.run(
-            [sys.executable, "-m", "trainer.embedded", str(destination)],
+            [sys.executable, "-m", "assistant.embedded_model", str(destination)],
             capture_output=True,
             text=True,
             cwd=Path(__file__).parent.parent,

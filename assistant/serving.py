@@ -1,13 +1,11 @@
-"""What the store says is active against what the servers have loaded.
-
-In: the store, the pool, the adapters' directory. Out: servers that have the active adapter of every
-assistant, loaded only after its files were verified. Place in the flow: at start, after a vLLM restart, and
-in a hot swap. Does not know how adapters are trained or chosen.
-"""
+"""Where the servers are, and what they must have loaded: the active adapter of every assistant."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from assistant.adapter_files import verify
@@ -19,6 +17,42 @@ MAX_RANK = 16  # what the server is started for: its kernels pad every adapter t
 # Two deployments of the active assistant (active, previous), one candidate, and a spare. vLLM frees a slot only when it
 # needs it for another adapter, least recently used first.
 LORA_SLOTS = 4
+_NAME = "server.json"
+
+
+class NoServer(Exception):
+    """No app has left an address in this data directory; the message says how to start one."""
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """Servers of one model for the other processes of a data directory: addresses as `vllm_client` takes them, their
+    key, the model's directory on this machine, and its context in tokens.
+    """
+
+    urls: tuple[str, ...]
+    key: str | None
+    model_dir: str
+    context: int
+
+    def write(self, data_dir: Path) -> None:
+        """Write `server.json`, readable by its owner alone since it may hold a key."""
+        aside = data_dir / f".{_NAME}"
+        descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        os.fchmod(descriptor, 0o600)  # one that was left behind keeps its own mode
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(asdict(self), file)
+        os.replace(aside, data_dir / _NAME)
+
+    @classmethod
+    def read(cls, data_dir: Path) -> ServerAddress:
+        try:
+            values = json.loads((data_dir / _NAME).read_text())
+            return cls(tuple(values["urls"]), values["key"], values["model_dir"], values["context"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise NoServer(
+                f"No server is known in {data_dir}. Start the app there first: python app.py --data-dir {data_dir}"
+            ) from error
 
 
 async def load_deployment(pool: VllmPool, deployment: Deployment, adapters: Path, base: str) -> None:
@@ -30,7 +64,10 @@ async def load_deployment(pool: VllmPool, deployment: Deployment, adapters: Path
 
 
 async def reconcile(store: Store, pool: VllmPool, adapters: Path, base: str) -> list[str]:
-    """Load what is active for every assistant; returns the names. Raises BadAdapter or VllmError."""
+    """Load what is active for every assistant; returns the names. Raises BadAdapter or VllmError.
+
+    For a start, a vLLM that was started again, and a rollback: the store says what is active.
+    """
     loaded = []
     for assistant in store.assistants():
         deployment = store.active(assistant.id)

@@ -1,7 +1,7 @@
-"""Token ids to streamed text, over HTTP: the one place that knows vLLM's routes.
+"""The HTTP client of one vLLM server, and the only place that knows its routes.
 
-In: token ids, an adapter's name. Out: text deltas, usage, log-probabilities. Knows nothing of prompts,
-conversations or deployments. `vllm` itself is never imported: it is a process.
+An address is `unix:PATH` for the Unix socket of our own vLLM, or the URL of one that runs elsewhere. Prompts are token
+ids, so that no text in them can become a control token.
 """
 
 from __future__ import annotations
@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-
-from assistant.vllm_reply import Reply, count, read_event, read_whole
+import msgspec
 
 # vLLM reads for as long as it queues; a token every minute is the slowest that is still taken for alive.
-PATIENCE_S = 60.0
+READ_TIMEOUT_S = 60.0
 _WHOLE_ANSWER = 10  # times as long
-# A header of vLLM's. Not the field `priority`, which servers without priorities may refuse.
-CAN_WAIT = {"X-Vllm-Priority": "1"}
-# Of a server that does not know a field of the request, or does not allow it.
-_REFUSES_A_FIELD = (400, 403, 422, 501)
+_UNIX = "unix:"
+# vLLM closes a connection that was idle for 5 s, which is also httpx's own limit: a request that went out at that
+# moment was lost.
+_LIMITS = httpx.Limits(max_connections=512, keepalive_expiry=2.0)
 
 
 class VllmError(Exception):
@@ -87,11 +86,72 @@ class ServedModel:
     max_tokens: int | None
 
 
-class VllmClient:
-    """One vLLM server. `transport` lets tests put a fake server behind the same code.
+class Choice(msgspec.Struct):
+    """The text of an answer, or a piece of it, as the server sends it."""
 
-    What says nothing for `patience_s` seconds is taken for dead; a whole answer in one piece may take ten times as
-    long.
+    text: str = ""
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+    @property
+    def ln_p(self) -> list[float]:
+        """The log-probability of each token in it, in nats, as far as the server gives them."""
+        found = self.logprobs.get("token_logprobs") if isinstance(self.logprobs, dict) else None
+        if not isinstance(found, list):
+            return []
+        return [float(one) for one in found if isinstance(one, int | float) and math.isfinite(one)]
+
+
+class Reply(msgspec.Struct):
+    """The body of a completion, or one event of a streamed one."""
+
+    choices: list[Choice] = []
+    usage: dict[str, Any] | None = None
+    error: Any = None
+
+
+def async_client(
+    address: str,
+    key: str | None,
+    timeout: httpx.Timeout | float,
+    transport: httpx.AsyncBaseTransport | None = None,
+) -> httpx.AsyncClient:
+    """Connections to a server for the running event loop."""
+    through = transport or async_transport(address)
+    return httpx.AsyncClient(**_client_options(address, key), transport=through, timeout=timeout)
+
+
+def async_transport(address: str) -> httpx.AsyncHTTPTransport:
+    return httpx.AsyncHTTPTransport(**_transport_options(address), limits=_LIMITS)
+
+
+def blocking_client(address: str, key: str | None, timeout_s: float) -> httpx.Client:
+    """The same for a thread without an event loop."""
+    through = httpx.HTTPTransport(**_transport_options(address))
+    return httpx.Client(**_client_options(address, key), transport=through, timeout=timeout_s)
+
+
+def _client_options(address: str, key: str | None) -> dict[str, Any]:
+    return {
+        "base_url": "http://localhost" if address.startswith(_UNIX) else address,
+        "headers": {"Authorization": f"Bearer {key}"} if key else {},
+        "trust_env": False,
+    }
+
+
+def _transport_options(address: str) -> dict[str, Any]:
+    return {
+        "uds": address.removeprefix(_UNIX) if address.startswith(_UNIX) else None,
+        # Where nothing is encrypted, the machine's certificates are not read: that took 56 ms of every new client.
+        "verify": address.startswith("https:"),
+        "trust_env": False,
+    }
+
+
+class VllmClient:
+    """One vLLM server; a server that is silent for `read_timeout_s` counts as dead.
+
+    A whole answer in one piece may take ten times as long. `transport` stands in for the network in tests.
     """
 
     def __init__(
@@ -99,27 +159,12 @@ class VllmClient:
         url: str,
         key: str | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
-        patience_s: float = PATIENCE_S,
+        read_timeout_s: float = READ_TIMEOUT_S,
     ):
         self.url = url.rstrip("/")
-        self._key, self._transport, self._patience_s = key, transport, patience_s
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.AsyncClient(
-            base_url=self.url,
-            headers=headers,
-            timeout=httpx.Timeout(10.0, read=patience_s),
-            transport=transport,
-            trust_env=False,
-            # vLLM closes a connection that was idle for 5 s, which is also httpx's own limit: a request that went out
-            # at that moment was lost.
-            limits=httpx.Limits(max_connections=512, keepalive_expiry=2.0),
-        )
+        self._read_timeout_s = read_timeout_s
+        self._http = async_client(self.url, key, httpx.Timeout(10.0, read=read_timeout_s), transport)
         self.in_flight = 0
-        self._says_how_sure = True  # until it has refused to
-
-    def again(self) -> VllmClient:
-        """A client of the same server with connections of its own, for another event loop."""
-        return VllmClient(self.url, self._key, self._transport, self._patience_s)
 
     async def close(self) -> None:
         await self._http.aclose()
@@ -174,26 +219,15 @@ class VllmClient:
         end_ids: Sequence[int],
         temperature: float = 0.0,
         seed: int | None = None,
-        cache_salt: str | None = None,
     ) -> AsyncGenerator[Delta | Finished, None]:
-        """Stream an answer to token ids. The last item is Finished; raises VllmError.
-
-        The server is asked how likely each token was. One that refuses that is asked again without, and not any more.
-        A `cache_salt` of its own keeps a request from reusing cached prefixes (a cold start, for measuring).
-        """
-        request = {
-            "model": model,
-            "prompt": list(ids),
-            "max_tokens": max_tokens,
+        """Stream an answer to token ids. The last item is Finished; raises VllmError."""
+        request = _request(model, ids, max_tokens, end_ids) | {
             "temperature": temperature,
-            "stop_token_ids": list(end_ids),
             "seed": seed,
             "stream": True,
             "stream_options": {"include_usage": True},
-            "skip_special_tokens": True,
+            "logprobs": 0,  # of the token itself, and of no other
         }
-        if cache_salt is not None:
-            request["cache_salt"] = cache_salt
         started = time.monotonic()
         first: float | None = None
         usage: dict[str, Any] = {}
@@ -219,42 +253,25 @@ class VllmClient:
         if not usage:
             raise VllmUnreachable(f"The connection to {self.url} ended in the middle of an answer.")
         now = time.monotonic()
-        yield Finished(
-            prompt_tokens=count(usage, "prompt_tokens"),
-            cached_tokens=count(usage.get("prompt_tokens_details"), "cached_tokens"),
-            completion_tokens=count(usage, "completion_tokens"),
-            first_token_s=(first or now) - started,
-            total_s=now - started,
-            reason=reason,
-            mean_ln_p=math.fsum(ln_p) / len(ln_p) if ln_p else None,
-        )
+        yield _finished(usage, reason, (first or now) - started, now - started, ln_p)
 
     async def _events(self, request: dict[str, Any]) -> AsyncGenerator[Reply, None]:
-        """What the server sends for a streamed request; raises VllmRefused before the first one."""
-        ways = (
-            [request | {"logprobs": 0}, request] if self._says_how_sure else [request]
-        )  # 0: no other tokens
-        for way in ways:
-            async with self._http.stream("POST", "/v1/completions", json=way) as response:
-                if response.status_code == 200:
-                    self._says_how_sure = "logprobs" in way
-                    async for line in response.aiter_lines():
-                        if line.startswith("data: ") and line != "data: [DONE]":
-                            yield self._event(line.removeprefix("data: "))
-                    return
+        """The events of a streamed completion; raises VllmRefused, httpx.HTTPError."""
+        async with self._http.stream("POST", "/v1/completions", json=request) as response:
+            if response.status_code != 200:
                 await response.aread()
-            if response.status_code not in _REFUSES_A_FIELD:
-                break
-        raise _refusal(response, request["model"])
+                raise _refusal(response, request["model"])
+            async for line in response.aiter_lines():
+                if line.startswith("data: ") and line != "data: [DONE]":
+                    yield self._parse(line.removeprefix("data: "))
 
-    def _event(self, line: str) -> Reply:
+    def _parse(self, body: str | bytes) -> Reply:
         try:
-            return read_event(line)
-        except ValueError as error:
-            raise self._no_vllms(line, error) from error
-
-    def _no_vllms(self, said: object, error: ValueError) -> VllmRefused:
-        return VllmRefused(f"What {self.url} answers is no vLLM's: {str(said)[:80]!r} ({error}).")
+            return msgspec.json.decode(body, type=Reply)
+        except (ValueError, RecursionError) as error:
+            raise VllmRefused(
+                f"What {self.url} answers is no vLLM's: {str(body[:80])!r} ({error})."
+            ) from error
 
     async def complete(
         self,
@@ -264,92 +281,92 @@ class VllmClient:
         max_tokens: int,
         end_ids: Sequence[int],
         cache_salt: str | None = None,
-        can_wait: bool = False,
     ) -> Completion:
-        """A whole greedy answer to token ids, in one piece; raises VllmError. `can_wait`: people's questions go first.
+        """A whole greedy answer to token ids, in one piece; raises VllmError.
 
         Not streamed: parsing an event per token took half a core from the engine while the gate ran on two. The time
-        to the first token is therefore known only for `max_tokens=1`, where it is the whole time.
+        to the first token is therefore known only for `max_tokens=1`, where it is the whole time. A `cache_salt` of
+        its own keeps a request from reusing cached prefixes (a cold start, for measuring).
         """
-        request: dict[str, object] = {
-            "model": model,
-            "prompt": list(ids),
-            "max_tokens": max_tokens,
-            "temperature": 0,
-            "stop_token_ids": list(end_ids),
-        }
+        request = _request(model, ids, max_tokens, end_ids)
         if cache_salt is not None:
             request["cache_salt"] = cache_salt
         started = time.monotonic()
         self.in_flight += 1
         try:
-            body = await self._send(
-                "POST",
-                "/v1/completions",
-                request,
-                _WHOLE_ANSWER * self._patience_s,
-                CAN_WAIT if can_wait else None,
-            )
+            read_s = _WHOLE_ANSWER * self._read_timeout_s
+            response = await self._respond("POST", "/v1/completions", request, read_s)
         finally:
             self.in_flight -= 1
-        try:
-            choice, usage = read_whole(body)
-        except ValueError as error:
-            raise self._no_vllms(body, error) from error
+        reply = self._parse(response.content)
+        if len(reply.choices) != 1:
+            raise VllmRefused(
+                f"What {self.url} answers is no vLLM's: {len(reply.choices)} answers to one prompt."
+            )
+        [choice] = reply.choices
         seconds = time.monotonic() - started
-        return Completion(
-            choice.text,
-            Finished(
-                prompt_tokens=count(usage, "prompt_tokens"),
-                cached_tokens=count(usage.get("prompt_tokens_details"), "cached_tokens"),
-                completion_tokens=count(usage, "completion_tokens"),
-                first_token_s=seconds,
-                total_s=seconds,
-                reason=choice.finish_reason or "abort",
-            ),
-        )
+        reason = choice.finish_reason or "abort"
+        return Completion(choice.text, _finished(reply.usage or {}, reason, seconds, seconds))
 
     async def greedy(self, model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
-        """The next tokens, greedily, with ln p of each as the server computes it; people's questions go first.
+        """The next tokens, greedily, with ln p of each as the server computes it.
 
         Not with `prompt_logprobs`: vLLM 0.32 on CPU dies of it when an adapter's request shares the batch.
         """
-        body = await self._send(
-            "POST",
-            "/v1/completions",
-            {
-                "model": model,
-                "prompt": list(ids),
-                "max_tokens": count,
-                "temperature": 0,
-                "logprobs": 1,
-                "return_token_ids": True,
-                "ignore_eos": True,
-            },
-            headers=CAN_WAIT,
-        )
+        request = _request(model, ids, count) | {"logprobs": 1, "return_token_ids": True, "ignore_eos": True}
+        body = await self._send("POST", "/v1/completions", request)
         choice = body["choices"][0]
         return list(zip(choice["token_ids"], choice["logprobs"]["token_logprobs"], strict=True))
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        body: dict[str, object] | None = None,
-        read_s: float | None = None,
-        headers: dict[str, str] | None = None,
-    ) -> Any:
-        timeout = httpx.Timeout(10.0, read=read_s or self._patience_s)
-        try:
-            response = await self._http.request(method, path, json=body, timeout=timeout, headers=headers)
-        except httpx.HTTPError as error:
-            raise VllmUnreachable(_unreachable(self.url, error)) from error
-        if response.status_code != 200:
-            raise _refusal(response, str((body or {}).get("lora_name") or (body or {}).get("model") or path))
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        response = await self._respond(method, path, body, self._read_timeout_s)
         try:
             return response.json()
         except ValueError:  # the adapter routes answer with a sentence
             return response.text
+
+    async def _respond(
+        self, method: str, path: str, body: dict[str, Any] | None, read_s: float
+    ) -> httpx.Response:
+        """The response with status 200; raises VllmError for any other."""
+        timeout = httpx.Timeout(10.0, read=read_s)
+        try:
+            response = await self._http.request(method, path, json=body, timeout=timeout)
+        except httpx.HTTPError as error:
+            raise VllmUnreachable(_unreachable(self.url, error)) from error
+        if response.status_code != 200:
+            raise _refusal(response, str((body or {}).get("lora_name") or (body or {}).get("model") or path))
+        return response
+
+
+def _request(model: str, ids: Sequence[int], max_tokens: int, end_ids: Sequence[int] = ()) -> dict[str, Any]:
+    return {
+        "model": model,
+        "prompt": list(ids),
+        "max_tokens": max_tokens,
+        "temperature": 0,
+        "stop_token_ids": list(end_ids),
+    }
+
+
+def _finished(
+    usage: dict[str, Any], reason: str, first_token_s: float, total_s: float, ln_p: Sequence[float] = ()
+) -> Finished:
+    return Finished(
+        prompt_tokens=_count(usage, "prompt_tokens"),
+        cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
+        completion_tokens=_count(usage, "completion_tokens"),
+        first_token_s=first_token_s,
+        total_s=total_s,
+        reason=reason,
+        mean_ln_p=math.fsum(ln_p) / len(ln_p) if ln_p else None,
+    )
+
+
+def _count(usage: object, name: str) -> int:
+    """Tokens of one kind; 0 where the server does not say."""
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return max(0, value) if isinstance(value, int) else 0
 
 
 def _refusal(response: httpx.Response, subject: str) -> VllmRefused:
@@ -362,8 +379,8 @@ def _refusal(response: httpx.Response, subject: str) -> VllmRefused:
     return VllmRefused(f"vLLM refused “{subject}” with status {response.status_code}: {text[:500]}")
 
 
-def _message(body: dict[str, object]) -> str:
-    error = body.get("error", body)
+def _message(body: object) -> str:
+    error = body.get("error", body) if isinstance(body, dict) else body
     return str(error.get("message", error)) if isinstance(error, dict) else str(error)
 
 

@@ -1,13 +1,12 @@
-"""Several vLLM servers as one: adapters go to all of them, a request to the least busy one.
-
-In: requests. Out: what `vllm_client` gives. Knows nothing of prompts or deployments.
-"""
+"""Several vLLM servers as one: adapters go to all of them, a request to the least busy one."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 
+from assistant.admission import AdmissionControl
 from assistant.vllm_client import (
     ServedModel,
     UnknownModel,
@@ -19,14 +18,22 @@ from assistant.vllm_client import (
 
 
 class VllmPool:
-    """The servers that serve the same base model. `base` is the name under which they serve it."""
+    """The servers that serve the same base model. `base` is the name under which they serve it.
 
-    def __init__(self, clients: Sequence[VllmClient], base: str = "base"):
+    `count_answers` counts the answers that people are waiting for; background requests wait for them.
+    """
+
+    def __init__(
+        self, clients: Sequence[VllmClient], base: str = "base", count_answers: Callable[[], int] = lambda: 0
+    ):
         self._clients = list(clients)
         self.base = base
+        self._admission = AdmissionControl(count_answers, len(self._clients))
 
     @classmethod
-    async def connect(cls, urls: Sequence[str], key: str | None) -> VllmPool:
+    async def connect(
+        cls, urls: Sequence[str], key: str | None, count_answers: Callable[[], int] = lambda: 0
+    ) -> VllmPool:
         """Find out the base model's name; raises VllmError when a server is away or two disagree."""
         clients = [VllmClient(url, key) for url in urls]
         try:
@@ -39,25 +46,15 @@ class VllmPool:
         except VllmError:
             await asyncio.gather(*(client.close() for client in clients))
             raise
-        return cls(clients, bases[0].name)
+        return cls(clients, bases[0].name, count_answers)
 
-    def use(self, clients: Sequence[VllmClient]) -> None:
-        """Talk to these servers from now on."""
-        self._clients = list(clients)
-
-    async def reconnect(self) -> VllmPool:
-        """A pool on the same servers for the running event loop; also learns the base model's name for this one."""
-        fresh = [client.again() for client in self._clients]
-        self.base = base_model(await fresh[0].models(), fresh[0].url).name
-        return VllmPool(fresh, self.base)
+    def background(self) -> AbstractAsyncContextManager[None]:
+        """To be entered around a request that can wait: people's questions go first."""
+        return self._admission
 
     def pick(self) -> VllmClient:
         """The server with the fewest requests in flight from here."""
         return min(self._clients, key=lambda client: client.in_flight)
-
-    @property
-    def size(self) -> int:
-        return len(self._clients)
 
     async def is_ready(self) -> bool:
         return all(await asyncio.gather(*(client.is_ready() for client in self._clients)))

@@ -1,15 +1,13 @@
-"""The vLLM process that the app starts itself: its command, its progress and its restarts.
+"""The vLLM server that the app starts itself, or those that it was given: their state, and restarts of our own.
 
-In: a model directory. Out: a ServerState that the page shows, and a call when it is ready to chat. Does not
-know what is asked of the server. vLLM is never imported, only run.
+vLLM is never imported, only run. Our own listens on a Unix socket in a directory that no other user may enter, and so
+needs no port and no key: vLLM's `--api-key` guards some of its routes alone, and the adapter routes take any path.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import secrets
-import socket
 import sys
 import threading
 import time
@@ -19,16 +17,15 @@ from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
-import httpx
-
-from assistant.process import LeashedProcess
-from assistant.pulse import Pulse
+from assistant.health import HealthProbe, is_broken, is_healthy
 from assistant.serving import LORA_SLOTS, MAX_RANK
+from assistant.supervisor import Supervisor, scratch_directory
 
 _POLL_S = 0.5
-_LOOK_S = 5.0  # between two looks at a server that is ready
-# A step of the engine may take 40 s where two slow cores read a long prompt; beyond that it is said, and then acted
-# upon.
+_EXTERNAL_POLL_S = 3.0
+_HEALTH_CHECK_S = 5.0  # of a server that is ready
+# A step of the engine may take 40 s where two slow cores read a long prompt; beyond that the page says so, and then
+# the server is started again.
 _SILENT_S, _HUNG_S = 60.0, 180.0
 _ROOT = Path(__file__).parent.parent
 # What vLLM's log says while it loads, in order, as a person would say it.
@@ -57,13 +54,42 @@ class ServerState:
     since: float
     restarts: int = 0
 
+    def moved_to(self, phase: Phase, detail: str) -> ServerState:
+        since = self.since if phase is self.phase else time.time()
+        return replace(self, phase=phase, detail=detail, since=since)
+
+
+class ExternalServers:
+    """The servers at `urls`, which somebody else runs: watched, never started or stopped."""
+
+    def __init__(self, urls: Sequence[str]):
+        self.urls = tuple(urls)
+        self.state = ServerState(Phase.STARTING, f"waiting for {', '.join(urls)}", time.time())
+        self._stopped = threading.Event()
+
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Watch them; `on_ready` loads what must be there before chat is taken, each time they come back."""
+        watcher = threading.Thread(target=self._watch, args=(on_ready,), name="vllm-external", daemon=True)
+        watcher.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _watch(self, on_ready: Callable[[], None]) -> None:
+        while not self._stopped.is_set():
+            away = [url for url in self.urls if not is_healthy(url)]
+            if away:
+                self.state = self.state.moved_to(Phase.STARTING, f"no answer from {', '.join(away)}")
+            elif self.state.phase is not Phase.READY:
+                self.state = self.state.moved_to(*_prepare(on_ready))
+            self._stopped.wait(_EXTERNAL_POLL_S)
+
 
 class VllmServer:
-    """One vLLM process on a free loopback port with a key of its own.
+    """One vLLM process of our own, at `url`.
 
-    `on_ready` runs after every start, before the state becomes ready: it loads the active adapters, so that no
-    chat reaches a server without them. One that hangs for `hung_s` seconds is started again. `options` are
-    vLLM's own, and count for more than what is said here.
+    One that makes no token for `hung_s` seconds is started again. `options` are vLLM's own, and override those of
+    the app.
     """
 
     def __init__(
@@ -71,90 +97,87 @@ class VllmServer:
         model_dir: Path,
         log: Path,
         context: int,
-        on_ready: Callable[[], None],
         silent_s: float = _SILENT_S,
         hung_s: float = _HUNG_S,
         options: Sequence[str] = (),
     ):
-        self.key = secrets.token_urlsafe(24)
-        self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        scratch = scratch_directory()
+        socket = scratch / "vllm.sock"
+        self.url = f"unix:{socket}"
+        self.urls = (self.url,)
         self.state = ServerState(Phase.STARTING, "starting the engine", time.time())
         self._log = log
-        self._on_ready = on_ready
         self._silent_s, self._hung_s = silent_s, hung_s
         self._silent = False
-        self._pulse = Pulse(self.url, self.key, ask_after_s=silent_s / 2)
+        self._probe = HealthProbe(self.url, ask_after_s=silent_s / 2)
         self._stopped = threading.Event()
-        self._process = LeashedProcess(
-            [*_command(model_dir, self.port, context), *options],
-            _environment(self.key),
+        self._supervisor = Supervisor(
+            [*_command(model_dir, socket, context), *options],
+            _environment(),
             log,
+            scratch,
             on_start=lambda: self._set(Phase.STARTING, "starting the engine"),
-            on_line=self._read,
-            on_exit=self._died,
+            on_line=self._read_line,
+            on_exit=self._record_exit,
         )
-        self._watcher = threading.Thread(target=self._watch, name="vllm-ready", daemon=True)
 
-    def start(self) -> None:
-        self._process.start()
-        self._watcher.start()
+    def start(self, on_ready: Callable[[], None]) -> None:
+        """Run it. `on_ready` runs after every start, before the state is ready: it loads the active adapters, so that
+        no chat reaches a server without them.
+        """
+        self._supervisor.start()
+        threading.Thread(target=self._watch, args=(on_ready,), name="vllm-watch", daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
         self._set(Phase.STOPPED, "stopped")
-        self._process.stop()
+        self._supervisor.stop()
 
-    def _watch(self) -> None:
-        """Wait for /health after each start, then hand over to `on_ready`; from then on look whether it still lives."""
-        looked = 0.0
+    def _watch(self, on_ready: Callable[[], None]) -> None:
+        checked = 0.0
         while not self._stopped.wait(_POLL_S):
-            if (self.state.phase is Phase.READY or self._silent) and time.monotonic() - looked >= _LOOK_S:
-                self._look()
-                looked = time.monotonic()
+            if (self.state.phase is Phase.READY or self._silent) and (
+                time.monotonic() - checked >= _HEALTH_CHECK_S
+            ):
+                self._check_health()
+                checked = time.monotonic()
             if self.state.phase is not Phase.STARTING or not is_healthy(self.url):
                 continue
             self._set(Phase.STARTING, "loading the active adapter")
-            try:
-                self._on_ready()
-            except (
-                Exception
-            ) as error:  # whatever it is, the person must see it, and the next round tries again
-                self._set(Phase.STARTING, f"not ready: {error}")
-                self._stopped.wait(5.0)
-                continue
-            self._pulse.begin()
-            self._set(Phase.READY, "ready")
+            self._probe.reset()
+            phase, detail = _prepare(on_ready)
+            self._set(phase, detail)
+            if phase is not Phase.READY:
+                self._stopped.wait(_HEALTH_CHECK_S)
 
-    def _look(self) -> None:
+    def _check_health(self) -> None:
+        """Start it again when its engine is dead, and when it has made no token for too long."""
         if self.state.phase is Phase.READY and is_broken(self.url):
             self._set(Phase.RESTARTING, "its engine has died, it is started again")
-            self._process.end_this_one()
+            self._supervisor.restart()
             return
-        silent = self._pulse.silence_s()
-        if (
-            self.state.phase is not Phase.READY and not self._silent
-        ):  # it died meanwhile, which is noticed elsewhere
-            return
-        self._silent = silent >= self._silent_s
+        silent_s = self._probe.silence_s()
+        if self.state.phase is not Phase.READY and not self._silent:
+            return  # it died meanwhile, and `_record_exit` has said so
+        self._silent = silent_s >= self._silent_s
         if not self._silent:
             self._set(Phase.READY, "ready")
             return
         self._set(
             Phase.RESTARTING,
-            f"no sign of life for {silent:.0f} s, it is started again after {self._hung_s:.0f} s",
+            f"no sign of life for {silent_s:.0f} s, it is started again after {self._hung_s:.0f} s",
         )
-        if silent >= self._hung_s:
+        if silent_s >= self._hung_s:
             self._silent = False
-            self._process.end_this_one()
+            self._supervisor.restart()
 
-    def _read(self, line: str) -> None:
+    def _read_line(self, line: str) -> None:
         if self.state.phase is Phase.STARTING:
             for pattern, detail in _STEPS:
                 if pattern.search(line):
                     self._set(Phase.STARTING, detail)
 
-    def _died(self, status: int, pause_s: float) -> None:
+    def _record_exit(self, status: int, pause_s: float) -> None:
         self._silent = False
         self.state = replace(self.state, restarts=self.state.restarts + 1)
         self._set(
@@ -163,66 +186,51 @@ class VllmServer:
         )
 
     def _set(self, phase: Phase, detail: str) -> None:
-        since = self.state.since if phase is self.state.phase else time.time()
-        self.state = ServerState(phase, detail, since, self.state.restarts)
+        self.state = self.state.moved_to(phase, detail)
 
 
-_ON_CPU = (
-    "--worker-extension-cls",
-    "assistant.vllm_extension.Extension",
-    "--scheduler-cls",
-    "assistant.vllm_scheduler.Scheduler",
-)
+def _prepare(on_ready: Callable[[], None]) -> tuple[Phase, str]:
+    """The state after `on_ready`."""
+    try:
+        on_ready()
+    except Exception as error:  # whatever it is, the person must see it, and the next round tries again
+        return Phase.STARTING, f"not ready: {error}"
+    return Phase.READY, "ready"
 
 
-def _command(model_dir: Path, port: int, context: int) -> list[str]:
-    # The module, not the command `vllm`: that one exists only where the distribution is called vllm.
-    return [
-        sys.executable,
-        "-m",
-        "vllm.entrypoints.openai.api_server",
-        "--model",
-        str(model_dir),
-        "--served-model-name",
-        "base",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--dtype",
-        "auto" if _has_cuda() else "float32",
-        "--max-model-len",
-        str(context),
-        "--enable-prefix-caching",
+def _command(model_dir: Path, socket: Path, context: int) -> list[str]:
+    options = {
+        "--model": model_dir,
+        "--served-model-name": "base",
+        "--uds": socket,
+        "--dtype": "auto" if _has_cuda() else "float32",
+        "--max-model-len": context,
         # Whole blocks alone are reused from the cache. With the CPU default of 128, every request under the sample's
         # 592-token prompt computed about 100 tokens of it again, at 100 tokens/s with an adapter.
-        "--block-size",
-        "32",
-        "--enable-prompt-tokens-details",
-        "--enable-lora",
-        "--max-loras",
-        str(LORA_SLOTS),
-        "--max-cpu-loras",
-        str(LORA_SLOTS),
-        "--max-lora-rank",
-        str(MAX_RANK),
-        "--generation-config",
-        "vllm",
-        "--middleware",  # vLLM's own key guards only some of its routes
-        "assistant.vllm_door.VllmDoor",
-        "--scheduling-policy",  # a gate's questions say that they can wait
-        "priority",
-        *(() if _has_cuda() else _ON_CPU),
+        "--block-size": 32,
+        "--max-loras": LORA_SLOTS,
+        "--max-cpu-loras": LORA_SLOTS,
+        "--max-lora-rank": MAX_RANK,
+        "--generation-config": "vllm",
+    }
+    if not _has_cuda():
+        options["--worker-extension-cls"] = "assistant.vllm_extension.Extension"
+    # The module, not the command `vllm`: that one exists only where the distribution is called vllm.
+    return [
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
+        *("--enable-prefix-caching", "--enable-prompt-tokens-details", "--enable-lora"),
+        "--disable-uvicorn-access-log",
+        *(str(word) for option in options.items() for word in option),
     ]
 
 
-def _environment(key: str) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     return {
         **_cores(),
         **os.environ,
         # vLLM's workers import our extension, from wherever the app was started.
         "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))),
-        "VLLM_API_KEY": key,  # not on the command line, where every user of the machine could read it
+        "VLLM_API_KEY": "",  # whatever it is for, it is not for this one
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2"),  # GiB; 46,000 tokens at 135M
         "VLLM_NO_USAGE_STATS": "1",
@@ -245,37 +253,3 @@ def _has_cuda() -> bool:
         and find_spec("vllm._C_stable_libtorch") is not None
         and Path("/dev/nvidia0").exists()
     )
-
-
-def is_healthy(url: str) -> bool:
-    """True when a server answers /health; never raises."""
-    try:
-        return _health(url) == 200
-    except httpx.HTTPError:
-        return False
-
-
-def is_broken(url: str) -> bool:
-    """True when a server that was ready says that its engine is dead, or listens no more; never raises.
-
-    Its process may live on for minutes, waiting for connections that nobody closes.
-    """
-    try:
-        return _health(url) >= 500
-    except httpx.ConnectError:
-        return True
-    except httpx.HTTPError:  # it takes its time: `Pulse` says whether it lives
-        return False
-
-
-def _health(url: str) -> int:
-    """The status that the server answers with; raises httpx.HTTPError."""
-    # Where nothing is encrypted, the machine's certificates are not read: that took 56 ms of every request.
-    verify = url.startswith("https:")
-    return httpx.get(f"{url}/health", timeout=2.0, trust_env=False, verify=verify).status_code
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -77,8 +77,8 @@ def server_processes(app: int) -> dict[str, int]:
         line = " ".join(words)
         if words and words[0].startswith("VLLM::"):
             found[words[0].removeprefix("VLLM::")] = process.pid
-        elif "vllm.entrypoints" in line and "assistant.leash" not in line:
+        elif "vllm.entrypoints" in line and "assistant.supervisor" not in line:
             found["API server"] = process.pid
-        elif "trainer watch" in line and "assistant.leash" not in line:
+        elif "trainer watch" in line and "assistant.supervisor" not in line:
             found["trainer watch"] = process.pid
     return found

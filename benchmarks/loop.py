@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from assistant.adapter_files import BadAdapter
-from assistant.server_file import NoServer
+from assistant.serving import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
 from benchmarks.processes import AppFailed, AppProcess

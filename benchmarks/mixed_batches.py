@@ -53,8 +53,7 @@ async def ask_mixed(
         right = references.of(system, question)
         under_way[is_base] += 1
         beside = under_way[not is_base]
-        can_wait = chance.random() < 0.5
-        answer = await greedy.answer(names[system], keep(PROMPT, system.kept), question, can_wait)
+        answer = await greedy.answer(names[system], keep(PROMPT, system.kept), question)
         under_way[is_base] -= 1
         kind = "base" if is_base else "adapter"
         found[f"{kind}_requests"] += 1
@@ -82,7 +81,7 @@ async def ask_mixed(
 async def measure(server: OwnServer, requests: int, seed: int, screen: Screen) -> dict[str, Any]:
     """Raises VllmError, httpx.HTTPError, ValueError."""
     pool = await server.pool()
-    greedy = Greedy(server.url, server.key, server.tokenizer, ANSWER_TOKENS)
+    greedy = Greedy(server.url, server.tokenizer, ANSWER_TOKENS)
     choices = systems(server.make_random_adapters())
     try:
         names = {one: one.weights or pool.base for one in choices}

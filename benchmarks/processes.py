@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from assistant.server_file import NoServer, ServerAddress
+from assistant.health import is_healthy
+from assistant.serving import NoServer, ServerAddress
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,7 +47,7 @@ class AppProcess:
 
     def wait_for_model(self, timeout_s: float = 300.0) -> float:
         """Seconds until vLLM answered; raises AppFailed."""
-        return self._wait(lambda: answers(f"{self.address().urls[0]}/health"), timeout_s, "model server")
+        return self._wait(lambda: is_healthy(self.address().urls[0]), timeout_s, "model server")
 
     def address(self) -> ServerAddress:
         return ServerAddress.read(self.data_dir)

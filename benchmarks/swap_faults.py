@@ -17,14 +17,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
-import httpx
 import typer
 
-from assistant import process as processes
+from assistant import supervisor
 from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.rendering import keep, render
 from assistant.serving import reconcile
-from assistant.vllm_client import VllmClient, VllmError
+from assistant.vllm_client import VllmClient, VllmError, async_transport, blocking_client
 from assistant.vllm_pool import VllmPool
 from benchmarks.faults.misbehaving import Misbehaving
 from benchmarks.faults.references import Greedy, References, System, find_references, questions
@@ -59,10 +58,8 @@ class World:
 
     def __init__(self, server: OwnServer, references: References, expected: dict[System, list[Any]]):
         self.server, self.references, self.expected = server, references, expected
-        self.road = Misbehaving(server, self._restart_by_hand)
-        self.pool = VllmPool(
-            [VllmClient(server.url, server.key, transport=self.road, patience_s=_PATIENCE_S)]
-        )
+        self.road = Misbehaving(server, self._restart_by_hand, async_transport(server.url))
+        self.pool = VllmPool([VllmClient(server.url, transport=self.road, read_timeout_s=_PATIENCE_S)])
         self.scene = Scene(
             server.store, self.pool, server.tokenizer, server.adapters, server.templates, server.base
         )
@@ -83,8 +80,8 @@ class World:
         server.kill()
         server.wait_until_ready()
         strange = {"lora_name": "somebody-elses", "lora_path": str(next(server.templates.iterdir()))}
-        key = {"Authorization": f"Bearer {server.key}"}
-        httpx.post(f"{server.url}{LOAD}", json=strange, headers=key, timeout=60.0).raise_for_status()
+        with blocking_client(server.url, None, 60.0) as client:
+            client.post(LOAD, json=strange).raise_for_status()
 
     async def check(self) -> list[str]:
         """What is wrong with an answer; raises ChatError where there is none."""
@@ -157,7 +154,7 @@ async def prepare(server: OwnServer, screen: Screen) -> World:
     """Raises ValueError, VllmError."""
     names = server.make_random_adapters(2)
     systems = {System(name, rung): name for name, rung in zip(names, ((), FULL[:1]), strict=True)}
-    pool, greedy = await server.pool(), Greedy(server.url, server.key, server.tokenizer, ANSWER_TOKENS)
+    pool, greedy = await server.pool(), Greedy(server.url, server.tokenizer, ANSWER_TOKENS)
     try:
         expected = {}
         for system, name in systems.items():
@@ -214,7 +211,7 @@ def main(
     if unknown := set(step or ()) - set(STEPS):
         fail(f"There is no step {sorted(unknown)[0]!r}. Choose from: {', '.join(STEPS)}.")
     # A server that dies again and again is started ever later, which is no part of what is looked at here.
-    processes.LONGEST_PAUSE_S = processes.FIRST_PAUSE_S
+    supervisor.LONGEST_PAUSE_S = supervisor.FIRST_PAUSE_S
     with TemporaryDirectory() as folder, OwnServer(Path(folder), model, layers) as server:
         try:
             sound = asyncio.run(measure(server, list(step or STEPS), out))

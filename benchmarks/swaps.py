@@ -96,7 +96,7 @@ async def measure(
     screen = Screen()
     began = time.monotonic()
     tokenizer, store = server.tokenizer, server.store
-    pool, greedy = await server.pool(), Greedy(server.url, server.key, tokenizer, ANSWER_TOKENS)
+    pool, greedy = await server.pool(), Greedy(server.url, tokenizer, ANSWER_TOKENS)
     chatting = await server.pool()
     scene = Scene(store, pool, tokenizer, server.adapters, server.templates, server.base)
     choices = systems(server.make_random_adapters())

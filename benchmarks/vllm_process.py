@@ -29,12 +29,11 @@ ModelDir = Annotated[str | None, typer.Option(help="Model directory; default: th
 Layers = Annotated[
     int | None, typer.Option(min=1, help="Cut the model to so many layers: quicker, and as real.")
 ]
-_EMBEDDED = "SmolLM2-135M-Instruct"
 
 
 def model_dir(data_dir: Path, model: str | None, layers: int | None = None) -> Path:
     """The first `layers` of the model; raises ModelNotFound, CalledProcessError where it cannot be cut."""
-    whole = resolve(model, data_dir, _EMBEDDED)
+    whole = resolve(model, data_dir)
     if layers is None:
         return whole
     return random_adapters.cut_model(whole, data_dir / "models" / f"{layers}-layers", layers)
@@ -61,15 +60,15 @@ class OwnServer:
         self.store = Store(data_dir / "shorthand.sqlite")
         self._log = data_dir / "vllm.log"
         self._ready = threading.Event()
-        self._server = VllmServer(self.model_dir, self._log, context, self._ready.set, options=options)
-        self.url, self.key = self._server.url, self._server.key
+        self._server = VllmServer(self.model_dir, self._log, context, options=options)
+        self.url = self._server.url
 
     def make_random_adapters(self, count: int = 3) -> list[str]:
         return random_adapters.make(self.model_dir, self.templates, count, self.base, self._scale)
 
     async def pool(self) -> VllmPool:
         """Connections for the running event loop."""
-        return VllmPool([VllmClient(self.url, self.key)])
+        return VllmPool([VllmClient(self.url)])
 
     def kill(self) -> None:
         """kill -9 of the process that listens; the app's own code notices it and starts vLLM again."""
@@ -94,7 +93,7 @@ class OwnServer:
             raise AppFailed(f"vLLM was not ready within {_READY_WITHIN_S:.0f} s:\n{log}")
 
     def __enter__(self) -> OwnServer:
-        self._server.start()
+        self._server.start(self._ready.set)
         try:
             self.wait_until_ready()
         except AppFailed:

@@ -154,10 +154,10 @@ class Messages(Part):
             transaction.execute(head, [leaf, message.conversation_id])
             return conversation_of(_conversation(transaction, message.conversation_id))
 
-    def streaming_count(self, adapter: str) -> int:
-        """How many answers are being generated with that adapter: unload it only at 0."""
-        query = """SELECT count(*) AS n FROM messages m JOIN deployments d ON d.id = m.deployment_id
-                   WHERE m.status = 'streaming' AND d.adapter = ?"""
+    def streaming_count(self, adapter: str | None = None) -> int:
+        """How many answers are being generated, with that adapter: unload it only at 0."""
+        query = """SELECT count(*) AS n FROM messages m LEFT JOIN deployments d ON d.id = m.deployment_id
+                   WHERE m.status = 'streaming' AND (?1 IS NULL OR d.adapter = ?1)"""
         with self._file.reading() as transaction:
             return int(transaction.rows(query, [adapter])[0]["n"])
 

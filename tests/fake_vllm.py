@@ -52,10 +52,8 @@ class FakeVllm:
         self.base, self.key, self.max_loras, self.max_model_len = base, key, max_loras, max_model_len
         self.adapters: dict[str, str] = {}
         self.requests: list[tuple[str, dict[str, Any]]] = []
-        self.can_wait: list[bool] = []  # which of them said so
         self.dies_after: int | None = None  # pieces of text, then the connection breaks
         self.breaks_off_after: int | None = None  # pieces of text, then an error event, as vLLM sends it
-        self.refuses_logprobs = False  # as some servers that only look like vLLM do
         self.ln_p: Callable[[str], float] = lambda piece: -0.5  # of a piece of a streamed answer
         self.pace_s = 0.0  # between two pieces of a stream
         self.fails_with: int | None = None  # this status for every completion
@@ -83,6 +81,10 @@ class FakeVllm:
             ]
         )
 
+    @property
+    def in_flight(self) -> int:
+        return sum(self._running.values())
+
     def restart(self) -> None:
         """As a restart by hand leaves it: no adapters, an empty cache."""
         self.adapters.clear()
@@ -93,9 +95,9 @@ class FakeVllm:
         return [body for path, body in self.requests if path == route]
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
-        """The server on a free loopback port, in a thread; gives its URL."""
-        self.rise()
+    def serving(self, path: Path | None = None) -> Iterator[str]:
+        """The server on a free loopback port, or on a Unix socket, in a thread; gives its URL."""
+        self.rise(path=path)
         try:
             yield self.url
         finally:
@@ -109,16 +111,14 @@ class FakeVllm:
         dying = self._server is not None and self._server.should_exit
         return self._thread is not None and self._thread.is_alive() and not dying
 
-    def rise(self, port: int | None = None) -> None:
+    def rise(self, port: int | None = None, path: Path | None = None) -> None:
         """Start listening; after a death on the same port, without any adapter, as a new process does."""
         if self._thread is not None:
             self._thread.join(5.0)
-        known = self.url.rpartition(":")[2]
-        # asyncio sends at once (TCP_NODELAY) only on sockets that say their protocol; without, each answer waits 40 ms.
-        listener = socket.socket(proto=socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port or (int(known) if known.isdigit() else 0)))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener = self._listen(port) if path is None else socket.socket(socket.AF_UNIX)
+        if path is not None:
+            listener.bind(str(path))
+            self.url = f"unix:{path}"
         server = _QuickServer(
             uvicorn.Config(self.app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
         )
@@ -127,6 +127,15 @@ class FakeVllm:
         self._thread.start()
         while not server.started:
             time.sleep(0.002)
+
+    def _listen(self, port: int | None) -> socket.socket:
+        known = self.url.rpartition(":")[2]
+        # asyncio sends at once (TCP_NODELAY) only on sockets that say their protocol; without, each answer waits 40 ms.
+        listener = socket.socket(proto=socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port or (int(known) if known.isdigit() else 0)))
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        return listener
 
     def _end(self) -> None:
         if self._server is not None and self._thread is not None:
@@ -224,8 +233,6 @@ class FakeVllm:
             return _error(404, f"The model `{model}` does not exist.")
         if not isinstance(ids, list) or not ids or not all(isinstance(token, int) for token in ids):
             return _error(400, "This server takes token ids alone, so that no text becomes a control token.")
-        if "logprobs" in body and self.refuses_logprobs:
-            return _error(400, "Unknown field: logprobs.")
         if "prompt_logprobs" in body:
             return _error(400, "vLLM 0.32 on CPU dies of prompt_logprobs beside an adapter's request.")
         if len(ids) + body["max_tokens"] > self.max_model_len:
@@ -304,7 +311,6 @@ class FakeVllm:
     async def _read(self, request: Request) -> dict[str, Any]:
         body: dict[str, Any] = await request.json()
         self.requests.append((request.url.path, body))
-        self.can_wait.append(int(request.headers.get("x-vllm-priority", "0")) > 0)
         return body
 
     def _unauthorized(self, request: Request) -> Response | None:

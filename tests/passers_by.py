@@ -9,7 +9,7 @@ from typing import Self
 
 from assistant.adapter_files import fingerprint
 from assistant.assistants import create_assistant
-from assistant.server_file import ServerAddress
+from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time

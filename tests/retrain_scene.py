@@ -16,7 +16,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from assistant.assistants import create_assistant
-from assistant.server_file import ServerAddress
+from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import ImportedTurn, Segment, SegmentKind, Split, Verdict

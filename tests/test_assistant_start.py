@@ -10,9 +10,9 @@ from tiny_model import write_tokenizer
 
 from assistant import preflight
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample, save_prompt
-from assistant.model_dir import LONGEST_CONTEXT, ModelNotFound, context_length, resolve
+from assistant.model_dir import EMBEDDED, LONGEST_CONTEXT, ModelNotFound, context_length, resolve
 from assistant.preflight import complaints, unguarded
-from assistant.server_file import NoServer, ServerAddress
+from assistant.serving import NoServer, ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
 from store.records import DeploymentStatus, Segment, SegmentKind
@@ -69,7 +69,7 @@ def test_too_little_memory_disk_or_compiler_is_said_at_once(
 
 
 def test_a_local_model_directory_is_taken_as_it_is(tiny_model: Path, tmp_path: Path) -> None:
-    assert resolve(str(tiny_model), tmp_path, "embedded") == tiny_model
+    assert resolve(str(tiny_model), tmp_path) == tiny_model
     assert context_length(tiny_model) == 2048
 
 
@@ -92,7 +92,7 @@ def test_the_context_is_what_the_model_takes_within_reason(
 def test_a_directory_that_is_no_model_is_refused(tmp_path: Path) -> None:
     write_tokenizer(tmp_path / "half")
     with pytest.raises(ModelNotFound, match=r"half holds no config\.json"):
-        resolve(str(tmp_path / "half"), tmp_path, "embedded")
+        resolve(str(tmp_path / "half"), tmp_path)
 
 
 @pytest.mark.parametrize("model", ["./missing", "/missing/model", "missing", "a/b/c"])
@@ -100,13 +100,13 @@ def test_what_is_neither_directory_nor_hub_id_is_refused_without_asking_anyone(
     tmp_path: Path, model: str
 ) -> None:
     with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
-        resolve(model, tmp_path, "embedded")
+        resolve(model, tmp_path)
 
 
 def test_an_embedded_model_that_was_converted_is_not_converted_again(tmp_path: Path) -> None:
-    there = tmp_path / "models" / "embedded"
+    there = tmp_path / "models" / EMBEDDED
     there.mkdir(parents=True)
-    assert resolve(None, tmp_path, "embedded") == there
+    assert resolve(None, tmp_path) == there
 
 
 def test_the_servers_key_is_for_its_owner_alone(tmp_path: Path) -> None:

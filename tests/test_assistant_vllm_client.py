@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fake_vllm import FakeVllm
 
+from assistant.health import is_broken, is_healthy
 from assistant.vllm_client import (
     Completion,
     Delta,
@@ -110,29 +111,6 @@ def test_a_streamed_answer_says_how_sure_the_model_was_of_its_tokens(vllm: FakeV
     assert end.mean_ln_p == pytest.approx(-1.0) and vllm.asked()[0]["logprobs"] == 0
 
 
-def test_a_server_that_refuses_to_say_how_sure_it_is_answers_all_the_same(vllm: FakeVllm) -> None:
-    vllm.answer, vllm.refuses_logprobs = (lambda model, ids: "one two"), True
-
-    async def twice(client: VllmClient) -> list[list[Delta | Finished]]:
-        return [await stream(client), await stream(client)]
-
-    for *deltas, end in ask(vllm, twice):
-        assert deltas == [Delta("one"), Delta(" two")] and end.mean_ln_p is None
-    assert ["logprobs" in body for body in vllm.asked()] == [True, False, False]  # not asked in vain again
-
-
-def test_a_request_that_is_wrong_in_any_case_is_refused_and_says_nothing_of_log_probabilities(
-    vllm: FakeVllm,
-) -> None:
-    async def too_long(client: VllmClient) -> list[Delta | Finished]:
-        with pytest.raises(VllmRefused, match="maximum context length"):
-            [item async for item in client.stream("base", IDS, max_tokens=10**6, end_ids=(2,))]
-        return await stream(client)
-
-    *_, end = ask(vllm, too_long)
-    assert end.mean_ln_p == -0.5
-
-
 def test_a_whole_answer_has_the_text_and_cost_of_the_streamed_one(vllm: FakeVllm) -> None:
     vllm.answer = lambda model, ids: "one two three"
     whole, streamed = ask(vllm, answer), ask(vllm, stream)
@@ -147,18 +125,6 @@ def test_the_request_is_greedy_token_ids_with_the_end_tokens(vllm: FakeVllm) -> 
     body = vllm.asked()[0]
     assert body["prompt"] == list(IDS) and body["stop_token_ids"] == [2] and body["temperature"] == 0
     assert "cache_salt" not in body
-
-
-def test_what_can_wait_says_so_and_nothing_else_does(vllm: FakeVllm) -> None:
-    async def act(client: VllmClient) -> None:
-        await answer(client)
-        await client.complete("base", IDS, max_tokens=8, end_ids=(2,), can_wait=True)
-        [item async for item in client.stream("base", IDS, max_tokens=8, end_ids=(2,))]
-
-    ask(vllm, act)
-    assert vllm.can_wait == [False, True, False]
-    first, second, _ = vllm.asked()
-    assert first == second, "the request itself is the same, so that servers without priorities take it"
 
 
 def test_an_answer_that_reaches_its_length_says_so(vllm: FakeVllm) -> None:
@@ -240,6 +206,16 @@ def test_adapters_are_loaded_once_listed_with_their_parent_and_unloaded(
 def test_a_path_without_an_adapter_is_refused(vllm: FakeVllm, tmp_path: Path) -> None:
     with pytest.raises(VllmError, match="No adapter found"):
         ask(vllm, lambda client: client.load_adapter("bank-v0001", str(tmp_path)))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # httpcore leaves a socket that is refused
+def test_a_server_on_a_unix_socket_answers_as_one_on_a_port(tmp_path: Path) -> None:
+    vllm = FakeVllm(answer=lambda model, ids: "one two")
+    with vllm.serving(tmp_path / "vllm.sock"):
+        assert vllm.url.startswith("unix:")
+        assert ask(vllm, answer).text == "one two" and ask(vllm, stream)[0] == Delta("one")
+        assert is_healthy(vllm.url)
+    assert is_broken(vllm.url)
 
 
 def test_the_key_opens_a_server_that_has_one(vllm: FakeVllm) -> None:

@@ -111,8 +111,7 @@ def test_a_request_goes_to_the_server_with_the_fewest_running(two: list[FakeVllm
 
 def test_the_pool_is_ready_when_all_its_servers_are(two: list[FakeVllm]) -> None:
     async def act(urls: list[str]) -> bool:
-        pool = VllmPool([])
-        pool.use([VllmClient(url) for url in urls])
+        pool = VllmPool([VllmClient(url) for url in urls])
         try:
             return await pool.is_ready()
         finally:
@@ -122,27 +121,11 @@ def test_the_pool_is_ready_when_all_its_servers_are(two: list[FakeVllm]) -> None
     assert not asyncio.run(act([two[0].url, "http://127.0.0.1:9"]))
 
 
-def test_a_pool_goes_on_in_another_event_loop(two: list[FakeVllm]) -> None:
-    """Connections belong to a loop: the page has one, the start another."""
-    pool = VllmPool([VllmClient(fake.url) for fake in two])
-    two[0].base = two[1].base = "renamed"
-
-    async def act() -> str:
-        fresh = await pool.reconnect()
-        try:
-            return (await fresh.pick().complete("renamed", (5,), max_tokens=3, end_ids=(2,))).text
-        finally:
-            await fresh.close()
-
-    assert asyncio.run(act()) == "ok" and pool.base == "renamed"
-
-
 def test_unloading_is_best_effort_and_says_what_went_wrong(two: list[FakeVllm], adapter_dir: str) -> None:
     two[0].adapters["bank-v0001"] = adapter_dir
 
     async def act() -> list[str]:
-        pool = await VllmPool.connect([two[0].url], None)
-        pool.use([*pool.each(), VllmClient("http://127.0.0.1:9")])
+        pool = VllmPool([VllmClient(two[0].url), VllmClient("http://127.0.0.1:9")])
         try:
             return await pool.unload_adapter("bank-v0001")
         finally:

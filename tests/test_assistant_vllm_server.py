@@ -1,4 +1,4 @@
-"""A server that was ready and hangs, or whose engine died, is ended, so that its leash starts it again."""
+"""Our own vLLM: where it listens, and that one that hangs or whose engine died is started again."""
 
 import time
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from fake_vllm import FakeVllm
 
-from assistant.pulse import Pulse
-from assistant.vllm_server import Phase, VllmServer, _environment
+from assistant.health import HealthProbe
+from assistant.vllm_server import Phase, VllmServer, _command, _environment
 
 
 @pytest.fixture
@@ -19,11 +19,11 @@ def ended() -> list[str]:
 @pytest.fixture
 def server(vllm: FakeVllm, tmp_path: Path, ended: list[str], monkeypatch: pytest.MonkeyPatch) -> VllmServer:
     """Ready, at the fake's address; its own process is never started."""
-    made = VllmServer(tmp_path, tmp_path / "vllm.log", 2048, lambda: None, silent_s=1.0, hung_s=3.0)
+    made = VllmServer(tmp_path, tmp_path / "vllm.log", 2048, silent_s=1.0, hung_s=3.0)
     made.url = vllm.url
-    made._pulse = Pulse(vllm.url, None, ask_after_s=0.1)
+    made._probe = HealthProbe(vllm.url, ask_after_s=0.1)
     made._set(Phase.READY, "ready")
-    monkeypatch.setattr(made._process, "end_this_one", lambda: ended.append(made.state.detail))
+    monkeypatch.setattr(made._supervisor, "restart", lambda: ended.append(made.state.detail))
     return made
 
 
@@ -31,8 +31,16 @@ def look_until(server: VllmServer, true: Callable[[], bool], within_s: float = 2
     end = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < end, server.state
-        server._look()
+        server._check_health()
         time.sleep(0.02)
+
+
+def test_it_listens_on_a_socket_that_no_other_user_reaches_and_on_no_port(tmp_path: Path) -> None:
+    server = VllmServer(tmp_path, tmp_path / "vllm.log", 2048)
+    words = _command(tmp_path, Path("/private/vllm.sock"), 2048)
+    assert words[words.index("--uds") + 1] == "/private/vllm.sock" and not {"--port", "--host"} & set(words)
+    assert Path(server.url.removeprefix("unix:")).parent == server._supervisor._scratch
+    assert len(server.url) < 100, "a Unix socket's path has 107 bytes at most"
 
 
 def test_one_that_hangs_is_said_to_and_then_ended(
@@ -62,13 +70,13 @@ def test_one_whose_engine_died_or_that_listens_no_more_is_ended_at_once(
     server: VllmServer, vllm: FakeVllm, ended: list[str]
 ) -> None:
     vllm.engine_died = True
-    server._look()
+    server._check_health()
     assert ended == ["its engine has died, it is started again"] and server.state.phase is Phase.RESTARTING
-    server._look()  # while the leash ends it
+    server._check_health()  # while the supervisor ends it
     assert len(ended) == 1
     vllm._end()
     server._set(Phase.READY, "ready")
-    server._look()
+    server._check_health()
     assert len(ended) == 2
 
 
@@ -78,10 +86,10 @@ def test_a_small_machine_gives_the_model_every_core(
 ) -> None:
     monkeypatch.delenv("VLLM_CPU_NUM_OF_RESERVED_CPU", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: cores)
-    assert _environment("key").get("VLLM_CPU_NUM_OF_RESERVED_CPU") == kept
+    assert _environment().get("VLLM_CPU_NUM_OF_RESERVED_CPU") == kept
 
 
 def test_who_says_how_many_cores_to_keep_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "1")
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
-    assert _environment("key")["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "1"
+    assert _environment()["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "1"

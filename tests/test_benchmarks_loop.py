@@ -21,7 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from assistant.assistants import create_assistant
-from assistant.server_file import ServerAddress
+from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from benchmarks import loop, report
 from benchmarks.record import ResultError, read

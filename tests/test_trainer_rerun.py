@@ -9,7 +9,7 @@ from retrain_scene import SETTINGS, Scene
 from tiny_model import write_model
 
 from assistant.adapter_files import MANIFEST
-from assistant.server_file import ServerAddress
+from assistant.serving import ServerAddress
 from store.errors import NotFound
 from trainer.rerun import NoRerun, Rerun, rerun
 from trainer.settings import TrainerSettings

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from retrain_scene import PROMPT, SETTINGS, Scene, colour
 
-from assistant.server_file import NoServer
+from assistant.serving import NoServer
 from store import Store
 from store.errors import NotSaved
-from store.records import DeploymentStatus, ImportedTurn, RunStatus, Split, Verdict
+from store.records import DeploymentStatus, ImportedTurn, MessageStatus, Role, RunStatus, Split, Verdict
 from trainer import candidate
 from trainer import run as running
 from trainer.examples.splits import split_of
@@ -92,12 +92,24 @@ def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
     assert asked == questions[Split.GATE] | set(QUESTIONS)
 
 
-def test_people_who_chat_go_before_the_gate(scene: Scene) -> None:
+def test_people_who_chat_go_before_the_gate(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an answer is being written, one request of the gate's is admitted every now and then."""
     scene.rate(40)
+    monkeypatch.setattr("assistant.admission._POLL_S", 0.001)
+    monkeypatch.setattr("assistant.admission._LONGEST_WAIT_S", 0.01)
+    at_once: list[int] = []
+
+    def answer(model: str, ids: Sequence[int]) -> str:
+        at_once.append(scene.vllm.in_flight)
+        return "grey"
+
+    scene.vllm.answer = answer
+    question = scene.store.open_conversation("bank", "Hello?")
+    scene.store.add_message(
+        question.conversation_id, question.id, Role.ASSISTANT, "", status=MessageStatus.STREAMING
+    )
     scene.run()
-    asked = zip(scene.vllm.requests, scene.vllm.can_wait, strict=True)
-    said = [can_wait for (path, body), can_wait in asked if body.get("max_tokens") == 16]
-    assert len(said) > 40 and all(said)
+    assert len(at_once) > 40 and max(at_once) == 1
 
 
 @pytest.mark.usefixtures("longer_is_better")

@@ -40,7 +40,7 @@ class World:
         return f"by {Path(self.vllm.adapters[model]).name}" if model in self.vllm.adapters else "by base"
 
     async def begin(self) -> None:
-        self.pool = VllmPool([VllmClient(self.vllm.url, patience_s=PATIENCE_S)])
+        self.pool = VllmPool([VllmClient(self.vllm.url, read_timeout_s=PATIENCE_S)])
         self.scene = Scene(
             self.store,
             self.pool,

@@ -22,8 +22,7 @@ import pytest
 from passers_by import PassersBy
 from playwright.sync_api import Page, expect, sync_playwright
 
-from assistant.server_file import ServerAddress
-from assistant.serving import LORA_SLOTS
+from assistant.serving import LORA_SLOTS, ServerAddress
 from assistant.vllm_pool import VllmPool
 from benchmarks.processes import ROOT, AppProcess
 from store import Store
@@ -214,7 +213,7 @@ def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
     [server] = [
         p
         for p in psutil.Process(app.process.pid).children(recursive=True)
-        if "api_server" in _line(p) and "leash" not in _line(p)
+        if "api_server" in _line(p) and "supervisor" not in _line(p)
     ]
     server.kill()
     expect(page.locator("#server-state")).not_to_contain_text("ready", timeout=30_000)

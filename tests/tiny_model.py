@@ -1,7 +1,7 @@
 """A base model small enough for unit tests: 2 layers of width 32, random weights, a byte-level BPE tokenizer.
 
-In: a directory. Out: a model directory as `trainer.embedded` makes it, with SmolLM2's chat template (which inserts
-a system message of its own where there is none). Everything is seeded.
+Written as `assistant.embedded_model` writes its own, with SmolLM2's chat template (which inserts a system message of
+its own where there is none). Everything is seeded.
 """
 
 import json

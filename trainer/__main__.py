@@ -18,7 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from assistant.adapter_files import BadAdapter
-from assistant.server_file import NoServer
+from assistant.serving import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
 from store import StoreError

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from assistant.server_file import NoServer, ServerAddress
+from assistant.serving import NoServer, ServerAddress
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store

@@ -42,7 +42,7 @@ async def prove(
 
     Raises VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, ScorerFailed; the candidate is unloaded then.
     """
-    pool = await VllmPool.connect(w.address.urls, w.address.key)
+    pool = await VllmPool.connect(w.address.urls, w.address.key, w.store.streaming_count)
     try:
         active = w.store.active(run.assistant_id)
         gating = Gating(w, pool, dataset, candidate, active, notes, heard)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
-from assistant.server_file import NoServer
+from assistant.serving import NoServer
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.audit import TRAINER, acting

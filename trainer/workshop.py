@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from assistant.adapter_files import fingerprint
-from assistant.server_file import ServerAddress
+from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from trainer.learning.checkpoints import work_dir

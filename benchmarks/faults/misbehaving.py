@@ -28,10 +28,10 @@ class Misbehaving(httpx.AsyncBaseTransport):
         self,
         victim: Victim,
         restart_by_hand: Callable[[], None],
-        inner: httpx.AsyncBaseTransport | None = None,
+        inner: httpx.AsyncBaseTransport,
     ):
         self._victim, self._restart_by_hand = victim, restart_by_hand
-        self._inner = inner or httpx.AsyncHTTPTransport()
+        self._inner = inner
         self.fault: Fault | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:

@@ -18,12 +18,11 @@ from pathlib import Path
 from assistant.adapter_files import BadAdapter
 from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatError, ChatLimits
-from assistant.external_server import ExternalServers
 from assistant.serving import reconcile
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import Phase
+from assistant.vllm_server import ExternalServers, Phase
 from benchmarks.faults.ledger import Saved, digest
 from benchmarks.faults.references import System, questions
 from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
@@ -90,8 +89,8 @@ async def _chat(
         async with where.pool() as pool:
             await reconcile(store, pool, where.adapters, where.base)
 
-    server = ExternalServers([where.url], lambda: asyncio.run(load_active()))
-    server.start()
+    server = ExternalServers([where.url])
+    server.start(lambda: asyncio.run(load_active()))
     limits = ChatLimits(2048, _ANSWER_TOKENS)
     async with where.pool() as pool, asyncio.TaskGroup() as group:
         chat = Chat(store, pool, where.tokenizer, where.base, where.adapters, limits)

@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import httpx
-
 from assistant.rendering import keep, render
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_client import CAN_WAIT
+from assistant.vllm_client import async_client
 from store.records import Role, Segment
 
 LEAD = 0.002  # nats; what a batch moves a log-probability by is in every result, as moved_by_a_batch_nats
@@ -84,18 +82,15 @@ class References:
 class Greedy:
     """Whole greedy answers of one server with their tokens, which the product's own client has no need of."""
 
-    def __init__(self, url: str, key: str | None, tokenizer: ChatTokenizer, limit: int):
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._http = httpx.AsyncClient(base_url=url, headers=headers, timeout=600.0, trust_env=False)
+    def __init__(self, url: str, tokenizer: ChatTokenizer, limit: int):
+        self._http = async_client(url, None, 600.0)
         self._tokenizer, self._limit = tokenizer, limit
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def answer(
-        self, model: str, segments: Sequence[Segment], question: str, can_wait: bool = False
-    ) -> Alone:
-        """`can_wait`: as a gate's question. Raises httpx.HTTPError."""
+    async def answer(self, model: str, segments: Sequence[Segment], question: str) -> Alone:
+        """Raises httpx.HTTPError."""
         request = {
             "model": model,
             "prompt": list(render(self._tokenizer, segments, ((Role.USER, question),)).ids),
@@ -105,9 +100,7 @@ class Greedy:
             "logprobs": 2,
             "return_token_ids": True,
         }
-        response = await self._http.post(
-            "/v1/completions", json=request, headers=CAN_WAIT if can_wait else None
-        )
+        response = await self._http.post("/v1/completions", json=request)
         response.raise_for_status()
         choice: dict[str, Any] = response.json()["choices"][0]
         said = choice["logprobs"]

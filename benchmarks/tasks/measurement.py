@@ -82,7 +82,7 @@ async def measure(
     progress: Callable[[int, int], None],
 ) -> Measurement:
     """Answer every item; `segments` are the kept ones. Raises ScorerFailed."""
-    slots = asyncio.Semaphore(AT_ONCE * pool.size)
+    slots = asyncio.Semaphore(AT_ONCE * len(pool.each()))
     done = 0
 
     async def answer(item: Item) -> Completion | str:

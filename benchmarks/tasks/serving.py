@@ -10,8 +10,7 @@ from pathlib import Path
 from assistant.adapter_files import fingerprint
 from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatLimits
-from assistant.server_file import ServerAddress
-from assistant.serving import load_deployment
+from assistant.serving import ServerAddress, load_deployment
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool

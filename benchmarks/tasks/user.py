@@ -120,7 +120,7 @@ class Conversations:
 
     async def ask(self, questions: Sequence[Question], progress: Callable[[int, int], None]) -> Asked:
         """Ask and rate all; one that fails three times is counted and left. Raises ScorerFailed."""
-        slots = asyncio.Semaphore(AT_ONCE * self._pool.size)
+        slots = asyncio.Semaphore(AT_ONCE * len(self._pool.each()))
         failed: dict[str, str] = {}
         done = 0
 

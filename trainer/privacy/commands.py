@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from assistant.server_file import NoServer
+from assistant.serving import NoServer
 from assistant.tokenizer import TokenizerError
 from store import Store, StoreError
 from store.records import PrivacyAction, PrivacyRule

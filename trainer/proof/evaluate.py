@@ -18,8 +18,6 @@ from trainer.proof.approvals import best
 from trainer.proof.gate import Answers
 from trainer.proof.scorers import Scorer
 
-# Requests at once, per server: a decoding step with an adapter costs nearly the same for 1 and for 32 answers.
-_AT_ONCE = 32
 _TRIES = 3
 
 EvaluationProgress = Callable[[int, int, float], None]
@@ -40,18 +38,17 @@ async def answer_all(
 
     `progress` gets (done, total, seconds left). Raises VllmError after three tries.
     """
-    slots = asyncio.Semaphore(_AT_ONCE * pool.size)
     started = time.monotonic()
     done = 0
 
     async def answer(example: Example) -> str:
         nonlocal done
         ids = render(tokenizer, segments, example.context).ids
-        async with slots:
+        async with pool.background():
             for attempt in range(_TRIES):
                 try:
                     completion = await pool.pick().complete(
-                        model, ids, max_tokens=max_tokens, end_ids=tokenizer.end_ids, can_wait=True
+                        model, ids, max_tokens=max_tokens, end_ids=tokenizer.end_ids
                     )
                     break
                 except VllmUnreachable:

@@ -55,9 +55,10 @@ async def probe(
         for name, (model, ids) in requests.items():
             for state in ("cold", "warm"):
                 salt = secrets.token_hex(8) if state == "cold" else None
-                answer = await client.complete(
-                    model, ids, max_tokens=1, end_ids=tokenizer.end_ids, cache_salt=salt
-                )
+                async with pool.background():
+                    answer = await client.complete(
+                        model, ids, max_tokens=1, end_ids=tokenizer.end_ids, cache_salt=salt
+                    )
                 times.setdefault((name, state), []).append(answer.end.first_token_s)
         progress(turn + 1, REPEATS)
     return {

@@ -15,8 +15,7 @@ import numpy as np
 
 from assistant.adapter_files import fingerprint
 from assistant.rendering import keep, render
-from assistant.server_file import ServerAddress
-from assistant.serving import reconcile
+from assistant.serving import ServerAddress, reconcile
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
@@ -57,7 +56,9 @@ async def check_parity(
     """Compare the next greedy tokens and their ln p with the trainer's; returns the worst mean difference in nats."""
     worst = 0.0
     for client in pool.each():
-        distance = _distance(await client.greedy(model, ids, len(expected)), expected)
+        async with pool.background():
+            found = await client.greedy(model, ids, len(expected))
+        distance = _distance(found, expected)
         if not distance <= _PARITY:
             raise ParityError(
                 f"{client.url} gives “{model}” log-probabilities that differ by {distance:.3f} nats on average "
@@ -73,10 +74,11 @@ async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -
     vLLM 0.32 on CPU answers them with whatever adapter has the last LoRA slot, unless our extension runs in it.
     """
     for client in pool.each():
-        alone = await client.greedy(pool.base, ids, _TOKENS)
-        together = await asyncio.gather(
-            *(client.greedy(name, ids, _TOKENS) for name in (adapter, pool.base, adapter, pool.base))
-        )
+        async with pool.background():
+            alone = await client.greedy(pool.base, ids, _TOKENS)
+            together = await asyncio.gather(
+                *(client.greedy(name, ids, _TOKENS) for name in (adapter, pool.base, adapter, pool.base))
+            )
         for mixed in (together[1], together[3]):
             distance = _distance(mixed, alone)
             if not distance <= _PARITY:

