@@ -27,8 +27,8 @@ from store.io.importing import import_file
 from store.io.stable_ids import ImportOptions
 from trainer.examples.wording import likeness, wording
 from trainer.overrides import BadSetting, override
-from trainer.privacy.finding import find
 from trainer.proof.scorers import bleu, chrf, exact, json_match
+from trainer.redaction.redactor import Redactor
 from trainer.settings import TrainerSettings
 
 Reader = Callable[[bytes], object]
@@ -132,11 +132,11 @@ def _settings(data: bytes) -> None:
 
 
 def _privacy(data: bytes) -> None:
-    found = find(_text(data), (), None)
+    (detected,) = Redactor().detect([_text(data)])
     end = 0
-    for passage in found.passages:
-        assert end <= passage.start < passage.end <= len(found.folded.text)
-        end = passage.end
+    for entity in detected.entities:
+        assert end <= entity.start < entity.end <= len(detected.source.text)
+        end = entity.end
 
 
 def _wording(data: bytes) -> None:

@@ -1,7 +1,7 @@
 """What is found and what is found wrongly: recall on planted secrets, false alarms on the examples of tasks.
 
-In: task files and a seed. Out: `results/privacy.json`: recall by form, false alarms per 1,000 examples by task with
-what was replaced, and the rate in characters a second. The secrets are invented (`planted`); nothing is stored.
+Writes `results/privacy.json`: recall by form, false alarms per 1,000 examples by task with what was replaced, and the
+rate in characters a second. The secrets are invented (`planted`); nothing is stored.
 
     python -m benchmarks.privacy --task tasks/banking77.json --task tasks/televisions.json
 """
@@ -22,7 +22,7 @@ from rich.progress import track
 from benchmarks.made_up.planted import Planted, plant
 from benchmarks.record import fail, provenance, write
 from benchmarks.tasks.task import Item, Task, TaskError, load
-from trainer.privacy.replacing import Screen, Swap
+from trainer.redaction.redactor import Redactor, Replacement
 
 RESULT = Path("benchmarks/results/privacy.json")
 _TIMED_CHARACTERS = 1_000_000
@@ -68,10 +68,10 @@ def main(
 
 def forms(secrets: Sequence[Planted]) -> list[dict[str, Any]]:
     """By form: how many were planted, how many are gone, and of how many nothing else went with them."""
-    screen = Screen()
+    redactor = Redactor()
     counts: dict[tuple[str, str], Counter[str]] = {}
     for secret in secrets:
-        (text,) = screen.replace([secret.text]).texts
+        (text,) = redactor.redact([secret.text]).texts
         count = counts.setdefault((secret.form, secret.kind), Counter())
         count.update(planted=1, found=is_gone(secret, text), exactly=text == secret.expected)
     return [
@@ -96,19 +96,19 @@ def share(task: Task, wanted: int, tasks: int, seed: int) -> list[Item]:
 
 def false_alarms(task: Task, items: Sequence[Item]) -> dict[str, Any]:
     """Whatever is replaced in a question and its first right answer; the task's prompt is not asked what it keeps."""
-    screen = Screen()
-    found: list[Swap] = []
+    redactor = Redactor()
+    found: list[Replacement] = []
     touched = 0
     for item in items:
-        swaps = screen.replace([item.user, item.references[0]]).swaps
-        touched += bool(swaps)
-        found += swaps
+        replacements = redactor.redact([item.user, item.references[0]]).replacements
+        touched += bool(replacements)
+        found += replacements
     return {
         "name": task.name,
         "sha256": task.sha256,
         "examples": len(items),
         "with_false_alarms": touched,
-        "replaced": [{"kind": swap.kind, "text": swap.text} for swap in found],
+        "replaced": [{"kind": each.kind, "text": each.text} for each in found],
     }
 
 
@@ -124,7 +124,7 @@ def _timed(texts: Sequence[str]) -> int:
     text = "\n".join(texts)
     whole = (text * (_TIMED_CHARACTERS // len(text) + 1))[:_TIMED_CHARACTERS]
     started = time.process_time()
-    Screen().replace([whole])
+    Redactor().redact([whole])
     return round(_TIMED_CHARACTERS / (time.process_time() - started))
 
 

@@ -31,7 +31,7 @@ from trainer.examples.selection import Drop, select
 from trainer.examples.thinning import thin
 from trainer.freezing import Unfrozen
 from trainer.overrides import BadSetting, override
-from trainer.privacy.cleaning import Cleaned
+from trainer.redaction.examples import RedactedIntake
 from trainer.settings import TrainerSettings
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -231,7 +231,7 @@ def test_only_the_newest_rated_answers_are_looked_at_and_the_older_ones_are_coun
         store.rate(f"c{n}.1.assistant", "ann", UP)
     taken = take_in(store, "bank", override(SETTINGS, ["newest_answers=2"]))
     assert [item.answer.conversation_id for item in taken.approved] == ["c1", "c3"] and taken.older == 3
-    rules = Unfrozen(Cleaned(taken), thin(taken, 0, 0), []).rules
+    rules = Unfrozen(RedactedIntake(taken), thin(taken, 0, 0), []).rules
     assert rules == {Drop.OLDER.value: 3}
     assert take_in(store, "bank", override(SETTINGS, ["newest_answers=5"])).older == 0
     only = take_in(store, "bank", override(SETTINGS, ["newest_answers=1", "without_raters=sample"]))

@@ -38,7 +38,7 @@ from trainer.command_line import (
 )
 from trainer.learning import ranks
 from trainer.lease import LeaseTaken
-from trainer.privacy import commands as privacy
+from trainer.redaction import commands as privacy
 from trainer.swapping.swap import roll_back
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)

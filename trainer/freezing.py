@@ -18,9 +18,8 @@ from trainer.examples.intake import Intake, take_in
 from trainer.examples.selection import Approved, Drop
 from trainer.examples.thinning import Thinned, left_out, thin
 from trainer.notes import Notes
-from trainer.privacy.cleaning import Cleaned, clean
-from trainer.privacy.finding import Detector
-from trainer.privacy.screening import screen_of
+from trainer.redaction.entities import Detector
+from trainer.redaction.examples import RedactedIntake, redact
 from trainer.settings import NO_MODEL, TrainerSettings
 from trainer.workshop import Workshop
 
@@ -32,7 +31,7 @@ class Unfrozen:
     `placed` are the conversations whose split is settled with this dataset, also those that are not in it.
     """
 
-    cleaned: Cleaned
+    redacted: RedactedIntake
     thinned: Thinned
     outgrown: list[str]
 
@@ -61,10 +60,10 @@ class Unfrozen:
 def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
     """Records nothing. Contexts lose their oldest turns where they outgrow the model under the full prompt.
 
-    Raises PatternTooSlow, BadPattern, NoNameModel: nothing goes on without what was to be replaced.
+    Raises RedactionError: nothing goes on without what was to be replaced.
     """
-    cleaned = screened(w.store, assistant_id, w.settings)
-    intake = cleaned.intake
+    redacted = redact_taken(w.store, assistant_id, w.settings)
+    intake = redacted.intake
     segments = w.store.prompt(intake.prompt_id).segments
     room = w.address.context - w.settings.max_answer_tokens
     fitting: list[Approved] = []
@@ -83,23 +82,21 @@ def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
     dropped = {**intake.dropped, **dict.fromkeys(outgrown, Drop.OUTGROWN)}
     fitted = replace(intake, approved=fitting, dropped=dropped, followed=followed)
     thinned = thin(fitted, w.settings.similar_cap, w.settings.max_train)
-    return Unfrozen(replace(cleaned, intake=thinned.intake), thinned, outgrown)
+    return Unfrozen(replace(redacted, intake=thinned.intake), thinned, outgrown)
 
 
-def screened(store: Store, assistant_id: str, settings: TrainerSettings) -> Cleaned:
-    """What is taken in, without personal data where the settings say so. Raises as `prepare` does, and NotFound."""
+def redact_taken(store: Store, assistant_id: str, settings: TrainerSettings) -> RedactedIntake:
+    """What is taken in, without personal data where the settings say so. Raises RedactionError, NotFound."""
     taken = take_in(store, assistant_id, settings)
     if not settings.privacy:
-        return Cleaned(taken)
-    segments = store.prompt(taken.prompt_id).segments
-    screen = screen_of(store, assistant_id, segments, _names(settings.privacy_model))
-    return clean(taken, store.splits(assistant_id), screen)
+        return RedactedIntake(taken)
+    return redact(store, assistant_id, taken, _names_detector(settings.privacy_model))
 
 
-def _names(model: str) -> Detector | None:
+def _names_detector(model: str) -> Detector | None:
     if model == NO_MODEL:
         return None
-    from trainer.privacy.names import NameFinder  # pulls in transformers, which takes seconds
+    from trainer.redaction.names import NameFinder  # imports transformers, which takes seconds
 
     return NameFinder(model).names
 
@@ -118,8 +115,8 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
         dropped=unfrozen.rules,
         outgrown=unfrozen.outgrown,
         thinned=left_out(unfrozen.thinned),
-        replaced=unfrozen.cleaned.counts(),
-        unasked=len(unfrozen.cleaned.unasked),
+        replaced=unfrozen.redacted.counts(),
+        unasked=len(unfrozen.redacted.unasked),
         quarantined=[asdict(one) for one in unfrozen.intake.quarantined.values()],
         contradictions=len(contradictions(examples)),
         topics=unfrozen.thinned.topics,

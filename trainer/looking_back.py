@@ -33,8 +33,8 @@ from trainer.examples.reasons import reason
 from trainer.examples.selection import Drop
 from trainer.examples.thinning import Thinned, thin
 from trainer.examples.versions import compare, listed
-from trainer.freezing import screened
-from trainer.privacy.errors import NotScreened
+from trainer.freezing import redact_taken
+from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
@@ -64,7 +64,7 @@ def why(
         left_out = store.left_out(newest.id) if newest else {}
         rated = {answer.message_id: answer for answer in store.rated_answers(name)}
         said = reason(found, rated, _now(store, name, settings_from(changed or ())), newest, left_out)
-    except (StoreError, NotScreened) as error:
+    except (StoreError, RedactionError) as error:
         fail(str(error))
     if as_json:
         print(json.dumps(asdict(said), indent=1))
@@ -100,7 +100,7 @@ def datasets(
                 fail(f"Assistant {name} has no dataset {id}. There are: {there}.")
         before, after = store.dataset(old), store.dataset(known[0] if new is None else new)
         found = compare(before, after, _rules(store, name, after))
-    except (StoreError, NotScreened) as error:
+    except (StoreError, RedactionError) as error:
         fail(str(error))
     if as_json:
         print(json.dumps(found.as_record(), indent=1))
@@ -139,15 +139,15 @@ def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", c
 
 def _now(store: Store, name: str, settings: TrainerSettings) -> Thinned:
     """What a dataset would hold now, as far as it can be told without the model."""
-    cleaned = screened(store, name, settings).intake
+    redacted = redact_taken(store, name, settings).intake
     outgrown = _outgrown(store, name)
-    left = [item for item in cleaned.approved if item.answer.message_id not in outgrown]
+    left = [item for item in redacted.approved if item.answer.message_id not in outgrown]
     dropped = {
         item.answer.message_id: Drop.OUTGROWN
-        for item in cleaned.approved
+        for item in redacted.approved
         if item.answer.message_id in outgrown
     }
-    fitted = replace(cleaned, approved=left, dropped={**cleaned.dropped, **dropped})
+    fitted = replace(redacted, approved=left, dropped={**redacted.dropped, **dropped})
     return thin(fitted, settings.similar_cap, settings.max_train)
 
 

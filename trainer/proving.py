@@ -21,9 +21,9 @@ from trainer.examples import dataset as datasets
 from trainer.learning.published import Published
 from trainer.lease import Lease
 from trainer.notes import Notes
-from trainer.privacy.cleaning import privacy_remarks
 from trainer.proof.gate import RungVerdict
 from trainer.proof.gating import Gating
+from trainer.redaction.examples import remarks
 from trainer.swapping.probe import probe
 from trainer.swapping.swap import load_checked, swap_in, unload_older
 from trainer.workshop import Workshop
@@ -74,7 +74,7 @@ async def prove(
             *contradictions.in_words(noted.get("contradictions", 0)),
             *quarantine.in_words(quarantine.Suspicion(**one) for one in noted.get("quarantined", ())),
         ]
-        message = " ".join([*verdict.reasons, *candidate.remarks, *privacy_remarks(noted), *seen])
+        message = " ".join([*verdict.reasons, *candidate.remarks, *remarks(noted.get("unasked", 0)), *seen])
         if not verdict.promoted or verdict.chosen is None:
             await pool.unload_adapter(candidate.name)
             asked = w.store.propose(run.id, gating.proposals(verdict))

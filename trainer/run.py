@@ -26,10 +26,10 @@ from trainer.learning.finetune import TrainingDiverged
 from trainer.learning.published import Published
 from trainer.lease import Lease
 from trainer.notes import Notes
-from trainer.privacy.errors import NotScreened
 from trainer.proof.hearing import TRIGGER, pending
 from trainer.proof.scorers import ScorerFailed, UnknownScorer
 from trainer.proving import prove
+from trainer.redaction.entities import RedactionError
 from trainer.resumption import PHASE as RESUME
 from trainer.resumption import changes, interrupted
 from trainer.settings import TrainerSettings
@@ -46,7 +46,7 @@ _EXPECTED = (
     ScorerFailed,
     OSError,
     TrainingDiverged,
-    NotScreened,
+    RedactionError,
 )
 
 
@@ -142,7 +142,7 @@ def _go_on(w: Workshop, assistant_id: str) -> TrainingRun | None:
     dataset = w.store.dataset(run.dataset_id or 0)
     try:
         now = prepare(w, assistant_id)
-    except NotScreened:
+    except RedactionError:
         return None  # a new run meets it again and says so
     against = changes(run, dataset, w.settings.as_record(), now.intake.prompt_id, now.examples)
     for event in w.store.events(run.id, ENVIRONMENT)[-1:]:

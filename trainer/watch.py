@@ -26,10 +26,9 @@ from trainer.examples.dataset import shortage
 from trainer.examples.intake import take_in
 from trainer.examples.thinning import thin
 from trainer.lease import Lease, LeaseTaken, is_taken
-from trainer.privacy.cleaning import clean
-from trainer.privacy.errors import NotScreened
-from trainer.privacy.screening import screen_of
 from trainer.proof.hearing import pending
+from trainer.redaction.entities import RedactionError
+from trainer.redaction.examples import redact
 from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
 from trainer.swapping.rollback_monitor import worse_than_before
@@ -236,13 +235,11 @@ def too_few_without_personal_data(store: Store, assistant_id: str, settings: Tra
     """
     if not settings.privacy:
         return False
-    taken = take_in(store, assistant_id, settings)
     try:
-        screen = screen_of(store, assistant_id, store.prompt(taken.prompt_id).segments)
-        cleaned = clean(taken, store.splits(assistant_id), screen)
-    except NotScreened:
+        redacted = redact(store, assistant_id, take_in(store, assistant_id, settings))
+    except RedactionError:
         return False  # the run will say what is wrong
-    left = thin(cleaned.intake, settings.similar_cap, settings.max_train).intake
+    left = thin(redacted.intake, settings.similar_cap, settings.max_train).intake
     return shortage(left.examples(), settings) is not None
 
 

@@ -11,9 +11,9 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForTokenClassification
 
 from store.records import ImportedTurn, RunStatus, Verdict
 from trainer.freezing import prepare
-from trainer.privacy.errors import NoNameModel
-from trainer.privacy.names import NameFinder
-from trainer.privacy.replacing import Screen
+from trainer.redaction.entities import RedactionError
+from trainer.redaction.names import NameFinder
+from trainer.redaction.redactor import Redactor
 
 LABELS = ["O", "PER", "LOC"]
 PEOPLE, PLACES = ("Ann", "Bob", "Carla"), ("Paris", "Ulm", "Oslo")
@@ -67,22 +67,22 @@ def _span(text: str, word: str) -> tuple[int, int]:
 
 
 def test_people_and_places_are_replaced_beside_everything_else(name_model: Path) -> None:
-    screen = Screen(names=NameFinder(str(name_model)).names)
-    done = screen.replace(["I am Ann from Oslo.", "Bob and then Oslo", "ann@example.com"])
+    redactor = Redactor(names=NameFinder(str(name_model)).names)
+    done = redactor.redact(["I am Ann from Oslo.", "Bob and then Oslo", "ann@example.com"])
     assert done.texts == ("I am <PERSON_1> from <PLACE_1>.", "<PERSON_2> and then <PLACE_1>", "<EMAIL_1>")
-    assert screen.replace(["I am Ann from Oslo."]) == screen.replace(["I am Ann from Oslo."])
+    assert redactor.redact(["I am Ann from Oslo."]) == redactor.redact(["I am Ann from Oslo."])
 
 
 def test_a_name_that_stands_in_the_prompt_is_kept(name_model: Path) -> None:
-    screen = Screen(own=["You are Carla, who helps."], names=NameFinder(str(name_model)).names)
-    assert screen.replace(["I am Carla from Ulm."]).texts == ("I am Carla from <PLACE_1>.",)
+    redactor = Redactor(prompt_texts=["You are Carla, who helps."], names=NameFinder(str(name_model)).names)
+    assert redactor.redact(["I am Carla from Ulm."]).texts == ("I am Carla from <PLACE_1>.",)
 
 
 def test_a_text_longer_than_the_models_window_is_read_to_its_end(name_model: Path) -> None:
-    screen = Screen(names=NameFinder(str(name_model)).names)
+    redactor = Redactor(names=NameFinder(str(name_model)).names)
     text = "I am Ann from Oslo. " * 200
-    assert "Ann" not in screen.replace([text]).texts[0]
-    assert screen.replace(["", " \n"]).texts == ("", " \n")
+    assert "Ann" not in redactor.redact([text]).texts[0]
+    assert redactor.redact(["", " \n"]).texts == ("", " \n")
 
 
 def test_a_run_uses_the_model_that_the_setting_names(scene: Scene, name_model: Path) -> None:
@@ -95,9 +95,9 @@ def test_a_run_uses_the_model_that_the_setting_names(scene: Scene, name_model: P
 
 
 def test_a_model_that_knows_no_names_is_refused(tiny_model: Path, tmp_path: Path, scene: Scene) -> None:
-    with pytest.raises(NoNameModel, match="none of them means a person or a place"):
+    with pytest.raises(RedactionError, match="none of them means a person or a place"):
         NameFinder(str(tiny_model))
-    with pytest.raises(NoNameModel, match="cannot be loaded"):
+    with pytest.raises(RedactionError, match="cannot be loaded"):
         NameFinder(str(tmp_path))
     scene.rate(60)
     run = scene.run(privacy_model=str(tmp_path))

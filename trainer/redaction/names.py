@@ -1,18 +1,12 @@
-"""Names of people and places by a model: optional, since it is never sure.
-
-In: a model directory or hub id of a token classification model, texts. Out: passages. Place in the flow: after all
-other detectors. The boundary to `transformers`; imported only when the setting `privacy_model` names a model.
-"""
+"""Finds names of people and places with a token classification model; imported only when a setting names one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from transformers import pipeline
 
-from trainer.privacy.errors import NoNameModel
-from trainer.privacy.passages import BLANK, Kind, Passage
+from trainer.redaction.entities import BLANK, Entity, Kind, RedactionError
 
 # Labels of the usual data sets (CoNLL, OntoNotes, WikiNEuRal and those made for personal data), without B- and I-.
 _KINDS = {
@@ -25,56 +19,49 @@ _WINDOW_TOKENS, _OVERLAP_TOKENS = 400, 64
 
 
 class NameFinder:
-    """A token classification model on the CPU, the same answers every time."""
+    """Runs on the CPU and gives the same answers every time. `model` is a directory or the hub's id."""
 
     def __init__(self, model: str):
-        """Raises NoNameModel."""
+        """Raises RedactionError."""
         try:
             self._find = pipeline(
                 "token-classification", model=model, aggregation_strategy="simple", device="cpu"
             )
             self._find.tokenizer.model_max_length = min(self._find.tokenizer.model_max_length, _WINDOW_TOKENS)
         except (OSError, ValueError, KeyError) as error:
-            raise NoNameModel(
+            raise RedactionError(
                 f"privacy_model={model} cannot be loaded as a token classification model ({error}). Give a directory "
                 "or the id of one, or privacy_model=none."
             ) from error
         labels = {_bare(label) for label in self._find.model.config.id2label.values()}
         if not labels & _KINDS.keys():
-            raise NoNameModel(
+            raise RedactionError(
                 f"privacy_model={model} has the labels {', '.join(sorted(labels))}, and none of them means a person "
                 f"or a place ({', '.join(_KINDS)}). Choose another model, or privacy_model=none."
             )
 
-    def names(self, text: str) -> Iterator[Passage]:
-        """In the text's order; what is blanked is left alone."""
+    def names(self, text: str) -> Iterator[Entity]:
+        """A detector; it comes last."""
         if not text.strip(BLANK + " \n"):
             return
-        end = 0
         # Spaces for what was found already: they are no part of a name, and places stay what they are.
         for found in self._find(text.replace(BLANK, " "), stride=_OVERLAP_TOKENS):
-            passage = _passage(text, found)
-            if passage is not None and passage.start >= end:
-                end = passage.end
-                yield passage
+            kind = _KINDS.get(_bare(str(found["entity_group"])))
+            start, end = _whole_words(text, int(found["start"]), int(found["end"]))
+            name = text[start:end]
+            if kind is not None and any(character.isalpha() for character in name):
+                yield Entity(start, end, kind, name.casefold())
 
 
-def _passage(text: str, found: dict[str, Any]) -> Passage | None:
-    kind = _KINDS.get(_bare(str(found["entity_group"])))
-    start, end = int(found["start"]), int(found["end"])
-    while start < end and (text[start].isspace() or text[start] == BLANK):
-        start += 1
-    while start < end and (text[end - 1].isspace() or text[end - 1] == BLANK):
-        end -= 1
-    # Models mark pieces of words; half a name is still a name.
-    while start > 0 and start < end and text[start].isalnum() and text[start - 1].isalnum():
+def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """Models mark pieces of words; half a name is still a name."""
+    start += len(text[start:end]) - len(text[start:end].lstrip(BLANK + " \t\n"))
+    end = start + len(text[start:end].rstrip(BLANK + " \t\n"))
+    while 0 < start < end and text[start - 1 : start + 1].isalnum():
         start -= 1
-    while start < end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
+    while start < end < len(text) and text[end - 1 : end + 1].isalnum():
         end += 1
-    written = text[start:end]
-    if kind is None or BLANK in written or not any(c.isalpha() for c in written):
-        return None
-    return Passage(start, end, kind, written.casefold())
+    return start, end
 
 
 def _bare(label: str) -> str:

@@ -1,7 +1,6 @@
-"""`python -m trainer privacy`: show, preview, add, keep, remove.
+"""`python -m trainer privacy`: shows what is replaced before a retrain, and corrects it.
 
-In: arguments. Out: exit status 0 when the command did its work, 2 for wrong usage or a pattern that is refused. Place
-in the flow: people look here at what is replaced before a retrain, and correct it.
+Exit status 2 for wrong usage or a pattern that is refused.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from store.records import PrivacyAction, PrivacyRule
 from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
 from trainer.freezing import Unfrozen, prepare
 from trainer.overrides import BadSetting, override
-from trainer.privacy.cleaning import privacy_remarks
-from trainer.privacy.errors import NotScreened
-from trainer.privacy.passages import Kind
-from trainer.privacy.patterns import kind_name, pattern
+from trainer.redaction.entities import Kind, RedactionError
+from trainer.redaction.examples import remarks
+from trainer.redaction.redactor import Replacement
+from trainer.redaction.rules import checked_pattern, kind_name
 from trainer.settings import TrainerSettings
 from trainer.workshop import Workshop
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="What personal data and secrets become placeholders before training, and what people say about it.",
+    help="Shows and corrects what personal data and secrets become placeholders before training.",
 )
 _SHOWN_CHARACTERS = 80
 
@@ -49,7 +48,7 @@ def show(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     console.print(f"Replaced without a rule: {', '.join(kind.value for kind in Kind)}.", soft_wrap=True)
     rules = store.privacy_rules(assistant_id(store, assistant))
     for rule in rules:
-        console.print(_told(rule), soft_wrap=True, markup=False, highlight=False)
+        console.print(_described(rule), soft_wrap=True, markup=False, highlight=False)
     if not rules:
         console.print("No rules. Add one: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'", markup=False)
 
@@ -68,21 +67,12 @@ def preview(
     try:
         settings = override(TrainerSettings(), [f"privacy_model={model}"])
         unfrozen = prepare(Workshop.open(store, data_dir, settings), name)
-    except (NoServer, TokenizerError, NotScreened, StoreError, BadSetting) as error:
+    except (NoServer, TokenizerError, RedactionError, StoreError, BadSetting) as error:
         fail(str(error))
     if as_json:
         print(json.dumps(_as_record(unfrozen), indent=1))
-        return
-    rows = _rows(unfrozen)
-    messages = {row["message"] for row in rows}
-    total = f"{len(rows):,} passages in {len(messages):,} of {len(unfrozen.examples):,} examples"
-    console.print(f"{total}: " + (_counted(rows) or "nothing to replace") + ".", soft_wrap=True)
-    if rows and limit:
-        console.print(_table(rows[:limit]))
-    if len(rows) > limit:
-        console.print(f"{len(rows) - limit:,} more: --limit, or --json for all.")
-    for remark in privacy_remarks({"unasked": len(unfrozen.cleaned.unasked)}):
-        console.print(remark, soft_wrap=True, markup=False)
+    else:
+        _print_preview(unfrozen, limit)
 
 
 @app.command(epilog="Example: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'")
@@ -127,7 +117,7 @@ def remove(
         removed = store.remove_privacy_rule(assistant_id(store, assistant), rule)
     except StoreError as error:
         fail(str(error))
-    console.print(f"Removed: {_told(removed)}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"Removed: {_described(removed)}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _add(
@@ -135,53 +125,62 @@ def _add(
 ) -> None:
     try:
         name = kind_name(kind) if action is PrivacyAction.REPLACE else ""
-        pattern(text, literal)
+        checked_pattern(text, literal)
         rule = store.add_privacy_rule(assistant, action, text, name, literal, getpass.getuser())
-    except (NotScreened, StoreError) as error:
+    except (RedactionError, StoreError) as error:
         fail(str(error))
     console.print(
-        f"{_told(rule)}\nThe next retrain follows it.", soft_wrap=True, markup=False, highlight=False
+        f"{_described(rule)}\nThe next retrain follows it.", soft_wrap=True, markup=False, highlight=False
     )
 
 
-def _told(rule: PrivacyRule) -> str:
+def _described(rule: PrivacyRule) -> str:
     what = f"{rule.action.value} {rule.kind}".strip()
     return f"{rule.id:>4}  {what:<16} {'text' if rule.literal else 'pattern':<8} {rule.pattern}  (by {rule.added_by})"
 
 
-def _rows(unfrozen: Unfrozen) -> list[dict[str, str]]:
-    used = {example.message_id for example in unfrozen.examples}
+def _replacements(unfrozen: Unfrozen) -> list[tuple[str, Replacement]]:
+    """Message id and replacement, in what would be frozen."""
+    found = unfrozen.redacted.replacements
     return [
-        {"message": id, "kind": swap.kind, "placeholder": swap.placeholder, "text": swap.text}
-        for id, swaps in unfrozen.cleaned.swaps.items()
-        if id in used
-        for swap in swaps
+        (example.message_id, each)
+        for example in unfrozen.examples
+        for each in found.get(example.message_id, ())
     ]
-
-
-def _counted(rows: list[dict[str, str]]) -> str:
-    return ", ".join(
-        f"{count:,} {kind}" for kind, count in Counter(row["kind"] for row in rows).most_common()
-    )
-
-
-def _table(rows: list[dict[str, str]]) -> Table:
-    table = Table("message", "placeholder", "what stands there")
-    for row in rows:
-        table.add_row(row["message"], row["placeholder"], escape(_shortened(row["text"])))
-    return table
-
-
-def _shortened(text: str) -> str:
-    shown = text.encode("unicode_escape", "replace").decode() if not text.isprintable() else text
-    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[: _SHOWN_CHARACTERS - 1]}…"
 
 
 def _as_record(unfrozen: Unfrozen) -> dict[str, Any]:
     return {
         "examples": len(unfrozen.examples),
         "hash": unfrozen.hash,
-        "replaced": unfrozen.cleaned.counts(),
-        "unasked": list(unfrozen.cleaned.unasked),
-        "passages": _rows(unfrozen),
+        "replaced": unfrozen.redacted.counts(),
+        "unasked": list(unfrozen.redacted.unasked),
+        "passages": [
+            {"message": id, "kind": each.kind, "placeholder": each.placeholder, "text": each.text}
+            for id, each in _replacements(unfrozen)
+        ],
     }
+
+
+def _print_preview(unfrozen: Unfrozen, limit: int) -> None:
+    rows = _replacements(unfrozen)
+    total = (
+        f"{len(rows):,} passages in {len({id for id, _ in rows}):,} of {len(unfrozen.examples):,} examples"
+    )
+    kinds = Counter(each.kind for _, each in rows).most_common()
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "nothing to replace"
+    console.print(f"{total}: {counted}.", soft_wrap=True)
+    if rows and limit:
+        table = Table("message", "placeholder", "what stands there")
+        for id, each in rows[:limit]:
+            table.add_row(id, each.placeholder, escape(_shortened(each.text)))
+        console.print(table)
+    if len(rows) > limit:
+        console.print(f"{len(rows) - limit:,} more: --limit, or --json for all.")
+    for remark in remarks(len(unfrozen.redacted.unasked)):
+        console.print(remark, soft_wrap=True, markup=False)
+
+
+def _shortened(text: str) -> str:
+    shown = text if text.isprintable() else text.encode("unicode_escape", "replace").decode()
+    return shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[: _SHOWN_CHARACTERS - 1]}…"

@@ -11,8 +11,8 @@ from store.records import ImportedTurn, PrivacyAction, RunStatus, Segment, Segme
 from trainer.examples.intake import take_in
 from trainer.examples.splits import split_of
 from trainer.freezing import prepare
-from trainer.privacy.cleaning import clean
-from trainer.privacy.replacing import Screen
+from trainer.redaction.examples import redact_intake
+from trainer.redaction.redactor import Redactor
 from trainer.watch import new_examples, too_few_without_personal_data
 
 
@@ -48,22 +48,22 @@ def test_the_frozen_dataset_has_placeholders_and_the_conversation_has_not(scene:
     assert answer.context[0][1] == "I am ann@example.com" and "bo@example.com" in answer.answer
     off = replace(scene.workshop, settings=replace(SETTINGS, privacy=False))
     (as_written,) = prepare(off, "bank").examples
-    assert as_written.completion == answer.answer and not prepare(off, "bank").cleaned.swaps
+    assert as_written.completion == answer.answer and not prepare(off, "bank").redacted.replacements
 
 
 def test_corrections_are_replaced_as_well(scene: Scene) -> None:
     load(scene.store, [("Who?", "Nobody.")], correction="It was ann@example.com.")
     unfrozen = prepare(scene.workshop, "bank")
     assert [e.completion for e in unfrozen.examples] == ["It was <EMAIL_1>."]
-    assert unfrozen.cleaned.counts() == {"EMAIL": 1} and len(unfrozen.cleaned.unasked) == 1
+    assert unfrozen.redacted.counts() == {"EMAIL": 1} and len(unfrozen.redacted.unasked) == 1
 
 
 def test_the_teams_own_address_is_learned(bank: Store) -> None:
     load(bank, [("How do I reach you?", "Write to help@bank.example.com.")])
     intake = take_in(bank, "bank", SETTINGS)
     own = [segment.text for segment in bank.latest_prompt("bank").segments]
-    assert clean(intake, {}, Screen(own=own)).intake == intake
-    elsewhere = clean(intake, {}, Screen())
+    assert redact_intake(intake, {}, Redactor(prompt_texts=own)).intake == intake
+    elsewhere = redact_intake(intake, {}, Redactor())
     assert elsewhere.intake.approved[0].completion == "Write to <EMAIL_1>." and elsewhere.unasked
 
 
@@ -75,10 +75,10 @@ def test_questions_that_differ_in_a_secret_alone_are_on_one_side_and_what_was_pl
     load(bank, [(question, "Yes.") for question in questions])
     intake = take_in(bank, "bank", SETTINGS)
     wanted = split_of("Is <EMAIL_1> registered?")
-    assert set(clean(intake, {}, Screen()).intake.splits.values()) == {wanted}
+    assert set(redact_intake(intake, {}, Redactor()).intake.splits.values()) == {wanted}
     other = next(split for split in Split if split is not wanted)
     placed = replace(intake, splits={**intake.splits, "c3": other})
-    assert clean(placed, {"c3": other}, Screen()).intake.splits["c3"] is other
+    assert redact_intake(placed, {"c3": other}, Redactor()).intake.splits["c3"] is other
 
 
 def test_a_teachers_answer_is_replaced_and_left_out_where_its_question_proves_or_is_answered(
@@ -103,9 +103,9 @@ def test_a_teachers_answer_is_replaced_and_left_out_where_its_question_proves_or
         )
         for id, question in (("t2", train), ("t3", gate))
     )
-    cleaned = clean(replace(intake, followed=[known, fresh, proving]), {}, Screen())
+    cleaned = redact_intake(replace(intake, followed=[known, fresh, proving]), {}, Redactor())
     assert [(e.message_id, e.completion) for e in cleaned.intake.followed] == [("t2", "<EMAIL_1>")]
-    held = clean(replace(intake, followed=[proving]), {"t3": Split.TRAIN}, Screen())
+    held = redact_intake(replace(intake, followed=[proving]), {"t3": Split.TRAIN}, Redactor())
     assert len(held.intake.followed) == 1, "a conversation that was placed stays"
 
 

@@ -1,8 +1,7 @@
-"""Private keys, passwords in URLs, API keys and what is said to be a password.
+"""Finds private keys, passwords in URLs, API keys, and what a text calls a password.
 
-In: a folded text. Out: passages. Pure. The patterns are ours: those of detect-secrets 1.5 stop at a fixed length, so
-that the rest of a longer token would stay, and some of them take quadratic time. Every pattern here runs to the end of
-the token and in time proportional to the text.
+Every pattern runs to the end of the token, in time proportional to the text. Those of detect-secrets 1.5 stop at a
+fixed length, so that the rest of a longer token would stay, and some of them take quadratic time.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from trainer.privacy.passages import Kind, Passage
+from trainer.redaction.entities import Entity, Kind
 
 _BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
@@ -55,7 +54,7 @@ _TOKENS = (
 _TOKEN = re.compile(r"(?<![A-Za-z0-9])(?:" + "|".join(_TOKENS) + ")")
 _AZURE = re.compile(r"(?<=AccountKey=)[A-Za-z0-9+/=]{40,}+")
 
-_SAID = re.compile(
+_NAMED = re.compile(
     r"(?:pass(?:word|wd|phrase|code)|pwd|secret|credential|api[_ -]?key|access[_ -]?key|private[_ -]?key"
     r"|token|authorization|bearer)"
     r"[\"']?(?:\s{0,3}(?::=|=>|[:=])\s{0,3}|\s{1,3}is\s{1,3}|\s{1,3})(?:(?:Bearer|Basic)\s{1,3})?[\"'`]?"
@@ -65,7 +64,7 @@ _SAID = re.compile(
 _CERTAIN = re.compile(r"[:=]|\sis\s")  # then a letter and a digit are enough
 
 
-def private_keys(text: str) -> Iterator[Passage]:
+def private_keys(text: str) -> Iterator[Entity]:
     """From BEGIN to END; without an END as far as it looks like a key."""
     at, ends = 0, True
     while (begin := text.find("-----BEGIN ", at)) >= 0:
@@ -76,31 +75,31 @@ def private_keys(text: str) -> Iterator[Passage]:
         end = _END.search(text, header.end()) if ends else None
         ends = (
             end is not None
-        )  # none from here on: it is not looked for again, or it would take quadratic time
+        )  # an end that is missing is not looked for again: that would take quadratic time
         body = end or _BODY.match(text, header.end())
         at = body.end() if body else header.end()
-        yield Passage(begin, at, Kind.PRIVATE_KEY, text[begin:at])
+        yield Entity(begin, at, Kind.PRIVATE_KEY, text[begin:at])
 
 
-def url_credentials(text: str) -> Iterator[Passage]:
+def url_credentials(text: str) -> Iterator[Entity]:
     if "://" in text:
         for found in _IN_URL.finditer(text):
-            yield Passage(found.start(1), found.end(1), Kind.CREDENTIALS, found[1])
+            yield Entity(found.start(1), found.end(1), Kind.CREDENTIALS, found[1])
 
 
-def keys(text: str) -> Iterator[Passage]:
+def keys(text: str) -> Iterator[Entity]:
     """Tokens that their makers gave a form to be known by."""
     for run in _RUN.finditer(text):
         for found in (*_TOKEN.finditer(text, *run.span()), *_AZURE.finditer(text, *run.span())):
-            yield Passage(found.start(), found.end(), Kind.KEY, found[0])
+            yield Entity(found.start(), found.end(), Kind.KEY, found[0])
 
 
-def said_secrets(text: str) -> Iterator[Passage]:
+def named_secrets(text: str) -> Iterator[Entity]:
     """What follows “password:” and the like, if it looks like one: a letter and a digit at least."""
-    for found in _SAID.finditer(text):
+    for found in _NAMED.finditer(text):
         value = found[1].rstrip(".!?:")
         signed = _CERTAIN.search(found[0][: found.start(1) - found.start()]) is not None
         if len(value) < 6 or not re.search("[0-9]", value) or not re.search("[A-Za-z]", value):
             continue
         if signed or (len(value) >= 8 and not value.isalnum()) or len(value) >= 16:
-            yield Passage(found.start(1), found.start(1) + len(value), Kind.SECRET, value)
+            yield Entity(found.start(1), found.start(1) + len(value), Kind.SECRET, value)
