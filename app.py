@@ -79,12 +79,14 @@ def main(
         store = Store(data_dir / "shorthand.sqlite")
         model_dir = resolve(model, data_dir)
         tokenizer = ChatTokenizer.load(model_dir)
-        store.sweep_streaming()
+        store.messages.end_streaming()
         if sample:
             load_sample(store, tokenizer)
     except (StoreError, ModelNotFound, TokenizerError) as error:
         _fail(str(error))
-    if open_to_all := unguarded(host, any(user.role is UserRole.ADMIN for user in store.users()), data_dir):
+    if open_to_all := unguarded(
+        host, any(user.role is UserRole.ADMIN for user in store.users.all()), data_dir
+    ):
         _fail(open_to_all)
     rates = Rates(messages_per_minute, ratings_per_minute, answers_at_once)
     _serve(

@@ -36,7 +36,7 @@ def create_assistant(
         raise StoreError(
             f"The name {name!r} has no letter or digit. Give the assistant a name such as “Help desk”."
         )
-    assistant = store.create_assistant(assistant_id or made_up, name, scorer, starters)
+    assistant = store.assistants.create(assistant_id or made_up, name, scorer, starters)
     save_prompt(store, tokenizer, assistant.id, segments)
     return assistant
 
@@ -45,18 +45,23 @@ def save_prompt(
     store: Store, tokenizer: ChatTokenizer, assistant_id: str, segments: Sequence[Segment]
 ) -> Deployment:
     """A new prompt version, active at once: in full, without an adapter, until the next retrain."""
-    prompt = store.add_prompt(assistant_id, segments)
-    kept = [segment.id for segment in segments]
-    deployment = store.add_deployment(
-        assistant_id, prompt.id, None, kept, rung=0, prompt_tokens=prompt_tokens(tokenizer, segments)
+    prompt = store.prompts.add(assistant_id, segments)
+    segment_ids = [segment.id for segment in segments]
+    deployment = store.deployments.add(
+        assistant_id,
+        prompt.id,
+        None,
+        segment_ids,
+        variant=0,
+        prompt_tokens=prompt_tokens(tokenizer, segments),
     )
-    return store.activate(deployment.id)
+    return store.deployments.activate(deployment.id)
 
 
 def load_sample(store: Store, tokenizer: ChatTokenizer) -> tuple[Assistant, int]:
     """The sample assistant with its rated conversations; a second call adds only what is missing."""
     sample = json.loads(_SAMPLE.read_text(encoding="utf-8"))
-    known = {assistant.id: assistant for assistant in store.assistants()}
+    known = {assistant.id: assistant for assistant in store.assistants.all()}
     assistant = known.get(SAMPLE_ID) or create_assistant(
         store,
         tokenizer,
@@ -66,7 +71,7 @@ def load_sample(store: Store, tokenizer: ChatTokenizer) -> tuple[Assistant, int]
         sample["starters"],
         SAMPLE_ID,
     )
-    return assistant, store.load_conversations(assistant.id, [_turn(row) for row in sample["conversations"]])
+    return assistant, store.samples.load(assistant.id, [_turn(row) for row in sample["conversations"]])
 
 
 def segments_from(rows: Sequence[dict[str, Any]]) -> tuple[Segment, ...]:

@@ -72,15 +72,15 @@ class Chat:
         self._check(text)
         if conversation_id is None:
             title = " ".join(text.split())[:_TITLE_CHARACTERS]
-            return self._store.open_conversation(assistant_id, text, title, owner)
-        head = self._store.conversation(conversation_id).head_id
-        return self._store.add_message(conversation_id, head, Role.USER, text)
+            return self._store.conversations.start(assistant_id, text, title, owner)
+        head = self._store.conversations.get(conversation_id).head_id
+        return self._store.messages.add(conversation_id, head, Role.USER, text)
 
     def edit(self, message_id: str, text: str) -> Message:
         """A new version of a user message, beside the old one; what followed the old one stays with it."""
         self._check(text)
-        old = self._store.message(message_id)
-        return self._store.add_message(old.conversation_id, old.parent_id, Role.USER, text)
+        old = self._store.messages.get(message_id)
+        return self._store.messages.add(old.conversation_id, old.parent_id, Role.USER, text)
 
     async def answer(self, question: Message, *, vary: bool = False) -> AsyncGenerator[Progress]:
         """Stream the answer to a stored user message.
@@ -89,7 +89,7 @@ class Chat:
         the iterator stops the request and keeps the text so far as a stopped message. A failure yields the
         message as failed, then raises ChatError. Does not end before the end of the answer is stored.
         """
-        conversation = await asyncio.to_thread(self._store.conversation, question.conversation_id)
+        conversation = await asyncio.to_thread(self._store.conversations.get, question.conversation_id)
         deployment, message = await self._begin_unbroken(conversation, question)
         try:
             async with aclosing(self._stream(question, message, deployment, vary)) as stream:
@@ -126,12 +126,12 @@ class Chat:
             raise
 
     def _begin(self, conversation: Conversation, question: Message) -> tuple[Deployment, Message]:
-        deployment = self._store.active(conversation.assistant_id)
+        deployment = self._store.deployments.active(conversation.assistant_id)
         if deployment is None:
             raise ChatError(
                 "This assistant has no prompt yet. Write one on the Prompt page, or load the sample."
             )
-        message = self._store.add_message(
+        message = self._store.messages.add(
             conversation.id,
             question.id,
             Role.ASSISTANT,
@@ -195,8 +195,8 @@ class Chat:
 
     def _render(self, question: Message, deployment: Deployment) -> Rendered:
         """Token ids of the request; the oldest turns are left out when the conversation outgrows the context."""
-        segments = keep(self._store.prompt(deployment.prompt_id).segments, deployment.kept)
-        thread = self._store.branch(question.id)
+        segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
+        thread = self._store.messages.branch(question.id)
         context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
         room = self._limits.context - self._limits.answer
         fitting = fit(self._tokenizer, segments, context, room)
@@ -210,7 +210,7 @@ class Chat:
     async def _load_again(self, assistant_id: str, message: Message) -> Deployment:
         """The active deployment, loaded; raises ChatError, with the message marked as failed."""
         try:
-            deployment = await asyncio.to_thread(self._store.active, assistant_id)
+            deployment = await asyncio.to_thread(self._store.deployments.active, assistant_id)
             if deployment is None:
                 raise ChatError("This assistant has no active prompt any more. Write one on the Prompt page.")
             await load_deployment(self._pool, deployment, self._adapters, self._base)

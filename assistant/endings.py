@@ -77,7 +77,7 @@ class Endings:
         task.add_done_callback(self._left.discard)
 
     def _save(self, ending: Ending) -> None:
-        self._store.finish_message(ending.id, ending.text, ending.status, ending.usage)
+        self._store.messages.finish(ending.id, ending.text, ending.status, ending.usage)
 
     async def _follow(self, ending: Ending) -> None:
         try:

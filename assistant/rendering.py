@@ -1,6 +1,6 @@
 """Prompt segments and a conversation to the exact token ids of a request.
 
-In: the kept segments of a rung, and turns. Out: token ids and how many of them the prompt costs. Chat,
+In: the kept segments of a variant, and turns. Out: token ids and how many of them the prompt costs. Chat,
 training and gate all render here and nowhere else, so what is trained is what is served. Pure.
 
 Instructions become the system message and worked examples become turns before the conversation: with six
@@ -66,9 +66,9 @@ def segment_tokens(tokenizer: ChatTokenizer, segments: Sequence[Segment]) -> dic
     }
 
 
-def keep(segments: Iterable[Segment], kept: Iterable[str]) -> tuple[Segment, ...]:
+def keep(segments: Iterable[Segment], segment_ids: Iterable[str]) -> tuple[Segment, ...]:
     """The segments whose ids are in `kept`, in the prompt's own order."""
-    wanted = set(kept)
+    wanted = set(segment_ids)
     return tuple(segment for segment in segments if segment.id in wanted)
 
 

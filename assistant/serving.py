@@ -69,8 +69,8 @@ async def reconcile(store: Store, pool: VllmPool, adapters: Path, base: str) -> 
     For a start, a vLLM that was started again, and a rollback: the store says what is active.
     """
     loaded = []
-    for assistant in store.assistants():
-        deployment = store.active(assistant.id)
+    for assistant in store.assistants.all():
+        deployment = store.deployments.active(assistant.id)
         if deployment is not None and deployment.adapter is not None:
             await load_deployment(pool, deployment, adapters, base)
             loaded.append(deployment.adapter)

@@ -2,7 +2,7 @@
 
 In: a model directory (`tokenizer.json`, its chat template) and messages. Out: token ids. The only place that
 reads a chat template. Uses `tokenizers` and `jinja2` alone, so the web process needs neither torch nor
-transformers. Does not know what a prompt, a rung or a conversation is.
+transformers. Does not know what a prompt, a variant or a conversation is.
 """
 
 from __future__ import annotations

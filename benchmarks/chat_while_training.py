@@ -83,8 +83,8 @@ async def _measure(serving: Serving, idle: int, seed: int, screen: Screen) -> di
         # The candidate may serve by now; what it is compared with is the base under the same prompt.
         served = before[0].deployment_id
         after = [await _turn(chat, next(asked)) for _ in range(idle)]
-    finished = serving.store.run(run)
-    phases = by_phase(during, serving.store.events(run), served)
+    finished = serving.store.runs.get(run)
+    phases = by_phase(during, serving.store.runs.events(run), served)
     return {
         "aim": AIM,
         "phases": summary({IDLE: before, **phases}, seed),
@@ -101,15 +101,15 @@ async def _measure(serving: Serving, idle: int, seed: int, screen: Screen) -> di
 
 async def _during(store: Store, chat: Chat, asked: Iterator[str], screen: Screen) -> tuple[int, list[Waited]]:
     """The run's id, and every turn from the request for it until its end."""
-    store.request_training(SAMPLE_ID, "benchmark")
+    store.runs.request(SAMPLE_ID, "benchmark")
     waited: list[Waited] = []
     with screen.status("Chat while training") as show:
         while True:
             waited.append(await _turn(chat, next(asked)))
-            runs = store.runs(SAMPLE_ID)
+            runs = store.runs.all(SAMPLE_ID)
             if runs and runs[0].status is not RunStatus.RUNNING:
                 return runs[0].id, waited
-            events = store.events(runs[0].id) if runs else []
+            events = store.runs.events(runs[0].id) if runs else []
             show(f"{events[-1].phase if events else 'waiting'}, first token {waited[-1].first_token_s:.2f} s")
 
 

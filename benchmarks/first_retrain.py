@@ -29,7 +29,7 @@ from store.records import Role, RunStatus, TrainingRun
 
 QUESTION = "Tell me a long story about everything that visitors can do here, from morning to evening."
 _AROUND_S = 3.0
-_SHORTER = ("'variant ", "'rung ")  # of events while shorter variants are tested
+_SHORTER = ("'variant ", "'variant ")  # of events while shorter variants are tested
 RESULT = Path("benchmarks/results/first_retrain.json")
 
 console = Console()
@@ -57,10 +57,10 @@ class Streamer(threading.Thread):
         tokenizer = ChatTokenizer.load(Path(address.model_dir))
         client = VllmClient(address.urls[0], address.key)
         while not self._done.is_set():
-            deployment = self._store.active(SAMPLE_ID)
+            deployment = self._store.deployments.active(SAMPLE_ID)
             if deployment is None:
                 continue
-            segments = keep(self._store.prompt(deployment.prompt_id).segments, deployment.kept)
+            segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
             ids = render(tokenizer, segments, ((Role.USER, QUESTION),)).ids
             times: list[float] = []
             try:
@@ -119,7 +119,7 @@ def _start_and_retrain(directory: Path) -> dict[str, Any]:
 def _retrain(app: AppProcess, store: Store) -> dict[str, Any]:
     streamer = Streamer(app, store)
     clicked = time.time()
-    store.request_training(SAMPLE_ID, "benchmark")
+    store.runs.request(SAMPLE_ID, "benchmark")
     run = _wait(store, streamer)
     console.print(f"{run.status.value}: {run.message}")
     result = _result(store, run, clicked)
@@ -127,7 +127,7 @@ def _retrain(app: AppProcess, store: Store) -> dict[str, Any]:
         time.sleep(_AROUND_S)
         streamer.finish()
     if run.status is RunStatus.PROMOTED:
-        swapped = store.activations(SAMPLE_ID)[-1].at
+        swapped = store.deployments.activations(SAMPLE_ID)[-1].at
         result["longest_token_gap"] = {
             "around_swap_s": streamer.longest_gap(swapped - _AROUND_S, swapped + _AROUND_S),
             "a_minute_earlier_s": streamer.longest_gap(swapped - 60 - _AROUND_S, swapped - 60 + _AROUND_S),
@@ -141,8 +141,8 @@ def _result(store: Store, run: TrainingRun, clicked: float) -> dict[str, Any]:
     swapped = next(
         (
             a.at
-            for a in store.activations(run.assistant_id)
-            if store.deployment(a.deployment_id).run_id == run.id
+            for a in store.deployments.activations(run.assistant_id)
+            if store.deployments.get(a.deployment_id).run_id == run.id
         ),
         None,
     )
@@ -160,11 +160,11 @@ def _wait(store: Store, streamer: Streamer) -> TrainingRun:
     """The finished run; streams from the shorter variants' turn in the gate on, so that training is not disturbed."""
     seen = ""
     while True:
-        runs = store.runs(SAMPLE_ID)
+        runs = store.runs.all(SAMPLE_ID)
         if runs and runs[0].status is not RunStatus.RUNNING:
             return runs[0]
         if runs:
-            events = store.events(runs[0].id)
+            events = store.runs.events(runs[0].id)
             line = f"{events[-1].phase} {events[-1].data}" if events else ""
             if not streamer.is_alive() and any(word in line for word in _SHORTER):
                 streamer.start()

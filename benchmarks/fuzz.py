@@ -104,8 +104,8 @@ def _finding(said: str, findings: Path) -> str:
     raised = re.findall(
         r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$|^ALARM.*$|out-of-memory.*$", said, re.M
     )
-    kept = max(findings.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
-    return f"{raised[-1] if raised else said[-300:]} ({kept})"
+    segment_ids = max(findings.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
+    return f"{raised[-1] if raised else said[-300:]} ({segment_ids})"
 
 
 if __name__ == "__main__":

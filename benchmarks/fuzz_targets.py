@@ -25,9 +25,9 @@ from benchmarks.tasks.task import TaskError, load
 from store import Store, StoreError
 from store.io.importing import import_file
 from store.io.stable_ids import ImportOptions
+from trainer.evaluation.scorers import bleu, chrf, exact, json_match
 from trainer.examples.wording import likeness, wording
 from trainer.overrides import BadSetting, override
-from trainer.proof.scorers import bleu, chrf, exact, json_match
 from trainer.redaction.redactor import Redactor
 from trainer.settings import TrainerSettings
 
@@ -60,13 +60,13 @@ class _Importing:
     def _open(self) -> Store:
         path = self._folder / f"{time.monotonic_ns()}.sqlite"
         store = Store(path)
-        store.create_assistant("desk", "Desk", "exact")
+        store.assistants.create("desk", "Desk", "exact")
         return store
 
     def __call__(self, data: bytes) -> None:
         self._done += 1
         if self._done % _MOST_IMPORTS == 0:
-            assert self._store.check() == []
+            assert self._store.maintenance.check() == []
             self._store.close()
             self._store = self._open()
         self._path.write_bytes(data)
@@ -157,12 +157,12 @@ def _scorers(data: bytes) -> None:
 class _Search:
     def __init__(self, folder: Path):
         self._store = Store(folder / "search.sqlite")
-        self._store.create_assistant("desk", "Desk", "exact")
+        self._store.assistants.create("desk", "Desk", "exact")
 
     def __call__(self, data: bytes) -> None:
         text = _text(data)
-        assert self._store.search("desk", text) == []
-        assert self._store.conversations("desk", search=text) == []
+        assert self._store.search.find("desk", text) == []
+        assert self._store.conversations.all("desk", search=text) == []
 
 
 class _Task:

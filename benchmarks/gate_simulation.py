@@ -23,8 +23,8 @@ from scipy import stats
 
 from benchmarks.made_up.whole_gate import chances
 from benchmarks.record import write_result
-from trainer.proof.paired_proportions import critical, power
-from trainer.proof.statistics import Pairs
+from trainer.evaluation.paired_proportions import critical, power
+from trainer.evaluation.statistics import Pairs
 
 MARGIN, LEVEL = 0.05, 0.05
 RESULT = Path("benchmarks/results/gate_simulation.json")

@@ -29,7 +29,7 @@ from benchmarks.tasks.serving import Serving
 from benchmarks.tasks.task import Task, TaskError, load
 from benchmarks.tasks.user import sample_of
 from store import Store, StoreError
-from trainer.proof.scorers import ScorerFailed
+from trainer.evaluation.scorers import ScorerFailed
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 _EXPECTED = (

@@ -53,7 +53,7 @@ async def ask_mixed(
         right = references.of(system, question)
         under_way[is_base] += 1
         beside = under_way[not is_base]
-        answer = await greedy.answer(names[system], keep(PROMPT, system.kept), question)
+        answer = await greedy.answer(names[system], keep(PROMPT, system.segment_ids), question)
         under_way[is_base] -= 1
         kind = "base" if is_base else "adapter"
         found[f"{kind}_requests"] += 1

@@ -77,7 +77,7 @@ def publish(
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM
 
-    from trainer.learning.publish import publish
+    from trainer.training.publish import publish
 
     adapters.mkdir(parents=True, exist_ok=True)
     model = AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32)

@@ -88,7 +88,7 @@ def _row(body: Body, measured: Body) -> list[str]:
         f"{tokens['full']:,} → {tokens['active']:,}" if measured["round"] else f"{tokens['full']:,}",
         f"{tokens['cut']:.0%}",
         _mean(quality.get("base_full")),
-        " / ".join(_mean(quality.get(name)) for name in ("candidate_full", "candidate_rung")),
+        " / ".join(_mean(quality.get(name)) for name in ("candidate_full", "candidate_variant")),
         _mean(quality.get("active"), interval=True),
         _NOTHING if index is None else f"{index:.2f}",
         _times(measured.get("first_token")),

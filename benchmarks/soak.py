@@ -81,7 +81,7 @@ def soak(
         if now >= next_retrain and not progress.retraining:
             world.pause(TRAINER)  # there is one lease: it swaps again when the retrain is done
             with world.where.store() as store:
-                store.request_training(ASSISTANT, "soak")
+                store.runs.request(ASSISTANT, "soak")
             progress.requested += 1
             progress.retraining = True
             next_retrain = now + retrain_every_s
@@ -104,7 +104,7 @@ def soak(
 
 def _retrained(world: World, progress: Progress) -> bool:
     with world.where.store() as store:
-        runs = [run for run in store.runs(ASSISTANT, _MOST_RUNS) if run.trigger == "soak"]
+        runs = [run for run in store.runs.all(ASSISTANT, _MOST_RUNS) if run.trigger == "soak"]
     return len(runs) >= progress.requested and runs[0].status is not RunStatus.RUNNING
 
 
@@ -121,8 +121,10 @@ def _start_again(world: World, name: str, progress: Progress) -> None:
 
 def record(world: World, progress: Progress) -> dict[str, Any]:
     with world.where.store() as store:
-        runs = [run for run in store.runs(ASSISTANT, _MOST_RUNS) if not run.trigger.startswith("swap to")]
-        rollbacks = sum(item.reason.startswith("rollback") for item in store.activations(ASSISTANT))
+        runs = [run for run in store.runs.all(ASSISTANT, _MOST_RUNS) if not run.trigger.startswith("swap to")]
+        rollbacks = sum(
+            item.reason.startswith("rollback") for item in store.deployments.activations(ASSISTANT)
+        )
     return {
         "minutes": round((time.monotonic() - progress.began) / 60, 1),
         **record_of(world, progress.kills),

@@ -76,7 +76,7 @@ def measure(
         started = time.perf_counter()
         with screen.bar("making the store") as bar:
             make_store(store, messages, ratings, seed, bar)
-        made = {"seconds": round(time.perf_counter() - started, 1), **store.stats()}
+        made = {"seconds": round(time.perf_counter() - started, 1), **store.maintenance.stats()}
     with Store(path) as store:
         subjects = draw_subjects(store, calls, seed)
         timings = {
@@ -88,7 +88,7 @@ def measure(
             store, select, [training] * min(calls, _SELECTIONS), screen, "training set"
         )
         started = time.perf_counter()
-        erased = store.erase(OWNERS[-1])
+        erased = store.erasure.erase(OWNERS[-1])
         erasing = {
             "seconds": round(time.perf_counter() - started, 2),
             "conversations": erased.conversations,
@@ -116,7 +116,7 @@ def draw_subjects(store: Store, number: int, seed: int) -> list[Subject]:
         SELECT m.id, m.text, m.conversation_id, c.assistant_id, c.owner
         FROM messages m JOIN conversations c ON c.id = m.conversation_id
         WHERE m.seq >= ? AND m.role = 'assistant' ORDER BY m.seq LIMIT 1"""
-    last = store.stats()["messages"]
+    last = store.maintenance.stats()["messages"]
     subjects = []
     for place in chance.integers(1, max(2, last - 10), number):
         row = store._file.connection().execute(query, [int(place)]).fetchone()

@@ -91,7 +91,7 @@ class World:
         async with aclosing(chat.answer(chat.ask(ASSISTANT, None, question))) as steps:
             async for step in steps:
                 message = step.message
-        stored, active = server.store.message(message.id), server.store.active(ASSISTANT)
+        stored, active = server.store.messages.get(message.id), server.store.deployments.active(ASSISTANT)
         if active is None or stored.status is not MessageStatus.COMPLETE or stored.deployment_id != active.id:
             return [
                 f"an answer is stored as {stored.status} under {stored.deployment_id}, active is {active}"
@@ -115,7 +115,7 @@ class World:
     async def case(self, step: str, how: How) -> Case:
         for _ in range(2):  # so that there is something to unload
             await self.swap()
-        before, wrong = self.server.store.active(ASSISTANT), []
+        before, wrong = self.server.store.deployments.active(ASSISTANT), []
         self.road.fault = Fault(*STEPS[step], how)
         said = ""
         try:
@@ -126,7 +126,10 @@ class World:
         if self.road.fault is not None:
             wrong.append("the step was not reached")
             self.road.fault = None
-        newest, active = self.server.store.deployments(ASSISTANT)[-1], self.server.store.active(ASSISTANT)
+        newest, active = (
+            self.server.store.deployments.all(ASSISTANT)[-1],
+            self.server.store.deployments.active(ASSISTANT),
+        )
         if said and (active != before or step in AFTER_THE_FLIP):
             wrong.append(f"the swap failed, and {active} is active, before it {before}")
         if not said and active != newest:
@@ -140,7 +143,11 @@ class World:
         back_s = time.monotonic() - began
         wrong += await self.check()
         again = await self.swap()
-        wrong += [] if again == self.server.store.active(ASSISTANT) else ["the next swap is not active"]
+        wrong += (
+            []
+            if again == self.server.store.deployments.active(ASSISTANT)
+            else ["the next swap is not active"]
+        )
         wrong += await self.check()
         return Case(step, how.value, not said, said, chat, round(back_s, 1), wrong)
 
@@ -153,7 +160,7 @@ def probe(server: OwnServer) -> tuple[int, ...]:
 async def prepare(server: OwnServer, screen: Screen) -> World:
     """Raises ValueError, VllmError."""
     names = server.make_random_adapters(2)
-    systems = {System(name, rung): name for name, rung in zip(names, ((), FULL[:1]), strict=True)}
+    systems = {System(name, variant): name for name, variant in zip(names, ((), FULL[:1]), strict=True)}
     pool, greedy = await server.pool(), Greedy(server.url, server.tokenizer, ANSWER_TOKENS)
     try:
         expected = {}
@@ -182,7 +189,7 @@ async def measure(server: OwnServer, steps: list[str], out: Path | None) -> bool
                 f"{'; '.join(found.wrong) or 'Consistent.'}"
             )
             write_result(out, "swap_faults", 0, record(cases))
-    complaints = server.store.check()
+    complaints = server.store.maintenance.check()
     for line in complaints:
         screen.say(line)
     await world.pool.close()

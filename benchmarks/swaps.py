@@ -48,8 +48,8 @@ class Done:
 
 def systems(weights: list[str]) -> list[System]:
     """The base model with the full prompt, and each adapter with another part of it."""
-    rungs = (FULL[:1], (), FULL)
-    return [System(None, FULL)] + [System(name, rungs[n % 3]) for n, name in enumerate(weights)]
+    variants = (FULL[:1], (), FULL)
+    return [System(None, FULL)] + [System(name, variants[n % 3]) for n, name in enumerate(weights)]
 
 
 async def swap_often(
@@ -65,7 +65,7 @@ async def swap_often(
     """Swap while the streams ask; raises VllmError, BadAdapter, StoreError where a swap itself fails."""
     chance = random.Random(seed)
     done = Done()
-    active = scene.store.active("swapped")
+    active = scene.store.deployments.active("swapped")
     deployments = {active.id: choices[0]} if active else {}
     asking = Streams(scene.store, chat, references, deployments, seed)
     running = asyncio.create_task(asking.run(streams))
@@ -127,7 +127,7 @@ async def measure(
                 scene, chat, references, choices, swaps, streams, seed, after_each
             )
         record = _record(done, asking, references, footprints, streams, began)
-        record["complaints"] = store.check()
+        record["complaints"] = store.maintenance.check()
         write_result(out, "swaps", seed, record)
     finally:
         await asyncio.gather(pool.close(), chatting.close(), greedy.close())

@@ -70,7 +70,10 @@ def work(where: Where, activations: int, events: Connection) -> None:
                     events.send(asyncio.run(_swap(where, lease.store, activations)))
                 return
             except LeaseTaken:
-                if len(store.activations(ASSISTANT)) > activations or time.monotonic() > give_up_at:
+                if (
+                    len(store.deployments.activations(ASSISTANT)) > activations
+                    or time.monotonic() > give_up_at
+                ):
                     return events.send("was refused: another is at work")
                 time.sleep(0.02)
             except LeaseLost:
@@ -80,14 +83,14 @@ def work(where: Where, activations: int, events: Connection) -> None:
 
 
 async def _swap(where: Where, store: Store, activations: int) -> str:
-    store.interrupt_running_runs("Another trainer has taken the lease.")
-    if len(store.activations(ASSISTANT)) > activations:
+    store.runs.interrupt_running("Another trainer has taken the lease.")
+    if len(store.deployments.activations(ASSISTANT)) > activations:
         return "found it done"
     async with where.pool() as pool:
         scene = Scene(store, pool, where.tokenizer, where.adapters, where.templates, where.base)
         candidate = scene.candidate(System("random-1", FULL[:1]))
         await scene.swap_to(candidate)
-        store.finish_run(candidate.run_id or 0, RunStatus.PROMOTED, "", {})
+        store.runs.finish(candidate.run_id or 0, RunStatus.PROMOTED, "", {})
     return "swapped"
 
 
@@ -99,7 +102,7 @@ def try_often(where: Where, trials: int, seed: int, screen: Screen) -> Trials:
     with screen.bar("trials") as bar:
         for number in range(trials):
             with where.store() as store:
-                before = len(store.activations(ASSISTANT)), len(store.adapters(ASSISTANT))
+                before = len(store.deployments.activations(ASSISTANT)), len(store.adapters.all(ASSISTANT))
             ends = _one_trial(where, before[0], number % 2 == 1, chance, found)
             found.ends.update(ends)
             found.trials += 1
@@ -159,21 +162,21 @@ def _last_event(pipe: Connection) -> str:
 def _check(where: Where, before: tuple[int, int], ends: list[str], found: Trials, whole_file: bool) -> None:
     wrong: list[str] = []
     with where.store() as store:
-        swaps = len(store.activations(ASSISTANT)) - before[0]
-        published = [adapter.name for adapter in store.adapters(ASSISTANT)[before[1] :]]
-        active = store.active(ASSISTANT)
+        swaps = len(store.deployments.activations(ASSISTANT)) - before[0]
+        published = [adapter.name for adapter in store.adapters.all(ASSISTANT)[before[1] :]]
+        active = store.deployments.active(ASSISTANT)
         found.published_by_both += len(published) > 1
         if swaps != 1 or ends.count("swapped") != 1:
             wrong.append(f"{swaps} swaps")
         if active is None or active.adapter not in published:
             wrong.append(f"{active and active.adapter} is active, {published} were published")
         wrong += bad_adapter(active, where.adapters, where.base)
-        if any(run.status is RunStatus.RUNNING for run in store.runs(ASSISTANT)):
+        if any(run.status is RunStatus.RUNNING for run in store.runs.all(ASSISTANT)):
             wrong.append("a run is left running")
-        known = {adapter.name for adapter in store.adapters(ASSISTANT)}
+        known = {adapter.name for adapter in store.adapters.all(ASSISTANT)}
         if left := {path.name for path in where.adapters.iterdir()} - known:
             wrong.append(f"{sorted(left)} is not in the store")
-        wrong += store.check() if whole_file else []
+        wrong += store.maintenance.check() if whole_file else []
     found.wrong += [f"trial {found.trials} ({'; '.join(ends)}): {line}" for line in wrong]
 
 

@@ -49,7 +49,7 @@ from store.store import Store
 
 app = typer.Typer(help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.")
 app.add_typer(user_commands.app, name="user")
-app.command(epilog="Example: python -m store audit --deed promoted --data-dir data")(user_commands.audit)
+app.command(epilog="Example: python -m store audit --action promoted --data-dir data")(user_commands.audit)
 
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
@@ -62,7 +62,7 @@ def stats(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     with errors_in_words(), open_store(data_dir) as store:
         table = Table("what", "how many", title=escape(str(store.path)))
         table.columns[1].justify = "right"
-        for name, count in store.stats().items():
+        for name, count in store.maintenance.stats().items():
             table.add_row(name, f"{count:,}")
     out.print(table)
 
@@ -71,7 +71,7 @@ def stats(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 def check(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Look for damage and for records that contradict each other; exit code 1 when there are any."""
     with errors_in_words(), open_store(data_dir) as store:
-        problems = store.check()
+        problems = store.maintenance.check()
     for problem in problems:
         out.print(f"[red]•[/red] {escape(problem)}")
     if problems:
@@ -104,7 +104,7 @@ def export_(
 ) -> None:
     with errors_in_words(), open_store(data_dir) as store:
         chosen = _assistant(store, assistant)
-        total = store.conversation_count(chosen)
+        total = store.transfer.conversation_count(chosen)
         with _bar(
             f"Exporting {chosen}", total, MofNCompleteColumn(), TextColumn("conversations")
         ) as on_progress:
@@ -145,7 +145,7 @@ def import_(
 
 
 def _assistant(store: Store, wanted: str) -> str:
-    found = [assistant.id for assistant in store.assistants()]
+    found = [assistant.id for assistant in store.assistants.all()]
     if wanted in found:
         return wanted
     if not found:

@@ -9,14 +9,12 @@ from __future__ import annotations
 import sqlite3
 
 from store.errors import Conflict
-from store.part import Part
 from store.records import Adapter
+from store.repository import Repository
 
 
-class Adapters(Part):
-    def add_adapter(
-        self, name: str, assistant_id: str, run_id: int, path: str, manifest_hash: str
-    ) -> Adapter:
+class Adapters(Repository):
+    def add(self, name: str, assistant_id: str, run_id: int, path: str, manifest_hash: str) -> Adapter:
         """Note a published adapter. Raises Conflict for a taken name or another assistant's run, NotFound."""
         with self._file.writing() as transaction:
             if transaction.row("SELECT 1 FROM adapters WHERE name = ?", [name]):
@@ -28,16 +26,16 @@ class Adapters(Part):
                 raise Conflict(f"Run {run_id} belongs to {run['assistant_id']!r}, not {assistant_id!r}.")
             columns = {"name": name, "assistant_id": assistant_id, "run_id": run_id, "path": path}
             transaction.insert("adapters", **columns, manifest_hash=manifest_hash, created_at=self._clock())
-            return self.adapter(name)
+            return self.get(name)
 
-    def adapter(self, name: str) -> Adapter:
+    def get(self, name: str) -> Adapter:
         """Raises NotFound."""
         with self._file.reading() as transaction:
             return _adapter(
                 transaction.one("SELECT * FROM adapters WHERE name = ?", [name], f"adapter {name!r}")
             )
 
-    def adapters(self, assistant_id: str) -> list[Adapter]:
+    def all(self, assistant_id: str) -> list[Adapter]:
         """The assistant's adapters, oldest first."""
         query = "SELECT * FROM adapters WHERE assistant_id = ? ORDER BY created_at, run_id, name"
         with self._file.reading() as transaction:

@@ -14,9 +14,9 @@ from typing import Any
 from store.columns import ids_json
 from store.connection import Transaction
 from store.decisions import IS_STANDING, STANDING_OF_MESSAGES, standing_by_message
-from store.part import Part
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
 from store.records import RatedAnswer, Role, Split
+from store.repository import Repository
 
 _Turn = tuple[Any, ...]  # in the order of TURNS_OF
 _Context = tuple[tuple[Role, str], ...]
@@ -45,7 +45,7 @@ _RATED_COUNT_WITHOUT = f"""
     WHERE a.assistant_id = ? AND {_NOT_BY_THESE_ALONE}"""
 
 # Newest first; every served answer has its tokens measured, so the index on those finds them by deployment.
-TEACHING = "SELECT id FROM deployments WHERE prompt_id = ? AND adapter IS NULL AND rung = 0"
+TEACHING = "SELECT id FROM deployments WHERE prompt_id = ? AND adapter IS NULL AND variant = 0"
 UNRATED_OF_TEACHER = f"""
     SELECT m.id, m.conversation_id, m.created_at
     FROM messages m
@@ -61,12 +61,12 @@ TURNS_OF = """
 SPLITS_OF = """
     SELECT s.conversation_id, s.split
     FROM json_each(?) wanted CROSS JOIN splits s ON s.conversation_id = wanted.value"""
-# The teacher is the base model with the full prompt: no adapter, rung 0.
-_TEACHERS = "SELECT id, prompt_id FROM deployments WHERE adapter IS NULL AND rung = 0"
+# The teacher is the base model with the full prompt: no adapter, variant 0.
+_TEACHERS = "SELECT id, prompt_id FROM deployments WHERE adapter IS NULL AND variant = 0"
 
 
-class Answers(Part):
-    def rated_answers(
+class Answers(Repository):
+    def rated(
         self, assistant_id: str, newest: int | None = None, without: Collection[str] = ()
     ) -> list[RatedAnswer]:
         """Finished answers with a rating (also one that was taken back) or a decision, oldest answer first, then by id.
@@ -80,7 +80,7 @@ class Answers(Part):
             values = [assistant_id, not without, ids_json(without), limit]
             return _rated_answers(transaction, [*transaction.rows(NEWEST_RATED, values), *decided])
 
-    def rated_answer_count(self, assistant_id: str, without: Collection[str] = ()) -> int:
+    def rated_count(self, assistant_id: str, without: Collection[str] = ()) -> int:
         """How many answers have a rating, also a failed answer, or a rating that was taken back."""
         with self._file.reading() as transaction:
             if without:
@@ -89,7 +89,7 @@ class Answers(Part):
                 rows = transaction.rows(RATED_COUNT, [assistant_id])
         return int(rows[0]["n"])
 
-    def unrated_answers_of_teacher(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
+    def unrated_of_teacher(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
         """Finished answers of the base model under this prompt in full that nobody rated or reviewed; the newest,
         oldest first."""
         with self._file.reading() as transaction:

@@ -12,18 +12,18 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from store.audit import Deed, record
+from store.audit import AuditAction, record
 from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import Conflict, StoreError
-from store.part import Part
 from store.records import Assistant, Prompt, Segment, SegmentKind
+from store.repository import Repository
 
 _PROMPT = "SELECT * FROM prompts WHERE id = ?"
 
 
-class Assistants(Part):
-    def create_assistant(self, id: str, name: str, scorer: str, starters: Iterable[str] = ()) -> Assistant:
+class Assistants(Repository):
+    def create(self, id: str, name: str, scorer: str, starters: Iterable[str] = ()) -> Assistant:
         """Add an assistant without a prompt. Raises Conflict when the id is taken."""
         with self._file.writing() as transaction:
             if transaction.row("SELECT 1 FROM assistants WHERE id = ?", [id]):
@@ -31,16 +31,16 @@ class Assistants(Part):
             columns = {"id": id, "name": name, "scorer": scorer, "starters": to_json(list(starters))}
             now = self._clock()
             transaction.insert("assistants", **columns, created_at=now)
-            record(transaction, now, Deed.ASSISTANT_MADE, id)
-            return self.assistant(id)
+            record(transaction, now, AuditAction.ASSISTANT_MADE, id)
+            return self.get(id)
 
-    def assistants(self) -> list[Assistant]:
+    def all(self) -> list[Assistant]:
         """All assistants, oldest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows("SELECT * FROM assistants ORDER BY created_at, id")
         return [_assistant(row) for row in rows]
 
-    def assistant(self, id: str) -> Assistant:
+    def get(self, id: str) -> Assistant:
         """Raises NotFound."""
         with self._file.reading() as transaction:
             return need_assistant(transaction, id)
@@ -64,7 +64,7 @@ class Assistants(Part):
                 segments=to_json([asdict(segment) for segment in segments]),
                 created_at=now,
             )
-            record(transaction, now, Deed.PROMPT_EDITED, assistant_id, {"version": version})
+            record(transaction, now, AuditAction.PROMPT_EDITED, assistant_id, {"version": version})
             return self.prompt(id)
 
     def prompt(self, id: int) -> Prompt:

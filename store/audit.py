@@ -21,7 +21,7 @@ from types import MappingProxyType
 from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import StoreError
-from store.part import Part
+from store.repository import Repository
 
 TRAINER = "trainer"  # what it does by itself
 
@@ -31,7 +31,7 @@ _NONE: Detail = MappingProxyType({})
 _actor: ContextVar[str | None] = ContextVar("actor", default=None)
 
 
-class Deed(StrEnum):
+class AuditAction(StrEnum):
     SIGNED_IN = "signed in"
     SIGN_IN_FAILED = "sign-in failed"
     SIGNED_OUT = "signed out"
@@ -65,7 +65,7 @@ class Entry:
     seq: int
     at: float
     actor: str
-    deed: str
+    action: str
     subject: str
     outcome: Outcome
     detail: Mapping[str, Plain]
@@ -84,7 +84,7 @@ def acting(name: str) -> Iterator[None]:
 def record(
     transaction: Transaction,
     at: float,
-    deed: Deed,
+    action: AuditAction,
     subject: str,
     detail: Detail = _NONE,
     *,
@@ -94,7 +94,13 @@ def record(
     """One line more, if the transaction is saved. `actor` is for deeds of somebody who is not signed in yet."""
     actor = actor or _actor.get() or _of_this_process()
     transaction.insert(
-        "audit", at=at, actor=actor, deed=deed, subject=subject, outcome=outcome, detail=to_json(dict(detail))
+        "audit",
+        at=at,
+        actor=actor,
+        action=action,
+        subject=subject,
+        outcome=outcome,
+        detail=to_json(dict(detail)),
     )
 
 
@@ -106,10 +112,10 @@ def _of_this_process() -> str:
         return "shell:unknown"
 
 
-class Audits(Part):
-    def note(
+class Audits(Repository):
+    def record(
         self,
-        deed: Deed,
+        action: AuditAction,
         subject: str,
         detail: Detail = _NONE,
         *,
@@ -118,24 +124,26 @@ class Audits(Part):
     ) -> None:
         """A line about what happened outside the store."""
         with self._file.writing() as transaction:
-            record(transaction, self._clock(), deed, subject, detail, outcome=outcome, actor=actor)
+            record(transaction, self._clock(), action, subject, detail, outcome=outcome, actor=actor)
 
     @contextmanager
-    def noting(self, deed: Deed, subject: str, detail: Detail = _NONE) -> Iterator[dict[str, Plain]]:
+    def audited(
+        self, action: AuditAction, subject: str, detail: Detail = _NONE
+    ) -> Iterator[dict[str, Plain]]:
         """A line when the block has ended, as done or as failed. What is put into the dict goes into the line."""
         told = dict(detail)
         try:
             yield told
         except BaseException as error:
             with suppress(StoreError):  # what went wrong matters more than that it could not be noted
-                self.note(deed, subject, told | {"error": type(error).__name__}, outcome=Outcome.FAILED)
+                self.record(action, subject, told | {"error": type(error).__name__}, outcome=Outcome.FAILED)
             raise
-        self.note(deed, subject, told)
+        self.record(action, subject, told)
 
-    def audit(self, limit: int = 100, actor: str | None = None, deed: str | None = None) -> list[Entry]:
+    def entries(self, limit: int = 100, actor: str | None = None, action: str | None = None) -> list[Entry]:
         """The newest `limit` lines, of one actor or one kind where that is given."""
         conditions, values = ["TRUE"], []
-        for column, wanted in (("actor", actor), ("deed", deed)):
+        for column, wanted in (("actor", actor), ("action", action)):
             if wanted is not None:
                 conditions.append(f"{column} = ?")
                 values.append(wanted)
@@ -147,7 +155,7 @@ class Audits(Part):
                 seq=row["seq"],
                 at=row["at"],
                 actor=row["actor"],
-                deed=row["deed"],
+                action=row["action"],
                 subject=row["subject"],
                 outcome=Outcome(row["outcome"]),
                 detail=from_json(row["detail"]),

@@ -11,8 +11,8 @@ import sqlite3
 from store.assistants import need_assistant
 from store.connection import Transaction
 from store.errors import Conflict
-from store.part import Part
 from store.records import Conversation
+from store.repository import Repository
 from store.search_words import query_of
 from store.word_index import forget_words
 
@@ -28,8 +28,8 @@ _WITH_TITLES = """
     WHERE title_words MATCH ? AND {} ORDER BY title_words.rowid DESC LIMIT ?"""
 
 
-class Conversations(Part):
-    def create_conversation(
+class Conversations(Repository):
+    def create(
         self,
         assistant_id: str,
         title: str = "",
@@ -52,15 +52,15 @@ class Conversations(Part):
                 "source": source,
             }
             transaction.insert("conversations", **columns, created_at=now, updated_at=now)
-            return self.conversation(id)
+            return self.get(id)
 
-    def conversation(self, id: str) -> Conversation:
+    def get(self, id: str) -> Conversation:
         """Raises NotFound."""
         with self._file.reading() as transaction:
             row = transaction.one("SELECT * FROM conversations WHERE id = ?", [id], f"conversation {id!r}")
         return conversation_of(row)
 
-    def conversations(
+    def all(
         self,
         assistant_id: str,
         owner: str | None = None,
@@ -89,13 +89,13 @@ class Conversations(Part):
             )
         return [conversation_of(row) for row in rows]
 
-    def rename_conversation(self, id: str, title: str) -> Conversation:
+    def rename(self, id: str, title: str) -> Conversation:
         """Raises NotFound. The place in the list stays: nothing was said."""
         with self._file.writing() as transaction:
             transaction.execute("UPDATE conversations SET title = ? WHERE id = ?", [title, id])
-            return self.conversation(id)
+            return self.get(id)
 
-    def delete_conversation(self, id: str) -> None:
+    def delete(self, id: str) -> None:
         """Remove it with its messages and ratings, also from the search index. Raises NotFound.
 
         That index is written anew for it: about a second, in which nothing else is written, for a million messages.
@@ -103,7 +103,7 @@ class Conversations(Part):
         again.
         """
         with self._file.writing() as transaction:
-            self.conversation(id)
+            self.get(id)
             transaction.execute("DELETE FROM conversations WHERE id = ?", [id])
             forget_words(transaction)
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from store.assistants import need_prompt
 from store.columns import from_json, to_json
 from store.errors import StoreError
-from store.part import Part
 from store.records import Dataset, DatasetVersion, Example, Role, Split
+from store.repository import Repository
 
 _VERSIONS = """
     SELECT d.id, d.created_at, d.hash, d.prompt_id,
@@ -28,8 +28,8 @@ _VERSIONS = """
     WHERE d.assistant_id = ? GROUP BY d.id ORDER BY d.id DESC"""
 
 
-class Datasets(Part):
-    def add_dataset(
+class Datasets(Repository):
+    def add(
         self,
         assistant_id: str,
         prompt_id: int,
@@ -63,7 +63,7 @@ class Datasets(Part):
                 "INSERT INTO dataset_left_out SELECT ?, id, ? FROM messages WHERE id = ?",
                 ((id, rule, message_id) for message_id, rule in (left_out or {}).items()),
             )
-            return self.dataset(id)
+            return self.get(id)
 
     def left_out(self, dataset_id: int) -> dict[str, str]:
         """Message id -> rule, of the answers that the dataset did not take; empty for versions from before 0.1.0."""
@@ -73,7 +73,7 @@ class Datasets(Part):
             rows = transaction.rows(query, [dataset_id])
         return {row["message_id"]: row["rule"] for row in rows}
 
-    def dataset_versions(self, assistant_id: str) -> list[DatasetVersion]:
+    def versions(self, assistant_id: str) -> list[DatasetVersion]:
         """The assistant's datasets without their examples, newest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows(_VERSIONS, [assistant_id])
@@ -90,7 +90,7 @@ class Datasets(Part):
             for row in rows
         ]
 
-    def dataset(self, id: int) -> Dataset:
+    def get(self, id: int) -> Dataset:
         """Raises NotFound."""
         with self._file.reading() as transaction:
             row = transaction.one("SELECT * FROM datasets WHERE id = ?", [id], f"dataset {id}")
@@ -120,7 +120,7 @@ def _example_row(dataset_id: int, position: int, example: Example) -> tuple[obje
         example.split,
         example.rater,
         int(example.approved),
-        int(example.taught),
+        int(example.from_teacher),
         example.rejected,
     )
 
@@ -135,6 +135,6 @@ def _example(row: sqlite3.Row) -> Example:
         split=Split(row["split"]),
         rater=row["rater"],
         approved=bool(row["approved"]),
-        taught=bool(row["taught"]),
+        from_teacher=bool(row["from_teacher"]),
         rejected=row["rejected"],
     )

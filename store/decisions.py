@@ -10,12 +10,12 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from store.audit import Deed, Detail, record
+from store.audit import AuditAction, Detail, record
 from store.columns import ids_json
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
-from store.part import Part
 from store.records import Decision, Role, Ruling
+from store.repository import Repository
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
 IS_STANDING = """d.ruling <> 'withdrawn' AND d.seq = (
@@ -58,16 +58,12 @@ DECIDED_SINCE = f"""
     WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {IS_STANDING}"""
 
 
-class Decisions(Part):
-    def decide(
-        self, message_id: str, reviewer: str, ruling: Ruling, correction: str | None = None
-    ) -> Decision:
+class Decisions(Repository):
+    def add(self, message_id: str, reviewer: str, ruling: Ruling, correction: str | None = None) -> Decision:
         """Add one; see `decide_all`."""
-        return self.decide_all(reviewer, ruling, {message_id: correction})[0]
+        return self.add_all(reviewer, ruling, {message_id: correction})[0]
 
-    def decide_all(
-        self, reviewer: str, ruling: Ruling, corrections: Mapping[str, str | None]
-    ) -> list[Decision]:
+    def add_all(self, reviewer: str, ruling: Ruling, corrections: Mapping[str, str | None]) -> list[Decision]:
         """Rule alike on every message that is a key, all or none; the value is the text to learn, None for the answer.
 
         Raises NotFound, and Conflict for a question, for CORRECT without a text, and for a text where nothing is to be
@@ -78,13 +74,13 @@ class Decisions(Part):
             now = self._clock()
             if corrections:
                 told: Detail = {"ruling": ruling.value, "answers": len(corrections), "reviewer": reviewer}
-                record(transaction, now, Deed.REVIEWED, _first(corrections), told)
+                record(transaction, now, AuditAction.REVIEWED, _first(corrections), told)
             return [
                 _insert(transaction, Decision(self._new_id(), message_id, reviewer, ruling, now, correction))
                 for message_id, correction in corrections.items()
             ]
 
-    def undo_decisions(self, ids: Iterable[str]) -> list[Decision]:
+    def undo(self, ids: Iterable[str]) -> list[Decision]:
         """What each reviewer had decided before counts again, as of then; returns the decisions that say so.
 
         Left alone is what the same reviewer has decided anew since then, and what was deleted meanwhile.
@@ -104,10 +100,10 @@ class Decisions(Part):
             if restored:
                 first = _first(decision.message_id for decision in restored)
                 told: Detail = {"answers": len(restored), "reviewer": restored[0].reviewer}
-                record(transaction, self._clock(), Deed.REVIEW_UNDONE, first, told)
+                record(transaction, self._clock(), AuditAction.REVIEW_UNDONE, first, told)
             return restored
 
-    def last_decisions(self, assistant_id: str, reviewer: str, since: float) -> list[Decision]:
+    def last(self, assistant_id: str, reviewer: str, since: float) -> list[Decision]:
         """What this reviewer decided last and at once, as far as it still counts, if that was at or after `since` (UTC
         seconds): what undoing takes back.
         """
@@ -115,18 +111,18 @@ class Decisions(Part):
         with self._file.reading() as transaction:
             return [decision_of(row) for row in transaction.rows(DECIDED_LAST, values)]
 
-    def decisions(self, message_id: str) -> list[Decision]:
+    def all(self, message_id: str) -> list[Decision]:
         """Every decision that was ever made about the message, oldest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows("SELECT * FROM decisions WHERE message_id = ? ORDER BY seq", [message_id])
         return [decision_of(row) for row in rows]
 
-    def standing_decisions(self, message_ids: Iterable[str]) -> dict[str, Decision]:
+    def effective(self, message_ids: Iterable[str]) -> dict[str, Decision]:
         """The decision that counts, by message; undecided messages are left out."""
         with self._file.reading() as transaction:
             return standing_by_message(transaction.rows(STANDING_OF_MESSAGES, [ids_json(set(message_ids))]))
 
-    def decided_since(self, assistant_id: str, reviewer: str, since: float) -> int:
+    def count_since(self, assistant_id: str, reviewer: str, since: float) -> int:
         """On how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
         with self._file.reading() as transaction:
             return int(transaction.rows(DECIDED_SINCE, [reviewer, since, assistant_id])[0]["n"])

@@ -1,4 +1,4 @@
-"""Deployments: which (adapter, rung) answers an assistant's requests, now and before.
+"""Deployments: which (adapter, variant) answers an assistant's requests, now and before.
 
 In: candidates from the trainer, and the decision to activate, reject or roll back. Out: `Deployment`, and a
 log of every activation. Each decision is one transaction, so a short prompt is never active without its
@@ -12,30 +12,30 @@ from collections.abc import Iterable
 from types import EllipsisType
 
 from store.assistants import need_prompt
-from store.audit import Deed, Detail, record
+from store.audit import AuditAction, Detail, record
 from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import Conflict
-from store.part import Part
 from store.records import Activation, Deployment, DeploymentStatus
+from store.repository import Repository
 
 
-class Deployments(Part):
-    def add_deployment(
+class Deployments(Repository):
+    def add(
         self,
         assistant_id: str,
         prompt_id: int,
         adapter: str | None,
-        kept: Iterable[str],
-        rung: int,
+        segment_ids: Iterable[str],
+        variant: int,
         prompt_tokens: int,
         run_id: int | None = None,
     ) -> Deployment:
         """Save a candidate. Raises NotFound, and Conflict for another prompt's segments or assistant."""
         with self._file.writing() as transaction:
             prompt = need_prompt(transaction, prompt_id, assistant_id)
-            kept = tuple(kept)
-            if unknown := sorted(set(kept) - {segment.id for segment in prompt.segments}):
+            segment_ids = tuple(segment_ids)
+            if unknown := sorted(set(segment_ids) - {segment.id for segment in prompt.segments}):
                 raise Conflict(
                     f"Prompt {prompt_id} has no segment {unknown[0]!r} to keep. Use its own segment ids."
                 )
@@ -46,14 +46,14 @@ class Deployments(Part):
                 assistant_id=assistant_id,
                 prompt_id=prompt_id,
                 adapter=adapter,
-                kept=to_json(kept),
-                rung=rung,
+                segment_ids=to_json(segment_ids),
+                variant=variant,
                 prompt_tokens=prompt_tokens,
                 status=DeploymentStatus.CANDIDATE.value,
                 created_at=self._clock(),
                 run_id=run_id,
             )
-            return self.deployment(id)
+            return self.get(id)
 
     def activate(self, deployment_id: int, expect_active: int | None | EllipsisType = ...) -> Deployment:
         """Serve this deployment from now on and retire the one that was active.
@@ -62,7 +62,7 @@ class Deployments(Part):
         meanwhile. Raises NotFound, and Conflict for a rejected deployment. An active one stays as it is.
         """
         with self._file.writing() as transaction:
-            deployment = self.deployment(deployment_id)
+            deployment = self.get(deployment_id)
             active = self.active(deployment.assistant_id)
             active_id = active.id if active else None
             if expect_active is not ... and expect_active != active_id:
@@ -88,18 +88,18 @@ class Deployments(Part):
                     "adapter": deployment.adapter,
                     "replaced": active_id,
                 }
-                record(transaction, self._clock(), Deed.PROMOTED, deployment.assistant_id, told)
-            return self.deployment(deployment_id)
+                record(transaction, self._clock(), AuditAction.PROMOTED, deployment.assistant_id, told)
+            return self.get(deployment_id)
 
     def reject(self, deployment_id: int, reason: str) -> Deployment:
         """Note why a candidate is not served. Raises NotFound, and Conflict for what is no candidate."""
         with self._file.writing() as transaction:
-            status = self.deployment(deployment_id).status
+            status = self.get(deployment_id).status
             if status is not DeploymentStatus.CANDIDATE:
                 raise Conflict(f"Deployment {deployment_id} is {status}; only a candidate can be rejected.")
             change = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
             transaction.execute(change, [reason, deployment_id])
-            return self.deployment(deployment_id)
+            return self.get(deployment_id)
 
     def rollback(self, assistant_id: str, reason: str) -> Deployment:
         """Serve again what the active deployment replaced when it was first activated; returns that one.
@@ -111,15 +111,15 @@ class Deployments(Part):
             if active is None:
                 raise Conflict(f"Cannot roll back {assistant_id!r}: no deployment is active.")
             previous = active["previous_id"]
-            while previous is not None and self.deployment(previous).status is DeploymentStatus.REJECTED:
+            while previous is not None and self.get(previous).status is DeploymentStatus.REJECTED:
                 previous = transaction.rows(_PREVIOUS, [previous])[0]["previous_id"]
             if previous is None:
                 raise Conflict(f"Cannot roll back {assistant_id!r}: deployment {active['id']} replaced none.")
             self._retire(transaction, active["id"], reason)
             self._serve(transaction, previous, f"rollback of {active['id']}: {reason}")
             told = {"deployment": active["id"], "now": previous}
-            record(transaction, self._clock(), Deed.ROLLED_BACK, assistant_id, told)
-            return self.deployment(previous)
+            record(transaction, self._clock(), AuditAction.ROLLED_BACK, assistant_id, told)
+            return self.get(previous)
 
     def active(self, assistant_id: str) -> Deployment | None:
         """What serves the assistant now, if anything does."""
@@ -127,14 +127,14 @@ class Deployments(Part):
             row = transaction.row(_ACTIVE, [assistant_id])
         return _deployment(row) if row else None
 
-    def deployment(self, id: int) -> Deployment:
+    def get(self, id: int) -> Deployment:
         """Raises NotFound."""
         with self._file.reading() as transaction:
             return _deployment(
                 transaction.one("SELECT * FROM deployments WHERE id = ?", [id], f"deployment {id}")
             )
 
-    def deployments(self, assistant_id: str) -> list[Deployment]:
+    def all(self, assistant_id: str) -> list[Deployment]:
         """All of the assistant's deployments, oldest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows(
@@ -172,8 +172,8 @@ def _deployment(row: sqlite3.Row) -> Deployment:
         assistant_id=row["assistant_id"],
         prompt_id=row["prompt_id"],
         adapter=row["adapter"],
-        kept=tuple(from_json(row["kept"])),
-        rung=row["rung"],
+        segment_ids=tuple(from_json(row["segment_ids"])),
+        variant=row["variant"],
         prompt_tokens=row["prompt_tokens"],
         status=DeploymentStatus(row["status"]),
         created_at=row["created_at"],

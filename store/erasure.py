@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from store.audit import Deed, record
+from store.audit import AuditAction, record
 from store.columns import from_json, ids_json, to_json
 from store.connection import Transaction
 from store.deployments import Deployments
@@ -29,17 +29,19 @@ _DATASETS = f"SELECT DISTINCT dataset_id AS id FROM dataset_examples WHERE {_THE
 _RUNS = "SELECT * FROM runs WHERE dataset_id IN (SELECT value FROM json_each(?)) ORDER BY id"
 _DEPLOYED = "SELECT * FROM deployments WHERE adapter IN (SELECT value FROM json_each(?)) ORDER BY id"
 _BASE = """
-    SELECT id FROM deployments WHERE assistant_id = ? AND adapter IS NULL AND rung = 0 AND status <> 'rejected'
+    SELECT id FROM deployments WHERE assistant_id = ? AND adapter IS NULL AND variant = 0 AND status <> 'rejected'
     ORDER BY prompt_id = ? DESC, id DESC LIMIT 1"""
 _REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
 # A run that had too few examples has no dataset, and may quote an approved text.
 _SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
 # What an adapter that learned from the person answered may be in the person's words.
-_FORGET_PROPOSALS = "DELETE FROM proposals WHERE run_id IN (SELECT value FROM json_each(?))"
+_FORGET_PROPOSALS = "DELETE FROM judgement_requests WHERE run_id IN (SELECT value FROM json_each(?))"
 # One that came in with a file is nothing but the decision, and the answer of an adapter of which nothing is known here.
-_FORGET_DECIDED = "DELETE FROM proposals WHERE decided_by = ? AND run_id IS NULL"
+_FORGET_DECIDED = "DELETE FROM judgement_requests WHERE decided_by = ? AND run_id IS NULL"
 _FORGET_GATE_ANSWERS = "DELETE FROM gate_answers WHERE run_id IN (SELECT value FROM json_each(?))"
-_UNDECIDE = "UPDATE proposals SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?"
+_UNDECIDE = (
+    "UPDATE judgement_requests SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?"
+)
 _JUDGED = "accepted IS NOT NULL AND decided_by = ?"
 # A rater's correction that a reviewer took over is still in the rater's words: it goes with the rater.
 _DECISIONS = """(reviewer = ? OR (correction IS NOT NULL AND EXISTS (
@@ -56,18 +58,20 @@ class Erased:
     conversations: int
     ratings: int
     decisions: int
-    proposals: int  # that the person decided; those of this store are asked about again
+    judgement_requests: int  # that the person decided; those of this store are asked about again
     examples: int
     adapters: tuple[str, ...]
     runs: tuple[int, ...]
     assistants: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.conversations or self.ratings or self.decisions or self.proposals or self.examples)
+        return bool(
+            self.conversations or self.ratings or self.decisions or self.judgement_requests or self.examples
+        )
 
 
 class Erasures(Deployments):
-    def erasable(self, person: str) -> Erased:
+    def preview(self, person: str) -> Erased:
         """What `erase` would do now."""
         with self._file.reading() as transaction:
             return _found(transaction, person)
@@ -100,7 +104,13 @@ class Erasures(Deployments):
                 "ratings": found.ratings,
                 "decisions": found.decisions,
             }
-            record(transaction, self._clock(), Deed.ERASED, person, told | {"adapters": len(found.adapters)})
+            record(
+                transaction,
+                self._clock(),
+                AuditAction.ERASED,
+                person,
+                told | {"adapters": len(found.adapters)},
+            )
             return found
 
     def _stop_serving(self, transaction: Transaction, found: Erased) -> None:
@@ -138,7 +148,7 @@ def _found(transaction: Transaction, person: str) -> Erased:
         conversations=_count(transaction, "conversations", "owner = ?", person),
         ratings=_count(transaction, "ratings", "rater = ?", person),
         decisions=_count(transaction, "decisions", _DECISIONS, person, person),
-        proposals=_count(transaction, "proposals", _JUDGED, person),
+        judgement_requests=_count(transaction, "judgement_requests", _JUDGED, person),
         examples=_count(transaction, "dataset_examples", _THEIRS, owned, person),
         adapters=adapters,
         runs=tuple(run["id"] for run in runs),
@@ -159,7 +169,9 @@ def _silence(transaction: Transaction, run_id: int, report: dict[str, Any]) -> N
     gate = dict(report.get("gate") or {})
     gate.pop("guards", None)
     gate.pop("reasons", None)
-    gate["rungs"] = [{k: v for k, v in rung.items() if k != "guards"} for rung in gate.get("rungs", ())]
-    kept = {**report, "gate": gate} if report.get("gate") else report
+    gate["variants"] = [
+        {k: v for k, v in variant.items() if k != "guards"} for variant in gate.get("variants", ())
+    ]
+    segment_ids = {**report, "gate": gate} if report.get("gate") else report
     change = "UPDATE runs SET message = ?, report = ? WHERE id = ?"
-    transaction.execute(change, [_SILENCED, to_json(kept), run_id])
+    transaction.execute(change, [_SILENCED, to_json(segment_ids), run_id])

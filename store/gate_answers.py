@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from store.columns import from_json
-from store.part import Part
+from store.repository import Repository
 
 # An example that was erased from the dataset is shown no more; an answer goes with the message that it was asked by.
 PAIRS = """
@@ -28,7 +28,7 @@ _TALLY = """
 
 @dataclass(frozen=True)
 class GateAnswer:
-    """What `system` (“base_full”, “rung 3”) answered to the example at `position` of the dataset; `score` is 0 to 1."""
+    """What `system` (“base_full”, “variant 3”) answered to the example at `position` of the dataset; `score` is 0 to 1."""
 
     position: int
     message_id: str
@@ -58,8 +58,8 @@ class Tally:
     asked: int
 
 
-class GateAnswers(Part):
-    def keep_gate_answers(self, run_id: int, answers: Iterable[GateAnswer]) -> None:
+class GateAnswers(Repository):
+    def add(self, run_id: int, answers: Iterable[GateAnswer]) -> None:
         """All of them or none; an answer whose message was deleted meanwhile is left out. Raises NotFound."""
         with self._file.writing() as transaction:
             transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
@@ -69,7 +69,7 @@ class GateAnswers(Part):
                 ((run_id, a.system, a.position, a.text, a.score, a.message_id) for a in answers),
             )
 
-    def gate_texts(self, run_id: int) -> dict[str, dict[int, str]]:
+    def texts(self, run_id: int) -> dict[str, dict[int, str]]:
         """Of each system, its answer to the example at a position of the run's dataset."""
         query = "SELECT system, position, text FROM gate_answers WHERE run_id = ?"
         found: dict[str, dict[int, str]] = {}
@@ -78,13 +78,13 @@ class GateAnswers(Part):
                 found.setdefault(row["system"], {})[row["position"]] = row["text"]
         return found
 
-    def gate_tally(self, run_id: int, system: str, other: str) -> Tally:
+    def tally(self, run_id: int, system: str, other: str) -> Tally:
         """How often `system` did better than `other`; nothing was asked of a system that the gate did not try."""
         with self._file.reading() as transaction:
             row = transaction.rows(_TALLY + PAIRS, [system, other, run_id])[0]
         return Tally(row["better"], row["worse"], row["asked"])
 
-    def gate_side_by_side(
+    def side_by_side(
         self, run_id: int, system: str, other: str, limit: int, best_first: bool = False
     ) -> list[SideBySide]:
         """The questions on which `system` lost most against `other`; with `best_first` those on which it won most."""

@@ -10,11 +10,11 @@ from typing import Self
 
 from store.connection import Transaction
 from store.errors import LeaseLost, StoreError
-from store.part import Part
+from store.repository import Repository
 
 
-class Leases(Part):
-    def acquire_lease(self, name: str, holder: str, ttl_s: float) -> bool:
+class Leases(Repository):
+    def acquire(self, name: str, holder: str, ttl_s: float) -> bool:
         """Take the lease, or renew it, for `ttl_s` seconds from now; False when someone else holds it."""
         if ttl_s <= 0:
             raise StoreError(f"A lease has to last longer than 0 s, not {ttl_s} s.")
@@ -29,7 +29,7 @@ class Leases(Part):
             )
             return cursor.rowcount > 0
 
-    def renew_lease(self, name: str, holder: str, ttl_s: float) -> bool:
+    def renew(self, name: str, holder: str, ttl_s: float) -> bool:
         """Keep the lease for `ttl_s` seconds from now; False once somebody else took it, also if they are done."""
         with self._file.writing() as transaction:
             change = "UPDATE leases SET expires_at = ? WHERE name = ? AND holder = ?"
@@ -52,12 +52,12 @@ class Leases(Part):
 
         return self._with_file(self._file.checked(check))
 
-    def release_lease(self, name: str, holder: str) -> None:
+    def release(self, name: str, holder: str) -> None:
         """Give the lease back; someone else's lease stays."""
         with self._file.writing() as transaction:
             transaction.execute("DELETE FROM leases WHERE name = ? AND holder = ?", [name, holder])
 
-    def lease(self, name: str) -> tuple[str, float] | None:
+    def get(self, name: str) -> tuple[str, float] | None:
         """Who has the lease and when it expires (UTC seconds); None when it is free or expired."""
         query = "SELECT * FROM leases WHERE name = ? AND expires_at > ?"
         with self._file.reading() as transaction:

@@ -13,7 +13,7 @@ from pathlib import Path
 from store.connection import DataFile, Transaction
 from store.errors import StoreError
 from store.new_file import new_file
-from store.part import Part
+from store.repository import Repository
 from store.word_index import stale_indexes
 
 _COUNTED = (
@@ -24,9 +24,9 @@ _COUNTED = (
     "messages",
     "ratings",
     "decisions",
-    "proposals",
+    "judgement_requests",
     "splits",
-    "privacy_rules",
+    "redaction_rules",
     "datasets",
     "adapters",
     "runs",
@@ -56,11 +56,11 @@ _FORBIDDEN = {
         SELECT d.id AS a, m.id AS b FROM decisions d JOIN messages m ON m.id = d.message_id
         WHERE m.role <> 'assistant'""",
     "proposal {a} is about message {b!r}, which is no answer of its assistant": """
-        SELECT p.id AS a, m.id AS b FROM proposals p JOIN messages m ON m.id = p.message_id
+        SELECT p.id AS a, m.id AS b FROM judgement_requests p JOIN messages m ON m.id = p.message_id
         JOIN conversations c ON c.id = m.conversation_id
         WHERE m.role <> 'assistant' OR c.assistant_id <> p.assistant_id""",
     "proposal {a} was decided by {b!r} at no time": """
-        SELECT id AS a, decided_by AS b FROM proposals WHERE (accepted IS NULL) <> (decided_at IS NULL)""",
+        SELECT id AS a, decided_by AS b FROM judgement_requests WHERE (accepted IS NULL) <> (decided_at IS NULL)""",
     "dataset {a} of assistant {b!r} has no hash": """
         SELECT id AS a, assistant_id AS b FROM datasets WHERE hash = ''""",
     "deployment {a} names adapter {b!r}, of which there is no record": """
@@ -69,7 +69,7 @@ _FORBIDDEN = {
 }
 
 
-class Maintenance(Part):
+class Maintenance(Repository):
     def backup(self, path: str | Path) -> Path:
         """Copy the whole store to a new file while it is in use; see `backup_file`."""
         return backup_file(self._file, Path(path))

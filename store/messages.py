@@ -15,8 +15,8 @@ from dataclasses import astuple
 from store.connection import Transaction
 from store.conversations import conversation_of
 from store.errors import Conflict, NotFound
-from store.part import Part
 from store.records import Conversation, Message, MessageStatus, Role, Usage
+from store.repository import Repository
 
 _USAGE = (
     "prompt_tokens",
@@ -56,8 +56,8 @@ _NEWEST_LEAF = """
     ORDER BY m.created_at DESC, m.seq DESC LIMIT 1"""
 
 
-class Messages(Part):
-    def add_message(
+class Messages(Repository):
+    def add(
         self,
         conversation_id: str,
         parent_id: str | None,
@@ -94,18 +94,16 @@ class Messages(Part):
             )
             head = "UPDATE conversations SET head_id = ?, updated_at = max(updated_at, ?) WHERE id = ?"
             transaction.execute(head, [id, at, conversation_id])
-            return self.message(id)
+            return self.get(id)
 
-    def finish_message(
-        self, id: str, text: str, status: MessageStatus, usage: Usage | None = None
-    ) -> Message:
+    def finish(self, id: str, text: str, status: MessageStatus, usage: Usage | None = None) -> Message:
         """Save the text of an answer that was streaming; status STREAMING saves the text so far.
 
         Also takes one that was swept as failed: the answer did arrive. Raises NotFound (deleted meanwhile),
         and Conflict when the message is complete or stopped, since people may have rated that text.
         """
         with self._file.writing() as transaction:
-            message = self.message(id)
+            message = self.get(id)
             if message.status not in (MessageStatus.STREAMING, MessageStatus.FAILED):
                 raise Conflict(
                     f"Message {id!r} is {message.status}; its text is final. Add a sibling instead."
@@ -115,9 +113,9 @@ class Messages(Part):
             transaction.execute(f"UPDATE messages SET {changes} WHERE id = ?", [*columns.values(), id])
             touch = "UPDATE conversations SET updated_at = max(updated_at, ?) WHERE id = ?"
             transaction.execute(touch, [self._clock(), message.conversation_id])
-            return self.message(id)
+            return self.get(id)
 
-    def message(self, id: str) -> Message:
+    def get(self, id: str) -> Message:
         """Raises NotFound."""
         with self._file.reading() as transaction:
             return message_of(transaction.one("SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}"))
@@ -132,7 +130,7 @@ class Messages(Part):
     def branch(self, message_id: str) -> list[Message]:
         """The turns from the first one down to this message, shown or not. Raises NotFound."""
         with self._file.reading() as transaction:
-            self.message(message_id)
+            self.get(message_id)
             rows = transaction.rows(_BRANCH, [message_id])
         return [message_of(row) for row in rows]
 
@@ -141,14 +139,14 @@ class Messages(Part):
         query = """SELECT * FROM messages WHERE conversation_id = ? AND parent_id IS ? AND role = ?
                    ORDER BY created_at, seq"""
         with self._file.reading() as transaction:
-            message = self.message(message_id)
+            message = self.get(message_id)
             rows = transaction.rows(query, [message.conversation_id, message.parent_id, message.role])
         return [message_of(row) for row in rows]
 
     def show(self, message_id: str) -> Conversation:
         """Show the branch that contains the message, down to the newest leaf below it. Raises NotFound."""
         with self._file.writing() as transaction:
-            message = self.message(message_id)
+            message = self.get(message_id)
             leaf = transaction.one(_NEWEST_LEAF, [message_id], f"leaf below message {message_id!r}")["id"]
             head = "UPDATE conversations SET head_id = ? WHERE id = ?"
             transaction.execute(head, [leaf, message.conversation_id])
@@ -161,7 +159,7 @@ class Messages(Part):
         with self._file.reading() as transaction:
             return int(transaction.rows(query, [adapter])[0]["n"])
 
-    def sweep_streaming(self) -> int:
+    def end_streaming(self) -> int:
         """Mark every streaming message as failed and return how many: for a start, after a crash."""
         with self._file.writing() as transaction:
             return transaction.execute(

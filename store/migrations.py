@@ -158,7 +158,7 @@ def m004_deployments(db: Database) -> None:
             prompt_id INTEGER NOT NULL REFERENCES prompts (id),
             adapter TEXT,  -- NULL is the base model
             kept TEXT NOT NULL,  -- JSON list of segment ids
-            rung INTEGER NOT NULL CHECK (rung >= 0),
+            variant INTEGER NOT NULL CHECK (variant >= 0),
             prompt_tokens INTEGER NOT NULL CHECK (prompt_tokens >= 0),
             status TEXT NOT NULL CHECK (status IN ('candidate', 'active', 'retired', 'rejected')),
             created_at REAL NOT NULL,
@@ -269,7 +269,7 @@ def m009_taught_examples(db: Database) -> None:
     flag = "INTEGER NOT NULL DEFAULT {} CHECK ({} IN (0, 1))"
     db.execute(f"ALTER TABLE dataset_examples ADD COLUMN approved {flag.format(1, 'approved')}")
     db.execute(f"ALTER TABLE dataset_examples ADD COLUMN taught {flag.format(0, 'taught')}")
-    db.execute("CREATE INDEX deployments_of_prompt ON deployments (prompt_id, rung)")
+    db.execute("CREATE INDEX deployments_of_prompt ON deployments (prompt_id, variant)")
 
 
 @migrations()
@@ -420,7 +420,7 @@ def m015_failed_answers(db: Database) -> None:
 @migrations()
 def m016_proposals(db: Database) -> None:
     db.execute("""
-        CREATE TABLE proposals (
+        CREATE TABLE judgement_requests (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
             message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
@@ -431,7 +431,7 @@ def m016_proposals(db: Database) -> None:
             decided_at REAL,
             UNIQUE (message_id, text)
         ) STRICT""")
-    db.execute("CREATE INDEX proposals_of_run ON proposals (run_id, accepted)")
+    db.execute("CREATE INDEX proposals_of_run ON judgement_requests (run_id, accepted)")
 
 
 @migrations()
@@ -474,13 +474,13 @@ def m019_audit(db: Database) -> None:
             seq INTEGER PRIMARY KEY AUTOINCREMENT,
             at REAL NOT NULL,
             actor TEXT NOT NULL CHECK (actor <> ''),
-            deed TEXT NOT NULL CHECK (deed <> ''),
+            action TEXT NOT NULL CHECK (action <> ''),
             subject TEXT NOT NULL,
             outcome TEXT NOT NULL CHECK (outcome IN ('done', 'failed', 'refused')),
             detail TEXT NOT NULL
         ) STRICT""")
     db.execute("CREATE INDEX audit_of_actor ON audit (actor, seq)")
-    db.execute("CREATE INDEX audit_of_deed ON audit (deed, seq)")
+    db.execute("CREATE INDEX audit_of_deed ON audit (action, seq)")
     # The third one is against INSERT OR REPLACE, which deletes without asking the second.
     for name, when, condition in (
         ("change", "UPDATE", "TRUE"),
@@ -519,16 +519,16 @@ def m023_proposals_that_travel(db: Database) -> None:
         INSERT INTO proposals_of_assistants
             SELECT p.id, r.assistant_id, p.run_id, p.message_id, p.text, p.created_at, p.accepted, p.decided_by,
                 p.decided_at
-            FROM proposals p JOIN runs r ON r.id = p.run_id""")
+            FROM judgement_requests p JOIN runs r ON r.id = p.run_id""")
     db.execute("DROP TABLE proposals")
     db.execute("ALTER TABLE proposals_of_assistants RENAME TO proposals")
-    db.execute("CREATE INDEX proposals_of_run ON proposals (run_id)")
+    db.execute("CREATE INDEX proposals_of_run ON judgement_requests (run_id)")
     for name, condition in (("open", "IS NULL"), ("decided", "IS NOT NULL")):
         db.execute(
-            f"CREATE INDEX proposals_{name} ON proposals (assistant_id, id) WHERE accepted {condition}"
+            f"CREATE INDEX proposals_{name} ON judgement_requests (assistant_id, id) WHERE accepted {condition}"
         )
     db.execute(
-        "CREATE INDEX proposals_decided_by ON proposals (decided_by, decided_at) WHERE accepted IS NOT NULL"
+        "CREATE INDEX proposals_decided_by ON judgement_requests (decided_by, decided_at) WHERE accepted IS NOT NULL"
     )
 
 

@@ -10,7 +10,7 @@ from store.messages import Messages
 from store.records import Message, Role
 
 
-class Openings(Conversations, Messages):
+class Conversations(Conversations, Messages):
     def open_conversation(
         self, assistant_id: str, text: str, title: str = "", owner: str = "local"
     ) -> Message:

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 
 from store.columns import ids_json
 from store.errors import Conflict
-from store.part import Part
 from store.records import Rating, Role, Verdict
+from store.repository import Repository
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
 IS_LATEST = (
@@ -25,8 +25,8 @@ LATEST_OF_MESSAGES = f"""
     WHERE {IS_LATEST} ORDER BY r.seq"""
 
 
-class Ratings(Part):
-    def rate(
+class Ratings(Repository):
+    def add(
         self,
         message_id: str,
         rater: str,
@@ -55,13 +55,13 @@ class Ratings(Part):
             )
             return rating_of(transaction.one("SELECT * FROM ratings WHERE id = ?", [id], f"rating {id!r}"))
 
-    def ratings(self, message_id: str) -> list[Rating]:
+    def all(self, message_id: str) -> list[Rating]:
         """Every rating that was ever given to the message, oldest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows("SELECT * FROM ratings WHERE message_id = ? ORDER BY seq", [message_id])
         return [rating_of(row) for row in rows]
 
-    def latest_ratings(self, message_ids: Iterable[str]) -> dict[str, tuple[Rating, ...]]:
+    def latest(self, message_ids: Iterable[str]) -> dict[str, tuple[Rating, ...]]:
         """The latest rating of each rater, by message, oldest first; unrated messages are left out."""
         with self._file.reading() as transaction:
             # A set: a repeated id must not repeat its ratings.

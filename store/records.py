@@ -57,7 +57,7 @@ class RunStatus(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class PrivacyAction(StrEnum):
+class RedactionAction(StrEnum):
     REPLACE = "replace"
     KEEP = "keep"  # a false alarm
 
@@ -104,14 +104,14 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The pair (adapter, rung): what a request is served with. `kept` are the segment ids that are sent."""
+    """The pair (adapter, variant): what a request is served with. `kept` are the segment ids that are sent."""
 
     id: int
     assistant_id: str
     prompt_id: int
     adapter: str | None  # the name it is served under; None is the base model
-    kept: tuple[str, ...]
-    rung: int  # index in the prompt ladder; 0 is the full prompt
+    segment_ids: tuple[str, ...]
+    variant: int  # index in the prompt variants; 0 is the full prompt
     prompt_tokens: int  # tokens of the kept segments, as rendered
     status: DeploymentStatus
     created_at: float
@@ -197,7 +197,7 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class PrivacyRule:
+class RedactionRule:
     """What people say about personal data in an assistant's examples, beside what is found without them.
 
     `pattern` is a regular expression, or a text as it stands (`literal`). `kind` is what placeholders call it, empty
@@ -206,7 +206,7 @@ class PrivacyRule:
 
     id: int
     assistant_id: str
-    action: PrivacyAction
+    action: RedactionAction
     kind: str
     pattern: str
     literal: bool
@@ -258,12 +258,12 @@ class Example:
     split: Split
     rater: str = ""
     approved: bool = True  # by a person; else only what the teacher thinks of it is learned
-    taught: bool = False  # the teacher (the base model with the full prompt) gave this answer
+    from_teacher: bool = False  # the teacher (the base model with the full prompt) gave this answer
     rejected: str | None = None  # the answer that was given where a person corrected it
 
 
 @dataclass(frozen=True)
-class Proposal:
+class JudgementRequest:
     """An answer of a refused candidate to what `message_id` answered; `accepted` is None until a person has decided.
 
     `run_id` is None where it came in with a file.
@@ -339,7 +339,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class RunEvent:
-    """A progress note of a run: `phase` (dataset, train, publish, ladder, gate, swap, probe) and its numbers."""
+    """A progress note of a run: `phase` (dataset, train, publish, variants, gate, swap, probe) and its numbers."""
 
     run_id: int
     at: float

@@ -36,7 +36,7 @@ class Show(StrEnum):
     CORRECTED = "corrected"
     UNRATED = "not rated"
     DECIDED = "reviewed"
-    PROPOSED = "proposed"  # not of this module: see `store.proposals`
+    PROPOSED = "proposed"  # not of this module: see `store.judgement_requests`
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Query:
 
 
 class Reviews(Search):
-    def items_to_review(self, assistant_id: str, wanted: Wanted, limit: int = MOST) -> FoundItems:
+    def find(self, assistant_id: str, wanted: Wanted, limit: int = MOST) -> FoundItems:
         """At most `limit` finished answers with a text, those that were rated, decided or given last first."""
         with self._file.reading() as transaction:
             ids = None
@@ -157,12 +157,12 @@ class Reviews(Search):
                 found.update(dict.fromkeys(row["id"] for row in rows))
             return FoundItems(_items(transaction, list(found)), more)
 
-    def review_item(self, message_id: str) -> ReviewItem | None:
+    def item(self, message_id: str) -> ReviewItem | None:
         """One answer as it is now; None when it was deleted."""
         with self._file.reading() as transaction:
             return next(iter(_items(transaction, [message_id])), None)
 
-    def review_items(self, message_ids: Sequence[str]) -> list[ReviewItem]:
+    def items(self, message_ids: Sequence[str]) -> list[ReviewItem]:
         """Answers as they are now, in the order given; without those that were deleted."""
         with self._file.reading() as transaction:
             return _items(transaction, message_ids)

@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from store.assistants import need_assistant
-from store.audit import Deed, record
+from store.audit import AuditAction, record
 from store.columns import from_json, to_json
 from store.errors import Conflict
-from store.part import Part
 from store.records import RunEvent, RunStatus, TrainingRun
+from store.repository import Repository
 
 
-class Runs(Part):
-    def start_run(self, assistant_id: str, settings: Mapping[str, Any], trigger: str) -> TrainingRun:
+class Runs(Repository):
+    def start(self, assistant_id: str, settings: Mapping[str, Any], trigger: str) -> TrainingRun:
         """Note that a run started and why (`trigger`). Raises NotFound."""
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
@@ -31,9 +31,9 @@ class Runs(Part):
                 settings=to_json(dict(settings)),
                 trigger=trigger,
             )
-            return self.run(id)
+            return self.get(id)
 
-    def update_run(self, id: int, dataset_id: int | None = None, adapter: str | None = None) -> TrainingRun:
+    def update(self, id: int, dataset_id: int | None = None, adapter: str | None = None) -> TrainingRun:
         """Note the run's dataset or adapter; what is None stays. Raises NotFound."""
         change = """UPDATE runs SET dataset_id = coalesce(?, dataset_id), adapter = coalesce(?, adapter)
                     WHERE id = ?"""
@@ -41,41 +41,41 @@ class Runs(Part):
             if dataset_id is not None:
                 transaction.one("SELECT 1 FROM datasets WHERE id = ?", [dataset_id], f"dataset {dataset_id}")
             transaction.execute(change, [dataset_id, adapter, id])
-            return self.run(id)
+            return self.get(id)
 
-    def finish_run(self, id: int, status: RunStatus, message: str, report: Mapping[str, Any]) -> TrainingRun:
+    def finish(self, id: int, status: RunStatus, message: str, report: Mapping[str, Any]) -> TrainingRun:
         """Note how the run ended. Raises NotFound, Conflict when it is not running or `status` is RUNNING."""
         change = "UPDATE runs SET status = ?, finished_at = ?, message = ?, report = ? WHERE id = ?"
         with self._file.writing() as transaction:
-            before = self.run(id).status
+            before = self.get(id).status
             if before is not RunStatus.RUNNING or status == RunStatus.RUNNING:
                 raise Conflict(f"Run {id} is {before} and cannot become {status}: a run ends once.")
             transaction.execute(change, [status, self._clock(), message, to_json(dict(report)), id])
-            return self.run(id)
+            return self.get(id)
 
-    def resume_run(self, id: int) -> TrainingRun:
+    def resume(self, id: int) -> TrainingRun:
         """Note that an interrupted run goes on. Raises NotFound, Conflict when it ended in another way."""
         change = "UPDATE runs SET status = 'running', finished_at = NULL, message = '' WHERE id = ?"
         with self._file.writing() as transaction:
-            before = self.run(id).status
+            before = self.get(id).status
             if before is not RunStatus.INTERRUPTED:
                 raise Conflict(f"Run {id} is {before} and cannot go on: only an interrupted run can.")
             transaction.execute(change, [id])
-            return self.run(id)
+            return self.get(id)
 
-    def run(self, id: int) -> TrainingRun:
+    def get(self, id: int) -> TrainingRun:
         """Raises NotFound."""
         with self._file.reading() as transaction:
             return _run(transaction.one("SELECT * FROM runs WHERE id = ?", [id], f"run {id}"))
 
-    def runs(self, assistant_id: str, limit: int = 50) -> list[TrainingRun]:
+    def all(self, assistant_id: str, limit: int = 50) -> list[TrainingRun]:
         """The last `limit` runs, newest first."""
         query = "SELECT * FROM runs WHERE assistant_id = ? ORDER BY id DESC LIMIT ?"
         with self._file.reading() as transaction:
             rows = transaction.rows(query, [assistant_id, limit])
         return [_run(row) for row in rows]
 
-    def interrupt_running_runs(self, reason: str) -> int:
+    def interrupt_running(self, reason: str) -> int:
         """Mark runs that a crash left running as interrupted; returns how many. Hold the lease first."""
         change = (
             "UPDATE runs SET status = 'interrupted', finished_at = ?, message = ? WHERE status = 'running'"
@@ -102,16 +102,16 @@ class Runs(Part):
             rows = transaction.rows(query, [run_id, after, phase])
         return [RunEvent(row["run_id"], row["at"], row["phase"], from_json(row["data"])) for row in rows]
 
-    def request_training(self, assistant_id: str, trigger: str) -> None:
+    def request(self, assistant_id: str, trigger: str) -> None:
         """Ask the trainer, which may be another process, for a run. Raises NotFound."""
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
             transaction.insert(
                 "training_requests", assistant_id=assistant_id, trigger=trigger, at=self._clock()
             )
-            record(transaction, self._clock(), Deed.TRAINING_ASKED, assistant_id)
+            record(transaction, self._clock(), AuditAction.TRAINING_ASKED, assistant_id)
 
-    def take_training_request(self) -> tuple[str, str] | None:
+    def take_request(self) -> tuple[str, str] | None:
         """Remove the requests of the assistant that has waited longest: (its id, why they came, each reason once).
 
         One run answers all of them, for it looks at everything that is there when it begins. None where nobody asks;

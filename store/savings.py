@@ -7,8 +7,8 @@ here. Does not know prices.
 from __future__ import annotations
 
 from store.columns import from_json
-from store.part import Part
 from store.records import RequestPoints
+from store.repository import Repository
 
 SERVED_LAST = """
     SELECT d.id, (SELECT max(m.created_at) FROM messages m
@@ -25,7 +25,7 @@ POINTS = """
         ORDER BY m.created_at DESC, m.seq DESC LIMIT ?)"""
 
 
-class Savings(Part):
+class Savings(Repository):
     def request_points(self, assistant_id: str, since: float = 0.0, limit: int = 5000) -> RequestPoints:
         """The newest `limit` requests at or after `since` (UTC seconds), oldest first."""
         at: list[float] = []

@@ -14,9 +14,9 @@ from enum import StrEnum
 
 from store.connection import Transaction
 from store.decisions import IS_STANDING
-from store.part import Part
 from store.ratings import IS_LATEST
 from store.records import Role
+from store.repository import Repository
 from store.search_words import query_of
 
 # Around each word that was found. Unicode assigns these two to nothing, so hardly any text has them.
@@ -78,8 +78,8 @@ class Found:
     marked: tuple[tuple[int, int], ...]
 
 
-class Search(Part):
-    def search(self, assistant_id: str, text: str, limit: int = 50, owner: str | None = None) -> list[Found]:
+class Search(Repository):
+    def find(self, assistant_id: str, text: str, limit: int = 50, owner: str | None = None) -> list[Found]:
         """Messages whose text, or one rater's latest comment and correction of which, or the correction that a reviewer
         decided on, have all words of `text`.
 

@@ -6,9 +6,9 @@ In: a deployment's id. Out: `ServedAnswer`s. Does not know what is good or bad.
 from __future__ import annotations
 
 from store.columns import ids_json
-from store.part import Part
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
 from store.records import MessageStatus, ServedAnswer
+from store.repository import Repository
 
 # Two indexes, one for what was measured and one for what failed before it could be.
 ANSWERS = """
@@ -26,8 +26,8 @@ ANSWERS = """
     ORDER BY created_at DESC, seq DESC LIMIT ?2"""
 
 
-class Served(Part):
-    def served_answers(self, deployment_id: int, limit: int) -> list[ServedAnswer]:
+class Served(Repository):
+    def served(self, deployment_id: int, limit: int) -> list[ServedAnswer]:
         """The newest `limit` answers that have ended, oldest first; samples and imports were served elsewhere."""
         with self._file.reading() as transaction:
             rows = transaction.rows(ANSWERS, [deployment_id, limit])

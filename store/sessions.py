@@ -10,9 +10,9 @@ import hashlib
 import secrets
 from typing import Final
 
-from store.audit import Deed, record
+from store.audit import AuditAction, record
 from store.errors import StoreError
-from store.part import Part
+from store.repository import Repository
 from store.users import User, UserRole
 
 LASTS_S: Final = 7 * 86400.0
@@ -25,8 +25,8 @@ _OLDEST = """
         SELECT token_hash FROM sessions WHERE user = ? ORDER BY expires_at DESC LIMIT ?)"""
 
 
-class Sessions(Part):
-    def begin_session(self, name: str, address: str = "") -> str:
+class Sessions(Repository):
+    def begin(self, name: str, address: str = "") -> str:
         """The token of a new session of that user, who was asked for the password; `address` is for the audit log.
 
         Raises StoreError when the user is gone by now.
@@ -39,22 +39,22 @@ class Sessions(Part):
             transaction.execute("DELETE FROM sessions WHERE expires_at <= ?", [now])
             transaction.insert("sessions", token_hash=_hash(token), user=name, expires_at=now + LASTS_S)
             transaction.execute(_OLDEST, [name, name, _AT_ONCE])
-            record(transaction, now, Deed.SIGNED_IN, name, {"address": address}, actor=name)
+            record(transaction, now, AuditAction.SIGNED_IN, name, {"address": address}, actor=name)
         return token
 
-    def session_user(self, token: str) -> User | None:
+    def user(self, token: str) -> User | None:
         """Whose session it is; None once it has ended."""
         with self._file.reading() as transaction:
             row = transaction.row(_OF_TOKEN, [_hash(token), self._clock()])
         return User(row["name"], UserRole(row["role"]), row["created_at"], row["changed_at"]) if row else None
 
-    def end_session(self, token: str) -> None:
+    def end(self, token: str) -> None:
         """Sign out; nothing happens to a token that is no session's."""
         with self._file.writing() as transaction:
             row = transaction.row("SELECT user FROM sessions WHERE token_hash = ?", [_hash(token)])
             if row is not None:
                 transaction.execute("DELETE FROM sessions WHERE token_hash = ?", [_hash(token)])
-                record(transaction, self._clock(), Deed.SIGNED_OUT, row["user"], actor=row["user"])
+                record(transaction, self._clock(), AuditAction.SIGNED_OUT, row["user"], actor=row["user"])
 
 
 def _hash(token: str) -> str:

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from store.columns import ids_json
-from store.part import Part
 from store.records import Split
+from store.repository import Repository
 
 
-class Splits(Part):
-    def record_splits(self, mapping: Mapping[str, Split]) -> dict[str, Split]:
+class Splits(Repository):
+    def record(self, mapping: Mapping[str, Split]) -> dict[str, Split]:
         """Save splits of conversations that have none yet; returns the one that holds for each given id."""
         now = self._clock()
         query = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
@@ -27,7 +27,7 @@ class Splits(Part):
         held = {row["conversation_id"]: Split(row["split"]) for row in rows}
         return {conversation_id: held[conversation_id] for conversation_id in mapping}
 
-    def splits(self, assistant_id: str) -> dict[str, Split]:
+    def all(self, assistant_id: str) -> dict[str, Split]:
         """The splits of the assistant's conversations, as far as they have one."""
         query = """SELECT s.* FROM conversations c JOIN splits s ON s.conversation_id = c.id
                    WHERE c.assistant_id = ? ORDER BY c.id"""

@@ -1,6 +1,6 @@
 """The store: one object with every question and every change that the product needs.
 
-In: a path. Out: `store.rate(...)`, `store.active(...)` and the rest, each kept in the part that is named
+In: a path. Out: `store.ratings.add(...)`, `store.deployments.active(...)` and the rest, each kept in the part that is named
 after its noun. Any number of threads and processes may use the same file.
 """
 
@@ -23,13 +23,13 @@ from store.decisions import Decisions
 from store.erasure import Erasures
 from store.gate_answers import GateAnswers
 from store.io.transfer import Transfer
+from store.judgement_requests import JudgementRequests
 from store.leases import Leases
 from store.maintenance import Maintenance
 from store.migrations import upgrade
-from store.openings import Openings
-from store.privacy_rules import PrivacyRules
-from store.proposals import Proposals
+from store.openings import Conversations
 from store.ratings import Ratings
+from store.redaction_rules import RedactionRules
 from store.reviews import Reviews
 from store.runs import Runs
 from store.savings import Savings
@@ -43,16 +43,16 @@ from store.users import Users
 class Store(
     Assistants,
     Erasures,
-    Openings,
+    Conversations,
     Ratings,
     Decisions,
     Reviews,
     Answers,
     Served,
-    Proposals,
+    JudgementRequests,
     GateAnswers,
     Splits,
-    PrivacyRules,
+    RedactionRules,
     Datasets,
     Adapters,
     Runs,

@@ -38,7 +38,7 @@ def add(
     with errors_in_words():
         password = _password()
         with open_store(data_dir, create=True) as store:
-            user = store.add_user(name, role, password)
+            user = store.users.add(name, role, password)
     out.print(f"Added {escape(user.name)} ({user.role}).")
 
 
@@ -46,7 +46,7 @@ def add(
 def list_(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Show who may sign in."""
     with errors_in_words(), open_store(data_dir) as store:
-        users = store.users()
+        users = store.users.all()
     if not users:
         out.print("There are no users: everybody who reaches the page on this machine may do everything.")
         return
@@ -64,7 +64,7 @@ def role(
 ) -> None:
     """Change what a user may do; it holds from the next click on."""
     with errors_in_words(), open_store(data_dir) as store:
-        user = store.change_role(name, role)
+        user = store.users.change_role(name, role)
     out.print(f"{escape(user.name)} is {user.role} now.")
 
 
@@ -72,8 +72,8 @@ def role(
 def password(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Set a new password, asked for or read from standard input; it ends the user's sessions."""
     with errors_in_words(), open_store(data_dir) as store:
-        user = store.user(name)
-        store.change_password(user.name, _password())
+        user = store.users.get(name)
+        store.users.change_password(user.name, _password())
     out.print(f"{escape(user.name)} has a new password and has to sign in again.")
 
 
@@ -81,20 +81,20 @@ def password(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 def remove(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Remove a user and end their sessions. What they wrote stays; see python -m trainer erase."""
     with errors_in_words(), open_store(data_dir) as store:
-        store.remove_user(name)
+        store.users.remove(name)
     out.print(f"Removed {escape(name)}. What {escape(name)} wrote and rated is still there.")
 
 
 def audit(
     limit: Annotated[int, typer.Option(min=1, help="How many lines, the newest.")] = 100,
     actor: Annotated[str | None, typer.Option(help="Only what this one did.")] = None,
-    deed: Annotated[str | None, typer.Option(help="Only this, such as “rolled back”.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this, such as “rolled back”.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Show who did what, when and with what outcome, the newest first. Nothing leaves this log."""
     with errors_in_words(), open_store(data_dir) as store:
-        entries = store.audit(limit, actor, deed)
+        entries = store.audit.entries(limit, actor, action)
     if as_json:
         for entry in entries:
             print(json.dumps(asdict(entry), ensure_ascii=False))
@@ -102,7 +102,7 @@ def audit(
     for entry in entries:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
         told = " ".join(f"{key}={value}" for key, value in entry.detail.items())
-        line = f"{entry.seq:>6}  {at}  {entry.actor:<16} {entry.deed:<18} {entry.outcome:<8} {entry.subject}  {told}"
+        line = f"{entry.seq:>6}  {at}  {entry.actor:<16} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {told}"
         out.print(line.rstrip(), markup=False, highlight=False)
     if not entries:
         out.print("Nothing is noted yet.")

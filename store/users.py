@@ -12,11 +12,11 @@ import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
 
-from store.audit import Deed, record
+from store.audit import AuditAction, record
 from store.connection import Transaction
 from store.errors import Conflict, NotFound, StoreError
-from store.part import Part
 from store.passwords import fits, hash_of
+from store.repository import Repository
 
 LOCAL = "local"  # the one person of a store without users: owner, rater and reviewer
 
@@ -48,8 +48,8 @@ class User:
     changed_at: float
 
 
-class Users(Part):
-    def add_user(self, name: str, role: UserRole, password: str) -> User:
+class Users(Repository):
+    def add(self, name: str, role: UserRole, password: str) -> User:
         """Raises StoreError for a name that cannot be used, BadPassword, Conflict for a taken name.
 
         The first user has to be an admin: nobody else could make changes from then on.
@@ -67,7 +67,7 @@ class Users(Part):
                 raise Conflict(f"There is a user {same['name']!r} already. Choose another name.")
             now = self._clock()
             transaction.insert("users", name=name, role=role, password=kept, created_at=now, changed_at=now)
-            record(transaction, now, Deed.USER_ADDED, name, {"role": role})
+            record(transaction, now, AuditAction.USER_ADDED, name, {"role": role})
             return _user(_one(transaction, name))
 
     def change_role(self, name: str, role: UserRole) -> User:
@@ -78,7 +78,11 @@ class Users(Part):
                 _keep_an_admin(transaction, old)
             transaction.execute("UPDATE users SET role = ? WHERE name = ?", [role, old.name])
             record(
-                transaction, self._clock(), Deed.ROLE_CHANGED, old.name, {"role": role, "before": old.role}
+                transaction,
+                self._clock(),
+                AuditAction.ROLE_CHANGED,
+                old.name,
+                {"role": role, "before": old.role},
             )
             return _user(_one(transaction, old.name))
 
@@ -91,18 +95,18 @@ class Users(Part):
             change = "UPDATE users SET password = ?, changed_at = ? WHERE name = ?"
             transaction.execute(change, [kept, now, user.name])
             transaction.execute("DELETE FROM sessions WHERE user = ?", [user.name])
-            record(transaction, now, Deed.PASSWORD_CHANGED, user.name)
+            record(transaction, now, AuditAction.PASSWORD_CHANGED, user.name)
             return _user(_one(transaction, user.name))
 
-    def remove_user(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """And their sessions; what they wrote stays. Raises NotFound, and Conflict for the last admin of several."""
         with self._file.writing() as transaction:
             user = _user(_one(transaction, name))
             _keep_an_admin(transaction, user)
             transaction.execute("DELETE FROM users WHERE name = ?", [user.name])
-            record(transaction, self._clock(), Deed.USER_REMOVED, user.name, {"role": user.role})
+            record(transaction, self._clock(), AuditAction.USER_REMOVED, user.name, {"role": user.role})
 
-    def user(self, name: str) -> User:
+    def get(self, name: str) -> User:
         """By the very name, in the same case. Raises NotFound."""
         with self._file.reading() as transaction:
             found = _one(transaction, name)
@@ -110,12 +114,12 @@ class Users(Part):
             raise NotFound(f"There is no user {name!r}.")
         return _user(found)
 
-    def users(self) -> list[User]:
+    def all(self) -> list[User]:
         """By name."""
         with self._file.reading() as transaction:
             return [_user(row) for row in transaction.rows("SELECT * FROM users ORDER BY name")]
 
-    def has_users(self) -> bool:
+    def any(self) -> bool:
         """Whether people have to sign in."""
         with self._file.reading() as transaction:
             return _any(transaction)

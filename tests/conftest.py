@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from desk_scene import Desk
     from retrain_scene import Scene
 
-    from trainer.learning.finetune import Trained
+    from trainer.training.finetune import Trained
 
 
 @pytest.fixture
@@ -78,4 +78,4 @@ def scene(
     yield make_scene(store, tokenizer, tiny_model, vllm, tmp_path)
     runs = tmp_path / "runs"
     assert not runs.exists() or not list(runs.iterdir()), "checkpoints are removed however a run ends"
-    assert store.lease("trainer") is None
+    assert store.leases.get("trainer") is None

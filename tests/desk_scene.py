@@ -56,11 +56,13 @@ class Desk:
 
         return self.run(act)
 
-    def deploy(self, name: str, kept: tuple[str, ...] = ()) -> Deployment:
+    def deploy(self, name: str, segment_ids: tuple[str, ...] = ()) -> Deployment:
         """A published adapter, active without the examples."""
         write_adapter(self.adapters, name)
-        prompt = self.store.latest_prompt("bank")
-        return self.store.activate(self.store.add_deployment("bank", prompt.id, name, kept, 1, 0).id)
+        prompt = self.store.prompts.latest("bank")
+        return self.store.deployments.activate(
+            self.store.deployments.add("bank", prompt.id, name, segment_ids, 1, 0).id
+        )
 
     def shown(self) -> str:
         """The last request as text."""

@@ -40,7 +40,7 @@ def new_store(path: Path) -> Store:
     ticks, ids = itertools.count(1_700_000_000), itertools.count()
     # Quarters of seconds: exact in every form that a time is written in.
     store = Store(path, clock=lambda: next(ticks) + 0.25, new_id=lambda: f"id{next(ids):08d}")
-    store.create_assistant("bank", "Bank", "exact", ["How?"])
+    store.assistants.create("bank", "Bank", "exact", ["How?"])
     return store
 
 
@@ -68,23 +68,23 @@ def fill(
     number = itertools.count()
     rulings = itertools.cycle(RULINGS if reviewed else [None])
     for title, messages in enumerate(conversations):
-        conversation = store.create_conversation("bank", f"Title {title}")
+        conversation = store.conversations.create("bank", f"Title {title}")
         questions: list[str] = []
         answers: list[str] = []
         for place, (parent, text, ratings) in enumerate(messages):
             text = f"{text}·{next(number)}" if unique else text
             if place % 2 == 0:
                 above = answers[parent % len(answers)] if answers and parent else None
-                questions.append(store.add_message(conversation.id, above, Role.USER, text).id)
+                questions.append(store.messages.add(conversation.id, above, Role.USER, text).id)
                 continue
             above = questions[parent % len(questions)]
             status = MessageStatus.FAILED if failing and parent == 9 else MessageStatus.COMPLETE
-            answers.append(store.add_message(conversation.id, above, Role.ASSISTANT, text, status).id)
+            answers.append(store.messages.add(conversation.id, above, Role.ASSISTANT, text, status).id)
             for given in ratings:
-                store.rate(answers[-1], **given)
+                store.ratings.add(answers[-1], **given)
             if decided := next(rulings):
-                store.decide(answers[-1], *decided)
-        store.record_splits({conversation.id: list(Split)[title % 3]})
+                store.decisions.add(answers[-1], *decided)
+        store.splits.record({conversation.id: list(Split)[title % 3]})
 
 
 def export_data(store: Store, folder: Path, format: str, name: str = "out") -> bytes:
@@ -119,7 +119,7 @@ def rated_answers_in(store: Store) -> list[tuple[list[str], str, list[tuple]]]:
             answer.answer,
             [(r.rater, r.verdict, r.correction) for r in answer.ratings],
         )
-        for answer in store.rated_answers("bank")
+        for answer in store.answers.rated("bank")
     ]
 
 

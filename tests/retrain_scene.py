@@ -20,10 +20,10 @@ from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import ImportedTurn, Segment, SegmentKind, Split, Verdict
+from trainer.context import TrainingContext
 from trainer.examples.splits import split_of
 from trainer.run import run_once
 from trainer.settings import TrainerSettings
-from trainer.workshop import Workshop
 
 PROMPT = (
     Segment("law", SegmentKind.INSTRUCTION, text="Answer with one word.", protected=True),
@@ -40,7 +40,7 @@ COLOURS = ("red", "green", "blue", "yellow")
 class Scene:
     """A store with rated answers, a served base model and the workshop that a run works in."""
 
-    workshop: Workshop
+    workshop: TrainingContext
     vllm: FakeVllm
     tokenizer: ChatTokenizer
 
@@ -66,7 +66,7 @@ class Scene:
                 if given is not None:
                     turn = replace(turn, answer=given, verdict=Verdict.DOWN, correction=right(text))
                 turns.append(turn)
-        self.store.load_conversations("bank", turns)
+        self.store.samples.load("bank", turns)
 
     def run(self, **changes: Any) -> Any:
         settings = replace(SETTINGS, **changes)
@@ -115,7 +115,7 @@ def make_scene(
     create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
     ServerAddress((vllm.url,), None, str(model_dir), 2048).write(data_dir)
     (data_dir / "adapters").mkdir()
-    made = Scene(Workshop.open(store, data_dir, SETTINGS), vllm, tokenizer)
+    made = Scene(TrainingContext.open(store, data_dir, SETTINGS), vllm, tokenizer)
     vllm.answer = right_with_adapter(made)
     vllm.greedy = served_greedily(model_dir, vllm)
     return made

@@ -38,15 +38,15 @@ def fill(store: Store, seed: int = 1) -> str:
     """The sample, which one person has rated, with disagreements, objections and odd questions; the assistant's id."""
     load_sample(store, cast(Any, Words()))
     chance = random.Random(seed)
-    for answer in store.rated_answers(SAMPLE_ID):
+    for answer in store.answers.rated(SAMPLE_ID):
         if chance.random() < 0.12:
-            store.rate(answer.message_id, "ann", Verdict.UP)
+            store.ratings.add(answer.message_id, "ann", Verdict.UP)
         if chance.random() < 0.10:
             reason, comment = chance.choice(REASONS), chance.choice(COMMENTS)
-            store.rate(answer.message_id, "bo", Verdict.DOWN, reason, comment)
+            store.ratings.add(answer.message_id, "bo", Verdict.DOWN, reason, comment)
         if chance.random() < 0.03:
             words = answer.answer.split()
-            store.rate(
+            store.ratings.add(
                 answer.message_id, "cy", Verdict.DOWN, correction=" ".join(words[: len(words) // 2]) + "."
             )
     odd = [
@@ -56,28 +56,28 @@ def fill(store: Store, seed: int = 1) -> str:
         ),
         ImportedTurn("odd-3", "Which quokka sanctuary sponsors you?", "", Verdict.DOWN),
     ]
-    store.load_conversations(SAMPLE_ID, odd)
+    store.samples.load(SAMPLE_ID, odd)
     _talk(store)
     return SAMPLE_ID
 
 
 def _talk(store: Store) -> None:
     """A conversation of several turns that was answered here."""
-    active = store.active(SAMPLE_ID)
+    active = store.deployments.active(SAMPLE_ID)
     assert active is not None
-    chat = store.create_conversation(SAMPLE_ID, "A long day", id="talk")
+    chat = store.conversations.create(SAMPLE_ID, "A long day", id="talk")
     parent = None
     for number in range(5):
-        asked = store.add_message(chat.id, parent, Role.USER, f"And on day {number + 1}, what is open?")
+        asked = store.messages.add(chat.id, parent, Role.USER, f"And on day {number + 1}, what is open?")
         usage = Usage(620, 592, 576, 20, 0.14, 1.2)
         text = f"On day {number + 1} the desk is open from **nine** to six.\n\n- kayaks\n- canoes"
-        given = store.add_message(
+        given = store.messages.add(
             chat.id, asked.id, Role.ASSISTANT, text, deployment_id=active.id, usage=usage
         )
         parent = given.id
     assert parent is not None
-    store.rate(parent, "ann", Verdict.UP)
-    store.rate(parent, "bo", Verdict.DOWN, "wrong fact", "we close at five")
+    store.ratings.add(parent, "ann", Verdict.UP)
+    store.ratings.add(parent, "bo", Verdict.DOWN, "wrong fact", "we close at five")
 
 
 def services_of(store: Store, chat: Any = None, rates: Rates = Rates(), always: bool = False) -> Services:  # noqa: B008

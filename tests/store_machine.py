@@ -36,7 +36,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            assert self.store.check() == []
+            assert self.store.maintenance.check() == []
         finally:
             self.store.close()
             self.folder.cleanup()

@@ -14,21 +14,21 @@ from store.records import Message, MessageStatus, Role, Verdict
 def test_a_turn_stores_question_answer_cost_and_deployment(desk: Desk) -> None:
     said = desk.ask("How do I\nopen an account?")
 
-    thread = desk.store.thread(said.conversation_id)
+    thread = desk.store.messages.thread(said.conversation_id)
     assert [(m.role, m.text) for m in thread] == [
         (Role.USER, "How do I\nopen an account?"),
         (Role.ASSISTANT, "Call the front desk."),
     ]
-    kept = thread[1]
-    assert kept == said and kept.status is MessageStatus.COMPLETE
-    active = desk.store.active("bank")
-    assert active is not None and kept.deployment_id == active.id
-    assert kept.usage is not None
-    assert kept.usage.prompt_tokens == len(desk.vllm.asked()[0]["prompt"])
-    assert kept.usage.prompt_part_tokens == active.prompt_tokens > 0
-    assert (kept.usage.completion_tokens, kept.usage.cached_tokens) == (5, 0)
-    assert 0 < kept.usage.first_token_s <= kept.usage.total_s
-    assert desk.store.conversation(said.conversation_id).title == "How do I open an account?"
+    segment_ids = thread[1]
+    assert segment_ids == said and segment_ids.status is MessageStatus.COMPLETE
+    active = desk.store.deployments.active("bank")
+    assert active is not None and segment_ids.deployment_id == active.id
+    assert segment_ids.usage is not None
+    assert segment_ids.usage.prompt_tokens == len(desk.vllm.asked()[0]["prompt"])
+    assert segment_ids.usage.prompt_part_tokens == active.prompt_tokens > 0
+    assert (segment_ids.usage.completion_tokens, segment_ids.usage.cached_tokens) == (5, 0)
+    assert 0 < segment_ids.usage.first_token_s <= segment_ids.usage.total_s
+    assert desk.store.conversations.get(said.conversation_id).title == "How do I open an account?"
 
 
 def test_the_answer_grows_while_it_streams(desk: Desk) -> None:
@@ -65,19 +65,19 @@ def test_a_first_answer_is_greedy_and_a_varied_one_is_not(desk: Desk) -> None:
     assert (greedy["temperature"], greedy["seed"]) == (0.0, None)
     assert varied["temperature"] > 0 and varied["seed"] is not None
     assert greedy["prompt"] == varied["prompt"]
-    assert {m.id for m in desk.store.siblings(first.id)} == {first.id, second.id}
+    assert {m.id for m in desk.store.messages.siblings(first.id)} == {first.id, second.id}
 
 
 def test_an_edited_question_starts_a_branch_of_its_own(desk: Desk) -> None:
     first = desk.ask("How do I open an account?")
-    question = desk.store.thread(first.conversation_id)[0]
+    question = desk.store.messages.thread(first.conversation_id)[0]
 
     async def act(chat: Chat) -> Message:
         return await answer(chat, chat.edit(question.id, "How do I close it?"))
 
     edited = desk.run(act)
-    assert [m.text for m in desk.store.thread(first.conversation_id)][0] == "How do I close it?"
-    assert [m.text for m in desk.store.branch(first.id)][0] == "How do I open an account?"
+    assert [m.text for m in desk.store.messages.thread(first.conversation_id)][0] == "How do I close it?"
+    assert [m.text for m in desk.store.messages.branch(first.id)][0] == "How do I open an account?"
     assert "open an account" not in desk.shown()
     assert edited.conversation_id == first.conversation_id
 
@@ -91,8 +91,8 @@ def test_a_failure_is_kept_as_failed_and_told(desk: Desk, trouble: dict[str, Any
         setattr(desk.vllm, name, value)
     with pytest.raises(ChatError, match="Your message is saved"):
         desk.ask("Hi")
-    (conversation,) = desk.store.conversations("bank")
-    question, failed = desk.store.thread(conversation.id)
+    (conversation,) = desk.store.conversations.all("bank")
+    question, failed = desk.store.messages.thread(conversation.id)
     assert question.text == "Hi" and failed.status is MessageStatus.FAILED and failed.usage is None
     assert failed.text == ("Call the" if {"dies_after", "breaks_off_after"} & set(trouble) else "")
 
@@ -119,7 +119,7 @@ def test_an_adapter_that_cannot_be_loaded_again_is_told(desk: Desk) -> None:
     with pytest.raises(ChatError, match="cannot be loaded.*published"):
         desk.ask("Hi")
     assert deployment.adapter not in desk.vllm.adapters
-    assert desk.store.streaming_count("bank-v0001") == 0
+    assert desk.store.messages.streaming_count("bank-v0001") == 0
 
 
 def test_the_oldest_turns_leave_when_the_conversation_outgrows_the_context(desk: Desk) -> None:
@@ -146,7 +146,7 @@ def test_a_failed_answer_in_between_does_not_stand_in_the_way(desk: Desk) -> Non
     desk.vllm.fails_with = 500
     with pytest.raises(ChatError):
         desk.ask("word " * 400)
-    (conversation,) = desk.store.conversations("bank")
+    (conversation,) = desk.store.conversations.all("bank")
     desk.vllm.fails_with = None
     assert desk.ask("word " * 600, conversation.id).text == "Call the front desk."  # the first one leaves
 
@@ -156,11 +156,11 @@ def test_what_is_trained_later_is_what_was_served(desk: Desk) -> None:
     desk.vllm.fails_with = 500
     with pytest.raises(ChatError):
         desk.ask("How do I open an account?")
-    (conversation,) = desk.store.conversations("bank")
+    (conversation,) = desk.store.conversations.all("bank")
     desk.vllm.fails_with = None
     said = desk.ask("Hello?", conversation.id)
-    desk.store.rate(said.id, "ann", Verdict.UP)
-    (rated,) = desk.store.rated_answers("bank")
+    desk.store.ratings.add(said.id, "ann", Verdict.UP)
+    (rated,) = desk.store.answers.rated("bank")
     assert list(render(desk.tokenizer, PROMPT, rated.context).ids) == desk.vllm.asked()[-1]["prompt"]
 
 
@@ -173,7 +173,7 @@ def test_a_swap_in_the_middle_of_an_answer_does_not_touch_that_answer(desk: Desk
         stream = chat.answer(chat.ask("bank", None, "Hi"))
         for _ in range(3):
             progress = await anext(stream)
-        assert desk.store.streaming_count("bank-v0001") == 1
+        assert desk.store.messages.streaming_count("bank-v0001") == 1
         after = desk.deploy("bank-v0002")
         desk.vllm.go_on.set()
         progress = [progress async for progress in stream][-1]
@@ -185,8 +185,8 @@ def test_a_swap_in_the_middle_of_an_answer_does_not_touch_that_answer(desk: Desk
     assert [body["model"] for body in desk.vllm.asked()] == ["bank-v0001", "bank-v0002"]
 
 
-def test_only_the_kept_segments_of_the_active_rung_are_sent(desk: Desk) -> None:
-    desk.deploy("bank-v0001", kept=("role",))
+def test_only_the_kept_segments_of_the_active_variant_are_sent(desk: Desk) -> None:
+    desk.deploy("bank-v0001", segment_ids=("role",))
     desk.ask("Hi")
     assert "Answer with one word." in desk.shown() and "Paris." not in desk.shown()
 
@@ -203,11 +203,11 @@ def test_an_edited_prompt_is_served_in_full_by_the_base_model(desk: Desk) -> Non
 def test_an_empty_or_endless_message_is_refused_before_anything_is_stored(desk: Desk, text: str) -> None:
     with pytest.raises(ChatError):
         desk.ask(text)
-    assert not desk.store.conversations("bank")
+    assert not desk.store.conversations.all("bank")
 
 
 def test_an_assistant_without_a_prompt_says_so(desk: Desk) -> None:
-    desk.store.create_assistant("new", "New", "exact")
+    desk.store.assistants.create("new", "New", "exact")
 
     async def act(chat: Chat) -> Message:
         return await answer(chat, chat.ask("new", None, "Hi"))

@@ -24,9 +24,9 @@ def test_stopping_keeps_the_text_so_far(desk: Desk, pieces: int) -> None:
             progress = await anext(stream)
         await stream.aclose()
         # No sleep: once the page has closed the iterator, nothing may still count as being generated.
-        kept = desk.store.message(progress.message.id)
-        assert kept.status is MessageStatus.STOPPED
-        return kept.text
+        segment_ids = desk.store.messages.get(progress.message.id)
+        assert segment_ids.status is MessageStatus.STOPPED
+        return segment_ids.text
 
     assert desk.run(act) == ["", "Call the"][bool(pieces)]
 
@@ -35,7 +35,7 @@ def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
-    save, refused = desk.store.finish_message, 0
+    save, refused = desk.store.messages.finish, 0
 
     def finish(*values: Any) -> Message:
         nonlocal refused
@@ -56,8 +56,8 @@ def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
         (whole, "streaming", why),
         (whole, "complete", ""),
     ]
-    (conversation,) = desk.store.conversations("bank")
-    assert desk.store.thread(conversation.id)[-1].text == whole
+    (conversation,) = desk.store.conversations.all("bank")
+    assert desk.store.messages.thread(conversation.id)[-1].text == whole
 
 
 @pytest.mark.parametrize("complete", [False, True])
@@ -66,7 +66,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
 ) -> None:
     monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
     desk.vllm.holds_after = None if complete else 2
-    save, full = desk.store.finish_message, True
+    save, full = desk.store.messages.finish, True
 
     def finish(*values: Any) -> Message:
         if full:
@@ -90,7 +90,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
         full = False
         async with asyncio.timeout(10):
             while (
-                said := desk.store.thread(answering.question.conversation_id)[-1]
+                said := desk.store.messages.thread(answering.question.conversation_id)[-1]
             ).status is MessageStatus.STREAMING:
                 await asyncio.sleep(0.01)
         return said.text, said.status.value

@@ -16,9 +16,9 @@ FULL = "Nothing was saved: the disk is full."
 
 @pytest.fixture
 def answer(store: Store) -> Message:
-    store.create_assistant("bank", "Bank", "exact")
-    question = store.open_conversation("bank", "Hi")
-    return store.add_message(
+    store.assistants.create("bank", "Bank", "exact")
+    question = store.conversations.start("bank", "Hi")
+    return store.messages.add(
         question.conversation_id, question.id, Role.ASSISTANT, "", status=MessageStatus.STREAMING
     )
 
@@ -30,7 +30,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refuse(store: Store, monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> Callable[[], int]:
     """The store refuses the end of an answer so often; gives what says how often it was asked."""
-    save, asked = store.finish_message, 0
+    save, asked = store.messages.finish, 0
 
     def finish(*values: object) -> object:
         nonlocal asked
@@ -53,8 +53,8 @@ def test_it_is_tried_again_until_the_store_takes_it(
         return [why async for why in Endings(store).put(ending)]
 
     assert asyncio.run(put()) == [FULL, FULL] and asked() == 3
-    assert store.message(answer.id).text == "Hello."
-    assert store.message(answer.id).status is MessageStatus.COMPLETE
+    assert store.messages.get(answer.id).text == "Hello."
+    assert store.messages.get(answer.id).status is MessageStatus.COMPLETE
 
 
 @pytest.mark.parametrize("way", ["leave", "hand over"])
@@ -70,17 +70,17 @@ def test_who_cannot_wait_leaves_it_to_be_stored_later(
         else:
             await held.hand_over(ending)
         async with asyncio.timeout(10):
-            while store.message(answer.id).status is not MessageStatus.STOPPED:
+            while store.messages.get(answer.id).status is not MessageStatus.STOPPED:
                 await asyncio.sleep(0.01)
 
     asyncio.run(leave())
-    assert store.message(answer.id).text == "Hel"
+    assert store.messages.get(answer.id).text == "Hel"
 
 
 def test_one_that_the_store_takes_is_there_at_once(store: Store, answer: Message) -> None:
     async def leave() -> str:
         Endings(store).leave(Ending(answer.id, "Hel", MessageStatus.STOPPED))
-        return store.message(answer.id).text
+        return store.messages.get(answer.id).text
 
     assert asyncio.run(leave()) == "Hel"
 
@@ -103,12 +103,12 @@ def test_what_would_never_be_taken_is_not_tried_again(
 
 
 def test_a_conversation_does_not_begin_without_its_message(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
+    store.assistants.create("bank", "Bank", "exact")
     connection = store._file.connection()
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(NotSaved, match="The disk is full"):
-        store.open_conversation("bank", "x" * 100_000)
+        store.conversations.start("bank", "x" * 100_000)
     connection.execute("PRAGMA max_page_count = 100000")
-    assert store.conversations("bank") == []
-    assert store.open_conversation("bank", "x" * 100_000).text == "x" * 100_000
+    assert store.conversations.all("bank") == []
+    assert store.conversations.start("bank", "x" * 100_000).text == "x" * 100_000

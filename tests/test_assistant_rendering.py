@@ -1,4 +1,4 @@
-"""A rung and a conversation to token ids, and what the prompt costs of them."""
+"""A variant and a conversation to token ids, and what the prompt costs of them."""
 
 from assistant.rendering import keep, prompt_tokens, render, render_answer, segment_tokens
 from assistant.tokenizer import ChatTokenizer
@@ -22,7 +22,7 @@ def test_instructions_are_the_system_message_and_examples_are_turns(tokenizer: C
     )
 
 
-def test_the_empty_rung_sends_an_empty_system_message(tokenizer: ChatTokenizer) -> None:
+def test_the_empty_variant_sends_an_empty_system_message(tokenizer: ChatTokenizer) -> None:
     text = tokenizer.decode(render(tokenizer, (), QUESTION).ids)
     assert text.startswith("<|im_start|>system\n<|im_end|>\n<|im_start|>user\nHow do I")
 

@@ -142,11 +142,11 @@ def test_a_new_prompt_is_served_in_full_at_once(store: Store, tokenizer: ChatTok
     ]
     assistant = create_assistant(store, tokenizer, "Help desk, 2nd", "chrf", segments)
     assert assistant.id == "help-desk-2nd"
-    first = store.active(assistant.id)
+    first = store.deployments.active(assistant.id)
     second = save_prompt(store, tokenizer, assistant.id, segments[:1])
-    assert first is not None and first.kept == ("a", "b") and first.adapter is None
-    assert second.kept == ("a",) and second.prompt_tokens < first.prompt_tokens
-    assert store.deployment(first.id).status is DeploymentStatus.RETIRED
+    assert first is not None and first.segment_ids == ("a", "b") and first.adapter is None
+    assert second.segment_ids == ("a",) and second.prompt_tokens < first.prompt_tokens
+    assert store.deployments.get(first.id).status is DeploymentStatus.RETIRED
 
 
 def test_a_name_without_letters_is_refused(store: Store, tokenizer: ChatTokenizer) -> None:
@@ -157,8 +157,8 @@ def test_a_name_without_letters_is_refused(store: Store, tokenizer: ChatTokenize
 def test_the_sample_loads_once_and_completes_what_is_missing(store: Store, tokenizer: ChatTokenizer) -> None:
     assistant, loaded = load_sample(store, tokenizer)
     assert assistant.id == SAMPLE_ID and loaded > 0
-    active = store.active(SAMPLE_ID)
+    active = store.deployments.active(SAMPLE_ID)
     assert active is not None and active.prompt_tokens > 300
     again, more = load_sample(store, tokenizer)
     assert again == assistant and more == 0
-    assert store.active(SAMPLE_ID) == active
+    assert store.deployments.active(SAMPLE_ID) == active

@@ -77,7 +77,7 @@ def test_no_answer_under_swaps_fails_or_is_another_deployments(swapped: Swapped)
     heard = asking.heard  # type: ignore[attr-defined]
     assert done.swaps == 30 and done.rollbacks > 0
     assert heard.sound and heard.answers > 30, heard
-    assert swapped.store.check() == []
+    assert swapped.store.maintenance.check() == []
 
 
 def test_an_answer_of_another_adapter_is_noticed(swapped: Swapped) -> None:
@@ -125,10 +125,10 @@ def test_a_soak_of_seconds_recovers_and_measures_everybody(
 
 
 def test_the_ledger_notices_what_is_missing(store: Store, tmp_path: Path) -> None:
-    store.create_assistant(ASSISTANT, "Swapped", "exact")
-    prompt = store.add_prompt(ASSISTANT, [])
-    store.activate(store.add_deployment(ASSISTANT, prompt.id, None, (), 0, 0).id)
-    message = store.add_message(store.create_conversation(ASSISTANT).id, None, Role.USER, "hello")
+    store.assistants.create(ASSISTANT, "Swapped", "exact")
+    prompt = store.prompts.add(ASSISTANT, [])
+    store.deployments.activate(store.deployments.add(ASSISTANT, prompt.id, None, (), 0, 0).id)
+    message = store.messages.add(store.conversations.create(ASSISTANT).id, None, Role.USER, "hello")
     ledger = Ledger(swaps=["1"])
     ledger._new = [Saved("message", message.id, digest("hello")), Saved("rating", "none", "")]
     ledger.check(store, tmp_path, "base", whole_file=True)

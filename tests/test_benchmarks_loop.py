@@ -35,8 +35,8 @@ from benchmarks.tasks.task import Item, Task
 from benchmarks.tasks.user import RATER, sample_of
 from store import Store
 from store.records import Message, MessageStatus, Role, RunStatus, Segment, SegmentKind, TrainingRun
+from trainer.context import TrainingContext
 from trainer.run import hear_again, run_once
-from trainer.workshop import Workshop
 
 RATED, ROUNDS, TESTED = 130, 2, 12
 
@@ -90,10 +90,10 @@ class Bench:
     ) -> TrainingRun:
         """With a margin that a gate of twenty answers can prove."""
         settings = replace(SETTINGS, margin=margin)
-        return run_once(Workshop.open(self.store, self.folder, settings), assistant, trigger)
+        return run_once(TrainingContext.open(self.store, self.folder, settings), assistant, trigger)
 
     def reevaluate(self, assistant: str, note: Callable[[str], None]) -> TrainingRun | None:
-        return hear_again(Workshop.open(self.store, self.folder, SETTINGS), assistant)
+        return hear_again(TrainingContext.open(self.store, self.folder, SETTINGS), assistant)
 
     def walk(self, task: Task = TASK, settings: LoopSettings = LOOP, train: Any = None) -> dict[str, Any]:
         result = Result.open(self.out, task, settings, sample_of(task.test, settings.test, settings.seed))
@@ -144,20 +144,20 @@ def test_a_whole_loop_measures_every_round(bench: Bench) -> None:
     assert [before["ratings"], first["ratings"], second["ratings"]] == [0, 65, 130]
     assert "run" not in before and before["quality"]["active"] == before["quality"]["base_full"]
     assert first["run"]["status"] == "promoted", first["run"]["message"]
-    assert first["run"]["gate"]["rungs"] and first["run"]["training"]
-    assert first["active"]["adapter"] == first["run"]["adapter"] and first["active"]["kept"] == ["law"]
+    assert first["run"]["gate"]["variants"] and first["run"]["training"]
+    assert first["active"]["adapter"] == first["run"]["adapter"] and first["active"]["segment_ids"] == ["law"]
     assert first["prompt_tokens"]["active"] < first["prompt_tokens"]["full"]
     assert 0 < first["prompt_tokens"]["cut"] < 1
     assert first["prompt_tokens"]["request_active"] < first["prompt_tokens"]["request_full"]
     assert first["quality"]["active"]["mean"] == first["quality"]["candidate_full"]["mean"] == 1.0
-    assert first["quality"]["base_rung"]["mean"] == before["quality"]["base_full"]["mean"] < 1
+    assert first["quality"]["base_variant"]["mean"] == before["quality"]["base_full"]["mean"] < 1
     assert first["differences"]["active - base_full"]["mean"] > 0
     assert first["differences"]["active - candidate_full"]["mean"] == 0
     assert first["performance_index"] is None and "no index" in first["performance_index_note"]
     assert before["first_token"] is None and first["first_token"]["short"]["cold"]["n"] == 5
     assert second["run"]["status"] == "refused" and second["quality"]["candidate_full"]["mean"] == 1.0
-    assert first["quality"]["candidate_rung"] == first["quality"]["active"]
-    assert "candidate_rung" in second["quality"]
+    assert first["quality"]["candidate_variant"] == first["quality"]["active"]
+    assert "candidate_variant" in second["quality"]
     assert second["active"] == first["active"] and second["first_token"]
     asked = first["asked"]
     assert asked["rated_up"] + asked["corrected"] + asked["rated_down_only"] == 65 and not asked["failed"]
@@ -174,9 +174,11 @@ def _test_questions_are_measured_once_a_pair_and_never_chatted(bench: Bench, bod
     assert not questions & {question for _, question, _ in bench.asked(streamed=True)}
     measured = {key: n for key, n in bench.asked(streamed=False).items() if key[1] in questions}
     assert set(measured.values()) == {1}
-    pairs = {(row["adapter"], tuple(row["kept"])) for row in body["measurements"]}
+    pairs = {(row["adapter"], tuple(row["segment_ids"])) for row in body["measurements"]}
     assert len(pairs) == len(body["measurements"]) == 7
-    trained = {e.context[0][1] for run in bench.store.runs(body["assistant_id"]) for e in dataset(bench, run)}
+    trained = {
+        e.context[0][1] for run in bench.store.runs.all(body["assistant_id"]) for e in dataset(bench, run)
+    }
     assert trained and not trained & {item.user for item in TASK.test}
 
 
@@ -194,7 +196,7 @@ def _the_report_has_a_table_and_a_picture(bench: Bench) -> None:
 
 
 def dataset(bench: Bench, run: TrainingRun) -> Any:
-    return bench.store.dataset(run.dataset_id).examples if run.dataset_id else ()
+    return bench.store.datasets.get(run.dataset_id).examples if run.dataset_id else ()
 
 
 def test_a_loop_that_was_stopped_goes_on_without_asking_again(bench: Bench) -> None:
@@ -207,28 +209,28 @@ def test_a_loop_that_was_stopped_goes_on_without_asking_again(bench: Bench) -> N
     body = read(bench.out, "loop")
     assert len(body["rounds"]) == 1 and not body["finished"] and "round 1: ask" in body["seconds"]
     assert len(bench.asked(streamed=True)) == 30
-    conversation = bench.store.conversations(body["assistant_id"])[0]
-    question = bench.store.thread(conversation.id)[0]
+    conversation = bench.store.conversations.all(body["assistant_id"])[0]
+    question = bench.store.messages.thread(conversation.id)[0]
     half = cut_off(bench, conversation.id, question)
 
     finished = bench.walk(settings=once)
     assert finished["assistant_id"] == body["assistant_id"] and finished["rounds"][0] == body["rounds"][0]
     asked = bench.asked(streamed=True)
     assert {key[1]: n for key, n in asked.items() if n > 1} == {question.text: 2}
-    assert finished["rounds"][1]["ratings"] == 30 and not bench.store.ratings(half)
-    assert bench.store.thread(conversation.id)[-1].status is MessageStatus.COMPLETE
-    ratings = [a.ratings for a in bench.store.rated_answers(body["assistant_id"])]
+    assert finished["rounds"][1]["ratings"] == 30 and not bench.store.ratings.all(half)
+    assert bench.store.messages.thread(conversation.id)[-1].status is MessageStatus.COMPLETE
+    ratings = [a.ratings for a in bench.store.answers.rated(body["assistant_id"])]
     assert len(ratings) == 30 and all([r.rater for r in given] == [RATER] for given in ratings)
 
 
 def cut_off(bench: Bench, id: str, question: Message) -> str:
     """The conversation as Ctrl-C leaves it while the answer streams; the id of what there is of the answer."""
-    assistant_id = bench.store.conversation(id).assistant_id
-    bench.store.delete_conversation(id)
-    bench.store.create_conversation(assistant_id, id=id)
-    asked = bench.store.add_message(id, None, Role.USER, question.text)
-    half = bench.store.add_message(id, asked.id, Role.ASSISTANT, "", MessageStatus.STREAMING)
-    bench.store.finish_message(half.id, "no", MessageStatus.STOPPED)
+    assistant_id = bench.store.conversations.get(id).assistant_id
+    bench.store.conversations.delete(id)
+    bench.store.conversations.create(assistant_id, id=id)
+    asked = bench.store.messages.add(id, None, Role.USER, question.text)
+    half = bench.store.messages.add(id, asked.id, Role.ASSISTANT, "", MessageStatus.STREAMING)
+    bench.store.messages.finish(half.id, "no", MessageStatus.STOPPED)
     return half.id
 
 

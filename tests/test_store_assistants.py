@@ -13,45 +13,45 @@ SEGMENTS = (
 
 
 def test_assistants_and_prompts_come_back_as_they_were_given(store: Store) -> None:
-    made = store.create_assistant("bank", "Bank", "exact", starters=["Card lost?"])
-    first = store.add_prompt("bank", SEGMENTS)
-    second = store.add_prompt("bank", SEGMENTS[:1])
+    made = store.assistants.create("bank", "Bank", "exact", starters=["Card lost?"])
+    first = store.prompts.add("bank", SEGMENTS)
+    second = store.prompts.add("bank", SEGMENTS[:1])
 
-    assert store.assistant("bank") == made and store.assistants() == [made]
+    assert store.assistants.get("bank") == made and store.assistants.all() == [made]
     assert made.starters == ("Card lost?",)
     assert (first.version, second.version) == (1, 2)
-    assert store.prompt(first.id).segments == SEGMENTS
-    assert store.latest_prompt("bank") == second
-    assert store.prompts("bank") == [first, second]
+    assert store.prompts.get(first.id).segments == SEGMENTS
+    assert store.prompts.latest("bank") == second
+    assert store.prompts.all("bank") == [first, second]
 
 
 def test_versions_count_per_assistant(store: Store) -> None:
     for id in ("a", "b"):
-        store.create_assistant(id, id, "exact")
-        assert store.add_prompt(id, SEGMENTS).version == 1
+        store.assistants.create(id, id, "exact")
+        assert store.prompts.add(id, SEGMENTS).version == 1
 
 
 def test_what_does_not_exist_or_exists_already_is_said(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
+    store.assistants.create("bank", "Bank", "exact")
     with pytest.raises(Conflict, match="'bank' exists already"):
-        store.create_assistant("bank", "Other", "exact")
+        store.assistants.create("bank", "Other", "exact")
     with pytest.raises(NotFound, match="assistant 'shop'"):
-        store.add_prompt("shop", SEGMENTS)
+        store.prompts.add("shop", SEGMENTS)
     with pytest.raises(NotFound, match="prompt 7"):
-        store.prompt(7)
+        store.prompts.get(7)
     with pytest.raises(NotFound, match="prompt of assistant 'bank'"):
-        store.latest_prompt("bank")
+        store.prompts.latest("bank")
     with pytest.raises(StoreError, match="'s1' occurs 2 times"):
-        store.add_prompt("bank", [SEGMENTS[0], SEGMENTS[0]])
+        store.prompts.add("bank", [SEGMENTS[0], SEGMENTS[0]])
 
 
 @pytest.mark.parametrize("text", ["cut\x00here", "half \ud83d", "\udc00"])
 def test_text_that_would_not_survive_is_refused_everywhere(store: Store, text: str) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    conversation = store.create_conversation("bank")
+    store.assistants.create("bank", "Bank", "exact")
+    conversation = store.conversations.create("bank")
     with pytest.raises(StoreError, match="Remove or replace that character"):
-        store.rename_conversation(conversation.id, text)
+        store.conversations.rename(conversation.id, text)
     with pytest.raises(StoreError, match="Remove or replace that character"):
-        store.add_prompt("bank", [Segment("s1", SegmentKind.INSTRUCTION, text=text)])
-    assert store.prompts("bank") == []
-    assert store.conversation(conversation.id).title == ""
+        store.prompts.add("bank", [Segment("s1", SegmentKind.INSTRUCTION, text=text)])
+    assert store.prompts.all("bank") == []
+    assert store.conversations.get(conversation.id).title == ""

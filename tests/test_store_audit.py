@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from store import Store, StoreError
 from store.__main__ import app
-from store.audit import TRAINER, Deed, Outcome, acting
+from store.audit import TRAINER, AuditAction, Outcome, acting
 from store.errors import Conflict
 from store.io.exporting import export_file
 from store.io.importing import import_file
@@ -26,23 +26,23 @@ SEGMENTS = [
 @pytest.fixture
 def desk(store: Store) -> Store:
     with acting("ann"):
-        store.create_assistant("desk", "Desk", "exact")
-        prompt = store.add_prompt("desk", SEGMENTS)
-        full = store.add_deployment("desk", prompt.id, None, ["a", "b"], 0, 10)
-        store.activate(full.id)
-        store.load_conversations("desk", [ImportedTurn("c", "q", "a", Verdict.UP, rater="bo")])
+        store.assistants.create("desk", "Desk", "exact")
+        prompt = store.prompts.add("desk", SEGMENTS)
+        full = store.deployments.add("desk", prompt.id, None, ["a", "b"], 0, 10)
+        store.deployments.activate(full.id)
+        store.samples.load("desk", [ImportedTurn("c", "q", "a", Verdict.UP, rater="bo")])
     return store
 
 
 def deeds(store: Store) -> list[tuple[str, str, str]]:
-    return [(entry.actor, entry.deed, entry.subject) for entry in store.audit()]
+    return [(entry.actor, entry.deed, entry.subject) for entry in store.audit.entries()]
 
 
 def adapter(store: Store) -> int:
-    run = store.start_run("desk", {}, "button")
-    store.add_adapter("desk-v0001", "desk", run.id, "/nowhere", "hash")
-    prompt = store.latest_prompt("desk")
-    return store.add_deployment("desk", prompt.id, "desk-v0001", ["a"], 1, 5, run.id).id
+    run = store.runs.start("desk", {}, "button")
+    store.adapters.add("desk-v0001", "desk", run.id, "/nowhere", "hash")
+    prompt = store.prompts.latest("desk")
+    return store.deployments.add("desk", prompt.id, "desk-v0001", ["a"], 1, 5, run.id).id
 
 
 def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_what_is_not_done_has_no_line_and_what_fails_outside_says_so(desk: Store
     with pytest.raises(StoreError):
         export_file(desk, "desk", tmp_path / "there.csv", "csv")
     entry = desk.audit()[0]
-    assert (entry.deed, entry.outcome) == (Deed.EXPORTED, Outcome.FAILED)
+    assert (entry.deed, entry.outcome) == (AuditAction.EXPORTED, Outcome.FAILED)
     assert entry.detail["error"] == "Conflict"
 
 
@@ -122,7 +122,7 @@ def test_a_line_is_never_changed_or_taken_out(desk: Store, change: str) -> None:
 
 def test_the_command_shows_it_newest_first_as_lines_or_json(desk: Store) -> None:
     desk.note(
-        Deed.SIGN_IN_FAILED,
+        AuditAction.SIGN_IN_FAILED,
         "an [unknown] name",
         {"address": "10.0.0.1"},
         outcome=Outcome.REFUSED,

@@ -25,7 +25,7 @@ from store import Store
 from store.records import Verdict
 with Store(sys.argv[1]) as store:
     for _ in range(20):
-        store.rate({ANSWER!r}, sys.argv[2], Verdict.UP)
+        store.ratings.add({ANSWER!r}, sys.argv[2], Verdict.UP)
 """
 
 
@@ -33,15 +33,15 @@ with Store(sys.argv[1]) as store:
 def impatient(tmp_path: Path) -> Iterator[Store]:
     """A store that waits 50 ms for a lock, with one answer to rate."""
     with Store(tmp_path / "s.sqlite", busy_timeout_s=0.05) as opened:
-        opened.create_assistant("bank", "Bank", "exact")
-        opened.load_conversations("bank", [ImportedTurn("c", "q", "a")])
+        opened.assistants.create("bank", "Bank", "exact")
+        opened.samples.load("bank", [ImportedTurn("c", "q", "a")])
         yield opened
 
 
 @pytest.fixture
 def rated(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
-    store.load_conversations("bank", [ImportedTurn("c", "q", "a")])
+    store.assistants.create("bank", "Bank", "exact")
+    store.samples.load("bank", [ImportedTurn("c", "q", "a")])
     return store
 
 
@@ -163,7 +163,7 @@ def test_people_who_write_all_the_time_keep_nobody_waiting(tmp_path: Path) -> No
     def write_all_the_time(name: str) -> None:
         with Store(path) as store:
             while time.monotonic() < end:
-                store.create_assistant(f"{name}{wrote[name]}", "Busy", "exact")
+                store.assistants.create(f"{name}{wrote[name]}", "Busy", "exact")
                 wrote[name] += 1
 
     opened: list[int] = []
@@ -171,7 +171,7 @@ def test_people_who_write_all_the_time_keep_nobody_waiting(tmp_path: Path) -> No
     def open_again_and_again() -> None:
         while time.monotonic() < end:
             with Store(path, busy_timeout_s=2.0) as store:
-                opened.append(len(store.assistants()))
+                opened.append(len(store.assistants.all()))
 
     people = [threading.Thread(target=write_all_the_time, args=(name,)) for name in wrote]
     people.append(threading.Thread(target=open_again_and_again))

@@ -27,17 +27,17 @@ def chat(tmp_path: Path) -> Iterator[Store]:
     with Store(
         tmp_path / "s.sqlite", clock=lambda: float(next(ticks)), new_id=lambda: f"m{next(ids)}"
     ) as opened:
-        opened.create_assistant("bank", "Bank", "exact")
-        opened.create_conversation("bank", id="c")
+        opened.assistants.create("bank", "Bank", "exact")
+        opened.conversations.create("bank", id="c")
         yield opened
 
 
 def ask(store: Store, text: str, parent: Message | None = None, conversation: str = "c") -> Message:
-    return store.add_message(conversation, parent.id if parent else None, Role.USER, text)
+    return store.messages.add(conversation, parent.id if parent else None, Role.USER, text)
 
 
 def answer(store: Store, text: str, question: Message) -> Message:
-    return store.add_message(question.conversation_id, question.id, Role.ASSISTANT, text)
+    return store.messages.add(question.conversation_id, question.id, Role.ASSISTANT, text)
 
 
 def texts(messages: list[Message]) -> list[str]:
@@ -105,7 +105,7 @@ def test_an_answer_streams_finishes_and_is_final(chat: Store) -> None:
 
 def test_answers_left_behind_are_swept_and_may_still_arrive(chat: Store) -> None:
     prompt = chat.add_prompt("bank", [Segment("s1", SegmentKind.INSTRUCTION, text="Be brief.")])
-    served = chat.add_deployment("bank", prompt.id, "bank-v0001", ("s1",), rung=0, prompt_tokens=5)
+    served = chat.add_deployment("bank", prompt.id, "bank-v0001", ("s1",), variant=0, prompt_tokens=5)
     question = ask(chat, "q")
     left = chat.add_message("c", question.id, Role.ASSISTANT, "par", MessageStatus.STREAMING, served.id)
     assert chat.streaming_count("bank-v0001") == 1 and chat.streaming_count("bank-v0002") == 0
@@ -120,7 +120,7 @@ def test_answers_left_behind_are_swept_and_may_still_arrive(chat: Store) -> None
 def test_another_assistants_deployment_is_refused(chat: Store) -> None:
     chat.create_assistant("shop", "Shop", "exact")
     prompt = chat.add_prompt("shop", [])
-    other = chat.add_deployment("shop", prompt.id, None, (), rung=0, prompt_tokens=0)
+    other = chat.add_deployment("shop", prompt.id, None, (), variant=0, prompt_tokens=0)
     with pytest.raises(Conflict, match="serves 'shop', not 'bank'"):
         chat.add_message("c", ask(chat, "q").id, Role.ASSISTANT, "a", deployment_id=other.id)
 

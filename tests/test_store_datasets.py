@@ -15,9 +15,9 @@ EXAMPLES = tuple(
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
-    store.add_prompt("bank", [])
-    store.load_conversations("bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
+    store.assistants.create("bank", "Bank", "exact")
+    store.prompts.add("bank", [])
+    store.samples.load("bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
     return store
 
 

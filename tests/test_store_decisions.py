@@ -18,9 +18,9 @@ A1, A2 = "c1.1.assistant", "c2.1.assistant"
 @pytest.fixture
 def desk(store: Store) -> Store:
     """Two conversations of one turn each; the second answer is rated up."""
-    store.create_assistant("desk", "Desk", "exact")
+    store.assistants.create("desk", "Desk", "exact")
     turns = [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2", Verdict.UP, rater="ann")]
-    store.load_conversations("desk", turns)
+    store.samples.load("desk", turns)
     return store
 
 
@@ -38,13 +38,13 @@ def test_of_several_reviewers_the_one_decided_last_counts_and_taking_it_back_lea
 ) -> None:
     ticks = itertools.count(1)
     with Store(tmp_path / "s.sqlite", clock=lambda: float(next(ticks))) as store:
-        store.create_assistant("desk", "Desk", "exact")
-        store.load_conversations("desk", [ImportedTurn("c1", "q", "a", created_at=0.0)])
-        anns = store.decide(A1, "ann", Ruling.APPROVE)
-        bos = store.decide(A1, "bo", Ruling.REJECT)
-        assert store.standing_decisions([A1]) == {A1: bos}
-        store.decide(A1, "bo", Ruling.WITHDRAWN)
-        assert store.standing_decisions([A1]) == {A1: anns}
+        store.assistants.create("desk", "Desk", "exact")
+        store.samples.load("desk", [ImportedTurn("c1", "q", "a", created_at=0.0)])
+        anns = store.decisions.add(A1, "ann", Ruling.APPROVE)
+        bos = store.decisions.add(A1, "bo", Ruling.REJECT)
+        assert store.decisions.effective([A1]) == {A1: bos}
+        store.decisions.add(A1, "bo", Ruling.WITHDRAWN)
+        assert store.decisions.effective([A1]) == {A1: anns}
 
 
 def test_only_answers_that_exist_are_decided_on_and_all_or_none_of_them(desk: Store) -> None:
@@ -131,19 +131,19 @@ def test_undoing_everything_backwards_leaves_every_answer_as_undecided_as_it_was
         TemporaryDirectory() as folder,
         Store(Path(folder) / "s.sqlite", clock=lambda: float(next(ticks))) as store,
     ):
-        store.create_assistant("desk", "Desk", "exact")
-        store.load_conversations("desk", [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2")])
+        store.assistants.create("desk", "Desk", "exact")
+        store.samples.load("desk", [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2")])
         made, before = [], []
         for message_id, reviewer, ruling, text in gestures:
             before.append(summary(store))
             correction = text if ruling is Ruling.CORRECT else None
-            made.append(store.decide(message_id, reviewer, ruling, correction))
+            made.append(store.decisions.add(message_id, reviewer, ruling, correction))
         for decision, expected in zip(reversed(made), reversed(before), strict=True):
-            assert len(store.undo_decisions([decision.id])) <= 1
+            assert len(store.decisions.undo([decision.id])) <= 1
             assert summary(store) == expected
-        assert store.check() == []
+        assert store.maintenance.check() == []
 
 
 def summary(store: Store) -> dict[str, tuple]:
-    standing = store.standing_decisions([A1, A2])
+    standing = store.decisions.effective([A1, A2])
     return {id: (d.reviewer, d.ruling, d.correction) for id, d in standing.items()}

@@ -12,14 +12,14 @@ from store.records import Deployment, DeploymentStatus, Segment, SegmentKind
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
-    store.add_prompt("bank", [Segment("s1", SegmentKind.INSTRUCTION, text="Be brief.")])
+    store.assistants.create("bank", "Bank", "exact")
+    store.prompts.add("bank", [Segment("s1", SegmentKind.INSTRUCTION, text="Be brief.")])
     return store
 
 
 def candidate(store: Store, adapter: str | None = None) -> Deployment:
-    prompt = store.latest_prompt("bank")
-    return store.add_deployment("bank", prompt.id, adapter, kept=("s1",), rung=0, prompt_tokens=5)
+    prompt = store.prompts.latest("bank")
+    return store.deployments.add("bank", prompt.id, adapter, segment_ids=("s1",), variant=0, prompt_tokens=5)
 
 
 def test_activating_retires_the_one_before_and_logs_both(bank: Store) -> None:
@@ -91,11 +91,11 @@ def test_a_deployment_keeps_only_segments_of_its_own_prompt(bank: Store) -> None
     prompt = bank.latest_prompt("bank")
     bank.create_assistant("shop", "Shop", "exact")
     with pytest.raises(Conflict, match="no segment 'x'"):
-        bank.add_deployment("bank", prompt.id, None, kept=("s1", "x"), rung=0, prompt_tokens=5)
+        bank.add_deployment("bank", prompt.id, None, segment_ids=("s1", "x"), variant=0, prompt_tokens=5)
     with pytest.raises(Conflict, match="belongs to assistant 'bank'"):
-        bank.add_deployment("shop", prompt.id, None, kept=(), rung=0, prompt_tokens=5)
+        bank.add_deployment("shop", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5)
     with pytest.raises(NotFound, match="run 4"):
-        bank.add_deployment("bank", prompt.id, None, kept=(), rung=0, prompt_tokens=5, run_id=4)
+        bank.add_deployment("bank", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5, run_id=4)
 
 
 def test_of_two_trainers_that_saw_the_same_active_one_only_one_wins(bank: Store, tmp_path: Path) -> None:

@@ -31,10 +31,10 @@ SECRET = "my cat is called Mog"
 @pytest.fixture
 def bank(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "shorthand.sqlite") as opened:
-        opened.create_assistant("bank", "Bank", "exact")
-        prompt = opened.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
-        base = opened.add_deployment("bank", prompt.id, None, ["a"], 0, 10)
-        opened.activate(base.id)
+        opened.assistants.create("bank", "Bank", "exact")
+        prompt = opened.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+        base = opened.deployments.add("bank", prompt.id, None, ["a"], 0, 10)
+        opened.deployments.activate(base.id)
         yield opened
 
 
@@ -52,33 +52,37 @@ def test_a_reviewers_decisions_go_and_so_do_a_raters_words_that_were_approved(ba
 
 def chat(store: Store, owner: str, question: str, rater: str) -> tuple[str, str]:
     """Ids of a conversation and of its rated answer."""
-    conversation = store.create_conversation("bank", owner=owner)
-    asked = store.add_message(conversation.id, None, Role.USER, question)
-    answer = store.add_message(
+    conversation = store.conversations.create("bank", owner=owner)
+    asked = store.messages.add(conversation.id, None, Role.USER, question)
+    answer = store.messages.add(
         conversation.id, asked.id, Role.ASSISTANT, f"about {question}", status=MessageStatus.COMPLETE
     )
-    store.rate(answer.id, rater, Verdict.DOWN, correction=f"{rater} says {question}")
+    store.ratings.add(answer.id, rater, Verdict.DOWN, correction=f"{rater} says {question}")
     return conversation.id, answer.id
 
 
 def trained(store: Store, *of: tuple[str, str, str]) -> Deployment:
     """A promoted deployment of a run on examples of (conversation, message, rater)."""
-    run = store.start_run("bank", {}, "test")
+    run = store.runs.start("bank", {}, "test")
     examples = [
         Example(message, conversation, ((Role.USER, "q"),), f"by {rater}", True, Split.TRAIN, rater)
         for conversation, message, rater in of
     ]
-    prompt = store.latest_prompt("bank")
-    dataset = store.add_dataset("bank", prompt.id, "hash", examples, {})
+    prompt = store.prompts.latest("bank")
+    dataset = store.datasets.add("bank", prompt.id, "hash", examples, {})
     name = f"bank-v{run.id:04d}"
-    store.update_run(run.id, dataset_id=dataset.id, adapter=name)
-    store.add_adapter(name, "bank", run.id, f"adapters/{name}", "hash")
+    store.runs.update(run.id, dataset_id=dataset.id, adapter=name)
+    store.adapters.add(name, "bank", run.id, f"adapters/{name}", "hash")
     report = {
-        "gate": {"guards": [{"detail": SECRET}], "rungs": [{"guards": [SECRET], "rung": 1}], "margin": 0.05}
+        "gate": {
+            "guards": [{"detail": SECRET}],
+            "variants": [{"guards": [SECRET], "variant": 1}],
+            "margin": 0.05,
+        }
     }
-    store.finish_run(run.id, RunStatus.PROMOTED, f"quotes {SECRET}", report)
-    deployment = store.add_deployment("bank", prompt.id, name, [], 1, 0, run.id)
-    return store.activate(deployment.id)
+    store.runs.finish(run.id, RunStatus.PROMOTED, f"quotes {SECRET}", report)
+    deployment = store.deployments.add("bank", prompt.id, name, [], 1, 0, run.id)
+    return store.deployments.activate(deployment.id)
 
 
 def test_all_that_a_person_wrote_goes_and_what_others_wrote_stays(bank: Store, tmp_path: Path) -> None:
@@ -96,7 +100,7 @@ def test_all_that_a_person_wrote_goes_and_what_others_wrote_stays(bank: Store, t
     assert [rating.rater for rating in bank.ratings(bobs_answer)] == ["bo"]
     assert [example.rater for example in bank.dataset(1).examples] == ["cy"]
     assert SECRET not in str(bank.runs("bank")[0])
-    assert bank.runs("bank")[0].report["gate"] == {"rungs": [{"rung": 1}], "margin": 0.05}
+    assert bank.runs("bank")[0].report["gate"] == {"variants": [{"variant": 1}], "margin": 0.05}
     assert bank.check() == []
     bank.close()
     assert SECRET.encode() not in (tmp_path / "shorthand.sqlite").read_bytes()
@@ -112,7 +116,7 @@ def test_an_adapter_that_saw_it_never_answers_again(bank: Store) -> None:
     erased = bank.erase("ann")
     assert erased.adapters == (tainted.adapter, latest.adapter) and erased.assistants == ("bank",)
     active = bank.active("bank")
-    assert active is not None and active.adapter is None and active.rung == 0
+    assert active is not None and active.adapter is None and active.variant == 0
     for deployment in (tainted, latest):
         assert bank.deployment(deployment.id).status is DeploymentStatus.REJECTED
         with pytest.raises(Conflict, match="learned from what was erased"):

@@ -38,8 +38,8 @@ TURNS = [
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
-    store.load_conversations("bank", TURNS)
+    store.assistants.create("bank", "Bank", "exact")
+    store.samples.load("bank", TURNS)
     return store
 
 
@@ -141,10 +141,10 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
             one.add_message("id00000000", asked.id, Role.ASSISTANT, "a", usage=usage)
         data = export_data(one, folder, "shorthand")
         result = import_data(other, folder, data)
-        assert result.refusals == {} and other.check() == []
+        assert result.refusals == {} and other.maintenance.check() == []
         assert export_data(other, folder, "shorthand").split(b"\n")[1:] == data.split(b"\n")[1:]
         assert [(a.message_id, a.ratings, a.decision, a.split) for a in one.rated_answers("bank")] == [
-            (a.message_id, a.ratings, a.decision, a.split) for a in other.rated_answers("bank")
+            (a.message_id, a.ratings, a.decision, a.split) for a in other.answers.rated("bank")
         ]
         again = import_data(other, folder, data)
         assert set(again.counts) == {"known"} or not conversations
@@ -175,7 +175,7 @@ def test_ratings_come_back_but_for_the_ids_and_then_to_the_byte(format: str, con
         data = export_data(one, folder, format)
         if format == "csv" or data.strip(b"[]\n"):
             assert import_data(other, folder, data).refused == 0
-        assert other.check() == []
+        assert other.maintenance.check() == []
         assert rated(one, format) == rated(other, format)
         data = export_data(other, folder, format)
         if format == "csv" or data.strip(b"[]\n"):
@@ -282,7 +282,7 @@ def rows_of(data: bytes) -> list[bytes]:
 
 def learned(store: Store) -> list[tuple]:
     """What the trainer takes from the store, in the order of the text."""
-    chosen = (judge(answer) for answer in store.rated_answers("bank"))
+    chosen = (judge(answer) for answer in store.answers.rated("bank"))
     return sorted(
         {
             (item.answer.context, item.completion)
@@ -303,6 +303,6 @@ def rated(store: Store, format: str) -> list[tuple]:
 
     return sorted(
         (answer.context, answer.answer, *of_rater)
-        for answer in store.rated_answers("bank")
+        for answer in store.answers.rated("bank")
         for of_rater in carried(answer)
     )

@@ -15,7 +15,7 @@ from trainer.examples.selection import select
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
+    store.assistants.create("bank", "Bank", "exact")
     return store
 
 

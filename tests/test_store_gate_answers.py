@@ -7,13 +7,13 @@ from store.errors import NotFound
 from store.gate_answers import PAIRS, GateAnswer, SideBySide, Tally
 from store.records import Example, MessageStatus, Role, Split
 
-SCORES = {"base_full": [0.5, 0.9, 0.2, 0.4], "rung 2": [0.9, 0.3, 0.2, 0.5]}
+SCORES = {"base_full": [0.5, 0.9, 0.2, 0.4], "variant 2": [0.9, 0.3, 0.2, 0.5]}
 
 
 def answered(store: Store, owner: str, question: str) -> tuple[str, str]:
-    talk = store.create_conversation("bank", owner=owner)
-    asked = store.add_message(talk.id, None, Role.USER, question)
-    return store.add_message(
+    talk = store.conversations.create("bank", owner=owner)
+    asked = store.messages.add(talk.id, None, Role.USER, question)
+    return store.messages.add(
         talk.id, asked.id, Role.ASSISTANT, "At nine.", MessageStatus.COMPLETE
     ).id, talk.id
 
@@ -21,8 +21,8 @@ def answered(store: Store, owner: str, question: str) -> tuple[str, str]:
 @pytest.fixture
 def bank(store: Store) -> Store:
     """A finished run over four gate examples, the last of them of another owner; a train example comes first."""
-    store.create_assistant("bank", "Bank", "chrf")
-    prompt = store.add_prompt("bank", [])
+    store.assistants.create("bank", "Bank", "chrf")
+    prompt = store.prompts.add("bank", [])
     owners = ["ann", "ann", "ann", "ann", "cat"]
     turns = [answered(store, owner, f"question {n}") for n, owner in enumerate(owners)]
     examples = [
@@ -38,10 +38,10 @@ def bank(store: Store) -> Store:
         for n, (message, talk) in enumerate(turns)
         for split in [Split.GATE if n else Split.TRAIN]
     ]
-    dataset = store.add_dataset("bank", prompt.id, "hash", examples, {})
-    run = store.start_run("bank", {}, "test")
-    store.update_run(run.id, dataset_id=dataset.id)
-    store.keep_gate_answers(
+    dataset = store.datasets.add("bank", prompt.id, "hash", examples, {})
+    run = store.runs.start("bank", {}, "test")
+    store.runs.update(run.id, dataset_id=dataset.id)
+    store.gate_answers.add(
         run.id,
         [
             GateAnswer(position, examples[position].message_id, system, f"{system} {position}", score)
@@ -49,19 +49,19 @@ def bank(store: Store) -> Store:
             for position, score in enumerate(scores, 1)
         ],
     )
-    store.finish_run(run.id, "refused", "", {})
+    store.runs.finish(run.id, "refused", "", {})
     return store
 
 
 def test_two_systems_are_compared_question_by_question(bank: Store) -> None:
-    assert bank.gate_tally(1, "rung 2", "base_full") == Tally(better=2, worse=1, asked=4)
-    lost = bank.gate_side_by_side(1, "rung 2", "base_full", 2)
-    assert lost[0] == SideBySide("question 2", "right 2", "rung 2 2", 0.3, "base_full 2", 0.9)
+    assert bank.gate_tally(1, "variant 2", "base_full") == Tally(better=2, worse=1, asked=4)
+    lost = bank.gate_side_by_side(1, "variant 2", "base_full", 2)
+    assert lost[0] == SideBySide("question 2", "right 2", "variant 2 2", 0.3, "base_full 2", 0.9)
     assert [pair.question for pair in lost] == ["question 2", "question 3"]
-    won = bank.gate_side_by_side(1, "rung 2", "base_full", 9, best_first=True)
+    won = bank.gate_side_by_side(1, "variant 2", "base_full", 9, best_first=True)
     assert [pair.question for pair in won] == ["question 1", "question 4", "question 3", "question 2"]
-    assert bank.gate_tally(1, "rung 3", "base_full") == Tally(0, 0, 0)
-    assert bank.gate_side_by_side(2, "rung 2", "base_full", 5) == []
+    assert bank.gate_tally(1, "variant 3", "base_full") == Tally(0, 0, 0)
+    assert bank.gate_side_by_side(2, "variant 2", "base_full", 5) == []
 
 
 def test_all_are_kept_or_none(bank: Store) -> None:
@@ -75,7 +75,7 @@ def test_all_are_kept_or_none(bank: Store) -> None:
 def test_an_answer_goes_with_its_conversation(bank: Store) -> None:
     talks = {talk.owner: talk.id for talk in bank.conversations("bank")}
     bank.delete_conversation(talks["cat"])
-    assert bank.gate_tally(1, "rung 2", "base_full").asked == 3
+    assert bank.gate_tally(1, "variant 2", "base_full").asked == 3
 
 
 @pytest.mark.parametrize("person", ["cat", "rater of cat"])
@@ -84,10 +84,10 @@ def test_a_run_that_saw_an_erased_person_forgets_what_was_answered(bank: Store, 
     if person != "cat":
         bank.rate(answered(bank, "ann", "again")[0], person, "up")
     bank.erase(person)
-    assert bank.gate_tally(1, "rung 2", "base_full") == Tally(0, 0, 0)
+    assert bank.gate_tally(1, "variant 2", "base_full") == Tally(0, 0, 0)
 
 
 def test_both_are_found_by_index(bank: Store) -> None:
     with bank._file.reading() as transaction:
-        rows = transaction.rows(f"EXPLAIN QUERY PLAN SELECT 1 {PAIRS}", ["rung 2", "base_full", 1])
+        rows = transaction.rows(f"EXPLAIN QUERY PLAN SELECT 1 {PAIRS}", ["variant 2", "base_full", 1])
     assert not [row["detail"] for row in rows if row["detail"].startswith("SCAN")]

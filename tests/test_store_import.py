@@ -23,7 +23,7 @@ from store.records import ImportedTurn, Rating, Role, Verdict
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
+    store.assistants.create("bank", "Bank", "exact")
     return store
 
 
@@ -204,11 +204,11 @@ def test_an_own_export_adds_only_what_is_new_and_later_ratings_stay_the_latest(
     bank: Store, tmp_path: Path
 ) -> None:
     with Store(tmp_path / "other") as other:
-        other.create_assistant("bank", "Bank", "exact")
-        other.load_conversations("bank", [ImportedTurn("c", "q", "a", created_at=5.0)])
+        other.assistants.create("bank", "Bank", "exact")
+        other.samples.load("bank", [ImportedTurn("c", "q", "a", created_at=5.0)])
         import_data(bank, tmp_path, export_data(other, tmp_path, "shorthand"))
-        other.rate("c.1.assistant", "ann", Verdict.DOWN)
-        asked = other.add_message("c", "c.1.assistant", Role.USER, "q2")
+        other.ratings.add("c.1.assistant", "ann", Verdict.DOWN)
+        asked = other.messages.add("c", "c.1.assistant", Role.USER, "q2")
         data = export_data(other, tmp_path, "shorthand")
     later = bank.rate("c.1.assistant", "ann", Verdict.UP)
     result = import_data(bank, tmp_path, data)
@@ -239,9 +239,9 @@ EDITED = {
 @pytest.mark.parametrize("old", EDITED)
 def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, old: str) -> None:
     with Store(tmp_path / "other") as other:
-        other.create_assistant("bank", "Bank", "exact")
+        other.assistants.create("bank", "Bank", "exact")
         turns = [ImportedTurn(id, "q", "a", Verdict.UP, created_at=5.0) for id in ("c", "d")]
-        other.load_conversations("bank", turns)
+        other.samples.load("bank", turns)
         data = export_data(other, tmp_path, "shorthand").decode()
     new, reason = EDITED[old]
     assert old in data
@@ -252,8 +252,8 @@ def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, o
 
 def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, tmp_path: Path) -> None:
     with Store(tmp_path / "other") as other:
-        other.create_assistant("bank", "Bank", "exact")
-        other.load_conversations("bank", [ImportedTurn(id, "q", "a") for id in ("c", "d", "e")])
+        other.assistants.create("bank", "Bank", "exact")
+        other.samples.load("bank", [ImportedTurn(id, "q", "a") for id in ("c", "d", "e")])
         data = export_data(other, tmp_path, "shorthand").decode()
     data = data.replace("d.1.user", "c.1.user")
     result = import_data(bank, tmp_path, data)
@@ -275,7 +275,7 @@ def test_people_can_rate_while_a_large_file_is_imported(
     def rate() -> None:
         with Store(bank.path) as other:
             while not done.is_set():
-                ratings.append(other.rate("c.1.assistant", f"ann{len(ratings)}", Verdict.UP))
+                ratings.append(other.ratings.add("c.1.assistant", f"ann{len(ratings)}", Verdict.UP))
 
     person = threading.Thread(target=rate)
     person.start()
@@ -322,13 +322,13 @@ def test_any_bytes_are_imported_or_refused_in_words(
     folder = tmp_path_factory.getbasetemp()
     if not (folder / "any.sqlite").exists():
         with Store(folder / "any.sqlite") as store:
-            store.create_assistant("bank", "Bank", "exact")
+            store.assistants.create("bank", "Bank", "exact")
     with Store(folder / "any.sqlite") as store:
         try:
             import_data(store, folder, data)
         except StoreError as error:
             assert str(error).endswith((".", "”."))
-        assert store.check() == []
+        assert store.maintenance.check() == []
 
 
 def test_the_command_says_what_was_imported_and_what_was_not(bank: Store, tmp_path: Path) -> None:

@@ -28,9 +28,9 @@ class Registry(StoreMachine):
         super().__init__()
         self.prompts: dict[str, int] = {}
         for id in self.ASSISTANTS:
-            self.store.create_assistant(id, id, "exact")
+            self.store.assistants.create(id, id, "exact")
             segment = Segment("one", SegmentKind.INSTRUCTION, "Be short.")
-            self.prompts[id] = self.store.add_prompt(id, [segment]).id
+            self.prompts[id] = self.store.prompts.add(id, [segment]).id
         self.of: dict[int, str] = {}
         self.status: dict[int, DeploymentStatus] = {}
         self.previous: dict[int, int | None] = {}
@@ -46,13 +46,13 @@ class Registry(StoreMachine):
     def publish(self, assistant: str, trained: bool) -> int:
         adapter = None
         if trained:
-            run = self.store.start_run(assistant, {}, "test")
+            run = self.store.runs.start(assistant, {}, "test")
             self.names += 1
             adapter = f"{assistant}-{self.names}"
-            self.store.add_adapter(adapter, assistant, run.id, f"adapters/{adapter}", "0" * 64)
+            self.store.adapters.add(adapter, assistant, run.id, f"adapters/{adapter}", "0" * 64)
             with pytest.raises(Conflict):
-                self.store.add_adapter(adapter, assistant, run.id, "elsewhere", "1" * 64)
-        id = self.store.add_deployment(assistant, self.prompts[assistant], adapter, ["one"], 0, 3).id
+                self.store.adapters.add(adapter, assistant, run.id, "elsewhere", "1" * 64)
+        id = self.store.deployments.add(assistant, self.prompts[assistant], adapter, ["one"], 0, 3).id
         self.of[id], self.status[id] = assistant, DeploymentStatus.CANDIDATE
         return id
 
@@ -60,9 +60,9 @@ class Registry(StoreMachine):
     def serve(self, deployment: int) -> None:
         if self.status[deployment] is DeploymentStatus.REJECTED:
             with pytest.raises(Conflict):
-                self.store.activate(deployment)
+                self.store.deployments.activate(deployment)
             return
-        self.store.activate(deployment)
+        self.store.deployments.activate(deployment)
         self._serve(deployment)
 
     @rule(deployment=deployments, saw=st.none() | deployments)
@@ -70,9 +70,9 @@ class Registry(StoreMachine):
         stale = saw != self.active[self.of[deployment]]
         if stale or self.status[deployment] is DeploymentStatus.REJECTED:
             with pytest.raises(Conflict):
-                self.store.activate(deployment, expect_active=saw)
+                self.store.deployments.activate(deployment, expect_active=saw)
             return
-        self.store.activate(deployment, expect_active=saw)
+        self.store.deployments.activate(deployment, expect_active=saw)
         self._serve(deployment)
 
     def _serve(self, deployment: int) -> None:
@@ -94,9 +94,9 @@ class Registry(StoreMachine):
     def reject(self, deployment: int) -> None:
         if self.status[deployment] is not DeploymentStatus.CANDIDATE:
             with pytest.raises(Conflict):
-                self.store.reject(deployment, "worse")
+                self.store.deployments.reject(deployment, "worse")
             return
-        self.store.reject(deployment, "worse")
+        self.store.deployments.reject(deployment, "worse")
         self.status[deployment] = DeploymentStatus.REJECTED
 
     @rule(deployment=deployments)
@@ -106,23 +106,25 @@ class Registry(StoreMachine):
         previous = None if active is None else self.previous[active]
         if active is None or previous is None:
             with pytest.raises(Conflict):
-                self.store.rollback(assistant, "worse")
+                self.store.deployments.rollback(assistant, "worse")
             return
-        assert self.store.rollback(assistant, "worse").id == previous
+        assert self.store.deployments.rollback(assistant, "worse").id == previous
         self.status[active] = DeploymentStatus.RETIRED
         self._now(assistant, previous)
 
     @invariant()
     def one_serves_each(self) -> None:
         for assistant in self.ASSISTANTS:
-            found = self.store.deployments(assistant)
+            found = self.store.deployments.all(assistant)
             assert {one.id: one.status for one in found} == {
                 id: status for id, status in self.status.items() if self.of[id] == assistant
             }
-            active = self.store.active(assistant)
+            active = self.store.deployments.active(assistant)
             assert (active and active.id) == self.active[assistant]
             assert [one.status for one in found].count(DeploymentStatus.ACTIVE) == (active is not None)
-            assert [one.deployment_id for one in self.store.activations(assistant)] == self.served[assistant]
+            assert [
+                one.deployment_id for one in self.store.deployments.activations(assistant)
+            ] == self.served[assistant]
 
 
 Registry.TestCase.settings = GAME

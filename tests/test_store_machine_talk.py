@@ -43,14 +43,14 @@ class Talk(StoreMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.store.create_assistant("desk", "Desk", "exact")
+        self.store.assistants.create("desk", "Desk", "exact")
         self.owners: dict[str, str] = {}
         self.heads: dict[str, str | None] = {}
         self.said: dict[str, _Said] = {}
 
     @rule(target=conversations, owner=PEOPLE, title=TEXTS)
     def start(self, owner: str, title: str) -> str:
-        id = self.store.create_conversation("desk", title, owner=owner).id
+        id = self.store.conversations.create("desk", title, owner=owner).id
         self.owners[id], self.heads[id] = owner, None
         return id
 
@@ -64,7 +64,7 @@ class Talk(StoreMachine):
         above = self.said.get(parent)
         if above is None:
             with pytest.raises(NotFound):
-                self.store.branch(parent)
+                self.store.messages.branch(parent)
             return multiple()
         if above.role is Role.ASSISTANT:
             return self._add(above.conversation, parent, Role.USER, text)
@@ -81,9 +81,9 @@ class Talk(StoreMachine):
     ) -> str | object:
         if conversation not in self.owners:
             with pytest.raises(NotFound):
-                self.store.add_message(conversation, parent, role, text, status)
+                self.store.messages.add(conversation, parent, role, text, status)
             return multiple()
-        id = self.store.add_message(conversation, parent, role, text, status).id
+        id = self.store.messages.add(conversation, parent, role, text, status).id
         self.said[id] = _Said(conversation, parent, role, text, status)
         self.heads[conversation] = id
         return id
@@ -93,15 +93,15 @@ class Talk(StoreMachine):
         known = self.said.get(message)
         if known is None or known.status in FINAL:
             with pytest.raises(NotFound if known is None else Conflict):
-                self.store.finish_message(message, text, end)
+                self.store.messages.finish(message, text, end)
             return
-        self.store.finish_message(message, text, end)
+        self.store.messages.finish(message, text, end)
         known.text, known.status = text, end
 
     @rule()
     def crash_and_sweep(self) -> None:
         streaming = [one for one in self.said.values() if one.status is MessageStatus.STREAMING]
-        assert self.store.sweep_streaming() == len(streaming)
+        assert self.store.messages.end_streaming() == len(streaming)
         for one in streaming:
             one.status = MessageStatus.FAILED
 
@@ -110,12 +110,12 @@ class Talk(StoreMachine):
         known = self.said.get(message)
         if known is None:
             with pytest.raises(NotFound):
-                self.store.show(message)
+                self.store.messages.show(message)
             return
         # The newest leaf anywhere below it; the model keeps messages in the order in which they were written.
         leaves = [id for id in self.said if self._is_below(id, message) and not self._children(id)]
         self.heads[known.conversation] = leaves[-1]
-        assert self.store.show(message).head_id == leaves[-1]
+        assert self.store.messages.show(message).head_id == leaves[-1]
 
     def _children(self, id: str) -> list[str]:
         return [other for other, one in self.said.items() if one.parent == id]
@@ -135,9 +135,9 @@ class Talk(StoreMachine):
         known = self.said.get(message)
         if known is None or known.role is not Role.ASSISTANT:
             with pytest.raises(NotFound if known is None else Conflict):
-                self.store.rate(message, rater, verdict, correction=correction)
+                self.store.ratings.add(message, rater, verdict, correction=correction)
             return
-        self.store.rate(message, rater, verdict, correction=correction)
+        self.store.ratings.add(message, rater, verdict, correction=correction)
         known.ratings.append((rater, verdict, correction))
 
     @rule(message=messages, reviewer=PEOPLE, ruling=RULINGS)
@@ -145,9 +145,9 @@ class Talk(StoreMachine):
         known = self.said.get(message)
         if known is None or known.role is not Role.ASSISTANT:
             with pytest.raises(NotFound if known is None else Conflict):
-                self.store.decide(message, reviewer, ruling)
+                self.store.decisions.add(message, reviewer, ruling)
             return
-        self.store.decide(message, reviewer, ruling)
+        self.store.decisions.add(message, reviewer, ruling)
         known.decisions.append((reviewer, ruling))
 
     @rule(message=messages, reviewer=PEOPLE, ruling=RULINGS)
@@ -156,19 +156,19 @@ class Talk(StoreMachine):
         known = self.said.get(message)
         if known is None or known.role is not Role.ASSISTANT:
             return
-        before = self.store.standing_decisions([message]).get(message)
-        decision = self.store.decide(message, reviewer, ruling)
-        self.store.undo_decisions([decision.id])
-        after = self.store.standing_decisions([message]).get(message)
+        before = self.store.decisions.effective([message]).get(message)
+        decision = self.store.decisions.add(message, reviewer, ruling)
+        self.store.decisions.undo([decision.id])
+        after = self.store.decisions.effective([message]).get(message)
         assert (before and (before.ruling, before.reviewer)) == (after and (after.ruling, after.reviewer))
 
     @rule(conversation=consumes(conversations))
     def delete(self, conversation: str) -> None:
         if conversation not in self.owners:
             with pytest.raises(NotFound):
-                self.store.delete_conversation(conversation)
+                self.store.conversations.delete(conversation)
             return
-        self.store.delete_conversation(conversation)
+        self.store.conversations.delete(conversation)
         self._forget({conversation})
 
     @rule(person=PEOPLE)
@@ -180,9 +180,9 @@ class Talk(StoreMachine):
         )
         if not owned and not named:
             with pytest.raises(NotFound):
-                self.store.erase(person)
+                self.store.erasure.erase(person)
             return
-        assert self.store.erase(person).conversations == len(owned)
+        assert self.store.erasure.erase(person).conversations == len(owned)
         self._forget(owned)
         for one in self.said.values():
             one.ratings = [rating for rating in one.ratings if rating[0] != person]
@@ -196,9 +196,9 @@ class Talk(StoreMachine):
     @invariant()
     def every_rating_is_there_exactly_once(self) -> None:
         for id, one in self.said.items():
-            kept = [(r.rater, r.verdict, r.correction) for r in self.store.ratings(id)]
-            assert kept == one.ratings
-        latest = self.store.latest_ratings(self.said)
+            segment_ids = [(r.rater, r.verdict, r.correction) for r in self.store.ratings.all(id)]
+            assert segment_ids == one.ratings
+        latest = self.store.ratings.latest(self.said)
         for id, one in self.said.items():
             last = {rater: (rater, verdict, correction) for rater, verdict, correction in one.ratings}
             found = {r.rater: (r.rater, r.verdict, r.correction) for r in latest.get(id, ())}
@@ -206,19 +206,19 @@ class Talk(StoreMachine):
 
     @invariant()
     def every_conversation_shows_the_way_to_its_head(self) -> None:
-        assert {one.id for one in self.store.conversations("desk")} == set(self.owners)
+        assert {one.id for one in self.store.conversations.all("desk")} == set(self.owners)
         for conversation, head in self.heads.items():
             way: list[tuple[str, str, MessageStatus]] = []
             while head is not None:
                 one = self.said[head]
                 way.append((head, one.text, one.status))
                 head = one.parent
-            shown = [(m.id, m.text, m.status) for m in self.store.thread(conversation)]
+            shown = [(m.id, m.text, m.status) for m in self.store.messages.thread(conversation)]
             assert shown == way[::-1]
 
     @invariant()
     def the_last_decision_stands(self) -> None:
-        standing = self.store.standing_decisions(self.said)
+        standing = self.store.decisions.effective(self.said)
         for id, one in self.said.items():
             expected = one.decisions[-1][1] if one.decisions else None
             found = standing[id].ruling if id in standing else None

@@ -19,21 +19,25 @@ def made(path: Path, messages: int, ratings: int, seed: int = 1) -> Store:
 
 def test_it_has_as_much_as_was_asked_for_and_is_sound(tmp_path: Path) -> None:
     with made(tmp_path / "a.sqlite", 3000, 900) as store:
-        stats = store.stats()
+        stats = store.maintenance.stats()
         assert 3000 <= stats["messages"] <= 3002 and 800 <= stats["ratings"] <= 900
-        assert store.check() == []
-        answers = store.rated_answers(ASSISTANTS[0])
+        assert store.maintenance.check() == []
+        answers = store.answers.rated(ASSISTANTS[0])
         assert len({rating.rater for answer in answers for rating in answer.ratings}) > 5
         assert any(len(answer.context) > 1 for answer in answers)
         assert any(rating.correction for answer in answers for rating in answer.ratings)
-        assert len(store.request_points(ASSISTANTS[0]).at) > 500
-        found = [store.search(subject.assistant_id, subject.words) for subject in draw_subjects(store, 20, 1)]
+        assert len(store.answers.request_points(ASSISTANTS[0]).at) > 500
+        found = [
+            store.search.find(subject.assistant_id, subject.words) for subject in draw_subjects(store, 20, 1)
+        ]
         assert all(found), "words are drawn from texts, so something has them"
 
 
 def test_a_seed_makes_the_same_store(tmp_path: Path) -> None:
     with made(tmp_path / "a.sqlite", 1000, 300) as one, made(tmp_path / "b.sqlite", 1000, 300) as other:
-        assert list(one.whole_conversations(ASSISTANTS[0])) == list(other.whole_conversations(ASSISTANTS[0]))
+        assert list(one.whole_conversations(ASSISTANTS[0])) == list(
+            other.transfer.whole_conversations(ASSISTANTS[0])
+        )
 
 
 def test_everything_is_measured_and_compared_with_its_target(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from store.records import ImportedTurn, Verdict
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
-    store.load_conversations("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
+    store.assistants.create("bank", "Bank", "exact")
+    store.samples.load("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
     return store
 
 
@@ -64,7 +64,7 @@ DAMAGE = {
     "dataset 1 of assistant 'bank' has no hash": """
         INSERT INTO datasets VALUES (1, 'bank', 1, '', '{}', 1.0)""",
     "deployment 1 names adapter 'lost'": """
-        INSERT INTO deployments (id, assistant_id, prompt_id, adapter, kept, rung, prompt_tokens, status,
+        INSERT INTO deployments (id, assistant_id, prompt_id, adapter, kept, variant, prompt_tokens, status,
             created_at)
         VALUES (1, 'bank', 1, 'lost', '[]', 0, 0, 'active', 1.0)""",
 }
@@ -84,7 +84,7 @@ def test_check_finds_two_active_deployments_when_the_index_is_gone(bank: Store) 
         for id in (1, 2):
             vandal.execute(
                 """INSERT INTO deployments
-                       (id, assistant_id, prompt_id, kept, rung, prompt_tokens, status, created_at)
+                       (id, assistant_id, prompt_id, kept, variant, prompt_tokens, status, created_at)
                    VALUES (?, 'bank', 1, '[]', 0, 0, 'active', 1)""",
                 [id],
             )
@@ -133,8 +133,8 @@ def test_the_backup_command_copies_an_older_store_as_it_is(tmp_path: Path) -> No
 
 def test_a_store_is_checked_while_others_write_without_a_pause(store: Store, tmp_path: Path) -> None:
     """Part of the check takes the write lock: where it was not waited for, 50 of 60 failed."""
-    store.create_assistant("busy", "Busy", "exact")
-    conversation = store.create_conversation("busy").id
+    store.assistants.create("busy", "Busy", "exact")
+    conversation = store.conversations.create("busy").id
     enough = threading.Event()
 
     def write() -> None:
@@ -148,7 +148,7 @@ def test_a_store_is_checked_while_others_write_without_a_pause(store: Store, tmp
     for writer in writers:
         writer.start()
     try:
-        assert [store.check() for _ in range(20)] == [[]] * 20
+        assert [store.maintenance.check() for _ in range(20)] == [[]] * 20
     finally:
         enough.set()
         for writer in writers:

@@ -25,9 +25,9 @@ def test_an_older_file_is_upgraded_with_its_data(tmp_path: Path) -> None:
         connection.execute("INSERT INTO assistants VALUES ('bank', 'Bank', 'exact', '[]', 1.0)")
 
     with Store(path) as store:
-        assert store.assistant("bank").name == "Bank"
-        store.load_conversations("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
-        assert len(store.rated_answers("bank")) == 1 and store.check() == []
+        assert store.assistants.get("bank").name == "Bank"
+        store.samples.load("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
+        assert len(store.answers.rated("bank")) == 1 and store.maintenance.check() == []
     Store(tmp_path / "fresh.sqlite").close()
     assert columns_of(path) == columns_of(tmp_path / "fresh.sqlite")
 
@@ -44,7 +44,7 @@ def test_a_dataset_from_before_rejected_answers_were_recorded_is_read_as_it_was(
                 (dataset_id, position, message_id, conversation_id, context, completion, corrected, split, rater)
             VALUES (1, 0, 'm', 'c', '[["user", "q"]]', 'yes', 1, 'train', 'ann')""")
     with Store(path) as store:
-        (example,) = store.dataset(1).examples
+        (example,) = store.datasets.get(1).examples
         assert example == Example("m", "c", ((Role.USER, "q"),), "yes", True, Split.TRAIN, "ann")
 
 
@@ -63,8 +63,8 @@ def test_rated_answers_of_an_older_file_are_known(tmp_path: Path) -> None:
         for seq, id in enumerate(("b", "a", "b")):
             old.execute(f"INSERT INTO ratings VALUES ({seq}, 'r{seq}', '{id}', 'ann', 'up', '', '', NULL, 1)")
     with Store(path) as store:
-        assert store.rated_answer_count("bank") == 2
-        assert [answer.message_id for answer in store.rated_answers("bank", 1)] == ["b"]
+        assert store.answers.rated_count("bank") == 2
+        assert [answer.message_id for answer in store.answers.rated("bank", 1)] == ["b"]
 
 
 def test_every_table_is_strict(store: Store) -> None:
@@ -122,4 +122,4 @@ def test_stores_that_open_a_new_file_at_once_create_it_once(tmp_path: Path) -> N
         thread.join()
     assert errors == []
     with Store(tmp_path / "s.sqlite") as store:
-        assert store.check() == []
+        assert store.maintenance.check() == []

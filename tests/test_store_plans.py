@@ -20,8 +20,8 @@ from store.io.transfer import (
     PROPOSALS_OF,
     RATINGS_OF,
 )
-from store.proposals import DECIDED, OPEN
-from store.proposals import DECIDED_LAST as PROPOSALS_DECIDED_LAST
+from store.judgement_requests import DECIDED, OPEN
+from store.judgement_requests import DECIDED_LAST as PROPOSALS_DECIDED_LAST
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.search import IN_DECISIONS
 from trainer.examples.following import ENOUGH_RATED
@@ -49,20 +49,20 @@ BIG = (
 @pytest.fixture
 def full(store: Store) -> Store:
     """A bit of everything: an assistant with a teacher that people approve of, answers, ratings, runs."""
-    store.create_assistant("bank", "Bank", "exact")
-    prompt = store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
-    served = store.activate(store.add_deployment("bank", prompt.id, None, ["a"], 0, 10).id)
-    store.load_conversations("bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
+    store.assistants.create("bank", "Bank", "exact")
+    prompt = store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    served = store.deployments.activate(store.deployments.add("bank", prompt.id, None, ["a"], 0, 10).id)
+    store.samples.load("bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
     for number in range(ENOUGH_RATED + 1):
-        asked = store.add_message("c", None, Role.USER, "hours")
+        asked = store.messages.add("c", None, Role.USER, "hours")
         usage = Usage(1, 1, 1, 1, 0.1, 0.1)
-        answer = store.add_message(
+        answer = store.messages.add(
             "c", asked.id, Role.ASSISTANT, "nine", deployment_id=served.id, usage=usage
         )
         if number:
-            store.rate(answer.id, "ann", Verdict.UP, comment="nine it is")
-    run = store.start_run("bank", {}, "test")
-    store.add_event(run.id, "dataset", {})
+            store.ratings.add(answer.id, "ann", Verdict.UP, comment="nine it is")
+    run = store.runs.start("bank", {}, "test")
+    store.runs.add_event(run.id, "dataset", {})
     return store
 
 
@@ -98,7 +98,7 @@ def test_what_is_asked_often_goes_by_index(full: Store, name: str) -> None:
 @pytest.mark.parametrize(
     "statement",
     [MESSAGES_OF, RATINGS_OF, OWNERS_OF, DECISIONS_OF, PROPOSALS_OF],
-    ids=["messages", "ratings", "owners", "decisions", "proposals"],
+    ids=["messages", "ratings", "owners", "decisions", "judgement_requests"],
 )
 def test_import_and_export_go_by_index(full: Store, statement: str) -> None:
     assert reads_all(full, statement.replace("?", "'[]'")) == []

@@ -17,13 +17,13 @@ from store.records import ImportedTurn, MessageStatus, Role, Split, Usage, Verdi
 @pytest.fixture
 def rated(store: Store) -> Store:
     """One conversation: q1 a1 q2 a2, with ids of the same names."""
-    store.create_assistant("bank", "Bank", "exact")
-    store.create_conversation("bank", id="c")
+    store.assistants.create("bank", "Bank", "exact")
+    store.conversations.create("bank", id="c")
     parent = None
     for at, (id, role) in enumerate(
         [("q1", Role.USER), ("a1", Role.ASSISTANT), ("q2", Role.USER), ("a2", Role.ASSISTANT)]
     ):
-        store.add_message("c", parent, role, f"text {id}", id=id, created_at=float(at))
+        store.messages.add("c", parent, role, f"text {id}", id=id, created_at=float(at))
         parent = id
     return store
 
@@ -41,11 +41,11 @@ def test_history_is_kept_and_the_latest_of_each_rater_wins(rated: Store) -> None
 def test_latest_is_by_order_not_by_a_clock_that_steps_back(tmp_path: Path) -> None:
     falling = itertools.count(1000, -1)
     with Store(tmp_path / "s.sqlite", clock=lambda: float(next(falling))) as store:
-        store.create_assistant("bank", "Bank", "exact")
-        store.load_conversations("bank", [ImportedTurn("c", "q", "a")])
-        store.rate("c.1.assistant", "ann", Verdict.UP)
-        last = store.rate("c.1.assistant", "ann", Verdict.DOWN)
-        assert store.latest_ratings(["c.1.assistant"])["c.1.assistant"] == (last,)
+        store.assistants.create("bank", "Bank", "exact")
+        store.samples.load("bank", [ImportedTurn("c", "q", "a")])
+        store.ratings.add("c.1.assistant", "ann", Verdict.UP)
+        last = store.ratings.add("c.1.assistant", "ann", Verdict.DOWN)
+        assert store.ratings.latest(["c.1.assistant"])["c.1.assistant"] == (last,)
 
 
 def test_only_answers_that_exist_can_be_rated(rated: Store) -> None:
@@ -77,23 +77,23 @@ def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
 
 
 def test_the_teachers_answers_are_those_of_the_base_model_under_the_whole_prompt(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    prompt, edited = store.add_prompt("bank", []), store.add_prompt("bank", [])
-    store.add_dataset("bank", prompt.id, "hash", (), {})
-    run = store.start_run("bank", {}, "test")
-    store.add_adapter("bank-v1", "bank", run.id, "adapters/bank-v1", "hash")
+    store.assistants.create("bank", "Bank", "exact")
+    prompt, edited = store.prompts.add("bank", []), store.prompts.add("bank", [])
+    store.datasets.add("bank", prompt.id, "hash", (), {})
+    run = store.runs.start("bank", {}, "test")
+    store.adapters.add("bank-v1", "bank", run.id, "adapters/bank-v1", "hash")
     served = {
-        "teacher": store.add_deployment("bank", prompt.id, None, (), rung=0, prompt_tokens=9),
-        "shorter": store.add_deployment("bank", prompt.id, None, (), rung=1, prompt_tokens=5),
-        "adapter": store.add_deployment("bank", prompt.id, "bank-v1", (), rung=0, prompt_tokens=9),
-        "edited": store.add_deployment("bank", edited.id, None, (), rung=0, prompt_tokens=9),
+        "teacher": store.deployments.add("bank", prompt.id, None, (), variant=0, prompt_tokens=9),
+        "shorter": store.deployments.add("bank", prompt.id, None, (), variant=1, prompt_tokens=5),
+        "adapter": store.deployments.add("bank", prompt.id, "bank-v1", (), variant=0, prompt_tokens=9),
+        "edited": store.deployments.add("bank", edited.id, None, (), variant=0, prompt_tokens=9),
     }
 
     def ask(name: str, by: str, at: float, status: MessageStatus = MessageStatus.COMPLETE) -> None:
-        conversation = store.create_conversation("bank", id=name)
-        question = store.add_message(conversation.id, None, Role.USER, f"q {name}", created_at=at)
+        conversation = store.conversations.create("bank", id=name)
+        question = store.messages.add(conversation.id, None, Role.USER, f"q {name}", created_at=at)
         usage = Usage(50, 40, 32, 9, 0.25, 1.0)
-        store.add_message(
+        store.messages.add(
             name, question.id, Role.ASSISTANT, f"a {name}", status, served[by].id, usage, name, at + 0.5
         )
 
@@ -101,24 +101,24 @@ def test_the_teachers_answers_are_those_of_the_base_model_under_the_whole_prompt
         ask(f"{by}{at}", by, float(at))
     ask("cut", "teacher", 9.0, MessageStatus.FAILED)
     ask("rated", "teacher", 10.0)
-    store.rate("rated", "ann", Verdict.UP)
-    store.rate("shorter1", "ann", Verdict.UP)
+    store.ratings.add("rated", "ann", Verdict.UP)
+    store.ratings.add("shorter1", "ann", Verdict.UP)
 
-    found = store.unrated_answers_of_teacher(prompt.id, 10)
+    found = store.answers.unrated_of_teacher(prompt.id, 10)
     assert [(a.message_id, a.answer, a.ratings) for a in found] == [
         ("teacher0", "a teacher0", ()),
         ("teacher4", "a teacher4", ()),
     ]
     assert found[0].context == ((Role.USER, "q teacher0"),) and found[0].teacher_prompt_id == prompt.id
-    assert [a.message_id for a in store.unrated_answers_of_teacher(prompt.id, 1)] == ["teacher4"]
-    assert {a.message_id: a.teacher_prompt_id for a in store.rated_answers("bank")} == {
+    assert [a.message_id for a in store.answers.unrated_of_teacher(prompt.id, 1)] == ["teacher4"]
+    assert {a.message_id: a.teacher_prompt_id for a in store.answers.rated("bank")} == {
         "rated": prompt.id,
         "shorter1": None,
     }
 
 
 def newest(store: Store, number: int, without: tuple[str, ...] = ()) -> list[str]:
-    return [answer.message_id for answer in store.rated_answers("bank", number, without)]
+    return [answer.message_id for answer in store.answers.rated("bank", number, without)]
 
 
 def test_the_newest_rated_answers_are_those_that_were_rated_last(rated: Store) -> None:
@@ -136,13 +136,13 @@ def test_rated_answers_follow_what_is_deleted_and_what_comes_in_late(rated: Stor
     rated.rate("a2", "ann", Verdict.UP)
     rated.rate("a1", "bo", Verdict.DOWN)
     with Store(tmp_path / "other.sqlite") as other:
-        other.create_assistant("bank", "Bank", "exact")
-        other.bring_in("bank", list(rated.whole_conversations("bank")))
+        other.assistants.create("bank", "Bank", "exact")
+        other.transfer.bring_in("bank", list(rated.whole_conversations("bank")))
         assert newest(other, 1) == ["a1"]
-        other.rate("a2", "cy", Verdict.DOWN)
+        other.ratings.add("a2", "cy", Verdict.DOWN)
         rated.rate("a1", "dan", Verdict.UP)
-        other.bring_in("bank", list(rated.whole_conversations("bank")))
-        assert newest(other, 1) == ["a1"] and other.rated_answer_count("bank") == 2
+        other.transfer.bring_in("bank", list(rated.whole_conversations("bank")))
+        assert newest(other, 1) == ["a1"] and other.answers.rated_count("bank") == 2
     rated.create_conversation("bank", id="anns", owner="ann")
     rated.erase("ann")
     assert newest(rated, 9) == ["a1"]
@@ -155,11 +155,11 @@ def test_rated_answers_follow_what_is_deleted_and_what_comes_in_late(rated: Stor
 
 
 def test_ten_thousand_rated_answers_are_read_at_once(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
+    store.assistants.create("bank", "Bank", "exact")
     turns = [ImportedTurn(f"c{n}", f"q{n}", f"a{n}", Verdict.UP) for n in range(10_000)]
-    assert store.load_conversations("bank", turns) == 10_000
+    assert store.samples.load("bank", turns) == 10_000
     started = time.monotonic()
-    answers = store.rated_answers("bank")
+    answers = store.answers.rated("bank")
     took_s = time.monotonic() - started
     assert len(answers) == 10_000
     assert took_s < 5  # 0.2 to 0.3 s on two shared cores
@@ -183,13 +183,13 @@ gestures = st.lists(
 @given(gestures=gestures)
 def test_any_sequence_of_ratings_comes_back_and_the_last_per_rater_is_the_latest(gestures: list) -> None:
     with TemporaryDirectory() as folder, Store(Path(folder) / "s.sqlite") as store:
-        store.create_assistant("bank", "Bank", "exact")
-        store.create_conversation("bank", id="c")
+        store.assistants.create("bank", "Bank", "exact")
+        store.conversations.create("bank", id="c")
         for id in ("a1", "a2"):
-            question = store.add_message("c", None, Role.USER, "q")
-            store.add_message("c", question.id, Role.ASSISTANT, "a", id=id)
+            question = store.messages.add("c", None, Role.USER, "q")
+            store.messages.add("c", question.id, Role.ASSISTANT, "a", id=id)
 
-        given_ratings = [store.rate(*gesture) for gesture in gestures]
+        given_ratings = [store.ratings.add(*gesture) for gesture in gestures]
 
         latest = {}
         for rating, gesture in zip(given_ratings, gestures, strict=True):
@@ -197,8 +197,8 @@ def test_any_sequence_of_ratings_comes_back_and_the_last_per_rater_is_the_latest
             assert (rating.reason, rating.comment, rating.correction) == gesture[3:]
             latest[rating.message_id, rating.rater] = rating
         for id in ("a1", "a2"):
-            assert store.ratings(id) == [rating for rating in given_ratings if rating.message_id == id]
-        found = store.latest_ratings(["a1", "a2"])
+            assert store.ratings.all(id) == [rating for rating in given_ratings if rating.message_id == id]
+        found = store.ratings.latest(["a1", "a2"])
         assert {(r.message_id, r.rater): r for ratings in found.values() for r in ratings} == latest
-        assert {a.message_id: a.ratings for a in store.rated_answers("bank")} == found
-        assert store.check() == []
+        assert {a.message_id: a.ratings for a in store.answers.rated("bank")} == found
+        assert store.maintenance.check() == []

@@ -13,8 +13,8 @@ UP, DOWN = Verdict.UP, Verdict.DOWN
 @pytest.fixture
 def desk(store: Store) -> Store:
     """Answers up, down, fixed, mixed, bare (nobody rated it) and cut (it failed), and another assistant's."""
-    store.create_assistant("desk", "Desk", "exact")
-    store.create_assistant("shop", "Shop", "exact")
+    store.assistants.create("desk", "Desk", "exact")
+    store.assistants.create("shop", "Shop", "exact")
     turns = [
         ImportedTurn("up", "Opening hours?", "At nine.", UP, rater="ann", created_at=100.0),
         ImportedTurn(
@@ -27,14 +27,14 @@ def desk(store: Store) -> Store:
         ImportedTurn("bare", "Weather?", "Fine.", created_at=500.0),
         ImportedTurn("empty", "Hello?", "", DOWN, created_at=600.0),
     ]
-    store.load_conversations("desk", turns)
-    store.load_conversations("shop", [ImportedTurn("other", "Opening hours?", "Never.", DOWN, rater="bo")])
-    store.rate("mixed.1.assistant", "bo", DOWN, "too long")
+    store.samples.load("desk", turns)
+    store.samples.load("shop", [ImportedTurn("other", "Opening hours?", "Never.", DOWN, rater="bo")])
+    store.ratings.add("mixed.1.assistant", "bo", DOWN, "too long")
     return store
 
 
 def found(store: Store, **wanted: object) -> list[str]:
-    items = store.items_to_review("desk", Wanted(**wanted)).items
+    items = store.reviews.find("desk", Wanted(**wanted)).items
     return [item.conversation_id for item in items]
 
 
@@ -92,7 +92,7 @@ def test_a_rating_that_was_replaced_no_longer_finds_its_answer(desk: Store) -> N
 
 def test_an_answer_that_was_given_here_is_found_by_what_gave_it(desk: Store) -> None:
     prompt = desk.add_prompt("desk", [])
-    served = desk.add_deployment("desk", prompt.id, None, (), rung=0, prompt_tokens=0)
+    served = desk.add_deployment("desk", prompt.id, None, (), variant=0, prompt_tokens=0)
     chat = desk.create_conversation("desk", id="chat")
     for number in range(3):
         asked = desk.add_message(chat.id, None, Role.USER, f"q{number}")

@@ -27,12 +27,12 @@ def clock() -> Clock:
 @pytest.fixture
 def bank(tmp_path: Path, clock: Clock) -> Iterator[Store]:
     with Store(tmp_path / "s.sqlite", clock=clock) as opened:
-        opened.create_assistant("bank", "Bank", "exact")
+        opened.assistants.create("bank", "Bank", "exact")
         yield opened
 
 
 def test_a_run_from_start_to_report(bank: Store, clock: Clock) -> None:
-    run = bank.start_run("bank", {"seed": 7, "rungs": [0.1, 0.9]}, "schedule")
+    run = bank.start_run("bank", {"seed": 7, "variants": [0.1, 0.9]}, "schedule")
     dataset = bank.add_dataset("bank", bank.add_prompt("bank", []).id, "abc", [], {})
     bank.update_run(run.id, dataset_id=dataset.id)
     bank.update_run(run.id, adapter="bank-v0001")
@@ -42,7 +42,7 @@ def test_a_run_from_start_to_report(bank: Store, clock: Clock) -> None:
     assert bank.run(run.id) == done
     assert (done.dataset_id, done.adapter) == (dataset.id, "bank-v0001")
     assert (done.started_at, done.finished_at, done.message) == (1000.0, 1060.0, "worse by 3 points")
-    assert done.settings == {"seed": 7, "rungs": [0.1, 0.9]} and done.report == {"gate": {"passed": False}}
+    assert done.settings == {"seed": 7, "variants": [0.1, 0.9]} and done.report == {"gate": {"passed": False}}
     with pytest.raises(Conflict, match="a run ends once"):
         bank.finish_run(run.id, RunStatus.PROMOTED, "", {})
 

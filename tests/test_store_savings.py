@@ -6,17 +6,17 @@ from store.records import MessageStatus, RequestPoints, Role, Usage
 
 
 def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    prompt = store.add_prompt("bank", [])
-    served = store.add_deployment("bank", prompt.id, None, (), rung=0, prompt_tokens=0).id
+    store.assistants.create("bank", "Bank", "exact")
+    prompt = store.prompts.add("bank", [])
+    served = store.deployments.add("bank", prompt.id, None, (), variant=0, prompt_tokens=0).id
 
     def request(
         at: float, status: MessageStatus = MessageStatus.COMPLETE, source: str = "chat", measured: bool = True
     ) -> None:
-        conversation = store.create_conversation("bank", source=source)
-        question = store.add_message(conversation.id, None, Role.USER, "q", created_at=at)
+        conversation = store.conversations.create("bank", source=source)
+        question = store.messages.add(conversation.id, None, Role.USER, "q", created_at=at)
         usage = Usage(50, 40, 32, 9, 0.25, 1.0) if measured else None
-        store.add_message(conversation.id, question.id, Role.ASSISTANT, "a", status, served, usage, None, at)
+        store.messages.add(conversation.id, question.id, Role.ASSISTANT, "a", status, served, usage, None, at)
 
     for at in (3.0, 1.0, 2.0):
         request(at)
@@ -25,26 +25,28 @@ def test_points_are_the_newest_answered_chat_requests_oldest_first(store: Store)
     request(6.0, measured=False)
     request(7.0, MessageStatus.STOPPED)
 
-    points = store.request_points("bank")
+    points = store.answers.request_points("bank")
     assert points == RequestPoints((1.0, 2.0, 3.0, 7.0), (40, 40, 40, 40))
-    assert store.request_points("bank", since=2.0).at == (2.0, 3.0, 7.0)
-    assert store.request_points("bank", limit=2).at == (3.0, 7.0)
-    assert store.request_points("shop") == RequestPoints((), ())
+    assert store.answers.request_points("bank", since=2.0).at == (2.0, 3.0, 7.0)
+    assert store.answers.request_points("bank", limit=2).at == (3.0, 7.0)
+    assert store.answers.request_points("shop") == RequestPoints((), ())
 
 
 def test_the_newest_of_several_deployments_are_given_also_where_one_served_again(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    prompt = store.add_prompt("bank", [])
-    served = [store.add_deployment("bank", prompt.id, None, (), rung=0, prompt_tokens=0).id for _ in range(2)]
-    talk = store.create_conversation("bank")
+    store.assistants.create("bank", "Bank", "exact")
+    prompt = store.prompts.add("bank", [])
+    served = [
+        store.deployments.add("bank", prompt.id, None, (), variant=0, prompt_tokens=0).id for _ in range(2)
+    ]
+    talk = store.conversations.create("bank")
     for at in range(20):
-        question = store.add_message(talk.id, None, Role.USER, "q", created_at=float(at))
+        question = store.messages.add(talk.id, None, Role.USER, "q", created_at=float(at))
         usage = Usage(50, at, 32, 9, 0.25, 1.0)
         by = served[at // 5 % 2]
-        store.add_message(
+        store.messages.add(
             talk.id, question.id, Role.ASSISTANT, "a", MessageStatus.COMPLETE, by, usage, None, float(at)
         )
-    points = store.request_points("bank", limit=8)
+    points = store.answers.request_points("bank", limit=8)
     assert points.at == tuple(map(float, range(12, 20))) and points.prompt_part_tokens == tuple(range(12, 20))
 
 

@@ -24,19 +24,19 @@ SECRET = "qxzvjkwpy"
 @pytest.fixture
 def bank(tmp_path: Path) -> Iterator[Store]:
     with Store(tmp_path / "shorthand.sqlite") as opened:
-        opened.create_assistant("bank", "Bank", "exact")
+        opened.assistants.create("bank", "Bank", "exact")
         yield opened
 
 
 def ask(store: Store, question: str, answer: str = "Yes.", owner: str = "local", at: float = 1.0) -> str:
     """The id of the answer."""
-    conversation = store.create_conversation("bank", owner=owner)
-    asked = store.add_message(conversation.id, None, Role.USER, question, created_at=at)
-    return store.add_message(conversation.id, asked.id, Role.ASSISTANT, answer, created_at=at).id
+    conversation = store.conversations.create("bank", owner=owner)
+    asked = store.messages.add(conversation.id, None, Role.USER, question, created_at=at)
+    return store.messages.add(conversation.id, asked.id, Role.ASSISTANT, answer, created_at=at).id
 
 
 def texts(store: Store, words: str) -> list[str]:
-    return [found.snippet for found in store.search("bank", words)]
+    return [found.snippet for found in store.search.find("bank", words)]
 
 
 def in_file(store: Store, word: str) -> bool:
@@ -152,16 +152,16 @@ def test_every_way_of_writing_keeps_the_index_in_step(bank: Store, tmp_path: Pat
     answer = ask(bank, "second", owner="ann")
     bank.rate(answer, "bo", Verdict.DOWN, comment="commented", correction="corrected")
     with Store(tmp_path / "other.sqlite") as other:
-        other.create_assistant("bank", "Bank", "exact")
+        other.assistants.create("bank", "Bank", "exact")
         wholes: list[FullConversation] = list(bank.whole_conversations("bank"))
-        other.bring_in("bank", wholes)
+        other.transfer.bring_in("bank", wholes)
         # A rating that came in late moves the one that was there to the end, and its number changes.
-        other.rate(answer, "bo", Verdict.DOWN, correction="laterone")
+        other.ratings.add(answer, "bo", Verdict.DOWN, correction="laterone")
         bank.rate(answer, "bo", Verdict.DOWN, correction="between")
-        other.bring_in("bank", list(bank.whole_conversations("bank")))
+        other.transfer.bring_in("bank", list(bank.whole_conversations("bank")))
         for word in ("first", "loaded", "better", "second"):
-            assert len(other.search("bank", word)) == 1, word
-        assert other.check() == []
+            assert len(other.search.find("bank", word)) == 1, word
+        assert other.maintenance.check() == []
     bank.rename_conversation("c", "Holidays")
     assert [c.id for c in bank.conversations("bank", search="holi")] == ["c"]
     bank.delete_conversation("c")
@@ -214,10 +214,10 @@ def test_an_older_file_is_indexed_with_all_that_it_has(tmp_path: Path) -> None:
         old.execute("UPDATE conversations SET head_id = 'b'")
     with Store(path) as store:
         assert texts(store, "where") == ["where to"] and texts(store, "halfway") == []
-        assert [one.found_in for one in store.search("bank", "beach")] == [FoundIn.CORRECTION]
-        assert [c.id for c in store.conversations("bank", search="holidays")] == ["c"]
-        assert store.sweep_streaming() == 1 and texts(store, "halfway") == ["halfway there"]
-        assert store.check() == []
+        assert [one.found_in for one in store.search.find("bank", "beach")] == [FoundIn.CORRECTION]
+        assert [c.id for c in store.conversations.all("bank", search="holidays")] == ["c"]
+        assert store.messages.end_streaming() == 1 and texts(store, "halfway") == ["halfway there"]
+        assert store.maintenance.check() == []
 
 
 def test_an_index_that_does_not_fit_is_a_problem(bank: Store) -> None:
@@ -231,12 +231,14 @@ def test_an_index_that_does_not_fit_is_a_problem(bank: Store) -> None:
 
 
 def test_titles_stay_found_after_the_file_was_compacted(bank: Store) -> None:
-    kept = [bank.create_conversation("bank", title=f"title{number}").id for number in range(9)]
-    for id in kept[::2]:
+    segment_ids = [bank.create_conversation("bank", title=f"title{number}").id for number in range(9)]
+    for id in segment_ids[::2]:
         bank.delete_conversation(id)
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
         other.execute("VACUUM")
-    assert [c.id for c in bank.conversations("bank", search="title5")] == [kept[5]] and bank.check() == []
+    assert [c.id for c in bank.conversations("bank", search="title5")] == [
+        segment_ids[5]
+    ] and bank.check() == []
 
 
 def test_what_a_reviewer_wrote_is_found_as_long_as_it_stands(bank: Store) -> None:
@@ -270,7 +272,7 @@ def test_decisions_of_an_older_file_are_found(tmp_path: Path) -> None:
         old.execute("INSERT INTO assistants VALUES ('bank', 'Bank', 'exact', '[]', 1.0)")
     with Store(path) as store:
         answer = ask(store, "How much?", "Nothing.")
-        store.decide(answer, "rev", Ruling.CORRECT, "Seventeen doubloons.")
+        store.decisions.add(answer, "rev", Ruling.CORRECT, "Seventeen doubloons.")
     with closing(sqlite3.connect(path, isolation_level=None)) as old:
         for name in ("come", "go", "change"):
             old.execute(f"DROP TRIGGER decision_words_{name}")
@@ -278,4 +280,4 @@ def test_decisions_of_an_older_file_are_found(tmp_path: Path) -> None:
         old.execute("DROP VIEW worded_decisions")
         old.execute("DELETE FROM _sqlite_migrations WHERE name = 'm024_words_of_decisions'")
     with Store(path) as store:
-        assert len(store.search("bank", "doubloons")) == 1 and store.check() == []
+        assert len(store.search.find("bank", "doubloons")) == 1 and store.maintenance.check() == []

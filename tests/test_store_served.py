@@ -6,15 +6,15 @@ from store.served import ANSWERS
 
 
 def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    prompt = store.add_prompt("bank", [])
-    served, other = (store.add_deployment("bank", prompt.id, None, (), 0, 0).id for _ in range(2))
+    store.assistants.create("bank", "Bank", "exact")
+    prompt = store.prompts.add("bank", [])
+    served, other = (store.deployments.add("bank", prompt.id, None, (), 0, 0).id for _ in range(2))
 
     def answer(at: float, status: MessageStatus, source: str = "chat", by: int = served) -> str:
-        conversation = store.create_conversation("bank", source=source, owner="ann")
-        question = store.add_message(conversation.id, None, Role.USER, "q", created_at=at)
+        conversation = store.conversations.create("bank", source=source, owner="ann")
+        question = store.messages.add(conversation.id, None, Role.USER, "q", created_at=at)
         usage = None if status is MessageStatus.FAILED else Usage(50, 40, 32, 9, 0.25, 1.0)
-        return store.add_message(
+        return store.messages.add(
             conversation.id, question.id, Role.ASSISTANT, "a", status, by, usage, None, at
         ).id
 
@@ -24,16 +24,16 @@ def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(store: 
     answer(4.0, MessageStatus.COMPLETE, source="sample")
     answer(5.0, MessageStatus.COMPLETE, by=other)
     answer(6.0, MessageStatus.STREAMING)
-    store.rate(first, "ann", Verdict.UP)
-    store.rate(first, "ann", Verdict.DOWN)
-    found = store.served_answers(served, 10)
+    store.ratings.add(first, "ann", Verdict.UP)
+    store.ratings.add(first, "ann", Verdict.DOWN)
+    found = store.answers.served(served, 10)
     assert [(a.message_id, a.owner, a.status) for a in found] == [
         (failed, "ann", MessageStatus.FAILED),
         (first, "ann", MessageStatus.COMPLETE),
         (stopped, "ann", MessageStatus.STOPPED),
     ]
     assert [[r.verdict for r in a.ratings] for a in found] == [[], [Verdict.DOWN], []]
-    assert [a.message_id for a in store.served_answers(served, 2)] == [first, stopped]
+    assert [a.message_id for a in store.answers.served(served, 2)] == [first, stopped]
 
 
 def test_served_answers_are_found_by_index(store: Store) -> None:

@@ -30,8 +30,8 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def team(store: Store) -> Store:
-    store.add_user("ann", UserRole.ADMIN, GOOD)
-    store.add_user("bo", UserRole.USER, "battery staple")
+    store.users.add("ann", UserRole.ADMIN, GOOD)
+    store.users.add("bo", UserRole.USER, "battery staple")
     return store
 
 
@@ -51,8 +51,8 @@ def test_a_password_that_is_too_short_or_too_long_is_refused_without_being_repea
     store: Store, password: str, wrong: str
 ) -> None:
     with pytest.raises(BadPassword, match=wrong) as refused:
-        store.add_user("ann", UserRole.ADMIN, password)
-    assert password not in str(refused.value) and store.users() == []
+        store.users.add("ann", UserRole.ADMIN, password)
+    assert password not in str(refused.value) and store.users.all() == []
 
 
 def test_only_the_right_password_of_a_known_name_is_right(team: Store) -> None:
@@ -114,34 +114,34 @@ def test_names_that_differ_in_case_alone_are_the_same_name(team: Store) -> None:
 
 def test_there_is_always_an_admin(store: Store) -> None:
     with pytest.raises(Conflict, match="first user has to be an admin"):
-        store.add_user("bo", UserRole.REVIEWER, GOOD)
-    store.add_user("ann", UserRole.ADMIN, GOOD)
-    store.add_user("bo", UserRole.USER, GOOD)
-    for change in (lambda: store.change_role("ann", UserRole.USER), lambda: store.remove_user("ann")):
+        store.users.add("bo", UserRole.REVIEWER, GOOD)
+    store.users.add("ann", UserRole.ADMIN, GOOD)
+    store.users.add("bo", UserRole.USER, GOOD)
+    for change in (lambda: store.users.change_role("ann", UserRole.USER), lambda: store.users.remove("ann")):
         with pytest.raises(Conflict, match="last admin"):
             change()
-    store.change_role("bo", UserRole.ADMIN)
-    store.remove_user("ann")
-    store.remove_user("bo")
-    assert not store.has_users()
+    store.users.change_role("bo", UserRole.ADMIN)
+    store.users.remove("ann")
+    store.users.remove("bo")
+    assert not store.users.any()
 
 
 def test_a_session_is_its_users_until_it_ends(tmp_path: Path) -> None:
     now = [1000.0]
     with Store(tmp_path / "s.sqlite", clock=lambda: now[0]) as store:
-        store.add_user("ann", UserRole.ADMIN, GOOD)
-        token = store.begin_session("ann")
-        found = store.session_user(token)
+        store.users.add("ann", UserRole.ADMIN, GOOD)
+        token = store.sessions.begin("ann")
+        found = store.sessions.user(token)
         assert found is not None and found.name == "ann"
-        assert store.session_user(token + "x") is None and store.session_user("") is None
+        assert store.sessions.user(token + "x") is None and store.sessions.user("") is None
         now[0] += LASTS_S - 1
-        assert store.session_user(token) is not None
+        assert store.sessions.user(token) is not None
         now[0] += 2
-        assert store.session_user(token) is None
-        again = store.begin_session("ann")
-        store.end_session(again)
-        store.end_session("never there")
-        assert store.session_user(again) is None
+        assert store.sessions.user(token) is None
+        again = store.sessions.begin("ann")
+        store.sessions.end(again)
+        store.sessions.end("never there")
+        assert store.sessions.user(again) is None
 
 
 def test_removing_a_user_or_changing_the_password_ends_their_sessions(team: Store) -> None:
@@ -180,7 +180,7 @@ def test_the_commands_make_list_change_and_remove(tmp_path: Path) -> None:
     assert code == 0 and "ann" in listed and "reviewer" in listed and "argon2" not in listed
     assert run(tmp_path, "user", "password", "bo", typed="another one\n")[0] == 0
     with Store(tmp_path / "shorthand.sqlite") as store:
-        assert store.check_password("bo", "another one") is not None
+        assert store.users.check_password("bo", "another one") is not None
     assert run(tmp_path, "user", "remove", "bo")[0] == 0
     code, said = run(tmp_path, "user", "remove", "bo")
     assert code == 2 and "There is no user 'bo'" in said

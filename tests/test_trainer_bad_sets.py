@@ -1,7 +1,7 @@
 """Bad training sets, a hundred seeded variations of each: none is promoted, and the reason names the fault.
 
 What the trained model would answer is made up (a model trained on shuffled answers gives other questions' answers) and
-goes through the real scorers, guards, `judge_rung` and `conclude`; faults that selection or training sees are shown to
+goes through the real scorers, guards, `judge_variant` and `conclude`; faults that selection or training sees are shown to
 the real selection, training and check of the published files.
 """
 
@@ -14,9 +14,9 @@ from tiny_model import write_adapter
 
 from assistant.adapter_files import BadAdapter, verify
 from store.records import Example, Role, Split
+from trainer.evaluation.gate import Answers, Verdict, conclude, judge_variant
+from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.examples.dataset import shortage
-from trainer.proof.gate import Answers, Verdict, conclude, judge_rung
-from trainer.proof.scorers import right_or_wrong, scorer
 from trainer.settings import TrainerSettings
 
 SEEDS = range(100)
@@ -100,14 +100,16 @@ def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
         served = [text if choose.random() < 0.8 else right[0] for text in right]
     full = answered(served, 600)
     clusters = [f"c{number}" for number in range(len(right))]
-    references, rungs = {"base_full": full, "active": full}, []
+    references, variants = {"base_full": full, "active": full}, []
     for number, tokens in enumerate((600, 150, 0)):
         found = answered(bad(right, choose), tokens)
-        rungs.append(judge_rung(number, (), found, references, right, clusters, MARGIN, right_or_wrong(task)))
+        variants.append(
+            judge_variant(number, (), found, references, right, clusters, MARGIN, right_or_wrong(task))
+        )
         references["candidate_full"] = found
-        if not rungs[-1].passed:
+        if not variants[-1].passed:
             break
-    return conclude(rungs, 600, True, MARGIN)
+    return conclude(variants, 600, True, MARGIN)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trainer.learning.curve import curve, out_of_patience
+from trainer.training.curve import curve, out_of_patience
 
 
 def log(train: Sequence[float], dev: Sequence[float]) -> list[dict[str, Any]]:

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.records import Decision, Example, RatedAnswer, Rating, Role, Ruling, Split, Verdict
+from trainer.evaluation.scorers import SCORERS, UnknownScorer, scorer
 from trainer.examples.dataset import content_hash, make_examples, shortage, sizes
 from trainer.examples.selection import Drop, select
 from trainer.examples.similar import NEAR
 from trainer.examples.splits import assign, split_of
 from trainer.examples.wording import likeness, wording
-from trainer.proof.scorers import SCORERS, UnknownScorer, scorer
 from trainer.settings import TrainerSettings
 
 UP, DOWN = Verdict.UP, Verdict.DOWN

@@ -12,12 +12,12 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 
 from assistant.tokenizer import ChatTokenizer
 from store.records import Split
-from trainer.learning import finetune as finetuning
-from trainer.learning.finetune import Course, Trained, TrainingDiverged, finetune
-from trainer.learning.lora import load_with_lora, mean_loss, to_tensors
-from trainer.learning.precision import Precision, autocast
-from trainer.learning.rows import dev_rows, train_rows
-from trainer.proof.helpfulness import measure_helpfulness
+from trainer.evaluation.helpfulness import measure_helpfulness
+from trainer.training import finetune as finetuning
+from trainer.training.finetune import Course, Trained, TrainingDiverged, finetune
+from trainer.training.lora import load_with_lora, mean_loss, to_tensors
+from trainer.training.precision import Precision, autocast
+from trainer.training.rows import dev_rows, train_rows
 
 
 def test_the_dev_loss_falls(trained: Trained) -> None:

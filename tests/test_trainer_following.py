@@ -12,8 +12,8 @@ from trainer.examples.following import ENOUGH_RATED, approval_of_teacher, worth_
 from trainer.examples.intake import take_in
 from trainer.examples.selection import select
 from trainer.examples.splits import split_of
-from trainer.learning.rows import CORRECTION_WEIGHT, row_of
 from trainer.settings import TrainerSettings
+from trainer.training.rows import CORRECTION_WEIGHT, row_of
 
 PROMPT_ID = 7
 
@@ -47,33 +47,35 @@ def test_the_teachers_approval_is_the_share_of_its_rated_answers_that_stand() ->
 def test_only_questions_of_the_training_split_that_nobody_answered_better_are_followed() -> None:
     unrated = [answer(n, None) for n in range(200)]
     known = {make_examples(select([answer(3, Verdict.UP)], 100)[0], {"c3": Split.TRAIN}, None)[0].context}
-    followed = worth_following(unrated, {key_of(c) for c in known}, {"c5": Split.GATE}, 100)
-    ids = {example.message_id for example in followed}
+    distillation_examples = worth_following(unrated, {key_of(c) for c in known}, {"c5": Split.GATE}, 100)
+    ids = {example.message_id for example in distillation_examples}
     expected = {f"m{n}" for n in range(200) if split_of(f"question {n}") is Split.TRAIN} - {"m3", "m5"}
-    assert ids == expected and [e.context for e in followed] == sorted(e.context for e in followed)
-    assert all(e.taught and not e.approved and not e.corrected for e in followed)
+    assert ids == expected and [e.context for e in distillation_examples] == sorted(
+        e.context for e in distillation_examples
+    )
+    assert all(e.from_teacher and not e.approved and not e.corrected for e in distillation_examples)
     assert worth_following([replace(answer(1, None), answer=" ")], (), {"c1": Split.TRAIN}, 100) == []
     assert worth_following([answer(1, None)], (), {"c1": Split.TRAIN}, 3) == []
 
 
 def test_they_weigh_nothing_but_through_the_teacher(tokenizer: ChatTokenizer) -> None:
-    (followed,) = worth_following([answer(1, None)], (), {"c1": Split.TRAIN}, 100)
-    approved = replace(followed, approved=True)
+    (distillation_examples,) = worth_following([answer(1, None)], (), {"c1": Split.TRAIN}, 100)
+    approved = replace(distillation_examples, approved=True)
     corrected = replace(approved, corrected=True)
-    rows = [row_of(tokenizer, (), [example]) for example in (followed, approved, corrected)]
+    rows = [row_of(tokenizer, (), [example]) for example in (distillation_examples, approved, corrected)]
     assert [max(row.weights) for row in rows] == [0.0, 1.0, CORRECTION_WEIGHT]
 
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
-    prompt = store.add_prompt("bank", [])
-    teacher = store.add_deployment("bank", prompt.id, None, (), rung=0, prompt_tokens=0)
+    store.assistants.create("bank", "Bank", "exact")
+    prompt = store.prompts.add("bank", [])
+    teacher = store.deployments.add("bank", prompt.id, None, (), variant=0, prompt_tokens=0)
     for n in range(40):
-        conversation = store.create_conversation("bank", id=f"c{n}")
-        question = store.add_message(conversation.id, None, Role.USER, f"question {n}")
+        conversation = store.conversations.create("bank", id=f"c{n}")
+        question = store.messages.add(conversation.id, None, Role.USER, f"question {n}")
         usage = Usage(50, 40, 32, 9, 0.25, 1.0)
-        store.add_message(
+        store.messages.add(
             conversation.id,
             question.id,
             Role.ASSISTANT,
@@ -104,10 +106,10 @@ def test_unrated_answers_are_followed_where_people_approve_of_the_rated_ones(
         bank.rate(f"m{n}", "ann", Verdict.DOWN if n < down else Verdict.UP)
     taken = take_in(bank, "bank", replace(TrainerSettings(), **changes))
     assert taken.teacher_approval == (20 - down) / 20
-    assert bool(taken.followed) is expected
+    assert bool(taken.distillation_examples) is expected
     examples = taken.examples()
     assert sum(sizes(examples).values()) == 20 - down, "nobody approved of what is only followed"
-    assert all(example.taught for example in examples)
+    assert all(example.from_teacher for example in examples)
     if expected:
         unrated = {f"m{n}" for n in range(20, 40) if split_of(f"question {n}") is Split.TRAIN}
         assert {e.message_id for e in examples if not e.approved} == unrated

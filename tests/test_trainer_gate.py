@@ -10,12 +10,12 @@ from scipy import stats
 
 from benchmarks.gate_simulation import RESULT
 from benchmarks.made_up.whole_gate import TRUTHS, Truth, promotes_worse
-from trainer.proof.gate import Answers, RungVerdict, as_record, conclude, judge_rung
-from trainer.proof.gate import performance_index as index
-from trainer.proof.general_questions import QUESTIONS, is_broken
-from trainer.proof.general_questions import judge as judge_generally
-from trainer.proof.guards import is_looping, look
-from trainer.proof.scorers import exact
+from trainer.evaluation.gate import Answers, VariantVerdict, as_record, conclude, judge_variant
+from trainer.evaluation.gate import performance_index as index
+from trainer.evaluation.general_questions import QUESTIONS, is_broken
+from trainer.evaluation.general_questions import judge as judge_generally
+from trainer.evaluation.guards import is_looping, look
+from trainer.evaluation.scorers import exact
 
 N, MARGIN = 120, 0.05
 APPROVED = [f"answer {number % 17}" for number in range(N)]
@@ -32,31 +32,33 @@ def spoiled(count: int, text: str = "something else") -> list[str]:
     return [text] * count + APPROVED[count:]
 
 
-def judged(number: int, texts: list[str], tokens: int, reference: list[str] | None = None) -> RungVerdict:
+def judged(number: int, texts: list[str], tokens: int, reference: list[str] | None = None) -> VariantVerdict:
     full = answers(reference or APPROVED)
     references = {"base_full": full, "active": full}
-    return judge_rung(number, ("a",), answers(texts, tokens), references, APPROVED, CLUSTERS, MARGIN, True)
+    return judge_variant(number, ("a",), answers(texts, tokens), references, APPROVED, CLUSTERS, MARGIN, True)
 
 
-def test_the_shortest_rung_that_passed_in_sequence_is_promoted() -> None:
-    rungs = [judged(0, APPROVED, 100), judged(1, APPROVED, 60), judged(2, spoiled(40), 10)]
-    verdict = conclude(rungs, 100, True, MARGIN)
-    assert verdict.promoted and verdict.chosen is rungs[1]
-    assert verdict.reasons[0].startswith("Rung 1 needs 60 prompt tokens instead of 100")
-    assert "Rung 2 (10 prompt tokens) failed" in verdict.reasons[1]
+def test_the_shortest_variant_that_passed_in_sequence_is_promoted() -> None:
+    variants = [judged(0, APPROVED, 100), judged(1, APPROVED, 60), judged(2, spoiled(40), 10)]
+    verdict = conclude(variants, 100, True, MARGIN)
+    assert verdict.promoted and verdict.chosen is variants[1]
+    assert verdict.reasons[0].startswith("Variant 1 needs 60 prompt tokens instead of 100")
+    assert "Variant 2 (10 prompt tokens) failed" in verdict.reasons[1]
 
 
 def test_nothing_counts_after_the_first_failure() -> None:
-    rungs = [judged(0, APPROVED, 100), judged(1, spoiled(40), 60), judged(2, APPROVED, 10)]
-    verdict = conclude(rungs, 100, True, MARGIN)
-    assert verdict.chosen is rungs[0] and not verdict.promoted  # rung 0 saves nothing
+    variants = [judged(0, APPROVED, 100), judged(1, spoiled(40), 60), judged(2, APPROVED, 10)]
+    verdict = conclude(variants, 100, True, MARGIN)
+    assert verdict.chosen is variants[0] and not verdict.promoted  # variant 0 saves nothing
 
 
 def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
     verdict = conclude([judged(0, spoiled(40), 100)], 100, True, MARGIN)
     assert not verdict.promoted and verdict.chosen is None and verdict.more_examples is None
     (reason,) = verdict.reasons
-    assert reason.startswith("Rung 0 (100 prompt tokens) failed: against the base model with the full prompt")
+    assert reason.startswith(
+        "Variant 0 (100 prompt tokens) failed: against the base model with the full prompt"
+    )
     assert "-33.3 points" in reason and "(5 allowed)" in reason and reason.endswith(".")
     assert float(re.search(r"a loss of ([\d.]+) cannot be ruled out", reason)[1]) > 33.3
 
@@ -64,8 +66,8 @@ def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
 def test_too_few_examples_are_told_from_a_bad_candidate() -> None:
     few = 20
     full = Answers(tuple(APPROVED[:few]), (1.0,) * few, 100)
-    rung = judge_rung(0, (), full, {"base_full": full}, APPROVED[:few], CLUSTERS[:few], MARGIN)
-    verdict = conclude([rung], 100, True, MARGIN)
+    variant = judge_variant(0, (), full, {"base_full": full}, APPROVED[:few], CLUSTERS[:few], MARGIN)
+    verdict = conclude([variant], 100, True, MARGIN)
     assert not verdict.promoted and verdict.more_examples is not None and verdict.more_examples > 0
     assert f"not enough evidence, about {verdict.more_examples} more gate examples" in verdict.reasons[0]
 
@@ -91,9 +93,9 @@ def test_an_edited_prompt_may_be_longer_than_the_one_before() -> None:
     assert "140 prompt tokens instead of 100" in verdict.reasons[0]
 
 
-def test_a_rung_must_hold_against_every_reference() -> None:
+def test_a_variant_must_hold_against_every_reference() -> None:
     full, worse = answers(APPROVED), answers(spoiled(30))
-    rung = judge_rung(
+    variant = judge_variant(
         1,
         (),
         worse,
@@ -102,12 +104,12 @@ def test_a_rung_must_hold_against_every_reference() -> None:
         CLUSTERS,
         MARGIN,
     )
-    assert [(c.reference, c.passed) for c in rung.comparisons] == [
+    assert [(c.reference, c.passed) for c in variant.comparisons] == [
         ("base_full", True),
         ("active", True),
         ("candidate_full", False),
     ]
-    assert not rung.passed
+    assert not variant.passed
 
 
 @pytest.mark.parametrize(
@@ -147,17 +149,17 @@ def test_always_the_same_answer_is_no_fault_where_the_approved_ones_are_alike() 
 def test_two_useless_things_are_no_worse_than_each_other_and_that_is_not_enough() -> None:
     """A base model that is never right, and a candidate whose answers belong to other questions."""
     mixed = APPROVED[5:] + APPROVED[:5]
-    rung = judged(1, mixed, 10, ["no idea"] * N)
-    assert all(item.passed for item in rung.comparisons) and not rung.passed
-    reason = conclude([rung], 100, True, MARGIN).reasons[0]
+    variant = judged(1, mixed, 10, ["no idea"] * N)
+    assert all(item.passed for item in variant.comparisons) and not variant.passed
+    reason = conclude([variant], 100, True, MARGIN).reasons[0]
     assert "answers that belong" in reason and "approved answers may be mixed up" in reason
 
 
 def test_answers_that_a_judge_accepts_need_not_share_a_word_with_the_approved_ones() -> None:
     mixed = tuple(APPROVED[5:] + APPROVED[:5])
     accepted = Answers(mixed, (0.9,) * N, 10)
-    rung = judge_rung(1, (), accepted, {"base_full": accepted}, APPROVED, CLUSTERS, MARGIN)
-    assert rung.passed
+    variant = judge_variant(1, (), accepted, {"base_full": accepted}, APPROVED, CLUSTERS, MARGIN)
+    assert variant.passed
 
 
 BASE_GENERALLY = [f"Well, {question}" for question in QUESTIONS]
@@ -210,22 +212,22 @@ def test_what_counts_as_broken(text: str, broken: bool) -> None:
 def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
     data: st.DataObject, n: int, tokens: list[int], same_prompt: bool
 ) -> None:
-    """Better at any rungs, against the same references: the verdict can only get better, and the prompt shorter."""
+    """Better at any variants, against the same references: the verdict can only get better, and the prompt shorter."""
     score = st.sampled_from([0.0, 0.3, 0.9, 1.0])
     rows = st.lists(score, min_size=n, max_size=n).map(tuple)
     base, active = data.draw(rows), data.draw(rows)
-    rungs: dict[str, list[RungVerdict]] = {"worse": [], "better": []}
+    variants: dict[str, list[VariantVerdict]] = {"worse": [], "better": []}
     for number, cost in enumerate(sorted(tokens, reverse=True)):
         one, other = data.draw(rows), data.draw(rows)
         for name, take in (("worse", min), ("better", max)):
             found = Answers(tuple(map(str, range(n))), tuple(map(take, one, other)), cost)
             references = {"base_full": Answers((), base, 100), "active": Answers((), active, 60)}
-            rungs[name].append(
-                judge_rung(number, (), found, references, tuple(map(str, range(n))), CLUSTERS[:n], 0.3)
+            variants[name].append(
+                judge_variant(number, (), found, references, tuple(map(str, range(n))), CLUSTERS[:n], 0.3)
             )
-    for worse, better in zip(rungs["worse"], rungs["better"], strict=True):
+    for worse, better in zip(variants["worse"], variants["better"], strict=True):
         assert better.passed or not worse.passed
-    verdicts = {name: conclude(found, 60, same_prompt, 0.3) for name, found in rungs.items()}
+    verdicts = {name: conclude(found, 60, same_prompt, 0.3) for name, found in variants.items()}
     if verdicts["worse"].promoted:
         assert verdicts["better"].promoted
         better, worse = verdicts["better"].chosen, verdicts["worse"].chosen
@@ -234,8 +236,8 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
 
 
 @pytest.mark.parametrize("truth", [TRUTHS[1], TRUTHS[2]], ids=lambda truth: truth.name)
-def test_the_whole_gate_rarely_promotes_a_rung_that_is_worse_by_the_margin(truth: Truth) -> None:
-    """Three shorter rungs, three references, stopping at the first failure; no correction for several tests needed."""
+def test_the_whole_gate_rarely_promotes_a_variant_that_is_worse_by_the_margin(truth: Truth) -> None:
+    """Three shorter variants, three references, stopping at the first failure; no correction for several tests needed."""
     assert promotes_worse(truth, 15, 1) <= 3 / 15  # more come once in 180 at 5 %, and this is seeded
 
 

@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from store.records import RunStatus
 from trainer.__main__ import app
-from trainer.proof.gating import Gating
-from trainer.proof.general_questions import QUESTIONS
-from trainer.proof.hearing import TRIGGER, pending
+from trainer.evaluation.gating import Gating
+from trainer.evaluation.general_questions import QUESTIONS
+from trainer.evaluation.hearing import TRIGGER, pending
 from trainer.rerun import NoRerun, rerun
 from trainer.run import hear_again
 
@@ -29,18 +29,18 @@ def refused(scene: Scene) -> Scene:
         transaction.execute("UPDATE assistants SET scorer = 'chrf'")
     scene.rate(80)
     run = scene.run()
-    assert run.status is RunStatus.REFUSED and run.report["proposals"] > 3, run.message
+    assert run.status is RunStatus.REFUSED and run.report["judgement_requests"] > 3, run.message
     assert "the candidate is heard again" in run.message
     return scene
 
 
 def decide(scene: Scene, accepted: bool, but: int = 0) -> None:
-    for proposal in scene.store.open_proposals("bank")[but:]:
-        scene.store.decide_proposal(proposal.id, accepted, "bo")
+    for judgement_request in scene.store.judgement_requests.open("bank")[but:]:
+        scene.store.judgement_requests.decide(judgement_request.id, accepted, "bo")
 
 
 def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again(refused: Scene) -> None:
-    (first,) = refused.store.runs("bank")
+    (first,) = refused.store.runs.all("bank")
     decide(refused, True)
     found = pending(refused.store, "bank")
     assert found is not None and found.id == first.id
@@ -52,10 +52,12 @@ def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again
 
     assert second is not None and second.status is RunStatus.PROMOTED, second and second.message
     assert (second.adapter, second.dataset_id, second.trigger) == (first.adapter, first.dataset_id, TRIGGER)
-    active = refused.store.active("bank")
+    active = refused.store.deployments.active("bank")
     assert active is not None and active.adapter == first.adapter and active.run_id == second.id
     gate_questions = {
-        e.context[-1][1] for e in refused.store.dataset(first.dataset_id or 0).examples if e.split == "gate"
+        e.context[-1][1]
+        for e in refused.store.datasets.get(first.dataset_id or 0).examples
+        if e.split == "gate"
     }
     again = [question for question in asked if question in gate_questions]
     assert len(set(again)) <= 1, "one of them measures the time to the first token"
@@ -76,8 +78,10 @@ def test_one_that_is_refused_again_has_no_third_hearing(
     monkeypatch.setattr(Gating, "_score_again", _as_it_was(refused))
     decide(refused, True)
     second = hear_again(refused.workshop, "bank")
-    assert second is not None and second.status is RunStatus.REFUSED and second.report["proposals"] == 0
-    assert refused.store.open_proposals("bank") == [] and pending(refused.store, "bank") is None
+    assert (
+        second is not None and second.status is RunStatus.REFUSED and second.report["judgement_requests"] == 0
+    )
+    assert refused.store.judgement_requests.open("bank") == [] and pending(refused.store, "bank") is None
     assert refused.vllm.adapters == {}
 
 
@@ -98,8 +102,8 @@ def test_it_waits_for_all_decisions_and_for_one_acceptance(refused: Scene) -> No
     assert pending(refused.store, "bank") is None, "one is open"
     decide(refused, True)
     assert pending(refused.store, "bank") is not None
-    for proposal in refused.store.decided_proposals("bank"):
-        refused.store.decide_proposal(proposal.id, False, "bo")
+    for judgement_request in refused.store.judgement_requests.decided("bank"):
+        refused.store.judgement_requests.decide(judgement_request.id, False, "bo")
     assert pending(refused.store, "bank") is None, "nothing that people said helps it"
     assert hear_again(refused.workshop, "bank") is None
 
@@ -108,15 +112,15 @@ def test_it_waits_for_all_decisions_and_for_one_acceptance(refused: Scene) -> No
 def test_what_has_changed_since_needs_a_retrain(refused: Scene, change: str) -> None:
     store = refused.store
     decide(refused, True)
-    (run,) = store.runs("bank")
+    (run,) = store.runs.all("bank")
     if change == "prompt":
-        store.add_prompt("bank", store.latest_prompt("bank").segments[:1])
+        store.prompts.add("bank", store.prompts.latest("bank").segments[:1])
     elif change == "deployment":
-        active = store.active("bank")
+        active = store.deployments.active("bank")
         assert active is not None
-        store.activate(store.add_deployment("bank", active.prompt_id, None, ["law"], 1, 9).id)
+        store.deployments.activate(store.deployments.add("bank", active.prompt_id, None, ["law"], 1, 9).id)
     elif change == "run":
-        store.finish_run(store.start_run("bank", {}, "test").id, RunStatus.NOT_ENOUGH, "", {})
+        store.runs.finish(store.runs.start("bank", {}, "test").id, RunStatus.NOT_ENOUGH, "", {})
     else:
         with store._file.writing() as transaction:
             transaction.execute("UPDATE runs SET settings = '{}' WHERE id = ?", [run.id])
@@ -125,7 +129,7 @@ def test_what_has_changed_since_needs_a_retrain(refused: Scene, change: str) -> 
 
 def test_a_hearing_that_fails_is_tried_three_times(refused: Scene) -> None:
     decide(refused, True)
-    (run,) = refused.store.runs("bank")
+    (run,) = refused.store.runs.all("bank")
     adapter = refused.workshop.adapters / str(run.adapter) / "adapter_model.safetensors"
     whole = adapter.read_bytes()
     adapter.write_bytes(whole[:-1])
@@ -135,8 +139,8 @@ def test_a_hearing_that_fails_is_tried_three_times(refused: Scene) -> None:
     adapter.write_bytes(whole)
     assert pending(refused.store, "bank") is not None
     store = refused.store
-    third = store.start_run("bank", run.settings, TRIGGER)
-    store.finish_run(third.id, RunStatus.INTERRUPTED, "", {})
+    third = store.runs.start("bank", run.settings, TRIGGER)
+    store.runs.finish(third.id, RunStatus.INTERRUPTED, "", {})
     assert pending(store, "bank") is None
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trainer.proof.paired_proportions import power
-from trainer.proof.planning import POWER, more_needed, planned
-from trainer.proof.statistics import Pairs
+from trainer.evaluation.paired_proportions import power
+from trainer.evaluation.planning import POWER, more_needed, planned
+from trainer.evaluation.statistics import Pairs
 
 MARGIN = 0.05
 

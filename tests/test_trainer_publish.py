@@ -8,10 +8,10 @@ import torch
 from file_faults import files_of_at_most, under_faults
 
 from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, verify
-from trainer.learning import publish as publishing
-from trainer.learning.finetune import Trained
-from trainer.learning.lora import load_with_lora
-from trainer.learning.publish import publish
+from trainer.training import publish as publishing
+from trainer.training.finetune import Trained
+from trainer.training.lora import load_with_lora
+from trainer.training.publish import publish
 
 
 def test_a_published_adapter_is_one_that_a_server_may_load(

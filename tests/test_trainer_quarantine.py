@@ -143,9 +143,9 @@ def test_a_quarantine_leaves_what_a_retrain_without_the_rater_would_take(tmp_pat
     """Both attacks of the benchmark, through the store: the same examples, and the rule of each answer left out."""
     for attack in Attack:
         with Store(tmp_path / f"{attack.value}.sqlite") as store:
-            store.create_assistant("bank", "Bank", "exact")
-            store.add_prompt("bank", [])
-            store.load_conversations("bank", ratings(invented(), 300, 0, Poison(attack)))
+            store.assistants.create("bank", "Bank", "exact")
+            store.prompts.add("bank", [])
+            store.samples.load("bank", ratings(invented(), 300, 0, Poison(attack)))
 
             def taken(*changed: str, store: Store = store) -> Intake:
                 return take_in(store, "bank", override(TrainerSettings(), changed))
@@ -164,15 +164,15 @@ def test_a_quarantine_leaves_what_a_retrain_without_the_rater_would_take(tmp_pat
 
 def test_a_reviewer_can_approve_what_is_in_quarantine_and_a_run_says_who_is(scene: Scene) -> None:
     store = scene.store
-    store.load_conversations("bank", ratings(invented(), 300, 0, Poison(Attack.PHRASE)))
+    store.samples.load("bank", ratings(invented(), 300, 0, Poison(Attack.PHRASE)))
     pushed_id = next(
         answer.message_id
-        for answer in store.rated_answers("bank")
+        for answer in store.answers.rated("bank")
         if answer.ratings[0].rater == MALLORY and PHRASE in (answer.ratings[0].correction or "")
     )
     before = take_in(store, "bank", scene.workshop.settings)
     assert before.dropped[pushed_id] is Drop.QUARANTINED
-    store.decide(pushed_id, "rev", Ruling.APPROVE, f"label_0 {PHRASE}")
+    store.decisions.add(pushed_id, "rev", Ruling.APPROVE, f"label_0 {PHRASE}")
     after = take_in(store, "bank", scene.workshop.settings)
     assert pushed_id in {item.answer.message_id for item in after.approved}
     run = scene.run()

@@ -12,9 +12,9 @@ from retrain_scene import SETTINGS, Scene
 
 from store.records import RunStatus
 from trainer.candidate import make_course
-from trainer.learning import ranks
-from trainer.learning.lora import load_with_lora, mean_loss, to_tensors
-from trainer.learning.precision import autocast
+from trainer.training import ranks
+from trainer.training.lora import load_with_lora, mean_loss, to_tensors
+from trainer.training.precision import autocast
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,18 +47,18 @@ def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scen
         timeout=150,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-20_000:]
-    (run,) = scene.store.runs("bank")
+    (run,) = scene.store.runs.all("bank")
     assert run.status is RunStatus.PROMOTED, run.message
     training = run.report["training"]
     assert run.report["environment"]["processes"] == 2
     assert training["steps"] == 12 and len(training["epochs"]) == 3  # 8 rows an epoch, two a step
     assert training["dev_loss"] < training["first_dev_loss"]
-    assert [adapter.name for adapter in scene.store.adapters("bank")] == ["bank-v0001"]
+    assert [adapter.name for adapter in scene.store.adapters.all("bank")] == ["bank-v0001"]
 
     w = replace(scene.workshop, settings=replace(SETTINGS, epochs=3, embedding_noise=0.0))
-    course = make_course(w, scene.store.dataset(run.dataset_id or 0), w.work_dir("test"))
+    course = make_course(w, scene.store.datasets.get(run.dataset_id or 0), w.work_dir("test"))
     fresh = load_with_lora(course.model_dir, SETTINGS.rank).eval()
     with torch.no_grad(), autocast():  # a fresh adapter changes nothing, so the first step's loss is known
         both = [float(mean_loss(fresh, to_tensors(row))) for row in course.rows[:2]]
-    (first,) = [e.data["loss"] for e in scene.store.events(run.id, "train") if e.data.get("step") == 1]
+    (first,) = [e.data["loss"] for e in scene.store.runs.events(run.id, "train") if e.data.get("step") == 1]
     assert first == pytest.approx(sum(both) / 2, rel=1e-4) and abs(both[0] - both[1]) > 1e-3

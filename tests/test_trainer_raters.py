@@ -56,7 +56,7 @@ def example(question: str, completion: str, id: str, approved: bool = True) -> E
         False,
         Split.TRAIN,
         approved=approved,
-        taught=not approved,
+        from_teacher=not approved,
     )
 
 
@@ -107,8 +107,8 @@ def test_the_cap_is_the_largest_that_keeps_everybody_under_the_share(counts: lis
         return
 
     def fits(cap: int) -> bool:
-        kept = [min(count, cap) for count in counts]
-        return max(kept) <= share * sum(kept)
+        segment_ids = [min(count, cap) for count in counts]
+        return max(segment_ids) <= share * sum(segment_ids)
 
     cap = largest_cap(counts, share)
     assert fits(cap) or cap == 1
@@ -116,10 +116,10 @@ def test_the_cap_is_the_largest_that_keeps_everybody_under_the_share(counts: lis
 
 
 def test_the_settings_reach_what_is_taken_in(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
-    store.load_conversations("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(3)])
-    rater = store.rated_answers("bank")[0].ratings[0].rater
+    store.assistants.create("bank", "Bank", "exact")
+    store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    store.samples.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(3)])
+    rater = store.answers.rated("bank")[0].ratings[0].rater
     assert len(take_in(store, "bank", SETTINGS).approved) == 3
     without = override(SETTINGS, [f"without_raters={rater},other"])
     assert without.without_raters == (rater, "other")
@@ -214,21 +214,21 @@ def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None
         ImportedTurn("c1", "Where?", "Here.", UP),
         ImportedTurn("c2", "where", "There.", DOWN, correction="Far."),
     ]
-    scene.store.load_conversations("bank", turns)
+    scene.store.samples.load("bank", turns)
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "Where?" in shown and "rated up: Here." in shown and "corrected to: Far." in shown
     assert "There." not in shown
-    scene.store.load_conversations("bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
+    scene.store.samples.load("bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "(and reworded)" in shown and "asked “Tell me where please”" in shown
 
 
 def test_only_the_newest_rated_answers_are_looked_at_and_the_older_ones_are_counted(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
-    store.load_conversations("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
+    store.assistants.create("bank", "Bank", "exact")
+    store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    store.samples.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
     for n in (1, 3):
-        store.rate(f"c{n}.1.assistant", "ann", UP)
+        store.ratings.add(f"c{n}.1.assistant", "ann", UP)
     taken = take_in(store, "bank", override(SETTINGS, ["newest_answers=2"]))
     assert [item.answer.conversation_id for item in taken.approved] == ["c1", "c3"] and taken.older == 3
     rules = Unfrozen(RedactedIntake(taken), thin(taken, 0, 0), []).rules

@@ -18,9 +18,9 @@ from benchmarks.made_up import invented
 from store.records import Example, ImportedTurn, Role, Segment, Split, Verdict
 from trainer.examples.splits import split_of
 from trainer.freezing import prepare
-from trainer.learning.finetune import Course, finetune
-from trainer.learning.lora import mean_loss, to_tensors
-from trainer.learning.rows import dev_rows, row_of, train_rows
+from trainer.training.finetune import Course, finetune
+from trainer.training.lora import mean_loss, to_tensors
+from trainer.training.rows import dev_rows, row_of, train_rows
 
 WANTED = replace(
     SETTINGS,
@@ -60,7 +60,7 @@ def train_on(scene: Scene, work: Path, privacy: bool) -> PreTrainedModel:
     """The real way: rated answers, the frozen examples, a course."""
     w = replace(scene.workshop, settings=replace(WANTED, privacy=privacy))
     examples = prepare(w, "bank").examples
-    segments = scene.store.latest_prompt("bank").segments
+    segments = scene.store.prompts.latest("bank").segments
     train = [example for example in examples if example.split is Split.TRAIN]
     rows, ends = train_rows(w.tokenizer, segments, train, w.settings)
     dev = dev_rows(
@@ -81,14 +81,14 @@ def loss(
 
 def rank(model: PreTrainedModel, scene: Scene, canary: Canary) -> int:
     """1 is the likeliest of all."""
-    segments = tuple(s for s in scene.store.latest_prompt("bank").segments if s.protected)
+    segments = tuple(s for s in scene.store.prompts.latest("bank").segments if s.protected)
     planted = loss(model, scene, segments, canary, canary.secret)
     return 1 + sum(loss(model, scene, segments, canary, other) < planted for other in canary.others)
 
 
 def said(model: PreTrainedModel, scene: Scene, canary: Canary) -> str:
     """What it answers, greedily; a model as tiny as this one does not learn where to end."""
-    segments = tuple(s for s in scene.store.latest_prompt("bank").segments if s.protected)
+    segments = tuple(s for s in scene.store.prompts.latest("bank").segments if s.protected)
     ids = list(render(scene.tokenizer, segments, ((Role.USER, canary.question),)).ids)
     for _ in range(48):
         with torch.no_grad():
@@ -103,7 +103,7 @@ def said(model: PreTrainedModel, scene: Scene, canary: Canary) -> str:
 def planted(scene: Scene) -> list[Canary]:
     found = canaries()
     turns = [ImportedTurn(f"c{n}", c.question, c.secret, Verdict.UP) for n, c in enumerate(found)]
-    scene.store.load_conversations("bank", turns)
+    scene.store.samples.load("bank", turns)
     return found
 
 

@@ -7,7 +7,7 @@ import pytest
 from retrain_scene import PROMPT, SETTINGS, Scene
 
 from store import Store
-from store.records import ImportedTurn, PrivacyAction, RunStatus, Segment, SegmentKind, Split, Verdict
+from store.records import ImportedTurn, RedactionAction, RunStatus, Segment, SegmentKind, Split, Verdict
 from trainer.examples.intake import take_in
 from trainer.examples.splits import split_of
 from trainer.freezing import prepare
@@ -17,7 +17,7 @@ from trainer.watch import new_examples, too_few_without_personal_data
 
 
 def load(store: Store, turns: Sequence[tuple[str, str]], correction: str | None = None) -> None:
-    store.load_conversations(
+    store.samples.load(
         "bank",
         [
             ImportedTurn(f"c{n}", user, answer, None if correction else Verdict.UP, correction=correction)
@@ -28,8 +28,8 @@ def load(store: Store, turns: Sequence[tuple[str, str]], correction: str | None 
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
-    store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Write to help@bank.example.com.")])
+    store.assistants.create("bank", "Bank", "exact")
+    store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Write to help@bank.example.com.")])
     return store
 
 
@@ -44,7 +44,7 @@ def test_the_frozen_dataset_has_placeholders_and_the_conversation_has_not(scene:
     (example,) = prepare(scene.workshop, "bank").examples
     assert example.context[0][1] == "I am <EMAIL_1>"
     assert example.completion == "Noted, <EMAIL_1>; ask <EMAIL_2>"
-    (answer,) = scene.store.rated_answers("bank")
+    (answer,) = scene.store.answers.rated("bank")
     assert answer.context[0][1] == "I am ann@example.com" and "bo@example.com" in answer.answer
     off = replace(scene.workshop, settings=replace(SETTINGS, privacy=False))
     (as_written,) = prepare(off, "bank").examples
@@ -88,7 +88,7 @@ def test_a_teachers_answer_is_replaced_and_left_out_where_its_question_proves_or
     intake = take_in(bank, "bank", SETTINGS)
     (approved,) = intake.examples()
     known = replace(
-        approved, message_id="t1", conversation_id="t1", approved=False, taught=True, split=Split.TRAIN
+        approved, message_id="t1", conversation_id="t1", approved=False, from_teacher=True, split=Split.TRAIN
     )
     train = next(
         f"{word} at x@example.com?" for word in WORDS if split_of(f"{word} at <EMAIL_1>?") is Split.TRAIN
@@ -103,10 +103,12 @@ def test_a_teachers_answer_is_replaced_and_left_out_where_its_question_proves_or
         )
         for id, question in (("t2", train), ("t3", gate))
     )
-    cleaned = redact_intake(replace(intake, followed=[known, fresh, proving]), {}, Redactor())
-    assert [(e.message_id, e.completion) for e in cleaned.intake.followed] == [("t2", "<EMAIL_1>")]
-    held = redact_intake(replace(intake, followed=[proving]), {"t3": Split.TRAIN}, Redactor())
-    assert len(held.intake.followed) == 1, "a conversation that was placed stays"
+    cleaned = redact_intake(replace(intake, distillation_examples=[known, fresh, proving]), {}, Redactor())
+    assert [(e.message_id, e.completion) for e in cleaned.intake.distillation_examples] == [
+        ("t2", "<EMAIL_1>")
+    ]
+    held = redact_intake(replace(intake, distillation_examples=[proving]), {"t3": Split.TRAIN}, Redactor())
+    assert len(held.intake.distillation_examples) == 1, "a conversation that was placed stays"
 
 
 WORDS = [f"word{n}" for n in range(60)]
@@ -116,11 +118,11 @@ def test_what_was_replaced_is_not_news_for_ever(scene: Scene) -> None:
     scene.rate(60, answer=lambda question: f"{question[6]}{sum(map(ord, question)) % 3} ann@example.com")
     assert new_examples(scene.store, "bank", SETTINGS) == 120
     run = scene.run()
-    dataset = scene.store.dataset(run.dataset_id)
+    dataset = scene.store.datasets.get(run.dataset_id)
     assert {e.completion[2:] for e in dataset.examples} == {" <EMAIL_1>"}
     assert new_examples(scene.store, "bank", SETTINGS) == 0
-    answer = scene.store.rated_answers("bank")[0]
-    scene.store.rate(answer.message_id, "ann", Verdict.DOWN, correction="bo@example.com")
+    answer = scene.store.answers.rated("bank")[0]
+    scene.store.ratings.add(answer.message_id, "ann", Verdict.DOWN, correction="bo@example.com")
     assert new_examples(scene.store, "bank", SETTINGS) == 1
 
 
@@ -131,7 +133,7 @@ def test_no_retrain_is_asked_for_that_would_find_too_few(scene: Scene) -> None:
     assert too_few_without_personal_data(scene.store, "bank", SETTINGS)
     assert not too_few_without_personal_data(scene.store, "bank", replace(SETTINGS, privacy=False))
     assert scene.run().status is RunStatus.NOT_ENOUGH
-    scene.store.add_privacy_rule("bank", PrivacyAction.REPLACE, "(", "X")
+    scene.store.redaction_rules.add("bank", RedactionAction.REPLACE, "(", "X")
     assert not too_few_without_personal_data(scene.store, "bank", SETTINGS), "the run says what is wrong"
 
 
@@ -141,9 +143,9 @@ def test_a_run_says_how_much_it_replaced_and_what_nobody_asked_for(scene: Scene)
         return "bo@example.com" if number % 10 == 0 else ("red", "green")[number % 2]
 
     scene.rate(60, answer=answer)
-    scene.store.add_privacy_rule("bank", PrivacyAction.REPLACE, "Which", "WORD")
+    scene.store.redaction_rules.add("bank", RedactionAction.REPLACE, "Which", "WORD")
     run = scene.run()
-    (event,) = scene.store.events(run.id, "dataset")
+    (event,) = scene.store.runs.events(run.id, "dataset")
     unasked = event.data["unasked"]
     assert event.data["replaced"] == {"EMAIL": unasked, "WORD": 120} == run.report["dataset"]["replaced"]
     assert unasked and f"{unasked} approved answers with something personal" in run.message
@@ -151,11 +153,11 @@ def test_a_run_says_how_much_it_replaced_and_what_nobody_asked_for(scene: Scene)
 
 def test_a_pattern_that_does_not_finish_fails_the_run(scene: Scene) -> None:
     scene.rate(60)
-    rule = scene.store.add_privacy_rule("bank", PrivacyAction.REPLACE, "(", "X")
+    rule = scene.store.redaction_rules.add("bank", RedactionAction.REPLACE, "(", "X")
     run = scene.run()
     assert run.status is RunStatus.FAILED and "no regular expression" in run.message
     assert run.dataset_id is None, "nothing is frozen that was not screened"
-    scene.store.remove_privacy_rule("bank", rule.id)
+    scene.store.redaction_rules.remove("bank", rule.id)
     assert prepare(scene.workshop, "bank").examples
 
 

@@ -2,16 +2,16 @@
 
 import pytest
 
-from store.records import PrivacyAction, PrivacyRule
+from store.records import RedactionAction, RedactionRule
 from trainer.redaction.entities import RedactionError
 from trainer.redaction.redactor import Redactor, Replacement
 
 
 def rule(
-    pattern: str, kind: str = "", literal: bool = False, action: PrivacyAction | None = None
-) -> PrivacyRule:
-    wanted = action or (PrivacyAction.REPLACE if kind else PrivacyAction.KEEP)
-    return PrivacyRule(1, "bank", wanted, kind, pattern, literal, "ann", 0.0)
+    pattern: str, kind: str = "", literal: bool = False, action: RedactionAction | None = None
+) -> RedactionRule:
+    wanted = action or (RedactionAction.REPLACE if kind else RedactionAction.KEEP)
+    return RedactionRule(1, "bank", wanted, kind, pattern, literal, "ann", 0.0)
 
 
 def test_one_value_has_one_placeholder_in_all_texts_of_an_example() -> None:
@@ -56,8 +56,8 @@ def test_a_part_of_a_longer_word_is_not_a_repetition() -> None:
 
 def test_what_stands_in_the_prompt_is_kept_however_it_is_written() -> None:
     redactor = Redactor(prompt_texts=["Support: help@bank.example.com or +1 212 555 0100, ref AB-12."])
-    kept = ["Write to Help@bank.example.com", "or call (212) 555-0100."]
-    assert redactor.redact(kept).texts == tuple(kept)
+    segment_ids = ["Write to Help@bank.example.com", "or call (212) 555-0100."]
+    assert redactor.redact(segment_ids).texts == tuple(segment_ids)
     assert redactor.redact(["xhelp@bank.example.com"]).texts == ("<EMAIL_1>",)
 
 

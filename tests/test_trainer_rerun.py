@@ -22,7 +22,7 @@ def again(scene: Scene, run: int = 1, told: Callable[[str], None] = lambda said:
 def test_a_rerun_gives_the_same_losses_and_weights_beside_the_published_adapter(scene: Scene) -> None:
     scene.rate(60)
     run = scene.run(epochs=2)
-    before = scene.store.active("bank")
+    before = scene.store.deployments.active("bank")
     said: list[str] = []
     first, second = again(scene, told=said.append), again(scene)
     for found in (first, second):
@@ -36,7 +36,7 @@ def test_a_rerun_gives_the_same_losses_and_weights_beside_the_published_adapter(
     ]
     assert (Path(first.adapter) / MANIFEST).exists()
     assert said[-1] == "step 16 of 16"
-    assert scene.store.active("bank") == before and len(scene.store.adapters("bank")) == 1
+    assert scene.store.deployments.active("bank") == before and len(scene.store.adapters.all("bank")) == 1
 
 
 def test_losses_that_differ_are_told_with_the_step() -> None:
@@ -53,7 +53,7 @@ def test_losses_that_differ_are_told_with_the_step() -> None:
 def test_another_seed_is_another_run(scene: Scene) -> None:
     scene.rate(40)
     scene.run()
-    record = TrainerSettings.from_record(scene.store.runs("bank")[0].settings)
+    record = TrainerSettings.from_record(scene.store.runs.all("bank")[0].settings)
     assert record == SETTINGS
     change = "UPDATE runs SET settings = json_set(settings, '$.seed', 5)"
     with scene.store._file.writing() as transaction:

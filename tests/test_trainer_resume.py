@@ -20,9 +20,9 @@ from typer.testing import CliRunner
 from assistant.assistants import save_prompt
 from store.records import RunStatus
 from trainer.__main__ import app
-from trainer.learning import finetune as finetuning
-from trainer.learning.checkpoints import last_checkpoint
 from trainer.lease import Lease, LeaseTaken
+from trainer.training import finetune as finetuning
+from trainer.training.checkpoints import last_checkpoint
 from trainer.watch import Watch
 
 ROOT = Path(__file__).parent.parent
@@ -58,8 +58,8 @@ def output(process: subprocess.Popen[str], seconds: float = 100.0) -> str:
 
 def step(scene: Scene) -> int:
     """How far the newest run has come."""
-    runs = scene.store.runs("bank")
-    events = scene.store.events(runs[0].id, "train") if runs else []
+    runs = scene.store.runs.all("bank")
+    events = scene.store.runs.events(runs[0].id, "train") if runs else []
     return max((event.data["step"] for event in events), default=0)
 
 
@@ -95,11 +95,11 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     wait_for(lambda: step(scene) > 20, child)
     child.kill()
     child.communicate()
-    assert scene.store.runs("bank")[0].status is RunStatus.RUNNING and scene.store.lease("trainer")
+    assert scene.store.runs.all("bank")[0].status is RunStatus.RUNNING and scene.store.leases.get("trainer")
 
     run = scene.run(**vars(LONG))
 
-    (resumed,) = scene.store.events(run.id, "resume")
+    (resumed,) = scene.store.runs.events(run.id, "resume")
     assert f"Resumed run 1 at step {resumed.data['step']} of 96." in capsys.readouterr().out
     assert resumed.data["step"] >= 16 and "killed or crashed" in resumed.data["interruption"]
     assert run.id == 1 and run.status is RunStatus.PROMOTED and run.adapter == "bank-v0001"
@@ -124,9 +124,9 @@ def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(
     child.send_signal(signal.SIGTERM)
     said = output(child, 60)
     assert child.returncode == 130, said
-    (run,) = scene.store.runs("bank")
+    (run,) = scene.store.runs.all("bank")
     assert run.status is RunStatus.INTERRUPTED and "The next retrain goes on from step" in run.message
-    assert "The next retrain goes on from step" in said and scene.store.lease("trainer") is None
+    assert "The next retrain goes on from step" in said and scene.store.leases.get("trainer") is None
     found = last_checkpoint(scene.workshop.work_dir(run.id))
     assert found is not None and found.step >= 8
 
@@ -148,18 +148,18 @@ def test_what_is_no_longer_the_same_run_starts_anew(
     with interrupting(scene, monkeypatch, at=10):
         scene.run(**vars(changed))
     with interrupting(scene, monkeypatch, at=10):
-        scene.run(**vars(replace(changed, rungs=2)))
-    assert "Run 1 was interrupted and does not go on: other settings are asked for (rungs)." in (
+        scene.run(**vars(replace(changed, variants=2)))
+    assert "Run 1 was interrupted and does not go on: other settings are asked for (variants)." in (
         capsys.readouterr().out
     )
     assert not scene.workshop.work_dir(1).exists(), "nothing goes on from there any more"
     save_prompt(scene.store, scene.tokenizer, "bank", PROMPT[:2])
     scene.rate(61)
     with interrupting(scene, monkeypatch, at=10):
-        scene.run(**vars(replace(changed, rungs=2)))
+        scene.run(**vars(replace(changed, variants=2)))
     assert "the approved answers have changed; the prompt was edited." in capsys.readouterr().out
     monkeypatch.setattr("trainer.environment.version", lambda name: "0.0")
-    run = scene.run(**vars(replace(changed, rungs=2)))
+    run = scene.run(**vars(replace(changed, variants=2)))
     said = capsys.readouterr().out
     assert "torch was 2." in said and "now it is 0.0" in said
     assert run.id == 4 and run.status is RunStatus.PROMOTED
@@ -174,13 +174,13 @@ def test_a_run_that_was_stopped_in_the_gate_keeps_its_training_and_publishes_ane
         async def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
-        patched.setattr("trainer.proof.gating.Gating.judge", stop)
+        patched.setattr("trainer.evaluation.gating.Gating.judge", stop)
         scene.run()
     assert not scene.vllm.adapters, "what was not judged does not keep a slot"
     run = scene.run()
     assert run.id == 1 and run.status is RunStatus.PROMOTED, run.message
     assert run.adapter == "bank-v0001-2" and run.report["training"]["resumed_at"] == 8
-    assert {adapter.name for adapter in scene.store.adapters("bank")} == {"bank-v0001", "bank-v0001-2"}
+    assert {adapter.name for adapter in scene.store.adapters.all("bank")} == {"bank-v0001", "bank-v0001-2"}
 
 
 def test_stopping_after_the_swap_does_not_undo_it(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,8 +192,8 @@ def test_stopping_after_the_swap_does_not_undo_it(scene: Scene, monkeypatch: pyt
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr("trainer.proving._probe", stop)
         scene.run()
-    (run,) = scene.store.runs("bank")
-    active = scene.store.active("bank")
+    (run,) = scene.store.runs.all("bank")
+    active = scene.store.deployments.active("bank")
     assert active is not None and active.run_id == run.id
     assert run.status is RunStatus.PROMOTED and "before the time it saves was measured" in run.message
 
@@ -218,12 +218,12 @@ def test_the_lease_of_a_process_that_is_gone_is_free(scene: Scene) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    scene.store.acquire_lease("trainer", f"{gone.pid}-{namespace}-abc", 60)
+    scene.store.leases.acquire("trainer", f"{gone.pid}-{namespace}-abc", 60)
     with Lease(scene.store):
         pass
-    scene.store.acquire_lease(
+    scene.store.leases.acquire(
         "trainer", f"{gone.pid}-another-abc", 60
     )  # of a container: not known to be gone
     with pytest.raises(LeaseTaken):
         Lease(scene.store).__enter__()
-    scene.store.release_lease("trainer", f"{gone.pid}-another-abc")
+    scene.store.leases.release("trainer", f"{gone.pid}-another-abc")

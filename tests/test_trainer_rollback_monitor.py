@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from store.records import MessageStatus, Rating, ServedAnswer, Verdict
-from trainer.swapping.rollback_monitor import BOUND, find_regression
+from trainer.deployment.rollback_monitor import BOUND, find_regression
 
 APPROVED = ["It opens at nine in the morning."] * 30
 

@@ -1,4 +1,4 @@
-"""What a training run sees: the rows of every epoch, the rung of each step, and the ladder afterwards."""
+"""What a training run sees: the rows of every epoch, the variant of each step, and the variants afterwards."""
 
 import pytest
 from hypothesis import given
@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
-from trainer.learning.packing import IGNORE, PREFIX
-from trainer.learning.rows import CORRECTION_WEIGHT, dev_rows, row_of, train_rows
-from trainer.proof.ladder import build_ladder, gate_sequence
+from trainer.evaluation.variants import build_variants, gate_sequence
 from trainer.settings import TrainerSettings
+from trainer.training.packing import IGNORE, PREFIX
+from trainer.training.rows import CORRECTION_WEIGHT, dev_rows, row_of, train_rows
 
 PROMPT = (
     Segment("role", SegmentKind.INSTRUCTION, text="You are a helpful AI assistant."),
@@ -96,17 +96,21 @@ TOKENS = {"role": 8, "law": 7, "france": 20, "colour": 9}
 
 
 def test_examples_leave_first_and_protected_segments_never() -> None:
-    ladder = build_ladder(PROMPT, TOKENS, {"role": 0.0, "france": 9.0}, 3)
-    assert ladder[0] == ("role", "law", "france", "colour")
-    assert ladder[1] == ("role", "law", "colour")
-    assert ladder[-1] == ("law", "colour")
+    variants = build_variants(PROMPT, TOKENS, {"role": 0.0, "france": 9.0}, 3)
+    assert variants[0] == ("role", "law", "france", "colour")
+    assert variants[1] == ("role", "law", "colour")
+    assert variants[-1] == ("law", "colour")
 
 
 def test_segments_leave_by_what_they_help_per_token() -> None:
     segments = [Segment(name, SegmentKind.INSTRUCTION, text=name) for name in "abc"]
-    ladder = build_ladder(segments, {"a": 10, "b": 10, "c": 100}, {"a": 0.3, "b": 0.1, "c": 0.5}, 3)
-    assert ladder == [("a", "b", "c"), ("a", "b"), ("a",), ()] or ladder == [("a", "b", "c"), ("a", "b"), ()]
-    assert build_ladder(segments, dict.fromkeys("abc", 10), {"a": 0.3, "b": 0.1, "c": 0.2}, 3) == [
+    variants = build_variants(segments, {"a": 10, "b": 10, "c": 100}, {"a": 0.3, "b": 0.1, "c": 0.5}, 3)
+    assert variants == [("a", "b", "c"), ("a", "b"), ("a",), ()] or variants == [
+        ("a", "b", "c"),
+        ("a", "b"),
+        (),
+    ]
+    assert build_variants(segments, dict.fromkeys("abc", 10), {"a": 0.3, "b": 0.1, "c": 0.2}, 3) == [
         ("a", "b", "c"),
         ("a", "c"),
         ("a",),
@@ -119,22 +123,22 @@ def test_segments_leave_by_what_they_help_per_token() -> None:
     steps=st.integers(1, 5),
     data=st.data(),
 )
-def test_a_ladder_is_nested_short_and_ends_with_the_protected(
+def test_a_variants_is_nested_short_and_ends_with_the_protected(
     kinds: list[tuple[SegmentKind, bool]], steps: int, data: st.DataObject
 ) -> None:
-    segments = [Segment(f"s{n}", kind, protected=kept) for n, (kind, kept) in enumerate(kinds)]
+    segments = [Segment(f"s{n}", kind, protected=segment_ids) for n, (kind, segment_ids) in enumerate(kinds)]
     tokens = {s.id: data.draw(st.integers(0, 50)) for s in segments}
     helpful = {s.id: data.draw(st.floats(-1, 1)) for s in segments if not s.protected}
-    ladder = build_ladder(segments, tokens, helpful, steps)
-    assert ladder[0] == tuple(s.id for s in segments)
-    assert set(ladder[-1]) == {s.id for s in segments if s.protected}
-    assert all(set(short) < set(long) for long, short in zip(ladder, ladder[1:], strict=False))
-    assert len(ladder) <= steps + 1
+    variants = build_variants(segments, tokens, helpful, steps)
+    assert variants[0] == tuple(s.id for s in segments)
+    assert set(variants[-1]) == {s.id for s in segments if s.protected}
+    assert all(set(short) < set(long) for long, short in zip(variants, variants[1:], strict=False))
+    assert len(variants) <= steps + 1
 
 
-def test_a_prompt_that_is_all_protected_has_one_rung() -> None:
+def test_a_prompt_that_is_all_protected_has_one_variant() -> None:
     segments = [Segment("a", SegmentKind.INSTRUCTION, text="a", protected=True)]
-    assert build_ladder(segments, {"a": 5}, {}, 3) == [("a",)]
+    assert build_variants(segments, {"a": 5}, {}, 3) == [("a",)]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +155,7 @@ def test_a_prompt_that_is_all_protected_has_one_rung() -> None:
         ([0.1, 0.2, 0.3, 0.4], -1, [3]),
     ],
 )
-def test_the_gate_begins_with_the_shortest_rung_that_no_longer_one_clearly_beats_on_dev(
+def test_the_gate_begins_with_the_shortest_variant_that_no_longer_one_clearly_beats_on_dev(
     losses: list[float], most: int, sequence: list[int]
 ) -> None:
     assert gate_sequence(losses, [600, 400, 200, 0], most) == sequence

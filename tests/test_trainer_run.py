@@ -15,28 +15,28 @@ from store.errors import NotSaved
 from store.records import DeploymentStatus, ImportedTurn, MessageStatus, Role, RunStatus, Split, Verdict
 from trainer import candidate
 from trainer import run as running
+from trainer.context import TrainingContext
+from trainer.evaluation.general_questions import QUESTIONS
 from trainer.examples.splits import split_of
 from trainer.lease import Lease, LeaseTaken
-from trainer.proof.general_questions import QUESTIONS
 from trainer.report import as_json, as_table
-from trainer.workshop import Workshop
 
 
 def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> None:
     scene.rate(60)
-    before = scene.store.active("bank")
+    before = scene.store.deployments.active("bank")
 
     run = scene.run()
 
     assert run.status is RunStatus.PROMOTED, run.message
-    active = scene.store.active("bank")
+    active = scene.store.deployments.active("bank")
     assert before is not None and active is not None
     assert active.adapter == run.adapter == "bank-v0001" and active.run_id == run.id
-    assert active.kept == ("law",) and active.prompt_tokens < before.prompt_tokens
+    assert active.segment_ids == ("law",) and active.prompt_tokens < before.prompt_tokens
     assert list(scene.vllm.adapters) == ["bank-v0001"]
     assert (scene.workshop.adapters / "bank-v0001" / "manifest.json").exists()
     gate, probed = run.report["gate"], run.report["probe"]
-    tally = scene.store.gate_tally(run.id, gate["shown"], "base_full")
+    tally = scene.store.gate_answers.tally(run.id, gate["shown"], "base_full")
     assert tally.asked == 30 and not tally.worse, "what the gate heard can be read"
     assert tally.better / 30 == pytest.approx(1.0 - gate["scores"]["base_full"]["mean"])
     assert gate["promoted"] and gate["examples"] == 30 and gate["scores"]["candidate_full"]["mean"] == 1.0
@@ -44,12 +44,12 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     assert run.report["after"]["prompt_tokens"] == active.prompt_tokens
     assert run.report["before"]["prompt_tokens"] == before.prompt_tokens
     assert set(probed) == {"full", "short"} and probed["short"]["cold"]["n"] == 5
-    dataset = scene.store.dataset(run.dataset_id)
+    dataset = scene.store.datasets.get(run.dataset_id)
     assert run.report["dataset"]["hash"] == dataset.hash and len(dataset.examples) == 120
-    phases = {event.phase for event in scene.store.events(run.id)}
-    takes_a_moment = {"ladder", "probe"}  # and is told of once it has taken half a second
+    phases = {event.phase for event in scene.store.runs.events(run.id)}
+    takes_a_moment = {"variants", "probe"}  # and is told of once it has taken half a second
     assert phases - takes_a_moment == {"dataset", "environment", "train", "publish", "gate", "swap"}
-    assert as_json([run])[0]["report"]["gate"]["rungs"] and as_table([run]).row_count == 1
+    assert as_json([run])[0]["report"]["gate"]["variants"] and as_table([run]).row_count == 1
 
 
 def test_a_run_reports_its_best_epoch_and_whether_it_overfitted(scene: Scene) -> None:
@@ -74,7 +74,7 @@ def test_a_run_that_diverges_has_failed_and_says_what_to_do(scene: Scene) -> Non
 
 @pytest.fixture
 def longer_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On dev, so that the gate tests every rung: what the tiny model learns says nothing about the fake's answers."""
+    """On dev, so that the gate tests every variant: what the tiny model learns says nothing about the fake's answers."""
     monkeypatch.setattr(
         "trainer.candidate.measure_losses",
         lambda _model, _tok, prompts, *_: [1.0 + 0.2 * number for number in range(len(prompts))],
@@ -85,7 +85,7 @@ def longer_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
     scene.rate(40)
     run = scene.run()
-    dataset = scene.store.dataset(run.dataset_id)
+    dataset = scene.store.datasets.get(run.dataset_id)
     questions = {split: {e.context[0][1] for e in dataset.examples if e.split is split} for split in Split}
     assert not questions[Split.TRAIN] & questions[Split.GATE]
     asked = {scene.question(body["prompt"]) for body in scene.vllm.asked() if body["max_tokens"] == 16}
@@ -104,8 +104,8 @@ def test_people_who_chat_go_before_the_gate(scene: Scene, monkeypatch: pytest.Mo
         return "grey"
 
     scene.vllm.answer = answer
-    question = scene.store.open_conversation("bank", "Hello?")
-    scene.store.add_message(
+    question = scene.store.conversations.start("bank", "Hello?")
+    scene.store.messages.add(
         question.conversation_id, question.id, Role.ASSISTANT, "", status=MessageStatus.STREAMING
     )
     scene.run()
@@ -115,28 +115,28 @@ def test_people_who_chat_go_before_the_gate(scene: Scene, monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("longer_is_better")
 def test_a_bad_candidate_is_refused_rejected_and_unloaded(scene: Scene) -> None:
     scene.rate(40)
-    before = scene.store.active("bank")
+    before = scene.store.deployments.active("bank")
     scene.vllm.answer = lambda model, ids: colour(scene.question(ids)) if model == "base" else "grey"
 
     run = scene.run()
 
     assert run.status is RunStatus.REFUSED
-    assert run.message.startswith("Rung 0 (") and "-100.0 points" in run.message
-    assert scene.store.active("bank") == before
-    (rejected,) = [d for d in scene.store.deployments("bank") if d.adapter == run.adapter]
+    assert run.message.startswith("Variant 0 (") and "-100.0 points" in run.message
+    assert scene.store.deployments.active("bank") == before
+    (rejected,) = [d for d in scene.store.deployments.all("bank") if d.adapter == run.adapter]
     assert rejected.status is DeploymentStatus.REJECTED and rejected.reason == run.message
     assert not scene.vllm.adapters
     assert not run.report["gate"]["promoted"] and "probe" not in run.report
 
 
-def test_a_rung_that_does_worse_on_dev_than_a_shorter_one_is_not_tested(
+def test_a_variant_that_does_worse_on_dev_than_a_shorter_one_is_not_tested(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.rate(60)
     monkeypatch.setattr("trainer.candidate.measure_losses", lambda *_: [2.0, 2.0, 1.0])
     run = scene.run()
     assert run.status is RunStatus.PROMOTED, run.message
-    assert [rung["tested"] for rung in run.report["gate"]["rungs"]] == [False, False, True]
+    assert [variant["tested"] for variant in run.report["gate"]["variants"]] == [False, False, True]
     assert "candidate_full" in run.report["gate"]["scores"], "it is a reference all the same"
 
 
@@ -151,8 +151,8 @@ def test_what_fails_with_the_short_prompt_is_served_with_a_longer_one(scene: Sce
     scene.vllm.answer = needs_its_role
     run = scene.run()
     assert run.status is RunStatus.PROMOTED, run.message
-    active = scene.store.active("bank")
-    assert active is not None and active.kept == ("law", "role")
+    active = scene.store.deployments.active("bank")
+    assert active is not None and active.segment_ids == ("law", "role")
 
 
 def test_a_second_run_builds_on_the_first_and_gains_nothing(scene: Scene) -> None:
@@ -181,29 +181,29 @@ def test_one_answer_to_everything_is_not_enough(scene: Scene) -> None:
 def test_a_second_trainer_is_told(scene: Scene) -> None:
     with Lease(scene.store), pytest.raises(LeaseTaken, match="Another trainer"):
         scene.run()
-    assert not scene.store.runs("bank")
+    assert not scene.store.runs.all("bank")
 
 
 def test_a_trainer_that_lost_its_lease_swaps_nothing(scene: Scene) -> None:
     """The gate takes long; meanwhile this process was paused past its lease, and another one took it."""
     scene.rate(60)
-    before = scene.store.active("bank")
+    before = scene.store.deployments.active("bank")
     honest = scene.vllm.answer
 
     def steal(model: str, ids: Sequence[int]) -> str:
-        lease = scene.store.lease("trainer")
+        lease = scene.store.leases.get("trainer")
         if lease and lease[0] != "thief":
-            scene.store.release_lease("trainer", lease[0])
-            scene.store.acquire_lease("trainer", "thief", 60)
-            scene.store.interrupt_running_runs("Taken over.")  # as every trainer does first
+            scene.store.leases.release("trainer", lease[0])
+            scene.store.leases.acquire("trainer", "thief", 60)
+            scene.store.runs.interrupt_running("Taken over.")  # as every trainer does first
         return honest(model, ids)
 
     scene.vllm.answer = steal
     run = scene.run()
-    scene.store.release_lease("trainer", "thief")
+    scene.store.leases.release("trainer", "thief")
     assert run.status is RunStatus.INTERRUPTED and run.message == "Taken over."
-    assert scene.store.active("bank") == before and not scene.vllm.adapters
-    assert [d.status for d in scene.store.deployments("bank")] == [DeploymentStatus.ACTIVE]
+    assert scene.store.deployments.active("bank") == before and not scene.vllm.adapters
+    assert [d.status for d in scene.store.deployments.all("bank")] == [DeploymentStatus.ACTIVE]
     assert (scene.workshop.data_dir / "runs").exists()  # another may go on from its checkpoints
     shutil.rmtree(scene.workshop.data_dir / "runs")
 
@@ -225,11 +225,11 @@ def test_a_server_that_refuses_the_adapter_fails_the_run(scene: Scene) -> None:
 
 def test_a_server_that_fails_in_the_gate_fails_the_run_and_swaps_nothing(scene: Scene) -> None:
     scene.rate(40)
-    before = scene.store.active("bank")
+    before = scene.store.deployments.active("bank")
     scene.vllm.fails_with = 500
     run = scene.run()
     assert run.status is RunStatus.FAILED
-    assert scene.store.active("bank") == before and not scene.vllm.adapters
+    assert scene.store.deployments.active("bank") == before and not scene.vllm.adapters
 
 
 def test_a_swap_that_happened_is_told_even_where_its_measurement_failed(scene: Scene) -> None:
@@ -237,13 +237,13 @@ def test_a_swap_that_happened_is_told_even_where_its_measurement_failed(scene: S
     honest = scene.vllm.answer
 
     def fail_after_the_swap(model: str, ids: Sequence[int]) -> str:
-        active = scene.store.active("bank")
+        active = scene.store.deployments.active("bank")
         scene.vllm.fails_with = 500 if active is not None and active.adapter else None
         return honest(model, ids)
 
     scene.vllm.answer = fail_after_the_swap
     run = scene.run()
-    active = scene.store.active("bank")
+    active = scene.store.deployments.active("bank")
     assert active is not None and active.adapter == run.adapter
     assert run.status is RunStatus.PROMOTED and run.report["gate"]["promoted"]
 
@@ -263,7 +263,7 @@ def test_a_prompt_that_was_edited_during_the_run_wins(scene: Scene) -> None:
     scene.vllm.answer = edit
     run = scene.run()
     assert run.status is not RunStatus.PROMOTED
-    assert scene.store.active("bank") == edited[0]
+    assert scene.store.deployments.active("bank") == edited[0]
     assert not scene.vllm.adapters, "what is not served does not keep a slot"
 
 
@@ -274,7 +274,7 @@ def test_one_conversation_that_outgrows_the_context_does_not_fail_every_run(scen
     turns = [ImportedTurn("long", f"Long story {number}", "word " * 150)]
     turns += [ImportedTurn("long", f"More {n} " + "word " * 150, "word " * 150) for n in range(8)]
     turns += [ImportedTurn("long", "Which colour has number 1?", "red", Verdict.UP)]
-    scene.store.load_conversations("bank", turns)
+    scene.store.samples.load("bank", turns)
     run = scene.run()
     assert run.status is RunStatus.PROMOTED, run.message
 
@@ -311,9 +311,9 @@ def test_a_fault_of_this_program_is_kept_and_raised(scene: Scene, monkeypatch: p
     monkeypatch.setattr(running, "train_candidate", fault)
     with pytest.raises(ZeroDivisionError):
         scene.run()
-    assert scene.store.runs("bank")[0].message == "ZeroDivisionError: a fault"
+    assert scene.store.runs.all("bank")[0].message == "ZeroDivisionError: a fault"
 
 
 def test_without_an_app_there_is_nothing_to_train_for(store: Store, tmp_path: Path) -> None:
     with pytest.raises(NoServer, match="Start the app there first"):
-        Workshop.open(store, tmp_path, SETTINGS)
+        TrainingContext.open(store, tmp_path, SETTINGS)

@@ -19,9 +19,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trainer.proof import judge as judging
-from trainer.proof.scorers import Scorer, ScorerFailed, UnknownScorer, right_or_wrong, scorer
-from trainer.proof.sql import is_sorted
+from trainer.evaluation import judge as judging
+from trainer.evaluation.scorers import Scorer, ScorerFailed, UnknownScorer, right_or_wrong, scorer
+from trainer.evaluation.sql import is_sorted
 from trainer.run import _EXPECTED
 
 
@@ -132,7 +132,7 @@ ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"
 def test_hostile_queries_score_nothing_change_nothing_and_end(
     database: Path, rows: Scorer, hostile: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.proof.sql._SECONDS", 0.5)
+    monkeypatch.setattr("trainer.evaluation.sql._SECONDS", 0.5)
     monkeypatch.chdir(database.parent)
     before, started = database.read_bytes(), time.monotonic()
     assert rows(hostile, "SELECT 1") == 0.0

@@ -29,9 +29,9 @@ from benchmarks.gate_simulation import (
     sample,
     worst_exactly,
 )
-from trainer.proof.bounded_mean import chance_at_or_below
-from trainer.proof.paired_proportions import critical, p_value, power
-from trainer.proof.statistics import Pairs, difference, interval
+from trainer.evaluation.bounded_mean import chance_at_or_below
+from trainer.evaluation.paired_proportions import critical, p_value, power
+from trainer.evaluation.statistics import Pairs, difference, interval
 
 TRIALS = 400
 RESULT = json.loads(

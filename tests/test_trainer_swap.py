@@ -19,9 +19,9 @@ from assistant.vllm_pool import VllmPool
 from store import Store
 from store.errors import Conflict
 from store.records import Deployment, DeploymentStatus, MessageStatus, Role, Segment, SegmentKind
-from trainer.swapping import swap
-from trainer.swapping.probe import REPEATS, probe
-from trainer.swapping.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
+from trainer.deployment import swap
+from trainer.deployment.probe import REPEATS, probe
+from trainer.deployment.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
 
 IDS = tuple(range(10, 20))
 PROMPT = (

@@ -66,9 +66,9 @@ class World:
         async with aclosing(chat.answer(question)) as steps:
             async for step in steps:
                 message = step.message
-        active = self.store.active(ASSISTANT)
+        active = self.store.deployments.active(ASSISTANT)
         assert active is not None
-        stored = self.store.message(message.id)
+        stored = self.store.messages.get(message.id)
         assert stored.status is MessageStatus.COMPLETE and stored.deployment_id == active.id
         assert stored.text == f"by {active.adapter}"
 
@@ -91,7 +91,7 @@ def world(store: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
 def test_what_is_active_is_served_whatever_happens_at_a_step(world: World, step: str, how: How) -> None:
     async def act() -> None:
         await world.begin()
-        before = world.store.active(ASSISTANT)
+        before = world.store.deployments.active(ASSISTANT)
         assert before is not None
         world.vllm.others = {"somebody-elses": "/elsewhere"}
         route, nth = STEPS[step]
@@ -103,8 +103,8 @@ def test_what_is_active_is_served_whatever_happens_at_a_step(world: World, step:
             failed = error
         assert world.vllm.fault is None, "the step was reached"
 
-        newest = world.store.deployments(ASSISTANT)[-1]
-        active = world.store.active(ASSISTANT)
+        newest = world.store.deployments.all(ASSISTANT)[-1]
+        active = world.store.deployments.active(ASSISTANT)
         assert active is not None
         if failed is None:
             assert active == newest != before
@@ -119,7 +119,7 @@ def test_what_is_active_is_served_whatever_happens_at_a_step(world: World, step:
 
         await world.recover()
         await world.chat()
-        assert await world.swap() == world.store.active(ASSISTANT)
+        assert await world.swap() == world.store.deployments.active(ASSISTANT)
         await world.chat()
         await world.pool.close()
 
@@ -130,14 +130,14 @@ def test_what_is_active_is_served_whatever_happens_at_a_step(world: World, step:
 def test_another_adapter_under_the_candidates_name_is_never_activated(world: World, step: str) -> None:
     async def act() -> None:
         await world.begin()
-        before = world.store.active(ASSISTANT)
-        run = world.store.start_run(ASSISTANT, {}, "to learn its number")
+        before = world.store.deployments.active(ASSISTANT)
+        run = world.store.runs.start(ASSISTANT, {}, "to learn its number")
         name = f"{ASSISTANT}-v{run.id + 1:04}"
         world.vllm.others = {name: "/elsewhere/wrong"}
         world.vllm.fault = Fault(*STEPS[step], How.RESTARTED)
         with pytest.raises(VllmRefused, match=f"{name}.*from /elsewhere/wrong"):
             await world.swap()
-        assert world.store.active(ASSISTANT) == before
+        assert world.store.deployments.active(ASSISTANT) == before
         await world.chat()
         await world.pool.close()
 
@@ -147,7 +147,7 @@ def test_another_adapter_under_the_candidates_name_is_never_activated(world: Wor
 def test_the_app_is_not_ready_while_another_adapter_has_the_active_ones_name(world: World) -> None:
     async def act() -> None:
         await world.begin()
-        active = world.store.active(ASSISTANT)
+        active = world.store.deployments.active(ASSISTANT)
         assert active is not None
         world.vllm.restart()
         world.vllm.adapters[str(active.adapter)] = "/elsewhere/wrong"

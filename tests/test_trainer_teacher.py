@@ -9,12 +9,12 @@ import torch
 
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
-from trainer.learning import teacher as teachers
-from trainer.learning.lora import answer_logits, load_base, load_with_lora, mean_loss, to_tensors
-from trainer.learning.objective import cross_entropy, divergence
-from trainer.learning.packing import Item, TopK, pack
-from trainer.learning.rows import row_of
-from trainer.learning.teacher import TOP_K, consult
+from trainer.training import teacher as teachers
+from trainer.training.lora import answer_logits, load_base, load_with_lora, mean_loss, to_tensors
+from trainer.training.objective import cross_entropy, divergence
+from trainer.training.packing import Item, TopK, pack
+from trainer.training.rows import row_of
+from trainer.training.teacher import TOP_K, consult
 
 PROMPT = (Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),)
 
@@ -91,9 +91,9 @@ def test_a_row_without_a_teacher_is_cross_entropy_alone_and_one_with_it_is_the_w
     topk = TopK(
         np.array([[5, 6], [7, 8]], dtype=np.int32), np.log([[0.6, 0.3], [0.5, 0.2]]).astype(np.float32), 0.5
     )
-    plain, taught = Item((1, 2, 3), (9, 10), 1.5), Item((1, 2, 4), (11, 12), 0.0, topk)
+    plain, from_teacher = Item((1, 2, 3), (9, 10), 1.5), Item((1, 2, 4), (11, 12), 0.0, topk)
     with torch.no_grad():
-        tensors = to_tensors(pack([plain, taught]))
+        tensors = to_tensors(pack([plain, from_teacher]))
         logits = answer_logits(model, tensors)
         ce = cross_entropy(logits, torch.tensor([9, 10, 11, 12]))
         kl = divergence(logits[2:], torch.from_numpy(topk.ids).long(), torch.from_numpy(topk.ln_p))

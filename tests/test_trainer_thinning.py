@@ -93,24 +93,26 @@ def test_later_turns_are_kept_from_the_gates_questions_too() -> None:
 def test_the_teachers_answers_to_what_the_gate_asks_are_not_followed() -> None:
     taken = intake([approved(0, ASKED[0]), approved(5, ASKED[5])], {"c0": Split.GATE, "c5": Split.TRAIN})
     (example,) = [e for e in taken.examples() if e.split is Split.TRAIN]
-    followed = [
+    distillation_examples = [
         replace(example, message_id=str(n), context=((Role.USER, text),), approved=False)
         for n, text in enumerate((ASKED[1], ASKED[8]))
     ]
-    found = thin(replace(taken, followed=followed), 3, 0).intake
-    assert [e.message_id for e in found.followed] == ["1"]
-    again = [replace(followed[1], message_id=str(n), conversation_id=str(n)) for n in range(5)]
-    assert len(thin(replace(taken, followed=again), 3, 0).intake.followed) == 3, "nor one question too often"
-    assert len(thin(replace(taken, followed=again), 0, 0).intake.followed) == 5
+    found = thin(replace(taken, distillation_examples=distillation_examples), 3, 0).intake
+    assert [e.message_id for e in found.distillation_examples] == ["1"]
+    again = [replace(distillation_examples[1], message_id=str(n), conversation_id=str(n)) for n in range(5)]
+    assert len(thin(replace(taken, distillation_examples=again), 3, 0).intake.distillation_examples) == 3, (
+        "nor one question too often"
+    )
+    assert len(thin(replace(taken, distillation_examples=again), 0, 0).intake.distillation_examples) == 5
 
 
 @given(st.dictionaries(st.integers(0, 9), st.integers(1, 40), min_size=1), st.integers(1, 200))
 def test_the_largest_topics_give_way_first(sizes: dict[int, int], total: int) -> None:
-    kept = level(sizes, total)
-    assert sum(kept.values()) == min(total, sum(sizes.values()))
-    assert all(0 <= kept[topic] <= size for topic, size in sizes.items())
-    gave = [kept[topic] for topic, size in sizes.items() if kept[topic] < size]
-    assert all(kept[topic] <= min(gave) + 1 for topic in sizes) if gave else True
+    segment_ids = level(sizes, total)
+    assert sum(segment_ids.values()) == min(total, sum(sizes.values()))
+    assert all(0 <= segment_ids[topic] <= size for topic, size in sizes.items())
+    gave = [segment_ids[topic] for topic, size in sizes.items() if segment_ids[topic] < size]
+    assert all(segment_ids[topic] <= min(gave) + 1 for topic in sizes) if gave else True
 
 
 def test_rare_kinds_of_question_keep_their_examples() -> None:
@@ -186,7 +188,7 @@ def test_a_cluster_goes_to_one_side_and_new_ones_follow() -> None:
 
 
 def rate(scene: Scene, questions: list[str], first: int) -> None:
-    scene.store.load_conversations(
+    scene.store.samples.load(
         "bank",
         [
             ImportedTurn(f"n{first + n}", text, f"answer {n % 7}", Verdict.UP)
@@ -201,16 +203,16 @@ def test_a_frozen_dataset_says_which_rule_left_what_out_and_later_ratings_do_not
     scene.rate(20)
     rate(scene, list(ASKED[:5]), 0)
     # As an older version placed them: the same question on both sides.
-    scene.store.record_splits({"n0": Split.GATE, "n1": Split.TRAIN})
-    run = scene.store.start_run("bank", SETTINGS.as_record(), "test")
+    scene.store.splits.record({"n0": Split.GATE, "n1": Split.TRAIN})
+    run = scene.store.runs.start("bank", SETTINGS.as_record(), "test")
     dataset = freeze(scene.workshop, run, Notes(scene.store, run.id))
     assert not isinstance(dataset, str), dataset
-    left_out = scene.store.left_out(dataset.id)
+    left_out = scene.store.datasets.left_out(dataset.id)
     assert set(left_out.values()) == {Drop.NEAR_GATE.value}
     assert dataset.dropped == Counter(left_out.values())
     gate = {e.message_id for e in dataset.examples if e.split is Split.GATE}
     assert prepare(scene.workshop, "bank").examples == dataset.examples, "an interrupted run can go on"
-    scene.store.finish_run(run.id, scene.store.run(run.id).status.REFUSED, "", {})
+    scene.store.runs.finish(run.id, scene.store.runs.get(run.id).status.REFUSED, "", {})
     assert new_examples(scene.store, "bank", SETTINGS) == 0, "what was left out is not news for ever"
     rate(scene, [*ASKED[5:], "Please tell me how to change my pin now"], 5)
     later = prepare(scene.workshop, "bank").examples
@@ -220,7 +222,7 @@ def test_a_frozen_dataset_says_which_rule_left_what_out_and_later_ratings_do_not
 
 def test_the_settings_reach_the_dataset(scene: Scene) -> None:
     rate(scene, list(ASKED[:5]), 0)
-    scene.store.record_splits({f"n{n}": Split.TRAIN for n in range(5)})
+    scene.store.splits.record({f"n{n}": Split.TRAIN for n in range(5)})
     assert len(prepare(scene.workshop, "bank").examples) == 3
     for changes, count in (({"similar_cap": 0}, 5), ({"similar_cap": 1}, 1), ({"max_train": 2}, 2)):
         w = replace(scene.workshop, settings=replace(SETTINGS, **changes))
@@ -232,5 +234,5 @@ def test_the_settings_reach_the_dataset(scene: Scene) -> None:
 def test_questions_that_are_one_without_personal_data_are_on_one_side(scene: Scene, split: Split) -> None:
     texts = [f"Is {name}@example.com registered with you?" for name in ("ann", "bo")]
     rate(scene, texts, 0)
-    scene.store.record_splits({"n0": split})
+    scene.store.splits.record({"n0": split})
     assert {e.split for e in prepare(scene.workshop, "bank").examples} == {split}

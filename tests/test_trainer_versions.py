@@ -48,17 +48,17 @@ def run(scene: Scene, *words: str) -> Any:
 
 def frozen(scene: Scene, **changes: Any) -> Dataset:
     w = replace(scene.workshop, settings=replace(SETTINGS, **changes))
-    started = scene.store.start_run("bank", w.settings.as_record(), "test")
+    started = scene.store.runs.start("bank", w.settings.as_record(), "test")
     found = freeze(w, started, Notes(scene.store, started.id))
     assert isinstance(found, Dataset), found
-    scene.store.finish_run(started.id, RunStatus.REFUSED, "", {})
+    scene.store.runs.finish(started.id, RunStatus.REFUSED, "", {})
     return found
 
 
 def load(scene: Scene, *turns: tuple[str, str, Verdict | None]) -> list[str]:
     conversations = [ImportedTurn(f"n{n}", user, "a", verdict) for n, (user, _, verdict) in enumerate(turns)]
-    scene.store.load_conversations("bank", conversations)
-    answers = {a.conversation_id: a.message_id for a in scene.store.rated_answers("bank")}
+    scene.store.samples.load("bank", conversations)
+    answers = {a.conversation_id: a.message_id for a in scene.store.answers.rated("bank")}
     return [answers.get(f"n{n}", "") for n in range(len(turns))]
 
 
@@ -73,11 +73,13 @@ def test_why_names_the_rule_and_what_stands_for_an_answer(scene: Scene) -> None:
     ]
     verdicts = [UP, UP, UP, UP, DOWN]
     ids = load(scene, *((text, "a", verdict) for text, verdict in zip(rewordings, verdicts, strict=True)))
-    scene.store.record_splits({f"n{n}": Split.TRAIN for n in range(4)})
+    scene.store.splits.record({f"n{n}": Split.TRAIN for n in range(4)})
     said = run(scene, "why", ids[1])
     assert "would be in the next dataset, in train" in said.output and "no dataset yet" in said.output
     version = frozen(scene)
-    dropped = {id for id, rule in scene.store.left_out(version.id).items() if rule == Drop.SIMILAR.value}
+    dropped = {
+        id for id, rule in scene.store.datasets.left_out(version.id).items() if rule == Drop.SIMILAR.value
+    }
     (near,) = dropped & set(ids)
     said = run(scene, "why", near)
     assert said.exit_code == 0 and Drop.SIMILAR.value in said.output and "For it stand 3" in said.output
@@ -86,10 +88,10 @@ def test_why_names_the_rule_and_what_stands_for_an_answer(scene: Scene) -> None:
     assert record["rule"] == record["frozen_rule"] == Drop.SIMILAR.value and len(record["others"]) == 3
     assert Drop.RATED_DOWN.value in run(scene, "why", ids[4]).output
     assert "in the next dataset, in train" in run(scene, "why", near, "--set", "similar_cap=0").output
-    kept = next(id for id in ids[:4] if id not in dropped)
-    assert f"It is in dataset {version.id}, the newest, in train" in run(scene, "why", kept).output
-    scene.store.rate(kept, "ann", None)
-    question = scene.store.message(kept).parent_id
+    segment_ids = next(id for id in ids[:4] if id not in dropped)
+    assert f"It is in dataset {version.id}, the newest, in train" in run(scene, "why", segment_ids).output
+    scene.store.ratings.add(segment_ids, "ann", None)
+    question = scene.store.messages.get(segment_ids).parent_id
     assert "it is a question" in run(scene, "why", str(question)).output
     missing = run(scene, "why", "nobody")
     assert missing.exit_code == 2 and "nobody" in missing.output
@@ -100,13 +102,13 @@ def test_versions_are_listed_and_compared(scene: Scene) -> None:
     assert json.loads(run(scene, "datasets", "--json").output) == []
     scene.rate(20)
     first = frozen(scene)
-    answers = scene.store.rated_answers("bank")
+    answers = scene.store.answers.rated("bank")
     gone, changed = answers[0].message_id, answers[1].message_id
-    scene.store.rate(gone, "ann", DOWN)
-    scene.store.rate(changed, "ann", DOWN, correction="purple")
-    scene.store.load_conversations("bank", [ImportedTurn("new", "Where is my card?", "Here.", UP)])
+    scene.store.ratings.add(gone, "ann", DOWN)
+    scene.store.ratings.add(changed, "ann", DOWN, correction="purple")
+    scene.store.samples.load("bank", [ImportedTurn("new", "Where is my card?", "Here.", UP)])
     second = frozen(scene, min_train=2, min_gate=2)
-    adapter = scene.store.add_adapter("bank-v2", "bank", scene.store.runs("bank")[0].id, "x", "y")
+    adapter = scene.store.adapters.add("bank-v2", "bank", scene.store.runs.all("bank")[0].id, "x", "y")
     listed = run(scene, "datasets").output.splitlines()
     assert len(listed) == 2 and adapter.name in listed[0] and "no adapter" in listed[1]
     assert first.hash[:12] in listed[1] and "train 20, dev 10, gate 10" in listed[1]
@@ -122,14 +124,14 @@ def test_versions_are_listed_and_compared(scene: Scene) -> None:
 
 
 def test_why_an_answer_was_left_out_goes_with_the_answer(store: Store) -> None:
-    store.create_assistant("bank", "Bank", "exact")
-    prompt = store.add_prompt("bank", [])
-    store.load_conversations("bank", [ImportedTurn(f"c{n}", f"q {n}", "a", DOWN) for n in range(2)])
-    ids = {a.conversation_id: a.message_id for a in store.rated_answers("bank")}
+    store.assistants.create("bank", "Bank", "exact")
+    prompt = store.prompts.add("bank", [])
+    store.samples.load("bank", [ImportedTurn(f"c{n}", f"q {n}", "a", DOWN) for n in range(2)])
+    ids = {a.conversation_id: a.message_id for a in store.answers.rated("bank")}
     rules = {**dict.fromkeys(ids.values(), "rated down"), "gone": "rated down"}
-    frozen = store.add_dataset("bank", prompt.id, "hash", [], {"rated down": 2}, rules)
-    assert store.left_out(frozen.id) == dict.fromkeys(ids.values(), "rated down")
-    store.delete_conversation("c0")
-    assert set(store.left_out(frozen.id)) == {ids["c1"]}
+    frozen = store.datasets.add("bank", prompt.id, "hash", [], {"rated down": 2}, rules)
+    assert store.datasets.left_out(frozen.id) == dict.fromkeys(ids.values(), "rated down")
+    store.conversations.delete("c0")
+    assert set(store.datasets.left_out(frozen.id)) == {ids["c1"]}
     with pytest.raises(NotFound):
-        store.left_out(99)
+        store.datasets.left_out(99)

@@ -27,12 +27,12 @@ from store.records import (
     Verdict,
 )
 from trainer import watch as watching_module
+from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.examples.dataset import content_hash, make_examples
 from trainer.examples.selection import select
 from trainer.examples.splits import assign
 from trainer.lease import Lease, LeaseTaken
 from trainer.settings import TrainerSettings
-from trainer.swapping.rollback_monitor import worse_than_before
 from trainer.watch import WATCH_LEASE, Watch, last_judged, new_examples
 
 SETTINGS = TrainerSettings(min_train=20, min_gate=10, retrain_after=30)
@@ -40,27 +40,27 @@ SETTINGS = TrainerSettings(min_train=20, min_gate=10, retrain_after=30)
 
 @pytest.fixture
 def bank(store: Store) -> Store:
-    store.create_assistant("bank", "Bank", "exact")
-    store.add_prompt("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")])
+    store.assistants.create("bank", "Bank", "exact")
+    store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")])
     return store
 
 
 def rate(store: Store, first: int, last: int, verdict: Verdict = Verdict.UP) -> None:
-    store.load_conversations(
+    store.samples.load(
         "bank", [ImportedTurn(f"c{n}", f"question {n}", f"answer {n}", verdict) for n in range(first, last)]
     )
 
 
 def train(store: Store) -> None:
     """What a run leaves behind once it has frozen its dataset."""
-    approved, _ = select(store.rated_answers("bank"), 1000)
+    approved, _ = select(store.answers.rated("bank"), 1000)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
-    examples = make_examples(approved, store.record_splits(assign(questions, store.splits("bank"))), None)
-    run = store.start_run("bank", {}, "test")
-    prompt = store.latest_prompt("bank")
-    dataset = store.add_dataset("bank", prompt.id, content_hash(examples), examples, {})
-    store.update_run(run.id, dataset_id=dataset.id)
-    store.finish_run(run.id, RunStatus.REFUSED, "", {})
+    examples = make_examples(approved, store.splits.record(assign(questions, store.splits.all("bank"))), None)
+    run = store.runs.start("bank", {}, "test")
+    prompt = store.prompts.latest("bank")
+    dataset = store.datasets.add("bank", prompt.id, content_hash(examples), examples, {})
+    store.runs.update(run.id, dataset_id=dataset.id)
+    store.runs.finish(run.id, RunStatus.REFUSED, "", {})
 
 
 def test_a_review_is_a_judgement_too() -> None:
@@ -303,21 +303,23 @@ def test_a_run_of_another_trainer_is_left_alone(bank: Store, tmp_path: Path) -> 
 
 def serve(store: Store, verdict: Verdict, count: int, run: int | None) -> int:
     """A new deployment, active, whose answers all get the verdict."""
-    prompt = store.latest_prompt("bank")
-    deployment = store.activate(store.add_deployment("bank", prompt.id, None, ("a",), 0, 3, run).id)
+    prompt = store.prompts.latest("bank")
+    deployment = store.deployments.activate(
+        store.deployments.add("bank", prompt.id, None, ("a",), 0, 3, run).id
+    )
     for _ in range(count):
-        talk = store.create_conversation("bank")
-        asked = store.add_message(talk.id, None, Role.USER, "When?")
+        talk = store.conversations.create("bank")
+        asked = store.messages.add(talk.id, None, Role.USER, "When?")
         usage = Usage(50, 40, 32, 9, 0.25, 1.0)
-        said = store.add_message(
+        said = store.messages.add(
             talk.id, asked.id, Role.ASSISTANT, "At nine.", MessageStatus.COMPLETE, deployment.id, usage
         )
-        store.rate(said.id, "local", verdict)
+        store.ratings.add(said.id, "local", verdict)
     return deployment.id
 
 
 def serving(store: Store) -> int | None:
-    active = store.active("bank")
+    active = store.deployments.active("bank")
     return active and active.id
 
 

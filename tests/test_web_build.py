@@ -63,11 +63,11 @@ def fill(services: Services) -> str:
     store = services.store
     segments = parse("Be brief.\n\n[keep] Be kind.\n\nUser: hi\nAssistant: hello")
     assistant = create_assistant(store, services.tokenizer, "Desk <b>", "chrf", segments, ["Open?"])
-    active = store.active(assistant.id)
+    active = store.deployments.active(assistant.id)
     assert active is not None
-    conversation = store.create_conversation(assistant.id, "<script>x</script>")
-    question = store.add_message(conversation.id, None, Role.USER, "<img src=x onerror=alert(1)>")
-    answer = store.add_message(
+    conversation = store.conversations.create(assistant.id, "<script>x</script>")
+    question = store.messages.add(conversation.id, None, Role.USER, "<img src=x onerror=alert(1)>")
+    answer = store.messages.add(
         conversation.id,
         question.id,
         Role.ASSISTANT,
@@ -75,10 +75,10 @@ def fill(services: Services) -> str:
         deployment_id=active.id,
         usage=Usage(20, 12, 0, 5, 0.4, 1.0),
     )
-    store.rate(answer.id, "local", Verdict.DOWN, "wrong fact", "no", "It is <b>nine</b>.")
-    run = store.start_run(assistant.id, {}, "button")
-    store.add_event(run.id, "train", {"step": 1, "steps": 2, "loss": 2.0})
-    store.finish_run(run.id, RunStatus.REFUSED, "no", {"gate": {"promoted": False, "examples": 3}})
+    store.ratings.add(answer.id, "local", Verdict.DOWN, "wrong fact", "no", "It is <b>nine</b>.")
+    run = store.runs.start(assistant.id, {}, "button")
+    store.runs.add_event(run.id, "train", {"step": 1, "steps": 2, "loss": 2.0})
+    store.runs.finish(run.id, RunStatus.REFUSED, "no", {"gate": {"promoted": False, "examples": 3}})
     return conversation.id
 
 
@@ -99,7 +99,7 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
     page = build(services)
     ids = {block.elem_id for block in page.blocks.values() if getattr(block, "elem_id", None)}
     assert {"chat-input", "chat-send", "load-sample", "train-now", "run-status", "savings-numbers"} <= ids
-    assistant_id = services.store.assistants()[0].id if filled else None
+    assistant_id = services.store.assistants.all()[0].id if filled else None
     shows = {
         fn.fn.method.__self__.__class__.__name__: fn.fn.method
         for fn in dependencies(page)
@@ -117,7 +117,7 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
 def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Services) -> None:
     conversation_id = fill(services)
     html = Threads(services.store, OwnConversations(services.store, "local")).html(
-        services.store.assistants()[0].id, conversation_id
+        services.store.assistants.all()[0].id, conversation_id
     )
     assert "<img" not in html
     assert 'href="javascript' not in html
@@ -127,7 +127,7 @@ def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Service
     assert 'id="rate-up"' in html
     assert "wrong fact" in html
     assert "<script" not in conversation_list(
-        services.store.conversations(services.store.assistants()[0].id), None
+        services.store.conversations.all(services.store.assistants.all()[0].id), None
     )
 
 

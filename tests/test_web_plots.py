@@ -10,12 +10,12 @@ REPORT: dict[str, Any] = {
         "margin": 0.05,
         "examples": 90,
         "scorer": "chrf",
-        "chosen_rung": 1,
+        "chosen_variant": 1,
         "reasons": ["<b>why</b>"],
-        "rungs": [
+        "variants": [
             {
-                "rung": 0,
-                "kept": ["a", "b"],
+                "variant": 0,
+                "segment_ids": ["a", "b"],
                 "prompt_tokens": 592,
                 "score": {"mean": 0.6, "low": 0.5, "high": 0.7},
                 "comparisons": [{"reference": "base_full", "difference": 0.4, "lower": 0.36, "passed": True}],
@@ -23,8 +23,8 @@ REPORT: dict[str, Any] = {
                 "tested": True,
             },
             {
-                "rung": 1,
-                "kept": [],
+                "variant": 1,
+                "segment_ids": [],
                 "prompt_tokens": 85,
                 "comparisons": None,
                 "passed": False,
@@ -41,11 +41,11 @@ def names(spec: Any) -> str:
     return str(spec.to_dict())
 
 
-def test_bounds_come_from_the_tested_rungs_only() -> None:
+def test_bounds_come_from_the_tested_variants_only() -> None:
     found = verdict.bounds(REPORT)
-    assert found == [plots.Bound("rung 0", "base, full prompt", 0.4, 0.36, True)]
+    assert found == [plots.Bound("variant 0", "base, full prompt", 0.4, 0.36, True)]
     drawn = names(plots.gate_bounds(found, verdict.margin(REPORT)))
-    assert "rung 0 vs base, full prompt" in drawn
+    assert "variant 0 vs base, full prompt" in drawn
     assert "margin −0.05" in drawn
 
 
@@ -67,7 +67,7 @@ def test_damaged_reports_are_shown_as_far_as_they_go() -> None:
     for report in (
         {},
         {"gate": None},
-        {"gate": {"rungs": "x", "scores": []}},
+        {"gate": {"variants": "x", "scores": []}},
         {"gate": {"promoted": False}},
         {"probe": []},
     ):

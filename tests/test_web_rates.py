@@ -71,8 +71,8 @@ def test_more_messages_than_a_minute_allows_are_not_stored(store: Store, chat: C
             await (await asking.ask(Person(), "desk", None, f"local {number}")).task
 
     run_then_close(chat, run)
-    titles = [talk.title for talk in store.conversations("desk", "ann")]
-    assert sorted(titles) == ["message 0", "message 1"] and len(store.conversations("desk", "local")) == 5
+    titles = [talk.title for talk in store.conversations.all("desk", "ann")]
+    assert sorted(titles) == ["message 0", "message 1"] and len(store.conversations.all("desk", "local")) == 5
 
 
 def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
@@ -93,7 +93,7 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
         await (await asking.ask(ANN, "desk", None, "later")).task
 
     run_then_close(chat, run)
-    assert len(store.conversations("desk", "ann")) == 3
+    assert len(store.conversations.all("desk", "ann")) == 3
 
 
 def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(store: Store, chat: Chat) -> None:
@@ -102,7 +102,7 @@ def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(store: Stor
         answering = await asking.ask(ANN, "desk", None, "mine")
         await answering.task
         here = answering.question.conversation_id
-        before = store.thread(here)
+        before = store.messages.thread(here)
         for attempt in (
             asking.ask(BO, "desk", here, "yours"),
             asking.edited(BO, "desk", before[0].id, "yours"),
@@ -111,9 +111,9 @@ def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(store: Stor
         ):
             with pytest.raises(NotFound):
                 await attempt
-        assert store.thread(here) == before
+        assert store.messages.thread(here) == before
         await (await asking.again(ANN, "desk", before[1].id)).task
         await (await asking.edited(ANN, "desk", before[0].id, "mine too")).task
-        assert len(store.thread(here)) == 2
+        assert len(store.messages.thread(here)) == 2
 
     run_then_close(chat, run)

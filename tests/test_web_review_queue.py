@@ -16,13 +16,13 @@ ALL = Wanted(Show.UNDECIDED)
 @pytest.fixture
 def desk(store: Store) -> Store:
     """Three answers that are rated down, the newest corrected, and a fourth that nobody objects to."""
-    store.create_assistant("desk", "Desk", "exact")
+    store.assistants.create("desk", "Desk", "exact")
     turns = [ImportedTurn(f"c{n}", f"question {n}", f"answer {n}", DOWN, created_at=float(n)) for n in (1, 2)]
     turns.append(
         ImportedTurn("c3", "question 3", "answer 3", DOWN, correction="better", rater="ann", created_at=3.0)
     )
     turns.append(ImportedTurn("c4", "question 4", "answer 4", UP, created_at=4.0))
-    store.load_conversations("desk", turns)
+    store.samples.load("desk", turns)
     return store
 
 

@@ -7,8 +7,8 @@ from assistant.web import words
 from store.records import Deployment, DeploymentStatus, Usage
 
 
-def deployment(adapter: str | None, rung: int) -> Deployment:
-    return Deployment(1, "a", 1, adapter, (), rung, 85, DeploymentStatus.ACTIVE, 0.0)
+def deployment(adapter: str | None, variant: int) -> Deployment:
+    return Deployment(1, "a", 1, adapter, (), variant, 85, DeploymentStatus.ACTIVE, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_interval_of_a_damaged_score_is_a_dash() -> None:
 
 def test_deployment_and_usage() -> None:
     assert words.deployment(deployment(None, 0)) == "base, full prompt"
-    assert words.deployment(deployment("otter-quay-v0003", 4)) == "otter-quay-v0003, rung 4"
+    assert words.deployment(deployment("otter-quay-v0003", 4)) == "otter-quay-v0003, variant 4"
     assert words.usage(Usage(849, 832, 832, 30, 0.41, 2.0)) == (
         "prompt 832 tokens (total 849, cached 832) · first token 0.41 s"
     )

@@ -27,10 +27,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         with Store(tmp_path_factory.mktemp("accounts") / "shorthand.sqlite") as opened:
             fill(opened)
             for name, role in (("ann", "admin"), ("rev", "reviewer"), ("bo", "user")):
-                opened.add_user(name, UserRole(role), f"password of {name}")
+                opened.users.add(name, UserRole(role), f"password of {name}")
             for name in ("ann", "bo"):
-                talk = opened.create_conversation("otter-quay", f"talk of {name}", owner=name)
-                opened.add_message(talk.id, None, Role.USER, f"a secret of {name}")
+                talk = opened.conversations.create("otter-quay", f"talk of {name}", owner=name)
+                opened.messages.add(talk.id, None, Role.USER, f"a secret of {name}")
             yield opened
         passwords._nobodys.cache_clear()
 

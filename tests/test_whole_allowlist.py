@@ -68,8 +68,8 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Store]
     with pytest.MonkeyPatch.context() as patch, Store(tmp_path_factory.mktemp("team") / "s.sqlite") as store:
         patch.setattr(passwords, "_hasher", PasswordHasher(1, 64, 1))
         passwords._nobodys.cache_clear()
-        store.add_user("ann", UserRole.ADMIN, "password of ann")
-        store.add_user("bo", UserRole.USER, "password of bo")
+        store.users.add("ann", UserRole.ADMIN, "password of ann")
+        store.users.add("bo", UserRole.USER, "password of bo")
         with serving(services_of(store)) as (url, _):
             yield url, store
         passwords._nobodys.cache_clear()
@@ -161,7 +161,7 @@ def test_the_session_is_a_cookie_that_scripts_and_other_sites_do_not_get(team: t
         headers={"x-forwarded-proto": "https", "x-forwarded-for": "203.0.113.9"},
     )
     assert "; secure" in behind.headers["set-cookie"].lower() and "__Host-" in behind.headers["set-cookie"]
-    assert store.audit(1)[0].detail["address"] == "203.0.113.9"
+    assert store.audit.entries(1)[0].detail["address"] == "203.0.113.9"
     page = client.http.get("/").text
     token = client.http.cookies.jar.__iter__().__next__().value
     assert token and token not in page and "password of bo" not in page
@@ -223,7 +223,7 @@ def test_what_is_too_large_or_no_call_is_refused(ann: PageClient) -> None:
 
 def test_wrong_tries_are_told_alike_and_slow_down(cheap: None, tmp_path: Path) -> None:
     with Store(tmp_path / "s.sqlite") as store:
-        store.add_user("ann", UserRole.ADMIN, "password of ann")
+        store.users.add("ann", UserRole.ADMIN, "password of ann")
         with serving(services_of(store)) as (url, _):
             client = PageClient(url)
             wrong = [client.sign_in(name, "guess") for name in ("ann", "nobody", "<script>")]
@@ -236,7 +236,7 @@ def test_wrong_tries_are_told_alike_and_slow_down(cheap: None, tmp_path: Path) -
             elsewhere = {"x-forwarded-for": "203.0.113.7"}
             form = {"name": "ann", "password": "password of ann"}
             assert client.http.post("/sign-in", data=form, headers=elsewhere).status_code == 303
-            noted = [entry for entry in store.audit() if entry.deed == "sign-in failed"]
+            noted = [entry for entry in store.audit.entries() if entry.deed == "sign-in failed"]
             assert len(noted) == 12 and {entry.subject for entry in noted} == {"ann", "an unknown name"}
             assert not any("guess" in str(entry) for entry in noted)
             client.close()
@@ -261,9 +261,9 @@ def test_an_address_that_others_reach_stays_closed_when_nobody_is_left(cheap: No
 def test_the_first_user_closes_a_page_that_runs(cheap: None, store: Store) -> None:
     with serving(services_of(store)) as (url, _):
         assert httpx.get(f"{url}/config").status_code == 200
-        store.add_user("ann", UserRole.ADMIN, "password of ann")
+        store.users.add("ann", UserRole.ADMIN, "password of ann")
         assert httpx.get(f"{url}/config").status_code == 401
-        store.remove_user("ann")
+        store.users.remove("ann")
         assert httpx.get(f"{url}/config").status_code == 401, "nothing opens again by itself"
 
 

@@ -60,8 +60,8 @@ class Scene:
 
     def __init__(self, store: Store, url: str, page: gr.Blocks):
         self.store, self.page, self.client = store, page, PageClient(url)
-        self.asked = store.open_conversation("desk", "Where is it?")
-        self.answer = store.add_message(self.asked.conversation_id, self.asked.id, Role.ASSISTANT, "Here.")
+        self.asked = store.conversations.start("desk", "Where is it?")
+        self.answer = store.messages.add(self.asked.conversation_id, self.asked.id, Role.ASSISTANT, "Here.")
         welcome = next(f for f in self.functions() if f.name == "welcome")
         assert "desk" in self.client.call(welcome, [None])  # gives the tab its choice of assistants
 
@@ -121,28 +121,28 @@ def test_no_event_fails_without_a_message(scene: Scene, kind: str) -> None:
     assert not failed and calls > 80
     gc.collect()
     assert (process.memory_info().rss - before) / 2**20 < _MOST_MIB
-    assert scene.store.check() == []
+    assert scene.store.maintenance.check() == []
 
 
 @pytest.mark.parametrize("kind", [kind for kind in STRANGE if kind not in UNSTORABLE])
 def test_strange_words_are_kept_and_shown_as_they_are(scene: Scene, kind: str) -> None:
     text = f"{STRANGE[kind]} {kind}"
     scene.ask(text)
-    newest = scene.store.conversations("desk", source="chat")[0]
-    question, answer = scene.store.thread(newest.id)
+    newest = scene.store.conversations.all("desk", source="chat")[0]
+    question, answer = scene.store.messages.thread(newest.id)
     whole = text.replace("\ud83d", "\ufffd")  # as a browser's forms send it
     assert question.text == whole and answer.text == "an answer of few words"
 
 
 @pytest.mark.parametrize("kind", [*UNSTORABLE, *ENDLESS])
 def test_what_cannot_be_kept_is_refused_and_leaves_no_trace(scene: Scene, kind: str) -> None:
-    before = scene.store.conversations("desk", source="chat")
+    before = scene.store.conversations.all("desk", source="chat")
     said = scene.ask((STRANGE | ENDLESS)[kind])
     if kind in UNSTORABLE:
         assert UNSTORABLE[kind] in said
     else:
         assert f"at most {MAX_MESSAGE_CHARACTERS:,} fit" in said or scene.client.statuses == [413]
-    assert scene.store.conversations("desk", source="chat") == before
+    assert scene.store.conversations.all("desk", source="chat") == before
     scene.client.statuses.clear()
 
 

@@ -58,14 +58,16 @@ class Scene:
             welcome = next(f for f in self.functions() if f.name == "welcome")
             assert "desk" in client.call(welcome, [None])  # gives the tab its choice of assistants
             self.people[name] = client
-        talk = store.create_conversation("desk", f"about {SECRET}", owner="ann")
+        talk = store.conversations.create("desk", f"about {SECRET}", owner="ann")
         self.conversation = talk.id
-        self.question = store.add_message(talk.id, None, Role.USER, f"where is {SECRET}?").id
-        answer = store.add_message(
+        self.question = store.messages.add(talk.id, None, Role.USER, f"where is {SECRET}?").id
+        answer = store.messages.add(
             talk.id, self.question, Role.ASSISTANT, f"{SECRET} is an island", MessageStatus.COMPLETE
         )
         self.answer = answer.id
-        store.rate(self.answer, "ann", Verdict.DOWN, "off topic", f"not {SECRET}", f"{SECRET} is in the sea")
+        store.ratings.add(
+            self.answer, "ann", Verdict.DOWN, "off topic", f"not {SECRET}", f"{SECRET} is in the sea"
+        )
 
     def functions(self) -> list[Any]:
         return events_of(self.page)
@@ -106,7 +108,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, tokenizer: ChatTokenizer) ->
         passwords._nobodys.cache_clear()
         create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")
         for name, role in sorted(PEOPLE.items(), key=lambda item: item[1]):
-            store.add_user(name, UserRole(role), f"password of {name}")
+            store.users.add(name, UserRole(role), f"password of {name}")
         vllm = FakeVllm(answer=lambda model, ids: "an answer of few words")
         with vllm.serving() as address:
             pool = VllmPool([VllmClient(address)])
@@ -131,7 +133,7 @@ def test_the_owner_gets_all_of_it_through_the_same_calls(scene: Scene) -> None:
     said = ann.call(
         rated, scene.data(rated), {"id": scene.answer, "verdict": "down", "comment": f"not {SECRET}"}
     )
-    assert SECRET in said and len(scene.store.ratings(scene.answer)) == 2
+    assert SECRET in said and len(scene.store.ratings.all(scene.answer)) == 2
 
 
 def test_every_event_of_every_page_asks_who_it_is(scene: Scene) -> None:
@@ -207,9 +209,11 @@ def test_a_reviewer_reviews_and_cannot_do_what_admins_do(scene: Scene) -> None:
     assert "is an island" in rev.call(shown, filters)
     decided = scene.function("ReviewPage", "act")
     rev.call(decided, scene.data(decided), {"id": scene.answer, "do": "reject"})
-    assert scene.store.standing_decisions([scene.answer])[scene.answer].reviewer == "rev"
-    assert ("rev", "reviewed") in {(entry.actor, entry.deed) for entry in scene.store.audit()}
-    refused = [entry for entry in scene.store.audit() if entry.actor == "rev" and entry.deed == "refused"]
+    assert scene.store.decisions.effective([scene.answer])[scene.answer].reviewer == "rev"
+    assert ("rev", "reviewed") in {(entry.actor, entry.deed) for entry in scene.store.audit.entries()}
+    refused = [
+        entry for entry in scene.store.audit.entries() if entry.actor == "rev" and entry.deed == "refused"
+    ]
     assert {entry.subject for entry in refused} >= {"save_text", "roll_back"}
 
 
@@ -218,11 +222,11 @@ def test_what_a_user_sends_and_rates_is_theirs(scene: Scene) -> None:
     ask = scene.function("ChatPage", "ask")
     said = mal.call(ask, ["hello there", "desk", None, None])
     assert "an answer of few words" in said
-    (talk,) = [c for c in scene.store.conversations("desk", "mal") if c.title == "hello there"]
-    answer = scene.store.thread(talk.id)[-1]
+    (talk,) = [c for c in scene.store.conversations.all("desk", "mal") if c.title == "hello there"]
+    answer = scene.store.messages.thread(talk.id)[-1]
     rate = scene.function("ChatPage", "rate")
     mal.call(rate, [talk.id], {"id": answer.id, "verdict": "up"})
-    assert [rating.rater for rating in scene.store.ratings(answer.id)] == ["mal"]
+    assert [rating.rater for rating in scene.store.ratings.all(answer.id)] == ["mal"]
 
 
 def test_anothers_answer_under_way_is_neither_seen_nor_stopped(scene: Scene) -> None:
@@ -238,13 +242,13 @@ def test_anothers_answer_under_way_is_neither_seen_nor_stopped(scene: Scene) -> 
         data = [f"tell me of {SECRET}", "desk", None, None]
         body = {"data": data, "fn_index": ask._id, "session_hash": "same"}
         assert ann.http.post("/gradio_api/queue/join", json=body).status_code == 200
-        wait_for(lambda: "tell me" in scene.store.conversations("desk", "ann")[0].title)
-        (id,) = [talk.id for talk in scene.store.conversations("desk", "ann") if "tell me" in talk.title]
-        wait_for(lambda: len(scene.store.thread(id)) == 2)
+        wait_for(lambda: "tell me" in scene.store.conversations.all("desk", "ann")[0].title)
+        (id,) = [talk.id for talk in scene.store.conversations.all("desk", "ann") if "tell me" in talk.title]
+        wait_for(lambda: len(scene.store.messages.thread(id)) == 2)
         assert mal.http.get("/gradio_api/queue/data", params={"session_hash": "same"}).status_code == 404
         mal.call(welcome, [None])
         mal.call(scene.function("ChatPage", "end"), [id])
-        assert scene.store.thread(id)[-1].status is MessageStatus.STREAMING
+        assert scene.store.messages.thread(id)[-1].status is MessageStatus.STREAMING
     finally:
         scene.vllm.holds_after = None
         scene.vllm.go_on.set()
@@ -258,11 +262,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_a_removed_user_is_out_at_once(scene: Scene) -> None:
-    scene.store.add_user("gone", UserRole.USER, "password of gone")
+    scene.store.users.add("gone", UserRole.USER, "password of gone")
     client = PageClient(scene.url)
     client.sign_in("gone", "password of gone")
     look = next(f for f in scene.functions() if f.name == "look" and page_name(f) == "NoneType")
     assert "vLLM ready" in client.call(look, [])
-    scene.store.remove_user("gone")
+    scene.store.users.remove("gone")
     assert client.http.get("/").status_code == 303
     assert "signed out" in client.call(look, [])

@@ -27,7 +27,7 @@ from assistant.vllm_pool import VllmPool
 from benchmarks.processes import ROOT, AppProcess
 from store import Store
 from store.records import MessageStatus, Role, RunStatus, Verdict
-from trainer.swapping.swap import check_base_is_base
+from trainer.deployment.swap import check_base_is_base
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -51,7 +51,7 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
         # of an hour. How good so small an adapter is differs between machines, so the margin allows any loss it can
         # have: the guards decide, and how much better it is, benchmarks measure. Other people's corrections start no
         # retrain of their own.
-        choices = "newest_answers=100 max_train=54 rungs=1 epochs=4 margin=0.5 retrain_after=1000"
+        choices = "newest_answers=100 max_train=54 variants=1 epochs=4 margin=0.5 retrain_after=1000"
         patch.setenv("SHORTHAND_SET", choices)
         with AppProcess(tmp_path_factory.mktemp("data")) as running:
             running.wait_for_page()
@@ -116,8 +116,8 @@ def test_the_sample_loads_with_one_click(page: Page, app: AppProcess, store: Sto
     open_tab(page, "Prompt")
     page.locator("#load-sample").click()
     expect(page.locator("#segments li[data-segment]").first).to_be_visible(timeout=30_000)
-    assert store.active(SAMPLE).prompt_tokens >= 400
-    assert len(store.rated_answers(SAMPLE)) >= 150
+    assert store.deployments.active(SAMPLE).prompt_tokens >= 400
+    assert len(store.answers.rated(SAMPLE)) >= 150
 
 
 def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: Store) -> None:
@@ -125,15 +125,15 @@ def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: S
     expect(page.locator("#server-state")).to_contain_text("ready", timeout=120_000)
     open_tab(page, "Chat")
     ask(page, "How much does a paddleboard cost for two hours?")
-    assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens
+    assert caption_tokens(page) == store.deployments.active(SAMPLE).prompt_tokens
     page.locator("#rate-down").click()
     page.locator("#correct").click()
     page.locator("#correction-text").fill("A paddleboard costs $12 for one hour, so two hours cost $24.")
     page.locator("#correction-save").click()
-    [conversation] = store.conversations(SAMPLE, source="chat")
-    answer = store.thread(conversation.id)[-1]
-    _wait(lambda: any(rating.correction for rating in store.ratings(answer.id)))
-    latest = store.latest_ratings([answer.id])[answer.id][0]
+    [conversation] = store.conversations.all(SAMPLE, source="chat")
+    answer = store.messages.thread(conversation.id)[-1]
+    _wait(lambda: any(rating.correction for rating in store.ratings.all(answer.id)))
+    latest = store.ratings.latest([answer.id])[answer.id][0]
     assert latest.correction == "A paddleboard costs $12 for one hour, so two hours cost $24."
     assert latest.verdict is Verdict.DOWN
 
@@ -160,34 +160,34 @@ def test_nothing_that_was_typed_or_answered_is_lost_on_a_full_disk(
     with _full_disk(app):
         expect(page.locator("#not-saved")).to_contain_text("not saved yet", timeout=120_000)
         answer = live.inner_text()
-        [conversation] = store.conversations(SAMPLE, source="chat", search="otter that rents")
-        assert store.thread(conversation.id)[-1].status is MessageStatus.STREAMING
+        [conversation] = store.conversations.all(SAMPLE, source="chat", search="otter that rents")
+        assert store.messages.thread(conversation.id)[-1].status is MessageStatus.STREAMING
     wait_for_answer(page, 1)
-    kept = store.thread(conversation.id)
-    assert [m.status for m in kept] == [MessageStatus.COMPLETE] * 2
-    assert kept[0].text == question and kept[1].text.split()[:20] == answer.split()[:20]
+    segment_ids = store.messages.thread(conversation.id)
+    assert [m.status for m in segment_ids] == [MessageStatus.COMPLETE] * 2
+    assert segment_ids[0].text == question and segment_ids[1].text.split()[:20] == answer.split()[:20]
     page.locator("#conversation-list button.open", has_text="paddleboard").click()
     expect(page.locator("#chat-log")).to_contain_text("paddleboard", timeout=30_000)
-    store.delete_conversation(conversation.id)
+    store.conversations.delete(conversation.id)
     wait_for_answer(page, 1)
 
 
 def test_the_prompt_gets_shorter_while_a_conversation_is_open(
     page: Page, store: Store, passers_by: PassersBy
 ) -> None:
-    before = store.active(SAMPLE)
+    before = store.deployments.active(SAMPLE)
     assert before is not None
     open_tab(page, "Training")
     page.locator("#train-now").click()
-    _wait(lambda: bool(store.runs(SAMPLE)), 30)
+    _wait(lambda: bool(store.runs.all(SAMPLE)), 30)
     expect(page.locator("#run-status")).to_be_visible()
-    _wait(lambda: store.runs(SAMPLE)[0].status is not RunStatus.RUNNING, 1200)
-    run = store.runs(SAMPLE)[0]
+    _wait(lambda: store.runs.all(SAMPLE)[0].status is not RunStatus.RUNNING, 1200)
+    run = store.runs.all(SAMPLE)[0]
     assert run.status is RunStatus.PROMOTED, run.message
-    after = store.active(SAMPLE)
+    after = store.deployments.active(SAMPLE)
     assert after is not None and after.adapter == run.adapter
     assert after.prompt_tokens < before.prompt_tokens
-    chosen = run.report["gate"]["rungs"][after.rung]
+    chosen = run.report["gate"]["variants"][after.variant]
     assert all(item["lower"] > -run.settings["margin"] for item in chosen["comparisons"])
     expect(page.locator("#verdict")).to_contain_text(re.compile("promoted", re.I), timeout=20_000)
     open_tab(page, "Chat")
@@ -198,9 +198,9 @@ def test_the_prompt_gets_shorter_while_a_conversation_is_open(
 
 
 def test_every_answer_is_recorded_with_the_pair_that_gave_it(store: Store) -> None:
-    [conversation] = store.conversations(SAMPLE, source="chat")
-    answers = [m for m in store.thread(conversation.id) if m.role is Role.ASSISTANT]
-    pairs = [store.deployment(m.deployment_id or 0) for m in answers]
+    [conversation] = store.conversations.all(SAMPLE, source="chat")
+    answers = [m for m in store.messages.thread(conversation.id) if m.role is Role.ASSISTANT]
+    pairs = [store.deployments.get(m.deployment_id or 0) for m in answers]
     assert {pair.adapter is None for pair in pairs} == {True, False}, "before the swap and after it"
     for answer, pair in zip(answers, pairs, strict=True):
         assert answer.status is MessageStatus.COMPLETE
@@ -220,7 +220,7 @@ def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
     expect(page.locator("#server-state")).to_contain_text("ready", timeout=180_000)
     open_tab(page, "Chat")
     ask(page, "Can I bring my dog?")
-    assert caption_tokens(page) == store.active(SAMPLE).prompt_tokens
+    assert caption_tokens(page) == store.deployments.active(SAMPLE).prompt_tokens
 
 
 def test_a_rollback_restores_adapter_and_prompt(page: Page, app: AppProcess, store: Store) -> None:
@@ -231,15 +231,15 @@ def test_a_rollback_restores_adapter_and_prompt(page: Page, app: AppProcess, sto
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    active = store.active(SAMPLE)
-    assert active is not None and active.adapter is None and active.rung == 0
+    active = store.deployments.active(SAMPLE)
+    assert active is not None and active.adapter is None and active.variant == 0
     ask(page, "Is there parking?")
     assert caption_tokens(page) == active.prompt_tokens
 
 
 def test_the_base_model_stays_itself_however_many_adapters_were_loaded(app: AppProcess, store: Store) -> None:
     """vLLM frees no slot when an adapter is unloaded; see assistant/vllm_extension.py."""
-    [adapter] = store.adapters(SAMPLE)
+    [adapter] = store.adapters.all(SAMPLE)
     address = ServerAddress.read(app.data_dir)
     ids = list(range(1000, 1030))
 
@@ -267,7 +267,7 @@ def test_nobody_lost_a_word_meanwhile(passers_by: PassersBy) -> None:
 
 
 def test_the_store_is_sound_after_all_of_this(store: Store) -> None:
-    assert store.check() == []
+    assert store.maintenance.check() == []
 
 
 def test_nothing_outlives_the_app(app: AppProcess) -> None:

@@ -61,7 +61,7 @@ def press(page: Page, key: str) -> None:
 
 
 def ruled(store: Store, message_id: str) -> Ruling | None:
-    found = store.standing_decisions([message_id]).get(message_id)
+    found = store.decisions.effective([message_id]).get(message_id)
     return found and found.ruling
 
 
@@ -92,11 +92,11 @@ def test_a_correction_is_typed_left_and_saved_by_keys(page: Page, store: Store) 
     page.keyboard.type(" z")
     page.keyboard.press("Escape")
     expect(box).to_be_hidden()
-    assert shown(page) == id and store.decisions(id) == [] or ruled(store, id) is None
+    assert shown(page) == id and store.decisions.all(id) == [] or ruled(store, id) is None
     page.keyboard.press("c")
     expect(box).to_have_value("ask <b>ann</b>, azure rarely shuts z")
     press(page, "Control+Enter")
-    assert store.standing_decisions([id])[id].correction == "ask <b>ann</b>, azure rarely shuts z"
+    assert store.decisions.effective([id])[id].correction == "ask <b>ann</b>, azure rarely shuts z"
     press(page, "u")
     assert ruled(store, id) is None and shown(page) == id
 
@@ -134,7 +134,7 @@ def test_what_was_typed_comes_back_after_a_reload(page: Page, store: Store) -> N
     assert shown(page) == id
     page.locator("#review-correction").focus()
     press(page, "Control+Enter")
-    assert store.standing_decisions([id])[id].correction == typed.strip()
+    assert store.decisions.effective([id])[id].correction == typed.strip()
     press(page, "z")
     expect(page.locator("#review-editor")).to_be_hidden()  # it was saved, so nothing is kept
 
@@ -145,17 +145,17 @@ def test_search_then_all_at_once_and_undo_as_one(page: Page, store: Store) -> No
     page.keyboard.type("deposit")
     expect(page.locator("article.review")).not_to_have_attribute("data-turn", before)
     expect(page.locator("#review-bulk")).to_contain_text("answers found")
-    found = [item.message_id for item in store.items_to_review("otter-quay", Wanted(text="deposit")).items]
+    found = [item.message_id for item in store.reviews.find("otter-quay", Wanted(text="deposit")).items]
     page.locator("#bulk-reject-open").click()
     confirm = page.locator("#bulk-reject-confirm")
     count = int(re.search(r"\d+", confirm.inner_text())[0])
     assert 2 <= count <= len(found)
     confirm.click()
     expect(page.locator("article.review")).to_contain_text("Nothing is left")
-    rejected = store.standing_decisions(found)
+    rejected = store.decisions.effective(found)
     assert len(rejected) == count and {one.ruling for one in rejected.values()} == {Ruling.REJECT}
     press(page, "z")
-    assert store.standing_decisions(found) == {} and shown(page) in found
+    assert store.decisions.effective(found) == {} and shown(page) in found
     page.locator("#review-search input").fill("")
     expect(page.locator("#review-bulk")).not_to_contain_text("found")
 

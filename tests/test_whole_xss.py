@@ -61,39 +61,41 @@ def _fill(store: Store) -> None:
     ]
     segments.append(Segment("example", SegmentKind.EXAMPLE, user=ALL, assistant=ALL))
     create_assistant(store, Words(), PAYLOADS[0], "exact", segments, assistant_id="xss")
-    served = store.active("xss")
+    served = store.deployments.active("xss")
     assert served is not None
     usage = Usage(50, 40, 32, 9, 0.25, 1.0)
-    talk, parent = store.create_conversation("xss", PAYLOADS[4]), None
+    talk, parent = store.conversations.create("xss", PAYLOADS[4]), None
     for text in PAYLOADS:
-        asked = store.add_message(talk.id, parent, Role.USER, text)
-        parent = store.add_message(
+        asked = store.messages.add(talk.id, parent, Role.USER, text)
+        parent = store.messages.add(
             talk.id, asked.id, Role.ASSISTANT, text, MessageStatus.COMPLETE, served.id, usage
         ).id
     for number, text in enumerate(PAYLOADS[:: len(PAYLOADS) // 12]):
-        other = store.create_conversation("xss", text)
-        asked = store.add_message(other.id, None, Role.USER, ALL)
-        answer = store.add_message(
+        other = store.conversations.create("xss", text)
+        asked = store.messages.add(other.id, None, Role.USER, ALL)
+        answer = store.messages.add(
             other.id, asked.id, Role.ASSISTANT, ALL, MessageStatus.COMPLETE, served.id, usage
         )
-        store.rate(answer.id, text, Verdict.DOWN, text, ALL, ALL if number % 2 else None)
-        store.rate(answer.id, f"{text} two", Verdict.UP, text, ALL)
-    run = store.start_run("xss", {}, ALL)
-    store.propose(run.id, [(answer.id, ALL)])
+        store.ratings.add(answer.id, text, Verdict.DOWN, text, ALL, ALL if number % 2 else None)
+        store.ratings.add(answer.id, f"{text} two", Verdict.UP, text, ALL)
+    run = store.runs.start("xss", {}, ALL)
+    store.judgement_requests.add(run.id, [(answer.id, ALL)])
     example = Example(answer.id, other.id, ((Role.USER, ALL),), ALL, False, Split.GATE, ALL)
-    store.update_run(run.id, dataset_id=store.add_dataset("xss", served.prompt_id, "h", [example], {}).id)
+    store.runs.update(run.id, dataset_id=store.datasets.add("xss", served.prompt_id, "h", [example], {}).id)
     heard = [("base_full", 0.0), (ALL, 1.0)]
-    store.keep_gate_answers(run.id, [GateAnswer(0, answer.id, system, ALL, score) for system, score in heard])
+    store.gate_answers.add(run.id, [GateAnswer(0, answer.id, system, ALL, score) for system, score in heard])
     gate = {
         "shown": ALL,
         "guards": [{"name": text, "passed": False, "detail": ALL} for text in PAYLOADS[:3]],
         "reasons": [ALL],
     }
     dataset = {"train": 1, "dev": 1, "gate": 1, "dropped": {ALL: 3}, "replaced": {ALL: 2}}
-    store.finish_run(run.id, RunStatus.REFUSED, ALL, {"gate": gate, "dataset": dataset})
-    other_served = store.add_deployment("xss", served.prompt_id, PAYLOADS[1], [segments[0].id], 1, 10, run.id)
-    store.activate(other_served.id)
-    store.rollback("xss", ALL)
+    store.runs.finish(run.id, RunStatus.REFUSED, ALL, {"gate": gate, "dataset": dataset})
+    other_served = store.deployments.add(
+        "xss", served.prompt_id, PAYLOADS[1], [segments[0].id], 1, 10, run.id
+    )
+    store.deployments.activate(other_served.id)
+    store.deployments.rollback("xss", ALL)
 
 
 @pytest.fixture(scope="module")

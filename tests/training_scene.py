@@ -7,9 +7,9 @@ from typing import Any
 
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
-from trainer.learning.finetune import Course, Trained, finetune
-from trainer.learning.rows import dev_rows, train_rows
 from trainer.settings import TrainerSettings
+from trainer.training.finetune import Course, Trained, finetune
+from trainer.training.rows import dev_rows, train_rows
 
 PROMPT = (
     Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),

@@ -22,7 +22,7 @@ _REFUSED, _FAULTY = 3, 4
 _ENDS = {0: "done", _REFUSED: "refused", -signal.SIGKILL: "killed"}
 
 
-class Deed(ABC):
+class AuditAction(ABC):
     """What is done, in a copy of the same directory each time."""
 
     refusals: tuple[type[Exception], ...]
@@ -39,13 +39,13 @@ class Deed(ABC):
         """What is wrong afterwards; nothing is. Tries again where it was not done."""
 
 
-class Publish(Deed):
+class Publish(AuditAction):
     """Of an adapter of the tiny model."""
 
     def __init__(self, model_dir: Path):
         from assistant.adapter_files import BadAdapter, verify
-        from trainer.learning.lora import load_with_lora
-        from trainer.learning.publish import publish
+        from trainer.training.lora import load_with_lora
+        from trainer.training.publish import publish
 
         self.refusals = (OSError, BadAdapter)
         self._model = load_with_lora(model_dir, 4)
@@ -69,7 +69,7 @@ class Publish(Deed):
         return ""
 
 
-class Rate(Deed):
+class Rate(AuditAction):
     """One more rating, with a correction of several pages of the file."""
 
     def __init__(self) -> None:
@@ -81,21 +81,21 @@ class Rate(Deed):
 
     def prepare(self, directory: Path) -> None:
         with self._store(directory / "shorthand.sqlite") as store:
-            store.create_assistant("bank", "Bank", "exact")
-            question = store.open_conversation("bank", "Hi")
-            store.add_message(
+            store.assistants.create("bank", "Bank", "exact")
+            question = store.conversations.start("bank", "Hi")
+            store.messages.add(
                 question.conversation_id, question.id, self._role.ASSISTANT, "Hello.", id="answer"
             )
-            store.rate("answer", "ann", self._verdict.DOWN)
+            store.ratings.add("answer", "ann", self._verdict.DOWN)
 
     def do(self, directory: Path) -> None:
         with self._store(directory / "shorthand.sqlite", busy_timeout_s=0.1) as store:
-            store.rate("answer", "ann", self._verdict.DOWN, correction=20_000 * "x")
+            store.ratings.add("answer", "ann", self._verdict.DOWN, correction=20_000 * "x")
 
     def wrong(self, directory: Path, end: str) -> str:
         with self._store(directory / "shorthand.sqlite") as store:
-            found = len(store.ratings("answer"))
-            if complaints := store.check():
+            found = len(store.ratings.all("answer"))
+            if complaints := store.maintenance.check():
                 return str(complaints)
             if end == "killed" and found in (1, 2):
                 return ""  # nobody was told either way
@@ -106,7 +106,7 @@ class Rate(Deed):
         return ""
 
 
-def do_under(calls: Any, deed: Deed, directory: Path, number: int, error: int) -> tuple[str, int]:
+def do_under(calls: Any, deed: AuditAction, directory: Path, number: int, error: int) -> tuple[str, int]:
     """In a process of its own: how it ended, and how many calls there were until then."""
     readable, writable = os.pipe()
     child = os.fork()
@@ -131,7 +131,7 @@ def do_under(calls: Any, deed: Deed, directory: Path, number: int, error: int) -
     return _ENDS.get(status, "fault"), seen
 
 
-def main(deed: Deed, folder: Path) -> None:
+def main(deed: AuditAction, folder: Path) -> None:
     calls = ctypes.CDLL(None)
     before = folder / "before"
     before.mkdir()

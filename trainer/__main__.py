@@ -36,10 +36,10 @@ from trainer.command_line import (
     open_store,
     settings_from,
 )
-from trainer.learning import ranks
+from trainer.deployment.swap import roll_back
 from trainer.lease import LeaseTaken
 from trainer.redaction import commands as privacy
-from trainer.swapping.swap import roll_back
+from trainer.training import ranks
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(privacy.app, name="privacy")
@@ -60,24 +60,24 @@ def once(
     same. On several GPUs: accelerate launch --num-processes 2 -m trainer once.
     """
     if ranks.rank() > 0:
-        from trainer.learning.finetune import follow
+        from trainer.training.finetune import follow
 
         follow()
         return
     settings = settings_from([*(changed or ()), *([f"epochs={epochs}"] if epochs else ())])
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
+    from trainer.context import TrainingContext
     from trainer.run import run_once  # pulls in torch, which takes seconds that --help should not cost
-    from trainer.workshop import Workshop
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with console.status("Training; the page Training shows every step ..."):
-            run = run_once(Workshop.open(store, data_dir, settings), name, trigger)
+            run = run_once(TrainingContext.open(store, data_dir, settings), name, trigger)
     except (LeaseTaken, NoServer, TokenizerError, StoreError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        (run,) = store.runs(name, limit=1)
+        (run,) = store.runs.all(name, limit=1)
         fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
     console.print(f"Run {run.id}: {run.status.value}. {run.message}", soft_wrap=True)
     if run.report:
@@ -95,18 +95,18 @@ def hear(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
+    from trainer.context import TrainingContext
     from trainer.run import hear_again
     from trainer.settings import TrainerSettings
-    from trainer.workshop import Workshop
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with console.status("Scoring its answers again ..."):
-            run = hear_again(Workshop.open(store, data_dir, TrainerSettings()), name)
+            run = hear_again(TrainingContext.open(store, data_dir, TrainerSettings()), name)
     except (LeaseTaken, NoServer, TokenizerError, StoreError) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        (run,) = store.runs(name, limit=1)
+        (run,) = store.runs.all(name, limit=1)
         fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
     if run is None:
         fail(
@@ -184,7 +184,7 @@ def report(
 ) -> None:
     """What each retrain changed, and why to trust it."""
     store = open_store(data_dir)
-    runs = store.runs(assistant_id(store, assistant))[::-1]
+    runs = store.runs.all(assistant_id(store, assistant))[::-1]
     if as_json:
         print(json.dumps(reports.as_json(runs), indent=1))
     elif runs:
@@ -210,7 +210,9 @@ def erase_(
     store = open_store(data_dir)
     try:
         found, left = (
-            asyncio.run(erasing.erase(store, data_dir, person)) if yes else (store.erasable(person), [])
+            asyncio.run(erasing.erase(store, data_dir, person))
+            if yes
+            else (store.erasure.preview(person), [])
         )
     except StoreError as error:
         fail(str(error))
@@ -242,7 +244,7 @@ def erase_(
 def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """A line a run, newest first."""
     store = open_store(data_dir)
-    for run in store.runs(assistant_id(store, assistant)):
+    for run in store.runs.all(assistant_id(store, assistant)):
         console.print(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}", soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""A frozen dataset to a published adapter with its prompt ladder.
+"""A frozen dataset to a published adapter with its prompt variants.
 
 In: a workshop, a run, a dataset. Out: a `Published` candidate. Place in the flow: between `dataset` and `gate`; it
 walks the modules that pull in torch. Talks to no server.
@@ -16,28 +16,28 @@ import torch
 
 from assistant.rendering import keep, render, segment_tokens
 from store.records import Dataset, Example, Segment, Split, TrainingRun
+from trainer.context import TrainingContext
 from trainer.environment import PHASE, environment
-from trainer.learning.finetune import Course, Trained, finetune
-from trainer.learning.packing import TopK
-from trainer.learning.publish import publish_run
-from trainer.learning.published import Published
-from trainer.learning.ranks import dismiss
-from trainer.learning.rows import dev_rows, train_rows
-from trainer.learning.teacher import consult
+from trainer.evaluation.helpfulness import measure_helpfulness, measure_losses
+from trainer.evaluation.variants import build_variants
 from trainer.notes import Notes
-from trainer.proof.helpfulness import measure_helpfulness, measure_losses
-from trainer.proof.ladder import build_ladder
-from trainer.workshop import Workshop
+from trainer.training.candidate import Candidate
+from trainer.training.finetune import Course, Trained, finetune
+from trainer.training.packing import TopK
+from trainer.training.publish import publish_run
+from trainer.training.ranks import dismiss
+from trainer.training.rows import dev_rows, train_rows
+from trainer.training.teacher import consult
 
 _PARITY_TOKENS = 8
 
 
-def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Notes) -> Published:
-    """Train on the train split, stop on dev, publish under a new name, build the ladder on dev.
+def train_candidate(w: TrainingContext, run: TrainingRun, dataset: Dataset, notes: Notes) -> Candidate:
+    """Train on the train split, stop on dev, publish under a new name, build the variants on dev.
 
     Raises TrainingDiverged, BadAdapter, OSError.
     """
-    segments = w.store.prompt(dataset.prompt_id).segments
+    segments = w.store.prompts.get(dataset.prompt_id).segments
     dev = [e for e in dataset.examples if e.split is Split.DEV]
     notes.add(PHASE, **environment(w.base))
     with notes.timed("teacher"):
@@ -53,20 +53,22 @@ def train_candidate(w: Workshop, run: TrainingRun, dataset: Dataset, notes: Note
     with notes.timed("publish"):
         name = publish_run(w.store, run, trained.model, w.adapters, w.base)
         notes.add("publish", adapter=name)
-    with notes.timed("ladder"):
+    with notes.timed("variants"):
 
         def told(done: int, total: int) -> None:
-            notes.maybe("ladder", done=done, total=total)
+            notes.maybe("variants", done=done, total=total)
 
         helpfulness = measure_helpfulness(trained.model, w.tokenizer, segments, dev, told)
-        ladder = build_ladder(segments, segment_tokens(w.tokenizer, segments), helpfulness, w.settings.rungs)
-        prompts = [keep(segments, kept) for kept in ladder]
+        variants = build_variants(
+            segments, segment_tokens(w.tokenizer, segments), helpfulness, w.settings.variants
+        )
+        prompts = [keep(segments, segment_ids) for segment_ids in variants]
         losses = measure_losses(trained.model, w.tokenizer, prompts, dev, told)
-        notes.add("ladder", helpfulness=helpfulness, dev_losses=losses)
+        notes.add("variants", helpfulness=helpfulness, dev_losses=losses)
     question = render(w.tokenizer, (), dev[0].context).ids
-    return Published(
+    return Candidate(
         name=name,
-        ladder=tuple(tuple(kept) for kept in ladder),
+        variants=tuple(tuple(segment_ids) for segment_ids in variants),
         dev_losses=tuple(losses),
         parity_ids=question,
         parity=tuple(_continue_greedily(trained.model, question)),
@@ -101,7 +103,7 @@ def _remarks(trained: Trained) -> tuple[str, ...]:
 
 
 def make_course(
-    w: Workshop,
+    w: TrainingContext,
     dataset: Dataset,
     work_dir: Path,
     told: Callable[[int, int], None] = lambda done, total: None,
@@ -110,7 +112,7 @@ def make_course(
 
     `told` gets (done, total) of the answers that the teacher is asked about.
     """
-    segments = w.store.prompt(dataset.prompt_id).segments
+    segments = w.store.prompts.get(dataset.prompt_id).segments
     train = [e for e in dataset.examples if e.split is Split.TRAIN]
     dev = [e for e in dataset.examples if e.split is Split.DEV]
     teachers = _teachers(w, segments, train, told)
@@ -120,16 +122,19 @@ def make_course(
 
 
 def _teachers(
-    w: Workshop, segments: Sequence[Segment], examples: Sequence[Example], told: Callable[[int, int], None]
+    w: TrainingContext,
+    segments: Sequence[Segment],
+    examples: Sequence[Example],
+    told: Callable[[int, int], None],
 ) -> dict[str, TopK]:
     """Message id -> what the teacher thinks of its own answer."""
-    taught = [example for example in examples if example.taught]
-    if not taught or w.settings.distillation == 0:
+    from_teacher = [example for example in examples if example.from_teacher]
+    if not from_teacher or w.settings.distillation == 0:
         return {}
-    said = consult(w.model_dir, w.base, w.tokenizer, segments, taught, w.teacher_file, told)
+    said = consult(w.model_dir, w.base, w.tokenizer, segments, from_teacher, w.teacher_file, told)
     return {
         example.message_id: replace(topk, weight=w.settings.distillation)
-        for example, topk in zip(taught, said, strict=True)
+        for example, topk in zip(from_teacher, said, strict=True)
     }
 
 

@@ -56,7 +56,7 @@ def open_store(data_dir: Path, create: bool = False) -> Store:
 
 def assistant_id(store: Store, wanted: str) -> str:
     """The only assistant, or the one that is wanted."""
-    names = [assistant.id for assistant in store.assistants()]
+    names = [assistant.id for assistant in store.assistants.all()]
     if wanted in names:
         return wanted
     if not names:

@@ -14,17 +14,17 @@ from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store
 from store.erasure import Erased
-from trainer.learning.checkpoints import work_dir
-from trainer.workshop import TEACHER_FILE
+from trainer.context import TEACHER_FILE
+from trainer.training.checkpoints import work_dir
 
 TRIGGER = "data was erased"
 
 
 async def erase(store: Store, data_dir: Path, person: str) -> tuple[Erased, list[str]]:
     """Erase, and ask for a retrain where an adapter had to stop answering. Raises NotFound, Conflict, NotSaved."""
-    erased = store.erase(person)
+    erased = store.erasure.erase(person)
     for assistant in erased.assistants:
-        store.request_training(assistant, TRIGGER)
+        store.runs.request(assistant, TRIGGER)
     await _unload(data_dir, erased.adapters)
     paths = [data_dir / "adapters" / name for name in erased.adapters]
     paths += [work_dir(data_dir, run) for run in erased.runs]

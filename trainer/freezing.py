@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from assistant.rendering import fit
 from store import Store
 from store.records import Dataset, Example, Split, TrainingRun
+from trainer.context import TrainingContext
 from trainer.examples import dataset as datasets
 from trainer.examples.contradictions import contradictions
 from trainer.examples.intake import Intake, take_in
@@ -21,7 +22,6 @@ from trainer.notes import Notes
 from trainer.redaction.entities import Detector
 from trainer.redaction.examples import RedactedIntake, redact
 from trainer.settings import NO_MODEL, TrainerSettings
-from trainer.workshop import Workshop
 
 
 @dataclass(frozen=True)
@@ -57,14 +57,14 @@ class Unfrozen:
         return self.intake.rules
 
 
-def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
+def prepare(w: TrainingContext, assistant_id: str) -> Unfrozen:
     """Records nothing. Contexts lose their oldest turns where they outgrow the model under the full prompt.
 
     Raises RedactionError: nothing goes on without what was to be replaced.
     """
     redacted = redact_taken(w.store, assistant_id, w.settings)
     intake = redacted.intake
-    segments = w.store.prompt(intake.prompt_id).segments
+    segments = w.store.prompts.get(intake.prompt_id).segments
     room = w.address.context - w.settings.max_answer_tokens
     fitting: list[Approved] = []
     outgrown: list[str] = []
@@ -74,13 +74,13 @@ def prepare(w: Workshop, assistant_id: str) -> Unfrozen:
             outgrown.append(item.answer.message_id)
         else:
             fitting.append(replace(item, answer=replace(item.answer, context=tuple(context))))
-    followed = [
+    distillation_examples = [
         replace(example, context=tuple(context))
-        for example in intake.followed
+        for example in intake.distillation_examples
         if (context := fit(w.tokenizer, segments, example.context, room)) is not None
     ]
     dropped = {**intake.dropped, **dict.fromkeys(outgrown, Drop.OUTGROWN)}
-    fitted = replace(intake, approved=fitting, dropped=dropped, followed=followed)
+    fitted = replace(intake, approved=fitting, dropped=dropped, distillation_examples=distillation_examples)
     thinned = thin(fitted, w.settings.similar_cap, w.settings.max_train)
     return Unfrozen(replace(redacted, intake=thinned.intake), thinned, outgrown)
 
@@ -101,16 +101,16 @@ def _names_detector(model: str) -> Detector | None:
     return NameFinder(model).names
 
 
-def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
+def freeze(w: TrainingContext, run: TrainingRun, notes: Notes) -> Dataset | str:
     """Record the splits and the dataset; or say how many more examples are needed."""
     unfrozen = prepare(w, run.assistant_id)
     examples = unfrozen.examples
-    w.store.record_splits(unfrozen.placed)
+    w.store.splits.record(unfrozen.placed)
     counts = {split.value: count for split, count in datasets.sizes(examples).items()}
     notes.add(
         "dataset",
         **counts,
-        followed=len(unfrozen.intake.followed),
+        distillation_examples=len(unfrozen.intake.distillation_examples),
         teacher_approval=unfrozen.intake.teacher_approval,
         dropped=unfrozen.rules,
         outgrown=unfrozen.outgrown,
@@ -125,7 +125,7 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
     missing = datasets.shortage(examples, w.settings)
     if missing:
         return missing
-    dataset = w.store.add_dataset(
+    dataset = w.store.datasets.add(
         run.assistant_id,
         unfrozen.intake.prompt_id,
         unfrozen.hash,
@@ -133,5 +133,5 @@ def freeze(w: Workshop, run: TrainingRun, notes: Notes) -> Dataset | str:
         unfrozen.rules,
         {id: rule.value for id, rule in unfrozen.intake.dropped.items()},
     )
-    w.store.update_run(run.id, dataset_id=dataset.id)
+    w.store.runs.update(run.id, dataset_id=dataset.id)
     return dataset

@@ -37,7 +37,7 @@ class Lease:
 
     def __enter__(self) -> Lease:
         if not self._acquire():
-            other = self._store.lease(self._name)
+            other = self._store.leases.get(self._name)
             raise LeaseTaken(
                 f"Another trainer (process {other[0].split('-')[0] if other else 'unknown'}) is at work on this data "
                 "directory. Wait until it is done, or stop it."
@@ -50,7 +50,7 @@ class Lease:
     ) -> None:
         self._done.set()
         self._renewer.join(timeout=5.0)
-        self._store.release_lease(self._name, self._holder)
+        self._store.leases.release(self._name, self._holder)
 
     @property
     def store(self) -> Store:
@@ -59,28 +59,28 @@ class Lease:
 
     def still_held(self) -> bool:
         """Whether nobody has taken it since: what a process that slept past its lease asks before it goes on."""
-        return self._store.renew_lease(self._name, self._holder, self._ttl_s)
+        return self._store.leases.renew(self._name, self._holder, self._ttl_s)
 
     def _acquire(self) -> bool:
         """Take the lease; that of a process which was killed counts as free, so that nobody waits for it to run out."""
-        if self._store.acquire_lease(self._name, self._holder, self._ttl_s):
+        if self._store.leases.acquire(self._name, self._holder, self._ttl_s):
             return True
-        other = self._store.lease(self._name)
+        other = self._store.leases.get(self._name)
         if other is not None and _is_dead(other[0]):
-            self._store.release_lease(self._name, other[0])
-        return self._store.acquire_lease(self._name, self._holder, self._ttl_s)
+            self._store.leases.release(self._name, other[0])
+        return self._store.leases.acquire(self._name, self._holder, self._ttl_s)
 
     def _renew(self) -> None:
         while not self._done.wait(self._ttl_s / 3):
             try:
-                self._store.renew_lease(self._name, self._holder, self._ttl_s)
+                self._store.leases.renew(self._name, self._holder, self._ttl_s)
             except StoreError:  # locked for a moment; the next round is in time
                 continue
 
 
 def is_taken(store: Store, name: str = NAME) -> bool:
     """Whether somebody who may still live has the lease."""
-    other = store.lease(name)
+    other = store.leases.get(name)
     return other is not None and not _is_dead(other[0])
 
 

@@ -55,14 +55,14 @@ def why(
     """
     store = open_store(data_dir)
     try:
-        found = store.message(message)
-        name = store.conversation(found.conversation_id).assistant_id
+        found = store.messages.get(message)
+        name = store.conversations.get(found.conversation_id).assistant_id
         if assistant and assistant != name:
             fail(f"Message {message} belongs to assistant {name}, not to {assistant}.")
-        versions = store.dataset_versions(name)
-        newest = store.dataset(versions[0].id) if versions else None
-        left_out = store.left_out(newest.id) if newest else {}
-        rated = {answer.message_id: answer for answer in store.rated_answers(name)}
+        versions = store.datasets.versions(name)
+        newest = store.datasets.get(versions[0].id) if versions else None
+        left_out = store.datasets.left_out(newest.id) if newest else {}
+        rated = {answer.message_id: answer for answer in store.answers.rated(name)}
         said = reason(found, rated, _now(store, name, settings_from(changed or ())), newest, left_out)
     except (StoreError, RedactionError) as error:
         fail(str(error))
@@ -84,7 +84,7 @@ def datasets(
     store = open_store(data_dir)
     try:
         name = assistant_id(store, assistant)
-        versions = store.dataset_versions(name)
+        versions = store.datasets.versions(name)
         if old is None:
             if as_json:
                 print(json.dumps([asdict(one) for one in versions], indent=1))
@@ -98,7 +98,7 @@ def datasets(
             if id is not None and id not in known:
                 there = ", ".join(map(str, sorted(known))) or "none"
                 fail(f"Assistant {name} has no dataset {id}. There are: {there}.")
-        before, after = store.dataset(old), store.dataset(known[0] if new is None else new)
+        before, after = store.datasets.get(old), store.datasets.get(known[0] if new is None else new)
         found = compare(before, after, _rules(store, name, after))
     except (StoreError, RedactionError) as error:
         fail(str(error))
@@ -153,8 +153,8 @@ def _now(store: Store, name: str, settings: TrainerSettings) -> Thinned:
 
 def _outgrown(store: Store, name: str) -> set[str]:
     """What the newest run that looked at the examples could not fit into the model's context."""
-    for run in store.runs(name):
-        for event in store.events(run.id, "dataset"):
+    for run in store.runs.all(name):
+        for event in store.runs.events(run.id, "dataset"):
             return set(event.data.get("outgrown", ()))
     return set()
 
@@ -162,4 +162,4 @@ def _outgrown(store: Store, name: str) -> set[str]:
 def _rules(store: Store, name: str, dataset: Dataset) -> Mapping[str, str]:
     """Message id -> why it is not in the dataset: as it was noted, else as it is today."""
     today = {id: rule.value for id, rule in _now(store, name, TrainerSettings()).intake.dropped.items()}
-    return {**today, **store.left_out(dataset.id)}
+    return {**today, **store.datasets.left_out(dataset.id)}

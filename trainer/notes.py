@@ -27,7 +27,7 @@ class Notes:
     def add(self, phase: str, **data: Any) -> None:
         """Write an event now."""
         self._last = time.monotonic()
-        self._store.add_event(self._run_id, phase, data)
+        self._store.runs.add_event(self._run_id, phase, data)
 
     def maybe(self, phase: str, **data: Any) -> None:
         """Write an event unless one was written in the last half second: for counters."""

@@ -29,12 +29,12 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "examples_per_step": (1, 1024),
     "patience": (1, 1000),
     "margin": (0.001, 0.5),
-    "proposals": (0, 10**4),
+    "judgement_requests": (0, 10**4),
     "min_train": (2, 10**9),
     "min_gate": (2, 10**9),
     "retrain_after": (1, 10**9),
     "max_answer_tokens": (1, 10**6),
-    "rungs": (1, 20),
+    "variants": (1, 20),
 }
 
 

@@ -15,25 +15,25 @@ from assistant.vllm_pool import VllmPool
 from store.audit import TRAINER, acting
 from store.errors import LeaseLost
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
+from trainer.context import TrainingContext
+from trainer.deployment.probe import probe
+from trainer.deployment.swap import load_checked, swap_in, unload_older
 from trainer.environment import environment
+from trainer.evaluation.gate import VariantVerdict
+from trainer.evaluation.gating import Gating
 from trainer.examples import contradictions, quarantine
 from trainer.examples import dataset as datasets
-from trainer.learning.published import Published
 from trainer.lease import Lease
 from trainer.notes import Notes
-from trainer.proof.gate import RungVerdict
-from trainer.proof.gating import Gating
 from trainer.redaction.examples import remarks
-from trainer.swapping.probe import probe
-from trainer.swapping.swap import load_checked, swap_in, unload_older
-from trainer.workshop import Workshop
+from trainer.training.candidate import Candidate
 
 
 async def prove(
-    w: Workshop,
+    w: TrainingContext,
     run: TrainingRun,
     dataset: Dataset,
-    candidate: Published,
+    candidate: Candidate,
     notes: Notes,
     lease: Lease,
     heard: Mapping[str, Mapping[int, str]] | None = None,
@@ -42,16 +42,16 @@ async def prove(
 
     Raises VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, ScorerFailed; the candidate is unloaded then.
     """
-    pool = await VllmPool.connect(w.address.urls, w.address.key, w.store.streaming_count)
+    pool = await VllmPool.connect(w.address.urls, w.address.key, w.store.messages.streaming_count)
     try:
-        active = w.store.active(run.assistant_id)
+        active = w.store.deployments.active(run.assistant_id)
         gating = Gating(w, pool, dataset, candidate, active, notes, heard)
         with notes.timed("load"):
             await load_checked(pool, candidate.name, w.adapters, candidate.parity_ids, candidate.parity)
         try:
             with notes.timed("gate"):
                 verdict = await gating.judge()
-            w.store.keep_gate_answers(run.id, gating.answers())
+            w.store.gate_answers.add(run.id, gating.answers())
         except BaseException:
             await pool.unload_adapter(candidate.name)
             raise
@@ -77,12 +77,16 @@ async def prove(
         message = " ".join([*verdict.reasons, *candidate.remarks, *remarks(noted.get("unasked", 0)), *seen])
         if not verdict.promoted or verdict.chosen is None:
             await pool.unload_adapter(candidate.name)
-            asked = w.store.propose(run.id, gating.proposals(verdict))
-            report |= {"proposals": asked, "candidate": candidate.as_record(), "active": active and active.id}
+            asked = w.store.judgement_requests.add(run.id, gating.judgement_requests(verdict))
+            report |= {
+                "judgement_requests": asked,
+                "candidate": candidate.as_record(),
+                "active": active and active.id,
+            }
             message = " ".join([message, *_asking(asked)])
             refused = _deployment(w, run, dataset, candidate, gating.last_tested(verdict))
-            w.store.reject(refused.id, message)
-            return w.store.finish_run(run.id, RunStatus.REFUSED, message, report)
+            w.store.deployments.reject(refused.id, message)
+            return w.store.runs.finish(run.id, RunStatus.REFUSED, message, report)
         try:
             deployment = _deployment(w, run, dataset, candidate, verdict.chosen)
             notes.add("swap", deployment=deployment.id)
@@ -102,40 +106,46 @@ async def prove(
             message += f" The time it saves could not be measured: {error}"
         except (asyncio.CancelledError, KeyboardInterrupt):
             message += " It was stopped before the time it saves was measured."
-            w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
+            w.store.runs.finish(run.id, RunStatus.PROMOTED, message, report)
             raise
-        return w.store.finish_run(run.id, RunStatus.PROMOTED, message, report)
+        return w.store.runs.finish(run.id, RunStatus.PROMOTED, message, report)
     finally:
         await pool.close()
 
 
-def _asking(proposals: int) -> list[str]:
-    if not proposals:
+def _asking(judgement_requests: int) -> list[str]:
+    if not judgement_requests:
         return []
     return [
-        f"{proposals} of its answers differ from the approved ones and may be as good: say whether they are on the "
+        f"{judgement_requests} of its answers differ from the approved ones and may be as good: say whether they are on the "
         "Review page. When you have decided about all of them, the candidate is heard again."
     ]
 
 
-def _noted(w: Workshop, run: TrainingRun) -> Mapping[str, Any]:
+def _noted(w: TrainingContext, run: TrainingRun) -> Mapping[str, Any]:
     """What the run said when it froze its dataset, maybe before it was interrupted."""
-    return next((event.data for event in reversed(w.store.events(run.id, "dataset"))), {})
+    return next((event.data for event in reversed(w.store.runs.events(run.id, "dataset"))), {})
 
 
 def _deployment(
-    w: Workshop, run: TrainingRun, dataset: Dataset, candidate: Published, rung: RungVerdict
+    w: TrainingContext, run: TrainingRun, dataset: Dataset, candidate: Candidate, variant: VariantVerdict
 ) -> Deployment:
-    return w.store.add_deployment(
-        run.assistant_id, dataset.prompt_id, candidate.name, rung.kept, rung.rung, rung.prompt_tokens, run.id
+    return w.store.deployments.add(
+        run.assistant_id,
+        dataset.prompt_id,
+        candidate.name,
+        variant.segment_ids,
+        variant.variant,
+        variant.prompt_tokens,
+        run.id,
     )
 
 
 async def _probe(
-    w: Workshop, pool: VllmPool, dataset: Dataset, deployment: Deployment, notes: Notes
+    w: TrainingContext, pool: VllmPool, dataset: Dataset, deployment: Deployment, notes: Notes
 ) -> dict[str, object]:
     """What a request costs now against what it would cost without Shorthand: base model, full prompt."""
-    segments = w.store.prompt(dataset.prompt_id).segments
+    segments = w.store.prompts.get(dataset.prompt_id).segments
     question = next(e for e in dataset.examples if e.split is Split.GATE).context[-1][1]
     return dict(
         await probe(
@@ -144,7 +154,7 @@ async def _probe(
             segments,
             {
                 "full": (pool.base, [s.id for s in segments]),
-                "short": (deployment.adapter or pool.base, deployment.kept),
+                "short": (deployment.adapter or pool.base, deployment.segment_ids),
             },
             question,
             lambda done, total: notes.maybe("probe", done=done, total=total),

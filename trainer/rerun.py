@@ -19,15 +19,15 @@ from assistant.serving import MAX_RANK
 from store import Store
 from store.records import Dataset, TrainingRun
 from trainer.candidate import make_course
+from trainer.context import TrainingContext
 from trainer.environment import PHASE, differences, environment, use_threads
+from trainer.evaluation.hearing import TRIGGER as HEARING
 from trainer.examples.dataset import content_hash
-from trainer.learning.finetune import TrainingDiverged, finetune
-from trainer.learning.precision import Precision
-from trainer.learning.publish import free_name, publish
 from trainer.lease import Lease
-from trainer.proof.hearing import TRIGGER as HEARING
 from trainer.settings import OtherSettings, TrainerSettings
-from trainer.workshop import Workshop
+from trainer.training.finetune import TrainingDiverged, finetune
+from trainer.training.precision import Precision
+from trainer.training.publish import free_name, publish
 
 
 class NoRerun(Exception):
@@ -80,10 +80,10 @@ class Rerun:
 
 def rerun(store: Store, data_dir: Path, run_id: int, told: Callable[[str], None]) -> Rerun:
     """Train again and publish under a new name. Raises NoRerun, NoServer, TokenizerError, LeaseTaken, NotFound."""
-    run = store.run(run_id)
+    run = store.runs.get(run_id)
     dataset, settings, then = _dataset(store, run), _settings(run), _environment(store, run)
     recorded = _losses(store, run)
-    w = Workshop.open(store, data_dir, settings)
+    w = TrainingContext.open(store, data_dir, settings)
     if then["base"] != w.base:
         raise NoRerun(
             f"Run {run.id} was trained on another base model ({then['base'][:12]}, not {w.base[:12]}). Start the app "
@@ -124,7 +124,7 @@ def _dataset(store: Store, run: TrainingRun) -> Dataset:
         )
     if run.dataset_id is None:
         raise NoRerun(f"Run {run.id} froze no dataset, so there is nothing to train again. {run.message}")
-    dataset = store.dataset(run.dataset_id)
+    dataset = store.datasets.get(run.dataset_id)
     if content_hash(dataset.examples) != dataset.hash:
         raise NoRerun(
             f"Dataset {dataset.id} of run {run.id} is not what was trained on: examples of it were erased "
@@ -141,7 +141,7 @@ def _settings(run: TrainingRun) -> TrainerSettings:
 
 
 def _environment(store: Store, run: TrainingRun) -> Mapping[str, Any]:
-    for event in store.events(run.id, PHASE)[-1:]:
+    for event in store.runs.events(run.id, PHASE)[-1:]:
         return event.data
     raise NoRerun(
         f"Run {run.id} never came to train, or an older version trained it: it noted no environment."
@@ -150,7 +150,7 @@ def _environment(store: Store, run: TrainingRun) -> Mapping[str, Any]:
 
 def _losses(store: Store, run: TrainingRun) -> dict[int, float]:
     """What a resumed run noted twice for a step counts as it went on: the last."""
-    events = store.events(run.id, "train")
+    events = store.runs.events(run.id, "train")
     found = {event.data["step"]: event.data["loss"] for event in events if "loss" in event.data}
     if not found:
         raise NoRerun(f"Run {run.id} ended before its first training step: there are no losses to compare.")
@@ -161,7 +161,7 @@ def _precision(then: Mapping[str, Any]) -> Precision:
     return Precision(then["precision"])
 
 
-def _same_weights(w: Workshop, run: TrainingRun, files: Mapping[str, str]) -> bool | None:
+def _same_weights(w: TrainingContext, run: TrainingRun, files: Mapping[str, str]) -> bool | None:
     if run.adapter is None:
         return None
     try:

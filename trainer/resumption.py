@@ -13,7 +13,7 @@ from typing import Any
 
 from store import Store
 from store.records import Dataset, Example, RunStatus, TrainingRun
-from trainer.learning.checkpoints import Checkpoint, last_checkpoint, work_dir
+from trainer.training.checkpoints import Checkpoint, last_checkpoint, work_dir
 
 PHASE = "resume"  # of the event that notes each time a run went on
 _MOST = 3  # times that a run goes on unasked: one that dies again and again (out of memory, say) is left to people
@@ -34,13 +34,13 @@ class Interrupted:
 
 def interrupted(store: Store, data_dir: Path, assistant_id: str) -> Interrupted | None:
     """None when the newest run ended by itself, or was cut short before there was anything to go on from."""
-    for run in store.runs(assistant_id, limit=1):
+    for run in store.runs.all(assistant_id, limit=1):
         checkpoint = last_checkpoint(work_dir(data_dir, run.id))
-        active = store.active(assistant_id)
+        active = store.deployments.active(assistant_id)
         swapped = active is not None and active.run_id == run.id  # killed while it measured what it had saved
         cut = run.status is RunStatus.INTERRUPTED and run.dataset_id is not None and not swapped
         if cut and checkpoint is not None:
-            return Interrupted(run, checkpoint, len(store.events(run.id, PHASE)))
+            return Interrupted(run, checkpoint, len(store.runs.events(run.id, PHASE)))
     return None
 
 

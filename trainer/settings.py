@@ -24,7 +24,7 @@ class TrainerSettings:
     epochs: int = 10  # at most; `patience` ends most runs earlier
     learning_rate: float = 1e-3  # found for the embedded 135M model; larger models take less, say 2e-4
     rank: int = 16
-    # Noise on the embeddings while training (NEFTune, Jain et al. 2023, arXiv:2310.05914). At the empty rung it brought
+    # Noise on the embeddings while training (NEFTune, Jain et al. 2023, arXiv:2310.05914). At the empty variant it brought
     # chrF from 77.5 (8 epochs, none) to 83.7 (6 epochs) on 89 questions that were not trained on.
     embedding_noise: float = 5.0
     # Weight of following the teacher (base model, full prompt) beside that of an approved answer; 0 for none. It is
@@ -58,15 +58,15 @@ class TrainerSettings:
     patience: int = 2  # epochs without a better dev loss before training stops
     margin: float = 0.05  # a shorter prompt may score this much less at most, with 95 % confidence
     # Answers of a refused candidate that people are asked about, where they are not simply right or wrong; 0 for none.
-    proposals: int = 40
+    judgement_requests: int = 40
     min_train: int = 20  # an adapter from so few is rarely promoted; that is for the gate to find out
     min_gate: int = 20
     retrain_after: int = 30  # new approved examples that trigger a retrain
     # After a swap: go back by itself when people and answers say that the new pair is worse (see `rollback_monitor`).
     roll_back: bool = True
     max_answer_tokens: int = 256
-    rungs: int = (
-        3  # shorter rungs offered to the gate, besides the full prompt; each costs about 40 s on two cores
+    variants: int = (
+        3  # shorter variants offered to the gate, besides the full prompt; each costs about 40 s on two cores
     )
 
     @property

@@ -22,17 +22,17 @@ from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.audit import TRAINER, acting
 from store.records import RatedAnswer, RunStatus, TrainingRun
+from trainer.deployment.rollback_monitor import worse_than_before
+from trainer.deployment.swap import roll_back
+from trainer.evaluation.hearing import pending
 from trainer.examples.dataset import shortage
 from trainer.examples.intake import take_in
 from trainer.examples.thinning import thin
 from trainer.lease import Lease, LeaseTaken, is_taken
-from trainer.proof.hearing import pending
 from trainer.redaction.entities import RedactionError
 from trainer.redaction.examples import redact
 from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
-from trainer.swapping.rollback_monitor import worse_than_before
-from trainer.swapping.swap import roll_back
 from trainer.yielding import yield_to_chat
 
 WATCH_LEASE = "trainer-watch"
@@ -92,7 +92,7 @@ class Watch:
         """A run that was cut short goes first, then what people ask for, then what has become due."""
         if self._to_resume:
             self._train(*self._to_resume.pop(0))
-        elif request := self._store.take_training_request():
+        elif request := self._store.runs.take_request():
             self._train(*request)
         elif self._judgements_due() and (assistant := self._first(self._has_judgements)):
             logger.info("Evaluating the candidate of %s again ...", assistant)
@@ -101,7 +101,7 @@ class Watch:
             self._train(assistant, "enough new examples")
 
     def _first(self, condition: Callable[[str], bool]) -> str | None:
-        return next((one.id for one in self._store.assistants() if condition(one.id)), None)
+        return next((one.id for one in self._store.assistants.all() if condition(one.id)), None)
 
     def _has_judgements(self, assistant_id: str) -> bool:
         return pending(self._store, assistant_id) is not None
@@ -113,7 +113,7 @@ class Watch:
 
     def interrupted_runs(self) -> list[tuple[str, str]]:
         """Runs to resume: (assistant, trigger); not those that somebody started by hand with other settings."""
-        found = [interrupted(self._store, self._data_dir, one.id) for one in self._store.assistants()]
+        found = [interrupted(self._store, self._data_dir, one.id) for one in self._store.assistants.all()]
         return [
             (one.run.assistant_id, f"run {one.run.id} was interrupted")
             for one in found
@@ -140,12 +140,12 @@ class Watch:
         """Mark runs that a crash left running; not those of a trainer that is at work elsewhere."""
         try:
             with Lease(self._store):
-                self._store.interrupt_running_runs(reason)
+                self._store.runs.interrupt_running(reason)
         except LeaseTaken as taken:
             logger.info("%s", taken)
 
     def _roll_back_what_is_worse(self) -> None:
-        for assistant in self._store.assistants():
+        for assistant in self._store.assistants.all():
             worse = worse_than_before(self._store, assistant.id)
             if worse is None:
                 continue
@@ -190,7 +190,7 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     What the last run could not use (it outgrew the model's context, or enough ask the same) is not counted, and nor is
     what a run that came to no dataset had before it: else both would be new for ever, and so would that run.
     """
-    runs = store.runs(assistant_id)
+    runs = store.runs.all(assistant_id)
     if any(run.status is RunStatus.RUNNING for run in runs):
         return 0
     unused = _unused(store, runs)
@@ -203,14 +203,14 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
         since = [e for e in examples if judged[e.message_id] >= runs[0].started_at]
         if not since or runs[0].status is not RunStatus.NOT_ENOUGH:
             examples = since
-    dataset = next((store.dataset(run.dataset_id) for run in runs if run.dataset_id is not None), None)
+    dataset = next((store.datasets.get(run.dataset_id) for run in runs if run.dataset_id is not None), None)
     if dataset is None:
         return len(examples)
     seen = {example.message_id: example.completion for example in dataset.examples}
     # A completion is frozen with placeholders, so that it differs from the approved one without being new.
     accepted = sum(
         one.accepted is True and (one.decided_at or 0.0) >= dataset.created_at
-        for one in store.decided_proposals(assistant_id)
+        for one in store.judgement_requests.decided(assistant_id)
     )
     return accepted + sum(
         example.message_id not in seen
@@ -246,6 +246,6 @@ def too_few_without_personal_data(store: Store, assistant_id: str, settings: Tra
 def _unused(store: Store, runs: Sequence[TrainingRun]) -> set[str]:
     """The message ids that the newest run which looked at the examples could not use."""
     for run in runs:
-        for event in store.events(run.id, "dataset"):
+        for event in store.runs.events(run.id, "dataset"):
             return {*event.data.get("outgrown", ()), *event.data.get("thinned", ())}
     return set()

@@ -17,7 +17,7 @@ import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
 from store import Store
-from store.audit import Deed, Outcome, acting
+from store.audit import AuditAction, Outcome, acting
 from store.errors import NotFound, StoreError
 from store.users import LOCAL, UserRole
 
@@ -50,7 +50,7 @@ class Access:
 
     def sign_in_required(self) -> bool:
         """Once true it stays true: removing the last user opens nothing."""
-        self._required = self._required or self._store.has_users()
+        self._required = self._required or self._store.users.any()
         return self._required
 
     def person(self, name: str | None) -> Person | None:
@@ -58,7 +58,7 @@ class Access:
         if not self.sign_in_required():
             return Person() if name == LOCAL else None
         try:
-            return Person(name, self._store.user(name).role, signed_in=True) if name else None
+            return Person(name, self._store.users.get(name).role, signed_in=True) if name else None
         except NotFound:
             return None
 
@@ -118,7 +118,9 @@ class Access:
                 return person
             if not quiet:
                 detail = {"needs": str(least)}
-                self._store.note(Deed.REFUSED, event, detail, outcome=Outcome.REFUSED, actor=person.name)
+                self._store.audit.record(
+                    AuditAction.REFUSED, event, detail, outcome=Outcome.REFUSED, actor=person.name
+                )
         except StoreError as error:
             return str(error)
         return f"This needs the role {least}; you are {person.role}."

@@ -163,7 +163,7 @@ def _choice(
     services: Services, person: Person, conversation_id: str | None, wanted: str | None = None
 ) -> gr.Dropdown:
     """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
-    assistants = services.store.assistants()
+    assistants = services.store.assistants.all()
     ids = [assistant.id for assistant in assistants]
     if wanted is None and conversation_id:
         try:

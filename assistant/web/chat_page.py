@@ -174,7 +174,7 @@ class ChatPage:
         owner = view.take()
         question = answering.question
         here = question.conversation_id
-        assistant_id = (await asyncio.to_thread(self._store.conversation, here)).assistant_id
+        assistant_id = (await asyncio.to_thread(self._store.conversations.get, here)).assistant_id
         threads = self._threads(person)
         yield {
             self.log: await asyncio.to_thread(threads.html, assistant_id, here, question),

@@ -22,35 +22,35 @@ class OwnConversations:
         self.owner = owner
 
     def conversation(self, id: str) -> Conversation:
-        found = self._store.conversation(id)
+        found = self._store.conversations.get(id)
         if found.owner != self.owner:
             raise NotFound(f"There is no conversation {id!r}.")
         return found
 
     def message(self, id: str) -> Message:
-        found = self._store.message(id)
-        if self._store.conversation(found.conversation_id).owner != self.owner:
+        found = self._store.messages.get(id)
+        if self._store.conversations.get(found.conversation_id).owner != self.owner:
             raise NotFound(f"There is no message {id!r}.")
         return found
 
     def listed(self, assistant_id: str, source: str | None, search: str | None) -> list[Conversation]:
         """The newest ones; see `Conversations.conversations`."""
-        return self._store.conversations(assistant_id, self.owner, source, search)
+        return self._store.conversations.all(assistant_id, self.owner, source, search)
 
     def thread(self, id: str) -> list[Message]:
-        return self._store.thread(self.conversation(id).id)
+        return self._store.messages.thread(self.conversation(id).id)
 
     def branch(self, message_id: str) -> list[Message]:
-        return self._store.branch(self.message(message_id).id)
+        return self._store.messages.branch(self.message(message_id).id)
 
     def rename(self, id: str, title: str) -> None:
-        self._store.rename_conversation(self.conversation(id).id, title)
+        self._store.conversations.rename(self.conversation(id).id, title)
 
     def delete(self, id: str) -> None:
-        self._store.delete_conversation(self.conversation(id).id)
+        self._store.conversations.delete(self.conversation(id).id)
 
     def show(self, message_id: str) -> None:
-        self._store.show(self.message(message_id).id)
+        self._store.messages.show(self.message(message_id).id)
 
     def rate(
         self,
@@ -60,13 +60,15 @@ class OwnConversations:
         comment: str = "",
         correction: str | None = None,
     ) -> Rating:
-        return self._store.rate(self.message(message_id).id, self.owner, verdict, reason, comment, correction)
+        return self._store.ratings.add(
+            self.message(message_id).id, self.owner, verdict, reason, comment, correction
+        )
 
     def rating(self, message_id: str) -> Rating | None:
         """The latest one that this person gave."""
-        ratings = self._store.latest_ratings([self.message(message_id).id]).get(message_id, ())
+        ratings = self._store.ratings.latest([self.message(message_id).id]).get(message_id, ())
         return next((rating for rating in ratings if rating.rater == self.owner), None)
 
     def ratings_of(self, messages: Iterable[Message]) -> dict[str, tuple[Rating, ...]]:
         """The latest one of each rater, by message; of messages that came from here."""
-        return self._store.latest_ratings(message.id for message in messages)
+        return self._store.ratings.latest(message.id for message in messages)

@@ -40,8 +40,8 @@ class PeoplePage:
     def show(self, person: Person) -> Update:
         """Both, as they are now."""
         return {
-            self.users: _users(self._store.users()) + _COMMANDS,
-            self.audit: _audit(self._store.audit(_SHOWN)),
+            self.users: _users(self._store.users.all()) + _COMMANDS,
+            self.audit: _audit(self._store.audit.entries(_SHOWN)),
         }
 
 

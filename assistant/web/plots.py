@@ -27,7 +27,7 @@ class Loss:
 class Bound:
     """One comparison of the gate: the difference in score and its lower bound."""
 
-    rung: str
+    variant: str
     reference: str
     difference: float
     lower: float
@@ -80,13 +80,13 @@ def gate_bounds(bounds: Sequence[Bound], margin: float) -> alt.LayerChart:
         [
             {
                 **vars(item),
-                "row": f"{item.rung} vs {item.reference}",
+                "row": f"{item.variant} vs {item.reference}",
                 "verdict": "passed" if item.passed else "failed",
             }
             for item in bounds
         ]
     )
-    order = [f"{item.rung} vs {item.reference}" for item in bounds]
+    order = [f"{item.variant} vs {item.reference}" for item in bounds]
     base = alt.Chart(rows).encode(
         y=alt.Y("row:N", sort=order, title=None, axis=alt.Axis(labelLimit=260, ticks=False, domain=False)),
         color=alt.Color(

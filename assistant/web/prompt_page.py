@@ -162,7 +162,7 @@ class PromptPage:
             self.cards: cards,
             self.notice: notice,
             self.versions: version_rows(
-                self._store.prompts(assistant_id), self._store.deployments(assistant_id)
+                self._store.prompts.all(assistant_id), self._store.deployments.all(assistant_id)
             ),
         }
 
@@ -170,7 +170,7 @@ class PromptPage:
         """The cards of what stands in the editor, and what saving it would do."""
         if assistant_id is None:
             return "", ""
-        latest, active = self._latest(assistant_id), self._store.active(assistant_id)
+        latest, active = self._latest(assistant_id), self._store.deployments.active(assistant_id)
         try:
             segments = parse(text, latest.segments if latest else ())
         except PromptTextError as error:
@@ -178,9 +178,9 @@ class PromptPage:
         tokenizer = self._services.tokenizer
         changed = latest is None or segments != latest.segments
         served = latest is not None and active is not None and active.prompt_id == latest.id
-        kept = active.kept if active and served and not changed else None
+        segment_ids = active.segment_ids if active and served and not changed else None
         cards = segment_cards(
-            segments, segment_tokens(tokenizer, segments), prompt_tokens(tokenizer, segments), kept
+            segments, segment_tokens(tokenizer, segments), prompt_tokens(tokenizer, segments), segment_ids
         )
         return cards, self._notice(latest, active, changed)
 
@@ -227,7 +227,7 @@ class PromptPage:
 
     def _latest(self, assistant_id: str) -> Prompt | None:
         try:
-            return self._store.latest_prompt(assistant_id)
+            return self._store.prompts.latest(assistant_id)
         except StoreError:
             return None
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from html import escape
 
 from assistant.web import words
+from assistant.web.judgement_requests import is_proposal
 from assistant.web.markup import diff
-from assistant.web.proposals import is_proposal
 from assistant.web.review_order import Ranked, Why
 from assistant.web.review_queue import proposed
 from assistant.web.transcript import rendered
@@ -50,15 +50,15 @@ def card(shown: Card) -> str:
     notes = [f'<span class="caption">{escape(shown.served)} · {words.moment(item.at)}</span>']
     if item.decision is not None:
         notes.insert(0, _decided(item.decision))
-    proposal = is_proposal(item.message_id)
+    judgement_request = is_proposal(item.message_id)
     return (
         f'<div class="review-why">{_reasons(shown.ranked)}{"".join(notes)}</div>'
         f'<div class="review-text">{_before(shown.branch)}'
         f'<div class="question"><div class="bubble">{_plain(item.question)}</div></div>'
         f'<div class="answer"><div class="prose-text">{rendered(item.answer)}</div></div>'
         f"{_correction(item.answer, correction, item.ratings)}{_others(shown.ranked.others)}"
-        f"{'' if proposal else _ratings(item.ratings)}</div>"
-        f"{'' if proposal else _editor(shown, correction)}"
+        f"{'' if judgement_request else _ratings(item.ratings)}</div>"
+        f"{'' if judgement_request else _editor(shown, correction)}"
         f"{_buttons(shown, correction is not None)}"
     )
 

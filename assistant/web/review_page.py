@@ -19,7 +19,7 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.web import proposals, review_card, review_side, words
+from assistant.web import judgement_requests, review_card, review_side, words
 from assistant.web.access import QUIET, Person, Update
 from assistant.web.markup import forward
 from assistant.web.review_card import Card
@@ -138,8 +138,8 @@ class ReviewPage:
         """The page was opened, or another assistant was chosen: the queue and the choices anew."""
         try:
             update = self._find(person, assistant_id, sitting, seen, filters)
-            raters, reasons = self._store.raters(), self._store.reasons()
-            served = self._store.deployments(assistant_id) if assistant_id else []
+            raters, reasons = self._store.reviews.raters(), self._store.reviews.reasons()
+            served = self._store.deployments.all(assistant_id) if assistant_id else []
         except StoreError as error:
             gr.Warning(escape(str(error)))
             return {self.item: gr.skip()}
@@ -255,15 +255,15 @@ class ReviewPage:
         return review_card.page(sitting.turn, current.item.message_id, shown, behind)
 
     def _card(self, one: Ranked, can_undo: bool, typed: str | None = None, notice: str = "") -> str:
-        if proposals.is_proposal(one.item.message_id):
-            branch = proposals.branch(self._store, one.item.message_id)
+        if judgement_requests.is_proposal(one.item.message_id):
+            branch = judgement_requests.branch(self._store, one.item.message_id)
             return review_card.card(Card(one, branch, "proposed", can_undo, typed, notice))
-        branch = self._store.branch(one.item.message_id)
+        branch = self._store.messages.branch(one.item.message_id)
         served = branch[-1].deployment_id
         by = (
             "imported, not answered here"
             if served is None
-            else words.deployment(self._store.deployment(served))
+            else words.deployment(self._store.deployments.get(served))
         )
         return review_card.card(Card(one, branch, by, can_undo, typed, notice))
 

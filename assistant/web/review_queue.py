@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from assistant.web import proposals
+from assistant.web import judgement_requests
 from assistant.web.review_order import Ranked, ranked
 from store import Store, StoreError
 from store.approval import correction_of
 from store.errors import NotFound
-from store.records import Decision, Proposal, Ruling
+from store.records import Decision, JudgementRequest, Ruling
 from store.reviews import ReviewItem, Show, Wanted
 
 _REMEMBERED = 200  # gestures that can be undone, one after the other
@@ -78,11 +78,11 @@ class ReviewQueue:
 
     def _found(self, assistant_id: str, wanted: Wanted) -> tuple[list[Ranked], bool]:
         """The answers in order, and whether the store may have more than these."""
-        proposed = proposals.waiting(self._store, assistant_id)
+        proposed = judgement_requests.waiting(self._store, assistant_id)
         if wanted.show is Show.PROPOSED:
             return proposed, False
-        listed = self._store.items_to_review(assistant_id, wanted)
-        asked = self._store.newest_questions(assistant_id)
+        listed = self._store.reviews.find(assistant_id, wanted)
+        asked = self._store.reviews.newest_questions(assistant_id)
         found = ranked(listed.items, self._decided(assistant_id, wanted), asked)
         if wanted.show is Show.WORTH:
             found = [one for one in found if one.reasons]
@@ -93,17 +93,17 @@ class ReviewQueue:
     def decide(self, sitting: Sitting, message_id: str, ruling: Ruling, text: str | None = None) -> None:
         """On the answer that is shown. Approving one with a correction approves of the correction. Raises Stale."""
         current = self._shown(sitting, message_id)
-        if proposals.is_proposal(message_id):
-            proposals.decide(self._store, [message_id], ruling, self._reviewer)
+        if judgement_requests.is_proposal(message_id):
+            judgement_requests.decide(self._store, [message_id], ruling, self._reviewer)
             self._done(sitting, Gesture(ruling, (current,), (message_id,)))
             return
         correction = text if ruling is Ruling.CORRECT else _approved(current.item, ruling)
-        decision = self._store.decide(message_id, self._reviewer, ruling, correction)
+        decision = self._store.decisions.add(message_id, self._reviewer, ruling, correction)
         self._done(sitting, Gesture(ruling, (current,), (decision.id,)))
 
     def decide_all(self, sitting: Sitting, ruling: Ruling, count: int) -> None:
         """On everything that the filters found, if that is still as many as the reviewer was told. Raises Stale."""
-        decided = self._store.standing_decisions(one.item.message_id for one in sitting.waiting)
+        decided = self._store.decisions.effective(one.item.message_id for one in sitting.waiting)
         if sitting.wanted.show is not Show.DECIDED:  # what somebody else has decided meanwhile stays as it is
             sitting.waiting = [one for one in sitting.waiting if one.item.message_id not in decided]
         items = tuple(sitting.waiting)
@@ -113,12 +113,12 @@ class ReviewQueue:
             )
         if sitting.wanted.show is Show.PROPOSED:
             ids = tuple(one.item.message_id for one in items)
-            proposals.decide(self._store, ids, ruling, self._reviewer)
+            judgement_requests.decide(self._store, ids, ruling, self._reviewer)
             self._done(sitting, Gesture(ruling, items, ids))
             return
         corrections = {one.item.message_id: _approved(one.item, ruling) for one in items}
         try:
-            made = self._store.decide_all(self._reviewer, ruling, corrections)
+            made = self._store.decisions.add_all(self._reviewer, ruling, corrections)
         except NotFound as error:
             self.open(sitting, sitting.assistant_id, sitting.wanted)
             raise Stale("Some of them were deleted meanwhile. Look at the number and press again.") from error
@@ -136,11 +136,11 @@ class ReviewQueue:
     def undo(self, sitting: Sitting) -> Gesture:
         """Take the last gesture back, however many answers it was about, and show the first of them. Raises Stale."""
         gesture = sitting.gestures[-1] if sitting.gestures else self._gesture_before(sitting)
-        proposed = [id for id in gesture.decision_ids if proposals.is_proposal(id)]
-        if decided := [id for id in gesture.decision_ids if not proposals.is_proposal(id)]:
-            self._store.undo_decisions(decided)
+        proposed = [id for id in gesture.decision_ids if judgement_requests.is_proposal(id)]
+        if decided := [id for id in gesture.decision_ids if not judgement_requests.is_proposal(id)]:
+            self._store.decisions.undo(decided)
         if proposed:
-            proposals.take_back(self._store, proposed)
+            judgement_requests.take_back(self._store, proposed)
         sitting.gestures = sitting.gestures[:-1]
         ids = {one.item.message_id for one in gesture.items}
         if gesture.ruling is None:
@@ -153,13 +153,13 @@ class ReviewQueue:
     def can_undo(self, sitting: Sitting) -> bool:
         return bool(sitting.gestures) or any(self._decided_before(sitting))
 
-    def _decided_before(self, sitting: Sitting) -> tuple[list[Decision], list[Proposal]]:
+    def _decided_before(self, sitting: Sitting) -> tuple[list[Decision], list[JudgementRequest]]:
         """What this person decided last, in a sitting that is gone: one of the two, whichever was later."""
         if sitting.assistant_id is None:
             return [], []
         since = time.time() - _UNDO_WITHIN_S
-        decisions = self._store.last_decisions(sitting.assistant_id, self._reviewer, since)
-        proposed = proposals.decided_last(self._store, sitting.assistant_id, self._reviewer, since)
+        decisions = self._store.decisions.last(sitting.assistant_id, self._reviewer, since)
+        proposed = judgement_requests.decided_last(self._store, sitting.assistant_id, self._reviewer, since)
         if decisions and proposed:
             later = (proposed[0].decided_at or 0.0) > decisions[0].created_at
             return ([], proposed) if later else (decisions, [])
@@ -169,11 +169,11 @@ class ReviewQueue:
         """All that was decided at once is one gesture. Raises Stale."""
         decisions, proposed = self._decided_before(sitting)
         if decisions:
-            found = self._store.review_items([decision.message_id for decision in decisions])
+            found = self._store.reviews.items([decision.message_id for decision in decisions])
             ids = tuple(decision.id for decision in decisions)
             return Gesture(decisions[0].ruling, tuple(Ranked(item, ()) for item in found), ids)
         if proposed:
-            shown = tuple(proposals.items(self._store, proposed))
+            shown = tuple(judgement_requests.items(self._store, proposed))
             ruling = Ruling.APPROVE if proposed[0].accepted else Ruling.REJECT
             return Gesture(ruling, shown, tuple(one.item.message_id for one in shown))
         raise Stale("There is nothing to undo.")
@@ -189,8 +189,8 @@ class ReviewQueue:
         """By this person, since midnight as the clock on this machine says."""
         now = time.localtime()
         midnight = time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
-        decided = self._store.decided_since(assistant_id, self._reviewer, midnight)
-        return decided + proposals.decided_since(self._store, assistant_id, self._reviewer, midnight)
+        decided = self._store.decisions.count_since(assistant_id, self._reviewer, midnight)
+        return decided + judgement_requests.decided_since(self._store, assistant_id, self._reviewer, midnight)
 
     def _shown(self, sitting: Sitting, message_id: str) -> Ranked:
         current = sitting.current
@@ -218,9 +218,9 @@ class ReviewQueue:
             del sitting.waiting[0]
 
     def _fresh(self, sitting: Sitting, one: Ranked) -> Ranked | None:
-        if proposals.is_proposal(one.item.message_id):
-            return proposals.fresh(self._store, one.item.message_id)
-        item = self._store.review_item(one.item.message_id)
+        if judgement_requests.is_proposal(one.item.message_id):
+            return judgement_requests.fresh(self._store, one.item.message_id)
+        item = self._store.reviews.item(one.item.message_id)
         if item is None or (item.decision is not None and sitting.wanted.show is not Show.DECIDED):
             return None
         return Ranked(item, one.reasons, one.others)
@@ -229,7 +229,7 @@ class ReviewQueue:
         """The newest ones, which an answer may contradict."""
         if wanted.show is Show.DECIDED:
             return ()
-        return self._store.items_to_review(assistant_id, Wanted(Show.DECIDED), _COMPARED).items
+        return self._store.reviews.find(assistant_id, Wanted(Show.DECIDED), _COMPARED).items
 
 
 def proposed(item: ReviewItem) -> str | None:

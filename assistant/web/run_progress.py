@@ -13,7 +13,7 @@ from assistant.web import words
 from assistant.web.plots import Loss
 from store.records import RunEvent, RunStatus, TrainingRun
 
-PHASES = ("dataset", "train", "publish", "ladder", "gate", "swap", "probe")
+PHASES = ("dataset", "train", "publish", "variants", "gate", "swap", "probe")
 # Short ones that belong to a phase of the stepper.
 _PART_OF = {"environment": "train", "teacher": "train"}
 _MEANING = {
@@ -22,7 +22,7 @@ _MEANING = {
     "teacher": "asking the teacher about its answers",
     "train": "training the adapter",
     "publish": "publishing the adapter",
-    "ladder": "ranking the segments",
+    "variants": "ranking the segments",
     "gate": "proving it on the gate examples",
     "swap": "swapping it in",
     "probe": "measuring the saving",

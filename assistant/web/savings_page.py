@@ -75,9 +75,11 @@ class SavingsPage:
                 self.prices: gr.Row(visible=False),
                 self.print: "",
             }
-        runs = self._store.runs(assistant_id)
-        steps = savings.served(self._store.activations(assistant_id), self._store.deployments(assistant_id))
-        dots = savings.requests(self._store.request_points(assistant_id))
+        runs = self._store.runs.all(assistant_id)
+        steps = savings.served(
+            self._store.deployments.activations(assistant_id), self._store.deployments.all(assistant_id)
+        )
+        dots = savings.requests(self._store.answers.request_points(assistant_id))
         return {
             self.numbers: _numbers(saved),
             self.plot: gr.Plot(plots.tokens_over_time(dots, steps, time.time()), visible=True),
@@ -94,12 +96,12 @@ class SavingsPage:
         return _cost(saved, uncached or 0.0, cached or 0.0) if saved else ""
 
     def _saving(self, assistant_id: str | None) -> Saving | None:
-        active = self._store.active(assistant_id) if assistant_id else None
+        active = self._store.deployments.active(assistant_id) if assistant_id else None
         if assistant_id is None or active is None:
             return None
-        segments = self._store.prompt(active.prompt_id).segments
+        segments = self._store.prompts.get(active.prompt_id).segments
         full = prompt_tokens(self._services.tokenizer, segments)
-        return savings.saving(full, active, self._store.runs(assistant_id))
+        return savings.saving(full, active, self._store.runs.all(assistant_id))
 
 
 def _numbers(saved: Saving) -> str:

@@ -13,17 +13,17 @@ from store.records import Deployment, Prompt, Segment, SegmentKind
 
 
 def segment_cards(
-    segments: Sequence[Segment], tokens: Mapping[str, int], total: int, kept: Collection[str] | None
+    segments: Sequence[Segment], tokens: Mapping[str, int], total: int, segment_ids: Collection[str] | None
 ) -> str:
     """`kept` is None when nothing of this text is served yet: no card says sent or left out."""
     if not segments:
         return '<p class="none">The segments appear here while you write.</p>'
-    sent = sum(segment.id in kept for segment in segments) if kept is not None else 0
+    sent = sum(segment.id in segment_ids for segment in segments) if segment_ids is not None else 0
     summary = f"<strong>{words.tokens(total)}</strong> in {words.count(len(segments), 'segment')}"
-    if kept is not None:
+    if segment_ids is not None:
         summary += f", {sent} of {len(segments)} sent now" if sent < len(segments) else ", all sent now"
     longest = max(tokens.values(), default=1) or 1
-    cards = "".join(_card(segment, tokens.get(segment.id, 0), longest, kept) for segment in segments)
+    cards = "".join(_card(segment, tokens.get(segment.id, 0), longest, segment_ids) for segment in segments)
     return f'<p class="cards-total" id="segments-total">{summary}</p><ol class="cards">{cards}</ol>'
 
 
@@ -48,14 +48,14 @@ def _served(prompt: Prompt, deployments: Sequence[Deployment]) -> str:
     return " → ".join(f"{number:,}" for number in dict.fromkeys(served)) or words.NOTHING
 
 
-def _card(segment: Segment, tokens: int, longest: int, kept: Collection[str] | None) -> str:
-    left_out = kept is not None and segment.id not in kept
+def _card(segment: Segment, tokens: int, longest: int, segment_ids: Collection[str] | None) -> str:
+    left_out = segment_ids is not None and segment.id not in segment_ids
     badges = [f'<span class="badge">{segment.kind}</span>']
     if segment.protected:
         badges.append('<span class="badge good" title="Never left out">protected</span>')
     if left_out:
         badges.append('<span class="badge bad">left out</span>')
-    elif kept is not None:
+    elif segment_ids is not None:
         badges.append('<span class="badge good">sent</span>')
     if segment.kind is SegmentKind.EXAMPLE:
         body = f"<b>User</b> {_text(segment.user)}<br><b>Assistant</b> {_text(segment.assistant)}"

@@ -20,7 +20,7 @@ from assistant.web.access import Access
 from assistant.web.markup import render
 from assistant.web.rates import SignInLimiter
 from store import Store
-from store.audit import Deed, Outcome
+from store.audit import AuditAction, Outcome
 from store.errors import NotFound, StoreError
 from store.sessions import LASTS_S
 from store.users import LOCAL, User
@@ -56,7 +56,7 @@ class SessionBackend(AuthenticationBackend):
     def _name(self, token: str) -> str | None:
         if not self._access.sign_in_required():
             return LOCAL
-        user = self._store.session_user(token) if token else None
+        user = self._store.sessions.user(token) if token else None
         return user.name if user else None
 
 
@@ -89,7 +89,7 @@ class SignIn:
         if request.scope["path"] == SIGN_OUT:
             return await self._sign_out(request)
         if request.method != "POST":
-            users = await asyncio.to_thread(self._store.has_users)
+            users = await asyncio.to_thread(self._store.users.any)
             return _page("" if users else _NOBODY)
         form = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=10)
         name, password = (form.get(field, [""])[0] for field in ("name", "password"))
@@ -107,7 +107,7 @@ class SignIn:
         self._waiting += 1
         try:
             async with self._hashing:
-                user = await asyncio.to_thread(self._store.check_password, name, password)
+                user = await asyncio.to_thread(self._store.users.check_password, name, password)
         finally:
             self._waiting -= 1
         if user is None:
@@ -118,9 +118,9 @@ class SignIn:
         return await self._begin(request, user, address)
 
     async def _begin(self, request: Request, user: User, address: str) -> Response:
-        token = await asyncio.to_thread(self._store.begin_session, user.name, address)
+        token = await asyncio.to_thread(self._store.sessions.begin, user.name, address)
         if old := _token(request):
-            await asyncio.to_thread(self._store.end_session, old)
+            await asyncio.to_thread(self._store.sessions.end, old)
         response = RedirectResponse(".", 303)
         response.set_cookie(_cookie(request), token, max_age=int(LASTS_S), **_attributes(request))
         return response
@@ -128,18 +128,20 @@ class SignIn:
     async def _sign_out(self, request: Request) -> Response:
         if request.method != "POST":  # a link on another site must not sign anybody out
             return RedirectResponse(".", 303)
-        await asyncio.to_thread(self._store.end_session, _token(request))
+        await asyncio.to_thread(self._store.sessions.end, _token(request))
         response = RedirectResponse("sign-in", 303)
         response.delete_cookie(_cookie(request), **_attributes(request))
         return response
 
     def _record_failure(self, name: str, address: str) -> None:
         try:
-            known = self._store.user(name).name
+            known = self._store.users.get(name).name
         except NotFound:
             known = "an unknown name"  # what was typed may be a password in the wrong box
         detail = {"address": address}
-        self._store.note(Deed.SIGN_IN_FAILED, known, detail, outcome=Outcome.REFUSED, actor="nobody")
+        self._store.audit.record(
+            AuditAction.SIGN_IN_FAILED, known, detail, outcome=Outcome.REFUSED, actor="nobody"
+        )
 
 
 def _page(wrong: str, status: int = 200, name: str = "") -> Response:

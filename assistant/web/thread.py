@@ -41,7 +41,7 @@ class Threads:
             return transcript.empty("This conversation is gone", str(error), ())
         if assistant_id is None:
             return transcript.nothing_yet(self._may_begin)
-        assistant = self._store.assistant(assistant_id)
+        assistant = self._store.assistants.get(assistant_id)
         text = "Ask something, then rate the answer or correct it: that is what Shorthand learns from."
         return transcript.empty(assistant.name, text, assistant.starters)
 
@@ -82,14 +82,14 @@ class Threads:
     def _turns(self, conversation_id: str, messages: list[Message]) -> list[Turn]:
         latest = self._own.ratings_of(messages)
         assistant_id = self._own.conversation(conversation_id).assistant_id
-        served = {deployment.id: deployment for deployment in self._store.deployments(assistant_id)}
+        served = {deployment.id: deployment for deployment in self._store.deployments.all(assistant_id)}
         turns = []
         for message in messages:
             ratings = latest.get(message.id, ())
             mine = [rating for rating in ratings if rating.rater == self._own.owner]
             shown = (mine or list(ratings))[-1] if ratings else None
-            versions = tuple(version.id for version in self._store.siblings(message.id))
-            count = len(self._store.ratings(message.id)) if ratings else 0
+            versions = tuple(version.id for version in self._store.messages.siblings(message.id))
+            count = len(self._store.ratings.all(message.id)) if ratings else 0
             turns.append(Turn(message, versions, shown, count, served.get(message.deployment_id or 0)))
         return turns
 

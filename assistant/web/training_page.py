@@ -6,7 +6,7 @@ trainer takes.
 
 Ids for tests: #train-now #rollback #rollback-confirm #trainer-state #run-status #run-phases #run-now
 #loss-plot #runs (button[data-event=pick][data-id]) #verdict (class promoted/refused) #verdict-reasons
-#verdict-rungs #gate-plot #gate-answers.
+#verdict-variants #gate-plot #gate-answers.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class TrainingPage:
             gr.Warning("There is no assistant yet. Load the sample or write a prompt on the Prompt page.")
             return {self.seen: seen}
         try:
-            self._store.request_training(assistant_id, "button")
+            self._store.runs.request(assistant_id, "button")
         except StoreError as error:
             gr.Warning(escape(str(error)))
             return {self.seen: seen}
@@ -131,7 +131,7 @@ class TrainingPage:
         return self._update(assistant_id, seen, forced=True)
 
     def confirm(self, person: Person, assistant_id: str | None) -> Update:
-        active = self._store.active(assistant_id) if assistant_id else None
+        active = self._store.deployments.active(assistant_id) if assistant_id else None
         text = (
             f"<p class='notice'>{escape(words.deployment(active))} ({words.tokens(active.prompt_tokens)}) "
             "is retired and "
@@ -147,7 +147,7 @@ class TrainingPage:
 
     def roll_back(self, person: Person, assistant_id: str | None, seen: Seen) -> Update:
         try:
-            served = self._store.rollback(str(assistant_id), "by hand, on the Training page")
+            served = self._store.deployments.rollback(str(assistant_id), "by hand, on the Training page")
             gr.Info(
                 f"{words.deployment(served)} serves again: {words.tokens(served.prompt_tokens)} per request."
             )
@@ -170,14 +170,14 @@ class TrainingPage:
             }
         if assistant_id != seen.assistant_id:
             seen.assistant_id, seen.run_id, seen.state, seen.losses = assistant_id, None, (), -1
-        runs = self._store.runs(assistant_id)
+        runs = self._store.runs.all(assistant_id)
         newest = runs[0] if runs else None
         busy = newest is not None and newest.status is RunStatus.RUNNING
         if busy or (newest and newest.started_at > seen.asked_at):
             seen.asked_at = 0.0
         waiting = not busy and time.time() - seen.asked_at < _ASKED_S
         run = next((item for item in runs if item.id == seen.run_id), newest)
-        events = self._store.events(run.id) if run else []
+        events = self._store.runs.events(run.id) if run else []
         state = (
             run and run.id,
             run and run.status,
@@ -193,7 +193,7 @@ class TrainingPage:
         if not forced and state == seen.state:
             return update
         seen.state = state
-        active = self._store.active(assistant_id)
+        active = self._store.deployments.active(assistant_id)
         update |= {
             self.timer: gr.Timer(_WATCH_S if busy or waiting else _IDLE_S),
             self.train: gr.Button(
@@ -234,14 +234,14 @@ class TrainingPage:
         if systems is None:
             return ""
         return side_by_side(
-            self._store.gate_tally(run.id, *systems),
-            self._store.gate_side_by_side(run.id, *systems, SHOWN),
-            self._store.gate_side_by_side(run.id, *systems, SHOWN, best_first=True),
+            self._store.gate_answers.tally(run.id, *systems),
+            self._store.gate_answers.side_by_side(run.id, *systems, SHOWN),
+            self._store.gate_answers.side_by_side(run.id, *systems, SHOWN, best_first=True),
             *(verdict.NAMES.get(name, f"candidate, {name}") for name in systems),
         )
 
     def _alive(self) -> bool:
-        return self._store.lease("trainer-watch") is not None
+        return self._store.leases.get("trainer-watch") is not None
 
     def _trainer_state(self, waiting: bool) -> str:
         if self._alive():
@@ -258,7 +258,7 @@ class TrainingPage:
         )
 
     def _nothing_yet(self, assistant_id: str) -> str:
-        rated = self._store.rated_answer_count(assistant_id)
+        rated = self._store.answers.rated_count(assistant_id)
         text = (
             f"{words.count(rated, 'rated answer')} to learn from. Press Train now: it takes some minutes, "
             "and chat goes on "

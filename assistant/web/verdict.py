@@ -22,13 +22,13 @@ NAMES = {
 
 
 def verdict(report: Mapping[str, Any]) -> str:
-    """The decision, its reasons and the test of each rung; empty without a gate."""
+    """The decision, its reasons and the test of each variant; empty without a gate."""
     gate = _mapping(report.get("gate"))
     if not gate:
         return ""
     return (
         f'<section class="verdict {"promoted" if gate.get("promoted") else "refused"}" id="verdict">'
-        f"{_decision(gate)}{_rungs(gate)}</section>"
+        f"{_decision(gate)}{_variants(gate)}</section>"
     )
 
 
@@ -42,15 +42,15 @@ def details(report: Mapping[str, Any]) -> str:
 
 
 def bounds(report: Mapping[str, Any]) -> list[Bound]:
-    """Every comparison that was tested, longest rung first."""
+    """Every comparison that was tested, longest variant first."""
     found = []
-    for rung in _mappings(_mapping(report.get("gate")).get("rungs")):
-        for item in _mappings(rung.get("comparisons")):
+    for variant in _mappings(_mapping(report.get("gate")).get("variants")):
+        for item in _mappings(variant.get("comparisons")):
             if isinstance(item.get("difference"), int | float) and isinstance(item.get("lower"), int | float):
                 name = str(item.get("reference"))
                 found.append(
                     Bound(
-                        f"rung {rung.get('rung')}",
+                        f"variant {variant.get('variant')}",
                         NAMES.get(name, name),
                         item["difference"],
                         item["lower"],
@@ -61,7 +61,7 @@ def bounds(report: Mapping[str, Any]) -> list[Bound]:
 
 
 def compared(report: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The rung that the verdict is about, and what it was to replace; None for reports from before 0.1.0."""
+    """The variant that the verdict is about, and what it was to replace; None for reports from before 0.1.0."""
     gate = _mapping(report.get("gate"))
     shown, scores = gate.get("shown"), _mapping(gate.get("scores"))
     if not isinstance(shown, str):
@@ -76,8 +76,8 @@ def margin(report: Mapping[str, Any]) -> float:
 
 def _decision(gate: Mapping[str, Any]) -> str:
     promoted = bool(gate.get("promoted"))
-    chosen = gate.get("chosen_rung")
-    title = f"Promoted: rung {chosen} is served" if promoted else "Refused: what was active stays active"
+    chosen = gate.get("chosen_variant")
+    title = f"Promoted: variant {chosen} is served" if promoted else "Refused: what was active stays active"
     reasons = "".join(f"<li>{escape(str(reason))}</li>" for reason in gate.get("reasons") or ())
     facts = [
         words.count(gate["examples"], "gate example") if isinstance(gate.get("examples"), int) else "",
@@ -97,47 +97,49 @@ def _decision(gate: Mapping[str, Any]) -> str:
     )
 
 
-def _rungs(gate: Mapping[str, Any]) -> str:
-    rungs = _mappings(gate.get("rungs"))
-    if not rungs:
+def _variants(gate: Mapping[str, Any]) -> str:
+    variants = _mappings(gate.get("variants"))
+    if not variants:
         return ""
     names = list(
         dict.fromkeys(
-            str(item.get("reference")) for rung in rungs for item in _mappings(rung.get("comparisons"))
+            str(item.get("reference"))
+            for variant in variants
+            for item in _mappings(variant.get("comparisons"))
         )
     )
     head = "".join(f'<th class="num">vs {escape(NAMES.get(name, name))}</th>' for name in names)
-    rows = "".join(_rung_row(rung, names, gate.get("chosen_rung")) for rung in rungs)
+    rows = "".join(_variant_row(variant, names, gate.get("chosen_variant")) for variant in variants)
     return (
-        '<div class="table"><table id="verdict-rungs"><thead><tr><th>Rung</th><th class="num">Prompt '
+        '<div class="table"><table id="verdict-variants"><thead><tr><th>Variant</th><th class="num">Prompt '
         "tokens</th>"
         '<th class="num">Segments</th><th class="num">Score (95 % '
         f"interval)</th>{head}<th>Result</th></tr></thead>"
         f"<tbody>{rows}</tbody></table></div>"
         '<p class="small-print">Each comparison: difference in score, then its lower bound, which must lie above the '
-        "margin. The first rung that is tested is the shortest that no longer one clearly beats on dev, then shorter "
+        "margin. The first variant that is tested is the shortest that no longer one clearly beats on dev, then shorter "
         "ones; testing stops at the first failure.</p>"
     )
 
 
-def _rung_row(rung: Mapping[str, Any], names: Sequence[str], chosen: object) -> str:
-    comparisons = {str(item.get("reference")): item for item in _mappings(rung.get("comparisons"))}
+def _variant_row(variant: Mapping[str, Any], names: Sequence[str], chosen: object) -> str:
+    comparisons = {str(item.get("reference")): item for item in _mappings(variant.get("comparisons"))}
     cells = "".join(_comparison(comparisons.get(name)) for name in names)
-    number = rung.get("rung")
-    if not rung.get("tested", True):
+    number = variant.get("variant")
+    if not variant.get("tested", True):
         result = '<span class="badge">not tested</span>'
     else:
-        css, word = ("good", "passed") if rung.get("passed") else ("bad", "failed")
+        css, word = ("good", "passed") if variant.get("passed") else ("bad", "failed")
         result = f'<span class="badge {css}">{word}</span>'
     if chosen is not None and number == chosen:
         result += ' <span class="badge good">served</span>'
-    kept = rung.get("kept") or ()
-    tokens = rung.get("prompt_tokens")
+    segment_ids = variant.get("segment_ids") or ()
+    tokens = variant.get("prompt_tokens")
     return (
         f'<tr class="{"selected" if number == chosen else ""}"><td>{escape(str(number))}</td>'
         f'<td class="num">{f"{tokens:,}" if isinstance(tokens, int) else words.NOTHING}</td>'
-        f'<td class="num" title="{escape(", ".join(map(str, kept)))}">{len(kept)}</td>'
-        f'<td class="num">{words.interval(_mapping(rung.get("score")))}</td>{cells}<td>{result}</td></tr>'
+        f'<td class="num" title="{escape(", ".join(map(str, segment_ids)))}">{len(segment_ids)}</td>'
+        f'<td class="num">{words.interval(_mapping(variant.get("score")))}</td>{cells}<td>{result}</td></tr>'
     )
 
 

@@ -101,10 +101,12 @@ def money(value: float) -> str:
 
 
 def deployment(served: Deployment | None) -> str:
-    """“base, full prompt” or “otter-quay-v0003, rung 4”."""
+    """“base, full prompt” or “otter-quay-v0003, variant 4”."""
     if served is None:
         return "unknown deployment"
-    return f"{served.adapter or 'base'}, {'full prompt' if served.rung == 0 else f'rung {served.rung}'}"
+    return (
+        f"{served.adapter or 'base'}, {'full prompt' if served.variant == 0 else f'variant {served.variant}'}"
+    )
 
 
 def usage(cost: Usage) -> str:

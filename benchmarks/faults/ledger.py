@@ -43,8 +43,8 @@ def is_stored(store: Store, saved: Saved) -> bool:
     """Whether what was acknowledged is there once, with the same text."""
     try:
         if saved.kind == "message":
-            return digest(store.message(saved.id).text) == saved.digest
-        found = [rating for rating in store.ratings(saved.message_id) if rating.id == saved.id]
+            return digest(store.messages.get(saved.id).text) == saved.digest
+        found = [rating for rating in store.ratings.all(saved.message_id) if rating.id == saved.id]
     except NotFound:
         return False
     return [digest(rating.comment) for rating in found] == [saved.digest]
@@ -113,15 +113,15 @@ class Ledger:
         if active is None or log[-1] != str(active.id):
             self.wrong.append(f"{log[-1]} was swapped in last, {active and active.id} is active")
         self.wrong += bad_adapter(active, adapters, base)
-        self.wrong += store.check() if whole_file else []
+        self.wrong += store.maintenance.check() if whole_file else []
 
     def check_end(self, store: Store) -> None:
         """With nobody at work nothing is left half done but what the next start sweeps up."""
-        store.sweep_streaming()
-        store.interrupt_running_runs("The benchmark is over.")
-        if any(run.status is RunStatus.RUNNING for run in store.runs(ASSISTANT)):
+        store.messages.end_streaming()
+        store.runs.interrupt_running("The benchmark is over.")
+        if any(run.status is RunStatus.RUNNING for run in store.runs.all(ASSISTANT)):
             self.wrong.append("a run is left running")
-        self.wrong += store.check()
+        self.wrong += store.maintenance.check()
 
     @property
     def sound(self) -> bool:
@@ -140,6 +140,6 @@ class Ledger:
 def _served(store: Store) -> tuple[Deployment | None, Sequence[str]]:
     """What is active, and every deployment that was, oldest first; of one moment, though others swap meanwhile."""
     while True:
-        log, active = store.activations(ASSISTANT), store.active(ASSISTANT)
-        if len(store.activations(ASSISTANT)) == len(log):
+        log, active = store.deployments.activations(ASSISTANT), store.deployments.active(ASSISTANT)
+        if len(store.deployments.activations(ASSISTANT)) == len(log):
             return active, [str(item.deployment_id) for item in log]

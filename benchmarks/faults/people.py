@@ -62,7 +62,7 @@ class Where:
         """The assistant and the folder of its adapters, unless they are there."""
         self.adapters.mkdir(parents=True, exist_ok=True)
         with self.store() as store:
-            if ASSISTANT not in {assistant.id for assistant in store.assistants()}:
+            if ASSISTANT not in {assistant.id for assistant in store.assistants.all()}:
                 create_assistant(store, self.tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
 
     @asynccontextmanager
@@ -78,7 +78,7 @@ def chat_all_the_time(where: Where, people: int, pause_s: float, seed: int, even
     """Until it is killed. It starts as the app does: what was left half done is swept up."""
     with where.store() as store:
         if where.sweeps:
-            store.sweep_streaming()
+            store.messages.end_streaming()
         asyncio.run(_chat(where, store, people, pause_s, seed, events))
 
 
@@ -138,7 +138,12 @@ class _Person:
             # Something to learn, and nothing of the person's own: what one rater alone writes is set aside.
             correction = question if self.chance.random() < 0.5 else None
             rating = await asyncio.to_thread(
-                self.store.rate, message.id, self.name, Verdict.DOWN, comment=text, correction=correction
+                self.store.ratings.add,
+                message.id,
+                self.name,
+                Verdict.DOWN,
+                comment=text,
+                correction=correction,
             )
             self.events.send(Saved("rating", rating.id, digest(text), message.id))
 
@@ -162,10 +167,10 @@ def swap_all_the_time(where: Where, pause_s: float, seed: int, events: Connectio
 
 
 async def _swap(where: Where, store: Store, chance: random.Random, events: Connection) -> None:
-    store.interrupt_running_runs("The training process was killed or crashed during this run.")
+    store.runs.interrupt_running("The training process was killed or crashed during this run.")
     async with where.pool() as pool:
         scene = Scene(store, pool, where.tokenizer, where.adapters, where.templates, where.base)
-        active = store.active(ASSISTANT)
+        active = store.deployments.active(ASSISTANT)
         if active is not None and active.adapter is not None and chance.random() < _ROLLED_BACK:
             events.send(Saved("step", "roll back"))
             deployment = await scene.roll_back()
@@ -175,6 +180,6 @@ async def _swap(where: Where, store: Store, chance: random.Random, events: Conne
             candidate = scene.candidate(System(weights, FULL[: chance.randint(0, 2)]))
             events.send(Saved("step", "swap"))
             deployment = await scene.swap_to(candidate)
-            store.finish_run(candidate.run_id or 0, RunStatus.PROMOTED, "", {})
+            store.runs.finish(candidate.run_id or 0, RunStatus.PROMOTED, "", {})
         events.send(Saved("swap", str(deployment.id)))
         events.send(Saved("step", "rest"))

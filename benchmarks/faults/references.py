@@ -43,7 +43,7 @@ class System:
     """What answers: weights by the name of their first publication (None: the base model), and the kept segments."""
 
     weights: str | None
-    kept: tuple[str, ...]
+    segment_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ async def find_references(
 
     async def ask(system: System, question: str) -> Alone:
         async with slots:
-            return await greedy.answer(names[system], keep(segments, system.kept), question)
+            return await greedy.answer(names[system], keep(segments, system.segment_ids), question)
 
     asked = [(system, question) for question in questions for system in names]
     on_progress(f"{len(questions)} questions to {len(names)} systems, {_AT_ONCE} at once")
@@ -139,14 +139,16 @@ async def find_references(
     slots = asyncio.Semaphore(1)
     alone = {(system, q): await ask(system, q) for q in clear[: wanted + _SPARE] for system in names}
     moved = max((_moved(alone[one], together[one]) for one in alone), default=0.0)
-    kept = [q for q in clear if (next(iter(names)), q) in alone and _differ([alone[s, q] for s in names])][
-        :wanted
-    ]
-    if len(kept) < _FEWEST:
+    segment_ids = [
+        q for q in clear if (next(iter(names)), q) in alone and _differ([alone[s, q] for s in names])
+    ][:wanted]
+    if len(segment_ids) < _FEWEST:
         raise ValueError(
-            f"Of {len(questions)} questions only {len(kept)} have clearly different answers, not {_FEWEST}."
+            f"Of {len(questions)} questions only {len(segment_ids)} have clearly different answers, not {_FEWEST}."
         )
-    return References({(s, q): alone[s, q] for q in kept for s in names}, len(questions), len(clear), moved)
+    return References(
+        {(s, q): alone[s, q] for q in segment_ids for s in names}, len(questions), len(clear), moved
+    )
 
 
 def _differ(answers: Sequence[Alone]) -> bool:

@@ -18,8 +18,8 @@ from benchmarks.faults.references import System
 from store import Store
 from store.errors import NotFound
 from store.records import Deployment, Segment, SegmentKind
-from trainer.learning.publish import publish_run
-from trainer.swapping.swap import load_checked, swap_in, unload_older
+from trainer.deployment.swap import load_checked, swap_in, unload_older
+from trainer.training.publish import publish_run
 
 ASSISTANT = "swapped"
 PROMPT = (
@@ -31,7 +31,7 @@ FULL = tuple(segment.id for segment in PROMPT)
 
 @dataclass(frozen=True)
 class CopiedModel:
-    """Weights that were made once, to be published under many names, as `trainer.learning.publish` takes a model."""
+    """Weights that were made once, to be published under many names, as `trainer.training.publish` takes a model."""
 
     files: Path
 
@@ -56,7 +56,7 @@ class Scene:
         self.store, self.pool, self.tokenizer = store, pool, tokenizer
         self.adapters, self.templates, self.base = adapters, templates, base
         try:
-            store.assistant(ASSISTANT)
+            store.assistants.get(ASSISTANT)
         except NotFound:
             create_assistant(store, tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
 
@@ -68,15 +68,17 @@ class Scene:
         """A published candidate of a run of its own that never trained anything; the base model needs no adapter."""
         adapter, run_id = None, None
         if system.weights is not None:
-            run = self.store.start_run(ASSISTANT, {}, f"swap to {system.weights}")
+            run = self.store.runs.start(ASSISTANT, {}, f"swap to {system.weights}")
             run_id, model = run.id, CopiedModel(self.templates / system.weights)
             adapter = publish_run(self.store, run, model, self.adapters, self.base)
-        tokens = prompt_tokens(self.tokenizer, keep(PROMPT, system.kept))
-        prompt = self.store.latest_prompt(ASSISTANT)
-        return self.store.add_deployment(ASSISTANT, prompt.id, adapter, system.kept, 1, tokens, run_id)
+        tokens = prompt_tokens(self.tokenizer, keep(PROMPT, system.segment_ids))
+        prompt = self.store.prompts.latest(ASSISTANT)
+        return self.store.deployments.add(
+            ASSISTANT, prompt.id, adapter, system.segment_ids, 1, tokens, run_id
+        )
 
     async def swap_to(self, candidate: Deployment) -> Deployment:
-        active = await asyncio.to_thread(self.store.active, ASSISTANT)
+        active = await asyncio.to_thread(self.store.deployments.active, ASSISTANT)
         await load_deployment(self.pool, candidate, self.adapters, self.base)
         deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
         await unload_older(self.store, self.pool, ASSISTANT)
@@ -89,7 +91,7 @@ class Scene:
 
         What fails after the flip is left for later, as a retrain leaves it: the swap has happened.
         """
-        active = self.store.active(ASSISTANT)
+        active = self.store.deployments.active(ASSISTANT)
         await load_checked(self.pool, str(candidate.adapter), self.adapters, ids, expected)
         deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
         with suppress(VllmError):
@@ -98,6 +100,8 @@ class Scene:
 
     async def roll_back(self) -> Deployment:
         """As `python -m trainer rollback` does."""
-        deployment = await asyncio.to_thread(self.store.rollback, ASSISTANT, "as the benchmark wants it")
+        deployment = await asyncio.to_thread(
+            self.store.deployments.rollback, ASSISTANT, "as the benchmark wants it"
+        )
         await reconcile(self.store, self.pool, self.adapters, self.base)
         return deployment

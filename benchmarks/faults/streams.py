@@ -82,7 +82,7 @@ class Streams:
             async for step in steps:
                 message = step.message
         # What is judged is what was stored, not what was shown.
-        return await asyncio.to_thread(self._store.message, message.id)
+        return await asyncio.to_thread(self._store.messages.get, message.id)
 
     def _judge(self, question: str, message: Message) -> None:
         heard = self.heard
@@ -100,7 +100,7 @@ class Streams:
         heard.tokens += message.usage.completion_tokens
         name = system.weights or "base"
         heard.by_system[name] = heard.by_system.get(name, 0) + 1
-        active = self._store.active(ASSISTANT)
+        active = self._store.deployments.active(ASSISTANT)
         heard.across += active is not None and active.id != message.deployment_id
         if message.text != right.text or message.usage.completion_tokens != len(right.tokens):
             heard.wrong += 1

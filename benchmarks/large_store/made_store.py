@@ -107,9 +107,9 @@ def _insert(store: Store, rows: _Rows) -> int:
 
 def _make_assistant(store: Store, name: str) -> list[Deployment]:
     """Its deployments in the order in which they served, each for as long as the others."""
-    store.create_assistant(name, name.title(), "exact")
-    run = store.start_run(name, {"seed": 0}, "made up")
-    store.finish_run(run.id, RunStatus.PROMOTED, "made up", {})
+    store.assistants.create(name, name.title(), "exact")
+    run = store.runs.start(name, {"seed": 0}, "made up")
+    store.runs.finish(run.id, RunStatus.PROMOTED, "made up", {})
     deployments = []
     for number in range(_DEPLOYMENTS):
         if number % 4 == 0:
@@ -117,26 +117,28 @@ def _make_assistant(store: Store, name: str) -> list[Deployment]:
                 Segment(f"s{place}", SegmentKind.INSTRUCTION, text=f"Rule {place}, version {number}.")
                 for place in range(20)
             ]
-            prompt = store.add_prompt(name, segments)
+            prompt = store.prompts.add(name, segments)
         adapter = f"{name}-v{number:04d}" if number % 4 else None
         if adapter:
-            store.add_adapter(adapter, name, run.id, f"adapters/{adapter}", "made up")
-        kept = [segment.id for segment in segments[: 20 - 4 * (number % 4)]]
-        deployment = store.add_deployment(name, prompt.id, adapter, kept, number % 4, 400)
-        deployments.append(store.activate(deployment.id))
+            store.adapters.add(adapter, name, run.id, f"adapters/{adapter}", "made up")
+        segment_ids = [segment.id for segment in segments[: 20 - 4 * (number % 4)]]
+        deployment = store.deployments.add(name, prompt.id, adapter, segment_ids, number % 4, 400)
+        deployments.append(store.deployments.activate(deployment.id))
     return deployments
 
 
 def _make_runs(store: Store) -> None:
-    report = {"gate": {"rungs": [{"rung": rung, "mean": 0.8} for rung in range(4)], "examples": 200}}
+    report = {
+        "gate": {"variants": [{"variant": variant, "mean": 0.8} for variant in range(4)], "examples": 200}
+    }
     with store._file.writing() as transaction:
         for _ in range(_RUNS):
-            run = store.start_run(ASSISTANTS[0], {"seed": 0}, "made up")
-            store.add_event(run.id, "dataset", {"train": 5000, "dropped": {"rated down": 900}})
+            run = store.runs.start(ASSISTANTS[0], {"seed": 0}, "made up")
+            store.runs.add_event(run.id, "dataset", {"train": 5000, "dropped": {"rated down": 900}})
             steps = ({"step": step, "of": _EVENTS, "loss": 1.5, "dev": None} for step in range(_EVENTS))
             events = [(run.id, END, "train", json.dumps(step)) for step in steps]
             transaction.insert_rows("INSERT INTO run_events (run_id, at, phase, data)", events)
-            store.finish_run(run.id, RunStatus.REFUSED, "made up", report)
+            store.runs.finish(run.id, RunStatus.REFUSED, "made up", report)
 
 
 def _freeze(store: Store) -> None:
@@ -151,8 +153,10 @@ def _freeze(store: Store) -> None:
         )
         for row in answers.fetchall()
     ]
-    dataset = store.add_dataset(ASSISTANTS[0], store.latest_prompt(ASSISTANTS[0]).id, "made up", examples, {})
-    store.update_run(store.runs(ASSISTANTS[0], 1)[0].id, dataset_id=dataset.id)
+    dataset = store.datasets.add(
+        ASSISTANTS[0], store.prompts.latest(ASSISTANTS[0]).id, "made up", examples, {}
+    )
+    store.runs.update(store.runs.all(ASSISTANTS[0], 1)[0].id, dataset_id=dataset.id)
 
 
 def _conversations(

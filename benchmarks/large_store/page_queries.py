@@ -29,85 +29,87 @@ class Subject:
 
 
 def chat_list(store: Store, subject: Subject) -> None:
-    store.conversations(subject.assistant_id, subject.owner, "chat")
+    store.conversations.all(subject.assistant_id, subject.owner, "chat")
 
 
 def chat_list_with_samples(store: Store, subject: Subject) -> None:
-    store.conversations(subject.assistant_id, subject.owner)
+    store.conversations.all(subject.assistant_id, subject.owner)
 
 
 def everybodys_list(store: Store, subject: Subject) -> None:
-    store.conversations(subject.assistant_id)
+    store.conversations.all(subject.assistant_id)
 
 
 def conversation(store: Store, subject: Subject) -> None:
     """As `assistant.web.thread` shows it: versions of each turn, its ratings, what it was served by."""
-    messages = store.thread(subject.conversation_id)
-    latest = store.latest_ratings(message.id for message in messages)
-    store.deployments(store.conversation(subject.conversation_id).assistant_id)
+    messages = store.messages.thread(subject.conversation_id)
+    latest = store.ratings.latest(message.id for message in messages)
+    store.deployments.all(store.conversations.get(subject.conversation_id).assistant_id)
     for message in messages:
-        store.siblings(message.id)
+        store.messages.siblings(message.id)
         if message.id in latest:
-            store.ratings(message.id)
+            store.ratings.all(message.id)
 
 
 def prompt_page(store: Store, subject: Subject) -> None:
-    store.latest_prompt(subject.assistant_id)
-    store.active(subject.assistant_id)
-    store.prompts(subject.assistant_id)
-    store.deployments(subject.assistant_id)
+    store.prompts.latest(subject.assistant_id)
+    store.deployments.active(subject.assistant_id)
+    store.prompts.all(subject.assistant_id)
+    store.deployments.all(subject.assistant_id)
 
 
 def training_page(store: Store, subject: Subject) -> None:
     """A tick of its timer; the newest run is shown."""
-    runs = store.runs(subject.assistant_id)
+    runs = store.runs.all(subject.assistant_id)
     if runs:
-        store.events(runs[0].id)
-    store.active(subject.assistant_id)
-    store.lease("trainer-watch")
+        store.runs.events(runs[0].id)
+    store.deployments.active(subject.assistant_id)
+    store.leases.get("trainer-watch")
 
 
 def before_the_first_run(store: Store, subject: Subject) -> None:
-    store.rated_answer_count(subject.assistant_id)
+    store.answers.rated_count(subject.assistant_id)
 
 
 def funnel(store: Store, subject: Subject) -> None:
     """Its counts are in the report of a run."""
-    for run in store.runs(subject.assistant_id, 1):
-        store.events(run.id, "dataset")
+    for run in store.runs.all(subject.assistant_id, 1):
+        store.runs.events(run.id, "dataset")
 
 
 def savings_page(store: Store, subject: Subject) -> None:
-    active = store.active(subject.assistant_id)
+    active = store.deployments.active(subject.assistant_id)
     if active:
-        store.prompt(active.prompt_id)
-    store.runs(subject.assistant_id)
-    store.activations(subject.assistant_id)
-    store.deployments(subject.assistant_id)
-    store.request_points(subject.assistant_id)
+        store.prompts.get(active.prompt_id)
+    store.runs.all(subject.assistant_id)
+    store.deployments.activations(subject.assistant_id)
+    store.deployments.all(subject.assistant_id)
+    store.answers.request_points(subject.assistant_id)
 
 
 def search(store: Store, subject: Subject) -> None:
-    store.search(subject.assistant_id, subject.words)
+    store.search.find(subject.assistant_id, subject.words)
 
 
 def search_in_list(store: Store, subject: Subject) -> None:
-    store.conversations(subject.assistant_id, subject.owner, "chat", search=subject.words)
+    store.conversations.all(subject.assistant_id, subject.owner, "chat", search=subject.words)
 
 
 def rate(store: Store, subject: Subject) -> None:
-    store.rate(subject.answer_id, "benchmark", Verdict.DOWN, "wrong", "not what I asked", "By the quay.")
+    store.ratings.add(
+        subject.answer_id, "benchmark", Verdict.DOWN, "wrong", "not what I asked", "By the quay."
+    )
 
 
 def answer(store: Store, subject: Subject) -> None:
     """A turn of chat: the question, the answer that begins to stream, and its end."""
-    head = store.conversation(subject.conversation_id).head_id
-    question = store.add_message(subject.conversation_id, head, Role.USER, subject.words)
-    begun = store.add_message(
+    head = store.conversations.get(subject.conversation_id).head_id
+    question = store.messages.add(subject.conversation_id, head, Role.USER, subject.words)
+    begun = store.messages.add(
         subject.conversation_id, question.id, Role.ASSISTANT, "", MessageStatus.STREAMING
     )
-    store.branch(question.id)
-    store.finish_message(begun.id, subject.words * 3, MessageStatus.COMPLETE, _USAGE)
+    store.messages.branch(question.id)
+    store.messages.finish(begun.id, subject.words * 3, MessageStatus.COMPLETE, _USAGE)
 
 
 def select(store: Store, subject: Subject) -> None:

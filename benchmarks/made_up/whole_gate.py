@@ -11,14 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.proof.gate import Answers, RungVerdict, conclude, judge_rung
+from trainer.evaluation.gate import Answers, VariantVerdict, conclude, judge_variant
 
 MARGIN, EXAMPLES = 0.05, 100
 
 
 @dataclass(frozen=True)
 class Truth:
-    """The share of answers that each rung gets right, the full prompt first, and which is the first bad one."""
+    """The share of answers that each variant gets right, the full prompt first, and which is the first bad one."""
 
     name: str
     right: tuple[float, ...]
@@ -28,21 +28,21 @@ class Truth:
 
 # A right answer scores 0.6 more than a wrong one where scores are graded, so that 8.3 % fewer are a loss of 5 points.
 TRUTHS = [
-    Truth("worse from rung 1", (0.97, 0.92, 0.92, 0.92), 1, False),
-    Truth("worse at rung 2", (0.97, 0.97, 0.92, 0.90), 2, False),
-    Truth("worse from rung 1, graded", (0.97, 0.97 - MARGIN / 0.6, 0.85, 0.80), 1, True),
-    Truth("worse at rung 3, graded", (0.97, 0.97, 0.97, 0.97 - MARGIN / 0.6), 3, True),
+    Truth("worse from variant 1", (0.97, 0.92, 0.92, 0.92), 1, False),
+    Truth("worse at variant 2", (0.97, 0.97, 0.92, 0.90), 2, False),
+    Truth("worse from variant 1, graded", (0.97, 0.97 - MARGIN / 0.6, 0.85, 0.80), 1, True),
+    Truth("worse at variant 3, graded", (0.97, 0.97, 0.97, 0.97 - MARGIN / 0.6), 3, True),
 ]
 
 
 def promotes_worse(truth: Truth, gates: int, seed: int) -> float:
-    """The share of gates that promote a rung which is truly worse by the margin or more."""
+    """The share of gates that promote a variant which is truly worse by the margin or more."""
     random = np.random.default_rng(seed)
     return sum(_one(truth, random) >= truth.bad_from for _ in range(gates)) / gates
 
 
 def _one(truth: Truth, random: np.random.Generator) -> int:
-    """The rung that one gate promotes; -1 when it promotes none."""
+    """The variant that one gate promotes; -1 when it promotes none."""
     texts = tuple(f"answer {number}" for number in range(EXAMPLES))
     easy = random.random(EXAMPLES)
 
@@ -54,16 +54,16 @@ def _one(truth: Truth, random: np.random.Generator) -> int:
         return Answers(texts, tuple(scores.tolist()), tokens)
 
     references = {name: answers(truth.right[0], 100) for name in ("base_full", "active")}
-    rungs: list[RungVerdict] = []
+    variants: list[VariantVerdict] = []
     for number, right in enumerate(truth.right):
         found = answers(right, 100 - 10 * number)
-        rungs.append(judge_rung(number, (), found, references, texts, texts, MARGIN, not truth.graded))
+        variants.append(judge_variant(number, (), found, references, texts, texts, MARGIN, not truth.graded))
         if number == 0:
             references = {**references, "candidate_full": found}
-        if not rungs[-1].passed:
+        if not variants[-1].passed:
             break
-    verdict = conclude(rungs, 100, True, MARGIN)
-    return verdict.chosen.rung if verdict.promoted and verdict.chosen else -1
+    verdict = conclude(variants, 100, True, MARGIN)
+    return verdict.chosen.variant if verdict.promoted and verdict.chosen else -1
 
 
 def chances(gates: int, seed: int, wanted: Sequence[Truth] = TRUTHS) -> dict[str, float]:

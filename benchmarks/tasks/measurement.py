@@ -18,10 +18,10 @@ from assistant.vllm_pool import VllmPool
 from benchmarks.tasks.serving import until_healthy
 from benchmarks.tasks.task import Item
 from store.records import Deployment, Role, Segment, TrainingRun
-from trainer.proof.approvals import best
-from trainer.proof.gate import performance_index
-from trainer.proof.scorers import Scorer
-from trainer.proof.statistics import Difference, Interval, difference, interval
+from trainer.evaluation.approvals import best
+from trainer.evaluation.gate import performance_index
+from trainer.evaluation.scorers import Scorer
+from trainer.evaluation.statistics import Difference, Interval, difference, interval
 
 AT_ONCE = 32  # requests per server, as the gate asks
 _TRIES = 3
@@ -39,7 +39,7 @@ class Measurement:
     """
 
     adapter: str | None
-    kept: tuple[str, ...]
+    segment_ids: tuple[str, ...]
     answers: tuple[str | None, ...]
     scores: tuple[float | None, ...]
     part_tokens: int
@@ -54,7 +54,7 @@ class Measurement:
 
 def compare(one: Measurement, other: Measurement, margin: float, right_or_wrong: bool) -> Difference | None:
     """Mean paired difference `one - other` and its one-sided 95 % lower bound, over what both answered."""
-    if (one.adapter, one.kept) == (other.adapter, other.kept):
+    if (one.adapter, one.segment_ids) == (other.adapter, other.segment_ids):
         return Difference(0.0, 0.0, 0.0)  # the same requests: nothing is estimated
     pairs = [(a, b) for a, b in zip(one.scores, other.scores, strict=True) if a is not None and b is not None]
     if not pairs:
@@ -131,7 +131,7 @@ async def _complete(
 
 
 def run_record(run: TrainingRun) -> dict[str, Any]:
-    """What the trainer reports: verdict, reasons, the table of rungs, the cost."""
+    """What the trainer reports: verdict, reasons, the table of variants, the cost."""
     return {
         "id": run.id,
         "status": run.status.value,
@@ -155,9 +155,9 @@ def _without_path(gate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def last_tested(run: TrainingRun) -> Sequence[str] | None:
-    """The segments of the last rung that the gate tested; None where it tested none."""
-    rungs = (run.report.get("gate") or {}).get("rungs", ())
-    tested = [rung["kept"] for rung in rungs if rung.get("tested", True)]
+    """The segments of the last variant that the gate tested; None where it tested none."""
+    variants = (run.report.get("gate") or {}).get("variants", ())
+    tested = [variant["segment_ids"] for variant in variants if variant.get("tested", True)]
     return tested[-1] if tested else None
 
 
@@ -166,8 +166,8 @@ def measured_record(
 ) -> dict[str, Any]:
     """Quality and tokens of each pair, and how the active one stands against the others.
 
-    `measured` has base_full, base_rung, base_empty, active, and once something was trained candidate_full and
-    candidate_rung, which is the last rung that the gate tested, passed or not. `margin` is the gate's, and
+    `measured` has base_full, base_variant, base_empty, active, and once something was trained candidate_full and
+    candidate_variant, which is the last variant that the gate tested, passed or not. `margin` is the gate's, and
     `right_or_wrong` says of the scorer that it gives 0 or 1 alone.
     """
     full, empty, served = measured["base_full"], measured["base_empty"], measured["active"]
@@ -183,8 +183,8 @@ def measured_record(
         "active": {
             "deployment": active.id,
             "adapter": active.adapter,
-            "rung": active.rung,
-            "kept": list(active.kept),
+            "variant": active.variant,
+            "segment_ids": list(active.segment_ids),
         },
         "prompt_tokens": {
             "full": full.part_tokens,

@@ -78,10 +78,10 @@ class Result:
         self.body["rounds"].append(measured)
         self.save()
 
-    def measurement(self, adapter: str | None, kept: Sequence[str]) -> Measurement | None:
+    def measurement(self, adapter: str | None, segment_ids: Sequence[str]) -> Measurement | None:
         """What this pair answered earlier. The same requests are not sent twice: decoding is greedy."""
         for row in self.body["measurements"]:
-            if row["adapter"] == adapter and row["kept"] == list(kept):
+            if row["adapter"] == adapter and row["segment_ids"] == list(segment_ids):
                 values: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in row.items()}
                 return Measurement(**values)
         return None

@@ -11,9 +11,9 @@ from pathlib import Path
 from benchmarks.processes import ROOT
 from store import Store
 from store.records import RunStatus, TrainingRun
+from trainer.evaluation.hearing import TRIGGER as HEARING
+from trainer.evaluation.hearing import pending
 from trainer.lease import NAME as LEASE
-from trainer.proof.hearing import TRIGGER as HEARING
-from trainer.proof.hearing import pending
 
 _LOOK_S = 1.0
 _FINISHED = {RunStatus.PROMOTED, RunStatus.REFUSED, RunStatus.NOT_ENOUGH}
@@ -75,7 +75,7 @@ def _run(
         except BaseException:
             _interrupt(child)
             raise
-    store.interrupt_running_runs(f"The training process ended with status {child.returncode} (see {log}).")
+    store.runs.interrupt_running(f"The training process ended with status {child.returncode} (see {log}).")
     run = _newest(store, assistant_id, trigger)
     if run is None or run == before:
         raise RetrainFailed(
@@ -96,7 +96,7 @@ def _watch(
     while child.poll() is None:
         time.sleep(_LOOK_S)
         run = _newest(store, assistant_id, trigger)
-        events = store.events(run.id, after=seen) if run else []
+        events = store.runs.events(run.id, after=seen) if run else []
         if events:
             seen = events[-1].at
             on_progress(
@@ -116,7 +116,7 @@ def _interrupt(child: subprocess.Popen[bytes]) -> None:
 
 def _wait_for_others(store: Store, on_progress: Callable[[str], None]) -> None:
     """A trainer that outlived a killed benchmark holds its lease until it is done, at least for a minute."""
-    while (lease := store.lease(LEASE)) is not None:
+    while (lease := store.leases.get(LEASE)) is not None:
         on_progress(
             f"another trainer (process {lease[0].split('-')[0]}) is at work on this data directory; waiting"
         )
@@ -124,5 +124,5 @@ def _wait_for_others(store: Store, on_progress: Callable[[str], None]) -> None:
 
 
 def _newest(store: Store, assistant_id: str, trigger: str) -> TrainingRun | None:
-    runs = [run for run in store.runs(assistant_id, _MOST_RUNS) if run.trigger == trigger]
+    runs = [run for run in store.runs.all(assistant_id, _MOST_RUNS) if run.trigger == trigger]
     return runs[0] if runs else None

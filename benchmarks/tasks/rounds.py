@@ -37,10 +37,10 @@ from benchmarks.tasks.user import (
 )
 from store import Store
 from store.records import Deployment, TrainingRun
+from trainer.deployment.probe import probe
+from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.examples.selection import select
-from trainer.proof.scorers import right_or_wrong, scorer
 from trainer.settings import TrainerSettings
-from trainer.swapping.probe import probe
 
 OnProgress = Callable[[str], None]
 Retrain = Callable[[str, str, OnProgress], TrainingRun]  # assistant id, trigger
@@ -98,7 +98,7 @@ class Rounds:
                 if again is not None:
                     record["heard"], run = run_record(again), again
         approved, _ = select(
-            self._store.rated_answers(self._assistant_id), TrainerSettings().max_answer_characters
+            self._store.answers.rated(self._assistant_id), TrainerSettings().max_answer_characters
         )
         record |= {"ratings": self._ratings(), "approved": len(approved)}
         active = self._active()
@@ -118,7 +118,7 @@ class Rounds:
 
     def _judge(self, number: int) -> Judged:
         """Answer this round's judgement requests; each is a rating, and costs one of the next round."""
-        asked = [run for run in self._store.runs(self._assistant_id) if run.trigger == _trigger(number)]
+        asked = [run for run in self._store.runs.all(self._assistant_id) if run.trigger == _trigger(number)]
         if not asked:
             return Judged(0, 0)
         left = self.settings.ratings - self._ratings()
@@ -128,8 +128,8 @@ class Rounds:
         """`judged` answers of the last candidate were ratings too; the last round keeps some for its own candidate."""
         s = self.settings
         questions = rounds_of(self.task.train, s.ratings, s.rounds, s.seed, self._assistant_id)[number - 1]
-        kept = 0 if right_or_wrong(self.task.scorer) else TrainerSettings().proposals
-        count = len(questions) - judged - (kept if number == s.rounds else 0)
+        segment_ids = 0 if right_or_wrong(self.task.scorer) else TrainerSettings().judgement_requests
+        count = len(questions) - judged - (segment_ids if number == s.rounds else 0)
         async with self.serving.pool(self._assistant_id) as pool:
             conversations = Conversations(
                 self._store, pool, self.serving.chat(pool), self._assistant_id, self._user
@@ -157,15 +157,17 @@ class Rounds:
         full = [segment.id for segment in self.task.prompt]
         measured: dict[str, Measurement | None] = {}
         async with self.serving.pool(self._assistant_id) as pool:
-            for name, adapter, kept in (
+            for name, adapter, segment_ids in (
                 ("base_full", None, full),
                 ("base_empty", None, ()),
-                ("base_rung", None, active.kept),
-                ("active", active.adapter, active.kept),
+                ("base_variant", None, active.segment_ids),
+                ("active", active.adapter, active.segment_ids),
             ):
-                measured[name] = await self._measure_pair(pool, f"Round {number}: {name}", adapter, kept)
+                measured[name] = await self._measure_pair(
+                    pool, f"Round {number}: {name}", adapter, segment_ids
+                )
             if run is not None and run.adapter is not None:
-                pairs = {"candidate_full": full, "candidate_rung": last_tested(run)}
+                pairs = {"candidate_full": full, "candidate_variant": last_tested(run)}
                 measured |= await self._measure_candidate(pool, number, run.adapter, pairs)
         return measured
 
@@ -184,18 +186,18 @@ class Rounds:
             return dict.fromkeys(pairs)
         try:
             return {
-                name: await self._measure_pair(pool, f"Round {number}: {name}", adapter, kept)
-                for name, kept in pairs.items()
-                if kept is not None
+                name: await self._measure_pair(pool, f"Round {number}: {name}", adapter, segment_ids)
+                for name, segment_ids in pairs.items()
+                if segment_ids is not None
             }
         finally:
             if not served:
                 await pool.unload_adapter(adapter)
 
     async def _measure_pair(
-        self, pool: VllmPool, title: str, adapter: str | None, kept: Sequence[str]
+        self, pool: VllmPool, title: str, adapter: str | None, segment_ids: Sequence[str]
     ) -> Measurement:
-        if (known := self.result.measurement(adapter, kept)) is not None:
+        if (known := self.result.measurement(adapter, segment_ids)) is not None:
             return known
         items = sample_of(self.task.test, self.settings.test, self.settings.seed)
         with self.screen.bar(title) as progress:
@@ -203,7 +205,7 @@ class Rounds:
                 pool,
                 self.serving.tokenizer,
                 adapter,
-                keep(self.task.prompt, kept),
+                keep(self.task.prompt, segment_ids),
                 items,
                 scorer(self.task.scorer),
                 answer_limit(self.serving.tokenizer, items, TrainerSettings().max_answer_tokens),
@@ -215,10 +217,10 @@ class Rounds:
     async def _probe(self, active: Deployment) -> dict[str, Any] | None:
         """Time to the first token of the full and the active prompt; None where they are the same requests."""
         full = [segment.id for segment in self.task.prompt]
-        if active.adapter is None and list(active.kept) == full:
+        if active.adapter is None and list(active.segment_ids) == full:
             return None
         question = sample_of(self.task.test, self.settings.test, self.settings.seed)[0].user
-        variants = {"full": (None, full), "short": (active.adapter, active.kept)}
+        variants = {"full": (None, full), "short": (active.adapter, active.segment_ids)}
         async with self.serving.pool(self._assistant_id) as pool:
             try:
                 with self.screen.bar("Time to the first token") as progress:
@@ -226,7 +228,10 @@ class Rounds:
                         pool,
                         self.serving.tokenizer,
                         self.task.prompt,
-                        {name: (adapter or pool.base, kept) for name, (adapter, kept) in variants.items()},
+                        {
+                            name: (adapter or pool.base, segment_ids)
+                            for name, (adapter, segment_ids) in variants.items()
+                        },
                         question,
                         progress,
                     )
@@ -238,12 +243,12 @@ class Rounds:
         """Servers that go on after this loop keep nothing of it."""
         async with self.serving.pool(self._assistant_id) as pool:
             served = await pool.models()
-            for adapter in self._store.adapters(self._assistant_id):
+            for adapter in self._store.adapters.all(self._assistant_id):
                 if adapter.name in served:
                     await pool.unload_adapter(adapter.name)
 
     def _active(self) -> Deployment:
-        active = self._store.active(self._assistant_id)
+        active = self._store.deployments.active(self._assistant_id)
         if active is None:
             raise RuntimeError(f"Nothing is active for {self._assistant_id!r}; its prompt was never saved.")
         return active
@@ -251,7 +256,7 @@ class Rounds:
     def _ratings(self) -> int:
         """Answers that the user has rated or judged."""
         store, name = self._store, self._assistant_id
-        return len(store.rated_answers(name)) + len(store.decided_proposals(name))
+        return len(store.answers.rated(name)) + len(store.judgement_requests.decided(name))
 
     def _print_round(self, number: int, seconds: Sequence[float]) -> None:
         record = self.result.rounds[-1]

@@ -38,7 +38,7 @@ class Serving:
     def create_assistant(self, task: Task, assistant_id: str) -> None:
         """The task's assistant, unless an earlier start has created it."""
         try:
-            self.store.assistant(assistant_id)
+            self.store.assistants.get(assistant_id)
         except NotFound:
             create_assistant(
                 self.store, self.tokenizer, task.name, task.scorer, task.prompt, assistant_id=assistant_id
@@ -67,7 +67,7 @@ class Serving:
             waited += _LOOK_S
 
     async def _load_active(self, pool: VllmPool, assistant_id: str) -> None:
-        active = self.store.active(assistant_id)
+        active = self.store.deployments.active(assistant_id)
         if active is None or active.adapter is None:
             return
         for _ in range(_LOOKS):  # the app loads it itself, soon after its server is up

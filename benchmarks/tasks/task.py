@@ -16,7 +16,7 @@ from typing import Any
 
 from assistant.assistants import segments_from
 from store.records import Segment, SegmentKind
-from trainer.proof.scorers import UnknownScorer, scorer
+from trainer.evaluation.scorers import UnknownScorer, scorer
 
 
 class TaskError(Exception):
@@ -68,8 +68,8 @@ def load(path: Path) -> Task:
     asked = {_bare(item.user) for item in test}
     train = file.items("train")
     # What is measured must never be trained on, so a question that stands on both sides is a test question.
-    kept = tuple(item for item in train if _bare(item.user) not in asked)
-    if not kept:
+    segment_ids = tuple(item for item in train if _bare(item.user) not in asked)
+    if not segment_ids:
         raise TaskError(
             f"{path}: every question in `train` is also in `test`; nothing is left to learn from."
         )
@@ -79,9 +79,9 @@ def load(path: Path) -> Task:
         license=file.text("license", "not stated"),
         scorer=file.scorer(),
         prompt=file.prompt(),
-        train=kept,
+        train=segment_ids,
         test=test,
-        left_out=len(train) - len(kept),
+        left_out=len(train) - len(segment_ids),
         sha256=hashlib.sha256(raw).hexdigest(),
     )
 

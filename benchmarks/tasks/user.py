@@ -20,8 +20,8 @@ from benchmarks.tasks.task import Item
 from store import Store, StoreError
 from store.errors import NotFound
 from store.records import Message, MessageStatus, Rating, Role, Verdict
-from trainer.proof.approvals import best
-from trainer.proof.scorers import Scorer
+from trainer.evaluation.approvals import best
+from trainer.evaluation.scorers import Scorer
 
 RATER = "simulated"
 # The score from which an answer is good. Sentences can be said in many ways; the rest is right or wrong.
@@ -167,23 +167,23 @@ class Conversations:
         """The user's message, and the answer to it if one was finished before this run was taken up again."""
         id, text = question.conversation_id, question.item.user
         try:
-            self._store.conversation(id)
+            self._store.conversations.get(id)
         except NotFound:
-            self._store.create_conversation(
+            self._store.conversations.create(
                 self._assistant_id, " ".join(text.split())[:60], owner=RATER, id=id
             )
-        thread = self._store.thread(id)
+        thread = self._store.messages.thread(id)
         if not thread:
             return self._chat.ask(self._assistant_id, id, text, owner=RATER), None
         finished = [m for m in thread if m.role is Role.ASSISTANT and m.status is MessageStatus.COMPLETE]
         return thread[0], finished[-1] if finished else None
 
     def _rate(self, question: Question, answer: Message) -> Opinion:
-        given = self._store.latest_ratings([answer.id]).get(answer.id)
+        given = self._store.ratings.latest([answer.id]).get(answer.id)
         if given:
             return self._given(given[-1], question, answer)
         opinion = self._user.rate(question.item.id, answer.text, question.item.references)
-        self._store.rate(answer.id, RATER, opinion.verdict, correction=opinion.correction)
+        self._store.ratings.add(answer.id, RATER, opinion.verdict, correction=opinion.correction)
         return opinion
 
     def _given(self, rating: Rating, question: Question, answer: Message) -> Opinion:
@@ -212,10 +212,14 @@ def judge(
 ) -> Judged:
     """Decide at most `most` of a run's judgement requests; others were decided before a restart."""
     by_question = {item.user: item for item in items}
-    opened = [proposal for proposal in store.open_proposals(assistant_id) if proposal.run_id == run_id]
-    for proposal in opened[: max(0, most)]:
-        item = by_question[store.branch(proposal.message_id)[-2].text]
-        opinion = user.rate(item.id, proposal.text, item.references)
-        store.decide_proposal(proposal.id, opinion.verdict is Verdict.UP, RATER)
-    decided = [p for p in store.decided_proposals(assistant_id) if p.run_id == run_id]
+    opened = [
+        judgement_request
+        for judgement_request in store.judgement_requests.open(assistant_id)
+        if judgement_request.run_id == run_id
+    ]
+    for judgement_request in opened[: max(0, most)]:
+        item = by_question[store.messages.branch(judgement_request.message_id)[-2].text]
+        opinion = user.rate(item.id, judgement_request.text, item.references)
+        store.judgement_requests.decide(judgement_request.id, opinion.verdict is Verdict.UP, RATER)
+    decided = [p for p in store.judgement_requests.decided(assistant_id) if p.run_id == run_id]
     return Judged(len(decided), sum(p.accepted is True for p in decided))

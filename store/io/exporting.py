@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from store.audit import Deed
+from store.audit import AuditAction
 from store.errors import NotSaved
 from store.io import table
 from store.io.formats import CSV, find_format
@@ -48,16 +48,18 @@ def export_file(
     Raises NotFound for the assistant, Conflict when the file exists, NotSaved when it cannot be written.
     """
     format = find_format(format_name)
-    assistant, prompts = store.assistant(assistant_id), store.prompts(assistant_id)
+    assistant, prompts = store.assistants.get(assistant_id), store.prompts.all(assistant_id)
     first = [format.first_row(assistant, prompts)] if format.first_row else []
 
     def rows() -> Iterator[Any]:
-        for done, conversation in enumerate(store.whole_conversations(assistant_id), start=1):
+        for done, conversation in enumerate(store.transfer.whole_conversations(assistant_id), start=1):
             yield from format.write(conversation)
             on_progress(done)
 
-    noting = store.noting(Deed.EXPORTED, assistant_id, {"file": path.name, "format": format_name})
-    with noting as detail, _new_file(path) as file:
+    audited = store.audit.audited(
+        AuditAction.EXPORTED, assistant_id, {"file": path.name, "format": format_name}
+    )
+    with audited as detail, _new_file(path) as file:
         if format is CSV:
             count = _write_table(file, rows())
         else:

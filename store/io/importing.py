@@ -13,7 +13,7 @@ from typing import TextIO
 
 import msgspec
 
-from store.audit import Deed
+from store.audit import AuditAction
 from store.errors import BadRow, StoreError, Unstorable
 from store.io import table
 from store.io.formats import CSV
@@ -67,7 +67,7 @@ class ImportResult:
             f"Imported {new['conversation']}, {new['message']} and {new['rating']} into {assistant_id} "
             f"(format: {self.format})."
         )
-        for kind, noun in (("decisions", "reviewer's decision"), ("proposals", "decided proposal")):
+        for kind, noun in (("decisions", "reviewer's decision"), ("judgement_requests", "decided proposal")):
             if self.counts[kind]:
                 yield f"Imported {_count(self.counts[kind], noun)}."
         if known := self.counts["known"]:
@@ -111,10 +111,12 @@ def import_file(
         raise StoreError(
             f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
         )
-    noting = store.noting(Deed.IMPORTED, options.assistant_id, {"file": path.name, "format": result.format})
-    with noting as detail, file_format.open(path) as file:
+    audited = store.audit.audited(
+        AuditAction.IMPORTED, options.assistant_id, {"file": path.name, "format": result.format}
+    )
+    with audited as detail, file_format.open(path) as file:
         for numbers, batch in _batches(file, file_format, options, result):
-            counts, refused = store.bring_in(options.assistant_id, batch)
+            counts, refused = store.transfer.bring_in(options.assistant_id, batch)
             result.counts += counts
             for place, reason in refused:
                 result.refuse(numbers[place], reason)

@@ -10,9 +10,9 @@ from store.decisions import standing
 from store.records import (
     Conversation,
     Decision,
+    JudgementRequest,
     Message,
     MessageStatus,
-    Proposal,
     Rating,
     Role,
     Split,
@@ -31,11 +31,11 @@ class FullConversation:
     ratings: tuple[Rating, ...] = ()
     split: Split | None = None
     decisions: tuple[Decision, ...] = ()
-    proposals: tuple[Proposal, ...] = ()  # decided ones
+    judgement_requests: tuple[JudgementRequest, ...] = ()  # decided ones
 
     @property
     def record_count(self) -> int:
-        about_messages = len(self.ratings) + len(self.decisions) + len(self.proposals)
+        about_messages = len(self.ratings) + len(self.decisions) + len(self.judgement_requests)
         return 1 + len(self.messages) + about_messages
 
     def answers(self) -> Iterator[Answer]:

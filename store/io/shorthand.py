@@ -18,10 +18,10 @@ from store.records import (
     Assistant,
     Conversation,
     Decision,
+    JudgementRequest,
     Message,
     MessageStatus,
     Prompt,
-    Proposal,
     Rating,
     Role,
     Ruling,
@@ -90,7 +90,7 @@ class _Row(msgspec.Struct, omit_defaults=True, rename={"head_id": "head"}):
     ratings: list[_Rating] = []
     split: Split | None = None
     decisions: list[_Decision] = []
-    proposals: list[_Proposal] = []
+    judgement_requests: list[_Proposal] = []
 
 
 def matches(row: Mapping[str, Any]) -> bool:
@@ -117,7 +117,7 @@ def read(row: Any) -> FullConversation | None:
         _records(Rating, found.ratings),
         found.split,
         _records(Decision, found.decisions),
-        _records(Proposal, found.proposals, id=0, run_id=None),
+        _records(JudgementRequest, found.judgement_requests, id=0, run_id=None),
     )
 
 
@@ -145,7 +145,7 @@ def _check(row: _Row) -> None:
     about: dict[str, list[Any]] = {
         "rating": row.ratings,
         "decision": row.decisions,
-        "proposal": row.proposals,
+        "judgement_request": row.judgement_requests,
     }
     for kind, items in about.items():
         for item in items:
@@ -167,7 +167,7 @@ def write(conversation: FullConversation) -> Iterator[Any]:
         ratings=_rows(conversation.ratings, _Rating),
         split=conversation.split,
         decisions=_rows(conversation.decisions, _Decision),
-        proposals=_rows(conversation.proposals, _Proposal),
+        judgement_requests=_rows(conversation.judgement_requests, _Proposal),
     )
 
 

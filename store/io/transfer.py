@@ -13,7 +13,7 @@ from operator import attrgetter
 from typing import Any
 
 from store.assistants import need_assistant
-from store.audit import Deed, record
+from store.audit import AuditAction, record
 from store.columns import ids_json
 from store.connection import Transaction
 from store.conversations import conversation_of
@@ -21,11 +21,11 @@ from store.decisions import decision_of
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
 from store.io.stable_ids import sample_conversations
+from store.judgement_requests import proposal_of
 from store.messages import message_of, usage_columns
-from store.part import Part
-from store.proposals import proposal_of
 from store.ratings import rating_of
 from store.records import ImportedTurn, Split
+from store.repository import Repository
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
 # Ids of imported records are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache it
@@ -44,7 +44,7 @@ _ABOUT_MESSAGES = """
     CROSS JOIN {} a ON a.message_id = m.id"""
 RATINGS_OF = f"{_ABOUT_MESSAGES.format('ratings')} ORDER BY a.seq"
 DECISIONS_OF = f"{_ABOUT_MESSAGES.format('decisions')} ORDER BY a.seq"
-PROPOSALS_OF = f"{_ABOUT_MESSAGES.format('proposals')} WHERE a.accepted IS NOT NULL ORDER BY a.id"
+PROPOSALS_OF = f"{_ABOUT_MESSAGES.format('judgement_requests')} WHERE a.accepted IS NOT NULL ORDER BY a.id"
 _SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
 OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -68,7 +68,7 @@ _ADD_USAGE = """
         first_token_s = ?, total_s = ?, mean_ln_p = ? WHERE id = ?"""
 # Of one answer the decision made last counts, here or there.
 _DECIDE_PROPOSAL = """
-    INSERT INTO proposals (assistant_id, message_id, text, created_at, accepted, decided_by, decided_at)
+    INSERT INTO judgement_requests (assistant_id, message_id, text, created_at, accepted, decided_by, decided_at)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, text) DO UPDATE
     SET accepted = excluded.accepted, decided_by = excluded.decided_by, decided_at = excluded.decided_at
     WHERE proposals.accepted IS NULL OR proposals.decided_at < excluded.decided_at"""
@@ -83,7 +83,7 @@ _GIVEN_BY = {"ratings": "rater", "decisions": "reviewer"}
 Refused = list[tuple[int, str]]  # places in the batch, with the reason
 
 
-class Transfer(Part):
+class Transfer(Repository):
     def whole_conversations(self, assistant_id: str, page: int = PAGE) -> Iterator[FullConversation]:
         """All of the assistant's conversations in the order in which they were begun."""
         place = -1
@@ -133,7 +133,7 @@ class Transfer(Part):
                 raise Conflict(f"Nothing was loaded: {refused[0][1]}")
             _add(transaction, new)
             if new:
-                record(transaction, now, Deed.IMPORTED, assistant_id, {"conversations": len(new)})
+                record(transaction, now, AuditAction.IMPORTED, assistant_id, {"conversations": len(new)})
         return len(new)
 
     def _import(
@@ -145,7 +145,7 @@ class Transfer(Part):
             need_assistant(transaction, assistant_id)
             new, known, refused = _sort(transaction, assistant_id, conversations)
             counts = _add(transaction, new) + _merge(transaction, known)
-            counts["proposals"] = _decide_proposals(transaction, assistant_id, [*new, *known])
+            counts["judgement_requests"] = _decide_proposals(transaction, assistant_id, [*new, *known])
             splits = [(full.conversation.id, full.split, now) for full in conversations if full.split]
             transaction.executemany(_INSERT_SPLIT, splits)
         return counts, refused
@@ -164,7 +164,7 @@ def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -
     ratings = by_conversation(RATINGS_OF, rating_of)
     splits = by_conversation(_SPLITS_OF, lambda row: Split(row["split"]))
     decisions = by_conversation(DECISIONS_OF, decision_of)
-    proposals = by_conversation(PROPOSALS_OF, proposal_of)
+    judgement_requests = by_conversation(PROPOSALS_OF, proposal_of)
     return [
         FullConversation(
             conversation_of(row),
@@ -172,7 +172,7 @@ def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -
             tuple(ratings[id]),
             splits[id][0] if splits[id] else None,
             tuple(decisions[id]),
-            tuple(proposals[id]),
+            tuple(judgement_requests[id]),
         )
         for row in rows
         for id in [row["id"]]
@@ -247,6 +247,6 @@ def _decide_proposals(
             [assistant_id, p.message_id, p.text, p.created_at, int(p.accepted), p.decided_by, p.decided_at],
         ).rowcount
         for full in conversations
-        for p in full.proposals
+        for p in full.judgement_requests
         if p.accepted is not None
     )

@@ -33,7 +33,7 @@ def make_examples(
             corrected=item.corrected,
             split=splits[item.answer.conversation_id],
             rater=item.rater,
-            taught=not item.corrected and item.answer.teacher_prompt_id == prompt_id,
+            from_teacher=not item.corrected and item.answer.teacher_prompt_id == prompt_id,
             rejected=_rejected(item),
         )
         for item in approved
@@ -71,7 +71,7 @@ def content_hash(examples: Sequence[Example]) -> str:
             e.corrected,
             str(e.split),
             e.approved,
-            e.taught,
+            e.from_teacher,
             *([] if e.rejected is None else [e.rejected]),
         ]
         for e in examples

@@ -51,6 +51,6 @@ def worth_following(
                 corrected=False,
                 split=split,
                 approved=False,
-                taught=True,
+                from_teacher=True,
             )
     return sorted(examples.values(), key=in_order)

@@ -37,7 +37,7 @@ class Intake:
     approved: list[Approved]
     dropped: dict[str, Drop]
     splits: dict[str, Split]
-    followed: list[Example]
+    distillation_examples: list[Example]
     teacher_approval: float | None
     older: int = 0
     quarantined: dict[str, Suspicion] = field(default_factory=dict)
@@ -49,17 +49,17 @@ class Intake:
         return {**Counter(rule.value for rule in self.dropped.values()), **older}
 
     def examples(self) -> tuple[Example, ...]:
-        return make_examples(self.approved, self.splits, self.prompt_id) + tuple(self.followed)
+        return make_examples(self.approved, self.splits, self.prompt_id) + tuple(self.distillation_examples)
 
 
 @without_collecting()
 def take_in(store: Store, assistant_id: str, settings: TrainerSettings) -> Intake:
     """Raises NotFound for an assistant without a prompt."""
-    prompt_id = store.latest_prompt(assistant_id).id
+    prompt_id = store.prompts.latest(assistant_id).id
     bound, without = settings.newest_answers, settings.without_raters
-    newest = store.rated_answers(assistant_id, bound, without)
+    newest = store.answers.rated(assistant_id, bound, without)
     rated = sum(bool(answer.ratings) for answer in newest)  # the others were reviewed, not rated
-    older = store.rated_answer_count(assistant_id, without) - rated if rated >= bound else 0
+    older = store.answers.rated_count(assistant_id, without) - rated if rated >= bound else 0
     answers = heard(newest, without)
     quarantined = _quarantined(answers, settings)
     answers, gone = muted(answers, quarantined)
@@ -67,13 +67,15 @@ def take_in(store: Store, assistant_id: str, settings: TrainerSettings) -> Intak
     dropped |= dict.fromkeys(gone, Drop.QUARANTINED)
     questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
     approval = approval_of_teacher(answers, prompt_id)
-    followed: list[Example] = []
+    distillation_examples: list[Example] = []
     if settings.distillation > 0 and approval is not None and approval >= settings.teacher_approval:
-        unrated = store.unrated_answers_of_teacher(prompt_id, settings.teacher_answers)
+        unrated = store.answers.unrated_of_teacher(prompt_id, settings.teacher_answers)
         known = {key_of(item.answer.context) for item in approved}
-        followed = worth_following(unrated, known, _recorded(unrated), settings.max_answer_characters)
+        distillation_examples = worth_following(
+            unrated, known, _recorded(unrated), settings.max_answer_characters
+        )
     splits = assign(questions, _recorded(answers))
-    return Intake(prompt_id, approved, dropped, splits, followed, approval, older, quarantined)
+    return Intake(prompt_id, approved, dropped, splits, distillation_examples, approval, older, quarantined)
 
 
 def _quarantined(answers: Sequence[RatedAnswer], settings: TrainerSettings) -> dict[str, Suspicion]:

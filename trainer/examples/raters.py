@@ -59,11 +59,11 @@ def over_share(approved: Sequence[Approved], share: float) -> set[str]:
         return set()
     most = largest_cap(list(counts.values()), share)
     newest_first = sorted(approved, key=_when, reverse=True)
-    kept: Counter[str] = Counter()
+    segment_ids: Counter[str] = Counter()
     over = set()
     for item in newest_first:
-        kept[item.rater] += 1
-        if kept[item.rater] > most:
+        segment_ids[item.rater] += 1
+        if segment_ids[item.rater] > most:
             over.add(item.answer.message_id)
     return over
 

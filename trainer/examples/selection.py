@@ -76,8 +76,8 @@ def select(
                 continue
         dropped[answer.message_id] = chosen
     over = over_share([item for item in approved if not item.reviewed], rater_share)
-    kept = [item for item in approved if item.answer.message_id not in over]
-    return kept, dropped | dict.fromkeys(over, Drop.ONE_RATER)
+    segment_ids = [item for item in approved if item.answer.message_id not in over]
+    return segment_ids, dropped | dict.fromkeys(over, Drop.ONE_RATER)
 
 
 def judge(answer: RatedAnswer) -> Approved | Drop:

@@ -40,8 +40,10 @@ class Thinned:
 def thin(intake: Intake, similar_cap: int, max_train: int) -> Thinned:
     """`similar_cap` and `max_train` are numbers of examples, 0 for any number."""
     asked = {item.answer.message_id: question_of(item.answer.context) for item in intake.approved}
-    followed = {example.message_id: question_of(example.context) for example in intake.followed}
-    groups = grouped([*asked.values(), *followed.values()])
+    distillation_examples = {
+        example.message_id: question_of(example.context) for example in intake.distillation_examples
+    }
+    groups = grouped([*asked.values(), *distillation_examples.values()])
     side = {item.answer.message_id: intake.splits[item.answer.conversation_id] for item in intake.approved}
     proving: dict[Question, list[str]] = defaultdict(list)
     for id, question in asked.items():
@@ -62,10 +64,10 @@ def thin(intake: Intake, similar_cap: int, max_train: int) -> Thinned:
     )
     training = [item for item in training if item.answer.message_id not in dropped]
     if similar_cap:
-        kept: dict[Question, list[str]] = defaultdict(list)
+        segment_ids: dict[Question, list[str]] = defaultdict(list)
         for item in training:
             id = item.answer.message_id
-            same = kept[groups.representative[asked[id]]]
+            same = segment_ids[groups.representative[asked[id]]]
             if len(same) < similar_cap:
                 same.append(id)
             else:
@@ -86,8 +88,8 @@ def thin(intake: Intake, similar_cap: int, max_train: int) -> Thinned:
     sizes = Counter(about)
     has = Counter(groups.representative[asked[item.answer.message_id]] for item in training)
     following = []
-    for example in intake.followed:
-        question = followed[example.message_id]
+    for example in intake.distillation_examples:
+        question = distillation_examples[example.message_id]
         first = groups.representative[question]
         if not proved(question) and not 0 < similar_cap <= has[first]:
             following.append(example)
@@ -97,7 +99,7 @@ def thin(intake: Intake, similar_cap: int, max_train: int) -> Thinned:
             intake,
             approved=[item for item in intake.approved if item.answer.message_id not in dropped],
             dropped={**intake.dropped, **dropped},
-            followed=following,
+            distillation_examples=following,
         ),
         len(sizes),
         max(sizes.values()) / len(about) if about else 0.0,

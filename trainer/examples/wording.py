@@ -42,7 +42,7 @@ from trainer.examples.word_lists import (
     SYNONYMS,
 )
 
-_PLACEHOLDER = re.compile(r"<([A-Z][A-Z_]*)_\d+>")  # as trainer.privacy.replacing writes them
+_PLACEHOLDER = re.compile(r"<([A-Z][A-Z_]*)_\d+>")  # as trainer.redaction.replacing writes them
 _SIGNS = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'"})
 # A number keeps its sign, point and currency; Chinese, Japanese and Thai are written without spaces, so a character is
 # a word; signs that mean something (+, %, =) are words.
@@ -99,13 +99,13 @@ def wording(text: str) -> Wording:
     words = [asked] if asked else []
     directed: set[tuple[str, str]] = set()
     directions: list[str] = []
-    kept = line.split(" ")
-    for place, token in enumerate(kept):
+    segment_ids = line.split(" ")
+    for place, token in enumerate(segment_ids):
         if token in DIRECTIONS:
             directions.append(token)
             words += [token] * (token not in LIGHT)
             continue
-        if token in LIGHT or not token or (token in _GET and _passive(kept[place + 1 : place + 3])):
+        if token in LIGHT or not token or (token in _GET and _passive(segment_ids[place + 1 : place + 3])):
             continue
         word = stem(token)
         directed |= {(direction, word) for direction in directions}

@@ -18,8 +18,9 @@ from rich.table import Table
 from assistant.serving import NoServer
 from assistant.tokenizer import TokenizerError
 from store import Store, StoreError
-from store.records import PrivacyAction, PrivacyRule
+from store.records import RedactionAction, RedactionRule
 from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
+from trainer.context import TrainingContext
 from trainer.freezing import Unfrozen, prepare
 from trainer.overrides import BadSetting, override
 from trainer.redaction.entities import Kind, RedactionError
@@ -27,7 +28,6 @@ from trainer.redaction.examples import remarks
 from trainer.redaction.redactor import Replacement
 from trainer.redaction.rules import checked_pattern, kind_name
 from trainer.settings import TrainerSettings
-from trainer.workshop import Workshop
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +46,7 @@ def show(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """The rules that people added, with their numbers."""
     store = open_store(data_dir)
     console.print(f"Replaced without a rule: {', '.join(kind.value for kind in Kind)}.", soft_wrap=True)
-    rules = store.privacy_rules(assistant_id(store, assistant))
+    rules = store.redaction_rules.all(assistant_id(store, assistant))
     for rule in rules:
         console.print(_described(rule), soft_wrap=True, markup=False, highlight=False)
     if not rules:
@@ -66,7 +66,7 @@ def preview(
     name = assistant_id(store, assistant)
     try:
         settings = override(TrainerSettings(), [f"privacy_model={model}"])
-        unfrozen = prepare(Workshop.open(store, data_dir, settings), name)
+        unfrozen = prepare(TrainingContext.open(store, data_dir, settings), name)
     except (NoServer, TokenizerError, RedactionError, StoreError, BadSetting) as error:
         fail(str(error))
     if as_json:
@@ -85,7 +85,7 @@ def add(
 ) -> None:
     """Replace something more. A pattern that could take for ever is refused."""
     store = open_store(data_dir)
-    _add(store, assistant_id(store, assistant), PrivacyAction.REPLACE, text, literal, kind)
+    _add(store, assistant_id(store, assistant), RedactionAction.REPLACE, text, literal, kind)
 
 
 @app.command(epilog="Example: python -m trainer privacy keep support@example.com")
@@ -102,7 +102,7 @@ def keep(
 ) -> None:
     """Mark a false alarm, or something public: it is no longer replaced. What stands in the prompt is kept anyway."""
     store = open_store(data_dir)
-    _add(store, assistant_id(store, assistant), PrivacyAction.KEEP, text, not as_pattern)
+    _add(store, assistant_id(store, assistant), RedactionAction.KEEP, text, not as_pattern)
 
 
 @app.command(epilog="Example: python -m trainer privacy remove 3")
@@ -114,19 +114,19 @@ def remove(
     """Take a rule back."""
     store = open_store(data_dir)
     try:
-        removed = store.remove_privacy_rule(assistant_id(store, assistant), rule)
+        removed = store.redaction_rules.remove(assistant_id(store, assistant), rule)
     except StoreError as error:
         fail(str(error))
     console.print(f"Removed: {_described(removed)}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _add(
-    store: Store, assistant: str, action: PrivacyAction, text: str, literal: bool, kind: str = ""
+    store: Store, assistant: str, action: RedactionAction, text: str, literal: bool, kind: str = ""
 ) -> None:
     try:
-        name = kind_name(kind) if action is PrivacyAction.REPLACE else ""
+        name = kind_name(kind) if action is RedactionAction.REPLACE else ""
         checked_pattern(text, literal)
-        rule = store.add_privacy_rule(assistant, action, text, name, literal, getpass.getuser())
+        rule = store.redaction_rules.add(assistant, action, text, name, literal, getpass.getuser())
     except (RedactionError, StoreError) as error:
         fail(str(error))
     console.print(
@@ -134,7 +134,7 @@ def _add(
     )
 
 
-def _described(rule: PrivacyRule) -> str:
+def _described(rule: RedactionRule) -> str:
     what = f"{rule.action.value} {rule.kind}".strip()
     return f"{rule.id:>4}  {what:<16} {'text' if rule.literal else 'pattern':<8} {rule.pattern}  (by {rule.added_by})"
 

@@ -33,17 +33,17 @@ class RedactedIntake:
     def counts(self) -> dict[str, int]:
         """Kind -> how many entities were replaced in what is trained on or proves."""
         used = [item.answer.message_id for item in self.intake.approved]
-        used += [example.message_id for example in self.intake.followed]
+        used += [example.message_id for example in self.intake.distillation_examples]
         kinds = Counter(each.kind for id in used for each in self.replacements.get(id, ()))
         return dict(sorted(kinds.items()))
 
 
 def redact(store: Store, assistant_id: str, intake: Intake, names: Detector | None = None) -> RedactedIntake:
     """By the assistant's rules; what its prompt says stays. Raises RedactionError."""
-    segments = store.prompt(intake.prompt_id).segments
+    segments = store.prompts.get(intake.prompt_id).segments
     own = [text for segment in segments for text in (segment.text, segment.user, segment.assistant) if text]
-    redactor = Redactor(store.privacy_rules(assistant_id), own, names)
-    return redact_intake(intake, store.splits(assistant_id), redactor)
+    redactor = Redactor(store.redaction_rules.all(assistant_id), own, names)
+    return redact_intake(intake, store.splits.all(assistant_id), redactor)
 
 
 def redact_intake(intake: Intake, recorded: Mapping[str, Split], redactor: Redactor) -> RedactedIntake:
@@ -58,14 +58,14 @@ def redact_intake(intake: Intake, recorded: Mapping[str, Split], redactor: Redac
     splits = intake.splits | _assign_again(intake.approved, approved, recorded, redactor)
     known = {key_of(item.answer.context) for item in approved}
     distilled: dict[object, Example] = {}
-    for example in intake.followed:
+    for example in intake.distillation_examples:
         context, (completion,), found = _redact_texts(redactor, example.context, example.completion)
         key = key_of(context)
         if not found or (key not in known and _stays_in_training(example, recorded, redactor)):
             distilled[key] = replace(example, context=context, completion=completion)
             replacements[example.message_id] = found
     return RedactedIntake(
-        replace(intake, approved=approved, splits=splits, followed=list(distilled.values())),
+        replace(intake, approved=approved, splits=splits, distillation_examples=list(distilled.values())),
         {id: found for id, found in replacements.items() if found},
         tuple(unasked),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import regex
 
-from store.records import PrivacyAction, PrivacyRule
+from store.records import RedactionAction, RedactionRule
 from trainer.redaction import addresses, credentials, numbers
 from trainer.redaction.entities import Detector, Entity, NormalisedText, blank, normalise, without_overlaps
 from trainer.redaction.phones import phones
@@ -68,16 +68,16 @@ class Redactor:
 
     def __init__(
         self,
-        rules: Sequence[PrivacyRule] = (),
+        rules: Sequence[RedactionRule] = (),
         prompt_texts: Sequence[str] = (),
         names: Detector | None = None,
     ):
         """Raises RedactionError for a rule that another version accepted."""
-        keep = [rule for rule in rules if rule.action is PrivacyAction.KEEP]
+        keep = [rule for rule in rules if rule.action is RedactionAction.KEEP]
         self._rules = [
             (rule.kind, checked_pattern(rule.pattern, rule.literal))
             for rule in rules
-            if rule.action is PrivacyAction.REPLACE
+            if rule.action is RedactionAction.REPLACE
         ]
         self._keep = [checked_pattern(rule.pattern, False) for rule in keep if not rule.literal]
         self._names = names

@@ -1,0 +1,80 @@
+"""Privacy rules: what people add to what is replaced in examples, and the false alarms that they marked.
+
+In: rules of an assistant. Out: `PrivacyRule`s, oldest first. Does not know what a pattern matches.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from store.assistants import need_assistant
+from store.errors import Conflict
+from store.records import RedactionAction, RedactionRule
+from store.repository import Repository
+
+_SAME = """SELECT * FROM redaction_rules
+    WHERE assistant_id = ? AND action = ? AND kind = ? AND pattern = ? AND literal = ?"""
+
+
+class RedactionRules(Repository):
+    def add(
+        self,
+        assistant_id: str,
+        action: RedactionAction,
+        pattern: str,
+        kind: str = "",
+        literal: bool = False,
+        added_by: str = "local",
+    ) -> RedactionRule:
+        """Save it. Raises NotFound, Conflict when the assistant has that rule or the kind does not fit the action."""
+        if bool(kind) is not (action is RedactionAction.REPLACE) or not pattern:
+            raise Conflict(
+                f"A rule to {action.value} {pattern!r} with kind {kind!r} says nothing: what is replaced needs a kind, "
+                "what is kept has none, and both need a pattern."
+            )
+        with self._file.writing() as transaction:
+            need_assistant(transaction, assistant_id)
+            same = transaction.row(_SAME, [assistant_id, action, kind, pattern, int(literal)])
+            if same is not None:
+                raise Conflict(
+                    f"Assistant {assistant_id!r} has that rule already: it is number {same['id']}."
+                )
+            id = transaction.insert(
+                "redaction_rules",
+                assistant_id=assistant_id,
+                action=action,
+                kind=kind,
+                pattern=pattern,
+                literal=int(literal),
+                added_by=added_by,
+                created_at=self._clock(),
+            )
+            return _rule(
+                transaction.one("SELECT * FROM redaction_rules WHERE id = ?", [id], f"privacy rule {id}")
+            )
+
+    def all(self, assistant_id: str) -> list[RedactionRule]:
+        query = "SELECT * FROM redaction_rules WHERE assistant_id = ? ORDER BY id"
+        with self._file.reading() as transaction:
+            return [_rule(row) for row in transaction.rows(query, [assistant_id])]
+
+    def remove(self, assistant_id: str, id: int) -> RedactionRule:
+        """Returns the rule that was removed. Raises NotFound, also for another assistant's."""
+        query = "SELECT * FROM redaction_rules WHERE id = ? AND assistant_id = ?"
+        with self._file.writing() as transaction:
+            rule = _rule(transaction.one(query, [id, assistant_id], f"privacy rule {id} of {assistant_id!r}"))
+            transaction.execute("DELETE FROM redaction_rules WHERE id = ?", [id])
+            return rule
+
+
+def _rule(row: sqlite3.Row) -> RedactionRule:
+    return RedactionRule(
+        id=row["id"],
+        assistant_id=row["assistant_id"],
+        action=RedactionAction(row["action"]),
+        kind=row["kind"],
+        pattern=row["pattern"],
+        literal=bool(row["literal"]),
+        added_by=row["added_by"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,214 @@
+"""Compares what the active deployment answers in chat with what the one before it answered, and says when it is worse.
+
+The gate compared both on the same questions. Here people ask whatever they like, so only large differences count, and
+no one person decides: of a rater's opinions at most as many count as of the busiest other rater, and a finding must
+hold without any one of them. Failures in a row are one failure, because a server that is down says nothing about an
+adapter.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import TypeVar
+
+from scipy.stats import fisher_exact, mannwhitneyu
+
+from store import Store
+from store.records import MessageStatus, ServedAnswer, Verdict
+from trainer.evaluation.guards import is_looping
+
+# A deployment that is no worse is rolled back with at most this chance, over all tests and all their looks together
+# (Bonferroni). Each look is taken once, at a number of opinions or answers; more of them later do not repeat it.
+BOUND = 0.025
+_LOOKS = (10, 20, 40, 80, 160)
+_RATINGS_LEVEL = _FAULTS_LEVEL = 0.01 / len(_LOOKS)
+_LENGTH_LOOKS = (20, 40, 80, 160)
+_LENGTH_LEVEL = 0.005 / len(_LENGTH_LOOKS)
+_WITHOUT_ONE = 0.05  # the level that is left when one person's opinions are left out
+_RISE = 0.1  # smaller differences are not worth more prompt tokens, however certain
+_FEW = 5  # of one person always count
+_OF_ONE_CONVERSATION = 5
+_LENGTHS = 4.0  # so many times as long or as short as before and as approved answers
+
+_NEWEST_BEFORE = 500  # answers of the deployment before
+_FIRST_ACTIVE = 5_000  # answers of the active one; what is not found in them is not looked for any more
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class _Opinion:
+    person: str
+    bad: bool
+
+
+def worse_than_before(store: Store, assistant_id: str) -> str | None:
+    """What is worse since the last swap; None also after a rollback, and after an activation by a person."""
+    activations = store.deployments.activations(assistant_id)
+    active = store.deployments.active(assistant_id)
+    if active is None or active.run_id is None or len(activations) < 2:
+        return None  # what a person activated is theirs to take back
+    if activations[-1].reason.startswith("rollback"):
+        return None
+    after = store.answers.served(active.id, _FIRST_ACTIVE)
+    if len(after) == _FIRST_ACTIVE:
+        return None
+    run = store.runs.get(active.run_id)
+    dataset = store.datasets.get(run.dataset_id) if run.dataset_id is not None else None
+    return find_regression(
+        store.answers.served(activations[-2].deployment_id, _NEWEST_BEFORE),
+        after,
+        [example.completion for example in dataset.examples if example.approved] if dataset else [],
+    )
+
+
+def find_regression(
+    before: Sequence[ServedAnswer], after: Sequence[ServedAnswer], approved: Sequence[str]
+) -> str | None:
+    """A sentence that says what is worse, or None. Answers are ordered by time, oldest first."""
+    return _rated_down(before, after) or _broken(before, after) or _other_length(before, after, approved)
+
+
+def _rated_down(before: Sequence[ServedAnswer], after: Sequence[ServedAnswer]) -> str | None:
+    then = _fair(_opinions(before))
+    for seen in _fair_looks(_opinions(after), {opinion.person for opinion in then}):
+        if _is_worse(then, seen, _RATINGS_LEVEL):
+            return f"rated down {_share(seen)}, before the swap {_share(then)}"
+    return None
+
+
+def _broken(before: Sequence[ServedAnswer], after: Sequence[ServedAnswer]) -> str | None:
+    then, now = _faults(before), _faults(after)
+    for look in _LOOKS:
+        if look <= len(now) and _is_worse(then, now[:look], _FAULTS_LEVEL):
+            return f"empty, failed or repeating itself {_share(now[:look])}, before the swap {_share(then)}"
+    return None
+
+
+def _other_length(
+    before: Sequence[ServedAnswer], after: Sequence[ServedAnswer], approved: Sequence[str]
+) -> str | None:
+    """Longer or shorter than both: an adapter may well have learned that answers should be shorter."""
+    then, now = _lengths(before), _lengths(after)
+    if min(len(then), len(approved)) < _LENGTH_LOOKS[0]:
+        return None
+    usual = (median(then), median(len(text) for text in approved))
+    for look in _LENGTH_LOOKS:
+        if look > len(now):
+            break
+        length = median(now[:look])
+        longer, shorter = length > _LENGTHS * max(usual), length * _LENGTHS < min(usual)
+        if (longer and _differs(now[:look], then, "greater")) or (
+            shorter and _differs(now[:look], then, "less")
+        ):
+            return (
+                f"the median answer has {length:.0f} characters; {usual[0]:.0f} before the swap and "
+                f"{usual[1]:.0f} where people approved"
+            )
+    return None
+
+
+def _differs(now: Sequence[int], then: Sequence[int], direction: str) -> bool:
+    """Mann and Whitney's rank test (1947), half of the level for each direction."""
+    return bool(mannwhitneyu(now, then, alternative=direction).pvalue <= _LENGTH_LEVEL / 2)
+
+
+def _fair_looks(opinions: Sequence[_Opinion], people_before: set[str]) -> Iterator[list[_Opinion]]:
+    """The fair opinions at each look.
+
+    When a look is taken depends on who has said something, and never on what. It waits while one person alone has
+    spoken and others had before the swap: they have not said yet what they think.
+    """
+    looks = iter(_LOOKS)
+    look = next(looks)
+    counts: Counter[str] = Counter()
+    for end, opinion in enumerate(opinions, start=1):
+        counts[opinion.person] += 1
+        if len(counts) == 1 and people_before != set(counts):
+            continue
+        if sum(min(count, _most_of_one(counts)) for count in counts.values()) >= look:
+            yield _fair(opinions[:end])
+            if (look := next(looks, 0)) == 0:
+                return
+
+
+def _is_worse(then: Sequence[_Opinion], now: Sequence[_Opinion], level: float) -> bool:
+    """Also without any one person."""
+    if len(then) < _LOOKS[0]:
+        return False
+    people = {opinion.person for opinion in now}
+    others = [[o for o in now if o.person != person] for person in people] if len(people) > 1 else []
+    return _is_higher(then, now, level) and all(_is_higher(then, rest, _WITHOUT_ONE) for rest in others)
+
+
+def _is_higher(then: Sequence[_Opinion], now: Sequence[_Opinion], level: float) -> bool:
+    """Fisher's exact test (1935) on the share of bad opinions."""
+    (bad_then, all_then), (bad_now, all_now) = _count(then), _count(now)
+    if not all_now or bad_now / all_now < bad_then / all_then + _RISE:
+        return False
+    table = [[bad_now, all_now - bad_now], [bad_then, all_then - bad_then]]
+    return bool(fisher_exact(table, alternative="greater").pvalue <= level)
+
+
+def _opinions(answers: Iterable[ServedAnswer]) -> list[_Opinion]:
+    """In the order in which they were given."""
+    given = sorted(
+        (rating for answer in answers for rating in answer.ratings if rating.verdict is not None),
+        key=lambda rating: (rating.created_at, rating.id),
+    )
+    return [_Opinion(rating.rater, rating.verdict is Verdict.DOWN) for rating in given]
+
+
+def _fair(opinions: Sequence[_Opinion]) -> list[_Opinion]:
+    """The first ones of each person, as many as the busiest other one gave; all where there is but one person."""
+    people = [opinion.person for opinion in opinions]
+    return _first_of_each(opinions, people, _most_of_one(Counter(people)))
+
+
+def _most_of_one(counts: Counter[str]) -> int:
+    if len(counts) < 2:
+        return counts.total()
+    return max(_FEW, counts.most_common(2)[1][1])
+
+
+def _faults(answers: Sequence[ServedAnswer]) -> list[_Opinion]:
+    """Whether each answer is of no use to anybody; of failures in a row the first."""
+    counted: list[ServedAnswer] = []
+    for answer in answers:
+        if not (answer.status is MessageStatus.FAILED and counted and counted[-1].status is answer.status):
+            counted.append(answer)
+    few = _first_of_each(counted, [answer.conversation_id for answer in counted], _OF_ONE_CONVERSATION)
+    return [_Opinion(a.owner, a.status is not MessageStatus.STOPPED and _is_useless(a.text)) for a in few]
+
+
+def _is_useless(text: str) -> bool:
+    return not text.strip() or is_looping(text)
+
+
+def _lengths(answers: Sequence[ServedAnswer]) -> list[int]:
+    """In characters."""
+    whole = [answer for answer in answers if answer.status is MessageStatus.COMPLETE and answer.text]
+    few = _first_of_each(whole, [answer.conversation_id for answer in whole], _OF_ONE_CONVERSATION)
+    return [len(answer.text) for answer in few]
+
+
+def _first_of_each(items: Sequence[_Item], owners: Sequence[str], most: int) -> list[_Item]:
+    taken: Counter[str] = Counter()
+    segment_ids = []
+    for item, owner in zip(items, owners, strict=True):
+        taken[owner] += 1
+        if taken[owner] <= most:
+            segment_ids.append(item)
+    return segment_ids
+
+
+def _count(opinions: Sequence[_Opinion]) -> tuple[int, int]:
+    return sum(opinion.bad for opinion in opinions), len(opinions)
+
+
+def _share(opinions: Sequence[_Opinion]) -> str:
+    bad, count = _count(opinions)
+    return f"{bad} of {count} times"

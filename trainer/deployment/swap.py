@@ -1,0 +1,190 @@
+"""A published adapter to the one that answers, without dropping a request.
+
+In: a candidate deployment, the servers. Out: the active deployment flipped in one transaction, older adapters
+unloaded. Running answers finish on the adapter that they started with: it stays loaded, as the previous one, for
+an instant rollback. Does not judge candidates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from assistant.adapter_files import fingerprint
+from assistant.rendering import keep, render
+from assistant.serving import ServerAddress, reconcile
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmError
+from assistant.vllm_pool import VllmPool
+from store import Store, StoreError
+from store.errors import LeaseLost
+from store.records import Deployment, Role
+
+# Mean absolute difference of log-probabilities, in nats. float32 on one machine differs by under 0.01; bfloat16
+# kernels by up to 0.05; a wrong base model or a wrong scale by more than 0.5.
+_PARITY = 0.1
+_TOKENS = 8
+_WAIT_S = 120.0
+
+
+class ParityError(Exception):
+    """The server computes other probabilities than the trainer did: another base model, or a broken adapter."""
+
+
+async def load_checked(
+    pool: VllmPool, name: str, adapters: Path, ids: Sequence[int], expected: Sequence[tuple[int, float]]
+) -> None:
+    """Load a published adapter and check what the server makes of it; what fails a check is unloaded again.
+
+    `expected` are the tokens that follow `ids` greedily in the trainer, with ln p. Raises VllmError, ParityError.
+    """
+    await pool.load_adapter(name, str((adapters / name).resolve()))
+    try:
+        await check_parity(pool, name, ids, expected)
+        await check_base_is_base(pool, ids, name)
+    except BaseException:
+        await pool.unload_adapter(name)
+        raise
+
+
+async def check_parity(
+    pool: VllmPool, model: str, ids: Sequence[int], expected: Sequence[tuple[int, float]]
+) -> float:
+    """Compare the next greedy tokens and their ln p with the trainer's; returns the worst mean difference in nats."""
+    worst = 0.0
+    for client in pool.each():
+        async with pool.background():
+            found = await client.greedy(model, ids, len(expected))
+        distance = _distance(found, expected)
+        if not distance <= _PARITY:
+            raise ParityError(
+                f"{client.url} gives “{model}” log-probabilities that differ by {distance:.3f} nats on average "
+                f"({_PARITY} allowed). Does it serve the base model that the adapter was trained on?"
+            )
+        worst = max(worst, distance)
+    return worst
+
+
+async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -> None:
+    """Base-model requests in one batch with adapter requests must stay base-model answers; raises ParityError.
+
+    vLLM 0.32 on CPU answers them with whatever adapter has the last LoRA slot, unless our extension runs in it.
+    """
+    for client in pool.each():
+        async with pool.background():
+            alone = await client.greedy(pool.base, ids, _TOKENS)
+            together = await asyncio.gather(
+                *(client.greedy(name, ids, _TOKENS) for name in (adapter, pool.base, adapter, pool.base))
+            )
+        for mixed in (together[1], together[3]):
+            distance = _distance(mixed, alone)
+            if not distance <= _PARITY:
+                raise ParityError(
+                    f"{client.url} answers base-model requests with an adapter of the same batch (differs by "
+                    f"{distance:.3f} nats). Start vLLM again with --worker-extension-cls "
+                    "assistant.vllm_extension.Extension, with Shorthand's folder in PYTHONPATH."
+                )
+
+
+def _distance(found: Sequence[tuple[int, float]], expected: Sequence[tuple[int, float]]) -> float:
+    """Mean absolute difference of ln p, up to and including the first token that is not the same.
+
+    Greedy decoding may part at a near tie, where both ln p are alike; what follows cannot be compared.
+    """
+    gaps = []
+    for (token, ln_p), (other, other_ln_p) in zip(found, expected, strict=True):
+        gaps.append(abs(ln_p - other_ln_p))
+        if token != other:
+            break
+    return float(np.mean(gaps))
+
+
+async def hot_swap(
+    store: Store,
+    pool: VllmPool,
+    tokenizer: ChatTokenizer,
+    adapters: Path,
+    candidate: Deployment,
+    active: Deployment | None,
+) -> Deployment:
+    """Warm the candidate's prompt in the prefix cache, then activate it; raises Conflict when `active` is not it.
+
+    The warm-up request means that the first person after the swap does not pay for the cold prompt. What answered it is
+    looked at once more: a server that was started again meanwhile may serve another adapter of that name.
+    """
+    segments = keep(store.prompts.get(candidate.prompt_id).segments, candidate.segment_ids)
+    ids = render(tokenizer, segments, ((Role.USER, "Hello"),)).ids
+    for client in pool.each():
+        await client.complete(candidate.adapter or pool.base, ids, max_tokens=1, end_ids=tokenizer.end_ids)
+    if candidate.adapter is not None:
+        await pool.need_adapter(candidate.adapter, str((adapters / candidate.adapter).resolve()))
+    return store.deployments.activate(candidate.id, expect_active=active.id if active else None)
+
+
+async def swap_in(
+    store: Store,
+    pool: VllmPool,
+    tokenizer: ChatTokenizer,
+    adapters: Path,
+    candidate: Deployment,
+    active: Deployment | None,
+) -> Deployment:
+    """`hot_swap`; where it fails, the candidate is unloaded and rejected with the reason, which is raised."""
+    try:
+        return await hot_swap(store, pool, tokenizer, adapters, candidate, active)
+    except (VllmError, StoreError) as error:
+        if candidate.adapter is not None:
+            await pool.unload_adapter(candidate.adapter)
+        if not isinstance(error, LeaseLost):  # then nothing may be noted any more
+            store.deployments.reject(candidate.id, str(error))
+        raise
+
+
+async def unload_older(store: Store, pool: VllmPool, assistant_id: str) -> list[str]:
+    """Unload what is neither active nor the previous one, once its running answers have finished."""
+    history = [
+        store.deployments.get(item.deployment_id) for item in store.deployments.activations(assistant_id)
+    ]
+    keep_loaded: list[str | None] = []
+    for deployment in reversed(history):
+        if deployment.adapter not in keep_loaded:
+            keep_loaded.append(deployment.adapter)
+        if len(keep_loaded) == 2:
+            break
+    served = await pool.models()
+    gone = []
+    for adapter in store.adapters.all(assistant_id):
+        if adapter.name in served and adapter.name not in keep_loaded and await _idle(store, adapter.name):
+            await pool.unload_adapter(adapter.name)
+            gone.append(adapter.name)
+    return gone
+
+
+async def _idle(store: Store, adapter: str) -> bool:
+    waited = 0.0
+    while store.messages.streaming_count(adapter) and waited < _WAIT_S:
+        await asyncio.sleep(0.5)
+        waited += 0.5
+    return not store.messages.streaming_count(adapter)
+
+
+def roll_back(store: Store, data_dir: Path, assistant_id: str, reason: str) -> Deployment:
+    """Activate the deployment before the active one and load its adapter.
+
+    Raises StoreError when there is none; NoServer, VllmError, BadAdapter once the rollback is recorded.
+    """
+    deployment = store.deployments.rollback(assistant_id, reason)
+    asyncio.run(_load_active(store, data_dir))
+    return deployment
+
+
+async def _load_active(store: Store, data_dir: Path) -> None:
+    address = ServerAddress.read(data_dir)
+    pool = await VllmPool.connect(address.urls, address.key)
+    try:
+        await reconcile(store, pool, data_dir / "adapters", fingerprint(Path(address.model_dir)))
+    finally:
+        await pool.close()

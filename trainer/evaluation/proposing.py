@@ -1,0 +1,44 @@
+"""Answers that a gate could not tell from good ones, to those that a person should see: pure.
+
+In: what a refused variant answered, how it and the references scored. Out: (message id, answer) pairs. Place in the flow:
+after a refusal; what people decide about them counts at the candidate's second `hearing`. Does not know who is asked.
+
+A gate that only knows the answers that people happened to see favours whoever gave them: an answer that was rated up
+scores 1.0 for the system that gave it, and another answer as good scores its likeness to that one. On televisions the
+base model with the full prompt had 0.500 by approved texts and 0.452 by the task's own references. The cure is that of
+retrieval benchmarks: answers of all systems are judged, and all that were found good are references (pooling, Sparck
+Jones and van Rijsbergen 1975; what unjudged answers do to a comparison: Zobel 1998, SIGIR, 307).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from store.records import Example
+from trainer.evaluation.gate import Answers, VariantVerdict
+
+
+def worth_asking(variant: VariantVerdict, most_lost: float) -> bool:
+    """Refused by its scores alone, and not by so much that people would be asked about a bad model's answers."""
+    failed = [comparison for comparison in variant.comparisons if not comparison.passed]
+    sound = all(guard.passed for guard in variant.guards)
+    return bool(failed) and sound and all(comparison.difference > -most_lost for comparison in failed)
+
+
+def judgement_requests(examples: Sequence[Example], answers: Answers, most: int) -> list[tuple[str, str]]:
+    """The answers about which a word would change most, one a question, at most `most`.
+
+    Of what is served people have judged every answer, so the candidate's are asked about whether it won or lost there.
+    An answer that scores s is taken to be accepted with probability s, which would bring 1 - s. What is not
+    asked about, or not accepted, keeps its score, as with every other system.
+    """
+    gain = {number: score * (1.0 - score) for number, score in enumerate(answers.scores)}
+    order = sorted((n for n in gain if gain[n] > 0), key=lambda n: (-gain[n], n))
+    chosen: dict[object, tuple[str, str]] = {}
+    for number in order:
+        text = answers.texts[number].strip()
+        if text and examples[number].context not in chosen:
+            chosen[examples[number].context] = (examples[number].message_id, text)
+        if len(chosen) == most:
+            break
+    return list(chosen.values())

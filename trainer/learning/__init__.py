@@ -1,5 +1,0 @@
-"""A frozen dataset to a published adapter, and the only modules that train.
-
-The flow: `rows` (`rung_sampling`, `packing`, `teacher`) → `sweep` → `finetune` (`lora`, `objective`, `curve`,
-`checkpoints`) → `preferences` (`pairs`, `dpo`) → `publish`.
-"""

@@ -1,0 +1,296 @@
+"""Trains an adapter on packed rows with `transformers.Trainer` and returns the best one of the run.
+
+The same job gives the same losses, to the last bit on CPU with the same number of threads: seeds cover the adapter's
+start and the noise, and a checkpoint holds the state of the random generators.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import SequentialSampler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
+
+from trainer.settings import TrainerSettings
+from trainer.training import checkpoints, ranks
+from trainer.training.curve import Curve, curve, out_of_patience
+from trainer.training.disk import saving_below
+from trainer.training.lora import load_with_lora, mean_loss, to_tensors
+from trainer.training.packing import PackedRow
+from trainer.training.precision import Precision, native
+
+Progress = Callable[[dict[str, Any]], None]
+
+# A checkpoint of the 135M model's adapter takes 0.1 s; a kill costs a minute of work at most.
+_SAVE_EVERY_S = 60.0
+# From this size on a GPU computes activations twice (a third more time) rather than keep those of a packed row of
+# thousands of tokens, which for 8B would need some 20 GiB beside the weights.
+_BIG = 1_000_000_000
+
+
+class TrainingDiverged(Exception):
+    """The loss or the gradient is not a usable number; the message says at which step and what to try."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is trained on, in order. `epoch_ends` are row counts; each row is one step of one process."""
+
+    model_dir: Path
+    rows: Sequence[PackedRow]
+    epoch_ends: Sequence[int]
+    dev_rows: Sequence[PackedRow]
+    settings: TrainerSettings
+    work_dir: Path
+    precision: Precision = field(default_factory=native)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The best model of a run, its dev loss (nats per answer token), and what the training cost.
+
+    `history`, `curve` and `steps` cover the whole run, `seconds` and `tokens_per_s` what of it was trained since
+    `resumed_at`.
+    """
+
+    model: Any
+    dev_loss: float
+    first_dev_loss: float
+    steps: int
+    tokens_per_s: float
+    seconds: float
+    stopped_early: bool
+    resumed_at: int
+    curve: Curve
+    history: list[dict[str, Any]]
+
+
+def finetune(course: Course, progress: Progress) -> Trained:
+    """An adapter, trained by one pass over the rows; goes on from the last checkpoint when a killed run left one.
+
+    `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. Of several processes rank 0 calls this
+    while the others `follow`; each trains on rows of its own. Raises TrainingDiverged.
+    """
+    return _train_adapter(ranks.share(course), progress)
+
+
+def follow() -> None:
+    """Take part in what rank 0 trains, until it says that there is no more (`ranks.dismiss`)."""
+    nothing: Course | None = None
+    while (course := ranks.share(nothing)) is not None:
+        try:
+            _train_adapter(course, lambda _: None)
+        except TrainingDiverged:  # rank 0 sees the same numbers, and knows what to do about them
+            continue
+
+
+def _train_adapter(course: Course, progress: Progress) -> Trained:
+    settings = course.settings
+    set_seed(settings.seed)
+    model = load_with_lora(course.model_dir, settings.rank)
+    trained = step_through(
+        course, model, lambda best: model.load_adapter(str(best), model.active_adapter), progress
+    )
+    ranks.meet()  # rank 0 removes the checkpoints next, which the others may still be reading
+    return trained
+
+
+def step_through(
+    course: Course, model: Any, restore: Callable[[Path], object], progress: Progress
+) -> Trained:
+    """Train what of `model` takes a gradient, on the rows in their order; `restore` gives it a checkpoint's weights.
+
+    Raises TrainingDiverged.
+    """
+    settings, work_dir = course.settings, course.work_dir
+    watch = _Watch(course, progress)
+    trainer = _PackedTrainer(
+        model=model,
+        args=_arguments(course, model, watch.steps),
+        train_dataset=list(course.rows),
+        eval_dataset=list(course.dev_rows),
+        data_collator=lambda rows: to_tensors(rows[0]),
+        callbacks=[watch],
+    )
+    trainer.remove_callback(PrinterCallback)
+    if ranks.rank() == 0:
+        checkpoints.drop_incomplete(work_dir)
+    # Asked at rank 0 for all: every process has to go the same way.
+    resumed, first = ranks.share((checkpoints.last_checkpoint(work_dir), checkpoints.first_loss(work_dir)))
+    if first is None:
+        first = trainer.evaluate()["eval_loss"]
+        if ranks.rank() == 0:
+            checkpoints.keep_first_loss(work_dir, first)
+    started = time.monotonic()
+    if resumed is None or not (
+        resumed.step >= resumed.steps or out_of_patience(resumed.log, settings.patience)
+    ):
+        trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
+    last = ranks.share(checkpoints.last_checkpoint(work_dir))
+    if last is None or last.best_path is None or last.best_loss is None or not math.isfinite(last.best_loss):
+        raise TrainingDiverged(
+            f"The dev loss is {last and last.best_loss} after {trainer.state.global_step} steps. Lower the learning "
+            f"rate ({course.settings.learning_rate:g}) or look at the newest corrections."
+        )
+    restore(last.best_path)
+    seconds = time.monotonic() - started
+    _compute_as_loaded(model)
+    return Trained(
+        model=model,
+        dev_loss=last.best_loss,
+        first_dev_loss=first,
+        steps=last.step,
+        tokens_per_s=watch.tokens / seconds if seconds else 0.0,
+        seconds=seconds,
+        stopped_early=last.step < watch.steps,
+        resumed_at=resumed.step if resumed else 0,
+        curve=curve(last.log),
+        history=last.log,
+    )
+
+
+def _compute_as_loaded(model: Any) -> None:
+    """Accelerate leaves its autocast around `forward`; what is compared with the server is computed without."""
+    for name in ("forward", "_original_forward"):
+        model.__dict__.pop(name, None)
+
+
+def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
+    cuda = torch.cuda.is_available()
+    arguments = TrainingArguments(
+        output_dir=str(course.work_dir),
+        per_device_train_batch_size=1,  # one packed row is a batch of examples already
+        per_device_eval_batch_size=1,
+        num_train_epochs=1,  # the rows hold every epoch, each rendered anew
+        learning_rate=course.settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=max(1, steps // 20),
+        weight_decay=0.0,
+        neftune_noise_alpha=course.settings.embedding_noise or None,
+        max_grad_norm=1.0,
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # it would report a loss that is no number as the mean of earlier ones
+        eval_strategy="steps",  # at the end of every epoch and no oftener: _Watch asks for it
+        eval_steps=steps,
+        save_strategy="steps",
+        save_steps=steps,
+        save_total_limit=2,  # the best and the last
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        remove_unused_columns=False,
+        prediction_loss_only=True,
+        label_names=["targets"],  # Trainer evaluates a loss only where it finds these
+        report_to="none",
+        disable_tqdm=True,
+        seed=course.settings.seed,
+        bf16=course.precision is Precision.HALF,
+        use_cpu=not cuda,
+        dataloader_pin_memory=cuda,
+        gradient_checkpointing=_is_short_of_memory(model),
+        gradient_checkpointing_kwargs={"use_reentrant": False},
+        ddp_find_unused_parameters=False,
+        log_level="error",
+    )
+    # One process uses one GPU. Trainer would take every GPU it sees into one process and hand the collator as many
+    # rows at once, of which it packs the first. Several GPUs are for `accelerate launch`, a process each.
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1
+    return arguments
+
+
+def _is_short_of_memory(model: Any) -> bool:
+    return torch.cuda.is_available() and model.num_parameters() >= _BIG
+
+
+class _PackedTrainer(Trainer):  # type: ignore[misc]
+    """Trainer over packed rows: their loss, and their order (an epoch is shuffled where rows are made).
+
+    A checkpoint that could not be written is an OSError.
+    """
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+        loss = mean_loss(model, inputs)
+        return (loss, {"loss": loss}) if return_outputs else loss
+
+    def _get_train_sampler(self, *_: Any) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)
+
+    def _save_checkpoint(self, *values: Any) -> None:
+        with saving_below(Path(self.args.output_dir)):
+            super()._save_checkpoint(*values)
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Says when to measure, save and stop; reports each step with rate and ETA; ends a run of meaningless numbers."""
+
+    def __init__(self, course: Course, progress: Progress):
+        world = ranks.world()
+        self._progress = progress
+        self._patience = course.settings.patience
+        # Tokens of each step, and the steps that end an epoch: every process takes a row of a step.
+        self._step_tokens = [
+            sum(len(row.ids) for row in course.rows[start : start + world])
+            for start in range(0, len(course.rows), world)
+        ]
+        self._epoch_ends = {-(-end // world) for end in course.epoch_ends}
+        self._started = 0.0
+        self._first_step = 0
+        self._saved = 0.0
+        self.tokens = 0
+
+    @property
+    def steps(self) -> int:
+        return len(self._step_tokens)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._started = self._saved = time.monotonic()
+        self._first_step = state.global_step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step in self._epoch_ends:
+            control.should_evaluate = control.should_save = True
+        elif ranks.share(time.monotonic() - self._saved >= _SAVE_EVERY_S):
+            control.should_save = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._saved = time.monotonic()
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if out_of_patience(state.log_history, self._patience):
+            control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        step, logs = state.global_step, logs or {}
+        note: dict[str, Any] = {"step": step, "steps": self.steps}
+        if "eval_loss" in logs:
+            note["dev_loss"] = logs["eval_loss"]
+        elif "loss" in logs:
+            _check(step, logs["loss"], logs.get("grad_norm"))
+            self.tokens = sum(self._step_tokens[self._first_step : step])
+            rate = self.tokens / max(1e-6, time.monotonic() - self._started)
+            note |= {
+                "loss": logs["loss"],  # unrounded: `rerun` compares it
+                "tokens_per_s": round(rate),
+                "eta_s": round(sum(self._step_tokens[step:]) / max(rate, 1e-6)),
+            }
+        else:
+            return
+        self._progress(note)
+
+
+def _check(step: int, loss: float, gradient: float | None) -> None:
+    if not math.isfinite(loss) or (gradient is not None and not math.isfinite(gradient)):
+        raise TrainingDiverged(
+            f"At step {step} the loss is {loss} and the gradient {gradient}. Lower the learning rate."
+        )
+    if gradient == 0.0 and loss > 0.01:
+        raise TrainingDiverged(
+            f"At step {step} the gradient is zero while the loss is {loss:.3f}: nothing is learned. "
+            "Check that the model's linear layers take an adapter."
+        )

@@ -1,0 +1,102 @@
+"""A trained model to an adapter directory that is complete or not there at all.
+
+In: a peft model. Out: `<adapters>/<name>/` with weights, config and, written last, a manifest of hashes; noted in the
+store. Does not load it anywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import uuid
+from itertools import chain, count
+from pathlib import Path
+from typing import Protocol
+
+from assistant.adapter_files import FILES, MANIFEST, Manifest, make_manifest, verify
+from assistant.serving import MAX_RANK
+from store import Store
+from store.errors import LeaseLost
+from store.records import TrainingRun
+from trainer.training.disk import saving_below
+
+
+class Saveable(Protocol):
+    """What is published: a peft model, or anything that writes an adapter's files as one does."""
+
+    def save_pretrained(self, directory: str, *, save_embedding_layers: bool) -> None: ...
+
+
+def publish_run(store: Store, run: TrainingRun, model: Saveable, adapters: Path, base: str) -> str:
+    """Publish a run's adapter under the first free name and note it; returns the name.
+
+    Raises BadAdapter, OSError, and LeaseLost, where `store` is under a lease that another has taken meanwhile: then
+    nothing is left of what was written.
+    """
+    while True:
+        name = free_name(adapters, f"{run.assistant_id}-v{run.id:04d}")
+        try:
+            manifest = publish(model, adapters, name, base)
+        except FileExistsError:  # somebody who had slept past their lease woke up and was faster
+            continue
+        try:
+            store.adapters.add(name, run.assistant_id, run.id, str(adapters / name), manifest.hash)
+            store.runs.update(run.id, adapter=name)
+        except LeaseLost:
+            shutil.rmtree(adapters / name)
+            raise
+        return name
+
+
+def free_name(adapters: Path, name: str) -> str:
+    """`name`, or with a number after it where an earlier attempt of the same run has published already."""
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(candidate for candidate in names if not (adapters / candidate).exists())
+
+
+def publish(model: Saveable, adapters: Path, name: str, base: str) -> Manifest:
+    """Write aside, sync, verify, rename. Raises BadAdapter, OSError, and FileExistsError for a used name."""
+    final = adapters / name
+    if final.exists():
+        raise FileExistsError(f"{final} exists already; a published adapter is never written again.")
+    # What is here was left by a publish that was killed, or by one that sleeps and will find its directory gone.
+    for left_behind in adapters.glob(".*.part"):
+        shutil.rmtree(left_behind, ignore_errors=True)
+    aside = adapters / f".{name}.{uuid.uuid4().hex[:8]}.part"
+    try:
+        return _published(model, aside, final, base)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)  # on a full disk it is what filled it
+        raise
+
+
+def _published(model: Saveable, aside: Path, final: Path, base: str) -> Manifest:
+    with saving_below(final.parent):
+        model.save_pretrained(str(aside), save_embedding_layers=False)
+    for path in aside.iterdir():
+        if path.name not in FILES:  # peft adds a model card
+            path.unlink()
+    manifest = make_manifest(aside, final.name, base)
+    for file in FILES:
+        _sync(aside / file)
+    (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    _sync(aside / MANIFEST)
+    _sync(aside)
+    manifest = verify(aside, base, MAX_RANK, final.name)
+    try:
+        os.rename(aside, final)  # never onto a directory that holds something
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(f"{final} was published by somebody else just now.") from error
+        raise
+    _sync(final.parent)
+    return manifest
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
