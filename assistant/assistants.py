@@ -71,7 +71,7 @@ def load_sample(store: Store, tokenizer: ChatTokenizer) -> tuple[Assistant, int]
         sample["starters"],
         SAMPLE_ID,
     )
-    return assistant, store.samples.load(assistant.id, [_turn(row) for row in sample["conversations"]])
+    return assistant, store.transfer.load(assistant.id, [_turn(row) for row in sample["conversations"]])
 
 
 def segments_from(rows: Sequence[dict[str, Any]]) -> tuple[Segment, ...]:

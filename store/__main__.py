@@ -104,7 +104,7 @@ def export_(
 ) -> None:
     with errors_in_words(), open_store(data_dir) as store:
         chosen = _assistant(store, assistant)
-        total = store.transfer.conversation_count(chosen)
+        total = store.transfer.count(chosen)
         with _bar(
             f"Exporting {chosen}", total, MofNCompleteColumn(), TextColumn("conversations")
         ) as on_progress:

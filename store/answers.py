@@ -1,8 +1,5 @@
-"""Conversations, ratings and decisions → rated answers: what the trainer selects its examples from.
-
-In: an assistant, or a prompt for what its teacher answered and nobody judged. Out: `RatedAnswer`s with the turns before
-each, in the same order every time. Does not know which answers are good enough to learn from.
-"""
+"""Answers as the trainer and the savings plot need them: rated ones with their turns, those that a deployment served, and
+the prompt tokens of each request."""
 
 from __future__ import annotations
 
@@ -11,11 +8,11 @@ from collections.abc import Collection, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
-from store.columns import ids_json
+from store.columns import from_json, ids_json
 from store.connection import Transaction
 from store.decisions import IS_STANDING, STANDING_OF_MESSAGES, standing_by_message
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
-from store.records import RatedAnswer, Role, Split
+from store.records import MessageStatus, RatedAnswer, RequestPoints, Role, ServedAnswer, Split
 from store.repository import Repository
 
 _Turn = tuple[Any, ...]  # in the order of TURNS_OF
@@ -65,6 +62,35 @@ SPLITS_OF = """
 _TEACHERS = "SELECT id, prompt_id FROM deployments WHERE adapter IS NULL AND variant = 0"
 
 
+# Two indexes, one for what was measured and one for what failed before it could be.
+SERVED = """
+    SELECT * FROM (
+        SELECT m.seq, m.id, m.conversation_id, c.owner, m.status, m.text, m.created_at
+        FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
+        WHERE m.deployment_id = ?1 AND m.prompt_tokens IS NOT NULL AND m.status IN ('complete', 'stopped')
+            AND c.source = 'chat'
+        ORDER BY m.created_at DESC LIMIT ?2)
+    UNION ALL SELECT * FROM (
+        SELECT m.seq, m.id, m.conversation_id, c.owner, m.status, m.text, m.created_at
+        FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
+        WHERE m.deployment_id = ?1 AND m.status = 'failed' AND c.source = 'chat'
+        ORDER BY m.created_at DESC LIMIT ?2)
+    ORDER BY created_at DESC, seq DESC LIMIT ?2"""
+SERVED_LAST = """
+    SELECT d.id, (SELECT max(m.created_at) FROM messages m
+        WHERE m.deployment_id = d.id AND m.prompt_tokens IS NOT NULL) AS last
+    FROM deployments d WHERE d.assistant_id = ?"""
+# Of one deployment, since the index has the requests of each in their order. As two JSON lists: of 5,000 rows Python
+# would make as many objects, and its collection of garbage fell into more than one call of twenty for that (60 ms).
+POINTS = """
+    SELECT json_group_array(at) AS at, json_group_array(tokens) AS tokens FROM (
+        SELECT m.created_at AS at, m.prompt_part_tokens AS tokens
+        FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
+        WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.created_at >= ?
+            AND m.status IN ('complete', 'stopped') AND m.role = 'assistant' AND c.source = 'chat'
+        ORDER BY m.created_at DESC, m.seq DESC LIMIT ?)"""
+
+
 class Answers(Repository):
     def rated(
         self, assistant_id: str, newest: int | None = None, without: Collection[str] = ()
@@ -98,6 +124,44 @@ class Answers(Repository):
                 found += transaction.rows(UNRATED_OF_TEACHER, [teaching["id"], limit])
             found.sort(key=lambda row: row["created_at"], reverse=True)
             return _rated_answers(transaction, found[:limit])
+
+    def served(self, deployment_id: int, limit: int) -> list[ServedAnswer]:
+        """The newest `limit` answers that have ended, oldest first; samples and imports were served elsewhere."""
+        with self._file.reading() as transaction:
+            rows = transaction.rows(SERVED, [deployment_id, limit])
+            wanted = ids_json({row["id"] for row in rows})
+            ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [wanted]))
+        return [
+            ServedAnswer(
+                message_id=row["id"],
+                conversation_id=row["conversation_id"],
+                owner=row["owner"],
+                status=MessageStatus(row["status"]),
+                text=row["text"],
+                created_at=row["created_at"],
+                ratings=ratings.get(row["id"], ()),
+            )
+            for row in reversed(rows)
+        ]
+
+    def request_points(self, assistant_id: str, since: float = 0.0, limit: int = 5000) -> RequestPoints:
+        """The newest `limit` requests at or after `since` (UTC seconds), oldest first."""
+        at: list[float] = []
+        tokens: list[int] = []
+        with self._file.reading() as transaction:
+            served = [row for row in transaction.rows(SERVED_LAST, [assistant_id]) if row["last"] is not None]
+            served.sort(key=lambda row: row["last"], reverse=True)
+            for deployment in served:
+                if len(at) >= limit:  # they follow each other, so two or three are read
+                    since = max(since, sorted(at, reverse=True)[limit - 1])
+                    if deployment["last"] < since:
+                        break
+                for row in transaction.rows(POINTS, [deployment["id"], since, limit]):
+                    at += from_json(row["at"])
+                    tokens += from_json(row["tokens"])
+        newest = sorted(range(len(at)), key=lambda place: at[place], reverse=True)[:limit]
+        newest.reverse()
+        return RequestPoints(tuple(at[place] for place in newest), tuple(tokens[place] for place in newest))
 
 
 def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> list[RatedAnswer]:

@@ -45,7 +45,9 @@ class Assistants(Repository):
         with self._file.reading() as transaction:
             return need_assistant(transaction, id)
 
-    def add_prompt(self, assistant_id: str, segments: Iterable[Segment]) -> Prompt:
+
+class Prompts(Repository):
+    def add(self, assistant_id: str, segments: Iterable[Segment]) -> Prompt:
         """Save the next version. Raises NotFound, and StoreError when two segments share an id."""
         segments = tuple(segments)
         counts = Counter(segment.id for segment in segments)
@@ -65,20 +67,20 @@ class Assistants(Repository):
                 created_at=now,
             )
             record(transaction, now, AuditAction.PROMPT_EDITED, assistant_id, {"version": version})
-            return self.prompt(id)
+            return self.get(id)
 
-    def prompt(self, id: int) -> Prompt:
+    def get(self, id: int) -> Prompt:
         """Raises NotFound."""
         with self._file.reading() as transaction:
             return _prompt(transaction.one(_PROMPT, [id], f"prompt {id}"))
 
-    def latest_prompt(self, assistant_id: str) -> Prompt:
+    def latest(self, assistant_id: str) -> Prompt:
         """The newest version. Raises NotFound when the assistant has no prompt yet."""
         with self._file.reading() as transaction:
             newest = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version DESC LIMIT 1"
             return _prompt(transaction.one(newest, [assistant_id], f"prompt of assistant {assistant_id!r}"))
 
-    def prompts(self, assistant_id: str) -> list[Prompt]:
+    def all(self, assistant_id: str) -> list[Prompt]:
         """All versions, oldest first."""
         with self._file.reading() as transaction:
             rows = transaction.rows(

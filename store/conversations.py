@@ -6,13 +6,12 @@ Does not know who may see which conversation; it filters by the owner that it is
 
 from __future__ import annotations
 
-import sqlite3
-
 from store.assistants import need_assistant
-from store.connection import Transaction
+from store.connection import DataFile, Transaction
 from store.errors import Conflict
-from store.records import Conversation
-from store.repository import Repository
+from store.messages import Messages, conversation_of
+from store.records import Conversation, Message, Role
+from store.repository import Clock, NewId, Repository
 from store.search_words import query_of
 from store.word_index import forget_words
 
@@ -29,6 +28,10 @@ _WITH_TITLES = """
 
 
 class Conversations(Repository):
+    def __init__(self, file: DataFile, clock: Clock, new_id: NewId) -> None:
+        super().__init__(file, clock, new_id)
+        self._messages = Messages(file, clock, new_id)
+
     def create(
         self,
         assistant_id: str,
@@ -53,6 +56,12 @@ class Conversations(Repository):
             }
             transaction.insert("conversations", **columns, created_at=now, updated_at=now)
             return self.get(id)
+
+    def start(self, assistant_id: str, text: str, title: str = "", owner: str = "local") -> Message:
+        """Start one with a first message of a person; neither is there without the other. Raises NotFound."""
+        with self._file.writing():
+            conversation = self.create(assistant_id, title, owner)
+            return self._messages.add(conversation.id, None, Role.USER, text)
 
     def get(self, id: str) -> Conversation:
         """Raises NotFound."""
@@ -120,16 +129,3 @@ def _searched(
             found[row["id"]] = conversation_of(row)
     newest = sorted(found.values(), key=lambda c: (c.updated_at, c.created_at, c.id), reverse=True)
     return newest[:limit]
-
-
-def conversation_of(row: sqlite3.Row) -> Conversation:
-    return Conversation(
-        id=row["id"],
-        assistant_id=row["assistant_id"],
-        title=row["title"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        owner=row["owner"],
-        source=row["source"],
-        head_id=row["head_id"],
-    )

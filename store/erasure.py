@@ -16,10 +16,11 @@ from typing import Any
 
 from store.audit import AuditAction, record
 from store.columns import from_json, ids_json, to_json
-from store.connection import Transaction
+from store.connection import DataFile, Transaction
 from store.deployments import Deployments
 from store.errors import Conflict, NotFound
 from store.records import DeploymentStatus
+from store.repository import Clock, NewId, Repository
 from store.word_index import forget_words
 
 # Conversations that the person owns, and examples that came from them or that the person wrote or approved of.
@@ -70,7 +71,11 @@ class Erased:
         )
 
 
-class Erasures(Deployments):
+class Erasures(Repository):
+    def __init__(self, file: DataFile, clock: Clock, new_id: NewId) -> None:
+        super().__init__(file, clock, new_id)
+        self._deployments = Deployments(file, clock, new_id)
+
     def preview(self, person: str) -> Erased:
         """What `erase` would do now."""
         with self._file.reading() as transaction:
@@ -115,14 +120,14 @@ class Erasures(Deployments):
 
     def _stop_serving(self, transaction: Transaction, found: Erased) -> None:
         for assistant_id in found.assistants:
-            active = self.active(assistant_id)
+            active = self._deployments.active(assistant_id)
             base = transaction.row(_BASE, [assistant_id, active.prompt_id if active else None])
             if base is None:
                 raise Conflict(
                     f"{assistant_id!r} has no deployment of the base model that could answer instead. Save its prompt "
                     "once more on the Prompt page, then erase."
                 )
-            self.activate(base["id"])
+            self._deployments.activate(base["id"])
         for row in transaction.rows(_DEPLOYED, [ids_json(found.adapters)]):
             transaction.execute(_REJECT, [_REASON, row["id"]])
 

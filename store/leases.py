@@ -6,7 +6,7 @@ Does not know what a lease is for. Processes on one machine share a clock; that 
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Callable
 
 from store.connection import Transaction
 from store.errors import LeaseLost, StoreError
@@ -35,23 +35,6 @@ class Leases(Repository):
             change = "UPDATE leases SET expires_at = ? WHERE name = ? AND holder = ?"
             return transaction.execute(change, [self._clock() + ttl_s, name, holder]).rowcount > 0
 
-    def under_lease(self, name: str, holder: str) -> Self:
-        """This store for a holder: every write raises LeaseLost, and changes nothing, once somebody else took the
-        lease.
-
-        Checked within the write's own transaction, so that a process that slept between two lines changes nothing
-        when it wakes. A lease that ran out and that nobody took is still its holder's.
-        """
-
-        def check(transaction: Transaction) -> None:
-            row = transaction.row("SELECT holder FROM leases WHERE name = ?", [name])
-            if row is None or row["holder"] != holder:
-                raise LeaseLost(
-                    f"Nothing was changed: this process slept past its lease “{name}”, and another has taken its place."
-                )
-
-        return self._with_file(self._file.checked(check))
-
     def release(self, name: str, holder: str) -> None:
         """Give the lease back; someone else's lease stays."""
         with self._file.writing() as transaction:
@@ -63,3 +46,20 @@ class Leases(Repository):
         with self._file.reading() as transaction:
             row = transaction.row(query, [name, self._clock()])
         return (row["holder"], row["expires_at"]) if row else None
+
+
+def held_by(name: str, holder: str) -> Callable[[Transaction], None]:
+    """A check for `DataFile.checked` that raises LeaseLost once somebody else took the lease.
+
+    It runs within each write's own transaction, so that a process that slept between two lines changes nothing when it
+    wakes. A lease that ran out and that nobody took is still its holder's.
+    """
+
+    def check(transaction: Transaction) -> None:
+        row = transaction.row("SELECT holder FROM leases WHERE name = ?", [name])
+        if row is None or row["holder"] != holder:
+            raise LeaseLost(
+                f"Nothing was changed: this process slept past its lease “{name}”, and another has taken its place."
+            )
+
+    return check

@@ -13,7 +13,6 @@ import sqlite3
 from dataclasses import astuple
 
 from store.connection import Transaction
-from store.conversations import conversation_of
 from store.errors import Conflict, NotFound
 from store.records import Conversation, Message, MessageStatus, Role, Usage
 from store.repository import Repository
@@ -210,4 +209,17 @@ def message_of(row: sqlite3.Row) -> Message:
         status=MessageStatus(row["status"]),
         deployment_id=row["deployment_id"],
         usage=None if row["prompt_tokens"] is None else Usage(*(row[column] for column in _USAGE)),
+    )
+
+
+def conversation_of(row: sqlite3.Row) -> Conversation:
+    return Conversation(
+        id=row["id"],
+        assistant_id=row["assistant_id"],
+        title=row["title"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        owner=row["owner"],
+        source=row["source"],
+        head_id=row["head_id"],
     )

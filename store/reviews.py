@@ -17,10 +17,11 @@ from enum import StrEnum
 from typing import Any
 
 from store.columns import ids_json
-from store.connection import Transaction
+from store.connection import DataFile, Transaction
 from store.decisions import IS_STANDING, STANDING_OF_MESSAGES, standing_by_message
 from store.ratings import IS_LATEST, LATEST_OF_MESSAGES, ratings_by_message
 from store.records import Decision, Rating
+from store.repository import Clock, NewId, Repository
 from store.search import Search
 
 MOST = (
@@ -139,13 +140,17 @@ class Query:
         return f"SELECT m.id FROM {self.source} WHERE {' AND '.join(self.conditions)} ORDER BY {self.order} LIMIT ?"
 
 
-class Reviews(Search):
+class Reviews(Repository):
+    def __init__(self, file: DataFile, clock: Clock, new_id: NewId) -> None:
+        super().__init__(file, clock, new_id)
+        self._search = Search(file, clock, new_id)
+
     def find(self, assistant_id: str, wanted: Wanted, limit: int = MOST) -> FoundItems:
         """At most `limit` finished answers with a text, those that were rated, decided or given last first."""
         with self._file.reading() as transaction:
             ids = None
             if wanted.text.strip():
-                hits = [found.message_id for found in self.search(assistant_id, wanted.text, MOST)]
+                hits = [found.message_id for found in self._search.find(assistant_id, wanted.text, MOST)]
                 ids = hits + [row["id"] for row in transaction.rows(_ANSWERS_TO, [ids_json(hits)])]
             found: dict[str, None] = {}
             walks = queries(assistant_id, wanted, ids)

@@ -1,71 +1,44 @@
-"""The store: one object with every question and every change that the product needs.
-
-In: a path. Out: `store.ratings.add(...)`, `store.deployments.active(...)` and the rest, each kept in the part that is named
-after its noun. Any number of threads and processes may use the same file.
-"""
+"""The store: one SQLite file, and a repository for each kind of thing that it holds."""
 
 from __future__ import annotations
 
+import copy
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from store.adapters import Adapters
 from store.answers import Answers
-from store.assistants import Assistants
+from store.assistants import Assistants, Prompts
 from store.audit import Audits
 from store.connection import DataFile
+from store.conversations import Conversations
 from store.datasets import Datasets
 from store.decisions import Decisions
+from store.deployments import Deployments
 from store.erasure import Erasures
 from store.gate_answers import GateAnswers
 from store.io.transfer import Transfer
 from store.judgement_requests import JudgementRequests
-from store.leases import Leases
+from store.leases import Leases, held_by
 from store.maintenance import Maintenance
-from store.migrations import upgrade
-from store.openings import Conversations
+from store.messages import Messages
 from store.ratings import Ratings
 from store.redaction_rules import RedactionRules
+from store.repository import Clock, NewId
 from store.reviews import Reviews
 from store.runs import Runs
-from store.savings import Savings
+from store.schema import upgrade
 from store.search import Search
-from store.served import Served
 from store.sessions import Sessions
 from store.splits import Splits
 from store.users import Users
 
 
-class Store(
-    Assistants,
-    Erasures,
-    Conversations,
-    Ratings,
-    Decisions,
-    Reviews,
-    Answers,
-    Served,
-    JudgementRequests,
-    GateAnswers,
-    Splits,
-    RedactionRules,
-    Datasets,
-    Adapters,
-    Runs,
-    Leases,
-    Savings,
-    Search,
-    Transfer,
-    Users,
-    Sessions,
-    Audits,
-    Maintenance,
-):
-    """Everything that Shorthand remembers, in one SQLite file.
+class Store:
+    """Everything that Shorthand remembers. Any number of threads and processes may use the same file.
 
     Opening brings an older file up to this version and refuses a newer one. Every change is one transaction
     that is on the disk when the call returns; NotSaved says that nothing was changed.
@@ -75,18 +48,55 @@ class Store(
         self,
         path: str | Path,
         *,
-        clock: Callable[[], float] = time.time,
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        clock: Clock = time.time,
+        new_id: NewId = lambda: uuid.uuid4().hex,
         busy_timeout_s: float = 10.0,
         create: bool = True,
     ) -> None:
         """Open the file. `busy_timeout_s`: how long to wait for a lock. Raises StoreError."""
-        super().__init__(DataFile(Path(path), busy_timeout_s, create), clock, new_id)
+        self._clock, self._new_id = clock, new_id
+        file = DataFile(Path(path), busy_timeout_s, create)
         try:
-            upgrade(self._file)
+            upgrade(file)
         except BaseException:
-            self._file.close()
+            file.close()
             raise
+        self._use(file)
+
+    def _use(self, file: DataFile) -> None:
+        shared = (file, self._clock, self._new_id)
+        self._file = file
+        self.assistants = Assistants(*shared)
+        self.prompts = Prompts(*shared)
+        self.conversations = Conversations(*shared)
+        self.messages = Messages(*shared)
+        self.ratings = Ratings(*shared)
+        self.decisions = Decisions(*shared)
+        self.reviews = Reviews(*shared)
+        self.search = Search(*shared)
+        self.answers = Answers(*shared)
+        self.judgement_requests = JudgementRequests(*shared)
+        self.splits = Splits(*shared)
+        self.redaction_rules = RedactionRules(*shared)
+        self.datasets = Datasets(*shared)
+        self.runs = Runs(*shared)
+        self.gate_answers = GateAnswers(*shared)
+        self.adapters = Adapters(*shared)
+        self.deployments = Deployments(*shared)
+        self.leases = Leases(*shared)
+        self.users = Users(*shared)
+        self.sessions = Sessions(*shared)
+        self.audit = Audits(*shared)
+        self.erasure = Erasures(*shared)
+        self.transfer = Transfer(*shared)
+        self.maintenance = Maintenance(*shared)
+
+    def under_lease(self, name: str, holder: str) -> Self:
+        """This store for a lease's holder: every write raises LeaseLost, and changes nothing, once somebody else
+        took the lease."""
+        other = copy.copy(self)
+        other._use(self._file.checked(held_by(name, holder)))
+        return other
 
     @property
     def path(self) -> Path:

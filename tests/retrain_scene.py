@@ -66,7 +66,7 @@ class Scene:
                 if given is not None:
                     turn = replace(turn, answer=given, verdict=Verdict.DOWN, correction=right(text))
                 turns.append(turn)
-        self.store.samples.load("bank", turns)
+        self.store.transfer.load("bank", turns)
 
     def run(self, **changes: Any) -> Any:
         settings = replace(SETTINGS, **changes)

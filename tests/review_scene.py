@@ -56,7 +56,7 @@ def fill(store: Store, seed: int = 1) -> str:
         ),
         ImportedTurn("odd-3", "Which quokka sanctuary sponsors you?", "", Verdict.DOWN),
     ]
-    store.samples.load(SAMPLE_ID, odd)
+    store.transfer.load(SAMPLE_ID, odd)
     _talk(store)
     return SAMPLE_ID
 

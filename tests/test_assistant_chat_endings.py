@@ -44,7 +44,7 @@ def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
             raise NotSaved("Nothing was saved: the disk is full.")
         return save(*values)
 
-    monkeypatch.setattr(desk.store, "finish_message", finish)
+    monkeypatch.setattr(desk.store.messages, "finish", finish)
 
     async def act(chat: Chat) -> list[tuple[str, str, str]]:
         question = chat.ask("bank", None, "Hi")
@@ -73,7 +73,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
             raise NotSaved("Nothing was saved: the disk is full.")
         return save(*values)
 
-    monkeypatch.setattr(desk.store, "finish_message", finish)
+    monkeypatch.setattr(desk.store.messages, "finish", finish)
 
     async def act(chat: Chat) -> tuple[str, str]:
         nonlocal full

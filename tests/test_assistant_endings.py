@@ -39,7 +39,7 @@ def refuse(store: Store, monkeypatch: pytest.MonkeyPatch, times: int, error: Exc
             raise error
         return save(*values)
 
-    monkeypatch.setattr(store, "finish_message", finish)
+    monkeypatch.setattr(store.messages, "finish", finish)
     return lambda: asked
 
 

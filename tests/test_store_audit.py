@@ -30,12 +30,12 @@ def desk(store: Store) -> Store:
         prompt = store.prompts.add("desk", SEGMENTS)
         full = store.deployments.add("desk", prompt.id, None, ["a", "b"], 0, 10)
         store.deployments.activate(full.id)
-        store.samples.load("desk", [ImportedTurn("c", "q", "a", Verdict.UP, rater="bo")])
+        store.transfer.load("desk", [ImportedTurn("c", "q", "a", Verdict.UP, rater="bo")])
     return store
 
 
 def deeds(store: Store) -> list[tuple[str, str, str]]:
-    return [(entry.actor, entry.deed, entry.subject) for entry in store.audit.entries()]
+    return [(entry.actor, entry.action, entry.subject) for entry in store.audit.entries()]
 
 
 def adapter(store: Store) -> int:
@@ -46,16 +46,16 @@ def adapter(store: Store) -> int:
 
 
 def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> None:
-    answer = desk.rated_answers("desk")[0].message_id
+    answer = desk.answers.rated("desk")[0].message_id
     with acting("rev"):
-        made = desk.decide(answer, "rev", Ruling.APPROVE)
-        desk.undo_decisions([made.id])
+        made = desk.decisions.add(answer, "rev", Ruling.APPROVE)
+        desk.decisions.undo([made.id])
     with acting("bo"):
-        desk.request_training("desk", "button")
+        desk.runs.request("desk", "button")
     export_file(desk, "desk", tmp_path / "out.jsonl", "shorthand")
     terms = ImportOptions("desk", "import", False, 1.0)
     import_file(desk, tmp_path / "out.jsonl", terms)
-    desk.erase("bo")
+    desk.erasure.erase("bo")
     found = deeds(desk)[::-1]
     assert found[:3] == [
         ("ann", "assistant made", "desk"),
@@ -67,7 +67,7 @@ def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> No
         ("rev", "review undone", f"answer {answer}"),
         ("bo", "training asked for", "desk"),
     ]
-    assert [(deed, subject) for _, deed, subject in found[6:]] == [
+    assert [(action, subject) for _, action, subject in found[6:]] == [
         ("exported", "desk"),
         ("imported", "desk"),
         ("erased", "bo"),
@@ -78,22 +78,22 @@ def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> No
 def test_what_the_trainer_does_by_itself_is_its_own_deed(desk: Store) -> None:
     id = adapter(desk)
     with acting(TRAINER):
-        desk.activate(id)
-        desk.rollback("desk", "worse since the swap")
+        desk.deployments.activate(id)
+        desk.deployments.rollback("desk", "worse since the swap")
     assert deeds(desk)[:2] == [("trainer", "rolled back", "desk"), ("trainer", "promoted", "desk")]
-    assert desk.audit(1)[0].detail == {"deployment": id, "now": 1}
+    assert desk.audit.entries(1)[0].detail == {"deployment": id, "now": 1}
 
 
 def test_what_is_not_done_has_no_line_and_what_fails_outside_says_so(desk: Store, tmp_path: Path) -> None:
-    before = len(desk.audit())
+    before = len(desk.audit.entries())
     with pytest.raises(Conflict):
-        desk.rollback("desk", "nothing to go back to")
-    assert len(desk.audit()) == before
+        desk.deployments.rollback("desk", "nothing to go back to")
+    assert len(desk.audit.entries()) == before
     (tmp_path / "there.csv").write_text("x")
     with pytest.raises(StoreError):
         export_file(desk, "desk", tmp_path / "there.csv", "csv")
-    entry = desk.audit()[0]
-    assert (entry.deed, entry.outcome) == (AuditAction.EXPORTED, Outcome.FAILED)
+    entry = desk.audit.entries()[0]
+    assert (entry.action, entry.outcome) == (AuditAction.EXPORTED, Outcome.FAILED)
     assert entry.detail["error"] == "Conflict"
 
 
@@ -104,24 +104,24 @@ def test_what_is_not_done_has_no_line_and_what_fails_outside_says_so(desk: Store
         "UPDATE audit SET seq = seq + 100 WHERE seq = 1",
         "DELETE FROM audit",
         "DELETE FROM audit WHERE seq = 1",
-        "INSERT OR REPLACE INTO audit (seq, at, actor, deed, subject, outcome, detail) "
+        "INSERT OR REPLACE INTO audit (seq, at, actor, action, subject, outcome, detail) "
         "VALUES (1, 1.0, 'nobody', 'x', '', 'done', '{}')",
-        "REPLACE INTO audit SELECT seq, at, 'nobody', deed, subject, outcome, detail FROM audit",
+        "REPLACE INTO audit SELECT seq, at, 'nobody', action, subject, outcome, detail FROM audit",
     ],
 )
 def test_a_line_is_never_changed_or_taken_out(desk: Store, change: str) -> None:
-    before = desk.audit()
+    before = desk.audit.entries()
     with (
         closing(sqlite3.connect(desk.path)) as other,
         pytest.raises(sqlite3.IntegrityError, match="never changed"),
     ):
         other.execute(change)
         other.commit()
-    assert desk.audit() == before
+    assert desk.audit.entries() == before
 
 
 def test_the_command_shows_it_newest_first_as_lines_or_json(desk: Store) -> None:
-    desk.note(
+    desk.audit.record(
         AuditAction.SIGN_IN_FAILED,
         "an [unknown] name",
         {"address": "10.0.0.1"},
@@ -133,6 +133,6 @@ def test_the_command_shows_it_newest_first_as_lines_or_json(desk: Store) -> None
     first, *rest = done.output.splitlines()
     assert done.exit_code == 0 and len(rest) == 3
     assert "refused" in first and "an [unknown] name" in first and "address=10.0.0.1" in first
-    (line,) = CliRunner().invoke(app, [*words, "--json", "--deed", "prompt edited"]).output.splitlines()
+    (line,) = CliRunner().invoke(app, [*words, "--json", "--action", "prompt edited"]).output.splitlines()
     assert json.loads(line)["actor"] == "ann" and json.loads(line)["detail"] == {"version": 1}
     assert CliRunner().invoke(app, [*words, "--actor", "nobody-else"]).output == "Nothing is noted yet.\n"

@@ -34,14 +34,14 @@ def impatient(tmp_path: Path) -> Iterator[Store]:
     """A store that waits 50 ms for a lock, with one answer to rate."""
     with Store(tmp_path / "s.sqlite", busy_timeout_s=0.05) as opened:
         opened.assistants.create("bank", "Bank", "exact")
-        opened.samples.load("bank", [ImportedTurn("c", "q", "a")])
+        opened.transfer.load("bank", [ImportedTurn("c", "q", "a")])
         yield opened
 
 
 @pytest.fixture
 def rated(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
-    store.samples.load("bank", [ImportedTurn("c", "q", "a")])
+    store.transfer.load("bank", [ImportedTurn("c", "q", "a")])
     return store
 
 
@@ -51,8 +51,8 @@ def test_threads_that_write_and_read_at_once_lose_nothing(rated: Store) -> None:
     def work(rater: str) -> None:
         try:
             for _ in range(20):
-                rated.rate(ANSWER, rater, Verdict.UP)
-                rated.rated_answers("bank")
+                rated.ratings.add(ANSWER, rater, Verdict.UP)
+                rated.answers.rated("bank")
         except StoreError as error:
             errors.append(error)
 
@@ -61,8 +61,8 @@ def test_threads_that_write_and_read_at_once_lose_nothing(rated: Store) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert errors == [] and len(rated.ratings(ANSWER)) == 80
-    assert len(rated.latest_ratings([ANSWER])[ANSWER]) == 4
+    assert errors == [] and len(rated.ratings.all(ANSWER)) == 80
+    assert len(rated.ratings.latest([ANSWER])[ANSWER]) == 4
 
 
 def test_processes_that_write_at_once_lose_nothing(rated: Store) -> None:
@@ -70,24 +70,24 @@ def test_processes_that_write_at_once_lose_nothing(rated: Store) -> None:
     root = Path(__file__).parent.parent
     others = [subprocess.Popen([*command, f"p{n}"], cwd=root) for n in range(2)]
     for _ in range(20):
-        rated.rate(ANSWER, "here", Verdict.DOWN)
+        rated.ratings.add(ANSWER, "here", Verdict.DOWN)
     assert [other.wait(60) for other in others] == [0, 0]
-    assert len(rated.ratings(ANSWER)) == 60 and rated.check() == []
+    assert len(rated.ratings.all(ANSWER)) == 60 and rated.maintenance.check() == []
 
 
 def test_a_locked_file_is_not_saved_and_can_be_tried_again(impatient: Store) -> None:
     with closing(sqlite3.connect(impatient.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(NotSaved, match="Another process kept the file locked"):
-            impatient.rate(ANSWER, "ann", Verdict.UP)
-        assert impatient.ratings(ANSWER) == []  # reading goes on
+            impatient.ratings.add(ANSWER, "ann", Verdict.UP)
+        assert impatient.ratings.all(ANSWER) == []  # reading goes on
         other.execute("ROLLBACK")
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(StoreError, match="Cannot read"):
-            impatient.ratings(ANSWER)
+            impatient.ratings.all(ANSWER)
         other.execute("ROLLBACK")
-    impatient.rate(ANSWER, "ann", Verdict.UP)
-    assert len(impatient.ratings(ANSWER)) == 1
+    impatient.ratings.add(ANSWER, "ann", Verdict.UP)
+    assert len(impatient.ratings.all(ANSWER)) == 1
 
 
 def test_a_reader_that_never_ends_makes_the_commit_not_saved(impatient: Store) -> None:
@@ -95,8 +95,8 @@ def test_a_reader_that_never_ends_makes_the_commit_not_saved(impatient: Store) -
         other.execute("BEGIN")
         other.execute("SELECT * FROM ratings").fetchall()
         with pytest.raises(NotSaved):
-            impatient.rate(ANSWER, "ann", Verdict.UP)
-    assert impatient.ratings(ANSWER) == []
+            impatient.ratings.add(ANSWER, "ann", Verdict.UP)
+    assert impatient.ratings.all(ANSWER) == []
 
 
 def test_a_full_disk_is_not_saved_and_leaves_the_store_whole(impatient: Store) -> None:
@@ -104,23 +104,23 @@ def test_a_full_disk_is_not_saved_and_leaves_the_store_whole(impatient: Store) -
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(NotSaved, match="The disk is full. Free some space and try again"):
-        impatient.rate(ANSWER, "ann", Verdict.UP, comment="x" * 100_000)
+        impatient.ratings.add(ANSWER, "ann", Verdict.UP, comment="x" * 100_000)
     connection.execute("PRAGMA max_page_count = 100000")
-    assert impatient.check() == [] and impatient.ratings(ANSWER) == []
-    impatient.rate(ANSWER, "ann", Verdict.UP, comment="x" * 100_000)
+    assert impatient.maintenance.check() == [] and impatient.ratings.all(ANSWER) == []
+    impatient.ratings.add(ANSWER, "ann", Verdict.UP, comment="x" * 100_000)
 
 
 def test_a_read_only_file_is_not_saved(impatient: Store) -> None:
     impatient._file.connection().execute("PRAGMA query_only = ON")
     with pytest.raises(NotSaved, match="read-only"):
-        impatient.rate(ANSWER, "ann", Verdict.UP)
+        impatient.ratings.add(ANSWER, "ann", Verdict.UP)
 
 
 def test_an_error_inside_a_transaction_undoes_all_of_it(rated: Store) -> None:
     with pytest.raises(ZeroDivisionError), rated._file.writing():
-        rated.rate(ANSWER, "ann", Verdict.UP)
+        rated.ratings.add(ANSWER, "ann", Verdict.UP)
         raise ZeroDivisionError
-    assert rated.ratings(ANSWER) == []
+    assert rated.ratings.all(ANSWER) == []
 
 
 def test_the_file_is_private_synced_and_has_no_wal(rated: Store) -> None:
@@ -142,7 +142,7 @@ def test_a_file_that_is_no_store_is_left_alone(tmp_path: Path) -> None:
 def test_a_closed_store_says_so(rated: Store) -> None:
     rated.close()
     with pytest.raises(StoreError, match="is closed"):
-        rated.assistants()
+        rated.assistants.all()
 
 
 def test_a_missing_file_is_only_created_when_asked(tmp_path: Path) -> None:

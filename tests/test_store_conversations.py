@@ -50,88 +50,92 @@ def test_regenerate_edit_and_show_move_between_branches(chat: Store) -> None:
     q2 = ask(chat, "q2", a1)
     answer(chat, "a2", q2)
     a1b = answer(chat, "a1 again", q1)  # regenerated
-    assert texts(chat.thread("c")) == ["q1", "a1 again"]
-    assert texts(chat.siblings(a1b.id)) == ["a1", "a1 again"]
+    assert texts(chat.messages.thread("c")) == ["q1", "a1 again"]
+    assert texts(chat.messages.siblings(a1b.id)) == ["a1", "a1 again"]
 
-    chat.show(a1.id)
-    assert texts(chat.thread("c")) == ["q1", "a1", "q2", "a2"]
+    chat.messages.show(a1.id)
+    assert texts(chat.messages.thread("c")) == ["q1", "a1", "q2", "a2"]
     q2b = ask(chat, "q2 edited", a1)  # edited
     answer(chat, "a2 edited", q2b)
-    assert texts(chat.siblings(q2.id)) == ["q2", "q2 edited"]
+    assert texts(chat.messages.siblings(q2.id)) == ["q2", "q2 edited"]
 
-    assert chat.show(q2.id).head_id == chat.thread("c")[-1].id
-    assert texts(chat.thread("c")) == ["q1", "a1", "q2", "a2"]
-    chat.show(q1.id)
-    assert texts(chat.thread("c"))[-1] == "a2 edited"  # the newest leaf below q1
-    assert chat.check() == []
+    assert chat.messages.show(q2.id).head_id == chat.messages.thread("c")[-1].id
+    assert texts(chat.messages.thread("c")) == ["q1", "a1", "q2", "a2"]
+    chat.messages.show(q1.id)
+    assert texts(chat.messages.thread("c"))[-1] == "a2 edited"  # the newest leaf below q1
+    assert chat.maintenance.check() == []
 
 
 def test_an_edited_first_question_is_a_sibling(chat: Store) -> None:
     first, second = ask(chat, "q"), ask(chat, "q edited")
-    assert chat.siblings(first.id) == [first, second]
-    assert texts(chat.thread("c")) == ["q edited"]
+    assert chat.messages.siblings(first.id) == [first, second]
+    assert texts(chat.messages.thread("c")) == ["q edited"]
 
 
 def test_an_empty_conversation_has_an_empty_thread(chat: Store) -> None:
-    assert chat.thread("c") == []
+    assert chat.messages.thread("c") == []
     with pytest.raises(NotFound, match="conversation 'x'"):
-        chat.thread("x")
+        chat.messages.thread("x")
 
 
 def test_a_message_stays_inside_its_conversation(chat: Store) -> None:
-    chat.create_conversation("bank", id="other")
+    chat.conversations.create("bank", id="other")
     question = ask(chat, "q")
     with pytest.raises(NotFound, match="in conversation 'other'"):
-        chat.add_message("other", question.id, Role.ASSISTANT, "a")
+        chat.messages.add("other", question.id, Role.ASSISTANT, "a")
     with pytest.raises(Conflict, match="follow a user message"):
-        chat.add_message("c", None, Role.ASSISTANT, "a")
+        chat.messages.add("c", None, Role.ASSISTANT, "a")
     with pytest.raises(Conflict, match="exists already"):
-        chat.add_message("c", None, Role.USER, "q", id=question.id)
+        chat.messages.add("c", None, Role.USER, "q", id=question.id)
     with pytest.raises(NotFound, match="deployment 5"):
-        chat.add_message("c", question.id, Role.ASSISTANT, "a", deployment_id=5)
+        chat.messages.add("c", question.id, Role.ASSISTANT, "a", deployment_id=5)
 
 
 def test_an_answer_streams_finishes_and_is_final(chat: Store) -> None:
     question = ask(chat, "q")
-    streaming = chat.add_message("c", question.id, Role.ASSISTANT, "", MessageStatus.STREAMING)
-    chat.finish_message(streaming.id, "so f", MessageStatus.STREAMING)
-    assert chat.message(streaming.id).text == "so f"
+    streaming = chat.messages.add("c", question.id, Role.ASSISTANT, "", MessageStatus.STREAMING)
+    chat.messages.finish(streaming.id, "so f", MessageStatus.STREAMING)
+    assert chat.messages.get(streaming.id).text == "so f"
 
-    done = chat.finish_message(streaming.id, "so far", MessageStatus.COMPLETE, USAGE)
+    done = chat.messages.finish(streaming.id, "so far", MessageStatus.COMPLETE, USAGE)
     assert (done.text, done.status, done.usage) == ("so far", MessageStatus.COMPLETE, USAGE)
     with pytest.raises(Conflict, match="its text is final"):
-        chat.finish_message(streaming.id, "changed", MessageStatus.COMPLETE)
+        chat.messages.finish(streaming.id, "changed", MessageStatus.COMPLETE)
 
 
 def test_answers_left_behind_are_swept_and_may_still_arrive(chat: Store) -> None:
-    prompt = chat.add_prompt("bank", [Segment("s1", SegmentKind.INSTRUCTION, text="Be brief.")])
-    served = chat.add_deployment("bank", prompt.id, "bank-v0001", ("s1",), variant=0, prompt_tokens=5)
+    prompt = chat.prompts.add("bank", [Segment("s1", SegmentKind.INSTRUCTION, text="Be brief.")])
+    served = chat.deployments.add("bank", prompt.id, "bank-v0001", ("s1",), variant=0, prompt_tokens=5)
     question = ask(chat, "q")
-    left = chat.add_message("c", question.id, Role.ASSISTANT, "par", MessageStatus.STREAMING, served.id)
-    assert chat.streaming_count("bank-v0001") == 1 and chat.streaming_count("bank-v0002") == 0
+    left = chat.messages.add("c", question.id, Role.ASSISTANT, "par", MessageStatus.STREAMING, served.id)
+    assert (
+        chat.messages.streaming_count("bank-v0001") == 1 and chat.messages.streaming_count("bank-v0002") == 0
+    )
 
-    assert chat.sweep_streaming() == 1 and chat.sweep_streaming() == 0
-    assert chat.message(left.id).status is MessageStatus.FAILED and chat.message(left.id).text == "par"
-    assert chat.streaming_count("bank-v0001") == 0
-    chat.finish_message(left.id, "partial no more", MessageStatus.COMPLETE)
-    assert chat.message(left.id).text == "partial no more"
+    assert chat.messages.end_streaming() == 1 and chat.messages.end_streaming() == 0
+    assert (
+        chat.messages.get(left.id).status is MessageStatus.FAILED and chat.messages.get(left.id).text == "par"
+    )
+    assert chat.messages.streaming_count("bank-v0001") == 0
+    chat.messages.finish(left.id, "partial no more", MessageStatus.COMPLETE)
+    assert chat.messages.get(left.id).text == "partial no more"
 
 
 def test_another_assistants_deployment_is_refused(chat: Store) -> None:
-    chat.create_assistant("shop", "Shop", "exact")
-    prompt = chat.add_prompt("shop", [])
-    other = chat.add_deployment("shop", prompt.id, None, (), variant=0, prompt_tokens=0)
+    chat.assistants.create("shop", "Shop", "exact")
+    prompt = chat.prompts.add("shop", [])
+    other = chat.deployments.add("shop", prompt.id, None, (), variant=0, prompt_tokens=0)
     with pytest.raises(Conflict, match="serves 'shop', not 'bank'"):
-        chat.add_message("c", ask(chat, "q").id, Role.ASSISTANT, "a", deployment_id=other.id)
+        chat.messages.add("c", ask(chat, "q").id, Role.ASSISTANT, "a", deployment_id=other.id)
 
 
 def test_search_takes_words_in_any_case_and_finds_titles_and_hidden_branches(chat: Store) -> None:
     ask(chat, "100% SURE_thing of ÄRGER")
     ask(chat, "edited away")
-    chat.create_conversation("bank", title="Plain", id="d")
+    chat.conversations.create("bank", title="Plain", id="d")
 
     def found(search: str) -> list[str]:
-        return [conversation.id for conversation in chat.conversations("bank", search=search)]
+        return [conversation.id for conversation in chat.conversations.all("bank", search=search)]
 
     assert found("100% sure_") == ["c"] and found("ärger") == ["c"] and found("PLAIN") == ["d"]
     assert found("edited AWAY") == ["c"] and found("sure edited") == []  # in different messages
@@ -140,28 +144,28 @@ def test_search_takes_words_in_any_case_and_finds_titles_and_hidden_branches(cha
 
 def test_a_search_gives_the_conversations_with_the_last_such_messages(chat: Store) -> None:
     for name in ("d", "e", "f"):
-        chat.create_conversation("bank", id=name, source="import" if name == "e" else "chat")
+        chat.conversations.create("bank", id=name, source="import" if name == "e" else "chat")
         ask(chat, "card", conversation=name)
     ask(chat, "card again", conversation="d")
-    assert [c.id for c in chat.conversations("bank", search="card", limit=2)] == ["d", "f"]
-    assert [c.id for c in chat.conversations("bank", search="card", source="import")] == ["e"]
-    assert [c.id for c in chat.conversations("bank", search="card", owner="ann")] == []
+    assert [c.id for c in chat.conversations.all("bank", search="card", limit=2)] == ["d", "f"]
+    assert [c.id for c in chat.conversations.all("bank", search="card", source="import")] == ["e"]
+    assert [c.id for c in chat.conversations.all("bank", search="card", owner="ann")] == []
 
 
 def test_the_list_is_newest_first_by_owner_and_source(chat: Store) -> None:
-    chat.create_conversation("bank", id="d", owner="ann")
-    chat.create_conversation("bank", id="e", source="import")
-    assert [c.id for c in chat.conversations("bank")] == ["e", "d", "c"]
+    chat.conversations.create("bank", id="d", owner="ann")
+    chat.conversations.create("bank", id="e", source="import")
+    assert [c.id for c in chat.conversations.all("bank")] == ["e", "d", "c"]
     ask(chat, "now")
-    assert [c.id for c in chat.conversations("bank")] == ["c", "e", "d"]
-    chat.rename_conversation("d", "D")
-    assert [c.id for c in chat.conversations("bank", limit=2)] == ["c", "e"]
-    assert [c.title for c in chat.conversations("bank", owner="ann")] == ["D"]
-    assert [c.id for c in chat.conversations("bank", source="import", owner="local")] == ["e"]
+    assert [c.id for c in chat.conversations.all("bank")] == ["c", "e", "d"]
+    chat.conversations.rename("d", "D")
+    assert [c.id for c in chat.conversations.all("bank", limit=2)] == ["c", "e"]
+    assert [c.title for c in chat.conversations.all("bank", owner="ann")] == ["D"]
+    assert [c.id for c in chat.conversations.all("bank", source="import", owner="local")] == ["e"]
     with pytest.raises(NotFound):
-        chat.rename_conversation("x", "X")
+        chat.conversations.rename("x", "X")
     with pytest.raises(Conflict, match="breaks a rule"):
-        chat.create_conversation("bank", source="nowhere")
+        chat.conversations.create("bank", source="nowhere")
 
 
 def test_deleting_takes_messages_and_ratings_along_also_in_very_long_threads(chat: Store) -> None:
@@ -170,12 +174,12 @@ def test_deleting_takes_messages_and_ratings_along_also_in_very_long_threads(cha
         for number in range(600):  # past SQLite's limit of 1,000 nested cascades
             last = answer(chat, "a", ask(chat, f"q{number}", last))
     assert last is not None
-    chat.rate(last.id, "ann", None)
-    assert len(chat.thread("c")) == 1200
+    chat.ratings.add(last.id, "ann", None)
+    assert len(chat.messages.thread("c")) == 1200
 
-    chat.delete_conversation("c")
-    counts = chat.stats()
+    chat.conversations.delete("c")
+    counts = chat.maintenance.stats()
     assert (counts["conversations"], counts["messages"], counts["ratings"]) == (0, 0, 0)
-    assert chat.check() == []
+    assert chat.maintenance.check() == []
     with pytest.raises(NotFound):
-        chat.delete_conversation("c")
+        chat.conversations.delete("c")

@@ -17,50 +17,50 @@ EXAMPLES = tuple(
 def bank(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
     store.prompts.add("bank", [])
-    store.samples.load("bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
+    store.transfer.load("bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
     return store
 
 
 def test_the_first_split_wins_for_ever(bank: Store) -> None:
-    assert bank.record_splits({"c1": Split.GATE}) == {"c1": Split.GATE}
-    held = bank.record_splits({"c2": Split.DEV, "c1": Split.TRAIN})
+    assert bank.splits.record({"c1": Split.GATE}) == {"c1": Split.GATE}
+    held = bank.splits.record({"c2": Split.DEV, "c1": Split.TRAIN})
     assert held == {"c2": Split.DEV, "c1": Split.GATE} and list(held) == ["c2", "c1"]
-    assert bank.splits("bank") == held
-    assert bank.record_splits({}) == {}
+    assert bank.splits.all("bank") == held
+    assert bank.splits.record({}) == {}
 
 
 def test_a_deleted_conversation_comes_back_with_its_split(bank: Store) -> None:
-    bank.record_splits({"c1": Split.GATE})
-    bank.delete_conversation("c1")
-    assert bank.splits("bank") == {}
-    bank.load_conversations("bank", [ImportedTurn("c1", "q", "a")])
-    assert bank.splits("bank") == {"c1": Split.GATE}
+    bank.splits.record({"c1": Split.GATE})
+    bank.conversations.delete("c1")
+    assert bank.splits.all("bank") == {}
+    bank.transfer.load("bank", [ImportedTurn("c1", "q", "a")])
+    assert bank.splits.all("bank") == {"c1": Split.GATE}
 
 
 def test_a_dataset_is_frozen_and_outlives_its_conversations(bank: Store) -> None:
-    prompt = bank.latest_prompt("bank")
-    made = bank.add_dataset("bank", prompt.id, "abc", EXAMPLES, {"too short": 2})
-    bank.delete_conversation("c1")
-    assert bank.dataset(made.id) == made
+    prompt = bank.prompts.latest("bank")
+    made = bank.datasets.add("bank", prompt.id, "abc", EXAMPLES, {"too short": 2})
+    bank.conversations.delete("c1")
+    assert bank.datasets.get(made.id) == made
     assert made.examples == EXAMPLES and made.dropped == {"too short": 2}
 
 
 def test_a_dataset_needs_a_hash_and_its_assistants_prompt(bank: Store) -> None:
-    bank.create_assistant("shop", "Shop", "exact")
-    prompt = bank.latest_prompt("bank")
+    bank.assistants.create("shop", "Shop", "exact")
+    prompt = bank.prompts.latest("bank")
     with pytest.raises(StoreError, match="hash"):
-        bank.add_dataset("bank", prompt.id, "", EXAMPLES, {})
+        bank.datasets.add("bank", prompt.id, "", EXAMPLES, {})
     with pytest.raises(Conflict, match="belongs to assistant 'bank'"):
-        bank.add_dataset("shop", prompt.id, "abc", EXAMPLES, {})
+        bank.datasets.add("shop", prompt.id, "abc", EXAMPLES, {})
     with pytest.raises(NotFound, match="dataset 3"):
-        bank.dataset(3)
+        bank.datasets.get(3)
 
 
 def test_an_adapter_name_is_given_out_once(bank: Store) -> None:
-    run = bank.start_run("bank", {}, "test")
-    made = bank.add_adapter("bank-v0001", "bank", run.id, "/adapters/bank-v0001", "hash")
-    assert bank.adapter("bank-v0001") == made and bank.adapters("bank") == [made]
+    run = bank.runs.start("bank", {}, "test")
+    made = bank.adapters.add("bank-v0001", "bank", run.id, "/adapters/bank-v0001", "hash")
+    assert bank.adapters.get("bank-v0001") == made and bank.adapters.all("bank") == [made]
     with pytest.raises(Conflict, match="use the next name"):
-        bank.add_adapter("bank-v0001", "bank", run.id, "/elsewhere", "hash")
+        bank.adapters.add("bank-v0001", "bank", run.id, "/elsewhere", "hash")
     with pytest.raises(NotFound, match="run 9"):
-        bank.add_adapter("bank-v0002", "bank", 9, "/x", "hash")
+        bank.adapters.add("bank-v0002", "bank", 9, "/x", "hash")

@@ -20,17 +20,17 @@ def desk(store: Store) -> Store:
     """Two conversations of one turn each; the second answer is rated up."""
     store.assistants.create("desk", "Desk", "exact")
     turns = [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2", Verdict.UP, rater="ann")]
-    store.samples.load("desk", turns)
+    store.transfer.load("desk", turns)
     return store
 
 
 def test_history_is_kept_and_the_latest_of_each_reviewer_counts(desk: Store) -> None:
-    first = desk.decide(A1, "ann", Ruling.REJECT)
-    second = desk.decide(A1, "ann", Ruling.CORRECT, "better")
-    assert desk.decisions(A1) == [first, second]
-    assert desk.standing_decisions([A1, A1, A2]) == {A1: second}
-    taken_back = desk.decide(A1, "ann", Ruling.WITHDRAWN)
-    assert desk.standing_decisions([A1]) == {} and desk.decisions(A1)[-1] == taken_back
+    first = desk.decisions.add(A1, "ann", Ruling.REJECT)
+    second = desk.decisions.add(A1, "ann", Ruling.CORRECT, "better")
+    assert desk.decisions.all(A1) == [first, second]
+    assert desk.decisions.effective([A1, A1, A2]) == {A1: second}
+    taken_back = desk.decisions.add(A1, "ann", Ruling.WITHDRAWN)
+    assert desk.decisions.effective([A1]) == {} and desk.decisions.all(A1)[-1] == taken_back
 
 
 def test_of_several_reviewers_the_one_decided_last_counts_and_taking_it_back_leaves_the_others(
@@ -39,7 +39,7 @@ def test_of_several_reviewers_the_one_decided_last_counts_and_taking_it_back_lea
     ticks = itertools.count(1)
     with Store(tmp_path / "s.sqlite", clock=lambda: float(next(ticks))) as store:
         store.assistants.create("desk", "Desk", "exact")
-        store.samples.load("desk", [ImportedTurn("c1", "q", "a", created_at=0.0)])
+        store.transfer.load("desk", [ImportedTurn("c1", "q", "a", created_at=0.0)])
         anns = store.decisions.add(A1, "ann", Ruling.APPROVE)
         bos = store.decisions.add(A1, "bo", Ruling.REJECT)
         assert store.decisions.effective([A1]) == {A1: bos}
@@ -49,45 +49,45 @@ def test_of_several_reviewers_the_one_decided_last_counts_and_taking_it_back_lea
 
 def test_only_answers_that_exist_are_decided_on_and_all_or_none_of_them(desk: Store) -> None:
     with pytest.raises(Conflict, match="only answers"):
-        desk.decide("c1.1.user", "ann", Ruling.APPROVE)
+        desk.decisions.add("c1.1.user", "ann", Ruling.APPROVE)
     with pytest.raises(NotFound, match="message 'x'"):
-        desk.decide_all("ann", Ruling.REJECT, {A1: None, "x": None})
+        desk.decisions.add_all("ann", Ruling.REJECT, {A1: None, "x": None})
     with pytest.raises(Conflict, match="has no text"):
-        desk.decide(A1, "ann", Ruling.CORRECT)
+        desk.decisions.add(A1, "ann", Ruling.CORRECT)
     with pytest.raises(Conflict, match="takes no text"):
-        desk.decide(A1, "ann", Ruling.REJECT, "text")
-    assert desk.decisions(A1) == []
+        desk.decisions.add(A1, "ann", Ruling.REJECT, "text")
+    assert desk.decisions.all(A1) == []
 
 
 def test_undoing_many_restores_what_each_had_before(desk: Store) -> None:
-    approved = desk.decide(A1, "ann", Ruling.APPROVE)
-    bulk = desk.decide_all("ann", Ruling.REJECT, {A1: None, A2: None})
-    assert {d.ruling for d in desk.standing_decisions([A1, A2]).values()} == {Ruling.REJECT}
+    approved = desk.decisions.add(A1, "ann", Ruling.APPROVE)
+    bulk = desk.decisions.add_all("ann", Ruling.REJECT, {A1: None, A2: None})
+    assert {d.ruling for d in desk.decisions.effective([A1, A2]).values()} == {Ruling.REJECT}
 
-    restored = desk.undo_decisions(decision.id for decision in bulk)
+    restored = desk.decisions.undo(decision.id for decision in bulk)
     assert len(restored) == 2
-    standing = desk.standing_decisions([A1, A2])
+    standing = desk.decisions.effective([A1, A2])
     assert list(standing) == [A1] and standing[A1].ruling is Ruling.APPROVE
     assert (
         standing[A1].created_at == approved.created_at
     )  # as of then: another reviewer's later one outranks it
-    assert len(desk.decisions(A1)) == 3 and len(desk.decisions(A2)) == 2
+    assert len(desk.decisions.all(A1)) == 3 and len(desk.decisions.all(A2)) == 2
 
 
 def test_undoing_leaves_alone_what_was_decided_anew_and_happens_once(desk: Store) -> None:
-    old = desk.decide(A1, "ann", Ruling.REJECT)
-    new = desk.decide(A1, "ann", Ruling.APPROVE)
-    assert desk.undo_decisions([old.id]) == [] and desk.standing_decisions([A1]) == {A1: new}
-    assert len(desk.undo_decisions([new.id])) == 1 and desk.undo_decisions([new.id]) == []
-    assert desk.standing_decisions([A1])[A1].ruling is Ruling.REJECT
-    desk.delete_conversation("c1")
-    assert desk.undo_decisions([old.id, new.id]) == [] and desk.check() == []
+    old = desk.decisions.add(A1, "ann", Ruling.REJECT)
+    new = desk.decisions.add(A1, "ann", Ruling.APPROVE)
+    assert desk.decisions.undo([old.id]) == [] and desk.decisions.effective([A1]) == {A1: new}
+    assert len(desk.decisions.undo([new.id])) == 1 and desk.decisions.undo([new.id]) == []
+    assert desk.decisions.effective([A1])[A1].ruling is Ruling.REJECT
+    desk.conversations.delete("c1")
+    assert desk.decisions.undo([old.id, new.id]) == [] and desk.maintenance.check() == []
 
 
 def test_decided_answers_are_among_the_rated_ones_and_no_longer_the_teachers(desk: Store) -> None:
-    assert [answer.message_id for answer in desk.rated_answers("desk")] == [A2]
-    decided = desk.decide(A1, "ann", Ruling.APPROVE)
-    answers = {answer.message_id: answer for answer in desk.rated_answers("desk")}
+    assert [answer.message_id for answer in desk.answers.rated("desk")] == [A2]
+    decided = desk.decisions.add(A1, "ann", Ruling.APPROVE)
+    answers = {answer.message_id: answer for answer in desk.answers.rated("desk")}
     assert answers[A1].decision == decided and answers[A1].ratings == ()
     assert answers[A1].context == ((Role.USER, "q1"),) and answers[A2].decision is None
 
@@ -95,11 +95,11 @@ def test_decided_answers_are_among_the_rated_ones_and_no_longer_the_teachers(des
 def test_decided_answers_are_beside_the_newest_rated_ones_but_for_those_whom_nobody_hears(
     desk: Store,
 ) -> None:
-    desk.load_conversations("desk", [ImportedTurn("c3", "q3", "a3", Verdict.UP, rater="ann")])
-    desk.decide(A1, "rev", Ruling.APPROVE)
+    desk.transfer.load("desk", [ImportedTurn("c3", "q3", "a3", Verdict.UP, rater="ann")])
+    desk.decisions.add(A1, "rev", Ruling.APPROVE)
 
     def found(*arguments: object) -> list[str]:
-        return [answer.conversation_id for answer in desk.rated_answers("desk", *arguments)]
+        return [answer.conversation_id for answer in desk.answers.rated("desk", *arguments)]
 
     assert sorted(found()) == ["c1", "c2", "c3"]
     assert sorted(found(1)) == ["c1", "c3"]
@@ -108,12 +108,12 @@ def test_decided_answers_are_beside_the_newest_rated_ones_but_for_those_whom_nob
 
 
 def test_how_many_were_decided_today(desk: Store) -> None:
-    decision = desk.decide(A1, "ann", Ruling.APPROVE)
-    desk.decide(A1, "ann", Ruling.REJECT)
-    desk.decide(A2, "bo", Ruling.REJECT)
-    assert desk.decided_since("desk", "ann", decision.created_at - 1) == 1
-    assert desk.decided_since("desk", "ann", decision.created_at + 3600) == 0
-    assert desk.decided_since("other", "ann", 0.0) == 0
+    decision = desk.decisions.add(A1, "ann", Ruling.APPROVE)
+    desk.decisions.add(A1, "ann", Ruling.REJECT)
+    desk.decisions.add(A2, "bo", Ruling.REJECT)
+    assert desk.decisions.count_since("desk", "ann", decision.created_at - 1) == 1
+    assert desk.decisions.count_since("desk", "ann", decision.created_at + 3600) == 0
+    assert desk.decisions.count_since("other", "ann", 0.0) == 0
 
 
 text = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=9)
@@ -132,7 +132,7 @@ def test_undoing_everything_backwards_leaves_every_answer_as_undecided_as_it_was
         Store(Path(folder) / "s.sqlite", clock=lambda: float(next(ticks))) as store,
     ):
         store.assistants.create("desk", "Desk", "exact")
-        store.samples.load("desk", [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2")])
+        store.transfer.load("desk", [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2")])
         made, before = [], []
         for message_id, reviewer, ruling, text in gestures:
             before.append(summary(store))

@@ -24,82 +24,84 @@ def candidate(store: Store, adapter: str | None = None) -> Deployment:
 
 def test_activating_retires_the_one_before_and_logs_both(bank: Store) -> None:
     first, second = candidate(bank), candidate(bank, "bank-v0001")
-    assert bank.active("bank") is None and first.status is DeploymentStatus.CANDIDATE
+    assert bank.deployments.active("bank") is None and first.status is DeploymentStatus.CANDIDATE
 
-    bank.activate(first.id, expect_active=None)
-    active = bank.activate(second.id, expect_active=first.id)
+    bank.deployments.activate(first.id, expect_active=None)
+    active = bank.deployments.activate(second.id, expect_active=first.id)
 
-    assert bank.active("bank") == active and active.activated_at is not None
-    retired = bank.deployment(first.id)
+    assert bank.deployments.active("bank") == active and active.activated_at is not None
+    retired = bank.deployments.get(first.id)
     assert retired.status is DeploymentStatus.RETIRED and retired.reason == f"replaced by {second.id}"
     assert retired.retired_at is not None
-    assert [a.deployment_id for a in bank.activations("bank")] == [first.id, second.id]
-    assert [d.id for d in bank.deployments("bank")] == [first.id, second.id]
+    assert [a.deployment_id for a in bank.deployments.activations("bank")] == [first.id, second.id]
+    assert [d.id for d in bank.deployments.all("bank")] == [first.id, second.id]
 
 
 def test_rollback_goes_to_what_was_replaced_not_to_what_failed_meanwhile(bank: Store) -> None:
     d1, d2, d3, d4 = (candidate(bank) for _ in range(4))
     for deployment in (d1, d2, d3):
-        bank.activate(deployment.id)
-    assert bank.rollback("bank", "thumbs down").id == d2.id
-    bank.activate(d4.id)
+        bank.deployments.activate(deployment.id)
+    assert bank.deployments.rollback("bank", "thumbs down").id == d2.id
+    bank.deployments.activate(d4.id)
 
-    assert bank.rollback("bank", "again").id == d2.id
-    assert bank.deployment(d4.id).reason == "again"
-    assert bank.active("bank") == bank.deployment(d2.id)
-    assert bank.deployment(d2.id).retired_at is None and bank.deployment(d2.id).reason == ""
+    assert bank.deployments.rollback("bank", "again").id == d2.id
+    assert bank.deployments.get(d4.id).reason == "again"
+    assert bank.deployments.active("bank") == bank.deployments.get(d2.id)
+    assert bank.deployments.get(d2.id).retired_at is None and bank.deployments.get(d2.id).reason == ""
 
-    assert bank.rollback("bank", "and again").id == d1.id
+    assert bank.deployments.rollback("bank", "and again").id == d1.id
     with pytest.raises(Conflict, match=f"deployment {d1.id} replaced none"):
-        bank.rollback("bank", "too far")
-    assert bank.active("bank") == bank.deployment(d1.id)
-    assert [a.deployment_id for a in bank.activations("bank")] == [d.id for d in (d1, d2, d3, d2, d4, d2, d1)]
+        bank.deployments.rollback("bank", "too far")
+    assert bank.deployments.active("bank") == bank.deployments.get(d1.id)
+    assert [a.deployment_id for a in bank.deployments.activations("bank")] == [
+        d.id for d in (d1, d2, d3, d2, d4, d2, d1)
+    ]
 
 
 def test_activating_an_old_one_again_does_not_make_rollbacks_go_in_circles(bank: Store) -> None:
     d1, d2 = candidate(bank), candidate(bank)
     for deployment in (d1, d2, d1):
-        bank.activate(deployment.id)
+        bank.deployments.activate(deployment.id)
     with pytest.raises(Conflict, match="replaced none"):
-        bank.rollback("bank", "no")
+        bank.deployments.rollback("bank", "no")
 
 
 def test_rollback_without_anything_active(bank: Store) -> None:
     with pytest.raises(Conflict, match="no deployment is active"):
-        bank.rollback("bank", "why not")
+        bank.deployments.rollback("bank", "why not")
 
 
 def test_only_candidates_are_rejected_and_rejected_ones_are_not_served(bank: Store) -> None:
     bad, good = candidate(bank), candidate(bank)
-    assert bank.reject(bad.id, "worse by 3 points").reason == "worse by 3 points"
+    assert bank.deployments.reject(bad.id, "worse by 3 points").reason == "worse by 3 points"
     with pytest.raises(Conflict, match="worse by 3 points"):
-        bank.activate(bad.id)
-    bank.activate(good.id)
+        bank.deployments.activate(bad.id)
+    bank.deployments.activate(good.id)
     with pytest.raises(Conflict, match="is active"):
-        bank.reject(good.id, "no")
+        bank.deployments.reject(good.id, "no")
     with pytest.raises(NotFound, match="deployment 99"):
-        bank.activate(99)
+        bank.deployments.activate(99)
 
 
 def test_activating_the_active_one_changes_nothing(bank: Store) -> None:
     d1 = candidate(bank)
-    assert bank.activate(d1.id) == bank.activate(d1.id)
-    assert len(bank.activations("bank")) == 1
+    assert bank.deployments.activate(d1.id) == bank.deployments.activate(d1.id)
+    assert len(bank.deployments.activations("bank")) == 1
 
 
 def test_a_deployment_keeps_only_segments_of_its_own_prompt(bank: Store) -> None:
-    prompt = bank.latest_prompt("bank")
-    bank.create_assistant("shop", "Shop", "exact")
+    prompt = bank.prompts.latest("bank")
+    bank.assistants.create("shop", "Shop", "exact")
     with pytest.raises(Conflict, match="no segment 'x'"):
-        bank.add_deployment("bank", prompt.id, None, segment_ids=("s1", "x"), variant=0, prompt_tokens=5)
+        bank.deployments.add("bank", prompt.id, None, segment_ids=("s1", "x"), variant=0, prompt_tokens=5)
     with pytest.raises(Conflict, match="belongs to assistant 'bank'"):
-        bank.add_deployment("shop", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5)
+        bank.deployments.add("shop", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5)
     with pytest.raises(NotFound, match="run 4"):
-        bank.add_deployment("bank", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5, run_id=4)
+        bank.deployments.add("bank", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5, run_id=4)
 
 
 def test_of_two_trainers_that_saw_the_same_active_one_only_one_wins(bank: Store, tmp_path: Path) -> None:
-    base = bank.activate(candidate(bank).id)
+    base = bank.deployments.activate(candidate(bank).id)
     rivals = [candidate(bank).id for _ in range(4)]
     start, outcomes = threading.Barrier(len(rivals)), []
 
@@ -107,7 +109,7 @@ def test_of_two_trainers_that_saw_the_same_active_one_only_one_wins(bank: Store,
         with Store(bank.path) as own:
             start.wait()
             try:
-                outcomes.append(own.activate(deployment_id, expect_active=base.id).id)
+                outcomes.append(own.deployments.activate(deployment_id, expect_active=base.id).id)
             except Conflict as conflict:
                 outcomes.append(str(conflict))
 
@@ -118,6 +120,6 @@ def test_of_two_trainers_that_saw_the_same_active_one_only_one_wins(bank: Store,
         thread.join()
 
     winners = [outcome for outcome in outcomes if isinstance(outcome, int)]
-    active = bank.active("bank")
+    active = bank.deployments.active("bank")
     assert len(outcomes) == 4 and active is not None and winners == [active.id]
-    assert bank.check() == []
+    assert bank.maintenance.check() == []

@@ -41,13 +41,13 @@ def bank(tmp_path: Path) -> Iterator[Store]:
 def test_a_reviewers_decisions_go_and_so_do_a_raters_words_that_were_approved(bank: Store) -> None:
     _, one = chat(bank, "bo", "hours", "ann")
     _, two = chat(bank, "bo", "prices", "cy")
-    bank.decide(one, "rev", Ruling.APPROVE, "ann says hours ")
-    bank.decide(two, "rev", Ruling.REJECT)
-    assert bank.erasable("ann").decisions == 1
-    bank.erase("ann")
-    assert bank.decisions(one) == [] and len(bank.decisions(two)) == 1
-    assert bank.erase("rev").decisions == 1 and bank.decisions(two) == []
-    assert bank.check() == []
+    bank.decisions.add(one, "rev", Ruling.APPROVE, "ann says hours ")
+    bank.decisions.add(two, "rev", Ruling.REJECT)
+    assert bank.erasure.preview("ann").decisions == 1
+    bank.erasure.erase("ann")
+    assert bank.decisions.all(one) == [] and len(bank.decisions.all(two)) == 1
+    assert bank.erasure.erase("rev").decisions == 1 and bank.decisions.all(two) == []
+    assert bank.maintenance.check() == []
 
 
 def chat(store: Store, owner: str, question: str, rater: str) -> tuple[str, str]:
@@ -88,20 +88,20 @@ def trained(store: Store, *of: tuple[str, str, str]) -> Deployment:
 def test_all_that_a_person_wrote_goes_and_what_others_wrote_stays(bank: Store, tmp_path: Path) -> None:
     ann, anns_answer = chat(bank, "ann", SECRET, "bo")
     bob, bobs_answer = chat(bank, "bo", "opening hours", "ann")
-    bank.rate(bobs_answer, "bo", Verdict.UP, comment="fine")
+    bank.ratings.add(bobs_answer, "bo", Verdict.UP, comment="fine")
     trained(bank, (ann, anns_answer, "bo"), (bob, bobs_answer, "ann"), ("other", "m", "cy"))
 
-    would = bank.erasable("ann")
+    would = bank.erasure.preview("ann")
     assert (would.conversations, would.ratings, would.examples) == (1, 1, 2)
-    erased = bank.erase("ann")
+    erased = bank.erasure.erase("ann")
     assert erased == would
     with pytest.raises(NotFound):
-        bank.conversation(ann)
-    assert [rating.rater for rating in bank.ratings(bobs_answer)] == ["bo"]
-    assert [example.rater for example in bank.dataset(1).examples] == ["cy"]
-    assert SECRET not in str(bank.runs("bank")[0])
-    assert bank.runs("bank")[0].report["gate"] == {"variants": [{"variant": 1}], "margin": 0.05}
-    assert bank.check() == []
+        bank.conversations.get(ann)
+    assert [rating.rater for rating in bank.ratings.all(bobs_answer)] == ["bo"]
+    assert [example.rater for example in bank.datasets.get(1).examples] == ["cy"]
+    assert SECRET not in str(bank.runs.all("bank")[0])
+    assert bank.runs.all("bank")[0].report["gate"] == {"variants": [{"variant": 1}], "margin": 0.05}
+    assert bank.maintenance.check() == []
     bank.close()
     assert SECRET.encode() not in (tmp_path / "shorthand.sqlite").read_bytes()
 
@@ -113,16 +113,16 @@ def test_an_adapter_that_saw_it_never_answers_again(bank: Store) -> None:
     tainted = trained(bank, (bob, bobs_answer, "bo"), (ann, anns_answer, "ann"))
     latest = trained(bank, (ann, anns_answer, "ann"))
 
-    erased = bank.erase("ann")
+    erased = bank.erasure.erase("ann")
     assert erased.adapters == (tainted.adapter, latest.adapter) and erased.assistants == ("bank",)
-    active = bank.active("bank")
+    active = bank.deployments.active("bank")
     assert active is not None and active.adapter is None and active.variant == 0
     for deployment in (tainted, latest):
-        assert bank.deployment(deployment.id).status is DeploymentStatus.REJECTED
+        assert bank.deployments.get(deployment.id).status is DeploymentStatus.REJECTED
         with pytest.raises(Conflict, match="learned from what was erased"):
-            bank.activate(deployment.id)
-    assert bank.deployment(clean.id).status is DeploymentStatus.RETIRED
-    assert bank.activate(clean.id).adapter == clean.adapter
+            bank.deployments.activate(deployment.id)
+    assert bank.deployments.get(clean.id).status is DeploymentStatus.RETIRED
+    assert bank.deployments.activate(clean.id).adapter == clean.adapter
 
 
 def test_a_rollback_passes_over_what_was_rejected(bank: Store) -> None:
@@ -131,32 +131,32 @@ def test_a_rollback_passes_over_what_was_rejected(bank: Store) -> None:
     first = trained(bank, (bob, bobs_answer, "bo"))
     trained(bank, (ann, anns_answer, "ann"))
     third = trained(bank, (bob, bobs_answer, "bo"))
-    assert bank.erase("ann").assistants == ()
-    active = bank.active("bank")
+    assert bank.erasure.erase("ann").assistants == ()
+    active = bank.deployments.active("bank")
     assert active is not None and active.id == third.id
-    assert bank.rollback("bank", "test").id == first.id
+    assert bank.deployments.rollback("bank", "test").id == first.id
 
 
 def test_nobody_and_a_run_that_is_training_on_it_are_refused(bank: Store) -> None:
     with pytest.raises(NotFound, match="Nobody called 'ann'"):
-        bank.erase("ann")
+        bank.erasure.erase("ann")
     ann, anns_answer = chat(bank, "ann", SECRET, "ann")
     trained(bank, (ann, anns_answer, "ann"))
-    run = bank.start_run("bank", {}, "again")
-    bank.update_run(run.id, dataset_id=1)
+    run = bank.runs.start("bank", {}, "again")
+    bank.runs.update(run.id, dataset_id=1)
     with pytest.raises(Conflict, match="is training on it now"):
-        bank.erase("ann")
-    assert bank.conversation(ann).owner == "ann"
+        bank.erasure.erase("ann")
+    assert bank.conversations.get(ann).owner == "ann"
 
 
 def test_nobody_has_no_name_and_runs_without_a_dataset_quote_nobody(bank: Store) -> None:
     ann, anns_answer = chat(bank, "ann", SECRET, "ann")
-    run = bank.start_run("bank", {}, "test")
-    bank.finish_run(run.id, RunStatus.NOT_ENOUGH, f"all answers are the same text (“{SECRET}”)", {})
+    run = bank.runs.start("bank", {}, "test")
+    bank.runs.finish(run.id, RunStatus.NOT_ENOUGH, f"all answers are the same text (“{SECRET}”)", {})
     with pytest.raises(NotFound, match="Nobody is called"):
-        bank.erasable("")
-    assert bank.erase("ann").examples == 0
-    assert SECRET not in bank.run(run.id).message
+        bank.erasure.preview("")
+    assert bank.erasure.erase("ann").examples == 0
+    assert SECRET not in bank.runs.get(run.id).message
 
 
 def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store, tmp_path: Path) -> None:
@@ -179,11 +179,11 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
         "examples in datasets: 1." in said
     )
     assert adapter in said and "--yes" in said
-    assert folder.exists() and bank.conversation(ann)
+    assert folder.exists() and bank.conversations.get(ann)
     said = run("ann", "--yes")
     assert "Erased: conversations: 1" in said and "bank: the base model with the full prompt answers" in said
     assert not folder.exists() and not (tmp_path / "teacher.safetensors").exists()
-    assert bank.take_training_request() == ("bank", erasing.TRIGGER)
+    assert bank.runs.take_request() == ("bank", erasing.TRIGGER)
 
 
 def test_files_that_cannot_be_deleted_are_named(
@@ -201,4 +201,4 @@ def test_files_that_cannot_be_deleted_are_named(
     _, left = asyncio.run(erasing.erase(bank, tmp_path, "ann"))
     assert left == [f"{folder} could not be deleted (Permission denied): delete it by hand."]
     with pytest.raises(StoreError):
-        bank.conversation(ann)
+        bank.conversations.get(ann)

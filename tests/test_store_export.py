@@ -39,7 +39,7 @@ TURNS = [
 @pytest.fixture
 def bank(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
-    store.samples.load("bank", TURNS)
+    store.transfer.load("bank", TURNS)
     return store
 
 
@@ -90,7 +90,7 @@ def test_sharegpt_is_a_list_or_lines_as_the_name_says(bank: Store, tmp_path: Pat
 
 
 def test_csv_has_a_row_for_every_answer_and_rater_and_no_formula(bank: Store, tmp_path: Path) -> None:
-    bank.rate("c1.2.assistant", "carl", None, comment="+1")
+    bank.ratings.add("c1.2.assistant", "carl", None, comment="+1")
     rows = list(csv.DictReader(io.StringIO(export_data(bank, tmp_path, "csv").decode("utf-8-sig"))))
     told = [
         (r["conversation"], r["turn"], r["question"], r["answer"], r["verdict"], r["rater"]) for r in rows
@@ -115,7 +115,7 @@ def test_open_webui_feedback_has_the_form_of_its_own_export(bank: Store, tmp_pat
 
 
 def test_the_own_format_begins_with_the_assistant_and_its_prompts(bank: Store, tmp_path: Path) -> None:
-    bank.add_prompt("bank", [])
+    bank.prompts.add("bank", [])
     head, *rest = lines(export_data(bank, tmp_path, "shorthand"))
     assert head["shorthand"] == 1 and head["assistant"]["name"] == "Bank"
     assert head["assistant"]["prompts"][0]["version"] == 1
@@ -123,9 +123,9 @@ def test_the_own_format_begins_with_the_assistant_and_its_prompts(bank: Store, t
 
 
 def test_what_is_being_generated_is_exported_as_cut_off(bank: Store, tmp_path: Path) -> None:
-    conversation = bank.create_conversation("bank", id="now")
-    question = bank.add_message("now", None, Role.USER, "q")
-    bank.add_message("now", question.id, Role.ASSISTANT, "half an ans", MessageStatus.STREAMING)
+    conversation = bank.conversations.create("bank", id="now")
+    question = bank.messages.add("now", None, Role.USER, "q")
+    bank.messages.add("now", question.id, Role.ASSISTANT, "half an ans", MessageStatus.STREAMING)
     row = lines(export_data(bank, tmp_path, "shorthand"))[-1]
     assert (row["id"], row["messages"][1]["status"]) == (conversation.id, "failed")
 
@@ -137,13 +137,13 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
         fill(one, conversations, unique=False, reviewed=True)
         if conversations:
             usage = Usage(5, 4, 3, 2, 0.1, 0.2)
-            asked = one.add_message("id00000000", None, Role.USER, "q")
-            one.add_message("id00000000", asked.id, Role.ASSISTANT, "a", usage=usage)
+            asked = one.messages.add("id00000000", None, Role.USER, "q")
+            one.messages.add("id00000000", asked.id, Role.ASSISTANT, "a", usage=usage)
         data = export_data(one, folder, "shorthand")
         result = import_data(other, folder, data)
         assert result.refusals == {} and other.maintenance.check() == []
         assert export_data(other, folder, "shorthand").split(b"\n")[1:] == data.split(b"\n")[1:]
-        assert [(a.message_id, a.ratings, a.decision, a.split) for a in one.rated_answers("bank")] == [
+        assert [(a.message_id, a.ratings, a.decision, a.split) for a in one.answers.rated("bank")] == [
             (a.message_id, a.ratings, a.decision, a.split) for a in other.answers.rated("bank")
         ]
         again = import_data(other, folder, data)
@@ -200,10 +200,10 @@ def test_times_come_back(at: float) -> None:
 def test_what_is_approved_is_what_the_trainer_approves(conversations: list) -> None:
     with TemporaryDirectory() as folder, new_store(Path(folder) / "one") as one:
         fill(one, conversations, unique=False, reviewed=True)
-        found = {a.message.id: a for whole in one.whole_conversations("bank") for a in whole.answers()}
-        pairs = [pair for whole in one.whole_conversations("bank") for pair in whole.approved_answers()]
+        found = {a.message.id: a for whole in one.transfer.conversations("bank") for a in whole.answers()}
+        pairs = [pair for whole in one.transfer.conversations("bank") for pair in whole.approved_answers()]
         texts = {answer.message.id: text.strip() for answer, text in pairs}
-        for answer in one.rated_answers("bank"):
+        for answer in one.answers.rated("bank"):
             ours, theirs = found[answer.message_id], judge(answer)
             assert tuple((m.role, m.text) for m in ours.context) == answer.context
             approved = theirs.completion if isinstance(theirs, Approved) else None
@@ -211,11 +211,11 @@ def test_what_is_approved_is_what_the_trainer_approves(conversations: list) -> N
 
 
 def test_pages_are_read_one_after_the_other(bank: Store) -> None:
-    bank.load_conversations("bank", [ImportedTurn(f"x{n}", "q", "a") for n in range(7)])
-    found = [whole.conversation.id for whole in bank.whole_conversations("bank", page=2)]
+    bank.transfer.load("bank", [ImportedTurn(f"x{n}", "q", "a") for n in range(7)])
+    found = [whole.conversation.id for whole in bank.transfer.conversations("bank", page=2)]
     assert found == ["c1", "c2", *(f"x{n}" for n in range(7))]
-    bank.create_assistant("shop", "Shop", "exact")
-    assert list(bank.whole_conversations("shop")) == []
+    bank.assistants.create("shop", "Shop", "exact")
+    assert list(bank.transfer.conversations("shop")) == []
 
 
 def test_a_file_is_private_whole_and_never_overwritten(bank: Store, tmp_path: Path) -> None:
@@ -250,7 +250,7 @@ def test_the_command_writes_a_file_or_standard_output(bank: Store, tmp_path: Pat
     assert code == 0 and len(lines(output.encode())) == 2 and "Wrote 2 rows" in said_
     code, _, said_ = run("x", "--format", "xml")
     assert code == 2 and "no format 'xml'" in said_
-    bank.create_assistant("shop", "Shop", "exact")
+    bank.assistants.create("shop", "Shop", "exact")
     code, _, said_ = run("x")
     assert code == 2 and "--assistant: bank, shop" in said_
     help_ = CliRunner().invoke(app, ["export", "--help"]).output

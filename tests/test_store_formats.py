@@ -22,14 +22,17 @@ def bank(store: Store) -> Store:
 def test_chats_without_ratings_count_only_when_the_importer_says_so(bank: Store, tmp_path: Path) -> None:
     result = import_data(bank, tmp_path, chats(1, 2))
     assert (result.counts["conversations"], result.unrated, rated_answers_in(bank)) == (2, 2, [])
-    assert [m.text for m in bank.thread(bank.conversations("bank")[0].id)] in (["q1", "a1"], ["q2", "a2"])
+    assert [m.text for m in bank.messages.thread(bank.conversations.all("bank")[0].id)] in (
+        ["q1", "a1"],
+        ["q2", "a2"],
+    )
 
     again = import_data(bank, tmp_path, chats(1, 2), APPROVING)
     assert again.counts == {"known": 2, "ratings": 2}
     up = [("importer", Verdict.UP, None)]
     assert sorted(rated_answers_in(bank)) == [(["q1"], "a1", up), (["q2"], "a2", up)]
-    assert len(select(bank.rated_answers("bank"), 1000)[0]) == 2
-    assert {c.source for c in bank.conversations("bank")} == {"import"} and bank.check() == []
+    assert len(select(bank.answers.rated("bank"), 1000)[0]) == 2
+    assert {c.source for c in bank.conversations.all("bank")} == {"import"} and bank.maintenance.check() == []
 
 
 def test_what_has_weight_nothing_is_context(bank: Store, tmp_path: Path) -> None:
@@ -79,7 +82,7 @@ def test_what_was_chosen_is_the_correction_of_what_was_rejected(
     result = import_data(bank, tmp_path, json.dumps({**row, "rejected": rejected}))
     assert result.format == "trl-preference" and result.refusals == {}
     assert rated_answers_in(bank) == [(["q"], "bad", [("importer", None, "good")])]
-    assert select(bank.rated_answers("bank"), 1000)[0][0].completion == "good"
+    assert select(bank.answers.rated("bank"), 1000)[0][0].completion == "good"
 
 
 @pytest.mark.parametrize("as_list", [False, True])
@@ -142,14 +145,14 @@ def test_open_webui_feedback_becomes_one_conversation_with_its_branches(bank: St
     ]
     result = import_data(bank, tmp_path, json.dumps(rows))
     assert result.refusals == {} and result.format == "open-webui"
-    (conversation,) = bank.conversations("bank")
-    assert conversation.title == "Cards" and bank.stats()["messages"] == 5
+    (conversation,) = bank.conversations.all("bank")
+    assert conversation.title == "Cards" and bank.maintenance.stats()["messages"] == 5
     assert sorted(rated_answers_in(bank)) == [
         (["q1"], "again", [("ann", Verdict.UP, None)]),
         (["q1"], "first", [("ann", Verdict.UP, None)]),
         (["q1", "first", "q2"], "second", [("bob", Verdict.DOWN, None)]),
     ]
-    rating = next(r for a in bank.rated_answers("bank") for r in a.ratings if r.comment)
+    rating = next(r for a in bank.answers.rated("bank") for r in a.ratings if r.comment)
     assert (rating.reason, rating.comment, rating.created_at) == (
         "accurate_information",
         "yes",
@@ -179,14 +182,14 @@ def test_tables_have_turns_several_raters_and_cells_with_anything(bank: Store, t
     result = import_data(bank, tmp_path, TABLE)
     assert result.refusals == {}
     assert result.counts == {"conversations": 2, "messages": 6, "ratings": 3}
-    two, one = bank.rated_answers("bank")  # the second was answered half an hour before
+    two, one = bank.answers.rated("bank")  # the second was answered half an hour before
     assert [(r.rater, r.verdict, r.correction) for r in one.ratings] == [
         ("ann", Verdict.UP, None),
         ("bob", Verdict.DOWN, "c1"),
     ]
     assert (two.context, two.answer) == (((Role.USER, 'q, "3"\nand more'),), "=1+1")
     assert two.ratings[0].rater == "importer"
-    times = [bank.thread(a.conversation_id)[1].created_at for a in (one, two)]
+    times = [bank.messages.thread(a.conversation_id)[1].created_at for a in (one, two)]
     assert times == [1_935_394_200.0, 1_935_392_400.5]
 
 

@@ -54,37 +54,37 @@ def bank(store: Store) -> Store:
 
 
 def test_two_systems_are_compared_question_by_question(bank: Store) -> None:
-    assert bank.gate_tally(1, "variant 2", "base_full") == Tally(better=2, worse=1, asked=4)
-    lost = bank.gate_side_by_side(1, "variant 2", "base_full", 2)
+    assert bank.gate_answers.tally(1, "variant 2", "base_full") == Tally(better=2, worse=1, asked=4)
+    lost = bank.gate_answers.side_by_side(1, "variant 2", "base_full", 2)
     assert lost[0] == SideBySide("question 2", "right 2", "variant 2 2", 0.3, "base_full 2", 0.9)
     assert [pair.question for pair in lost] == ["question 2", "question 3"]
-    won = bank.gate_side_by_side(1, "variant 2", "base_full", 9, best_first=True)
+    won = bank.gate_answers.side_by_side(1, "variant 2", "base_full", 9, best_first=True)
     assert [pair.question for pair in won] == ["question 1", "question 4", "question 3", "question 2"]
-    assert bank.gate_tally(1, "variant 3", "base_full") == Tally(0, 0, 0)
-    assert bank.gate_side_by_side(2, "variant 2", "base_full", 5) == []
+    assert bank.gate_answers.tally(1, "variant 3", "base_full") == Tally(0, 0, 0)
+    assert bank.gate_answers.side_by_side(2, "variant 2", "base_full", 5) == []
 
 
 def test_all_are_kept_or_none(bank: Store) -> None:
     with pytest.raises(NotFound, match="run 9"):
-        bank.keep_gate_answers(9, [])
-    run = bank.start_run("bank", {}, "test")
-    bank.keep_gate_answers(run.id, [GateAnswer(0, "deleted meanwhile", "base_full", "x", 0.5)])
+        bank.gate_answers.add(9, [])
+    run = bank.runs.start("bank", {}, "test")
+    bank.gate_answers.add(run.id, [GateAnswer(0, "deleted meanwhile", "base_full", "x", 0.5)])
     assert bank._file.connection().execute("SELECT count(*) FROM gate_answers").fetchone()[0] == 8
 
 
 def test_an_answer_goes_with_its_conversation(bank: Store) -> None:
-    talks = {talk.owner: talk.id for talk in bank.conversations("bank")}
-    bank.delete_conversation(talks["cat"])
-    assert bank.gate_tally(1, "variant 2", "base_full").asked == 3
+    talks = {talk.owner: talk.id for talk in bank.conversations.all("bank")}
+    bank.conversations.delete(talks["cat"])
+    assert bank.gate_answers.tally(1, "variant 2", "base_full").asked == 3
 
 
 @pytest.mark.parametrize("person", ["cat", "rater of cat"])
 def test_a_run_that_saw_an_erased_person_forgets_what_was_answered(bank: Store, person: str) -> None:
     """The candidate learned from the person, so any of its answers may be in the person's words."""
     if person != "cat":
-        bank.rate(answered(bank, "ann", "again")[0], person, "up")
-    bank.erase(person)
-    assert bank.gate_tally(1, "variant 2", "base_full") == Tally(0, 0, 0)
+        bank.ratings.add(answered(bank, "ann", "again")[0], person, "up")
+    bank.erasure.erase(person)
+    assert bank.gate_answers.tally(1, "variant 2", "base_full") == Tally(0, 0, 0)
 
 
 def test_both_are_found_by_index(bank: Store) -> None:

@@ -58,7 +58,7 @@ def test_bad_rows_of_a_table_are_named_and_the_rest_is_imported(bank: Store, tmp
     assert result.refusals == {}
     assert (
         sorted(context[0] for context, _, _ in rated_answers_in(bank)) == ["q1", "qe", "qg"]
-        and bank.check() == []
+        and bank.maintenance.check() == []
     )
 
 
@@ -92,7 +92,7 @@ def test_a_bad_line_is_named_and_the_rest_is_imported(bank: Store, tmp_path: Pat
     data = (chats(1) + "\n" + line + "\n" + chats(2)).encode("utf-8", "surrogateescape")
     result = import_data(bank, tmp_path, b"\xef\xbb\xbf" + data)
     assert list(result.refusals) == [3] and reason in result.refusals[3]
-    assert result.counts["conversations"] == 2 and bank.check() == []
+    assert result.counts["conversations"] == 2 and bank.maintenance.check() == []
 
 
 def test_a_line_that_is_too_large_is_named_with_its_size(
@@ -168,11 +168,11 @@ def test_a_row_that_is_there_twice_is_imported_once(bank: Store, tmp_path: Path)
 
 
 def test_two_assistants_share_files_but_no_conversations(bank: Store, tmp_path: Path) -> None:
-    bank.create_assistant("shop", "Shop", "exact")
+    bank.assistants.create("shop", "Shop", "exact")
     for_shop = ImportOptions("shop", "me", True, 1.0)
     assert import_data(bank, tmp_path, chats(1)).counts["conversations"] == 1
     assert import_data(bank, tmp_path, chats(1), for_shop).counts["conversations"] == 1
-    bank.load_conversations("bank", [ImportedTurn("c", "q", "a")])
+    bank.transfer.load("bank", [ImportedTurn("c", "q", "a")])
     data = export_data(bank, tmp_path, "shorthand")
     result = import_data(bank, tmp_path, data, replace(for_shop, approve=False))
     assert result.refusals[3] == "conversation 'c' belongs to assistant 'bank' already."
@@ -187,17 +187,19 @@ def test_a_sample_is_loaded_once_and_whole_or_not_at_all(bank: Store) -> None:
         ImportedTurn("c2", "q3", "a3", created_at=7.0),
     ]
     with pytest.raises(StoreError, match="NUL"):
-        bank.load_conversations("bank", [*turns, ImportedTurn("c3", "q\x00", "a")])
-    assert bank.conversations("bank") == []
-    loaded = [bank.load_conversations("bank", given) for given in (turns[:2], turns, turns)]
-    assert loaded == [1, 1, 0] and bank.stats()["messages"] == 6 and bank.check() == []
-    assert [m.text for m in bank.thread("c1")] == ["q1", "a1", "q2", "a2"]
-    assert [c.id for c in bank.conversations("bank", source="sample")] == ["c2", "c1"]
-    rating = bank.ratings("c1.2.assistant")[0]
+        bank.transfer.load("bank", [*turns, ImportedTurn("c3", "q\x00", "a")])
+    assert bank.conversations.all("bank") == []
+    loaded = [bank.transfer.load("bank", given) for given in (turns[:2], turns, turns)]
+    assert (
+        loaded == [1, 1, 0] and bank.maintenance.stats()["messages"] == 6 and bank.maintenance.check() == []
+    )
+    assert [m.text for m in bank.messages.thread("c1")] == ["q1", "a1", "q2", "a2"]
+    assert [c.id for c in bank.conversations.all("bank", source="sample")] == ["c2", "c1"]
+    rating = bank.ratings.all("c1.2.assistant")[0]
     assert (rating.verdict, rating.correction, rating.rater) == (None, "a2 as it should be", "ann")
-    bank.create_assistant("shop", "Shop", "exact")
+    bank.assistants.create("shop", "Shop", "exact")
     with pytest.raises(Conflict, match="belongs to assistant 'bank'"):
-        bank.load_conversations("shop", turns)
+        bank.transfer.load("shop", turns)
 
 
 def test_an_own_export_adds_only_what_is_new_and_later_ratings_stay_the_latest(
@@ -205,12 +207,12 @@ def test_an_own_export_adds_only_what_is_new_and_later_ratings_stay_the_latest(
 ) -> None:
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
-        other.samples.load("bank", [ImportedTurn("c", "q", "a", created_at=5.0)])
+        other.transfer.load("bank", [ImportedTurn("c", "q", "a", created_at=5.0)])
         import_data(bank, tmp_path, export_data(other, tmp_path, "shorthand"))
         other.ratings.add("c.1.assistant", "ann", Verdict.DOWN)
         asked = other.messages.add("c", "c.1.assistant", Role.USER, "q2")
         data = export_data(other, tmp_path, "shorthand")
-    later = bank.rate("c.1.assistant", "ann", Verdict.UP)
+    later = bank.ratings.add("c.1.assistant", "ann", Verdict.UP)
     result = import_data(bank, tmp_path, data)
     assert (
         result.counts["conversations"],
@@ -218,10 +220,10 @@ def test_an_own_export_adds_only_what_is_new_and_later_ratings_stay_the_latest(
         result.counts["messages"],
         result.counts["ratings"],
     ) == (0, 1, 1, 1)
-    assert bank.conversation("c").head_id == asked.id
-    (answer,) = bank.rated_answers("bank")
-    assert answer.ratings == (later,) and len(bank.ratings("c.1.assistant")) == 2
-    assert bank.check() == []
+    assert bank.conversations.get("c").head_id == asked.id
+    (answer,) = bank.answers.rated("bank")
+    assert answer.ratings == (later,) and len(bank.ratings.all("c.1.assistant")) == 2
+    assert bank.maintenance.check() == []
 
 
 EDITED = {
@@ -241,19 +243,19 @@ def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, o
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
         turns = [ImportedTurn(id, "q", "a", Verdict.UP, created_at=5.0) for id in ("c", "d")]
-        other.samples.load("bank", turns)
+        other.transfer.load("bank", turns)
         data = export_data(other, tmp_path, "shorthand").decode()
     new, reason = EDITED[old]
     assert old in data
     result = import_data(bank, tmp_path, data.replace(old, new, 1))
     assert len(result.refusals) == 1 and reason in next(iter(result.refusals.values()))
-    assert "d" in {c.id for c in bank.conversations("bank")} and bank.check() == []
+    assert "d" in {c.id for c in bank.conversations.all("bank")} and bank.maintenance.check() == []
 
 
 def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, tmp_path: Path) -> None:
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
-        other.samples.load("bank", [ImportedTurn(id, "q", "a") for id in ("c", "d", "e")])
+        other.transfer.load("bank", [ImportedTurn(id, "q", "a") for id in ("c", "d", "e")])
         data = export_data(other, tmp_path, "shorthand").decode()
     data = data.replace("d.1.user", "c.1.user")
     result = import_data(bank, tmp_path, data)
@@ -261,13 +263,13 @@ def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, t
     assert (result.counts["conversations"], result.counts["messages"]) == (
         2,
         4,
-    ) and bank.check() == []
+    ) and bank.maintenance.check() == []
 
 
 def test_people_can_rate_while_a_large_file_is_imported(
     bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bank.load_conversations("bank", [ImportedTurn("c", "q", "a")])
+    bank.transfer.load("bank", [ImportedTurn("c", "q", "a")])
     monkeypatch.setattr(importing, "_BATCH", 50)
     ratings: list[Rating] = []
     done, positions = threading.Event(), []
@@ -287,7 +289,7 @@ def test_people_can_rate_while_a_large_file_is_imported(
         done.set()
         person.join()
     assert ratings and positions == sorted(positions) and positions[-1] == path.stat().st_size
-    assert bank.stats()["ratings"] == 300 + len(ratings) and bank.check() == []
+    assert bank.maintenance.stats()["ratings"] == 300 + len(ratings) and bank.maintenance.check() == []
 
 
 values = st.recursive(

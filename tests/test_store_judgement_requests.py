@@ -28,58 +28,60 @@ def answered(store: Store, owner: str = "ann") -> str:
 
 
 def test_a_proposal_is_open_until_somebody_decides_and_can_be_taken_back(bank: Store) -> None:
-    message, run = answered(bank), bank.start_run("bank", {}, "test").id
-    assert bank.propose(run, [(message, "We open at nine."), (message, "Nine.")]) == 2
-    first, second = bank.open_proposals("bank")
+    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
+    assert bank.judgement_requests.add(run, [(message, "We open at nine."), (message, "Nine.")]) == 2
+    first, second = bank.judgement_requests.open("bank")
     assert (first.message_id, first.text, first.accepted) == (message, "We open at nine.", None)
-    assert bank.branch(first.message_id)[-2].text == "When do you open?"
-    assert bank.open_proposals("bank", 1) == [first] and bank.decided_proposals("bank") == []
+    assert bank.messages.branch(first.message_id)[-2].text == "When do you open?"
+    assert (
+        bank.judgement_requests.open("bank", 1) == [first] and bank.judgement_requests.decided("bank") == []
+    )
 
-    decided = bank.decide_proposal(second.id, True, "bo")
+    decided = bank.judgement_requests.decide(second.id, True, "bo")
     assert decided.accepted is True and decided.decided_by == "bo" and decided.decided_at is not None
-    bank.decide_proposal(first.id, False, "bo")
-    assert bank.open_proposals("bank") == []
-    assert [p.accepted for p in bank.decided_proposals("bank")] == [False, True]
+    bank.judgement_requests.decide(first.id, False, "bo")
+    assert bank.judgement_requests.open("bank") == []
+    assert [p.accepted for p in bank.judgement_requests.decided("bank")] == [False, True]
 
-    bank.decide_proposal(first.id, None, "bo")
-    assert bank.open_proposals("bank") == [first]
+    bank.judgement_requests.decide(first.id, None, "bo")
+    assert bank.judgement_requests.open("bank") == [first]
     with pytest.raises(NotFound, match="proposal 99"):
-        bank.decide_proposal(99, True, "bo")
+        bank.judgement_requests.decide(99, True, "bo")
 
 
 def test_nobody_is_asked_twice_about_the_same_answer(bank: Store) -> None:
-    message, run = answered(bank), bank.start_run("bank", {}, "test").id
-    bank.propose(run, [(message, "Nine.")])
-    bank.decide_proposal(bank.open_proposals("bank")[0].id, False, "bo")
-    later = bank.start_run("bank", {}, "test").id
-    assert bank.propose(later, [(message, "Nine."), ("deleted", "Nine.")]) == 0
-    assert bank.open_proposals("bank") == []
+    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
+    bank.judgement_requests.add(run, [(message, "Nine.")])
+    bank.judgement_requests.decide(bank.judgement_requests.open("bank")[0].id, False, "bo")
+    later = bank.runs.start("bank", {}, "test").id
+    assert bank.judgement_requests.add(later, [(message, "Nine."), ("deleted", "Nine.")]) == 0
+    assert bank.judgement_requests.open("bank") == []
     with pytest.raises(NotFound, match="run 99"):
-        bank.propose(99, [(message, "Ten.")])
+        bank.judgement_requests.add(99, [(message, "Ten.")])
 
 
 def test_a_deleted_conversation_takes_its_proposals_along(bank: Store) -> None:
-    message, run = answered(bank), bank.start_run("bank", {}, "test").id
-    bank.propose(run, [(message, "Nine.")])
-    bank.delete_conversation(bank.message(message).conversation_id)
-    assert bank.open_proposals("bank") == []
+    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
+    bank.judgement_requests.add(run, [(message, "Nine.")])
+    bank.conversations.delete(bank.messages.get(message).conversation_id)
+    assert bank.judgement_requests.open("bank") == []
 
 
 def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
     """The owner's questions go with their proposals; of one who decided, only the decision goes."""
     mine, theirs = answered(bank, "ann"), answered(bank, "cat")
-    run = bank.start_run("bank", {}, "test").id
-    bank.propose(run, [(mine, "Nine."), (theirs, "Nine.")])
-    bank.finish_run(run, "refused", "", {})
-    for judgement_request in bank.open_proposals("bank"):
-        bank.decide_proposal(judgement_request.id, True, "bo")
-    talk = bank.create_conversation("bank", owner="bo")
-    bank.add_message(talk.id, None, Role.USER, "Hello")
-    bank.erase("bo")
-    assert [p.message_id for p in bank.open_proposals("bank")] == [mine, theirs]
-    bank.erase("ann")
-    assert [p.message_id for p in bank.open_proposals("bank")] == [theirs]
-    assert all(p.decided_by == "" for p in bank.open_proposals("bank"))
+    run = bank.runs.start("bank", {}, "test").id
+    bank.judgement_requests.add(run, [(mine, "Nine."), (theirs, "Nine.")])
+    bank.runs.finish(run, "refused", "", {})
+    for judgement_request in bank.judgement_requests.open("bank"):
+        bank.judgement_requests.decide(judgement_request.id, True, "bo")
+    talk = bank.conversations.create("bank", owner="bo")
+    bank.messages.add(talk.id, None, Role.USER, "Hello")
+    bank.erasure.erase("bo")
+    assert [p.message_id for p in bank.judgement_requests.open("bank")] == [mine, theirs]
+    bank.erasure.erase("ann")
+    assert [p.message_id for p in bank.judgement_requests.open("bank")] == [theirs]
+    assert all(p.decided_by == "" for p in bank.judgement_requests.open("bank"))
 
 
 @pytest.mark.parametrize("query", [OPEN, DECIDED])
@@ -98,7 +100,7 @@ def brought_along(bank: Store, folder: Path) -> Store:
     other.prompts.add("bank", [])
     result = import_file(other, path, OPTIONS)
     assert (
-        result.counts["judgement_requests"] == len(bank.decided_proposals("bank"))
+        result.counts["judgement_requests"] == len(bank.judgement_requests.decided("bank"))
         and other.maintenance.check() == []
     )
     assert import_file(other, path, OPTIONS).counts["judgement_requests"] == 0, "nothing comes in twice"
@@ -107,11 +109,11 @@ def brought_along(bank: Store, folder: Path) -> Store:
 
 
 def test_decided_proposals_come_along_open_ones_do_not(bank: Store, tmp_path: Path) -> None:
-    message, run = answered(bank), bank.start_run("bank", {}, "test").id
-    bank.propose(run, [(message, "Nine."), (message, "Noon."), (message, "Never.")])
-    first, second, _ = bank.open_proposals("bank")
-    bank.decide_proposals([first.id], True, "bo")
-    bank.decide_proposals([second.id], False, "bo")
+    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
+    bank.judgement_requests.add(run, [(message, "Nine."), (message, "Noon."), (message, "Never.")])
+    first, second, _ = bank.judgement_requests.open("bank")
+    bank.judgement_requests.decide_all([first.id], True, "bo")
+    bank.judgement_requests.decide_all([second.id], False, "bo")
     with brought_along(bank, tmp_path) as other:
         assert (
             other.judgement_requests.open("bank") == []
@@ -122,7 +124,7 @@ def test_decided_proposals_come_along_open_ones_do_not(bank: Store, tmp_path: Pa
             ("Nine.", True, "bo", None),
             ("Noon.", False, "bo", None),
         ]
-        assert found[0].decided_at == bank.judgement_request(first.id).decided_at
+        assert found[0].decided_at == bank.judgement_requests.get(first.id).decided_at
         with pytest.raises(Conflict, match="came in decided"):
             other.judgement_requests.decide(found[0].id, None, "cy")
         assert other.judgement_requests.decide(found[0].id, False, "cy").accepted is False
@@ -133,24 +135,27 @@ def test_decided_proposals_come_along_open_ones_do_not(bank: Store, tmp_path: Pa
 
 
 def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_path: Path) -> None:
-    message, run = answered(bank), bank.start_run("bank", {}, "test").id
-    bank.propose(run, [(message, "Nine.")])
-    (one,) = bank.open_proposals("bank")
-    bank.decide_proposal(one.id, True, "bo")
+    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
+    bank.judgement_requests.add(run, [(message, "Nine.")])
+    (one,) = bank.judgement_requests.open("bank")
+    bank.judgement_requests.decide(one.id, True, "bo")
     path = tmp_path / "before.jsonl"
     export_file(bank, "bank", path, "shorthand")
-    bank.decide_proposal(one.id, False, "cy")
+    bank.judgement_requests.decide(one.id, False, "cy")
     assert import_file(bank, path, OPTIONS).counts["judgement_requests"] == 0
-    assert bank.judgement_request(one.id).decided_by == "cy"
-    bank._file.connection().execute("UPDATE proposals SET decided_at = 1.0")
+    assert bank.judgement_requests.get(one.id).decided_by == "cy"
+    bank._file.connection().execute("UPDATE judgement_requests SET decided_at = 1.0")
     assert import_file(bank, path, OPTIONS).counts["judgement_requests"] == 1
-    assert bank.judgement_request(one.id).decided_by == "bo" and bank.judgement_request(one.id).run_id == run
+    assert (
+        bank.judgement_requests.get(one.id).decided_by == "bo"
+        and bank.judgement_requests.get(one.id).run_id == run
+    )
 
 
 def test_a_file_whose_proposal_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:
-    message, run = answered(bank), bank.start_run("bank", {}, "test").id
-    bank.propose(run, [(message, "Nine.")])
-    bank.decide_proposal(bank.open_proposals("bank")[0].id, True, "bo")
+    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
+    bank.judgement_requests.add(run, [(message, "Nine.")])
+    bank.judgement_requests.decide(bank.judgement_requests.open("bank")[0].id, True, "bo")
     path = tmp_path / "bank.jsonl"
     export_file(bank, "bank", path, "shorthand")
     head, row = path.read_text().splitlines()
@@ -158,15 +163,15 @@ def test_a_file_whose_proposal_is_about_no_answer_is_refused(bank: Store, tmp_pa
     changed["judgement_requests"][0]["message"] = "elsewhere"
     path.write_text(f"{head}\n{json.dumps(changed)}\n")
     result = import_file(bank, path, OPTIONS)
-    assert "a proposal is about 'elsewhere'" in result.refusals[2]
+    assert "a judgement request is about 'elsewhere'" in result.refusals[2]
 
 
 def test_what_a_person_decided_last_and_at_once(bank: Store) -> None:
-    message, run = answered(bank), bank.start_run("bank", {}, "test").id
-    bank.propose(run, [(message, text) for text in ("a", "b", "c")])
-    ids = [one.id for one in bank.open_proposals("bank")]
-    bank.decide_proposals(ids[:1], True, "bo")
-    bank.decide_proposals(ids[1:], False, "bo")
-    assert [one.id for one in bank.last_decided_proposals("bank", "bo", 0.0)] == ids[1:]
-    assert bank.last_decided_proposals("bank", "bo", 1e12) == []
-    assert bank.last_decided_proposals("bank", "ann", 0.0) == []
+    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
+    bank.judgement_requests.add(run, [(message, text) for text in ("a", "b", "c")])
+    ids = [one.id for one in bank.judgement_requests.open("bank")]
+    bank.judgement_requests.decide_all(ids[:1], True, "bo")
+    bank.judgement_requests.decide_all(ids[1:], False, "bo")
+    assert [one.id for one in bank.judgement_requests.last_decided("bank", "bo", 0.0)] == ids[1:]
+    assert bank.judgement_requests.last_decided("bank", "bo", 1e12) == []
+    assert bank.judgement_requests.last_decided("bank", "ann", 0.0) == []

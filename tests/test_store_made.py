@@ -35,8 +35,8 @@ def test_it_has_as_much_as_was_asked_for_and_is_sound(tmp_path: Path) -> None:
 
 def test_a_seed_makes_the_same_store(tmp_path: Path) -> None:
     with made(tmp_path / "a.sqlite", 1000, 300) as one, made(tmp_path / "b.sqlite", 1000, 300) as other:
-        assert list(one.whole_conversations(ASSISTANTS[0])) == list(
-            other.transfer.whole_conversations(ASSISTANTS[0])
+        assert list(one.transfer.conversations(ASSISTANTS[0])) == list(
+            other.transfer.conversations(ASSISTANTS[0])
         )
 
 

@@ -8,20 +8,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlite_utils import Database
 from typer.testing import CliRunner
 
 from store import Store
 from store.__main__ import app
 from store.errors import Conflict, NotSaved
-from store.migrations import migrations
 from store.records import ImportedTurn, Verdict
 
 
 @pytest.fixture
 def bank(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
-    store.samples.load("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
+    store.transfer.load("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
     return store
 
 
@@ -31,15 +29,15 @@ def run(*arguments: str | Path) -> tuple[int, str]:
 
 
 def test_a_backup_is_a_whole_private_store_and_never_overwrites(bank: Store, tmp_path: Path) -> None:
-    copy = bank.backup(tmp_path / "copy.sqlite")
-    bank.delete_conversation("c")
+    copy = bank.maintenance.backup(tmp_path / "copy.sqlite")
+    bank.conversations.delete("c")
     with Store(copy, create=False) as saved:
-        assert len(saved.rated_answers("bank")) == 1 and saved.check() == []
+        assert len(saved.answers.rated("bank")) == 1 and saved.maintenance.check() == []
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with pytest.raises(Conflict, match="exists already"):
-        bank.backup(copy)
+        bank.maintenance.backup(copy)
     with pytest.raises(NotSaved, match="no folder"):
-        bank.backup(tmp_path / "nowhere" / "copy.sqlite")
+        bank.maintenance.backup(tmp_path / "nowhere" / "copy.sqlite")
     assert sorted(path.name for path in tmp_path.glob("*copy*")) == ["copy.sqlite"]
 
 
@@ -47,11 +45,11 @@ def test_a_backup_while_another_process_writes_is_what_was_committed(bank: Store
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("DELETE FROM ratings")
-        copy = bank.backup(tmp_path / "copy.sqlite")
+        copy = bank.maintenance.backup(tmp_path / "copy.sqlite")
         other.execute("COMMIT")
     with Store(copy) as saved:
-        assert saved.stats()["ratings"] == 1
-    assert bank.stats()["ratings"] == 0
+        assert saved.maintenance.stats()["ratings"] == 1
+    assert bank.maintenance.stats()["ratings"] == 0
 
 
 DAMAGE = {
@@ -64,7 +62,7 @@ DAMAGE = {
     "dataset 1 of assistant 'bank' has no hash": """
         INSERT INTO datasets VALUES (1, 'bank', 1, '', '{}', 1.0)""",
     "deployment 1 names adapter 'lost'": """
-        INSERT INTO deployments (id, assistant_id, prompt_id, adapter, kept, variant, prompt_tokens, status,
+        INSERT INTO deployments (id, assistant_id, prompt_id, adapter, segment_ids, variant, prompt_tokens, status,
             created_at)
         VALUES (1, 'bank', 1, 'lost', '[]', 0, 0, 'active', 1.0)""",
 }
@@ -72,10 +70,10 @@ DAMAGE = {
 
 @pytest.mark.parametrize("problem", DAMAGE)
 def test_check_names_what_is_wrong(bank: Store, problem: str) -> None:
-    assert bank.check() == []
+    assert bank.maintenance.check() == []
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as vandal:
         vandal.execute(DAMAGE[problem])
-    assert any(problem in found for found in bank.check())
+    assert any(problem in found for found in bank.maintenance.check())
 
 
 def test_check_finds_two_active_deployments_when_the_index_is_gone(bank: Store) -> None:
@@ -84,15 +82,15 @@ def test_check_finds_two_active_deployments_when_the_index_is_gone(bank: Store) 
         for id in (1, 2):
             vandal.execute(
                 """INSERT INTO deployments
-                       (id, assistant_id, prompt_id, kept, variant, prompt_tokens, status, created_at)
+                       (id, assistant_id, prompt_id, segment_ids, variant, prompt_tokens, status, created_at)
                    VALUES (?, 'bank', 1, '[]', 0, 0, 'active', 1)""",
                 [id],
             )
-    assert "assistant 'bank' has 2 active deployments" in bank.check()
+    assert "assistant 'bank' has 2 active deployments" in bank.maintenance.check()
 
 
 def test_stats_count(bank: Store) -> None:
-    counts = bank.stats()
+    counts = bank.maintenance.stats()
     assert (counts["messages"], counts["ratings"], counts["runs"]) == (2, 1, 0)
     assert counts["bytes"] == bank.path.stat().st_size
 
@@ -122,15 +120,6 @@ def test_the_command_never_creates_a_store_and_explains_itself(tmp_path: Path, c
     assert code == 0 and "Example: python -m store" in output
 
 
-def test_the_backup_command_copies_an_older_store_as_it_is(tmp_path: Path) -> None:
-    old = tmp_path / "shorthand.sqlite"
-    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
-        migrations.apply(Database(connection), stop_before="m006_ratings")
-    assert run("backup", tmp_path / "copy.sqlite", "--data-dir", tmp_path)[0] == 0
-    with closing(sqlite3.connect(tmp_path / "copy.sqlite")) as copy:
-        assert "ratings" not in {row[0] for row in copy.execute("SELECT name FROM sqlite_master")}
-
-
 def test_a_store_is_checked_while_others_write_without_a_pause(store: Store, tmp_path: Path) -> None:
     """Part of the check takes the write lock: where it was not waited for, 50 of 60 failed."""
     store.assistants.create("busy", "Busy", "exact")
@@ -142,7 +131,7 @@ def test_a_store_is_checked_while_others_write_without_a_pause(store: Store, tmp
             for number in itertools.count():
                 if enough.is_set():
                     return
-                another.rename_conversation(conversation, str(number))
+                another.conversations.rename(conversation, str(number))
 
     writers = [threading.Thread(target=write) for _ in range(3)]
     for writer in writers:

@@ -52,7 +52,7 @@ def full(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
     prompt = store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
     served = store.deployments.activate(store.deployments.add("bank", prompt.id, None, ["a"], 0, 10).id)
-    store.samples.load("bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
+    store.transfer.load("bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
     for number in range(ENOUGH_RATED + 1):
         asked = store.messages.add("c", None, Role.USER, "hours")
         usage = Usage(1, 1, 1, 1, 0.1, 0.1)

@@ -29,12 +29,12 @@ def rated(store: Store) -> Store:
 
 
 def test_history_is_kept_and_the_latest_of_each_rater_wins(rated: Store) -> None:
-    first = rated.rate("a1", "ann", Verdict.UP)
-    bob = rated.rate("a1", "bob", Verdict.DOWN, reason="wrong", comment="no", correction="better")
-    last = rated.rate("a1", "ann", None)
+    first = rated.ratings.add("a1", "ann", Verdict.UP)
+    bob = rated.ratings.add("a1", "bob", Verdict.DOWN, reason="wrong", comment="no", correction="better")
+    last = rated.ratings.add("a1", "ann", None)
 
-    assert rated.ratings("a1") == [first, bob, last]
-    assert rated.latest_ratings(["a1", "a1", "a2"]) == {"a1": (bob, last)}
+    assert rated.ratings.all("a1") == [first, bob, last]
+    assert rated.ratings.latest(["a1", "a1", "a2"]) == {"a1": (bob, last)}
     assert bob.correction == "better" and last.verdict is None
 
 
@@ -42,7 +42,7 @@ def test_latest_is_by_order_not_by_a_clock_that_steps_back(tmp_path: Path) -> No
     falling = itertools.count(1000, -1)
     with Store(tmp_path / "s.sqlite", clock=lambda: float(next(falling))) as store:
         store.assistants.create("bank", "Bank", "exact")
-        store.samples.load("bank", [ImportedTurn("c", "q", "a")])
+        store.transfer.load("bank", [ImportedTurn("c", "q", "a")])
         store.ratings.add("c.1.assistant", "ann", Verdict.UP)
         last = store.ratings.add("c.1.assistant", "ann", Verdict.DOWN)
         assert store.ratings.latest(["c.1.assistant"])["c.1.assistant"] == (last,)
@@ -50,21 +50,21 @@ def test_latest_is_by_order_not_by_a_clock_that_steps_back(tmp_path: Path) -> No
 
 def test_only_answers_that_exist_can_be_rated(rated: Store) -> None:
     with pytest.raises(Conflict, match="only answers"):
-        rated.rate("q1", "ann", Verdict.UP)
+        rated.ratings.add("q1", "ann", Verdict.UP)
     with pytest.raises(NotFound, match="message 'x'"):
-        rated.rate("x", "ann", Verdict.UP)
+        rated.ratings.add("x", "ann", Verdict.UP)
 
 
 def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
-    two = rated.rate("a2", "ann", Verdict.UP)
-    one = rated.rate("a1", "ann", Verdict.DOWN)
-    rated.add_message("c", "q2", Role.ASSISTANT, "regenerated", id="a2b", created_at=9.0)
-    rated.add_message("c", "q2", Role.ASSISTANT, "cut", MessageStatus.FAILED, id="a2c", created_at=10.0)
-    other = rated.rate("a2b", "bob", Verdict.UP)
-    rated.rate("a2c", "bob", Verdict.UP)  # failed answers are no answers
-    rated.record_splits({"c": Split.GATE})
+    two = rated.ratings.add("a2", "ann", Verdict.UP)
+    one = rated.ratings.add("a1", "ann", Verdict.DOWN)
+    rated.messages.add("c", "q2", Role.ASSISTANT, "regenerated", id="a2b", created_at=9.0)
+    rated.messages.add("c", "q2", Role.ASSISTANT, "cut", MessageStatus.FAILED, id="a2c", created_at=10.0)
+    other = rated.ratings.add("a2b", "bob", Verdict.UP)
+    rated.ratings.add("a2c", "bob", Verdict.UP)  # failed answers are no answers
+    rated.splits.record({"c": Split.GATE})
 
-    answers = rated.rated_answers("bank")
+    answers = rated.answers.rated("bank")
     assert [(a.message_id, a.ratings) for a in answers] == [("a1", (one,)), ("a2", (two,)), ("a2b", (other,))]
     assert answers[2].context == (
         (Role.USER, "text q1"),
@@ -72,8 +72,8 @@ def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
         (Role.USER, "text q2"),
     )
     assert {answer.split for answer in answers} == {Split.GATE}
-    rated.create_assistant("shop", "Shop", "exact")
-    assert rated.rated_answers("shop") == []
+    rated.assistants.create("shop", "Shop", "exact")
+    assert rated.answers.rated("shop") == []
 
 
 def test_the_teachers_answers_are_those_of_the_base_model_under_the_whole_prompt(store: Store) -> None:
@@ -122,42 +122,42 @@ def newest(store: Store, number: int, without: tuple[str, ...] = ()) -> list[str
 
 
 def test_the_newest_rated_answers_are_those_that_were_rated_last(rated: Store) -> None:
-    rated.rate("a2", "ann", Verdict.UP)
-    rated.rate("a1", "bo", Verdict.UP)
+    rated.ratings.add("a2", "ann", Verdict.UP)
+    rated.ratings.add("a1", "bo", Verdict.UP)
     assert newest(rated, 1) == ["a1"] and newest(rated, 2) == ["a1", "a2"] == newest(rated, 9)
-    rated.rate("a2", "ann", None)  # taken back: it is still the last thing that was said
-    assert newest(rated, 1) == ["a2"] and rated.rated_answer_count("bank") == 2
-    assert newest(rated, 1, ("ann",)) == ["a1"] and rated.rated_answer_count("bank", ("ann",)) == 1
-    assert newest(rated, 9, ("ann", "bo")) == [] and rated.rated_answer_count("shop") == 0
+    rated.ratings.add("a2", "ann", None)  # taken back: it is still the last thing that was said
+    assert newest(rated, 1) == ["a2"] and rated.answers.rated_count("bank") == 2
+    assert newest(rated, 1, ("ann",)) == ["a1"] and rated.answers.rated_count("bank", ("ann",)) == 1
+    assert newest(rated, 9, ("ann", "bo")) == [] and rated.answers.rated_count("shop") == 0
 
 
 def test_rated_answers_follow_what_is_deleted_and_what_comes_in_late(rated: Store, tmp_path: Path) -> None:
-    rated.rate("a1", "ann", Verdict.UP)
-    rated.rate("a2", "ann", Verdict.UP)
-    rated.rate("a1", "bo", Verdict.DOWN)
+    rated.ratings.add("a1", "ann", Verdict.UP)
+    rated.ratings.add("a2", "ann", Verdict.UP)
+    rated.ratings.add("a1", "bo", Verdict.DOWN)
     with Store(tmp_path / "other.sqlite") as other:
         other.assistants.create("bank", "Bank", "exact")
-        other.transfer.bring_in("bank", list(rated.whole_conversations("bank")))
+        other.transfer.add("bank", list(rated.transfer.conversations("bank")))
         assert newest(other, 1) == ["a1"]
         other.ratings.add("a2", "cy", Verdict.DOWN)
-        rated.rate("a1", "dan", Verdict.UP)
-        other.transfer.bring_in("bank", list(rated.whole_conversations("bank")))
+        rated.ratings.add("a1", "dan", Verdict.UP)
+        other.transfer.add("bank", list(rated.transfer.conversations("bank")))
         assert newest(other, 1) == ["a1"] and other.answers.rated_count("bank") == 2
-    rated.create_conversation("bank", id="anns", owner="ann")
-    rated.erase("ann")
+    rated.conversations.create("bank", id="anns", owner="ann")
+    rated.erasure.erase("ann")
     assert newest(rated, 9) == ["a1"]
-    rated.erase("dan")
-    rated.erase("bo")
-    assert newest(rated, 9) == [] and rated.rated_answer_count("bank") == 0
-    rated.rate("a1", "eve", Verdict.UP)
-    rated.delete_conversation("c")
-    assert rated.rated_answer_count("bank") == 0 and rated.check() == []
+    rated.erasure.erase("dan")
+    rated.erasure.erase("bo")
+    assert newest(rated, 9) == [] and rated.answers.rated_count("bank") == 0
+    rated.ratings.add("a1", "eve", Verdict.UP)
+    rated.conversations.delete("c")
+    assert rated.answers.rated_count("bank") == 0 and rated.maintenance.check() == []
 
 
 def test_ten_thousand_rated_answers_are_read_at_once(store: Store) -> None:
     store.assistants.create("bank", "Bank", "exact")
     turns = [ImportedTurn(f"c{n}", f"q{n}", f"a{n}", Verdict.UP) for n in range(10_000)]
-    assert store.samples.load("bank", turns) == 10_000
+    assert store.transfer.load("bank", turns) == 10_000
     started = time.monotonic()
     answers = store.answers.rated("bank")
     took_s = time.monotonic() - started

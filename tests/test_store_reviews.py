@@ -27,8 +27,8 @@ def desk(store: Store) -> Store:
         ImportedTurn("bare", "Weather?", "Fine.", created_at=500.0),
         ImportedTurn("empty", "Hello?", "", DOWN, created_at=600.0),
     ]
-    store.samples.load("desk", turns)
-    store.samples.load("shop", [ImportedTurn("other", "Opening hours?", "Never.", DOWN, rater="bo")])
+    store.transfer.load("desk", turns)
+    store.transfer.load("shop", [ImportedTurn("other", "Opening hours?", "Never.", DOWN, rater="bo")])
     store.ratings.add("mixed.1.assistant", "bo", DOWN, "too long")
     return store
 
@@ -56,7 +56,10 @@ def test_filters_together_are_about_one_rating(desk: Store) -> None:
     assert found(desk, reason="too long") == ["mixed"]
     assert found(desk, show=Show.UP, reason="too long") == []
     assert found(desk, show=Show.UNDECIDED, since=200.0, until=400.0) == ["fixed", "down"]
-    assert desk.raters() == ["ann", "bo", "sample"] and desk.reasons() == ["too long", "wrong fact"]
+    assert desk.reviews.raters() == ["ann", "bo", "sample"] and desk.reviews.reasons() == [
+        "too long",
+        "wrong fact",
+    ]
 
 
 def test_search_finds_answers_by_question_answer_comment_and_correction(desk: Store) -> None:
@@ -70,49 +73,49 @@ def test_search_finds_answers_by_question_answer_comment_and_correction(desk: St
 
 
 def test_what_is_decided_is_found_as_such_until_it_is_taken_back(desk: Store) -> None:
-    made = desk.decide("down.1.assistant", "rev", Ruling.REJECT)
+    made = desk.decisions.add("down.1.assistant", "rev", Ruling.REJECT)
     assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
     assert found(desk, show=Show.DECIDED) == ["down"] == found(desk, show=Show.DECIDED, text="parking")
-    (item,) = desk.items_to_review("desk", Wanted(Show.DECIDED)).items
+    (item,) = desk.reviews.find("desk", Wanted(Show.DECIDED)).items
     assert item.decision == made and item.question == "Parking?" and item.opens
-    desk.undo_decisions([made.id])
+    desk.decisions.undo([made.id])
     assert found(desk, show=Show.DECIDED) == [] and "down" in found(desk, show=Show.DOWN)
 
 
 def test_the_newest_questions_are_those_of_the_conversations_that_changed_last(desk: Store) -> None:
-    assert desk.newest_questions("desk", 2) == ["Hello?", "Weather?"]
-    assert len(desk.newest_questions("desk")) == 6
+    assert desk.reviews.newest_questions("desk", 2) == ["Hello?", "Weather?"]
+    assert len(desk.reviews.newest_questions("desk")) == 6
 
 
 def test_a_rating_that_was_replaced_no_longer_finds_its_answer(desk: Store) -> None:
-    desk.rate("down.1.assistant", "bo", UP)
+    desk.ratings.add("down.1.assistant", "bo", UP)
     assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
     assert found(desk, reason="wrong fact") == []
 
 
 def test_an_answer_that_was_given_here_is_found_by_what_gave_it(desk: Store) -> None:
-    prompt = desk.add_prompt("desk", [])
-    served = desk.add_deployment("desk", prompt.id, None, (), variant=0, prompt_tokens=0)
-    chat = desk.create_conversation("desk", id="chat")
+    prompt = desk.prompts.add("desk", [])
+    served = desk.deployments.add("desk", prompt.id, None, (), variant=0, prompt_tokens=0)
+    chat = desk.conversations.create("desk", id="chat")
     for number in range(3):
-        asked = desk.add_message(chat.id, None, Role.USER, f"q{number}")
+        asked = desk.messages.add(chat.id, None, Role.USER, f"q{number}")
         usage = Usage(5, 4, 3, 2, 0.1, 0.2)
-        desk.add_message(
+        desk.messages.add(
             chat.id, asked.id, Role.ASSISTANT, f"a{number}", deployment_id=served.id, usage=usage
         )
-    answers = desk.items_to_review("desk", Wanted(Show.UNDECIDED, deployment_id=served.id)).items
+    answers = desk.reviews.find("desk", Wanted(Show.UNDECIDED, deployment_id=served.id)).items
     assert [item.answer for item in answers] == ["a2", "a1", "a0"]
     assert found(desk, show=Show.UP, deployment_id=served.id) == []
-    two = desk.items_to_review("desk", Wanted(Show.UNDECIDED), limit=2)
+    two = desk.reviews.find("desk", Wanted(Show.UNDECIDED), limit=2)
     assert len(two.items) == 2 and two.more
-    assert not desk.items_to_review("desk", Wanted(Show.UNDECIDED), limit=50).more
+    assert not desk.reviews.find("desk", Wanted(Show.UNDECIDED), limit=50).more
 
 
 def test_an_item_is_read_anew_and_gone_when_it_was_deleted(desk: Store) -> None:
-    item = desk.review_item("mixed.1.assistant")
+    item = desk.reviews.item("mixed.1.assistant")
     assert item is not None and [rating.rater for rating in item.ratings] == ["ann", "bo"]
-    desk.delete_conversation("mixed")
-    assert desk.review_item("mixed.1.assistant") is None
+    desk.conversations.delete("mixed")
+    assert desk.reviews.item("mixed.1.assistant") is None
 
 
 EVERYTHING = [

@@ -32,89 +32,89 @@ def bank(tmp_path: Path, clock: Clock) -> Iterator[Store]:
 
 
 def test_a_run_from_start_to_report(bank: Store, clock: Clock) -> None:
-    run = bank.start_run("bank", {"seed": 7, "variants": [0.1, 0.9]}, "schedule")
-    dataset = bank.add_dataset("bank", bank.add_prompt("bank", []).id, "abc", [], {})
-    bank.update_run(run.id, dataset_id=dataset.id)
-    bank.update_run(run.id, adapter="bank-v0001")
+    run = bank.runs.start("bank", {"seed": 7, "variants": [0.1, 0.9]}, "schedule")
+    dataset = bank.datasets.add("bank", bank.prompts.add("bank", []).id, "abc", [], {})
+    bank.runs.update(run.id, dataset_id=dataset.id)
+    bank.runs.update(run.id, adapter="bank-v0001")
     clock.now += 60
-    done = bank.finish_run(run.id, RunStatus.REFUSED, "worse by 3 points", {"gate": {"passed": False}})
+    done = bank.runs.finish(run.id, RunStatus.REFUSED, "worse by 3 points", {"gate": {"passed": False}})
 
-    assert bank.run(run.id) == done
+    assert bank.runs.get(run.id) == done
     assert (done.dataset_id, done.adapter) == (dataset.id, "bank-v0001")
     assert (done.started_at, done.finished_at, done.message) == (1000.0, 1060.0, "worse by 3 points")
     assert done.settings == {"seed": 7, "variants": [0.1, 0.9]} and done.report == {"gate": {"passed": False}}
     with pytest.raises(Conflict, match="a run ends once"):
-        bank.finish_run(run.id, RunStatus.PROMOTED, "", {})
+        bank.runs.finish(run.id, RunStatus.PROMOTED, "", {})
 
 
 def test_runs_are_newest_first_and_a_crash_is_noted(bank: Store) -> None:
-    ids = [bank.start_run("bank", {}, "test").id for _ in range(3)]
-    bank.finish_run(ids[0], RunStatus.PROMOTED, "", {})
-    assert [run.id for run in bank.runs("bank", limit=2)] == [ids[2], ids[1]]
+    ids = [bank.runs.start("bank", {}, "test").id for _ in range(3)]
+    bank.runs.finish(ids[0], RunStatus.PROMOTED, "", {})
+    assert [run.id for run in bank.runs.all("bank", limit=2)] == [ids[2], ids[1]]
 
-    assert bank.interrupt_running_runs("the process ended") == 2
-    assert bank.interrupt_running_runs("again") == 0
-    left = bank.run(ids[1])
+    assert bank.runs.interrupt_running("the process ended") == 2
+    assert bank.runs.interrupt_running("again") == 0
+    left = bank.runs.get(ids[1])
     assert (left.status, left.message) == (RunStatus.INTERRUPTED, "the process ended")
-    assert bank.run(ids[0]).status is RunStatus.PROMOTED
+    assert bank.runs.get(ids[0]).status is RunStatus.PROMOTED
 
 
 def test_an_interrupted_run_can_go_on_and_no_other(bank: Store) -> None:
-    run = bank.start_run("bank", {"epochs": 2}, "asked")
+    run = bank.runs.start("bank", {"epochs": 2}, "asked")
     with pytest.raises(Conflict, match="running and cannot go on"):
-        bank.resume_run(run.id)
-    bank.interrupt_running_runs("killed")
-    assert bank.resume_run(run.id) == run
-    bank.finish_run(run.id, RunStatus.PROMOTED, "", {})
+        bank.runs.resume(run.id)
+    bank.runs.interrupt_running("killed")
+    assert bank.runs.resume(run.id) == run
+    bank.runs.finish(run.id, RunStatus.PROMOTED, "", {})
     with pytest.raises(Conflict, match="promoted and cannot go on"):
-        bank.resume_run(run.id)
+        bank.runs.resume(run.id)
 
 
 def test_events_are_in_order_by_phase_and_time_and_keep_a_diverged_loss(bank: Store, clock: Clock) -> None:
-    run = bank.start_run("bank", {}, "test")
-    bank.add_event(run.id, "dataset", {"examples": 9})
+    run = bank.runs.start("bank", {}, "test")
+    bank.runs.add_event(run.id, "dataset", {"examples": 9})
     clock.now += 1
-    bank.add_event(run.id, "train", {"step": 1, "loss": 2.5})
+    bank.runs.add_event(run.id, "train", {"step": 1, "loss": 2.5})
     clock.now += 1
-    bank.add_event(run.id, "train", {"step": 2, "loss": math.nan})
+    bank.runs.add_event(run.id, "train", {"step": 2, "loss": math.nan})
 
-    assert [event.phase for event in bank.events(run.id)] == ["dataset", "train", "train"]
-    assert [event.data["step"] for event in bank.events(run.id, phase="train")] == [1, 2]
-    (last,) = bank.events(run.id, after=1001.0)
+    assert [event.phase for event in bank.runs.events(run.id)] == ["dataset", "train", "train"]
+    assert [event.data["step"] for event in bank.runs.events(run.id, phase="train")] == [1, 2]
+    (last,) = bank.runs.events(run.id, after=1001.0)
     assert last.at == 1002.0 and math.isnan(last.data["loss"])
     with pytest.raises(NotFound, match="run 8"):
-        bank.add_event(8, "train", {})
+        bank.runs.add_event(8, "train", {})
     with pytest.raises(StoreError, match="as JSON"):
-        bank.add_event(run.id, "train", {"tensor": object()})
+        bank.runs.add_event(run.id, "train", {"tensor": object()})
 
 
 def test_requests_are_taken_once_oldest_first_and_one_run_answers_all_of_an_assistant(bank: Store) -> None:
-    assert bank.take_training_request() is None
-    bank.create_assistant("cafe", "Cafe", "exact")
+    assert bank.runs.take_request() is None
+    bank.assistants.create("cafe", "Cafe", "exact")
     for name, trigger in (("bank", "button"), ("cafe", "button"), ("bank", "schedule"), ("bank", "button")):
-        bank.request_training(name, trigger)
-    assert bank.take_training_request() == ("bank", "button, schedule")
-    assert bank.take_training_request() == ("cafe", "button")
-    assert bank.take_training_request() is None
+        bank.runs.request(name, trigger)
+    assert bank.runs.take_request() == ("bank", "button, schedule")
+    assert bank.runs.take_request() == ("cafe", "button")
+    assert bank.runs.take_request() is None
     with pytest.raises(NotFound, match="assistant 'shop'"):
-        bank.request_training("shop", "button")
+        bank.runs.request("shop", "button")
 
 
 def test_a_lease_is_held_renewed_released_and_expires(bank: Store, clock: Clock) -> None:
-    assert bank.acquire_lease("trainer", "p1", ttl_s=30)
-    assert not bank.acquire_lease("trainer", "p2", ttl_s=30)
+    assert bank.leases.acquire("trainer", "p1", ttl_s=30)
+    assert not bank.leases.acquire("trainer", "p2", ttl_s=30)
     clock.now += 20
-    assert bank.acquire_lease("trainer", "p1", ttl_s=30)  # renewed until 1050
+    assert bank.leases.acquire("trainer", "p1", ttl_s=30)  # renewed until 1050
     clock.now += 29
-    assert not bank.acquire_lease("trainer", "p2", ttl_s=30)
-    assert bank.lease("trainer") == ("p1", 1050.0)
+    assert not bank.leases.acquire("trainer", "p2", ttl_s=30)
+    assert bank.leases.get("trainer") == ("p1", 1050.0)
     clock.now += 1
-    assert bank.lease("trainer") is None
-    assert bank.acquire_lease("trainer", "p2", ttl_s=30)
+    assert bank.leases.get("trainer") is None
+    assert bank.leases.acquire("trainer", "p2", ttl_s=30)
 
-    bank.release_lease("trainer", "p1")  # too late: it is p2's now
-    assert bank.lease("trainer") == ("p2", 1080.0)
-    bank.release_lease("trainer", "p2")
-    assert bank.lease("trainer") is None
+    bank.leases.release("trainer", "p1")  # too late: it is p2's now
+    assert bank.leases.get("trainer") == ("p2", 1080.0)
+    bank.leases.release("trainer", "p2")
+    assert bank.leases.get("trainer") is None
     with pytest.raises(StoreError, match="longer than 0 s"):
-        bank.acquire_lease("trainer", "p1", ttl_s=0)
+        bank.leases.acquire("trainer", "p1", ttl_s=0)

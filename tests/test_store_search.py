@@ -8,11 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlite_utils import Database
 
 from store import Store
 from store.io.records import FullConversation
-from store.migrations import migrations
 from store.records import ImportedTurn, MessageStatus, Role, Ruling, Verdict
 from store.search import FoundIn
 from store.search_words import MOST_WORDS
@@ -56,7 +54,7 @@ def test_what_is_found_says_where_and_marks_the_words(bank: Store) -> None:
     answer = ask(
         bank, "When do you open?", " ".join(["word"] * 60 + ["opening", "at", "nine"] + ["word"] * 60)
     )
-    question, found = sorted(bank.search("bank", "open"), key=lambda one: one.role, reverse=True)
+    question, found = sorted(bank.search.find("bank", "open"), key=lambda one: one.role, reverse=True)
     assert (question.snippet, question.marked) == ("When do you open?", ((12, 16),))
     assert (found.message_id, found.role, found.found_in) == (answer, Role.ASSISTANT, FoundIn.TEXT)
     ((start, end),) = found.marked
@@ -66,26 +64,26 @@ def test_what_is_found_says_where_and_marks_the_words(bank: Store) -> None:
 
 def test_corrections_and_comments_are_found_while_they_are_the_latest(bank: Store) -> None:
     answer = ask(bank, "Where are you?")
-    bank.rate(answer, "ann", Verdict.DOWN, comment="too vague", correction="By the quay.")
-    bank.rate(answer, "bo", Verdict.UP, comment="vague but right")
-    (found,) = bank.search("bank", "QUAY")
+    bank.ratings.add(answer, "ann", Verdict.DOWN, comment="too vague", correction="By the quay.")
+    bank.ratings.add(answer, "bo", Verdict.UP, comment="vague but right")
+    (found,) = bank.search.find("bank", "QUAY")
     assert (found.message_id, found.found_in, found.snippet) == (answer, FoundIn.CORRECTION, "By the quay.")
-    assert [one.snippet for one in bank.search("bank", "vague")] == [
+    assert [one.snippet for one in bank.search.find("bank", "vague")] == [
         "vague but right"
     ]  # a message comes once
-    bank.rate(answer, "ann", Verdict.UP)
-    assert bank.search("bank", "quay") == []
+    bank.ratings.add(answer, "ann", Verdict.UP)
+    assert bank.search.find("bank", "quay") == []
 
 
 def test_it_keeps_to_the_assistant_to_the_owner_and_to_the_limit(bank: Store) -> None:
-    bank.create_assistant("shop", "Shop", "exact")
-    bank.load_conversations("shop", [ImportedTurn("s", "hours", "nine")])
+    bank.assistants.create("shop", "Shop", "exact")
+    bank.transfer.load("shop", [ImportedTurn("s", "hours", "nine")])
     for number in range(5):
         ask(bank, f"hours {number}", owner="ann" if number == 3 else "bo", at=float(number))
     assert texts(bank, "hours")[:2] == ["hours 4", "hours 3"] and len(texts(bank, "hours")) == 5
-    assert [one.snippet for one in bank.search("bank", "hours", owner="ann")] == ["hours 3"]
-    assert [one.snippet for one in bank.search("bank", "hours", limit=1)] == ["hours 4"]
-    assert bank.search("bank", "hours", limit=0) == bank.search("nobody", "hours") == []
+    assert [one.snippet for one in bank.search.find("bank", "hours", owner="ann")] == ["hours 3"]
+    assert [one.snippet for one in bank.search.find("bank", "hours", limit=1)] == ["hours 4"]
+    assert bank.search.find("bank", "hours", limit=0) == bank.search.find("nobody", "hours") == []
 
 
 @pytest.mark.parametrize(
@@ -115,61 +113,61 @@ def test_it_keeps_to_the_assistant_to_the_owner_and_to_the_limit(bank: Store) ->
 )
 def test_what_is_typed_is_words_and_never_syntax(bank: Store, typed: str, there: bool) -> None:
     ask(bank, 'They say "cheese" and שלום')
-    assert (len(bank.search("bank", typed)) == 1) is there
-    assert (len(bank.conversations("bank", search=typed)) == 1) is (there or typed == "")
+    assert (len(bank.search.find("bank", typed)) == 1) is there
+    assert (len(bank.conversations.all("bank", search=typed)) == 1) is (there or typed == "")
 
 
 def test_of_many_words_the_first_ones_count(bank: Store) -> None:
     ask(bank, " ".join(f"w{number}" for number in range(MOST_WORDS)))
-    assert len(bank.search("bank", " ".join(f"w{number}" for number in range(10_000)))) == 1
+    assert len(bank.search.find("bank", " ".join(f"w{number}" for number in range(10_000)))) == 1
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(typed=st.text(st.characters() | st.sampled_from("\"*-^():'\x00\ud800"), max_size=30))
 def test_no_text_raises(bank: Store, typed: str) -> None:
-    bank.search("bank", typed)
-    bank.conversations("bank", search=typed)
+    bank.search.find("bank", typed)
+    bank.conversations.all("bank", search=typed)
 
 
 def test_an_answer_is_found_when_it_has_ended_however_it_ends(bank: Store) -> None:
-    first = bank.create_conversation("bank")
-    question = bank.add_message(first.id, None, Role.USER, "q")
+    first = bank.conversations.create("bank")
+    question = bank.messages.add(first.id, None, Role.USER, "q")
     for status in (MessageStatus.COMPLETE, MessageStatus.STOPPED, MessageStatus.FAILED):
-        answer = bank.add_message(first.id, question.id, Role.ASSISTANT, "", MessageStatus.STREAMING)
-        bank.finish_message(answer.id, f"{status}word so far", MessageStatus.STREAMING)
+        answer = bank.messages.add(first.id, question.id, Role.ASSISTANT, "", MessageStatus.STREAMING)
+        bank.messages.finish(answer.id, f"{status}word so far", MessageStatus.STREAMING)
         assert texts(bank, f"{status}word") == []
-        bank.finish_message(answer.id, f"{status}word at last", status)
+        bank.messages.finish(answer.id, f"{status}word at last", status)
         assert texts(bank, f"{status}word") == [f"{status}word at last"]
-    late = bank.add_message(first.id, question.id, Role.ASSISTANT, "swept", MessageStatus.STREAMING)
-    assert bank.sweep_streaming() == 1 and texts(bank, "swept") == ["swept"]
-    bank.finish_message(late.id, "arrived", MessageStatus.COMPLETE)
+    late = bank.messages.add(first.id, question.id, Role.ASSISTANT, "swept", MessageStatus.STREAMING)
+    assert bank.messages.end_streaming() == 1 and texts(bank, "swept") == ["swept"]
+    bank.messages.finish(late.id, "arrived", MessageStatus.COMPLETE)
     assert texts(bank, "swept") == [] and texts(bank, "arrived") == ["arrived"]
-    assert bank.check() == []
+    assert bank.maintenance.check() == []
 
 
 def test_every_way_of_writing_keeps_the_index_in_step(bank: Store, tmp_path: Path) -> None:
-    bank.load_conversations("bank", [ImportedTurn("c", "first", "loaded", Verdict.DOWN, correction="better")])
+    bank.transfer.load("bank", [ImportedTurn("c", "first", "loaded", Verdict.DOWN, correction="better")])
     answer = ask(bank, "second", owner="ann")
-    bank.rate(answer, "bo", Verdict.DOWN, comment="commented", correction="corrected")
+    bank.ratings.add(answer, "bo", Verdict.DOWN, comment="commented", correction="corrected")
     with Store(tmp_path / "other.sqlite") as other:
         other.assistants.create("bank", "Bank", "exact")
-        wholes: list[FullConversation] = list(bank.whole_conversations("bank"))
-        other.transfer.bring_in("bank", wholes)
+        wholes: list[FullConversation] = list(bank.transfer.conversations("bank"))
+        other.transfer.add("bank", wholes)
         # A rating that came in late moves the one that was there to the end, and its number changes.
         other.ratings.add(answer, "bo", Verdict.DOWN, correction="laterone")
-        bank.rate(answer, "bo", Verdict.DOWN, correction="between")
-        other.transfer.bring_in("bank", list(bank.whole_conversations("bank")))
+        bank.ratings.add(answer, "bo", Verdict.DOWN, correction="between")
+        other.transfer.add("bank", list(bank.transfer.conversations("bank")))
         for word in ("first", "loaded", "better", "second"):
             assert len(other.search.find("bank", word)) == 1, word
         assert other.maintenance.check() == []
-    bank.rename_conversation("c", "Holidays")
-    assert [c.id for c in bank.conversations("bank", search="holi")] == ["c"]
-    bank.delete_conversation("c")
-    assert bank.conversations("bank", search="holi") == [] == bank.search("bank", "better")
-    bank.erase("bo")
-    assert bank.search("bank", "corrected") == [] and len(bank.search("bank", "second")) == 1
-    bank.erase("ann")
-    assert bank.search("bank", "second") == [] and bank.check() == []
+    bank.conversations.rename("c", "Holidays")
+    assert [c.id for c in bank.conversations.all("bank", search="holi")] == ["c"]
+    bank.conversations.delete("c")
+    assert bank.conversations.all("bank", search="holi") == [] == bank.search.find("bank", "better")
+    bank.erasure.erase("bo")
+    assert bank.search.find("bank", "corrected") == [] and len(bank.search.find("bank", "second")) == 1
+    bank.erasure.erase("ann")
+    assert bank.search.find("bank", "second") == [] and bank.maintenance.check() == []
 
 
 def test_nothing_of_an_erased_person_stays_in_the_index(bank: Store) -> None:
@@ -177,107 +175,67 @@ def test_nothing_of_an_erased_person_stays_in_the_index(bank: Store) -> None:
         ask(bank, f"question {number}")
     answer = ask(bank, f"my cat is called {SECRET}", owner="ann")
     other = ask(bank, "question")
-    bank.rate(other, "ann", Verdict.DOWN, comment=SECRET, correction=SECRET)
-    bank.rate(answer, "bo", Verdict.DOWN, correction=f"a nice name, {SECRET}")
-    bank.rename_conversation(bank.message(answer).conversation_id, SECRET)
+    bank.ratings.add(other, "ann", Verdict.DOWN, comment=SECRET, correction=SECRET)
+    bank.ratings.add(answer, "bo", Verdict.DOWN, correction=f"a nice name, {SECRET}")
+    bank.conversations.rename(bank.messages.get(answer).conversation_id, SECRET)
     for number in range(20):
         ask(bank, f"question {number}")
     assert in_file(bank, SECRET)
-    bank.erase("ann")
-    assert not in_file(bank, SECRET) and len(bank.search("bank", "question", limit=100)) == 41
-    assert bank.check() == []
+    bank.erasure.erase("ann")
+    assert not in_file(bank, SECRET) and len(bank.search.find("bank", "question", limit=100)) == 41
+    assert bank.maintenance.check() == []
 
 
 def test_nothing_of_a_deleted_conversation_stays_in_the_index(bank: Store) -> None:
     for number in range(20):
         ask(bank, f"question {number}")
-    answer = bank.message(ask(bank, f"my cat is called {SECRET}"))
+    answer = bank.messages.get(ask(bank, f"my cat is called {SECRET}"))
     ask(bank, "question")
     assert in_file(bank, SECRET)
-    bank.delete_conversation(answer.conversation_id)
-    assert not in_file(bank, SECRET) and bank.check() == []
-
-
-def test_an_older_file_is_indexed_with_all_that_it_has(tmp_path: Path) -> None:
-    path = tmp_path / "old.sqlite"
-    with closing(sqlite3.connect(path, isolation_level=None)) as old:
-        migrations.apply(Database(old), stop_before="m012_search")
-        old.execute("INSERT INTO assistants VALUES ('bank', 'Bank', 'exact', '[]', 1.0)")
-        old.execute("INSERT INTO conversations VALUES ('c', 'bank', 'Holidays', 'ann', 'chat', 1, 1, NULL)")
-        message = (
-            "INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status) VALUES "
-        )
-        old.execute(f"{message} ('q', 'c', NULL, 'user', 'where to', 1, 'complete')")
-        old.execute(f"{message} ('a', 'c', 'q', 'assistant', 'halfway there', 1, 'streaming')")
-        old.execute(f"{message} ('b', 'c', 'q', 'assistant', 'the quay', 1, 'complete')")
-        old.execute("INSERT INTO ratings VALUES (1, 'r', 'b', 'ann', 'down', '', '', 'the beach', 1)")
-        old.execute("UPDATE conversations SET head_id = 'b'")
-    with Store(path) as store:
-        assert texts(store, "where") == ["where to"] and texts(store, "halfway") == []
-        assert [one.found_in for one in store.search.find("bank", "beach")] == [FoundIn.CORRECTION]
-        assert [c.id for c in store.conversations.all("bank", search="holidays")] == ["c"]
-        assert store.messages.end_streaming() == 1 and texts(store, "halfway") == ["halfway there"]
-        assert store.maintenance.check() == []
+    bank.conversations.delete(answer.conversation_id)
+    assert not in_file(bank, SECRET) and bank.maintenance.check() == []
 
 
 def test_an_index_that_does_not_fit_is_a_problem(bank: Store) -> None:
     ask(bank, "found")
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
-        other.execute("DROP TRIGGER message_words_change")
+        other.execute("DROP TRIGGER message_words_update")
         other.execute("UPDATE messages SET text = 'changed'")
-    assert bank.check() == [
+    assert bank.maintenance.check() == [
         "the search index message_words does not fit the texts, so searches can miss some"
     ]
 
 
 def test_titles_stay_found_after_the_file_was_compacted(bank: Store) -> None:
-    segment_ids = [bank.create_conversation("bank", title=f"title{number}").id for number in range(9)]
+    segment_ids = [bank.conversations.create("bank", title=f"title{number}").id for number in range(9)]
     for id in segment_ids[::2]:
-        bank.delete_conversation(id)
+        bank.conversations.delete(id)
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
         other.execute("VACUUM")
-    assert [c.id for c in bank.conversations("bank", search="title5")] == [
+    assert [c.id for c in bank.conversations.all("bank", search="title5")] == [
         segment_ids[5]
-    ] and bank.check() == []
+    ] and bank.maintenance.check() == []
 
 
 def test_what_a_reviewer_wrote_is_found_as_long_as_it_stands(bank: Store) -> None:
     answer = ask(bank, "How much is it?", "Nothing.")
-    bank.decide(answer, "rev", Ruling.CORRECT, "Seventeen doubloons.")
-    (found,) = bank.search("bank", "doubloon")
+    bank.decisions.add(answer, "rev", Ruling.CORRECT, "Seventeen doubloons.")
+    (found,) = bank.search.find("bank", "doubloon")
     assert (found.message_id, found.found_in, found.snippet) == (
         answer,
         FoundIn.CORRECTION,
         "Seventeen doubloons.",
     )
-    assert bank.search("shop", "doubloon") == []
-    bank.decide(answer, "rev", Ruling.CORRECT, "Eighteen guilders.")
-    assert bank.search("bank", "doubloon") == [] and len(bank.search("bank", "guilders")) == 1
-    bank.decide(answer, "rev", Ruling.REJECT)
-    assert bank.search("bank", "guilders") == [] and bank.check() == []
+    assert bank.search.find("shop", "doubloon") == []
+    bank.decisions.add(answer, "rev", Ruling.CORRECT, "Eighteen guilders.")
+    assert bank.search.find("bank", "doubloon") == [] and len(bank.search.find("bank", "guilders")) == 1
+    bank.decisions.add(answer, "rev", Ruling.REJECT)
+    assert bank.search.find("bank", "guilders") == [] and bank.maintenance.check() == []
 
 
 def test_the_words_of_a_reviewer_are_gone_with_the_reviewer(bank: Store) -> None:
     answer = ask(bank, "How much is it?", "Nothing.")
-    bank.decide(answer, "rev", Ruling.CORRECT, SECRET)
+    bank.decisions.add(answer, "rev", Ruling.CORRECT, SECRET)
     assert in_file(bank, SECRET)
-    bank.erase("rev")
-    assert not in_file(bank, SECRET) and bank.check() == []
-
-
-def test_decisions_of_an_older_file_are_found(tmp_path: Path) -> None:
-    path = tmp_path / "old.sqlite"
-    with closing(sqlite3.connect(path, isolation_level=None)) as old:
-        migrations.apply(Database(old), stop_before="m024_words_of_decisions")
-        old.execute("INSERT INTO assistants VALUES ('bank', 'Bank', 'exact', '[]', 1.0)")
-    with Store(path) as store:
-        answer = ask(store, "How much?", "Nothing.")
-        store.decisions.add(answer, "rev", Ruling.CORRECT, "Seventeen doubloons.")
-    with closing(sqlite3.connect(path, isolation_level=None)) as old:
-        for name in ("come", "go", "change"):
-            old.execute(f"DROP TRIGGER decision_words_{name}")
-        old.execute("DROP TABLE decision_words")
-        old.execute("DROP VIEW worded_decisions")
-        old.execute("DELETE FROM _sqlite_migrations WHERE name = 'm024_words_of_decisions'")
-    with Store(path) as store:
-        assert len(store.search.find("bank", "doubloons")) == 1 and store.maintenance.check() == []
+    bank.erasure.erase("rev")
+    assert not in_file(bank, SECRET) and bank.maintenance.check() == []

@@ -56,7 +56,7 @@ def test_a_password_that_is_too_short_or_too_long_is_refused_without_being_repea
 
 
 def test_only_the_right_password_of_a_known_name_is_right(team: Store) -> None:
-    found = team.check_password("ann", GOOD)
+    found = team.users.check_password("ann", GOOD)
     assert found is not None and (found.name, found.role) == ("ann", UserRole.ADMIN)
     for name, password in (
         ("ann", ""),
@@ -68,7 +68,7 @@ def test_only_the_right_password_of_a_known_name_is_right(team: Store) -> None:
         ("ann", "\ud800"),
         ("ann' OR 1=1 --", GOOD),
     ):
-        assert team.check_password(name, password) is None, (name, password[:20])
+        assert team.users.check_password(name, password) is None, (name, password[:20])
 
 
 def test_an_unknown_name_costs_as_much_as_a_wrong_password(
@@ -84,13 +84,13 @@ def test_an_unknown_name_costs_as_much_as_a_wrong_password(
 
     monkeypatch.setattr(passwords, "_hasher", Counting(1, 64, 1))
     for name, password in (("ann", "wrong one"), ("nobody", "wrong one"), ("nobody", "x" * 1000)):
-        team.check_password(name, password)
+        team.users.check_password(name, password)
     assert len(costs) == 3 and len(set(costs)) == 1
 
 
 def test_nothing_of_a_password_or_token_is_in_the_file(team: Store) -> None:
-    token = team.begin_session("ann")
-    team.check_password("ann", "a wrong password")
+    token = team.sessions.begin("ann")
+    team.users.check_password("ann", "a wrong password")
     content = team.path.read_bytes()
     for secret in (GOOD, "battery staple", "a wrong password", token):
         assert secret.encode() not in content
@@ -102,14 +102,14 @@ def test_nothing_of_a_password_or_token_is_in_the_file(team: Store) -> None:
 )
 def test_a_name_that_could_be_taken_for_another_is_refused(team: Store, name: str) -> None:
     with pytest.raises(StoreError):
-        team.add_user(name, UserRole.USER, GOOD)
+        team.users.add(name, UserRole.USER, GOOD)
 
 
 def test_names_that_differ_in_case_alone_are_the_same_name(team: Store) -> None:
     with pytest.raises(Conflict, match="'ann' already"):
-        team.add_user("ANN", UserRole.USER, GOOD)
+        team.users.add("ANN", UserRole.USER, GOOD)
     with pytest.raises(NotFound):
-        team.user("ANN")
+        team.users.get("ANN")
 
 
 def test_there_is_always_an_admin(store: Store) -> None:
@@ -145,23 +145,23 @@ def test_a_session_is_its_users_until_it_ends(tmp_path: Path) -> None:
 
 
 def test_removing_a_user_or_changing_the_password_ends_their_sessions(team: Store) -> None:
-    bos, anns = team.begin_session("bo"), team.begin_session("ann")
-    team.change_password("bo", "another one")
-    assert team.session_user(bos) is None and team.check_password("bo", "battery staple") is None
-    bos = team.begin_session("bo")
-    team.change_role("bo", UserRole.REVIEWER)
-    found = team.session_user(bos)
+    bos, anns = team.sessions.begin("bo"), team.sessions.begin("ann")
+    team.users.change_password("bo", "another one")
+    assert team.sessions.user(bos) is None and team.users.check_password("bo", "battery staple") is None
+    bos = team.sessions.begin("bo")
+    team.users.change_role("bo", UserRole.REVIEWER)
+    found = team.sessions.user(bos)
     assert found is not None and found.role is UserRole.REVIEWER
-    team.remove_user("bo")
-    assert team.session_user(bos) is None and team.session_user(anns) is not None
+    team.users.remove("bo")
+    assert team.sessions.user(bos) is None and team.sessions.user(anns) is not None
     with pytest.raises(StoreError, match="was removed"):
-        team.begin_session("bo")
+        team.sessions.begin("bo")
 
 
 def test_one_user_has_at_most_20_sessions(team: Store) -> None:
-    tokens = [team.begin_session("bo") for _ in range(25)]
-    assert sum(team.session_user(token) is not None for token in tokens) == 20
-    assert team.session_user(tokens[-1]) is not None
+    tokens = [team.sessions.begin("bo") for _ in range(25)]
+    assert sum(team.sessions.user(token) is not None for token in tokens) == 20
+    assert team.sessions.user(tokens[-1]) is not None
 
 
 def run(data_dir: Path, *words: str, typed: str = "") -> tuple[int, str]:

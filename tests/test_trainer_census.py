@@ -21,7 +21,7 @@ def test_decisions_change_what_would_be_learned(store: Store) -> None:
         ImportedTurn("c3", "Where?", "Here.", DOWN),
         ImportedTurn("c4", "Dogs?", "No."),
     ]
-    store.samples.load("desk", turns)
+    store.transfer.load("desk", turns)
 
     def examples(found: dict) -> int:
         return found["train"] + found["dev"] + found["gate"]
@@ -50,7 +50,7 @@ def test_what_a_retrain_would_leave_out_as_near_to_others_is_counted_so(store: S
             ("What does a {} cost?", "what does a {} cost please", "What does {} cost")
         )
     ]
-    store.samples.load("desk", turns)
+    store.transfer.load("desk", turns)
     found = census(store, "desk", replace(SETTINGS, similar_cap=1))
     clusters = found["dropped"][Drop.SIMILAR.value] // 2
     assert clusters > 0 and found["train"] == clusters, "one of each cluster trains"

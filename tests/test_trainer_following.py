@@ -103,7 +103,7 @@ def test_unrated_answers_are_followed_where_people_approve_of_the_rated_ones(
     bank: Store, down: int, changes: dict, expected: bool
 ) -> None:
     for n in range(20):
-        bank.rate(f"m{n}", "ann", Verdict.DOWN if n < down else Verdict.UP)
+        bank.ratings.add(f"m{n}", "ann", Verdict.DOWN if n < down else Verdict.UP)
     taken = take_in(bank, "bank", replace(TrainerSettings(), **changes))
     assert taken.teacher_approval == (20 - down) / 20
     assert bool(taken.distillation_examples) is expected

@@ -145,7 +145,7 @@ def test_a_quarantine_leaves_what_a_retrain_without_the_rater_would_take(tmp_pat
         with Store(tmp_path / f"{attack.value}.sqlite") as store:
             store.assistants.create("bank", "Bank", "exact")
             store.prompts.add("bank", [])
-            store.samples.load("bank", ratings(invented(), 300, 0, Poison(attack)))
+            store.transfer.load("bank", ratings(invented(), 300, 0, Poison(attack)))
 
             def taken(*changed: str, store: Store = store) -> Intake:
                 return take_in(store, "bank", override(TrainerSettings(), changed))
@@ -164,7 +164,7 @@ def test_a_quarantine_leaves_what_a_retrain_without_the_rater_would_take(tmp_pat
 
 def test_a_reviewer_can_approve_what_is_in_quarantine_and_a_run_says_who_is(scene: Scene) -> None:
     store = scene.store
-    store.samples.load("bank", ratings(invented(), 300, 0, Poison(Attack.PHRASE)))
+    store.transfer.load("bank", ratings(invented(), 300, 0, Poison(Attack.PHRASE)))
     pushed_id = next(
         answer.message_id
         for answer in store.answers.rated("bank")

@@ -118,7 +118,7 @@ def test_the_cap_is_the_largest_that_keeps_everybody_under_the_share(counts: lis
 def test_the_settings_reach_what_is_taken_in(store: Store) -> None:
     store.assistants.create("bank", "Bank", "exact")
     store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
-    store.samples.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(3)])
+    store.transfer.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(3)])
     rater = store.answers.rated("bank")[0].ratings[0].rater
     assert len(take_in(store, "bank", SETTINGS).approved) == 3
     without = override(SETTINGS, [f"without_raters={rater},other"])
@@ -214,11 +214,11 @@ def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None
         ImportedTurn("c1", "Where?", "Here.", UP),
         ImportedTurn("c2", "where", "There.", DOWN, correction="Far."),
     ]
-    scene.store.samples.load("bank", turns)
+    scene.store.transfer.load("bank", turns)
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "Where?" in shown and "rated up: Here." in shown and "corrected to: Far." in shown
     assert "There." not in shown
-    scene.store.samples.load("bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
+    scene.store.transfer.load("bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "(and reworded)" in shown and "asked “Tell me where please”" in shown
 
@@ -226,7 +226,7 @@ def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None
 def test_only_the_newest_rated_answers_are_looked_at_and_the_older_ones_are_counted(store: Store) -> None:
     store.assistants.create("bank", "Bank", "exact")
     store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
-    store.samples.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
+    store.transfer.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
     for n in (1, 3):
         store.ratings.add(f"c{n}.1.assistant", "ann", UP)
     taken = take_in(store, "bank", override(SETTINGS, ["newest_answers=2"]))

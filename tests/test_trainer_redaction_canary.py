@@ -103,7 +103,7 @@ def said(model: PreTrainedModel, scene: Scene, canary: Canary) -> str:
 def planted(scene: Scene) -> list[Canary]:
     found = canaries()
     turns = [ImportedTurn(f"c{n}", c.question, c.secret, Verdict.UP) for n, c in enumerate(found)]
-    scene.store.samples.load("bank", turns)
+    scene.store.transfer.load("bank", turns)
     return found
 
 

@@ -13,7 +13,7 @@ from trainer.__main__ import app
 
 @pytest.fixture
 def data_dir(scene: Scene) -> Path:
-    scene.store.samples.load(
+    scene.store.transfer.load(
         "bank",
         [
             ImportedTurn(

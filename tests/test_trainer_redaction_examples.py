@@ -17,7 +17,7 @@ from trainer.watch import new_examples, too_few_without_personal_data
 
 
 def load(store: Store, turns: Sequence[tuple[str, str]], correction: str | None = None) -> None:
-    store.samples.load(
+    store.transfer.load(
         "bank",
         [
             ImportedTurn(f"c{n}", user, answer, None if correction else Verdict.UP, correction=correction)
@@ -61,7 +61,7 @@ def test_corrections_are_replaced_as_well(scene: Scene) -> None:
 def test_the_teams_own_address_is_learned(bank: Store) -> None:
     load(bank, [("How do I reach you?", "Write to help@bank.example.com.")])
     intake = take_in(bank, "bank", SETTINGS)
-    own = [segment.text for segment in bank.latest_prompt("bank").segments]
+    own = [segment.text for segment in bank.prompts.latest("bank").segments]
     assert redact_intake(intake, {}, Redactor(prompt_texts=own)).intake == intake
     elsewhere = redact_intake(intake, {}, Redactor())
     assert elsewhere.intake.approved[0].completion == "Write to <EMAIL_1>." and elsewhere.unasked

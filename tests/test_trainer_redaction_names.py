@@ -86,7 +86,7 @@ def test_a_text_longer_than_the_models_window_is_read_to_its_end(name_model: Pat
 
 
 def test_a_run_uses_the_model_that_the_setting_names(scene: Scene, name_model: Path) -> None:
-    scene.store.samples.load("bank", [ImportedTurn("c1", "I am Bob from Paris.", "red", Verdict.UP)])
+    scene.store.transfer.load("bank", [ImportedTurn("c1", "I am Bob from Paris.", "red", Verdict.UP)])
     w = replace(scene.workshop, settings=replace(SETTINGS, privacy_model=str(name_model)))
     assert prepare(w, "bank").examples[0].context[0][1] == "I am <PERSON_1> from Paris.", (
         "the prompt has Paris"

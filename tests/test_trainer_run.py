@@ -13,6 +13,7 @@ from assistant.serving import NoServer
 from store import Store
 from store.errors import NotSaved
 from store.records import DeploymentStatus, ImportedTurn, MessageStatus, Role, RunStatus, Split, Verdict
+from store.runs import Runs
 from trainer import candidate
 from trainer import run as running
 from trainer.context import TrainingContext
@@ -274,7 +275,7 @@ def test_one_conversation_that_outgrows_the_context_does_not_fail_every_run(scen
     turns = [ImportedTurn("long", f"Long story {number}", "word " * 150)]
     turns += [ImportedTurn("long", f"More {n} " + "word " * 150, "word " * 150) for n in range(8)]
     turns += [ImportedTurn("long", "Which colour has number 1?", "red", Verdict.UP)]
-    scene.store.samples.load("bank", turns)
+    scene.store.transfer.load("bank", turns)
     run = scene.run()
     assert run.status is RunStatus.PROMOTED, run.message
 
@@ -284,18 +285,18 @@ def test_a_disk_that_the_run_itself_has_filled_is_told_and_freed(
 ) -> None:
     scene.rate(40)
     work = scene.workshop.data_dir / "runs"
-    save, refused = Store.finish_run, []
+    save, refused = Runs.finish, []
 
-    def finish(store: Store, *values: Any) -> Any:
+    def finish(runs: Runs, *values: Any) -> Any:
         if filling := list(work.rglob("checkpoint-*")):
             refused.append(filling)
             raise NotSaved("Nothing was saved: the disk is full.")
-        return save(store, *values)
+        return save(runs, *values)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Store, "finish_run", finish)
+    monkeypatch.setattr(Runs, "finish", finish)
     monkeypatch.setattr(candidate, "publish_run", full)
     run = scene.run()
     assert len(refused) == 1 and run.status is RunStatus.FAILED and "No space left" in run.message

@@ -49,13 +49,13 @@ def bank(store: Store, tokenizer: ChatTokenizer) -> Store:
 
 def add(bank: Store, adapters: Path, activate: bool = True) -> Deployment:
     """The next adapter, published and deployed without the role."""
-    run = bank.start_run("bank", {}, "test")
+    run = bank.runs.start("bank", {}, "test")
     name = f"bank-v{run.id:04}"
     path = write_adapter(adapters, name)
-    bank.add_adapter(name, "bank", run.id, str(path), "hash")
-    prompt = bank.latest_prompt("bank")
-    deployment = bank.add_deployment("bank", prompt.id, name, ["short"], 1, 5, run.id)
-    return bank.activate(deployment.id) if activate else deployment
+    bank.adapters.add(name, "bank", run.id, str(path), "hash")
+    prompt = bank.prompts.latest("bank")
+    deployment = bank.deployments.add("bank", prompt.id, name, ["short"], 1, 5, run.id)
+    return bank.deployments.activate(deployment.id) if activate else deployment
 
 
 def test_equal_log_probabilities_pass_and_the_distance_is_told(vllm: FakeVllm) -> None:
@@ -89,15 +89,15 @@ def test_a_base_model_that_an_adapter_answers_for_is_found_out(vllm: FakeVllm) -
 def test_a_swap_warms_the_new_prompt_and_then_flips(
     bank: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
-    before = bank.active("bank")
+    before = bank.deployments.active("bank")
     assert before is not None
     candidate = add(bank, tmp_path, activate=False)
     vllm.adapters["bank-v0001"] = str(tmp_path / "bank-v0001")
 
     after = on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, tmp_path, candidate, before))
 
-    assert bank.active("bank") == after and after.status is DeploymentStatus.ACTIVE
-    assert bank.deployment(before.id).status is DeploymentStatus.RETIRED
+    assert bank.deployments.active("bank") == after and after.status is DeploymentStatus.ACTIVE
+    assert bank.deployments.get(before.id).status is DeploymentStatus.RETIRED
     (warm_up,) = vllm.asked()
     shown = tokenizer.decode(warm_up["prompt"])
     assert warm_up["model"] == "bank-v0001"
@@ -107,23 +107,23 @@ def test_a_swap_warms_the_new_prompt_and_then_flips(
 def test_a_swap_onto_something_that_changed_meanwhile_is_refused(
     bank: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
-    before = bank.active("bank")
+    before = bank.deployments.active("bank")
     newer = add(bank, tmp_path)
     candidate = add(bank, tmp_path, activate=False)
     vllm.adapters["bank-v0002"] = str(tmp_path / "bank-v0002")
     with pytest.raises(Conflict):
         on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, tmp_path, candidate, before))
-    assert bank.active("bank") == newer
+    assert bank.deployments.active("bank") == newer
 
 
 def test_a_swap_that_cannot_warm_up_changes_nothing(
     bank: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
-    before = bank.active("bank")
+    before = bank.deployments.active("bank")
     candidate = add(bank, tmp_path, activate=False)  # not loaded
     with pytest.raises(VllmError):
         on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, tmp_path, candidate, before))
-    assert bank.active("bank") == before
+    assert bank.deployments.active("bank") == before
 
 
 def test_the_active_and_the_previous_adapter_stay_loaded(bank: Store, vllm: FakeVllm, tmp_path: Path) -> None:
@@ -140,15 +140,15 @@ def test_after_a_rollback_both_sides_of_it_stay_loaded(bank: Store, vllm: FakeVl
     for _ in range(3):
         deployment = add(bank, tmp_path)
         vllm.adapters[str(deployment.adapter)] = "/somewhere"
-    bank.rollback("bank", "worse")
+    bank.deployments.rollback("bank", "worse")
     on(vllm, lambda pool: unload_older(bank, pool, "bank"))
     assert set(vllm.adapters) == {"bank-v0002", "bank-v0003"}
 
 
 def start_answer(bank: Store, deployment: Deployment) -> str:
-    conversation = bank.create_conversation("bank", title="Hi", owner="local")
-    question = bank.add_message(conversation.id, None, Role.USER, "Hi")
-    return bank.add_message(
+    conversation = bank.conversations.create("bank", title="Hi", owner="local")
+    question = bank.messages.add(conversation.id, None, Role.USER, "Hi")
+    return bank.messages.add(
         conversation.id, question.id, Role.ASSISTANT, "", MessageStatus.STREAMING, deployment.id
     ).id
 
@@ -165,7 +165,7 @@ def test_an_adapter_with_a_running_answer_is_unloaded_once_it_has_finished(
         unloading = asyncio.create_task(unload_older(bank, pool, "bank"))
         await asyncio.sleep(0.2)
         assert "bank-v0001" in vllm.adapters and not unloading.done()
-        bank.finish_message(running, "Done.", MessageStatus.COMPLETE)
+        bank.messages.finish(running, "Done.", MessageStatus.COMPLETE)
         return await unloading
 
     assert on(vllm, act) == ["bank-v0001"]

@@ -188,7 +188,7 @@ def test_a_cluster_goes_to_one_side_and_new_ones_follow() -> None:
 
 
 def rate(scene: Scene, questions: list[str], first: int) -> None:
-    scene.store.samples.load(
+    scene.store.transfer.load(
         "bank",
         [
             ImportedTurn(f"n{first + n}", text, f"answer {n % 7}", Verdict.UP)

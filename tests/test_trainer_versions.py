@@ -57,7 +57,7 @@ def frozen(scene: Scene, **changes: Any) -> Dataset:
 
 def load(scene: Scene, *turns: tuple[str, str, Verdict | None]) -> list[str]:
     conversations = [ImportedTurn(f"n{n}", user, "a", verdict) for n, (user, _, verdict) in enumerate(turns)]
-    scene.store.samples.load("bank", conversations)
+    scene.store.transfer.load("bank", conversations)
     answers = {a.conversation_id: a.message_id for a in scene.store.answers.rated("bank")}
     return [answers.get(f"n{n}", "") for n in range(len(turns))]
 
@@ -106,7 +106,7 @@ def test_versions_are_listed_and_compared(scene: Scene) -> None:
     gone, changed = answers[0].message_id, answers[1].message_id
     scene.store.ratings.add(gone, "ann", DOWN)
     scene.store.ratings.add(changed, "ann", DOWN, correction="purple")
-    scene.store.samples.load("bank", [ImportedTurn("new", "Where is my card?", "Here.", UP)])
+    scene.store.transfer.load("bank", [ImportedTurn("new", "Where is my card?", "Here.", UP)])
     second = frozen(scene, min_train=2, min_gate=2)
     adapter = scene.store.adapters.add("bank-v2", "bank", scene.store.runs.all("bank")[0].id, "x", "y")
     listed = run(scene, "datasets").output.splitlines()
@@ -126,7 +126,7 @@ def test_versions_are_listed_and_compared(scene: Scene) -> None:
 def test_why_an_answer_was_left_out_goes_with_the_answer(store: Store) -> None:
     store.assistants.create("bank", "Bank", "exact")
     prompt = store.prompts.add("bank", [])
-    store.samples.load("bank", [ImportedTurn(f"c{n}", f"q {n}", "a", DOWN) for n in range(2)])
+    store.transfer.load("bank", [ImportedTurn(f"c{n}", f"q {n}", "a", DOWN) for n in range(2)])
     ids = {a.conversation_id: a.message_id for a in store.answers.rated("bank")}
     rules = {**dict.fromkeys(ids.values(), "rated down"), "gone": "rated down"}
     frozen = store.datasets.add("bank", prompt.id, "hash", [], {"rated down": 2}, rules)

@@ -46,7 +46,7 @@ def bank(store: Store) -> Store:
 
 
 def rate(store: Store, first: int, last: int, verdict: Verdict = Verdict.UP) -> None:
-    store.samples.load(
+    store.transfer.load(
         "bank", [ImportedTurn(f"c{n}", f"question {n}", f"answer {n}", verdict) for n in range(first, last)]
     )
 
@@ -84,7 +84,7 @@ def test_examples_are_new_until_a_run_has_seen_them(bank: Store) -> None:
 def test_a_run_without_a_dataset_has_seen_nothing(bank: Store) -> None:
     rate(bank, 0, 80)
     train(bank)
-    bank.finish_run(bank.start_run("bank", {}, "test").id, RunStatus.NOT_ENOUGH, "", {})
+    bank.runs.finish(bank.runs.start("bank", {}, "test").id, RunStatus.NOT_ENOUGH, "", {})
     assert new_examples(bank, "bank", SETTINGS) == 0
 
 
@@ -98,8 +98,8 @@ def test_a_new_correction_of_a_known_answer_is_news(bank: Store) -> None:
     """The text to learn has changed, although the message has not."""
     rate(bank, 0, 80)
     train(bank)
-    answer = bank.rated_answers("bank")[0]
-    bank.rate(answer.message_id, "ann", Verdict.DOWN, correction="Better.")
+    answer = bank.answers.rated("bank")[0]
+    bank.ratings.add(answer.message_id, "ann", Verdict.DOWN, correction="Better.")
     assert new_examples(bank, "bank", SETTINGS) == 1
 
 
@@ -107,14 +107,14 @@ def test_proposals_that_were_accepted_since_the_last_run_are_news(bank: Store) -
     rate(bank, 0, 100)
     train(bank)
     known = new_examples(bank, "bank", SETTINGS)
-    run = bank.start_run("bank", {}, "test")
-    bank.finish_run(run.id, RunStatus.REFUSED, "no", {})
-    answers = [answer.message_id for answer in bank.rated_answers("bank")[:3]]
-    bank.propose(run.id, [(id, "as good") for id in answers])
-    first, second, _ = bank.open_proposals("bank")
+    run = bank.runs.start("bank", {}, "test")
+    bank.runs.finish(run.id, RunStatus.REFUSED, "no", {})
+    answers = [answer.message_id for answer in bank.answers.rated("bank")[:3]]
+    bank.judgement_requests.add(run.id, [(id, "as good") for id in answers])
+    first, second, _ = bank.judgement_requests.open("bank")
     assert new_examples(bank, "bank", SETTINGS) == known
-    bank.decide_proposal(first.id, True, "bo")
-    bank.decide_proposal(second.id, False, "bo")
+    bank.judgement_requests.decide(first.id, True, "bo")
+    bank.judgement_requests.decide(second.id, False, "bo")
     assert new_examples(bank, "bank", SETTINGS) == known + 1
     train(bank)
     assert new_examples(bank, "bank", SETTINGS) == 0
@@ -126,11 +126,11 @@ def test_what_outgrew_the_context_is_not_news_for_ever(bank: Store) -> None:
     train(bank)
     rate(bank, 80, 120)
     assert new_examples(bank, "bank", SETTINGS) == 40
-    late = [a.message_id for a in bank.rated_answers("bank") if int(a.conversation_id[1:]) >= 80]
-    run = bank.start_run("bank", {}, "test")
-    bank.add_event(run.id, "dataset", {"train": 48, "dropped": {}, "outgrown": late})
+    late = [a.message_id for a in bank.answers.rated("bank") if int(a.conversation_id[1:]) >= 80]
+    run = bank.runs.start("bank", {}, "test")
+    bank.runs.add_event(run.id, "dataset", {"train": 48, "dropped": {}, "outgrown": late})
     assert new_examples(bank, "bank", SETTINGS) == 0, "one is under way"
-    bank.finish_run(run.id, RunStatus.NOT_ENOUGH, "", {})
+    bank.runs.finish(run.id, RunStatus.NOT_ENOUGH, "", {})
     assert new_examples(bank, "bank", SETTINGS) == 0
     rate(bank, 120, 123)
     assert new_examples(bank, "bank", SETTINGS) == 3
@@ -139,10 +139,10 @@ def test_what_outgrew_the_context_is_not_news_for_ever(bank: Store) -> None:
 def test_a_shortage_that_only_the_run_could_see_is_not_tried_again_at_every_look(bank: Store) -> None:
     rate(bank, 0, 80)
     assert new_examples(bank, "bank", SETTINGS) == 80
-    outgrown = [a.message_id for a in bank.rated_answers("bank")][:70]
-    run = bank.start_run("bank", {}, "test")
-    bank.add_event(run.id, "dataset", {"outgrown": outgrown})
-    bank.finish_run(run.id, RunStatus.NOT_ENOUGH, "", {})
+    outgrown = [a.message_id for a in bank.answers.rated("bank")][:70]
+    run = bank.runs.start("bank", {}, "test")
+    bank.runs.add_event(run.id, "dataset", {"outgrown": outgrown})
+    bank.runs.finish(run.id, RunStatus.NOT_ENOUGH, "", {})
     assert new_examples(bank, "bank", SETTINGS) == 0
 
 
@@ -152,7 +152,7 @@ def test_a_run_that_came_to_no_dataset_is_not_tried_again_while_nothing_changes(
 ) -> None:
     rate(bank, 0, 80)
     assert new_examples(bank, "bank", SETTINGS) == 80
-    bank.finish_run(bank.start_run("bank", {}, "test").id, status, "A pattern is too slow.", {})
+    bank.runs.finish(bank.runs.start("bank", {}, "test").id, status, "A pattern is too slow.", {})
     assert new_examples(bank, "bank", SETTINGS) == 0
     rate(bank, 80, 83)
     assert new_examples(bank, "bank", SETTINGS) == (83 if status is RunStatus.NOT_ENOUGH else 3)
@@ -201,11 +201,11 @@ def wait_for(what: Callable[[], object], seconds: float = 15.0) -> bool:
 
 def test_a_request_from_the_page_starts_a_run_once(bank: Store, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path)
-    bank.request_training("bank", "asked on the page")
+    bank.runs.request("bank", "asked on the page")
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: recorder.calls)
     assert recorder.calls == [f"once --data-dir {tmp_path} --assistant bank --trigger asked on the page"]
-    assert bank.take_training_request() is None
+    assert bank.runs.take_request() is None
 
 
 def test_enough_new_examples_start_a_run(bank: Store, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_candidate_is_heard_again_when_people_have_decided(
     with watching(bank, tmp_path, recorder):
         time.sleep(1.5)
         assert recorder.calls == [], "people have not decided"
-        waiting.append(bank.start_run("bank", {}, "test"))
+        waiting.append(bank.runs.start("bank", {}, "test"))
         assert wait_for(lambda: recorder.calls)
         time.sleep(1.5)
     assert recorder.calls == [f"hear --data-dir {tmp_path} --assistant bank"]
@@ -240,31 +240,31 @@ def test_new_examples_ask_for_one_run_and_not_for_one_at_every_look(
     """A run takes minutes; requests must not pile up meanwhile, whoever asked for it."""
     rate(bank, 0, 80)
     if by_hand:
-        bank.request_training("bank", "asked on the page")
+        bank.runs.request("bank", "asked on the page")
     recorder = Recorder(tmp_path, seconds=30)
     with watching(bank, tmp_path, recorder, every_s=0.1):
         assert wait_for(lambda: recorder.calls)
         time.sleep(0.6)
-        assert bank.take_training_request() is None
+        assert bank.runs.take_request() is None
 
 
 def test_a_run_that_crashed_is_not_left_running(bank: Store, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, status=1)
-    run = bank.start_run("bank", {}, "test")
+    run = bank.runs.start("bank", {}, "test")
     with watching(bank, tmp_path, recorder):
-        assert wait_for(lambda: bank.run(run.id).status is RunStatus.INTERRUPTED)
-        crashed = bank.start_run("bank", {}, "test")
-        bank.request_training("bank", "again")
-        assert wait_for(lambda: bank.run(crashed.id).status is RunStatus.INTERRUPTED)
-    assert "status 1" in bank.run(crashed.id).message
+        assert wait_for(lambda: bank.runs.get(run.id).status is RunStatus.INTERRUPTED)
+        crashed = bank.runs.start("bank", {}, "test")
+        bank.runs.request("bank", "again")
+        assert wait_for(lambda: bank.runs.get(crashed.id).status is RunStatus.INTERRUPTED)
+    assert "status 1" in bank.runs.get(crashed.id).message
 
 
 def test_stopping_ends_a_training_that_is_under_way(bank: Store, tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, seconds=60)
-    bank.request_training("bank", "asked")
+    bank.runs.request("bank", "asked")
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: recorder.calls)
-    assert bank.lease(WATCH_LEASE) is None
+    assert bank.leases.get(WATCH_LEASE) is None
 
 
 def test_a_training_that_ignores_the_end_is_killed_with_all_it_started(
@@ -272,7 +272,7 @@ def test_a_training_that_ignores_the_end_is_killed_with_all_it_started(
 ) -> None:
     monkeypatch.setattr(watching_module, "_GRACE_S", 0.5)
     recorder = Recorder(tmp_path, seconds=60, deaf=True)
-    bank.request_training("bank", "asked")
+    bank.runs.request("bank", "asked")
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: len(recorder.calls) == 2)  # the process and the one that it forked
         stopped = time.monotonic()
@@ -290,13 +290,13 @@ def _runs(process: psutil.Process, script: str) -> bool:
 
 def test_a_run_of_another_trainer_is_left_alone(bank: Store, tmp_path: Path) -> None:
     """Somebody runs `once` by hand while the app starts: its run is running, and a request waits until it is done."""
-    run = bank.start_run("bank", {}, "by hand")
+    run = bank.runs.start("bank", {}, "by hand")
     recorder = Recorder(tmp_path)
-    bank.request_training("bank", "asked")
+    bank.runs.request("bank", "asked")
     by_hand = Lease(bank)
     with by_hand, watching(bank, tmp_path, recorder):
         time.sleep(2.5)
-        assert bank.run(run.id).status is RunStatus.RUNNING and recorder.calls == []
+        assert bank.runs.get(run.id).status is RunStatus.RUNNING and recorder.calls == []
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: recorder.calls), "the request was not lost"
 
@@ -327,11 +327,11 @@ def test_a_swap_that_people_dislike_is_taken_back_once(
     bank: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = serve(bank, Verdict.UP, 20, None)
-    worse = serve(bank, Verdict.DOWN, 10, bank.start_run("bank", {}, "test").id)
+    worse = serve(bank, Verdict.DOWN, 10, bank.runs.start("bank", {}, "test").id)
     with watching(bank, tmp_path, Recorder(tmp_path), every_s=0.1):
         assert wait_for(lambda: serving(bank) == first)
         time.sleep(0.5)
-    log = bank.activations("bank")
+    log = bank.deployments.activations("bank")
     assert [item.deployment_id for item in log] == [first, worse, first]
     assert "worse since the swap: rated down 10 of 10 times, before the swap 0 of 20 times" in log[-1].reason
     assert "bank is worse since the last swap" in caplog.text
@@ -339,7 +339,7 @@ def test_a_swap_that_people_dislike_is_taken_back_once(
 
 def test_a_swap_is_left_alone_where_people_want_that(bank: Store, tmp_path: Path) -> None:
     serve(bank, Verdict.UP, 20, None)
-    worse = serve(bank, Verdict.DOWN, 10, bank.start_run("bank", {}, "test").id)
+    worse = serve(bank, Verdict.DOWN, 10, bank.runs.start("bank", {}, "test").id)
     watch = Watch(bank, tmp_path, replace(SETTINGS, roll_back=False), [], 0.1)
     thread = threading.Thread(target=watch.run)
     thread.start()
@@ -363,9 +363,9 @@ def test_one_watch_serves_a_data_directory(bank: Store, tmp_path: Path) -> None:
 def test_a_lease_is_given_back_and_can_be_lost(bank: Store) -> None:
     with Lease(bank) as lease:
         assert lease.still_held()
-        holder = bank.lease("trainer")
+        holder = bank.leases.get("trainer")
         assert holder is not None
-        bank.release_lease("trainer", holder[0])
-        bank.acquire_lease("trainer", "another", 60)
+        bank.leases.release("trainer", holder[0])
+        bank.leases.acquire("trainer", "another", 60)
         assert not lease.still_held()
-    assert bank.lease("trainer") is not None  # another's
+    assert bank.leases.get("trainer") is not None  # another's

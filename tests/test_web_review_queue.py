@@ -22,7 +22,7 @@ def desk(store: Store) -> Store:
         ImportedTurn("c3", "question 3", "answer 3", DOWN, correction="better", rater="ann", created_at=3.0)
     )
     turns.append(ImportedTurn("c4", "question 4", "answer 4", UP, created_at=4.0))
-    store.samples.load("desk", turns)
+    store.transfer.load("desk", turns)
     return store
 
 
@@ -51,22 +51,22 @@ def test_a_decision_is_saved_and_brings_the_next(desk: Store) -> None:
     queue.decide(sitting, message(2), Ruling.REJECT)
     queue.decide(sitting, message(1), Ruling.CORRECT, "as it should be")
     assert shown(sitting) == ["c4", "c3"] and queue.decided_today("desk") == 2
-    standing = desk.standing_decisions([message(1), message(2)])
+    standing = desk.decisions.effective([message(1), message(2)])
     assert standing[message(2)].ruling is Ruling.REJECT
     assert standing[message(1)].correction == "as it should be"
 
 
 def test_approving_a_corrected_answer_approves_of_the_correction_that_was_seen(desk: Store) -> None:
     queue, sitting = begun(desk, Wanted(Show.CORRECTED))
-    desk.rate(message(3), "ann", DOWN, correction="changed while it was shown")
+    desk.ratings.add(message(3), "ann", DOWN, correction="changed while it was shown")
     queue.decide(sitting, message(3), Ruling.APPROVE)
-    assert desk.standing_decisions([message(3)])[message(3)].correction == "better"
+    assert desk.decisions.effective([message(3)])[message(3)].correction == "better"
 
 
 def test_what_was_skipped_comes_last_also_in_a_new_list(desk: Store) -> None:
     queue, sitting = begun(desk)
     queue.skip(sitting, message(2))
-    assert shown(sitting) == ["c1", "c4", "c3", "c2"] and desk.decisions(message(2)) == []
+    assert shown(sitting) == ["c1", "c4", "c3", "c2"] and desk.decisions.all(message(2)) == []
     queue.open(sitting, "desk", ALL)
     assert shown(sitting) == ["c1", "c4", "c3", "c2"]
     queue.undo(sitting)
@@ -82,7 +82,7 @@ def test_undo_goes_back_gesture_by_gesture(desk: Store) -> None:
         queue.undo(sitting)
         assert shown(sitting)[0] == first
     assert shown(sitting) == ["c2", "c1", "c4", "c3"]
-    assert desk.standing_decisions(message(n) for n in range(1, 5)) == {}
+    assert desk.decisions.effective(message(n) for n in range(1, 5)) == {}
     with pytest.raises(Stale, match="nothing to undo"):
         queue.undo(sitting)
 
@@ -92,7 +92,7 @@ def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk:
     with pytest.raises(Stale, match="There are 3 answers now, not 2"):
         queue.decide_all(sitting, Ruling.APPROVE, 2)
     queue.decide_all(sitting, Ruling.APPROVE, 3)
-    standing = desk.standing_decisions(message(n) for n in (1, 2, 3))
+    standing = desk.decisions.effective(message(n) for n in (1, 2, 3))
     assert {id: decision.correction for id, decision in standing.items()} == {
         message(1): None,
         message(2): None,
@@ -100,24 +100,24 @@ def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk:
     }
     assert shown(sitting) == []
     queue.undo(sitting)
-    assert shown(sitting) == ["c2", "c1", "c3"] and desk.standing_decisions(standing) == {}
+    assert shown(sitting) == ["c2", "c1", "c3"] and desk.decisions.effective(standing) == {}
 
 
 def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_deleted(desk: Store) -> None:
     queue, sitting = begun(desk, Wanted(Show.DOWN))
-    theirs = desk.decide(message(1), "somebody", Ruling.APPROVE)
+    theirs = desk.decisions.add(message(1), "somebody", Ruling.APPROVE)
     with pytest.raises(Stale, match="There are 2 answers now, not 3"):
         queue.decide_all(sitting, Ruling.REJECT, 3)
-    desk.delete_conversation("c2")
+    desk.conversations.delete("c2")
     with pytest.raises(Stale, match="deleted meanwhile"):
         queue.decide_all(sitting, Ruling.REJECT, 2)
     assert shown(sitting) == ["c3"]
     queue.decide_all(sitting, Ruling.REJECT, 1)
-    assert desk.standing_decisions([message(1)]) == {message(1): theirs}
+    assert desk.decisions.effective([message(1)]) == {message(1): theirs}
 
 
 def test_a_new_sitting_undoes_what_was_decided_before_it_all_at_once_first(desk: Store) -> None:
-    desk.decide(message(4), LOCAL, Ruling.APPROVE)
+    desk.decisions.add(message(4), LOCAL, Ruling.APPROVE)
     queue, bulk = begun(desk, Wanted(Show.DOWN))
     queue.decide_all(bulk, Ruling.REJECT, 3)
 
@@ -125,15 +125,15 @@ def test_a_new_sitting_undoes_what_was_decided_before_it_all_at_once_first(desk:
     assert shown(reloaded) == [] and not reloaded.gestures and queue.can_undo(reloaded)
     assert queue.undo(reloaded).ruling is Ruling.REJECT
     assert sorted(shown(reloaded)) == ["c1", "c2", "c3"]
-    assert list(desk.standing_decisions(message(n) for n in range(1, 5))) == [message(4)]
+    assert list(desk.decisions.effective(message(n) for n in range(1, 5))) == [message(4)]
     queue.undo(reloaded)
-    assert desk.standing_decisions([message(4)]) == {} and not queue.can_undo(reloaded)
+    assert desk.decisions.effective([message(4)]) == {} and not queue.can_undo(reloaded)
     with pytest.raises(Stale, match="nothing to undo"):
         queue.undo(reloaded)
 
 
 def test_what_somebody_else_or_nobody_today_decided_is_not_undone(desk: Store) -> None:
-    desk.decide(message(1), "somebody", Ruling.REJECT)
+    desk.decisions.add(message(1), "somebody", Ruling.REJECT)
     queue, sitting = begun(desk)
     assert not queue.can_undo(sitting)
     queue.decide(sitting, message(2), Ruling.REJECT)
@@ -146,13 +146,13 @@ def test_a_gesture_about_what_is_no_longer_shown_changes_nothing(desk: Store) ->
     queue.decide(sitting, message(2), Ruling.APPROVE)
     with pytest.raises(Stale, match="Another answer is shown"):
         queue.decide(sitting, message(2), Ruling.REJECT)  # pressed twice
-    assert len(desk.decisions(message(2))) == 1 and shown(sitting)[0] == "c1"
+    assert len(desk.decisions.all(message(2))) == 1 and shown(sitting)[0] == "c1"
 
 
 def test_what_others_decided_or_deleted_meanwhile_is_passed_over(desk: Store) -> None:
     queue, sitting = begun(desk)
-    desk.decide(message(1), "somebody", Ruling.REJECT)
-    desk.delete_conversation("c4")
+    desk.decisions.add(message(1), "somebody", Ruling.REJECT)
+    desk.conversations.delete("c4")
     assert queue.following(sitting).item.conversation_id == "c3"
     queue.decide(sitting, message(2), Ruling.APPROVE)
     assert shown(sitting) == ["c3"]
@@ -171,17 +171,17 @@ def test_nothing_moves_when_a_decision_cannot_be_saved(desk: Store, monkeypatch:
 
 
 def test_reviewed_answers_can_be_decided_again(desk: Store) -> None:
-    desk.decide(message(1), "somebody", Ruling.APPROVE)
+    desk.decisions.add(message(1), "somebody", Ruling.APPROVE)
     queue, sitting = begun(desk, Wanted(Show.DECIDED))
     assert shown(sitting) == ["c1"]
     queue.decide(sitting, message(1), Ruling.REJECT)
-    assert desk.standing_decisions([message(1)])[message(1)].ruling is Ruling.REJECT
+    assert desk.decisions.effective([message(1)])[message(1)].ruling is Ruling.REJECT
 
 
 def test_another_assistant_is_another_sitting(desk: Store) -> None:
     queue, sitting = begun(desk)
     queue.decide(sitting, message(2), Ruling.APPROVE)
-    desk.create_assistant("shop", "Shop", "exact")
+    desk.assistants.create("shop", "Shop", "exact")
     queue.open(sitting, "shop", ALL)
     assert shown(sitting) == [] and sitting.gestures == []
     queue.open(sitting, None, ALL)
@@ -191,8 +191,8 @@ def test_another_assistant_is_another_sitting(desk: Store) -> None:
 @pytest.fixture
 def asked(desk: Store) -> Store:
     """A refused candidate has left two answers behind."""
-    run = desk.start_run("desk", {}, "test")
-    desk.propose(run.id, [(message(4), "another answer 4"), (message(3), "another answer 3")])
+    run = desk.runs.start("desk", {}, "test")
+    desk.judgement_requests.add(run.id, [(message(4), "another answer 4"), (message(3), "another answer 3")])
     return desk
 
 
@@ -215,12 +215,12 @@ def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:
     queue.decide(sitting, first, Ruling.APPROVE)
     queue.decide(sitting, second, Ruling.REJECT)
     queue.decide(sitting, message(2), Ruling.REJECT)
-    assert [p.accepted for p in asked.decided_proposals("desk")] == [True, False]
+    assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True, False]
     assert queue.decided_today("desk") == 3
     for _ in range(2):
         queue.undo(sitting)
-    assert shown(sitting) == ["c3", "c2", "c1"] and asked.standing_decisions([message(2)]) == {}
-    assert [p.accepted for p in asked.decided_proposals("desk")] == [True]
+    assert shown(sitting) == ["c3", "c2", "c1"] and asked.decisions.effective([message(2)]) == {}
+    assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True]
     queue.skip(sitting, second)
     assert shown(sitting) == ["c2", "c1", "c3"]
 
@@ -228,14 +228,16 @@ def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:
 def test_all_proposals_are_decided_at_once_and_undone_at_once(asked: Store) -> None:
     queue, sitting = begun(asked, Wanted(Show.PROPOSED))
     queue.decide_all(sitting, Ruling.APPROVE, 2)
-    assert [p.accepted for p in asked.decided_proposals("desk")] == [True, True] and shown(sitting) == []
+    assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True, True] and shown(
+        sitting
+    ) == []
     queue.undo(sitting)
-    assert asked.decided_proposals("desk") == [] and shown(sitting) == ["c4", "c3"]
+    assert asked.judgement_requests.decided("desk") == [] and shown(sitting) == ["c4", "c3"]
 
 
 def test_a_proposal_that_somebody_else_decided_is_passed_over(asked: Store) -> None:
     queue, sitting = begun(asked, Wanted(Show.PROPOSED))
-    second = asked.open_proposals("desk")[1]
-    asked.decide_proposal(second.id, False, "ann")
+    second = asked.judgement_requests.open("desk")[1]
+    asked.judgement_requests.decide(second.id, False, "ann")
     queue.decide(sitting, sitting.waiting[0].item.message_id, Ruling.APPROVE)
     assert shown(sitting) == []

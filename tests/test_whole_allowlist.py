@@ -236,7 +236,7 @@ def test_wrong_tries_are_told_alike_and_slow_down(cheap: None, tmp_path: Path) -
             elsewhere = {"x-forwarded-for": "203.0.113.7"}
             form = {"name": "ann", "password": "password of ann"}
             assert client.http.post("/sign-in", data=form, headers=elsewhere).status_code == 303
-            noted = [entry for entry in store.audit.entries() if entry.deed == "sign-in failed"]
+            noted = [entry for entry in store.audit.entries() if entry.action == "sign-in failed"]
             assert len(noted) == 12 and {entry.subject for entry in noted} == {"ann", "an unknown name"}
             assert not any("guess" in str(entry) for entry in noted)
             client.close()

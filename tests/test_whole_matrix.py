@@ -210,9 +210,9 @@ def test_a_reviewer_reviews_and_cannot_do_what_admins_do(scene: Scene) -> None:
     decided = scene.function("ReviewPage", "act")
     rev.call(decided, scene.data(decided), {"id": scene.answer, "do": "reject"})
     assert scene.store.decisions.effective([scene.answer])[scene.answer].reviewer == "rev"
-    assert ("rev", "reviewed") in {(entry.actor, entry.deed) for entry in scene.store.audit.entries()}
+    assert ("rev", "reviewed") in {(entry.actor, entry.action) for entry in scene.store.audit.entries()}
     refused = [
-        entry for entry in scene.store.audit.entries() if entry.actor == "rev" and entry.deed == "refused"
+        entry for entry in scene.store.audit.entries() if entry.actor == "rev" and entry.action == "refused"
     ]
     assert {entry.subject for entry in refused} >= {"save_text", "roll_back"}
 

@@ -218,7 +218,7 @@ def erase_(
         fail(str(error))
     console.print(
         f"{'Erased' if yes else 'Would erase'}: conversations: {found.conversations:,}, ratings: {found.ratings:,}, "
-        f"decisions of reviewers: {found.decisions:,}, decided proposals: {found.proposals:,}, "
+        f"decisions of reviewers: {found.decisions:,}, decided proposals: {found.judgement_requests:,}, "
         f"examples in datasets: {found.examples:,}.",
         soft_wrap=True,
     )

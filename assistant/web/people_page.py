@@ -70,7 +70,7 @@ def _line(entry: Entry) -> str:
     kind = "good" if entry.outcome is Outcome.DONE else "bad"
     told = ", ".join(f"{key} {value}" for key, value in entry.detail.items() if value not in (None, ""))
     return (
-        f"<tr><td>{_at(entry.at)}</td><td>{escape(entry.actor)}</td><td>{escape(entry.deed)}</td>"
+        f"<tr><td>{_at(entry.at)}</td><td>{escape(entry.actor)}</td><td>{escape(entry.action)}</td>"
         f"<td>{escape(entry.subject)}</td><td><span class='badge {kind}'>{entry.outcome}</span></td>"
         f"<td class='dim'>{escape(told)}</td></tr>"
     )

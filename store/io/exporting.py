@@ -52,7 +52,7 @@ def export_file(
     first = [format.first_row(assistant, prompts)] if format.first_row else []
 
     def rows() -> Iterator[Any]:
-        for done, conversation in enumerate(store.transfer.whole_conversations(assistant_id), start=1):
+        for done, conversation in enumerate(store.transfer.conversations(assistant_id), start=1):
             yield from format.write(conversation)
             on_progress(done)
 

@@ -116,7 +116,7 @@ def import_file(
     )
     with audited as detail, file_format.open(path) as file:
         for numbers, batch in _batches(file, file_format, options, result):
-            counts, refused = store.transfer.bring_in(options.assistant_id, batch)
+            counts, refused = store.transfer.add(options.assistant_id, batch)
             result.counts += counts
             for place, reason in refused:
                 result.refuse(numbers[place], reason)

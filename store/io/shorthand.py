@@ -150,7 +150,9 @@ def _check(row: _Row) -> None:
     for kind, items in about.items():
         for item in items:
             if roles.get(item.message_id) is not Role.ASSISTANT:
-                raise BadRow(f"a {kind} is about {item.message_id!r}, which is no answer in it.")
+                raise BadRow(
+                    f"a {kind.replace('_', ' ')} is about {item.message_id!r}, which is no answer in it."
+                )
     for decision in row.decisions:
         has_text = decision.correction is not None
         if decision.ruling is not Ruling.APPROVE and has_text != (decision.ruling is Ruling.CORRECT):

@@ -16,13 +16,12 @@ from store.assistants import need_assistant
 from store.audit import AuditAction, record
 from store.columns import ids_json
 from store.connection import Transaction
-from store.conversations import conversation_of
 from store.decisions import decision_of
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
 from store.io.stable_ids import sample_conversations
 from store.judgement_requests import proposal_of
-from store.messages import message_of, usage_columns
+from store.messages import conversation_of, message_of, usage_columns
 from store.ratings import rating_of
 from store.records import ImportedTurn, Split
 from store.repository import Repository
@@ -71,7 +70,7 @@ _DECIDE_PROPOSAL = """
     INSERT INTO judgement_requests (assistant_id, message_id, text, created_at, accepted, decided_by, decided_at)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, text) DO UPDATE
     SET accepted = excluded.accepted, decided_by = excluded.decided_by, decided_at = excluded.decided_at
-    WHERE proposals.accepted IS NULL OR proposals.decided_at < excluded.decided_at"""
+    WHERE judgement_requests.accepted IS NULL OR judgement_requests.decided_at < excluded.decided_at"""
 _INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
 _SHOW_NEWER = "UPDATE conversations SET head_id = ?, updated_at = ? WHERE id = ? AND updated_at <= ?"
 # The latest rating of a rater is the one written last: what was given after the imported one stays the latest.
@@ -84,7 +83,7 @@ Refused = list[tuple[int, str]]  # places in the batch, with the reason
 
 
 class Transfer(Repository):
-    def whole_conversations(self, assistant_id: str, page: int = PAGE) -> Iterator[FullConversation]:
+    def conversations(self, assistant_id: str, page: int = PAGE) -> Iterator[FullConversation]:
         """All of the assistant's conversations in the order in which they were begun."""
         place = -1
         while True:
@@ -96,12 +95,12 @@ class Transfer(Repository):
             yield from found
             place = rows[-1]["place"]
 
-    def conversation_count(self, assistant_id: str) -> int:
+    def count(self, assistant_id: str) -> int:
         query = "SELECT count(*) AS n FROM conversations WHERE assistant_id = ?"
         with self._file.reading() as transaction:
             return int(transaction.rows(query, [assistant_id])[0]["n"])
 
-    def bring_in(
+    def add(
         self, assistant_id: str, conversations: Sequence[FullConversation]
     ) -> tuple[Counter[str], Refused]:
         """Save what is not there yet, in one transaction; returns how many records of each kind were new, how many
@@ -115,11 +114,11 @@ class Transfer(Repository):
             if len(conversations) == 1:
                 return Counter(), [(0, str(error))]
             half = len(conversations) // 2
-            counts, refused = self.bring_in(assistant_id, conversations[:half])
-            more_counts, more_refused = self.bring_in(assistant_id, conversations[half:])
+            counts, refused = self.add(assistant_id, conversations[:half])
+            more_counts, more_refused = self.add(assistant_id, conversations[half:])
             return counts + more_counts, refused + [(half + at, reason) for at, reason in more_refused]
 
-    def load_conversations(self, assistant_id: str, turns: Iterable[ImportedTurn]) -> int:
+    def load(self, assistant_id: str, turns: Iterable[ImportedTurn]) -> int:
         """Add the sample conversations that are not there yet, all or none; returns how many were new.
 
         Raises NotFound, and Conflict when another assistant has a conversation of that id.

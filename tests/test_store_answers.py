@@ -1,8 +1,8 @@
 """What a deployment answered in chat, as it is looked at after a swap."""
 
 from store import Store
+from store.answers import SERVED
 from store.records import MessageStatus, Role, Usage, Verdict
-from store.served import ANSWERS
 
 
 def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(store: Store) -> None:
@@ -38,7 +38,7 @@ def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(store: 
 
 def test_served_answers_are_found_by_index(store: Store) -> None:
     with store._file.reading() as transaction:
-        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {ANSWERS}", [1, 10])]
+        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {SERVED}", [1, 10])]
     tables = [step for step in plan if step.startswith(("SCAN m", "SCAN c"))]
     assert tables == [], plan
     assert sum("USING INDEX messages_measured" in s or "USING INDEX messages_failed" in s for s in plan) == 2

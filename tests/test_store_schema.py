@@ -1,0 +1,84 @@
+"""Opening older, newer and foreign files."""
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database, Migrations
+
+from store import Store, StoreError, schema
+from store.schema import migrations
+
+
+def columns_of(path: Path) -> dict[str, str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+
+def test_every_table_is_strict(store: Store) -> None:
+    tables = {name: sql for name, sql in columns_of(store.path).items() if sql.startswith("CREATE TABLE")}
+    loose = {name for name, sql in tables.items() if "STRICT" not in sql}
+    not_ours = {"_sqlite_migrations", "sqlite_sequence"}
+    assert {name for name in loose if "_words_" not in name} == not_ours  # nor are those that FTS5 makes
+
+
+def test_a_newer_file_is_refused_and_left_alone(store: Store) -> None:
+    store.close()
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO _sqlite_migrations VALUES (99, 'shorthand', 'm099_future', 'now')")
+    before = store.path.read_bytes()
+    with pytest.raises(StoreError, match=r"another version of Shorthand \(it has m099_future\)"):
+        Store(store.path)
+    assert store.path.read_bytes() == before
+
+
+def test_another_programs_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE songs (title TEXT)")
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="another program"):
+        Store(path)
+    assert path.read_bytes() == before
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.sqlite"
+    Store(path).close()
+    before = columns_of(path)
+    later = Migrations("shorthand")
+    later._migrations = list(migrations._migrations)
+
+    @later()
+    def v9_9_9(db: Database) -> None:
+        db.execute("CREATE TABLE songs (title TEXT)")
+        db.execute("CREATE TABLE leases (in_the_way TEXT)")
+
+    monkeypatch.setattr(schema, "migrations", later)
+    with pytest.raises(StoreError, match="leases"):
+        Store(path)
+    assert columns_of(path) == before
+
+
+def test_stores_that_open_a_new_file_at_once_create_it_once(tmp_path: Path) -> None:
+    start, errors = threading.Barrier(4), []
+
+    def open_it() -> None:
+        start.wait()
+        try:
+            Store(tmp_path / "s.sqlite").close()
+        except StoreError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=open_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    with Store(tmp_path / "s.sqlite") as store:
+        assert store.maintenance.check() == []
