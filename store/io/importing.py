@@ -17,7 +17,7 @@ from store.audit import AuditAction
 from store.errors import BadRow, StoreError, Unstorable
 from store.io import table
 from store.io.formats import CSV
-from store.io.reading import FileFormat, find_file_format
+from store.io.reading import FileFormat, find_file_format, open_text
 from store.io.records import FullConversation, ImportedConversation
 from store.io.stable_ids import ImportOptions, with_ids
 from store.records import Role
@@ -114,7 +114,7 @@ def import_file(
     audited = store.audit.audited(
         AuditAction.IMPORTED, options.assistant_id, {"file": path.name, "format": result.format}
     )
-    with audited as detail, file_format.open(path) as file:
+    with audited as detail, open_text(path) as file:
         for numbers, batch in _batches(file, file_format, options, result):
             counts, refused = store.transfer.add(options.assistant_id, batch)
             result.counts += counts

@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from io import StringIO
 from itertools import count, islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -28,6 +27,7 @@ _MAX_ITEM = 8 * MAX_ROW  # of an item that has to be read to find its end
 _CHUNK = 2**20
 _EXAMINED_ROWS = 20  # for the format: the first ones may be broken
 _DELIMITERS = ",;\t|"
+_START = 4096  # bytes, for what other kind of file it may be
 _OTHER_FILES = {
     b"\xff\xfe": "is UTF-16 text. Save it as UTF-8",
     b"\xfe\xff": "is UTF-16 text. Save it as UTF-8",
@@ -36,6 +36,10 @@ _OTHER_FILES = {
     b"SQLite format 3\x00": "is a SQLite file. Export what is in it first",
     b"PAR1": "is a Parquet file. Write it as JSONL, for instance with the library datasets",
     b"%PDF": "is a PDF",
+}
+_HINTS = {
+    "[": f"It is a JSON list whose first {_EXAMINED_ROWS} items are of no format that is known.",
+    "{": "It is JSON. Put every conversation on a line of its own (jq -c '.[]' does that), with its “messages”.",
 }
 _SPACE = re.compile(r"[ \t\r\n]*")
 
@@ -50,13 +54,14 @@ class FileFormat:
     unit: str
     delimiter: str = ","
 
-    def open(self, path: Path) -> TextIO:
-        return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
-
     def rows(self, file: TextIO) -> Rows:
         if self.format is CSV:
             return table_rows(file, self.delimiter)
         return list_items(file) if self.unit == "item" else json_lines(file)
+
+
+def open_text(path: Path) -> TextIO:
+    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
 
 
 def json_lines(file: TextIO) -> Rows:
@@ -184,47 +189,46 @@ def table_rows(file: TextIO, delimiter: str) -> Rows:
 
 
 def find_file_format(path: Path, wanted: str | None = None) -> FileFormat:
-    """What the beginning of the file shows. Raises StoreError when nothing can be imported, or not as `wanted`."""
+    """What the first rows show. Raises StoreError when nothing can be imported, or not as `wanted`."""
     if wanted is not None:
         find_format(wanted)
-    text = _beginning(path)
-    unit = "item" if text.lstrip()[:1] == "[" else "line"
-    rows = list_items(StringIO(text)) if unit == "item" else json_lines(StringIO(text))
-    found = _json_format(rows)
-    if found is not None:
-        file_format = FileFormat(found, unit)
-    elif delimiter := _delimiter(text):
-        file_format = FileFormat(CSV, "line", delimiter)
-    elif wanted is not None and wanted != CSV.name:
-        # Where the first rows say nothing, each is refused by itself, as the format that is wanted.
-        file_format = FileFormat(find_format(wanted), unit)
-    else:
+    first = _first_character(path)
+    unit = "item" if first == "[" else "line"
+    with open_text(path) as file:
+        found = _json_format(list_items(file) if unit == "item" else json_lines(file))
+        file.seek(0)
+        delimiter = None if found else _delimiter(file.readline(MAX_ROW))
+    if delimiter:
+        found, unit = CSV, "line"
+    elif found is None and wanted not in (None, CSV.name):
+        return FileFormat(find_format(str(wanted)), unit)  # each row is refused by itself
+    elif found is None:
+        hint = _HINTS.get(first, "A table needs a header with the columns question and answer.")
         raise StoreError(
-            f"{path} is in none of the formats that can be imported ({', '.join(NAMES)}). {_hint(text)}"
+            f"{path} is in none of the formats that can be imported ({', '.join(NAMES)}). {hint}"
         )
-    if wanted not in (None, file_format.format.name):
+    if wanted not in (None, found.name):
         raise StoreError(
-            f"{path} looks like {file_format.format.name}, not like {wanted}. Leave --format away, or choose another "
-            "file."
+            f"{path} looks like {found.name}, not like {wanted}. Leave --format away, or choose another file."
         )
-    return file_format
+    return FileFormat(found, unit, delimiter or ",")
 
 
-def _beginning(path: Path) -> str:
+def _first_character(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_ROW)
+            start = file.read(_START)
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror}. Give a file that can be read.") from error
     for mark, what in _OTHER_FILES.items():
-        if data.startswith(mark):
+        if start.startswith(mark):
             raise StoreError(f"{path} {what}, and import that.")
-    if data[:200].count(b"\x00") * 3 > len(data[:200]):
+    if start.count(b"\x00") * 3 > len(start):
         raise StoreError(f"{path} is UTF-16 text or no text at all. Save it as UTF-8, and import that.")
-    text = data.decode("utf-8-sig", "surrogateescape")
-    if not text.strip():
+    text = start.decode("utf-8-sig", "replace").strip()
+    if not text:
         raise StoreError(f"{path} is empty. There is nothing to import.")
-    return text
+    return text[0]
 
 
 def _json_format(rows: Rows) -> Format | None:
@@ -236,8 +240,7 @@ def _json_format(rows: Rows) -> Format | None:
     return None
 
 
-def _delimiter(text: str) -> str | None:
-    header = StringIO(text, newline=None).readline()
+def _delimiter(header: str) -> str | None:
     for delimiter in _DELIMITERS:
         try:
             if table.find_columns(next(csv.reader([header], delimiter=delimiter), [])):
@@ -245,11 +248,3 @@ def _delimiter(text: str) -> str | None:
         except csv.Error:
             return None
     return None
-
-
-def _hint(text: str) -> str:
-    if text.lstrip()[:1] == "[":
-        return f"It is a JSON list whose first {_EXAMINED_ROWS} items are of no format that is known."
-    if text.lstrip()[:1] == "{":
-        return "It is JSON. Put every conversation on a line of its own (jq -c '.[]' does that), with its “messages”."
-    return "A table needs a header with the columns question and answer."
