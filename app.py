@@ -1,8 +1,4 @@
-"""Starts everything: store, vLLM, trainer and the web page, and takes everything down with itself.
-
-In: command-line options. Out: a page on http://127.0.0.1:7860. The composition of the three packages and
-nothing else.
-"""
+"""Starts store, vLLM, trainer and the web page, and takes everything down with itself."""
 
 from __future__ import annotations
 
@@ -12,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -23,7 +18,7 @@ from assistant.assistants import load_sample
 from assistant.chat import Chat, ChatLimits
 from assistant.model_dir import ModelNotFound, context_length, resolve
 from assistant.preflight import complaints, is_loopback, unguarded
-from assistant.serving import ServerAddress, reconcile
+from assistant.serving import ServerAddress, prepare
 from assistant.supervisor import Supervisor
 from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_client import VllmClient
@@ -154,7 +149,7 @@ def _serve(
     )
     page = build(services)
     try:
-        server.start(_load_active(address, pool, store, adapters, base))
+        server.start(lambda: asyncio.run(prepare(store, pool, address, adapters, base)))
         if trainer:
             watch.start()
         options = launch_options(services, page)
@@ -169,25 +164,6 @@ def _serve(
             watch.stop()
         server.stop()
         store.close()
-
-
-def _load_active(
-    address: ServerAddress, pool: VllmPool, store: Store, adapters: Path, base: str
-) -> Callable[[], None]:
-    """What makes a server ready for chat: its base model's name is known and the active adapters are loaded."""
-
-    async def load() -> None:
-        # Connections belong to an event loop, and the page has its own.
-        fresh = await VllmPool.connect(address.urls, address.key)
-        pool.base = fresh.base
-        try:
-            await reconcile(store, fresh, adapters, base)
-            for client in fresh.each():  # the first token takes 12 s on an idle machine
-                await client.greedy(fresh.base, (1,), 1)
-        finally:
-            await fresh.close()
-
-    return lambda: asyncio.run(load())
 
 
 def _lock(data_dir: Path):  # type: ignore[no-untyped-def]

@@ -1,4 +1,1 @@
-"""ONLINE: a chat turn, from the person's text to the tokens that vLLM streams back.
-
-In: people and the store. Out: answers, usage and ratings in the store. Never imports `trainer`.
-"""
+"""The online half: a chat turn, from a person's text to the tokens that vLLM streams back. Never imports `trainer`."""

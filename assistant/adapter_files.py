@@ -1,8 +1,6 @@
-"""An adapter's directory: its manifest, and the checks it must pass before a server may load it.
+"""The manifest of an adapter's directory, and the checks that it must pass before a server may load it.
 
-In: a directory with `adapter_config.json` and `adapter_model.safetensors`. Out: a manifest, or the reason for
-a refusal. vLLM itself checks neither the base model nor for NaN, so both are checked here. Does not know torch,
-runs or deployments.
+vLLM itself checks neither the base model nor for NaN, so both are checked here.
 """
 
 from __future__ import annotations

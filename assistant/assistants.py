@@ -1,7 +1,7 @@
-"""New assistants, new prompt versions, and the sample that ships with Shorthand.
+"""Creates assistants, new prompt versions, and the sample that ships with Shorthand.
 
-In: segments, or the packaged `sample.json`. Out: an assistant whose newest prompt is served in full by the base
-model, since adapters belong to the prompt version that they were trained for. Does not know pages or training.
+A new prompt is served in full by the base model, since adapters belong to the prompt version that they were trained
+for.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""One chat turn: the person's message in, the answer out as it streams, everything of it in the store.
-
-In: a conversation and a text. Out: Progress values for the page; messages, usage and deployment in the store.
-Place in the flow: between the web pages and vLLM. Does not know HTTP, HTML or how an adapter came to be.
-"""
+"""One chat turn: the person's message in, the answer out as it streams, and all of it in the store."""
 
 from __future__ import annotations
 
@@ -14,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
-from assistant.endings import Ending, Endings
+from assistant.message_finalizer import FinalMessage, MessageFinalizer
 from assistant.rendering import Rendered, fit, keep, render
 from assistant.serving import load_deployment
 from assistant.tokenizer import ChatTokenizer
@@ -60,7 +56,7 @@ class Chat:
         limits: ChatLimits,
     ):
         self._store = store
-        self._endings = Endings(store)
+        self._finalizer = MessageFinalizer(store)
         self._pool = pool
         self._tokenizer = tokenizer
         self._base = base
@@ -91,27 +87,25 @@ class Chat:
         """
         conversation = await asyncio.to_thread(self._store.conversations.get, question.conversation_id)
         deployment, message = await self._begin_unbroken(conversation, question)
-        try:
-            async with aclosing(self._stream(question, message, deployment, vary)) as stream:
-                async for progress in stream:
-                    yield progress
-        except UnknownModel:
+        for is_last_try in (False, True):
+            try:
+                async with aclosing(self._stream(question, message, deployment, vary)) as stream:
+                    async for progress in stream:
+                        yield progress
+                return
+            except UnknownModel as error:
+                if is_last_try:
+                    await self._fail(message)
+                    yield Progress(replace(message, status=MessageStatus.FAILED))
+                    raise ChatError(f"{error} Restart the app; your message is saved.") from error
             # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
             active = await self._load_again(conversation.assistant_id, message)
             if active.id != deployment.id:
                 await self._fail(message)
                 deployment, message = await self._begin_unbroken(conversation, question)
-            try:
-                async with aclosing(self._stream(question, message, deployment, vary)) as stream:
-                    async for progress in stream:
-                        yield progress
-            except UnknownModel as error:
-                await self._fail(message)
-                yield Progress(replace(message, status=MessageStatus.FAILED))
-                raise ChatError(f"{error} Restart the app; your message is saved.") from error
 
     async def _fail(self, message: Message) -> None:
-        await self._endings.hand_over(Ending(message.id, "", MessageStatus.FAILED))
+        await self._finalizer.save_or_defer(FinalMessage(message.id, "", MessageStatus.FAILED))
 
     async def _begin_unbroken(
         self, conversation: Conversation, question: Message
@@ -122,7 +116,7 @@ class Chat:
             return await asyncio.shield(beginning)
         except asyncio.CancelledError:
             _, message = await beginning
-            self._endings.leave(Ending(message.id, "", MessageStatus.STOPPED))
+            self._finalizer.save_now(FinalMessage(message.id, "", MessageStatus.STOPPED))
             raise
 
     def _begin(self, conversation: Conversation, question: Message) -> tuple[Deployment, Message]:
@@ -173,25 +167,28 @@ class Chat:
         except ChatError as error:
             status, failure = MessageStatus.FAILED, error
         except BaseException as error:
-            self._leave(Ending(message.id, text, status, usage), error)
+            self._save_interrupted(FinalMessage(message.id, text, status, usage), error)
             raise
-        ending = Ending(message.id, text, status, usage)
+        final = FinalMessage(message.id, text, status, usage)
         try:
-            async with aclosing(self._endings.put(ending)) as refusals:
-                async for why in refusals:
-                    yield Progress(replace(message, text=text), why)
+            async with aclosing(self._finalizer.save(final)) as refusals:
+                async for reason in refusals:
+                    yield Progress(replace(message, text=text), reason)
         except (asyncio.CancelledError, GeneratorExit) as error:
-            self._leave(ending, error)
+            self._save_interrupted(final, error)
             raise
         yield Progress(replace(message, text=text, status=status, usage=usage))
         if failure is not None:
             raise failure
 
-    def _leave(self, ending: Ending, error: BaseException) -> None:
-        """Stop was pressed, or the iterator is closed: no await may happen here. Who pressed it is told."""
-        why = self._endings.leave(ending)
-        if why and isinstance(error, asyncio.CancelledError):
-            raise ChatError(f"What was written so far is saved as soon as it can be. {why}") from error
+    def _save_interrupted(self, final: FinalMessage, error: BaseException) -> None:
+        """For a turn that was stopped, or whose iterator is closed: no await may happen here.
+
+        Raises ChatError where the person who stopped it must know that it is not saved yet.
+        """
+        reason = self._finalizer.save_now(final)
+        if reason and isinstance(error, asyncio.CancelledError):
+            raise ChatError(f"What was written so far is saved as soon as it can be. {reason}") from error
 
     def _render(self, question: Message, deployment: Deployment) -> Rendered:
         """Token ids of the request; the oldest turns are left out when the conversation outgrows the context."""

@@ -1,8 +1,4 @@
-"""What must be true before anything is started: one clear line each for what is not.
-
-In: the machine and the wanted address. Out: a list of complaints, each saying what to do. Does not start or
-install anything.
-"""
+"""Checks what must be true before anything is started: one clear line each for what is not."""
 
 from __future__ import annotations
 

@@ -1,11 +1,9 @@
-"""The assistant's prompt as people edit it (plain text or Markdown) to segments, and back.
-
-In: text. Out: segments with stable ids. Pure. The rules, as the page states them:
+"""Turns the prompt that people edit (plain text or Markdown) into segments with stable ids, and back.
 
 - paragraphs (text between blank lines) are instruction segments; a heading belongs to what follows it;
 - a paragraph that starts with `User:` and has a line that starts with `Assistant:` is a worked example;
 - `[keep]` at the start of a paragraph protects it: it is never left out;
-- blank lines stay inside a paragraph in fenced code, and where the lines after them are indented by four.
+- blank lines stay inside a paragraph in fenced code, and where the lines after them are indented by four columns.
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ from store.records import Segment, SegmentKind
 _KEEP = "[keep]"
 _MARK = "\\"  # before a text that would be read as something else
 _INDENT = "    "
+_INDENTED = re.compile(r" {4}| {0,3}\t")  # as people may write it
 
 
 class PromptTextError(Exception):
@@ -83,14 +82,13 @@ def _paragraphs(text: str) -> list[str]:
     fenced = False
     blank = True
     for line in re.sub("\r+\n", "\n", text).split("\n"):
-        line = line if fenced else line.expandtabs(4)
         if not fenced and not line.strip():
             blank = True
             continue
         goes_on = bool(paragraphs) and (
             not blank
             or fenced
-            or line.startswith(_INDENT)
+            or _INDENTED.match(line)
             or re.fullmatch(r"#{1,6} .*", _bare(paragraphs[-1][-1], first=len(paragraphs[-1]) == 1))
         )
         if goes_on:
@@ -165,9 +163,14 @@ def _indent_rest(text: str) -> str:
 def _dedent(text: str) -> str:
     """Without the indent that all lines but the first have; code that is not indented as a whole keeps its own."""
     first, *rest = text.strip().split("\n")
-    if all(line.startswith(_INDENT) for line in rest if line.strip()):
-        rest = [line.removeprefix(_INDENT) for line in rest]
+    if all(_INDENTED.match(line) for line in rest if line.strip()):
+        rest = [_without_indent(line) for line in rest]
     return "\n".join([first, *rest])
+
+
+def _without_indent(line: str) -> str:
+    indent = _INDENTED.match(line)
+    return line[indent.end() :] if indent else line
 
 
 def _indent_after_blank(text: str) -> str:
@@ -176,7 +179,7 @@ def _indent_after_blank(text: str) -> str:
 
 
 def _dedent_after_blank(text: str) -> str:
-    return "\n".join(_map_after_blank(text, lambda line: line.removeprefix(_INDENT)))
+    return "\n".join(_map_after_blank(text, _without_indent))
 
 
 def _map_after_blank(text: str, change: Callable[[str], str]) -> list[str]:

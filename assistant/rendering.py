@@ -1,11 +1,9 @@
-"""Prompt segments and a conversation to the exact token ids of a request.
+"""Renders prompt segments and a conversation to the exact token ids of a request.
 
-In: the kept segments of a variant, and turns. Out: token ids and how many of them the prompt costs. Chat,
-training and gate all render here and nowhere else, so what is trained is what is served. Pure.
+Chat, training and gate all render here and nowhere else, so what is trained is what is served.
 
-Instructions become the system message and worked examples become turns before the conversation: with six
-examples SmolLM2-135M scored BLEU 40 on a data-to-text task this way, and 24 with the same text in the system
-message.
+Instructions become the system message and worked examples become turns before the conversation: with six examples
+SmolLM2-135M scored BLEU 40 on a data-to-text task this way, and 24 with the same text in the system message.
 """
 
 from __future__ import annotations

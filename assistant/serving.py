@@ -55,6 +55,22 @@ class ServerAddress:
             ) from error
 
 
+async def prepare(store: Store, pool: VllmPool, address: ServerAddress, adapters: Path, base: str) -> None:
+    """Make servers that have just come up ready for chat; `pool` learns the name of their base model.
+
+    Raises BadAdapter or VllmError.
+    """
+    # Connections belong to an event loop: `pool` has that of the page, and this runs in another.
+    fresh = await VllmPool.connect(address.urls, address.key)
+    try:
+        pool.base = fresh.base
+        await reconcile(store, fresh, adapters, base)
+        for client in fresh.each():  # the first token takes 12 s on an idle machine
+            await client.greedy(fresh.base, (1,), 1)
+    finally:
+        await fresh.close()
+
+
 async def load_deployment(pool: VllmPool, deployment: Deployment, adapters: Path, base: str) -> None:
     """Verify the deployment's adapter and load it on every server; raises BadAdapter or VllmError."""
     if deployment.adapter is None:

@@ -1,8 +1,7 @@
-"""Text to token ids, where text that people wrote can never become a control token.
+"""Encodes text to token ids, where text that people wrote can never become a control token.
 
-In: a model directory (`tokenizer.json`, its chat template) and messages. Out: token ids. The only place that
-reads a chat template. Uses `tokenizers` and `jinja2` alone, so the web process needs neither torch nor
-transformers. Does not know what a prompt, a variant or a conversation is.
+The only place that reads a chat template. It uses `tokenizers` and `jinja2` alone, so the web process needs neither
+torch nor transformers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""What the vLLM process itself is told to do otherwise: adapters on CPU, computed for each adapter's own rows alone.
+"""Replaces vLLM's adapter arithmetic on CPU, so that each adapter is computed for its own rows alone.
 
-In: `--worker-extension-cls assistant.vllm_extension.Extension`. Out: vLLM's adapter arithmetic for CPUs replaced in its
-worker. Place in the flow: imported by vLLM's worker and by nothing of ours, like `vllm_scheduler` by its engine. Does
-not know the app.
+vLLM loads it with `--worker-extension-cls assistant.vllm_extension.Extension`; nothing of ours imports it.
 
 vLLM 0.32 gathers the weights of row -1, “no adapter”, from the last slot, so that a base-model request beside an
 adapter's is answered with whatever adapter has that slot (vllm-project/vllm pull requests 48421 and 49656, both open in

@@ -28,6 +28,8 @@ LINES = st.sampled_from(
         "- a list item",
         "  - an indented one",
         "    four spaces",
+        "\ta tab",
+        "a\tb",
         "User: who?",
         "Assistant: me",
         "[keep] this",
@@ -56,7 +58,9 @@ def closed(lines: list[str]) -> str:
 
 
 TEXTS = st.lists(LINES, min_size=1, max_size=7).map(closed).filter(bool)
-PLAIN = st.lists(st.sampled_from(["hi", "what is it?", "", "- one", "    code"]), min_size=1, max_size=5)
+PLAIN = st.lists(
+    st.sampled_from(["hi", "what is it?", "", "- one", "    code", "\tcode"]), min_size=1, max_size=5
+)
 TURNS = PLAIN.map(closed).filter(bool)
 SEGMENTS = st.lists(
     st.one_of(
@@ -114,8 +118,14 @@ def test_the_rules_that_the_page_states(text: str, expected: list[Segment]) -> N
     assert contents(parse(text)) == contents(expected)
 
 
-def test_a_tab_in_code_stays_a_tab() -> None:
-    assert parse("```\nall:\n\tmake x\n```")[0].text == "```\nall:\n\tmake x\n```"
+@pytest.mark.parametrize("text", ["```\nall:\n\tmake x\n```", "code\tname\n17\tdogs", "- a\n\t- b"])
+def test_a_tab_stays_a_tab(text: str) -> None:
+    assert parse(text)[0].text == text
+
+
+def test_a_tab_indents_as_four_spaces_do() -> None:
+    assert parse("First.\n\n\tStill.\n\n  \tAnd\tso.")[0].text == "First.\n\nStill.\n\nAnd\tso."
+    assert parse("User: a\n\tb\nAssistant: c")[0].user == "a\nb"
 
 
 def test_an_unchanged_segment_keeps_its_id_when_it_moves() -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from assistant import endings
-from assistant.endings import Ending, Endings
+from assistant import message_finalizer
+from assistant.message_finalizer import FinalMessage, MessageFinalizer
 from store import Store
 from store.errors import NotFound, NotSaved
 from store.records import Message, MessageStatus, Role
@@ -25,7 +25,7 @@ def answer(store: Store) -> Message:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(message_finalizer, "_PAUSE_S", 0.01)
 
 
 def refuse(store: Store, monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> Callable[[], int]:
@@ -47,10 +47,10 @@ def test_it_is_tried_again_until_the_store_takes_it(
     store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = refuse(store, monkeypatch, 2, NotSaved(FULL))
-    ending = Ending(answer.id, "Hello.", MessageStatus.COMPLETE)
+    final = FinalMessage(answer.id, "Hello.", MessageStatus.COMPLETE)
 
     async def put() -> list[str]:
-        return [why async for why in Endings(store).put(ending)]
+        return [why async for why in MessageFinalizer(store).save(final)]
 
     assert asyncio.run(put()) == [FULL, FULL] and asked() == 3
     assert store.messages.get(answer.id).text == "Hello."
@@ -64,11 +64,11 @@ def test_who_cannot_wait_leaves_it_to_be_stored_later(
     refuse(store, monkeypatch, 3, NotSaved(FULL))
 
     async def leave() -> None:
-        held, ending = Endings(store), Ending(answer.id, "Hel", MessageStatus.STOPPED)
+        finalizer, final = MessageFinalizer(store), FinalMessage(answer.id, "Hel", MessageStatus.STOPPED)
         if way == "leave":
-            assert held.leave(ending) == FULL
+            assert finalizer.save_now(final) == FULL
         else:
-            await held.hand_over(ending)
+            await finalizer.save_or_defer(final)
         async with asyncio.timeout(10):
             while store.messages.get(answer.id).status is not MessageStatus.STOPPED:
                 await asyncio.sleep(0.01)
@@ -79,7 +79,7 @@ def test_who_cannot_wait_leaves_it_to_be_stored_later(
 
 def test_one_that_the_store_takes_is_there_at_once(store: Store, answer: Message) -> None:
     async def leave() -> str:
-        Endings(store).leave(Ending(answer.id, "Hel", MessageStatus.STOPPED))
+        MessageFinalizer(store).save_now(FinalMessage(answer.id, "Hel", MessageStatus.STOPPED))
         return store.messages.get(answer.id).text
 
     assert asyncio.run(leave()) == "Hel"
@@ -89,12 +89,12 @@ def test_what_would_never_be_taken_is_not_tried_again(
     store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = refuse(store, monkeypatch, 9, NotFound("There is no message."))
-    ending = Ending(answer.id, "Hello.", MessageStatus.COMPLETE)
+    final = FinalMessage(answer.id, "Hello.", MessageStatus.COMPLETE)
 
     async def put() -> None:
-        held = Endings(store)
-        held.leave(ending)  # deleted meanwhile: nobody has to be told
-        async for _ in held.put(ending):
+        finalizer = MessageFinalizer(store)
+        finalizer.save_now(final)  # deleted meanwhile: nobody has to be told
+        async for _ in finalizer.save(final):
             pass
 
     with pytest.raises(NotFound):

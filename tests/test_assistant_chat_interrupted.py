@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from desk_scene import Desk
 
-from assistant import endings
+from assistant import message_finalizer
 from assistant.chat import Chat, ChatError
 from assistant.web.answering import Answering
 from store.errors import NotSaved
@@ -34,7 +34,7 @@ def test_stopping_keeps_the_text_so_far(desk: Desk, pieces: int) -> None:
 def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(message_finalizer, "_PAUSE_S", 0.01)
     save, refused = desk.store.messages.finish, 0
 
     def finish(*values: Any) -> Message:
@@ -64,7 +64,7 @@ def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
 def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, complete: bool
 ) -> None:
-    monkeypatch.setattr(endings, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(message_finalizer, "_PAUSE_S", 0.01)
     desk.vllm.holds_after = None if complete else 2
     save, full = desk.store.messages.finish, True
 
