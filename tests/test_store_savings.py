@@ -1,6 +1,6 @@
 """Request points: which they are, and in which order."""
 
-from assistant.web.savings import requests
+from assistant.web.savings_page import requests
 from store import Store
 from store.records import MessageStatus, RequestPoints, Role, Usage
 

@@ -105,8 +105,8 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
         for fn in dependencies(page)
         if fn.fn is not None and fn.name == "show"
     }
-    for name in ("PromptPage", "TrainingPage", "SavingsPage"):
-        assert shows[name](Person(), assistant_id)
+    for name, inputs in (("PromptPage", ()), ("TrainingPage", ()), ("SavingsPage", (0.5, 0.05))):
+        assert shows[name](Person(), assistant_id, *inputs)
     review = shows["ReviewPage"].__self__
     filters = ["", "undecided", "", "", "", None, None]
     update = review.show(Person(), assistant_id, Sitting(), Seen(), *filters)
@@ -123,7 +123,7 @@ def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Service
     assert 'href="javascript' not in html
     assert "It is &lt;b&gt;nine" in html
     assert "prompt 12 tokens (total 20, cached 0)" in html
-    assert "base, full prompt" in html
+    assert "base model, full prompt" in html
     assert 'id="rate-up"' in html
     assert "wrong fact" in html
     assert "<script" not in conversation_list(

@@ -5,6 +5,7 @@ import pytest
 from assistant.vllm_server import Phase, ServerState
 from assistant.web import words
 from store.records import Deployment, DeploymentStatus, Usage
+from trainer.evaluation.scorers import right_or_wrong
 
 
 def deployment(adapter: str | None, variant: int) -> Deployment:
@@ -34,29 +35,35 @@ def test_remaining(value: float | None, text: str) -> None:
     assert words.remaining(value) == text
 
 
-def test_tokens_and_counts() -> None:
+def test_counts_differences_and_shares_have_their_unit() -> None:
     assert words.tokens(1) == "1 token"
     assert words.tokens(1832) == "1,832 tokens"
-    assert words.count(2, "retry", "retries") == "2 retries"
-
-
-def test_cut_and_differences_have_a_real_minus() -> None:
     assert words.cut(832, 32) == "−96 %"
     assert words.cut(832, 832) == "0 %"
     assert words.cut(0, 10) == words.cut(None, 10) == words.cut(10, None) == "–"
-    assert words.signed(-0.0341) == "−0.034"
-    assert words.signed(None) == "–"
+    assert words.points(-0.0341) == "−3.4"
+    assert words.points(None) == "–"
+    assert words.percent(0.975) == "97.5 %"
 
 
-def test_interval_of_a_damaged_score_is_a_dash() -> None:
-    assert words.interval({"mean": 0.43, "low": 0.4, "high": 0.46}) == "0.430 (0.400 to 0.460)"
-    assert words.interval({"mean": 0.43}) == "0.430"
-    assert words.interval({"mean": "x"}) == words.interval(None) == words.interval({}) == "–"
+def test_quality_is_right_answers_or_a_mean_with_its_interval() -> None:
+    score = {"mean": 12 / 135, "low": 0.05, "high": 0.14}
+    assert words.quality(score, {"scorer": "exact", "examples": 135}) == "12 of 135 right"
+    assert words.quality(score, {"scorer": "sql:shop.sqlite", "examples": 135}) == "12 of 135 right"
+    assert words.quality(score, {"scorer": "chrf", "examples": 135}) == "0.09 (0.05 to 0.14)"
+    assert words.quality({"mean": 0.43}, {}) == "0.43"
+    assert words.quality(None, {}) == words.quality({}, {}) == "–"
+
+
+@pytest.mark.parametrize("scorer", ["exact", "json", "sql", "chrf", "bleu"])
+def test_the_pages_count_answers_where_the_gate_calls_them_right_or_wrong(scorer: str) -> None:
+    shown = words.quality({"mean": 1.0}, {"scorer": scorer, "examples": 2})
+    assert (shown == "2 of 2 right") is right_or_wrong(scorer)
 
 
 def test_deployment_and_usage() -> None:
-    assert words.deployment(deployment(None, 0)) == "base, full prompt"
-    assert words.deployment(deployment("otter-quay-v0003", 4)) == "otter-quay-v0003, variant 4"
+    assert words.deployment(deployment(None, 0)) == "base model, full prompt"
+    assert words.deployment(deployment("otter-quay-v0003", 4)) == "otter-quay-v0003, prompt of 85 tokens"
     assert words.usage(Usage(849, 832, 832, 30, 0.41, 2.0)) == (
         "prompt 832 tokens (total 849, cached 832) · first token 0.41 s"
     )

@@ -103,8 +103,8 @@ def build(services: Services) -> gr.Blocks:
         ):
             show = access.event(least, part.show, quiet=True)
             for moment in (opened, chosen):
-                moment.then(show, picker, part.shown, **QUIET)
-            tab.select(show, picker, part.shown, **QUIET)
+                moment.then(show, part.here, part.shown, **QUIET)
+            tab.select(show, part.here, part.shown, **QUIET)
         review_tab.select(
             access.event(UserRole.REVIEWER, review.show, quiet=True), review.here, review.shown, **QUIET
         )

@@ -1,7 +1,6 @@
-"""The Prompt page: the prompt as text, its segments with their cost, its versions, and the first assistant.
+"""The Prompt page: the prompt as text, its segments with their cost, its versions, and new assistants.
 
-In: the services. Out: components and their events. Saving makes a new version, which the base model serves
-in full until the next retrain. Does not know training.
+Saving makes a new version, which the base model serves in full until the next retrain.
 
 Ids for tests: #load-sample #assistant-name #assistant-scorer #new-prompt-text #create-assistant
 #prompt-text #prompt-save #prompt-notice #segments (cards: li[data-segment], .left-out) #segments-total
@@ -10,6 +9,7 @@ Ids for tests: #load-sample #assistant-name #assistant-scorer #new-prompt-text #
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 import gradio as gr
@@ -19,17 +19,17 @@ from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import words
 from assistant.web.access import QUIET, Person, Update
-from assistant.web.segment_cards import segment_cards, version_rows
+from assistant.web.markup import render
 from assistant.web.services import Services
 from store import StoreError
-from store.records import Deployment, Prompt
+from store.records import Deployment, DeploymentStatus, Prompt, Segment
 from store.users import UserRole
 
-_RULES = """<details class="rules"><summary>How to write it</summary><ul>
-<li>Text between blank lines is one <b>instruction</b>. A heading belongs to what follows it.</li>
-<li><code>User: …</code> with a line <code>Assistant: …</code> below it is a <b>worked example</b>.</li>
-<li><code>[keep]</code> in front <b>protects</b> a segment: it is always sent.</li>
-<li>Blank lines may stand in fenced code, and before lines indented by four spaces.</li></ul></details>"""
+_WELCOME = (
+    "Start with the sample",
+    "A kayak hire’s front desk with a long prompt and hundreds of rated conversations. Load it, press Train now, and "
+    "see the prompt get shorter in some minutes. Or write a prompt of your own.",
+)
 _EXAMPLE = """You are the help desk of a small library. Answer in one or two sentences.
 
 [keep] Never give out the data of other readers.
@@ -52,23 +52,16 @@ class PromptPage:
         self._store = services.store
         self.assistant = assistant
         self.wanted = gr.State(None)
+        title, text = _WELCOME
         with gr.Column(elem_id="prompt-page"):
-            self.first = gr.HTML(_first(), elem_id="prompt-empty")
+            self.first = gr.HTML(render("empty.html", title=title, text=text), elem_id="prompt-empty")
             with gr.Column(visible=False) as self.editing:
                 self._build_editor()
             with gr.Accordion("Another assistant", open=True, elem_id="another-assistant") as self.more:
                 self._build_new()
-        self.shown = [
-            self.first,
-            self.editing,
-            self.more,
-            self.text,
-            self.save,
-            self.cards,
-            self.notice,
-            self.versions,
-            self.sample,
-        ]
+        self.here = [assistant]
+        self.shown = [self.first, self.editing, self.more, self.text, self.save, self.cards, self.notice]
+        self.shown += [self.versions, self.sample]
         self._wire()
 
     def _build_editor(self) -> None:
@@ -82,7 +75,7 @@ class PromptPage:
                     elem_classes="mono",
                     max_length=200_000,
                 )
-                gr.HTML(_RULES, elem_classes="panel-html")
+                gr.HTML(render("prompt_rules.html"), elem_classes="panel-html")
                 self.notice = gr.HTML(elem_id="prompt-notice", elem_classes="panel-html")
                 self.save = gr.Button("Save as a new version", variant="primary", elem_id="prompt-save")
             with gr.Column(scale=1, min_width=320):
@@ -111,7 +104,7 @@ class PromptPage:
             elem_classes="mono",
             max_length=200_000,
         )
-        gr.HTML(_RULES, elem_classes="panel-html")
+        gr.HTML(render("prompt_rules.html"), elem_classes="panel-html")
         self.create = gr.Button("Create the assistant", elem_id="create-assistant")
 
     def _wire(self) -> None:
@@ -161,9 +154,7 @@ class PromptPage:
             self.save: gr.Button(visible=edits),
             self.cards: cards,
             self.notice: notice,
-            self.versions: version_rows(
-                self._store.prompts.all(assistant_id), self._store.deployments.all(assistant_id)
-            ),
+            self.versions: self._versions(assistant_id),
         }
 
     def preview(self, person: Person, assistant_id: str | None, text: str) -> tuple[str, str]:
@@ -175,14 +166,21 @@ class PromptPage:
             segments = parse(text, latest.segments if latest else ())
         except PromptTextError as error:
             return f'<p class="notice bad">{escape(str(error))}</p>', ""
-        tokenizer = self._services.tokenizer
         changed = latest is None or segments != latest.segments
         served = latest is not None and active is not None and active.prompt_id == latest.id
         segment_ids = active.segment_ids if active and served and not changed else None
-        cards = segment_cards(
-            segments, segment_tokens(tokenizer, segments), prompt_tokens(tokenizer, segments), segment_ids
+        return self._cards(segments, segment_ids), self._notice(latest, active, changed)
+
+    def _cards(self, segments: Sequence[Segment], segment_ids: Sequence[str] | None) -> str:
+        """`kept` is None when nothing of this text is served yet: no card says sent or left out."""
+        tokenizer = self._services.tokenizer
+        return render(
+            "segments.html",
+            segments=segments,
+            tokens=segment_tokens(tokenizer, segments),
+            total=prompt_tokens(tokenizer, segments),
+            segment_ids=segment_ids,
         )
-        return cards, self._notice(latest, active, changed)
 
     def save_text(self, person: Person, assistant_id: str | None, text: str) -> Update:
         if assistant_id is None:
@@ -232,28 +230,21 @@ class PromptPage:
             return None
 
     def _notice(self, latest: Prompt | None, active: Deployment | None, changed: bool) -> str:
-        if changed and active and active.adapter:
-            return (
-                '<p class="notice">Saving makes a new version. Adapters belong to the version that they '
-                "were trained "
-                f"for, so <b>{escape(active.adapter)} is retired and the new text is served in full</b> "
-                "until the next "
-                "retrain.</p>"
-            )
-        if changed:
-            return '<p class="notice">Saving makes a new version, served in full until the next retrain.</p>'
-        return (
-            f'<p class="none">Version {latest.version}, saved {words.moment(latest.created_at)}.</p>'
-            if latest
-            else ""
+        replaced = active.adapter if changed and active else None
+        saved = (
+            None
+            if changed or latest is None
+            else f"Version {latest.version}, saved {words.moment(latest.created_at)}."
         )
+        return render("prompt_notice.html", adapter=replaced, saved=saved)
 
-
-def _first() -> str:
-    return (
-        '<div class="empty"><h2>Start with the sample</h2><p>A kayak hire’s front desk with a long '
-        "prompt and hundreds of "
-        "rated conversations. Load it, press Train now, and see the prompt get shorter in some minutes. "
-        "Or write a "
-        "prompt of your own.</p></div>"
-    )
+    def _versions(self, assistant_id: str) -> str:
+        """The versions, newest first, each with how many tokens were served of it one after the other."""
+        deployments = self._store.deployments.all(assistant_id)
+        served: dict[int, list[str]] = {}
+        for one in deployments:
+            if one.activated_at:
+                served.setdefault(one.prompt_id, []).append(f"{one.prompt_tokens:,}")
+        active = next((one.prompt_id for one in deployments if one.status is DeploymentStatus.ACTIVE), None)
+        prompts = list(reversed(self._store.prompts.all(assistant_id)))
+        return render("prompt_versions.html", prompts=prompts, served=served, active=active)

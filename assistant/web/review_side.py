@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from assistant.web import words
-from assistant.web.funnel import funnel
+from assistant.web.dataset_funnel import funnel
 from assistant.web.review_order import Ranked, reason_counts
 from store.records import Ruling
 

@@ -1,7 +1,4 @@
-"""Numbers and states → the words that the pages show, always with their unit.
-
-In: plain values. Out: plain text (not HTML). Pure; knows no page.
-"""
+"""Numbers and states as the words that the pages show, always with their unit. Plain text, not HTML."""
 
 from __future__ import annotations
 
@@ -13,11 +10,12 @@ from assistant.vllm_server import Phase, ServerState
 from store.records import Deployment, Usage
 
 NOTHING = "–"
+_RIGHT_OR_WRONG = ("exact", "json", "sql")  # scorers that give 0 or 1 and nothing between
 
 
-def count(number: float, noun: str, plural: str | None = None) -> str:
+def count(number: float, noun: str) -> str:
     """“1 token”, “1,234 tokens”."""
-    return f"{number:,.0f} {noun if round(number) == 1 else plural or noun + 's'}"
+    return f"{number:,.0f} {noun if round(number) == 1 else noun + 's'}"
 
 
 def tokens(number: float | None) -> str:
@@ -68,20 +66,28 @@ def moment(then: float | None) -> str:
     return NOTHING if then is None else time.strftime("%d %b, %H:%M", time.localtime(then))
 
 
-def number(value: object, digits: int = 3) -> str:
-    """A score or a loss; anything that is no number becomes a dash."""
-    return f"{value:.{digits}f}" if isinstance(value, int | float) else NOTHING
+def number(value: float | None, digits: int = 2) -> str:
+    """A score or a loss."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def signed(value: object, digits: int = 3) -> str:
-    """A difference, “+0.041” or “−0.020” (with a real minus)."""
-    return f"{value:+.{digits}f}".replace("-", "−") if isinstance(value, int | float) else NOTHING
+def points(value: float | None) -> str:
+    """A difference of two scores from 0 to 1 in points of 100, “+4.1” or “−2.0” (with a real minus)."""
+    return NOTHING if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
-def interval(score: Mapping[str, Any] | None) -> str:
-    """“0.43 (0.40 to 0.46)”: a mean and its confidence interval."""
-    if not score or not isinstance(score.get("mean"), int | float):
+def percent(share: float) -> str:
+    """“95 %”, “97.5 %”."""
+    return f"{100 * share:g} %"
+
+
+def quality(score: Mapping[str, Any] | None, gate: Mapping[str, Any]) -> str:
+    """“12 of 135 right” where the gate's scorer is right-or-wrong, else “0.43 (0.40 to 0.46)”: mean and interval."""
+    if not score or score.get("mean") is None:
         return NOTHING
+    examples = gate.get("examples")
+    if examples and str(gate.get("scorer")).partition(":")[0] in _RIGHT_OR_WRONG:
+        return f"{score['mean'] * examples:,.0f} of {examples:,} right"
     if score.get("low") is None or score.get("high") is None:
         return number(score["mean"])
     return f"{number(score['mean'])} ({number(score['low'])} to {number(score['high'])})"
@@ -101,20 +107,18 @@ def money(value: float) -> str:
 
 
 def deployment(served: Deployment | None) -> str:
-    """“base, full prompt” or “otter-quay-v0003, variant 4”."""
+    """“base model, full prompt” or “otter-quay-v0003, prompt of 16 tokens”."""
     if served is None:
         return "unknown deployment"
-    return (
-        f"{served.adapter or 'base'}, {'full prompt' if served.variant == 0 else f'variant {served.variant}'}"
-    )
+    prompt = "full prompt" if served.variant == 0 else f"prompt of {tokens(served.prompt_tokens)}"
+    return f"{served.adapter or 'base model'}, {prompt}"
 
 
 def usage(cost: Usage) -> str:
     """What an answer cost: prompt part, whole request, cached tokens, the wait for the first token."""
     return (
         f"prompt {tokens(cost.prompt_part_tokens)} (total {cost.prompt_tokens:,}, cached "
-        f"{cost.cached_tokens:,})"
-        f" · first token {seconds(cost.first_token_s)}"
+        f"{cost.cached_tokens:,}) · first token {seconds(cost.first_token_s)}"
     )
 
 

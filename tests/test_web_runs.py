@@ -1,0 +1,306 @@
+"""What the Training and Savings pages say of a run: its steps, the verdict with its answers, and what it saves."""
+
+import re
+from typing import Any
+
+import pytest
+from review_scene import services_of
+
+from assistant.web import plots, run_progress, verdict
+from assistant.web.access import Person
+from assistant.web.app import build
+from assistant.web.dataset_funnel import funnel
+from assistant.web.savings_page import first_token, served
+from store import Store
+from store.gate_answers import SideBySide, Tally
+from store.records import (
+    Activation,
+    Deployment,
+    DeploymentStatus,
+    RunEvent,
+    RunStatus,
+    Segment,
+    SegmentKind,
+    TrainingRun,
+)
+
+PRIVATE_WORDS = (
+    "variant",
+    "variants",
+    "nats",
+    "probe",
+    "hearing",
+    "performance index",
+    "base_full",
+    "candidate_full",
+)
+REPORT: dict[str, Any] = {
+    "gate": {
+        "promoted": True,
+        "margin": 0.05,
+        "confidence": 0.975,
+        "examples": 90,
+        "scorer": "chrf",
+        "scores": {"base_full": {"mean": 0.2, "low": 0.1, "high": 0.3, "prompt_tokens": 592}},
+        "shown": "variant 1",
+        "chosen_variant": 1,
+        "reasons": ["<b>why</b>"],
+        "performance_index": 1.4,
+        "variants": [
+            {
+                "variant": 0,
+                "segment_ids": ["a", "b"],
+                "prompt_tokens": 592,
+                "score": {"mean": 0.6, "low": 0.5, "high": 0.7},
+                "comparisons": [{"reference": "base_full", "difference": 0.4, "lower": 0.36, "passed": True}],
+                "passed": True,
+                "tested": True,
+            },
+            {
+                "variant": 1,
+                "segment_ids": ["a"],
+                "prompt_tokens": 16,
+                "score": {"mean": 0.59, "low": 0.5, "high": 0.7},
+                "comparisons": [
+                    {"reference": "base_full", "difference": 0.39, "lower": 0.3, "passed": True},
+                    {"reference": "candidate_full", "difference": -0.01, "lower": -0.04, "passed": True},
+                ],
+                "passed": True,
+                "tested": True,
+            },
+            {"variant": 2, "segment_ids": [], "tested": False},
+        ],
+        "guards": [{"name": "length", "passed": True, "detail": "fine"}],
+    },
+    "dataset": {"train": 30, "dev": 10, "gate": 20, "dropped": {"rated down": 30}, "replaced": {"EMAIL": 2}},
+    "training": {
+        "steps": 12,
+        "seconds": 61.0,
+        "tokens_per_s": 240.4,
+        "first_dev_loss": 2.0,
+        "dev_loss": 1.25,
+    },
+    "seconds": {"train": 61.0},
+    "before": {"prompt_tokens": 592, "quality": {"mean": 0.2}},
+    "after": {"prompt_tokens": 16, "quality": {"mean": 0.59}},
+    "probe": {"full": {"cold": {"median_s": 3.4, "n": 12}}, "short": {"cold": {"median_s": 0.3, "n": 12}}},
+}
+
+
+def text_of(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())
+
+
+def run(status: RunStatus = RunStatus.RUNNING, message: str = "") -> TrainingRun:
+    finished = None if status is RunStatus.RUNNING else 161.0
+    return TrainingRun(7, "desk", status, 100.0, {}, "button", finished_at=finished, message=message)
+
+
+def events(*phases: str, **data: Any) -> list[RunEvent]:
+    return [RunEvent(7, float(n), phase, data) for n, phase in enumerate(phases)]
+
+
+# Steps
+
+
+def step_states(html: str) -> list[str]:
+    return re.findall(r'<li class="(\w+)"', html)
+
+
+def test_a_resumed_run_highlights_the_step_at_which_it_goes_on() -> None:
+    for phases in (("dataset", "environment", "train", "resume"), ("dataset", "resume", "environment")):
+        html = run_progress.run_status(run(), events(*phases), 200.0)
+        assert step_states(html) == ["done", "now", "ahead", "ahead", "ahead", "ahead", "ahead"]
+    html = run_progress.run_status(run(), events("resume"), 200.0)
+    assert step_states(html)[0] == "now"
+
+
+def test_the_present_step_says_how_far_it_is() -> None:
+    began = RunEvent(7, 1.0, "train", {"step": 5, "steps": 20, "tokens_per_s": 240.0, "eta_s": 700})
+    html = run_progress.run_status(run(), [began, RunEvent(7, 2.0, "train", {"dev_loss": 1.5})], 161.0)
+    assert "training the adapter · step 5 of 20 · 240 tokens/s · about 12 min left" in text_of(html)
+    assert "width:25.0%" in html and "button · started" in text_of(html) and "1 min 1 s" in html
+    asked = run_progress.run_status(run(), events("gate", what="base_full", done=3, total=9), 1.0)
+    assert "base model, full prompt · 3 of 9" in text_of(asked)
+
+
+def test_a_run_that_ended_shows_its_message_and_which_steps_were_left_out() -> None:
+    ended = run(RunStatus.FAILED, "<i>no</i>")
+    html = run_progress.run_status(ended, events("dataset", "train"), 900.0)
+    assert step_states(html) == ["done", "done", *["skipped"] * 5] and "&lt;i&gt;no" in html
+    assert run_progress.run_rows([], None) == ""
+    rows = run_progress.run_rows([ended, run()], 7)
+    assert rows.count('aria-current="true"') == 2 and "running" in rows
+
+
+def test_a_dev_loss_belongs_to_the_step_before_it() -> None:
+    noted = [
+        RunEvent(7, 1.0, "train", {"step": 5, "loss": 2.0}),
+        RunEvent(7, 2.0, "train", {"dev_loss": 1.5}),
+    ]
+    losses = run_progress.losses([*noted, *events("gate")])
+    assert losses == [plots.Loss(5, 2.0, "train"), plots.Loss(5, 1.5, "dev")]
+    assert "1.5" in str(plots.loss_curve(losses).to_dict())
+
+
+# Verdict
+
+
+def test_a_verdict_names_prompts_and_references_and_one_confidence() -> None:
+    html = verdict.verdict(REPORT)
+    text = text_of(html)
+    assert "promoted The prompt of 16 tokens is served" in text
+    assert "90 test answers · scorer chrf" in text
+    assert "Against base model, full prompt" in text and "Against candidate, full prompt" in text
+    assert "+39.0, at worst +30.0" in text and "−1.0, at worst −4.0" in text
+    assert "no prompt 0" in text and "not tested" in text
+    assert re.findall(r"[\d.]+ % ", text) == ["97.5 % "] and "No more than 5 points may be lost" in text
+    assert "&lt;b&gt;why&lt;/b&gt;" in html and "<b>why" not in html
+
+
+def test_pages_of_a_run_use_no_word_of_the_trainers_own() -> None:
+    pairs = [SideBySide("When?", "At nine.", "Nine.", 0.4, "At nine.", 0.9)]
+    drawn = plots.gate_comparisons(verdict.comparisons(REPORT), 5, 0.975).to_dict()
+    shown = (
+        verdict.verdict(REPORT)
+        + verdict.details(REPORT)
+        + verdict.side_by_side(REPORT, Tally(0, 1, 1), pairs, [])
+        + run_progress.run_status(run(), events(*run_progress.STEPS, what="variant 2", done=1, total=2), 1.0)
+        + " ".join(re.findall(r"'(?:title|row|text)': '([^']*)'", str(drawn)))
+    )
+    assert [word for word in PRIVATE_WORDS if word in shown] == []
+
+
+def test_right_or_wrong_answers_are_counted() -> None:
+    exact = {**REPORT["gate"], "scorer": "exact"}
+    assert "53 of 90 right" in text_of(verdict.verdict({"gate": exact}))
+
+
+def test_the_plot_holds_the_comparisons_and_what_may_be_lost() -> None:
+    found = verdict.comparisons(REPORT)
+    assert found[0] == plots.Comparison("full prompt", "base model, full prompt", 40.0, 36.0, True)
+    drawn = str(plots.gate_comparisons(found, 5, 0.975).to_dict())
+    assert "prompt of 16 tokens, against candidate, full prompt" in drawn
+    assert "5 points may be lost" in drawn and "97.5 % lower bound" in drawn
+
+
+def test_a_report_without_a_gate_or_with_little_of_one_is_shown_as_far_as_it_goes() -> None:
+    for report in ({}, {"gate": None}, {"gate": {"promoted": False}}, {"dataset": {}, "training": {}}):
+        assert verdict.comparisons(report) == [] and verdict.compared(report) is None
+        assert isinstance(verdict.verdict(report) + verdict.details(report), str)
+        assert first_token(report, "full", "cold") is None
+
+
+def test_details_say_what_stands_behind_it() -> None:
+    text = text_of(verdict.details(REPORT))
+    for line in (
+        "ok length fine",
+        "base model, full prompt 592 tokens 0.20 (0.10 to 0.30)",
+        "dev loss 2.000 → 1.250",
+    ):
+        assert line in text
+    failed = {"gate": {"guards": [{"name": "length", "passed": False, "detail": "too long"}]}}
+    assert "<details open>" in verdict.details(failed)
+
+
+# Answers side by side
+
+
+def test_it_says_how_many_and_shows_lost_before_won() -> None:
+    lost = SideBySide("When?", "At <nine>.", "Nine.", 0.4, "At nine.", 0.95)
+    won = SideBySide("Where?", "By the quay.", "By the quay.", 1.0, "", 0.0)
+    html = verdict.side_by_side(REPORT, Tally(3, 2, 9), [lost, won], [won, lost])
+    assert "better on 3, worse on 2 and the same on 4 of 9 questions" in text_of(html)
+    assert re.findall(r"<h4>(.*?)</h4>", html) == ["Lost most", "Won most"]
+    assert html.count("<tr><td>") == 2, "what was won is not shown among what was lost"
+    assert "At &lt;nine&gt;." in html and "<nine>" not in html
+    assert "0.40 Nine." in text_of(html) and "0.95 At nine." in text_of(html) and ">nothing<" in html
+    assert html.index("<th>base model, full prompt</th>") < html.index(
+        "<th>candidate, prompt of 16 tokens</th>"
+    )
+
+
+def test_long_answers_are_cut_off_and_a_run_without_answers_shows_none() -> None:
+    long = SideBySide("q", "word " * 1000, "x", 0.0, "y", 1.0)
+    html = verdict.side_by_side(REPORT, Tally(0, 1, 1), [long], [])
+    assert len(html) < 2000 and " …" in html and "Won most" not in html
+    assert verdict.side_by_side(REPORT, Tally(0, 0, 0), [], []) == ""
+
+
+# The funnel
+
+
+def test_every_rule_takes_its_share_away_until_the_examples_are_left() -> None:
+    dropped = {"rated down": 30, "<i>repeated</i>": 10, "never": 0}
+    counts = {"train": 30, "dev": 10, "gate": 20, "dropped": dropped, "topics": 12, "largest_topic": 0.25}
+    html = funnel(counts, "funnel")
+    assert re.findall(r"<span>(.*?)</span><b>(.*?)</b>", html) == [
+        ("Answers that people rated", "100"),
+        ("− rated down", "30"),
+        ("− &lt;i&gt;repeated&lt;/i&gt;", "10"),
+        ("Examples", "60"),
+        ("train: to train on (12 topics, the largest 25%)", "30"),
+        ("dev: to know when to stop", "10"),
+        ("gate: to test it on", "20"),
+    ]
+    bars = re.findall(r"margin-left:([\d.]+)%;width:([\d.]+)%", html)
+    assert [float(width) for _, width in bars] == [100, 30, 10, 60, 30, 10, 20]
+    assert [float(start) for start, _ in bars] == [0, 70, 60, 0, 0, 30, 40]
+    assert 'aria-label="Of 100 rated answers 60 became examples."' in html and funnel({}, "funnel") == ""
+
+
+# Savings
+
+
+def test_the_step_line_says_what_served_when() -> None:
+    known = [
+        Deployment(1, "a", 1, None, (), 0, 592, DeploymentStatus.RETIRED, 0.0),
+        Deployment(2, "a", 1, "desk-v0001", (), 4, 16, DeploymentStatus.ACTIVE, 0.0),
+    ]
+    steps = served(
+        [Activation(1, 0.0, "first"), Activation(2, 5.0, "run"), Activation(1, 9.0, "rollback: x")], known
+    )
+    assert [step.label for step in steps] == [
+        "base model: 592 tokens",
+        "desk-v0001: 16 tokens",
+        "base model: 592 tokens (rollback)",
+    ]
+    drawn = str(plots.tokens_over_time([plots.Request(10.0, 592)], steps, 100.0).to_dict())
+    assert "desk-v0001: 16 tokens" in drawn and plots.tokens_over_time([], [], 100.0).to_dict()
+
+
+@pytest.fixture
+def savings(store: Store) -> Any:
+    """The Savings page of an assistant that a run has made shorter."""
+    services = services_of(store)
+    store.assistants.create("desk", "Desk", "chrf")
+    segments = [Segment("a", SegmentKind.INSTRUCTION, text="be brief " * 200)]
+    prompt = store.prompts.add("desk", segments)
+    started = store.runs.start("desk", {}, "button")
+    store.runs.finish(started.id, RunStatus.PROMOTED, "", REPORT)
+    short = store.deployments.add(
+        "desk", prompt.id, "desk-v0001", (), variant=1, prompt_tokens=16, run_id=started.id
+    )
+    store.deployments.activate(short.id)
+    page = build(services)
+    shows = {fn.fn.method.__self__.__class__.__name__: fn for fn in page.fns.values() if fn.name == "show"}
+    return shows["SavingsPage"]
+
+
+def test_costs_are_at_the_prices_in_the_boxes_when_the_tab_opens(savings: Any) -> None:
+    page = savings.fn.method.__self__
+    assert [one.elem_id for one in savings.inputs[1:]] == ["price-uncached", "price-cached"]
+    costs = {
+        prices: text_of(page.show(Person(), "desk", *prices)[page.cost])
+        for prices in ((0.5, 0.05), (100, 10))
+    }
+    assert "0.008" in costs[0.5, 0.05] and "1.60" in costs[100, 10] and "1.60" not in costs[0.5, 0.05]
+    assert costs[100, 10] == text_of(page.price(Person(), "desk", 100, 10))
+
+
+def test_savings_show_tokens_quality_and_times(savings: Any) -> None:
+    page = savings.fn.method.__self__
+    update = page.show(Person(), "desk", 0.5, 0.05)
+    numbers, runs = text_of(update[page.numbers]), text_of(update[page.runs])
+    assert "→ 16 tokens" in numbers and "0.20 → 0.59" in numbers and "3.40 s → 0.30 s −91 %" in numbers
+    assert "592 → 16" in runs and "at 97.5 % confidence" in runs and "medians of 12 requests" in runs
