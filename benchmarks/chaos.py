@@ -41,13 +41,13 @@ class Kills:
     too_slow: list[str] = field(default_factory=list)
 
 
-def kill_often(world: World, kills: int, lives_s: float, seed: int, screen: Screen) -> Kills:
+def kill_often(world: World, kills: int, pause_s: float, seed: int, screen: Screen) -> Kills:
     """`world` runs already. Raises AppFailed where it is not ready again."""
     chance = random.Random(seed)
     found = Kills()
     with screen.status("kills") as status:
         for number in range(kills):
-            time.sleep(chance.uniform(0.0, lives_s))
+            time.sleep(chance.uniform(0.0, pause_s))
             world.receive()
             victim = chance.choice(world.victims)
             found.by_victim[victim] += 1
@@ -84,7 +84,7 @@ def record_of(world: World, found: Kills) -> dict[str, Any]:
 def main(
     kills: Annotated[int, typer.Option(min=1)] = 300,
     real: Annotated[bool, typer.Option("--real", help="The app and vLLM instead of a fake server.")] = False,
-    lives: Annotated[float, typer.Option(help="Most seconds between two kills.")] = 1.0,
+    pause: Annotated[float, typer.Option("--lives", help="Most seconds between two kills.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of who is killed when.")] = 1,
     model: ModelDir = None,
     layers: Layers = None,
@@ -98,7 +98,7 @@ def main(
     with TemporaryDirectory() as folder:
         make = RealWorld if real else FakeWorld
         with make(Path(folder), model_dir(Path(folder), model, layers), seed) as world:
-            found = kill_often(world, kills, lives, seed, screen)
+            found = kill_often(world, kills, pause, seed, screen)
             world.finish()
     record = record_of(world, found)
     screen.say(

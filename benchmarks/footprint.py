@@ -43,7 +43,7 @@ class Footprints:
         self._found: dict[str, Footprint] = defaultdict(Footprint)
 
     def sample(self, processes: Mapping[str, int]) -> None:
-        """Look at each once; one that has gone is left out."""
+        """Sample each once; one that has ended is left out."""
         for name, pid in processes.items():
             try:
                 process = psutil.Process(pid)
@@ -56,13 +56,13 @@ class Footprints:
 
     def as_record(self, least: int = 8) -> dict[str, Any]:
         """Those with at least so many samples; names without process numbers, which mean nothing later."""
-        lives: dict[str, int] = defaultdict(int)
+        counts: dict[str, int] = defaultdict(int)
         record = {}
         for key, footprint in self._found.items():
             name = key.rpartition(" ")[0]
             if len(footprint.mib) >= least:
-                lives[name] += 1
-                record[name if lives[name] == 1 else f"{name}, life {lives[name]}"] = footprint.as_record()
+                counts[name] += 1
+                record[name if counts[name] == 1 else f"{name}, start {counts[name]}"] = footprint.as_record()
         return record
 
 

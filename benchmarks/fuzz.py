@@ -88,24 +88,24 @@ def _search(name: str, seconds: int, seed: int) -> dict[str, Any]:
         command = [sys.executable, "-m", "benchmarks.fuzz_one", name, *options, corpus]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace")
         taken_s = time.monotonic() - started
-    said = done.stdout + done.stderr
-    counted = [int(found) for row in _DONE.findall(said) for found in (row[2] or row[0],) if found]
-    covered = [int(found) for found in _COVERED.findall(said)]
+    output = done.stdout + done.stderr
+    counted = [int(found) for row in _DONE.findall(output) for found in (row[2] or row[0],) if found]
+    covered = [int(found) for found in _COVERED.findall(output)]
     return {
         "inputs": max(counted, default=0),
         "branches": max(covered, default=0),
         "seconds": round(taken_s),
-        "finding": _finding(said, findings) if done.returncode else None,
+        "finding": _finding(output, findings) if done.returncode else None,
     }
 
 
-def _finding(said: str, findings: Path) -> str:
+def _finding(output: str, findings: Path) -> str:
     """The exception, and where its input is."""
     raised = re.findall(
-        r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$|^ALARM.*$|out-of-memory.*$", said, re.M
+        r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$|^ALARM.*$|out-of-memory.*$", output, re.M
     )
     segment_ids = max(findings.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
-    return f"{raised[-1] if raised else said[-300:]} ({segment_ids})"
+    return f"{raised[-1] if raised else output[-300:]} ({segment_ids})"
 
 
 if __name__ == "__main__":

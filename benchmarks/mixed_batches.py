@@ -102,7 +102,7 @@ def main(
     layers: Layers = None,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
-    """Ask the base model beside adapters, and compare with what it says alone.
+    """Ask the base model beside adapters, and compare with its answers alone.
 
     Example: python -m benchmarks.mixed_batches --requests 1000 --out benchmarks/results/mixed_batches.json
     """

@@ -49,7 +49,7 @@ class Screen:
 
     @contextmanager
     def status(self, title: str) -> Iterator[Callable[[str], None]]:
-        """A function that shows the line which says how far it got."""
+        """A function that shows a line of progress."""
         last = 0.0
 
         def show(line: str) -> None:

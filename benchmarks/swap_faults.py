@@ -47,7 +47,7 @@ class Case:
     step: str
     how: str
     swapped: bool
-    said: str
+    message: str  # why the swap failed; empty where it did not
     chat: str
     back_s: float
     wrong: list[str]
@@ -58,8 +58,8 @@ class World:
 
     def __init__(self, server: OwnServer, references: References, expected: dict[System, list[Any]]):
         self.server, self.references, self.expected = server, references, expected
-        self.road = Misbehaving(server, self._restart_by_hand, async_transport(server.url))
-        self.pool = VllmPool([VllmClient(server.url, transport=self.road, read_timeout_s=_PATIENCE_S)])
+        self.transport = Misbehaving(server, self._restart_by_hand, async_transport(server.url))
+        self.pool = VllmPool([VllmClient(server.url, transport=self.transport, read_timeout_s=_PATIENCE_S)])
         self.scene = Scene(
             server.store, self.pool, server.tokenizer, server.adapters, server.templates, server.base
         )
@@ -116,23 +116,23 @@ class World:
         for _ in range(2):  # so that there is something to unload
             await self.swap()
         before, wrong = self.server.store.deployments.active(ASSISTANT), []
-        self.road.fault = Fault(*STEPS[step], how)
-        said = ""
+        self.transport.fault = Fault(*STEPS[step], how)
+        failure = ""
         try:
             await self.swap()
         except VllmError as error:
-            said = str(error)
+            failure = str(error)
         began = time.monotonic()
-        if self.road.fault is not None:
+        if self.transport.fault is not None:
             wrong.append("the step was not reached")
-            self.road.fault = None
+            self.transport.fault = None
         newest, active = (
             self.server.store.deployments.all(ASSISTANT)[-1],
             self.server.store.deployments.active(ASSISTANT),
         )
-        if said and (active != before or step in AFTER_THE_FLIP):
+        if failure and (active != before or step in AFTER_THE_FLIP):
             wrong.append(f"the swap failed, and {active} is active, before it {before}")
-        if not said and active != newest:
+        if not failure and active != newest:
             wrong.append(f"the swap went through, and {active} is active, not {newest}")
         try:
             wrong += await self.check()
@@ -149,7 +149,7 @@ class World:
             else ["the next swap is not active"]
         )
         wrong += await self.check()
-        return Case(step, how.value, not said, said, chat, round(back_s, 1), wrong)
+        return Case(step, how.value, not failure, failure, chat, round(back_s, 1), wrong)
 
 
 def probe(server: OwnServer) -> tuple[int, ...]:
@@ -160,7 +160,9 @@ def probe(server: OwnServer) -> tuple[int, ...]:
 async def prepare(server: OwnServer, screen: Screen) -> World:
     """Raises ValueError, VllmError."""
     names = server.make_random_adapters(2)
-    systems = {System(name, variant): name for name, variant in zip(names, ((), FULL[:1]), strict=True)}
+    systems = {
+        System(name, segment_ids): name for name, segment_ids in zip(names, ((), FULL[:1]), strict=True)
+    }
     pool, greedy = await server.pool(), Greedy(server.url, server.tokenizer, ANSWER_TOKENS)
     try:
         expected = {}
@@ -185,7 +187,7 @@ async def measure(server: OwnServer, steps: list[str], out: Path | None) -> bool
             cases.append(found)
             screen.say(
                 f"{len(cases)} of {len(How) * len(steps)}: {how.value}, {step}: "
-                f"{'swapped in' if found.swapped else found.said} Back after {found.back_s:.0f} s. "
+                f"{'swapped in' if found.swapped else found.message} Back after {found.back_s:.0f} s. "
                 f"{'; '.join(found.wrong) or 'Consistent.'}"
             )
             write_result(out, "swap_faults", 0, record(cases))

@@ -12,7 +12,9 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,143 +22,206 @@ from typing import Annotated, Any
 
 import typer
 
-from assistant.chat import Chat, ChatLimits
+from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.vllm_client import VllmError
 from benchmarks.faults.references import Greedy, References, System, find_references, questions
-from benchmarks.faults.scene import FULL, PROMPT, Scene
-from benchmarks.faults.streams import Streams
+from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
 from benchmarks.footprint import Footprints, server_processes
 from benchmarks.record import fail, write_result
 from benchmarks.screen import Screen
 from benchmarks.vllm_process import Layers, ModelDir, OwnServer
+from store import StoreError
+from store.records import Message, MessageStatus
 
 ANSWER_TOKENS = 8
 _QUESTIONS, _TRIED = 10, 40
 _ROLLED_BACK = 0.15
 _WRITE_EVERY = 10
+_KEPT_FAILURES = 20  # in words; all are counted
 
 
 @dataclass
-class Done:
+class Answers:
+    """What the streams got. `across`: answers that were under way while the active deployment changed."""
+
+    answers: int = 0
+    tokens: int = 0
+    across: int = 0
+    failed: int = 0
+    wrong: int = 0
+    failures: list[str] = field(default_factory=list)
+    by_system: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def sound(self) -> bool:
+        return not self.failed and not self.wrong
+
+
+@dataclass
+class Swaps:
     """How many swaps of which kind there were, and how long each took."""
 
     swaps: int = 0
     rollbacks: int = 0
-    to_base: int = 0
+    swaps_to_the_base_model: int = 0
     seconds: list[float] = field(default_factory=list)
+    answers: Answers = field(default_factory=Answers)
+
+    def as_record(self) -> dict[str, Any]:
+        seconds = sorted(self.seconds)
+        return {
+            "swaps": self.swaps,
+            "rollbacks": self.rollbacks,
+            "swaps_to_the_base_model": self.swaps_to_the_base_model,
+            **asdict(self.answers),
+            "median_swap_s": seconds[len(seconds) // 2],
+            "slowest_swap_s": seconds[-1],
+        }
 
 
 def systems(weights: list[str]) -> list[System]:
     """The base model with the full prompt, and each adapter with another part of it."""
-    variants = (FULL[:1], (), FULL)
-    return [System(None, FULL)] + [System(name, variants[n % 3]) for n, name in enumerate(weights)]
+    segment_ids = (FULL[:1], (), FULL)
+    return [System(None, FULL)] + [System(name, segment_ids[n % 3]) for n, name in enumerate(weights)]
 
 
-async def swap_often(
-    scene: Scene,
-    chat: Chat,
-    references: References,
-    choices: list[System],
-    swaps: int,
-    streams: int,
-    seed: int,
-    after_each: Callable[[Done, Streams], None],
-) -> tuple[Done, Streams]:
-    """Swap while the streams ask; raises VllmError, BadAdapter, StoreError where a swap itself fails."""
-    chance = random.Random(seed)
-    done = Done()
-    active = scene.store.deployments.active("swapped")
-    deployments = {active.id: choices[0]} if active else {}
-    asking = Streams(scene.store, chat, references, deployments, seed)
-    running = asyncio.create_task(asking.run(streams))
-    try:
-        while done.swaps < swaps and not running.done():
-            began = time.monotonic()
-            if done.swaps > 2 and chance.random() < _ROLLED_BACK:
-                await scene.roll_back()
-                done.rollbacks += 1
-            else:
-                system = chance.choice(choices)
-                candidate = await asyncio.to_thread(scene.candidate, system)
-                deployments[candidate.id] = system  # before anything can be stored under it
-                await scene.swap_to(candidate)
-                done.to_base += system.weights is None
-            done.swaps += 1
-            done.seconds.append(round(time.monotonic() - began, 3))
-            after_each(done, asking)
-    finally:
-        asking.stop()
-        await running
-    return done, asking
+class SwapsUnderStreams:
+    """People who ask all the time, through the chat path, while one deployment follows the other."""
+
+    def __init__(self, scene: Scene, chat: Chat, references: References, choices: list[System], seed: int):
+        self._scene, self._chat, self._references, self._choices = scene, chat, references, choices
+        self._seed = seed
+        active = scene.store.deployments.active(ASSISTANT)
+        self._deployments = {active.id: choices[0]} if active else {}
+        self._stopped = asyncio.Event()
+        self.found = Swaps()
+
+    async def run(self, swaps: int, streams: int, after_each: Callable[[Swaps], None]) -> Swaps:
+        """Raises VllmError, BadAdapter, StoreError where a swap itself fails."""
+        chance = random.Random(self._seed)
+        running = asyncio.create_task(self._ask(streams))
+        try:
+            while self.found.swaps < swaps and not running.done():
+                began = time.monotonic()
+                await self._swap(chance)
+                self.found.swaps += 1
+                self.found.seconds.append(round(time.monotonic() - began, 3))
+                after_each(self.found)
+        finally:
+            self._stopped.set()
+            await running  # answers that are under way are still waited for
+        return self.found
+
+    async def _swap(self, chance: random.Random) -> None:
+        if self.found.swaps > 2 and chance.random() < _ROLLED_BACK:
+            await self._scene.roll_back()
+            self.found.rollbacks += 1
+            return
+        system = chance.choice(self._choices)
+        candidate = await asyncio.to_thread(self._scene.candidate, system)
+        self._deployments[candidate.id] = system  # before anything can be stored under it
+        await self._scene.swap_to(candidate)
+        self.found.swaps_to_the_base_model += system.weights is None
+
+    async def _ask(self, streams: int) -> None:
+        async with asyncio.TaskGroup() as group:
+            for number in range(streams):
+                group.create_task(self._one_stream(random.Random(f"{self._seed}-{number}")))
+
+    async def _one_stream(self, chance: random.Random) -> None:
+        while not self._stopped.is_set():
+            question = chance.choice(self._references.questions)
+            try:
+                message = await self._answer(question)
+            except (ChatError, StoreError) as error:
+                self._fail(f"failed: {error}")
+                await asyncio.sleep(0.5)  # a server that refuses at once would be asked thousands of times
+                continue
+            self._compare(question, message)
+
+    async def _answer(self, question: str) -> Message:
+        asked = await asyncio.to_thread(self._chat.ask, ASSISTANT, None, question)
+        async with aclosing(self._chat.answer(asked)) as steps:
+            async for step in steps:
+                message = step.message
+        # What is compared is what was stored, not what was shown.
+        return await asyncio.to_thread(self._scene.store.messages.get, message.id)
+
+    def _compare(self, question: str, message: Message) -> None:
+        answers, usage = self.found.answers, message.usage
+        answers.answers += 1
+        if message.status is not MessageStatus.COMPLETE or message.deployment_id is None or usage is None:
+            self._fail(f"stored as {message.status} under {message.deployment_id}")
+            return
+        system = self._deployments[message.deployment_id]
+        right = self._references.of(system, question)
+        name = system.weights or "base"
+        answers.tokens += usage.completion_tokens
+        answers.by_system[name] += 1
+        active = self._scene.store.deployments.active(ASSISTANT)
+        answers.across += active is not None and active.id != message.deployment_id
+        if message.text != right.text or usage.completion_tokens != len(right.tokens):
+            answers.wrong += 1
+            self._keep(f"{name}, {question!r}: {message.text!r} instead of {right.text!r}")
+
+    def _fail(self, reason: str) -> None:
+        self.found.answers.failed += 1
+        self._keep(reason)
+
+    def _keep(self, reason: str) -> None:
+        if len(self.found.answers.failures) < _KEPT_FAILURES:
+            self.found.answers.failures.append(reason)
 
 
-async def measure(
-    server: OwnServer, folder: Path, swaps: int, streams: int, seed: int, out: Path | None
-) -> bool:
-    screen = Screen()
-    began = time.monotonic()
+async def measure(server: OwnServer, swaps: int, streams: int, seed: int, out: Path | None) -> bool:
+    screen, began = Screen(), time.monotonic()
     tokenizer, store = server.tokenizer, server.store
-    pool, greedy = await server.pool(), Greedy(server.url, tokenizer, ANSWER_TOKENS)
-    chatting = await server.pool()
-    scene = Scene(store, pool, tokenizer, server.adapters, server.templates, server.base)
+    pool, chatting = await server.pool(), await server.pool()
+    greedy = Greedy(server.url, tokenizer, ANSWER_TOKENS)
+    footprints = Footprints()
     choices = systems(server.make_random_adapters())
+    names = {one: one.weights or pool.base for one in choices}
     try:
-        names = {one: one.weights or pool.base for one in choices}
         for one in choices[1:]:
             await pool.load_adapter(names[one], str(server.templates / names[one]))
         references = await find_references(greedy, names, PROMPT, questions(_TRIED), _QUESTIONS, screen.say)
         for one in choices[1:]:  # what is swapped later has names of its own
             await pool.unload_adapter(names[one])
-        footprints = Footprints()
+        scene = Scene(store, pool, tokenizer, server.adapters, server.templates, server.base)
+        limits = ChatLimits(2048, ANSWER_TOKENS)
+        chat = Chat(store, chatting, tokenizer, server.base, server.adapters, limits)
         with screen.status("swaps") as status:
 
-            def after_each(done: Done, asking: Streams) -> None:
-                footprints.sample({"benchmark and chat": os.getpid(), **server_processes(os.getpid())})
-                left = (time.monotonic() - began) / done.swaps * (swaps - done.swaps)
-                status(
-                    f"{done.swaps} of {swaps}, {asking.heard.answers} answers, {left / 60:.0f} minutes left"
-                )
-                if done.swaps % _WRITE_EVERY == 0:
-                    numbers = _record(done, asking, references, footprints, streams, began)
-                    write_result(out, "swaps", seed, numbers)
+            def record(found: Swaps) -> dict[str, Any]:
+                return {
+                    **found.as_record(),
+                    "streams": streams,
+                    "references": references.as_record(),
+                    "processes": footprints.as_record(),
+                    "seconds": round(time.monotonic() - began, 1),
+                }
 
-            chat = Chat(
-                store, chatting, tokenizer, server.base, server.adapters, ChatLimits(2048, ANSWER_TOKENS)
-            )
-            done, asking = await swap_often(
-                scene, chat, references, choices, swaps, streams, seed, after_each
-            )
-        record = _record(done, asking, references, footprints, streams, began)
-        record["complaints"] = store.maintenance.check()
-        write_result(out, "swaps", seed, record)
+            def after_each(found: Swaps) -> None:
+                footprints.sample({"benchmark and chat": os.getpid(), **server_processes(os.getpid())})
+                left = (time.monotonic() - began) / found.swaps * (swaps - found.swaps)
+                status(f"{found.swaps} of {swaps}, {left / 60:.0f} minutes left")
+                if found.swaps % _WRITE_EVERY == 0:
+                    write_result(out, "swaps", seed, record(found))
+
+            under_streams = SwapsUnderStreams(scene, chat, references, choices, seed)
+            found = await under_streams.run(swaps, streams, after_each)
     finally:
         await asyncio.gather(pool.close(), chatting.close(), greedy.close())
+    complaints, answers = store.maintenance.check(), found.answers
+    write_result(out, "swaps", seed, record(found) | {"complaints": complaints})
     screen.say(
-        f"{done.swaps} swaps ({done.rollbacks} of them rollbacks) under {streams} streams: {asking.heard.answers:,} "
-        f"answers, {asking.heard.across:,} of them across a swap. Failed: {asking.heard.failed}. "
-        f"Not the reference: {asking.heard.wrong}. Complaints of the check: {len(record['complaints'])}."
+        f"{found.swaps} swaps ({found.rollbacks} of them rollbacks) under {streams} streams: {answers.answers:,} "
+        f"answers, {answers.across:,} of them across a swap. Failed: {answers.failed}. Not the reference: "
+        f"{answers.wrong}. Complaints of the check: {len(complaints)}."
     )
-    for line in [*asking.heard.failures, *record["complaints"]]:
+    for line in [*answers.failures, *complaints]:
         screen.say(line)
-    return asking.heard.sound and not record["complaints"]
-
-
-def _record(
-    done: Done, asking: Streams, references: References, footprints: Footprints, streams: int, began: float
-) -> dict[str, Any]:
-    seconds = sorted(done.seconds)
-    return {
-        "swaps": done.swaps,
-        "rollbacks": done.rollbacks,
-        "swaps_to_the_base_model": done.to_base,
-        "streams": streams,
-        **asdict(asking.heard),
-        "median_swap_s": seconds[len(seconds) // 2],
-        "slowest_swap_s": seconds[-1],
-        "references": references.as_record(),
-        "processes": footprints.as_record(),
-        "seconds": round(time.monotonic() - began, 1),
-    }
+    return answers.sound and not complaints
 
 
 def main(
@@ -173,7 +238,7 @@ def main(
     """
     with TemporaryDirectory() as folder, OwnServer(Path(folder), model, layers) as server:
         try:
-            sound = asyncio.run(measure(server, Path(folder), swaps, streams, seed, out))
+            sound = asyncio.run(measure(server, swaps, streams, seed, out))
         except (VllmError, ValueError) as error:
             fail(str(error), 1)
     if not sound:

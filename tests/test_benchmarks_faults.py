@@ -22,7 +22,7 @@ from benchmarks.faults.scene import ASSISTANT, Scene
 from benchmarks.faults.worlds import FakeWorld
 from benchmarks.screen import Screen
 from benchmarks.soak import record, soak
-from benchmarks.swaps import Done, swap_often, systems
+from benchmarks.swaps import Swaps, SwapsUnderStreams, systems
 from store import Store
 from store.records import Role
 
@@ -51,16 +51,15 @@ class Swapped:
         vllm.max_loras = 8
         vllm.answer = lambda model, ids: served_by(vllm.adapters[model]) if model != "base" else "base"
 
-    def run(self, swaps: int) -> tuple[Done, object]:
-        async def act() -> tuple[Done, object]:
+    def run(self, swaps: int) -> Swaps:
+        async def act() -> Swaps:
             pool = VllmPool([VllmClient(self.vllm.url)])
             adapters = self.folder / "adapters"
             scene = Scene(self.store, pool, self.tokenizer, adapters, self.folder / "templates", "base hash")
             chat = Chat(self.store, pool, self.tokenizer, "base hash", adapters, ChatLimits(2048, 8))
+            under_streams = SwapsUnderStreams(scene, chat, self.references, self.choices, 1)
             try:
-                return await swap_often(
-                    scene, chat, self.references, self.choices, swaps, 8, 1, lambda done, asking: None
-                )
+                return await under_streams.run(swaps, 8, lambda found: None)
             finally:
                 await pool.close()
 
@@ -73,17 +72,15 @@ def swapped(store: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Pa
 
 
 def test_no_answer_under_swaps_fails_or_is_another_deployments(swapped: Swapped) -> None:
-    done, asking = swapped.run(30)
-    heard = asking.heard  # type: ignore[attr-defined]
-    assert done.swaps == 30 and done.rollbacks > 0
-    assert heard.sound and heard.answers > 30, heard
+    found = swapped.run(30)
+    assert found.swaps == 30 and found.rollbacks > 0
+    assert found.answers.sound and found.answers.answers > 30, found.answers
     assert swapped.store.maintenance.check() == []
 
 
 def test_an_answer_of_another_adapter_is_noticed(swapped: Swapped) -> None:
     swapped.vllm.answer = lambda model, ids: "base"
-    _, asking = swapped.run(5)
-    assert asking.heard.wrong > 0  # type: ignore[attr-defined]
+    assert swapped.run(5).answers.wrong > 0
 
 
 def test_of_two_trainers_one_swaps(

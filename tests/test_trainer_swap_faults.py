@@ -126,7 +126,7 @@ def test_what_is_active_is_served_whatever_happens_at_a_step(world: World, step:
     asyncio.run(act())
 
 
-@pytest.mark.parametrize("step", ["looks what is loaded", "loads", "asks it in a batch", "warms up"])
+@pytest.mark.parametrize("step", ["lists the models", "loads", "asks it in a batch", "warms up"])
 def test_another_adapter_under_the_candidates_name_is_never_activated(world: World, step: str) -> None:
     async def act() -> None:
         await world.begin()

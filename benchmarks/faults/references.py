@@ -103,10 +103,15 @@ class Greedy:
         response = await self._http.post("/v1/completions", json=request)
         response.raise_for_status()
         choice: dict[str, Any] = response.json()["choices"][0]
-        said = choice["logprobs"]
-        leads = [max(best) - min(best) for top in said["top_logprobs"] if len(best := list(top.values())) > 1]
+        logprobs = choice["logprobs"]
+        leads = [
+            max(best) - min(best) for top in logprobs["top_logprobs"] if len(best := list(top.values())) > 1
+        ]
         return Alone(
-            tuple(choice["token_ids"]), tuple(said["token_logprobs"]), choice["text"], min(leads, default=0.0)
+            tuple(choice["token_ids"]),
+            tuple(logprobs["token_logprobs"]),
+            choice["text"],
+            min(leads, default=0.0),
         )
 
 

@@ -13,18 +13,18 @@ MODELS, LOAD, UNLOAD, ASK = (
 )
 # Every request of a swap, in order: the route, and which of its requests.
 STEPS = {
-    "looks what is loaded": (MODELS, 1),
-    "looks again": (MODELS, 2),
+    "lists the models": (MODELS, 1),
+    "lists them again": (MODELS, 2),
     "loads": (LOAD, 1),
     "compares probabilities": (ASK, 1),
     "asks the base model alone": (ASK, 2),
     "asks it in a batch": (ASK, 4),
     "warms up": (ASK, 7),
-    "looks what answered": (MODELS, 3),
-    "looks what is old": (MODELS, 4),
+    "lists them after the warm-up": (MODELS, 3),
+    "lists them to unload": (MODELS, 4),
     "unloads": (UNLOAD, 1),
 }
-AFTER_THE_FLIP = {"looks what is old", "unloads"}
+AFTER_THE_FLIP = {"lists them to unload", "unloads"}
 
 
 class How(StrEnum):

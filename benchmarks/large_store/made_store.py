@@ -194,10 +194,10 @@ def _conversation(
     turns = 1 if draw[2] < 0.6 else 2 + int((draw[2] - 0.6) * 15) if draw[2] < 0.9995 else 200
     rows, parent, title = _Rows(), None, ""
     for turn in range(turns):
-        said = texts.of(4, 20)
-        title = title or said[:60]
+        text = texts.of(4, 20)
+        title = title or text[:60]
         question = f"{id}q{turn}"
-        rows.messages.append((question, id, parent, "user", said, at, "complete", None, *(None,) * 6))
+        rows.messages.append((question, id, parent, "user", text, at, "complete", None, *(None,) * 6))
         for again in range(1 + int(chance.random() < 0.05)):
             answer = f"{id}a{turn}.{again}"
             cost = (420, 400, 384, 30, 0.2, 1.5) if source == "chat" else (None,) * 6
