@@ -1,4 +1,4 @@
-"""Stores with everything that can be carried out of them, for the tests of import and export."""
+"""Stores with everything that can be exported, for the tests of import and export."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ APPROVING = ImportOptions("bank", "importer", approve=True, at=1_900_000_000.0)
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
 # Formulas, guards against formulas, quotation marks, delimiters and line ends.
 tricky = st.text(st.sampled_from("=+-@\t\r\n'\",;＝\ufeffä😀 x\\{}[]"), max_size=8)
-said = texts | tricky
+any_text = texts | tricky
 rating = st.fixed_dictionaries(
     {
         "rater": st.sampled_from(["ann", "bob", "=cmd", "é"]),
         "verdict": st.none() | st.sampled_from(Verdict),
-        "reason": said,
-        "comment": said,
-        "correction": st.none() | said,
+        "reason": any_text,
+        "comment": any_text,
+        "correction": st.none() | any_text,
     }
 )
 # (parent among the messages so far, text, ratings): even ones are questions below any answer, odd ones answers.
-branching = st.lists(st.tuples(st.integers(0, 9), said, st.lists(rating, max_size=3)), min_size=2, max_size=8)
+branching = st.lists(
+    st.tuples(st.integers(0, 9), any_text, st.lists(rating, max_size=3)), min_size=2, max_size=8
+)
 stores = st.lists(branching, max_size=3)
 
 
@@ -54,12 +56,12 @@ RULINGS = [
     ("rev", Ruling.APPROVE, "a rater's"),
 ]
 
-Told = Sequence[Sequence[tuple[int, str, list[dict]]]]
+Branches = Sequence[Sequence[tuple[int, str, list[dict]]]]
 
 
 def fill(
     store: Store,
-    conversations: Told,
+    conversations: Branches,
     unique: bool = True,
     failing: bool = True,
     reviewed: bool = False,

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from import_scene import APPROVING, export_data, fill, import_data, new_store, said, stores
+from import_scene import APPROVING, any_text, export_data, fill, import_data, new_store, stores
 from typer.testing import CliRunner
 
 from store import Store, StoreError
@@ -92,10 +92,10 @@ def test_sharegpt_is_a_list_or_lines_as_the_name_says(bank: Store, tmp_path: Pat
 def test_csv_has_a_row_for_every_answer_and_rater_and_no_formula(bank: Store, tmp_path: Path) -> None:
     bank.ratings.add("c1.2.assistant", "carl", None, comment="+1")
     rows = list(csv.DictReader(io.StringIO(export_data(bank, tmp_path, "csv").decode("utf-8-sig"))))
-    told = [
+    cells = [
         (r["conversation"], r["turn"], r["question"], r["answer"], r["verdict"], r["rater"]) for r in rows
     ]
-    assert told == [
+    assert cells == [
         ("c1", "1", "q1", "a1", "up", "ann"),
         ("c1", "2", "q2", "a2", "down", "bob"),
         ("c1", "2", "q2", "a2", "", "carl"),
@@ -184,7 +184,7 @@ def test_ratings_come_back_but_for_the_ids_and_then_to_the_byte(format: str, con
 
 
 @settings(max_examples=300, deadline=None)
-@given(said)
+@given(any_text)
 def test_no_cell_is_a_formula_and_every_text_comes_back(text: str) -> None:
     assert not escape_formula(text).startswith(tuple("=+-@\t\r\n＝＋－＠"))
     assert unescape_formula(escape_formula(text)) == text
@@ -246,13 +246,13 @@ def test_the_command_writes_a_file_or_standard_output(bank: Store, tmp_path: Pat
 
     code, output, _ = run(tmp_path / "out.jsonl")
     assert code == 0 and "Wrote 2 rows of 2 conversations" in output
-    code, output, said_ = run("-", "--format", "openai")
-    assert code == 0 and len(lines(output.encode())) == 2 and "Wrote 2 rows" in said_
-    code, _, said_ = run("x", "--format", "xml")
-    assert code == 2 and "no format 'xml'" in said_
+    code, output, errors = run("-", "--format", "openai")
+    assert code == 0 and len(lines(output.encode())) == 2 and "Wrote 2 rows" in errors
+    code, _, errors = run("x", "--format", "xml")
+    assert code == 2 and "no format 'xml'" in errors
     bank.assistants.create("shop", "Shop", "exact")
-    code, _, said_ = run("x")
-    assert code == 2 and "--assistant: bank, shop" in said_
+    code, _, errors = run("x")
+    assert code == 2 and "--assistant: bank, shop" in errors
     help_ = CliRunner().invoke(app, ["export", "--help"]).output
     assert (
         "trl-preference (corrections" in " ".join(help_.split())
@@ -295,7 +295,7 @@ def learned(store: Store) -> list[tuple]:
 def rated(store: Store, format: str) -> list[tuple]:
     """Every rating with what it is about, as far as the format carries it."""
 
-    def carried(answer: RatedAnswer) -> Iterator[tuple]:
+    def ratings_of(answer: RatedAnswer) -> Iterator[tuple]:
         for r in answer.ratings:
             correction = r.correction or None if format == "csv" else r.correction
             at = int(r.created_at) if format == "open-webui" else r.created_at
@@ -304,5 +304,5 @@ def rated(store: Store, format: str) -> list[tuple]:
     return sorted(
         (answer.context, answer.answer, *of_rater)
         for answer in store.answers.rated("bank")
-        for of_rater in carried(answer)
+        for of_rater in ratings_of(answer)
     )

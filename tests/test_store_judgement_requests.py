@@ -92,7 +92,7 @@ def test_proposals_are_found_by_index(bank: Store, query: str) -> None:
     assert not [step for step in plan if step.startswith("SCAN")], plan
 
 
-def brought_along(bank: Store, folder: Path) -> Store:
+def imported_elsewhere(bank: Store, folder: Path) -> Store:
     path = folder / "bank.jsonl"
     export_file(bank, "bank", path, "shorthand")
     other = Store(folder / "other.sqlite")
@@ -104,17 +104,17 @@ def brought_along(bank: Store, folder: Path) -> Store:
         and other.maintenance.check() == []
     )
     assert import_file(other, path, OPTIONS).counts["judgement_requests"] == 0, "nothing comes in twice"
-    assert any("decided proposal" in line for line in result.sentences("bank"))
+    assert any("decided judgement request" in line for line in result.sentences("bank"))
     return other
 
 
-def test_decided_proposals_come_along_open_ones_do_not(bank: Store, tmp_path: Path) -> None:
+def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: Path) -> None:
     message, run = answered(bank), bank.runs.start("bank", {}, "test").id
     bank.judgement_requests.add(run, [(message, "Nine."), (message, "Noon."), (message, "Never.")])
     first, second, _ = bank.judgement_requests.open("bank")
     bank.judgement_requests.decide_all([first.id], True, "bo")
     bank.judgement_requests.decide_all([second.id], False, "bo")
-    with brought_along(bank, tmp_path) as other:
+    with imported_elsewhere(bank, tmp_path) as other:
         assert (
             other.judgement_requests.open("bank") == []
             and other.maintenance.stats()["judgement_requests"] == 2
@@ -152,7 +152,7 @@ def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_pat
     )
 
 
-def test_a_file_whose_proposal_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:
+def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:
     message, run = answered(bank), bank.runs.start("bank", {}, "test").id
     bank.judgement_requests.add(run, [(message, "Nine.")])
     bank.judgement_requests.decide(bank.judgement_requests.open("bank")[0].id, True, "bo")

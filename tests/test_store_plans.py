@@ -17,8 +17,8 @@ from store.io.transfer import (
     MESSAGES_OF,
     OWNERS_OF,
     PAGE_OF_ASSISTANT,
-    PROPOSALS_OF,
     RATINGS_OF,
+    REQUESTS_OF,
 )
 from store.judgement_requests import DECIDED, OPEN
 from store.judgement_requests import DECIDED_LAST as PROPOSALS_DECIDED_LAST
@@ -97,7 +97,7 @@ def test_what_is_asked_often_goes_by_index(full: Store, name: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [MESSAGES_OF, RATINGS_OF, OWNERS_OF, DECISIONS_OF, PROPOSALS_OF],
+    [MESSAGES_OF, RATINGS_OF, OWNERS_OF, DECISIONS_OF, REQUESTS_OF],
     ids=["messages", "ratings", "owners", "decisions", "judgement_requests"],
 )
 def test_import_and_export_go_by_index(full: Store, statement: str) -> None:

@@ -48,7 +48,7 @@ class ImportResult:
 
     format: str
     unit: str  # what a row's number counts: “line” or “item”
-    # New conversations, messages, ratings, decisions and (decided) proposals; conversations that were there: “known”.
+    # New conversations, messages, ratings, decisions and decided judgement requests; “known”: conversations that were there.
     counts: Counter[str] = field(default_factory=Counter)
     unrated: int = 0  # answers that count for nothing until somebody rates them
     left_out: Counter[str] = field(default_factory=Counter)  # what was left out -> of how many rows
@@ -67,7 +67,8 @@ class ImportResult:
             f"Imported {new['conversation']}, {new['message']} and {new['rating']} into {assistant_id} "
             f"(format: {self.format})."
         )
-        for kind, noun in (("decisions", "reviewer's decision"), ("judgement_requests", "decided proposal")):
+        nouns = {"decisions": "reviewer's decision", "judgement_requests": "decided judgement request"}
+        for kind, noun in nouns.items():
             if self.counts[kind]:
                 yield f"Imported {_count(self.counts[kind], noun)}."
         if known := self.counts["known"]:

@@ -69,7 +69,7 @@ class _Decision(msgspec.Struct, omit_defaults=True, rename={"message_id": "messa
     restores: str | None = None
 
 
-class _Proposal(msgspec.Struct, rename={"message_id": "message"}):
+class _JudgementRequest(msgspec.Struct, rename={"message_id": "message"}):
     message_id: str
     text: str
     created_at: _Time
@@ -90,7 +90,7 @@ class _Row(msgspec.Struct, omit_defaults=True, rename={"head_id": "head"}):
     ratings: list[_Rating] = []
     split: Split | None = None
     decisions: list[_Decision] = []
-    judgement_requests: list[_Proposal] = []
+    judgement_requests: list[_JudgementRequest] = []
 
 
 def matches(row: Mapping[str, Any]) -> bool:
@@ -145,7 +145,7 @@ def _check(row: _Row) -> None:
     about: dict[str, list[Any]] = {
         "rating": row.ratings,
         "decision": row.decisions,
-        "judgement_request": row.judgement_requests,
+        "judgement request": row.judgement_requests,
     }
     for kind, items in about.items():
         for item in items:
@@ -169,7 +169,7 @@ def write(conversation: FullConversation) -> Iterator[Any]:
         ratings=_rows(conversation.ratings, _Rating),
         split=conversation.split,
         decisions=_rows(conversation.decisions, _Decision),
-        judgement_requests=_rows(conversation.judgement_requests, _Proposal),
+        judgement_requests=_rows(conversation.judgement_requests, _JudgementRequest),
     )
 
 

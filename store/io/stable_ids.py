@@ -142,8 +142,8 @@ def _sample(id: str, assistant_id: str, turns: list[ImportedTurn], now: float) -
         messages.append(Message(question, id, parent_of_question, Role.USER, turn.user, at))
         messages.append(Message(parent, id, question, Role.ASSISTANT, turn.answer, at))
         if turn.verdict is not None or turn.correction is not None:
-            said = (turn.reason, turn.comment, turn.correction)
-            ratings.append(Rating(f"{id}.{number}.rating", parent, turn.rater, turn.verdict, at, *said))
+            texts = (turn.reason, turn.comment, turn.correction)
+            ratings.append(Rating(f"{id}.{number}.rating", parent, turn.rater, turn.verdict, at, *texts))
     first, last = messages[0].created_at, max(message.created_at for message in messages)
     title = _title(turns[0].user)
     conversation = Conversation(id, assistant_id, title, first, last, source="sample", head_id=parent)

@@ -43,7 +43,7 @@ _ABOUT_MESSAGES = """
     CROSS JOIN {} a ON a.message_id = m.id"""
 RATINGS_OF = f"{_ABOUT_MESSAGES.format('ratings')} ORDER BY a.seq"
 DECISIONS_OF = f"{_ABOUT_MESSAGES.format('decisions')} ORDER BY a.seq"
-PROPOSALS_OF = f"{_ABOUT_MESSAGES.format('judgement_requests')} WHERE a.accepted IS NOT NULL ORDER BY a.id"
+REQUESTS_OF = f"{_ABOUT_MESSAGES.format('judgement_requests')} WHERE a.accepted IS NOT NULL ORDER BY a.id"
 _SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
 OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -65,8 +65,8 @@ _COLUMNS = {
 _ADD_USAGE = """
     UPDATE messages SET prompt_tokens = ?, prompt_part_tokens = ?, cached_tokens = ?, completion_tokens = ?,
         first_token_s = ?, total_s = ?, mean_ln_p = ? WHERE id = ?"""
-# Of one answer the decision made last counts, here or there.
-_DECIDE_PROPOSAL = """
+# Of one judgement request the decision made last counts, here or in the file.
+_DECIDE_REQUEST = """
     INSERT INTO judgement_requests (assistant_id, message_id, text, created_at, accepted, decided_by, decided_at)
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, text) DO UPDATE
     SET accepted = excluded.accepted, decided_by = excluded.decided_by, decided_at = excluded.decided_at
@@ -144,7 +144,7 @@ class Transfer(Repository):
             need_assistant(transaction, assistant_id)
             new, known, refused = _sort(transaction, assistant_id, conversations)
             counts = _add(transaction, new) + _merge(transaction, known)
-            counts["judgement_requests"] = _decide_proposals(transaction, assistant_id, [*new, *known])
+            counts["judgement_requests"] = _decide_requests(transaction, assistant_id, [*new, *known])
             splits = [(full.conversation.id, full.split, now) for full in conversations if full.split]
             transaction.executemany(_INSERT_SPLIT, splits)
         return counts, refused
@@ -163,7 +163,7 @@ def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -
     ratings = by_conversation(RATINGS_OF, rating_of)
     splits = by_conversation(_SPLITS_OF, lambda row: Split(row["split"]))
     decisions = by_conversation(DECISIONS_OF, decision_of)
-    judgement_requests = by_conversation(PROPOSALS_OF, proposal_of)
+    judgement_requests = by_conversation(REQUESTS_OF, proposal_of)
     return [
         FullConversation(
             conversation_of(row),
@@ -236,13 +236,13 @@ def _insert(transaction: Transaction, table: str, records: Sequence[Any]) -> Non
         transaction.executemany(_ADD_USAGE, used)
 
 
-def _decide_proposals(
+def _decide_requests(
     transaction: Transaction, assistant_id: str, conversations: Sequence[FullConversation]
 ) -> int:
     """How many were not decided here yet, or earlier."""
     return sum(
         transaction.execute(
-            _DECIDE_PROPOSAL,
+            _DECIDE_REQUEST,
             [assistant_id, p.message_id, p.text, p.created_at, int(p.accepted), p.decided_by, p.decided_at],
         ).rowcount
         for full in conversations
