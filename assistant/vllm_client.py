@@ -83,7 +83,6 @@ class ServedModel:
     name: str
     root: str
     parent: str | None
-    max_tokens: int | None
 
 
 class Choice(msgspec.Struct):
@@ -169,20 +168,10 @@ class VllmClient:
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def is_ready(self) -> bool:
-        """True when the server answers /health; never raises."""
-        try:
-            return (await self._http.get("/health", timeout=5.0)).status_code == 200
-        except httpx.HTTPError:
-            return False
-
     async def models(self) -> list[ServedModel]:
         """The base model and every adapter that is loaded now."""
         body = await self._send("GET", "/v1/models")
-        return [
-            ServedModel(m["id"], m.get("root") or "", m.get("parent"), m.get("max_model_len"))
-            for m in body["data"]
-        ]
+        return [ServedModel(m["id"], m.get("root") or "", m.get("parent")) for m in body["data"]]
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load a published adapter under a name that was never used before; loaded already is fine."""

@@ -56,9 +56,6 @@ class VllmPool:
         """The server with the fewest requests in flight from here."""
         return min(self._clients, key=lambda client: client.in_flight)
 
-    async def is_ready(self) -> bool:
-        return all(await asyncio.gather(*(client.is_ready() for client in self._clients)))
-
     async def models(self) -> set[str]:
         """Names that every server answers to."""
         served = await asyncio.gather(*(client.models() for client in self._clients))

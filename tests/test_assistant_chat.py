@@ -19,15 +19,15 @@ def test_a_turn_stores_question_answer_cost_and_deployment(desk: Desk) -> None:
         (Role.USER, "How do I\nopen an account?"),
         (Role.ASSISTANT, "Call the front desk."),
     ]
-    segment_ids = thread[1]
-    assert segment_ids == said and segment_ids.status is MessageStatus.COMPLETE
+    stored = thread[1]
+    assert stored == said and stored.status is MessageStatus.COMPLETE
     active = desk.store.deployments.active("bank")
-    assert active is not None and segment_ids.deployment_id == active.id
-    assert segment_ids.usage is not None
-    assert segment_ids.usage.prompt_tokens == len(desk.vllm.asked()[0]["prompt"])
-    assert segment_ids.usage.prompt_part_tokens == active.prompt_tokens > 0
-    assert (segment_ids.usage.completion_tokens, segment_ids.usage.cached_tokens) == (5, 0)
-    assert 0 < segment_ids.usage.first_token_s <= segment_ids.usage.total_s
+    assert active is not None and stored.deployment_id == active.id
+    assert stored.usage is not None
+    assert stored.usage.prompt_tokens == len(desk.vllm.asked()[0]["prompt"])
+    assert stored.usage.prompt_part_tokens == active.prompt_tokens > 0
+    assert (stored.usage.completion_tokens, stored.usage.cached_tokens) == (5, 0)
+    assert 0 < stored.usage.first_token_s <= stored.usage.total_s
     assert desk.store.conversations.get(said.conversation_id).title == "How do I open an account?"
 
 

@@ -1,12 +1,16 @@
-"""The end of an answer reaches the store, also one that was full or locked when it came."""
+"""The end of an answer, stopped or complete, reaches the store, also one that was full or locked when it came."""
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from desk_scene import Desk
 
 from assistant import message_finalizer
+from assistant.chat import Chat, ChatError
 from assistant.message_finalizer import FinalMessage, MessageFinalizer
+from assistant.web.answering import Answering
 from store import Store
 from store.errors import NotFound, NotSaved
 from store.records import Message, MessageStatus, Role
@@ -43,46 +47,20 @@ def refuse(store: Store, monkeypatch: pytest.MonkeyPatch, times: int, error: Exc
     return lambda: asked
 
 
-def test_it_is_tried_again_until_the_store_takes_it(
+def test_one_that_is_refused_is_stored_later_without_anybody_waiting(
     store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = refuse(store, monkeypatch, 2, NotSaved(FULL))
-    final = FinalMessage(answer.id, "Hello.", MessageStatus.COMPLETE)
-
-    async def put() -> list[str]:
-        return [why async for why in MessageFinalizer(store).save(final)]
-
-    assert asyncio.run(put()) == [FULL, FULL] and asked() == 3
-    assert store.messages.get(answer.id).text == "Hello."
-    assert store.messages.get(answer.id).status is MessageStatus.COMPLETE
-
-
-@pytest.mark.parametrize("way", ["leave", "hand over"])
-def test_who_cannot_wait_leaves_it_to_be_stored_later(
-    store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     refuse(store, monkeypatch, 3, NotSaved(FULL))
 
     async def leave() -> None:
         finalizer, final = MessageFinalizer(store), FinalMessage(answer.id, "Hel", MessageStatus.STOPPED)
-        if way == "leave":
-            assert finalizer.save_now(final) == FULL
-        else:
-            await finalizer.save_or_defer(final)
+        await finalizer.save_or_defer(final)
         async with asyncio.timeout(10):
             while store.messages.get(answer.id).status is not MessageStatus.STOPPED:
                 await asyncio.sleep(0.01)
 
     asyncio.run(leave())
     assert store.messages.get(answer.id).text == "Hel"
-
-
-def test_one_that_the_store_takes_is_there_at_once(store: Store, answer: Message) -> None:
-    async def leave() -> str:
-        MessageFinalizer(store).save_now(FinalMessage(answer.id, "Hel", MessageStatus.STOPPED))
-        return store.messages.get(answer.id).text
-
-    assert asyncio.run(leave()) == "Hel"
 
 
 def test_what_would_never_be_taken_is_not_tried_again(
@@ -112,3 +90,98 @@ def test_a_conversation_does_not_begin_without_its_message(store: Store) -> None
     connection.execute("PRAGMA max_page_count = 100000")
     assert store.conversations.all("bank") == []
     assert store.conversations.start("bank", "x" * 100_000).text == "x" * 100_000
+
+
+@pytest.mark.parametrize("pieces", [0, 2])
+def test_stopping_keeps_the_text_so_far(desk: Desk, pieces: int) -> None:
+    desk.vllm.holds_after = pieces
+
+    async def act(chat: Chat) -> str:
+        question = chat.ask("bank", None, "Hi")
+        stream = chat.answer(question)
+        for _ in range(1 + pieces):
+            progress = await anext(stream)
+        await stream.aclose()
+        # No sleep: once the page has closed the iterator, nothing may still count as being generated.
+        saved = desk.store.messages.get(progress.message.id)
+        assert saved.status is MessageStatus.STOPPED
+        return saved.text
+
+    assert desk.run(act) == ["", "Call the"][bool(pieces)]
+
+
+def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, refused = desk.store.messages.finish, 0
+
+    def finish(*values: Any) -> Message:
+        nonlocal refused
+        refused += 1
+        if refused < 3:
+            raise NotSaved(FULL)
+        return save(*values)
+
+    monkeypatch.setattr(desk.store.messages, "finish", finish)
+
+    async def act(chat: Chat) -> list[tuple[str, str, str]]:
+        question = chat.ask("bank", None, "Hi")
+        return [(p.message.text, p.message.status.value, p.not_saved) async for p in chat.answer(question)]
+
+    whole = "Call the front desk."
+    assert desk.run(act)[-3:] == [
+        (whole, "streaming", FULL),
+        (whole, "streaming", FULL),
+        (whole, "complete", ""),
+    ]
+    (conversation,) = desk.store.conversations.all("bank")
+    assert desk.store.messages.thread(conversation.id)[-1].text == whole
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, complete: bool
+) -> None:
+    desk.vllm.holds_after = None if complete else 2
+    save, full = desk.store.messages.finish, True
+
+    def finish(*values: Any) -> Message:
+        if full:
+            raise NotSaved(FULL)
+        return save(*values)
+
+    monkeypatch.setattr(desk.store.messages, "finish", finish)
+
+    async def act(chat: Chat) -> tuple[str, str]:
+        nonlocal full
+        answering = Answering(chat, chat.ask("bank", None, "Hi"), "local", False)
+        watching = answering.watch()
+        while not (answering.not_saved if complete else answering.text):
+            await anext(watching)
+        await answering.stop()
+        with pytest.raises(
+            ChatError, match=r"saved as soon as it can be\. Nothing was saved: the disk is full"
+        ):
+            async for _ in watching:
+                pass
+        full = False
+        async with asyncio.timeout(10):
+            while (
+                said := desk.store.messages.thread(answering.question.conversation_id)[-1]
+            ).status is MessageStatus.STREAMING:
+                await asyncio.sleep(0.01)
+        return said.text, said.status.value
+
+    assert desk.run(act) == (("Call the front desk.", "complete") if complete else ("Call the", "stopped"))
+
+
+def test_stopping_ends_the_request_at_the_server(desk: Desk) -> None:
+    desk.vllm.holds_after = 1
+
+    async def act(chat: Chat) -> int:
+        stream = chat.answer(chat.ask("bank", None, "Hi"))
+        await anext(stream), await anext(stream)
+        await stream.aclose()
+        return chat._pool.pick().in_flight
+
+    assert desk.run(act) == 0

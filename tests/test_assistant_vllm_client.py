@@ -178,7 +178,7 @@ def test_nothing_at_the_address_is_unreachable_and_says_what_to_do() -> None:
         nobody.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(VllmUnreachable, match=f"{nobody.url}.*check"):
             ask(nobody, answer)
-        assert ask(nobody, lambda client: client.is_ready()) is False
+        assert not is_healthy(nobody.url)
 
 
 def test_greedy_tokens_come_with_their_log_probabilities(vllm: FakeVllm) -> None:
@@ -220,7 +220,7 @@ def test_a_server_on_a_unix_socket_answers_as_one_on_a_port(tmp_path: Path) -> N
 
 def test_the_key_opens_a_server_that_has_one(vllm: FakeVllm) -> None:
     vllm.key = "secret"
-    assert ask(vllm, lambda client: client.is_ready()) is True
+    assert is_healthy(vllm.url)
     assert ask(vllm, answer, key="secret").text == "ok"
     with pytest.raises(VllmRefused, match="401.*Unauthorized"):
         ask(vllm, answer, key="wrong")

@@ -109,18 +109,6 @@ def test_a_request_goes_to_the_server_with_the_fewest_running(two: list[FakeVllm
     assert [len(fake.asked()) for fake in two] == [2, 2]
 
 
-def test_the_pool_is_ready_when_all_its_servers_are(two: list[FakeVllm]) -> None:
-    async def act(urls: list[str]) -> bool:
-        pool = VllmPool([VllmClient(url) for url in urls])
-        try:
-            return await pool.is_ready()
-        finally:
-            await pool.close()
-
-    assert asyncio.run(act([fake.url for fake in two]))
-    assert not asyncio.run(act([two[0].url, "http://127.0.0.1:9"]))
-
-
 def test_unloading_is_best_effort_and_says_what_went_wrong(two: list[FakeVllm], adapter_dir: str) -> None:
     two[0].adapters["bank-v0001"] = adapter_dir
 

@@ -80,13 +80,13 @@ def test_one_whose_engine_died_or_that_listens_no_more_is_ended_at_once(
     assert len(ended) == 2
 
 
-@pytest.mark.parametrize(("cores", "segment_ids"), [({0}, "0"), ({0, 1}, "0"), ({0, 1, 2, 3}, None)])
+@pytest.mark.parametrize(("cores", "reserved"), [({0}, "0"), ({0, 1}, "0"), ({0, 1, 2, 3}, None)])
 def test_a_small_machine_gives_the_model_every_core(
-    monkeypatch: pytest.MonkeyPatch, cores: set[int], segment_ids: str | None
+    monkeypatch: pytest.MonkeyPatch, cores: set[int], reserved: str | None
 ) -> None:
     monkeypatch.delenv("VLLM_CPU_NUM_OF_RESERVED_CPU", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: cores)
-    assert _environment().get("VLLM_CPU_NUM_OF_RESERVED_CPU") == segment_ids
+    assert _environment().get("VLLM_CPU_NUM_OF_RESERVED_CPU") == reserved
 
 
 def test_who_says_how_many_cores_to_keep_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from assistant.adapter_files import fingerprint
 from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatLimits
+from assistant.health import is_healthy
 from assistant.serving import ServerAddress, load_deployment
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmUnreachable
@@ -88,6 +89,6 @@ async def until_healthy(pool: VllmPool, within_s: float = _HEALTHY_WITHIN_S) -> 
     while waited < within_s:
         await asyncio.sleep(_LOOK_S)
         waited += _LOOK_S
-        if await pool.is_ready():
+        if all(is_healthy(client.url) for client in pool.each()):
             return True
     return False
