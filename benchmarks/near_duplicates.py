@@ -1,8 +1,6 @@
 """What is found to be asked twice and what is merged wrongly: recall on planted rewordings, merges that should not be.
 
-In: task files and a seed. Out: `results/near_duplicates.json`: for several thresholds the recall by kind of rewording
-(`rewordings`), by kind of difference how many were merged, the pairs among the tasks' own questions with those whose
-right answers differ, and the seconds it took by number of questions. Nothing is stored.
+Nothing is stored.
 
     python -m benchmarks.near_duplicates --task tasks/banking77.json --task tasks/geography.json
 """

@@ -94,7 +94,7 @@ class FakeServer:
         """Seconds until it answered; raises AppFailed."""
         began = time.monotonic()
         self._process = subprocess.Popen([sys.executable, "-m", "tests.fake_vllm", str(self.port)], cwd=ROOT)
-        while not answers(f"{self.url}/health"):
+        while not is_healthy(self.url):
             if time.monotonic() - began > 60.0 or self._process.poll() is not None:
                 raise AppFailed(f"The fake server did not answer at {self.url} within 60 s.")
             time.sleep(0.01)

@@ -1,7 +1,4 @@
-"""An assistant at a desk: a store, a fake vLLM, and chats that ask it.
-
-In: a store, the tiny model's tokenizer, a fake vLLM, a directory. Out: a Desk.
-"""
+"""An assistant at a desk: a store, a fake vLLM, and chats that ask it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

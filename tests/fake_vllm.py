@@ -1,7 +1,6 @@
 """A little server that speaks vLLM's routes and refuses what vLLM refuses, so that clients are tested over HTTP.
 
-In: a function (model, token ids) -> text that answers. Out: an ASGI app, or a server on a free loopback port. It
-keeps a prefix cache as vLLM does (blocks of 16 tokens, per model and salt) and a history of requests. Its
+It keeps a prefix cache as vLLM does (blocks of 16 tokens, per model and salt) and a history of requests. Its
 `fault` says what goes wrong next. Not an inference engine: nothing here multiplies matrices. `python -m
 tests.fake_vllm PORT` is one that says which adapter's directory answered, for benchmarks that kill it.
 """

@@ -1,8 +1,4 @@
-"""Disks that fail: a limit for the files of this process, and a process of its own in which single calls fail.
-
-In: a size; or what is done for each of its calls to the system (see `under_faults.py`). Out: a context; or what came of
-it. Does not know what is written.
-"""
+"""Disks that fail: a limit for the files of this process, and a process of its own in which single calls fail."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """All that a whole retrain of the tiny model needs: a store with rated answers, a served base model, a workshop.
 
-In: a store, the tiny model, a fake vLLM, a directory. Out: a Scene. The fake computes real log-probabilities with the
-published adapter, so that parity is checked for what it is.
+The fake computes real log-probabilities with the published adapter, so that parity is checked for what it is.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,9 +1,4 @@
-"""Something done once for each of its calls to the system, one of which fails or ends the process.
-
-In: `python under_faults.py publish MODEL DIR`, or `rate DIR`; `failing_calls.c`, preloaded. Out: JSON on standard
-output: for each fault how many calls there were, how it ended how often, and what was wrong afterwards. Place in the
-flow: a process of its own for the tests, since a library is preloaded at a start alone.
-"""
+"""Something done once for each of its calls to the system, one of which fails or ends the process."""
 
 import ctypes
 import errno

@@ -1,6 +1,6 @@
 """Texts that run a script wherever they reach a page unescaped: every way in, by every way out of what is around it.
 
-In: an address that must never be asked. Out: more than 300 different texts. Each sets `window.ran` or asks the address.
+Each sets `window.ran` or asks the address.
 """
 
 from itertools import product

@@ -1,8 +1,4 @@
-"""What the trainer's commands have in common: the data directory, the assistant, and how they end.
-
-In: options. Out: a store, an assistant's id, settings, or an exit status with a message that says what to do.
-Does not know what the commands do.
-"""
+"""What the trainer's commands have in common: the data directory, the assistant, and how they end."""
 
 from __future__ import annotations
 

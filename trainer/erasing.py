@@ -1,6 +1,5 @@
 """A person's name to a store, a data directory and a server without what came from that person.
 
-In: a name. Out: an `Erased`, and files that could not be deleted. Place in the flow: under `python -m trainer erase`.
 The store comes first: from then on nothing can be served or trained from it again, whatever becomes of the files.
 """
 

@@ -1,8 +1,4 @@
-"""The trainer's lease: of two trainers on one data directory, one works and the other is told.
-
-In: the store. Out: a context that holds and renews the lease, and the store for what is written under it: a trainer
-that slept past its lease changes nothing any more once another has taken it. Does not know what is done under it.
-"""
+"""The trainer's lease: of two trainers on one data directory, one works and the other is told."""
 
 from __future__ import annotations
 

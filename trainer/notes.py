@@ -1,7 +1,4 @@
-"""Progress notes of a run to the store, not more often than a page can show them.
-
-In: phases with numbers, and how long each took. Out: run events. Does not know what the phases do.
-"""
+"""Progress notes of a run to the store, not more often than a page can show them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""`name=value` texts to trainer settings, checked: how the command line changes any of them.
-
-In: texts such as “epochs=3” and the settings to change. Out: new settings, or an error that names what is wrong. Pure.
-"""
+"""`name=value` texts to trainer settings, checked: how the command line changes any of them."""
 
 from __future__ import annotations
 

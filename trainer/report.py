@@ -1,6 +1,6 @@
 """Runs of an assistant to what the command line shows: a table, or plain JSON.
 
-In: training runs with their reports. Out: rows and records. Pure. The web pages read the same reports.
+The web pages read the same reports.
 """
 
 from __future__ import annotations

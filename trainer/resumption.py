@@ -1,8 +1,4 @@
-"""Which interrupted run can go on, and what stands against it.
-
-In: the newest run of an assistant with its checkpoint, and what a new run would start from. Out: the run to go on with,
-and in words what has changed since. Place in the flow: before `run` starts a run, and when `watch` starts.
-"""
+"""Which interrupted run can go on, and what stands against it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""This process to one that waits for its turn: chat answers go before training steps when both want the cores.
-
-In: nothing. Out: the operating system's priorities of this process and of what it starts. Place in the flow: between
-fork and exec of every training process. Does not know what is trained.
-"""
+"""This process to one that waits for its turn: chat answers go before training steps when both want the cores."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Answers of a refused candidate → items of the review queue, and a reviewer's word on one back into the store.
 
-In: the store, an assistant, or the id of an item. Out: `Ranked` items that the queue treats like any other. Place:
-under `review_queue`. An item's id is the proposal's with a prefix, so that it is never taken for a message's.
+An item's id is the proposal's with a prefix, so that it is never taken for a message's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """The script of the Review page: one key for one gesture.
 
-Out: JavaScript for `js_on_load`, to stand behind that of `clicks`. A key presses the button that has it as `data-key`,
-so whatever a key does can be clicked. Keys do nothing while somebody types, while another page is shown, and while a
-key is held down.
+A key presses the button that has it as `data-key`, so whatever a key does can be clicked. Keys do nothing while
+somebody types, while another page is shown, and while a key is held down.
 
 A gesture shows the following answer at once, which the page has behind the card; until the decision is saved its
 buttons wait. Where it could not be saved the same card comes back with what was typed, and so it does when the app has

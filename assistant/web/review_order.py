@@ -1,8 +1,4 @@
-"""Answers to review → the order in which they help most, each with the reasons that a reviewer sees.
-
-In: `ReviewItem`s, the decided ones that they may contradict, what else was asked. Out: `Ranked`, the most helpful
-first. Pure. Place in the flow: between the store's bounded list and the Review page.
-"""
+"""Answers to review → the order in which they help most, each with the reasons that a reviewer sees."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """The Review page: one answer after the other, the most helpful first, with a key for everything.
 
-In: the services. Out: components and their events. A gesture is one short request: it saves the decision and brings the
-next answer. Does not know the order of the answers (`review_order`), what a gesture does (`review_queue`) or how an
-answer looks (`review_card`).
+A gesture is one short request: it saves the decision and brings the next answer.
 
 Ids for tests: #review-search #review-show #review-rater #review-reason #review-deployment #review-since #review-until
 #review-item (article.review[data-message][data-turn]) #review-approve #review-reject #review-skip #review-undo

@@ -1,8 +1,7 @@
 """A reviewer's gestures → decisions in the store, and what comes next.
 
-In: filters, the answer that is shown, what was pressed. Out: the next answer, how many are left, what can be undone.
-Place: between the Review page and the store. A `Sitting` is one browser tab's and is gone with it; decisions are not,
-so a new one can undo what was decided before it. Does not know Gradio or HTML.
+A `Sitting` is one browser tab's and is gone with it; decisions are not, so a new one can undo what was decided
+before it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""How far a review is, and what it has made of the dataset → the HTML beside and above the answer.
-
-In: plain counts. Out: HTML. Pure. Does not know the store.
-"""
+"""How far a review is, and what it has made of the dataset → the HTML beside and above the answer."""
 
 from __future__ import annotations
 

@@ -15,12 +15,13 @@ from typing import NamedTuple, Self
 import psutil
 
 from assistant.adapter_files import fingerprint
+from assistant.health import is_healthy
 from assistant.tokenizer import ChatTokenizer
 from benchmarks import random_adapters
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time, swap_all_the_time
 from benchmarks.footprint import server_processes
-from benchmarks.processes import AppFailed, AppProcess, FakeServer, answers
+from benchmarks.processes import AppFailed, AppProcess, FakeServer
 
 CHAT, TRAINER = "chat", "trainer"
 _FORK = multiprocessing.get_context("fork")
@@ -256,7 +257,7 @@ class RealWorld(World):
     def _until_gone(self) -> None:
         """Raises AppFailed where vLLM outlives what it belongs to by a minute."""
         end = time.monotonic() + 60.0
-        while answers(f"{self.where.url}/health"):
+        while is_healthy(self.where.url):
             if time.monotonic() > end:
                 raise AppFailed(f"vLLM at {self.where.url} still answers after a minute.")
             time.sleep(0.1)

@@ -1,7 +1,6 @@
 """A random generator to one invented address, number or token, as real ones are written.
 
-In: a seeded `random.Random`. Out: a text. Pure. Place in the flow: `planted` puts them into sentences. Check digits are
-computed by formulas of this module's own, so that they prove those of the detectors.
+Check digits are computed by formulas of this module's own, so that they prove those of the detectors.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Secrets that are nobody's, planted in sentences: what must be found, with the place where it stands.
 
-In: a seed. Out: planted texts, of every form equally many; the same seed gives the same ones. Pure. Nothing is stored:
-`invented` makes them anew each time.
+Nothing is stored: `invented` makes them anew each time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """A task's questions → ratings as honest people give them, and as one of them gives them who pushes something. Pure.
 
-In: a task, a seed, an attack. Out: `ImportedTurn`s, in an order that does not depend on the attack. Place in the flow:
-before `poisoning` trains on them. A simulation: honest raters write the task's own references.
+A simulation: honest raters write the task's own references.
 """
 
 from __future__ import annotations

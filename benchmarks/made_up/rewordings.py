@@ -1,8 +1,7 @@
 """Questions said differently, and questions that look alike and ask something else: with the truth known.
 
-In: a question and a seeded source of chance. Out: the changed question, or None where the change does not apply. Pure.
-The lists are of their own and not those of `trainer.examples.word_lists`, so that what is not known there is planted
-as well.
+The lists are of their own and not those of `trainer.examples.word_lists`, so that what is not known there is
+planted as well.
 """
 
 from __future__ import annotations

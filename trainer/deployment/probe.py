@@ -1,7 +1,6 @@
 """Full against short prompt, cold and warm, interleaved in one run: what a swap saved in time.
 
-In: two pairs of model and variant. Out: median and range of the time to first token, in seconds. A cold request carries a
-`cache_salt` of its own, so that vLLM finds no cached prefix. Does not judge.
+A cold request carries a `cache_salt` of its own, so that vLLM finds no cached prefix.
 """
 
 from __future__ import annotations

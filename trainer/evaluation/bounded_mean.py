@@ -1,9 +1,5 @@
 """Sums of bounded differences to the chance that their true mean lies at or below a value.
 
-In: sums and sizes of independent clusters, a pseudo-loss, a value. Out: a probability between 0 and 1; at or below
-0.05 the value is ruled out with 95 % confidence. Pure. Place in the flow: under `statistics`. Does not know what was
-scored.
-
 Method: each cluster gets a random weight (an exponential variable), and so does one more cluster that lost all
 there is to lose; the chance is that of a weighted mean at or below the value. That is the bound of Gaffke (2005, "Three
 test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable"), which is

@@ -1,8 +1,4 @@
-"""A candidate and the servers to the gate's verdict: generates what the gate compares, variant after variant.
-
-In: a loaded candidate, the gate split. Out: a verdict and its report. Place in the flow: between `candidate`
-and `swap`; the statistics are in `gate`, which generates nothing.
-"""
+"""A candidate and the servers to the gate's verdict: generates what the gate compares, variant after variant."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Whether a refused candidate is to be heard again, now that people have said what they think of its answers.
 
-In: the store. Out: the run that was refused, or None. Place in the flow: `watch` looks, `run.hear_again` does it. Does
-not know how a gate decides.
-
 A candidate that was refused for its scores alone leaves answers behind that may be as good as the approved ones
 (`proposing`). When people have decided about all of them, the same answers are scored once more, by all that is
 approved now. Twice is all: each hearing may err in half of the 5 % (`gating`).

@@ -1,8 +1,4 @@
-"""How much the candidate still needs each segment, and how well it does at each variant, by its loss on dev examples.
-
-In: the trained model, dev examples. Out: nats per answer token. Place in the flow: after `finetune`, around `variants`.
-Does not decide anything.
-"""
+"""How much the candidate still needs each segment, and how well it does at each variant, by its loss on dev examples."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""An answer and its approved completion to the score that another model gives, over HTTP.
-
-In: the base URL of any OpenAI-style server, a model's name, two texts. Out: a score between 0 and 1. Place in the flow:
-a scorer like the others; the only one that talks to a server. Does not know the question: the approved completion
-says what is right.
-"""
+"""An answer and its approved completion to the score that another model gives, over HTTP."""
 
 from __future__ import annotations
 

@@ -1,9 +1,5 @@
 """Answers won and lost to the chance of so good a result from a candidate that is worse by a given loss; exact.
 
-In: how many answers out of n were won (wrong before, right now) and lost, and a loss between -1 and 1. Out: a p-value,
-the critical counts, the power. Pure. Place in the flow: under `statistics` and `planning`, for scores that are 0
-or 1 and examples that are independent.
-
 Method: the score statistic of Tango (1998, Statistics in Medicine 17:891; Nam 1997, Biometrics 53:1422), with the
 p-value exact and unconditional: the largest over every share of discordant answers that the loss allows (as
 Liu, Hsueh, Hsieh and Chen 2002, Statistics in Medicine 21:231). The statistic alone, against the normal quantile,

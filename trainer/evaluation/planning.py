@@ -1,8 +1,6 @@
 """The differences to be expected to the number of gate examples that proves a margin.
 
-In: differences seen, or the shares and sizes of those expected, and a margin. Out: how many gate examples pass with the
-wanted power, or how many more than there are; None where more would not help. Pure. Uses the very tests of the gate
-(`statistics`), so that a plan and a verdict cannot disagree.
+Uses the very tests of the gate (`statistics`), so that a plan and a verdict cannot disagree.
 """
 
 from __future__ import annotations

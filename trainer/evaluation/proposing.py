@@ -1,8 +1,5 @@
 """Answers that a gate could not tell from good ones, to those that a person should see: pure.
 
-In: what a refused variant answered, how it and the references scored. Out: (message id, answer) pairs. Place in the flow:
-after a refusal; what people decide about them counts at the candidate's second `hearing`. Does not know who is asked.
-
 A gate that only knows the answers that people happened to see favours whoever gave them: an answer that was rated up
 scores 1.0 for the system that gave it, and another answer as good scores its likeness to that one. On televisions the
 base model with the full prompt had 0.500 by approved texts and 0.452 by the task's own references. The cure is that of

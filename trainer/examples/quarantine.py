@@ -1,10 +1,5 @@
 """Corrections to the raters who push something: a text that nobody else writes, whatever was asked.
 
-In: approved examples. Out: a `Suspicion` for each rater whose word is not to be taken until a person has looked. Pure.
-Place in the flow: under `intake`, before anything is counted. Does not know what was rated up only, which the
-model wrote, nor what a reviewer approved of; and it cannot tell a push from a manner of writing that one person
-has alone.
-
 A rater pushes something where three things hold of a word, of two words that follow each other, or of a whole text:
 more of the rater's corrections have it than chance allows, given how many of the others' have it (hypergeometric
 test, Fisher 1935, corrected for everything that is looked at); it is several times as frequent as with others; and the

@@ -1,8 +1,4 @@
-"""Two versions of a dataset to what differs: what came, what went and why, and what says or proves something else.
-
-In: two datasets, and what the newer one left out. Out: a Comparison, in words and as a record. Pure. Place in the flow:
-beside it, for `python -m trainer datasets`. Does not know how examples are chosen.
-"""
+"""Two versions of a dataset to what differs: what came, what went and why, and what says or proves something else."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Several processes that train one adapter together, as `accelerate launch` or `torchrun` start them.
 
-In: the environment that those set. Out: which process this is, and values that rank 0 shares with all. Rank 0 is the
-trainer: it holds the lease, freezes, publishes and talks to the servers; the others only take part in training.
-Does not know what is trained. Without a launcher there is one process, and nothing here costs anything.
+Rank 0 is the trainer: it holds the lease, freezes, publishes and talks to the servers; the others only take part
+in training. Without a launcher there is one process, and nothing here costs anything.
 """
 
 from __future__ import annotations
