@@ -1,7 +1,8 @@
 """The HTTP client of one vLLM server, and the only place that knows its routes.
 
 An address is `unix:PATH` for the Unix socket of our own vLLM, or the URL of one that runs elsewhere. Prompts are token
-ids, so that no text in them can become a control token.
+ids, so that no text in them can become a control token. A streamed token costs 40 to 60 µs of CPU here, and 260 to 290
+with the `openai` client, on the cores that the engine needs.
 """
 
 from __future__ import annotations
