@@ -26,7 +26,7 @@ from store.records import (
 
 PRIVATE_WORDS = (
     "variant",
-    "variants",
+    "rung",
     "nats",
     "probe",
     "hearing",
@@ -68,7 +68,8 @@ REPORT: dict[str, Any] = {
                 "passed": True,
                 "tested": True,
             },
-            {"variant": 2, "segment_ids": [], "tested": False},
+            {"variant": 2, "segment_ids": ["b"], "tested": False},
+            {"variant": 3, "segment_ids": [], "tested": False},
         ],
         "guards": [{"name": "length", "passed": True, "detail": "fine"}],
     },
@@ -153,7 +154,7 @@ def test_a_verdict_names_prompts_and_references_and_one_confidence() -> None:
     assert "90 test answers · scorer chrf" in text
     assert "Against base model, full prompt" in text and "Against candidate, full prompt" in text
     assert "+39.0, at worst +30.0" in text and "−1.0, at worst −4.0" in text
-    assert "no prompt 0" in text and "not tested" in text
+    assert "prompt of 1 segment 1" in text and "no prompt 0" in text and "not tested" in text
     assert re.findall(r"[\d.]+ % ", text) == ["97.5 % "] and "No more than 5 points may be lost" in text
     assert "&lt;b&gt;why&lt;/b&gt;" in html and "<b>why" not in html
 

@@ -172,7 +172,7 @@ class PromptPage:
         return self._cards(segments, segment_ids), self._notice(latest, active, changed)
 
     def _cards(self, segments: Sequence[Segment], segment_ids: Sequence[str] | None) -> str:
-        """`kept` is None when nothing of this text is served yet: no card says sent or left out."""
+        """`segment_ids` is None when nothing of this text is served yet: no card says sent or left out."""
         tokenizer = self._services.tokenizer
         return render(
             "segments.html",

@@ -137,7 +137,7 @@ def _prompt(variant: Mapping[str, Any]) -> str:
     if not variant.get("segment_ids"):
         return "no prompt"
     if variant.get("prompt_tokens") is None:
-        return f"prompt of {words.count(len(variant['kept']), 'segment')}"
+        return f"prompt of {words.count(len(variant['segment_ids']), 'segment')}"
     return f"prompt of {words.tokens(variant['prompt_tokens'])}"
 
 
