@@ -25,7 +25,7 @@ from trainer.training.rows import dev_rows, row_of, train_rows
 WANTED = replace(
     SETTINGS,
     epochs=100,
-    learning_rate=2e-2,
+    learning_rate=1e-2,
     rank=16,
     patience=100,
     examples_per_step=4,
@@ -63,10 +63,9 @@ def train_on(scene: Scene, work: Path, privacy: bool) -> PreTrainedModel:
     segments = scene.store.prompts.latest("bank").segments
     train = [example for example in examples if example.split is Split.TRAIN]
     rows, ends = train_rows(w.tokenizer, segments, train, w.settings)
-    dev = dev_rows(
-        w.tokenizer, segments, train
-    )  # the last epoch is the best: what is learned by heart is wanted here
-    model = finetune(Course(w.model_dir, rows, ends, dev, 1e-2, w.settings, work), lambda _: None).model
+    # The last epoch is the best: what is learned by heart is wanted here.
+    dev = dev_rows(w.tokenizer, segments, train)
+    model = finetune(Course(w.model_dir, rows, ends, dev, w.settings, work), lambda _: None).model
     return model.eval()
 
 
