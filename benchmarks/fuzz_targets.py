@@ -19,7 +19,7 @@ import httpx
 from assistant.adapter_files import MANIFEST, BadAdapter, make_manifest, verify
 from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.vllm_client import Finished, VllmClient, VllmError
-from assistant.web.transcript import rendered
+from assistant.web.markup import markdown
 from benchmarks.random_adapters import make_small
 from benchmarks.tasks.task import TaskError, load
 from store import Store, StoreError
@@ -113,7 +113,7 @@ class _Tags(HTMLParser):
 
 
 def _markdown(data: bytes) -> None:
-    html = rendered(_text(data))
+    html = markdown(_text(data))
     _Tags(convert_charrefs=True).feed(html)
 
 

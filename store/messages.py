@@ -142,6 +142,16 @@ class Messages(Repository):
             rows = transaction.rows(query, [message.conversation_id, message.parent_id, message.role])
         return [message_of(row) for row in rows]
 
+    def versions(self, conversation_id: str) -> dict[str, tuple[str, ...]]:
+        """For each message of a conversation, the ids of itself and its alternatives, oldest first."""
+        query = "SELECT id, parent_id, role FROM messages WHERE conversation_id = ? ORDER BY created_at, seq"
+        with self._file.reading() as transaction:
+            rows = transaction.rows(query, [conversation_id])
+        groups: dict[tuple[str | None, str], list[str]] = {}
+        for row in rows:
+            groups.setdefault((row["parent_id"], row["role"]), []).append(row["id"])
+        return {id: tuple(ids) for ids in groups.values() for id in ids}
+
     def show(self, message_id: str) -> Conversation:
         """Show the branch that contains the message, down to the newest leaf below it. Raises NotFound."""
         with self._file.writing() as transaction:

@@ -68,6 +68,14 @@ class Ratings(Repository):
             rows = transaction.rows(LATEST_OF_MESSAGES, [ids_json(set(message_ids))])
         return ratings_by_message(rows)
 
+    def counts(self, message_ids: Iterable[str]) -> dict[str, int]:
+        """How many ratings each message has, taken back ones too; unrated messages are left out."""
+        query = """SELECT message_id, count(*) AS n FROM json_each(?) wanted
+                   JOIN ratings ON message_id = wanted.value GROUP BY message_id"""
+        with self._file.reading() as transaction:
+            rows = transaction.rows(query, [ids_json(set(message_ids))])
+        return {row["message_id"]: row["n"] for row in rows}
+
 
 def ratings_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, tuple[Rating, ...]]:
     found: dict[str, list[Rating]] = {}

@@ -10,7 +10,7 @@ from desk_scene import Desk
 from assistant import message_finalizer
 from assistant.chat import Chat, ChatError
 from assistant.message_finalizer import FinalMessage, MessageFinalizer
-from assistant.web.answering import Answering
+from assistant.web.answers import Answer
 from store import Store
 from store.errors import NotFound, NotSaved
 from store.records import Message, MessageStatus, Role
@@ -154,7 +154,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
 
     async def act(chat: Chat) -> tuple[str, str]:
         nonlocal full
-        answering = Answering(chat, chat.ask("bank", None, "Hi"), "local", False)
+        answering = Answer(chat, chat.ask("bank", None, "Hi"), "local", False)
         watching = answering.watch()
         while not (answering.not_saved if complete else answering.text):
             await anext(watching)

@@ -10,17 +10,15 @@ import pytest
 from assistant.assistants import create_assistant
 from assistant.prompt_text import parse
 from assistant.vllm_server import Phase, ServerState
-from assistant.web import transcript
 from assistant.web.access import Access, Person
 from assistant.web.app import build, launch_options
-from assistant.web.conversation_list import conversation_list
-from assistant.web.own import OwnConversations
+from assistant.web.markup import render
 from assistant.web.review_page import Seen
 from assistant.web.review_queue import Sitting
 from assistant.web.services import Services
-from assistant.web.thread import Threads
-from assistant.web.transcript import Turn
+from assistant.web.user_conversations import Turn, UserConversations
 from store import Store
+from store.connection import Transaction
 from store.records import Message, MessageStatus, Rating, Role, RunStatus, Usage, Verdict
 
 
@@ -116,9 +114,8 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
 
 def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Services) -> None:
     conversation_id = fill(services)
-    html = Threads(services.store, OwnConversations(services.store, "local")).html(
-        services.store.assistants.all()[0].id, conversation_id
-    )
+    own = UserConversations(services.store, "local")
+    html = render("turns.html", conversation=conversation_id, turns=own.turns(conversation_id))
     assert "<img" not in html
     assert 'href="javascript' not in html
     assert "It is &lt;b&gt;nine" in html
@@ -126,20 +123,43 @@ def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Service
     assert "base model, full prompt" in html
     assert 'id="rate-up"' in html
     assert "wrong fact" in html
-    assert "<script" not in conversation_list(
-        services.store.conversations.all(services.store.assistants.all()[0].id), None
-    )
+    found = own.newest(services.store.assistants.all()[0].id, None, None)
+    listed = render("conversations.html", conversations=found, current=conversation_id, search="")
+    assert "&lt;script&gt;x&lt;/script&gt;" in listed and "<script" not in listed
 
 
 def test_versions_and_status_of_an_answer() -> None:
     message = Message("m2", "c", "q", Role.ASSISTANT, "half", 0.0, MessageStatus.STOPPED)
-    html = transcript.transcript(
-        "c", [Turn(message, ("m1", "m2"), Rating("r", "m2", "local", Verdict.UP, 0.0), 1)]
-    )
+    turn = Turn(message, ("m1", "m2"), Rating("r", "m2", "local", Verdict.UP, 0.0), 1)
+    html = render("turns.html", conversation="c", turns=[turn])
     assert "2 of 2" in html
     assert 'id="answer-previous" data-event="show" data-id="m1"' in html
     assert 'data-status="stopped"' in html
     assert 'class="tool on up"' in html
+
+
+def test_a_long_conversation_takes_as_many_queries_as_a_short_one(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = services.store
+    conversation_id, own = fill(services), UserConversations(services.store, "local")
+    asked: list[str] = []
+    rows = Transaction.rows
+
+    def counted(self: Transaction, sql: str, *values: Any) -> Any:
+        asked.append(sql)
+        return rows(self, sql, *values)
+
+    monkeypatch.setattr(Transaction, "rows", counted)
+    own.turns(conversation_id)
+    short = len(asked)
+    parent: str | None = store.messages.thread(conversation_id)[-1].id
+    for number in range(20):
+        role = Role.ASSISTANT if number % 2 else Role.USER
+        parent = store.messages.add(conversation_id, parent, role, "text").id
+    asked.clear()
+    assert len(own.turns(conversation_id)) == 22
+    assert len(asked) == short
 
 
 def test_launch_talks_to_nobody(services: Services) -> None:

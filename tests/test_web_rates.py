@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_vllm import FakeVllm
+from review_scene import services_of
 
 from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatError, ChatLimits
@@ -13,12 +14,9 @@ from assistant.prompt_text import parse
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import Phase, ServerState
 from assistant.web.access import Person
-from assistant.web.answering import Answers
-from assistant.web.asking import Asking
+from assistant.web.answers import Answers
 from assistant.web.rates import RateLimiter, Rates, TooMany
-from assistant.web.readiness import Readiness
 from store import Store
 from store.errors import NotFound
 from store.users import UserRole
@@ -44,10 +42,8 @@ def run_then_close(chat: Chat, run: Callable[[], Coroutine[None, None, None]]) -
     asyncio.run(both())
 
 
-def asking_of(store: Store, chat: Chat, rates: Rates) -> tuple[Asking, Answers]:
-    answers = Answers(chat)
-    readiness = Readiness(lambda: ServerState(Phase.READY, "ready", 0.0))
-    return Asking(store, chat, answers, readiness, RateLimiter(rates)), answers
+def answers_of(store: Store, chat: Chat, rates: Rates) -> Answers:
+    return Answers(services_of(store, chat), RateLimiter(rates))
 
 
 def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -> None:
@@ -61,14 +57,14 @@ def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -
 
 def test_more_messages_than_a_minute_allows_are_not_stored(store: Store, chat: Chat) -> None:
     async def run() -> None:
-        asking, _ = asking_of(store, chat, Rates(messages=2))
+        answers = answers_of(store, chat, Rates(messages=2))
         for number in range(2):
-            await (await asking.ask(ANN, "desk", None, f"message {number}")).task
+            await (await answers.ask(ANN, "desk", None, f"message {number}")).task
         with pytest.raises(TooMany, match="At most 2 messages a minute"):
-            await asking.ask(ANN, "desk", None, "one more")
-        await (await asking.ask(BO, "desk", None, "of another")).task
+            await answers.ask(ANN, "desk", None, "one more")
+        await (await answers.ask(BO, "desk", None, "of another")).task
         for number in range(5):  # the one person of a product without users
-            await (await asking.ask(Person(), "desk", None, f"local {number}")).task
+            await (await answers.ask(Person(), "desk", None, f"local {number}")).task
 
     run_then_close(chat, run)
     titles = [talk.title for talk in store.conversations.all("desk", "ann")]
@@ -81,16 +77,16 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
     vllm.holds_after = 0
 
     async def run() -> None:
-        asking, answers = asking_of(store, chat, Rates(streams=2))
+        answers = answers_of(store, chat, Rates(streams=2))
         results = await asyncio.gather(
-            *(asking.ask(ANN, "desk", None, f"at once {n}") for n in range(5)), return_exceptions=True
+            *(answers.ask(ANN, "desk", None, f"at once {n}") for n in range(5)), return_exceptions=True
         )
         refused = [result for result in results if isinstance(result, ChatError)]
         assert len(refused) == 3 and "your text stays in the box" in str(refused[0])
-        started = await asking.ask(BO, "desk", None, "of another")
+        started = await answers.ask(BO, "desk", None, "of another")
         vllm.go_on.set()
         await asyncio.gather(started.task, *(one.task for one in list(answers._running.values())))
-        await (await asking.ask(ANN, "desk", None, "later")).task
+        await (await answers.ask(ANN, "desk", None, "later")).task
 
     run_then_close(chat, run)
     assert len(store.conversations.all("desk", "ann")) == 3
@@ -98,22 +94,22 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
 
 def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(store: Store, chat: Chat) -> None:
     async def run() -> None:
-        asking, _ = asking_of(store, chat, Rates())
-        answering = await asking.ask(ANN, "desk", None, "mine")
+        answers = answers_of(store, chat, Rates())
+        answering = await answers.ask(ANN, "desk", None, "mine")
         await answering.task
         here = answering.question.conversation_id
         before = store.messages.thread(here)
         for attempt in (
-            asking.ask(BO, "desk", here, "yours"),
-            asking.edited(BO, "desk", before[0].id, "yours"),
-            asking.again(BO, "desk", before[1].id),
-            asking.again(BO, "desk", before[0].id),
+            answers.ask(BO, "desk", here, "yours"),
+            answers.edit(BO, "desk", before[0].id, "yours"),
+            answers.regenerate(BO, "desk", before[1].id),
+            answers.regenerate(BO, "desk", before[0].id),
         ):
             with pytest.raises(NotFound):
                 await attempt
         assert store.messages.thread(here) == before
-        await (await asking.again(ANN, "desk", before[1].id)).task
-        await (await asking.edited(ANN, "desk", before[0].id, "mine too")).task
+        await (await answers.regenerate(ANN, "desk", before[1].id)).task
+        await (await answers.edit(ANN, "desk", before[0].id, "mine too")).task
         assert len(store.messages.thread(here)) == 2
 
     run_then_close(chat, run)

@@ -265,8 +265,8 @@ def test_a_removed_user_is_out_at_once(scene: Scene) -> None:
     scene.store.users.add("gone", UserRole.USER, "password of gone")
     client = PageClient(scene.url)
     client.sign_in("gone", "password of gone")
-    look = next(f for f in scene.functions() if f.name == "look" and page_name(f) == "NoneType")
-    assert "vLLM ready" in client.call(look, [])
+    show_server = next(f for f in scene.functions() if f.name == "show_server")
+    assert "vLLM ready" in client.call(show_server, [])
     scene.store.users.remove("gone")
     assert client.http.get("/").status_code == 303
-    assert "signed out" in client.call(look, [])
+    assert "signed out" in client.call(show_server, [])

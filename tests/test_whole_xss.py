@@ -147,5 +147,5 @@ def test_every_other_page_runs_none_of_it(page: Page, requests: list[Request], t
         for _ in range(8):  # proposals, disagreements, corrections
             turn = page.locator("article.review").get_attribute("data-turn") or ""
             page.keyboard.press("s")
-            expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn)
+            expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn, timeout=60_000)
             harmless(page, requests)

@@ -1,13 +1,13 @@
 """The pages as one Gradio app: header, tabs, and what happens when the page opens.
 
-In: the services. Out: the Blocks and the options of its `launch`. Does not start anything.
-
 Ids for tests: #assistant-picker #server-state (class ready/starting/restarting/stopped) #signed-in; the tabs are named
 Chat, Review, Prompt, Training, Savings and, for admins who are signed in, People.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -16,113 +16,153 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import JSONResponse
 
-from assistant.web import theme
+from assistant.vllm_server import Phase
+from assistant.web import theme, words
 from assistant.web.access import QUIET, Person, Update
 from assistant.web.allowlist import AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
-from assistant.web.own import OwnConversations
 from assistant.web.people_page import PeoplePage
 from assistant.web.prompt_page import PromptPage
-from assistant.web.readiness import Readiness
 from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
 from assistant.web.services import Services
 from assistant.web.sign_in import SessionBackend, SignIn
 from assistant.web.training_page import TrainingPage
+from assistant.web.user_conversations import UserConversations
 from store import StoreError
 from store.users import UserRole
 
-_LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is looked at
+_LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is read
+_BRAND = (
+    f'<div class="brand">{theme.MARK}<strong>Shorthand</strong>'
+    "<span>the assistant that learns its own prompt</span></div>"
+)
 
 
 def build(services: Services) -> gr.Blocks:
     """Every page, wired; queueing is set so that a hundred answers can stream at once."""
-    access, readiness = services.access, Readiness(services.server_state)
-    alone = not access.sign_in_required()  # then nobody has to wait until it is known who looks
     with gr.Blocks(title="Shorthand", analytics_enabled=False, fill_width=True) as page:
+        _Pages(services).wire(page)
+    page.queue(max_size=1000, default_concurrency_limit=40, api_open=False)
+    services.access.check(page)
+    return page
+
+
+class _Pages:
+    """Header and tabs. Builds the components where it is made."""
+
+    def __init__(self, services: Services):
+        self._services = services
+        self._on = services.access.event
+        # Without users nobody has to wait until it is known who opened the page.
+        alone = not services.access.sign_in_required()
         # A constant secret: it hides nothing, and with Gradio's random one a restart would forget the place.
-        conversation = gr.BrowserState(None, storage_key="shorthand-conversation", secret="shorthand")
-        pulse = gr.Timer(_LOADING_S)
+        self.conversation = gr.BrowserState(None, storage_key="shorthand-conversation", secret="shorthand")
+        self.timer = gr.Timer(_LOADING_S)
         with gr.Row(elem_id="header"):
-            gr.HTML(
-                f'<div class="brand">{theme.MARK}<strong>Shorthand</strong>'
-                "<span>the assistant that learns its own prompt</span></div>",
-                elem_id="brand",
-            )
-            picker = gr.Dropdown(
+            gr.HTML(_BRAND, elem_id="brand")
+            self.picker = gr.Dropdown(
                 show_label=False,
                 label="Assistant",
                 container=False,
                 visible=False,
                 elem_id="assistant-picker",
             )
-            pill = gr.HTML(readiness.pill(), elem_id="server-state")
-            signed_in = gr.HTML(visible=False, elem_id="signed-in")
+            self.server = gr.HTML(elem_id="server-state")
+            self.signed_in = gr.HTML(visible=False, elem_id="signed-in")
         with gr.Tabs(elem_id="tabs"):
             with gr.Tab("Chat", id="chat"):
-                chat = ChatPage(services, picker, conversation)
-            with gr.Tab("Review", id="review", visible=alone) as review_tab:
-                review = ReviewPage(services, picker)
-            with gr.Tab("Prompt", id="prompt", visible=alone) as prompt_tab:
-                prompt = PromptPage(services, picker)
-            with gr.Tab("Training", id="training", visible=alone) as training_tab:
-                training = TrainingPage(services, picker)
-            with gr.Tab("Savings", id="savings") as savings_tab:
-                savings = SavingsPage(services, picker)
-            with gr.Tab("People", id="people", visible=False) as people_tab:
-                people = PeoplePage(services)
+                self.chat = ChatPage(services, self.picker, self.conversation)
+            with gr.Tab("Review", id="review", visible=alone) as self.review_tab:
+                self.review = ReviewPage(services, self.picker)
+            with gr.Tab("Prompt", id="prompt", visible=alone) as self.prompt_tab:
+                self.prompt = PromptPage(services, self.picker)
+            with gr.Tab("Training", id="training", visible=alone) as self.training_tab:
+                self.training = TrainingPage(services, self.picker)
+            with gr.Tab("Savings", id="savings") as self.savings_tab:
+                self.savings = SavingsPage(services, self.picker)
+            with gr.Tab("People", id="people", visible=False) as self.people_tab:
+                self.people = PeoplePage(services)
 
-        def welcome(person: Person, last: str | None) -> Update:
-            """The page was opened: what this person may see of it."""
-            admin, reviewer = (person.may(role) for role in (UserRole.ADMIN, UserRole.REVIEWER))
-            return {
-                picker: _choice(services, person, last),
-                signed_in: gr.HTML(_signed_in(person), visible=person.signed_in),
-                chat.sidebar.samples: gr.Checkbox(visible=not person.signed_in),
-                **{tab: gr.Tab(visible=reviewer) for tab in (review_tab, prompt_tab, training_tab)},
-                people_tab: gr.Tab(visible=admin and person.signed_in),
-            }
-
-        def choose(person: Person, made: str | None) -> gr.Dropdown:
-            """A new assistant becomes the one that every page shows."""
-            return _choice(services, person, None, made)
-
-        def look(person: Person) -> tuple[str, str, gr.Timer]:
-            """A tick: how the server is."""
-            return readiness.pill(), readiness.hint(), gr.Timer(_READY_S if readiness else _LOADING_S)
-
-        changing = [picker, signed_in, chat.sidebar.samples, review_tab, prompt_tab, training_tab, people_tab]
-        opened = page.load(access.event(UserRole.USER, welcome, quiet=True), conversation, changing, **QUIET)
-        shown = access.event(UserRole.USER, chat.show, quiet=True)
-        opened.then(shown, chat.here, chat.shown, **QUIET)
-        chosen = picker.input(shown, chat.here, chat.shown, **QUIET)
+    def wire(self, page: gr.Blocks) -> None:
+        samples = self.chat.sidebar.samples
+        tabs = [self.review_tab, self.prompt_tab, self.training_tab, self.people_tab]
+        changing = [self.picker, self.signed_in, samples, *tabs]
+        opened = page.load(self._quiet(UserRole.USER, self.welcome), self.conversation, changing, **QUIET)
+        show_chat = self._quiet(UserRole.USER, self.chat.show)
+        opened.then(show_chat, self.chat.here, self.chat.shown, **QUIET)
+        chosen = self.picker.input(show_chat, self.chat.here, self.chat.shown, **QUIET)
         for part, tab, least in (
-            (prompt, prompt_tab, UserRole.REVIEWER),
-            (training, training_tab, UserRole.REVIEWER),
-            (savings, savings_tab, UserRole.USER),
+            (self.prompt, self.prompt_tab, UserRole.REVIEWER),
+            (self.training, self.training_tab, UserRole.REVIEWER),
+            (self.savings, self.savings_tab, UserRole.USER),
         ):
-            show = access.event(least, part.show, quiet=True)
+            show = self._quiet(least, part.show)
             for moment in (opened, chosen):
                 moment.then(show, part.here, part.shown, **QUIET)
             tab.select(show, part.here, part.shown, **QUIET)
-        review_tab.select(
-            access.event(UserRole.REVIEWER, review.show, quiet=True), review.here, review.shown, **QUIET
+        review = self.review
+        self.review_tab.select(
+            self._quiet(UserRole.REVIEWER, review.show), review.here, review.shown, **QUIET
         )
-        people_tab.select(access.event(UserRole.ADMIN, people.show, quiet=True), None, people.shown, **QUIET)
-        if_open = access.event(UserRole.REVIEWER, review.show_if_open, quiet=True)
+        show_people = self._quiet(UserRole.ADMIN, self.people.show)
+        self.people_tab.select(show_people, None, self.people.shown, **QUIET)
+        if_open = self._quiet(UserRole.REVIEWER, review.show_if_open)
         for moment in (opened, chosen):
             moment.then(if_open, review.here, review.shown, **QUIET)
-        loaded = chat.log.sample(access.event(UserRole.ADMIN, prompt.load), None, prompt.wanted, **QUIET)
-        again = access.event(UserRole.REVIEWER, prompt.show, quiet=True)
+        self._wire_new_assistants(show_chat)
+        ticked = self._quiet(UserRole.USER, self.show_server)
+        self.timer.tick(ticked, None, [self.server, self.chat.hint, self.timer], queue=False, **QUIET)
+
+    def _wire_new_assistants(self, show_chat: Callable[..., Any]) -> None:
+        """A new assistant becomes the one that every page shows."""
+        chat, prompt = self.chat, self.prompt
+        loaded = chat.log.sample(self._on(UserRole.ADMIN, prompt.load), None, prompt.wanted, **QUIET)
+        show_prompt = self._quiet(UserRole.REVIEWER, prompt.show)
         for made in (*prompt.made, loaded):
-            made.then(access.event(UserRole.USER, choose, quiet=True), prompt.wanted, picker, **QUIET).then(
-                shown, chat.here, chat.shown, **QUIET
-            ).then(again, picker, prompt.shown, **QUIET)
-        ticked = access.event(UserRole.USER, look, quiet=True)
-        pulse.tick(ticked, None, [pill, chat.hint, pulse], queue=False, **QUIET)
-    page.queue(max_size=1000, default_concurrency_limit=40, api_open=False)
-    access.check(page)
-    return page
+            made.then(self._quiet(UserRole.USER, self.choose), prompt.wanted, self.picker, **QUIET).then(
+                show_chat, chat.here, chat.shown, **QUIET
+            ).then(show_prompt, self.picker, prompt.shown, **QUIET)
+
+    def _quiet(self, least: UserRole, method: Callable[..., Any]) -> Callable[..., Any]:
+        return self._on(least, method, quiet=True)
+
+    def welcome(self, person: Person, last: str | None) -> Update:
+        """The page was opened: what this person may see of it."""
+        admin, reviewer = (person.may(role) for role in (UserRole.ADMIN, UserRole.REVIEWER))
+        return {
+            self.picker: self._choice(person, last),
+            self.signed_in: gr.HTML(_signed_in(person), visible=person.signed_in),
+            self.chat.sidebar.samples: gr.Checkbox(visible=not person.signed_in),
+            **{
+                tab: gr.Tab(visible=reviewer) for tab in (self.review_tab, self.prompt_tab, self.training_tab)
+            },
+            self.people_tab: gr.Tab(visible=admin and person.signed_in),
+        }
+
+    def choose(self, person: Person, made: str | None) -> gr.Dropdown:
+        return self._choice(person, None, made)
+
+    def show_server(self, person: Person) -> tuple[str, str, gr.Timer]:
+        """A tick: the server's state in the header, and above the chat's box while it is not ready."""
+        state = self._services.server_state()
+        text, ready = escape(words.server(state)), state.phase is Phase.READY
+        hint = "" if ready else f'<p class="notice">{text}. What you type stays here until then.</p>'
+        pill = f'<span class="pill {state.phase}" role="status">{text}</span>'
+        return pill, hint, gr.Timer(_READY_S if ready else _LOADING_S)
+
+    def _choice(self, person: Person, conversation_id: str | None, wanted: str | None = None) -> gr.Dropdown:
+        """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
+        store = self._services.store
+        assistants = store.assistants.all()
+        ids = [assistant.id for assistant in assistants]
+        if wanted is None and conversation_id:
+            with suppress(StoreError):
+                own = UserConversations(store, person.name)
+                wanted = own.conversation(conversation_id).assistant_id
+        value = wanted if wanted in ids else ids[-1] if ids else None
+        choices = [(assistant.name, assistant.id) for assistant in assistants]
+        return gr.Dropdown(choices=choices, value=value, visible=len(ids) > 1)
 
 
 def launch_options(services: Services, page: gr.Blocks) -> dict[str, Any]:
@@ -157,22 +197,6 @@ def launch_options(services: Services, page: gr.Blocks) -> dict[str, Any]:
             "openapi_url": None,
         },
     }
-
-
-def _choice(
-    services: Services, person: Person, conversation_id: str | None, wanted: str | None = None
-) -> gr.Dropdown:
-    """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
-    assistants = services.store.assistants.all()
-    ids = [assistant.id for assistant in assistants]
-    if wanted is None and conversation_id:
-        try:
-            wanted = OwnConversations(services.store, person.name).conversation(conversation_id).assistant_id
-        except StoreError:
-            wanted = None
-    value = wanted if wanted in ids else ids[-1] if ids else None
-    choices = [(assistant.name, assistant.id) for assistant in assistants]
-    return gr.Dropdown(choices=choices, value=value, visible=len(ids) > 1)
 
 
 def _signed_in(person: Person) -> str:

@@ -1,41 +1,37 @@
 """The Chat page: conversations on the left, one of them in the middle, streaming.
 
-In: the services. Out: components and their events. Every change goes to the store at once; the browser
-keeps nothing but the id of the conversation that was open. Does not know HTTP or how an answer is
-generated.
+Every change goes to the store at once; the browser keeps nothing but the id of the conversation that was open.
 
-Ids for tests: #chat-input #chat-send #chat-stop #chat-hint #chat-log #chat-live #chat-load-sample #starters
-#chat-list-toggle, those of `sidebar`; on the newest answer
-#newest-answer #answer-caption #copy-answer #regenerate #answer-previous #answer-next #rate-up #rate-down
-#rate-comment #reason-wrong-fact #reason-too-long #reason-wrong-tone #reason-off-topic #reason-other
-#correct #correction-text #correction-save. Messages carry data-message and data-status; conversations are
-button.open[data-id].
+Ids for tests: #chat-input #chat-send #chat-stop #chat-hint #chat-log #chat-live #chat-list-toggle, those of `sidebar`
+and of the templates `turns`, `live_answer` and `empty_chat`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from assistant.chat import ChatError
-from assistant.web import transcript
+from assistant.chat import MAX_MESSAGE_CHARACTERS, ChatError
 from assistant.web.access import QUIET, Person, Update
-from assistant.web.answering import Answering, Answers
-from assistant.web.asking import Asking
-from assistant.web.chat_pane import ChatPane
-from assistant.web.own import OwnConversations
+from assistant.web.answers import Answer, Answers
+from assistant.web.markup import forward, render, stick_to_end
 from assistant.web.rates import RateLimiter, TooMany
-from assistant.web.readiness import Readiness
 from assistant.web.services import Services
-from assistant.web.sidebar import Sidebar
-from assistant.web.thread import EmptyCorrection, Threads
-from assistant.web.view import View
+from assistant.web.sidebar import Id, Sidebar, TabState
+from assistant.web.user_conversations import UserConversations
 from store import StoreError
+from store.records import Message
 from store.users import UserRole
+
+_CLICKS = ("start", "resend", "regenerate", "show", "rate", "correct", "sample")
+_SAMPLE = (
+    "A kayak hire’s front desk with a long prompt and hundreds of rated conversations: chat with it, train it, and see "
+    "its prompt get shorter. Or write a prompt of your own on the Prompt page."
+)
 
 
 class ChatPage:
@@ -45,29 +41,41 @@ class ChatPage:
         self._services = services
         self._store = services.store
         self._limiter = RateLimiter(services.rates)
-        self._answers = Answers(services.chat)
-        self._readiness = Readiness(services.server_state)
-        self._asking = Asking(services.store, services.chat, self._answers, self._readiness, self._limiter)
-        self.assistant = assistant
-        self.conversation = conversation
-        self.view = gr.State(View())  # copied for every tab
+        self._answers = Answers(services, self._limiter)
+        self.assistant, self.conversation = assistant, conversation
+        self.tab = gr.State(TabState())  # copied for every tab
         with gr.Row(elem_id="chat-page"):
             self.sidebar = Sidebar(services)
-            pane = ChatPane(self._readiness.hint())
-        self.log, self.live, self.hint, self.box = pane.log, pane.live, pane.hint, pane.box
-        self.send, self.stop, self._toggle = pane.send, pane.stop, pane.toggle
+            with gr.Column(elem_id="chat-main", scale=1):
+                self._build_pane()
         self._unchanged: Update = {self.live: gr.skip()}
-        self.here = [self.assistant, self.conversation, self.view]
-        self.shown = [
-            self.log,
-            self.live,
-            self.sidebar.list,
-            self.conversation,
-            self.box,
-            self.send,
-            self.stop,
-        ]
+        self.here = [assistant, conversation, self.tab]
+        self.shown = [self.log, self.live, self.sidebar.list, conversation, self.box, self.send, self.stop]
         self._wire()
+
+    def _build_pane(self) -> None:
+        self._toggle = gr.Button("Conversations", elem_id="chat-list-toggle", size="sm")
+        with gr.Column(elem_id="chat-scroll", elem_classes="scroll-pane"):
+            self.log = gr.HTML(elem_id="chat-log", js_on_load=forward(*_CLICKS))
+            self.live = gr.HTML(elem_id="chat-live", js_on_load=stick_to_end())
+        with gr.Column(elem_id="chat-foot"):
+            self.hint = gr.HTML(elem_id="chat-hint")
+            with gr.Row(elem_id="chat-bar"):
+                self.box = gr.Textbox(
+                    placeholder="Ask something",
+                    show_label=False,
+                    label="Message",
+                    container=False,
+                    lines=1,
+                    max_lines=8,
+                    autofocus=True,
+                    elem_id="chat-input",
+                    max_length=MAX_MESSAGE_CHARACTERS,
+                    scale=1,
+                )
+                size: dict[str, Any] = {"scale": 0, "min_width": 88}
+                self.send = gr.Button("Send", variant="primary", elem_id="chat-send", **size)
+                self.stop = gr.Button("Stop", variant="stop", elem_id="chat-stop", visible=False, **size)
 
     def _wire(self) -> None:
         def on(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,13 +90,13 @@ class ChatPage:
         self.log.show(on(self.show_version), self.here, **streams)
         side.list.open(on(self.open), self.here, **streams)
         self.stop.click(on(self.end), self.conversation, None, **QUIET)
-        side.new.click(on(self.begin), [self.assistant, self.view], self.shown, **QUIET)
+        side.new.click(on(self.begin), [self.assistant, self.tab], self.shown, **QUIET)
         self.log.rate(on(self.rate), self.conversation, self.log, **QUIET)
         self.log.correct(on(self.correct), self.conversation, self.log, **QUIET)
         side.list.rename(on(side.rename), self.here, side.list, **QUIET)
         side.list.remove(on(self.remove), self.here, self.shown, **QUIET)
         gr.on(
-            [side.search.input, side.samples.input],
+            [side.search.change, side.samples.input],  # `input` of a textbox says nothing of pasted text
             on(side.find),
             [*self.here, side.search, side.samples],
             side.list,
@@ -100,142 +108,109 @@ class ChatPage:
         side.list.open(None, js=opens % "remove", api_visibility="private")
         side.new.click(None, js=opens % "remove", api_visibility="private")
 
-    def _own(self, person: Person) -> OwnConversations:
-        return OwnConversations(self._store, person.name)
-
-    def _threads(self, person: Person) -> Threads:
-        return Threads(self._store, self._own(person), person.may(UserRole.ADMIN))
+    def _own(self, person: Person) -> UserConversations:
+        return UserConversations(self._store, person.name)
 
     # Streaming. A generator that yields nothing would empty every output, hence `_unchanged`.
 
     async def ask(
-        self, person: Person, text: str, assistant_id: str | None, conversation_id: str | None, view: View
+        self, person: Person, text: str, assistant: Id, conversation: Id, tab: TabState
     ) -> AsyncIterator[Update]:
         """Send what stands in the box; it is emptied once the message is stored."""
-        asking = self._asking.ask(person, assistant_id, conversation_id, text)
+        asking = self._answers.ask(person, assistant, conversation, text)
         stored = {self.box: ""}
-        async for update in self._answer(person, asking, view):
+        async for update in self._answer(person, asking, tab):
             yield update if update == self._unchanged else update | stored
             stored = {}
 
     async def start(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None,
-        view: View,
-        event: gr.EventData,
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
         """A starter was clicked; it waits in the box until it is sent."""
         yield {self.box: str(event.text)}
-        async for update in self.ask(person, str(event.text), assistant_id, conversation_id, view):
+        async for update in self.ask(person, str(event.text), assistant, conversation, tab):
             yield update
 
     async def regenerate(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None,
-        view: View,
-        event: gr.EventData,
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
         """A sampled version beside the answer that was clicked."""
-        asking = self._asking.again(person, assistant_id, str(event.id))
-        async for update in self._answer(person, asking, view):
+        asking = self._answers.regenerate(person, assistant, str(event.id))
+        async for update in self._answer(person, asking, tab):
             yield update
 
     async def resend(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None,
-        view: View,
-        event: gr.EventData,
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
         """An edited message beside the one that was clicked, and its answer."""
-        asking = self._asking.edited(person, assistant_id, str(event.id), str(event.text))
-        async for update in self._answer(person, asking, view):
+        asking = self._answers.edit(person, assistant, str(event.id), str(event.text))
+        async for update in self._answer(person, asking, tab):
             yield update
 
     async def _answer(
-        self, person: Person, asking: Awaitable[Answering], view: View
+        self, person: Person, asking: Awaitable[Answer], tab: TabState
     ) -> AsyncIterator[Update]:
         try:
-            answering = await asking
+            answer = await asking
         except (ChatError, StoreError, TooMany) as error:
             gr.Warning(escape(str(error)))
             yield self._unchanged
             return
-        async for update in self._follow(person, answering, view):
+        async for update in self._follow(person, answer, tab):
             yield update
 
-    async def _follow(self, person: Person, answering: Answering, view: View) -> AsyncIterator[Update]:
+    async def _follow(self, person: Person, answer: Answer, tab: TabState) -> AsyncIterator[Update]:
         """Show an answer as it grows, until it is finished or another action has taken the pane."""
-        owner = view.take()
-        question = answering.question
-        here = question.conversation_id
-        assistant_id = (await asyncio.to_thread(self._store.conversations.get, here)).assistant_id
-        threads = self._threads(person)
+        owner = tab.take_ownership()
+        here = answer.question.conversation_id
+        assistant = (await asyncio.to_thread(self._store.conversations.get, here)).assistant_id
         yield {
-            self.log: await asyncio.to_thread(threads.html, assistant_id, here, question),
-            self.live: transcript.streaming(answering.text, answering.not_saved),
-            self.sidebar.list: await asyncio.to_thread(
-                self.sidebar.listing, person, assistant_id, here, view
-            ),
+            self.log: await asyncio.to_thread(self._log, person, assistant, here, answer.question),
+            self.live: _live(answer.text, answer.not_saved),
+            self.sidebar.list: await asyncio.to_thread(self.sidebar.listing, person, assistant, here, tab),
             self.conversation: here,
             **self._buttons(busy=True),
         }
         try:
-            async for text, not_saved in answering.watch():
-                if view.owner is not owner:
+            async for text, not_saved in answer.watch():
+                if tab.owner is not owner:
                     return
-                yield {self.live: transcript.streaming(text, not_saved)}
+                yield {self.live: _live(text, not_saved)}
         except (ChatError, StoreError) as error:
             gr.Warning(escape(str(error)))
-        if view.owner is owner:
-            log = await asyncio.to_thread(threads.html, assistant_id, here)
+        if tab.owner is owner:
+            log = await asyncio.to_thread(self._log, person, assistant, here)
             yield {self.log: log, self.live: "", **self._buttons(busy=False)}
 
-    async def end(self, person: Person, conversation_id: str | None) -> None:
+    async def end(self, person: Person, conversation: Id) -> None:
         """Stop was pressed; the watcher sees the end and shows what is stored."""
-        answering = self._answers.running(conversation_id)
-        if answering and answering.owner == person.name:
-            await answering.stop()
+        answer = self._answers.running(conversation)
+        if answer and answer.owner == person.name:
+            await answer.stop()
 
     # Opening
 
     async def show(
-        self, person: Person, assistant_id: str | None, conversation_id: str | None, view: View
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState
     ) -> AsyncIterator[Update]:
         """Show a conversation, and the answer that is on its way in it; an empty page when it is gone."""
-        existing = self._threads(person).existing
-        conversation_id = await asyncio.to_thread(existing, assistant_id, conversation_id)
-        if answering := self._answers.running(conversation_id):
-            async for update in self._follow(person, answering, view):
+        conversation = await asyncio.to_thread(self._existing, person, assistant, conversation)
+        if answer := self._answers.running(conversation):
+            async for update in self._follow(person, answer, tab):
                 yield update
             return
-        view.take()
-        yield await asyncio.to_thread(self._still, person, assistant_id, conversation_id, view)
+        tab.take_ownership()
+        yield await asyncio.to_thread(self._still, person, assistant, conversation, tab)
 
     async def open(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None,
-        view: View,
-        event: gr.EventData,
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
         """A conversation was clicked in the list."""
-        async for update in self.show(person, assistant_id, str(event.id), view):
+        async for update in self.show(person, assistant, str(event.id), tab):
             yield update
 
     async def show_version(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None,
-        view: View,
-        event: gr.EventData,
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
         """‹ or › was pressed: show the branch with that version."""
         own = self._own(person)
@@ -247,70 +222,96 @@ class ChatPage:
             gr.Warning(escape(str(error)))
             yield self._unchanged
             return
-        async for update in self.show(person, assistant_id, conversation_id, view):
+        async for update in self.show(person, assistant, conversation, tab):
             yield update
 
-    def begin(self, person: Person, assistant_id: str | None, view: View) -> Update:
+    def begin(self, person: Person, assistant: Id, tab: TabState) -> Update:
         """An empty conversation; it is stored with its first message."""
-        view.take()
-        return self._still(person, assistant_id, None, view)
-
-    def _still(
-        self, person: Person, assistant_id: str | None, conversation_id: str | None, view: View
-    ) -> Update:
-        return {
-            self.log: self._threads(person).html(assistant_id, conversation_id),
-            self.live: "",
-            self.sidebar.list: self.sidebar.listing(person, assistant_id, conversation_id, view),
-            self.conversation: conversation_id,
-            **self._buttons(busy=False),
-        }
+        tab.take_ownership()
+        return self._still(person, assistant, None, tab)
 
     async def remove(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None,
-        view: View,
-        event: gr.EventData,
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> Update:
         await self.end(person, str(event.id))
         try:
             await asyncio.to_thread(self._own(person).delete, str(event.id))
         except StoreError as error:
             gr.Warning(escape(str(error)))
-        if event.id == conversation_id:
-            return await asyncio.to_thread(self.begin, person, assistant_id, view)
-        listing = self.sidebar.listing
-        return {
-            self.sidebar.list: await asyncio.to_thread(listing, person, assistant_id, conversation_id, view)
-        }
+        if event.id == conversation:
+            return await asyncio.to_thread(self.begin, person, assistant, tab)
+        listing = await asyncio.to_thread(self.sidebar.listing, person, assistant, conversation, tab)
+        return {self.sidebar.list: listing}
+
+    def _existing(self, person: Person, assistant: Id, conversation: Id) -> Id:
+        """The id if it is this person's, with that assistant; the browser may remember a deleted one, or another's."""
+        try:
+            found = self._own(person).conversation(conversation or "")
+        except StoreError:
+            return None
+        return found.id if found.assistant_id == assistant else None
 
     # Ratings. What was typed stays when it could not be saved.
 
-    def rate(self, person: Person, conversation_id: str | None, event: gr.EventData) -> Any:
+    def rate(self, person: Person, conversation: Id, event: gr.EventData) -> Any:
         """A thumb or a reason was clicked."""
-        return self._judge(person, conversation_id, self._threads(person).rate, event)
+        return self._save_rating(person, conversation, self._own(person).rate, event)
 
-    def correct(self, person: Person, conversation_id: str | None, event: gr.EventData) -> Any:
+    def correct(self, person: Person, conversation: Id, event: gr.EventData) -> Any:
         """Save correction, or Remove correction."""
-        return self._judge(person, conversation_id, self._threads(person).correct, event)
+        return self._save_rating(person, conversation, self._own(person).correct, event)
 
-    def _judge(
+    def _save_rating(
         self,
         person: Person,
-        conversation_id: str | None,
-        save: Callable[[Any], None],
+        conversation: Id,
+        save: Callable[[Mapping[str, str]], None],
         event: gr.EventData,
     ) -> Any:
         try:
             if person.signed_in:
                 self._limiter.count_rating(person.name)
             save(event._data)
-        except (StoreError, EmptyCorrection, TooMany) as error:
+        except (StoreError, TooMany) as error:
             gr.Warning(escape(str(error)))
             return gr.skip()
-        return self._threads(person).html(None, conversation_id)
+        return self._log(person, None, conversation)
+
+    # HTML
+
+    def _still(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> Update:
+        """The page while nothing is being written."""
+        return {
+            self.log: self._log(person, assistant, conversation),
+            self.live: "",
+            self.sidebar.list: self.sidebar.listing(person, assistant, conversation, tab),
+            self.conversation: conversation,
+            **self._buttons(busy=False),
+        }
+
+    def _log(self, person: Person, assistant: Id, conversation: Id, up_to: Message | None = None) -> str:
+        """The shown branch, or that of `up_to`; without a conversation, what to do first."""
+        if conversation:
+            try:
+                turns = self._own(person).turns(conversation, up_to)
+            except StoreError as error:
+                return _empty("This conversation is gone", str(error))
+            return render("turns.html", conversation=conversation, turns=turns)
+        if assistant is not None:
+            found = self._store.assistants.get(assistant)
+            text = "Ask something, then rate the answer or correct it: that is what Shorthand learns from."
+            return _empty(found.name, text, found.starters)
+        if person.may(UserRole.ADMIN):
+            return _empty("Start with the sample", _SAMPLE, sample=True)
+        return _empty("No assistant yet", "An admin makes the first one. Come back after that.")
 
     def _buttons(self, *, busy: bool) -> Update:
         return {self.send: gr.Button(visible=not busy), self.stop: gr.Button(visible=busy)}
+
+
+def _live(text: str, not_saved: str) -> str:
+    return render("live_answer.html", text=text, not_saved=not_saved)
+
+
+def _empty(title: str, text: str, starters: tuple[str, ...] = (), sample: bool = False) -> str:
+    return render("empty_chat.html", title=title, text=text, starters=starters, sample=sample)

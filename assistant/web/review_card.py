@@ -12,10 +12,9 @@ from html import escape
 
 from assistant.web import words
 from assistant.web.judgement_requests import is_proposal
-from assistant.web.markup import diff
+from assistant.web.markup import diff, markdown
 from assistant.web.review_order import Ranked, Why
 from assistant.web.review_queue import proposed
-from assistant.web.transcript import rendered
 from store.records import Decision, Message, Rating, Role, Ruling, Verdict
 
 _SHOWN_TURNS = 2  # before the question; earlier ones are folded
@@ -55,7 +54,7 @@ def card(shown: Card) -> str:
         f'<div class="review-why">{_reasons(shown.ranked)}{"".join(notes)}</div>'
         f'<div class="review-text">{_before(shown.branch)}'
         f'<div class="question"><div class="bubble">{_plain(item.question)}</div></div>'
-        f'<div class="answer"><div class="prose-text">{rendered(item.answer)}</div></div>'
+        f'<div class="answer"><div class="prose-text">{markdown(item.answer)}</div></div>'
         f"{_correction(item.answer, correction, item.ratings)}{_others(shown.ranked.others)}"
         f"{'' if judgement_request else _ratings(item.ratings)}</div>"
         f"{'' if judgement_request else _editor(shown, correction)}"
@@ -99,7 +98,7 @@ def _before(branch: Sequence[Message]) -> str:
 def _turn(message: Message) -> str:
     if message.role is Role.USER:
         return f'<div class="question"><div class="bubble">{_plain(message.text)}</div></div>'
-    return f'<div class="answer"><div class="prose-text">{rendered(message.text)}</div></div>'
+    return f'<div class="answer"><div class="prose-text">{markdown(message.text)}</div></div>'
 
 
 def _correction(answer: str, correction: str | None, ratings: Sequence[Rating]) -> str:

@@ -1,8 +1,4 @@
-"""What the pages need to work: handed in once, by the program that starts everything.
-
-In: the parts that `app.py` built. Out: one value that every page takes. Does not know how any of them is
-made.
-"""
+"""What the pages need to work: handed in once, by the program that starts everything."""
 
 from __future__ import annotations
 

@@ -1,8 +1,5 @@
 """Beside the chat: this person's conversations, searched, opened, renamed and deleted.
 
-In: the services. Out: components and the events that change the list alone; what opens a conversation or takes the
-shown one away is the chat page's. Does not know how a conversation is shown.
-
 Ids for tests: #chat-new #chat-search #show-samples #conversation-list (button.open[data-id]).
 """
 
@@ -13,16 +10,31 @@ from html import escape
 import gradio as gr
 
 from assistant.web.access import Person
-from assistant.web.conversation_list import conversation_list
-from assistant.web.markup import forward
-from assistant.web.own import OwnConversations
+from assistant.web.markup import forward, render
 from assistant.web.services import Services
-from assistant.web.view import View
+from assistant.web.user_conversations import UserConversations
 from store import StoreError
+
+Id = str | None  # of an assistant or a conversation; None for none
+
+
+class TabState:
+    """What one browser tab shows; it lives as long as the tab. Only the latest action may write to the conversation's
+    pane: the one whose token is `owner`.
+    """
+
+    def __init__(self) -> None:
+        self.owner: object = None
+        self.search = ""
+        self.samples = False  # list sample and imported conversations too
+
+    def take_ownership(self) -> object:
+        self.owner = object()
+        return self.owner
 
 
 class Sidebar:
-    """Builds the components where it is made."""
+    """Builds the components where it is made. What opens a conversation is the chat page's."""
 
     def __init__(self, services: Services):
         self._store = services.store
@@ -42,39 +54,25 @@ class Sidebar:
             self.list = gr.HTML(elem_id="conversation-list", js_on_load=forward("open", "rename", "remove"))
 
     def find(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None,
-        view: View,
-        search: str,
-        samples: bool,
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, search: str, samples: bool
     ) -> str:
-        view.search, view.samples = search.strip(), samples
-        return self.listing(person, assistant_id, conversation_id, view)
+        tab.search, tab.samples = search.strip(), samples
+        return self.listing(person, assistant, conversation, tab)
 
     def rename(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None,
-        view: View,
-        event: gr.EventData,
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> str:
         if title := " ".join(str(event.title).split())[:200]:
             try:
-                OwnConversations(self._store, person.name).rename(str(event.id), title)
+                UserConversations(self._store, person.name).rename(str(event.id), title)
             except StoreError as error:
                 gr.Warning(escape(str(error)))
-        return self.listing(person, assistant_id, conversation_id, view)
+        return self.listing(person, assistant, conversation, tab)
 
-    def listing(
-        self, person: Person, assistant_id: str | None, conversation_id: str | None, view: View
-    ) -> str:
+    def listing(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> str:
         """The list's HTML; samples only when asked for, or there would be nothing else to see."""
-        if assistant_id is None:
+        if assistant is None:
             return ""
-        source = None if view.samples else "chat"
-        own = OwnConversations(self._store, person.name)
-        found = own.listed(assistant_id, source, view.search or None)
-        return conversation_list(found, conversation_id, view.search)
+        source = None if tab.samples else "chat"
+        found = UserConversations(self._store, person.name).newest(assistant, source, tab.search or None)
+        return render("conversations.html", conversations=found, current=conversation, search=tab.search)

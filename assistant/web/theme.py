@@ -1,7 +1,6 @@
 """The look: a steno pad. Green-tinted paper, ink, and the pad's red margin line for what must not be crossed.
 
-Out: Gradio's theme, and `look.css` beside this file for what themes cannot say. System fonts only: nothing is
-fetched from the network. Does not know the pages.
+`look.css` says what Gradio's themes cannot. System fonts only: nothing is fetched from the network.
 """
 
 from __future__ import annotations
@@ -13,43 +12,11 @@ from gradio.themes.utils import colors, sizes
 
 CSS = Path(__file__).with_name("look.css")
 
-_PINE = colors.Color(
-    "#edf7f1",
-    "#d3ebde",
-    "#a9d8c1",
-    "#78bf9f",
-    "#48a27d",
-    "#2b8462",
-    "#1f6d50",
-    "#1a5741",
-    "#174635",
-    "#12372a",
-    "#0a211a",
-)
-_PAPER = colors.Color(
-    "#fafbf7",
-    "#f1f4ec",
-    "#e2e7db",
-    "#cbd2c4",
-    "#9aa597",
-    "#6c786d",
-    "#4f5b52",
-    "#3a453e",
-    "#232c28",
-    "#18201d",
-    "#101614",
-)
-_SANS = (
-    "ui-sans-serif",
-    "system-ui",
-    "-apple-system",
-    "Segoe UI",
-    "Roboto",
-    "Helvetica Neue",
-    "Arial",
-    "sans-serif",
-)
-_MONO = ("ui-monospace", "SF Mono", "Cascadia Mono", "Menlo", "Consolas", "monospace")
+# Eleven shades each, from the lightest.
+_PINE = "#edf7f1 #d3ebde #a9d8c1 #78bf9f #48a27d #2b8462 #1f6d50 #1a5741 #174635 #12372a #0a211a"
+_PAPER = "#fafbf7 #f1f4ec #e2e7db #cbd2c4 #9aa597 #6c786d #4f5b52 #3a453e #232c28 #18201d #101614"
+_SANS = "ui-sans-serif, system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
+_MONO = "ui-monospace, SF Mono, Cascadia Mono, Menlo, Consolas, monospace"
 
 HEAD = (
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -65,72 +32,53 @@ MARK = (
     '6-5 11-12" fill="none" stroke="currentColor" stroke-width="2.8" stroke-linecap="round"/></svg>'
 )
 
+_COLOURS = {  # in light, in dark
+    "body_background_fill": ("*neutral_100", "*neutral_950"),
+    "body_text_color": ("#1c2723", "#e5ebe4"),
+    "body_text_color_subdued": ("*neutral_500", "*neutral_400"),
+    "background_fill_primary": ("*neutral_50", "*neutral_900"),
+    "background_fill_secondary": ("*neutral_100", "*neutral_800"),
+    "block_background_fill": ("*neutral_50", "*neutral_900"),
+    "block_border_color": ("*neutral_200", "*neutral_800"),
+    "block_label_background_fill": ("transparent", "transparent"),
+    "block_label_text_color": ("*neutral_600", "*neutral_400"),
+    "block_title_text_color": ("*neutral_700", "*neutral_300"),
+    "block_shadow": ("none", "none"),
+    "border_color_primary": ("*neutral_200", "*neutral_800"),
+    "input_background_fill": ("#ffffff", "*neutral_950"),
+    "input_border_color": ("*neutral_300", "*neutral_700"),
+    "input_border_color_focus": ("*primary_600", "*primary_400"),
+    "button_primary_background_fill": ("*primary_600", "*primary_500"),
+    "button_primary_background_fill_hover": ("*primary_700", "*primary_400"),
+    "button_primary_text_color": ("#ffffff", "#ffffff"),
+    "button_secondary_background_fill": ("#ffffff", "*neutral_800"),
+    "button_secondary_background_fill_hover": ("*neutral_100", "*neutral_700"),
+    "button_secondary_border_color": ("*neutral_300", "*neutral_700"),
+    "button_secondary_text_color": ("#1c2723", "#e5ebe4"),
+    "button_cancel_background_fill": ("#ffffff", "*neutral_800"),
+    "button_cancel_text_color": ("#b23a22", "#f0896c"),
+    "link_text_color": ("*primary_700", "*primary_300"),
+}
+
 
 def theme() -> gr.themes.Base:
     """Light and dark from one palette."""
+    pine, paper = colors.Color(*_PINE.split()), colors.Color(*_PAPER.split())
     return gr.themes.Base(
-        primary_hue=_PINE,
-        secondary_hue=_PINE,
-        neutral_hue=_PAPER,
+        primary_hue=pine,
+        secondary_hue=pine,
+        neutral_hue=paper,
         radius_size=sizes.radius_md,
         spacing_size=sizes.spacing_md,
         text_size=sizes.text_md,
-        font=_SANS,
-        font_mono=_MONO,
+        font=_SANS.split(", "),
+        font_mono=_MONO.split(", "),
     ).set(
-        body_background_fill="*neutral_100",
-        body_background_fill_dark="*neutral_950",
-        body_text_color="#1c2723",
-        body_text_color_dark="#e5ebe4",
-        body_text_color_subdued="*neutral_500",
-        body_text_color_subdued_dark="*neutral_400",
-        background_fill_primary="*neutral_50",
-        background_fill_primary_dark="*neutral_900",
-        background_fill_secondary="*neutral_100",
-        background_fill_secondary_dark="*neutral_800",
-        block_background_fill="*neutral_50",
-        block_background_fill_dark="*neutral_900",
-        block_border_color="*neutral_200",
-        block_border_color_dark="*neutral_800",
+        **{name: light for name, (light, _) in _COLOURS.items()},
+        **{f"{name}_dark": dark for name, (_, dark) in _COLOURS.items()},
         block_border_width="1px",
-        block_label_background_fill="transparent",
-        block_label_background_fill_dark="transparent",
-        block_label_text_color="*neutral_600",
-        block_label_text_color_dark="*neutral_400",
-        block_title_text_color="*neutral_700",
-        block_title_text_color_dark="*neutral_300",
         block_title_text_weight="600",
-        block_shadow="none",
-        block_shadow_dark="none",
-        border_color_primary="*neutral_200",
-        border_color_primary_dark="*neutral_800",
-        input_background_fill="#ffffff",
-        input_background_fill_dark="*neutral_950",
-        input_border_color="*neutral_300",
-        input_border_color_dark="*neutral_700",
-        input_border_color_focus="*primary_600",
-        input_border_color_focus_dark="*primary_400",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_dark="*primary_500",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_400",
-        button_primary_text_color="#ffffff",
-        button_primary_text_color_dark="#ffffff",
-        button_secondary_background_fill="#ffffff",
-        button_secondary_background_fill_dark="*neutral_800",
-        button_secondary_background_fill_hover="*neutral_100",
-        button_secondary_background_fill_hover_dark="*neutral_700",
-        button_secondary_border_color="*neutral_300",
-        button_secondary_border_color_dark="*neutral_700",
-        button_secondary_text_color="#1c2723",
-        button_secondary_text_color_dark="#e5ebe4",
         button_border_width="1px",
         button_large_text_weight="600",
         button_small_text_weight="500",
-        button_cancel_background_fill="#ffffff",
-        button_cancel_background_fill_dark="*neutral_800",
-        button_cancel_text_color="#b23a22",
-        button_cancel_text_color_dark="#f0896c",
-        link_text_color="*primary_700",
-        link_text_color_dark="*primary_300",
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from assistant.web.user_conversations import UserConversations
 from store import Store
 from store.records import MessageStatus, Role, Usage, Verdict
 from trainer.examples.intake import take_in
@@ -41,14 +42,8 @@ def everybodys_list(store: Store, subject: Subject) -> None:
 
 
 def conversation(store: Store, subject: Subject) -> None:
-    """As `assistant.web.thread` shows it: versions of each turn, its ratings, what it was served by."""
-    messages = store.messages.thread(subject.conversation_id)
-    latest = store.ratings.latest(message.id for message in messages)
-    store.deployments.all(store.conversations.get(subject.conversation_id).assistant_id)
-    for message in messages:
-        store.messages.siblings(message.id)
-        if message.id in latest:
-            store.ratings.all(message.id)
+    """As the Chat page shows it."""
+    UserConversations(store, subject.owner).turns(subject.conversation_id)
 
 
 def prompt_page(store: Store, subject: Subject) -> None:

@@ -1,0 +1,123 @@
+"""One person's conversations: all that the chat can see or change of the store's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from assistant.chat import MAX_MESSAGE_CHARACTERS
+from store import Store
+from store.errors import NotFound, StoreError
+from store.records import Conversation, Deployment, Message, Rating, Verdict
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A message and what belongs to it: the ids of its versions, oldest first, this person's rating, and how many
+    ratings it has.
+    """
+
+    message: Message
+    versions: tuple[str, ...] = ()
+    rating: Rating | None = None
+    ratings: int = 0
+    served: Deployment | None = None
+
+
+class UserConversations:
+    """Every method raises NotFound for what is another's, as for what never was, before anything else happens."""
+
+    def __init__(self, store: Store, owner: str):
+        self._store = store
+        self._owner = owner
+
+    def conversation(self, id: str) -> Conversation:
+        found = self._store.conversations.get(id)
+        if found.owner != self._owner:
+            raise NotFound(f"There is no conversation {id!r}.")
+        return found
+
+    def message(self, id: str) -> Message:
+        found = self._store.messages.get(id)
+        if self._store.conversations.get(found.conversation_id).owner != self._owner:
+            raise NotFound(f"There is no message {id!r}.")
+        return found
+
+    def newest(self, assistant_id: str, source: str | None, search: str | None) -> list[Conversation]:
+        """A hundred at most, last changed first."""
+        return self._store.conversations.all(assistant_id, self._owner, source, search)
+
+    def rename(self, id: str, title: str) -> None:
+        self._store.conversations.rename(self.conversation(id).id, title)
+
+    def delete(self, id: str) -> None:
+        self._store.conversations.delete(self.conversation(id).id)
+
+    def show(self, message_id: str) -> None:
+        """The branch with this message is the one that is shown from now on."""
+        self._store.messages.show(self.message(message_id).id)
+
+    def turns(self, conversation_id: str, up_to: Message | None = None) -> list[Turn]:
+        """The shown branch, or that of `up_to`, in six queries however long it is."""
+        conversation = self.conversation(conversation_id)
+        messages = (
+            self._store.messages.branch(up_to.id) if up_to else self._store.messages.thread(conversation.id)
+        )
+        ids = [message.id for message in messages]
+        versions = self._store.messages.versions(conversation.id)
+        latest, counts = self._store.ratings.latest(ids), self._store.ratings.counts(ids)
+        served = {one.id: one for one in self._store.deployments.all(conversation.assistant_id)}
+        return [
+            Turn(
+                message,
+                versions[message.id],
+                self._shown(latest.get(message.id, ())),
+                counts.get(message.id, 0),
+                served.get(message.deployment_id or 0),
+            )
+            for message in messages
+        ]
+
+    def _shown(self, ratings: tuple[Rating, ...]) -> Rating | None:
+        """This person's latest, or of an imported answer anybody's."""
+        mine = [rating for rating in ratings if rating.rater == self._owner]
+        return (mine or list(ratings))[-1] if ratings else None
+
+    def rate(self, click: Mapping[str, str]) -> None:
+        """One click, one rating; a correction that was made earlier stays with it. Raises StoreError."""
+        verdict = Verdict(click["verdict"]) if click.get("verdict") else None
+        comment = click.get("comment", "").strip() if verdict is Verdict.DOWN else ""
+        latest = self._latest(click)
+        correction = latest.correction if latest else None
+        self._add(click["id"], verdict, click.get("reason", ""), comment, correction)
+
+    def correct(self, click: Mapping[str, str]) -> None:
+        """Save or remove a correction. Raises StoreError.
+
+        An answer that had to be corrected counts as bad, unless this person rated it up.
+        """
+        latest, text = self._latest(click), click.get("text", "").strip()
+        verdict = latest.verdict if latest else None
+        reason, comment = (latest.reason, latest.comment) if latest else ("", "")
+        if click.get("remove"):
+            self._add(click["id"], verdict, reason, comment, None)
+        elif text:
+            self._add(click["id"], verdict or Verdict.DOWN, reason, comment, text)
+        else:
+            raise StoreError("The correction is empty. Write the answer as it should have been.")
+
+    def _latest(self, click: Mapping[str, str]) -> Rating | None:
+        """This person's own. Raises StoreError also for a text that no box lets through."""
+        longest = max((len(str(value)) for value in click.values()), default=0)
+        if longest > MAX_MESSAGE_CHARACTERS:
+            raise StoreError(
+                f"The text has {longest:,} characters; at most {MAX_MESSAGE_CHARACTERS:,} fit. Shorten it."
+            )
+        id = self.message(click["id"]).id
+        ratings = self._store.ratings.latest([id]).get(id, ())
+        return next((rating for rating in ratings if rating.rater == self._owner), None)
+
+    def _add(
+        self, id: str, verdict: Verdict | None, reason: str, comment: str, correction: str | None
+    ) -> None:
+        self._store.ratings.add(id, self._owner, verdict, reason, comment, correction)
