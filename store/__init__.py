@@ -1,8 +1,4 @@
-"""MEMORY: every conversation, rating, dataset, run and deployment, in one SQLite file.
-
-In: records from `assistant` and `trainer`. Out: the same records, by query. This is the only package that
-speaks SQL, and it knows nothing about models, tokens or web pages.
-"""
+"""The store: every conversation, rating, dataset, run and deployment, in one SQLite file."""
 
 from store.errors import StoreError
 from store.store import Store

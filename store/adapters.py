@@ -1,16 +1,11 @@
-"""Adapters: which were published, where they lie and from which run they come.
-
-In: what the trainer published. Out: `Adapter`; a name is given out once and never again.
-Does not read the files.
-"""
+"""Published adapters: a name is given out once and never again."""
 
 from __future__ import annotations
-
-import sqlite3
 
 from store.errors import Conflict
 from store.records import Adapter
 from store.repository import Repository
+from store.rows import mapper
 
 
 class Adapters(Repository):
@@ -30,25 +25,12 @@ class Adapters(Repository):
 
     def get(self, name: str) -> Adapter:
         """Raises NotFound."""
-        with self._file.reading() as transaction:
-            return _adapter(
-                transaction.one("SELECT * FROM adapters WHERE name = ?", [name], f"adapter {name!r}")
-            )
+        return self._one(_adapter, "SELECT * FROM adapters WHERE name = ?", [name], f"adapter {name!r}")
 
     def all(self, assistant_id: str) -> list[Adapter]:
         """The assistant's adapters, oldest first."""
         query = "SELECT * FROM adapters WHERE assistant_id = ? ORDER BY created_at, run_id, name"
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [assistant_id])
-        return [_adapter(row) for row in rows]
+        return self._all(_adapter, query, [assistant_id])
 
 
-def _adapter(row: sqlite3.Row) -> Adapter:
-    return Adapter(
-        name=row["name"],
-        assistant_id=row["assistant_id"],
-        run_id=row["run_id"],
-        path=row["path"],
-        manifest_hash=row["manifest_hash"],
-        created_at=row["created_at"],
-    )
+_adapter = mapper(Adapter)

@@ -1,5 +1,6 @@
-"""Answers as the trainer and the savings plot need them: rated ones with their turns, those that a deployment served, and
-the prompt tokens of each request."""
+"""Answers as the trainer and the Savings page need them: rated ones with their turns, those that a deployment
+served, and the prompt tokens of each request.
+"""
 
 from __future__ import annotations
 

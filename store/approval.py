@@ -1,9 +1,4 @@
-"""What people said about an answer → the text to learn from it, or none.
-
-In: an answer, its latest ratings, the decision that stands. Out: a text. Pure. Place in the flow: for what shows or
-writes approved answers. The rule is the trainer's (`trainer.examples.selection.judge`; a test holds the two together):
-what a reviewer decided; else the latest correction, or an answer rated up that nobody rated down.
-"""
+"""Decides which text of an answer people approved of, from its ratings and the decision that counts."""
 
 from __future__ import annotations
 

@@ -1,12 +1,7 @@
-"""Assistants and the versions of their prompts.
-
-In: names and segments. Out: `Assistant` and `Prompt`; a prompt is never changed, an edit adds the next
-version. Does not know how a prompt is rendered or which part of it is sent.
-"""
+"""Assistants and the immutable versions of their prompts."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -18,6 +13,7 @@ from store.connection import Transaction
 from store.errors import Conflict, StoreError
 from store.records import Assistant, Prompt, Segment, SegmentKind
 from store.repository import Repository
+from store.rows import mapper
 
 _PROMPT = "SELECT * FROM prompts WHERE id = ?"
 
@@ -36,9 +32,7 @@ class Assistants(Repository):
 
     def all(self) -> list[Assistant]:
         """All assistants, oldest first."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows("SELECT * FROM assistants ORDER BY created_at, id")
-        return [_assistant(row) for row in rows]
+        return self._all(_assistant, "SELECT * FROM assistants ORDER BY created_at, id")
 
     def get(self, id: str) -> Assistant:
         """Raises NotFound."""
@@ -71,8 +65,7 @@ class Prompts(Repository):
 
     def get(self, id: int) -> Prompt:
         """Raises NotFound."""
-        with self._file.reading() as transaction:
-            return _prompt(transaction.one(_PROMPT, [id], f"prompt {id}"))
+        return self._one(_prompt, _PROMPT, [id], f"prompt {id}")
 
     def latest(self, assistant_id: str) -> Prompt:
         """The newest version. Raises NotFound when the assistant has no prompt yet."""
@@ -82,11 +75,9 @@ class Prompts(Repository):
 
     def all(self, assistant_id: str) -> list[Prompt]:
         """All versions, oldest first."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(
-                "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version", [assistant_id]
-            )
-        return [_prompt(row) for row in rows]
+        return self._all(
+            _prompt, "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version", [assistant_id]
+        )
 
 
 def need_assistant(transaction: Transaction, id: str) -> Assistant:
@@ -102,25 +93,11 @@ def need_prompt(transaction: Transaction, id: int, assistant_id: str) -> Prompt:
     return prompt
 
 
-def _assistant(row: sqlite3.Row) -> Assistant:
-    return Assistant(
-        id=row["id"],
-        name=row["name"],
-        scorer=row["scorer"],
-        created_at=row["created_at"],
-        starters=tuple(from_json(row["starters"])),
-    )
-
-
-def _prompt(row: sqlite3.Row) -> Prompt:
-    return Prompt(
-        id=row["id"],
-        assistant_id=row["assistant_id"],
-        version=row["version"],
-        segments=tuple(_segment(value) for value in from_json(row["segments"])),
-        created_at=row["created_at"],
-    )
+_assistant = mapper(Assistant, starters=lambda text: tuple(from_json(text)))
 
 
 def _segment(value: dict[str, Any]) -> Segment:
     return Segment(**{**value, "kind": SegmentKind(value["kind"])})
+
+
+_prompt = mapper(Prompt, segments=lambda text: tuple(map(_segment, from_json(text))))

@@ -1,10 +1,8 @@
-"""The audit log: who did what of the things that matter to others, when, and what came of it. Nothing leaves it again.
+"""The audit log: who did what of the things that matter to others, when, and what came of it.
 
-In: deeds, noted by the parts of the store in the transaction that does them, so that none is done without its line and
-none has a line without being done. Out: `Entry`s, the newest first. Triggers refuse to change or delete a line.
-
-Who acts is what `acting` says: the pages set the person that clicked, the trainer itself; else it is whoever runs the
-command (“shell:” and the name on this machine). Never holds what people wrote, or passwords.
+Each action is recorded in the transaction that does it, and triggers refuse to change or delete a line. The actor is
+what `acting` says: the person that clicked, or the trainer; otherwise whoever runs the command (“shell:” and the name
+on this machine). The log never holds what people wrote, or passwords.
 """
 
 from __future__ import annotations

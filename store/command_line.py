@@ -1,7 +1,4 @@
-"""What the store's commands have in common: the data directory, where they print, and errors in words.
-
-In: options. Out: an open store, or exit code 2 with a message. Does not know what the commands do.
-"""
+"""What the commands of the store share: the data directory, the output and errors in words."""
 
 from __future__ import annotations
 

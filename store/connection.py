@@ -1,7 +1,4 @@
-"""A path → transactions: the one SQLite file, one connection per thread, errors in words.
-
-In: SQL and values from the parts of the store. Out: rows, or NotSaved when a write did not reach the disk.
-Knows nothing about tables.
+"""One SQLite file, one connection per thread, transactions, and errors in words.
 
 The file stays with a rollback journal: before SQLite 3.51.3 several connections that checkpoint a WAL can
 damage the file, and Python here links 3.40.1. FULL sync, because a person was told that the rating is saved.

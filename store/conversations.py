@@ -1,8 +1,4 @@
-"""Conversations: whose they are, what they are called, and finding them again.
-
-In: titles and searches from the chat page. Out: `Conversation`. The turns are in `messages`.
-Does not know who may see which conversation; it filters by the owner that it is given.
-"""
+"""Conversations: who owns them, what they are called, and how they are found."""
 
 from __future__ import annotations
 
@@ -65,9 +61,9 @@ class Conversations(Repository):
 
     def get(self, id: str) -> Conversation:
         """Raises NotFound."""
-        with self._file.reading() as transaction:
-            row = transaction.one("SELECT * FROM conversations WHERE id = ?", [id], f"conversation {id!r}")
-        return conversation_of(row)
+        return self._one(
+            conversation_of, "SELECT * FROM conversations WHERE id = ?", [id], f"conversation {id!r}"
+        )
 
     def all(
         self,

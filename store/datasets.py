@@ -1,20 +1,18 @@
-"""Datasets: frozen lists of examples, so that every adapter can be rebuilt, and why other answers are not in them.
+"""Frozen, versioned lists of examples, why other answers are not in them, and each conversation's split.
 
-In: examples as they are trained on. Out: `Dataset`, with the examples in the order in which they were given.
-Does not know how examples are selected or hashed. The examples are copies: deleting a conversation leaves
-them.
+Examples are copies: deleting a conversation leaves them.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 
 from store.assistants import need_prompt
-from store.columns import from_json, to_json
+from store.columns import from_json, ids_json, to_json
 from store.errors import StoreError
 from store.records import Dataset, DatasetVersion, Example, Role, Split
 from store.repository import Repository
+from store.rows import mapper
 
 _VERSIONS = """
     SELECT d.id, d.created_at, d.hash, d.prompt_id,
@@ -98,14 +96,33 @@ class Datasets(Repository):
                 "SELECT * FROM dataset_examples WHERE dataset_id = ? ORDER BY position", [id]
             )
         return Dataset(
-            id=row["id"],
-            assistant_id=row["assistant_id"],
-            prompt_id=row["prompt_id"],
-            hash=row["hash"],
-            created_at=row["created_at"],
-            examples=tuple(_example(example) for example in examples),
+            **{name: row[name] for name in ("id", "assistant_id", "prompt_id", "hash", "created_at")},
+            examples=tuple(map(_example, examples)),
             dropped=from_json(row["dropped"]),
         )
+
+
+class Splits(Repository):
+    def record(self, mapping: Mapping[str, Split]) -> dict[str, Split]:
+        """Save splits of conversations that have none yet; returns the one that holds for each given id."""
+        now = self._clock()
+        query = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
+        with self._file.writing() as transaction:
+            transaction.executemany(
+                "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING",
+                ((conversation_id, split, now) for conversation_id, split in mapping.items()),
+            )
+            rows = transaction.rows(query, [ids_json(mapping)])
+        held = {row["conversation_id"]: Split(row["split"]) for row in rows}
+        return {conversation_id: held[conversation_id] for conversation_id in mapping}
+
+    def all(self, assistant_id: str) -> dict[str, Split]:
+        """The splits of the assistant's conversations, as far as they have one."""
+        query = """SELECT s.* FROM conversations c JOIN splits s ON s.conversation_id = c.id
+                   WHERE c.assistant_id = ? ORDER BY c.id"""
+        with self._file.reading() as transaction:
+            rows = transaction.rows(query, [assistant_id])
+        return {row["conversation_id"]: Split(row["split"]) for row in rows}
 
 
 def _example_row(dataset_id: int, position: int, example: Example) -> tuple[object, ...]:
@@ -125,16 +142,4 @@ def _example_row(dataset_id: int, position: int, example: Example) -> tuple[obje
     )
 
 
-def _example(row: sqlite3.Row) -> Example:
-    return Example(
-        message_id=row["message_id"],
-        conversation_id=row["conversation_id"],
-        context=tuple((Role(role), text) for role, text in from_json(row["context"])),
-        completion=row["completion"],
-        corrected=bool(row["corrected"]),
-        split=Split(row["split"]),
-        rater=row["rater"],
-        approved=bool(row["approved"]),
-        from_teacher=bool(row["from_teacher"]),
-        rejected=row["rejected"],
-    )
+_example = mapper(Example, context=lambda text: tuple((Role(role), words) for role, words in from_json(text)))

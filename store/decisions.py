@@ -1,8 +1,4 @@
-"""Decisions: what reviewers make of answers, kept for good; it outranks what raters say.
-
-In: one reviewer's ruling on one answer, or on many at once. Out: `Decision`s: the whole history, or the one that
-stands. Does not know which answers are worth a look, or what becomes of them in a dataset.
-"""
+"""Decisions of reviewers about answers. They outrank ratings, and their history is kept."""
 
 from __future__ import annotations
 
@@ -16,6 +12,7 @@ from store.connection import Transaction
 from store.errors import Conflict, NotFound
 from store.records import Decision, Role, Ruling
 from store.repository import Repository
+from store.rows import mapper
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
 IS_STANDING = """d.ruling <> 'withdrawn' AND d.seq = (
@@ -73,8 +70,8 @@ class Decisions(Repository):
             _check(transaction, ruling, corrections)
             now = self._clock()
             if corrections:
-                told: Detail = {"ruling": ruling.value, "answers": len(corrections), "reviewer": reviewer}
-                record(transaction, now, AuditAction.REVIEWED, _first(corrections), told)
+                detail: Detail = {"ruling": ruling.value, "answers": len(corrections), "reviewer": reviewer}
+                record(transaction, now, AuditAction.REVIEWED, _first(corrections), detail)
             return [
                 _insert(transaction, Decision(self._new_id(), message_id, reviewer, ruling, now, correction))
                 for message_id, correction in corrections.items()
@@ -99,8 +96,8 @@ class Decisions(Repository):
                 restored.append(_insert(transaction, withdrawn))
             if restored:
                 first = _first(decision.message_id for decision in restored)
-                told: Detail = {"answers": len(restored), "reviewer": restored[0].reviewer}
-                record(transaction, self._clock(), AuditAction.REVIEW_UNDONE, first, told)
+                detail: Detail = {"answers": len(restored), "reviewer": restored[0].reviewer}
+                record(transaction, self._clock(), AuditAction.REVIEW_UNDONE, first, detail)
             return restored
 
     def last(self, assistant_id: str, reviewer: str, since: float) -> list[Decision]:
@@ -108,14 +105,13 @@ class Decisions(Repository):
         seconds): what undoing takes back.
         """
         values = [reviewer, reviewer, since, assistant_id, assistant_id]
-        with self._file.reading() as transaction:
-            return [decision_of(row) for row in transaction.rows(DECIDED_LAST, values)]
+        return self._all(decision_of, DECIDED_LAST, values)
 
     def all(self, message_id: str) -> list[Decision]:
         """Every decision that was ever made about the message, oldest first."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows("SELECT * FROM decisions WHERE message_id = ? ORDER BY seq", [message_id])
-        return [decision_of(row) for row in rows]
+        return self._all(
+            decision_of, "SELECT * FROM decisions WHERE message_id = ? ORDER BY seq", [message_id]
+        )
 
     def effective(self, message_ids: Iterable[str]) -> dict[str, Decision]:
         """The decision that counts, by message; undecided messages are left out."""
@@ -165,16 +161,7 @@ def standing_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, Decision]:
     return {message_id: decision for message_id, decision in chosen.items() if decision is not None}
 
 
-def decision_of(row: sqlite3.Row) -> Decision:
-    return Decision(
-        id=row["id"],
-        message_id=row["message_id"],
-        reviewer=row["reviewer"],
-        ruling=Ruling(row["ruling"]),
-        created_at=row["created_at"],
-        correction=row["correction"],
-        restores=row["restores"],
-    )
+decision_of = mapper(Decision)
 
 
 def _when(decision: Decision) -> tuple[float, str]:

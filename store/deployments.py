@@ -1,13 +1,10 @@
-"""Deployments: which (adapter, variant) answers an assistant's requests, now and before.
+"""Deployments: which adapter and prompt variant answer an assistant's requests, now and before.
 
-In: candidates from the trainer, and the decision to activate, reject or roll back. Out: `Deployment`, and a
-log of every activation. Each decision is one transaction, so a short prompt is never active without its
-adapter. Does not know whether vLLM serves the adapter.
+Each change is one transaction, so a short prompt is never active without its adapter.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from types import EllipsisType
 
@@ -18,6 +15,7 @@ from store.connection import Transaction
 from store.errors import Conflict
 from store.records import Activation, Deployment, DeploymentStatus
 from store.repository import Repository
+from store.rows import mapper
 
 
 class Deployments(Repository):
@@ -83,12 +81,12 @@ class Deployments(Repository):
                 transaction.execute(previous, [active_id, deployment_id])
             self._serve(transaction, deployment_id, f"replaced {active_id}" if active else "first")
             if deployment.adapter is not None:  # else a prompt was saved, which has its own line
-                told: Detail = {
+                detail: Detail = {
                     "deployment": deployment_id,
                     "adapter": deployment.adapter,
                     "replaced": active_id,
                 }
-                record(transaction, self._clock(), AuditAction.PROMOTED, deployment.assistant_id, told)
+                record(transaction, self._clock(), AuditAction.PROMOTED, deployment.assistant_id, detail)
             return self.get(deployment_id)
 
     def reject(self, deployment_id: int, reason: str) -> Deployment:
@@ -117,8 +115,8 @@ class Deployments(Repository):
                 raise Conflict(f"Cannot roll back {assistant_id!r}: deployment {active['id']} replaced none.")
             self._retire(transaction, active["id"], reason)
             self._serve(transaction, previous, f"rollback of {active['id']}: {reason}")
-            told = {"deployment": active["id"], "now": previous}
-            record(transaction, self._clock(), AuditAction.ROLLED_BACK, assistant_id, told)
+            detail = {"deployment": active["id"], "now": previous}
+            record(transaction, self._clock(), AuditAction.ROLLED_BACK, assistant_id, detail)
             return self.get(previous)
 
     def active(self, assistant_id: str) -> Deployment | None:
@@ -129,18 +127,13 @@ class Deployments(Repository):
 
     def get(self, id: int) -> Deployment:
         """Raises NotFound."""
-        with self._file.reading() as transaction:
-            return _deployment(
-                transaction.one("SELECT * FROM deployments WHERE id = ?", [id], f"deployment {id}")
-            )
+        return self._one(_deployment, "SELECT * FROM deployments WHERE id = ?", [id], f"deployment {id}")
 
     def all(self, assistant_id: str) -> list[Deployment]:
         """All of the assistant's deployments, oldest first."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(
-                "SELECT * FROM deployments WHERE assistant_id = ? ORDER BY id", [assistant_id]
-            )
-        return [_deployment(row) for row in rows]
+        return self._all(
+            _deployment, "SELECT * FROM deployments WHERE assistant_id = ? ORDER BY id", [assistant_id]
+        )
 
     def activations(self, assistant_id: str) -> list[Activation]:
         """Every activation and rollback, oldest first."""
@@ -166,19 +159,4 @@ _PREVIOUS = "SELECT previous_id FROM deployments WHERE id = ?"
 _ACTIVE = "SELECT * FROM deployments WHERE assistant_id = ? AND status = 'active'"
 
 
-def _deployment(row: sqlite3.Row) -> Deployment:
-    return Deployment(
-        id=row["id"],
-        assistant_id=row["assistant_id"],
-        prompt_id=row["prompt_id"],
-        adapter=row["adapter"],
-        segment_ids=tuple(from_json(row["segment_ids"])),
-        variant=row["variant"],
-        prompt_tokens=row["prompt_tokens"],
-        status=DeploymentStatus(row["status"]),
-        created_at=row["created_at"],
-        run_id=row["run_id"],
-        activated_at=row["activated_at"],
-        retired_at=row["retired_at"],
-        reason=row["reason"],
-    )
+_deployment = mapper(Deployment, segment_ids=lambda text: tuple(from_json(text)))

@@ -1,12 +1,8 @@
-"""What one person wrote → gone, with the names of the adapters that learned from it.
+"""Erases what one person wrote, as an owner of conversations, a rater or a reviewer, in one transaction.
 
-In: a name: of an owner of conversations, of a rater, of a reviewer, or of all three. Out: an `Erased`. Place in the
-flow: below `python -m trainer erase`, which deletes files and asks for retrains. Does not know files; backups keep what
-they have.
-
-All of it is one transaction. Examples that came from the person leave every dataset, whose hash then no longer fits, so
-that nobody trains on the rest by accident. A deployment whose adapter saw them is never served again; where one answers
-now, the base model with the full prompt takes over.
+Examples that came from the person leave every dataset, whose hash then no longer fits, so that nobody trains on the rest
+by accident. A deployment whose adapter saw them is never served again; where one answers now, the base model with the
+full prompt takes over. Backups keep what they have.
 """
 
 from __future__ import annotations
@@ -104,7 +100,7 @@ class Erasures(Repository):
             transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
             forget_words(transaction)
-            told = {
+            detail = {
                 "conversations": found.conversations,
                 "ratings": found.ratings,
                 "decisions": found.decisions,
@@ -114,7 +110,7 @@ class Erasures(Repository):
                 self._clock(),
                 AuditAction.ERASED,
                 person,
-                told | {"adapters": len(found.adapters)},
+                detail | {"adapters": len(found.adapters)},
             )
             return found
 

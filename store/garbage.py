@@ -1,8 +1,4 @@
-"""How often Python looks for garbage in a process that holds much and makes thousands of objects at a time.
-
-In: nothing. Out: the garbage collector's settings. Place in the flow: the first thing that a command of ours does, and
-around the one second in which a training set is chosen. Does not know what the process is for.
-"""
+"""Garbage collector settings for processes that hold many objects and make thousands at a time."""
 
 from __future__ import annotations
 

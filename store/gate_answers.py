@@ -1,8 +1,4 @@
-"""What each system answered at a gate and how it scored, so that people can see what a verdict was about.
-
-In: a run and the answers to its gate examples. Out: two systems side by side, question by question. Does not know how
-answers are scored or what a verdict says.
-"""
+"""What each system answered at a gate and how it scored, so that people can see what a verdict was about."""
 
 from __future__ import annotations
 
@@ -28,7 +24,7 @@ _TALLY = """
 
 @dataclass(frozen=True)
 class GateAnswer:
-    """What `system` (“base_full”, “variant 3”) answered to the example at `position` of the dataset; `score` is 0 to 1."""
+    """What `system` answered to the example at `position` of the dataset; `score` is 0 to 1."""
 
     position: int
     message_id: str
@@ -90,9 +86,7 @@ class GateAnswers(Repository):
         """The questions on which `system` lost most against `other`; with `best_first` those on which it won most."""
         direction = "DESC" if best_first else "ASC"
         query = f"{_SHOWN}{PAIRS} ORDER BY c.score - r.score {direction}, c.position LIMIT ?"
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [system, other, run_id, limit])
-        return [_pair(row) for row in rows]
+        return self._all(_pair, query, [system, other, run_id, limit])
 
 
 def _pair(row: sqlite3.Row) -> SideBySide:

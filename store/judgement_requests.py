@@ -1,12 +1,7 @@
-"""Proposals: answers of a refused candidate that a person is asked about, and what they decided.
-
-In: a run and its answers to questions that were answered before. Out: `Proposal`s. Does not know why they are proposed
-or what a decision changes.
-"""
+"""Answers of a refused candidate that people are asked about, and what they decided."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 
 from store.audit import AuditAction, record
@@ -14,6 +9,7 @@ from store.connection import Transaction
 from store.errors import Conflict
 from store.records import JudgementRequest
 from store.repository import Repository
+from store.rows import mapper
 
 OPEN = """
     SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NULL ORDER BY id LIMIT ?"""
@@ -58,26 +54,21 @@ class JudgementRequests(Repository):
 
     def open(self, assistant_id: str, limit: int = 1000) -> list[JudgementRequest]:
         """What nobody has decided, the oldest first."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(OPEN, [assistant_id, limit])
-        return [proposal_of(row) for row in rows]
+        return self._all(judgement_request_of, OPEN, [assistant_id, limit])
 
     def get(self, id: int) -> JudgementRequest:
         """Raises NotFound."""
-        with self._file.reading() as transaction:
-            return proposal_of(transaction.one(_ONE, [id], f"proposal {id}"))
+        return self._one(judgement_request_of, _ONE, [id], f"judgement request {id}")
 
     def decided(self, assistant_id: str) -> list[JudgementRequest]:
         """The oldest first."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(DECIDED, [assistant_id])
-        return [proposal_of(row) for row in rows]
+        return self._all(judgement_request_of, DECIDED, [assistant_id])
 
     def last_decided(self, assistant_id: str, decided_by: str, since: float) -> list[JudgementRequest]:
         """What this person decided last and at once, if that was at or after `since` (UTC seconds)."""
         with self._file.reading() as transaction:
             values = [decided_by, decided_by, since, assistant_id, assistant_id]
-            return [proposal_of(row) for row in transaction.rows(DECIDED_LAST, values)]
+            return [judgement_request_of(row) for row in transaction.rows(DECIDED_LAST, values)]
 
     def decide_all(
         self, ids: Iterable[int], accepted: bool | None, decided_by: str
@@ -89,9 +80,7 @@ class JudgementRequests(Repository):
 
     def of_run(self, run_id: int) -> list[JudgementRequest]:
         """Those of one run, decided or not."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(OF_RUN, [run_id])
-        return [proposal_of(row) for row in rows]
+        return self._all(judgement_request_of, OF_RUN, [run_id])
 
     def decide(self, id: int, accepted: bool | None, decided_by: str) -> JudgementRequest:
         """Whether the answer would do; None takes a decision back. Raises NotFound, and Conflict where a file brought
@@ -103,10 +92,10 @@ class JudgementRequests(Repository):
 def _decide(
     transaction: Transaction, id: int, accepted: bool | None, decided_by: str, now: float
 ) -> JudgementRequest:
-    before = proposal_of(transaction.one(_ONE, [id], f"proposal {id}"))
+    before = judgement_request_of(transaction.one(_ONE, [id], f"judgement request {id}"))
     if accepted is None and before.run_id is None:
         raise Conflict(
-            f"Proposal {id} came in decided with a file, so no run asks about it. Accept or refuse it."
+            f"Judgement request {id} came in decided with a file, so no run asks about it. Accept or refuse it."
         )
     transaction.execute(
         "UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ?",
@@ -119,19 +108,13 @@ def _decide(
     )
     action = AuditAction.REVIEW_UNDONE if accepted is None else AuditAction.REVIEWED
     record(
-        transaction, now, action, f"proposal {id}", {} if accepted is None else {"accepted": int(accepted)}
+        transaction,
+        now,
+        action,
+        f"judgement request {id}",
+        {} if accepted is None else {"accepted": int(accepted)},
     )
-    return proposal_of(transaction.one(_ONE, [id], f"proposal {id}"))
+    return judgement_request_of(transaction.one(_ONE, [id], f"judgement request {id}"))
 
 
-def proposal_of(row: sqlite3.Row) -> JudgementRequest:
-    return JudgementRequest(
-        id=row["id"],
-        run_id=row["run_id"],
-        message_id=row["message_id"],
-        text=row["text"],
-        created_at=row["created_at"],
-        accepted=None if row["accepted"] is None else bool(row["accepted"]),
-        decided_by=row["decided_by"],
-        decided_at=row["decided_at"],
-    )
+judgement_request_of = mapper(JudgementRequest)

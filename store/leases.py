@@ -1,7 +1,6 @@
 """Leases: at most one process does a thing at a time, and a crash frees it after a while.
 
-In: a name, who wants it and for how long. Out: whether they have it.
-Does not know what a lease is for. Processes on one machine share a clock; that is enough here.
+Processes on one machine share a clock, which is what expiry relies on.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Care for the file: a copy while in use, a check for damage, and how much there is.
-
-In: the open file. Out: a backup, a list of problems, counts. Changes nothing in the store.
-"""
+"""Backs up the file while it is in use, checks it for damage, and counts what is in it."""
 
 from __future__ import annotations
 
@@ -55,11 +52,11 @@ _FORBIDDEN = {
     "decision {a!r} is about message {b!r}, which is no answer": """
         SELECT d.id AS a, m.id AS b FROM decisions d JOIN messages m ON m.id = d.message_id
         WHERE m.role <> 'assistant'""",
-    "proposal {a} is about message {b!r}, which is no answer of its assistant": """
+    "judgement request {a} is about message {b!r}, which is no answer of its assistant": """
         SELECT p.id AS a, m.id AS b FROM judgement_requests p JOIN messages m ON m.id = p.message_id
         JOIN conversations c ON c.id = m.conversation_id
         WHERE m.role <> 'assistant' OR c.assistant_id <> p.assistant_id""",
-    "proposal {a} was decided by {b!r} at no time": """
+    "judgement request {a} was decided by {b!r} at no time": """
         SELECT id AS a, decided_by AS b FROM judgement_requests WHERE (accepted IS NULL) <> (decided_at IS NULL)""",
     "dataset {a} of assistant {b!r} has no hash": """
         SELECT id AS a, assistant_id AS b FROM datasets WHERE hash = ''""",

@@ -1,10 +1,6 @@
 """Messages: the tree of turns in a conversation and the branch of it that is shown.
 
-In: turns as they are asked, streamed and finished. Out: `Message`, threads from root to head, siblings.
-Does not know how an answer is generated or shown.
-
-Recursive queries also demand that a child was written after its parent (`seq`): a damaged file cannot loop
-them.
+Recursive queries also demand that a child was written after its parent (`seq`): a damaged file cannot loop them.
 """
 
 from __future__ import annotations
@@ -16,6 +12,7 @@ from store.connection import Transaction
 from store.errors import Conflict, NotFound
 from store.records import Conversation, Message, MessageStatus, Role, Usage
 from store.repository import Repository
+from store.rows import mapper
 
 _USAGE = (
     "prompt_tokens",
@@ -116,8 +113,7 @@ class Messages(Repository):
 
     def get(self, id: str) -> Message:
         """Raises NotFound."""
-        with self._file.reading() as transaction:
-            return message_of(transaction.one("SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}"))
+        return self._one(message_of, "SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}")
 
     def thread(self, conversation_id: str) -> list[Message]:
         """The shown branch from the first turn to the head. Raises NotFound."""
@@ -222,14 +218,4 @@ def message_of(row: sqlite3.Row) -> Message:
     )
 
 
-def conversation_of(row: sqlite3.Row) -> Conversation:
-    return Conversation(
-        id=row["id"],
-        assistant_id=row["assistant_id"],
-        title=row["title"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-        owner=row["owner"],
-        source=row["source"],
-        head_id=row["head_id"],
-    )
+conversation_of = mapper(Conversation)

@@ -1,8 +1,4 @@
-"""Passwords → what is kept of them: an Argon2id hash with its own salt and costs.
-
-In: a password as a person typed it. Out: a hash, or whether it fits one. Place in the flow: under `users`. Nothing here
-keeps or prints a password.
-"""
+"""Argon2id hashes of passwords, each with its own salt and costs."""
 
 from __future__ import annotations
 

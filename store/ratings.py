@@ -1,8 +1,4 @@
-"""Ratings: what people say about answers, kept for good; the latest of each rater counts.
-
-In: one gesture of one rater. Out: `Rating`s, the whole history or the latest ones.
-Does not know which ratings make an example.
-"""
+"""Ratings of answers. The latest of each rater counts, and the history is kept."""
 
 from __future__ import annotations
 
@@ -13,6 +9,7 @@ from store.columns import ids_json
 from store.errors import Conflict
 from store.records import Rating, Role, Verdict
 from store.repository import Repository
+from store.rows import mapper
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
 IS_LATEST = (
@@ -57,9 +54,7 @@ class Ratings(Repository):
 
     def all(self, message_id: str) -> list[Rating]:
         """Every rating that was ever given to the message, oldest first."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows("SELECT * FROM ratings WHERE message_id = ? ORDER BY seq", [message_id])
-        return [rating_of(row) for row in rows]
+        return self._all(rating_of, "SELECT * FROM ratings WHERE message_id = ? ORDER BY seq", [message_id])
 
     def latest(self, message_ids: Iterable[str]) -> dict[str, tuple[Rating, ...]]:
         """The latest rating of each rater, by message, oldest first; unrated messages are left out."""
@@ -84,14 +79,4 @@ def ratings_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, tuple[Rating, .
     return {message_id: tuple(ratings) for message_id, ratings in found.items()}
 
 
-def rating_of(row: sqlite3.Row) -> Rating:
-    return Rating(
-        id=row["id"],
-        message_id=row["message_id"],
-        rater=row["rater"],
-        verdict=None if row["verdict"] is None else _VERDICTS[row["verdict"]],
-        created_at=row["created_at"],
-        reason=row["reason"],
-        comment=row["comment"],
-        correction=row["correction"],
-    )
+rating_of = mapper(Rating)

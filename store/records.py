@@ -1,8 +1,6 @@
-"""The values that the store keeps, as frozen dataclasses: the nouns of the whole product.
+"""The values that the store keeps, as frozen dataclasses.
 
-In: nothing. Out: types that `assistant`, `trainer` and `store` share. Times are UTC seconds since the epoch
-(float), durations are seconds, ids are strings for what people make and integers for what the trainer makes.
-Does not know how any of it is stored.
+Times are UTC seconds since the epoch, durations are seconds.
 """
 
 from __future__ import annotations

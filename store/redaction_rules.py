@@ -1,16 +1,12 @@
-"""Privacy rules: what people add to what is replaced in examples, and the false alarms that they marked.
-
-In: rules of an assistant. Out: `PrivacyRule`s, oldest first. Does not know what a pattern matches.
-"""
+"""What people add to what is redacted in examples, and the false alarms that they marked."""
 
 from __future__ import annotations
-
-import sqlite3
 
 from store.assistants import need_assistant
 from store.errors import Conflict
 from store.records import RedactionAction, RedactionRule
 from store.repository import Repository
+from store.rows import mapper
 
 _SAME = """SELECT * FROM redaction_rules
     WHERE assistant_id = ? AND action = ? AND kind = ? AND pattern = ? AND literal = ?"""
@@ -50,31 +46,22 @@ class RedactionRules(Repository):
                 created_at=self._clock(),
             )
             return _rule(
-                transaction.one("SELECT * FROM redaction_rules WHERE id = ?", [id], f"privacy rule {id}")
+                transaction.one("SELECT * FROM redaction_rules WHERE id = ?", [id], f"redaction rule {id}")
             )
 
     def all(self, assistant_id: str) -> list[RedactionRule]:
         query = "SELECT * FROM redaction_rules WHERE assistant_id = ? ORDER BY id"
-        with self._file.reading() as transaction:
-            return [_rule(row) for row in transaction.rows(query, [assistant_id])]
+        return self._all(_rule, query, [assistant_id])
 
     def remove(self, assistant_id: str, id: int) -> RedactionRule:
         """Returns the rule that was removed. Raises NotFound, also for another assistant's."""
         query = "SELECT * FROM redaction_rules WHERE id = ? AND assistant_id = ?"
         with self._file.writing() as transaction:
-            rule = _rule(transaction.one(query, [id, assistant_id], f"privacy rule {id} of {assistant_id!r}"))
+            rule = _rule(
+                transaction.one(query, [id, assistant_id], f"redaction rule {id} of {assistant_id!r}")
+            )
             transaction.execute("DELETE FROM redaction_rules WHERE id = ?", [id])
             return rule
 
 
-def _rule(row: sqlite3.Row) -> RedactionRule:
-    return RedactionRule(
-        id=row["id"],
-        assistant_id=row["assistant_id"],
-        action=RedactionAction(row["action"]),
-        kind=row["kind"],
-        pattern=row["pattern"],
-        literal=bool(row["literal"]),
-        added_by=row["added_by"],
-        created_at=row["created_at"],
-    )
+_rule = mapper(RedactionRule)

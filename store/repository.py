@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from store.connection import DataFile
 
 Clock = Callable[[], float]  # UTC seconds
 NewId = Callable[[], str]
+T = TypeVar("T")
 
 
 class Repository:
@@ -17,3 +20,12 @@ class Repository:
         self._file = file
         self._clock = clock
         self._new_id = new_id
+
+    def _all(self, record: Callable[[sqlite3.Row], T], sql: str, values: Sequence[Any] = ()) -> list[T]:
+        with self._file.reading() as transaction:
+            return [record(row) for row in transaction.rows(sql, values)]
+
+    def _one(self, record: Callable[[sqlite3.Row], T], sql: str, values: Sequence[Any], what: str) -> T:
+        """Raises NotFound naming `what`."""
+        with self._file.reading() as transaction:
+            return record(transaction.one(sql, values, what))

@@ -1,11 +1,8 @@
-"""Filters of a reviewer → the answers to look at, newest first, with what people said about each.
-
-In: an assistant and a `Wanted`. Out: `FoundItems`, at most as many as asked for. Place in the flow: below the Review
-page, which puts them in order. Does not know which of them help most.
+"""Finds the answers that a reviewer asks for, newest first, with what people said about each.
 
 Every query walks one index from its newest end and stops at the limit: with a million messages the first hundred cost
-what they cost with a thousand. Only where little of what it passes is wanted, since nearly all is decided already or
-the days are long ago, does it walk far: over a million messages in half a second.
+what they cost with a thousand. Only where little of what it passes is wanted does it walk far: over a million messages
+in half a second.
 """
 
 from __future__ import annotations

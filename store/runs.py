@@ -1,12 +1,7 @@
-"""Training runs: asked for, started, how far they got, and what the gate said.
-
-In: requests from the page or the schedule, progress from the trainer. Out: `TrainingRun`, `RunEvent`.
-Does not know what a setting or a report means.
-"""
+"""Training runs: requested, started, how far they got, and what the gate said."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +11,7 @@ from store.columns import from_json, to_json
 from store.errors import Conflict
 from store.records import RunEvent, RunStatus, TrainingRun
 from store.repository import Repository
+from store.rows import mapper
 
 
 class Runs(Repository):
@@ -65,15 +61,12 @@ class Runs(Repository):
 
     def get(self, id: int) -> TrainingRun:
         """Raises NotFound."""
-        with self._file.reading() as transaction:
-            return _run(transaction.one("SELECT * FROM runs WHERE id = ?", [id], f"run {id}"))
+        return self._one(_run, "SELECT * FROM runs WHERE id = ?", [id], f"run {id}")
 
     def all(self, assistant_id: str, limit: int = 50) -> list[TrainingRun]:
         """The last `limit` runs, newest first."""
         query = "SELECT * FROM runs WHERE assistant_id = ? ORDER BY id DESC LIMIT ?"
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [assistant_id, limit])
-        return [_run(row) for row in rows]
+        return self._all(_run, query, [assistant_id, limit])
 
     def interrupt_running(self, reason: str) -> int:
         """Mark runs that a crash left running as interrupted; returns how many. Hold the lease first."""
@@ -130,17 +123,4 @@ class Runs(Repository):
         return first["assistant_id"], ", ".join(dict.fromkeys(row["trigger"] for row in asked))
 
 
-def _run(row: sqlite3.Row) -> TrainingRun:
-    return TrainingRun(
-        id=row["id"],
-        assistant_id=row["assistant_id"],
-        status=RunStatus(row["status"]),
-        started_at=row["started_at"],
-        settings=from_json(row["settings"]),
-        trigger=row["trigger"],
-        dataset_id=row["dataset_id"],
-        adapter=row["adapter"],
-        finished_at=row["finished_at"],
-        message=row["message"],
-        report=from_json(row["report"]),
-    )
+_run = mapper(TrainingRun, settings=from_json, report=from_json)

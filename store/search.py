@@ -1,7 +1,6 @@
-"""Words → the messages that have them: in their text, or in what a rater or a reviewer wrote about them.
+"""Full-text search in messages, and in what raters and reviewers wrote about them.
 
-In: an assistant and what a person typed. Out: `Found`, the newest first. Place in the flow: for pages that review
-answers. Does not keep the index: triggers do (`m012` and `m024` of `migrations`), so that no writer can forget it.
+Triggers of the schema keep the index.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""What a person typed into a search box → a query of SQLite's FTS5, which finds texts that have all of the words.
-
-In: any text. Out: the query, or None where no word is in it. Pure. Place in the flow: under `search` and
-`conversations`. Does not know tables; what a word is, the index decides (letters and digits, without accents and case).
-"""
+"""Turns what a person typed into a search box into a query of SQLite's FTS5 that finds texts with all of the words."""
 
 from __future__ import annotations
 

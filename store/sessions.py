@@ -1,8 +1,4 @@
-"""Sessions: who has signed in, in which browser, until when.
-
-In: a user. Out: a token for the browser, of which only a hash is kept; and back from a token to the user. Place in the
-flow: between the sign-in page and every request. A removed user has no sessions. Does not know cookies.
-"""
+"""Signed-in browsers. The store keeps only a hash of each token."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from typing import Final
 from store.audit import AuditAction, record
 from store.errors import StoreError
 from store.repository import Repository
-from store.users import User, UserRole
+from store.users import User, user_of
 
 LASTS_S: Final = 7 * 86400.0
 _AT_ONCE = 20  # of one user: the oldest go
@@ -46,7 +42,7 @@ class Sessions(Repository):
         """Whose session it is; None once it has ended."""
         with self._file.reading() as transaction:
             row = transaction.row(_OF_TOKEN, [_hash(token), self._clock()])
-        return User(row["name"], UserRole(row["role"]), row["created_at"], row["changed_at"]) if row else None
+        return user_of(row) if row else None
 
     def end(self, token: str) -> None:
         """Sign out; nothing happens to a token that is no session's."""

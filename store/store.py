@@ -15,7 +15,7 @@ from store.assistants import Assistants, Prompts
 from store.audit import Audits
 from store.connection import DataFile
 from store.conversations import Conversations
-from store.datasets import Datasets
+from store.datasets import Datasets, Splits
 from store.decisions import Decisions
 from store.deployments import Deployments
 from store.erasure import Erasures
@@ -33,7 +33,6 @@ from store.runs import Runs
 from store.schema import upgrade
 from store.search import Search
 from store.sessions import Sessions
-from store.splits import Splits
 from store.users import Users
 
 

@@ -1,7 +1,7 @@
-"""The commands `python -m store user ...` and `python -m store audit`: who may sign in, and what was done.
+"""The commands `python -m store user ...` and `python -m store audit`.
 
-In: names and roles; passwords from a prompt or from standard input, never from the command line, where every user of
-the machine could read them. Out: tables and messages. Does not know what a role is allowed.
+Passwords come from a prompt or from standard input, never from the command line, where every user of the machine could
+read them.
 """
 
 from __future__ import annotations

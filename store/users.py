@@ -1,9 +1,4 @@
-"""Users: who may sign in, and what each of them may do.
-
-In: names, passwords, roles. Out: `User`s; never a password or its hash. Place in the flow: the command `python -m store
-user` keeps them, the pages ask for them. Without any user the product is one person's, who needs no password. Does not
-know sessions or what a role is allowed.
-"""
+"""People who may sign in, and their roles. Without any user the product is one person's, who needs no password."""
 
 from __future__ import annotations
 
@@ -17,6 +12,7 @@ from store.connection import Transaction
 from store.errors import Conflict, NotFound, StoreError
 from store.passwords import fits, hash_of
 from store.repository import Repository
+from store.rows import mapper
 
 LOCAL = "local"  # the one person of a store without users: owner, rater and reviewer
 
@@ -68,12 +64,12 @@ class Users(Repository):
             now = self._clock()
             transaction.insert("users", name=name, role=role, password=kept, created_at=now, changed_at=now)
             record(transaction, now, AuditAction.USER_ADDED, name, {"role": role})
-            return _user(_one(transaction, name))
+            return user_of(_one(transaction, name))
 
     def change_role(self, name: str, role: UserRole) -> User:
         """From the next click on. Raises NotFound, and Conflict for the last admin."""
         with self._file.writing() as transaction:
-            old = _user(_one(transaction, name))
+            old = user_of(_one(transaction, name))
             if role is not UserRole.ADMIN:
                 _keep_an_admin(transaction, old)
             transaction.execute("UPDATE users SET role = ? WHERE name = ?", [role, old.name])
@@ -84,24 +80,24 @@ class Users(Repository):
                 old.name,
                 {"role": role, "before": old.role},
             )
-            return _user(_one(transaction, old.name))
+            return user_of(_one(transaction, old.name))
 
     def change_password(self, name: str, password: str) -> User:
         """Also ends the user's sessions. Raises NotFound, BadPassword."""
         kept = hash_of(password)
         with self._file.writing() as transaction:
-            user = _user(_one(transaction, name))
+            user = user_of(_one(transaction, name))
             now = self._clock()
             change = "UPDATE users SET password = ?, changed_at = ? WHERE name = ?"
             transaction.execute(change, [kept, now, user.name])
             transaction.execute("DELETE FROM sessions WHERE user = ?", [user.name])
             record(transaction, now, AuditAction.PASSWORD_CHANGED, user.name)
-            return _user(_one(transaction, user.name))
+            return user_of(_one(transaction, user.name))
 
     def remove(self, name: str) -> None:
         """And their sessions; what they wrote stays. Raises NotFound, and Conflict for the last admin of several."""
         with self._file.writing() as transaction:
-            user = _user(_one(transaction, name))
+            user = user_of(_one(transaction, name))
             _keep_an_admin(transaction, user)
             transaction.execute("DELETE FROM users WHERE name = ?", [user.name])
             record(transaction, self._clock(), AuditAction.USER_REMOVED, user.name, {"role": user.role})
@@ -112,12 +108,11 @@ class Users(Repository):
             found = _one(transaction, name)
         if found["name"] != name:
             raise NotFound(f"There is no user {name!r}.")
-        return _user(found)
+        return user_of(found)
 
     def all(self) -> list[User]:
         """By name."""
-        with self._file.reading() as transaction:
-            return [_user(row) for row in transaction.rows("SELECT * FROM users ORDER BY name")]
+        return self._all(user_of, "SELECT * FROM users ORDER BY name")
 
     def any(self) -> bool:
         """Whether people have to sign in."""
@@ -129,7 +124,7 @@ class Users(Repository):
         with self._file.reading() as transaction:
             row = transaction.row("SELECT * FROM users WHERE name = ? COLLATE BINARY", [name])
         right = fits(password, row["password"] if row else None)
-        return _user(row) if right and row else None
+        return user_of(row) if right and row else None
 
 
 def _any(transaction: Transaction) -> bool:
@@ -146,5 +141,4 @@ def _keep_an_admin(transaction: Transaction, user: User) -> None:
         raise Conflict(f"{user.name!r} is the last admin. Make another user an admin first.")
 
 
-def _user(row: sqlite3.Row) -> User:
-    return User(row["name"], UserRole(row["role"]), row["created_at"], row["changed_at"])
+user_of = mapper(User)

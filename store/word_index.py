@@ -1,7 +1,4 @@
-"""Care for the four indexes of words: nothing deleted stays in them, and they say what the tables say.
-
-In: a transaction. Out: the words of deleted texts are gone, or sentences about what does not fit. Place in the flow:
-under `conversations`, `erasure` and `maintenance`. Does not search.
+"""Keeps nothing deleted in the four word indexes, and checks that they say what the tables say.
 
 FTS5 notes a deletion beside the words and drops both when it merges what it wrote. Its own option 'secure-delete' needs
 SQLite 3.42 and makes a file that an older one (Python here links 3.40.1) cannot read, so everything is merged instead.

@@ -1,7 +1,4 @@
-"""A text → what of it matters when two texts are compared: its words, without case, spaces and punctuation.
-
-In: a text. Out: a text. Pure. Does not know whether it is a question or an answer.
-"""
+"""Reduces a text to its words, without case, spaces and punctuation, so that two texts can be compared."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_a_proposal_is_open_until_somebody_decides_and_can_be_taken_back(bank: S
 
     bank.judgement_requests.decide(first.id, None, "bo")
     assert bank.judgement_requests.open("bank") == [first]
-    with pytest.raises(NotFound, match="proposal 99"):
+    with pytest.raises(NotFound, match="judgement request 99"):
         bank.judgement_requests.decide(99, True, "bo")
 
 

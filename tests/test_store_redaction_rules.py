@@ -49,6 +49,6 @@ def test_what_says_nothing_or_twice_the_same_is_refused(bank: Store) -> None:
 
 def test_only_its_own_assistant_removes_a_rule(bank: Store) -> None:
     rule = bank.redaction_rules.add("bank", KEEP, "a")
-    with pytest.raises(NotFound, match=f"privacy rule {rule.id} of 'shop'"):
+    with pytest.raises(NotFound, match=f"redaction rule {rule.id} of 'shop'"):
         bank.redaction_rules.remove("shop", rule.id)
     assert bank.redaction_rules.all("bank") == [rule]

@@ -74,7 +74,7 @@ def test_rules_are_added_shown_followed_and_removed(data_dir: Path) -> None:
         (["add", "XX", "(a+)+b"], "for ever"),
         (["add", "XX", "("], "add --text"),
         (["keep", "(", "--pattern"], "no regular expression"),
-        (["remove", "7"], "There is no privacy rule 7 of 'bank'"),
+        (["remove", "7"], "There is no redaction rule 7 of 'bank'"),
         (["show", "--assistant", "none"], "Choose an assistant"),
         (["preview", "--model", "no/such/model"], "privacy_model=no/such/model cannot be loaded"),
     ],

@@ -20,7 +20,7 @@ from store.decisions import decision_of
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
 from store.io.stable_ids import sample_conversations
-from store.judgement_requests import proposal_of
+from store.judgement_requests import judgement_request_of
 from store.messages import conversation_of, message_of, usage_columns
 from store.ratings import rating_of
 from store.records import ImportedTurn, Split
@@ -163,7 +163,7 @@ def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -
     ratings = by_conversation(RATINGS_OF, rating_of)
     splits = by_conversation(_SPLITS_OF, lambda row: Split(row["split"]))
     decisions = by_conversation(DECISIONS_OF, decision_of)
-    judgement_requests = by_conversation(REQUESTS_OF, proposal_of)
+    judgement_requests = by_conversation(REQUESTS_OF, judgement_request_of)
     return [
         FullConversation(
             conversation_of(row),
