@@ -1,8 +1,8 @@
-"""A sitting of a reviewer: what comes next, what is saved, and what Undo brings back."""
+"""A session of a reviewer: what comes next, what is saved, and what Undo brings back."""
 
 import pytest
 
-from assistant.web.review_queue import ReviewQueue, Sitting, Stale
+from assistant.web.review_queue import ReviewQueue, ReviewSession, Stale
 from store import Store
 from store.errors import NotSaved
 from store.records import ImportedTurn, Ruling, Verdict
@@ -26,18 +26,18 @@ def desk(store: Store) -> Store:
     return store
 
 
-def shown(sitting: Sitting) -> list[str]:
-    return [one.item.conversation_id for one in sitting.waiting]
+def shown(session: ReviewSession) -> list[str]:
+    return [one.item.conversation_id for one in session.waiting]
 
 
 def message(number: int) -> str:
     return f"c{number}.1.assistant"
 
 
-def begun(store: Store, wanted: Wanted = ALL) -> tuple[ReviewQueue, Sitting]:
-    queue, sitting = ReviewQueue(store, "local"), Sitting()
-    queue.open(sitting, "desk", wanted)
-    return queue, sitting
+def begun(store: Store, wanted: Wanted = ALL) -> tuple[ReviewQueue, ReviewSession]:
+    queue, session = ReviewQueue(store, "local"), ReviewSession()
+    queue.open(session, "desk", wanted)
+    return queue, session
 
 
 def test_what_needs_a_look_comes_first_and_alone_where_nothing_else_is_asked_for(desk: Store) -> None:
@@ -46,73 +46,73 @@ def test_what_needs_a_look_comes_first_and_alone_where_nothing_else_is_asked_for
 
 
 def test_a_decision_is_saved_and_brings_the_next(desk: Store) -> None:
-    queue, sitting = begun(desk)
-    assert queue.following(sitting).item.conversation_id == "c1"
-    queue.decide(sitting, message(2), Ruling.REJECT)
-    queue.decide(sitting, message(1), Ruling.CORRECT, "as it should be")
-    assert shown(sitting) == ["c4", "c3"] and queue.decided_today("desk") == 2
+    queue, session = begun(desk)
+    assert queue.following(session).item.conversation_id == "c1"
+    queue.decide(session, message(2), Ruling.REJECT)
+    queue.decide(session, message(1), Ruling.CORRECT, "as it should be")
+    assert shown(session) == ["c4", "c3"] and queue.decided_today("desk") == 2
     standing = desk.decisions.effective([message(1), message(2)])
     assert standing[message(2)].ruling is Ruling.REJECT
     assert standing[message(1)].correction == "as it should be"
 
 
 def test_approving_a_corrected_answer_approves_of_the_correction_that_was_seen(desk: Store) -> None:
-    queue, sitting = begun(desk, Wanted(Show.CORRECTED))
+    queue, session = begun(desk, Wanted(Show.CORRECTED))
     desk.ratings.add(message(3), "ann", DOWN, correction="changed while it was shown")
-    queue.decide(sitting, message(3), Ruling.APPROVE)
+    queue.decide(session, message(3), Ruling.APPROVE)
     assert desk.decisions.effective([message(3)])[message(3)].correction == "better"
 
 
 def test_what_was_skipped_comes_last_also_in_a_new_list(desk: Store) -> None:
-    queue, sitting = begun(desk)
-    queue.skip(sitting, message(2))
-    assert shown(sitting) == ["c1", "c4", "c3", "c2"] and desk.decisions.all(message(2)) == []
-    queue.open(sitting, "desk", ALL)
-    assert shown(sitting) == ["c1", "c4", "c3", "c2"]
-    queue.undo(sitting)
-    assert shown(sitting) == ["c2", "c1", "c4", "c3"] and sitting.skipped == []
+    queue, session = begun(desk)
+    queue.skip(session, message(2))
+    assert shown(session) == ["c1", "c4", "c3", "c2"] and desk.decisions.all(message(2)) == []
+    queue.open(session, "desk", ALL)
+    assert shown(session) == ["c1", "c4", "c3", "c2"]
+    queue.undo(session)
+    assert shown(session) == ["c2", "c1", "c4", "c3"] and session.skipped == []
 
 
 def test_undo_goes_back_gesture_by_gesture(desk: Store) -> None:
-    queue, sitting = begun(desk)
-    queue.decide(sitting, message(2), Ruling.APPROVE)
-    queue.skip(sitting, message(1))
-    queue.decide(sitting, message(4), Ruling.REJECT)
+    queue, session = begun(desk)
+    queue.decide(session, message(2), Ruling.APPROVE)
+    queue.skip(session, message(1))
+    queue.decide(session, message(4), Ruling.REJECT)
     for first in ("c4", "c1", "c2"):
-        queue.undo(sitting)
-        assert shown(sitting)[0] == first
-    assert shown(sitting) == ["c2", "c1", "c4", "c3"]
+        queue.undo(session)
+        assert shown(session)[0] == first
+    assert shown(session) == ["c2", "c1", "c4", "c3"]
     assert desk.decisions.effective(message(n) for n in range(1, 5)) == {}
     with pytest.raises(Stale, match="nothing to undo"):
-        queue.undo(sitting)
+        queue.undo(session)
 
 
 def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk: Store) -> None:
-    queue, sitting = begun(desk, Wanted(Show.DOWN))
+    queue, session = begun(desk, Wanted(Show.DOWN))
     with pytest.raises(Stale, match="There are 3 answers now, not 2"):
-        queue.decide_all(sitting, Ruling.APPROVE, 2)
-    queue.decide_all(sitting, Ruling.APPROVE, 3)
+        queue.decide_all(session, Ruling.APPROVE, 2)
+    queue.decide_all(session, Ruling.APPROVE, 3)
     standing = desk.decisions.effective(message(n) for n in (1, 2, 3))
     assert {id: decision.correction for id, decision in standing.items()} == {
         message(1): None,
         message(2): None,
         message(3): "better",
     }
-    assert shown(sitting) == []
-    queue.undo(sitting)
-    assert shown(sitting) == ["c2", "c1", "c3"] and desk.decisions.effective(standing) == {}
+    assert shown(session) == []
+    queue.undo(session)
+    assert shown(session) == ["c2", "c1", "c3"] and desk.decisions.effective(standing) == {}
 
 
 def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_deleted(desk: Store) -> None:
-    queue, sitting = begun(desk, Wanted(Show.DOWN))
+    queue, session = begun(desk, Wanted(Show.DOWN))
     theirs = desk.decisions.add(message(1), "somebody", Ruling.APPROVE)
     with pytest.raises(Stale, match="There are 2 answers now, not 3"):
-        queue.decide_all(sitting, Ruling.REJECT, 3)
+        queue.decide_all(session, Ruling.REJECT, 3)
     desk.conversations.delete("c2")
     with pytest.raises(Stale, match="deleted meanwhile"):
-        queue.decide_all(sitting, Ruling.REJECT, 2)
-    assert shown(sitting) == ["c3"]
-    queue.decide_all(sitting, Ruling.REJECT, 1)
+        queue.decide_all(session, Ruling.REJECT, 2)
+    assert shown(session) == ["c3"]
+    queue.decide_all(session, Ruling.REJECT, 1)
     assert desk.decisions.effective([message(1)]) == {message(1): theirs}
 
 
@@ -122,7 +122,7 @@ def test_a_new_sitting_undoes_what_was_decided_before_it_all_at_once_first(desk:
     queue.decide_all(bulk, Ruling.REJECT, 3)
 
     queue, reloaded = begun(desk, Wanted(Show.DOWN))
-    assert shown(reloaded) == [] and not reloaded.gestures and queue.can_undo(reloaded)
+    assert shown(reloaded) == [] and not reloaded.actions and queue.can_undo(reloaded)
     assert queue.undo(reloaded).ruling is Ruling.REJECT
     assert sorted(shown(reloaded)) == ["c1", "c2", "c3"]
     assert list(desk.decisions.effective(message(n) for n in range(1, 5))) == [message(4)]
@@ -134,58 +134,58 @@ def test_a_new_sitting_undoes_what_was_decided_before_it_all_at_once_first(desk:
 
 def test_what_somebody_else_or_nobody_today_decided_is_not_undone(desk: Store) -> None:
     desk.decisions.add(message(1), "somebody", Ruling.REJECT)
-    queue, sitting = begun(desk)
-    assert not queue.can_undo(sitting)
-    queue.decide(sitting, message(2), Ruling.REJECT)
+    queue, session = begun(desk)
+    assert not queue.can_undo(session)
+    queue.decide(session, message(2), Ruling.REJECT)
     desk._file.connection().execute("UPDATE decisions SET created_at = created_at - 90000")
     assert not queue.can_undo(begun(desk)[1])
 
 
 def test_a_gesture_about_what_is_no_longer_shown_changes_nothing(desk: Store) -> None:
-    queue, sitting = begun(desk)
-    queue.decide(sitting, message(2), Ruling.APPROVE)
+    queue, session = begun(desk)
+    queue.decide(session, message(2), Ruling.APPROVE)
     with pytest.raises(Stale, match="Another answer is shown"):
-        queue.decide(sitting, message(2), Ruling.REJECT)  # pressed twice
-    assert len(desk.decisions.all(message(2))) == 1 and shown(sitting)[0] == "c1"
+        queue.decide(session, message(2), Ruling.REJECT)  # pressed twice
+    assert len(desk.decisions.all(message(2))) == 1 and shown(session)[0] == "c1"
 
 
 def test_what_others_decided_or_deleted_meanwhile_is_passed_over(desk: Store) -> None:
-    queue, sitting = begun(desk)
+    queue, session = begun(desk)
     desk.decisions.add(message(1), "somebody", Ruling.REJECT)
     desk.conversations.delete("c4")
-    assert queue.following(sitting).item.conversation_id == "c3"
-    queue.decide(sitting, message(2), Ruling.APPROVE)
-    assert shown(sitting) == ["c3"]
+    assert queue.following(session).item.conversation_id == "c3"
+    queue.decide(session, message(2), Ruling.APPROVE)
+    assert shown(session) == ["c3"]
 
 
 def test_nothing_moves_when_a_decision_cannot_be_saved(desk: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue, sitting = begun(desk)
+    queue, session = begun(desk)
 
     def full(*_: object) -> None:
         raise NotSaved("Nothing was saved: the disk is full.")
 
-    monkeypatch.setattr(desk, "decide", full)
+    monkeypatch.setattr(desk.decisions, "add", full)
     with pytest.raises(NotSaved):
-        queue.decide(sitting, message(2), Ruling.CORRECT, "typed")
-    assert shown(sitting)[0] == "c2" and sitting.gestures == []
+        queue.decide(session, message(2), Ruling.CORRECT, "typed")
+    assert shown(session)[0] == "c2" and session.actions == []
 
 
 def test_reviewed_answers_can_be_decided_again(desk: Store) -> None:
     desk.decisions.add(message(1), "somebody", Ruling.APPROVE)
-    queue, sitting = begun(desk, Wanted(Show.DECIDED))
-    assert shown(sitting) == ["c1"]
-    queue.decide(sitting, message(1), Ruling.REJECT)
+    queue, session = begun(desk, Wanted(Show.DECIDED))
+    assert shown(session) == ["c1"]
+    queue.decide(session, message(1), Ruling.REJECT)
     assert desk.decisions.effective([message(1)])[message(1)].ruling is Ruling.REJECT
 
 
 def test_another_assistant_is_another_sitting(desk: Store) -> None:
-    queue, sitting = begun(desk)
-    queue.decide(sitting, message(2), Ruling.APPROVE)
+    queue, session = begun(desk)
+    queue.decide(session, message(2), Ruling.APPROVE)
     desk.assistants.create("shop", "Shop", "exact")
-    queue.open(sitting, "shop", ALL)
-    assert shown(sitting) == [] and sitting.gestures == []
-    queue.open(sitting, None, ALL)
-    assert sitting.current is None
+    queue.open(session, "shop", ALL)
+    assert shown(session) == [] and session.actions == []
+    queue.open(session, None, ALL)
+    assert session.current is None
 
 
 @pytest.fixture
@@ -197,47 +197,60 @@ def asked(desk: Store) -> Store:
 
 
 def test_proposals_come_first_and_show_what_was_approved(asked: Store) -> None:
-    queue, sitting = begun(asked, Wanted())
-    assert shown(sitting) == ["c4", "c3", "c2", "c1"]
-    first, second = sitting.waiting[:2]
+    queue, session = begun(asked, Wanted())
+    assert shown(session) == ["c4", "c3", "c2", "c1"]
+    first, second = session.waiting[:2]
     assert first.item.answer == "another answer 4" and first.others == ("answer 4",)
     assert second.others == ("better",), "the correction, not the answer that it corrected"
     assert shown(begun(asked, Wanted(Show.PROPOSED))[1]) == ["c4", "c3"]
     assert shown(begun(asked, Wanted(Show.DOWN))[1]) == ["c2", "c1", "c3"], (
         "who looks for something gets that"
     )
-    assert queue.following(sitting).item.answer == "another answer 3"
+    assert queue.following(session).item.answer == "another answer 3"
 
 
 def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:
-    queue, sitting = begun(asked, Wanted())
-    first, second = (one.item.message_id for one in sitting.waiting[:2])
-    queue.decide(sitting, first, Ruling.APPROVE)
-    queue.decide(sitting, second, Ruling.REJECT)
-    queue.decide(sitting, message(2), Ruling.REJECT)
+    queue, session = begun(asked, Wanted())
+    first, second = (one.item.message_id for one in session.waiting[:2])
+    queue.decide(session, first, Ruling.APPROVE)
+    queue.decide(session, second, Ruling.REJECT)
+    queue.decide(session, message(2), Ruling.REJECT)
     assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True, False]
     assert queue.decided_today("desk") == 3
     for _ in range(2):
-        queue.undo(sitting)
-    assert shown(sitting) == ["c3", "c2", "c1"] and asked.decisions.effective([message(2)]) == {}
+        queue.undo(session)
+    assert shown(session) == ["c3", "c2", "c1"] and asked.decisions.effective([message(2)]) == {}
     assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True]
-    queue.skip(sitting, second)
-    assert shown(sitting) == ["c2", "c1", "c3"]
+    queue.skip(session, second)
+    assert shown(session) == ["c2", "c1", "c3"]
 
 
 def test_all_proposals_are_decided_at_once_and_undone_at_once(asked: Store) -> None:
-    queue, sitting = begun(asked, Wanted(Show.PROPOSED))
-    queue.decide_all(sitting, Ruling.APPROVE, 2)
+    queue, session = begun(asked, Wanted(Show.PROPOSED))
+    queue.decide_all(session, Ruling.APPROVE, 2)
     assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True, True] and shown(
-        sitting
+        session
     ) == []
-    queue.undo(sitting)
-    assert asked.judgement_requests.decided("desk") == [] and shown(sitting) == ["c4", "c3"]
+    queue.undo(session)
+    assert asked.judgement_requests.decided("desk") == [] and shown(session) == ["c4", "c3"]
 
 
 def test_a_proposal_that_somebody_else_decided_is_passed_over(asked: Store) -> None:
-    queue, sitting = begun(asked, Wanted(Show.PROPOSED))
+    queue, session = begun(asked, Wanted(Show.PROPOSED))
     second = asked.judgement_requests.open("desk")[1]
     asked.judgement_requests.decide(second.id, False, "ann")
-    queue.decide(sitting, sitting.waiting[0].item.message_id, Ruling.APPROVE)
-    assert shown(sitting) == []
+    queue.decide(session, session.waiting[0].item.message_id, Ruling.APPROVE)
+    assert shown(session) == []
+
+
+def test_many_judgement_requests_cost_as_many_queries_as_one(desk: Store) -> None:
+    run = desk.runs.start("desk", {}, "test")
+    counts = []
+    for texts in (["one"], [f"more {n}" for n in range(20)]):
+        desk.judgement_requests.add(run.id, [(message(1 + n % 4), text) for n, text in enumerate(texts)])
+        statements: list[str] = []
+        desk._file.connection().set_trace_callback(statements.append)
+        begun(desk, Wanted(Show.PROPOSED))
+        desk._file.connection().set_trace_callback(None)
+        counts.append(len(statements))
+    assert counts[0] == counts[1] > 0

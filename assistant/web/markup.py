@@ -79,6 +79,11 @@ def _templates() -> Environment:
     return made
 
 
+def review_keys() -> str:
+    """The script for the `gr.HTML` that shows the answer to review; it fires `act`."""
+    return forward("act") + _script("review_keys.js")
+
+
 def forward(*events: str) -> str:
     """The script for a `gr.HTML` whose buttons fire these events."""
     return _script("clicks.js").replace("NAMES", ", ".join(f"'{event}'" for event in events))

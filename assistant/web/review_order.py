@@ -1,4 +1,4 @@
-"""Answers to review → the order in which they help most, each with the reasons that a reviewer sees."""
+"""The order in which answers to review help most, each with the reasons that a reviewer sees. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _UNSURE_SHARE, _UNSURE_ANSWERS = 0.1, 20
 class Why(StrEnum):
     """Why an answer is worth a look, as the page says it."""
 
-    PROPOSED = "as good as the approved answer?"
+    JUDGEMENT = "as good as the approved answer?"
     DISAGREE = "people disagree"
     DIFFER = "approved answers differ"
     DOWN = "rated down, no correction"
@@ -32,12 +32,12 @@ class Why(StrEnum):
     RARE = "rare question"
 
 
-# A proposal may be all that stands between a refused candidate and a shorter prompt; a disagreement is one person's
+# A judgement may be all that stands between a refused candidate and a shorter prompt; a disagreement is one person's
 # mistake and says nothing until it is settled; two different approved answers both teach, one of them wrongly; an
 # answer rated down is lost until somebody corrects it; an answer that the model was unsure of is more often wrong than
 # others (least confidence, Lewis and Gale 1994); a rare question has no other example beside it.
 WEIGHTS = {
-    Why.PROPOSED: 10.0,
+    Why.JUDGEMENT: 10.0,
     Why.DISAGREE: 8.0,
     Why.DIFFER: 6.0,
     Why.DOWN: 4.0,

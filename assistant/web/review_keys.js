@@ -1,19 +1,9 @@
-"""The script of the Review page: one key for one gesture.
-
-A key presses the button that has it as `data-key`, so whatever a key does can be clicked. Keys do nothing while
-somebody types, while another page is shown, and while a key is held down.
-
-A gesture shows the following answer at once, which the page has behind the card; until the decision is saved its
-buttons wait. Where it could not be saved the same card comes back with what was typed, and so it does when the app has
-not answered within 8 seconds. What was typed and not saved is kept by this browser tab as well, since Gradio loads the
-page anew when the app was gone for a while.
-"""
-
-from __future__ import annotations
-
-from assistant.web.markup import forward
-
-_SCRIPT = """
+// One key for one action on the Review page. A key presses the button that has it as data-key, so whatever a key does can
+// be clicked. Keys do nothing while somebody types, while another page is shown, and while a key is held down.
+//
+// An action shows the following answer at once, which the page has behind the card; until the decision is saved its buttons
+// wait. Where it could not be saved, or the app has not answered within 8 seconds, the same card comes back with what was
+// typed. That is kept by the browser tab as well, since Gradio loads the page anew when the app was gone for a while.
 const pressed = {a: 'a', r: 'r', c: 'c', s: 's', arrowright: 's', z: 'z', u: 'z'};
 const turn = () => element.querySelector('[data-turn]')?.dataset.turn;
 const key = (name) => element.querySelector(`[data-key="${name}"]`);
@@ -115,9 +105,3 @@ element.addEventListener('click', (event) => {
     say('Not saved: the app does not answer. Look whether it runs, then press again.');
   }, 8000);
 });
-"""
-
-
-def keys() -> str:
-    """For the `gr.HTML` that shows the answer; it fires `act`."""
-    return forward("act") + _SCRIPT
