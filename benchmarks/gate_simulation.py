@@ -23,7 +23,7 @@ from scipy import stats
 
 from benchmarks.made_up.whole_gate import chances
 from benchmarks.record import write_result
-from trainer.evaluation.paired_proportions import critical, power
+from trainer.evaluation.exact_paired_test import critical, power
 from trainer.evaluation.statistics import Pairs
 
 MARGIN, LEVEL = 0.05, 0.05

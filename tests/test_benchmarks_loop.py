@@ -36,7 +36,7 @@ from benchmarks.tasks.user import RATER, sample_of
 from store import Store
 from store.records import Message, MessageStatus, Role, RunStatus, Segment, SegmentKind, TrainingRun
 from trainer.context import TrainingContext
-from trainer.run import hear_again, run_once
+from trainer.run import reevaluate, run_once
 
 RATED, ROUNDS, TESTED = 130, 2, 12
 
@@ -93,7 +93,7 @@ class Bench:
         return run_once(TrainingContext.open(self.store, self.folder, settings), assistant, trigger)
 
     def reevaluate(self, assistant: str, note: Callable[[str], None]) -> TrainingRun | None:
-        return hear_again(TrainingContext.open(self.store, self.folder, SETTINGS), assistant)
+        return reevaluate(TrainingContext.open(self.store, self.folder, SETTINGS), assistant)
 
     def walk(self, task: Task = TASK, settings: LoopSettings = LOOP, train: Any = None) -> dict[str, Any]:
         result = Result.open(self.out, task, settings, sample_of(task.test, settings.test, settings.seed))

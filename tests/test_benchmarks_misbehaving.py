@@ -10,7 +10,7 @@ from benchmarks.faults.swap_steps import ASK, MODELS, Fault, How
 
 
 class Server:
-    """Notes what is done to it and what it is asked."""
+    """RunProgress what is done to it and what it is asked."""
 
     def __init__(self) -> None:
         self.happened: list[str] = []

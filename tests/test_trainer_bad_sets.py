@@ -1,7 +1,7 @@
 """Bad training sets, a hundred seeded variations of each: none is promoted, and the reason names the fault.
 
 What the trained model would answer is made up (a model trained on shuffled answers gives other questions' answers) and
-goes through the real scorers, guards, `judge_variant` and `conclude`; faults that selection or training sees are shown to
+goes through the real scorers, guards, `test_variant` and `decide`; faults that selection or training sees are shown to
 the real selection, training and check of the published files.
 """
 
@@ -14,7 +14,8 @@ from tiny_model import write_adapter
 
 from assistant.adapter_files import BadAdapter, verify
 from store.records import Example, Role, Split
-from trainer.evaluation.gate import Answers, Verdict, conclude, judge_variant
+from trainer.evaluation import gate
+from trainer.evaluation.gate import Answers, Verdict, decide
 from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.examples.dataset import shortage
 from trainer.settings import TrainerSettings
@@ -104,12 +105,12 @@ def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
     for number, tokens in enumerate((600, 150, 0)):
         found = answered(bad(right, choose), tokens)
         variants.append(
-            judge_variant(number, (), found, references, right, clusters, MARGIN, right_or_wrong(task))
+            gate.test_variant(number, (), found, references, right, clusters, MARGIN, right_or_wrong(task))
         )
         references["candidate_full"] = found
         if not variants[-1].passed:
             break
-    return conclude(variants, 600, True, MARGIN)
+    return decide(variants, 600, True, MARGIN)
 
 
 @pytest.mark.parametrize(

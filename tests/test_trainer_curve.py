@@ -46,6 +46,8 @@ def test_overfitting_is_dev_getting_worse_while_training_gets_better(
     assert found.best_epoch == best and found.overfit_from == overfit_from
     record = found.as_record()
     assert record["last_train_loss"] == train[-1] and record["last_dev_loss"] == dev[-1]
+    remark = found.overfit_remark() or ""
+    assert (f"overfitted from epoch {overfit_from} on" in remark) == (overfit_from is not None)
     assert record["overfit_from"] == overfit_from and len(record["epochs"]) == len(train)
 
 

@@ -12,9 +12,9 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 
 from assistant.tokenizer import ChatTokenizer
 from store.records import Split
-from trainer.evaluation.helpfulness import measure_helpfulness
+from trainer.evaluation.segment_importance import measure_importance
 from trainer.training import finetune as finetuning
-from trainer.training.finetune import Course, Trained, TrainingDiverged, finetune
+from trainer.training.finetune import Trained, TrainingDiverged, TrainingJob, finetune
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
 from trainer.training.precision import Precision, autocast
 from trainer.training.rows import dev_rows, train_rows
@@ -57,7 +57,7 @@ def test_each_precision_learns_and_they_are_not_the_same(
     rows, ends = train_rows(tokenizer, PROMPT, examples(16), QUICK)
     dev = dev_rows(tokenizer, PROMPT, examples(4, Split.DEV))
     single, half = (
-        finetune(Course(tiny_model, rows, ends, dev, QUICK, tmp_path / p, precision=p), lambda _: None)
+        finetune(TrainingJob(tiny_model, rows, ends, dev, QUICK, tmp_path / p, precision=p), lambda _: None)
         for p in Precision
     )
     assert losses(single) != losses(half)
@@ -76,9 +76,9 @@ def test_each_precision_learns_and_they_are_not_the_same(
 def test_every_step_is_told_with_rate_and_time_left(
     trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
-    notes: list[dict[str, Any]] = []
-    train(tiny_model, tokenizer, tmp_path, notes=notes)
-    steps = [note for note in notes if "loss" in note]
+    progress: list[dict[str, Any]] = []
+    train(tiny_model, tokenizer, tmp_path, progress=progress)
+    steps = [note for note in progress if "loss" in note]
     assert [note["loss"] for note in steps] == losses(trained), (
         "told in full, so that a rerun can compare them"
     )
@@ -116,7 +116,7 @@ def test_a_dev_loss_that_is_no_number_is_told(
         for row in dev_rows(tokenizer, PROMPT, examples(4, Split.DEV))
     ]
     with pytest.raises(TrainingDiverged, match=r"dev loss.*learning rate \(0.02\)"):
-        finetune(Course(tiny_model, rows, ends, spoilt, QUICK, tmp_path), lambda _: None)
+        finetune(TrainingJob(tiny_model, rows, ends, spoilt, QUICK, tmp_path), lambda _: None)
 
 
 HARD_DEV = [replace(example, completion="account") for example in examples(4, Split.DEV)]
@@ -145,9 +145,9 @@ def test_a_run_that_was_killed_after_its_last_step_is_not_trained_further(
     stopped: tuple[Trained, Path], tiny_model: Path, tokenizer: ChatTokenizer
 ) -> None:
     run, work = stopped
-    notes: list[dict[str, Any]] = []
-    again = train(tiny_model, tokenizer, work, PATIENT, notes, dev=HARD_DEV)
-    assert not notes and again.steps == run.steps and again.dev_loss == run.dev_loss
+    progress: list[dict[str, Any]] = []
+    again = train(tiny_model, tokenizer, work, PATIENT, progress, dev=HARD_DEV)
+    assert not progress and again.steps == run.steps and again.dev_loss == run.dev_loss
     assert again.stopped_early and again.history == run.history
     assert weights(again) == weights(run)
 
@@ -159,22 +159,22 @@ class Killed(BaseException):
 def killed_at(step: int, model: Path, tokenizer: ChatTokenizer, work: Path) -> None:
     """Train until a step is told, and no further, as a kill would; what is not on disk is lost."""
 
-    class Notes(list[dict[str, Any]]):
+    class RunProgress(list[dict[str, Any]]):
         def append(self, note: dict[str, Any]) -> None:
             if note.get("step") == step and "loss" in note:
                 raise Killed
 
     with pytest.raises(Killed):
-        train(model, tokenizer, work, notes=Notes())
+        train(model, tokenizer, work, progress=RunProgress())
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_same_losses(
     trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
 ) -> None:
     killed_at(7, tiny_model, tokenizer, tmp_path)
-    notes: list[dict[str, Any]] = []
-    resumed = train(tiny_model, tokenizer, tmp_path, notes=notes)
-    assert [note["step"] for note in notes if "loss" in note] == list(range(5, 13))
+    progress: list[dict[str, Any]] = []
+    resumed = train(tiny_model, tokenizer, tmp_path, progress=progress)
+    assert [note["step"] for note in progress if "loss" in note] == list(range(5, 13))
     assert resumed.resumed_at == 4 and resumed.steps == 12
     assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
     assert resumed.first_dev_loss == trained.first_dev_loss
@@ -256,14 +256,14 @@ def test_several_gpus_in_sight_do_not_make_rows_disappear(
 
     monkeypatch.setattr(finetuning, "TrainingArguments", FourGpus)
     rows, ends = train_rows(tokenizer, PROMPT, examples(8), QUICK)
-    course = Course(tiny_model, rows, ends, rows[:1], QUICK, tmp_path)
-    arguments = finetuning._arguments(course, load_with_lora(tiny_model, 4), len(rows))
+    job = TrainingJob(tiny_model, rows, ends, rows[:1], QUICK, tmp_path)
+    arguments = finetuning._arguments(job, load_with_lora(tiny_model, 4), len(rows))
     assert seen and arguments.n_gpu == 1 and arguments.train_batch_size == 1
 
 
 def test_helpfulness_is_the_loss_without_a_segment(trained: Trained, tokenizer: ChatTokenizer) -> None:
     told: list[tuple[int, int]] = []
-    found = measure_helpfulness(
+    found = measure_importance(
         trained.model, tokenizer, PROMPT, examples(4, Split.DEV), lambda *at: told.append(at)
     )
     assert set(found) == {"role"} and abs(found["role"]) < 20 and told == [(1, 2), (2, 2)]

@@ -10,11 +10,10 @@ from scipy import stats
 
 from benchmarks.gate_simulation import RESULT
 from benchmarks.made_up.whole_gate import TRUTHS, Truth, promotes_worse
-from trainer.evaluation.gate import Answers, VariantVerdict, as_record, conclude, judge_variant
+from trainer.evaluation import gate
+from trainer.evaluation.gate import Answers, VariantVerdict, as_record, decide
 from trainer.evaluation.gate import performance_index as index
-from trainer.evaluation.general_questions import QUESTIONS, is_broken
-from trainer.evaluation.general_questions import judge as judge_generally
-from trainer.evaluation.guards import is_looping, look
+from trainer.evaluation.guards import QUESTIONS, check_general_answers, check_texts, is_broken, is_looping
 from trainer.evaluation.scorers import exact
 
 N, MARGIN = 120, 0.05
@@ -35,12 +34,14 @@ def spoiled(count: int, text: str = "something else") -> list[str]:
 def judged(number: int, texts: list[str], tokens: int, reference: list[str] | None = None) -> VariantVerdict:
     full = answers(reference or APPROVED)
     references = {"base_full": full, "active": full}
-    return judge_variant(number, ("a",), answers(texts, tokens), references, APPROVED, CLUSTERS, MARGIN, True)
+    return gate.test_variant(
+        number, ("a",), answers(texts, tokens), references, APPROVED, CLUSTERS, MARGIN, True
+    )
 
 
 def test_the_shortest_variant_that_passed_in_sequence_is_promoted() -> None:
     variants = [judged(0, APPROVED, 100), judged(1, APPROVED, 60), judged(2, spoiled(40), 10)]
-    verdict = conclude(variants, 100, True, MARGIN)
+    verdict = decide(variants, 100, True, MARGIN)
     assert verdict.promoted and verdict.chosen is variants[1]
     assert verdict.reasons[0].startswith("Variant 1 needs 60 prompt tokens instead of 100")
     assert "Variant 2 (10 prompt tokens) failed" in verdict.reasons[1]
@@ -48,12 +49,12 @@ def test_the_shortest_variant_that_passed_in_sequence_is_promoted() -> None:
 
 def test_nothing_counts_after_the_first_failure() -> None:
     variants = [judged(0, APPROVED, 100), judged(1, spoiled(40), 60), judged(2, APPROVED, 10)]
-    verdict = conclude(variants, 100, True, MARGIN)
+    verdict = decide(variants, 100, True, MARGIN)
     assert verdict.chosen is variants[0] and not verdict.promoted  # variant 0 saves nothing
 
 
 def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
-    verdict = conclude([judged(0, spoiled(40), 100)], 100, True, MARGIN)
+    verdict = decide([judged(0, spoiled(40), 100)], 100, True, MARGIN)
     assert not verdict.promoted and verdict.chosen is None and verdict.more_examples is None
     (reason,) = verdict.reasons
     assert reason.startswith(
@@ -66,36 +67,36 @@ def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
 def test_too_few_examples_are_told_from_a_bad_candidate() -> None:
     few = 20
     full = Answers(tuple(APPROVED[:few]), (1.0,) * few, 100)
-    variant = judge_variant(0, (), full, {"base_full": full}, APPROVED[:few], CLUSTERS[:few], MARGIN)
-    verdict = conclude([variant], 100, True, MARGIN)
+    variant = gate.test_variant(0, (), full, {"base_full": full}, APPROVED[:few], CLUSTERS[:few], MARGIN)
+    verdict = decide([variant], 100, True, MARGIN)
     assert not verdict.promoted and verdict.more_examples is not None and verdict.more_examples > 0
     assert f"not enough evidence, about {verdict.more_examples} more gate examples" in verdict.reasons[0]
 
 
 def test_nothing_gained_is_no_promotion() -> None:
-    verdict = conclude([judged(0, APPROVED, 100)], 100, True, MARGIN)
+    verdict = decide([judged(0, APPROVED, 100)], 100, True, MARGIN)
     assert not verdict.promoted and "Nothing is gained" in verdict.reasons[0] and "100" in verdict.reasons[0]
 
 
 def test_better_answers_at_equal_length_are_worth_a_swap() -> None:
-    verdict = conclude([judged(0, APPROVED, 100, spoiled(40))], 100, True, MARGIN)
+    verdict = decide([judged(0, APPROVED, 100, spoiled(40))], 100, True, MARGIN)
     assert verdict.promoted and "stays at 100 tokens" in verdict.reasons[0]
     assert "better than the active ones by 33.3 points" in verdict.reasons[0]
 
 
 def test_better_answers_do_not_pay_for_a_longer_prompt() -> None:
-    assert not conclude([judged(0, APPROVED, 140, spoiled(40))], 100, True, MARGIN).promoted
+    assert not decide([judged(0, APPROVED, 140, spoiled(40))], 100, True, MARGIN).promoted
 
 
 def test_an_edited_prompt_may_be_longer_than_the_one_before() -> None:
-    verdict = conclude([judged(0, APPROVED, 140)], 100, False, MARGIN)
+    verdict = decide([judged(0, APPROVED, 140)], 100, False, MARGIN)
     assert verdict.promoted
     assert "140 prompt tokens instead of 100" in verdict.reasons[0]
 
 
 def test_a_variant_must_hold_against_every_reference() -> None:
     full, worse = answers(APPROVED), answers(spoiled(30))
-    variant = judge_variant(
+    variant = gate.test_variant(
         1,
         (),
         worse,
@@ -127,11 +128,11 @@ def test_a_variant_must_hold_against_every_reference() -> None:
     ],
 )
 def test_guards_see_what_a_mean_hides(texts: list[str], failing: set[str]) -> None:
-    assert {guard.name for guard in look(texts, APPROVED) if not guard.passed} == failing
+    assert {guard.name for guard in check_texts(texts, APPROVED) if not guard.passed} == failing
 
 
 def test_a_failing_guard_refuses_with_its_detail() -> None:
-    verdict = conclude([judged(0, spoiled(3, " "), 50)], 100, True, 0.5)
+    verdict = decide([judged(0, spoiled(3, " "), 50)], 100, True, 0.5)
     assert not verdict.promoted and "3 of 120 answers are empty" in verdict.reasons[0]
 
 
@@ -143,7 +144,7 @@ def test_what_counts_as_going_in_circles() -> None:
 
 def test_always_the_same_answer_is_no_fault_where_the_approved_ones_are_alike() -> None:
     alike = ["yes"] * 90 + ["no"] * 10
-    assert all(guard.passed for guard in look(["yes"] * 100, alike))
+    assert all(guard.passed for guard in check_texts(["yes"] * 100, alike))
 
 
 def test_two_useless_things_are_no_worse_than_each_other_and_that_is_not_enough() -> None:
@@ -151,14 +152,14 @@ def test_two_useless_things_are_no_worse_than_each_other_and_that_is_not_enough(
     mixed = APPROVED[5:] + APPROVED[:5]
     variant = judged(1, mixed, 10, ["no idea"] * N)
     assert all(item.passed for item in variant.comparisons) and not variant.passed
-    reason = conclude([variant], 100, True, MARGIN).reasons[0]
+    reason = decide([variant], 100, True, MARGIN).reasons[0]
     assert "answers that belong" in reason and "approved answers may be mixed up" in reason
 
 
 def test_answers_that_a_judge_accepts_need_not_share_a_word_with_the_approved_ones() -> None:
     mixed = tuple(APPROVED[5:] + APPROVED[:5])
     accepted = Answers(mixed, (0.9,) * N, 10)
-    variant = judge_variant(1, (), accepted, {"base_full": accepted}, APPROVED, CLUSTERS, MARGIN)
+    variant = gate.test_variant(1, (), accepted, {"base_full": accepted}, APPROVED, CLUSTERS, MARGIN)
     assert variant.passed
 
 
@@ -177,7 +178,7 @@ BASE_GENERALLY = [f"Well, {question}" for question in QUESTIONS]
     ],
 )
 def test_broken_text_to_general_questions_refuses_and_drift_is_told(answers: list[str], passes: bool) -> None:
-    guard = judge_generally(BASE_GENERALLY, answers, [0.5] * len(answers), ["card_arrival"])
+    guard = check_general_answers(BASE_GENERALLY, answers, [0.5] * len(answers), ["card_arrival"])
     assert guard.passed == passes
     taken = sum(answer == "card_arrival" for answer in answers)
     assert f"{taken} are approved answers to other questions (base: 0)" in guard.detail
@@ -186,7 +187,7 @@ def test_broken_text_to_general_questions_refuses_and_drift_is_told(answers: lis
 
 def test_a_base_model_that_stumbles_itself_is_no_worse_than_it() -> None:
     stumbling = [""] * 10 + BASE_GENERALLY[10:]
-    assert judge_generally(stumbling, stumbling, [1.0] * len(QUESTIONS), []).passed
+    assert check_general_answers(stumbling, stumbling, [1.0] * len(QUESTIONS), []).passed
 
 
 @pytest.mark.parametrize(
@@ -223,11 +224,11 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
             found = Answers(tuple(map(str, range(n))), tuple(map(take, one, other)), cost)
             references = {"base_full": Answers((), base, 100), "active": Answers((), active, 60)}
             variants[name].append(
-                judge_variant(number, (), found, references, tuple(map(str, range(n))), CLUSTERS[:n], 0.3)
+                gate.test_variant(number, (), found, references, tuple(map(str, range(n))), CLUSTERS[:n], 0.3)
             )
     for worse, better in zip(variants["worse"], variants["better"], strict=True):
         assert better.passed or not worse.passed
-    verdicts = {name: conclude(found, 60, same_prompt, 0.3) for name, found in variants.items()}
+    verdicts = {name: decide(found, 60, same_prompt, 0.3) for name, found in variants.items()}
     if verdicts["worse"].promoted:
         assert verdicts["better"].promoted
         better, worse = verdicts["better"].chosen, verdicts["worse"].chosen

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.training.lora import load_with_lora, to_tensors, token_losses
-from trainer.training.packing import IGNORE, Item, PackedRow, common_prefix, pack
+from trainer.training.rows import IGNORE, Item, PackedRow, common_prefix, pack
 
 
 def test_a_fresh_adapter_changes_nothing(tiny_model: Path) -> None:

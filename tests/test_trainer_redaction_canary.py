@@ -18,7 +18,7 @@ from benchmarks.made_up import invented
 from store.records import Example, ImportedTurn, Role, Segment, Split, Verdict
 from trainer.examples.splits import split_of
 from trainer.freezing import prepare
-from trainer.training.finetune import Course, finetune
+from trainer.training.finetune import TrainingJob, finetune
 from trainer.training.lora import mean_loss, to_tensors
 from trainer.training.rows import dev_rows, row_of, train_rows
 
@@ -65,7 +65,7 @@ def train_on(scene: Scene, work: Path, privacy: bool) -> PreTrainedModel:
     rows, ends = train_rows(w.tokenizer, segments, train, w.settings)
     # The last epoch is the best: what is learned by heart is wanted here.
     dev = dev_rows(w.tokenizer, segments, train)
-    model = finetune(Course(w.model_dir, rows, ends, dev, w.settings, work), lambda _: None).model
+    model = finetune(TrainingJob(w.model_dir, rows, ends, dev, w.settings, work), lambda _: None).model
     return model.eval()
 
 

@@ -174,7 +174,7 @@ def test_a_run_that_was_stopped_in_the_gate_keeps_its_training_and_publishes_ane
         async def stop(*_: object) -> None:
             raise KeyboardInterrupt
 
-        patched.setattr("trainer.evaluation.gating.Gating.judge", stop)
+        patched.setattr("trainer.evaluation.gate_evaluation.GateEvaluation.evaluate", stop)
         scene.run()
     assert not scene.vllm.adapters, "what was not judged does not keep a slot"
     run = scene.run()
@@ -190,7 +190,7 @@ def test_stopping_after_the_swap_does_not_undo_it(scene: Scene, monkeypatch: pyt
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("trainer.proving._probe", stop)
+        patched.setattr("trainer.promotion._measure_saving", stop)
         scene.run()
     (run,) = scene.store.runs.all("bank")
     active = scene.store.deployments.active("bank")

@@ -9,8 +9,7 @@ from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
 from trainer.evaluation.variants import build_variants, gate_sequence
 from trainer.settings import TrainerSettings
-from trainer.training.packing import IGNORE, PREFIX
-from trainer.training.rows import CORRECTION_WEIGHT, dev_rows, row_of, train_rows
+from trainer.training.rows import CORRECTION_WEIGHT, IGNORE, PREFIX, dev_rows, row_of, train_rows
 
 PROMPT = (
     Segment("role", SegmentKind.INSTRUCTION, text="You are a helpful AI assistant."),

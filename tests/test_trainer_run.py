@@ -17,7 +17,7 @@ from store.runs import Runs
 from trainer import candidate
 from trainer import run as running
 from trainer.context import TrainingContext
-from trainer.evaluation.general_questions import QUESTIONS
+from trainer.evaluation.guards import QUESTIONS
 from trainer.examples.splits import split_of
 from trainer.lease import Lease, LeaseTaken
 from trainer.report import as_json, as_table
@@ -38,7 +38,7 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     assert (scene.workshop.adapters / "bank-v0001" / "manifest.json").exists()
     gate, probed = run.report["gate"], run.report["probe"]
     tally = scene.store.gate_answers.tally(run.id, gate["shown"], "base_full")
-    assert tally.asked == 30 and not tally.worse, "what the gate heard can be read"
+    assert tally.asked == 30 and not tally.worse, "what the gate asked can be read"
     assert tally.better / 30 == pytest.approx(1.0 - gate["scores"]["base_full"]["mean"])
     assert gate["promoted"] and gate["examples"] == 30 and gate["scores"]["candidate_full"]["mean"] == 1.0
     assert gate["scores"]["base_full"]["mean"] < 1.0

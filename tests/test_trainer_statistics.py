@@ -29,8 +29,8 @@ from benchmarks.gate_simulation import (
     sample,
     worst_exactly,
 )
-from trainer.evaluation.bounded_mean import chance_at_or_below
-from trainer.evaluation.paired_proportions import critical, p_value, power
+from trainer.evaluation.exact_paired_test import critical, p_value, power
+from trainer.evaluation.gaffke_bound import gaffke_p_value
 from trainer.evaluation.statistics import Pairs, difference, interval
 
 TRIALS = 400
@@ -122,7 +122,7 @@ def test_the_p_value_is_the_sum_over_all_counts() -> None:
 )
 def test_gaffkes_bound_is_clopper_and_pearsons_for_losses(n: int, lost: int, value: float) -> None:
     values = np.array([-1.0] * lost + [0.0] * (n - lost))
-    found = chance_at_or_below(values, np.ones(n), np.ones(n), value, 1.0, 1.0)
+    found = gaffke_p_value(values, np.ones(n), np.ones(n), value, 1.0, 1.0)
     assert found == pytest.approx(stats.beta.sf(-value, lost + 1, n - lost), abs=1e-6)
 
 
@@ -132,7 +132,7 @@ def test_gaffkes_bound_is_that_of_simulated_weights() -> None:
     weights = random.exponential(size=(200_000, 15))
     pseudo = random.gamma(0.5, size=200_000)
     means = (weights @ (values * sizes) - pseudo) / (weights @ sizes + pseudo)
-    found = chance_at_or_below(values * sizes, sizes, np.ones(15), -0.25, 1.0, 0.5)
+    found = gaffke_p_value(values * sizes, sizes, np.ones(15), -0.25, 1.0, 0.5)
     assert found == pytest.approx(float(np.mean(means <= -0.25)), abs=0.005)
 
 

@@ -20,7 +20,7 @@ from store import Store
 from store.errors import Conflict
 from store.records import Deployment, DeploymentStatus, MessageStatus, Role, Segment, SegmentKind
 from trainer.deployment import swap
-from trainer.deployment.probe import REPEATS, probe
+from trainer.deployment.latency import REPEATS, measure_latency
 from trainer.deployment.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
 
 IDS = tuple(range(10, 20))
@@ -211,7 +211,8 @@ def test_the_probe_measures_cold_and_warm_in_turn(vllm: FakeVllm, tokenizer: Cha
     variants = {"full": ("base", ["role", "short"]), "short": ("bank-v0001", ["short"])}
     told: list[tuple[int, int]] = []
     result = on(
-        vllm, lambda pool: probe(pool, tokenizer, PROMPT, variants, "Hi", lambda *at: told.append(at))
+        vllm,
+        lambda pool: measure_latency(pool, tokenizer, PROMPT, variants, "Hi", lambda *at: told.append(at)),
     )
     for name in variants:
         for state in ("cold", "warm"):

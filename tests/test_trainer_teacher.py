@@ -10,11 +10,17 @@ import torch
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
 from trainer.training import teacher as teachers
-from trainer.training.lora import answer_logits, load_base, load_with_lora, mean_loss, to_tensors
-from trainer.training.objective import cross_entropy, divergence
-from trainer.training.packing import Item, TopK, pack
-from trainer.training.rows import row_of
-from trainer.training.teacher import TOP_K, consult
+from trainer.training.lora import (
+    answer_logits,
+    cross_entropy,
+    divergence,
+    load_base,
+    load_with_lora,
+    mean_loss,
+    to_tensors,
+)
+from trainer.training.rows import Item, TopK, pack, row_of
+from trainer.training.teacher import TOP_K, teacher_log_probabilities
 
 PROMPT = (Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),)
 
@@ -27,7 +33,7 @@ def examples(answers: Sequence[str]) -> list[Example]:
 
 
 def ask(model: Path, tokenizer: ChatTokenizer, some: Sequence[Example], path: Path) -> list[TopK]:
-    return consult(model, "base", tokenizer, PROMPT, some, path, lambda done, total: None)
+    return teacher_log_probabilities(model, "base", tokenizer, PROMPT, some, path, lambda done, total: None)
 
 
 def test_it_says_what_the_base_model_says_under_the_full_prompt(
@@ -58,7 +64,9 @@ def test_an_example_is_computed_once(
     again = ask(tiny_model, tokenizer, examples(["red", "green", "blue"]), path)
     assert asked == [1]
     assert np.array_equal(first[1].ids, again[1].ids)
-    other_model = consult(tiny_model, "another", tokenizer, PROMPT, examples(["red"]), path, lambda *_: None)
+    other_model = teacher_log_probabilities(
+        tiny_model, "another", tokenizer, PROMPT, examples(["red"]), path, lambda *_: None
+    )
     assert asked == [1, 1] and np.array_equal(other_model[0].ids, first[0].ids)
 
 

@@ -17,7 +17,7 @@ from trainer.examples.splits import assign, split_of
 from trainer.examples.thinning import level, thin
 from trainer.examples.topics import topics
 from trainer.freezing import freeze, prepare
-from trainer.notes import Notes
+from trainer.progress import RunProgress
 from trainer.watch import new_examples
 
 ASKED = (
@@ -205,7 +205,7 @@ def test_a_frozen_dataset_says_which_rule_left_what_out_and_later_ratings_do_not
     # As an older version placed them: the same question on both sides.
     scene.store.splits.record({"n0": Split.GATE, "n1": Split.TRAIN})
     run = scene.store.runs.start("bank", SETTINGS.as_record(), "test")
-    dataset = freeze(scene.workshop, run, Notes(scene.store, run.id))
+    dataset = freeze(scene.workshop, run, RunProgress(scene.store, run.id))
     assert not isinstance(dataset, str), dataset
     left_out = scene.store.datasets.left_out(dataset.id)
     assert set(left_out.values()) == {Drop.NEAR_GATE.value}

@@ -15,7 +15,7 @@ from trainer.__main__ import app
 from trainer.examples.selection import Drop
 from trainer.examples.versions import GONE, compare
 from trainer.freezing import freeze
-from trainer.notes import Notes
+from trainer.progress import RunProgress
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 
@@ -49,7 +49,7 @@ def run(scene: Scene, *words: str) -> Any:
 def frozen(scene: Scene, **changes: Any) -> Dataset:
     w = replace(scene.workshop, settings=replace(SETTINGS, **changes))
     started = scene.store.runs.start("bank", w.settings.as_record(), "test")
-    found = freeze(w, started, Notes(scene.store, started.id))
+    found = freeze(w, started, RunProgress(scene.store, started.id))
     assert isinstance(found, Dataset), found
     scene.store.runs.finish(started.id, RunStatus.REFUSED, "", {})
     return found

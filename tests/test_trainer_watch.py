@@ -216,7 +216,7 @@ def test_enough_new_examples_start_a_run(bank: Store, tmp_path: Path) -> None:
     assert recorder.calls[0].endswith("--assistant bank --trigger enough new examples")
 
 
-def test_a_candidate_is_heard_again_when_people_have_decided(
+def test_a_candidate_is_evaluated_again_when_people_have_decided(
     bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder, waiting = Recorder(tmp_path), []
@@ -230,7 +230,7 @@ def test_a_candidate_is_heard_again_when_people_have_decided(
         waiting.append(bank.runs.start("bank", {}, "test"))
         assert wait_for(lambda: recorder.calls)
         time.sleep(1.5)
-    assert recorder.calls == [f"hear --data-dir {tmp_path} --assistant bank"]
+    assert recorder.calls == [f"reevaluate --data-dir {tmp_path} --assistant bank"]
 
 
 @pytest.mark.parametrize("by_hand", [False, True])

@@ -14,13 +14,12 @@ TRAINING = {
     "embedded_model",
     "environment",
     "finetune",
-    "helpfulness",
     "lora",
     "names",
-    "objective",
     "precision",
     "publish",
-    "ranks",
+    "segment_importance",
+    "distributed",
     "teacher",
 }
 WITHIN_VLLM = {"vllm_extension"}  # loaded by vLLM's own processes, never by ours

@@ -1,4 +1,4 @@
-"""A short course on the tiny model: examples of colours, the settings, and what it becomes."""
+"""A short job on the tiny model: examples of colours, the settings, and what it becomes."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ from typing import Any
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Role, Segment, SegmentKind, Split
 from trainer.settings import TrainerSettings
-from trainer.training.finetune import Course, Trained, finetune
+from trainer.training.finetune import Trained, TrainingJob, finetune
 from trainer.training.rows import dev_rows, train_rows
 
 PROMPT = (
@@ -31,7 +31,7 @@ def train(
     tokenizer: ChatTokenizer,
     work: Path,
     wanted: TrainerSettings = QUICK,
-    notes: list[dict[str, Any]] | None = None,
+    progress: list[dict[str, Any]] | None = None,
     spoil: bool = False,
     dev: Sequence[Example] = (),
 ) -> Trained:
@@ -39,5 +39,5 @@ def train(
     if spoil:  # as a corrupted example would
         rows = [replace(row, weights=[float("nan")] * len(row.weights)) for row in rows]
     measured = dev_rows(tokenizer, PROMPT, dev or examples(4, Split.DEV))
-    seen = notes if notes is not None else []
-    return finetune(Course(model, rows, ends, measured, wanted, work), seen.append)
+    seen = progress if progress is not None else []
+    return finetune(TrainingJob(model, rows, ends, measured, wanted, work), seen.append)

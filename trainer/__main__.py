@@ -1,4 +1,4 @@
-"""`python -m trainer`: once, hear, watch, report, runs, disagreements, why, datasets, rollback, erase,
+"""`python -m trainer`: once, reevaluate, watch, report, runs, disagreements, why, datasets, rollback, erase,
 rerun, and the group privacy.
 
 In: arguments. Out: exit status 0 when the command did its work (a refused candidate and “not enough yet” are
@@ -39,7 +39,7 @@ from trainer.command_line import (
 from trainer.deployment.swap import roll_back
 from trainer.lease import LeaseTaken
 from trainer.redaction import commands as privacy
-from trainer.training import ranks
+from trainer.training import distributed
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
 app.add_typer(privacy.app, name="privacy")
@@ -59,10 +59,10 @@ def once(
     A run that was interrupted goes on from its last checkpoint when examples, prompt and settings are still the
     same. On several GPUs: accelerate launch --num-processes 2 -m trainer once.
     """
-    if ranks.rank() > 0:
-        from trainer.training.finetune import follow
+    if distributed.rank() > 0:
+        from trainer.training.finetune import run_worker
 
-        follow()
+        run_worker()
         return
     settings = settings_from([*(changed or ()), *([f"epochs={epochs}"] if epochs else ())])
     store = open_store(data_dir)
@@ -84,25 +84,25 @@ def once(
         console.print(reports.as_table([run]))
     if run.status is RunStatus.FAILED:
         raise typer.Exit(1)  # the launcher ends the other processes, which may be in the middle of a step
-    ranks.dismiss()
+    distributed.shut_down()
 
 
-@app.command(epilog="Example: python -m trainer hear --data-dir data")
-def hear(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
-    """Hear a refused candidate again, once people have decided about its answers on the Review page.
+@app.command("reevaluate", epilog="Example: python -m trainer reevaluate --data-dir data")
+def reevaluate_(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
+    """Evaluate a refused candidate again, once people have decided about its answers on the Review page.
 
     Nothing is trained. `watch` does this by itself.
     """
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
     from trainer.context import TrainingContext
-    from trainer.run import hear_again
+    from trainer.run import reevaluate
     from trainer.settings import TrainerSettings
 
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with console.status("Scoring its answers again ..."):
-            run = hear_again(TrainingContext.open(store, data_dir, TrainerSettings()), name)
+            run = reevaluate(TrainingContext.open(store, data_dir, TrainerSettings()), name)
     except (LeaseTaken, NoServer, TokenizerError, StoreError) as error:
         fail(str(error))
     except KeyboardInterrupt:
@@ -110,7 +110,7 @@ def hear(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
         fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
     if run is None:
         fail(
-            f"No candidate of {name!r} waits for a second hearing. One does when it was refused for its scores alone, "
+            f"No candidate of {name!r} waits for a re-evaluation. One does when it was refused for its scores alone, "
             "the Review page has a decision about every answer that it asked about, one of them was accepted, and "
             "prompt and deployment are still the same."
         )
@@ -271,7 +271,7 @@ def rollback(
 
 
 def _interrupt(*_: object) -> NoReturn:
-    """A SIGTERM ends a run as Ctrl-C does. Once: the next ones must not interrupt what notes it."""
+    """A SIGTERM ends a run as Ctrl-C does. Once: the next ones must not interrupt what records it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -1,8 +1,4 @@
-"""A frozen dataset to a published adapter with its prompt variants.
-
-In: a workshop, a run, a dataset. Out: a `Published` candidate. Place in the flow: between `dataset` and `gate`; it
-walks the modules that pull in torch. Talks to no server.
-"""
+"""Trains an adapter on a frozen dataset, publishes it, and builds its prompt variants. Talks to no server."""
 
 from __future__ import annotations
 
@@ -18,66 +14,88 @@ from assistant.rendering import keep, render, segment_tokens
 from store.records import Dataset, Example, Segment, Split, TrainingRun
 from trainer.context import TrainingContext
 from trainer.environment import PHASE, environment
-from trainer.evaluation.helpfulness import measure_helpfulness, measure_losses
+from trainer.evaluation.segment_importance import measure_importance, measure_losses
 from trainer.evaluation.variants import build_variants
-from trainer.notes import Notes
+from trainer.progress import RunProgress
 from trainer.training.candidate import Candidate
-from trainer.training.finetune import Course, Trained, finetune
-from trainer.training.packing import TopK
+from trainer.training.distributed import shut_down
+from trainer.training.finetune import Trained, TrainingJob, finetune
 from trainer.training.publish import publish_run
-from trainer.training.ranks import dismiss
-from trainer.training.rows import dev_rows, train_rows
-from trainer.training.teacher import consult
+from trainer.training.rows import TopK, dev_rows, train_rows
+from trainer.training.teacher import teacher_log_probabilities
 
 _PARITY_TOKENS = 8
 
 
-def train_candidate(w: TrainingContext, run: TrainingRun, dataset: Dataset, notes: Notes) -> Candidate:
+def train_candidate(
+    context: TrainingContext, run: TrainingRun, dataset: Dataset, progress: RunProgress
+) -> Candidate:
     """Train on the train split, stop on dev, publish under a new name, build the variants on dev.
 
     Raises TrainingDiverged, BadAdapter, OSError.
     """
-    segments = w.store.prompts.get(dataset.prompt_id).segments
-    dev = [e for e in dataset.examples if e.split is Split.DEV]
-    notes.add(PHASE, **environment(w.base))
-    with notes.timed("teacher"):
-        course = make_course(
-            w,
-            dataset,
-            w.work_dir(run.id),
-            lambda done, total: notes.maybe("teacher", done=done, total=total),
-        )
-    with notes.timed("train"):
-        trained = finetune(course, lambda note: notes.add(**{"phase": "train", **note}))
-    dismiss()
-    with notes.timed("publish"):
-        name = publish_run(w.store, run, trained.model, w.adapters, w.base)
-        notes.add("publish", adapter=name)
-    with notes.timed("variants"):
-
-        def told(done: int, total: int) -> None:
-            notes.maybe("variants", done=done, total=total)
-
-        helpfulness = measure_helpfulness(trained.model, w.tokenizer, segments, dev, told)
-        variants = build_variants(
-            segments, segment_tokens(w.tokenizer, segments), helpfulness, w.settings.variants
-        )
-        prompts = [keep(segments, segment_ids) for segment_ids in variants]
-        losses = measure_losses(trained.model, w.tokenizer, prompts, dev, told)
-        notes.add("variants", helpfulness=helpfulness, dev_losses=losses)
-    question = render(w.tokenizer, (), dev[0].context).ids
+    progress.record(PHASE, **environment(context.base))
+    with progress.timed("teacher"):
+        job = build_job(context, dataset, context.work_dir(run.id), progress.counter("teacher"))
+    with progress.timed("train"):
+        trained = finetune(job, lambda note: progress.record("train", **note))
+    shut_down()
+    with progress.timed("publish"):
+        name = publish_run(context.store, run, trained.model, context.adapters, context.base)
+        progress.record("publish", adapter=name)
+    with progress.timed("variants"):
+        variants, losses = _build_variants(context, dataset, trained.model, progress)
+    question = render(context.tokenizer, (), _split(dataset, Split.DEV)[0].context).ids
+    overfit = trained.curve.overfit_remark()
     return Candidate(
         name=name,
-        variants=tuple(tuple(segment_ids) for segment_ids in variants),
-        dev_losses=tuple(losses),
+        variants=variants,
+        dev_losses=losses,
         parity_ids=question,
         parity=tuple(_continue_greedily(trained.model, question)),
-        training=_cost(trained, w.settings.learning_rate),
-        remarks=_remarks(trained),
+        training=_training_record(trained, context.settings.learning_rate),
+        remarks=(overfit,) if overfit else (),
     )
 
 
-def _cost(trained: Trained, learning_rate: float) -> dict[str, Any]:
+def build_job(
+    context: TrainingContext,
+    dataset: Dataset,
+    work_dir: Path,
+    on_teacher: Callable[[int, int], None] = lambda done, total: None,
+) -> TrainingJob:
+    """What is trained on, step by step: the same for a run and for its rerun.
+
+    `on_teacher` gets (done, total) of the answers whose teacher's log-probabilities are computed.
+    """
+    segments = context.store.prompts.get(dataset.prompt_id).segments
+    train = _split(dataset, Split.TRAIN)
+    teachers = _teachers(context, segments, train, on_teacher)
+    rows, ends = train_rows(context.tokenizer, segments, train, context.settings, teachers)
+    dev = dev_rows(context.tokenizer, segments, _split(dataset, Split.DEV))
+    return TrainingJob(context.model_dir, rows, ends, dev, context.settings, work_dir)
+
+
+def _split(dataset: Dataset, split: Split) -> list[Example]:
+    return [example for example in dataset.examples if example.split is split]
+
+
+def _build_variants(
+    context: TrainingContext, dataset: Dataset, model: Any, progress: RunProgress
+) -> tuple[tuple[tuple[str, ...], ...], tuple[float, ...]]:
+    """The variants by what each segment brings on dev, and the dev loss of each variant."""
+    segments, dev = context.store.prompts.get(dataset.prompt_id).segments, _split(dataset, Split.DEV)
+    counter = progress.counter("variants")
+    importance = measure_importance(model, context.tokenizer, segments, dev, counter)
+    tokens = segment_tokens(context.tokenizer, segments)
+    variants = build_variants(segments, tokens, importance, context.settings.variants)
+    prompts = [keep(segments, segment_ids) for segment_ids in variants]
+    losses = measure_losses(model, context.tokenizer, prompts, dev, counter)
+    progress.record("variants", importance=importance, dev_losses=losses)
+    return tuple(tuple(segment_ids) for segment_ids in variants), tuple(losses)
+
+
+def _training_record(trained: Trained, learning_rate: float) -> dict[str, Any]:
     """What the training took and how it went; memory in MiB at its peak."""
     return {
         "steps": trained.steps,
@@ -93,48 +111,28 @@ def _cost(trained: Trained, learning_rate: float) -> dict[str, Any]:
     }
 
 
-def _remarks(trained: Trained) -> tuple[str, ...]:
-    if trained.curve.overfit_from is None:
-        return ()
-    return (
-        f"Training overfitted from epoch {trained.curve.overfit_from} on; the adapter is that of epoch "
-        f"{trained.curve.best_epoch}, the best on dev.",
-    )
-
-
-def make_course(
-    w: TrainingContext,
-    dataset: Dataset,
-    work_dir: Path,
-    told: Callable[[int, int], None] = lambda done, total: None,
-) -> Course:
-    """A frozen dataset to what is stepped through: the same for a run and for its rerun.
-
-    `told` gets (done, total) of the answers that the teacher is asked about.
-    """
-    segments = w.store.prompts.get(dataset.prompt_id).segments
-    train = [e for e in dataset.examples if e.split is Split.TRAIN]
-    dev = [e for e in dataset.examples if e.split is Split.DEV]
-    teachers = _teachers(w, segments, train, told)
-    rows, ends = train_rows(w.tokenizer, segments, train, w.settings, teachers)
-    measured = dev_rows(w.tokenizer, segments, dev)
-    return Course(w.model_dir, rows, ends, measured, w.settings, work_dir)
-
-
 def _teachers(
-    w: TrainingContext,
+    context: TrainingContext,
     segments: Sequence[Segment],
     examples: Sequence[Example],
-    told: Callable[[int, int], None],
+    on_teacher: Callable[[int, int], None],
 ) -> dict[str, TopK]:
-    """Message id -> what the teacher thinks of its own answer."""
+    """The teacher's log-probabilities of its own answers, by message id."""
     from_teacher = [example for example in examples if example.from_teacher]
-    if not from_teacher or w.settings.distillation == 0:
+    if not from_teacher or context.settings.distillation == 0:
         return {}
-    said = consult(w.model_dir, w.base, w.tokenizer, segments, from_teacher, w.teacher_file, told)
+    found = teacher_log_probabilities(
+        context.model_dir,
+        context.base,
+        context.tokenizer,
+        segments,
+        from_teacher,
+        context.teacher_file,
+        on_teacher,
+    )
     return {
-        example.message_id: replace(topk, weight=w.settings.distillation)
-        for example, topk in zip(from_teacher, said, strict=True)
+        example.message_id: replace(topk, weight=context.settings.distillation)
+        for example, topk in zip(from_teacher, found, strict=True)
     }
 
 

@@ -1,7 +1,4 @@
-"""What a training run works with: the store, the servers, the model and the settings, opened once.
-
-In: a data directory. Out: a Workshop. Place in the flow: made by the commands and the tests, used by `run`.
-"""
+"""What a training run works with: the store, the servers, the model and the settings, opened once."""
 
 from __future__ import annotations
 

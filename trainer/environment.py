@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
+from trainer.training.distributed import world
 from trainer.training.precision import native
-from trainer.training.ranks import world
 
 PHASE = "environment"  # of the run event that keeps the record
 _LIBRARIES = ("torch", "transformers", "peft", "accelerate")

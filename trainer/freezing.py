@@ -18,7 +18,7 @@ from trainer.examples.contradictions import contradictions
 from trainer.examples.intake import Intake, take_in
 from trainer.examples.selection import Approved, Drop
 from trainer.examples.thinning import Thinned, left_out, thin
-from trainer.notes import Notes
+from trainer.progress import RunProgress
 from trainer.redaction.entities import Detector
 from trainer.redaction.examples import RedactedIntake, redact
 from trainer.settings import NO_MODEL, TrainerSettings
@@ -101,13 +101,13 @@ def _names_detector(model: str) -> Detector | None:
     return NameFinder(model).names
 
 
-def freeze(w: TrainingContext, run: TrainingRun, notes: Notes) -> Dataset | str:
+def freeze(w: TrainingContext, run: TrainingRun, progress: RunProgress) -> Dataset | str:
     """Record the splits and the dataset; or say how many more examples are needed."""
     unfrozen = prepare(w, run.assistant_id)
     examples = unfrozen.examples
     w.store.splits.record(unfrozen.placed)
     counts = {split.value: count for split, count in datasets.sizes(examples).items()}
-    notes.add(
+    progress.record(
         "dataset",
         **counts,
         distillation_examples=len(unfrozen.intake.distillation_examples),

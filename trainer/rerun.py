@@ -18,10 +18,10 @@ from assistant.adapter_files import BadAdapter, verify
 from assistant.serving import MAX_RANK
 from store import Store
 from store.records import Dataset, TrainingRun
-from trainer.candidate import make_course
+from trainer.candidate import build_job
 from trainer.context import TrainingContext
 from trainer.environment import PHASE, differences, environment, use_threads
-from trainer.evaluation.hearing import TRIGGER as HEARING
+from trainer.evaluation.reevaluation import TRIGGER as REEVALUATION
 from trainer.examples.dataset import content_hash
 from trainer.lease import Lease
 from trainer.settings import OtherSettings, TrainerSettings
@@ -97,9 +97,9 @@ def rerun(store: Store, data_dir: Path, run_id: int, told: Callable[[str], None]
         ):  # by one that was killed: this one holds the lease
             shutil.rmtree(left_behind, ignore_errors=True)
         try:
-            course = make_course(w, dataset, work_dir)
-            course = replace(course, precision=_precision(then))
-            trained = finetune(course, lambda note: told(f"step {note['step']} of {note['steps']}"))
+            job = build_job(w, dataset, work_dir)
+            job = replace(job, precision=_precision(then))
+            trained = finetune(job, lambda note: told(f"step {note['step']} of {note['steps']}"))
         except TrainingDiverged as error:
             raise NoRerun(f"Run {run.id} cannot be trained again: {error}") from error
         finally:
@@ -118,9 +118,9 @@ def rerun(store: Store, data_dir: Path, run_id: int, told: Callable[[str], None]
 
 
 def _dataset(store: Store, run: TrainingRun) -> Dataset:
-    if run.trigger == HEARING:
+    if run.trigger == REEVALUATION:
         raise NoRerun(
-            f"Run {run.id} trained nothing: it heard {run.adapter} again, which an earlier run trained. Name that one."
+            f"Run {run.id} trained nothing: it evaluated {run.adapter} again. Name the run that trained it."
         )
     if run.dataset_id is None:
         raise NoRerun(f"Run {run.id} froze no dataset, so there is nothing to train again. {run.message}")

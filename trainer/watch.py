@@ -24,16 +24,16 @@ from store.audit import TRAINER, acting
 from store.records import RatedAnswer, RunStatus, TrainingRun
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.deployment.swap import roll_back
-from trainer.evaluation.hearing import pending
+from trainer.evaluation.reevaluation import pending
 from trainer.examples.dataset import shortage
 from trainer.examples.intake import take_in
 from trainer.examples.thinning import thin
 from trainer.lease import Lease, LeaseTaken, is_taken
+from trainer.priority import lower_priority
 from trainer.redaction.entities import RedactionError
 from trainer.redaction.examples import redact
 from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
-from trainer.yielding import yield_to_chat
 
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
@@ -96,7 +96,7 @@ class Watch:
             self._train(*request)
         elif self._judgements_due() and (assistant := self._first(self._has_judgements)):
             logger.info("Evaluating the candidate of %s again ...", assistant)
-            self._start("hear", "--assistant", assistant)
+            self._start("reevaluate", "--assistant", assistant)
         elif self._examples_due() and (assistant := self._first(self._has_enough)):
             self._train(assistant, "enough new examples")
 
@@ -127,7 +127,7 @@ class Watch:
     def _start(self, command: str, *words: str) -> None:
         self._child = subprocess.Popen(
             [*self._command, command, "--data-dir", str(self._data_dir), *words],
-            preexec_fn=yield_to_chat,
+            preexec_fn=lower_priority,
             process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
         )
 

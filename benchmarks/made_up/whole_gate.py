@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.gate import Answers, VariantVerdict, conclude, judge_variant
+from trainer.evaluation.gate import Answers, VariantVerdict, decide, test_variant
 
 MARGIN, EXAMPLES = 0.05, 100
 
@@ -57,12 +57,12 @@ def _one(truth: Truth, random: np.random.Generator) -> int:
     variants: list[VariantVerdict] = []
     for number, right in enumerate(truth.right):
         found = answers(right, 100 - 10 * number)
-        variants.append(judge_variant(number, (), found, references, texts, texts, MARGIN, not truth.graded))
+        variants.append(test_variant(number, (), found, references, texts, texts, MARGIN, not truth.graded))
         if number == 0:
             references = {**references, "candidate_full": found}
         if not variants[-1].passed:
             break
-    verdict = conclude(variants, 100, True, MARGIN)
+    verdict = decide(variants, 100, True, MARGIN)
     return verdict.chosen.variant if verdict.promoted and verdict.chosen else -1
 
 

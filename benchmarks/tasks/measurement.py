@@ -18,8 +18,8 @@ from assistant.vllm_pool import VllmPool
 from benchmarks.tasks.serving import until_healthy
 from benchmarks.tasks.task import Item
 from store.records import Deployment, Role, Segment, TrainingRun
-from trainer.evaluation.approvals import best
 from trainer.evaluation.gate import performance_index
+from trainer.evaluation.judgements import best
 from trainer.evaluation.scorers import Scorer
 from trainer.evaluation.statistics import Difference, Interval, difference, interval
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.processes import ROOT
 from store import Store
 from store.records import RunStatus, TrainingRun
-from trainer.evaluation.hearing import TRIGGER as HEARING
-from trainer.evaluation.hearing import pending
+from trainer.evaluation.reevaluation import TRIGGER as REEVALUATION
+from trainer.evaluation.reevaluation import pending
 from trainer.lease import NAME as LEASE
 
 _LOOK_S = 1.0
@@ -48,7 +48,7 @@ def reevaluate(
     """Evaluate the candidate of the newest run again; None where none waits. Raises RetrainFailed."""
     if pending(store, assistant_id) is None:
         return None
-    return _run(store, data_dir, assistant_id, HEARING, ["hear"], on_progress)
+    return _run(store, data_dir, assistant_id, REEVALUATION, ["reevaluate"], on_progress)
 
 
 def _run(

@@ -37,7 +37,7 @@ from benchmarks.tasks.user import (
 )
 from store import Store
 from store.records import Deployment, TrainingRun
-from trainer.deployment.probe import probe
+from trainer.deployment.latency import measure_latency
 from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.examples.selection import select
 from trainer.settings import TrainerSettings
@@ -224,7 +224,7 @@ class Rounds:
         async with self.serving.pool(self._assistant_id) as pool:
             try:
                 with self.screen.bar("Time to the first token") as progress:
-                    return await probe(
+                    return await measure_latency(
                         pool,
                         self.serving.tokenizer,
                         self.task.prompt,

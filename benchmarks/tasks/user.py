@@ -20,7 +20,7 @@ from benchmarks.tasks.task import Item
 from store import Store, StoreError
 from store.errors import NotFound
 from store.records import Message, MessageStatus, Rating, Role, Verdict
-from trainer.evaluation.approvals import best
+from trainer.evaluation.judgements import best
 from trainer.evaluation.scorers import Scorer
 
 RATER = "simulated"

@@ -1,3 +1,1 @@
-"""A proven pair of adapter and prompt to the one that answers, and back: `swap`, `probe`, then `regression` and
-`rollback` for as long as it serves.
-"""
+"""Hot swap and rollback of deployments."""

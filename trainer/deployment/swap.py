@@ -1,8 +1,7 @@
-"""A published adapter to the one that answers, without dropping a request.
+"""Loads and checks a published adapter, activates it without dropping a request, and rolls back.
 
-In: a candidate deployment, the servers. Out: the active deployment flipped in one transaction, older adapters
-unloaded. Running answers finish on the adapter that they started with: it stays loaded, as the previous one, for
-an instant rollback. Does not judge candidates.
+Running answers finish on the adapter that they started with: it stays loaded, as the previous one, for an instant
+rollback.
 """
 
 from __future__ import annotations

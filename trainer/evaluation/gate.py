@@ -1,10 +1,8 @@
-"""Answers of the references and of each variant to a verdict with reasons. Pure.
+"""Decides which variants of a candidate pass the gate, and which of them is deployed, with reasons.
 
-In: scores and texts on the gate split. Out: which variants pass, the one to deploy, and sentences that say why. A
-variant passes when the one-sided 95 % lower bound of the paired score difference lies above -margin against every
-reference, and every guard holds. Variants are tested from longest to shortest, and testing stops at the first
-failure (fixed-sequence testing), which keeps the chance of any false pass at 5 % without a correction. Does not
-generate or score.
+A variant passes when the one-sided 95 % lower bound of the paired score difference lies above -margin against every
+reference, and every guard holds. Variants are tested from longest to shortest, and testing stops at the first failure
+(fixed-sequence testing), which keeps the chance of any false pass at 5 % without a correction.
 """
 
 from __future__ import annotations
@@ -13,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from trainer.evaluation.guards import Guard, answers_belong, look
-from trainer.evaluation.planning import more_needed
+from trainer.evaluation.guards import Guard, answers_belong, check_texts
+from trainer.evaluation.sample_size import more_needed
 from trainer.evaluation.statistics import Interval, Pairs, difference, interval
 
-CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may be heard twice
+CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may be evaluated twice
 
 
 @dataclass(frozen=True)
@@ -66,7 +64,7 @@ class Verdict:
     more_examples: int | None
 
 
-def judge_variant(
+def test_variant(
     variant: int,
     segment_ids: Sequence[str],
     answers: Answers,
@@ -94,11 +92,14 @@ def judge_variant(
         answers.prompt_tokens,
         interval(answers.scores, clusters),
         tuple(comparisons),
-        (*look(answers.texts, approved), answers_belong(answers.texts, approved, clusters, answers.scores)),
+        (
+            *check_texts(answers.texts, approved),
+            answers_belong(answers.texts, approved, clusters, answers.scores),
+        ),
     )
 
 
-def conclude(
+def decide(
     variants: Sequence[VariantVerdict],
     active_tokens: int,
     same_prompt: bool,

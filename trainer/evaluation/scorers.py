@@ -1,8 +1,4 @@
-"""An answer and its approved completion to a score between 0 and 1.
-
-In: two texts. Out: a float. `sacrebleu` (chrF and BLEU as the field reports them) lives here alone; rows of queries
-are compared in `sql`, another model is asked in `judge`. Does not know which answers are scored, or why.
-"""
+"""The scorers of an assistant: an answer and an approved text give a number between 0 and 1."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
-from trainer.evaluation.judge import ScorerFailed, judge
+from trainer.evaluation.judge_model import ScorerFailed, judge
 from trainer.evaluation.sql import same_rows
 
 __all__ = ["SCORERS", "Scorer", "ScorerFailed", "UnknownScorer", "right_or_wrong", "scorer"]

@@ -1,8 +1,7 @@
-"""Two SQL queries to whether they give the same rows of an assistant's database.
+"""Scores SQL queries by whether they give the same rows of an assistant's database.
 
-In: the path of a SQLite file, an answer and an approved query. Out: 1.0 or 0.0. Queries are written by models and
-people, so they run in a cage: the file is opened read-only, nothing but SELECT is allowed, and steps, values and rows
-are bounded. Does not know the store, which lies in another file.
+Queries are written by models and people, so the file is opened read-only, nothing but SELECT is allowed, and steps,
+values and rows are bounded.
 """
 
 from __future__ import annotations

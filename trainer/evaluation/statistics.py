@@ -1,14 +1,10 @@
-"""Paired scores to intervals, and to a lower bound of their difference that holds for small samples.
-
-In: the scores of candidate and reference on the same examples, and the conversation of each. Out: means with
-intervals, the decision whether a loss is ruled out, and the bound that goes with it. Pure. Does not know what was
-scored; the sample size still missing is in `planning`.
+"""Intervals of scores, and the lower bound of the mean difference of paired scores, which holds for small samples.
 
 Three tests, each of which lets a loss of exactly the margin pass in at most 5 % of gates, and none of which ever
 refuses what is better answer by answer (`docs/gate.md` has the proofs and the numbers):
 
-- scores of 0 and 1, one example a conversation: exact and unconditional (`paired_proportions`);
-- scores of 0 and 1, longer conversations: Gaffke's bound (`bounded_mean`), whole conversations as its examples;
+- scores of 0 and 1, one example a conversation: exact and unconditional (`exact_paired_test`);
+- scores of 0 and 1, longer conversations: Gaffke's bound (`gaffke_bound`), whole conversations as its examples;
 - graded scores: Gaffke's bound with half a pseudo-loss for all differences, and with a whole one for all of them or for
   the large ones alone.
 """
@@ -21,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from trainer.evaluation.bounded_mean import chance_at_or_below
-from trainer.evaluation.paired_proportions import p_value
+from trainer.evaluation.exact_paired_test import p_value
+from trainer.evaluation.gaffke_bound import gaffke_p_value
 
 # A whole pseudo-loss is exact where answers are lost wholly or not at all. Among graded scores it costs power (60
 # examples that scatter by 0.08 passed in 41 % of gates, with half of one in 92 %), and half of one alone lets 10 % pass
@@ -104,11 +100,11 @@ class Pairs:
             return p_value(*self.won_and_lost, len(self.differences), loss) <= level
         copies = np.ones(len(self.sizes))
         if self.right_or_wrong:
-            return rule_out_whole(self.sums, self.sizes, copies, loss, level)
-        return rule_out_graded(self.sums, self.large, self.sizes, copies, loss, level)
+            return gaffke_rules_out(self.sums, self.sizes, copies, loss, level)
+        return graded_rules_out(self.sums, self.large, self.sizes, copies, loss, level)
 
 
-def rule_out_whole(
+def gaffke_rules_out(
     sums: np.ndarray, sizes: np.ndarray, copies: np.ndarray, loss: float, level: float, weight: float = _WHOLE
 ) -> bool:
     """Gaffke's bound over conversations, whose differences are summed.
@@ -117,10 +113,10 @@ def rule_out_whole(
     as the conversation that an answer drawn at random belongs to: long ones can lose more at once.
     """
     pseudo = float(copies @ sizes**2 / (copies @ sizes))
-    return chance_at_or_below(sums, sizes, copies, -loss, pseudo, weight) <= level
+    return gaffke_p_value(sums, sizes, copies, -loss, pseudo, weight) <= level
 
 
-def rule_out_graded(
+def graded_rules_out(
     sums: np.ndarray,
     large: np.ndarray,
     sizes: np.ndarray,
@@ -129,8 +125,9 @@ def rule_out_graded(
     level: float,
 ) -> bool:
     """Half a pseudo-loss for all, and a whole one for all or for the large ones (`large` are their sums)."""
-    return rule_out_whole(sums, sizes, copies, loss, level, _HALF) and (
-        rule_out_whole(large, sizes, copies, loss, level) or rule_out_whole(sums, sizes, copies, loss, level)
+    return gaffke_rules_out(sums, sizes, copies, loss, level, _HALF) and (
+        gaffke_rules_out(large, sizes, copies, loss, level)
+        or gaffke_rules_out(sums, sizes, copies, loss, level)
     )
 
 

@@ -1,8 +1,4 @@
-"""Segments and how much each is still needed to a prompt variants: nested variants, longest first. Pure.
-
-In: segments with token counts, helpfulness per segment. Out: variants as kept segment ids, ending with the
-protected segments alone. Does not measure helpfulness (`helpfulness`) and does not prove anything (`gate`).
-"""
+"""Builds the prompt variants of a candidate, nested and longest first, and the order in which the gate tests them."""
 
 from __future__ import annotations
 
@@ -20,17 +16,17 @@ _CLEARLY = 0.1
 def build_variants(
     segments: Sequence[Segment],
     tokens: Mapping[str, int],
-    helpfulness: Mapping[str, float],
+    importance: Mapping[str, float],
     steps: int,
 ) -> list[Variant]:
     """The full prompt and at most `steps` shorter variants, each within the one before.
 
-    Segments leave by helpfulness (loss without it, in nats per answer token) per token, least first; worked
+    Segments leave by importance (loss without it, in nats per answer token) per token, least first; worked
     examples leave before instructions. The first step drops the examples, the others share the rest evenly.
     """
     removable = sorted(
         (s for s in segments if not s.protected),
-        key=lambda s: (s.kind is not SegmentKind.EXAMPLE, helpfulness[s.id] / max(1, tokens[s.id]), s.id),
+        key=lambda s: (s.kind is not SegmentKind.EXAMPLE, importance[s.id] / max(1, tokens[s.id]), s.id),
     )
     examples = sum(s.kind is SegmentKind.EXAMPLE for s in removable)
     cuts = _cuts([tokens[s.id] for s in removable], examples, steps)

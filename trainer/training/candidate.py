@@ -1,7 +1,4 @@
-"""A published candidate as plain values: what the gate has to know of it, now or at a second hearing.
-
-In: what training found out. Out: a frozen value, and the same as JSON for a run's report. Pure; does not know torch.
-"""
+"""A published candidate as plain values: what the gate needs to know of it, now or at its re-evaluation."""
 
 from __future__ import annotations
 

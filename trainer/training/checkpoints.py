@@ -1,17 +1,20 @@
-"""A run's checkpoints on disk: which one it can go on from, and what it had reached there.
+"""The checkpoints of a run on disk, as `transformers.Trainer` writes them, and errors in words for saves that fail.
 
-In: the work directory of a run. Out: the last complete checkpoint. `transformers.Trainer` writes them and
-`finetune` goes on from them; a process can be killed while it writes one, so the last is not always complete. Does
-not know torch.
+A process can be killed while it writes a checkpoint, so the last one is not always complete.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 _STATE = "trainer_state.json"  # Trainer writes it last, so a checkpoint that has it whole is complete
 _FIRST = "first_dev_loss.json"
@@ -74,3 +77,25 @@ def _read(path: Path) -> Checkpoint | None:
         )
     except (OSError, ValueError, KeyError):
         return None
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk's limit, the user's, the process's
+
+
+@contextmanager
+def saving_below(directory: Path) -> Iterator[None]:
+    """Raises OSError where a save within failed."""
+    try:
+        yield
+    except (SafetensorError, RuntimeError) as error:
+        raise OSError(errno.EIO, _in_words(directory, str(error))) from error
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise OSError(error.errno, _in_words(directory, error.strerror or "")) from error
+
+
+def _in_words(directory: Path, what: str) -> str:
+    existing = next(path for path in (directory, *directory.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 2**20
+    return f"{directory} could not be written ({what}); {free:,.0f} MiB are free there. Free some space and train again"

@@ -1,8 +1,4 @@
-"""The log of a training run to what it says: when to stop, the best epoch, and whether the run overfitted. Pure.
-
-In: log entries ({step, loss} and {step, eval_loss}, as `transformers.Trainer` keeps them). Out: plain values.
-Does not know what was trained.
-"""
+"""What the log of a training run says: when to stop, the best epoch, and whether the run overfitted."""
 
 from __future__ import annotations
 
@@ -34,6 +30,15 @@ class Curve:
     epochs: tuple[Epoch, ...]
     best_epoch: int
     overfit_from: int | None
+
+    def overfit_remark(self) -> str | None:
+        """For people, where the run overfitted."""
+        if self.overfit_from is None:
+            return None
+        return (
+            f"Training overfitted from epoch {self.overfit_from} on; the adapter is that of epoch "
+            f"{self.best_epoch}, the best on dev."
+        )
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON values for the run's report."""

@@ -18,12 +18,12 @@ from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
 from trainer.settings import TrainerSettings
-from trainer.training import checkpoints, ranks
+from trainer.training import checkpoints, distributed
+from trainer.training.checkpoints import saving_below
 from trainer.training.curve import Curve, curve, out_of_patience
-from trainer.training.disk import saving_below
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
-from trainer.training.packing import PackedRow
 from trainer.training.precision import Precision, native
+from trainer.training.rows import PackedRow
 
 Progress = Callable[[dict[str, Any]], None]
 
@@ -39,7 +39,7 @@ class TrainingDiverged(Exception):
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingJob:
     """What is trained on, in order. `epoch_ends` are row counts; each row is one step of one process."""
 
     model_dir: Path
@@ -71,72 +71,74 @@ class Trained:
     history: list[dict[str, Any]]
 
 
-def finetune(course: Course, progress: Progress) -> Trained:
+def finetune(job: TrainingJob, progress: Progress) -> Trained:
     """An adapter, trained by one pass over the rows; goes on from the last checkpoint when a killed run left one.
 
     `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. Of several processes rank 0 calls this
     while the others `follow`; each trains on rows of its own. Raises TrainingDiverged.
     """
-    return _train_adapter(ranks.share(course), progress)
+    return _train_adapter(distributed.broadcast(job), progress)
 
 
-def follow() -> None:
-    """Take part in what rank 0 trains, until it says that there is no more (`ranks.dismiss`)."""
-    nothing: Course | None = None
-    while (course := ranks.share(nothing)) is not None:
+def run_worker() -> None:
+    """Take part in what rank 0 trains, until it says that there is no more (`distributed.shut_down`)."""
+    nothing: TrainingJob | None = None
+    while (job := distributed.broadcast(nothing)) is not None:
         try:
-            _train_adapter(course, lambda _: None)
+            _train_adapter(job, lambda _: None)
         except TrainingDiverged:  # rank 0 sees the same numbers, and knows what to do about them
             continue
 
 
-def _train_adapter(course: Course, progress: Progress) -> Trained:
-    settings = course.settings
+def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
+    settings = job.settings
     set_seed(settings.seed)
-    model = load_with_lora(course.model_dir, settings.rank)
+    model = load_with_lora(job.model_dir, settings.rank)
     trained = step_through(
-        course, model, lambda best: model.load_adapter(str(best), model.active_adapter), progress
+        job, model, lambda best: model.load_adapter(str(best), model.active_adapter), progress
     )
-    ranks.meet()  # rank 0 removes the checkpoints next, which the others may still be reading
+    distributed.barrier()  # rank 0 removes the checkpoints next, which the others may still be reading
     return trained
 
 
 def step_through(
-    course: Course, model: Any, restore: Callable[[Path], object], progress: Progress
+    job: TrainingJob, model: Any, restore: Callable[[Path], object], progress: Progress
 ) -> Trained:
     """Train what of `model` takes a gradient, on the rows in their order; `restore` gives it a checkpoint's weights.
 
     Raises TrainingDiverged.
     """
-    settings, work_dir = course.settings, course.work_dir
-    watch = _Watch(course, progress)
+    settings, work_dir = job.settings, job.work_dir
+    watch = _Watch(job, progress)
     trainer = _PackedTrainer(
         model=model,
-        args=_arguments(course, model, watch.steps),
-        train_dataset=list(course.rows),
-        eval_dataset=list(course.dev_rows),
+        args=_arguments(job, model, watch.steps),
+        train_dataset=list(job.rows),
+        eval_dataset=list(job.dev_rows),
         data_collator=lambda rows: to_tensors(rows[0]),
         callbacks=[watch],
     )
     trainer.remove_callback(PrinterCallback)
-    if ranks.rank() == 0:
+    if distributed.rank() == 0:
         checkpoints.drop_incomplete(work_dir)
     # Asked at rank 0 for all: every process has to go the same way.
-    resumed, first = ranks.share((checkpoints.last_checkpoint(work_dir), checkpoints.first_loss(work_dir)))
+    resumed, first = distributed.broadcast(
+        (checkpoints.last_checkpoint(work_dir), checkpoints.first_loss(work_dir))
+    )
     if first is None:
         first = trainer.evaluate()["eval_loss"]
-        if ranks.rank() == 0:
+        if distributed.rank() == 0:
             checkpoints.keep_first_loss(work_dir, first)
     started = time.monotonic()
     if resumed is None or not (
         resumed.step >= resumed.steps or out_of_patience(resumed.log, settings.patience)
     ):
         trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
-    last = ranks.share(checkpoints.last_checkpoint(work_dir))
+    last = distributed.broadcast(checkpoints.last_checkpoint(work_dir))
     if last is None or last.best_path is None or last.best_loss is None or not math.isfinite(last.best_loss):
         raise TrainingDiverged(
             f"The dev loss is {last and last.best_loss} after {trainer.state.global_step} steps. Lower the learning "
-            f"rate ({course.settings.learning_rate:g}) or look at the newest corrections."
+            f"rate ({job.settings.learning_rate:g}) or look at the newest corrections."
         )
     restore(last.best_path)
     seconds = time.monotonic() - started
@@ -161,18 +163,18 @@ def _compute_as_loaded(model: Any) -> None:
         model.__dict__.pop(name, None)
 
 
-def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
+def _arguments(job: TrainingJob, model: Any, steps: int) -> TrainingArguments:
     cuda = torch.cuda.is_available()
     arguments = TrainingArguments(
-        output_dir=str(course.work_dir),
+        output_dir=str(job.work_dir),
         per_device_train_batch_size=1,  # one packed row is a batch of examples already
         per_device_eval_batch_size=1,
         num_train_epochs=1,  # the rows hold every epoch, each rendered anew
-        learning_rate=course.settings.learning_rate,
+        learning_rate=job.settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 20),
         weight_decay=0.0,
-        neftune_noise_alpha=course.settings.embedding_noise or None,
+        neftune_noise_alpha=job.settings.embedding_noise or None,
         max_grad_norm=1.0,
         logging_steps=1,
         logging_nan_inf_filter=False,  # it would report a loss that is no number as the mean of earlier ones
@@ -188,8 +190,8 @@ def _arguments(course: Course, model: Any, steps: int) -> TrainingArguments:
         label_names=["targets"],  # Trainer evaluates a loss only where it finds these
         report_to="none",
         disable_tqdm=True,
-        seed=course.settings.seed,
-        bf16=course.precision is Precision.HALF,
+        seed=job.settings.seed,
+        bf16=job.precision is Precision.HALF,
         use_cpu=not cuda,
         dataloader_pin_memory=cuda,
         gradient_checkpointing=_is_short_of_memory(model),
@@ -229,16 +231,16 @@ class _PackedTrainer(Trainer):  # type: ignore[misc]
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Says when to measure, save and stop; reports each step with rate and ETA; ends a run of meaningless numbers."""
 
-    def __init__(self, course: Course, progress: Progress):
-        world = ranks.world()
+    def __init__(self, job: TrainingJob, progress: Progress):
+        world = distributed.world()
         self._progress = progress
-        self._patience = course.settings.patience
+        self._patience = job.settings.patience
         # Tokens of each step, and the steps that end an epoch: every process takes a row of a step.
         self._step_tokens = [
-            sum(len(row.ids) for row in course.rows[start : start + world])
-            for start in range(0, len(course.rows), world)
+            sum(len(row.ids) for row in job.rows[start : start + world])
+            for start in range(0, len(job.rows), world)
         ]
-        self._epoch_ends = {-(-end // world) for end in course.epoch_ends}
+        self._epoch_ends = {-(-end // world) for end in job.epoch_ends}
         self._started = 0.0
         self._first_step = 0
         self._saved = 0.0
@@ -255,7 +257,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step in self._epoch_ends:
             control.should_evaluate = control.should_save = True
-        elif ranks.share(time.monotonic() - self._saved >= _SAVE_EVERY_S):
+        elif distributed.broadcast(time.monotonic() - self._saved >= _SAVE_EVERY_S):
             control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

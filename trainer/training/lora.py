@@ -1,7 +1,8 @@
 """The base model with a LoRA adapter, and the loss of packed rows under it.
 
-In: a model directory, packed rows. Out: a peft model, losses as tensors. Place in the flow: under `finetune`
-and `variants`. Does not know what the tokens mean, where they came from or what the loss is used for.
+Each answer token counts cross-entropy on the approved token, by the example's weight, and forward KL to the teacher, by
+the teacher's: prompt distillation (Askell et al. 2021, arXiv:2112.00861, section 2.2; Snell et al. 2022,
+arXiv:2209.15189). The teacher's k likeliest tokens are kept, and all others are one bucket.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from trainer.training.objective import cross_entropy, divergence
-from trainer.training.packing import IGNORE, PREFIX, PackedRow, TopK
+from trainer.training.rows import IGNORE, PREFIX, PackedRow, TopK
 
 
 def load_base(model_dir: Path) -> PreTrainedModel:
@@ -115,3 +116,20 @@ def _teachers(row: PackedRow) -> dict[str, torch.Tensor]:
         "teacher_ln_p": torch.cat(ln_p),
         "teacher_weights": torch.cat(weights),
     }
+
+
+_TINY = 1e-6  # probability below which the bucket of other tokens is not told from none
+
+
+def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Nats for each position; `logits` (positions, vocabulary), `targets` (positions,)."""
+    return functional.cross_entropy(logits.float(), targets, reduction="none")
+
+
+def divergence(logits: torch.Tensor, teacher_ids: torch.Tensor, teacher_ln_p: torch.Tensor) -> torch.Tensor:
+    """KL(teacher || model) in nats for each position; the teacher's tensors are (positions, k)."""
+    ln_p = logits.float().log_softmax(-1).gather(1, teacher_ids)
+    p = teacher_ln_p.exp()
+    others = (1 - p.sum(1)).clamp(min=_TINY)
+    own_others = (1 - ln_p.exp().sum(1)).clamp(min=_TINY)
+    return (p * (teacher_ln_p - ln_p)).sum(1) + others * (others.log() - own_others.log())

@@ -1,8 +1,4 @@
-"""A trained model to an adapter directory that is complete or not there at all.
-
-In: a peft model. Out: `<adapters>/<name>/` with weights, config and, written last, a manifest of hashes; noted in the
-store. Does not load it anywhere.
-"""
+"""Publishes a trained adapter as a directory that is complete or not there at all."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ from assistant.serving import MAX_RANK
 from store import Store
 from store.errors import LeaseLost
 from store.records import TrainingRun
-from trainer.training.disk import saving_below
+from trainer.training.checkpoints import saving_below
 
 
 class Saveable(Protocol):

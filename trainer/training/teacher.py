@@ -1,9 +1,6 @@
-"""Examples to what the teacher, the base model with the full prompt, would say at each token of their answers.
+"""The teacher's log-probabilities: what the base model with the full prompt says at each token of an answer.
 
-In: a model directory, the full prompt, examples. Out: top-k log-probabilities for each example, kept on disk so that an
-example is computed once and not in every retrain. Place in the flow: between `dataset` and `rows`. Examples are packed
-under the one prompt (`packing`), so that its keys and values are computed once for all of a row. Does not know which
-examples have a teacher worth following, or how much it counts.
+They are kept on disk, so that an example is computed once and not in every retrain.
 """
 
 from __future__ import annotations
@@ -21,16 +18,16 @@ from transformers import PreTrainedModel
 from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.records import Example, Segment
-from trainer.training.disk import saving_below
+from trainer.training.checkpoints import saving_below
 from trainer.training.lora import answer_logits, load_base, to_tensors
-from trainer.training.packing import Item, TopK, pack
+from trainer.training.rows import Item, TopK, pack
 
 # 32 of 49,152 tokens held 99.6 % of the teacher's probability where it answered the tasks in benchmarks/.
 TOP_K = 32
 _AT_ONCE = 8
 
 
-def consult(
+def teacher_log_probabilities(
     model_dir: Path,
     base: str,
     tokenizer: ChatTokenizer,

@@ -1,4 +1,4 @@
-"""This process to one that waits for its turn: chat answers go before training steps when both want the cores."""
+"""Lowers the priority of training processes: chat answers go first when both want the cores."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NICE_GROUP = 5
 _GROUP = Path("/proc/self/autogroup")
 
 
-def yield_to_chat() -> None:
+def lower_priority() -> None:
     """Linux weighs the sessions before it weighs the processes in them (`man 7 sched`, autogroup), so that a nice
     process in a session of its own got as much as the server, whatever its niceness. The session of a terminal, which
     has a person's other work in it, is left as it is.

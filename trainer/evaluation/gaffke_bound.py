@@ -1,12 +1,11 @@
-"""Sums of bounded differences to the chance that their true mean lies at or below a value.
+"""Gaffke's lower bound for the mean of bounded differences.
 
-Method: each cluster gets a random weight (an exponential variable), and so does one more cluster that lost all
-there is to lose; the chance is that of a weighted mean at or below the value. That is the bound of Gaffke (2005, "Three
-test statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable"), which is
-Clopper-Pearson's where scores are 0 and 1, and was rediscovered by Learned-Miller and Thomas (2020, arXiv:1905.06208).
-Every draw of the weighted mean can only grow with each score, so better scores never lower the bound. The chance is
-computed from the moment generating function along the saddle's contour (Rice 1980, SIAM J. Sci. Stat. Comput.
-1:438).
+Each cluster gets a random weight (an exponential variable), and so does one more cluster that lost all there is to
+lose; the p-value is the chance of a weighted mean at or below the value. That is the bound of Gaffke (2005, "Three test
+statistics for a nonparametric one-sided hypothesis on the mean of a nonnegative variable"), which is Clopper-Pearson's
+where scores are 0 and 1, and was rediscovered by Learned-Miller and Thomas (2020, arXiv:1905.06208). Every draw of the
+weighted mean can only grow with each score, so better scores never lower the bound. The chance is computed from the
+moment generating function along the saddle's contour (Rice 1980, SIAM J. Sci. Stat. Comput. 1:438).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 _STEPS, _REACH = 64, 8.0
 
 
-def chance_at_or_below(
+def gaffke_p_value(
     sums: np.ndarray, sizes: np.ndarray, copies: np.ndarray, value: float, pseudo: float, weight: float
 ) -> float:
     """Chance of a mean at or below `value` (between -1 and 1).

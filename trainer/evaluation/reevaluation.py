@@ -1,8 +1,8 @@
-"""Whether a refused candidate is to be heard again, now that people have said what they think of its answers.
+"""Whether a refused candidate is due for its re-evaluation.
 
-A candidate that was refused for its scores alone leaves answers behind that may be as good as the approved ones
-(`proposing`). When people have decided about all of them, the same answers are scored once more, by all that is
-approved now. Twice is all: each hearing may err in half of the 5 % (`gating`).
+A candidate that was refused for its scores alone asks people about answers that may be as good as the approved ones
+(`judgements`). When they have decided about all of them, the same answers are scored once more by what is approved
+then. There are two evaluations at most; each may err in half of the 5 % (`gate_evaluation`).
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from store.records import RunStatus, TrainingRun
 from trainer.settings import OtherSettings, TrainerSettings
 
 TRIGGER = "people have judged its answers"
-_TRIES = 3  # of a hearing that failed or was interrupted before it came to a verdict
+_TRIES = 3  # of a re-evaluation that failed or was interrupted before it came to a verdict
 _NO_VERDICT = {RunStatus.FAILED, RunStatus.INTERRUPTED}
 
 
 def pending(store: Store, assistant_id: str) -> TrainingRun | None:
     """The newest run, if it was refused, asked people, has their word, and nothing else has changed since.
 
-    A hearing that came to no verdict is not one; after three of them there is no other.
+    One that came to no verdict does not count; after three of them there is no other.
     """
     runs = store.runs.all(assistant_id, _TRIES + 1)
     tries = 0
@@ -30,7 +30,7 @@ def pending(store: Store, assistant_id: str) -> TrainingRun | None:
     run = runs[tries]
     if run.status is not RunStatus.REFUSED or "candidate" not in run.report or run.trigger == TRIGGER:
         return None
-    if run.dataset_id is None or run.report.get("gate", {}).get("hearing") != 1:
+    if run.dataset_id is None or run.report.get("gate", {}).get("evaluation") != 1:
         return None
     asked = store.judgement_requests.of_run(run.id)
     if any(judgement_request.accepted is None for judgement_request in asked) or not any(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trainer.evaluation.paired_proportions import power
-from trainer.evaluation.planning import POWER, more_needed, planned
+from trainer.evaluation.exact_paired_test import power
+from trainer.evaluation.sample_size import POWER, more_needed, planned
 from trainer.evaluation.statistics import Pairs
 
 MARGIN = 0.05

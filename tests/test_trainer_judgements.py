@@ -6,10 +6,9 @@ import pytest
 from retrain_scene import Scene, colour, hash_of
 
 from store.records import Example, JudgementRequest, Role, RunStatus, Split
-from trainer.evaluation.approvals import approved_answers, best
 from trainer.evaluation.gate import Answers, Comparison, VariantVerdict
 from trainer.evaluation.guards import Guard
-from trainer.evaluation.proposing import judgement_requests, worth_asking
+from trainer.evaluation.judgements import approved_answers, best, judgement_requests, worth_asking
 from trainer.evaluation.scorers import chrf, exact
 from trainer.evaluation.statistics import Interval
 
@@ -115,7 +114,7 @@ def test_rejected_answers_change_nothing_and_right_or_wrong_ones_are_not_asked_a
     assert second.report["after"]["quality"] == first.report["after"]["quality"]
     assert second.report["judgement_requests"] == 0, "they were asked before"
     with scene.store._file.writing() as transaction:
-        transaction.execute("DELETE FROM proposals")
+        transaction.execute("DELETE FROM judgement_requests")
         transaction.execute("UPDATE assistants SET scorer = 'exact'")
     third = scene.run()
     assert third.status is RunStatus.REFUSED and third.report["judgement_requests"] == 0

@@ -1,4 +1,4 @@
-"""A refused candidate is heard again when people have decided about its answers: once, and without asking anew."""
+"""A refused candidate is evaluated again when people have decided about its answers: once, and without asking anew."""
 
 from dataclasses import replace
 
@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 from store.records import RunStatus
 from trainer.__main__ import app
-from trainer.evaluation.gating import Gating
-from trainer.evaluation.general_questions import QUESTIONS
-from trainer.evaluation.hearing import TRIGGER, pending
+from trainer.evaluation.gate_evaluation import GateEvaluation
+from trainer.evaluation.guards import QUESTIONS
+from trainer.evaluation.reevaluation import TRIGGER, pending
 from trainer.rerun import NoRerun, rerun
-from trainer.run import hear_again
+from trainer.run import reevaluate
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def refused(scene: Scene) -> Scene:
     scene.rate(80)
     run = scene.run()
     assert run.status is RunStatus.REFUSED and run.report["judgement_requests"] > 3, run.message
-    assert "the candidate is heard again" in run.message
+    assert "the candidate is evaluated again" in run.message
     return scene
 
 
@@ -48,7 +48,7 @@ def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again
     answer = refused.vllm.answer
     refused.vllm.answer = lambda model, ids: asked.append(refused.question(ids)) or answer(model, ids)
 
-    second = hear_again(refused.workshop, "bank")
+    second = reevaluate(refused.workshop, "bank")
 
     assert second is not None and second.status is RunStatus.PROMOTED, second and second.message
     assert (second.adapter, second.dataset_id, second.trigger) == (first.adapter, first.dataset_id, TRIGGER)
@@ -63,21 +63,21 @@ def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again
     assert len(set(again)) <= 1, "one of them measures the time to the first token"
     assert len([question for question in asked if question in QUESTIONS]) >= 2 * len(QUESTIONS)
     before, after = first.report["gate"], second.report["gate"]
-    assert (before["hearing"], after["hearing"]) == (1, 2)
+    assert (before["evaluation"], after["evaluation"]) == (1, 2)
     assert before["confidence"] == after["confidence"] == pytest.approx(0.975)
     assert after["scores"]["base_full"] == before["scores"]["base_full"], "it gave none of those answers"
     assert second.report["training"] == first.report["training"]
-    with pytest.raises(NoRerun, match=f"it heard {first.adapter} again"):
+    with pytest.raises(NoRerun, match=f"it evaluated {first.adapter} again"):
         rerun(refused.store, refused.workshop.data_dir, second.id, print)
-    assert pending(refused.store, "bank") is None and hear_again(refused.workshop, "bank") is None
+    assert pending(refused.store, "bank") is None and reevaluate(refused.workshop, "bank") is None
 
 
-def test_one_that_is_refused_again_has_no_third_hearing(
+def test_one_that_is_refused_again_has_no_third_evaluation(
     refused: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Gating, "_score_again", _as_it_was(refused))
+    monkeypatch.setattr(GateEvaluation, "_score_again", _as_it_was(refused))
     decide(refused, True)
-    second = hear_again(refused.workshop, "bank")
+    second = reevaluate(refused.workshop, "bank")
     assert (
         second is not None and second.status is RunStatus.REFUSED and second.report["judgement_requests"] == 0
     )
@@ -87,11 +87,11 @@ def test_one_that_is_refused_again_has_no_third_hearing(
 
 def _as_it_was(scene: Scene):  # type: ignore[no-untyped-def]
     """Scores as if people's word changed nothing."""
-    whole = Gating._score_again
+    whole = GateEvaluation._score_again
 
-    def score(gating: Gating, texts: list[str], *rest: object) -> object:
-        gating._approved = [right[:1] for right in gating._approved]
-        return whole(gating, texts, *rest)  # type: ignore[arg-type]
+    def score(evaluation: GateEvaluation, texts: list[str], *rest: object) -> object:
+        evaluation._accepted = [right[:1] for right in evaluation._accepted]
+        return whole(evaluation, texts, *rest)  # type: ignore[arg-type]
 
     return score
 
@@ -105,7 +105,7 @@ def test_it_waits_for_all_decisions_and_for_one_acceptance(refused: Scene) -> No
     for judgement_request in refused.store.judgement_requests.decided("bank"):
         refused.store.judgement_requests.decide(judgement_request.id, False, "bo")
     assert pending(refused.store, "bank") is None, "nothing that people said helps it"
-    assert hear_again(refused.workshop, "bank") is None
+    assert reevaluate(refused.workshop, "bank") is None
 
 
 @pytest.mark.parametrize("change", ["prompt", "deployment", "run", "settings"])
@@ -127,14 +127,14 @@ def test_what_has_changed_since_needs_a_retrain(refused: Scene, change: str) -> 
     assert pending(store, "bank") is None
 
 
-def test_a_hearing_that_fails_is_tried_three_times(refused: Scene) -> None:
+def test_a_reevaluation_that_fails_is_tried_three_times(refused: Scene) -> None:
     decide(refused, True)
     (run,) = refused.store.runs.all("bank")
     adapter = refused.workshop.adapters / str(run.adapter) / "adapter_model.safetensors"
     whole = adapter.read_bytes()
     adapter.write_bytes(whole[:-1])
     for _ in range(2):
-        failed = hear_again(refused.workshop, "bank")
+        failed = reevaluate(refused.workshop, "bank")
         assert failed is not None and failed.status is RunStatus.FAILED and "hash" in failed.message
     adapter.write_bytes(whole)
     assert pending(refused.store, "bank") is not None
@@ -145,14 +145,14 @@ def test_a_hearing_that_fails_is_tried_three_times(refused: Scene) -> None:
 
 
 def test_the_command_says_when_nothing_waits(refused: Scene) -> None:
-    words = ["hear", "--data-dir", str(refused.workshop.data_dir)]
+    words = ["reevaluate", "--data-dir", str(refused.workshop.data_dir)]
     refused.workshop.address.write(refused.workshop.data_dir)
     result = CliRunner().invoke(app, words)
-    assert result.exit_code == 2 and "waits for a second hearing" in " ".join(result.output.split())
+    assert result.exit_code == 2 and "waits for a re-evaluation" in " ".join(result.output.split())
 
 
 def test_a_margin_that_moved_meanwhile_does_not_count(refused: Scene) -> None:
     decide(refused, True)
     strict = replace(refused.workshop, settings=replace(refused.workshop.settings, margin=0.0001))
-    second = hear_again(strict, "bank")
+    second = reevaluate(strict, "bank")
     assert second is not None and second.report["gate"]["margin"] == 0.1

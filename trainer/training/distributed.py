@@ -1,7 +1,7 @@
 """Several processes that train one adapter together, as `accelerate launch` or `torchrun` start them.
 
-Rank 0 is the trainer: it holds the lease, freezes, publishes and talks to the servers; the others only take part
-in training. Without a launcher there is one process, and nothing here costs anything.
+Rank 0 holds the lease, freezes, publishes and talks to the servers; the others only take part in training. Without a
+launcher there is one process, and nothing here costs anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 # The others wait in a broadcast while rank 0 freezes the dataset and, between trials, while it measures.
 _PATIENCE = timedelta(hours=2)
-_dismissed = False
+_shut_down = False
 
 
 def rank() -> int:
@@ -26,7 +26,7 @@ def world() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def share(value: T) -> T:
+def broadcast(value: T) -> T:
     """Rank 0's value, at every rank; every rank has to call it."""
     if world() == 1:
         return value
@@ -42,8 +42,8 @@ def share(value: T) -> T:
     return box[0]
 
 
-def meet() -> None:
-    """Wait until every process is here; after a first `share`."""
+def barrier() -> None:
+    """Wait until every process is here; after a first `broadcast`."""
     if world() > 1:
         import torch
         from torch import distributed
@@ -52,9 +52,9 @@ def meet() -> None:
         distributed.all_reduce(torch.zeros(1))
 
 
-def dismiss() -> None:
+def shut_down() -> None:
     """Rank 0, after the last training: let the others end. Whoever calls it again does nothing."""
-    global _dismissed
-    if world() > 1 and not _dismissed:
-        _dismissed = True
-        share(None)
+    global _shut_down
+    if world() > 1 and not _shut_down:
+        _shut_down = True
+        broadcast(None)

@@ -1,7 +1,4 @@
-"""The differences to be expected to the number of gate examples that proves a margin.
-
-Uses the very tests of the gate (`statistics`), so that a plan and a verdict cannot disagree.
-"""
+"""How many gate examples prove a margin, by the very tests of the gate: plan and verdict cannot disagree."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from trainer.evaluation import paired_proportions
-from trainer.evaluation.statistics import LARGE, Pairs, rule_out_graded, rule_out_whole
+from trainer.evaluation import exact_paired_test
+from trainer.evaluation.statistics import LARGE, Pairs, gaffke_rules_out, graded_rules_out
 
 POWER = 0.8
 # More gate examples than this nobody collects to tell two candidates apart: one of them must get better.
@@ -88,7 +85,7 @@ def _by_proportions(won: float, lost: float, margin: float, power: float, confid
     if won - lost <= -margin:
         return None
     return _Plan(
-        lambda n: paired_proportions.power(n, won, lost, margin, 1 - confidence) >= power,
+        lambda n: exact_paired_test.power(n, won, lost, margin, 1 - confidence) >= power,
         _guess(won + lost - (won - lost) ** 2, margin + won - lost, margin, power, confidence),
     )
 
@@ -122,8 +119,8 @@ def _by_means(
     def enough(n: int) -> bool:
         copies, level = n * shares, 1 - confidence
         if right_or_wrong:
-            return rule_out_whole(lowered(sums, n), sizes, copies, margin, level)
-        return rule_out_graded(lowered(sums, n), lowered(large, n), sizes, copies, margin, level)
+            return gaffke_rules_out(lowered(sums, n), sizes, copies, margin, level)
+        return graded_rules_out(lowered(sums, n), lowered(large, n), sizes, copies, margin, level)
 
     return _Plan(enough, _guess(variance(sums), margin + mean, margin, power, confidence))
 

@@ -11,8 +11,8 @@ import torch
 from retrain_scene import SETTINGS, Scene
 
 from store.records import RunStatus
-from trainer.candidate import make_course
-from trainer.training import ranks
+from trainer.candidate import build_job
+from trainer.training import distributed
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
 from trainer.training.precision import autocast
 
@@ -21,8 +21,8 @@ ROOT = Path(__file__).parent.parent
 
 def test_without_a_launcher_there_is_one_process() -> None:
     value = object()
-    assert ranks.rank() == 0 and ranks.world() == 1 and ranks.share(value) is value
-    ranks.dismiss()
+    assert distributed.rank() == 0 and distributed.world() == 1 and distributed.broadcast(value) is value
+    distributed.shut_down()
     assert not torch.distributed.is_initialized()
 
 
@@ -56,9 +56,9 @@ def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scen
     assert [adapter.name for adapter in scene.store.adapters.all("bank")] == ["bank-v0001"]
 
     w = replace(scene.workshop, settings=replace(SETTINGS, epochs=3, embedding_noise=0.0))
-    course = make_course(w, scene.store.datasets.get(run.dataset_id or 0), w.work_dir("test"))
-    fresh = load_with_lora(course.model_dir, SETTINGS.rank).eval()
+    job = build_job(w, scene.store.datasets.get(run.dataset_id or 0), w.work_dir("test"))
+    fresh = load_with_lora(job.model_dir, SETTINGS.rank).eval()
     with torch.no_grad(), autocast():  # a fresh adapter changes nothing, so the first step's loss is known
-        both = [float(mean_loss(fresh, to_tensors(row))) for row in course.rows[:2]]
+        both = [float(mean_loss(fresh, to_tensors(row))) for row in job.rows[:2]]
     (first,) = [e.data["loss"] for e in scene.store.runs.events(run.id, "train") if e.data.get("step") == 1]
     assert first == pytest.approx(sum(both) / 2, rel=1e-4) and abs(both[0] - both[1]) > 1e-3

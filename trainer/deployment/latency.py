@@ -1,4 +1,4 @@
-"""Full against short prompt, cold and warm, interleaved in one run: what a swap saved in time.
+"""Measures the time to the first token with the full and with the short prompt, cold and cached, interleaved.
 
 A cold request carries a `cache_salt` of its own, so that vLLM finds no cached prefix.
 """
@@ -30,7 +30,7 @@ class Timing:
     n: int
 
 
-async def probe(
+async def measure_latency(
     pool: VllmPool,
     tokenizer: ChatTokenizer,
     segments: Sequence[Segment],

@@ -1,9 +1,9 @@
-"""Answers won and lost to the chance of so good a result from a candidate that is worse by a given loss; exact.
+"""An exact unconditional test for paired right-or-wrong answers of independent examples.
 
-Method: the score statistic of Tango (1998, Statistics in Medicine 17:891; Nam 1997, Biometrics 53:1422), with the
-p-value exact and unconditional: the largest over every share of discordant answers that the loss allows (as
-Liu, Hsueh, Hsieh and Chen 2002, Statistics in Medicine 21:231). The statistic alone, against the normal quantile,
-passes up to 5.8 % at the margin. The largest is found at the boundary, because better counts are never judged worse.
+The score statistic of Tango (1998, Statistics in Medicine 17:891; Nam 1997, Biometrics 53:1422), with the largest
+p-value over every share of discordant answers that the loss allows (as Liu, Hsueh, Hsieh and Chen 2002, Statistics in
+Medicine 21:231). The statistic alone, against the normal quantile, passes up to 5.8 % at the margin. The largest is
+found at the boundary, because better counts are never judged worse.
 """
 
 from __future__ import annotations

@@ -1,18 +1,38 @@
-"""Answers that a gate could not tell from good ones, to those that a person should see: pure.
+"""What people judge: which answers count as right, which answers of a refused variant they are asked about, and when.
 
 A gate that only knows the answers that people happened to see favours whoever gave them: an answer that was rated up
-scores 1.0 for the system that gave it, and another answer as good scores its likeness to that one. On televisions the
-base model with the full prompt had 0.500 by approved texts and 0.452 by the task's own references. The cure is that of
+scores 1.0 for the system that gave it, and another answer as good scores its likeness to that one. The cure is that of
 retrieval benchmarks: answers of all systems are judged, and all that were found good are references (pooling, Sparck
 Jones and van Rijsbergen 1975; what unjudged answers do to a comparison: Zobel 1998, SIGIR, 307).
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
-from store.records import Example
+from store.records import Example, JudgementRequest
 from trainer.evaluation.gate import Answers, VariantVerdict
+from trainer.evaluation.scorers import Scorer
+
+
+def approved_answers(
+    examples: Sequence[Example], decided: Sequence[JudgementRequest]
+) -> list[tuple[str, ...]]:
+    """What was approved for a question counts wherever the question is asked."""
+    accepted: dict[str, list[str]] = defaultdict(list)
+    for judgement_request in decided:
+        if judgement_request.accepted:
+            accepted[judgement_request.message_id].append(judgement_request.text)
+    pooled: dict[object, dict[str, None]] = defaultdict(dict)
+    for example in examples:
+        pooled[example.context].update(dict.fromkeys([example.completion, *accepted[example.message_id]]))
+    return [tuple(dict.fromkeys([e.completion, *pooled[e.context]])) for e in examples]
+
+
+def best(score: Scorer, answer: str, approved: Sequence[str]) -> float:
+    """The score against the approved text that the answer is nearest to."""
+    return max(score(answer, text) for text in approved)
 
 
 def worth_asking(variant: VariantVerdict, most_lost: float) -> bool:

@@ -1,4 +1,4 @@
-"""An answer and its approved completion to the score that another model gives, over HTTP."""
+"""A scorer that asks another model over an OpenAI-style API how well an answer agrees with the approved one."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Progress notes of a run to the store, not more often than a page can show them."""
+"""Records the progress of a run as events in the store, not more often than a page can show them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -12,7 +12,7 @@ from store import Store
 _EVERY_S = 0.5
 
 
-class Notes:
+class RunProgress:
     """Events of one run; `seconds` is how long each timed phase took."""
 
     def __init__(self, store: Store, run_id: int):
@@ -21,15 +21,19 @@ class Notes:
         self._last = 0.0
         self.seconds: dict[str, float] = {}
 
-    def add(self, phase: str, **data: Any) -> None:
+    def record(self, phase: str, **data: Any) -> None:
         """Write an event now."""
         self._last = time.monotonic()
         self._store.runs.add_event(self._run_id, phase, data)
 
-    def maybe(self, phase: str, **data: Any) -> None:
+    def update(self, phase: str, **data: Any) -> None:
         """Write an event unless one was written in the last half second: for counters."""
         if time.monotonic() - self._last >= _EVERY_S:
-            self.add(phase, **data)
+            self.record(phase, **data)
+
+    def counter(self, phase: str) -> Callable[[int, int], None]:
+        """A function of (done, total) that updates the phase."""
+        return lambda done, total: self.update(phase, done=done, total=total)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:

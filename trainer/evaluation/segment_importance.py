@@ -1,4 +1,4 @@
-"""How much the candidate still needs each segment, and how well it does at each variant, by its loss on dev examples."""
+"""The candidate's loss on dev examples without each segment, and at each variant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from trainer.training.rows import row_of
 EXAMPLES = 16  # enough to rank: the prompt's own tokens, shared by all of them, cost more than they do
 
 
-def measure_helpfulness(
+def measure_importance(
     model: Any,
     tokenizer: ChatTokenizer,
     segments: Sequence[Segment],
