@@ -26,8 +26,8 @@ from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import ExternalServers, VllmServer
 from assistant.web.rates import Rates
 from store import Store, StoreError
+from store.accounts import UserRole
 from store.garbage import collect_rarely
-from store.users import UserRole
 
 
 def main(

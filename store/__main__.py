@@ -27,16 +27,6 @@ from rich.progress import (
 from rich.table import Table
 
 from store import user_commands
-from store.command_line import (
-    BUSY_TIMEOUT_S,
-    DEFAULT_DATA_DIR,
-    FILE_NAME,
-    DataDir,
-    err,
-    errors_in_words,
-    open_store,
-    out,
-)
 from store.connection import DataFile
 from store.errors import StoreError
 from store.garbage import collect_rarely
@@ -46,6 +36,16 @@ from store.io.importing import IMPORT_HELP, import_file
 from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
 from store.store import Store
+from store.user_commands import (
+    BUSY_TIMEOUT_S,
+    DEFAULT_DATA_DIR,
+    FILE_NAME,
+    DataDir,
+    err,
+    errors_in_words,
+    open_store,
+    out,
+)
 
 app = typer.Typer(help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.")
 app.add_typer(user_commands.app, name="user")

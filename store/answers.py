@@ -11,7 +11,7 @@ from typing import Any
 
 from store.columns import from_json, ids_json
 from store.connection import Transaction
-from store.decisions import IS_STANDING, STANDING_OF_MESSAGES, standing_by_message
+from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
 from store.records import MessageStatus, RatedAnswer, RequestPoints, Role, ServedAnswer, Split
 from store.repository import Repository
@@ -34,7 +34,7 @@ NEWEST_RATED = f"""
 NEWEST_DECIDED = f"""
     SELECT m.id, m.conversation_id
     FROM decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS JOIN conversations c ON c.id = m.conversation_id
-    WHERE c.assistant_id = ? AND m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND {IS_STANDING}
+    WHERE c.assistant_id = ? AND m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND {IS_EFFECTIVE}
         AND d.reviewer NOT IN (SELECT value FROM json_each(?))
     ORDER BY d.seq DESC LIMIT ?"""
 RATED_COUNT = "SELECT count(*) AS n FROM rated_answers WHERE assistant_id = ?"
@@ -49,7 +49,7 @@ UNRATED_OF_TEACHER = f"""
     FROM messages m
     WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.status = 'complete' AND m.text <> ''
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
-        AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_STANDING})
+        AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
     ORDER BY m.created_at DESC LIMIT ?"""
 
 TURNS_OF = """
@@ -170,7 +170,7 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
     wanted = {row["id"]: row["conversation_id"] for row in found}
     conversations = [ids_json(dict.fromkeys(wanted.values()))]
     ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [ids_json(wanted)]))
-    decisions = standing_by_message(transaction.rows(STANDING_OF_MESSAGES, [ids_json(wanted)]))
+    decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, [ids_json(wanted)]))
     turns = {row[0]: row for row in transaction.tuples(TURNS_OF, conversations)}
     splits = {id: Split(split) for id, split in transaction.tuples(SPLITS_OF, conversations)}
     teachers = {row["id"]: row["prompt_id"] for row in transaction.rows(_TEACHERS)}

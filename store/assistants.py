@@ -12,8 +12,7 @@ from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import Conflict, StoreError
 from store.records import Assistant, Prompt, Segment, SegmentKind
-from store.repository import Repository
-from store.rows import mapper
+from store.repository import Repository, mapper
 
 _PROMPT = "SELECT * FROM prompts WHERE id = ?"
 

@@ -129,14 +129,14 @@ class Audits(Repository):
         self, action: AuditAction, subject: str, detail: Detail = _NONE
     ) -> Iterator[dict[str, Plain]]:
         """A line when the block has ended, as done or as failed. What is put into the dict goes into the line."""
-        told = dict(detail)
+        values = dict(detail)
         try:
-            yield told
+            yield values
         except BaseException as error:
             with suppress(StoreError):  # what went wrong matters more than that it could not be noted
-                self.record(action, subject, told | {"error": type(error).__name__}, outcome=Outcome.FAILED)
+                self.record(action, subject, values | {"error": type(error).__name__}, outcome=Outcome.FAILED)
             raise
-        self.record(action, subject, told)
+        self.record(action, subject, values)
 
     def entries(self, limit: int = 100, actor: str | None = None, action: str | None = None) -> list[Entry]:
         """The newest `limit` lines, of one actor or one kind where that is given."""

@@ -8,8 +8,7 @@ from store.errors import Conflict
 from store.messages import Messages, conversation_of
 from store.records import Conversation, Message, Role
 from store.repository import Clock, NewId, Repository
-from store.search_words import query_of
-from store.word_index import forget_words
+from store.search import purge_deleted_words, query_of
 
 _NEWEST = "ORDER BY c.updated_at DESC, c.created_at DESC, c.id DESC LIMIT ?"
 # The index gives numbers in the order of writing, newest first, and DISTINCT keeps it: it stops at the limit.
@@ -110,7 +109,7 @@ class Conversations(Repository):
         with self._file.writing() as transaction:
             self.get(id)
             transaction.execute("DELETE FROM conversations WHERE id = ?", [id])
-            forget_words(transaction)
+            purge_deleted_words(transaction)
 
 
 def _searched(

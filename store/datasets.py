@@ -11,8 +11,7 @@ from store.assistants import need_prompt
 from store.columns import from_json, ids_json, to_json
 from store.errors import StoreError
 from store.records import Dataset, DatasetVersion, Example, Role, Split
-from store.repository import Repository
-from store.rows import mapper
+from store.repository import Repository, mapper
 
 _VERSIONS = """
     SELECT d.id, d.created_at, d.hash, d.prompt_id,

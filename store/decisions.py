@@ -1,4 +1,4 @@
-"""Decisions of reviewers about answers. They outrank ratings, and their history is kept."""
+"""Keeps the decisions of reviewers about answers, which outrank ratings, and says which text people approved of."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from store.audit import AuditAction, Detail, record
 from store.columns import ids_json
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
-from store.records import Decision, Role, Ruling
-from store.repository import Repository
-from store.rows import mapper
+from store.records import Decision, Rating, Role, Ruling, Verdict
+from store.repository import Repository, mapper
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
-IS_STANDING = """d.ruling <> 'withdrawn' AND d.seq = (
+IS_EFFECTIVE = """d.ruling <> 'withdrawn' AND d.seq = (
     SELECT max(l.seq) FROM decisions l WHERE l.message_id = d.message_id AND l.reviewer = d.reviewer)"""
 
-STANDING_OF_MESSAGES = f"""
+EFFECTIVE_OF_MESSAGES = f"""
     SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.message_id = wanted.value
-    WHERE {IS_STANDING} ORDER BY d.seq"""
+    WHERE {IS_EFFECTIVE} ORDER BY d.seq"""
 _ANSWERS = """
     SELECT m.id, m.role FROM json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value"""
 # A decision is the reviewer's latest also where one made after it was undone, which restored it.
@@ -52,7 +51,7 @@ DECIDED_SINCE = f"""
     SELECT count(DISTINCT d.message_id) AS n FROM decisions d
     CROSS JOIN messages m ON m.id = d.message_id
     CROSS JOIN conversations c ON c.id = m.conversation_id
-    WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {IS_STANDING}"""
+    WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {IS_EFFECTIVE}"""
 
 
 class Decisions(Repository):
@@ -116,7 +115,7 @@ class Decisions(Repository):
     def effective(self, message_ids: Iterable[str]) -> dict[str, Decision]:
         """The decision that counts, by message; undecided messages are left out."""
         with self._file.reading() as transaction:
-            return standing_by_message(transaction.rows(STANDING_OF_MESSAGES, [ids_json(set(message_ids))]))
+            return effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, [ids_json(set(message_ids))]))
 
     def count_since(self, assistant_id: str, reviewer: str, since: float) -> int:
         """On how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
@@ -146,23 +145,42 @@ def _check(transaction: Transaction, ruling: Ruling, corrections: Mapping[str, s
             raise Conflict(f"{ruling.value!r} of {message_id!r} takes no text. Leave the correction out.")
 
 
-def standing(decisions: Sequence[Decision]) -> Decision | None:
+def effective_decision(decisions: Sequence[Decision]) -> Decision | None:
     """The one that counts among all that were made about one answer, given in the order of writing."""
     latest = {decision.reviewer: decision for decision in decisions}
     left = [decision for decision in latest.values() if decision.ruling is not Ruling.WITHDRAWN]
     return max(left, key=_when, default=None)
 
 
-def standing_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, Decision]:
+def effective_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, Decision]:
     found: dict[str, list[Decision]] = {}
     for row in rows:
         found.setdefault(row["message_id"], []).append(decision_of(row))
-    chosen = {message_id: standing(decisions) for message_id, decisions in found.items()}
+    chosen = {message_id: effective_decision(decisions) for message_id, decisions in found.items()}
     return {message_id: decision for message_id, decision in chosen.items() if decision is not None}
 
 
 decision_of = mapper(Decision)
 
 
-def _when(decision: Decision) -> tuple[float, str]:
-    return decision.created_at, decision.id
+def correction_of(ratings: Sequence[Rating], decision: Decision | None) -> str | None:
+    """What the answer should have been, as a reviewer decided or somebody wrote it last."""
+    if decision is not None:
+        return decision.correction
+    corrected = [rating for rating in ratings if rating.correction is not None]
+    return max(corrected, key=_when).correction if corrected else None
+
+
+def approved_text(answer: str, ratings: Sequence[Rating], decision: Decision | None) -> str | None:
+    """None where people did not approve of any text."""
+    if decision is not None and decision.ruling is Ruling.REJECT:
+        return None
+    correction = correction_of(ratings, decision)
+    if correction is not None:
+        return correction
+    verdicts = {rating.verdict for rating in ratings if rating.verdict is not None}
+    return answer if decision is not None or verdicts == {Verdict.UP} else None
+
+
+def _when(one: Rating | Decision) -> tuple[float, str]:
+    return one.created_at, one.id

@@ -1,4 +1,4 @@
-"""Deployments: which adapter and prompt variant answer an assistant's requests, now and before.
+"""Keeps the adapters that a run published, and the deployments: which adapter and prompt variant answer an assistant.
 
 Each change is one transaction, so a short prompt is never active without its adapter.
 """
@@ -13,9 +13,36 @@ from store.audit import AuditAction, Detail, record
 from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import Conflict
-from store.records import Activation, Deployment, DeploymentStatus
-from store.repository import Repository
-from store.rows import mapper
+from store.records import Activation, Adapter, Deployment, DeploymentStatus
+from store.repository import Repository, mapper
+
+
+class Adapters(Repository):
+    def add(self, name: str, assistant_id: str, run_id: int, path: str, manifest_hash: str) -> Adapter:
+        """Note a published adapter. Raises Conflict for a taken name or another assistant's run, NotFound."""
+        with self._file.writing() as transaction:
+            if transaction.row("SELECT 1 FROM adapters WHERE name = ?", [name]):
+                raise Conflict(
+                    f"An adapter {name!r} exists already. Adapters are immutable; use the next name."
+                )
+            run = transaction.one("SELECT assistant_id FROM runs WHERE id = ?", [run_id], f"run {run_id}")
+            if run["assistant_id"] != assistant_id:
+                raise Conflict(f"Run {run_id} belongs to {run['assistant_id']!r}, not {assistant_id!r}.")
+            columns = {"name": name, "assistant_id": assistant_id, "run_id": run_id, "path": path}
+            transaction.insert("adapters", **columns, manifest_hash=manifest_hash, created_at=self._clock())
+            return self.get(name)
+
+    def get(self, name: str) -> Adapter:
+        """Raises NotFound."""
+        return self._one(_adapter, "SELECT * FROM adapters WHERE name = ?", [name], f"adapter {name!r}")
+
+    def all(self, assistant_id: str) -> list[Adapter]:
+        """The assistant's adapters, oldest first."""
+        query = "SELECT * FROM adapters WHERE assistant_id = ? ORDER BY created_at, run_id, name"
+        return self._all(_adapter, query, [assistant_id])
+
+
+_adapter = mapper(Adapter)
 
 
 class Deployments(Repository):

@@ -17,7 +17,7 @@ from store.deployments import Deployments
 from store.errors import Conflict, NotFound
 from store.records import DeploymentStatus
 from store.repository import Clock, NewId, Repository
-from store.word_index import forget_words
+from store.search import purge_deleted_words
 
 # Conversations that the person owns, and examples that came from them or that the person wrote or approved of.
 _OWNED = "SELECT id FROM conversations WHERE owner = ?"
@@ -99,7 +99,7 @@ class Erasures(Repository):
             transaction.execute(_FORGET_GATE_ANSWERS, [to_json(found.runs)])
             transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
-            forget_words(transaction)
+            purge_deleted_words(transaction)
             detail = {
                 "conversations": found.conversations,
                 "ratings": found.ratings,

@@ -8,8 +8,7 @@ from store.audit import AuditAction, record
 from store.connection import Transaction
 from store.errors import Conflict
 from store.records import JudgementRequest
-from store.repository import Repository
-from store.rows import mapper
+from store.repository import Repository, mapper
 
 OPEN = """
     SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NULL ORDER BY id LIMIT ?"""

@@ -11,8 +11,7 @@ from dataclasses import astuple
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
 from store.records import Conversation, Message, MessageStatus, Role, Usage
-from store.repository import Repository
-from store.rows import mapper
+from store.repository import Repository, mapper
 
 _USAGE = (
     "prompt_tokens",

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from store.columns import ids_json
 from store.errors import Conflict
 from store.records import Rating, Role, Verdict
-from store.repository import Repository
-from store.rows import mapper
+from store.repository import Repository, mapper
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
 IS_LATEST = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from store.assistants import need_assistant
 from store.errors import Conflict
 from store.records import RedactionAction, RedactionRule
-from store.repository import Repository
-from store.rows import mapper
+from store.repository import Repository, mapper
 
 _SAME = """SELECT * FROM redaction_rules
     WHERE assistant_id = ? AND action = ? AND kind = ? AND pattern = ? AND literal = ?"""

@@ -15,7 +15,7 @@ from typing import Any
 
 from store.columns import ids_json
 from store.connection import DataFile, Transaction
-from store.decisions import IS_STANDING, STANDING_OF_MESSAGES, standing_by_message
+from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import IS_LATEST, LATEST_OF_MESSAGES, ratings_by_message
 from store.records import Decision, Rating
 from store.repository import Clock, NewId, Repository
@@ -38,7 +38,7 @@ class Show(StrEnum):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ReviewFilter:
     """What a reviewer asks for; what is empty does not matter. Times are UTC seconds and those of the answer.
 
     Rater, reason and the kind of rating belong to one rating: “rated down by ann” is ann's thumb. All but the kind
@@ -84,7 +84,7 @@ _BY_DECISION = f"decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS 
 _BY_CONVERSATION = "conversations c CROSS JOIN messages m ON m.conversation_id = c.id"
 _BY_DEPLOYMENT = f"messages m CROSS {_PLACE}"
 _BY_ID = f"json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value CROSS {_PLACE}"
-_UNDECIDED = f"NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_STANDING})"
+_UNDECIDED = f"NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})"
 # Named, since SQLite would rather go through all ratings of one kind for every message that a search found.
 _ITS_RATING = "SELECT 1 FROM ratings r INDEXED BY ratings_of_message WHERE r.message_id = m.id"
 
@@ -142,7 +142,7 @@ class Reviews(Repository):
         super().__init__(file, clock, new_id)
         self._search = Search(file, clock, new_id)
 
-    def find(self, assistant_id: str, wanted: Wanted, limit: int = MOST) -> FoundItems:
+    def find(self, assistant_id: str, wanted: ReviewFilter, limit: int = MOST) -> FoundItems:
         """At most `limit` finished answers with a text, those that were rated, decided or given last first."""
         with self._file.reading() as transaction:
             ids = None
@@ -185,7 +185,7 @@ class Reviews(Repository):
             return [row["name"] for row in transaction.rows(_REASONS, [_CHOICES])]
 
 
-def queries(assistant_id: str, wanted: Wanted, ids: Sequence[str] | None) -> list[Query]:
+def queries(assistant_id: str, wanted: ReviewFilter, ids: Sequence[str] | None) -> list[Query]:
     """What finds them; several walks where several kinds are wanted. `ids` are those that a search found."""
     kinds = [wanted.show]
     if wanted.show is Show.WORTH:
@@ -195,7 +195,7 @@ def queries(assistant_id: str, wanted: Wanted, ids: Sequence[str] | None) -> lis
     return [_query(assistant_id, wanted, kind, ids) for kind in kinds]
 
 
-def _query(assistant_id: str, wanted: Wanted, kind: Show, ids: Sequence[str] | None) -> Query:
+def _query(assistant_id: str, wanted: ReviewFilter, kind: Show, ids: Sequence[str] | None) -> Query:
     rating, values = _of_rating(wanted, kind)
     if ids is not None:
         query = Query(_BY_ID, "wanted.key", first=[ids_json(dict.fromkeys(ids))])
@@ -211,8 +211,8 @@ def _query(assistant_id: str, wanted: Wanted, kind: Show, ids: Sequence[str] | N
     query.where("c.assistant_id = ?", assistant_id)
     query.where("m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND m.text <> ''")
     if kind is Show.DECIDED:
-        standing = f"SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_STANDING}"
-        query.where(IS_STANDING if query.source is _BY_DECISION else f"EXISTS ({standing})")
+        effective = f"SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE}"
+        query.where(IS_EFFECTIVE if query.source is _BY_DECISION else f"EXISTS ({effective})")
     else:
         query.where(_UNDECIDED)
     if kind is Show.UNRATED:
@@ -230,7 +230,7 @@ def _query(assistant_id: str, wanted: Wanted, kind: Show, ids: Sequence[str] | N
     return query
 
 
-def _of_rating(wanted: Wanted, kind: Show) -> tuple[list[str], list[str]]:
+def _of_rating(wanted: ReviewFilter, kind: Show) -> tuple[list[str], list[str]]:
     """What has to hold of one rating; nothing where ratings do not matter."""
     kinds = {
         Show.DOWN: ["r.verdict = 'down'"],
@@ -249,7 +249,7 @@ def _of_rating(wanted: Wanted, kind: Show) -> tuple[list[str], list[str]]:
 def _items(transaction: Transaction, ids: Sequence[str]) -> list[ReviewItem]:
     wanted = [ids_json(ids)]
     ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, wanted))
-    decisions = standing_by_message(transaction.rows(STANDING_OF_MESSAGES, wanted))
+    decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, wanted))
     return [
         _item(row, ratings.get(row["id"], ()), decisions.get(row["id"]))
         for row in transaction.rows(ITEMS, wanted)

@@ -1,6 +1,6 @@
-"""Full-text search in messages, and in what raters and reviewers wrote about them.
+"""Searches the full text of messages, and what raters and reviewers wrote about them.
 
-Triggers of the schema keep the index.
+Triggers of the schema keep the FTS5 indexes.
 """
 
 from __future__ import annotations
@@ -12,11 +12,36 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from store.connection import Transaction
-from store.decisions import IS_STANDING
+from store.decisions import IS_EFFECTIVE
 from store.ratings import IS_LATEST
 from store.records import Role
 from store.repository import Repository
-from store.search_words import query_of
+
+
+def words_alone(text: str) -> str:
+    """A text of signs alone stays as it is, since +1 and -1 are different answers."""
+    return " ".join(re.findall(r"\w+|[^\w\s.,;:!?'\"()]", text.casefold())) or text
+
+
+# More words than anybody types; a text that was pasted is found by its beginning.
+MOST_WORDS = 50
+_UNSEARCHABLE = re.compile("[\x00\ud800-\udfff]")  # never in the store, and SQLite takes no such value
+
+
+def query_of(text: str) -> str | None:
+    """Every word in quotes, in which nothing is syntax, the last one as the beginning of a word.
+
+    A word with signs in it, as in “e-mail”, is found as those words in a row. Of more than `MOST_WORDS` different words
+    the first ones count; one without a letter or digit does not.
+    """
+    typed = dict.fromkeys(_UNSEARCHABLE.sub(" ", text).split())
+    # Older versions of SQLite take an emoji that they do not know for a letter, and would ask for it.
+    words = [word for word in typed if any(character.isalnum() for character in word)][:MOST_WORDS]
+    if not words:
+        return None
+    quoted = ['"' + word.replace('"', '""') + '"' for word in words]
+    return " ".join(quoted) + "*"
+
 
 # Around each word that was found. Unicode assigns these two to nothing, so hardly any text has them.
 _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
@@ -50,7 +75,7 @@ IN_DECISIONS = f"""
     CROSS JOIN decisions d ON d.seq = decision_words.rowid
     CROSS JOIN messages m ON m.id = d.message_id
     CROSS JOIN conversations c ON c.id = m.conversation_id
-    WHERE decision_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {IS_STANDING}
+    WHERE decision_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {IS_EFFECTIVE}
     ORDER BY decision_words.rowid DESC LIMIT ?"""
 
 
@@ -137,3 +162,25 @@ def _found(row: sqlite3.Row, where: FoundIn, marked: str) -> Found:
         snippet=snippet + marked[end:],
         marked=tuple(places),
     )
+
+
+INDEXES = ("message_words", "rating_words", "decision_words", "title_words")
+
+
+def purge_deleted_words(transaction: Transaction) -> None:
+    """Write the indexes anew without what is deleted; `secure_delete` overwrites the pages that they leave."""
+    for index in INDEXES:
+        transaction.execute(f"INSERT INTO {index} ({index}) VALUES ('optimize')")
+
+
+def stale_indexes(transaction: Transaction) -> list[str]:
+    """What `python -m store check` says of an index that does not fit its texts. Takes the write lock."""
+    problems = []
+    for index in INDEXES:
+        try:  # the 1 compares with the texts, too, also in newer versions of SQLite
+            transaction.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT_VTAB:
+                raise
+            problems.append(f"the search index {index} does not fit the texts, so searches can miss some")
+    return problems

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from store.adapters import Adapters
+from store.accounts import Sessions, Users
 from store.answers import Answers
 from store.assistants import Assistants, Prompts
 from store.audit import Audits
@@ -17,9 +17,8 @@ from store.connection import DataFile
 from store.conversations import Conversations
 from store.datasets import Datasets, Splits
 from store.decisions import Decisions
-from store.deployments import Deployments
+from store.deployments import Adapters, Deployments
 from store.erasure import Erasures
-from store.gate_answers import GateAnswers
 from store.io.transfer import Transfer
 from store.judgement_requests import JudgementRequests
 from store.leases import Leases, held_by
@@ -29,11 +28,9 @@ from store.ratings import Ratings
 from store.redaction_rules import RedactionRules
 from store.repository import Clock, NewId
 from store.reviews import Reviews
-from store.runs import Runs
+from store.runs import GateAnswers, Runs
 from store.schema import upgrade
 from store.search import Search
-from store.sessions import Sessions
-from store.users import Users
 
 
 class Store:

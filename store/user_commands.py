@@ -1,4 +1,4 @@
-"""The commands `python -m store user ...` and `python -m store audit`.
+"""The commands `python -m store user ...` and `python -m store audit`, and what all commands of the store share.
 
 Passwords come from a prompt or from standard input, never from the command line, where every user of the machine could
 read them.
@@ -9,16 +9,48 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from store.command_line import DEFAULT_DATA_DIR, DataDir, err, errors_in_words, open_store, out
-from store.passwords import LONGEST
-from store.users import UserRole
+from store.accounts import MAX_LENGTH, UserRole
+from store.errors import StoreError
+from store.store import Store
+
+FILE_NAME = "shorthand.sqlite"
+BUSY_TIMEOUT_S = 10.0
+DEFAULT_DATA_DIR = Path("data")
+
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
+
+DataDir = Annotated[
+    Path,
+    typer.Option(
+        "--data-dir", envvar="SHORTHAND_DATA_DIR", help="The directory that holds shorthand.sqlite."
+    ),
+]
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    try:
+        yield
+    except StoreError as error:
+        err.print(f"[red]Error:[/red] {escape(str(error))}")
+        raise typer.Exit(2) from error
+
+
+def open_store(data_dir: Path, create: bool = False) -> Store:
+    return Store(data_dir / FILE_NAME, busy_timeout_s=BUSY_TIMEOUT_S, create=create)
+
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, change and remove the people who may sign in.")
 
@@ -101,8 +133,8 @@ def audit(
         return
     for entry in entries:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
-        told = " ".join(f"{key}={value}" for key, value in entry.detail.items())
-        line = f"{entry.seq:>6}  {at}  {entry.actor:<16} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {told}"
+        detail = " ".join(f"{key}={value}" for key, value in entry.detail.items())
+        line = f"{entry.seq:>6}  {at}  {entry.actor:<16} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {detail}"
         out.print(line.rstrip(), markup=False, highlight=False)
     if not entries:
         out.print("Nothing is noted yet.")
@@ -112,7 +144,7 @@ def _password() -> str:
     """Asked twice on a terminal; else the first line of standard input."""
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    line = sys.stdin.readline(2 * LONGEST).rstrip("\r\n")
+    line = sys.stdin.readline(2 * MAX_LENGTH).rstrip("\r\n")
     if not line:
         err.print("There is no password on standard input. Type one on a terminal, or pipe it in.")
         raise typer.Exit(2)

@@ -4,8 +4,8 @@ import pytest
 
 from store import Store
 from store.errors import NotFound
-from store.gate_answers import PAIRS, GateAnswer, SideBySide, Tally
 from store.records import Example, MessageStatus, Role, Split
+from store.runs import PAIRS, GateAnswer, SideBySide, Tally
 
 SCORES = {"base_full": [0.5, 0.9, 0.2, 0.4], "variant 2": [0.9, 0.3, 0.2, 0.5]}
 

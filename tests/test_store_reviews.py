@@ -5,7 +5,7 @@ import pytest
 from store import Store
 from store.columns import ids_json
 from store.records import ImportedTurn, Role, Ruling, Usage, Verdict
-from store.reviews import ITEMS, NEWEST_QUESTIONS, Show, Wanted, queries
+from store.reviews import ITEMS, NEWEST_QUESTIONS, ReviewFilter, Show, queries
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 
@@ -34,7 +34,7 @@ def desk(store: Store) -> Store:
 
 
 def found(store: Store, **wanted: object) -> list[str]:
-    items = store.reviews.find("desk", Wanted(**wanted)).items
+    items = store.reviews.find("desk", ReviewFilter(**wanted)).items
     return [item.conversation_id for item in items]
 
 
@@ -76,7 +76,7 @@ def test_what_is_decided_is_found_as_such_until_it_is_taken_back(desk: Store) ->
     made = desk.decisions.add("down.1.assistant", "rev", Ruling.REJECT)
     assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
     assert found(desk, show=Show.DECIDED) == ["down"] == found(desk, show=Show.DECIDED, text="parking")
-    (item,) = desk.reviews.find("desk", Wanted(Show.DECIDED)).items
+    (item,) = desk.reviews.find("desk", ReviewFilter(Show.DECIDED)).items
     assert item.decision == made and item.question == "Parking?" and item.opens
     desk.decisions.undo([made.id])
     assert found(desk, show=Show.DECIDED) == [] and "down" in found(desk, show=Show.DOWN)
@@ -103,12 +103,12 @@ def test_an_answer_that_was_given_here_is_found_by_what_gave_it(desk: Store) -> 
         desk.messages.add(
             chat.id, asked.id, Role.ASSISTANT, f"a{number}", deployment_id=served.id, usage=usage
         )
-    answers = desk.reviews.find("desk", Wanted(Show.UNDECIDED, deployment_id=served.id)).items
+    answers = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED, deployment_id=served.id)).items
     assert [item.answer for item in answers] == ["a2", "a1", "a0"]
     assert found(desk, show=Show.UP, deployment_id=served.id) == []
-    two = desk.reviews.find("desk", Wanted(Show.UNDECIDED), limit=2)
+    two = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=2)
     assert len(two.items) == 2 and two.more
-    assert not desk.reviews.find("desk", Wanted(Show.UNDECIDED), limit=50).more
+    assert not desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=50).more
 
 
 def test_an_item_is_read_anew_and_gone_when_it_was_deleted(desk: Store) -> None:
@@ -119,19 +119,19 @@ def test_an_item_is_read_anew_and_gone_when_it_was_deleted(desk: Store) -> None:
 
 
 EVERYTHING = [
-    Wanted(),
-    *(Wanted(show) for show in Show if show is not Show.WORTH),
-    Wanted(Show.UNDECIDED, rater="ann"),
-    Wanted(Show.UNDECIDED, reason="too long"),
-    Wanted(Show.DOWN, rater="ann", reason="too long", since=1.0, until=2.0),
-    Wanted(Show.UNRATED, deployment_id=1),
-    Wanted(Show.UP, text="word", rater="ann"),
-    Wanted(Show.DECIDED, text="word"),
+    ReviewFilter(),
+    *(ReviewFilter(show) for show in Show if show is not Show.WORTH),
+    ReviewFilter(Show.UNDECIDED, rater="ann"),
+    ReviewFilter(Show.UNDECIDED, reason="too long"),
+    ReviewFilter(Show.DOWN, rater="ann", reason="too long", since=1.0, until=2.0),
+    ReviewFilter(Show.UNRATED, deployment_id=1),
+    ReviewFilter(Show.UP, text="word", rater="ann"),
+    ReviewFilter(Show.DECIDED, text="word"),
 ]
 
 
 @pytest.mark.parametrize("wanted", EVERYTHING, ids=repr)
-def test_every_walk_is_along_an_index_and_sorts_nothing(store: Store, wanted: Wanted) -> None:
+def test_every_walk_is_along_an_index_and_sorts_nothing(store: Store, wanted: ReviewFilter) -> None:
     ids = ["m"] if wanted.text else None
     for query in queries("desk", wanted, ids):
         with store._file.reading() as transaction:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from store import Store
 from store.io.records import FullConversation
 from store.records import ImportedTurn, MessageStatus, Role, Ruling, Verdict
-from store.search import FoundIn
-from store.search_words import MOST_WORDS
+from store.search import MOST_WORDS, FoundIn
 
 # Begins like no other word here, so that the index, which shortens what begins alike, spells all of it.
 SECRET = "qxzvjkwpy"

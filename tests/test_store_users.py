@@ -9,12 +9,10 @@ import pytest
 from argon2 import PasswordHasher
 from typer.testing import CliRunner
 
-from store import Store, StoreError, passwords
+from store import Store, StoreError, accounts
 from store.__main__ import app
+from store.accounts import MAX_LENGTH, SESSION_S, BadPassword, User, UserRole, hash_password, verify_password
 from store.errors import Conflict, NotFound
-from store.passwords import LONGEST, BadPassword, fits, hash_of
-from store.sessions import LASTS_S
-from store.users import User, UserRole
 
 GOOD = "correct horse"
 
@@ -22,10 +20,10 @@ GOOD = "correct horse"
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Real costs are tested once; a tenth of a second each time is too much here."""
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(1, 64, 1))
-    passwords._nobodys.cache_clear()
+    monkeypatch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
+    accounts._nobodys_hash.cache_clear()
     yield
-    passwords._nobodys.cache_clear()
+    accounts._nobodys_hash.cache_clear()
 
 
 @pytest.fixture
@@ -38,14 +36,14 @@ def team(store: Store) -> Store:
 def test_a_password_is_kept_as_an_argon2id_hash_with_the_recommended_costs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher())
-    first, second = hash_of(GOOD), hash_of(GOOD)
+    monkeypatch.setattr(accounts, "_hasher", PasswordHasher())
+    first, second = hash_password(GOOD), hash_password(GOOD)
     assert first.startswith("$argon2id$v=19$m=65536,t=3,p=4$") and first != second
-    assert fits(GOOD, first) and not fits("correct horsf", first)
+    assert verify_password(GOOD, first) and not verify_password("correct horsf", first)
 
 
 @pytest.mark.parametrize(
-    ("password", "wrong"), [("short77", "7 characters; at least 8"), ("x" * (LONGEST + 1), "at most 256")]
+    ("password", "wrong"), [("short77", "7 characters; at least 8"), ("x" * (MAX_LENGTH + 1), "at most 256")]
 )
 def test_a_password_that_is_too_short_or_too_long_is_refused_without_being_repeated(
     store: Store, password: str, wrong: str
@@ -82,7 +80,7 @@ def test_an_unknown_name_costs_as_much_as_a_wrong_password(
             costs.append(str(hash).rsplit("$", 2)[0])
             return super().verify(hash, password)
 
-    monkeypatch.setattr(passwords, "_hasher", Counting(1, 64, 1))
+    monkeypatch.setattr(accounts, "_hasher", Counting(1, 64, 1))
     for name, password in (("ann", "wrong one"), ("nobody", "wrong one"), ("nobody", "x" * 1000)):
         team.users.check_password(name, password)
     assert len(costs) == 3 and len(set(costs)) == 1
@@ -134,7 +132,7 @@ def test_a_session_is_its_users_until_it_ends(tmp_path: Path) -> None:
         found = store.sessions.user(token)
         assert found is not None and found.name == "ann"
         assert store.sessions.user(token + "x") is None and store.sessions.user("") is None
-        now[0] += LASTS_S - 1
+        now[0] += SESSION_S - 1
         assert store.sessions.user(token) is not None
         now[0] += 2
         assert store.sessions.user(token) is None

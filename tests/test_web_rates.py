@@ -18,8 +18,8 @@ from assistant.web.access import Person
 from assistant.web.answers import Answers
 from assistant.web.rates import RateLimiter, Rates, TooMany
 from store import Store
+from store.accounts import UserRole
 from store.errors import NotFound
-from store.users import UserRole
 
 ANN = Person("ann", UserRole.USER, signed_in=True)
 BO = Person("bo", UserRole.USER, signed_in=True)

@@ -4,13 +4,13 @@ import pytest
 
 from assistant.web.review_queue import ReviewQueue, ReviewSession, Stale
 from store import Store
+from store.accounts import LOCAL
 from store.errors import NotSaved
 from store.records import ImportedTurn, Ruling, Verdict
-from store.reviews import Show, Wanted
-from store.users import LOCAL
+from store.reviews import ReviewFilter, Show
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
-ALL = Wanted(Show.UNDECIDED)
+ALL = ReviewFilter(Show.UNDECIDED)
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def message(number: int) -> str:
     return f"c{number}.1.assistant"
 
 
-def begun(store: Store, wanted: Wanted = ALL) -> tuple[ReviewQueue, ReviewSession]:
+def begun(store: Store, wanted: ReviewFilter = ALL) -> tuple[ReviewQueue, ReviewSession]:
     queue, session = ReviewQueue(store, "local"), ReviewSession()
     queue.open(session, "desk", wanted)
     return queue, session
@@ -42,7 +42,7 @@ def begun(store: Store, wanted: Wanted = ALL) -> tuple[ReviewQueue, ReviewSessio
 
 def test_what_needs_a_look_comes_first_and_alone_where_nothing_else_is_asked_for(desk: Store) -> None:
     assert shown(begun(desk)[1]) == ["c2", "c1", "c4", "c3"]
-    assert shown(begun(desk, Wanted())[1]) == ["c2", "c1"]
+    assert shown(begun(desk, ReviewFilter())[1]) == ["c2", "c1"]
 
 
 def test_a_decision_is_saved_and_brings_the_next(desk: Store) -> None:
@@ -57,7 +57,7 @@ def test_a_decision_is_saved_and_brings_the_next(desk: Store) -> None:
 
 
 def test_approving_a_corrected_answer_approves_of_the_correction_that_was_seen(desk: Store) -> None:
-    queue, session = begun(desk, Wanted(Show.CORRECTED))
+    queue, session = begun(desk, ReviewFilter(Show.CORRECTED))
     desk.ratings.add(message(3), "ann", DOWN, correction="changed while it was shown")
     queue.decide(session, message(3), Ruling.APPROVE)
     assert desk.decisions.effective([message(3)])[message(3)].correction == "better"
@@ -88,7 +88,7 @@ def test_undo_goes_back_gesture_by_gesture(desk: Store) -> None:
 
 
 def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk: Store) -> None:
-    queue, session = begun(desk, Wanted(Show.DOWN))
+    queue, session = begun(desk, ReviewFilter(Show.DOWN))
     with pytest.raises(Stale, match="There are 3 answers now, not 2"):
         queue.decide_all(session, Ruling.APPROVE, 2)
     queue.decide_all(session, Ruling.APPROVE, 3)
@@ -104,7 +104,7 @@ def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk:
 
 
 def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_deleted(desk: Store) -> None:
-    queue, session = begun(desk, Wanted(Show.DOWN))
+    queue, session = begun(desk, ReviewFilter(Show.DOWN))
     theirs = desk.decisions.add(message(1), "somebody", Ruling.APPROVE)
     with pytest.raises(Stale, match="There are 2 answers now, not 3"):
         queue.decide_all(session, Ruling.REJECT, 3)
@@ -118,10 +118,10 @@ def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_
 
 def test_a_new_sitting_undoes_what_was_decided_before_it_all_at_once_first(desk: Store) -> None:
     desk.decisions.add(message(4), LOCAL, Ruling.APPROVE)
-    queue, bulk = begun(desk, Wanted(Show.DOWN))
+    queue, bulk = begun(desk, ReviewFilter(Show.DOWN))
     queue.decide_all(bulk, Ruling.REJECT, 3)
 
-    queue, reloaded = begun(desk, Wanted(Show.DOWN))
+    queue, reloaded = begun(desk, ReviewFilter(Show.DOWN))
     assert shown(reloaded) == [] and not reloaded.actions and queue.can_undo(reloaded)
     assert queue.undo(reloaded).ruling is Ruling.REJECT
     assert sorted(shown(reloaded)) == ["c1", "c2", "c3"]
@@ -172,7 +172,7 @@ def test_nothing_moves_when_a_decision_cannot_be_saved(desk: Store, monkeypatch:
 
 def test_reviewed_answers_can_be_decided_again(desk: Store) -> None:
     desk.decisions.add(message(1), "somebody", Ruling.APPROVE)
-    queue, session = begun(desk, Wanted(Show.DECIDED))
+    queue, session = begun(desk, ReviewFilter(Show.DECIDED))
     assert shown(session) == ["c1"]
     queue.decide(session, message(1), Ruling.REJECT)
     assert desk.decisions.effective([message(1)])[message(1)].ruling is Ruling.REJECT
@@ -197,20 +197,20 @@ def asked(desk: Store) -> Store:
 
 
 def test_proposals_come_first_and_show_what_was_approved(asked: Store) -> None:
-    queue, session = begun(asked, Wanted())
+    queue, session = begun(asked, ReviewFilter())
     assert shown(session) == ["c4", "c3", "c2", "c1"]
     first, second = session.waiting[:2]
     assert first.item.answer == "another answer 4" and first.others == ("answer 4",)
     assert second.others == ("better",), "the correction, not the answer that it corrected"
-    assert shown(begun(asked, Wanted(Show.PROPOSED))[1]) == ["c4", "c3"]
-    assert shown(begun(asked, Wanted(Show.DOWN))[1]) == ["c2", "c1", "c3"], (
+    assert shown(begun(asked, ReviewFilter(Show.PROPOSED))[1]) == ["c4", "c3"]
+    assert shown(begun(asked, ReviewFilter(Show.DOWN))[1]) == ["c2", "c1", "c3"], (
         "who looks for something gets that"
     )
     assert queue.following(session).item.answer == "another answer 3"
 
 
 def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:
-    queue, session = begun(asked, Wanted())
+    queue, session = begun(asked, ReviewFilter())
     first, second = (one.item.message_id for one in session.waiting[:2])
     queue.decide(session, first, Ruling.APPROVE)
     queue.decide(session, second, Ruling.REJECT)
@@ -226,7 +226,7 @@ def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:
 
 
 def test_all_proposals_are_decided_at_once_and_undone_at_once(asked: Store) -> None:
-    queue, session = begun(asked, Wanted(Show.PROPOSED))
+    queue, session = begun(asked, ReviewFilter(Show.PROPOSED))
     queue.decide_all(session, Ruling.APPROVE, 2)
     assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True, True] and shown(
         session
@@ -236,7 +236,7 @@ def test_all_proposals_are_decided_at_once_and_undone_at_once(asked: Store) -> N
 
 
 def test_a_proposal_that_somebody_else_decided_is_passed_over(asked: Store) -> None:
-    queue, session = begun(asked, Wanted(Show.PROPOSED))
+    queue, session = begun(asked, ReviewFilter(Show.PROPOSED))
     second = asked.judgement_requests.open("desk")[1]
     asked.judgement_requests.decide(second.id, False, "ann")
     queue.decide(session, session.waiting[0].item.message_id, Ruling.APPROVE)
@@ -250,7 +250,7 @@ def test_many_judgement_requests_cost_as_many_queries_as_one(desk: Store) -> Non
         desk.judgement_requests.add(run.id, [(message(1 + n % 4), text) for n, text in enumerate(texts)])
         statements: list[str] = []
         desk._file.connection().set_trace_callback(statements.append)
-        begun(desk, Wanted(Show.PROPOSED))
+        begun(desk, ReviewFilter(Show.PROPOSED))
         desk._file.connection().set_trace_callback(None)
         counts.append(len(statements))
     assert counts[0] == counts[1] > 0

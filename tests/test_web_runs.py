@@ -12,7 +12,6 @@ from assistant.web.app import build
 from assistant.web.dataset_funnel import funnel
 from assistant.web.savings_page import first_token, served
 from store import Store
-from store.gate_answers import SideBySide, Tally
 from store.records import (
     Activation,
     Deployment,
@@ -23,6 +22,7 @@ from store.records import (
     SegmentKind,
     TrainingRun,
 )
+from store.runs import SideBySide, Tally
 
 PRIVATE_WORDS = (
     "variant",

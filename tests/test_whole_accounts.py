@@ -8,9 +8,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from review_scene import fill, page_of
 from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
 
-from store import Store, passwords
+from store import Store, accounts
+from store.accounts import UserRole
 from store.records import Role
-from store.users import UserRole
 
 TABS = {
     "bo": ["Chat", "Savings"],
@@ -22,8 +22,8 @@ TABS = {
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "_hasher", PasswordHasher(1, 64, 1))
-        passwords._nobodys.cache_clear()
+        patch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
+        accounts._nobodys_hash.cache_clear()
         with Store(tmp_path_factory.mktemp("accounts") / "shorthand.sqlite") as opened:
             fill(opened)
             for name, role in (("ann", "admin"), ("rev", "reviewer"), ("bo", "user")):
@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
                 talk = opened.conversations.create("otter-quay", f"talk of {name}", owner=name)
                 opened.messages.add(talk.id, None, Role.USER, f"a secret of {name}")
             yield opened
-        passwords._nobodys.cache_clear()
+        accounts._nobodys_hash.cache_clear()
 
 
 @pytest.fixture(scope="module")

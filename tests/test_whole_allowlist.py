@@ -15,8 +15,8 @@ from review_scene import services_of, serving
 from test_whole_matrix import pytestmark  # noqa: F401
 
 from assistant.web.rates import SIGN_IN_LIMITS
-from store import Store, passwords
-from store.users import UserRole
+from store import Store, accounts
+from store.accounts import UserRole
 
 # Every route that Gradio 6 has, some of which ask for nobody's name; and what a scanner would try.
 UNUSED = """
@@ -46,10 +46,10 @@ USED = ["/", "/config", "/theme.css"]
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(1, 64, 1))
-    passwords._nobodys.cache_clear()
+    monkeypatch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
+    accounts._nobodys_hash.cache_clear()
     yield
-    passwords._nobodys.cache_clear()
+    accounts._nobodys_hash.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +66,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Store]]:
     """A page with two users."""
     with pytest.MonkeyPatch.context() as patch, Store(tmp_path_factory.mktemp("team") / "s.sqlite") as store:
-        patch.setattr(passwords, "_hasher", PasswordHasher(1, 64, 1))
-        passwords._nobodys.cache_clear()
+        patch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
+        accounts._nobodys_hash.cache_clear()
         store.users.add("ann", UserRole.ADMIN, "password of ann")
         store.users.add("bo", UserRole.USER, "password of bo")
         with serving(services_of(store)) as (url, _):
             yield url, store
-        passwords._nobodys.cache_clear()
+        accounts._nobodys_hash.cache_clear()
 
 
 @pytest.fixture

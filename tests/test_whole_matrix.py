@@ -26,9 +26,9 @@ from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.web.access import Access
 from assistant.web.rates import Rates
-from store import Store, passwords
+from store import Store, accounts
+from store.accounts import UserRole
 from store.records import MessageStatus, Role, Verdict
-from store.users import UserRole
 
 pytestmark = [
     # Gradio leaves sockets open with which it looked for its port.
@@ -104,8 +104,8 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory, tokenizer: ChatTokenizer) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("matrix")
     with pytest.MonkeyPatch.context() as patch, Store(folder / "shorthand.sqlite") as store:
-        patch.setattr(passwords, "_hasher", PasswordHasher(1, 64, 1))
-        passwords._nobodys.cache_clear()
+        patch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
+        accounts._nobodys_hash.cache_clear()
         create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")
         for name, role in sorted(PEOPLE.items(), key=lambda item: item[1]):
             store.users.add(name, UserRole(role), f"password of {name}")
@@ -119,7 +119,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory, tokenizer: ChatTokenizer) ->
                 yield made
                 for client in made.people.values():
                     client.close()
-        passwords._nobodys.cache_clear()
+        accounts._nobodys_hash.cache_clear()
 
 
 def test_the_owner_gets_all_of_it_through_the_same_calls(scene: Scene) -> None:

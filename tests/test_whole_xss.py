@@ -10,7 +10,6 @@ from xss_payloads import payloads
 
 from assistant.assistants import create_assistant
 from store import Store
-from store.gate_answers import GateAnswer
 from store.records import (
     Example,
     MessageStatus,
@@ -22,6 +21,7 @@ from store.records import (
     Usage,
     Verdict,
 )
+from store.runs import GateAnswer
 
 OUTSIDE = "http://attacker.example/x"
 PAYLOADS = payloads(OUTSIDE)

@@ -17,9 +17,9 @@ import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
 from store import Store
+from store.accounts import LOCAL, UserRole
 from store.audit import AuditAction, Outcome, acting
 from store.errors import NotFound, StoreError
-from store.users import LOCAL, UserRole
 
 SIGNED_OUT = "You are signed out. Reload the page to sign in; what you typed stays here until then."
 

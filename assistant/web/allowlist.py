@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assistant.preflight import is_loopback
 from assistant.web.access import SIGNED_OUT
 from assistant.web.sign_in import SIGN_IN, SIGN_OUT
-from store.users import LOCAL
+from store.accounts import LOCAL
 
 _CALL_BYTES = 4 << 20  # a prompt of 200,000 characters as JSON fits
 _FORM_BYTES = 16 << 10

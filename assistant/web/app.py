@@ -30,7 +30,7 @@ from assistant.web.sign_in import SessionBackend, SignIn
 from assistant.web.training_page import TrainingPage
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
-from store.users import UserRole
+from store.accounts import UserRole
 
 _LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is read
 _BRAND = (

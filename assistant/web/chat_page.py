@@ -24,8 +24,8 @@ from assistant.web.services import Services
 from assistant.web.sidebar import Id, Sidebar, TabState
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
+from store.accounts import UserRole
 from store.records import Message
-from store.users import UserRole
 
 _CLICKS = ("start", "resend", "regenerate", "show", "rate", "correct", "sample")
 _SAMPLE = (

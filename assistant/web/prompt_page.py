@@ -22,8 +22,8 @@ from assistant.web.access import QUIET, Person, Update
 from assistant.web.markup import render
 from assistant.web.services import Services
 from store import StoreError
+from store.accounts import UserRole
 from store.records import Deployment, DeploymentStatus, Prompt, Segment
-from store.users import UserRole
 
 _WELCOME = (
     "Start with the sample",

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from store.approval import approved_text
+from store.decisions import approved_text
 from store.records import Rating, Verdict
 from store.reviews import ReviewItem
-from store.wording import words_alone
+from store.search import words_alone
 
 # A question is rare when this share of its words stands in no other question; with few questions or words every one is.
 _RARE_SHARE = 0.5

@@ -25,9 +25,9 @@ from assistant.web.review_order import Ranked
 from assistant.web.review_queue import ReviewQueue, ReviewSession, Stale
 from assistant.web.services import Services
 from store import StoreError
+from store.accounts import UserRole
 from store.records import Ruling
-from store.reviews import Show, Wanted
-from store.users import UserRole
+from store.reviews import ReviewFilter, Show
 
 _SHOWN = [
     ("Worth a look", Show.WORTH),
@@ -328,9 +328,9 @@ def _wanted(
     deployment: str | None,
     since: float | None,
     until: float | None,
-) -> Wanted:
+) -> ReviewFilter:
     """`since` and `until` are the beginnings of days, the last of which is included."""
-    return Wanted(
+    return ReviewFilter(
         show=Show(show or Show.WORTH),
         text=text.strip(),
         rater=rater or "",
@@ -341,12 +341,12 @@ def _wanted(
     )
 
 
-def _narrowed(wanted: Wanted) -> bool:
+def _narrowed(wanted: ReviewFilter) -> bool:
     """Whether somebody has said what is looked for; all at once is for that alone."""
-    return wanted != Wanted()
+    return wanted != ReviewFilter()
 
 
-def _nothing_left(wanted: Wanted, begun: bool) -> tuple[str, str]:
+def _nothing_left(wanted: ReviewFilter, begun: bool) -> tuple[str, str]:
     if wanted.show is Show.DECIDED:
         return "Nothing reviewed", "No reviewed answer is found with these filters."
     if _narrowed(wanted):

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from assistant.web import judgement_requests
 from assistant.web.review_order import Ranked, ranked
 from store import Store, StoreError
-from store.approval import correction_of
+from store.decisions import correction_of
 from store.errors import NotFound
 from store.records import Decision, JudgementRequest, Ruling
-from store.reviews import ReviewItem, Show, Wanted
+from store.reviews import ReviewFilter, ReviewItem, Show
 
 _REMEMBERED = 200  # actions that can be undone, one after the other
 _UNDO_WITHIN_S = 24 * 3600.0  # what an earlier session decided; nobody means a stray key for last week's work
@@ -44,7 +44,7 @@ class ReviewSession:
     """`waiting` begins with the answer that is shown; `full` says that the store may have more than these."""
 
     assistant_id: str | None = None
-    wanted: Wanted = field(default_factory=Wanted)
+    wanted: ReviewFilter = field(default_factory=ReviewFilter)
     waiting: list[Ranked] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     actions: list[Action] = field(default_factory=list)
@@ -63,7 +63,7 @@ class ReviewQueue:
         self._store = store
         self._reviewer = reviewer
 
-    def open(self, session: ReviewSession, assistant_id: str | None, wanted: Wanted) -> None:
+    def open(self, session: ReviewSession, assistant_id: str | None, wanted: ReviewFilter) -> None:
         """Find the answers anew; those that were skipped come last."""
         if assistant_id != session.assistant_id:
             session.actions, session.skipped = [], []
@@ -74,7 +74,7 @@ class ReviewQueue:
         session.waiting, session.full = found, full
         self._settle(session)
 
-    def _found(self, assistant_id: str, wanted: Wanted) -> tuple[list[Ranked], bool]:
+    def _found(self, assistant_id: str, wanted: ReviewFilter) -> tuple[list[Ranked], bool]:
         """The answers in order, and whether the store may have more than these."""
         proposed = judgement_requests.waiting(self._store, assistant_id)
         if wanted.show is Show.PROPOSED:
@@ -84,7 +84,7 @@ class ReviewQueue:
         found = ranked(listed.items, self._decided(assistant_id, wanted), asked)
         if wanted.show is Show.WORTH:
             found = [one for one in found if one.reasons]
-        if wanted == Wanted():  # nothing particular is looked for
+        if wanted == ReviewFilter():  # nothing particular is looked for
             found = [*proposed, *found]
         return found, listed.more
 
@@ -225,11 +225,11 @@ class ReviewQueue:
             return None
         return Ranked(item, one.reasons, one.others)
 
-    def _decided(self, assistant_id: str, wanted: Wanted) -> Sequence[ReviewItem]:
+    def _decided(self, assistant_id: str, wanted: ReviewFilter) -> Sequence[ReviewItem]:
         """The newest ones, which an answer may contradict."""
         if wanted.show is Show.DECIDED:
             return ()
-        return self._store.reviews.find(assistant_id, Wanted(Show.DECIDED), _COMPARED).items
+        return self._store.reviews.find(assistant_id, ReviewFilter(Show.DECIDED), _COMPARED).items
 
 
 def shown_correction(item: ReviewItem) -> str | None:

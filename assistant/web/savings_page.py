@@ -17,8 +17,8 @@ from assistant.web import plots, words
 from assistant.web.access import QUIET, Person, Update
 from assistant.web.markup import render
 from assistant.web.services import Services
+from store.accounts import UserRole
 from store.records import Activation, Deployment, RequestPoints, RunStatus
-from store.users import UserRole
 
 _UNCACHED, _CACHED = 0.50, 0.05  # prices per million input tokens that the boxes begin with
 _REQUESTS = 1000

@@ -20,10 +20,9 @@ from assistant.web.access import Access
 from assistant.web.markup import render
 from assistant.web.rates import SignInLimiter
 from store import Store
+from store.accounts import LOCAL, SESSION_S, User
 from store.audit import AuditAction, Outcome
 from store.errors import NotFound, StoreError
-from store.sessions import LASTS_S
-from store.users import LOCAL, User
 
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 
@@ -122,7 +121,7 @@ class SignIn:
         if old := _token(request):
             await asyncio.to_thread(self._store.sessions.end, old)
         response = RedirectResponse(".", 303)
-        response.set_cookie(_cookie(request), token, max_age=int(LASTS_S), **_attributes(request))
+        response.set_cookie(_cookie(request), token, max_age=int(SESSION_S), **_attributes(request))
         return response
 
     async def _sign_out(self, request: Request) -> Response:

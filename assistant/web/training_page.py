@@ -22,8 +22,8 @@ from assistant.web.access import QUIET, Person, Update
 from assistant.web.markup import forward, render
 from assistant.web.services import Services
 from store import StoreError
+from store.accounts import UserRole
 from store.records import RunEvent, RunStatus, TrainingRun
-from store.users import UserRole
 
 # With a look every second the app took 15 % of a core and a browser without a graphics card 21 %, which the training
 # beside them did not get.

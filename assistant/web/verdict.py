@@ -9,7 +9,7 @@ from assistant.web import words
 from assistant.web.dataset_funnel import SPLITS, funnel
 from assistant.web.markup import render
 from assistant.web.plots import Comparison
-from store.gate_answers import SideBySide, Tally
+from store.runs import SideBySide, Tally
 
 SHOWN_PAIRS = 5  # of those it lost most on, and as many of those it won most on
 _MARGIN, _CONFIDENCE = 0.05, 0.95

@@ -21,7 +21,7 @@ from store.audit import AuditAction
 from store.errors import NotSaved
 from store.io import table
 from store.io.formats import CSV, find_format
-from store.new_file import new_file
+from store.maintenance import new_file
 from store.store import Store
 
 STDOUT = Path("-")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from store.approval import approved_text, correction_of
-from store.decisions import standing
+from store.decisions import approved_text, correction_of, effective_decision
 from store.records import (
     Conversation,
     Decision,
@@ -52,7 +51,7 @@ class FullConversation:
         for message in self.messages:
             if message.role is Role.ASSISTANT and message.status in FINISHED:
                 ratings = tuple(latest.get(message.id, {}).values())
-                counting = standing(decisions.get(message.id, ()))
+                counting = effective_decision(decisions.get(message.id, ()))
                 yield Answer(message, path_to(message, by_id), ratings, counting)
 
     def approved_answers(self) -> Iterator[tuple[Answer, str]]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from assistant.rendering import keep, prompt_tokens
 from assistant.vllm_pool import VllmPool
-from store.gate_answers import GateAnswer
 from store.records import Dataset, Deployment, Example, Split
+from store.runs import GateAnswer
 from trainer.context import TrainingContext
 from trainer.evaluation import gate, guards
 from trainer.evaluation.gate import Answers, VariantVerdict, Verdict

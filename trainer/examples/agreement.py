@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from store.wording import words_alone
+from store.search import words_alone
 from trainer.examples.word_lists import DECIDING, LIGHT
 from trainer.examples.wording import stem
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from store.records import Example
-from store.wording import words_alone
+from store.search import words_alone
 from trainer.examples.agreement import agree
 from trainer.examples.similar import Question, grouped, question_of
 
