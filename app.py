@@ -110,8 +110,7 @@ def _serve(
     )  # gradio takes seconds; the complaints above come first
     from assistant.web.services import Services
     from trainer.examples.census import census
-    from trainer.overrides import BadSetting, override
-    from trainer.settings import TrainerSettings
+    from trainer.settings import BadSetting, TrainerSettings, override
 
     try:
         settings = override(TrainerSettings(), os.environ.get("SHORTHAND_SET", "").split())

@@ -27,9 +27,8 @@ from store.io.importing import import_file
 from store.io.stable_ids import ImportOptions
 from trainer.evaluation.scorers import bleu, chrf, exact, json_match
 from trainer.examples.wording import likeness, wording
-from trainer.overrides import BadSetting, override
 from trainer.redaction.redactor import Redactor
-from trainer.settings import TrainerSettings
+from trainer.settings import BadSetting, TrainerSettings, override
 
 Reader = Callable[[bytes], object]
 _BASE = "b" * 64

@@ -22,7 +22,7 @@ from store.records import (
     Split,
     Verdict,
 )
-from trainer import erasing
+from trainer import erasure
 from trainer.__main__ import app
 
 SECRET = "my cat is called Mog"
@@ -175,7 +175,7 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
 
     said = run("ann")
     assert (
-        "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, decided proposals: 0, "
+        "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, decided judgement requests: 0, "
         "examples in datasets: 1." in said
     )
     assert adapter in said and "--yes" in said
@@ -183,7 +183,7 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
     said = run("ann", "--yes")
     assert "Erased: conversations: 1" in said and "bank: the base model with the full prompt answers" in said
     assert not folder.exists() and not (tmp_path / "teacher.safetensors").exists()
-    assert bank.runs.take_request() == ("bank", erasing.TRIGGER)
+    assert bank.runs.take_request() == ("bank", erasure.TRIGGER)
 
 
 def test_files_that_cannot_be_deleted_are_named(
@@ -198,7 +198,7 @@ def test_files_that_cannot_be_deleted_are_named(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("shutil.rmtree", refuse)
-    _, left = asyncio.run(erasing.erase(bank, tmp_path, "ann"))
+    _, left = asyncio.run(erasure.erase_person(bank, tmp_path, "ann"))
     assert left == [f"{folder} could not be deleted (Permission denied): delete it by hand."]
     with pytest.raises(StoreError):
         bank.conversations.get(ann)

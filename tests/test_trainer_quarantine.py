@@ -15,8 +15,7 @@ from trainer.examples.intake import Intake, take_in
 from trainer.examples.quarantine import in_words, suspicions
 from trainer.examples.raters import muted
 from trainer.examples.selection import Approved, Drop, judge
-from trainer.overrides import override
-from trainer.settings import TrainerSettings
+from trainer.settings import TrainerSettings, override
 
 SUBJECTS = {
     "card": ("my card {} blocked and the {} reader", "Order a new card in the app."),

@@ -30,9 +30,8 @@ from trainer.examples.raters import heard, largest_cap
 from trainer.examples.selection import Drop, select
 from trainer.examples.thinning import thin
 from trainer.freezing import Unfrozen
-from trainer.overrides import BadSetting, override
 from trainer.redaction.examples import RedactedIntake
-from trainer.settings import TrainerSettings
+from trainer.settings import BadSetting, TrainerSettings, override
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 

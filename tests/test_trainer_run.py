@@ -20,7 +20,7 @@ from trainer.context import TrainingContext
 from trainer.evaluation.guards import QUESTIONS
 from trainer.examples.splits import split_of
 from trainer.lease import Lease, LeaseTaken
-from trainer.report import as_json, as_table
+from trainer.report import table
 
 
 def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> None:
@@ -50,7 +50,7 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     phases = {event.phase for event in scene.store.runs.events(run.id)}
     takes_a_moment = {"variants", "probe"}  # and is told of once it has taken half a second
     assert phases - takes_a_moment == {"dataset", "environment", "train", "publish", "gate", "swap"}
-    assert as_json([run])[0]["report"]["gate"]["variants"] and as_table([run]).row_count == 1
+    assert run.report["gate"]["variants"] and table([run]).row_count == 1
 
 
 def test_a_run_reports_its_best_epoch_and_whether_it_overfitted(scene: Scene) -> None:

@@ -18,6 +18,7 @@ TRAINING = {
     "names",
     "precision",
     "publish",
+    "rerun",
     "segment_importance",
     "distributed",
     "teacher",

@@ -1,31 +1,30 @@
-"""`python -m trainer`: once, reevaluate, watch, report, runs, disagreements, why, datasets, rollback, erase,
-rerun, and the group privacy.
+"""The trainer: retrains, evaluates again, watches, reports, explains, rolls back, erases and redacts.
 
-In: arguments. Out: exit status 0 when the command did its work (a refused candidate and “not enough yet” are
-results), 1 when a run failed or a rerun differs, 2 for wrong usage, 130 when it was interrupted.
+Exit status 0 when the command did its work (a refused candidate and “not enough yet” are results), 1 when a run failed
+or a rerun differs, 2 for wrong usage, 130 when it was interrupted.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import logging
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
+from rich.status import Status
 
 from assistant.adapter_files import BadAdapter
 from assistant.serving import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
-from store import StoreError
+from store import Store, StoreError
 from store.garbage import collect_rarely
-from store.records import RunStatus
-from trainer import erasing, looking_back
-from trainer import report as reports
+from store.records import RunStatus, TrainingRun
+from trainer import erasure, looking_back, report
 from trainer.command_line import (
     Assistant,
     DataDir,
@@ -39,11 +38,10 @@ from trainer.command_line import (
 from trainer.deployment.swap import roll_back
 from trainer.lease import LeaseTaken
 from trainer.redaction import commands as privacy
+from trainer.settings import BadSetting, TrainerSettings
 from trainer.training import distributed
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
-app.add_typer(privacy.app, name="privacy")
-Epochs = Annotated[int | None, typer.Option(min=1, help="The same as --set epochs=N.")]
 
 
 @app.command(epilog="Example: python -m trainer once --data-dir data --set epochs=3 --set learning_rate=5e-4")
@@ -51,7 +49,7 @@ def once(
     data_dir: DataDir = Path("data"),
     assistant: Assistant = "",
     trigger: Annotated[str, typer.Option(help="Why this run was started, for the record.")] = "command line",
-    epochs: Epochs = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="The same as --set epochs=N.")] = None,
     changed: Set = None,
 ) -> None:
     """Retrain now, on what is approved so far. The app must be running: it owns the model server.
@@ -68,63 +66,40 @@ def once(
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
     from trainer.context import TrainingContext
-    from trainer.run import run_once  # pulls in torch, which takes seconds that --help should not cost
+    from trainer.run import run_once  # imports torch, which takes seconds that --help should not cost
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with console.status("Training; the page Training shows every step ..."):
-            run = run_once(TrainingContext.open(store, data_dir, settings), name, trigger)
-    except (LeaseTaken, NoServer, TokenizerError, StoreError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        (run,) = store.runs.all(name, limit=1)
-        fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
-    console.print(f"Run {run.id}: {run.status.value}. {run.message}", soft_wrap=True)
-    if run.report:
-        console.print(reports.as_table([run]))
-    if run.status is RunStatus.FAILED:
-        raise typer.Exit(1)  # the launcher ends the other processes, which may be in the middle of a step
+    with _working("Training; the page Training shows every step ...", lambda: _newest_run(store, name)):
+        run = run_once(TrainingContext.open(store, data_dir, settings), name, trigger)
+    _print_result(run)
     distributed.shut_down()
 
 
-@app.command("reevaluate", epilog="Example: python -m trainer reevaluate --data-dir data")
-def reevaluate_(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
+@app.command(epilog="Example: python -m trainer reevaluate --data-dir data")
+def reevaluate(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """Evaluate a refused candidate again, once people have decided about its answers on the Review page.
 
     Nothing is trained. `watch` does this by itself.
     """
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
+    from trainer import run as runs
     from trainer.context import TrainingContext
-    from trainer.run import reevaluate
-    from trainer.settings import TrainerSettings
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with console.status("Scoring its answers again ..."):
-            run = reevaluate(TrainingContext.open(store, data_dir, TrainerSettings()), name)
-    except (LeaseTaken, NoServer, TokenizerError, StoreError) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        (run,) = store.runs.all(name, limit=1)
-        fail(f"Run {run.id}: {run.status.value}. {run.message}", status=130)
+    with _working("Scoring its answers again ...", lambda: _newest_run(store, name)):
+        run = runs.reevaluate(TrainingContext.open(store, data_dir, TrainerSettings()), name)
     if run is None:
         fail(
             f"No candidate of {name!r} waits for a re-evaluation. One does when it was refused for its scores alone, "
             "the Review page has a decision about every answer that it asked about, one of them was accepted, and "
             "prompt and deployment are still the same."
         )
-    console.print(f"Run {run.id}: {run.status.value}. {run.message}", soft_wrap=True)
-    if run.report:
-        console.print(reports.as_table([run]))
-    if run.status is RunStatus.FAILED:
-        raise typer.Exit(1)
+    _print_result(run)
 
 
 @app.command(epilog="Example: python -m trainer watch --data-dir data --every 300 --set retrain_after=50")
 def watch(
     data_dir: DataDir = Path("data"),
-    every: Annotated[float, typer.Option(min=1, help="Seconds between two looks for new examples.")] = 300.0,
+    every: Annotated[float, typer.Option(min=1, help="Seconds between two checks for new examples.")] = 300.0,
     changed: Set = None,
 ) -> None:
     """Retrain by itself: on request from the page, and when enough new approved examples have come in."""
@@ -158,96 +133,28 @@ def rerun(
     when the losses are the same, 1 when they differ.
     """
     store = open_store(data_dir)
-    from trainer.rerun import NoRerun
-    from trainer.rerun import rerun as train_again
+    from trainer import rerun as reruns
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with console.status(f"Training run {run} again ...") as status:
-            found = train_again(store, data_dir, run, lambda said: status.update(f"Run {run} again: {said}"))
-    except (LeaseTaken, NoServer, TokenizerError, StoreError, NoRerun) as error:
-        fail(str(error))
-    except KeyboardInterrupt:
-        fail("Interrupted; nothing was kept.", status=130)
-    for warning in found.warnings:
+    with _working(f"Training run {run} again ...", lambda: "Interrupted; nothing was kept.") as status:
+        try:
+            result = reruns.rerun(
+                store,
+                data_dir,
+                run,
+                lambda step, steps: status.update(f"Run {run} again: step {step} of {steps}"),
+            )
+        except reruns.NoRerun as error:
+            fail(str(error))
+    for warning in result.warnings:
         console.print(f"Other than then: {warning}.", soft_wrap=True)
-    console.print(found.verdict(tolerance), soft_wrap=True)
-    if not found.same(tolerance):
+    console.print(result.verdict(tolerance), soft_wrap=True)
+    if not result.same(tolerance):
         raise typer.Exit(1)
 
 
-@app.command(epilog="Example: python -m trainer report --json")
-def report(
-    data_dir: DataDir = Path("data"),
-    assistant: Assistant = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-) -> None:
-    """What each retrain changed, and why to trust it."""
-    store = open_store(data_dir)
-    runs = store.runs.all(assistant_id(store, assistant))[::-1]
-    if as_json:
-        print(json.dumps(reports.as_json(runs), indent=1))
-    elif runs:
-        console.print(reports.as_table(runs))
-    else:
-        console.print("No retrain yet. Rate some answers, then: python -m trainer once")
-
-
-@app.command("erase", epilog="Example: python -m trainer erase ann --yes")
-def erase_(
-    person: Annotated[
-        str, typer.Argument(help="The owner of conversations, the rater, the reviewer, or all of them.")
-    ],
-    data_dir: DataDir = Path("data"),
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without this only say what would go.")] = False,
-) -> None:
-    """Erase what a person wrote, and every adapter that learned from it. It cannot be undone.
-
-    Conversations that the person owns go, the ratings, corrections and reviews that the person gave, and the examples
-    made of any of them. Where such an adapter answers now, the base model with the full prompt takes over at once and a
-    retrain without the person is asked for. Backups and exports keep what they have.
-    """
-    store = open_store(data_dir)
-    try:
-        found, left = (
-            asyncio.run(erasing.erase(store, data_dir, person))
-            if yes
-            else (store.erasure.preview(person), [])
-        )
-    except StoreError as error:
-        fail(str(error))
-    console.print(
-        f"{'Erased' if yes else 'Would erase'}: conversations: {found.conversations:,}, ratings: {found.ratings:,}, "
-        f"decisions of reviewers: {found.decisions:,}, decided proposals: {found.judgement_requests:,}, "
-        f"examples in datasets: {found.examples:,}.",
-        soft_wrap=True,
-    )
-    console.print(
-        f"Adapters that learned from them: {', '.join(found.adapters) or 'none'}.",
-        soft_wrap=True,
-        markup=False,
-    )
-    for name in found.assistants:
-        how = "answers" if yes else "would answer"
-        console.print(
-            f"{name}: the base model with the full prompt {how} until the next retrain.", markup=False
-        )
-    for line in left:
-        console.print(line, soft_wrap=True, markup=False)
-    if not yes and found:
-        console.print("To do it: add --yes.")
-    if left:
-        raise typer.Exit(1)
-
-
-@app.command(epilog="Example: python -m trainer runs")
-def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
-    """A line a run, newest first."""
-    store = open_store(data_dir)
-    for run in store.runs.all(assistant_id(store, assistant)):
-        console.print(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}", soft_wrap=True)
-
-
+app.command(epilog="Example: python -m trainer report --json")(report.report)
+app.command(epilog="Example: python -m trainer erase ann --yes")(erasure.erase)
+app.command(epilog="Example: python -m trainer runs")(report.runs)
 app.command(epilog="Example: python -m trainer disagreements --data-dir data")(looking_back.disagreements)
 app.command(epilog="Example: python -m trainer why 5f0c2a --json")(looking_back.why)
 app.command(epilog="Example: python -m trainer datasets 3 5")(looking_back.datasets)
@@ -270,10 +177,44 @@ def rollback(
     console.print(f"Deployment {deployment.id} is active again: {served}.")
 
 
+app.add_typer(privacy.app, name="privacy")
+
+
+@contextmanager
+def _working(text: str, interruption: Callable[[], str]) -> Iterator[Status]:
+    """Shows that a long command works. What refuses or interrupts it becomes a message and an exit status."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with console.status(text) as status:
+            yield status
+    except (LeaseTaken, NoServer, TokenizerError, StoreError, BadSetting) as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        fail(interruption(), status=130)
+
+
 def _interrupt(*_: object) -> NoReturn:
     """A SIGTERM ends a run as Ctrl-C does. Once: the next ones must not interrupt what records it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _newest_run(store: Store, assistant: str) -> str:
+    (run,) = store.runs.all(assistant, limit=1)
+    return _in_words(run)
+
+
+def _print_result(run: TrainingRun) -> None:
+    """Exits with status 1 for a failed run: the launcher then ends the other processes, which may be mid-step."""
+    console.print(_in_words(run), soft_wrap=True)
+    if run.report:
+        console.print(report.table([run]))
+    if run.status is RunStatus.FAILED:
+        raise typer.Exit(1)
+
+
+def _in_words(run: TrainingRun) -> str:
+    return f"Run {run.id}: {run.status.value}. {run.message}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the trainer's commands have in common: the data directory, the assistant, and how they end."""
+"""What the trainer's commands share: their options, how they find the store and the assistant, and how they fail."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 
 from store import Store, StoreError
-from trainer.overrides import BadSetting, listed, override
-from trainer.settings import TrainerSettings
+from trainer.settings import BadSetting, TrainerSettings, defaults_in_words, override
 
 console = Console()
 
@@ -19,15 +18,13 @@ DataDir = Annotated[Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Where 
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
 ]
-
 Set = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         envvar="SHORTHAND_SET",
         metavar="NAME=VALUE",
-        help=f"Change a setting of the training; may be repeated. The settings are: {listed()}. Several learning "
-        "rates, separated by commas, are each tried briefly and the best on dev is taken.",
+        help=f"Change a setting of the training; may be repeated. The settings are: {defaults_in_words()}.",
     ),
 ]
 
@@ -51,7 +48,7 @@ def open_store(data_dir: Path, create: bool = False) -> Store:
 
 
 def assistant_id(store: Store, wanted: str) -> str:
-    """The only assistant, or the one that is wanted."""
+    """The assistant that is wanted; without a wish the only one there is."""
     names = [assistant.id for assistant in store.assistants.all()]
     if wanted in names:
         return wanted
@@ -60,13 +57,12 @@ def assistant_id(store: Store, wanted: str) -> str:
             "Not enough yet: there is no assistant. Load the sample or write a prompt on the page.", status=0
         )
     if wanted or len(names) > 1:
-        fail(
-            f"Choose an assistant with --assistant: {', '.join(names)}"
-            + (f" (not {wanted!r})." if wanted else ".")
-        )
+        but = f" (not {wanted!r})" if wanted else ""
+        fail(f"Choose an assistant with --assistant: {', '.join(names)}{but}.")
     return names[0]
 
 
 def fail(message: str, status: int = 2) -> NoReturn:
+    """Print the message, to stderr where the status is not 0, and end the command."""
     Console(stderr=bool(status)).print(message, soft_wrap=True)
     raise typer.Exit(status)

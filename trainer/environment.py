@@ -1,8 +1,6 @@
-"""What a run was computed with: versions, device, threads, processes and the base model.
+"""What a run was computed with (versions, device, threads, processes, base model), and how two of them differ.
 
-In: the base model's fingerprint. Out: a plain record, and in words how two of them differ. Place in the flow: noted by
-`candidate` when training starts, compared by `rerun` and before a run goes on after a kill. On CPU all of it alike
-means losses alike to the last bit.
+On a CPU the same environment means the same losses to the last bit.
 """
 
 from __future__ import annotations
@@ -37,12 +35,7 @@ def environment(base: str) -> dict[str, Any]:
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Each as “torch was 2.13.0, now it is 2.14.0”."""
     return [
-        f"{name} was {recorded.get(name, 'not noted')}, now it is {now.get(name, 'not noted')}"
+        f"{name} was {recorded.get(name, 'not recorded')}, now it is {now.get(name, 'not recorded')}"
         for name in [*now, *(recorded.keys() - now.keys())]
         if recorded.get(name) != now.get(name)
     ]
-
-
-def use_threads(count: int) -> None:
-    """Sums over another number of threads round differently."""
-    torch.set_num_threads(count)

@@ -1,4 +1,4 @@
-"""The trainer's lease: of two trainers on one data directory, one works and the other is told."""
+"""The trainer's lease: of two trainers on one data directory, one works and the other is refused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from store import Store, StoreError
 
 NAME = "trainer"
 TTL_S = 60.0
-
-
-# Process numbers mean something in one namespace only: a container's trainer is not dead because it is not seen here.
+# A process number means something in its own namespace only: a container's trainer is not dead because it is not seen.
 _NAMESPACE = os.readlink("/proc/self/ns/pid").strip("pid:[]")
 
 
@@ -50,15 +48,15 @@ class Lease:
 
     @property
     def store(self) -> Store:
-        """For every write of the work under this lease: LeaseLost once another has taken it (fencing)."""
+        """The store whose writes raise LeaseLost once another trainer has taken the lease (fencing)."""
         return self._store.under_lease(self._name, self._holder)
 
     def still_held(self) -> bool:
-        """Whether nobody has taken it since: what a process that slept past its lease asks before it goes on."""
+        """Whether nobody has taken it meanwhile, say while this process was suspended for longer than its lease."""
         return self._store.leases.renew(self._name, self._holder, self._ttl_s)
 
     def _acquire(self) -> bool:
-        """Take the lease; that of a process which was killed counts as free, so that nobody waits for it to run out."""
+        """Take the lease; that of a process which was killed counts as free, so that nobody waits for it to expire."""
         if self._store.leases.acquire(self._name, self._holder, self._ttl_s):
             return True
         other = self._store.leases.get(self._name)
@@ -75,19 +73,20 @@ class Lease:
 
 
 def is_taken(store: Store, name: str = NAME) -> bool:
-    """Whether somebody who may still live has the lease."""
+    """Whether a process that may still run has the lease."""
     other = store.leases.get(name)
     return other is not None and not _is_dead(other[0])
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether the process that wrote its number into the holder's name has ended; False where that is not known."""
-    match holder.split("-"):
-        case [number, namespace, _] if number.isdigit() and namespace == _NAMESPACE:
-            try:
-                os.kill(int(number), 0)
-            except ProcessLookupError:
-                return True
-            except PermissionError:
-                return False
+    """Whether the holder's process has ended; False where that cannot be known."""
+    number, _, namespace = holder.rpartition("-")[0].partition("-")
+    if namespace != _NAMESPACE or not number.isdigit():
+        return False
+    try:
+        os.kill(int(number), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
     return False

@@ -1,58 +1,82 @@
-"""Runs of an assistant to what the command line shows: a table, or plain JSON.
-
-The web pages read the same reports.
-"""
+"""The commands `report` and `runs`: what each retrain changed, as a table, as lines or as JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 from store.records import TrainingRun
+from trainer.command_line import Assistant, DataDir, assistant_id, console, open_store
+
+_COLUMNS = (
+    "run",
+    "status",
+    "prompt tokens",
+    "quality",
+    "95 % interval",
+    "gate examples",
+    "first token cold",
+    "first token cached",
+    "why",
+)
 
 
-def as_json(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
-    """Every run with its settings, verdict and measurements, oldest first."""
-    return [asdict(run) for run in runs]
+def report(
+    data_dir: DataDir = Path("data"),
+    assistant: Assistant = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """What each retrain changed, and why to trust it."""
+    store = open_store(data_dir)
+    runs = store.runs.all(assistant_id(store, assistant))[::-1]
+    if as_json:
+        print(json.dumps([asdict(run) for run in runs], indent=1))
+    elif runs:
+        console.print(table(runs))
+    else:
+        console.print("No retrain yet. Rate some answers, then: python -m trainer once")
 
 
-def as_table(runs: Sequence[TrainingRun]) -> Table:
+def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
+    """A line a run, newest first."""
+    store = open_store(data_dir)
+    for run in store.runs.all(assistant_id(store, assistant)):
+        console.print(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}", soft_wrap=True)
+
+
+def table(runs: Sequence[TrainingRun]) -> Table:
     """A line a run: prompt tokens and quality before and after, time to first token, and the verdict."""
-    table = Table(title="Prompt tokens per request after each retrain")
-    for column in (
-        "run",
-        "status",
-        "prompt tokens",
-        "quality",
-        "95 % interval",
-        "gate examples",
-        "first token cold",
-        "first token cached",
-        "why",
-    ):
-        table.add_column(column)
+    found = Table(*_COLUMNS, title="Prompt tokens per request after each retrain")
     for run in runs:
-        report = run.report
-        before, after, gate = report.get("before"), report.get("after"), report.get("gate", {})
-        probe = report.get("probe", {})
-        table.add_row(
+        before, after = run.report.get("before"), run.report.get("after")
+        probe, examples = run.report.get("probe"), run.report.get("gate", {}).get("examples", "")
+        tokens = quality = interval = cold = cached = ""
+        if before and after:
+            tokens = f"{before['prompt_tokens']} → {after['prompt_tokens']}"
+            quality = f"{before['quality']['mean']:.3f} → {after['quality']['mean']:.3f}"
+        if after:
+            interval = f"{after['quality']['low']:.3f} to {after['quality']['high']:.3f}"
+        if probe:
+            cold, cached = _times(probe, "cold"), _times(probe, "warm")
+        found.add_row(
             str(run.id),
             run.status.value,
-            f"{before['prompt_tokens']} → {after['prompt_tokens']}" if before and after else "",
-            f"{before['quality']['mean']:.3f} → {after['quality']['mean']:.3f}" if before and after else "",
-            f"{after['quality']['low']:.3f} to {after['quality']['high']:.3f}" if after else "",
-            str(gate.get("examples", "")),
-            _times(probe, "cold"),
-            _times(probe, "warm"),
+            tokens,
+            quality,
+            interval,
+            str(examples),
+            cold,
+            cached,
             run.message,
         )
-    return table
+    return found
 
 
 def _times(probe: dict[str, Any], state: str) -> str:
-    if not probe:
-        return ""
     return f"{probe['full'][state]['median_s']:.2f} → {probe['short'][state]['median_s']:.2f} s"

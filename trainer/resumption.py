@@ -1,4 +1,4 @@
-"""Which interrupted run can go on, and what stands against it."""
+"""Decides which interrupted run can be resumed, and what has changed since that speaks against it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from store import Store
 from store.records import Dataset, Example, RunStatus, TrainingRun
 from trainer.training.checkpoints import Checkpoint, last_checkpoint, work_dir
 
-PHASE = "resume"  # of the event that notes each time a run went on
-_MOST = 3  # times that a run goes on unasked: one that dies again and again (out of memory, say) is left to people
+PHASE = "resume"  # of the event that a run records each time it goes on
+_MAX_UNASKED = 3  # a run that dies again and again (out of memory, say) is left to people
 
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The newest run, cut short after a checkpoint; `times` is how often it went on already."""
+    """The newest run, interrupted after a checkpoint; `times` is how often it was resumed already."""
 
     run: TrainingRun
     checkpoint: Checkpoint
@@ -25,18 +25,23 @@ class Interrupted:
 
     @property
     def may_go_on_unasked(self) -> bool:
-        return self.times < _MOST
+        return self.times < _MAX_UNASKED
 
 
 def interrupted(store: Store, data_dir: Path, assistant_id: str) -> Interrupted | None:
-    """None when the newest run ended by itself, or was cut short before there was anything to go on from."""
+    """None when the newest run ended by itself, was interrupted before its first checkpoint, or deployed already."""
     for run in store.runs.all(assistant_id, limit=1):
         checkpoint = last_checkpoint(work_dir(data_dir, run.id))
         active = store.deployments.active(assistant_id)
-        swapped = active is not None and active.run_id == run.id  # killed while it measured what it had saved
-        cut = run.status is RunStatus.INTERRUPTED and run.dataset_id is not None and not swapped
-        if cut and checkpoint is not None:
-            return Interrupted(run, checkpoint, len(store.runs.events(run.id, PHASE)))
+        deployed = active is not None and active.run_id == run.id  # killed while it measured the saving
+        if (
+            run.status is not RunStatus.INTERRUPTED
+            or run.dataset_id is None
+            or deployed
+            or checkpoint is None
+        ):
+            return None
+        return Interrupted(run, checkpoint, len(store.runs.events(run.id, PHASE)))
     return None
 
 
@@ -47,9 +52,9 @@ def changes(
     prompt_id: int,
     examples: Sequence[Example],
 ) -> list[str]:
-    """Why the run would not be the one that starts now: its approved answers, prompt version or settings are others.
+    """What differs between the run and one that would start now with these `examples`: answers, prompt or settings.
 
-    `examples` are those of now. What the teacher alone speaks for changes with every chat, and is no reason.
+    Examples from the teacher alone change with every chat and do not count.
     """
     found = []
     if _approved(dataset.examples) != _approved(examples):

@@ -174,9 +174,9 @@ def _how_far(context: TrainingContext, run: TrainingRun) -> str:
     )
 
 
-def _remove_work_dirs(context: TrainingContext, assistant_id: str, segment_ids: int) -> None:
+def _remove_work_dirs(context: TrainingContext, assistant_id: str, kept_run: int) -> None:
     """Earlier runs of this assistant will not go on any more; those of other assistants may."""
-    mine = {str(run.id) for run in context.store.runs.all(assistant_id)} - {str(segment_ids)}
-    for path in context.work_dir(segment_ids).parent.glob("*"):
+    mine = {str(run.id) for run in context.store.runs.all(assistant_id)} - {str(kept_run)}
+    for path in context.work_dir(kept_run).parent.glob("*"):
         if path.name in mine:
             shutil.rmtree(path, ignore_errors=True)

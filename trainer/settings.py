@@ -1,73 +1,80 @@
-"""The settings of a training run, all in one place; each run stores the ones it used.
+"""The settings of a training run with their bounds, and how `name=value` texts change them.
 
-In: nothing. Out: one frozen value. The defaults are for a 135M model on two cores and sane up to 8B on a GPU.
+Each run records the ones it used. The defaults are for a 135M model on two cores and sane up to 8B on a GPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, TypeVar, get_type_hints
 
+Number = TypeVar("Number", int, float)
 NO_MODEL = "none"  # of `privacy_model`
 
 
-class OtherSettings(ValueError):
-    """A record of settings that this version cannot read; the message names the fields."""
+class BadSetting(ValueError):
+    """A setting that does not exist or cannot have this value; the message says why, and what can be set."""
+
+
+def _between(low: float, high: float, default: Number) -> Number:
+    """A field whose bounds `override` checks."""
+    return field(default=default, metadata={"bounds": (low, high)})
 
 
 @dataclass(frozen=True)
 class TrainerSettings:
     """Sizes are in examples, `margin` in points of the score (0 to 1), `max_answer_tokens` in tokens."""
 
-    seed: int = 0
-    epochs: int = 10  # at most; `patience` ends most runs earlier
-    learning_rate: float = 1e-3  # found for the embedded 135M model; larger models take less, say 2e-4
-    rank: int = 16
-    # Noise on the embeddings while training (NEFTune, Jain et al. 2023, arXiv:2310.05914). At the empty variant it brought
-    # chrF from 77.5 (8 epochs, none) to 83.7 (6 epochs) on 89 questions that were not trained on.
-    embedding_noise: float = 5.0
-    # Weight of following the teacher (base model, full prompt) beside that of an approved answer; 0 for none. It is
-    # followed on its own answers: those rated up and, where people approve of at least `teacher_approval` of what they
-    # rate of it, also the newest `teacher_answers` that nobody has rated.
-    distillation: float = 1.0
-    teacher_approval: float = 0.5
-    teacher_answers: int = 200
-    # Whose ratings are left out as if they had never been given, and the most that one rater may bring of all examples;
-    # of a rater who gave more, the oldest are left out.
+    seed: int = _between(0, 2**32 - 1, 0)
+    epochs: int = _between(1, 1000, 10)  # at most; `patience` ends most runs earlier
+    # Found for the embedded 135M model; larger models take less, say 2e-4.
+    learning_rate: float = _between(1e-8, 1.0, 1e-3)
+    rank: int = _between(1, 16, 16)  # the server loads adapters up to rank 16 (assistant.serving.MAX_RANK)
+    # Noise on the embeddings while training (NEFTune, Jain et al. 2023, arXiv:2310.05914). Under the empty prompt it
+    # raised chrF from 77.5 (8 epochs, none) to 83.7 (6 epochs) on 89 questions that were not trained on.
+    embedding_noise: float = _between(0.0, 100.0, 5.0)
+    # Weight of the teacher (base model, full prompt) beside that of an approved answer; 0 for none. It is distilled on
+    # its own answers: those rated up and, where people approve of at least `teacher_approval` of what they rate of it,
+    # also the newest `teacher_answers` that nobody has rated.
+    distillation: float = _between(0.0, 100.0, 1.0)
+    teacher_approval: float = _between(0.0, 1.0, 0.5)
+    teacher_answers: int = _between(0, 10**6, 200)
+    # Raters whose ratings are ignored, and the largest share of all examples that one rater may give; of a rater who
+    # gave more, the oldest are left out.
     without_raters: tuple[str, ...] = ()
-    rater_share: float = 1.0
+    rater_share: float = _between(0.01, 1.0, 1.0)
     # A rater whose corrections say what nobody else says, whatever was asked, is not learned from until a reviewer
     # approves or the rater is trusted (see `quarantine`).
     quarantine: bool = True
     trusted_raters: tuple[str, ...] = ()
-    # So many rated answers are looked at, those that were rated last; the page and the report say how many are older.
-    # About half of 10,000 are trained on, a quarter of an hour an epoch on two cores; selecting from them takes 0.5 s.
-    newest_answers: int = 10_000
+    # The newest rated answers that are considered; the page and the report say how many are older. About half of
+    # 10,000 are trained on, a quarter of an hour an epoch on two cores; selecting from them takes 0.5 s.
+    newest_answers: int = _between(1, 10**9, 10_000)
     # So many examples at most train on one question, however it is worded; 0 for any number. Three teach several ways
     # to ask and drown nothing: of 3,000 Banking77 questions 34 are over it (0.7 % of the clusters), of the sample none.
-    similar_cap: int = 3
+    similar_cap: int = _between(0, 10**6, 3)
     # So many examples at most are trained on, 0 for any number; the largest topics give theirs up first.
-    max_train: int = 0
-    # E-mail addresses, keys, card numbers and the like become placeholders in what is trained on and in what proves it
-    # (docs/privacy.md). `privacy_model`: also names of people and places, by a token classification model; a directory
-    # or hub id.
+    max_train: int = _between(0, 10**9, 0)
+    # E-mail addresses, keys, card numbers and the like become placeholders in all splits (docs/privacy.md).
+    # `privacy_model`: also names of people and places, by a token classification model; a directory or hub id.
     privacy: bool = True
     privacy_model: str = NO_MODEL
-    examples_per_step: int = 8
-    patience: int = 2  # epochs without a better dev loss before training stops
-    margin: float = 0.05  # a shorter prompt may score this much less at most, with 95 % confidence
+    examples_per_step: int = _between(1, 1024, 8)
+    patience: int = _between(1, 1000, 2)  # epochs without a better dev loss before training stops
+    # A shorter prompt may score this much less at most, with 95 % confidence.
+    margin: float = _between(0.001, 0.5, 0.05)
     # Answers of a refused candidate that people are asked about, where they are not simply right or wrong; 0 for none.
-    judgement_requests: int = 40
-    min_train: int = 20  # an adapter from so few is rarely promoted; that is for the gate to find out
-    min_gate: int = 20
-    retrain_after: int = 30  # new approved examples that trigger a retrain
-    # After a swap: go back by itself when people and answers say that the new pair is worse (see `rollback_monitor`).
+    judgement_requests: int = _between(0, 10**4, 40)
+    min_train: int = _between(2, 10**9, 20)  # an adapter from so few rarely passes the gate
+    min_gate: int = _between(2, 10**9, 20)
+    retrain_after: int = _between(1, 10**9, 30)  # new approved examples that trigger a retrain
+    # Roll a deployment back when ratings or answers show that it is worse than the one before (`rollback_monitor`).
     roll_back: bool = True
-    max_answer_tokens: int = 256
-    variants: int = (
-        3  # shorter variants offered to the gate, besides the full prompt; each costs about 40 s on two cores
-    )
+    max_answer_tokens: int = _between(1, 10**6, 256)
+    # Shorter prompt variants offered to the gate, besides the full prompt; each costs about 40 s on two cores.
+    variants: int = _between(1, 20, 3)
 
     @property
     def max_answer_characters(self) -> int:
@@ -80,14 +87,55 @@ class TrainerSettings:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TrainerSettings:
-        """The settings that a run stored. Raises OtherSettings for those of another version of Shorthand."""
-        known = {field.name for field in fields(cls)}
-        unknown, missing = sorted(record.keys() - known), sorted(known - record.keys())
+        """The settings that a run recorded. Raises BadSetting where some are unknown or missing."""
+        names = {each.name for each in fields(cls)}
+        unknown, missing = sorted(record.keys() - names), sorted(names - record.keys())
         if unknown or missing:
-            said = [f"it has {', '.join(unknown)}"] * bool(unknown)
-            said += [f"it lacks {', '.join(missing)}"] * bool(missing)
-            raise OtherSettings(
-                f"The settings were written by another version of Shorthand: {'; '.join(said)}."
+            raise BadSetting(
+                "The recorded settings are not those of this version of Shorthand: "
+                f"unknown: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}."
             )
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in record.items()}
         return cls(**values)
+
+
+def override(settings: TrainerSettings, texts: Sequence[str]) -> TrainerSettings:
+    """The settings with every `name=value` applied, the last one of a name winning. Raises BadSetting."""
+    types = get_type_hints(TrainerSettings)
+    bounds = {each.name: each.metadata.get("bounds", (-math.inf, math.inf)) for each in fields(settings)}
+    values: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        name = name.replace("-", "_")
+        may_be_empty = types.get(name) == tuple[str, ...]
+        if not equals or not (value or may_be_empty):
+            raise BadSetting(f"{text!r} sets nothing: write name=value, such as epochs=3.")
+        if name not in types:
+            raise BadSetting(f"There is no setting {name!r}. There are: {', '.join(types)}.")
+        values[name] = _parse(name, value, types[name], *bounds[name])
+    return replace(settings, **values)
+
+
+def defaults_in_words() -> str:
+    """Every setting with its default as `override` reads it, for --help."""
+    record = TrainerSettings().as_record()
+    return ", ".join(f"{name}={','.join(v) if isinstance(v, list) else v}" for name, v in record.items())
+
+
+def _parse(name: str, text: str, kind: Any, low: float, high: float) -> Any:
+    if kind is str:
+        return text
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise BadSetting(f"{name} is true or false, not {text!r}.")
+        return text.lower() == "true"
+    if kind not in (int, float):  # a tuple of texts
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        value = kind(text)
+    except ValueError as error:
+        expected = "a whole number" if kind is int else "a number"
+        raise BadSetting(f"{name} is {expected}, not {text!r}.") from error
+    if not low <= value <= high:
+        raise BadSetting(f"{name} lies between {low:g} and {high:g}, not at {text}.")
+    return value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from store import Store
 from store.records import RunStatus, TrainingRun
-from trainer.settings import OtherSettings, TrainerSettings
+from trainer.settings import BadSetting, TrainerSettings
 
 TRIGGER = "people have judged its answers"
 _TRIES = 3  # of a re-evaluation that failed or was interrupted before it came to a verdict
@@ -46,6 +46,6 @@ def pending(store: Store, assistant_id: str) -> TrainingRun | None:
 def _is_readable(run: TrainingRun) -> bool:
     try:
         TrainerSettings.from_record(run.settings)
-    except OtherSettings:
+    except BadSetting:
         return False
     return True

@@ -22,12 +22,11 @@ from store.records import RedactionAction, RedactionRule
 from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
 from trainer.context import TrainingContext
 from trainer.freezing import Unfrozen, prepare
-from trainer.overrides import BadSetting, override
 from trainer.redaction.entities import Kind, RedactionError
 from trainer.redaction.examples import remarks
 from trainer.redaction.redactor import Replacement
 from trainer.redaction.rules import checked_pattern, kind_name
-from trainer.settings import TrainerSettings
+from trainer.settings import BadSetting, TrainerSettings, override
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -1,4 +1,4 @@
-"""`--set name=value`: every setting, its type, its bounds."""
+"""Settings: `--set name=value` with types and bounds, and the record of a run."""
 
 from dataclasses import fields
 
@@ -7,21 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.serving import MAX_RANK
-from trainer.overrides import _BOUNDS, BadSetting, listed, override
-from trainer.settings import OtherSettings, TrainerSettings
+from trainer.settings import BadSetting, TrainerSettings, defaults_in_words, override
 
 DEFAULT = TrainerSettings()
 
 
 def test_values_take_the_type_of_their_field_and_the_last_one_wins() -> None:
-    texts = [
+    texts = (
         "epochs=3",
         "margin=0.1",
         "learning_rate=5e-4",
         "trusted-raters=ann, bo",
         "min-train=7",
         "epochs = 4",
-    ]
+    )
     found = override(DEFAULT, texts)
     assert (found.epochs, found.margin, found.min_train) == (4, 0.1, 7)
     assert found.learning_rate == 5e-4 and found.trusted_raters == ("ann", "bo")
@@ -40,24 +39,23 @@ def test_values_take_the_type_of_their_field_and_the_last_one_wins() -> None:
         ("learning_rate=fast", "learning_rate is a number, not 'fast'"),
         ("learning_rate=-1", "not at -1"),
         ("rank=64", "between 1 and 16"),
+        ("privacy=perhaps", "privacy is true or false, not 'perhaps'"),
     ],
 )
-def test_what_sets_nothing_is_told_with_what_can_be_set(text: str, words: str) -> None:
+def test_a_bad_setting_is_an_error_that_says_what_can_be_set(text: str, words: str) -> None:
     with pytest.raises(BadSetting) as error:
         override(DEFAULT, [text])
     assert words in str(error.value)
 
 
-def test_bounds_are_of_settings_and_hold_the_defaults() -> None:
-    for name, (low, high) in _BOUNDS.items():
-        value = getattr(DEFAULT, name)
-        assert all(low <= one <= high for one in (value if isinstance(value, tuple) else (value,))), name
-    assert _BOUNDS["rank"][1] == MAX_RANK
-
-
-def test_what_help_lists_can_be_set() -> None:
-    assert override(TrainerSettings(epochs=9), listed().split(", ")) == DEFAULT
-    assert len(listed().split(", ")) == len(fields(TrainerSettings))
+def test_the_defaults_are_within_their_bounds_and_can_be_set() -> None:
+    assert override(TrainerSettings(epochs=9), defaults_in_words().split(", ")) == DEFAULT
+    assert len(defaults_in_words().split(", ")) == len(fields(TrainerSettings))
+    bounds = {each.name: each.metadata.get("bounds") for each in fields(TrainerSettings)}
+    assert bounds["rank"] == (1, MAX_RANK)
+    assert {each.name for each in fields(TrainerSettings) if each.type in ("int", "float")} == {
+        name for name, pair in bounds.items() if pair
+    }
 
 
 @given(st.lists(st.text(), max_size=4), st.integers(1, 9))
@@ -66,8 +64,8 @@ def test_a_record_gives_the_settings_back(raters: list[str], epochs: int) -> Non
     assert TrainerSettings.from_record(settings.as_record()) == settings
 
 
-def test_a_record_of_another_version_is_told_field_by_field() -> None:
+def test_a_record_with_other_settings_is_an_error_that_names_them() -> None:
     record = DEFAULT.as_record()
     del record["epochs"]
-    with pytest.raises(OtherSettings, match="it has warp; it lacks epochs"):
+    with pytest.raises(BadSetting, match="unknown: warp; missing: epochs"):
         TrainerSettings.from_record(record | {"warp": 9})
