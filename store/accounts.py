@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 from typing import Final
@@ -19,7 +18,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from store.audit import AuditAction, record
 from store.connection import Transaction
-from store.errors import Conflict, NotFound, StoreError
+from store.errors import Conflict, StoreError
 from store.repository import Repository, mapper
 
 # NIST SP 800-63B asks for 8 and at least 64. The upper bound keeps a huge text from costing time.
@@ -42,7 +41,7 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password: str, password_hash: str | None) -> bool:
-    """Whether the password has that hash. Without a hash (an unknown name) it is False after as much work."""
+    """Return whether the password has that hash; without a hash (an unknown name) False after as much work."""
     if len(password) > MAX_LENGTH:
         password, password_hash = "", None
     try:
@@ -95,7 +94,7 @@ class User:
 
 class Users(Repository):
     def add(self, name: str, role: UserRole, password: str) -> User:
-        """Raises StoreError for a name that cannot be used, BadPassword, Conflict for a taken name.
+        """Add a user. Raises StoreError for a name that cannot be used, BadPassword, Conflict for a taken name.
 
         The first user has to be an admin: nobody else could make changes from then on.
         """
@@ -106,7 +105,7 @@ class Users(Repository):
             )
         password_hash = hash_password(password)
         with self._file.writing() as transaction:
-            if role is not UserRole.ADMIN and not _any(transaction):
+            if role is not UserRole.ADMIN and not self.any():
                 raise Conflict("The first user has to be an admin. Add one with --role admin.")
             if same := transaction.row("SELECT name FROM users WHERE name = ?", [name]):
                 raise Conflict(f"There is a user {same['name']!r} already. Choose another name.")
@@ -115,75 +114,60 @@ class Users(Repository):
                 "users", name=name, role=role, password=password_hash, created_at=now, changed_at=now
             )
             record(transaction, now, AuditAction.USER_ADDED, name, {"role": role})
-            return user_of(_one(transaction, name))
+            return User(name, role, now, now)
 
     def change_role(self, name: str, role: UserRole) -> User:
-        """From the next click on. Raises NotFound, and Conflict for the last admin."""
+        """Change the role, from the next click on. Raises NotFound, and Conflict for the last admin."""
         with self._file.writing() as transaction:
-            old = user_of(_one(transaction, name))
+            old = _one(transaction, name)
             if role is not UserRole.ADMIN:
                 _keep_an_admin(transaction, old)
             transaction.execute("UPDATE users SET role = ? WHERE name = ?", [role, old.name])
-            record(
-                transaction,
-                self._clock(),
-                AuditAction.ROLE_CHANGED,
-                old.name,
-                {"role": role, "before": old.role},
-            )
-            return user_of(_one(transaction, old.name))
+            detail = {"role": role, "before": old.role}
+            record(transaction, self._clock(), AuditAction.ROLE_CHANGED, old.name, detail)
+            return replace(old, role=role)
 
     def change_password(self, name: str, password: str) -> User:
-        """Also ends the user's sessions. Raises NotFound, BadPassword."""
+        """Change the password and end the user's sessions. Raises NotFound, BadPassword."""
         password_hash = hash_password(password)
         with self._file.writing() as transaction:
-            user = user_of(_one(transaction, name))
+            user = _one(transaction, name)
             now = self._clock()
             change = "UPDATE users SET password = ?, changed_at = ? WHERE name = ?"
             transaction.execute(change, [password_hash, now, user.name])
             transaction.execute("DELETE FROM sessions WHERE user = ?", [user.name])
             record(transaction, now, AuditAction.PASSWORD_CHANGED, user.name)
-            return user_of(_one(transaction, user.name))
+            return replace(user, changed_at=now)
 
     def remove(self, name: str) -> None:
-        """And their sessions; what they wrote stays. Raises NotFound, and Conflict for the last admin of several."""
+        """Remove a user and their sessions; what they wrote stays. Raises NotFound, Conflict for the last admin of several."""
         with self._file.writing() as transaction:
-            user = user_of(_one(transaction, name))
+            user = _one(transaction, name)
             _keep_an_admin(transaction, user)
             transaction.execute("DELETE FROM users WHERE name = ?", [user.name])
             record(transaction, self._clock(), AuditAction.USER_REMOVED, user.name, {"role": user.role})
 
     def get(self, name: str) -> User:
-        """By the very name, in the same case. Raises NotFound."""
-        with self._file.reading() as transaction:
-            found = _one(transaction, name)
-        if found["name"] != name:
-            raise NotFound(f"There is no user {name!r}.")
-        return user_of(found)
+        """Return the user of exactly that name, in the same case. Raises NotFound."""
+        return self._one(user_of, _USER + " COLLATE BINARY", [name], f"user {name!r}")
 
     def all(self) -> list[User]:
-        """By name."""
+        """Return all users by name."""
         return self._all(user_of, "SELECT * FROM users ORDER BY name")
 
     def any(self) -> bool:
-        """Whether people have to sign in."""
-        with self._file.reading() as transaction:
-            return _any(transaction)
+        """Return whether there is a user, so that people have to sign in."""
+        return bool(self._rows("SELECT 1 FROM users LIMIT 1"))
 
     def check_password(self, name: str, password: str) -> User | None:
-        """The user, or None for a wrong password or an unknown name: both take as long. Names as they were made."""
-        with self._file.reading() as transaction:
-            row = transaction.row("SELECT * FROM users WHERE name = ? COLLATE BINARY", [name])
+        """Return the user, or None for a wrong password or an unknown name: both take as long."""
+        row = next(iter(self._rows(_USER + " COLLATE BINARY", [name])), None)
         right = verify_password(password, row["password"] if row else None)
         return user_of(row) if right and row else None
 
 
-def _any(transaction: Transaction) -> bool:
-    return transaction.row("SELECT 1 FROM users LIMIT 1") is not None
-
-
-def _one(transaction: Transaction, name: str) -> sqlite3.Row:
-    return transaction.one("SELECT * FROM users WHERE name = ?", [name], f"user {name!r}")
+def _one(transaction: Transaction, name: str) -> User:
+    return user_of(transaction.one(_USER, [name], f"user {name!r}"))
 
 
 def _keep_an_admin(transaction: Transaction, user: User) -> None:
@@ -198,6 +182,7 @@ user_of = mapper(User)
 SESSION_S: Final = 7 * 86400.0
 _AT_ONCE = 20  # of one user: the oldest go
 
+_USER = "SELECT * FROM users WHERE name = ?"
 _OF_TOKEN = """
     SELECT u.* FROM sessions s JOIN users u ON u.name = s.user WHERE s.token_hash = ? AND s.expires_at > ?"""
 _OLDEST = """
@@ -207,9 +192,9 @@ _OLDEST = """
 
 class Sessions(Repository):
     def begin(self, name: str, address: str = "") -> str:
-        """The token of a new session of that user, who was asked for the password; `address` is for the audit log.
+        """Return the token of a new session of a user whose password was checked; `address` is for the audit log.
 
-        Raises StoreError when the user is gone by now.
+        Raises StoreError when the user was removed meanwhile.
         """
         token = secrets.token_urlsafe(32)
         with self._file.writing() as transaction:
@@ -223,10 +208,8 @@ class Sessions(Repository):
         return token
 
     def user(self, token: str) -> User | None:
-        """Whose session it is; None once it has ended."""
-        with self._file.reading() as transaction:
-            row = transaction.row(_OF_TOKEN, [_hash(token), self._clock()])
-        return user_of(row) if row else None
+        """Return the user whose session it is; None once it has ended."""
+        return self._first(user_of, _OF_TOKEN, [_hash(token), self._clock()])
 
     def end(self, token: str) -> None:
         """Sign out; nothing happens to a token that is no session's."""

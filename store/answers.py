@@ -1,5 +1,6 @@
-"""Answers as the trainer and the Savings page need them: rated ones with their turns, those that a deployment
-served, and the prompt tokens of each request.
+"""Reads answers as the trainer and the Savings page need them.
+
+These are rated answers with their turns, answers that a deployment served, and the prompt tokens of each request.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from store.columns import from_json, ids_json
 from store.connection import Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
-from store.records import MessageStatus, RatedAnswer, RequestPoints, Role, ServedAnswer, Split
-from store.repository import Repository
+from store.records import RatedAnswer, RequestPoints, Role, ServedAnswer, Split
+from store.repository import Repository, mapper
 
 _Turn = tuple[Any, ...]  # in the order of TURNS_OF
 _Context = tuple[tuple[Role, str], ...]
@@ -66,13 +67,13 @@ _TEACHERS = "SELECT id, prompt_id FROM deployments WHERE adapter IS NULL AND var
 # Two indexes, one for what was measured and one for what failed before it could be.
 SERVED = """
     SELECT * FROM (
-        SELECT m.seq, m.id, m.conversation_id, c.owner, m.status, m.text, m.created_at
+        SELECT m.seq, m.id AS message_id, m.conversation_id, c.owner, m.status, m.text, m.created_at
         FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
         WHERE m.deployment_id = ?1 AND m.prompt_tokens IS NOT NULL AND m.status IN ('complete', 'stopped')
             AND c.source = 'chat'
         ORDER BY m.created_at DESC LIMIT ?2)
     UNION ALL SELECT * FROM (
-        SELECT m.seq, m.id, m.conversation_id, c.owner, m.status, m.text, m.created_at
+        SELECT m.seq, m.id AS message_id, m.conversation_id, c.owner, m.status, m.text, m.created_at
         FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
         WHERE m.deployment_id = ?1 AND m.status = 'failed' AND c.source = 'chat'
         ORDER BY m.created_at DESC LIMIT ?2)
@@ -109,12 +110,9 @@ class Answers(Repository):
 
     def rated_count(self, assistant_id: str, without: Collection[str] = ()) -> int:
         """How many answers have a rating, also a failed answer, or a rating that was taken back."""
-        with self._file.reading() as transaction:
-            if without:
-                rows = transaction.rows(_RATED_COUNT_WITHOUT, [assistant_id, ids_json(without)])
-            else:
-                rows = transaction.rows(RATED_COUNT, [assistant_id])
-        return int(rows[0]["n"])
+        if without:
+            return self._number(_RATED_COUNT_WITHOUT, [assistant_id, ids_json(without)])
+        return self._number(RATED_COUNT, [assistant_id])
 
     def unrated_of_teacher(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
         """Finished answers of the base model under this prompt in full that nobody rated or reviewed; the newest,
@@ -130,20 +128,9 @@ class Answers(Repository):
         """The newest `limit` answers that have ended, oldest first; samples and imports were served elsewhere."""
         with self._file.reading() as transaction:
             rows = transaction.rows(SERVED, [deployment_id, limit])
-            wanted = ids_json({row["id"] for row in rows})
+            wanted = ids_json({row["message_id"] for row in rows})
             ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [wanted]))
-        return [
-            ServedAnswer(
-                message_id=row["id"],
-                conversation_id=row["conversation_id"],
-                owner=row["owner"],
-                status=MessageStatus(row["status"]),
-                text=row["text"],
-                created_at=row["created_at"],
-                ratings=ratings.get(row["id"], ()),
-            )
-            for row in reversed(rows)
-        ]
+        return [_served(row, ratings=ratings.get(row["message_id"], ())) for row in reversed(rows)]
 
     def request_points(self, assistant_id: str, since: float = 0.0, limit: int = 5000) -> RequestPoints:
         """The newest `limit` requests at or after `since` (UTC seconds), oldest first."""
@@ -165,8 +152,11 @@ class Answers(Repository):
         return RequestPoints(tuple(at[place] for place in newest), tuple(tokens[place] for place in newest))
 
 
+_served = mapper(ServedAnswer, given=["ratings"])
+
+
 def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> list[RatedAnswer]:
-    """What `found` names by message and conversation."""
+    """Return the answers that `found` names by message and conversation, oldest first."""
     wanted = {row["id"]: row["conversation_id"] for row in found}
     conversations = [ids_json(dict.fromkeys(wanted.values()))]
     ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [ids_json(wanted)]))

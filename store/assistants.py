@@ -1,4 +1,4 @@
-"""Assistants and the immutable versions of their prompts."""
+"""Keeps assistants and the immutable versions of their prompts."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ class Assistants(Repository):
         with self._file.writing() as transaction:
             if transaction.row("SELECT 1 FROM assistants WHERE id = ?", [id]):
                 raise Conflict(f"An assistant {id!r} exists already. Choose another id.")
-            columns = {"id": id, "name": name, "scorer": scorer, "starters": to_json(list(starters))}
-            now = self._clock()
-            transaction.insert("assistants", **columns, created_at=now)
-            record(transaction, now, AuditAction.ASSISTANT_MADE, id)
-            return self.get(id)
+            made = Assistant(id, name, scorer, self._clock(), tuple(starters))
+            transaction.insert("assistants", **{**vars(made), "starters": to_json(made.starters)})
+            record(transaction, made.created_at, AuditAction.ASSISTANT_MADE, id)
+            return made
 
     def all(self) -> list[Assistant]:
         """All assistants, oldest first."""
@@ -50,15 +49,11 @@ class Prompts(Repository):
             )
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
-            highest = "SELECT coalesce(max(version), 0) AS version FROM prompts WHERE assistant_id = ?"
-            version, now = transaction.rows(highest, [assistant_id])[0]["version"] + 1, self._clock()
-            id = transaction.insert(
-                "prompts",
-                assistant_id=assistant_id,
-                version=version,
-                segments=to_json([asdict(segment) for segment in segments]),
-                created_at=now,
-            )
+            highest = "SELECT coalesce(max(version), 0) FROM prompts WHERE assistant_id = ?"
+            version, now = self._number(highest, [assistant_id]) + 1, self._clock()
+            columns = {"assistant_id": assistant_id, "version": version, "created_at": now}
+            rows = [asdict(segment) for segment in segments]
+            id = transaction.insert("prompts", **columns, segments=to_json(rows))
             record(transaction, now, AuditAction.PROMPT_EDITED, assistant_id, {"version": version})
             return self.get(id)
 
@@ -68,15 +63,13 @@ class Prompts(Repository):
 
     def latest(self, assistant_id: str) -> Prompt:
         """The newest version. Raises NotFound when the assistant has no prompt yet."""
-        with self._file.reading() as transaction:
-            newest = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version DESC LIMIT 1"
-            return _prompt(transaction.one(newest, [assistant_id], f"prompt of assistant {assistant_id!r}"))
+        newest = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version DESC LIMIT 1"
+        return self._one(_prompt, newest, [assistant_id], f"prompt of assistant {assistant_id!r}")
 
     def all(self, assistant_id: str) -> list[Prompt]:
         """All versions, oldest first."""
-        return self._all(
-            _prompt, "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version", [assistant_id]
-        )
+        query = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version"
+        return self._all(_prompt, query, [assistant_id])
 
 
 def need_assistant(transaction: Transaction, id: str) -> Assistant:

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import StoreError
-from store.repository import Repository
+from store.repository import Repository, mapper
 
 TRAINER = "trainer"  # what it does by itself
 
@@ -71,7 +71,7 @@ class Entry:
 
 @contextmanager
 def acting(name: str) -> Iterator[None]:
-    """What is done within is noted as done by `name`."""
+    """Record what is done within the block as done by `name`."""
     token = _actor.set(name)
     try:
         yield
@@ -89,17 +89,10 @@ def record(
     outcome: Outcome = Outcome.DONE,
     actor: str | None = None,
 ) -> None:
-    """One line more, if the transaction is saved. `actor` is for deeds of somebody who is not signed in yet."""
+    """Add one line, if the transaction is saved. `actor` names somebody who is not signed in yet."""
     actor = actor or _actor.get() or _of_this_process()
-    transaction.insert(
-        "audit",
-        at=at,
-        actor=actor,
-        action=action,
-        subject=subject,
-        outcome=outcome,
-        detail=to_json(dict(detail)),
-    )
+    columns = {"at": at, "actor": actor, "action": action, "subject": subject, "outcome": outcome}
+    transaction.insert("audit", **columns, detail=to_json(dict(detail)))
 
 
 @cache
@@ -120,7 +113,7 @@ class Audits(Repository):
         outcome: Outcome = Outcome.DONE,
         actor: str | None = None,
     ) -> None:
-        """A line about what happened outside the store."""
+        """Add a line about what happened outside the store."""
         with self._file.writing() as transaction:
             record(transaction, self._clock(), action, subject, detail, outcome=outcome, actor=actor)
 
@@ -128,35 +121,23 @@ class Audits(Repository):
     def audited(
         self, action: AuditAction, subject: str, detail: Detail = _NONE
     ) -> Iterator[dict[str, Plain]]:
-        """A line when the block has ended, as done or as failed. What is put into the dict goes into the line."""
+        """Add a line when the block has ended, as done or as failed. What is put into the dict goes into the line."""
         values = dict(detail)
         try:
             yield values
         except BaseException as error:
-            with suppress(StoreError):  # what went wrong matters more than that it could not be noted
+            with suppress(StoreError):  # what went wrong matters more than that it could not be recorded
                 self.record(action, subject, values | {"error": type(error).__name__}, outcome=Outcome.FAILED)
             raise
         self.record(action, subject, values)
 
     def entries(self, limit: int = 100, actor: str | None = None, action: str | None = None) -> list[Entry]:
-        """The newest `limit` lines, of one actor or one kind where that is given."""
-        conditions, values = ["TRUE"], []
-        for column, wanted in (("actor", actor), ("action", action)):
-            if wanted is not None:
-                conditions.append(f"{column} = ?")
-                values.append(wanted)
-        query = f"SELECT * FROM audit WHERE {' AND '.join(conditions)} ORDER BY seq DESC LIMIT ?"
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [*values, limit])
-        return [
-            Entry(
-                seq=row["seq"],
-                at=row["at"],
-                actor=row["actor"],
-                action=row["action"],
-                subject=row["subject"],
-                outcome=Outcome(row["outcome"]),
-                detail=from_json(row["detail"]),
-            )
-            for row in rows
-        ]
+        """Return the newest `limit` lines, of one actor or one kind where that is given."""
+        wanted = {"actor": actor, "action": action}
+        values = {column: value for column, value in wanted.items() if value is not None}
+        where = " AND ".join(["TRUE", *(f"{column} = ?" for column in values)])
+        query = f"SELECT * FROM audit WHERE {where} ORDER BY seq DESC LIMIT ?"
+        return self._all(_entry, query, [*values.values(), limit])
+
+
+_entry = mapper(Entry, detail=from_json)

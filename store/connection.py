@@ -1,7 +1,7 @@
-"""One SQLite file, one connection per thread, transactions, and errors in words.
+"""Opens one SQLite file with one connection per thread, runs transactions, and puts errors in words.
 
-The file stays with a rollback journal: before SQLite 3.51.3 several connections that checkpoint a WAL can
-damage the file, and Python here links 3.40.1. FULL sync, because a person was told that the rating is saved.
+The file keeps a rollback journal: before SQLite 3.51.3 several connections that checkpoint a WAL can damage the file, and
+Python here links 3.40.1. FULL sync, because the page says that a rating is saved.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _NOT_SAVED_ADVICE = {
     sqlite3.SQLITE_PERM: "Access was denied. Make the file and its folder writable",
     sqlite3.SQLITE_IOERR: "The disk reported an error. Check the disk and its free space",
 }
-# Uneven, so that several who wait do not look in step.
-_LOOKS_AGAIN_S = (0.001, 0.005)
-# Takes the lock that a block of reads needs; what it reads does not matter.
+# Uneven, so that several who wait do not retry in step.
+_RETRY_S = (0.001, 0.005)
+# Takes the lock that a block of reads needs.
 _FIRST_READ = "PRAGMA schema_version"
 # Of at most 14 columns: SQLite takes 32,766 values in a statement.
 _ROWS_AT_ONCE = 1000
 
 
 class Transaction:
-    """What the body of a `reading()` or `writing()` block may do: run statements on one consistent state."""
+    """Runs statements on one consistent state, within a `reading()` or `writing()` block."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -157,7 +157,7 @@ class DataFile:
                 # rw, not rwc: a file deleted meanwhile is an error, not a new empty store.
                 f"{self.path.as_uri()}?mode=rw",
                 uri=True,
-                timeout=0,  # see `_patiently`
+                timeout=0,  # see `_waiting`
                 isolation_level=None,  # transactions are begun and ended by writing() and reading() alone
                 check_same_thread=False,  # close() closes every thread's connection
                 factory=_Connection,
@@ -165,8 +165,8 @@ class DataFile:
             connection.row_factory = sqlite3.Row
             # What people delete is overwritten in the file (secure_delete).
             for setting in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
-                self._patiently(connection, f"PRAGMA {setting}")
-            mode = self._patiently(connection, "PRAGMA journal_mode = TRUNCATE").fetchone()[0]
+                self._waiting(connection, f"PRAGMA {setting}")
+            mode = self._waiting(connection, "PRAGMA journal_mode = TRUNCATE").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise self._in_words(error, writing=False) from error
         if mode != "truncate":
@@ -196,19 +196,19 @@ class DataFile:
     @contextmanager
     def _transaction(self, writing: bool) -> Iterator[Transaction]:
         connection = self.connection()
-        if connection.in_transaction:  # a part called another part: one transaction, ended by the outer block
+        if connection.in_transaction:  # one repository called another: the outer block ends the transaction
             yield Transaction(connection)
             return
         try:
             if writing:
-                self._patiently(connection, "BEGIN IMMEDIATE")
+                self._waiting(connection, "BEGIN IMMEDIATE")
                 # For what is left to wait for, which ends by itself: readers who are in the middle of something.
                 connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
                 if self._check is not None:
                     self._check(Transaction(connection))
             else:
                 connection.execute("BEGIN")
-                self._patiently(connection, _FIRST_READ)
+                self._waiting(connection, _FIRST_READ)
             yield Transaction(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -219,11 +219,11 @@ class DataFile:
             if writing:
                 connection.execute("PRAGMA busy_timeout = 0")
 
-    def _patiently(self, connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
-        """Run what takes a lock, and wait for it at most `busy_timeout_s`.
+    def _waiting(self, connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        """Run a statement that takes a lock, and wait for it at most `busy_timeout_s`.
 
-        SQLite has no queue for its locks, and looks only every 0.1 s after a while: somebody who wrote one thing after
-        the other kept others waiting until they gave up, writers and readers alike.
+        SQLite has no queue for its locks, and retries only every 0.1 s after a while: one busy writer kept others
+        waiting until they gave up.
         """
         give_up_at = time.monotonic() + self._busy_timeout_s
         while True:
@@ -233,7 +233,7 @@ class DataFile:
                 locked = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
                 if not locked or time.monotonic() >= give_up_at:
                     raise
-            time.sleep(random.uniform(*_LOOKS_AGAIN_S))
+            time.sleep(random.uniform(*_RETRY_S))
 
     def _in_words(self, error: sqlite3.Error, writing: bool) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF

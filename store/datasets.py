@@ -1,4 +1,4 @@
-"""Frozen, versioned lists of examples, why other answers are not in them, and each conversation's split.
+"""Keeps frozen, versioned lists of examples, why other answers are not in them, and each conversation's split.
 
 Examples are copies: deleting a conversation leaves them.
 """
@@ -35,7 +35,7 @@ class Datasets(Repository):
         dropped: Mapping[str, int],
         left_out: Mapping[str, str] | None = None,
     ) -> Dataset:
-        """Freeze it; `dropped` counts answers by rule, `left_out` names the rule of each message.
+        """Save a dataset; `dropped` counts answers by rule, `left_out` names the rule of each message.
 
         Raises NotFound, Conflict for another's prompt, StoreError without a hash.
         """
@@ -43,13 +43,9 @@ class Datasets(Repository):
             raise StoreError("A dataset needs the hash of its content, but it is empty.")
         with self._file.writing() as transaction:
             need_prompt(transaction, prompt_id, assistant_id)
+            columns = {"assistant_id": assistant_id, "prompt_id": prompt_id, "hash": hash}
             id = transaction.insert(
-                "datasets",
-                assistant_id=assistant_id,
-                prompt_id=prompt_id,
-                hash=hash,
-                dropped=to_json(dict(dropped)),
-                created_at=self._clock(),
+                "datasets", **columns, dropped=to_json(dict(dropped)), created_at=self._clock()
             )
             rows = (_example_row(id, position, example) for position, example in enumerate(examples))
             transaction.executemany(
@@ -63,7 +59,7 @@ class Datasets(Repository):
             return self.get(id)
 
     def left_out(self, dataset_id: int) -> dict[str, str]:
-        """Message id -> rule, of the answers that the dataset did not take; empty for versions from before 0.1.0."""
+        """Message id -> rule, of the answers that the dataset did not take."""
         query = "SELECT * FROM dataset_left_out WHERE dataset_id = ? ORDER BY message_id"
         with self._file.reading() as transaction:
             transaction.one("SELECT 1 FROM datasets WHERE id = ?", [dataset_id], f"dataset {dataset_id}")
@@ -72,19 +68,9 @@ class Datasets(Repository):
 
     def versions(self, assistant_id: str) -> list[DatasetVersion]:
         """The assistant's datasets without their examples, newest first."""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(_VERSIONS, [assistant_id])
         return [
-            DatasetVersion(
-                id=row["id"],
-                created_at=row["created_at"],
-                hash=row["hash"],
-                prompt_id=row["prompt_id"],
-                sizes={split: row[split.value] for split in Split},
-                unrated=row["unrated"],
-                adapters=tuple(from_json(row["adapters"])),
-            )
-            for row in rows
+            _version(row, sizes={split: row[split.value] for split in Split})
+            for row in self._rows(_VERSIONS, [assistant_id])
         ]
 
     def get(self, id: int) -> Dataset:
@@ -94,11 +80,7 @@ class Datasets(Repository):
             examples = transaction.rows(
                 "SELECT * FROM dataset_examples WHERE dataset_id = ? ORDER BY position", [id]
             )
-        return Dataset(
-            **{name: row[name] for name in ("id", "assistant_id", "prompt_id", "hash", "created_at")},
-            examples=tuple(map(_example, examples)),
-            dropped=from_json(row["dropped"]),
-        )
+        return _dataset(row, examples=tuple(map(_example, examples)))
 
 
 class Splits(Repository):
@@ -119,8 +101,7 @@ class Splits(Repository):
         """The splits of the assistant's conversations, as far as they have one."""
         query = """SELECT s.* FROM conversations c JOIN splits s ON s.conversation_id = c.id
                    WHERE c.assistant_id = ? ORDER BY c.id"""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [assistant_id])
+        rows = self._rows(query, [assistant_id])
         return {row["conversation_id"]: Split(row["split"]) for row in rows}
 
 
@@ -141,4 +122,6 @@ def _example_row(dataset_id: int, position: int, example: Example) -> tuple[obje
     )
 
 
+_dataset = mapper(Dataset, given=["examples"], dropped=from_json)
+_version = mapper(DatasetVersion, given=["sizes"], adapters=lambda text: tuple(from_json(text)))
 _example = mapper(Example, context=lambda text: tuple((Role(role), words) for role, words in from_json(text)))

@@ -56,7 +56,7 @@ DECIDED_SINCE = f"""
 
 class Decisions(Repository):
     def add(self, message_id: str, reviewer: str, ruling: Ruling, correction: str | None = None) -> Decision:
-        """Add one; see `decide_all`."""
+        """Add one; see `add_all`."""
         return self.add_all(reviewer, ruling, {message_id: correction})[0]
 
     def add_all(self, reviewer: str, ruling: Ruling, corrections: Mapping[str, str | None]) -> list[Decision]:
@@ -77,22 +77,20 @@ class Decisions(Repository):
             ]
 
     def undo(self, ids: Iterable[str]) -> list[Decision]:
-        """What each reviewer had decided before counts again, as of then; returns the decisions that say so.
+        """Make what each reviewer had decided before count again, as of then; return the decisions that say so.
 
-        Left alone is what the same reviewer has decided anew since then, and what was deleted meanwhile.
+        What the same reviewer has decided anew since then, and what was deleted meanwhile, is left alone.
         """
         with self._file.writing() as transaction:
             restored = []
             for row in transaction.rows(_TO_UNDO, [ids_json(set(ids))]):
-                before = transaction.row(_BEFORE, [row["message_id"], row["reviewer"], row["seq"]])
-                if before is not None:
-                    again = decision_of(before)
-                    again = replace(again, id=self._new_id(), restores=again.restores or again.id)
-                    restored.append(_insert(transaction, again))
-                    continue
-                id, at = self._new_id(), self._clock()
-                withdrawn = Decision(id, row["message_id"], row["reviewer"], Ruling.WITHDRAWN, at)
-                restored.append(_insert(transaction, withdrawn))
+                answer, reviewer = row["message_id"], row["reviewer"]
+                before = self._first(decision_of, _BEFORE, [answer, reviewer, row["seq"]])
+                if before is None:
+                    again = Decision(self._new_id(), answer, reviewer, Ruling.WITHDRAWN, self._clock())
+                else:
+                    again = replace(before, id=self._new_id(), restores=before.restores or before.id)
+                restored.append(_insert(transaction, again))
             if restored:
                 first = _first(decision.message_id for decision in restored)
                 detail: Detail = {"answers": len(restored), "reviewer": restored[0].reviewer}
@@ -100,8 +98,9 @@ class Decisions(Repository):
             return restored
 
     def last(self, assistant_id: str, reviewer: str, since: float) -> list[Decision]:
-        """What this reviewer decided last and at once, as far as it still counts, if that was at or after `since` (UTC
-        seconds): what undoing takes back.
+        """Return what undoing takes back: what this reviewer decided last and at once, as far as it still counts.
+
+        Nothing, where that was before `since` (UTC seconds).
         """
         values = [reviewer, reviewer, since, assistant_id, assistant_id]
         return self._all(decision_of, DECIDED_LAST, values)
@@ -114,13 +113,11 @@ class Decisions(Repository):
 
     def effective(self, message_ids: Iterable[str]) -> dict[str, Decision]:
         """The decision that counts, by message; undecided messages are left out."""
-        with self._file.reading() as transaction:
-            return effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, [ids_json(set(message_ids))]))
+        return effective_by_message(self._rows(EFFECTIVE_OF_MESSAGES, [ids_json(set(message_ids))]))
 
     def count_since(self, assistant_id: str, reviewer: str, since: float) -> int:
         """On how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
-        with self._file.reading() as transaction:
-            return int(transaction.rows(DECIDED_SINCE, [reviewer, since, assistant_id])[0]["n"])
+        return self._number(DECIDED_SINCE, [reviewer, since, assistant_id])
 
 
 def _first(message_ids: Iterable[str]) -> str:

@@ -19,7 +19,7 @@ from store.repository import Repository, mapper
 
 class Adapters(Repository):
     def add(self, name: str, assistant_id: str, run_id: int, path: str, manifest_hash: str) -> Adapter:
-        """Note a published adapter. Raises Conflict for a taken name or another assistant's run, NotFound."""
+        """Record a published adapter. Raises Conflict for a taken name or another assistant's run, NotFound."""
         with self._file.writing() as transaction:
             if transaction.row("SELECT 1 FROM adapters WHERE name = ?", [name]):
                 raise Conflict(
@@ -28,9 +28,9 @@ class Adapters(Repository):
             run = transaction.one("SELECT assistant_id FROM runs WHERE id = ?", [run_id], f"run {run_id}")
             if run["assistant_id"] != assistant_id:
                 raise Conflict(f"Run {run_id} belongs to {run['assistant_id']!r}, not {assistant_id!r}.")
-            columns = {"name": name, "assistant_id": assistant_id, "run_id": run_id, "path": path}
-            transaction.insert("adapters", **columns, manifest_hash=manifest_hash, created_at=self._clock())
-            return self.get(name)
+            adapter = Adapter(name, assistant_id, run_id, path, manifest_hash, self._clock())
+            transaction.insert("adapters", **vars(adapter))
+            return adapter
 
     def get(self, name: str) -> Adapter:
         """Raises NotFound."""
@@ -108,16 +108,13 @@ class Deployments(Repository):
                 transaction.execute(previous, [active_id, deployment_id])
             self._serve(transaction, deployment_id, f"replaced {active_id}" if active else "first")
             if deployment.adapter is not None:  # else a prompt was saved, which has its own line
-                detail: Detail = {
-                    "deployment": deployment_id,
-                    "adapter": deployment.adapter,
-                    "replaced": active_id,
-                }
+                detail: Detail = {"deployment": deployment_id, "adapter": deployment.adapter}
+                detail = {**detail, "replaced": active_id}
                 record(transaction, self._clock(), AuditAction.PROMOTED, deployment.assistant_id, detail)
             return self.get(deployment_id)
 
     def reject(self, deployment_id: int, reason: str) -> Deployment:
-        """Note why a candidate is not served. Raises NotFound, and Conflict for what is no candidate."""
+        """Record why a candidate is not served. Raises NotFound, and Conflict for what is no candidate."""
         with self._file.writing() as transaction:
             status = self.get(deployment_id).status
             if status is not DeploymentStatus.CANDIDATE:
@@ -148,9 +145,7 @@ class Deployments(Repository):
 
     def active(self, assistant_id: str) -> Deployment | None:
         """What serves the assistant now, if anything does."""
-        with self._file.reading() as transaction:
-            row = transaction.row(_ACTIVE, [assistant_id])
-        return _deployment(row) if row else None
+        return self._first(_deployment, _ACTIVE, [assistant_id])
 
     def get(self, id: int) -> Deployment:
         """Raises NotFound."""
@@ -166,9 +161,7 @@ class Deployments(Repository):
         """Every activation and rollback, oldest first."""
         query = """SELECT a.* FROM deployments d JOIN activations a ON a.deployment_id = d.id
                    WHERE d.assistant_id = ? ORDER BY a.seq"""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [assistant_id])
-        return [Activation(row["deployment_id"], row["at"], row["reason"]) for row in rows]
+        return self._all(_activation, query, [assistant_id])
 
     def _retire(self, transaction: Transaction, deployment_id: int, reason: str) -> None:
         change = "UPDATE deployments SET status = 'retired', retired_at = ?, reason = ? WHERE id = ?"
@@ -186,4 +179,5 @@ _PREVIOUS = "SELECT previous_id FROM deployments WHERE id = ?"
 _ACTIVE = "SELECT * FROM deployments WHERE assistant_id = ? AND status = 'active'"
 
 
+_activation = mapper(Activation)
 _deployment = mapper(Deployment, segment_ids=lambda text: tuple(from_json(text)))

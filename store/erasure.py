@@ -1,8 +1,8 @@
 """Erases what one person wrote, as an owner of conversations, a rater or a reviewer, in one transaction.
 
 Examples that came from the person leave every dataset, whose hash then no longer fits, so that nobody trains on the rest
-by accident. A deployment whose adapter saw them is never served again; where one answers now, the base model with the
-full prompt takes over. Backups keep what they have.
+by accident. A deployment whose adapter saw them is never served again: the base model with the full prompt takes over.
+Backups keep what they have.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 from store.audit import AuditAction, record
 from store.columns import from_json, ids_json, to_json
-from store.connection import DataFile, Transaction
+from store.connection import Transaction
 from store.deployments import Deployments
 from store.errors import Conflict, NotFound
 from store.records import DeploymentStatus
-from store.repository import Clock, NewId, Repository
+from store.repository import Repository
 from store.search import purge_deleted_words
 
 # Conversations that the person owns, and examples that came from them or that the person wrote or approved of.
@@ -32,7 +32,7 @@ _REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
 # A run that had too few examples has no dataset, and may quote an approved text.
 _SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
 # What an adapter that learned from the person answered may be in the person's words.
-_FORGET_PROPOSALS = "DELETE FROM judgement_requests WHERE run_id IN (SELECT value FROM json_each(?))"
+_FORGET_REQUESTS = "DELETE FROM judgement_requests WHERE run_id IN (SELECT value FROM json_each(?))"
 # One that came in with a file is nothing but the decision, and the answer of an adapter of which nothing is known here.
 _FORGET_DECIDED = "DELETE FROM judgement_requests WHERE decided_by = ? AND run_id IS NULL"
 _FORGET_GATE_ANSWERS = "DELETE FROM gate_answers WHERE run_id IN (SELECT value FROM json_each(?))"
@@ -50,7 +50,10 @@ _SILENCED = "What this run said was erased, together with some of what it was tr
 
 @dataclass(frozen=True)
 class Erased:
-    """How much went, which adapters and runs had seen it, and whose base model answers again because of that."""
+    """Counts what was erased, and names the adapters and runs that had seen it.
+
+    `assistants` are those whose base model answers again because of that.
+    """
 
     conversations: int
     ratings: int
@@ -68,10 +71,6 @@ class Erased:
 
 
 class Erasures(Repository):
-    def __init__(self, file: DataFile, clock: Clock, new_id: NewId) -> None:
-        super().__init__(file, clock, new_id)
-        self._deployments = Deployments(file, clock, new_id)
-
     def preview(self, person: str) -> Erased:
         """What `erase` would do now."""
         with self._file.reading() as transaction:
@@ -94,36 +93,28 @@ class Erasures(Repository):
             transaction.execute(f"DELETE FROM dataset_examples WHERE {_THEIRS}", [owned, person])
             transaction.execute(f"DELETE FROM decisions WHERE {_DECISIONS}", [person, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
-            transaction.execute(_FORGET_PROPOSALS, [to_json(found.runs)])
+            transaction.execute(_FORGET_REQUESTS, [to_json(found.runs)])
             transaction.execute(_FORGET_DECIDED, [person])
             transaction.execute(_FORGET_GATE_ANSWERS, [to_json(found.runs)])
             transaction.execute(_UNDECIDE, [person])
             transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
             purge_deleted_words(transaction)
-            detail = {
-                "conversations": found.conversations,
-                "ratings": found.ratings,
-                "decisions": found.decisions,
-            }
-            record(
-                transaction,
-                self._clock(),
-                AuditAction.ERASED,
-                person,
-                detail | {"adapters": len(found.adapters)},
-            )
+            counts = {name: getattr(found, name) for name in ("conversations", "ratings", "decisions")}
+            detail = counts | {"adapters": len(found.adapters)}
+            record(transaction, self._clock(), AuditAction.ERASED, person, detail)
             return found
 
     def _stop_serving(self, transaction: Transaction, found: Erased) -> None:
+        deployments = self._other(Deployments)
         for assistant_id in found.assistants:
-            active = self._deployments.active(assistant_id)
+            active = deployments.active(assistant_id)
             base = transaction.row(_BASE, [assistant_id, active.prompt_id if active else None])
             if base is None:
                 raise Conflict(
                     f"{assistant_id!r} has no deployment of the base model that could answer instead. Save its prompt "
                     "once more on the Prompt page, then erase."
                 )
-            self._deployments.activate(base["id"])
+            deployments.activate(base["id"])
         for row in transaction.rows(_DEPLOYED, [ids_json(found.adapters)]):
             transaction.execute(_REJECT, [_REASON, row["id"]])
 

@@ -12,9 +12,7 @@ _NEW_OBJECTS = 50_000
 
 
 def collect_rarely() -> None:
-    """What is loaded by now is never looked at again, and new objects are less often. Reference counts, which free
-    nearly everything, are not touched.
-    """
+    """Never look again at what is loaded by now, and less often at new objects. Reference counts stay."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(_NEW_OBJECTS, 10, 10)
@@ -22,9 +20,10 @@ def collect_rarely() -> None:
 
 @contextmanager
 def without_collecting() -> Iterator[None]:
-    """For work of a second whose hundreds of thousands of objects all stay until its end: looking through them found
-    nothing and took a fifth of the time of choosing a training set. Where two threads are in it, the first to leave
-    ends it for both.
+    """Switch collection off for work of a second whose hundreds of thousands of objects all stay until its end.
+
+    It took a fifth of the time of choosing a training set and found nothing. The first of two threads to leave ends it
+    for both.
     """
     collecting = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""Answers of a refused candidate that people are asked about, and what they decided."""
+"""Keeps answers of a refused candidate that people are asked about, and what they decided."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ DECIDED_LAST = """
         WHERE accepted IS NOT NULL AND decided_by = ? AND decided_at >= ? AND assistant_id = ?
         ORDER BY decided_at DESC LIMIT 1)
     AND assistant_id = ? ORDER BY id"""
+# A message that was deleted meanwhile is asked about no more.
+_ADD = """
+    INSERT INTO judgement_requests (assistant_id, run_id, message_id, text, created_at)
+    SELECT ?1, ?2, id, ?3, ?4 FROM messages WHERE id = ?5 ON CONFLICT (message_id, text) DO NOTHING"""
 _ONE = "SELECT * FROM judgement_requests WHERE id = ?"
 
 
@@ -35,24 +39,12 @@ class JudgementRequests(Repository):
         with self._file.writing() as transaction:
             run = transaction.one("SELECT assistant_id FROM runs WHERE id = ?", [run_id], f"run {run_id}")
             for message_id, text in answers:
-                same = transaction.row(
-                    "SELECT 1 FROM judgement_requests WHERE message_id = ? AND text = ?", [message_id, text]
-                )
-                gone = transaction.row("SELECT 1 FROM messages WHERE id = ?", [message_id]) is None
-                if same is None and not gone:
-                    transaction.insert(
-                        "judgement_requests",
-                        assistant_id=run["assistant_id"],
-                        run_id=run_id,
-                        message_id=message_id,
-                        text=text,
-                        created_at=self._clock(),
-                    )
-                    new += 1
+                values = [run["assistant_id"], run_id, text, self._clock(), message_id]
+                new += transaction.execute(_ADD, values).rowcount
         return new
 
     def open(self, assistant_id: str, limit: int = 1000) -> list[JudgementRequest]:
-        """What nobody has decided, the oldest first."""
+        """Return the requests that nobody has decided, the oldest first."""
         return self._all(judgement_request_of, OPEN, [assistant_id, limit])
 
     def get(self, id: int) -> JudgementRequest:
@@ -64,15 +56,14 @@ class JudgementRequests(Repository):
         return self._all(judgement_request_of, DECIDED, [assistant_id])
 
     def last_decided(self, assistant_id: str, decided_by: str, since: float) -> list[JudgementRequest]:
-        """What this person decided last and at once, if that was at or after `since` (UTC seconds)."""
-        with self._file.reading() as transaction:
-            values = [decided_by, decided_by, since, assistant_id, assistant_id]
-            return [judgement_request_of(row) for row in transaction.rows(DECIDED_LAST, values)]
+        """Return what this person decided last and at once, if that was at or after `since` (UTC seconds)."""
+        values = [decided_by, decided_by, since, assistant_id, assistant_id]
+        return self._all(judgement_request_of, DECIDED_LAST, values)
 
     def decide_all(
         self, ids: Iterable[int], accepted: bool | None, decided_by: str
     ) -> list[JudgementRequest]:
-        """The same about each, at one moment, all or none. Raises NotFound."""
+        """Decide the same about each, at one moment, all or none. Raises NotFound, Conflict."""
         with self._file.writing() as transaction:
             now = self._clock()
             return [_decide(transaction, id, accepted, decided_by, now) for id in ids]
@@ -82,8 +73,9 @@ class JudgementRequests(Repository):
         return self._all(judgement_request_of, OF_RUN, [run_id])
 
     def decide(self, id: int, accepted: bool | None, decided_by: str) -> JudgementRequest:
-        """Whether the answer would do; None takes a decision back. Raises NotFound, and Conflict where a file brought
-        it: without a decision there would be nothing left of it.
+        """Decide whether the answer would do; None takes a decision back.
+
+        Raises NotFound, and Conflict where it was imported: without a decision there would be nothing left of it.
         """
         return self.decide_all([id], accepted, decided_by)[0]
 
@@ -96,23 +88,14 @@ def _decide(
         raise Conflict(
             f"Judgement request {id} came in decided with a file, so no run asks about it. Accept or refuse it."
         )
-    transaction.execute(
-        "UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ?",
-        [
-            None if accepted is None else int(accepted),
-            "" if accepted is None else decided_by,
-            None if accepted is None else now,
-            id,
-        ],
-    )
-    action = AuditAction.REVIEW_UNDONE if accepted is None else AuditAction.REVIEWED
-    record(
-        transaction,
-        now,
-        action,
-        f"judgement request {id}",
-        {} if accepted is None else {"accepted": int(accepted)},
-    )
+    change = "UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ?"
+    subject = f"judgement request {id}"
+    if accepted is None:
+        transaction.execute(change, [None, "", None, id])
+        record(transaction, now, AuditAction.REVIEW_UNDONE, subject)
+    else:
+        transaction.execute(change, [int(accepted), decided_by, now, id])
+        record(transaction, now, AuditAction.REVIEWED, subject, {"accepted": int(accepted)})
     return judgement_request_of(transaction.one(_ONE, [id], f"judgement request {id}"))
 
 

@@ -18,8 +18,8 @@ from store.search import stale_indexes
 def new_file(target: Path, what: str) -> Iterator[Path]:
     """A path beside `target` to write to, renamed when the block has ended well; the block fsyncs it.
 
-    `what` names the file for people.
-    Raises Conflict when there is such a file, NotSaved when it cannot be written; then nothing is left of it.
+    `what` names the file for people. Raises Conflict when `target` exists, NotSaved when it cannot be written; then
+    nothing is left of it.
     """
     if target.exists():
         raise Conflict(f"{target} exists already and is not overwritten. Choose another name.")
@@ -112,10 +112,7 @@ class Maintenance(Repository):
     def stats(self) -> dict[str, int]:
         """How many records of each kind, and the size of the file in bytes."""
         with self._file.reading() as transaction:
-            counts = {
-                table: int(transaction.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"])
-                for table in _COUNTED
-            }
+            counts = {table: transaction.rows(f"SELECT count(*) FROM {table}")[0][0] for table in _COUNTED}
         return {**counts, "bytes": self._file.path.stat().st_size}
 
 
@@ -131,8 +128,7 @@ def backup_file(file: DataFile, target: Path) -> Path:
     """Copy the file to `target`, consistent although others write; returns the absolute target.
 
     The copy gets its name only when it is complete, checked and on the disk. Raises Conflict when `target`
-    exists, NotSaved when it cannot be written. The store is not upgraded, so an older file is copied as it
-    is.
+    exists, NotSaved when it cannot be written. An older file is copied as it is, without an upgrade.
     """
     target = target.absolute()
     with new_file(target, "The backup") as partial:
@@ -141,8 +137,7 @@ def backup_file(file: DataFile, target: Path) -> Path:
 
 
 def _copy(file: DataFile, partial: Path) -> None:
-    # Inside reading(), which waits for a lock no longer than the busy timeout; backup() by itself waits for
-    # ever.
+    # Inside reading(), which waits for a lock no longer than the busy timeout; backup() by itself waits for ever.
     with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
         with file.reading() as transaction:
             transaction.rows("SELECT count(*) FROM sqlite_master")

@@ -1,4 +1,4 @@
-"""Messages: the tree of turns in a conversation and the branch of it that is shown.
+"""Keeps messages: the tree of turns in a conversation and the branch of it that is shown.
 
 Recursive queries also demand that a child was written after its parent (`seq`): a damaged file cannot loop them.
 """
@@ -6,23 +6,14 @@ Recursive queries also demand that a child was written after its parent (`seq`):
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import astuple
+from dataclasses import astuple, fields, replace
 
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
 from store.records import Conversation, Message, MessageStatus, Role, Usage
 from store.repository import Repository, mapper
 
-_USAGE = (
-    "prompt_tokens",
-    "prompt_part_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "first_token_s",
-    "total_s",
-    "mean_ln_p",
-)
-
+_USAGE = tuple(field.name for field in fields(Usage))
 THREAD = """
     WITH RECURSIVE path (id, parent_id, seq, depth) AS (
         SELECT m.id, m.parent_id, m.seq, 0
@@ -75,21 +66,12 @@ class Messages(Repository):
             _check_place(transaction, conversation_id, parent_id, role, deployment_id)
             if transaction.row("SELECT 1 FROM messages WHERE id = ?", [id]):
                 raise Conflict(f"A message {id!r} exists already. Choose another id.")
-            transaction.insert(
-                "messages",
-                id=id,
-                conversation_id=conversation_id,
-                parent_id=parent_id,
-                role=str(role),
-                text=text,
-                created_at=at,
-                status=str(status),
-                deployment_id=deployment_id,
-                **usage_columns(usage),
-            )
+            made = Message(id, conversation_id, parent_id, role, text, at, status, deployment_id, usage)
+            columns = {name: value for name, value in vars(made).items() if name != "usage"}
+            transaction.insert("messages", **columns, **usage_columns(usage))
             head = "UPDATE conversations SET head_id = ?, updated_at = max(updated_at, ?) WHERE id = ?"
             transaction.execute(head, [id, at, conversation_id])
-            return self.get(id)
+            return made
 
     def finish(self, id: str, text: str, status: MessageStatus, usage: Usage | None = None) -> Message:
         """Save the text of an answer that was streaming; status STREAMING saves the text so far.
@@ -103,12 +85,13 @@ class Messages(Repository):
                 raise Conflict(
                     f"Message {id!r} is {message.status}; its text is final. Add a sibling instead."
                 )
-            columns = {"text": text, "status": str(status), **usage_columns(usage or message.usage)}
+            usage = usage or message.usage
+            columns = {"text": text, "status": status, **usage_columns(usage)}
             changes = ", ".join(f"{column} = ?" for column in columns)
             transaction.execute(f"UPDATE messages SET {changes} WHERE id = ?", [*columns.values(), id])
             touch = "UPDATE conversations SET updated_at = max(updated_at, ?) WHERE id = ?"
             transaction.execute(touch, [self._clock(), message.conversation_id])
-            return self.get(id)
+            return replace(message, text=text, status=status, usage=usage)
 
     def get(self, id: str) -> Message:
         """Raises NotFound."""
@@ -118,30 +101,26 @@ class Messages(Repository):
         """The shown branch from the first turn to the head. Raises NotFound."""
         with self._file.reading() as transaction:
             _conversation(transaction, conversation_id)
-            rows = transaction.rows(THREAD, [conversation_id])
-        return [message_of(row) for row in rows]
+            return self._all(message_of, THREAD, [conversation_id])
 
     def branch(self, message_id: str) -> list[Message]:
-        """The turns from the first one down to this message, shown or not. Raises NotFound."""
-        with self._file.reading() as transaction:
+        """Return the turns from the first one down to this message, shown or not. Raises NotFound."""
+        with self._file.reading():
             self.get(message_id)
-            rows = transaction.rows(_BRANCH, [message_id])
-        return [message_of(row) for row in rows]
+            return self._all(message_of, _BRANCH, [message_id])
 
     def siblings(self, message_id: str) -> list[Message]:
         """The message and its alternatives (same parent, same role), oldest first. Raises NotFound."""
         query = """SELECT * FROM messages WHERE conversation_id = ? AND parent_id IS ? AND role = ?
                    ORDER BY created_at, seq"""
-        with self._file.reading() as transaction:
+        with self._file.reading():
             message = self.get(message_id)
-            rows = transaction.rows(query, [message.conversation_id, message.parent_id, message.role])
-        return [message_of(row) for row in rows]
+            return self._all(message_of, query, [message.conversation_id, message.parent_id, message.role])
 
     def versions(self, conversation_id: str) -> dict[str, tuple[str, ...]]:
         """For each message of a conversation, the ids of itself and its alternatives, oldest first."""
         query = "SELECT id, parent_id, role FROM messages WHERE conversation_id = ? ORDER BY created_at, seq"
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [conversation_id])
+        rows = self._rows(query, [conversation_id])
         groups: dict[tuple[str | None, str], list[str]] = {}
         for row in rows:
             groups.setdefault((row["parent_id"], row["role"]), []).append(row["id"])
@@ -157,18 +136,14 @@ class Messages(Repository):
             return conversation_of(_conversation(transaction, message.conversation_id))
 
     def streaming_count(self, adapter: str | None = None) -> int:
-        """How many answers are being generated, with that adapter: unload it only at 0."""
+        """Return how many answers are being generated, with that adapter: unload it only at 0."""
         query = """SELECT count(*) AS n FROM messages m LEFT JOIN deployments d ON d.id = m.deployment_id
                    WHERE m.status = 'streaming' AND (?1 IS NULL OR d.adapter = ?1)"""
-        with self._file.reading() as transaction:
-            return int(transaction.rows(query, [adapter])[0]["n"])
+        return self._number(query, [adapter])
 
     def end_streaming(self) -> int:
         """Mark every streaming message as failed and return how many: for a start, after a crash."""
-        with self._file.writing() as transaction:
-            return transaction.execute(
-                "UPDATE messages SET status = 'failed' WHERE status = 'streaming'"
-            ).rowcount
+        return self._execute("UPDATE messages SET status = 'failed' WHERE status = 'streaming'")
 
 
 def _conversation(transaction: Transaction, id: str) -> sqlite3.Row:
@@ -204,17 +179,9 @@ def usage_columns(usage: Usage | None) -> dict[str, int | float | None]:
 
 
 def message_of(row: sqlite3.Row) -> Message:
-    return Message(
-        id=row["id"],
-        conversation_id=row["conversation_id"],
-        parent_id=row["parent_id"],
-        role=Role(row["role"]),
-        text=row["text"],
-        created_at=row["created_at"],
-        status=MessageStatus(row["status"]),
-        deployment_id=row["deployment_id"],
-        usage=None if row["prompt_tokens"] is None else Usage(*(row[column] for column in _USAGE)),
-    )
+    return _message(row, usage=None if row["prompt_tokens"] is None else _usage(row))
 
 
+_usage = mapper(Usage)
+_message = mapper(Message, given=["usage"])
 conversation_of = mapper(Conversation)

@@ -1,4 +1,4 @@
-"""Ratings of answers. The latest of each rater counts, and the history is kept."""
+"""Keeps ratings of answers. The latest of each rater counts, and the history stays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ IS_LATEST = (
     "r.seq = (SELECT max(l.seq) FROM ratings l WHERE l.message_id = r.message_id AND l.rater = r.rater)"
 )
 
-_VERDICTS = {verdict.value: verdict for verdict in Verdict}
 LATEST_OF_MESSAGES = f"""
     SELECT r.* FROM json_each(?) wanted CROSS JOIN ratings r ON r.message_id = wanted.value
     WHERE {IS_LATEST} ORDER BY r.seq"""
@@ -37,19 +36,11 @@ class Ratings(Repository):
             role = transaction.one(query, [message_id], f"message {message_id!r}")["role"]
             if role != Role.ASSISTANT:
                 raise Conflict(f"Message {message_id!r} is from the {role}; only answers can be rated.")
-            id = self._new_id()
-            transaction.insert(
-                "ratings",
-                id=id,
-                message_id=message_id,
-                rater=rater,
-                verdict=verdict,
-                reason=reason,
-                comment=comment,
-                correction=correction,
-                created_at=self._clock(),
-            )
-            return rating_of(transaction.one("SELECT * FROM ratings WHERE id = ?", [id], f"rating {id!r}"))
+            id, at = self._new_id(), self._clock()
+            verdict = None if verdict is None else Verdict(verdict)
+            rating = Rating(id, message_id, rater, verdict, at, reason, comment, correction)
+            transaction.insert("ratings", **vars(rating))
+            return rating
 
     def all(self, message_id: str) -> list[Rating]:
         """Every rating that was ever given to the message, oldest first."""
@@ -57,17 +48,14 @@ class Ratings(Repository):
 
     def latest(self, message_ids: Iterable[str]) -> dict[str, tuple[Rating, ...]]:
         """The latest rating of each rater, by message, oldest first; unrated messages are left out."""
-        with self._file.reading() as transaction:
-            # A set: a repeated id must not repeat its ratings.
-            rows = transaction.rows(LATEST_OF_MESSAGES, [ids_json(set(message_ids))])
-        return ratings_by_message(rows)
+        # A set: a repeated id must not repeat its ratings.
+        return ratings_by_message(self._rows(LATEST_OF_MESSAGES, [ids_json(set(message_ids))]))
 
     def counts(self, message_ids: Iterable[str]) -> dict[str, int]:
         """How many ratings each message has, taken back ones too; unrated messages are left out."""
         query = """SELECT message_id, count(*) AS n FROM json_each(?) wanted
                    JOIN ratings ON message_id = wanted.value GROUP BY message_id"""
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [ids_json(set(message_ids))])
+        rows = self._rows(query, [ids_json(set(message_ids))])
         return {row["message_id"]: row["n"] for row in rows}
 
 

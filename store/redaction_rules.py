@@ -1,4 +1,4 @@
-"""What people add to what is redacted in examples, and the false alarms that they marked."""
+"""Keeps what people add to what is redacted in examples, and the false alarms that they marked."""
 
 from __future__ import annotations
 
@@ -29,24 +29,15 @@ class RedactionRules(Repository):
             )
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
-            same = transaction.row(_SAME, [assistant_id, action, kind, pattern, int(literal)])
-            if same is not None:
+            same = [assistant_id, action, kind, pattern, int(literal)]
+            if found := transaction.row(_SAME, same):
                 raise Conflict(
-                    f"Assistant {assistant_id!r} has that rule already: it is number {same['id']}."
+                    f"Assistant {assistant_id!r} has that rule already: it is number {found['id']}."
                 )
-            id = transaction.insert(
-                "redaction_rules",
-                assistant_id=assistant_id,
-                action=action,
-                kind=kind,
-                pattern=pattern,
-                literal=int(literal),
-                added_by=added_by,
-                created_at=self._clock(),
-            )
-            return _rule(
-                transaction.one("SELECT * FROM redaction_rules WHERE id = ?", [id], f"redaction rule {id}")
-            )
+            columns = {"assistant_id": assistant_id, "action": action, "kind": kind, "pattern": pattern}
+            values = {"literal": int(literal), "added_by": added_by, "created_at": self._clock()}
+            transaction.insert("redaction_rules", **columns, **values)
+            return _rule(transaction.rows(_SAME, same)[0])
 
     def all(self, assistant_id: str) -> list[RedactionRule]:
         query = "SELECT * FROM redaction_rules WHERE assistant_id = ? ORDER BY id"
@@ -56,9 +47,7 @@ class RedactionRules(Repository):
         """Returns the rule that was removed. Raises NotFound, also for another assistant's."""
         query = "SELECT * FROM redaction_rules WHERE id = ? AND assistant_id = ?"
         with self._file.writing() as transaction:
-            rule = _rule(
-                transaction.one(query, [id, assistant_id], f"redaction rule {id} of {assistant_id!r}")
-            )
+            rule = self._one(_rule, query, [id, assistant_id], f"redaction rule {id} of {assistant_id!r}")
             transaction.execute("DELETE FROM redaction_rules WHERE id = ?", [id])
             return rule
 

@@ -1,29 +1,26 @@
-"""Finds the answers that a reviewer asks for, newest first, with what people said about each.
+"""Finds the answers that a reviewer asks for, newest first, with the ratings and the decision about each.
 
-Every query walks one index from its newest end and stops at the limit: with a million messages the first hundred cost
-what they cost with a thousand. Only where little of what it passes is wanted does it walk far: over a million messages
-in half a second.
+Every query walks one index from its newest end and stops at the limit: of a million messages the first hundred cost what
+they cost of a thousand. A filter that few messages pass walks over a million in half a second.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from store.columns import ids_json
-from store.connection import DataFile, Transaction
+from store.connection import Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import IS_LATEST, LATEST_OF_MESSAGES, ratings_by_message
 from store.records import Decision, Rating
-from store.repository import Clock, NewId, Repository
+from store.repository import Repository, mapper
 from store.search import Search
 
-MOST = (
-    2000  # items of one filter: more than anybody reviews in a day, and they are read in a tenth of a second
-)
+# Items of one filter: more than anybody reviews in a day, and they are read in a tenth of a second.
+MOST = 2000
 
 
 class Show(StrEnum):
@@ -39,10 +36,10 @@ class Show(StrEnum):
 
 @dataclass(frozen=True)
 class ReviewFilter:
-    """What a reviewer asks for; what is empty does not matter. Times are UTC seconds and those of the answer.
+    """The answers that a reviewer asks for; an empty field filters nothing. Times are the answer's, in UTC seconds.
 
-    Rater, reason and the kind of rating belong to one rating: “rated down by ann” is ann's thumb. All but the kind
-    `DECIDED` leave out what was decided already.
+    Rater, reason and the kind of rating have to hold of one rating. Every kind but `DECIDED` leaves out answers that
+    were decided already.
     """
 
     show: Show = Show.WORTH
@@ -56,8 +53,10 @@ class ReviewFilter:
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """An answer to look at. `opens` says that nothing was said before its question, `mean_ln_p` how sure the model was
-    of a token of it (nats, None where that is not known)."""
+    """An answer to review. `opens` says that its question is the first of the conversation.
+
+    `mean_ln_p` is the mean log-probability of a token of the answer (nats, None where it is not known).
+    """
 
     message_id: str
     conversation_id: str
@@ -72,7 +71,7 @@ class ReviewItem:
 
 @dataclass(frozen=True)
 class FoundItems:
-    """`more` says that the limit was reached, so that others may be behind these."""
+    """`more` says that the limit was reached, so that there may be others."""
 
     items: list[ReviewItem]
     more: bool
@@ -95,7 +94,8 @@ _ANSWERS_TO = """
     WHERE q.role = 'user' AND m.role = 'assistant'
     ORDER BY wanted.key"""
 ITEMS = """
-    SELECT m.id, m.conversation_id, m.text, m.created_at, m.mean_ln_p, q.text AS question, q.parent_id IS NULL AS opens
+    SELECT m.id AS message_id, m.conversation_id, coalesce(q.text, '') AS question, m.text AS answer,
+        q.parent_id IS NULL AS opens, m.created_at AS at, m.mean_ln_p
     FROM json_each(?) wanted
     CROSS JOIN messages m ON m.id = wanted.value
     LEFT JOIN messages q ON q.id = m.parent_id
@@ -104,16 +104,10 @@ NEWEST_QUESTIONS = """
     SELECT m.text FROM conversations c CROSS JOIN messages m ON m.conversation_id = c.id
     WHERE c.assistant_id = ? AND m.role = 'user' ORDER BY c.updated_at DESC LIMIT ?"""
 # One step down an index for each different value, however often it occurs.
-_RATERS = """
+_DIFFERENT = """
     WITH RECURSIVE step (name) AS (
-        SELECT min(rater) FROM ratings
-        UNION ALL SELECT (SELECT min(rater) FROM ratings WHERE rater > step.name) FROM step
-        WHERE step.name IS NOT NULL)
-    SELECT name FROM step WHERE name IS NOT NULL LIMIT ?"""
-_REASONS = """
-    WITH RECURSIVE step (name) AS (
-        SELECT min(reason) FROM ratings WHERE reason <> ''
-        UNION ALL SELECT (SELECT min(reason) FROM ratings WHERE reason <> '' AND reason > step.name) FROM step
+        SELECT min({0}) FROM ratings WHERE {0} <> ''
+        UNION ALL SELECT (SELECT min({0}) FROM ratings WHERE {0} <> '' AND {0} > step.name) FROM step
         WHERE step.name IS NOT NULL)
     SELECT name FROM step WHERE name IS NOT NULL LIMIT ?"""
 _CHOICES = 500
@@ -138,16 +132,13 @@ class Query:
 
 
 class Reviews(Repository):
-    def __init__(self, file: DataFile, clock: Clock, new_id: NewId) -> None:
-        super().__init__(file, clock, new_id)
-        self._search = Search(file, clock, new_id)
-
     def find(self, assistant_id: str, wanted: ReviewFilter, limit: int = MOST) -> FoundItems:
         """At most `limit` finished answers with a text, those that were rated, decided or given last first."""
         with self._file.reading() as transaction:
             ids = None
             if wanted.text.strip():
-                hits = [found.message_id for found in self._search.find(assistant_id, wanted.text, MOST)]
+                found_words = self._other(Search).find(assistant_id, wanted.text, MOST)
+                hits = [found.message_id for found in found_words]
                 ids = hits + [row["id"] for row in transaction.rows(_ANSWERS_TO, [ids_json(hits)])]
             found: dict[str, None] = {}
             walks = queries(assistant_id, wanted, ids)
@@ -170,23 +161,20 @@ class Reviews(Repository):
             return _items(transaction, message_ids)
 
     def newest_questions(self, assistant_id: str, limit: int = MOST) -> list[str]:
-        """What was asked in the conversations that changed last, so that a question can be told to be rare."""
-        with self._file.reading() as transaction:
-            return [row["text"] for row in transaction.rows(NEWEST_QUESTIONS, [assistant_id, limit])]
+        """Return the questions of the conversations that changed last, against which a rare question shows."""
+        return [row["text"] for row in self._rows(NEWEST_QUESTIONS, [assistant_id, limit])]
 
     def raters(self) -> list[str]:
         """Everybody who has ever rated, in alphabetical order; at most 500."""
-        with self._file.reading() as transaction:
-            return [row["name"] for row in transaction.rows(_RATERS, [_CHOICES])]
+        return [row["name"] for row in self._rows(_DIFFERENT.format("rater"), [_CHOICES])]
 
     def reasons(self) -> list[str]:
         """Every reason that was ever given, in alphabetical order; at most 500."""
-        with self._file.reading() as transaction:
-            return [row["name"] for row in transaction.rows(_REASONS, [_CHOICES])]
+        return [row["name"] for row in self._rows(_DIFFERENT.format("reason"), [_CHOICES])]
 
 
 def queries(assistant_id: str, wanted: ReviewFilter, ids: Sequence[str] | None) -> list[Query]:
-    """What finds them; several walks where several kinds are wanted. `ids` are those that a search found."""
+    """Return one walk for each kind of answer that is wanted. `ids` are those that a search found."""
     kinds = [wanted.show]
     if wanted.show is Show.WORTH:
         kinds = [Show.DOWN, Show.CORRECTED, Show.UP, Show.UNRATED]
@@ -231,7 +219,7 @@ def _query(assistant_id: str, wanted: ReviewFilter, kind: Show, ids: Sequence[st
 
 
 def _of_rating(wanted: ReviewFilter, kind: Show) -> tuple[list[str], list[str]]:
-    """What has to hold of one rating; nothing where ratings do not matter."""
+    """Return the conditions on one rating and their values; none where ratings do not matter."""
     kinds = {
         Show.DOWN: ["r.verdict = 'down'"],
         Show.UP: ["r.verdict = 'up'"],
@@ -251,20 +239,9 @@ def _items(transaction: Transaction, ids: Sequence[str]) -> list[ReviewItem]:
     ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, wanted))
     decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, wanted))
     return [
-        _item(row, ratings.get(row["id"], ()), decisions.get(row["id"]))
+        _item(row, ratings=ratings.get(row["message_id"], ()), decision=decisions.get(row["message_id"]))
         for row in transaction.rows(ITEMS, wanted)
     ]
 
 
-def _item(row: sqlite3.Row, ratings: tuple[Rating, ...], decision: Decision | None) -> ReviewItem:
-    return ReviewItem(
-        message_id=row["id"],
-        conversation_id=row["conversation_id"],
-        question=row["question"] or "",
-        answer=row["text"],
-        opens=bool(row["opens"]),
-        at=row["created_at"],
-        ratings=ratings,
-        decision=decision,
-        mean_ln_p=row["mean_ln_p"],
-    )
+_item = mapper(ReviewItem, given=["ratings", "decision"])

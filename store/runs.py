@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,21 +16,16 @@ from store.repository import Repository, mapper
 
 class Runs(Repository):
     def start(self, assistant_id: str, settings: Mapping[str, Any], trigger: str) -> TrainingRun:
-        """Note that a run started and why (`trigger`). Raises NotFound."""
+        """Record that a run started and why (`trigger`). Raises NotFound."""
+        columns = {"assistant_id": assistant_id, "trigger": trigger, "settings": to_json(dict(settings))}
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
-            id = transaction.insert(
-                "runs",
-                assistant_id=assistant_id,
-                status=RunStatus.RUNNING.value,
-                started_at=self._clock(),
-                settings=to_json(dict(settings)),
-                trigger=trigger,
+            return self.get(
+                transaction.insert("runs", **columns, status=RunStatus.RUNNING, started_at=self._clock())
             )
-            return self.get(id)
 
     def update(self, id: int, dataset_id: int | None = None, adapter: str | None = None) -> TrainingRun:
-        """Note the run's dataset or adapter; what is None stays. Raises NotFound."""
+        """Record the run's dataset or adapter; what is None stays. Raises NotFound."""
         change = """UPDATE runs SET dataset_id = coalesce(?, dataset_id), adapter = coalesce(?, adapter)
                     WHERE id = ?"""
         with self._file.writing() as transaction:
@@ -41,7 +35,7 @@ class Runs(Repository):
             return self.get(id)
 
     def finish(self, id: int, status: RunStatus, message: str, report: Mapping[str, Any]) -> TrainingRun:
-        """Note how the run ended. Raises NotFound, Conflict when it is not running or `status` is RUNNING."""
+        """Record how the run ended. Raises NotFound, Conflict when it is not running or `status` is RUNNING."""
         change = "UPDATE runs SET status = ?, finished_at = ?, message = ?, report = ? WHERE id = ?"
         with self._file.writing() as transaction:
             before = self.get(id).status
@@ -51,7 +45,7 @@ class Runs(Repository):
             return self.get(id)
 
     def resume(self, id: int) -> TrainingRun:
-        """Note that an interrupted run goes on. Raises NotFound, Conflict when it ended in another way."""
+        """Record that an interrupted run goes on. Raises NotFound, Conflict when it ended in another way."""
         change = "UPDATE runs SET status = 'running', finished_at = NULL, message = '' WHERE id = ?"
         with self._file.writing() as transaction:
             before = self.get(id).status
@@ -74,11 +68,10 @@ class Runs(Repository):
         change = (
             "UPDATE runs SET status = 'interrupted', finished_at = ?, message = ? WHERE status = 'running'"
         )
-        with self._file.writing() as transaction:
-            return transaction.execute(change, [self._clock(), reason]).rowcount
+        return self._execute(change, [self._clock(), reason])
 
     def add_event(self, run_id: int, phase: str, data: Mapping[str, Any]) -> RunEvent:
-        """Note progress. Raises NotFound."""
+        """Record progress. Raises NotFound."""
         event = RunEvent(run_id, self._clock(), phase, dict(data))
         with self._file.writing() as transaction:
             transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
@@ -92,9 +85,7 @@ class Runs(Repository):
         query = (
             "SELECT * FROM run_events WHERE run_id = ? AND at > ? AND phase = coalesce(?, phase) ORDER BY seq"
         )
-        with self._file.reading() as transaction:
-            rows = transaction.rows(query, [run_id, after, phase])
-        return [RunEvent(row["run_id"], row["at"], row["phase"], from_json(row["data"])) for row in rows]
+        return self._all(_event, query, [run_id, after, phase])
 
     def request(self, assistant_id: str, trigger: str) -> None:
         """Ask the trainer, which may be another process, for a run. Raises NotFound."""
@@ -111,9 +102,8 @@ class Runs(Repository):
         One run answers all of them, for it looks at everything that is there when it begins. None where nobody asks;
         each request goes to one caller.
         """
-        with self._file.reading() as transaction:  # asked often and mostly in vain: without the write lock
-            if transaction.row("SELECT 1 FROM training_requests LIMIT 1") is None:
-                return None
+        if not self._rows("SELECT 1 FROM training_requests LIMIT 1"):  # mostly: without the write lock
+            return None
         with self._file.writing() as transaction:
             first = transaction.row("SELECT assistant_id FROM training_requests ORDER BY seq LIMIT 1")
             if first is None:
@@ -125,6 +115,7 @@ class Runs(Repository):
 
 
 _run = mapper(TrainingRun, settings=from_json, report=from_json)
+_event = mapper(RunEvent, data=from_json)
 
 
 # An example that was erased from the dataset is shown no more; an answer goes with the message that it was asked by.
@@ -133,7 +124,9 @@ PAIRS = """
     JOIN gate_answers r ON r.run_id = c.run_id AND r.system = ? AND r.position = c.position
     JOIN dataset_examples e ON e.dataset_id = runs.dataset_id AND e.position = c.position
     WHERE runs.id = ?"""
-_SHOWN = "SELECT e.context, e.completion, c.text, c.score, r.text AS other_text, r.score AS other_score"
+_SHOWN = """
+    SELECT e.context AS question, e.completion AS approved, c.text, c.score, r.text AS other_text,
+        r.score AS other_score"""
 # Differences of less than a tenth of a point are how a score is rounded.
 _TALLY = """
     SELECT count(*) FILTER (WHERE c.score > r.score + 0.001) AS better,
@@ -174,7 +167,7 @@ class Tally:
 
 class GateAnswers(Repository):
     def add(self, run_id: int, answers: Iterable[GateAnswer]) -> None:
-        """All of them or none; an answer whose message was deleted meanwhile is left out. Raises NotFound."""
+        """Save all answers or none; an answer whose message was deleted meanwhile is left out. Raises NotFound."""
         with self._file.writing() as transaction:
             transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
             transaction.executemany(
@@ -187,16 +180,13 @@ class GateAnswers(Repository):
         """Of each system, its answer to the example at a position of the run's dataset."""
         query = "SELECT system, position, text FROM gate_answers WHERE run_id = ?"
         found: dict[str, dict[int, str]] = {}
-        with self._file.reading() as transaction:
-            for row in transaction.rows(query, [run_id]):
-                found.setdefault(row["system"], {})[row["position"]] = row["text"]
+        for row in self._rows(query, [run_id]):
+            found.setdefault(row["system"], {})[row["position"]] = row["text"]
         return found
 
     def tally(self, run_id: int, system: str, other: str) -> Tally:
         """How often `system` did better than `other`; nothing was asked of a system that the gate did not try."""
-        with self._file.reading() as transaction:
-            row = transaction.rows(_TALLY + PAIRS, [system, other, run_id])[0]
-        return Tally(row["better"], row["worse"], row["asked"])
+        return self._all(mapper(Tally), _TALLY + PAIRS, [system, other, run_id])[0]
 
     def side_by_side(
         self, run_id: int, system: str, other: str, limit: int, best_first: bool = False
@@ -207,8 +197,4 @@ class GateAnswers(Repository):
         return self._all(_pair, query, [system, other, run_id, limit])
 
 
-def _pair(row: sqlite3.Row) -> SideBySide:
-    _, question = from_json(row["context"])[-1]
-    return SideBySide(
-        question, row["completion"], row["text"], row["score"], row["other_text"], row["other_score"]
-    )
+_pair = mapper(SideBySide, question=lambda context: from_json(context)[-1][1])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,7 +18,7 @@ from store.repository import Repository
 
 
 def words_alone(text: str) -> str:
-    """A text of signs alone stays as it is, since +1 and -1 are different answers."""
+    """Return the words without case, spaces and punctuation, for comparing; a text of signs alone stays as it is."""
     return " ".join(re.findall(r"\w+|[^\w\s.,;:!?'\"()]", text.casefold())) or text
 
 
@@ -29,10 +28,10 @@ _UNSEARCHABLE = re.compile("[\x00\ud800-\udfff]")  # never in the store, and SQL
 
 
 def query_of(text: str) -> str | None:
-    """Every word in quotes, in which nothing is syntax, the last one as the beginning of a word.
+    """Return a query of FTS5 for texts with all words that a person typed, or None where there is no word.
 
-    A word with signs in it, as in “e-mail”, is found as those words in a row. Of more than `MOST_WORDS` different words
-    the first ones count; one without a letter or digit does not.
+    Words are in quotes, in which nothing is syntax; the last one may be the beginning of a word. “e-mail” is found as
+    two words in a row. Of more than `MOST_WORDS` different words the first ones count.
     """
     typed = dict.fromkeys(_UNSEARCHABLE.sub(" ", text).split())
     # Older versions of SQLite take an emoji that they do not know for a letter, and would ask for it.
@@ -51,7 +50,7 @@ _SNIPPET_WORDS = 24
 # In the order of writing, in which the index has them: the first 50 of 700,000 cost as much as the first 50 of 50.
 IN_MESSAGES = f"""
     SELECT m.id, m.conversation_id, m.role, m.created_at,
-        snippet(message_words, 0, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS said
+        snippet(message_words, 0, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS snippet
     FROM message_words
     CROSS JOIN messages m ON m.seq = message_words.rowid
     CROSS JOIN conversations c ON c.id = m.conversation_id
@@ -104,23 +103,20 @@ class Found:
 
 class Search(Repository):
     def find(self, assistant_id: str, text: str, limit: int = 50, owner: str | None = None) -> list[Found]:
-        """Messages whose text, or one rater's latest comment and correction of which, or the correction that a reviewer
-        decided on, have all words of `text`.
+        """Return messages in which, or in one latest rating or decision about which, all words of `text` occur.
 
-        `text` is words as a person types them, in upper or lower case, with or without accents; nothing in it is
-        syntax, and no text raises. The last word may be the beginning of one. Without a word it finds nothing. At most
-        `limit` messages, each once, those written last first; `owner` keeps to the conversations of one person.
+        `text` is what a person types, in any case, with or without accents; nothing in it is syntax, and no text
+        raises. The last word may be the beginning of one. At most `limit` messages, each once, those written last
+        first; `owner` keeps to the conversations of one person.
         """
         query = query_of(text)
         if query is None or limit < 1:
             return []
         values = [query, assistant_id, owner, limit]
-        with self._file.reading() as transaction:
-            found = [
-                *_in_decisions(transaction, values),
-                *_in_ratings(transaction, values),
-                *_in_messages(transaction, values),
-            ]
+        with self._file.reading():  # all three see one state
+            found = self._all(_in_decision, IN_DECISIONS, values)
+            found += self._all(_in_rating, IN_RATINGS, values)
+            found += self._all(_in_message, IN_MESSAGES, values)
         found.sort(key=lambda one: one.at, reverse=True)
         newest: dict[str, Found] = {}
         for one in found:
@@ -128,22 +124,18 @@ class Search(Repository):
         return list(newest.values())[:limit]
 
 
-def _in_messages(transaction: Transaction, values: Sequence[object]) -> list[Found]:
-    return [_found(row, FoundIn.TEXT, row["said"]) for row in transaction.rows(IN_MESSAGES, values)]
+def _in_message(row: sqlite3.Row) -> Found:
+    return _found(row, FoundIn.TEXT, row["snippet"])
 
 
-def _in_ratings(transaction: Transaction, values: Sequence[object]) -> list[Found]:
-    found = []
-    for row in transaction.rows(IN_RATINGS, values):
-        corrected = row["corrected"] is not None and _OPEN in row["corrected"]
-        where = FoundIn.CORRECTION if corrected else FoundIn.COMMENT
-        found.append(_found(row, where, row["corrected"] if corrected else row["commented"]))
-    return found
+def _in_rating(row: sqlite3.Row) -> Found:
+    if row["corrected"] is not None and _OPEN in row["corrected"]:
+        return _found(row, FoundIn.CORRECTION, row["corrected"])
+    return _found(row, FoundIn.COMMENT, row["commented"])
 
 
-def _in_decisions(transaction: Transaction, values: Sequence[object]) -> list[Found]:
-    rows = transaction.rows(IN_DECISIONS, values)
-    return [_found(row, FoundIn.CORRECTION, row["corrected"]) for row in rows]
+def _in_decision(row: sqlite3.Row) -> Found:
+    return _found(row, FoundIn.CORRECTION, row["corrected"])
 
 
 def _found(row: sqlite3.Row, where: FoundIn, marked: str) -> Found:
@@ -174,7 +166,7 @@ def purge_deleted_words(transaction: Transaction) -> None:
 
 
 def stale_indexes(transaction: Transaction) -> list[str]:
-    """What `python -m store check` says of an index that does not fit its texts. Takes the write lock."""
+    """Return a problem for each index that does not fit its texts. Takes the write lock."""
     problems = []
     for index in INDEXES:
         try:  # the 1 compares with the texts, too, also in newer versions of SQLite

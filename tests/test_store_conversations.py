@@ -66,16 +66,13 @@ def test_regenerate_edit_and_show_move_between_branches(chat: Store) -> None:
     assert chat.maintenance.check() == []
 
 
-def test_an_edited_first_question_is_a_sibling(chat: Store) -> None:
-    first, second = ask(chat, "q"), ask(chat, "q edited")
-    assert chat.messages.siblings(first.id) == [first, second]
-    assert texts(chat.messages.thread("c")) == ["q edited"]
-
-
-def test_an_empty_conversation_has_an_empty_thread(chat: Store) -> None:
+def test_an_empty_thread_and_an_edited_first_question_which_is_a_sibling(chat: Store) -> None:
     assert chat.messages.thread("c") == []
     with pytest.raises(NotFound, match="conversation 'x'"):
         chat.messages.thread("x")
+    first, second = ask(chat, "q"), ask(chat, "q edited")
+    assert chat.messages.siblings(first.id) == [first, second]
+    assert texts(chat.messages.thread("c")) == ["q edited"]
 
 
 def test_a_message_stays_inside_its_conversation(chat: Store) -> None:

@@ -66,13 +66,10 @@ def test_activating_an_old_one_again_does_not_make_rollbacks_go_in_circles(bank:
         bank.deployments.rollback("bank", "no")
 
 
-def test_rollback_without_anything_active(bank: Store) -> None:
-    with pytest.raises(Conflict, match="no deployment is active"):
-        bank.deployments.rollback("bank", "why not")
-
-
 def test_only_candidates_are_rejected_and_rejected_ones_are_not_served(bank: Store) -> None:
     bad, good = candidate(bank), candidate(bank)
+    with pytest.raises(Conflict, match="no deployment is active"):
+        bank.deployments.rollback("bank", "why not")
     assert bank.deployments.reject(bad.id, "worse by 3 points").reason == "worse by 3 points"
     with pytest.raises(Conflict, match="worse by 3 points"):
         bank.deployments.activate(bad.id)

@@ -27,7 +27,7 @@ def answered(store: Store, owner: str = "ann") -> str:
     return store.messages.add(talk.id, asked.id, Role.ASSISTANT, "At nine.", MessageStatus.COMPLETE).id
 
 
-def test_a_proposal_is_open_until_somebody_decides_and_can_be_taken_back(bank: Store) -> None:
+def test_a_request_is_open_until_somebody_decides_and_can_be_taken_back(bank: Store) -> None:
     message, run = answered(bank), bank.runs.start("bank", {}, "test").id
     assert bank.judgement_requests.add(run, [(message, "We open at nine."), (message, "Nine.")]) == 2
     first, second = bank.judgement_requests.open("bank")
@@ -60,7 +60,7 @@ def test_nobody_is_asked_twice_about_the_same_answer(bank: Store) -> None:
         bank.judgement_requests.add(99, [(message, "Ten.")])
 
 
-def test_a_deleted_conversation_takes_its_proposals_along(bank: Store) -> None:
+def test_a_deleted_conversation_takes_its_requests_along(bank: Store) -> None:
     message, run = answered(bank), bank.runs.start("bank", {}, "test").id
     bank.judgement_requests.add(run, [(message, "Nine.")])
     bank.conversations.delete(bank.messages.get(message).conversation_id)
@@ -68,7 +68,7 @@ def test_a_deleted_conversation_takes_its_proposals_along(bank: Store) -> None:
 
 
 def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
-    """The owner's questions go with their proposals; of one who decided, only the decision goes."""
+    """The owner's questions go with their requests; of one who decided, only the decision goes."""
     mine, theirs = answered(bank, "ann"), answered(bank, "cat")
     run = bank.runs.start("bank", {}, "test").id
     bank.judgement_requests.add(run, [(mine, "Nine."), (theirs, "Nine.")])
@@ -85,7 +85,7 @@ def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
 
 
 @pytest.mark.parametrize("query", [OPEN, DECIDED])
-def test_proposals_are_found_by_index(bank: Store, query: str) -> None:
+def test_requests_are_found_by_index(bank: Store, query: str) -> None:
     values = ["bank", 10] if query == OPEN else ["bank"]
     with bank._file.reading() as transaction:
         plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {query}", values)]

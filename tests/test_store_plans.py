@@ -21,7 +21,7 @@ from store.io.transfer import (
     REQUESTS_OF,
 )
 from store.judgement_requests import DECIDED, OPEN
-from store.judgement_requests import DECIDED_LAST as PROPOSALS_DECIDED_LAST
+from store.judgement_requests import DECIDED_LAST as REQUESTS_DECIDED_LAST
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.search import IN_DECISIONS
 from trainer.examples.following import ENOUGH_RATED
@@ -42,7 +42,7 @@ FEW = re.compile(
     r"|^SEARCH \w+ USING INDEX \w+ \((conversation_id=\? AND parent_id=\? AND role=\?|message_id=\?)\)"
 )
 BIG = (
-    "messages|ratings|conversations|decisions|proposals|run_events|rated_answers|splits|message_words|rating_words|"
+    "messages|ratings|conversations|decisions|judgement_requests|gate_answers|run_events|rated_answers|splits|message_words|rating_words|"
     "decision_words|title_words"
 )
 
@@ -107,8 +107,8 @@ def test_import_and_export_go_by_index(full: Store, statement: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [OPEN, DECIDED, PROPOSALS_DECIDED_LAST, DECIDED_LAST],
-    ids=["open proposals", "decided proposals", "proposals decided last", "decided last"],
+    [OPEN, DECIDED, REQUESTS_DECIDED_LAST, DECIDED_LAST],
+    ids=["open requests", "decided requests", "requests decided last", "decided last"],
 )
 def test_what_the_review_page_asks_goes_by_index(full: Store, statement: str) -> None:
     assert reads_all(full, statement.replace("?", "'bank'")) == []

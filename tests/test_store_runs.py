@@ -1,4 +1,4 @@
-"""Runs, their events, requests for training, and leases, under a clock that the test moves."""
+"""Runs, their events, requests for training and leases under a clock that the test moves, and answers at the gate."""
 
 import math
 from collections.abc import Iterator
@@ -8,7 +8,8 @@ import pytest
 
 from store import Store, StoreError
 from store.errors import Conflict, NotFound
-from store.records import RunStatus
+from store.records import Example, Role, RunStatus, Split
+from store.runs import PAIRS, GateAnswer, SideBySide, Tally
 
 
 class Clock:
@@ -118,3 +119,82 @@ def test_a_lease_is_held_renewed_released_and_expires(bank: Store, clock: Clock)
     assert bank.leases.get("trainer") is None
     with pytest.raises(StoreError, match="longer than 0 s"):
         bank.leases.acquire("trainer", "p1", ttl_s=0)
+
+
+SCORES = {"base_full": [0.5, 0.9, 0.2, 0.4], "variant 2": [0.9, 0.3, 0.2, 0.5]}
+
+
+def answered(store: Store, owner: str, question: str) -> tuple[str, str]:
+    talk = store.conversations.create("bank", owner=owner)
+    asked = store.messages.add(talk.id, None, Role.USER, question)
+    return store.messages.add(talk.id, asked.id, Role.ASSISTANT, "At nine.").id, talk.id
+
+
+@pytest.fixture
+def gate(store: Store) -> Store:
+    """A finished run over four gate examples, the last of them of another owner; a train example comes first."""
+    store.assistants.create("bank", "Bank", "chrf")
+    prompt = store.prompts.add("bank", [])
+    owners = ["ann", "ann", "ann", "ann", "cat"]
+    turns = [answered(store, owner, f"question {n}") for n, owner in enumerate(owners)]
+    examples = [
+        Example(
+            *(message, talk, ((Role.USER, f"question {n}"),), f"right {n}", False),
+            split=Split.GATE if n else Split.TRAIN,
+            rater=f"rater of {owners[n]}",
+        )
+        for n, (message, talk) in enumerate(turns)
+    ]
+    dataset = store.datasets.add("bank", prompt.id, "hash", examples, {})
+    run = store.runs.start("bank", {}, "test")
+    store.runs.update(run.id, dataset_id=dataset.id)
+    store.gate_answers.add(
+        run.id,
+        [
+            GateAnswer(position, examples[position].message_id, system, f"{system} {position}", score)
+            for system, scores in SCORES.items()
+            for position, score in enumerate(scores, 1)
+        ],
+    )
+    store.runs.finish(run.id, "refused", "", {})
+    return store
+
+
+def test_two_systems_are_compared_question_by_question(gate: Store) -> None:
+    assert gate.gate_answers.tally(1, "variant 2", "base_full") == Tally(better=2, worse=1, asked=4)
+    lost = gate.gate_answers.side_by_side(1, "variant 2", "base_full", 2)
+    assert lost[0] == SideBySide("question 2", "right 2", "variant 2 2", 0.3, "base_full 2", 0.9)
+    assert [pair.question for pair in lost] == ["question 2", "question 3"]
+    won = gate.gate_answers.side_by_side(1, "variant 2", "base_full", 9, best_first=True)
+    assert [pair.question for pair in won] == ["question 1", "question 4", "question 3", "question 2"]
+    assert gate.gate_answers.tally(1, "variant 3", "base_full") == Tally(0, 0, 0)
+    assert gate.gate_answers.side_by_side(2, "variant 2", "base_full", 5) == []
+
+
+def test_all_are_kept_or_none(gate: Store) -> None:
+    with pytest.raises(NotFound, match="run 9"):
+        gate.gate_answers.add(9, [])
+    run = gate.runs.start("bank", {}, "test")
+    gate.gate_answers.add(run.id, [GateAnswer(0, "deleted meanwhile", "base_full", "x", 0.5)])
+    assert gate._file.connection().execute("SELECT count(*) FROM gate_answers").fetchone()[0] == 8
+
+
+def test_an_answer_goes_with_its_conversation(gate: Store) -> None:
+    talks = {talk.owner: talk.id for talk in gate.conversations.all("bank")}
+    gate.conversations.delete(talks["cat"])
+    assert gate.gate_answers.tally(1, "variant 2", "base_full").asked == 3
+
+
+@pytest.mark.parametrize("person", ["cat", "rater of cat"])
+def test_a_run_that_saw_an_erased_person_forgets_what_was_answered(gate: Store, person: str) -> None:
+    """The candidate learned from the person, so any of its answers may be in the person's words."""
+    if person != "cat":
+        gate.ratings.add(answered(gate, "ann", "again")[0], person, "up")
+    gate.erasure.erase(person)
+    assert gate.gate_answers.tally(1, "variant 2", "base_full") == Tally(0, 0, 0)
+
+
+def test_both_are_found_by_index(gate: Store) -> None:
+    with gate._file.reading() as transaction:
+        rows = transaction.rows(f"EXPLAIN QUERY PLAN SELECT 1 {PAIRS}", ["variant 2", "base_full", 1])
+    assert not [row["detail"] for row in rows if row["detail"].startswith("SCAN")]

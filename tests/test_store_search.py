@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from store import Store
-from store.io.records import FullConversation
 from store.records import ImportedTurn, MessageStatus, Role, Ruling, Verdict
 from store.search import MOST_WORDS, FoundIn
 
@@ -150,8 +149,7 @@ def test_every_way_of_writing_keeps_the_index_in_step(bank: Store, tmp_path: Pat
     bank.ratings.add(answer, "bo", Verdict.DOWN, comment="commented", correction="corrected")
     with Store(tmp_path / "other.sqlite") as other:
         other.assistants.create("bank", "Bank", "exact")
-        wholes: list[FullConversation] = list(bank.transfer.conversations("bank"))
-        other.transfer.add("bank", wholes)
+        other.transfer.add("bank", list(bank.transfer.conversations("bank")))
         # A rating that came in late moves the one that was there to the end, and its number changes.
         other.ratings.add(answer, "bo", Verdict.DOWN, correction="laterone")
         bank.ratings.add(answer, "bo", Verdict.DOWN, correction="between")
@@ -172,6 +170,11 @@ def test_every_way_of_writing_keeps_the_index_in_step(bank: Store, tmp_path: Pat
 def test_nothing_of_an_erased_person_stays_in_the_index(bank: Store) -> None:
     for number in range(20):  # several writes, so that the index is in several pieces
         ask(bank, f"question {number}")
+    decided = ask(bank, "How much is it?")
+    bank.decisions.add(decided, "rev", Ruling.CORRECT, SECRET)
+    assert in_file(bank, SECRET)
+    bank.erasure.erase("rev")
+    assert not in_file(bank, SECRET) and bank.maintenance.check() == []
     answer = ask(bank, f"my cat is called {SECRET}", owner="ann")
     other = ask(bank, "question")
     bank.ratings.add(other, "ann", Verdict.DOWN, comment=SECRET, correction=SECRET)
@@ -230,11 +233,3 @@ def test_what_a_reviewer_wrote_is_found_as_long_as_it_stands(bank: Store) -> Non
     assert bank.search.find("bank", "doubloon") == [] and len(bank.search.find("bank", "guilders")) == 1
     bank.decisions.add(answer, "rev", Ruling.REJECT)
     assert bank.search.find("bank", "guilders") == [] and bank.maintenance.check() == []
-
-
-def test_the_words_of_a_reviewer_are_gone_with_the_reviewer(bank: Store) -> None:
-    answer = ask(bank, "How much is it?", "Nothing.")
-    bank.decisions.add(answer, "rev", Ruling.CORRECT, SECRET)
-    assert in_file(bank, SECRET)
-    bank.erasure.erase("rev")
-    assert not in_file(bank, SECRET) and bank.maintenance.check() == []
