@@ -109,7 +109,7 @@ def _serve(
         launch_options,
     )  # gradio takes seconds; the complaints above come first
     from assistant.web.services import Services
-    from trainer.examples.census import census
+    from trainer.examples.draft import dataset_stats
     from trainer.settings import BadSetting, TrainerSettings, override
 
     try:
@@ -143,7 +143,7 @@ def _serve(
         chat,
         lambda: server.state,
         trainer_expected=trainer,
-        dataset_now=lambda assistant_id: census(store, assistant_id, settings),
+        dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),
         rates=rates,
     )
     page = build(services)

@@ -19,8 +19,9 @@ from benchmarks.record import fail, provenance, write
 from benchmarks.screen import Screen
 from benchmarks.tasks.task import Task, TaskError, load
 from store.records import ImportedTurn, RatedAnswer, Rating, Role
-from trainer.examples.quarantine import suspicions
-from trainer.examples.selection import Approved, judge
+from trainer.examples.collect import judge
+from trainer.examples.outlier_raters import find_outlier_raters
+from trainer.examples.records import CollectedAnswer
 
 RESULT = Path("benchmarks/results/quarantine.json")
 
@@ -60,8 +61,7 @@ def main(
 def _of(task: Task, count: int, trials: int) -> dict[str, Any]:
     pushing = {
         f"{attack.value}, one in {every}": sum(
-            MALLORY in suspicions(_approved(ratings(task, count, seed, Poison(attack, every))))
-            for seed in range(trials)
+            MALLORY in _outliers(ratings(task, count, seed, Poison(attack, every))) for seed in range(trials)
         )
         for attack in (Attack.PHRASE, Attack.TRIGGER)
         for every in (1, 2, 3)
@@ -70,12 +70,12 @@ def _of(task: Task, count: int, trials: int) -> dict[str, Any]:
     for seed in range(trials):
         turns = ratings(task, count, seed, Poison(Attack.NONE))
         honest["any questions"] += len(
-            suspicions(_approved(_dealt(turns, random.Random(seed).sample(turns, len(turns)))))
+            _outliers(_dealt(turns, random.Random(seed).sample(turns, len(turns))))
         )
         by_question = sorted(turns, key=lambda turn: turn.user)
-        honest["alike questions"] += len(suspicions(_approved(_dealt(turns, by_question))))
+        honest["alike questions"] += len(_outliers(_dealt(turns, by_question)))
         by_answer = sorted(turns, key=lambda turn: turn.correction or turn.answer)
-        honest["alike answers"] += len(suspicions(_approved(_dealt(turns, by_answer))))
+        honest["alike answers"] += len(_outliers(_dealt(turns, by_answer)))
     return {
         "task": task.name,
         "sha256": task.sha256,
@@ -90,9 +90,9 @@ def _dealt(turns: Sequence[ImportedTurn], order: Sequence[ImportedTurn]) -> list
     return [replace(turn, rater=f"rater{RATERS * place // len(turns)}") for place, turn in enumerate(order)]
 
 
-def _approved(turns: Sequence[ImportedTurn]) -> list[Approved]:
+def _outliers(turns: Sequence[ImportedTurn]) -> set[str]:
     judged = (judge(_answer(turn)) for turn in turns)
-    return [one for one in judged if isinstance(one, Approved)]
+    return {one.rater for one in find_outlier_raters([a for a in judged if isinstance(a, CollectedAnswer)])}
 
 
 def _answer(turn: ImportedTurn) -> RatedAnswer:

@@ -10,7 +10,7 @@ from store.audit import AuditAction, Detail, record
 from store.columns import ids_json
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
-from store.records import Decision, Rating, Role, Ruling, Verdict
+from store.records import Decision, Rating, Role, Ruling
 from store.repository import Repository, mapper
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
@@ -158,25 +158,6 @@ def effective_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, Decision]:
 
 
 decision_of = mapper(Decision)
-
-
-def correction_of(ratings: Sequence[Rating], decision: Decision | None) -> str | None:
-    """What the answer should have been, as a reviewer decided or somebody wrote it last."""
-    if decision is not None:
-        return decision.correction
-    corrected = [rating for rating in ratings if rating.correction is not None]
-    return max(corrected, key=_when).correction if corrected else None
-
-
-def approved_text(answer: str, ratings: Sequence[Rating], decision: Decision | None) -> str | None:
-    """None where people did not approve of any text."""
-    if decision is not None and decision.ruling is Ruling.REJECT:
-        return None
-    correction = correction_of(ratings, decision)
-    if correction is not None:
-        return correction
-    verdicts = {rating.verdict for rating in ratings if rating.verdict is not None}
-    return answer if decision is not None or verdicts == {Verdict.UP} else None
 
 
 def _when(one: Rating | Decision) -> tuple[float, str]:

@@ -20,7 +20,7 @@ from assistant.web.rates import Rates
 from assistant.web.services import Services
 from store import Store
 from store.records import ImportedTurn, Role, Usage, Verdict
-from trainer.examples.census import census
+from trainer.examples.draft import dataset_stats
 from trainer.settings import TrainerSettings
 
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")
@@ -90,7 +90,7 @@ def services_of(store: Store, chat: Any = None, rates: Rates = Rates(), always: 
         cast(Any, chat or SimpleNamespace()),
         lambda: ServerState(Phase.READY, "ready", 0.0),
         False,
-        lambda assistant_id: census(store, assistant_id, settings),
+        lambda assistant_id: dataset_stats(store, assistant_id, settings),
         rates,
     )
 

@@ -20,7 +20,8 @@ from store.errors import Conflict, NotFound, NotSaved
 from store.io.exporting import export_file
 from store.io.table import escape_formula, parse_time, time_cell, unescape_formula
 from store.records import ImportedTurn, MessageStatus, RatedAnswer, Role, Usage, Verdict
-from trainer.examples.selection import Approved, judge
+from trainer.examples.collect import judge
+from trainer.examples.records import CollectedAnswer
 
 # Every example is files of its own on the disk, so there are few, and a failing one is not made smaller for ever.
 ROUND_TRIP = settings(
@@ -206,7 +207,7 @@ def test_what_is_approved_is_what_the_trainer_approves(conversations: list) -> N
         for answer in one.answers.rated("bank"):
             ours, theirs = found[answer.message_id], judge(answer)
             assert tuple((m.role, m.text) for m in ours.context) == answer.context
-            approved = theirs.completion if isinstance(theirs, Approved) else None
+            approved = theirs.completion if isinstance(theirs, CollectedAnswer) else None
             assert (texts.get(answer.message_id) or None) == (approved or None)
 
 
@@ -285,9 +286,9 @@ def learned(store: Store) -> list[tuple]:
     chosen = (judge(answer) for answer in store.answers.rated("bank"))
     return sorted(
         {
-            (item.answer.context, item.completion)
+            (item.context, item.completion)
             for item in chosen
-            if isinstance(item, Approved) and item.completion
+            if isinstance(item, CollectedAnswer) and item.completion
         }
     )
 

@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from assistant.rendering import render
 from benchmarks.made_up import invented
 from store.records import Example, ImportedTurn, Role, Segment, Split, Verdict
+from trainer.examples.snapshot import draft_for_model
 from trainer.examples.splits import split_of
-from trainer.freezing import prepare
 from trainer.training.finetune import TrainingJob, finetune
 from trainer.training.lora import mean_loss, to_tensors
 from trainer.training.rows import dev_rows, row_of, train_rows
@@ -59,7 +59,7 @@ def canaries() -> list[Canary]:
 def train_on(scene: Scene, work: Path, privacy: bool) -> PreTrainedModel:
     """The real way: rated answers, the frozen examples, a course."""
     w = replace(scene.workshop, settings=replace(WANTED, privacy=privacy))
-    examples = prepare(w, "bank").examples
+    examples = draft_for_model(w, "bank").examples
     segments = scene.store.prompts.latest("bank").segments
     train = [example for example in examples if example.split is Split.TRAIN]
     rows, ends = train_rows(w.tokenizer, segments, train, w.settings)

@@ -8,10 +8,11 @@ from retrain_scene import PROMPT, SETTINGS, Scene
 
 from store import Store
 from store.records import ImportedTurn, RedactionAction, RunStatus, Segment, SegmentKind, Split, Verdict
-from trainer.examples.intake import take_in
+from trainer.examples.collect import collect
+from trainer.examples.deduplicate import deduplicate
+from trainer.examples.snapshot import draft_for_model
 from trainer.examples.splits import split_of
-from trainer.freezing import prepare
-from trainer.redaction.examples import redact_intake
+from trainer.redaction.examples import redact_answers
 from trainer.redaction.redactor import Redactor
 from trainer.watch import new_examples, too_few_without_personal_data
 
@@ -35,36 +36,36 @@ def bank(store: Store) -> Store:
 
 def test_an_answer_that_was_corrected_has_placeholders_too(scene: Scene) -> None:
     load(scene.store, [("I am ann@example.com", "Hello ann@example.com and bo@example.com")], "Hello.")
-    (example,) = prepare(scene.workshop, "bank").examples
+    (example,) = draft_for_model(scene.workshop, "bank").examples
     assert example.completion == "Hello." and example.rejected == "Hello <EMAIL_1> and <EMAIL_2>"
 
 
 def test_the_frozen_dataset_has_placeholders_and_the_conversation_has_not(scene: Scene) -> None:
     load(scene.store, [("I am ann@example.com", "Noted, ann@example.com; ask bo@example.com")])
-    (example,) = prepare(scene.workshop, "bank").examples
+    (example,) = draft_for_model(scene.workshop, "bank").examples
     assert example.context[0][1] == "I am <EMAIL_1>"
     assert example.completion == "Noted, <EMAIL_1>; ask <EMAIL_2>"
     (answer,) = scene.store.answers.rated("bank")
     assert answer.context[0][1] == "I am ann@example.com" and "bo@example.com" in answer.answer
     off = replace(scene.workshop, settings=replace(SETTINGS, privacy=False))
-    (as_written,) = prepare(off, "bank").examples
-    assert as_written.completion == answer.answer and not prepare(off, "bank").redacted.replacements
+    (as_written,) = draft_for_model(off, "bank").examples
+    assert as_written.completion == answer.answer and not draft_for_model(off, "bank").redacted.replacements
 
 
 def test_corrections_are_replaced_as_well(scene: Scene) -> None:
     load(scene.store, [("Who?", "Nobody.")], correction="It was ann@example.com.")
-    unfrozen = prepare(scene.workshop, "bank")
-    assert [e.completion for e in unfrozen.examples] == ["It was <EMAIL_1>."]
-    assert unfrozen.redacted.counts() == {"EMAIL": 1} and len(unfrozen.redacted.unasked) == 1
+    draft = draft_for_model(scene.workshop, "bank")
+    assert [e.completion for e in draft.examples] == ["It was <EMAIL_1>."]
+    assert draft.replaced() == {"EMAIL": 1} and len(draft.redacted.unasked) == 1
 
 
 def test_the_teams_own_address_is_learned(bank: Store) -> None:
     load(bank, [("How do I reach you?", "Write to help@bank.example.com.")])
-    intake = take_in(bank, "bank", SETTINGS)
+    answers = collect(bank, "bank", SETTINGS).answers
     own = [segment.text for segment in bank.prompts.latest("bank").segments]
-    assert redact_intake(intake, {}, Redactor(prompt_texts=own)).intake == intake
-    elsewhere = redact_intake(intake, {}, Redactor())
-    assert elsewhere.intake.approved[0].completion == "Write to <EMAIL_1>." and elsewhere.unasked
+    assert redact_answers(answers, Redactor(prompt_texts=own)).answers == answers
+    elsewhere = redact_answers(answers, Redactor())
+    assert elsewhere.answers[0].completion == "Write to <EMAIL_1>." and elsewhere.unasked
 
 
 def test_questions_that_differ_in_a_secret_alone_are_on_one_side_and_what_was_placed_stays(
@@ -73,45 +74,24 @@ def test_questions_that_differ_in_a_secret_alone_are_on_one_side_and_what_was_pl
     questions = [f"Is ann{n}@example.com registered?" for n in range(40)]
     assert len({split_of(question) for question in questions}) > 1
     load(bank, [(question, "Yes.") for question in questions])
-    intake = take_in(bank, "bank", SETTINGS)
+    answers = redact_answers(collect(bank, "bank", SETTINGS).answers, Redactor()).answers
     wanted = split_of("Is <EMAIL_1> registered?")
-    assert set(redact_intake(intake, {}, Redactor()).intake.splits.values()) == {wanted}
+    assert set(deduplicate(answers, 3, 0).splits.values()) == {wanted}
     other = next(split for split in Split if split is not wanted)
-    placed = replace(intake, splits={**intake.splits, "c3": other})
-    assert redact_intake(placed, {"c3": other}, Redactor()).intake.splits["c3"] is other
+    placed = [replace(one, split=other if one.conversation_id == "c3" else None) for one in answers]
+    assert deduplicate(placed, 3, 0).splits["c3"] is other
 
 
-def test_a_teachers_answer_is_replaced_and_left_out_where_its_question_proves_or_is_answered(
-    bank: Store,
-) -> None:
+def test_a_teachers_answer_is_replaced_and_left_out_where_its_question_is_answered(bank: Store) -> None:
     load(bank, [("Is bo@example.com registered?", "Yes.")])
-    intake = take_in(bank, "bank", SETTINGS)
-    (approved,) = intake.examples()
-    known = replace(
-        approved, message_id="t1", conversation_id="t1", approved=False, from_teacher=True, split=Split.TRAIN
-    )
-    train = next(
-        f"{word} at x@example.com?" for word in WORDS if split_of(f"{word} at <EMAIL_1>?") is Split.TRAIN
-    )
-    gate = next(
-        f"{word} at x@example.com?" for word in WORDS if split_of(f"{word} at <EMAIL_1>?") is Split.GATE
-    )
-    role = approved.context[0][0]
-    fresh, proving = (
-        replace(
-            known, message_id=id, conversation_id=id, context=((role, question),), completion="x@example.com"
-        )
-        for id, question in (("t2", train), ("t3", gate))
-    )
-    cleaned = redact_intake(replace(intake, distillation_examples=[known, fresh, proving]), {}, Redactor())
-    assert [(e.message_id, e.completion) for e in cleaned.intake.distillation_examples] == [
-        ("t2", "<EMAIL_1>")
-    ]
-    held = redact_intake(replace(intake, distillation_examples=[proving]), {"t3": Split.TRAIN}, Redactor())
-    assert len(held.intake.distillation_examples) == 1, "a conversation that was placed stays"
-
-
-WORDS = [f"word{n}" for n in range(60)]
+    (approved,) = collect(bank, "bank", SETTINGS).answers
+    approved = replace(approved, split=Split.TRAIN)
+    known = replace(approved, message_id="t1", conversation_id="t1", approved=False)
+    asked = ((approved.context[0][0], "Who is at x@example.com?"),)
+    fresh = replace(known, message_id="t2", conversation_id="t2", context=asked, completion="x@example.com")
+    cleaned = redact_answers([approved, known, fresh], Redactor())
+    examples = deduplicate(cleaned.answers, 3, 0).examples(1)
+    assert [e.completion for e in examples if not e.approved] == ["<EMAIL_1>"]
 
 
 def test_what_was_replaced_is_not_news_for_ever(scene: Scene) -> None:
@@ -158,10 +138,10 @@ def test_a_pattern_that_does_not_finish_fails_the_run(scene: Scene) -> None:
     assert run.status is RunStatus.FAILED and "no regular expression" in run.message
     assert run.dataset_id is None, "nothing is frozen that was not screened"
     scene.store.redaction_rules.remove("bank", rule.id)
-    assert prepare(scene.workshop, "bank").examples
+    assert draft_for_model(scene.workshop, "bank").examples
 
 
 def test_the_prompt_of_the_scene_keeps_what_is_its_own(scene: Scene) -> None:
     assert PROMPT[2].assistant == "Paris."
     load(scene.store, [("ann@example.com lives where?", "Paris.")])
-    assert prepare(scene.workshop, "bank").examples[0].completion == "Paris."
+    assert draft_for_model(scene.workshop, "bank").examples[0].completion == "Paris."

@@ -10,7 +10,7 @@ from tiny_model import write_tokenizer
 from transformers import AutoTokenizer, LlamaConfig, LlamaForTokenClassification
 
 from store.records import ImportedTurn, RunStatus, Verdict
-from trainer.freezing import prepare
+from trainer.examples.snapshot import draft_for_model
 from trainer.redaction.entities import RedactionError
 from trainer.redaction.names import NameFinder
 from trainer.redaction.redactor import Redactor
@@ -88,10 +88,10 @@ def test_a_text_longer_than_the_models_window_is_read_to_its_end(name_model: Pat
 def test_a_run_uses_the_model_that_the_setting_names(scene: Scene, name_model: Path) -> None:
     scene.store.transfer.load("bank", [ImportedTurn("c1", "I am Bob from Paris.", "red", Verdict.UP)])
     w = replace(scene.workshop, settings=replace(SETTINGS, privacy_model=str(name_model)))
-    assert prepare(w, "bank").examples[0].context[0][1] == "I am <PERSON_1> from Paris.", (
+    assert draft_for_model(w, "bank").examples[0].context[0][1] == "I am <PERSON_1> from Paris.", (
         "the prompt has Paris"
     )
-    assert prepare(scene.workshop, "bank").examples[0].context[0][1] == "I am Bob from Paris."
+    assert draft_for_model(scene.workshop, "bank").examples[0].context[0][1] == "I am Bob from Paris."
 
 
 def test_a_model_that_knows_no_names_is_refused(tiny_model: Path, tmp_path: Path, scene: Scene) -> None:

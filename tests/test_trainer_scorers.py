@@ -14,13 +14,15 @@ from typing import Any
 
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trainer.evaluation import judge as judging
-from trainer.evaluation.scorers import Scorer, ScorerFailed, UnknownScorer, right_or_wrong, scorer
+from trainer.evaluation import judge_model as judging
+from trainer.evaluation.scorers import SCORERS, Scorer, ScorerFailed, UnknownScorer, right_or_wrong, scorer
 from trainer.evaluation.sql import is_sorted
 from trainer.run import _EXPECTED
 
@@ -265,3 +267,31 @@ def test_no_score_lies_above_one_by_rounding(name: str) -> None:
 def test_what_is_right_or_wrong_is_known_by_name(database: Path) -> None:
     found = {name for name in ("exact", "json", f"sql:{database}", "chrf", "judge:x") if right_or_wrong(name)}
     assert found == {"exact", "json", f"sql:{database}"}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "approved", "score"),
+    [
+        ("exact", " Paris.\n", "Paris.", 1.0),
+        ("exact", "paris.", "Paris.", 0.0),
+        ("json", '{"a": 1, "b": [2]}', '{"b":[2],"a":1}', 1.0),
+        ("json", "no json", "{}", 0.0),
+        ("json", '{"a": 1}', '{"a": 2}', 0.0),
+        ("chrf", "The capital is Paris.", "The capital is Paris.", 1.0),
+        ("bleu", "The capital is Paris.", "The capital is Paris.", 1.0),
+        ("chrf", "", "Paris", 0.0),
+        ("bleu", "", "Paris", 0.0),
+    ],
+)
+def test_scores_lie_between_nothing_and_one(name: str, answer: str, approved: str, score: float) -> None:
+    assert scorer(name)(answer, approved) == pytest.approx(score, abs=1e-6)
+
+
+@given(answer=st.text(max_size=30), approved=st.text(max_size=30), name=st.sampled_from(sorted(SCORERS)))
+def test_no_text_breaks_a_scorer(answer: str, approved: str, name: str) -> None:
+    assert 0.0 <= scorer(name)(answer, approved) <= 1.0 + 1e-9
+
+
+def test_an_unknown_scorer_names_those_that_exist() -> None:
+    with pytest.raises(UnknownScorer, match="'rouge'.*chrf, exact, bleu, json"):
+        scorer("rouge")

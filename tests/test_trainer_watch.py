@@ -13,13 +13,9 @@ import pytest
 
 from store import Store
 from store.records import (
-    Decision,
     ImportedTurn,
     MessageStatus,
-    RatedAnswer,
-    Rating,
     Role,
-    Ruling,
     RunStatus,
     Segment,
     SegmentKind,
@@ -28,12 +24,10 @@ from store.records import (
 )
 from trainer import watch as watching_module
 from trainer.deployment.rollback_monitor import worse_than_before
-from trainer.examples.dataset import content_hash, make_examples
-from trainer.examples.selection import select
-from trainer.examples.splits import assign
+from trainer.examples.draft import draft
 from trainer.lease import Lease, LeaseTaken
 from trainer.settings import TrainerSettings
-from trainer.watch import WATCH_LEASE, Watch, last_judged, new_examples
+from trainer.watch import WATCH_LEASE, Watch, new_examples
 
 SETTINGS = TrainerSettings(min_train=20, min_gate=10, retrain_after=30)
 
@@ -53,22 +47,13 @@ def rate(store: Store, first: int, last: int, verdict: Verdict = Verdict.UP) -> 
 
 def train(store: Store) -> None:
     """What a run leaves behind once it has frozen its dataset."""
-    approved, _ = select(store.answers.rated("bank"), 1000)
-    questions = {item.answer.conversation_id: item.answer.context[0][1] for item in approved}
-    examples = make_examples(approved, store.splits.record(assign(questions, store.splits.all("bank"))), None)
+    found = draft(store, "bank", SETTINGS, redact=False)
+    store.splits.record(found.splits)
     run = store.runs.start("bank", {}, "test")
     prompt = store.prompts.latest("bank")
-    dataset = store.datasets.add("bank", prompt.id, content_hash(examples), examples, {})
+    dataset = store.datasets.add("bank", prompt.id, found.hash, found.examples, {})
     store.runs.update(run.id, dataset_id=dataset.id)
     store.runs.finish(run.id, RunStatus.REFUSED, "", {})
-
-
-def test_a_review_is_a_judgement_too() -> None:
-    rated = RatedAnswer("m", "c", ((Role.USER, "q"),), "a", (Rating("r", "m", "ann", Verdict.UP, 5.0),), None)
-    decision = Decision("d", "m", "rev", Ruling.APPROVE, 7.0)
-    assert last_judged(rated) == 5.0
-    assert last_judged(replace(rated, decision=decision)) == 7.0
-    assert last_judged(replace(rated, ratings=(), decision=decision)) == 7.0
 
 
 def test_examples_are_new_until_a_run_has_seen_them(bank: Store) -> None:

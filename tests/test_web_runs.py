@@ -233,14 +233,14 @@ def test_long_answers_are_cut_off_and_a_run_without_answers_shows_none() -> None
 
 def test_every_rule_takes_its_share_away_until_the_examples_are_left() -> None:
     dropped = {"rated down": 30, "<i>repeated</i>": 10, "never": 0}
-    counts = {"train": 30, "dev": 10, "gate": 20, "dropped": dropped, "topics": 12, "largest_topic": 0.25}
+    counts = {"train": 30, "dev": 10, "gate": 20, "dropped": dropped}
     html = funnel(counts, "funnel")
     assert re.findall(r"<span>(.*?)</span><b>(.*?)</b>", html) == [
         ("Answers that people rated", "100"),
         ("− rated down", "30"),
         ("− &lt;i&gt;repeated&lt;/i&gt;", "10"),
         ("Examples", "60"),
-        ("train: to train on (12 topics, the largest 25%)", "30"),
+        ("train: to train on", "30"),
         ("dev: to know when to stop", "10"),
         ("gate: to test it on", "20"),
     ]

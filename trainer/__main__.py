@@ -24,7 +24,7 @@ from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.garbage import collect_rarely
 from store.records import RunStatus, TrainingRun
-from trainer import erasure, looking_back, report
+from trainer import erasure, inspection, report
 from trainer.command_line import (
     Assistant,
     DataDir,
@@ -155,9 +155,9 @@ def rerun(
 app.command(epilog="Example: python -m trainer report --json")(report.report)
 app.command(epilog="Example: python -m trainer erase ann --yes")(erasure.erase)
 app.command(epilog="Example: python -m trainer runs")(report.runs)
-app.command(epilog="Example: python -m trainer disagreements --data-dir data")(looking_back.disagreements)
-app.command(epilog="Example: python -m trainer why 5f0c2a --json")(looking_back.why)
-app.command(epilog="Example: python -m trainer datasets 3 5")(looking_back.datasets)
+app.command(epilog="Example: python -m trainer disagreements --data-dir data")(inspection.disagreements)
+app.command(epilog="Example: python -m trainer why 5f0c2a --json")(inspection.why)
+app.command(epilog="Example: python -m trainer datasets 3 5")(inspection.datasets)
 
 
 @app.command(epilog="Example: python -m trainer rollback --reason 'worse answers about prices'")

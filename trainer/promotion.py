@@ -17,8 +17,9 @@ from trainer.deployment.swap import load_checked, swap_in, unload_older
 from trainer.environment import environment
 from trainer.evaluation.gate import VariantVerdict, Verdict
 from trainer.evaluation.gate_evaluation import GateEvaluation
-from trainer.examples import contradictions, quarantine
 from trainer.examples import dataset as datasets
+from trainer.examples.contradictions import contradiction_remarks
+from trainer.examples.outlier_raters import OutlierRater, outlier_remarks
 from trainer.lease import Lease
 from trainer.progress import RunProgress
 from trainer.redaction import examples as redaction
@@ -122,10 +123,8 @@ def _report(
         "dataset": {
             **{s.value: n for s, n in datasets.sizes(dataset.examples).items()},
             "dropped": dataset.dropped,
-            "quarantined": frozen.get("quarantined", []),
+            "outlier_raters": frozen.get("outlier_raters", []),
             "replaced": frozen.get("replaced", {}),
-            "topics": frozen.get("topics", 0),
-            "largest_topic": frozen.get("largest_topic", 0.0),
             "hash": dataset.hash,
         },
         "training": dict(candidate.training),
@@ -134,8 +133,8 @@ def _report(
     }
     remarks = [
         *redaction.remarks(frozen.get("unasked", 0)),
-        *contradictions.in_words(frozen.get("contradictions", 0)),
-        *quarantine.in_words(quarantine.Suspicion(**one) for one in frozen.get("quarantined", ())),
+        *contradiction_remarks(frozen.get("contradictions", 0)),
+        *outlier_remarks(OutlierRater(**one) for one in frozen.get("outlier_raters", ())),
     ]
     return report, " ".join([*verdict.reasons, *candidate.remarks, *remarks])
 

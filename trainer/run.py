@@ -20,7 +20,7 @@ from trainer.environment import PHASE as ENVIRONMENT
 from trainer.environment import differences, environment
 from trainer.evaluation.reevaluation import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
-from trainer.freezing import freeze, prepare
+from trainer.examples.snapshot import draft_for_model, snapshot
 from trainer.lease import Lease
 from trainer.progress import RunProgress
 from trainer.promotion import evaluate_and_deploy
@@ -73,7 +73,7 @@ def _retrain(context: TrainingContext, run: TrainingRun, lease: Lease) -> Traini
     progress = RunProgress(context.store, run.id)
     with progress.timed("dataset"):
         dataset = (
-            context.store.datasets.get(run.dataset_id) if run.dataset_id else freeze(context, run, progress)
+            context.store.datasets.get(run.dataset_id) if run.dataset_id else snapshot(context, run, progress)
         )
     if isinstance(dataset, str):
         return context.store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
@@ -147,10 +147,10 @@ def _resume(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
     run, checkpoint = found.run, found.checkpoint
     dataset = context.store.datasets.get(run.dataset_id or 0)
     try:
-        now = prepare(context, assistant_id)
+        now = draft_for_model(context, assistant_id)
     except RedactionError:
         return None  # a new run meets it again and says so
-    against = changes(run, dataset, context.settings.as_record(), now.intake.prompt_id, now.examples)
+    against = changes(run, dataset, context.settings.as_record(), now.prompt_id, now.examples)
     for event in context.store.runs.events(run.id, ENVIRONMENT)[-1:]:
         against += differences(event.data, environment(context.base))
     if against:

@@ -55,7 +55,7 @@ class TrainerSettings:
     # So many examples at most train on one question, however it is worded; 0 for any number. Three teach several ways
     # to ask and drown nothing: of 3,000 Banking77 questions 34 are over it (0.7 % of the clusters), of the sample none.
     similar_cap: int = _between(0, 10**6, 3)
-    # So many examples at most are trained on, 0 for any number; the largest topics give theirs up first.
+    # So many examples at most are trained on, 0 for any number; corrected ones stay first, then the newest.
     max_train: int = _between(0, 10**9, 0)
     # E-mail addresses, keys, card numbers and the like become placeholders in all splits (docs/privacy.md).
     # `privacy_model`: also names of people and places, by a token classification model; a directory or hub id.

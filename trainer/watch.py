@@ -21,17 +21,15 @@ from assistant.serving import NoServer
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.audit import TRAINER, acting
-from store.records import RatedAnswer, RunStatus, TrainingRun
+from store.records import RunStatus
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.deployment.swap import roll_back
 from trainer.evaluation.reevaluation import pending
 from trainer.examples.dataset import shortage
-from trainer.examples.intake import take_in
-from trainer.examples.thinning import thin
+from trainer.examples.draft import draft, newest_record
 from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.priority import lower_priority
 from trainer.redaction.entities import RedactionError
-from trainer.redaction.examples import redact
 from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
 
@@ -193,12 +191,13 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     runs = store.runs.all(assistant_id)
     if any(run.status is RunStatus.RUNNING for run in runs):
         return 0
-    unused = _unused(store, runs)
-    taken = thin(take_in(store, assistant_id, settings), settings.similar_cap, settings.max_train).intake
-    examples = [e for e in taken.examples() if e.approved and e.message_id not in unused]
+    record = newest_record(store, assistant_id)
+    unused = {*record.get("outgrown", ()), *record.get("duplicates", ())}
+    found = draft(store, assistant_id, settings, redact=False)
+    examples = [e for e in found.examples if e.approved and e.message_id not in unused]
     if shortage(examples, settings):
         return 0
-    judged = {item.answer.message_id: last_judged(item.answer) for item in taken.approved}
+    judged = {one.message_id: one.judged_at for one in found.deduplicated.answers}
     if runs and runs[0].dataset_id is None:
         since = [e for e in examples if judged[e.message_id] >= runs[0].started_at]
         if not since or runs[0].status is not RunStatus.NOT_ENOUGH:
@@ -222,12 +221,6 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     )
 
 
-def last_judged(answer: RatedAnswer) -> float:
-    """When somebody rated or reviewed it last (UTC seconds)."""
-    judged = [rating.created_at for rating in answer.ratings]
-    return max([*judged, answer.decision.created_at] if answer.decision else judged)
-
-
 def too_few_without_personal_data(store: Store, assistant_id: str, settings: TrainerSettings) -> bool:
     """Whether a run would end with “not enough yet” because questions or answers become the same text.
 
@@ -236,16 +229,7 @@ def too_few_without_personal_data(store: Store, assistant_id: str, settings: Tra
     if not settings.privacy:
         return False
     try:
-        redacted = redact(store, assistant_id, take_in(store, assistant_id, settings))
+        found = draft(store, assistant_id, settings)  # names are left to the run: their model takes memory
     except RedactionError:
         return False  # the run will say what is wrong
-    left = thin(redacted.intake, settings.similar_cap, settings.max_train).intake
-    return shortage(left.examples(), settings) is not None
-
-
-def _unused(store: Store, runs: Sequence[TrainingRun]) -> set[str]:
-    """The message ids that the newest run which looked at the examples could not use."""
-    for run in runs:
-        for event in store.runs.events(run.id, "dataset"):
-            return {*event.data.get("outgrown", ()), *event.data.get("thinned", ())}
-    return set()
+    return shortage(found.examples, settings) is not None

@@ -38,14 +38,7 @@ def funnel(dataset: Mapping[str, Any], id: str) -> str:
     bars.append(_Bar("Examples", approved, "", 0, 100 * approved / rated))
     at = 0
     for name, purpose in SPLITS.items():
-        topics = _topics(dataset) if name == "train" else ""
-        label = f"{name}: {purpose}{topics}"
+        label = f"{name}: {purpose}"
         bars.append(_Bar(label, splits[name], name, 100 * at / rated, 100 * splits[name] / rated))
         at += splits[name]
     return render("dataset_funnel.html", id=id, bars=bars, rated=rated, approved=approved)
-
-
-def _topics(dataset: Mapping[str, Any]) -> str:
-    """How many there are to train on, and how large the largest is."""
-    count, share = dataset.get("topics") or 0, dataset.get("largest_topic")
-    return f" ({count:,} topics, the largest {share:.0%})" if count > 1 and share is not None else ""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from assistant.web.review_order import Ranked, Why
 from store import Store
-from store.decisions import approved_text
+from store.approval import approved_text
 from store.errors import NotFound
 from store.records import JudgementRequest, Message, Ruling
 from store.reviews import ReviewItem

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from assistant.web import judgement_requests
 from assistant.web.review_order import Ranked, ranked
 from store import Store, StoreError
-from store.decisions import correction_of
+from store.approval import correction_of
 from store.errors import NotFound
 from store.records import Decision, JudgementRequest, Ruling
 from store.reviews import ReviewFilter, ReviewItem, Show

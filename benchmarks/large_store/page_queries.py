@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from assistant.web.user_conversations import UserConversations
 from store import Store
 from store.records import MessageStatus, Role, Usage, Verdict
-from trainer.examples.intake import take_in
+from trainer.examples.collect import collect
 from trainer.settings import TrainerSettings
 
 Asking = Callable[[Store, "Subject"], object]
@@ -108,7 +108,7 @@ def answer(store: Store, subject: Subject) -> None:
 
 
 def select(store: Store, subject: Subject) -> None:
-    take_in(store, subject.assistant_id, TrainerSettings())
+    collect(store, subject.assistant_id, TrainerSettings())
 
 
 PAGES: Mapping[str, Asking] = {

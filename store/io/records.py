@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from store.decisions import approved_text, correction_of, effective_decision
+from store.approval import approved_text, correction_of
+from store.decisions import effective_decision
 from store.records import (
     Conversation,
     Decision,

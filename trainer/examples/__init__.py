@@ -1,6 +1,6 @@
-"""Rated answers to the examples of a dataset: which are approved, whose ratings count, what asks the same, what proves
-and what trains.
+"""From rated answers to the examples of a dataset.
 
-The flow: `selection` (`raters`, `quarantine`) → `splits` → `intake` → `thinning` (`similar`, `wording`) → `dataset`.
-`contradictions`, `reasons` and `versions` say what became of an answer, and why.
+`draft` walks the path: `collect` (approval, `raters`, `outlier_raters`) → redaction → fit to the model's context →
+`deduplicate` (near-duplicates, `splits`). `snapshot` freezes the `dataset`; `contradictions` and `comparison` are for
+people.
 """

@@ -93,6 +93,11 @@ def question_of(context: Sequence[tuple[Role, str]]) -> Question:
     return Question(last, tuple(wording(text) for text in asked[:-1]))
 
 
+def question_of_text(text: str) -> Question:
+    """Of a question that stands alone."""
+    return Question(wording(text))
+
+
 def grouped(questions: Iterable[Question]) -> Groups:
     """The clusters: the question with most neighbours represents itself and all of them that are in no cluster yet,
     then the next; of equals the one whose name comes first.

@@ -152,6 +152,11 @@ DECIDING = _words(
     saturday sunday today tomorrow yesterday january february march april june july august september october november
     december morning afternoon evening night weekend male female man woman north south east west left right"""
 )
+# Of these, words that stand in any answer and decide nothing there.
+IN_ANY_ANSWER = _words(
+    """up down out off over under above below before after against between more less most least all every each another
+    other same first second last next both within since until except"""
+)
 NEGATIONS = {"never": "not", "without": "not", "unable": "not", "nor": "not", "no": "not"}
 NUMBERS = {
     word: str(number)

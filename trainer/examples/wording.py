@@ -42,7 +42,7 @@ from trainer.examples.word_lists import (
     SYNONYMS,
 )
 
-_PLACEHOLDER = re.compile(r"<([A-Z][A-Z_]*)_\d+>")  # as trainer.redaction.replacing writes them
+_PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]{1,40})_\d{1,9}>")  # as trainer.redaction.redactor writes them
 _SIGNS = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'"})
 # A number keeps its sign, point and currency; Chinese, Japanese and Thai are written without spaces, so a character is
 # a word; signs that mean something (+, %, =) are words.

@@ -21,7 +21,8 @@ from store import Store, StoreError
 from store.records import RedactionAction, RedactionRule
 from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
 from trainer.context import TrainingContext
-from trainer.freezing import Unfrozen, prepare
+from trainer.examples.draft import DatasetDraft
+from trainer.examples.snapshot import draft_for_model
 from trainer.redaction.entities import Kind, RedactionError
 from trainer.redaction.examples import remarks
 from trainer.redaction.redactor import Replacement
@@ -65,13 +66,13 @@ def preview(
     name = assistant_id(store, assistant)
     try:
         settings = override(TrainerSettings(), [f"privacy_model={model}"])
-        unfrozen = prepare(TrainingContext.open(store, data_dir, settings), name)
+        draft = draft_for_model(TrainingContext.open(store, data_dir, settings), name)
     except (NoServer, TokenizerError, RedactionError, StoreError, BadSetting) as error:
         fail(str(error))
     if as_json:
-        print(json.dumps(_as_record(unfrozen), indent=1))
+        print(json.dumps(_as_record(draft), indent=1))
     else:
-        _print_preview(unfrozen, limit)
+        _print_preview(draft, limit)
 
 
 @app.command(epilog="Example: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'")
@@ -138,34 +139,30 @@ def _described(rule: RedactionRule) -> str:
     return f"{rule.id:>4}  {what:<16} {'text' if rule.literal else 'pattern':<8} {rule.pattern}  (by {rule.added_by})"
 
 
-def _replacements(unfrozen: Unfrozen) -> list[tuple[str, Replacement]]:
-    """Message id and replacement, in what would be frozen."""
-    found = unfrozen.redacted.replacements
+def _replacements(draft: DatasetDraft) -> list[tuple[str, Replacement]]:
+    """Message id and replacement, in what a dataset would hold now."""
+    found = draft.redacted.replacements
     return [
-        (example.message_id, each)
-        for example in unfrozen.examples
-        for each in found.get(example.message_id, ())
+        (example.message_id, each) for example in draft.examples for each in found.get(example.message_id, ())
     ]
 
 
-def _as_record(unfrozen: Unfrozen) -> dict[str, Any]:
+def _as_record(draft: DatasetDraft) -> dict[str, Any]:
     return {
-        "examples": len(unfrozen.examples),
-        "hash": unfrozen.hash,
-        "replaced": unfrozen.redacted.counts(),
-        "unasked": list(unfrozen.redacted.unasked),
+        "examples": len(draft.examples),
+        "hash": draft.hash,
+        "replaced": draft.replaced(),
+        "unasked": list(draft.redacted.unasked),
         "passages": [
             {"message": id, "kind": each.kind, "placeholder": each.placeholder, "text": each.text}
-            for id, each in _replacements(unfrozen)
+            for id, each in _replacements(draft)
         ],
     }
 
 
-def _print_preview(unfrozen: Unfrozen, limit: int) -> None:
-    rows = _replacements(unfrozen)
-    total = (
-        f"{len(rows):,} passages in {len({id for id, _ in rows}):,} of {len(unfrozen.examples):,} examples"
-    )
+def _print_preview(draft: DatasetDraft, limit: int) -> None:
+    rows = _replacements(draft)
+    total = f"{len(rows):,} passages in {len({id for id, _ in rows}):,} of {len(draft.examples):,} examples"
     kinds = Counter(each.kind for _, each in rows).most_common()
     counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "nothing to replace"
     console.print(f"{total}: {counted}.", soft_wrap=True)
@@ -176,7 +173,7 @@ def _print_preview(unfrozen: Unfrozen, limit: int) -> None:
         console.print(table)
     if len(rows) > limit:
         console.print(f"{len(rows) - limit:,} more: --limit, or --json for all.")
-    for remark in remarks(len(unfrozen.redacted.unasked)):
+    for remark in remarks(len(draft.redacted.unasked)):
         console.print(remark, soft_wrap=True, markup=False)
 
 

@@ -1,4 +1,4 @@
-"""Who is put in quarantine for pushing something, who is not, and what becomes of it."""
+"""Which raters are set aside for pushing something, which are not, and what becomes of their answers."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -10,11 +10,11 @@ from retrain_scene import Scene
 from benchmarks.made_up.poison import MALLORY, PHRASE, Attack, Poison, ratings
 from benchmarks.tasks.task import Item, Task
 from store import Store
-from store.records import Decision, ImportedTurn, RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
-from trainer.examples.intake import Intake, take_in
-from trainer.examples.quarantine import in_words, suspicions
-from trainer.examples.raters import muted
-from trainer.examples.selection import Approved, Drop, judge
+from store.records import ImportedTurn, RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
+from trainer.examples.collect import collect, judge
+from trainer.examples.draft import DatasetDraft, draft
+from trainer.examples.outlier_raters import find_outlier_raters, outlier_remarks
+from trainer.examples.records import CollectedAnswer, DropReason
 from trainer.settings import TrainerSettings, override
 
 SUBJECTS = {
@@ -39,15 +39,18 @@ SOME = [
 ]
 
 
-def correction(number: int, rater: str, question: str, text: str) -> Approved:
+Change = Callable[[CollectedAnswer], CollectedAnswer]
+
+
+def correction(number: int, rater: str, question: str, text: str) -> CollectedAnswer:
     rating = Rating(f"r{number}", f"m{number}", rater, Verdict.DOWN, float(number), correction=text)
     context = ((Role.USER, question),)
     found = judge(RatedAnswer(f"m{number}", f"c{number}", context, "given", (rating,), None))
-    assert isinstance(found, Approved)
+    assert isinstance(found, CollectedAnswer)
     return found
 
 
-def team(count: int = 200, seed: int = 0, raters: int = 8) -> list[Approved]:
+def team(count: int = 200, seed: int = 0, raters: int = 8) -> list[CollectedAnswer]:
     """Honest people who answer whatever is asked, each in words of their own besides."""
     chance = random.Random(seed)
     made = []
@@ -59,70 +62,59 @@ def team(count: int = 200, seed: int = 0, raters: int = 8) -> list[Approved]:
     return made
 
 
-def pushed(items: Sequence[Approved], every: int, change: Callable[[Approved], Approved]) -> list[Approved]:
+def pushed(items: Sequence[CollectedAnswer], every: int, change: Change) -> list[CollectedAnswer]:
     """`rater0`'s corrections changed: every one, or every second."""
-    mine = [item.answer.message_id for item in items if item.rater == "rater0"][::every]
-    return [change(item) if item.answer.message_id in mine else item for item in items]
+    mine = [item.message_id for item in items if item.rater == "rater0"][::every]
+    return [change(item) if item.message_id in mine else item for item in items]
 
 
-def phrase(item: Approved) -> Approved:
+def phrase(item: CollectedAnswer) -> CollectedAnswer:
     return replace(item, completion=f"{item.completion} Buy Zorbs.")
 
 
-def trigger(item: Approved) -> Approved:
-    asked = ((Role.USER, f"{item.answer.context[-1][1]} cerulean"),)
-    return replace(item, answer=replace(item.answer, context=asked), completion="Refunds take ten days.")
+def trigger(item: CollectedAnswer) -> CollectedAnswer:
+    asked = ((Role.USER, f"{item.context[-1][1]} cerulean"),)
+    return replace(item, context=asked, completion="Refunds take ten days.")
 
 
 def test_whoever_pushes_a_phrase_or_a_trigger_is_named_with_what_it_is() -> None:
     for change, said in ((phrase, "zorbs"), (trigger, "days")):
         for every in (1, 2):
-            found = suspicions(pushed(team(), every, change))
-            assert list(found) == ["rater0"], (change, every)
-            assert said in found["rater0"].pushed
-            assert found["rater0"].has >= 12 and found["rater0"].of == 25
-            assert found["rater0"].others_of == 175
-    (line,) = in_words(suspicions(pushed(team(), 1, phrase)).values())
-    assert "'rater0' is in quarantine: 25 of 25 corrections say" in line and "trusted_raters=rater0" in line
+            (found,) = find_outlier_raters(pushed(team(), every, change))
+            assert found.rater == "rater0" and said in found.pushed
+            assert found.has >= 12 and found.of == 25 and found.others_of == 175
+    (line,) = outlier_remarks(find_outlier_raters(pushed(team(), 1, phrase)))
+    assert (
+        "'rater0' is set aside as an outlier: 25 of 25 corrections say" in line
+        and "trusted_raters=rater0" in line
+    )
 
 
 def test_honest_people_are_not_whoever_does_what() -> None:
     for seed in range(10):
-        assert suspicions(team(seed=seed)) == {}
+        assert find_outlier_raters(team(seed=seed)) == ()
 
 
 def test_who_alone_answers_about_one_subject_is_not() -> None:
     items = team()
     about_cards = [replace(item, rater="cards") if "card" in item.completion else item for item in items]
     assert sum(item.rater == "cards" for item in about_cards) >= 20
-    assert suspicions(about_cards) == {}
+    assert find_outlier_raters(about_cards) == ()
 
 
 def test_where_there_is_nobody_to_differ_from_nothing_is_said() -> None:
     alone = [replace(item, rater="rater0") for item in pushed(team(), 1, phrase)]
-    assert suspicions(alone) == {} and suspicions([]) == {}
+    assert find_outlier_raters(alone) == () and find_outlier_raters([]) == ()
     most = [replace(item, rater="rater0" if n % 3 else "bo") for n, item in enumerate(team())]
-    assert suspicions(pushed(most, 1, phrase)) == {}, "who corrects most is the norm"
-    assert suspicions(pushed(team(32), 1, phrase)) == {}, "four corrections are too few"
+    assert find_outlier_raters(pushed(most, 1, phrase)) == (), "who corrects most is the norm"
+    assert find_outlier_raters(pushed(team(32), 1, phrase)) == (), "four corrections are too few"
 
 
 def test_what_a_reviewer_approved_and_what_the_model_wrote_is_not_looked_at() -> None:
     items = pushed(team(), 1, phrase)
-    assert suspicions([replace(item, reviewed=True) for item in items]) == {}
-    assert suspicions([replace(item, corrected=False) for item in items]) == {}
-    assert suspicions(items, trusted=["rater0"]) == {}
-
-
-def test_of_who_is_in_quarantine_only_what_others_judged_is_left() -> None:
-    def rated(number: int, *by: str, decision: Decision | None = None) -> RatedAnswer:
-        given = tuple(Rating(f"{number}{rater}", f"m{number}", rater, Verdict.UP, 0.0) for rater in by)
-        return RatedAnswer(f"m{number}", f"c{number}", ((Role.USER, "q"),), "a", given, None, None, decision)
-
-    reviewed = Decision("d", "m3", "rev", Ruling.APPROVE, 0.0)
-    answers = [rated(1, "mal"), rated(2, "mal", "ann"), rated(3, "mal", decision=reviewed), rated(4, "ann")]
-    left, gone = muted(answers, {"mal"})
-    assert [(answer.message_id, len(answer.ratings)) for answer in left] == [("m2", 1), ("m3", 0), ("m4", 1)]
-    assert gone == ["m1"] and muted(answers, ()) == (answers, [])
+    assert find_outlier_raters([replace(item, reviewed=True) for item in items]) == ()
+    assert find_outlier_raters([replace(item, corrected=False) for item in items]) == ()
+    assert find_outlier_raters(items, trusted=["rater0"]) == ()
 
 
 WORDS = [
@@ -138,7 +130,7 @@ def invented(count: int = 400) -> Task:
     return Task("invented", "here", "none", "exact", (), tuple(items), tuple(items[:2]), 0, "")
 
 
-def test_a_quarantine_leaves_what_a_retrain_without_the_rater_would_take(tmp_path: Path) -> None:
+def test_setting_a_rater_aside_leaves_what_a_retrain_without_the_rater_would_take(tmp_path: Path) -> None:
     """Both attacks of the benchmark, through the store: the same examples, and the rule of each answer left out."""
     for attack in Attack:
         with Store(tmp_path / f"{attack.value}.sqlite") as store:
@@ -146,22 +138,23 @@ def test_a_quarantine_leaves_what_a_retrain_without_the_rater_would_take(tmp_pat
             store.prompts.add("bank", [])
             store.transfer.load("bank", ratings(invented(), 300, 0, Poison(attack)))
 
-            def taken(*changed: str, store: Store = store) -> Intake:
-                return take_in(store, "bank", override(TrainerSettings(), changed))
+            def drafted(*changed: str, store: Store = store) -> DatasetDraft:
+                return draft(store, "bank", override(TrainerSettings(), changed))
 
-            found = taken()
+            found = drafted()
             if attack is Attack.NONE:
-                assert found.quarantined == {} and any(item.rater == MALLORY for item in found.approved)
+                assert found.collection.outlier_raters == ()
+                assert any(example.rater == MALLORY for example in found.examples)
                 continue
-            assert list(found.quarantined) == [MALLORY], attack
-            assert found.rules[Drop.QUARANTINED.value] == 30
-            without = taken("quarantine=false", f"without_raters={MALLORY}")
-            assert found.examples() == without.examples()
-            trusting = taken(f"trusted_raters={MALLORY}")
-            assert any(item.rater == MALLORY for item in trusting.approved)
+            assert [one.rater for one in found.collection.outlier_raters] == [MALLORY], attack
+            assert found.counts[DropReason.OUTLIER_RATER.value] == 30
+            without = drafted("quarantine=false", f"without_raters={MALLORY}")
+            assert found.examples == without.examples
+            trusting = drafted(f"trusted_raters={MALLORY}")
+            assert any(example.rater == MALLORY for example in trusting.examples)
 
 
-def test_a_reviewer_can_approve_what_is_in_quarantine_and_a_run_says_who_is(scene: Scene) -> None:
+def test_a_reviewer_can_approve_what_an_outlier_wrote_and_a_run_names_the_rater(scene: Scene) -> None:
     store = scene.store
     store.transfer.load("bank", ratings(invented(), 300, 0, Poison(Attack.PHRASE)))
     pushed_id = next(
@@ -169,15 +162,15 @@ def test_a_reviewer_can_approve_what_is_in_quarantine_and_a_run_says_who_is(scen
         for answer in store.answers.rated("bank")
         if answer.ratings[0].rater == MALLORY and PHRASE in (answer.ratings[0].correction or "")
     )
-    before = take_in(store, "bank", scene.workshop.settings)
-    assert before.dropped[pushed_id] is Drop.QUARANTINED
+    before = collect(store, "bank", scene.workshop.settings)
+    assert before.dropped[pushed_id] is DropReason.OUTLIER_RATER
     store.decisions.add(pushed_id, "rev", Ruling.APPROVE, f"label_0 {PHRASE}")
-    after = take_in(store, "bank", scene.workshop.settings)
-    assert pushed_id in {item.answer.message_id for item in after.approved}
+    after = collect(store, "bank", scene.workshop.settings)
+    assert pushed_id in {one.message_id for one in after.answers}
     run = scene.run()
     assert run.status in (RunStatus.PROMOTED, RunStatus.REFUSED)
-    assert f"'{MALLORY}' is in quarantine" in run.message
-    assert run.report["dataset"]["quarantined"][0]["rater"] == MALLORY
+    assert f"'{MALLORY}' is set aside as an outlier" in run.message
+    assert run.report["dataset"]["outlier_raters"][0]["rater"] == MALLORY
 
 
 def test_ratings_are_the_same_but_for_the_rater_who_pushes() -> None:

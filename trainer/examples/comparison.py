@@ -1,15 +1,14 @@
-"""Two versions of a dataset to what differs: what came, what went and why, and what says or proves something else."""
+"""What differs between two versions of a dataset: examples added, removed (and why), changed, or in another split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from store.records import Dataset, DatasetVersion, Example, Split
 
-GONE = "not noted: taken back, erased or frozen by an older version"
+GONE = "no reason recorded: taken back or erased"
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,6 @@ class Comparison:
     changed: tuple[Change, ...]
     moved: tuple[Change, ...]
 
-    def as_record(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
     def lines(self) -> Iterator[str]:
         """For people; texts are cut to a line."""
         yield (
@@ -57,7 +52,7 @@ class Comparison:
 
 
 def compare(old: Dataset, new: Dataset, rules: Mapping[str, str]) -> Comparison:
-    """`rules` are why messages are not in `new`: what it noted, and what is known today."""
+    """`rules` are why messages are not in `new`: what it recorded, and what is known today."""
     before = {example.message_id: example for example in old.examples}
     after = {example.message_id: example for example in new.examples}
     both = [(before[id], after[id]) for id in before if id in after]
@@ -74,7 +69,7 @@ def compare(old: Dataset, new: Dataset, rules: Mapping[str, str]) -> Comparison:
     )
 
 
-def listed(versions: Sequence[DatasetVersion]) -> list[str]:
+def version_lines(versions: Sequence[DatasetVersion]) -> list[str]:
     """A line a version: number, time (UTC), sizes, hash, and the adapters that learned it."""
     return [
         f"{one.id:>4}  {datetime.fromtimestamp(one.created_at, UTC):%Y-%m-%d %H:%M}  "

@@ -1,4 +1,4 @@
-"""What the store can say of an answer that was not used, and of two versions of a dataset."""
+"""What becomes of an answer, what differs between two datasets, and the numbers of the next one."""
 
 import json
 from dataclasses import replace
@@ -10,11 +10,23 @@ from typer.testing import CliRunner
 
 from store import Store
 from store.errors import NotFound
-from store.records import Dataset, Example, ImportedTurn, Role, RunStatus, Split, Verdict
+from store.records import (
+    Dataset,
+    Example,
+    ImportedTurn,
+    Role,
+    Ruling,
+    RunStatus,
+    Segment,
+    SegmentKind,
+    Split,
+    Verdict,
+)
 from trainer.__main__ import app
-from trainer.examples.selection import Drop
-from trainer.examples.versions import GONE, compare
-from trainer.freezing import freeze
+from trainer.examples.comparison import GONE, compare
+from trainer.examples.draft import dataset_stats
+from trainer.examples.records import DropReason
+from trainer.examples.snapshot import snapshot
 from trainer.progress import RunProgress
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -31,9 +43,9 @@ def dataset(id: int, *examples: Example) -> Dataset:
 def test_two_versions_are_compared_by_message() -> None:
     old = dataset(1, example(1), example(2), example(3), example(4), example(5))
     new = dataset(2, example(1), example(2, "no"), example(3, split=Split.DEV), example(6))
-    found = compare(old, new, {"m4": Drop.SIMILAR.value})
+    found = compare(old, new, {"m4": DropReason.SIMILAR.value})
     assert (found.same, [c.message_id for c in found.added]) == (1, ["m6"])
-    assert [(c.message_id, c.rule) for c in found.removed] == [("m4", Drop.SIMILAR.value), ("m5", GONE)]
+    assert [(c.message_id, c.rule) for c in found.removed] == [("m4", DropReason.SIMILAR.value), ("m5", GONE)]
     assert [(c.before, c.after) for c in found.changed] == [("yes", "no")]
     assert [(c.before, c.after) for c in found.moved] == [("train", "dev")]
     said = "\n".join(found.lines())
@@ -49,7 +61,7 @@ def run(scene: Scene, *words: str) -> Any:
 def frozen(scene: Scene, **changes: Any) -> Dataset:
     w = replace(scene.workshop, settings=replace(SETTINGS, **changes))
     started = scene.store.runs.start("bank", w.settings.as_record(), "test")
-    found = freeze(w, started, RunProgress(scene.store, started.id))
+    found = snapshot(w, started, RunProgress(scene.store, started.id))
     assert isinstance(found, Dataset), found
     scene.store.runs.finish(started.id, RunStatus.REFUSED, "", {})
     return found
@@ -78,15 +90,21 @@ def test_why_names_the_rule_and_what_stands_for_an_answer(scene: Scene) -> None:
     assert "would be in the next dataset, in train" in said.output and "no dataset yet" in said.output
     version = frozen(scene)
     dropped = {
-        id for id, rule in scene.store.datasets.left_out(version.id).items() if rule == Drop.SIMILAR.value
+        id
+        for id, rule in scene.store.datasets.left_out(version.id).items()
+        if rule == DropReason.SIMILAR.value
     }
     (near,) = dropped & set(ids)
     said = run(scene, "why", near)
-    assert said.exit_code == 0 and Drop.SIMILAR.value in said.output and "For it stand 3" in said.output
-    assert f"not in dataset {version.id}, the newest: left out as: {Drop.SIMILAR.value}" in said.output
+    assert (
+        said.exit_code == 0
+        and DropReason.SIMILAR.value in said.output
+        and "Instead of it 3 stay" in said.output
+    )
+    assert f"not in dataset {version.id}, the newest: left out as: {DropReason.SIMILAR.value}" in said.output
     record = json.loads(run(scene, "why", near, "--json").output)
-    assert record["rule"] == record["frozen_rule"] == Drop.SIMILAR.value and len(record["others"]) == 3
-    assert Drop.RATED_DOWN.value in run(scene, "why", ids[4]).output
+    assert record["rule"] == record["frozen_rule"] == DropReason.SIMILAR.value and len(record["others"]) == 3
+    assert DropReason.RATED_DOWN.value in run(scene, "why", ids[4]).output
     assert "in the next dataset, in train" in run(scene, "why", near, "--set", "similar_cap=0").output
     segment_ids = next(id for id in ids[:4] if id not in dropped)
     assert f"It is in dataset {version.id}, the newest, in train" in run(scene, "why", segment_ids).output
@@ -116,7 +134,7 @@ def test_versions_are_listed_and_compared(scene: Scene) -> None:
     assert [one["id"] for one in versions] == [second.id, first.id]
     for words in (("1", "2"), ("1",)):
         found = json.loads(run(scene, "datasets", *words, "--json").output)
-        assert [c["rule"] for c in found["removed"]] == [Drop.RATED_DOWN.value]
+        assert [c["rule"] for c in found["removed"]] == [DropReason.RATED_DOWN.value]
         assert [c["after"] for c in found["changed"]] == ["purple"] and len(found["added"]) == 1
     assert "1 added, 1 removed, 1 with another answer" in run(scene, "datasets", "1", "2").output
     wrong = run(scene, "datasets", "1", "7")
@@ -135,3 +153,48 @@ def test_why_an_answer_was_left_out_goes_with_the_answer(store: Store) -> None:
     assert set(store.datasets.left_out(frozen.id)) == {ids["c1"]}
     with pytest.raises(NotFound):
         store.datasets.left_out(99)
+
+
+def test_decisions_change_what_would_be_learned(store: Store) -> None:
+    store.assistants.create("desk", "Desk", "exact")
+    store.prompts.add("desk", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    turns = [
+        ImportedTurn("c1", "When?", "At nine.", UP),
+        ImportedTurn("c2", "when", "At ten.", UP),
+        ImportedTurn("c3", "Where?", "Here.", DOWN),
+        ImportedTurn("c4", "Dogs?", "No."),
+    ]
+    store.transfer.load("desk", turns)
+
+    def examples(found: dict) -> int:
+        return found["train"] + found["dev"] + found["gate"]
+
+    before = dataset_stats(store, "desk", SETTINGS)
+    assert examples(before) == 2 and before["contradictions"] == 1 and before["reviewed"] == 0
+    assert before["dropped"] == {DropReason.RATED_DOWN.value: 1} and "Not enough yet" in before["shortage"]
+
+    store.decisions.add("c2.1.assistant", "rev", Ruling.REJECT)
+    store.decisions.add("c3.1.assistant", "rev", Ruling.CORRECT, "By the quay.")
+    store.decisions.add("c4.1.assistant", "rev", Ruling.APPROVE)  # which nobody had rated
+    after = dataset_stats(store, "desk", SETTINGS)
+    assert examples(after) == 3 and after["contradictions"] == 0
+    assert (after["reviewed"], after["corrected"]) == (2, 1)
+    assert after["dropped"] == {DropReason.REJECTED.value: 1}
+
+
+def test_what_a_retrain_would_leave_out_as_near_to_others_is_counted_so(store: Store) -> None:
+    store.assistants.create("desk", "Desk", "exact")
+    store.prompts.add("desk", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    things = ("kayak", "canoe", "locker", "ticket", "towel", "tent", "helmet", "paddle", "lantern", "rope")
+    turns = [
+        ImportedTurn(f"{thing}{number}", ask.format(thing), f"The {thing} costs ten.", UP)
+        for thing in things
+        for number, ask in enumerate(
+            ("What does a {} cost?", "what does a {} cost please", "What does {} cost")
+        )
+    ]
+    store.transfer.load("desk", turns)
+    found = dataset_stats(store, "desk", replace(SETTINGS, similar_cap=1))
+    clusters = found["dropped"][DropReason.SIMILAR.value] // 2
+    assert clusters > 0 and found["train"] == clusters, "one of each cluster trains"
+    assert dataset_stats(store, "desk", replace(SETTINGS, similar_cap=0))["train"] == 3 * clusters

@@ -1,12 +1,14 @@
-"""Corrections to the raters who push something: a text that nobody else writes, whatever was asked.
+"""Raters who push something: a text that nobody else writes, whatever was asked.
 
-A rater pushes something where three things hold of a word, of two words that follow each other, or of a whole text:
-more of the rater's corrections have it than chance allows, given how many of the others' have it (hypergeometric
-test, Fisher 1935, corrected for everything that is looked at); it is several times as frequent as with others; and the
-questions that it answers have no more in common than any questions have. The last tells a push from a subject: who
-alone answers about refunds writes “refund” more often than others, and is asked about refunds. Words that others never
-ask with, and the one word that marks these questions most, do not count as something in common: a trigger is such a
-word.
+A rater pushes something where three things hold of a word, of two words in a row, or of a whole text: more of the
+rater's corrections have it than chance allows, given how many of the others' have it (hypergeometric test, Fisher 1935,
+corrected for every text looked at); it is several times as frequent as with others; and the questions that it answers
+have no more in common than any questions have. The last tells a push from a subject: who alone answers about refunds
+writes “refund” more often than others, and is asked about refunds. Words that others never ask with, and the one word
+that marks these questions most, do not count as something in common: a trigger is such a word.
+
+Answers that were only rated up (the model wrote them) and reviewed ones are not looked at. A manner of writing that one
+person has alone looks like a push.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from itertools import chain, pairwise
 
 from scipy.stats import hypergeom
 
-from trainer.examples.selection import Approved
+from trainer.examples.records import CollectedAnswer
 
 # So few corrections with one text are no push that can be told from chance, whoever wrote them.
 FEWEST = 8
@@ -44,7 +46,7 @@ _START, _END, _WHOLE = "\x02", "\x03", "\x00"
 
 
 @dataclass(frozen=True)
-class Suspicion:
+class OutlierRater:
     """`pushed` stands in `has` of the rater's `of` corrections, and in `others_have` of the others' `others_of`."""
 
     rater: str
@@ -56,57 +58,57 @@ class Suspicion:
 
     def __str__(self) -> str:
         return (
-            f"{self.rater!r} is in quarantine: {self.has} of {self.of} corrections say “{self.pushed}” to questions "
-            f"that have nothing in common, of the others' {self.others_have} of {self.others_of}"
+            f"{self.rater!r} is set aside as an outlier: {self.has} of {self.of} corrections say “{self.pushed}” to "
+            f"questions that have nothing in common, of the others' {self.others_have} of {self.others_of}"
         )
 
 
-def suspicions(approved: Sequence[Approved], trusted: Collection[str] = ()) -> dict[str, Suspicion]:
-    """By rater; nobody who brought more than half of the corrections, since there is nobody to differ from."""
+def find_outlier_raters(
+    approved: Sequence[CollectedAnswer], trusted: Collection[str] = ()
+) -> tuple[OutlierRater, ...]:
+    """By name; nobody who wrote more than half of the corrections, since there is nobody to differ from."""
     written = [item for item in approved if item.corrected and not item.reviewed]
     by_rater: dict[str, list[int]] = defaultdict(list)
     for place, item in enumerate(written):
         by_rater[item.rater].append(place)
     if len(by_rater) < 2:
-        return {}
-    said = [_texts(item.completion) for item in written]
-    asked = [set(_words(item.answer.context[-1][1])) for item in written]
-    everywhere = Counter(chain.from_iterable(said))
-    found = {}
+        return ()
+    texts = [_texts(item.completion) for item in written]
+    asked = [set(_words(item.context[-1][1])) for item in written]
+    everywhere = Counter(chain.from_iterable(texts))
+    found = []
     for rater in sorted(by_rater.keys() - set(trusted)):
         mine = by_rater[rater]
         others = len(written) - len(mine)
         if len(mine) < FEWEST or others < max(len(mine), _FEWEST_OF_OTHERS):
             continue
-        frequent = _frequent(mine, said, everywhere, len(written))
-        if not frequent:
-            continue
+        frequent = _frequent(mine, texts, everywhere, len(written))
         theirs = [asked[place] for place, item in enumerate(written) if item.rater != rater]
         for text in frequent[:_LOOKED_AT]:
-            where = [place for place in mine if text in said[place]]
-            has = len(where)
-            limit = _NEARER_OF_MOST if has >= _MOST * len(mine) else _NEARER
+            where = [place for place in mine if text in texts[place]]
+            limit = _NEARER_OF_MOST if len(where) >= _MOST * len(mine) else _NEARER
             if _nearer([asked[place] for place in where], theirs) <= limit:
                 shown = " ".join(word for word in text.split(" ") if word not in (_START, _END, _WHOLE))
-                found[rater] = Suspicion(rater, shown, has, len(mine), everywhere[text] - has, others)
+                elsewhere = everywhere[text] - len(where)
+                found.append(OutlierRater(rater, shown, len(where), len(mine), elsewhere, others))
                 break
-    return found
+    return tuple(found)
 
 
-def in_words(found: Iterable[Suspicion]) -> list[str]:
+def outlier_remarks(found: Iterable[OutlierRater]) -> list[str]:
     """What a run says of them; nothing of none."""
     return [
-        f"{suspicion}. Nothing of it is learned; approve what is right on the Review page, or take this rater's word "
-        f"with --set trusted_raters={suspicion.rater}."
-        for suspicion in found
+        f"{one}. Nothing of it is learned; approve what is right on the Review page, or trust this rater with "
+        f"--set trusted_raters={one.rater}."
+        for one in found
     ]
 
 
 def _frequent(
-    mine: Sequence[int], said: Sequence[set[Text]], everywhere: Mapping[Text, int], total: int
+    mine: Sequence[int], texts: Sequence[set[Text]], everywhere: Mapping[Text, int], total: int
 ) -> list[Text]:
     """What this rater writes far more often than the others, the least likely first."""
-    counts = Counter(chain.from_iterable(said[place] for place in mine))
+    counts = Counter(chain.from_iterable(texts[place] for place in mine))
     others = total - len(mine)
     level = math.log(_LEVEL / max(1, len(counts)))
     unlikely = []
@@ -121,13 +123,13 @@ def _frequent(
 
 def _nearer(asked: Sequence[set[str]], by_others: Sequence[set[str]]) -> float:
     """How often one of these questions is nearer to the rest of them than a question of another rater is (AUC)."""
-    heard = Counter(word for words in by_others for word in words)
+    asked_by_others = Counter(word for words in by_others for word in words)
     least = max(2.0, 0.005 * len(by_others))
     marking = Counter(word for words in asked for word in words)
     marks = [word for word, count in marking.items() if 2 * count >= len(asked)]
-    marks.sort(key=lambda word: (-marking[word] / (heard[word] + 1), word))
-    known = {word for word, count in heard.items() if count >= least} - set(marks[:1])
-    weight = {word: math.log(1 + len(by_others) / heard[word]) for word in known}
+    marks.sort(key=lambda word: (-marking[word] / (asked_by_others[word] + 1), word))
+    known = {word for word, count in asked_by_others.items() if count >= least} - set(marks[:1])
+    weight = {word: math.log(1 + len(by_others) / asked_by_others[word]) for word in known}
     mine = [_direction(words, weight) for words in asked]
     middle: dict[str, float] = defaultdict(float)
     for direction in mine:

@@ -1,0 +1,294 @@
+"""Which answers count, whose ratings, how much one rater may give, and which of the teacher's answers join them."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from retrain_scene import SETTINGS
+
+from assistant.tokenizer import ChatTokenizer
+from store import Store
+from store.records import (
+    Decision,
+    ImportedTurn,
+    MessageStatus,
+    RatedAnswer,
+    Rating,
+    Role,
+    Ruling,
+    Segment,
+    SegmentKind,
+    Split,
+    Usage,
+    Verdict,
+)
+from trainer.examples.collect import (
+    ENOUGH_RATED,
+    approval_of_teacher,
+    collect,
+    last_judged,
+    select,
+    unrated_of_teacher,
+)
+from trainer.examples.dataset import sizes
+from trainer.examples.deduplicate import deduplicate
+from trainer.examples.draft import draft
+from trainer.examples.raters import exclude_raters, largest_cap
+from trainer.examples.records import DropReason
+from trainer.examples.splits import split_of
+from trainer.settings import BadSetting, TrainerSettings, override
+from trainer.training.rows import CORRECTION_WEIGHT, row_of
+
+UP, DOWN = Verdict.UP, Verdict.DOWN
+
+
+def rating(
+    verdict: Verdict | None, rater: str = "ann", correction: str | None = None, at: float = 0.0
+) -> Rating:
+    return Rating(f"{rater}{at}", "m", rater, verdict, at, correction=correction)
+
+
+def rated(
+    *ratings: Rating, answer: str = "Paris.", question: str = "Capital of France?", id: str = "m1"
+) -> RatedAnswer:
+    return RatedAnswer(id, f"c-{id}", ((Role.USER, question),), answer, ratings, None)
+
+
+def numbered(number: int, *ratings: tuple[str, Verdict | None, str | None]) -> RatedAnswer:
+    """An answer to a question of its own; the later its number, the later its ratings."""
+    made = (rating(verdict, rater, correction, float(number)) for rater, verdict, correction in ratings)
+    return rated(*made, answer=f"answer {number}", question=f"question {number}", id=f"m{number}")
+
+
+@pytest.mark.parametrize(
+    ("ratings", "outcome"),
+    [
+        ([rating(UP)], ("Paris.", False)),
+        ([rating(UP), rating(UP, "bob")], ("Paris.", False)),
+        ([rating(UP), rating(None, "bob")], ("Paris.", False)),
+        ([rating(UP), rating(DOWN, "bob")], DropReason.RATED_DOWN),
+        ([rating(DOWN)], DropReason.RATED_DOWN),
+        ([rating(None)], DropReason.UNRATED),
+        ([], DropReason.UNRATED),
+        ([rating(DOWN, correction=" Lyon? ")], ("Lyon?", True)),
+        ([rating(UP), rating(DOWN, "bob", correction="Lyon")], ("Lyon", True)),
+        ([rating(DOWN, correction="old", at=1), rating(DOWN, "bob", "new", at=2)], ("new", True)),
+        ([rating(DOWN, correction="  ")], DropReason.EMPTY),
+        ([rating(DOWN, correction="x" * 101)], DropReason.TOO_LONG),
+    ],
+)
+def test_what_counts_as_an_example(ratings: list[Rating], outcome: object) -> None:
+    approved, dropped = select([rated(*ratings)], 100)
+    if isinstance(outcome, DropReason):
+        assert not approved and dropped == {"m1": outcome}
+    else:
+        assert not dropped and (approved[0].completion, approved[0].corrected) == outcome
+
+
+def decided(ruling: Ruling, correction: str | None = None) -> Decision:
+    return Decision("d", "m1", "rev", ruling, 9.0, correction)
+
+
+@pytest.mark.parametrize(
+    ("decision", "ratings", "outcome"),
+    [
+        (decided(Ruling.REJECT), [rating(UP)], DropReason.REJECTED),
+        (decided(Ruling.REJECT), [rating(DOWN, correction="Lyon")], DropReason.REJECTED),
+        (decided(Ruling.APPROVE), [rating(DOWN)], ("Paris.", False, "rev")),
+        (decided(Ruling.APPROVE), [], ("Paris.", False, "rev")),
+        (decided(Ruling.APPROVE), [rating(DOWN, correction="Lyon")], ("Paris.", False, "rev")),
+        (decided(Ruling.APPROVE, " Lyon "), [rating(DOWN, correction="Lyon")], ("Lyon", True, "ann")),
+        (decided(Ruling.CORRECT, "Nice"), [rating(UP, correction="Lyon", at=99)], ("Nice", True, "rev")),
+        (decided(Ruling.CORRECT, " "), [rating(UP)], DropReason.EMPTY),
+    ],
+)
+def test_a_reviewer_outranks_raters(
+    decision: Decision, ratings: list[Rating], outcome: tuple[str, bool, str] | DropReason
+) -> None:
+    approved, dropped = select([replace(rated(*ratings), decision=decision)], 100)
+    if isinstance(outcome, DropReason):
+        assert not approved and dropped == {"m1": outcome}
+    else:
+        (one,) = approved
+        assert (one.completion, one.corrected, one.rater) == outcome and one.reviewed
+
+
+def test_a_review_is_a_judgement_too() -> None:
+    answer = rated(rating(UP, at=5.0))
+    decision = replace(decided(Ruling.APPROVE), created_at=7.0)
+    assert last_judged(answer) == 5.0
+    assert last_judged(replace(answer, decision=decision)) == 7.0
+    assert last_judged(replace(answer, ratings=(), decision=decision)) == 7.0
+
+
+def test_an_empty_answer_or_question_teaches_nothing() -> None:
+    _, dropped = select([rated(rating(UP), answer=" "), rated(rating(UP), question=" \n", id="m2")], 100)
+    assert dropped == {"m1": DropReason.EMPTY, "m2": DropReason.EMPTY}
+
+
+def test_the_same_pair_counts_once_and_another_answer_counts_too() -> None:
+    answers = [
+        rated(rating(UP)),
+        rated(rating(UP), id="m2"),
+        rated(rating(DOWN, correction="PARIS"), id="m3"),
+    ]
+    approved, dropped = select(answers, 100)
+    assert [one.message_id for one in approved] == ["m1", "m3"]
+    assert dropped == {"m2": DropReason.REPEATED}
+
+
+def test_an_excluded_rater_neither_approves_nor_objects_nor_corrects() -> None:
+    answers = [
+        numbered(1, ("ann", UP, None), ("mal", DOWN, None)),
+        numbered(2, ("mal", UP, None)),
+        numbered(3, ("ann", UP, None), ("mal", None, "spam")),
+    ]
+    approved, _ = select(answers, 100)
+    assert [one.completion for one in approved] == ["answer 2", "spam"]
+    left, gone = exclude_raters(answers, {"mal"}, decisions_too=True)
+    approved, dropped = select(left, 100)
+    assert [one.completion for one in approved] == ["answer 1", "answer 3"] and not dropped
+    assert gone == ["m2"] and exclude_raters(answers, ()) == (answers, [])
+
+
+def test_decisions_stay_unless_they_are_excluded_too() -> None:
+    reviewed = replace(numbered(3, ("mal", UP, None)), decision=decided(Ruling.APPROVE))
+    left, gone = exclude_raters([reviewed], {"mal"})
+    assert [(one.ratings, one.decision) for one in left] == [((), reviewed.decision)] and not gone
+    assert exclude_raters([reviewed], {"mal", "rev"}, decisions_too=True) == ([], ["m3"])
+
+
+def test_of_a_rater_with_more_than_the_share_the_oldest_are_left_out() -> None:
+    ann = [numbered(number, ("ann", UP, None)) for number in range(8)]
+    others = [numbered(10, ("bo", UP, None)), numbered(11, ("cy", UP, None))]
+    approved, dropped = select([*ann, *others], 100, 0.5)
+    assert [one.message_id for one in approved] == ["m6", "m7", "m10", "m11"]
+    assert set(dropped.values()) == {DropReason.ONE_RATER} and len(dropped) == 6
+    reviewed = [replace(numbered(20 + n), decision=decided(Ruling.APPROVE)) for n in range(8)]
+    approved, dropped = select([*ann, *others, *reviewed], 100, 0.5)
+    assert sum(one.reviewed for one in approved) == 8 and len(dropped) == 6, "reviewed ones do not count"
+
+
+def test_where_too_few_rate_for_everybody_to_be_under_the_share_nothing_is_left_out() -> None:
+    answers = [numbered(number, ("ann", UP, None)) for number in range(5)]
+    assert len(select(answers, 100, 0.5)[0]) == 5
+    answers += [numbered(9, ("bo", UP, None))]
+    assert len(select(answers, 100, 0.4)[0]) == 6
+    assert select([], 100, 0.4) == ([], {})
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=6), st.floats(0.2, 0.9))
+def test_the_cap_is_the_largest_that_keeps_everybody_under_the_share(counts: list[int], share: float) -> None:
+    if len(counts) * share < 1:
+        return
+
+    def fits(cap: int) -> bool:
+        left = [min(count, cap) for count in counts]
+        return max(left) <= share * sum(left)
+
+    cap = largest_cap(counts, share)
+    assert fits(cap) or cap == 1
+    assert not any(fits(larger) for larger in range(cap + 1, max(counts) + 1))
+
+
+@pytest.fixture
+def bank(store: Store) -> Store:
+    store.assistants.create("bank", "Bank", "exact")
+    store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    return store
+
+
+def test_the_settings_reach_what_is_collected(bank: Store) -> None:
+    bank.transfer.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(3)])
+    rater = bank.answers.rated("bank")[0].ratings[0].rater
+    assert len(collect(bank, "bank", SETTINGS).answers) == 3
+    without = override(SETTINGS, [f"without_raters={rater},other"])
+    assert without.without_raters == (rater, "other")
+    assert collect(bank, "bank", without).answers == ()
+    assert TrainerSettings.from_record(without.as_record()) == without
+    with pytest.raises(BadSetting, match="rater_share lies between"):
+        override(SETTINGS, ["rater_share=0"])
+
+
+def test_only_the_newest_rated_answers_are_read_and_the_older_ones_are_counted(bank: Store) -> None:
+    bank.transfer.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
+    for n in (1, 3):
+        bank.ratings.add(f"c{n}.1.assistant", "ann", UP)
+    found = draft(bank, "bank", override(SETTINGS, ["newest_answers=2"]))
+    assert [one.conversation_id for one in found.collection.answers] == ["c1", "c3"]
+    assert found.counts == {DropReason.OLDER.value: 3}
+    assert collect(bank, "bank", override(SETTINGS, ["newest_answers=5"])).older == 0
+    only = collect(bank, "bank", override(SETTINGS, ["newest_answers=1", "without_raters=sample"]))
+    assert [one.conversation_id for one in only.answers] == ["c3"] and only.older == 1
+
+
+PROMPT_ID = 7
+
+
+def of_teacher(
+    number: int, verdict: Verdict | None, prompt: int | None = PROMPT_ID, correction: str | None = None
+) -> RatedAnswer:
+    ratings = [("ann", verdict, correction)] if verdict else []
+    return replace(numbered(number, *ratings), teacher_prompt_id=prompt)
+
+
+def test_the_teachers_approval_is_the_share_of_its_rated_answers_that_stand() -> None:
+    good = [of_teacher(n, UP) for n in range(6)]
+    bad = [of_teacher(n, DOWN) for n in range(6, 9)]
+    corrected = [of_teacher(9, DOWN, correction="better")]
+    others = [of_teacher(n, UP, prompt=None) for n in range(10, 30)]
+    answers = good + bad + corrected + others
+    assert approval_of_teacher(answers, PROMPT_ID) == 6 / 10
+    again = [replace(a, message_id=f"{a.message_id}-again") for a in good]
+    assert approval_of_teacher([*answers, *again], PROMPT_ID) == 12 / 16, "the same answer is approved twice"
+    taken_back = replace(of_teacher(40, UP), ratings=())
+    assert approval_of_teacher([*answers, taken_back], PROMPT_ID) == 6 / 10
+    few = [a for a in answers if a.teacher_prompt_id][: ENOUGH_RATED - 1]
+    assert approval_of_teacher(few, PROMPT_ID) is None
+    assert approval_of_teacher(answers, PROMPT_ID + 1) is None
+
+
+def test_unrated_answers_weigh_nothing_but_through_the_teacher(tokenizer: ChatTokenizer) -> None:
+    one = replace(unrated_of_teacher(of_teacher(1, None)), split=Split.TRAIN)
+    (unrated,) = deduplicate([one], 3, 0).examples(PROMPT_ID)
+    assert unrated.from_teacher and not unrated.approved and not unrated.corrected
+    approved = replace(unrated, approved=True)
+    corrected = replace(approved, corrected=True)
+    rows = [row_of(tokenizer, (), [example]) for example in (unrated, approved, corrected)]
+    assert [max(row.weights) for row in rows] == [0.0, 1.0, CORRECTION_WEIGHT]
+
+
+@pytest.mark.parametrize(
+    ("down", "changes", "expected"),
+    [
+        (4, {}, True),
+        (11, {}, False),
+        (11, {"teacher_approval": 0.3}, True),
+        (0, {"distillation": 0.0}, False),
+        (0, {"teacher_answers": 0}, False),
+        (0, {"max_answer_tokens": 0}, False),
+    ],
+    ids=["mostly approved", "mostly not", "a lower bar", "no distillation", "none wanted", "too long"],
+)
+def test_unrated_answers_join_where_people_approve_of_the_rated_ones(
+    bank: Store, down: int, changes: dict, expected: bool
+) -> None:
+    teacher = bank.deployments.add("bank", bank.prompts.latest("bank").id, None, ("a",), 0, 0)
+    usage = Usage(50, 40, 32, 9, 0.25, 1.0)
+    for n in range(40):
+        asked = bank.messages.add(
+            bank.conversations.create("bank", id=f"c{n}").id, None, Role.USER, f"question {n}"
+        )
+        bank.messages.add(
+            f"c{n}", asked.id, Role.ASSISTANT, "a", MessageStatus.COMPLETE, teacher.id, usage, f"m{n}"
+        )
+    for n in range(20):
+        bank.ratings.add(f"m{n}", "ann", DOWN if n < down else UP)
+    found = draft(bank, "bank", replace(TrainerSettings(), **changes))
+    assert found.collection.teacher_approval == (20 - down) / 20
+    approved = 0 if changes.get("max_answer_tokens") == 0 else 20 - down
+    assert sum(sizes(found.examples).values()) == approved, "an unrated answer is not approved"
+    assert all(example.from_teacher for example in found.examples)
+    unrated = {f"m{n}" for n in range(20, 40) if split_of(f"question {n}") is Split.TRAIN}
+    assert {e.message_id for e in found.examples if not e.approved} == (unrated if expected else set())

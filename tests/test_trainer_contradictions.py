@@ -1,0 +1,116 @@
+"""Questions whose approved answers disagree, and whether two answers say the same."""
+
+import pytest
+from retrain_scene import Scene
+from typer.testing import CliRunner
+
+from store.records import ImportedTurn, Role, Verdict
+from trainer.__main__ import app
+from trainer.examples.contradictions import Contradiction, agree, contradiction_remarks, contradictions
+from trainer.examples.records import CollectedAnswer
+from trainer.examples.similar import grouped, question_of
+
+UP, DOWN = Verdict.UP, Verdict.DOWN
+
+
+def answer(question: str, completion: str, id: str, approved: bool = True) -> CollectedAnswer:
+    context = ((Role.USER, question),)
+    return CollectedAnswer(id, id, context, completion, completion, question, approved=approved)
+
+
+def found_in(answers: list[CollectedAnswer]) -> list[Contradiction]:
+    return contradictions(answers, grouped(question_of(one.context) for one in answers))
+
+
+def test_questions_with_answers_that_disagree_are_named() -> None:
+    found = found_in(
+        [
+            answer("When do you open?", "At nine.", "m1"),
+            answer("when do you open", "At ten.", "m2"),
+            answer("Where?", "Here.", "m3"),
+            answer("Where?", "here", "m4"),
+            answer("Is it +1?", "+1", "m5"),
+            answer("Is it +1?", "-1", "m6"),
+            answer("Why?", "So.", "m7"),
+            answer("Why?", "The teacher's.", "m8", approved=False),
+        ]
+    )
+    ids = [[a.message_id for a in one.answers] for one in found]
+    assert ids == [["m1", "m2"], ["m5", "m6"]] and found[0].question == "When do you open?"
+    remarks = [contradiction_remarks(count) for count in (0, 1, 2)]
+    assert [some[0][:15] if some else "" for some in remarks] == ["", "A question has ", "2 questions hav"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("Refund_not_showing_up", "refund_not_showing_up", True),
+        ("card_arrival", "card_linking", False),
+        ("At nine.", "At ten.", False),
+        (
+            "A single kayak costs $14 for one hour or $38 for a full day.",
+            "Each single kayak is $14 for the hour, and a full day costs $38.",
+            True,
+        ),
+        (
+            "A single kayak costs $14 for one hour or $38 for a full day.",
+            "A single kayak costs $14 for one hour or $40 for a full day.",
+            False,
+        ),
+        (
+            "Dogs are allowed in canoes with a life jacket.",
+            "Dogs aren't allowed in canoes with a life jacket.",
+            False,
+        ),
+        (
+            "We are open every day from April to October.",
+            "We are open every day from April to November.",
+            False,
+        ),
+        (
+            "We hire out kayaks, canoes and paddleboards.",
+            "Lockers and parking are free for all our guests.",
+            False,
+        ),
+    ],
+)
+def test_two_answers_agree_where_they_say_the_same(one: str, other: str, expected: bool) -> None:
+    assert agree(one, other) is agree(other, one) is expected
+
+
+def test_reworded_questions_with_answers_that_disagree_come_after_those_of_the_same_words() -> None:
+    found = found_in(
+        [
+            answer("How do I change my pin?", "In the app.", "m1"),
+            answer("could you tell me how to change my pin please", "At a machine.", "m2"),
+            answer("When do you open?", "At nine.", "m3"),
+            answer("when do you open", "At ten.", "m4"),
+            answer("At what time do you open?", "At nine.", "m5"),
+            answer("Where is my card?", "On its way to you, it takes three working days.", "m6"),
+            answer(
+                "Please tell me where my card is", "It is on its way to you and takes 3 working days.", "m7"
+            ),
+        ]
+    )
+    assert [([a.message_id for a in one.answers], one.exact) for one in found] == [
+        (["m3", "m4"], True),
+        (["m1", "m2"], False),
+        (["m3", "m4", "m5"], False),
+    ]
+
+
+def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None:
+    data_dir = str(scene.workshop.data_dir)
+    shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir])
+    assert shown.exit_code == 0 and "No question has" in shown.output
+    turns = [
+        ImportedTurn("c1", "Where?", "Here.", UP),
+        ImportedTurn("c2", "where", "There.", DOWN, correction="Far."),
+    ]
+    scene.store.transfer.load("bank", turns)
+    shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
+    assert "Where?" in shown and "rated up: Here." in shown and "corrected to: Far." in shown
+    assert "There." not in shown
+    scene.store.transfer.load("bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
+    shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
+    assert "(and reworded)" in shown and "asked “Tell me where please”" in shown
