@@ -29,7 +29,9 @@ from store import Store
 from store.records import MessageStatus, Role, RunStatus, Verdict
 from trainer.deployment.swap import check_base_is_base
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+
+PATIENCE_S = 300.0  # what has not happened by then never will, on any machine
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_OPTIONS = [
@@ -69,7 +71,7 @@ def page(app: AppProcess) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
-        tab.set_default_timeout(60_000)
+        tab.set_default_timeout(1000 * PATIENCE_S)
         tab.goto(app.url)
         yield tab
         browser.close()
@@ -94,7 +96,7 @@ def send(page: Page, text: str) -> None:
 def wait_for_answer(page: Page, count: int) -> None:
     """Until `count` answers are there and the last one is complete."""
     answers = page.locator("article.answer[data-status=complete]")
-    expect(answers).to_have_count(count, timeout=120_000)
+    expect(answers).to_have_count(count, timeout=1000 * PATIENCE_S)
     expect(page.locator("#answer-caption")).to_contain_text("tokens")
 
 
@@ -115,14 +117,14 @@ def caption_tokens(page: Page) -> int:
 def test_the_sample_loads_with_one_click(page: Page, app: AppProcess, store: Store) -> None:
     open_tab(page, "Prompt")
     page.locator("#load-sample").click()
-    expect(page.locator("#segments li[data-segment]").first).to_be_visible(timeout=30_000)
+    expect(page.locator("#segments li[data-segment]").first).to_be_visible(timeout=1000 * PATIENCE_S)
     assert store.deployments.active(SAMPLE).prompt_tokens >= 400
     assert len(store.answers.rated(SAMPLE)) >= 150
 
 
 def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: Store) -> None:
     app.wait_for_model()
-    expect(page.locator("#server-state")).to_contain_text("ready", timeout=120_000)
+    expect(page.locator("#server-state")).to_contain_text("ready", timeout=1000 * PATIENCE_S)
     open_tab(page, "Chat")
     ask(page, "How much does a paddleboard cost for two hours?")
     assert caption_tokens(page) == store.deployments.active(SAMPLE).prompt_tokens
@@ -140,7 +142,9 @@ def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: S
 
 def test_the_conversation_and_its_rating_come_back_after_a_reload(page: Page, passers_by: PassersBy) -> None:
     page.reload()
-    expect(page.locator("#chat-log")).to_contain_text("paddleboard cost for two hours", timeout=30_000)
+    expect(page.locator("#chat-log")).to_contain_text(
+        "paddleboard cost for two hours", timeout=1000 * PATIENCE_S
+    )
     expect(page.locator("#rate-down")).to_be_visible()
 
 
@@ -158,7 +162,7 @@ def test_nothing_that_was_typed_or_answered_is_lost_on_a_full_disk(
     live = page.locator("article.answer.live .prose-text")
     expect(live).to_contain_text(re.compile(r"\w+ \w+"))
     with _full_disk(app):
-        expect(page.locator("#not-saved")).to_contain_text("not saved yet", timeout=120_000)
+        expect(page.locator("#not-saved")).to_contain_text("not saved yet", timeout=1000 * PATIENCE_S)
         answer = live.inner_text()
         [conversation] = store.conversations.all(SAMPLE, source="chat", search="otter that rents")
         assert store.messages.thread(conversation.id)[-1].status is MessageStatus.STREAMING
@@ -167,7 +171,7 @@ def test_nothing_that_was_typed_or_answered_is_lost_on_a_full_disk(
     assert [m.status for m in segment_ids] == [MessageStatus.COMPLETE] * 2
     assert segment_ids[0].text == question and segment_ids[1].text.split()[:20] == answer.split()[:20]
     page.locator("#conversation-list button.open", has_text="paddleboard").click()
-    expect(page.locator("#chat-log")).to_contain_text("paddleboard", timeout=30_000)
+    expect(page.locator("#chat-log")).to_contain_text("paddleboard", timeout=1000 * PATIENCE_S)
     store.conversations.delete(conversation.id)
     wait_for_answer(page, 1)
 
@@ -179,9 +183,9 @@ def test_the_prompt_gets_shorter_while_a_conversation_is_open(
     assert before is not None
     open_tab(page, "Training")
     page.locator("#train-now").click()
-    _wait(lambda: bool(store.runs.all(SAMPLE)), 30)
+    _wait(lambda: bool(store.runs.all(SAMPLE)))
     expect(page.locator("#run-status")).to_be_visible()
-    _wait(lambda: store.runs.all(SAMPLE)[0].status is not RunStatus.RUNNING, 1200)
+    _wait(lambda: store.runs.all(SAMPLE)[0].status is not RunStatus.RUNNING, 1800)
     run = store.runs.all(SAMPLE)[0]
     assert run.status is RunStatus.PROMOTED, run.message
     after = store.deployments.active(SAMPLE)
@@ -189,12 +193,14 @@ def test_the_prompt_gets_shorter_while_a_conversation_is_open(
     assert after.prompt_tokens < before.prompt_tokens
     chosen = run.report["gate"]["variants"][after.variant]
     assert all(item["lower"] > -run.settings["margin"] for item in chosen["comparisons"])
-    expect(page.locator("#verdict")).to_contain_text(re.compile("promoted", re.I), timeout=20_000)
+    expect(page.locator("#verdict")).to_contain_text(re.compile("promoted", re.I), timeout=1000 * PATIENCE_S)
     open_tab(page, "Chat")
     ask(page, "And what about a canoe?")
     assert caption_tokens(page) == after.prompt_tokens
     open_tab(page, "Savings")
-    expect(page.locator("#saved-tokens")).to_contain_text(f"{after.prompt_tokens:,}", timeout=20_000)
+    expect(page.locator("#saved-tokens")).to_contain_text(
+        f"{after.prompt_tokens:,}", timeout=1000 * PATIENCE_S
+    )
 
 
 def test_every_answer_is_recorded_with_the_pair_that_gave_it(store: Store) -> None:
@@ -216,8 +222,8 @@ def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
         if "api_server" in _line(p) and "supervisor" not in _line(p)
     ]
     server.kill()
-    expect(page.locator("#server-state")).not_to_contain_text("ready", timeout=30_000)
-    expect(page.locator("#server-state")).to_contain_text("ready", timeout=180_000)
+    expect(page.locator("#server-state")).not_to_contain_text("ready", timeout=1000 * PATIENCE_S)
+    expect(page.locator("#server-state")).to_contain_text("ready", timeout=1000 * PATIENCE_S)
     open_tab(page, "Chat")
     ask(page, "Can I bring my dog?")
     assert caption_tokens(page) == store.deployments.active(SAMPLE).prompt_tokens
@@ -274,7 +280,7 @@ def test_nothing_outlives_the_app(app: AppProcess) -> None:
     family = psutil.Process(app.process.pid).children(recursive=True)
     assert any("api_server" in _line(process) for process in family)
     assert app.stop(signal.SIGTERM) == 0
-    _, alive = psutil.wait_procs(family, timeout=15)
+    _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
 
 
@@ -290,7 +296,7 @@ def test_nothing_outlives_an_app_that_is_killed(tmp_path: Path) -> None:
         family = psutil.Process(app.process.pid).children(recursive=True)
         assert _put_aside() > before
         app.stop(signal.SIGKILL)
-        _, alive = psutil.wait_procs(family, timeout=20)
+        _, alive = psutil.wait_procs(family, timeout=60)
         assert not alive
     assert _put_aside() == before
 
@@ -305,7 +311,7 @@ def _model() -> str:
 
 @pytest.fixture(scope="module", autouse=True)
 def remember_model(app: AppProcess) -> None:
-    _wait(lambda: (app.data_dir / "server.json").exists(), 60)
+    _wait(lambda: (app.data_dir / "server.json").exists())
     _converted.append(app.address().model_dir)
 
 
@@ -332,7 +338,7 @@ def _line(process: psutil.Process) -> str:
         return ""
 
 
-def _wait(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+def _wait(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     ends = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < ends, f"not true within {timeout_s:.0f} s"

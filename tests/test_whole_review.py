@@ -43,7 +43,7 @@ def page(store: Store) -> Iterator[Page]:
         tab.set_default_timeout(20_000)
         tab.goto(url)
         tab.get_by_role("tab", name="Review", exact=True).click()
-        expect(tab.locator("article.review[data-message]")).to_be_visible(timeout=20_000)
+        expect(tab.locator("article.review[data-message]")).to_be_visible(timeout=120_000)
         yield tab
         browser.close()
 
@@ -129,7 +129,7 @@ def test_what_was_typed_comes_back_after_a_reload(page: Page, store: Store) -> N
     typed = page.locator("#review-correction").input_value()
     page.reload()
     page.get_by_role("tab", name="Review", exact=True).click()
-    expect(page.locator("#review-correction")).to_have_value(typed, timeout=20_000)
+    expect(page.locator("#review-correction")).to_have_value(typed, timeout=120_000)
     expect(page.locator(".review-notice")).to_contain_text("not saved yet")
     assert shown(page) == id
     page.locator("#review-correction").focus()
@@ -179,4 +179,4 @@ def test_the_numbers_of_the_dataset_follow(page: Page, store: Store) -> None:
     expect(page.locator("#review-bulk")).to_contain_text("answers found")
     page.locator("#review-legend").click()
     press(page, "r")
-    expect(page.locator("#review-funnel")).to_contain_text("rejected by a reviewer", timeout=15_000)
+    expect(page.locator("#review-funnel")).to_contain_text("rejected by a reviewer", timeout=120_000)
