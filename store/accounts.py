@@ -140,7 +140,8 @@ class Users(Repository):
             return replace(user, changed_at=now)
 
     def remove(self, name: str) -> None:
-        """Remove a user and their sessions; what they wrote stays. Raises NotFound, Conflict for the last admin of several."""
+        """Remove a user and their sessions; what they wrote stays. Raises NotFound, Conflict for the last admin of
+        several."""
         with self._file.writing() as transaction:
             user = _one(transaction, name)
             _keep_an_admin(transaction, user)

@@ -1,7 +1,7 @@
 """Opens one SQLite file with one connection per thread, runs transactions, and puts errors in words.
 
-The file keeps a rollback journal: before SQLite 3.51.3 several connections that checkpoint a WAL can damage the file, and
-Python here links 3.40.1. FULL sync, because the page says that a rating is saved.
+The file keeps a rollback journal: before SQLite 3.51.3 several connections that checkpoint a WAL can damage the file,
+and Python here links 3.40.1. FULL sync, because the page says that a rating is saved.
 """
 
 from __future__ import annotations

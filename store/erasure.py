@@ -1,8 +1,8 @@
 """Erases what one person wrote, as an owner of conversations, a rater or a reviewer, in one transaction.
 
-Examples that came from the person leave every dataset, whose hash then no longer fits, so that nobody trains on the rest
-by accident. A deployment whose adapter saw them is never served again: the base model with the full prompt takes over.
-Backups keep what they have.
+Examples that came from the person leave every dataset, whose hash then no longer fits, so that nobody trains on the
+rest by accident. A deployment whose adapter saw them is never served again: the base model with the full prompt takes
+over. Backups keep what they have.
 """
 
 from __future__ import annotations

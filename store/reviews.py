@@ -1,7 +1,7 @@
 """Finds the answers that a reviewer asks for, newest first, with the ratings and the decision about each.
 
-Every query walks one index from its newest end and stops at the limit: of a million messages the first hundred cost what
-they cost of a thousand. A filter that few messages pass walks over a million in half a second.
+Every query walks one index from its newest end and stops at the limit: of a million messages the first hundred cost
+what they cost of a thousand. A filter that few messages pass walks over a million in half a second.
 """
 
 from __future__ import annotations

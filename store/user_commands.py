@@ -134,7 +134,8 @@ def audit(
     for entry in entries:
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
         detail = " ".join(f"{key}={value}" for key, value in entry.detail.items())
-        line = f"{entry.seq:>6}  {at}  {entry.actor:<16} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {detail}"
+        who = f"{entry.seq:>6}  {at}  {entry.actor:<16}"
+        line = f"{who} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {detail}"
         out.print(line.rstrip(), markup=False, highlight=False)
     if not entries:
         out.print("Nothing is noted yet.")

@@ -26,14 +26,14 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def under_faults(folder: Path, *deed: str) -> dict[str, dict[str, Any]]:
+def under_faults(folder: Path, *case: str) -> dict[str, dict[str, Any]]:
     """For “no space”, “I/O error” and “kill -9” at each call: its `calls`, how many ended how, and what was `wrong`."""
     library, results = folder / "failing_calls.so", folder / "under_faults"
     results.mkdir()
     source = _HERE / "failing_calls.c"
     subprocess.run(["cc", "-shared", "-fPIC", "-Wall", "-Werror", "-o", library, source, "-ldl"], check=True)
     done = subprocess.run(
-        [sys.executable, _HERE / "under_faults.py", *deed, results],
+        [sys.executable, _HERE / "under_faults.py", *case, results],
         cwd=_HERE.parent,
         env={**os.environ, "LD_PRELOAD": str(library), "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -1,4 +1,4 @@
-"""All that a whole retrain of the tiny model needs: a store with rated answers, a served base model, a workshop.
+"""All that a whole retrain of the tiny model needs: a store with rated answers, a served base model, a context.
 
 The fake computes real log-probabilities with the published adapter, so that parity is checked for what it is.
 """
@@ -37,15 +37,15 @@ COLOURS = ("red", "green", "blue", "yellow")
 
 @dataclass
 class Scene:
-    """A store with rated answers, a served base model and the workshop that a run works in."""
+    """A store with rated answers, a served base model and the context that a run works in."""
 
-    workshop: TrainingContext
+    context: TrainingContext
     vllm: FakeVllm
     tokenizer: ChatTokenizer
 
     @property
     def store(self) -> Store:
-        return self.workshop.store
+        return self.context.store
 
     def question(self, ids: Sequence[int]) -> str:
         last = self.tokenizer.decode(ids).split("<|im_start|>user\n")[-1]
@@ -69,7 +69,7 @@ class Scene:
 
     def run(self, **changes: Any) -> Any:
         settings = replace(SETTINGS, **changes)
-        return run_once(replace(self.workshop, settings=settings), "bank", "test")
+        return run_once(replace(self.context, settings=settings), "bank", "test")
 
 
 def colour(question: str) -> str:

@@ -183,8 +183,8 @@ def test_the_commands_make_list_change_and_remove(tmp_path: Path) -> None:
     code, said = run(tmp_path, "user", "remove", "bo")
     assert code == 2 and "There is no user 'bo'" in said
     code, log = run(tmp_path, "audit")
-    for deed in ("user added", "role changed", "password changed", "user removed"):
-        assert deed in log
+    for action in ("user added", "role changed", "password changed", "user removed"):
+        assert action in log
     assert "another one" not in log and GOOD not in log and "shell:" in log
 
 

@@ -100,7 +100,7 @@ def test_reworded_questions_with_answers_that_disagree_come_after_those_of_the_s
 
 
 def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None:
-    data_dir = str(scene.workshop.data_dir)
+    data_dir = str(scene.context.data_dir)
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir])
     assert shown.exit_code == 0 and "No question has" in shown.output
     turns = [

@@ -211,17 +211,17 @@ def test_a_snapshot_says_which_rule_left_what_out_and_later_ratings_do_not_move_
     rate(scene, list(ASKED[:5]), 0)
     scene.store.splits.record({"n0": GATE, "n1": TRAIN})
     run = scene.store.runs.start("bank", SETTINGS.as_record(), "test")
-    dataset = snapshot(scene.workshop, run, RunProgress(scene.store, run.id))
+    dataset = snapshot(scene.context, run, RunProgress(scene.store, run.id))
     assert not isinstance(dataset, str), dataset
     left_out = scene.store.datasets.left_out(dataset.id)
     assert set(left_out.values()) == {DropReason.NEAR_GATE.value}
     assert dataset.dropped == Counter(left_out.values())
     gate = {e.message_id for e in dataset.examples if e.split is GATE}
-    assert draft_for_model(scene.workshop, "bank").examples == dataset.examples, "a run can go on"
+    assert draft_for_model(scene.context, "bank").examples == dataset.examples, "a run can go on"
     scene.store.runs.finish(run.id, scene.store.runs.get(run.id).status.REFUSED, "", {})
     assert new_examples(scene.store, "bank", SETTINGS) == 0, "what was left out is not news for ever"
     rate(scene, [*ASKED[5:], "Please tell me how to change my pin now"], 5)
-    later = draft_for_model(scene.workshop, "bank").examples
+    later = draft_for_model(scene.context, "bank").examples
     assert gate <= {e.message_id for e in later if e.split is GATE}
     assert not {e.message_id for e in later if e.split is not GATE} & gate
 
@@ -229,9 +229,9 @@ def test_a_snapshot_says_which_rule_left_what_out_and_later_ratings_do_not_move_
 def test_the_settings_reach_the_dataset(scene: Scene) -> None:
     rate(scene, list(ASKED[:5]), 0)
     scene.store.splits.record({f"n{n}": TRAIN for n in range(5)})
-    assert len(draft_for_model(scene.workshop, "bank").examples) == 3
+    assert len(draft_for_model(scene.context, "bank").examples) == 3
     for changes, count in (({"similar_cap": 0}, 5), ({"similar_cap": 1}, 1), ({"max_train": 2}, 2)):
-        w = replace(scene.workshop, settings=replace(SETTINGS, **changes))
+        w = replace(scene.context, settings=replace(SETTINGS, **changes))
         assert len(draft_for_model(w, "bank").examples) == count
     assert len(collect(scene.store, "bank", SETTINGS).answers) == 5
 
@@ -240,4 +240,4 @@ def test_the_settings_reach_the_dataset(scene: Scene) -> None:
 def test_questions_that_are_one_without_personal_data_are_on_one_side(scene: Scene, split: Split) -> None:
     rate(scene, [f"Is {name}@example.com registered with you?" for name in ("ann", "bo")], 0)
     scene.store.splits.record({"n0": split})
-    assert {e.split for e in draft_for_model(scene.workshop, "bank").examples} == {split}
+    assert {e.split for e in draft_for_model(scene.context, "bank").examples} == {split}

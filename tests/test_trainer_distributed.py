@@ -38,7 +38,7 @@ def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scen
     texts |= {"epochs": 3, "embedding_noise": 0}
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        + ["-m", "trainer", "once", "--data-dir", str(scene.workshop.data_dir)]
+        + ["-m", "trainer", "once", "--data-dir", str(scene.context.data_dir)]
         + [word for name, value in texts.items() for word in ("--set", f"{name}={value}")],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
@@ -55,7 +55,7 @@ def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scen
     assert training["dev_loss"] < training["first_dev_loss"]
     assert [adapter.name for adapter in scene.store.adapters.all("bank")] == ["bank-v0001"]
 
-    w = replace(scene.workshop, settings=replace(SETTINGS, epochs=3, embedding_noise=0.0))
+    w = replace(scene.context, settings=replace(SETTINGS, epochs=3, embedding_noise=0.0))
     job = build_job(w, scene.store.datasets.get(run.dataset_id or 0), w.work_dir("test"))
     fresh = load_with_lora(job.model_dir, SETTINGS.rank).eval()
     with torch.no_grad(), autocast():  # a fresh adapter changes nothing, so the first step's loss is known

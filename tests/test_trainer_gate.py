@@ -43,8 +43,8 @@ def test_the_shortest_variant_that_passed_in_sequence_is_promoted() -> None:
     variants = [judged(0, APPROVED, 100), judged(1, APPROVED, 60), judged(2, spoiled(40), 10)]
     verdict = decide(variants, 100, True, MARGIN)
     assert verdict.promoted and verdict.chosen is variants[1]
-    assert verdict.reasons[0].startswith("Variant 1 needs 60 prompt tokens instead of 100")
-    assert "Variant 2 (10 prompt tokens) failed" in verdict.reasons[1]
+    assert verdict.reasons[0].startswith("A prompt of 60 tokens instead of 100 is")
+    assert "The prompt of 10 tokens failed" in verdict.reasons[1]
 
 
 def test_nothing_counts_after_the_first_failure() -> None:
@@ -57,9 +57,7 @@ def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
     verdict = decide([judged(0, spoiled(40), 100)], 100, True, MARGIN)
     assert not verdict.promoted and verdict.chosen is None and verdict.more_examples is None
     (reason,) = verdict.reasons
-    assert reason.startswith(
-        "Variant 0 (100 prompt tokens) failed: against the base model with the full prompt"
-    )
+    assert reason.startswith("The prompt of 100 tokens failed: against the base model with the full prompt")
     assert "-33.3 points" in reason and "(5 allowed)" in reason and reason.endswith(".")
     assert float(re.search(r"a loss of ([\d.]+) cannot be ruled out", reason)[1]) > 33.3
 
@@ -91,7 +89,7 @@ def test_better_answers_do_not_pay_for_a_longer_prompt() -> None:
 def test_an_edited_prompt_may_be_longer_than_the_one_before() -> None:
     verdict = decide([judged(0, APPROVED, 140)], 100, False, MARGIN)
     assert verdict.promoted
-    assert "140 prompt tokens instead of 100" in verdict.reasons[0]
+    assert "A prompt of 140 tokens instead of 100" in verdict.reasons[0]
 
 
 def test_a_variant_must_hold_against_every_reference() -> None:
@@ -238,7 +236,8 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
 
 @pytest.mark.parametrize("truth", [TRUTHS[1], TRUTHS[2]], ids=lambda truth: truth.name)
 def test_the_whole_gate_rarely_promotes_a_variant_that_is_worse_by_the_margin(truth: Truth) -> None:
-    """Three shorter variants, three references, stopping at the first failure; no correction for several tests needed."""
+    """Three shorter variants, three references, stopping at the first failure; no correction for several tests
+    needed."""
     assert promotes_worse(truth, 15, 1) <= 3 / 15  # more come once in 180 at 5 %, and this is seeded
 
 

@@ -55,11 +55,11 @@ def test_two_versions_are_compared_by_message() -> None:
 
 
 def run(scene: Scene, *words: str) -> Any:
-    return CliRunner().invoke(app, [*words, "--data-dir", str(scene.workshop.data_dir)])
+    return CliRunner().invoke(app, [*words, "--data-dir", str(scene.context.data_dir)])
 
 
 def frozen(scene: Scene, **changes: Any) -> Dataset:
-    w = replace(scene.workshop, settings=replace(SETTINGS, **changes))
+    w = replace(scene.context, settings=replace(SETTINGS, **changes))
     started = scene.store.runs.start("bank", w.settings.as_record(), "test")
     found = snapshot(w, started, RunProgress(scene.store, started.id))
     assert isinstance(found, Dataset), found

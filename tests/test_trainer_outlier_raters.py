@@ -162,10 +162,10 @@ def test_a_reviewer_can_approve_what_an_outlier_wrote_and_a_run_names_the_rater(
         for answer in store.answers.rated("bank")
         if answer.ratings[0].rater == MALLORY and PHRASE in (answer.ratings[0].correction or "")
     )
-    before = collect(store, "bank", scene.workshop.settings)
+    before = collect(store, "bank", scene.context.settings)
     assert before.dropped[pushed_id] is DropReason.OUTLIER_RATER
     store.decisions.add(pushed_id, "rev", Ruling.APPROVE, f"label_0 {PHRASE}")
-    after = collect(store, "bank", scene.workshop.settings)
+    after = collect(store, "bank", scene.context.settings)
     assert pushed_id in {one.message_id for one in after.answers}
     run = scene.run()
     assert run.status in (RunStatus.PROMOTED, RunStatus.REFUSED)

@@ -58,7 +58,7 @@ def canaries() -> list[Canary]:
 
 def train_on(scene: Scene, work: Path, privacy: bool) -> PreTrainedModel:
     """The real way: rated answers, the frozen examples, a course."""
-    w = replace(scene.workshop, settings=replace(WANTED, privacy=privacy))
+    w = replace(scene.context, settings=replace(WANTED, privacy=privacy))
     examples = draft_for_model(w, "bank").examples
     segments = scene.store.prompts.latest("bank").segments
     train = [example for example in examples if example.split is Split.TRAIN]

@@ -23,7 +23,7 @@ def data_dir(scene: Scene) -> Path:
             ImportedTurn("c3", "Is it red?", "red", Verdict.UP),
         ],
     )
-    return scene.workshop.data_dir
+    return scene.context.data_dir
 
 
 def run(data_dir: Path, *words: str) -> Result:

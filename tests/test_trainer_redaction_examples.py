@@ -36,25 +36,25 @@ def bank(store: Store) -> Store:
 
 def test_an_answer_that_was_corrected_has_placeholders_too(scene: Scene) -> None:
     load(scene.store, [("I am ann@example.com", "Hello ann@example.com and bo@example.com")], "Hello.")
-    (example,) = draft_for_model(scene.workshop, "bank").examples
+    (example,) = draft_for_model(scene.context, "bank").examples
     assert example.completion == "Hello." and example.rejected == "Hello <EMAIL_1> and <EMAIL_2>"
 
 
 def test_the_frozen_dataset_has_placeholders_and_the_conversation_has_not(scene: Scene) -> None:
     load(scene.store, [("I am ann@example.com", "Noted, ann@example.com; ask bo@example.com")])
-    (example,) = draft_for_model(scene.workshop, "bank").examples
+    (example,) = draft_for_model(scene.context, "bank").examples
     assert example.context[0][1] == "I am <EMAIL_1>"
     assert example.completion == "Noted, <EMAIL_1>; ask <EMAIL_2>"
     (answer,) = scene.store.answers.rated("bank")
     assert answer.context[0][1] == "I am ann@example.com" and "bo@example.com" in answer.answer
-    off = replace(scene.workshop, settings=replace(SETTINGS, privacy=False))
+    off = replace(scene.context, settings=replace(SETTINGS, privacy=False))
     (as_written,) = draft_for_model(off, "bank").examples
     assert as_written.completion == answer.answer and not draft_for_model(off, "bank").redacted.replacements
 
 
 def test_corrections_are_replaced_as_well(scene: Scene) -> None:
     load(scene.store, [("Who?", "Nobody.")], correction="It was ann@example.com.")
-    draft = draft_for_model(scene.workshop, "bank")
+    draft = draft_for_model(scene.context, "bank")
     assert [e.completion for e in draft.examples] == ["It was <EMAIL_1>."]
     assert draft.replaced() == {"EMAIL": 1} and len(draft.redacted.unasked) == 1
 
@@ -138,10 +138,10 @@ def test_a_pattern_that_does_not_finish_fails_the_run(scene: Scene) -> None:
     assert run.status is RunStatus.FAILED and "no regular expression" in run.message
     assert run.dataset_id is None, "nothing is frozen that was not screened"
     scene.store.redaction_rules.remove("bank", rule.id)
-    assert draft_for_model(scene.workshop, "bank").examples
+    assert draft_for_model(scene.context, "bank").examples
 
 
 def test_the_prompt_of_the_scene_keeps_what_is_its_own(scene: Scene) -> None:
     assert PROMPT[2].assistant == "Paris."
     load(scene.store, [("ann@example.com lives where?", "Paris.")])
-    assert draft_for_model(scene.workshop, "bank").examples[0].completion == "Paris."
+    assert draft_for_model(scene.context, "bank").examples[0].completion == "Paris."

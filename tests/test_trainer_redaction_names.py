@@ -87,11 +87,11 @@ def test_a_text_longer_than_the_models_window_is_read_to_its_end(name_model: Pat
 
 def test_a_run_uses_the_model_that_the_setting_names(scene: Scene, name_model: Path) -> None:
     scene.store.transfer.load("bank", [ImportedTurn("c1", "I am Bob from Paris.", "red", Verdict.UP)])
-    w = replace(scene.workshop, settings=replace(SETTINGS, privacy_model=str(name_model)))
+    w = replace(scene.context, settings=replace(SETTINGS, privacy_model=str(name_model)))
     assert draft_for_model(w, "bank").examples[0].context[0][1] == "I am <PERSON_1> from Paris.", (
         "the prompt has Paris"
     )
-    assert draft_for_model(scene.workshop, "bank").examples[0].context[0][1] == "I am Bob from Paris."
+    assert draft_for_model(scene.context, "bank").examples[0].context[0][1] == "I am Bob from Paris."
 
 
 def test_a_model_that_knows_no_names_is_refused(tiny_model: Path, tmp_path: Path, scene: Scene) -> None:

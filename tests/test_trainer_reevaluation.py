@@ -48,7 +48,7 @@ def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again
     answer = refused.vllm.answer
     refused.vllm.answer = lambda model, ids: asked.append(refused.question(ids)) or answer(model, ids)
 
-    second = reevaluate(refused.workshop, "bank")
+    second = reevaluate(refused.context, "bank")
 
     assert second is not None and second.status is RunStatus.PROMOTED, second and second.message
     assert (second.adapter, second.dataset_id, second.trigger) == (first.adapter, first.dataset_id, TRIGGER)
@@ -68,8 +68,8 @@ def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again
     assert after["scores"]["base_full"] == before["scores"]["base_full"], "it gave none of those answers"
     assert second.report["training"] == first.report["training"]
     with pytest.raises(NoRerun, match=f"it evaluated {first.adapter} again"):
-        rerun(refused.store, refused.workshop.data_dir, second.id, print)
-    assert pending(refused.store, "bank") is None and reevaluate(refused.workshop, "bank") is None
+        rerun(refused.store, refused.context.data_dir, second.id, print)
+    assert pending(refused.store, "bank") is None and reevaluate(refused.context, "bank") is None
 
 
 def test_one_that_is_refused_again_has_no_third_evaluation(
@@ -77,7 +77,7 @@ def test_one_that_is_refused_again_has_no_third_evaluation(
 ) -> None:
     monkeypatch.setattr(GateEvaluation, "_score_again", _as_it_was(refused))
     decide(refused, True)
-    second = reevaluate(refused.workshop, "bank")
+    second = reevaluate(refused.context, "bank")
     assert (
         second is not None and second.status is RunStatus.REFUSED and second.report["judgement_requests"] == 0
     )
@@ -105,7 +105,7 @@ def test_it_waits_for_all_decisions_and_for_one_acceptance(refused: Scene) -> No
     for judgement_request in refused.store.judgement_requests.decided("bank"):
         refused.store.judgement_requests.decide(judgement_request.id, False, "bo")
     assert pending(refused.store, "bank") is None, "nothing that people said helps it"
-    assert reevaluate(refused.workshop, "bank") is None
+    assert reevaluate(refused.context, "bank") is None
 
 
 @pytest.mark.parametrize("change", ["prompt", "deployment", "run", "settings"])
@@ -130,11 +130,11 @@ def test_what_has_changed_since_needs_a_retrain(refused: Scene, change: str) -> 
 def test_a_reevaluation_that_fails_is_tried_three_times(refused: Scene) -> None:
     decide(refused, True)
     (run,) = refused.store.runs.all("bank")
-    adapter = refused.workshop.adapters / str(run.adapter) / "adapter_model.safetensors"
+    adapter = refused.context.adapters / str(run.adapter) / "adapter_model.safetensors"
     whole = adapter.read_bytes()
     adapter.write_bytes(whole[:-1])
     for _ in range(2):
-        failed = reevaluate(refused.workshop, "bank")
+        failed = reevaluate(refused.context, "bank")
         assert failed is not None and failed.status is RunStatus.FAILED and "hash" in failed.message
     adapter.write_bytes(whole)
     assert pending(refused.store, "bank") is not None
@@ -145,14 +145,14 @@ def test_a_reevaluation_that_fails_is_tried_three_times(refused: Scene) -> None:
 
 
 def test_the_command_says_when_nothing_waits(refused: Scene) -> None:
-    words = ["reevaluate", "--data-dir", str(refused.workshop.data_dir)]
-    refused.workshop.address.write(refused.workshop.data_dir)
+    words = ["reevaluate", "--data-dir", str(refused.context.data_dir)]
+    refused.context.address.write(refused.context.data_dir)
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2 and "waits for a re-evaluation" in " ".join(result.output.split())
 
 
 def test_a_margin_that_moved_meanwhile_does_not_count(refused: Scene) -> None:
     decide(refused, True)
-    strict = replace(refused.workshop, settings=replace(refused.workshop.settings, margin=0.0001))
+    strict = replace(refused.context, settings=replace(refused.context.settings, margin=0.0001))
     second = reevaluate(strict, "bank")
     assert second is not None and second.report["gate"]["margin"] == 0.1

@@ -18,7 +18,7 @@ from trainer.settings import BadSetting, TrainerSettings
 def again(
     scene: Scene, run: int = 1, on_step: Callable[[int, int], None] = lambda step, steps: None
 ) -> Rerun:
-    return rerun(scene.store, scene.workshop.data_dir, run, on_step)
+    return rerun(scene.store, scene.context.data_dir, run, on_step)
 
 
 def test_a_rerun_gives_the_same_losses_and_weights_beside_the_published_adapter(scene: Scene) -> None:

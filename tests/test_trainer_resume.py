@@ -37,7 +37,7 @@ SET = [
 
 
 def command(scene: Scene, *words: str) -> list[str]:
-    return [sys.executable, "-m", "trainer", words[0], "--data-dir", str(scene.workshop.data_dir), *words[1:]]
+    return [sys.executable, "-m", "trainer", words[0], "--data-dir", str(scene.context.data_dir), *words[1:]]
 
 
 def start(scene: Scene, *words: str) -> subprocess.Popen[str]:
@@ -127,10 +127,10 @@ def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(
     (run,) = scene.store.runs.all("bank")
     assert run.status is RunStatus.INTERRUPTED and "The next retrain goes on from step" in run.message
     assert "The next retrain goes on from step" in said and scene.store.leases.get("trainer") is None
-    found = last_checkpoint(scene.workshop.work_dir(run.id))
+    found = last_checkpoint(scene.context.work_dir(run.id))
     assert found is not None and found.step >= 8
 
-    data_dir = scene.workshop.data_dir
+    data_dir = scene.context.data_dir
     assert Watch(scene.store, data_dir, LONG, [], 3600.0).interrupted_runs() == [
         ("bank", "run 1 was interrupted")
     ]
@@ -152,7 +152,7 @@ def test_what_is_no_longer_the_same_run_starts_anew(
     assert "Run 1 was interrupted and does not go on: other settings are asked for (variants)." in (
         capsys.readouterr().out
     )
-    assert not scene.workshop.work_dir(1).exists(), "nothing goes on from there any more"
+    assert not scene.context.work_dir(1).exists(), "nothing goes on from there any more"
     save_prompt(scene.store, scene.tokenizer, "bank", PROMPT[:2])
     scene.rate(61)
     with interrupting(scene, monkeypatch, at=10):
@@ -203,7 +203,7 @@ def test_a_run_that_dies_again_and_again_waits_for_a_person(
 ) -> None:
     scene.rate(60)
     changed = replace(LONG, epochs=3)
-    watch = Watch(scene.store, scene.workshop.data_dir, changed, [], 3600.0)
+    watch = Watch(scene.store, scene.context.data_dir, changed, [], 3600.0)
     asked = 0
     for _ in range(4):
         with interrupting(scene, monkeypatch, at=10):

@@ -35,7 +35,7 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     assert active.adapter == run.adapter == "bank-v0001" and active.run_id == run.id
     assert active.segment_ids == ("law",) and active.prompt_tokens < before.prompt_tokens
     assert list(scene.vllm.adapters) == ["bank-v0001"]
-    assert (scene.workshop.adapters / "bank-v0001" / "manifest.json").exists()
+    assert (scene.context.adapters / "bank-v0001" / "manifest.json").exists()
     gate, probed = run.report["gate"], run.report["probe"]
     tally = scene.store.gate_answers.tally(run.id, gate["shown"], "base_full")
     assert tally.asked == 30 and not tally.worse, "what the gate asked can be read"
@@ -75,7 +75,8 @@ def test_a_run_that_diverges_has_failed_and_says_what_to_do(scene: Scene) -> Non
 
 @pytest.fixture
 def longer_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On dev, so that the gate tests every variant: what the tiny model learns says nothing about the fake's answers."""
+    """On dev, so that the gate tests every variant: what the tiny model learns says nothing about the fake's
+    answers."""
     monkeypatch.setattr(
         "trainer.candidate.measure_losses",
         lambda _model, _tok, prompts, *_: [1.0 + 0.2 * number for number in range(len(prompts))],
@@ -122,7 +123,7 @@ def test_a_bad_candidate_is_refused_rejected_and_unloaded(scene: Scene) -> None:
     run = scene.run()
 
     assert run.status is RunStatus.REFUSED
-    assert run.message.startswith("Variant 0 (") and "-100.0 points" in run.message
+    assert run.message.startswith("The prompt of ") and "-100.0 points" in run.message
     assert scene.store.deployments.active("bank") == before
     (rejected,) = [d for d in scene.store.deployments.all("bank") if d.adapter == run.adapter]
     assert rejected.status is DeploymentStatus.REJECTED and rejected.reason == run.message
@@ -205,8 +206,8 @@ def test_a_trainer_that_lost_its_lease_swaps_nothing(scene: Scene) -> None:
     assert run.status is RunStatus.INTERRUPTED and run.message == "Taken over."
     assert scene.store.deployments.active("bank") == before and not scene.vllm.adapters
     assert [d.status for d in scene.store.deployments.all("bank")] == [DeploymentStatus.ACTIVE]
-    assert (scene.workshop.data_dir / "runs").exists()  # another may go on from its checkpoints
-    shutil.rmtree(scene.workshop.data_dir / "runs")
+    assert (scene.context.data_dir / "runs").exists()  # another may go on from its checkpoints
+    shutil.rmtree(scene.context.data_dir / "runs")
 
 
 def test_a_server_that_computes_other_numbers_fails_the_run(scene: Scene) -> None:
@@ -284,7 +285,7 @@ def test_a_disk_that_the_run_itself_has_filled_is_told_and_freed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.rate(40)
-    work = scene.workshop.data_dir / "runs"
+    work = scene.context.data_dir / "runs"
     save, refused = Runs.finish, []
 
     def finish(runs: Runs, *values: Any) -> Any:

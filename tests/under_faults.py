@@ -17,7 +17,7 @@ _REFUSED, _FAULTY = 3, 4
 _ENDS = {0: "done", _REFUSED: "refused", -signal.SIGKILL: "killed"}
 
 
-class AuditAction(ABC):
+class FaultCase(ABC):
     """What is done, in a copy of the same directory each time."""
 
     refusals: tuple[type[Exception], ...]
@@ -34,7 +34,7 @@ class AuditAction(ABC):
         """What is wrong afterwards; nothing is. Tries again where it was not done."""
 
 
-class Publish(AuditAction):
+class Publish(FaultCase):
     """Of an adapter of the tiny model."""
 
     def __init__(self, model_dir: Path):
@@ -64,7 +64,7 @@ class Publish(AuditAction):
         return ""
 
 
-class Rate(AuditAction):
+class Rate(FaultCase):
     """One more rating, with a correction of several pages of the file."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Rate(AuditAction):
         return ""
 
 
-def do_under(calls: Any, deed: AuditAction, directory: Path, number: int, error: int) -> tuple[str, int]:
+def do_under(calls: Any, case: FaultCase, directory: Path, number: int, error: int) -> tuple[str, int]:
     """In a process of its own: how it ended, and how many calls there were until then."""
     readable, writable = os.pipe()
     child = os.fork()
@@ -109,8 +109,8 @@ def do_under(calls: Any, deed: AuditAction, directory: Path, number: int, error:
         status = 0
         calls.failing_calls_arm(str(directory).encode(), number, error)
         try:
-            deed.do(directory)
-        except deed.refusals:
+            case.do(directory)
+        except case.refusals:
             status = _REFUSED
         except BaseException as fault:
             print(f"call {number}: {type(fault).__name__}: {fault}", file=sys.stderr)
@@ -126,25 +126,25 @@ def do_under(calls: Any, deed: AuditAction, directory: Path, number: int, error:
     return _ENDS.get(status, "fault"), seen
 
 
-def main(deed: AuditAction, folder: Path) -> None:
+def main(case: FaultCase, folder: Path) -> None:
     calls = ctypes.CDLL(None)
     before = folder / "before"
     before.mkdir()
-    deed.prepare(before)
+    case.prepare(before)
     found = {}
     for name, error in FAULTS.items():
         untroubled = folder / f"{error}"
         shutil.copytree(before, untroubled)
-        end, total = do_under(calls, deed, untroubled, 0, error)
+        end, total = do_under(calls, case, untroubled, 0, error)
         assert end == "done"
         ends: Counter[str] = Counter()
         wrong = []
         for number in range(1, total + 1):
             directory = folder / f"{error}-{number}"
             shutil.copytree(before, directory)
-            end, _ = do_under(calls, deed, directory, number, error)
+            end, _ = do_under(calls, case, directory, number, error)
             ends[end] += 1
-            if trouble := deed.wrong(directory, end):
+            if trouble := case.wrong(directory, end):
                 wrong.append(f"call {number}: {trouble}")
         found[name] = {"calls": total, "wrong": wrong, **ends}
     print(json.dumps(found))

@@ -1,7 +1,7 @@
 """Trains a run again from its record alone, and compares the losses step by step.
 
-The record is its frozen dataset, prompt version, settings and environment. The rebuilt adapter is published under a name
-of its own and never served.
+The record is its frozen dataset, prompt version, settings and environment. The rebuilt adapter is published under a
+name of its own and never served.
 """
 
 from __future__ import annotations

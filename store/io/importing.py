@@ -48,7 +48,8 @@ class ImportResult:
 
     format: str
     unit: str  # what a row's number counts: “line” or “item”
-    # New conversations, messages, ratings, decisions and decided judgement requests; “known”: conversations that were there.
+    # New conversations, messages, ratings, decisions and decided judgement requests; “known”: conversations that were
+    # there.
     counts: Counter[str] = field(default_factory=Counter)
     unrated: int = 0  # answers that count for nothing until somebody rates them
     left_out: Counter[str] = field(default_factory=Counter)  # what was left out -> of how many rows

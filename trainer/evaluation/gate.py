@@ -138,8 +138,8 @@ def _gain(
     """What serving a variant that passed brings, as a sentence; None when it brings nothing."""
     if variant.prompt_tokens < active_tokens or not same_prompt:
         return (
-            f"Variant {variant.variant} needs {variant.prompt_tokens:,} prompt tokens instead of {active_tokens:,} and is, "
-            f"with {100 * confidence:g}% confidence, less than {100 * margin:g} points worse than every reference."
+            f"A prompt of {variant.prompt_tokens:,} tokens instead of {active_tokens:,} is, with {100 * confidence:g}% "
+            f"confidence, less than {100 * margin:g} points worse than every reference."
         )
     better = [c for c in variant.comparisons if c.reference == "active" and c.lower > 0]
     if variant.prompt_tokens == active_tokens and better:
@@ -177,9 +177,7 @@ def _why_failed(variant: VariantVerdict, margin: float) -> str:
                 sentence += f"; not enough evidence, about {item.more_examples} more gate examples"
             sentences.append(sentence)
     sentences += [f"{guard.name}: {guard.detail}" for guard in variant.guards if not guard.passed]
-    return (
-        f"Variant {variant.variant} ({variant.prompt_tokens:,} prompt tokens) failed: {'. '.join(sentences)}."
-    )
+    return f"The prompt of {variant.prompt_tokens:,} tokens failed: {'. '.join(sentences)}."
 
 
 _NAMES = {

@@ -34,13 +34,14 @@ def build_variants(
 
 
 def gate_sequence(losses: Sequence[float], tokens: Sequence[int], most: int) -> list[int]:
-    """Numbers of the variants that the gate tests, the longest first; `losses` are on dev, `tokens` of the variants' prompts.
+    """Numbers of the variants that the gate tests, the longest first; `losses` are on dev, `tokens` of the variants'
+    prompts.
 
     The gate stops at the first failure, so a test that gains little stands in the way of those that gain more. The
-    first is the shortest variant that does not do clearly worse on dev than a longer one; what is shorter still follows,
-    but not what does clearly worse than a variant after it. Left out are variants of more than `most` tokens, which is what
-    is served now. All of that is settled before the gate sees an answer, so each test keeps its whole error rate
-    (fixed sequence; Maurer, Hothorn and Lehmacher 1995).
+    first is the shortest variant that does not do clearly worse on dev than a longer one; what is shorter still
+    follows, but not what does clearly worse than a variant after it. Left out are variants of more than `most`
+    tokens, which is what is served now. All of that is settled before the gate sees an answer, so each test keeps its
+    whole error rate (fixed sequence; Maurer, Hothorn and Lehmacher 1995).
     """
     last = len(losses) - 1
     useful = [number for number in range(len(losses)) if tokens[number] <= most or number == last]
