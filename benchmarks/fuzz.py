@@ -104,8 +104,8 @@ def _finding(output: str, findings: Path) -> str:
     raised = re.findall(
         r"^(?:\w+\.)*\w*(?:Error|Exception|Interrupt|Exit)\b.*$|^ALARM.*$|out-of-memory.*$", output, re.M
     )
-    segment_ids = max(findings.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
-    return f"{raised[-1] if raised else output[-300:]} ({segment_ids})"
+    finding = max(findings.iterdir(), key=lambda path: path.stat().st_mtime, default=None)
+    return f"{raised[-1] if raised else output[-300:]} ({finding})"
 
 
 if __name__ == "__main__":

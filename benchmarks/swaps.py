@@ -81,8 +81,8 @@ class Swaps:
 
 def systems(weights: list[str]) -> list[System]:
     """The base model with the full prompt, and each adapter with another part of it."""
-    segment_ids = (FULL[:1], (), FULL)
-    return [System(None, FULL)] + [System(name, segment_ids[n % 3]) for n, name in enumerate(weights)]
+    variants = (FULL[:1], (), FULL)
+    return [System(None, FULL)] + [System(name, variants[n % 3]) for n, name in enumerate(weights)]
 
 
 class SwapsUnderStreams:

@@ -164,6 +164,6 @@ def _silence(transaction: Transaction, run_id: int, report: dict[str, Any]) -> N
     gate["variants"] = [
         {k: v for k, v in variant.items() if k != "guards"} for variant in gate.get("variants", ())
     ]
-    segment_ids = {**report, "gate": gate} if report.get("gate") else report
+    without_texts = {**report, "gate": gate} if report.get("gate") else report
     change = "UPDATE runs SET message = ?, report = ? WHERE id = ?"
-    transaction.execute(change, [_SILENCED, to_json(segment_ids), run_id])
+    transaction.execute(change, [_SILENCED, to_json(without_texts), run_id])

@@ -196,8 +196,8 @@ class Talk(StoreMachine):
     @invariant()
     def every_rating_is_there_exactly_once(self) -> None:
         for id, one in self.said.items():
-            segment_ids = [(r.rater, r.verdict, r.correction) for r in self.store.ratings.all(id)]
-            assert segment_ids == one.ratings
+            ratings = [(r.rater, r.verdict, r.correction) for r in self.store.ratings.all(id)]
+            assert ratings == one.ratings
         latest = self.store.ratings.latest(self.said)
         for id, one in self.said.items():
             last = {rater: (rater, verdict, correction) for rater, verdict, correction in one.ratings}

@@ -209,13 +209,13 @@ def test_an_index_that_does_not_fit_is_a_problem(bank: Store) -> None:
 
 
 def test_titles_stay_found_after_the_file_was_compacted(bank: Store) -> None:
-    segment_ids = [bank.conversations.create("bank", title=f"title{number}").id for number in range(9)]
-    for id in segment_ids[::2]:
+    ids = [bank.conversations.create("bank", title=f"title{number}").id for number in range(9)]
+    for id in ids[::2]:
         bank.conversations.delete(id)
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
         other.execute("VACUUM")
     assert [c.id for c in bank.conversations.all("bank", search="title5")] == [
-        segment_ids[5]
+        ids[5]
     ] and bank.maintenance.check() == []
 
 

@@ -106,10 +106,10 @@ def test_why_names_the_rule_and_what_stands_for_an_answer(scene: Scene) -> None:
     assert record["rule"] == record["frozen_rule"] == DropReason.SIMILAR.value and len(record["others"]) == 3
     assert DropReason.RATED_DOWN.value in run(scene, "why", ids[4]).output
     assert "in the next dataset, in train" in run(scene, "why", near, "--set", "similar_cap=0").output
-    segment_ids = next(id for id in ids[:4] if id not in dropped)
-    assert f"It is in dataset {version.id}, the newest, in train" in run(scene, "why", segment_ids).output
-    scene.store.ratings.add(segment_ids, "ann", None)
-    question = scene.store.messages.get(segment_ids).parent_id
+    used = next(id for id in ids[:4] if id not in dropped)
+    assert f"It is in dataset {version.id}, the newest, in train" in run(scene, "why", used).output
+    scene.store.ratings.add(used, "ann", None)
+    question = scene.store.messages.get(used).parent_id
     assert "it is a question" in run(scene, "why", str(question)).output
     missing = run(scene, "why", "nobody")
     assert missing.exit_code == 2 and "nobody" in missing.output

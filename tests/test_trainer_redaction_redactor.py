@@ -56,8 +56,8 @@ def test_a_part_of_a_longer_word_is_not_a_repetition() -> None:
 
 def test_what_stands_in_the_prompt_is_kept_however_it_is_written() -> None:
     redactor = Redactor(prompt_texts=["Support: help@bank.example.com or +1 212 555 0100, ref AB-12."])
-    segment_ids = ["Write to Help@bank.example.com", "or call (212) 555-0100."]
-    assert redactor.redact(segment_ids).texts == tuple(segment_ids)
+    texts = ["Write to Help@bank.example.com", "or call (212) 555-0100."]
+    assert redactor.redact(texts).texts == tuple(texts)
     assert redactor.redact(["xhelp@bank.example.com"]).texts == ("<EMAIL_1>",)
 
 

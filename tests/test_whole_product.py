@@ -167,9 +167,9 @@ def test_nothing_that_was_typed_or_answered_is_lost_on_a_full_disk(
         [conversation] = store.conversations.all(SAMPLE, source="chat", search="otter that rents")
         assert store.messages.thread(conversation.id)[-1].status is MessageStatus.STREAMING
     wait_for_answer(page, 1)
-    segment_ids = store.messages.thread(conversation.id)
-    assert [m.status for m in segment_ids] == [MessageStatus.COMPLETE] * 2
-    assert segment_ids[0].text == question and segment_ids[1].text.split()[:20] == answer.split()[:20]
+    messages = store.messages.thread(conversation.id)
+    assert [m.status for m in messages] == [MessageStatus.COMPLETE] * 2
+    assert messages[0].text == question and messages[1].text.split()[:20] == answer.split()[:20]
     page.locator("#conversation-list button.open", has_text="paddleboard").click()
     expect(page.locator("#chat-log")).to_contain_text("paddleboard", timeout=1000 * PATIENCE_S)
     store.conversations.delete(conversation.id)

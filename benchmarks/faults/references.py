@@ -144,15 +144,15 @@ async def find_references(
     slots = asyncio.Semaphore(1)
     alone = {(system, q): await ask(system, q) for q in clear[: wanted + _SPARE] for system in names}
     moved = max((_moved(alone[one], together[one]) for one in alone), default=0.0)
-    segment_ids = [
+    clear_questions = [
         q for q in clear if (next(iter(names)), q) in alone and _differ([alone[s, q] for s in names])
     ][:wanted]
-    if len(segment_ids) < _FEWEST:
+    if len(clear_questions) < _FEWEST:
         raise ValueError(
-            f"Of {len(questions)} questions only {len(segment_ids)} have clearly different answers, not {_FEWEST}."
+            f"Of {len(questions)} questions only {len(clear_questions)} have clearly different answers, not {_FEWEST}."
         )
     return References(
-        {(s, q): alone[s, q] for q in segment_ids for s in names}, len(questions), len(clear), moved
+        {(s, q): alone[s, q] for q in clear_questions for s in names}, len(questions), len(clear), moved
     )
 
 

@@ -128,8 +128,8 @@ class Rounds:
         """`judged` answers of the last candidate were ratings too; the last round keeps some for its own candidate."""
         s = self.settings
         questions = rounds_of(self.task.train, s.ratings, s.rounds, s.seed, self._assistant_id)[number - 1]
-        segment_ids = 0 if right_or_wrong(self.task.scorer) else TrainerSettings().judgement_requests
-        count = len(questions) - judged - (segment_ids if number == s.rounds else 0)
+        kept_for_judging = 0 if right_or_wrong(self.task.scorer) else TrainerSettings().judgement_requests
+        count = len(questions) - judged - (kept_for_judging if number == s.rounds else 0)
         async with self.serving.pool(self._assistant_id) as pool:
             conversations = Conversations(
                 self._store, pool, self.serving.chat(pool), self._assistant_id, self._user

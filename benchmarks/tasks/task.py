@@ -68,8 +68,8 @@ def load(path: Path) -> Task:
     asked = {_bare(item.user) for item in test}
     train = file.items("train")
     # What is measured must never be trained on, so a question that stands on both sides is a test question.
-    segment_ids = tuple(item for item in train if _bare(item.user) not in asked)
-    if not segment_ids:
+    trainable = tuple(item for item in train if _bare(item.user) not in asked)
+    if not trainable:
         raise TaskError(
             f"{path}: every question in `train` is also in `test`; nothing is left to learn from."
         )
@@ -79,9 +79,9 @@ def load(path: Path) -> Task:
         license=file.text("license", "not stated"),
         scorer=file.scorer(),
         prompt=file.prompt(),
-        train=segment_ids,
+        train=trainable,
         test=test,
-        left_out=len(train) - len(segment_ids),
+        left_out=len(train) - len(trainable),
         sha256=hashlib.sha256(raw).hexdigest(),
     )
 

@@ -99,13 +99,13 @@ def wording(text: str) -> Wording:
     words = [asked] if asked else []
     directed: set[tuple[str, str]] = set()
     directions: list[str] = []
-    segment_ids = line.split(" ")
-    for place, token in enumerate(segment_ids):
+    tokens = line.split(" ")
+    for place, token in enumerate(tokens):
         if token in DIRECTIONS:
             directions.append(token)
             words += [token] * (token not in LIGHT)
             continue
-        if token in LIGHT or not token or (token in _GET and _passive(segment_ids[place + 1 : place + 3])):
+        if token in LIGHT or not token or (token in _GET and _passive(tokens[place + 1 : place + 3])):
             continue
         word = stem(token)
         directed |= {(direction, word) for direction in directions}
