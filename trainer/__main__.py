@@ -17,16 +17,13 @@ from typing import Annotated, NoReturn
 import typer
 from rich.status import Status
 
-from assistant.adapter_files import BadAdapter
-from assistant.serving import NoServer
-from assistant.tokenizer import TokenizerError
-from assistant.vllm_client import VllmError
-from store import Store, StoreError
+from store import Store
 from store.garbage import collect_rarely
 from store.records import RunStatus, TrainingRun
 from trainer import erasure, inspection, report
 from trainer.command_line import (
     Assistant,
+    Commands,
     DataDir,
     Set,
     assistant_id,
@@ -36,12 +33,13 @@ from trainer.command_line import (
     settings_from,
 )
 from trainer.deployment.swap import roll_back
-from trainer.lease import LeaseTaken
 from trainer.redaction import commands as privacy
-from trainer.settings import BadSetting, TrainerSettings
+from trainer.settings import TrainerSettings
 from trainer.training import distributed
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__)
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__
+)
 
 
 @app.command(epilog="Example: python -m trainer once --data-dir data --set epochs=3 --set learning_rate=5e-4")
@@ -113,8 +111,6 @@ def watch(
     signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
     try:
         watcher.run()
-    except LeaseTaken as error:
-        fail(str(error))
     except KeyboardInterrupt:
         watcher.stop()
 
@@ -146,7 +142,7 @@ def rerun(
         except reruns.NoRerun as error:
             fail(str(error))
     for warning in result.warnings:
-        console.print(f"Other than then: {warning}.", soft_wrap=True)
+        console.print(f"Not as in run {run}: {warning}.", soft_wrap=True)
     console.print(result.verdict(tolerance), soft_wrap=True)
     if not result.same(tolerance):
         raise typer.Exit(1)
@@ -169,10 +165,7 @@ def rollback(
     """Serve the previous pair (adapter and prompt) again."""
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
-    try:
-        deployment = roll_back(store, data_dir, name, reason)
-    except (StoreError, NoServer, VllmError, BadAdapter) as error:
-        fail(str(error))
+    deployment = roll_back(store, data_dir, name, reason)
     served = f"{deployment.adapter or 'the base model'} with {deployment.prompt_tokens} prompt tokens"
     console.print(f"Deployment {deployment.id} is active again: {served}.")
 
@@ -182,13 +175,11 @@ app.add_typer(privacy.app, name="privacy")
 
 @contextmanager
 def _working(text: str, interruption: Callable[[], str]) -> Iterator[Status]:
-    """Shows that a long command works. What refuses or interrupts it becomes a message and an exit status."""
+    """Shows that a long command works; an interruption ends it with this message and status 130."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with console.status(text) as status:
             yield status
-    except (LeaseTaken, NoServer, TokenizerError, StoreError, BadSetting) as error:
-        fail(str(error))
     except KeyboardInterrupt:
         fail(interruption(), status=130)
 
@@ -200,13 +191,13 @@ def _interrupt(*_: object) -> NoReturn:
 
 
 def _newest_run(store: Store, assistant: str) -> str:
-    (run,) = store.runs.all(assistant, limit=1)
-    return _in_words(run)
+    newest = store.runs.all(assistant, limit=1)
+    return _in_words(newest[0]) if newest else "Interrupted before a run was started."
 
 
 def _print_result(run: TrainingRun) -> None:
     """Exits with status 1 for a failed run: the launcher then ends the other processes, which may be mid-step."""
-    console.print(_in_words(run), soft_wrap=True)
+    console.print(_in_words(run), soft_wrap=True, markup=False)
     if run.report:
         console.print(report.table([run]))
     if run.status is RunStatus.FAILED:

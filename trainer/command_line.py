@@ -4,15 +4,44 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
+from assistant.adapter_files import BadAdapter
+from assistant.serving import NoServer
+from assistant.tokenizer import TokenizerError
+from assistant.vllm_client import VllmError
 from store import Store, StoreError
+from trainer.lease import LeaseTaken
+from trainer.redaction.entities import RedactionError
 from trainer.settings import BadSetting, TrainerSettings, defaults_in_words, override
 
+# What a command may meet outside this program, and wrong input; the messages are for people.
+_EXPECTED = (
+    BadAdapter,
+    BadSetting,
+    LeaseTaken,
+    NoServer,
+    RedactionError,
+    StoreError,
+    TokenizerError,
+    VllmError,
+)
 console = Console()
+
+
+class Commands(TyperGroup):
+    """A group whose commands end with the message and status 2 where something expected goes wrong."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except _EXPECTED as error:
+            fail(str(error))
+
 
 DataDir = Annotated[Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Where the app keeps its data.")]
 Assistant = Annotated[
@@ -31,20 +60,14 @@ Set = Annotated[
 
 def settings_from(texts: Sequence[str]) -> TrainerSettings:
     """The defaults with every `name=value` applied."""
-    try:
-        return override(TrainerSettings(), texts)
-    except BadSetting as error:
-        fail(str(error))
+    return override(TrainerSettings(), texts)
 
 
 def open_store(data_dir: Path, create: bool = False) -> Store:
     path = data_dir / "shorthand.sqlite"
     if not create and not path.exists():
         fail(f"There is no store at {path}. Start the app first (make run), or give --data-dir.")
-    try:
-        return Store(path)
-    except StoreError as error:
-        fail(str(error))
+    return Store(path)
 
 
 def assistant_id(store: Store, wanted: str) -> str:
@@ -64,5 +87,5 @@ def assistant_id(store: Store, wanted: str) -> str:
 
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print the message, to stderr where the status is not 0, and end the command."""
-    Console(stderr=bool(status)).print(message, soft_wrap=True)
+    Console(stderr=bool(status)).print(message, soft_wrap=True, markup=False)
     raise typer.Exit(status)

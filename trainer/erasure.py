@@ -15,9 +15,9 @@ import typer
 from assistant.serving import NoServer, ServerAddress
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
-from store import Store, StoreError
+from store import Store
 from store.erasure import Erased
-from trainer.command_line import DataDir, console, fail, open_store
+from trainer.command_line import DataDir, console, open_store
 from trainer.context import TEACHER_FILE
 from trainer.training.checkpoints import work_dir
 
@@ -38,14 +38,10 @@ def erase(
     retrain without the person is asked for. Backups and exports keep what they have.
     """
     store = open_store(data_dir)
-    left: list[str] = []
-    try:
-        if yes:
-            erased, left = asyncio.run(erase_person(store, data_dir, person))
-        else:
-            erased = store.erasure.preview(person)
-    except StoreError as error:
-        fail(str(error))
+    if yes:
+        erased, left = asyncio.run(erase_person(store, data_dir, person))
+    else:
+        erased, left = store.erasure.preview(person), []
     for line in [*_in_words(erased, yes), *left]:
         console.print(line, soft_wrap=True, markup=False)
     if not yes and erased:

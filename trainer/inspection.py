@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from store import Store, StoreError
+from store import Store
 from store.records import Dataset, Message, Role
 from trainer.command_line import (
     Assistant,
@@ -33,7 +33,6 @@ from trainer.examples.draft import DatasetDraft, draft, newest_record
 from trainer.examples.records import CollectedAnswer, Context, DropReason
 from trainer.examples.similar import grouped, question_of
 from trainer.examples.snapshot import name_detector
-from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
@@ -89,14 +88,11 @@ def why(
     Splits are those that are settled; of conversations that no retrain has seen, those that the next one would settle.
     """
     store = open_store(data_dir)
-    try:
-        found = store.messages.get(message)
-        name = store.conversations.get(found.conversation_id).assistant_id
-        if assistant and assistant != name:
-            fail(f"Message {message} belongs to assistant {name}, not to {assistant}.")
-        reason = _reason(store, found, _draft(store, name, settings_from(changed or ())))
-    except (StoreError, RedactionError) as error:
-        fail(str(error))
+    found = store.messages.get(message)
+    name = store.conversations.get(found.conversation_id).assistant_id
+    if assistant and assistant != name:
+        fail(f"Message {message} belongs to assistant {name}, not to {assistant}.")
+    reason = _reason(store, found, _draft(store, name, settings_from(changed or ())))
     if as_json:
         print(json.dumps(asdict(reason), indent=1))
     else:
@@ -112,19 +108,16 @@ def datasets(
 ) -> None:
     """The versions of the dataset: number, time (UTC), examples, hash and adapters. Or what differs between two."""
     store = open_store(data_dir)
-    try:
-        name = assistant_id(store, assistant)
-        versions = store.datasets.versions(name)
-        known = [one.id for one in versions]
-        for id in (old, new):
-            if id is not None and id not in known:
-                there = ", ".join(map(str, sorted(known))) or "none"
-                fail(f"Assistant {name} has no dataset {id}. There are: {there}.")
-        if old is not None:
-            before, after = store.datasets.get(old), store.datasets.get(known[0] if new is None else new)
-            found = compare(before, after, _rules(store, name, after))
-    except (StoreError, RedactionError) as error:
-        fail(str(error))
+    name = assistant_id(store, assistant)
+    versions = store.datasets.versions(name)
+    known = [one.id for one in versions]
+    for id in (old, new):
+        if id is not None and id not in known:
+            there = ", ".join(map(str, sorted(known))) or "none"
+            fail(f"Assistant {name} has no dataset {id}. There are: {there}.")
+    if old is not None:
+        before, after = store.datasets.get(old), store.datasets.get(known[0] if new is None else new)
+        found = compare(before, after, _rules(store, name, after))
     if as_json:
         print(json.dumps([asdict(one) for one in versions] if old is None else asdict(found), indent=1))
     elif old is not None:
@@ -142,10 +135,7 @@ def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", c
     negations or days do, or more than about a third of their words.
     """
     store = open_store(data_dir)
-    try:
-        answers = collect(store, assistant_id(store, assistant), settings_from(changed or ())).answers
-    except StoreError as error:
-        fail(str(error))
+    answers = collect(store, assistant_id(store, assistant), settings_from(changed or ())).answers
     found = contradictions(answers, grouped(question_of(one.context) for one in answers))
     for one in found:
         heading = one.question if one.exact else f"{one.question} (and reworded)"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import uuid
-from types import TracebackType
 
 from store import Store, StoreError
 
@@ -39,9 +38,7 @@ class Lease:
         self._renewer.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._done.set()
         self._renewer.join(timeout=5.0)
         self._store.leases.release(self._name, self._holder)
@@ -72,9 +69,9 @@ class Lease:
                 continue
 
 
-def is_taken(store: Store, name: str = NAME) -> bool:
-    """Whether a process that may still run has the lease."""
-    other = store.leases.get(name)
+def is_taken(store: Store) -> bool:
+    """Whether a trainer that may still run has the lease."""
+    other = store.leases.get(NAME)
     return other is not None and not _is_dead(other[0])
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from store.records import TrainingRun
@@ -47,7 +48,11 @@ def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """A line a run, newest first."""
     store = open_store(data_dir)
     for run in store.runs.all(assistant_id(store, assistant)):
-        console.print(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}", soft_wrap=True)
+        console.print(
+            f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}",
+            soft_wrap=True,
+            markup=False,
+        )
 
 
 def table(runs: Sequence[TrainingRun]) -> Table:
@@ -73,7 +78,7 @@ def table(runs: Sequence[TrainingRun]) -> Table:
             str(examples),
             cold,
             cached,
-            run.message,
+            escape(run.message),
         )
     return found
 

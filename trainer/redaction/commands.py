@@ -15,19 +15,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from assistant.serving import NoServer
-from assistant.tokenizer import TokenizerError
-from store import Store, StoreError
+from store import Store
 from store.records import RedactionAction, RedactionRule
-from trainer.command_line import Assistant, DataDir, assistant_id, console, fail, open_store
+from trainer.command_line import Assistant, DataDir, assistant_id, console, open_store, settings_from
 from trainer.context import TrainingContext
 from trainer.examples.draft import DatasetDraft
 from trainer.examples.snapshot import draft_for_model
-from trainer.redaction.entities import Kind, RedactionError
+from trainer.redaction.entities import Kind
 from trainer.redaction.examples import remarks
 from trainer.redaction.redactor import Replacement
 from trainer.redaction.rules import checked_pattern, kind_name
-from trainer.settings import BadSetting, TrainerSettings, override
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,11 +61,8 @@ def preview(
     """What would be replaced if the dataset were frozen now. It prints the passages themselves; nothing is recorded."""
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
-    try:
-        settings = override(TrainerSettings(), [f"privacy_model={model}"])
-        draft = draft_for_model(TrainingContext.open(store, data_dir, settings), name)
-    except (NoServer, TokenizerError, RedactionError, StoreError, BadSetting) as error:
-        fail(str(error))
+    settings = settings_from([f"privacy_model={model}"])
+    draft = draft_for_model(TrainingContext.open(store, data_dir, settings), name)
     if as_json:
         print(json.dumps(_as_record(draft), indent=1))
     else:
@@ -113,22 +107,16 @@ def remove(
 ) -> None:
     """Take a rule back."""
     store = open_store(data_dir)
-    try:
-        removed = store.redaction_rules.remove(assistant_id(store, assistant), rule)
-    except StoreError as error:
-        fail(str(error))
+    removed = store.redaction_rules.remove(assistant_id(store, assistant), rule)
     console.print(f"Removed: {_described(removed)}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _add(
     store: Store, assistant: str, action: RedactionAction, text: str, literal: bool, kind: str = ""
 ) -> None:
-    try:
-        name = kind_name(kind) if action is RedactionAction.REPLACE else ""
-        checked_pattern(text, literal)
-        rule = store.redaction_rules.add(assistant, action, text, name, literal, getpass.getuser())
-    except (RedactionError, StoreError) as error:
-        fail(str(error))
+    name = kind_name(kind) if action is RedactionAction.REPLACE else ""
+    checked_pattern(text, literal)
+    rule = store.redaction_rules.add(assistant, action, text, name, literal, getpass.getuser())
     console.print(
         f"{_described(rule)}\nThe next retrain follows it.", soft_wrap=True, markup=False, highlight=False
     )
