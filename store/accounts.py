@@ -69,6 +69,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 # Whom the product itself calls so, as raters or as actors of the audit log.
 _TAKEN = frozenset({"trainer", "import", "sample"})
 
+_USER = "SELECT * FROM users WHERE name = ?"
+
 
 class UserRole(StrEnum):
     """What somebody may do; each may do what those before may."""
@@ -179,11 +181,8 @@ def _keep_an_admin(transaction: Transaction, user: User) -> None:
 
 user_of = mapper(User)
 
-
 SESSION_S: Final = 7 * 86400.0
 _AT_ONCE = 20  # of one user: the oldest go
-
-_USER = "SELECT * FROM users WHERE name = ?"
 _OF_TOKEN = """
     SELECT u.* FROM sessions s JOIN users u ON u.name = s.user WHERE s.token_hash = ? AND s.expires_at > ?"""
 _OLDEST = """

@@ -63,21 +63,16 @@ SPLITS_OF = """
 # The teacher is the base model with the full prompt: no adapter, variant 0.
 _TEACHERS = "SELECT id, prompt_id FROM deployments WHERE adapter IS NULL AND variant = 0"
 
-
 # Two indexes, one for what was measured and one for what failed before it could be.
-SERVED = """
+_SERVED_WITH = """
     SELECT * FROM (
         SELECT m.seq, m.id AS message_id, m.conversation_id, c.owner, m.status, m.text, m.created_at
         FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
-        WHERE m.deployment_id = ?1 AND m.prompt_tokens IS NOT NULL AND m.status IN ('complete', 'stopped')
-            AND c.source = 'chat'
-        ORDER BY m.created_at DESC LIMIT ?2)
-    UNION ALL SELECT * FROM (
-        SELECT m.seq, m.id AS message_id, m.conversation_id, c.owner, m.status, m.text, m.created_at
-        FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
-        WHERE m.deployment_id = ?1 AND m.status = 'failed' AND c.source = 'chat'
-        ORDER BY m.created_at DESC LIMIT ?2)
-    ORDER BY created_at DESC, seq DESC LIMIT ?2"""
+        WHERE m.deployment_id = ?1 AND {} AND c.source = 'chat'
+        ORDER BY m.created_at DESC LIMIT ?2)"""
+_MEASURED = _SERVED_WITH.format("m.prompt_tokens IS NOT NULL AND m.status IN ('complete', 'stopped')")
+_FAILED = _SERVED_WITH.format("m.status = 'failed'")
+SERVED = f"{_MEASURED} UNION ALL {_FAILED} ORDER BY created_at DESC, seq DESC LIMIT ?2"
 SERVED_LAST = """
     SELECT d.id, (SELECT max(m.created_at) FROM messages m
         WHERE m.deployment_id = d.id AND m.prompt_tokens IS NOT NULL) AS last
@@ -97,10 +92,10 @@ class Answers(Repository):
     def rated(
         self, assistant_id: str, newest: int | None = None, without: Collection[str] = ()
     ) -> list[RatedAnswer]:
-        """Finished answers with a rating (also one that was taken back) or a decision, oldest answer first, then by id.
+        """Return finished answers with a rating (also one that was taken back) or a decision, by time and id.
 
         Only the `newest` ones that were rated last and as many that were decided on last, None for all; those that only
-        people of `without` judged are left out before that. Ratings of such raters of the others are still given.
+        people of `without` judged are left out before that. Their ratings of the others are still given.
         """
         limit = -1 if newest is None else newest
         with self._file.reading() as transaction:
@@ -109,14 +104,16 @@ class Answers(Repository):
             return _rated_answers(transaction, [*transaction.rows(NEWEST_RATED, values), *decided])
 
     def rated_count(self, assistant_id: str, without: Collection[str] = ()) -> int:
-        """How many answers have a rating, also a failed answer, or a rating that was taken back."""
+        """Return how many answers have a rating, also a failed answer, or a rating that was taken back."""
         if without:
             return self._number(_RATED_COUNT_WITHOUT, [assistant_id, ids_json(without)])
         return self._number(RATED_COUNT, [assistant_id])
 
     def unrated_of_teacher(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
-        """Finished answers of the base model under this prompt in full that nobody rated or reviewed; the newest,
-        oldest first."""
+        """Return the newest finished answers of the base model with the full prompt that nobody rated or reviewed.
+
+        The oldest of them comes first.
+        """
         with self._file.reading() as transaction:
             found: list[sqlite3.Row] = []
             for teaching in transaction.rows(TEACHING, [prompt_id]):
@@ -125,7 +122,7 @@ class Answers(Repository):
             return _rated_answers(transaction, found[:limit])
 
     def served(self, deployment_id: int, limit: int) -> list[ServedAnswer]:
-        """The newest `limit` answers that have ended, oldest first; samples and imports were served elsewhere."""
+        """Return the newest `limit` answers that have ended, oldest first; samples and imports do not count."""
         with self._file.reading() as transaction:
             rows = transaction.rows(SERVED, [deployment_id, limit])
             wanted = ids_json({row["message_id"] for row in rows})
@@ -133,7 +130,7 @@ class Answers(Repository):
         return [_served(row, ratings=ratings.get(row["message_id"], ())) for row in reversed(rows)]
 
     def request_points(self, assistant_id: str, since: float = 0.0, limit: int = 5000) -> RequestPoints:
-        """The newest `limit` requests at or after `since` (UTC seconds), oldest first."""
+        """Return the newest `limit` requests at or after `since` (UTC seconds), oldest first."""
         at: list[float] = []
         tokens: list[int] = []
         with self._file.reading() as transaction:

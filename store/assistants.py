@@ -1,4 +1,4 @@
-"""Keeps assistants and the immutable versions of their prompts."""
+"""Keeps assistants, the immutable versions of their prompts, and the rules that people add to redaction."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from store.audit import AuditAction, record
 from store.columns import from_json, to_json
 from store.connection import Transaction
 from store.errors import Conflict, StoreError
-from store.records import Assistant, Prompt, Segment, SegmentKind
+from store.records import Assistant, Prompt, RedactionAction, RedactionRule, Segment, SegmentKind
 from store.repository import Repository, mapper
 
+_SAME_RULE = """SELECT * FROM redaction_rules
+    WHERE assistant_id = ? AND action = ? AND kind = ? AND pattern = ? AND literal = ?"""
 _PROMPT = "SELECT * FROM prompts WHERE id = ?"
 
 
@@ -29,7 +31,7 @@ class Assistants(Repository):
             return made
 
     def all(self) -> list[Assistant]:
-        """All assistants, oldest first."""
+        """Return all assistants, oldest first."""
         return self._all(_assistant, "SELECT * FROM assistants ORDER BY created_at, id")
 
     def get(self, id: str) -> Assistant:
@@ -62,14 +64,55 @@ class Prompts(Repository):
         return self._one(_prompt, _PROMPT, [id], f"prompt {id}")
 
     def latest(self, assistant_id: str) -> Prompt:
-        """The newest version. Raises NotFound when the assistant has no prompt yet."""
+        """Return the newest version. Raises NotFound when the assistant has no prompt yet."""
         newest = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version DESC LIMIT 1"
         return self._one(_prompt, newest, [assistant_id], f"prompt of assistant {assistant_id!r}")
 
     def all(self, assistant_id: str) -> list[Prompt]:
-        """All versions, oldest first."""
+        """Return all versions, oldest first."""
         query = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version"
         return self._all(_prompt, query, [assistant_id])
+
+
+class RedactionRules(Repository):
+    def add(
+        self,
+        assistant_id: str,
+        action: RedactionAction,
+        pattern: str,
+        kind: str = "",
+        literal: bool = False,
+        added_by: str = "local",
+    ) -> RedactionRule:
+        """Save it. Raises NotFound, Conflict when the assistant has that rule or the kind does not fit the action."""
+        if bool(kind) is not (action is RedactionAction.REPLACE) or not pattern:
+            raise Conflict(
+                f"A rule to {action.value} {pattern!r} with kind {kind!r} says nothing: what is replaced needs a kind, "
+                "what is kept has none, and both need a pattern."
+            )
+        with self._file.writing() as transaction:
+            need_assistant(transaction, assistant_id)
+            same = [assistant_id, action, kind, pattern, int(literal)]
+            if found := transaction.row(_SAME_RULE, same):
+                raise Conflict(
+                    f"Assistant {assistant_id!r} has that rule already: it is number {found['id']}."
+                )
+            columns = {"assistant_id": assistant_id, "action": action, "kind": kind, "pattern": pattern}
+            values = {"literal": int(literal), "added_by": added_by, "created_at": self._clock()}
+            transaction.insert("redaction_rules", **columns, **values)
+            return _rule(transaction.rows(_SAME_RULE, same)[0])
+
+    def all(self, assistant_id: str) -> list[RedactionRule]:
+        query = "SELECT * FROM redaction_rules WHERE assistant_id = ? ORDER BY id"
+        return self._all(_rule, query, [assistant_id])
+
+    def remove(self, assistant_id: str, id: int) -> RedactionRule:
+        """Remove a rule and return it. Raises NotFound, also for another assistant's."""
+        query = "SELECT * FROM redaction_rules WHERE id = ? AND assistant_id = ?"
+        with self._file.writing() as transaction:
+            rule = self._one(_rule, query, [id, assistant_id], f"redaction rule {id} of {assistant_id!r}")
+            transaction.execute("DELETE FROM redaction_rules WHERE id = ?", [id])
+            return rule
 
 
 def need_assistant(transaction: Transaction, id: str) -> Assistant:
@@ -93,3 +136,4 @@ def _segment(value: dict[str, Any]) -> Segment:
 
 
 _prompt = mapper(Prompt, segments=lambda text: tuple(map(_segment, from_json(text))))
+_rule = mapper(RedactionRule)

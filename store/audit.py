@@ -1,8 +1,8 @@
-"""The audit log: who did what of the things that matter to others, when, and what came of it.
+"""Keeps the audit log: who did what that matters to others, when, and with what outcome.
 
 Each action is recorded in the transaction that does it, and triggers refuse to change or delete a line. The actor is
-what `acting` says: the person that clicked, or the trainer; otherwise whoever runs the command (“shell:” and the name
-on this machine). The log never holds what people wrote, or passwords.
+the name that `acting` was given: a person or the trainer; otherwise who runs the command (“shell:” and the name on this
+machine). The log never holds what people wrote, or passwords.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Entry:
-    """One line. `subject` is what it was done to: a user, an assistant, an answer. `detail` is plain values."""
+    """One line of the audit log. `subject` is what it was done to: a user, an assistant, an answer."""
 
     seq: int
     at: float

@@ -14,7 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,7 @@ class Transaction:
         return self.execute(sql, values).fetchall()
 
     def tuples(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows without names, for thousands of them: Python's garbage collector leaves plain tuples alone."""
+        """Return all rows as plain tuples, for thousands of them: Python's garbage collector leaves those alone."""
         cursor = self._connection.cursor()
         cursor.row_factory = None
         return cursor.execute(sql, [storable(value) for value in values]).fetchall()
@@ -133,7 +133,7 @@ class DataFile:
             ) from error
 
     def checked(self, check: Callable[[Transaction], None]) -> DataFile:
-        """The same file and connections; `check` runs first in every write and may raise, which changes nothing."""
+        """Return the same file and connections; `check` runs first in every write and may raise, to change nothing."""
         view = copy.copy(self)
         view._check = check
         return view
@@ -178,20 +178,16 @@ class DataFile:
             self._open.add(connection)
         return connection
 
-    @contextmanager
-    def reading(self) -> Iterator[Transaction]:
-        """All queries of the block see one state. Inside a writing() block it sees that block's changes."""
-        with self._transaction(writing=False) as transaction:
-            yield transaction
+    def reading(self) -> AbstractContextManager[Transaction]:
+        """Let all queries of a block see one state. Inside a writing() block they see that block's changes."""
+        return self._transaction(writing=False)
 
-    @contextmanager
-    def writing(self) -> Iterator[Transaction]:
-        """All changes of the block are saved, or none is: NotSaved, safe to try again.
+    def writing(self) -> AbstractContextManager[Transaction]:
+        """Save all changes of a block or none: NotSaved, safe to try again.
 
         IMMEDIATE takes the write lock first, so what the block reads cannot change before it writes.
         """
-        with self._transaction(writing=True) as transaction:
-            yield transaction
+        return self._transaction(writing=True)
 
     @contextmanager
     def _transaction(self, writing: bool) -> Iterator[Transaction]:

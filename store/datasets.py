@@ -59,7 +59,7 @@ class Datasets(Repository):
             return self.get(id)
 
     def left_out(self, dataset_id: int) -> dict[str, str]:
-        """Message id -> rule, of the answers that the dataset did not take."""
+        """Return the rule by which each answer is not in the dataset, by message."""
         query = "SELECT * FROM dataset_left_out WHERE dataset_id = ? ORDER BY message_id"
         with self._file.reading() as transaction:
             transaction.one("SELECT 1 FROM datasets WHERE id = ?", [dataset_id], f"dataset {dataset_id}")
@@ -67,7 +67,7 @@ class Datasets(Repository):
         return {row["message_id"]: row["rule"] for row in rows}
 
     def versions(self, assistant_id: str) -> list[DatasetVersion]:
-        """The assistant's datasets without their examples, newest first."""
+        """Return the assistant's datasets without their examples, newest first."""
         return [
             _version(row, sizes={split: row[split.value] for split in Split})
             for row in self._rows(_VERSIONS, [assistant_id])
@@ -98,7 +98,7 @@ class Splits(Repository):
         return {conversation_id: held[conversation_id] for conversation_id in mapping}
 
     def all(self, assistant_id: str) -> dict[str, Split]:
-        """The splits of the assistant's conversations, as far as they have one."""
+        """Return the splits of the assistant's conversations, as far as they have one."""
         query = """SELECT s.* FROM conversations c JOIN splits s ON s.conversation_id = c.id
                    WHERE c.assistant_id = ? ORDER BY c.id"""
         rows = self._rows(query, [assistant_id])
@@ -106,20 +106,8 @@ class Splits(Repository):
 
 
 def _example_row(dataset_id: int, position: int, example: Example) -> tuple[object, ...]:
-    return (
-        dataset_id,
-        position,
-        example.message_id,
-        example.conversation_id,
-        to_json(example.context),
-        example.completion,
-        int(example.corrected),
-        example.split,
-        example.rater,
-        int(example.approved),
-        int(example.from_teacher),
-        example.rejected,
-    )
+    """Return the columns of dataset_examples, which have the order of the fields."""
+    return dataset_id, position, *(vars(example) | {"context": to_json(example.context)}).values()
 
 
 _dataset = mapper(Dataset, given=["examples"], dropped=from_json)

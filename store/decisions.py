@@ -1,4 +1,4 @@
-"""Keeps the decisions of reviewers about answers, which outrank ratings, and says which text people approved of."""
+"""Keeps the decisions of reviewers about answers. They outrank ratings, and their history stays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from store.audit import AuditAction, Detail, record
 from store.columns import ids_json
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
-from store.records import Decision, Rating, Role, Ruling
+from store.records import Decision, Role, Ruling
 from store.repository import Repository, mapper
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
@@ -23,18 +23,16 @@ EFFECTIVE_OF_MESSAGES = f"""
 _ANSWERS = """
     SELECT m.id, m.role FROM json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value"""
 # A decision is the reviewer's latest also where one made after it was undone, which restored it.
-_TO_UNDO = """
-    SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.id = wanted.value
-    CROSS JOIN decisions l ON l.message_id = d.message_id AND l.reviewer = d.reviewer
-    WHERE coalesce(l.restores, l.id) = d.id AND l.seq = (
-        SELECT max(n.seq) FROM decisions n WHERE n.message_id = d.message_id AND n.reviewer = d.reviewer)
-    ORDER BY d.seq"""
-# What a reviewer decided last for an assistant, as far as it still counts. All of one moment was one gesture, and what
-# undoes another decision is none.
-_COUNTS = """d.ruling <> 'withdrawn' AND d.restores IS NULL AND EXISTS (
+_IS_LATEST = """EXISTS (
     SELECT 1 FROM decisions l WHERE l.message_id = d.message_id AND l.reviewer = d.reviewer
         AND coalesce(l.restores, l.id) = d.id AND l.seq = (
             SELECT max(n.seq) FROM decisions n WHERE n.message_id = d.message_id AND n.reviewer = d.reviewer))"""
+_TO_UNDO = f"""
+    SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.id = wanted.value
+    WHERE {_IS_LATEST} ORDER BY d.seq"""
+# What a reviewer decided last for an assistant, as far as it still counts. All of one moment was one action, and what
+# undoes another decision is none.
+_COUNTS = f"d.ruling <> 'withdrawn' AND d.restores IS NULL AND {_IS_LATEST}"
 _IN_ASSISTANT = """
     FROM decisions d CROSS JOIN messages m ON m.id = d.message_id
     CROSS JOIN conversations c ON c.id = m.conversation_id"""
@@ -60,7 +58,9 @@ class Decisions(Repository):
         return self.add_all(reviewer, ruling, {message_id: correction})[0]
 
     def add_all(self, reviewer: str, ruling: Ruling, corrections: Mapping[str, str | None]) -> list[Decision]:
-        """Rule alike on every message that is a key, all or none; the value is the text to learn, None for the answer.
+        """Add the same ruling for every message that is a key, all or none.
+
+        The value is the text to learn, None for the answer as it is.
 
         Raises NotFound, and Conflict for a question, for CORRECT without a text, and for a text where nothing is to be
         learned.
@@ -106,17 +106,17 @@ class Decisions(Repository):
         return self._all(decision_of, DECIDED_LAST, values)
 
     def all(self, message_id: str) -> list[Decision]:
-        """Every decision that was ever made about the message, oldest first."""
+        """Return every decision that was ever made about the message, oldest first."""
         return self._all(
             decision_of, "SELECT * FROM decisions WHERE message_id = ? ORDER BY seq", [message_id]
         )
 
     def effective(self, message_ids: Iterable[str]) -> dict[str, Decision]:
-        """The decision that counts, by message; undecided messages are left out."""
+        """Return the decision that counts, by message; undecided messages are left out."""
         return effective_by_message(self._rows(EFFECTIVE_OF_MESSAGES, [ids_json(set(message_ids))]))
 
     def count_since(self, assistant_id: str, reviewer: str, since: float) -> int:
-        """On how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
+        """Return on how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
         return self._number(DECIDED_SINCE, [reviewer, since, assistant_id])
 
 
@@ -143,7 +143,7 @@ def _check(transaction: Transaction, ruling: Ruling, corrections: Mapping[str, s
 
 
 def effective_decision(decisions: Sequence[Decision]) -> Decision | None:
-    """The one that counts among all that were made about one answer, given in the order of writing."""
+    """Return the decision that counts among all about one answer, which are in the order of writing."""
     latest = {decision.reviewer: decision for decision in decisions}
     left = [decision for decision in latest.values() if decision.ruling is not Ruling.WITHDRAWN]
     return max(left, key=_when, default=None)
@@ -160,5 +160,5 @@ def effective_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, Decision]:
 decision_of = mapper(Decision)
 
 
-def _when(one: Rating | Decision) -> tuple[float, str]:
-    return one.created_at, one.id
+def _when(decision: Decision) -> tuple[float, str]:
+    return decision.created_at, decision.id

@@ -37,7 +37,7 @@ class Adapters(Repository):
         return self._one(_adapter, "SELECT * FROM adapters WHERE name = ?", [name], f"adapter {name!r}")
 
     def all(self, assistant_id: str) -> list[Adapter]:
-        """The assistant's adapters, oldest first."""
+        """Return the assistant's adapters, oldest first."""
         query = "SELECT * FROM adapters WHERE assistant_id = ? ORDER BY created_at, run_id, name"
         return self._all(_adapter, query, [assistant_id])
 
@@ -124,7 +124,7 @@ class Deployments(Repository):
             return self.get(deployment_id)
 
     def rollback(self, assistant_id: str, reason: str) -> Deployment:
-        """Serve again what the active deployment replaced when it was first activated; returns that one.
+        """Serve again what the active deployment replaced when it was first activated, and return that.
 
         What was rejected since then is passed over. Raises Conflict when nothing is active or left to serve.
         """
@@ -144,7 +144,7 @@ class Deployments(Repository):
             return self.get(previous)
 
     def active(self, assistant_id: str) -> Deployment | None:
-        """What serves the assistant now, if anything does."""
+        """Return what serves the assistant now, if anything does."""
         return self._first(_deployment, _ACTIVE, [assistant_id])
 
     def get(self, id: int) -> Deployment:
@@ -152,13 +152,13 @@ class Deployments(Repository):
         return self._one(_deployment, "SELECT * FROM deployments WHERE id = ?", [id], f"deployment {id}")
 
     def all(self, assistant_id: str) -> list[Deployment]:
-        """All of the assistant's deployments, oldest first."""
+        """Return all of the assistant's deployments, oldest first."""
         return self._all(
             _deployment, "SELECT * FROM deployments WHERE assistant_id = ? ORDER BY id", [assistant_id]
         )
 
     def activations(self, assistant_id: str) -> list[Activation]:
-        """Every activation and rollback, oldest first."""
+        """Return every activation and rollback, oldest first."""
         query = """SELECT a.* FROM deployments d JOIN activations a ON a.deployment_id = d.id
                    WHERE d.assistant_id = ? ORDER BY a.seq"""
         return self._all(_activation, query, [assistant_id])

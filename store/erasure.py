@@ -30,7 +30,7 @@ _BASE = """
     ORDER BY prompt_id = ? DESC, id DESC LIMIT 1"""
 _REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
 # A run that had too few examples has no dataset, and may quote an approved text.
-_SILENCE_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
+_CLEAR_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
 # What an adapter that learned from the person answered may be in the person's words.
 _FORGET_REQUESTS = "DELETE FROM judgement_requests WHERE run_id IN (SELECT value FROM json_each(?))"
 # One that came in with a file is nothing but the decision, and the answer of an adapter of which nothing is known here.
@@ -45,7 +45,7 @@ _DECISIONS = """(reviewer = ? OR (correction IS NOT NULL AND EXISTS (
     SELECT 1 FROM ratings r WHERE r.message_id = decisions.message_id AND r.rater = ?
         AND trim(r.correction) = trim(decisions.correction))))"""
 _REASON = "its adapter learned from what was erased"
-_SILENCED = "What this run said was erased, together with some of what it was trained on."
+_CLEARED = "What this run said was erased, together with some of what it was trained on."
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,12 @@ class Erased:
 
 class Erasures(Repository):
     def preview(self, person: str) -> Erased:
-        """What `erase` would do now."""
+        """Return what `erase` would erase now."""
         with self._file.reading() as transaction:
             return _found(transaction, person)
 
     def erase(self, person: str) -> Erased:
-        """Raises NotFound when nothing is the person's, and Conflict while a retrain on it is running."""
+        """Erase it. Raises NotFound when nothing is the person's, and Conflict while a retrain on it is running."""
         with self._file.writing() as transaction:
             found = _found(transaction, person)
             if not found:
@@ -88,8 +88,8 @@ class Erasures(Repository):
             self._stop_serving(transaction, found)
             owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
             for row in transaction.rows(_RUNS, [to_json(_datasets(transaction, owned, person))]):
-                _silence(transaction, row["id"], from_json(row["report"]))
-            transaction.execute(_SILENCE_OTHERS, [_SILENCED])
+                _clear_quotes(transaction, row["id"], from_json(row["report"]))
+            transaction.execute(_CLEAR_OTHERS, [_CLEARED])
             transaction.execute(f"DELETE FROM dataset_examples WHERE {_THEIRS}", [owned, person])
             transaction.execute(f"DELETE FROM decisions WHERE {_DECISIONS}", [person, person])
             transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
@@ -156,14 +156,14 @@ def _count(transaction: Transaction, table: str, condition: str, *values: str) -
     return int(transaction.rows(f"SELECT count(*) AS n FROM {table} WHERE {condition}", values)[0]["n"])
 
 
-def _silence(transaction: Transaction, run_id: int, report: dict[str, Any]) -> None:
-    """Guards and messages quote answers; figures stay."""
+def _clear_quotes(transaction: Transaction, run_id: int, report: dict[str, Any]) -> None:
+    """Clear what quotes answers in a run, its message and guards; figures stay."""
     gate = dict(report.get("gate") or {})
     gate.pop("guards", None)
     gate.pop("reasons", None)
     gate["variants"] = [
         {k: v for k, v in variant.items() if k != "guards"} for variant in gate.get("variants", ())
     ]
-    without_texts = {**report, "gate": gate} if report.get("gate") else report
+    cleared = {**report, "gate": gate} if report.get("gate") else report
     change = "UPDATE runs SET message = ?, report = ? WHERE id = ?"
-    transaction.execute(change, [_SILENCED, to_json(without_texts), run_id])
+    transaction.execute(change, [_CLEARED, to_json(cleared), run_id])

@@ -2,16 +2,7 @@
 
 
 class StoreError(Exception):
-    """The store refused or could not do something; the message is written for a person.
-
-    StoreError
-    ├── NotSaved     the write did not reach the disk (full, read-only, locked); nothing was changed
-    ├── NotFound     no record with that id
-    ├── Conflict     the record exists but its state does not allow the change
-    │   └── LeaseLost    somebody else has the lease under which this was to be changed
-    ├── Unstorable   the text holds a character that the file cannot keep
-    └── BadRow       a row of a file that cannot be taken in; the others can
-    """
+    """The store refused or could not do something; the message is written for a person."""
 
 
 class NotSaved(StoreError):

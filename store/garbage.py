@@ -6,8 +6,8 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# New objects between two looks at the new ones. With Python's own 700 a choice of 10,000 answers looked 600 times, and
-# four times at everything, which took a third of its time. Garbage of so many objects is tens of megabytes at most.
+# New objects between two collections. With Python's own 700 a choice of 10,000 answers collected 600 times, four times
+# everything, which took a third of its time. Garbage of so many objects is tens of megabytes at most.
 _NEW_OBJECTS = 50_000
 
 

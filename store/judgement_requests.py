@@ -33,7 +33,7 @@ class JudgementRequests(Repository):
     def add(self, run_id: int, answers: Iterable[tuple[str, str]]) -> int:
         """Save (message id, text): another answer to what that message answered. Returns how many are new.
 
-        An answer that was proposed before for the same message is not asked about again.
+        The same text is asked about once for a message.
         """
         new = 0
         with self._file.writing() as transaction:
@@ -52,7 +52,7 @@ class JudgementRequests(Repository):
         return self._one(judgement_request_of, _ONE, [id], f"judgement request {id}")
 
     def decided(self, assistant_id: str) -> list[JudgementRequest]:
-        """The oldest first."""
+        """Return the requests that somebody has decided, the oldest first."""
         return self._all(judgement_request_of, DECIDED, [assistant_id])
 
     def last_decided(self, assistant_id: str, decided_by: str, since: float) -> list[JudgementRequest]:
@@ -69,7 +69,7 @@ class JudgementRequests(Repository):
             return [_decide(transaction, id, accepted, decided_by, now) for id in ids]
 
     def of_run(self, run_id: int) -> list[JudgementRequest]:
-        """Those of one run, decided or not."""
+        """Return those of one run, decided or not."""
         return self._all(judgement_request_of, OF_RUN, [run_id])
 
     def decide(self, id: int, accepted: bool | None, decided_by: str) -> JudgementRequest:

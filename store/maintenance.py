@@ -98,7 +98,7 @@ class Maintenance(Repository):
         return backup_file(self._file, Path(path))
 
     def check(self) -> list[str]:
-        """Every problem found, in words; an empty list is a sound store. Reads the whole file."""
+        """Return every problem found, in words; an empty list is a sound store. Reads the whole file."""
         with self._file.reading() as transaction:
             problems = _damage(transaction)
             for words, query in _FORBIDDEN.items():
@@ -110,7 +110,7 @@ class Maintenance(Repository):
         return problems
 
     def stats(self) -> dict[str, int]:
-        """How many records of each kind, and the size of the file in bytes."""
+        """Return how many records of each kind, and the size of the file in bytes."""
         with self._file.reading() as transaction:
             counts = {table: transaction.rows(f"SELECT count(*) FROM {table}")[0][0] for table in _COUNTED}
         return {**counts, "bytes": self._file.path.stat().st_size}

@@ -14,31 +14,26 @@ from store.records import Conversation, Message, MessageStatus, Role, Usage
 from store.repository import Repository, mapper
 
 _USAGE = tuple(field.name for field in fields(Usage))
-THREAD = """
+_UPWARDS = """
     WITH RECURSIVE path (id, parent_id, seq, depth) AS (
-        SELECT m.id, m.parent_id, m.seq, 0
-        FROM conversations c JOIN messages m ON m.id = c.head_id WHERE c.id = ?
+        SELECT id, parent_id, seq, 0 FROM messages WHERE id = {}
         UNION ALL
         SELECT m.id, m.parent_id, m.seq, depth + 1
         FROM path JOIN messages m ON m.id = path.parent_id AND m.seq < path.seq
     )
     SELECT m.* FROM path JOIN messages m ON m.id = path.id ORDER BY depth DESC"""
-
-_BRANCH = """
-    WITH RECURSIVE above (id, parent_id, seq, depth) AS (
-        SELECT id, parent_id, seq, 0 FROM messages WHERE id = ?
-        UNION ALL
-        SELECT m.id, m.parent_id, m.seq, depth + 1
-        FROM above JOIN messages m ON m.id = above.parent_id AND m.seq < above.seq
-    )
-    SELECT m.* FROM above JOIN messages m ON m.id = above.id ORDER BY depth DESC"""
-
+_BRANCH = _UPWARDS.format("?")
+_THREAD = _UPWARDS.format("(SELECT head_id FROM conversations WHERE id = ?)")
 _NEWEST_LEAF = """
-    WITH RECURSIVE below (id, conversation_id, seq) AS ( SELECT id, conversation_id, seq FROM messages WHERE
-    id = ? UNION ALL SELECT m.id, m.conversation_id, m.seq FROM below JOIN messages m ON m.conversation_id =
-    below.conversation_id AND m.parent_id = below.id AND m.seq > below.seq ) SELECT m.id FROM below JOIN
-    messages m ON m.id = below.id WHERE NOT EXISTS (SELECT 1 FROM messages c WHERE c.conversation_id =
-    m.conversation_id AND c.parent_id = m.id)
+    WITH RECURSIVE below (id, conversation_id, seq) AS (
+        SELECT id, conversation_id, seq FROM messages WHERE id = ?
+        UNION ALL
+        SELECT m.id, m.conversation_id, m.seq
+        FROM below JOIN messages m ON m.conversation_id = below.conversation_id AND m.parent_id = below.id
+            AND m.seq > below.seq
+    )
+    SELECT m.id FROM below JOIN messages m ON m.id = below.id
+    WHERE NOT EXISTS (SELECT 1 FROM messages c WHERE c.conversation_id = m.conversation_id AND c.parent_id = m.id)
     ORDER BY m.created_at DESC, m.seq DESC LIMIT 1"""
 
 
@@ -98,10 +93,10 @@ class Messages(Repository):
         return self._one(message_of, "SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}")
 
     def thread(self, conversation_id: str) -> list[Message]:
-        """The shown branch from the first turn to the head. Raises NotFound."""
+        """Return the shown branch from the first turn to the head. Raises NotFound."""
         with self._file.reading() as transaction:
             _conversation(transaction, conversation_id)
-            return self._all(message_of, THREAD, [conversation_id])
+            return self._all(message_of, _THREAD, [conversation_id])
 
     def branch(self, message_id: str) -> list[Message]:
         """Return the turns from the first one down to this message, shown or not. Raises NotFound."""
@@ -110,7 +105,7 @@ class Messages(Repository):
             return self._all(message_of, _BRANCH, [message_id])
 
     def siblings(self, message_id: str) -> list[Message]:
-        """The message and its alternatives (same parent, same role), oldest first. Raises NotFound."""
+        """Return the message and its alternatives (same parent, same role), oldest first. Raises NotFound."""
         query = """SELECT * FROM messages WHERE conversation_id = ? AND parent_id IS ? AND role = ?
                    ORDER BY created_at, seq"""
         with self._file.reading():
@@ -118,7 +113,7 @@ class Messages(Repository):
             return self._all(message_of, query, [message.conversation_id, message.parent_id, message.role])
 
     def versions(self, conversation_id: str) -> dict[str, tuple[str, ...]]:
-        """For each message of a conversation, the ids of itself and its alternatives, oldest first."""
+        """Return for each message of a conversation the ids of itself and its alternatives, oldest first."""
         query = "SELECT id, parent_id, role FROM messages WHERE conversation_id = ? ORDER BY created_at, seq"
         rows = self._rows(query, [conversation_id])
         groups: dict[tuple[str | None, str], list[str]] = {}

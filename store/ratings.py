@@ -43,16 +43,16 @@ class Ratings(Repository):
             return rating
 
     def all(self, message_id: str) -> list[Rating]:
-        """Every rating that was ever given to the message, oldest first."""
+        """Return every rating that was ever given to the message, oldest first."""
         return self._all(rating_of, "SELECT * FROM ratings WHERE message_id = ? ORDER BY seq", [message_id])
 
     def latest(self, message_ids: Iterable[str]) -> dict[str, tuple[Rating, ...]]:
-        """The latest rating of each rater, by message, oldest first; unrated messages are left out."""
+        """Return the latest rating of each rater, by message, oldest first; unrated messages are left out."""
         # A set: a repeated id must not repeat its ratings.
         return ratings_by_message(self._rows(LATEST_OF_MESSAGES, [ids_json(set(message_ids))]))
 
     def counts(self, message_ids: Iterable[str]) -> dict[str, int]:
-        """How many ratings each message has, taken back ones too; unrated messages are left out."""
+        """Return how many ratings each message has, taken back ones too; unrated messages are left out."""
         query = """SELECT message_id, count(*) AS n FROM json_each(?) wanted
                    JOIN ratings ON message_id = wanted.value GROUP BY message_id"""
         rows = self._rows(query, [ids_json(set(message_ids))])

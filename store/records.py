@@ -23,8 +23,8 @@ class Role(StrEnum):
 class MessageStatus(StrEnum):
     STREAMING = "streaming"  # being generated now, or left behind by a crash
     COMPLETE = "complete"
-    STOPPED = "stopped"  # the person pressed stop; the text up to there is kept
-    FAILED = "failed"  # the server failed; the text up to there is kept
+    STOPPED = "stopped"  # the person pressed stop; the text up to there stays
+    FAILED = "failed"  # the server failed; the text up to there stays
 
 
 class Verdict(StrEnum):
@@ -49,7 +49,7 @@ class DeploymentStatus(StrEnum):
 class RunStatus(StrEnum):
     RUNNING = "running"
     PROMOTED = "promoted"
-    REFUSED = "refused"  # the gate said no: a result with reasons
+    REFUSED = "refused"  # by the gate: a result with reasons
     NOT_ENOUGH = "not enough"  # too few examples to train or to prove anything
     FAILED = "failed"
     INTERRUPTED = "interrupted"
@@ -102,7 +102,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The pair (adapter, variant): what a request is served with. `kept` are the segment ids that are sent."""
+    """The pair (adapter, variant): what a request is served with. `segment_ids` are the segments that are sent."""
 
     id: int
     assistant_id: str
@@ -110,7 +110,7 @@ class Deployment:
     adapter: str | None  # the name it is served under; None is the base model
     segment_ids: tuple[str, ...]
     variant: int  # index in the prompt variants; 0 is the full prompt
-    prompt_tokens: int  # tokens of the kept segments, as rendered
+    prompt_tokens: int  # tokens of these segments, as rendered
     status: DeploymentStatus
     created_at: float
     run_id: int | None = None
@@ -133,9 +133,9 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one request cost: tokens, and seconds from sending it; and how sure the model was of its answer.
+    """What one request cost: tokens, and seconds from sending it.
 
-    `mean_ln_p` is the mean log-probability of a token of the answer, in nats; None where the server did not say.
+    `mean_ln_p` is the mean log-probability of a token of the answer in nats, None where the server gives none.
     """
 
     prompt_tokens: int
@@ -164,7 +164,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Rating:
-    """One gesture of one rater about one answer. The latest per rater counts; earlier ones stay as history."""
+    """A rating of one answer by one rater. The latest per rater counts; earlier ones stay as history."""
 
     id: str
     message_id: str
@@ -196,10 +196,9 @@ class Decision:
 
 @dataclass(frozen=True)
 class RedactionRule:
-    """What people say about personal data in an assistant's examples, beside what is found without them.
+    """A pattern that people add for an assistant's examples, beside the personal data that is found without it.
 
-    `pattern` is a regular expression, or a text as it stands (`literal`). `kind` is what placeholders call it, empty
-    for what is kept.
+    `pattern` is a regular expression, or plain text (`literal`). `kind` is the name in placeholders, empty for KEEP.
     """
 
     id: int
@@ -227,8 +226,7 @@ class ServedAnswer:
 
 @dataclass(frozen=True)
 class RatedAnswer:
-    """An answer, the turns before it, the latest rating of each rater and the decision that stands: what selection
-    starts from.
+    """An answer, the turns before it, the latest rating of each rater and the effective decision.
 
     `context` are (role, text) pairs, oldest first, ending with the user message that was answered.
     `teacher_prompt_id` is the prompt that the base model saw in full when it gave this answer, None for other answers.
@@ -264,7 +262,7 @@ class Example:
 class JudgementRequest:
     """An answer of a refused candidate to what `message_id` answered; `accepted` is None until a person has decided.
 
-    `run_id` is None where it came in with a file.
+    `run_id` is None where it was imported.
     """
 
     id: int
@@ -292,7 +290,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetVersion:
-    """A dataset without its examples: approved ones in each split, the teacher's unrated ones, and who learned it."""
+    """A dataset without its examples: how many are in each split, how many are unrated, and its adapters."""
 
     id: int
     created_at: float
@@ -317,7 +315,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One attempt to retrain: its settings, how far it got and what the gate said.
+    """One attempt to retrain: its settings, how far it got and the gate's verdict.
 
     `report` is the plain-JSON form of the gate's verdict and the measurements (see `trainer.report`).
     """
@@ -337,7 +335,7 @@ class TrainingRun:
 
 @dataclass(frozen=True)
 class RunEvent:
-    """A progress note of a run: `phase` (dataset, train, publish, variants, gate, swap, probe) and its numbers."""
+    """A progress event of a run: `phase` (dataset, train, publish, variants, gate, swap, probe) and its numbers."""
 
     run_id: int
     at: float
@@ -347,7 +345,7 @@ class RunEvent:
 
 @dataclass(frozen=True)
 class RequestPoints:
-    """Answered requests as the savings plot needs them, oldest first: when (UTC seconds), and the prompt's tokens.
+    """Times (UTC seconds) and prompt tokens of answered requests, oldest first.
 
     Two lists of numbers and no object for each: Python's garbage collector leaves numbers alone.
     """
@@ -358,7 +356,7 @@ class RequestPoints:
 
 @dataclass(frozen=True)
 class Activation:
-    """One line of the log of what was served since when; a rollback is a line too."""
+    """When a deployment began to serve, and why; a rollback is an activation too."""
 
     deployment_id: int
     at: float

@@ -31,7 +31,7 @@ class Show(StrEnum):
     CORRECTED = "corrected"
     UNRATED = "not rated"
     DECIDED = "reviewed"
-    PROPOSED = "proposed"  # not of this module: see `store.judgement_requests`
+    PROPOSED = "proposed"  # judgement requests, see `store.judgement_requests`
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Query:
 
 class Reviews(Repository):
     def find(self, assistant_id: str, wanted: ReviewFilter, limit: int = MOST) -> FoundItems:
-        """At most `limit` finished answers with a text, those that were rated, decided or given last first."""
+        """Return at most `limit` finished answers with a text, those that were rated, decided or given last first."""
         with self._file.reading() as transaction:
             ids = None
             if wanted.text.strip():
@@ -151,12 +151,12 @@ class Reviews(Repository):
             return FoundItems(_items(transaction, list(found)), more)
 
     def item(self, message_id: str) -> ReviewItem | None:
-        """One answer as it is now; None when it was deleted."""
+        """Return one answer as it is now; None when it was deleted."""
         with self._file.reading() as transaction:
             return next(iter(_items(transaction, [message_id])), None)
 
     def items(self, message_ids: Sequence[str]) -> list[ReviewItem]:
-        """Answers as they are now, in the order given; without those that were deleted."""
+        """Return answers as they are now, in the order given; without those that were deleted."""
         with self._file.reading() as transaction:
             return _items(transaction, message_ids)
 
@@ -165,11 +165,11 @@ class Reviews(Repository):
         return [row["text"] for row in self._rows(NEWEST_QUESTIONS, [assistant_id, limit])]
 
     def raters(self) -> list[str]:
-        """Everybody who has ever rated, in alphabetical order; at most 500."""
+        """Return everybody who has ever rated, in alphabetical order; at most 500."""
         return [row["name"] for row in self._rows(_DIFFERENT.format("rater"), [_CHOICES])]
 
     def reasons(self) -> list[str]:
-        """Every reason that was ever given, in alphabetical order; at most 500."""
+        """Return every reason that was ever given, in alphabetical order; at most 500."""
         return [row["name"] for row in self._rows(_DIFFERENT.format("reason"), [_CHOICES])]
 
 

@@ -59,7 +59,7 @@ class Runs(Repository):
         return self._one(_run, "SELECT * FROM runs WHERE id = ?", [id], f"run {id}")
 
     def all(self, assistant_id: str, limit: int = 50) -> list[TrainingRun]:
-        """The last `limit` runs, newest first."""
+        """Return the last `limit` runs, newest first."""
         query = "SELECT * FROM runs WHERE assistant_id = ? ORDER BY id DESC LIMIT ?"
         return self._all(_run, query, [assistant_id, limit])
 
@@ -81,7 +81,7 @@ class Runs(Repository):
         return event
 
     def events(self, run_id: int, phase: str | None = None, after: float = 0.0) -> list[RunEvent]:
-        """The run's events in the order of writing, those later than `after` (UTC seconds) only."""
+        """Return the run's events in the order of writing, those later than `after` (UTC seconds) only."""
         query = (
             "SELECT * FROM run_events WHERE run_id = ? AND at > ? AND phase = coalesce(?, phase) ORDER BY seq"
         )
@@ -97,10 +97,10 @@ class Runs(Repository):
             record(transaction, self._clock(), AuditAction.TRAINING_ASKED, assistant_id)
 
     def take_request(self) -> tuple[str, str] | None:
-        """Remove the requests of the assistant that has waited longest: (its id, why they came, each reason once).
+        """Remove the requests of the assistant that has waited longest; return its id and their reasons, each once.
 
-        One run answers all of them, for it looks at everything that is there when it begins. None where nobody asks;
-        each request goes to one caller.
+        One run answers all of them, since it reads everything that is there when it begins. Each request goes to one
+        caller; None where there is none.
         """
         if not self._rows("SELECT 1 FROM training_requests LIMIT 1"):  # mostly: without the write lock
             return None
@@ -116,7 +116,6 @@ class Runs(Repository):
 
 _run = mapper(TrainingRun, settings=from_json, report=from_json)
 _event = mapper(RunEvent, data=from_json)
-
 
 # An example that was erased from the dataset is shown no more; an answer goes with the message that it was asked by.
 PAIRS = """
@@ -135,7 +134,7 @@ _TALLY = """
 
 @dataclass(frozen=True)
 class GateAnswer:
-    """What `system` answered to the example at `position` of the dataset; `score` is 0 to 1."""
+    """The answer of `system` to the example at `position` of the dataset; `score` is 0 to 1."""
 
     position: int
     message_id: str
@@ -146,7 +145,7 @@ class GateAnswer:
 
 @dataclass(frozen=True)
 class SideBySide:
-    """One question of the gate, the approved answer, and what two systems answered."""
+    """One question of the gate, the approved answer, and the answers of two systems."""
 
     question: str
     approved: str
@@ -177,7 +176,7 @@ class GateAnswers(Repository):
             )
 
     def texts(self, run_id: int) -> dict[str, dict[int, str]]:
-        """Of each system, its answer to the example at a position of the run's dataset."""
+        """Return for each system its answer to the example at a position of the run's dataset."""
         query = "SELECT system, position, text FROM gate_answers WHERE run_id = ?"
         found: dict[str, dict[int, str]] = {}
         for row in self._rows(query, [run_id]):
@@ -185,16 +184,17 @@ class GateAnswers(Repository):
         return found
 
     def tally(self, run_id: int, system: str, other: str) -> Tally:
-        """How often `system` did better than `other`; nothing was asked of a system that the gate did not try."""
-        return self._all(mapper(Tally), _TALLY + PAIRS, [system, other, run_id])[0]
+        """Return how often `system` did better than `other`; 0 asked of a system that the gate did not try."""
+        return self._all(_tally, _TALLY + PAIRS, [system, other, run_id])[0]
 
     def side_by_side(
         self, run_id: int, system: str, other: str, limit: int, best_first: bool = False
     ) -> list[SideBySide]:
-        """The questions on which `system` lost most against `other`; with `best_first` those on which it won most."""
+        """Return the questions on which `system` lost most against `other`, or won most (`best_first`)."""
         direction = "DESC" if best_first else "ASC"
         query = f"{_SHOWN}{PAIRS} ORDER BY c.score - r.score {direction}, c.position LIMIT ?"
         return self._all(_pair, query, [system, other, run_id, limit])
 
 
+_tally = mapper(Tally)
 _pair = mapper(SideBySide, question=lambda context: from_json(context)[-1][1])

@@ -47,35 +47,37 @@ _OPEN, _CLOSE = "\ufdd0", "\ufdd1"
 _MARKED = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 _SNIPPET_WORDS = 24
 
-# In the order of writing, in which the index has them: the first 50 of 700,000 cost as much as the first 50 of 50.
-IN_MESSAGES = f"""
-    SELECT m.id, m.conversation_id, m.role, m.created_at,
-        snippet(message_words, 0, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS snippet
-    FROM message_words
-    CROSS JOIN messages m ON m.seq = message_words.rowid
-    CROSS JOIN conversations c ON c.id = m.conversation_id
-    WHERE message_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner)
-    ORDER BY message_words.rowid DESC LIMIT ?"""
-IN_RATINGS = f"""
-    SELECT m.id, m.conversation_id, m.role, r.created_at,
-        snippet(rating_words, 0, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS commented,
-        snippet(rating_words, 1, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS corrected
-    FROM rating_words
-    CROSS JOIN ratings r ON r.seq = rating_words.rowid
-    CROSS JOIN messages m ON m.id = r.message_id
-    CROSS JOIN conversations c ON c.id = m.conversation_id
-    WHERE rating_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {IS_LATEST}
-    ORDER BY rating_words.rowid DESC LIMIT ?"""
 
-IN_DECISIONS = f"""
-    SELECT m.id, m.conversation_id, m.role, d.created_at,
-        snippet(decision_words, 0, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS corrected
-    FROM decision_words
-    CROSS JOIN decisions d ON d.seq = decision_words.rowid
-    CROSS JOIN messages m ON m.id = d.message_id
-    CROSS JOIN conversations c ON c.id = m.conversation_id
-    WHERE decision_words MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {IS_EFFECTIVE}
-    ORDER BY decision_words.rowid DESC LIMIT ?"""
+def _snippet(index: str, column: int, name: str) -> str:
+    return f"snippet({index}, {column}, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS {name}"
+
+
+def _query(index: str, columns: str, joins: str, condition: str = "TRUE") -> str:
+    """In the order of writing, in which the index has them: the first 50 of 700,000 cost as much as of 50."""
+    return f"""
+        SELECT m.id, m.conversation_id, m.role, {columns}
+        FROM {index} {joins} CROSS JOIN conversations c ON c.id = m.conversation_id
+        WHERE {index} MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {condition}
+        ORDER BY {index}.rowid DESC LIMIT ?"""
+
+
+IN_MESSAGES = _query(
+    "message_words",
+    f"m.created_at, {_snippet('message_words', 0, 'snippet')}",
+    "CROSS JOIN messages m ON m.seq = message_words.rowid",
+)
+IN_RATINGS = _query(
+    "rating_words",
+    f"r.created_at, {_snippet('rating_words', 0, 'commented')}, {_snippet('rating_words', 1, 'corrected')}",
+    "CROSS JOIN ratings r ON r.seq = rating_words.rowid CROSS JOIN messages m ON m.id = r.message_id",
+    IS_LATEST,
+)
+IN_DECISIONS = _query(
+    "decision_words",
+    f"d.created_at, {_snippet('decision_words', 0, 'corrected')}",
+    "CROSS JOIN decisions d ON d.seq = decision_words.rowid CROSS JOIN messages m ON m.id = d.message_id",
+    IS_EFFECTIVE,
+)
 
 
 class FoundIn(StrEnum):

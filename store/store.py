@@ -11,7 +11,7 @@ from typing import Self
 
 from store.accounts import Sessions, Users
 from store.answers import Answers
-from store.assistants import Assistants, Prompts
+from store.assistants import Assistants, Prompts, RedactionRules
 from store.audit import Audits
 from store.connection import DataFile
 from store.conversations import Conversations
@@ -25,7 +25,6 @@ from store.leases import Leases, held_by
 from store.maintenance import Maintenance
 from store.messages import Messages
 from store.ratings import Ratings
-from store.redaction_rules import RedactionRules
 from store.repository import Clock, NewId
 from store.reviews import Reviews
 from store.runs import GateAnswers, Runs
@@ -88,8 +87,7 @@ class Store:
         self.maintenance = Maintenance(*shared)
 
     def under_lease(self, name: str, holder: str) -> Self:
-        """This store for a lease's holder: every write raises LeaseLost, and changes nothing, once somebody else
-        took the lease."""
+        """Return this store for a lease's holder: once another takes the lease, every write raises LeaseLost."""
         other = copy.copy(self)
         other._use(self._file.checked(held_by(name, holder)))
         return other

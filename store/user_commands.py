@@ -138,7 +138,7 @@ def audit(
         line = f"{who} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {detail}"
         out.print(line.rstrip(), markup=False, highlight=False)
     if not entries:
-        out.print("Nothing is noted yet.")
+        out.print("Nothing is recorded yet.")
 
 
 def _password() -> str:

@@ -1,4 +1,4 @@
-"""The audit log: what is noted, who did it, and that nothing of it is ever changed."""
+"""The audit log: what is recorded, who did it, and that nothing of it is ever changed."""
 
 import json
 import sqlite3
@@ -34,7 +34,7 @@ def desk(store: Store) -> Store:
     return store
 
 
-def deeds(store: Store) -> list[tuple[str, str, str]]:
+def lines(store: Store) -> list[tuple[str, str, str]]:
     return [(entry.actor, entry.action, entry.subject) for entry in store.audit.entries()]
 
 
@@ -45,7 +45,7 @@ def adapter(store: Store) -> int:
     return store.deployments.add("desk", prompt.id, "desk-v0001", ["a"], 1, 5, run.id).id
 
 
-def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> None:
+def test_each_action_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> None:
     answer = desk.answers.rated("desk")[0].message_id
     with acting("rev"):
         made = desk.decisions.add(answer, "rev", Ruling.APPROVE)
@@ -56,7 +56,7 @@ def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> No
     terms = ImportOptions("desk", "import", False, 1.0)
     import_file(desk, tmp_path / "out.jsonl", terms)
     desk.erasure.erase("bo")
-    found = deeds(desk)[::-1]
+    found = lines(desk)[::-1]
     assert found[:3] == [
         ("ann", "assistant made", "desk"),
         ("ann", "prompt edited", "desk"),
@@ -75,12 +75,12 @@ def test_each_deed_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> No
     assert all(actor.startswith("shell:") for actor, _, _ in found[6:])
 
 
-def test_what_the_trainer_does_by_itself_is_its_own_deed(desk: Store) -> None:
+def test_what_the_trainer_does_by_itself_is_its_own_action(desk: Store) -> None:
     id = adapter(desk)
     with acting(TRAINER):
         desk.deployments.activate(id)
         desk.deployments.rollback("desk", "worse since the swap")
-    assert deeds(desk)[:2] == [("trainer", "rolled back", "desk"), ("trainer", "promoted", "desk")]
+    assert lines(desk)[:2] == [("trainer", "rolled back", "desk"), ("trainer", "promoted", "desk")]
     assert desk.audit.entries(1)[0].detail == {"deployment": id, "now": 1}
 
 
@@ -135,4 +135,4 @@ def test_the_command_shows_it_newest_first_as_lines_or_json(desk: Store) -> None
     assert "refused" in first and "an [unknown] name" in first and "address=10.0.0.1" in first
     (line,) = CliRunner().invoke(app, [*words, "--json", "--action", "prompt edited"]).output.splitlines()
     assert json.loads(line)["actor"] == "ann" and json.loads(line)["detail"] == {"version": 1}
-    assert CliRunner().invoke(app, [*words, "--actor", "nobody-else"]).output == "Nothing is noted yet.\n"
+    assert CliRunner().invoke(app, [*words, "--actor", "nobody-else"]).output == "Nothing is recorded yet.\n"

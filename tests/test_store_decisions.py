@@ -66,10 +66,10 @@ def test_undoing_many_restores_what_each_had_before(desk: Store) -> None:
 
     restored = desk.decisions.undo(decision.id for decision in bulk)
     assert len(restored) == 2
-    standing = desk.decisions.effective([A1, A2])
-    assert list(standing) == [A1] and standing[A1].ruling is Ruling.APPROVE
+    effective = desk.decisions.effective([A1, A2])
+    assert list(effective) == [A1] and effective[A1].ruling is Ruling.APPROVE
     assert (
-        standing[A1].created_at == approved.created_at
+        effective[A1].created_at == approved.created_at
     )  # as of then: another reviewer's later one outranks it
     assert len(desk.decisions.all(A1)) == 3 and len(desk.decisions.all(A2)) == 2
 
@@ -145,5 +145,5 @@ def test_undoing_everything_backwards_leaves_every_answer_as_undecided_as_it_was
 
 
 def summary(store: Store) -> dict[str, tuple]:
-    standing = store.decisions.effective([A1, A2])
-    return {id: (d.reviewer, d.ruling, d.correction) for id, d in standing.items()}
+    effective = store.decisions.effective([A1, A2])
+    return {id: (d.reviewer, d.ruling, d.correction) for id, d in effective.items()}

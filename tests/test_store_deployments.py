@@ -58,14 +58,6 @@ def test_rollback_goes_to_what_was_replaced_not_to_what_failed_meanwhile(bank: S
     ]
 
 
-def test_activating_an_old_one_again_does_not_make_rollbacks_go_in_circles(bank: Store) -> None:
-    d1, d2 = candidate(bank), candidate(bank)
-    for deployment in (d1, d2, d1):
-        bank.deployments.activate(deployment.id)
-    with pytest.raises(Conflict, match="replaced none"):
-        bank.deployments.rollback("bank", "no")
-
-
 def test_only_candidates_are_rejected_and_rejected_ones_are_not_served(bank: Store) -> None:
     bad, good = candidate(bank), candidate(bank)
     with pytest.raises(Conflict, match="no deployment is active"):
@@ -78,12 +70,6 @@ def test_only_candidates_are_rejected_and_rejected_ones_are_not_served(bank: Sto
         bank.deployments.reject(good.id, "no")
     with pytest.raises(NotFound, match="deployment 99"):
         bank.deployments.activate(99)
-
-
-def test_activating_the_active_one_changes_nothing(bank: Store) -> None:
-    d1 = candidate(bank)
-    assert bank.deployments.activate(d1.id) == bank.deployments.activate(d1.id)
-    assert len(bank.deployments.activations("bank")) == 1
 
 
 def test_a_deployment_keeps_only_segments_of_its_own_prompt(bank: Store) -> None:

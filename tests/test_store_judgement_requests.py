@@ -10,8 +10,7 @@ from store import Store
 from store.errors import Conflict, NotFound
 from store.io.exporting import export_file
 from store.io.importing import import_file
-from store.judgement_requests import DECIDED, OPEN
-from store.records import MessageStatus, Role
+from store.records import JudgementRequest, Role
 
 
 @pytest.fixture
@@ -24,14 +23,19 @@ def bank(store: Store) -> Store:
 def answered(store: Store, owner: str = "ann") -> str:
     talk = store.conversations.create("bank", owner=owner)
     asked = store.messages.add(talk.id, None, Role.USER, "When do you open?")
-    return store.messages.add(talk.id, asked.id, Role.ASSISTANT, "At nine.", MessageStatus.COMPLETE).id
+    return store.messages.add(talk.id, asked.id, Role.ASSISTANT, "At nine.").id
+
+
+def requested(store: Store, *texts: str) -> tuple[int, *tuple[JudgementRequest, ...]]:
+    """The run that asks about these answers to one question, and its requests."""
+    message, run = answered(store), store.runs.start("bank", {}, "test").id
+    assert store.judgement_requests.add(run, [(message, text) for text in texts]) == len(texts)
+    return run, *store.judgement_requests.open("bank")
 
 
 def test_a_request_is_open_until_somebody_decides_and_can_be_taken_back(bank: Store) -> None:
-    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
-    assert bank.judgement_requests.add(run, [(message, "We open at nine."), (message, "Nine.")]) == 2
-    first, second = bank.judgement_requests.open("bank")
-    assert (first.message_id, first.text, first.accepted) == (message, "We open at nine.", None)
+    _, first, second = requested(bank, "We open at nine.", "Nine.")
+    assert (first.text, first.accepted) == ("We open at nine.", None)
     assert bank.messages.branch(first.message_id)[-2].text == "When do you open?"
     assert (
         bank.judgement_requests.open("bank", 1) == [first] and bank.judgement_requests.decided("bank") == []
@@ -50,20 +54,18 @@ def test_a_request_is_open_until_somebody_decides_and_can_be_taken_back(bank: St
 
 
 def test_nobody_is_asked_twice_about_the_same_answer(bank: Store) -> None:
-    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
-    bank.judgement_requests.add(run, [(message, "Nine.")])
-    bank.judgement_requests.decide(bank.judgement_requests.open("bank")[0].id, False, "bo")
+    _, one = requested(bank, "Nine.")
+    bank.judgement_requests.decide(one.id, False, "bo")
     later = bank.runs.start("bank", {}, "test").id
-    assert bank.judgement_requests.add(later, [(message, "Nine."), ("deleted", "Nine.")]) == 0
+    assert bank.judgement_requests.add(later, [(one.message_id, "Nine."), ("deleted", "Nine.")]) == 0
     assert bank.judgement_requests.open("bank") == []
     with pytest.raises(NotFound, match="run 99"):
-        bank.judgement_requests.add(99, [(message, "Ten.")])
+        bank.judgement_requests.add(99, [(one.message_id, "Ten.")])
 
 
 def test_a_deleted_conversation_takes_its_requests_along(bank: Store) -> None:
-    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
-    bank.judgement_requests.add(run, [(message, "Nine.")])
-    bank.conversations.delete(bank.messages.get(message).conversation_id)
+    _, one = requested(bank, "Nine.")
+    bank.conversations.delete(bank.messages.get(one.message_id).conversation_id)
     assert bank.judgement_requests.open("bank") == []
 
 
@@ -84,14 +86,6 @@ def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
     assert all(p.decided_by == "" for p in bank.judgement_requests.open("bank"))
 
 
-@pytest.mark.parametrize("query", [OPEN, DECIDED])
-def test_requests_are_found_by_index(bank: Store, query: str) -> None:
-    values = ["bank", 10] if query == OPEN else ["bank"]
-    with bank._file.reading() as transaction:
-        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {query}", values)]
-    assert not [step for step in plan if step.startswith("SCAN")], plan
-
-
 def imported_elsewhere(bank: Store, folder: Path) -> Store:
     path = folder / "bank.jsonl"
     export_file(bank, "bank", path, "shorthand")
@@ -109,11 +103,9 @@ def imported_elsewhere(bank: Store, folder: Path) -> Store:
 
 
 def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: Path) -> None:
-    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
-    bank.judgement_requests.add(run, [(message, "Nine."), (message, "Noon."), (message, "Never.")])
-    first, second, _ = bank.judgement_requests.open("bank")
-    bank.judgement_requests.decide_all([first.id], True, "bo")
-    bank.judgement_requests.decide_all([second.id], False, "bo")
+    _, first, second, _ = requested(bank, "Nine.", "Noon.", "Never.")
+    bank.judgement_requests.decide(first.id, True, "bo")
+    bank.judgement_requests.decide(second.id, False, "bo")
     with imported_elsewhere(bank, tmp_path) as other:
         assert (
             other.judgement_requests.open("bank") == []
@@ -135,9 +127,7 @@ def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: 
 
 
 def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_path: Path) -> None:
-    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
-    bank.judgement_requests.add(run, [(message, "Nine.")])
-    (one,) = bank.judgement_requests.open("bank")
+    run, one = requested(bank, "Nine.")
     bank.judgement_requests.decide(one.id, True, "bo")
     path = tmp_path / "before.jsonl"
     export_file(bank, "bank", path, "shorthand")
@@ -153,9 +143,8 @@ def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_pat
 
 
 def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:
-    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
-    bank.judgement_requests.add(run, [(message, "Nine.")])
-    bank.judgement_requests.decide(bank.judgement_requests.open("bank")[0].id, True, "bo")
+    _, one = requested(bank, "Nine.")
+    bank.judgement_requests.decide(one.id, True, "bo")
     path = tmp_path / "bank.jsonl"
     export_file(bank, "bank", path, "shorthand")
     head, row = path.read_text().splitlines()
@@ -167,9 +156,8 @@ def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_pat
 
 
 def test_what_a_person_decided_last_and_at_once(bank: Store) -> None:
-    message, run = answered(bank), bank.runs.start("bank", {}, "test").id
-    bank.judgement_requests.add(run, [(message, text) for text in ("a", "b", "c")])
-    ids = [one.id for one in bank.judgement_requests.open("bank")]
+    _, *asked = requested(bank, "a", "b", "c")
+    ids = [one.id for one in asked]
     bank.judgement_requests.decide_all(ids[:1], True, "bo")
     bank.judgement_requests.decide_all(ids[1:], False, "bo")
     assert [one.id for one in bank.judgement_requests.last_decided("bank", "bo", 0.0)] == ids[1:]

@@ -217,11 +217,11 @@ class Talk(StoreMachine):
             assert shown == way[::-1]
 
     @invariant()
-    def the_last_decision_stands(self) -> None:
-        standing = self.store.decisions.effective(self.said)
+    def the_last_decision_counts(self) -> None:
+        effective = self.store.decisions.effective(self.said)
         for id, one in self.said.items():
             expected = one.decisions[-1][1] if one.decisions else None
-            found = standing[id].ruling if id in standing else None
+            found = effective[id].ruling if id in effective else None
             assert found == expected
 
 

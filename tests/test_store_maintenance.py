@@ -67,6 +67,10 @@ DAMAGE = {
         INSERT INTO deployments (id, assistant_id, prompt_id, adapter, segment_ids, variant, prompt_tokens, status,
             created_at)
         VALUES (1, 'bank', 1, 'lost', '[]', 0, 0, 'active', 1.0)""",
+    "assistant 'bank' has 2 active deployments": """
+        DROP INDEX one_active;
+        INSERT INTO deployments (id, assistant_id, prompt_id, segment_ids, variant, prompt_tokens, status, created_at)
+        VALUES (1, 'bank', 1, '[]', 0, 0, 'active', 1), (2, 'bank', 1, '[]', 0, 0, 'active', 1)""",
 }
 
 
@@ -74,21 +78,8 @@ DAMAGE = {
 def test_check_names_what_is_wrong(bank: Store, problem: str) -> None:
     assert bank.maintenance.check() == []
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as vandal:
-        vandal.execute(DAMAGE[problem])
+        vandal.executescript(DAMAGE[problem])
     assert any(problem in found for found in bank.maintenance.check())
-
-
-def test_check_finds_two_active_deployments_when_the_index_is_gone(bank: Store) -> None:
-    with closing(sqlite3.connect(bank.path, isolation_level=None)) as vandal:
-        vandal.execute("DROP INDEX one_active")
-        for id in (1, 2):
-            vandal.execute(
-                """INSERT INTO deployments
-                       (id, assistant_id, prompt_id, segment_ids, variant, prompt_tokens, status, created_at)
-                   VALUES (?, 'bank', 1, '[]', 0, 0, 'active', 1)""",
-                [id],
-            )
-    assert "assistant 'bank' has 2 active deployments" in bank.maintenance.check()
 
 
 def test_stats_count(bank: Store) -> None:

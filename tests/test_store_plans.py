@@ -23,6 +23,7 @@ from store.io.transfer import (
 from store.judgement_requests import DECIDED, OPEN
 from store.judgement_requests import DECIDED_LAST as REQUESTS_DECIDED_LAST
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
+from store.runs import PAIRS
 from store.search import IN_DECISIONS
 from trainer.examples.collect import ENOUGH_RATED
 
@@ -30,14 +31,14 @@ from trainer.examples.collect import ENOUGH_RATED
 # found already.
 SMALL = {
     *("assistants", "prompts", "deployments", "runs", "leases", "training_requests", "activations", "d", "a"),
-    *("json_each", "wanted", "path", "above", "below", "CONSTANT"),
+    *("json_each", "wanted", "path", "below", "CONSTANT"),
 }
 SMALL_SCAN = re.compile(
     rf"SCAN ({'|'.join(SMALL)})\b|SCAN \w+ VIRTUAL TABLE INDEX \d+:M|SCAN \(subquery-\d+\)"
 )
 # What may be sorted, being as little as a page shows: a thread, what a list of ids asks for, one turn, one answer.
 FEW = re.compile(
-    r"^SCAN (wanted|json_each)\b|\b(path|above|below)\b"
+    r"^SCAN (wanted|json_each)\b|\b(path|below)\b"
     r"|^SEARCH messages USING INDEX messages_below \(conversation_id=\?\)"
     r"|^SEARCH \w+ USING INDEX \w+ \((conversation_id=\? AND parent_id=\? AND role=\?|message_id=\?)\)"
 )
@@ -107,10 +108,10 @@ def test_import_and_export_go_by_index(full: Store, statement: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [OPEN, DECIDED, REQUESTS_DECIDED_LAST, DECIDED_LAST],
-    ids=["open requests", "decided requests", "requests decided last", "decided last"],
+    [OPEN, DECIDED, REQUESTS_DECIDED_LAST, DECIDED_LAST, f"SELECT 1 {PAIRS}"],
+    ids=["open requests", "decided requests", "requests decided last", "decided last", "gate answers"],
 )
-def test_what_the_review_page_asks_goes_by_index(full: Store, statement: str) -> None:
+def test_what_the_review_and_training_pages_ask_goes_by_index(full: Store, statement: str) -> None:
     assert reads_all(full, statement.replace("?", "'bank'")) == []
 
 
@@ -160,7 +161,7 @@ def test_the_pages_ask_what_is_guarded() -> None:
     web = Path(__file__).parent.parent / "assistant" / "web"
     guarded = Path(page_queries.__file__).read_text()
     elsewhere = {"assistants.get", "runs.request", "deployments.rollback"}
-    elsewhere |= {"gate_answers.side_by_side", "gate_answers.tally"}  # see test_store_runs
+    elsewhere |= {"gate_answers.side_by_side", "gate_answers.tally"}  # see PAIRS
     asked = {
         (page, call)
         for page in ("training_page.py", "savings_page.py", "prompt_page.py")

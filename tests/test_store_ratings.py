@@ -2,11 +2,8 @@
 
 import itertools
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from store import Store
 from store.errors import Conflict, NotFound
@@ -151,42 +148,3 @@ def test_rated_answers_follow_what_is_deleted_and_what_comes_in_late(rated: Stor
     rated.ratings.add("a1", "eve", Verdict.UP)
     rated.conversations.delete("c")
     assert rated.answers.rated_count("bank") == 0 and rated.maintenance.check() == []
-
-
-text = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=20)
-gestures = st.lists(
-    st.tuples(
-        st.sampled_from(["a1", "a2"]),
-        st.sampled_from(["ann", "bob", ""]),
-        st.none() | st.sampled_from(Verdict),
-        text,
-        text,
-        st.none() | text,
-    ),
-    max_size=12,
-)
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(gestures=gestures)
-def test_any_sequence_of_ratings_comes_back_and_the_last_per_rater_is_the_latest(gestures: list) -> None:
-    with TemporaryDirectory() as folder, Store(Path(folder) / "s.sqlite") as store:
-        store.assistants.create("bank", "Bank", "exact")
-        store.conversations.create("bank", id="c")
-        for id in ("a1", "a2"):
-            question = store.messages.add("c", None, Role.USER, "q")
-            store.messages.add("c", question.id, Role.ASSISTANT, "a", id=id)
-
-        given_ratings = [store.ratings.add(*gesture) for gesture in gestures]
-
-        latest = {}
-        for rating, gesture in zip(given_ratings, gestures, strict=True):
-            assert (rating.message_id, rating.rater, rating.verdict) == gesture[:3]
-            assert (rating.reason, rating.comment, rating.correction) == gesture[3:]
-            latest[rating.message_id, rating.rater] = rating
-        for id in ("a1", "a2"):
-            assert store.ratings.all(id) == [rating for rating in given_ratings if rating.message_id == id]
-        found = store.ratings.latest(["a1", "a2"])
-        assert {(r.message_id, r.rater): r for ratings in found.values() for r in ratings} == latest
-        assert {a.message_id: a.ratings for a in store.answers.rated("bank")} == found
-        assert store.maintenance.check() == []

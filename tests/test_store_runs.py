@@ -9,7 +9,7 @@ import pytest
 from store import Store, StoreError
 from store.errors import Conflict, NotFound
 from store.records import Example, Role, RunStatus, Split
-from store.runs import PAIRS, GateAnswer, SideBySide, Tally
+from store.runs import GateAnswer, SideBySide, Tally
 
 
 class Clock:
@@ -192,9 +192,3 @@ def test_a_run_that_saw_an_erased_person_forgets_what_was_answered(gate: Store, 
         gate.ratings.add(answered(gate, "ann", "again")[0], person, "up")
     gate.erasure.erase(person)
     assert gate.gate_answers.tally(1, "variant 2", "base_full") == Tally(0, 0, 0)
-
-
-def test_both_are_found_by_index(gate: Store) -> None:
-    with gate._file.reading() as transaction:
-        rows = transaction.rows(f"EXPLAIN QUERY PLAN SELECT 1 {PAIRS}", ["variant 2", "base_full", 1])
-    assert not [row["detail"] for row in rows if row["detail"].startswith("SCAN")]

@@ -42,8 +42,9 @@ def everybodys_list(store: Store, subject: Subject) -> None:
 
 
 def conversation(store: Store, subject: Subject) -> None:
-    """As the Chat page shows it."""
-    UserConversations(store, subject.owner).turns(subject.conversation_id)
+    """As the Chat page shows it to its owner."""
+    owner = store.conversations.get(subject.conversation_id).owner
+    UserConversations(store, owner).turns(subject.conversation_id)
 
 
 def prompt_page(store: Store, subject: Subject) -> None:
