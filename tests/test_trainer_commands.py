@@ -9,16 +9,19 @@ from typer.testing import CliRunner
 
 from store import Store
 from store.records import RunStatus
+from trainer import command_line
 from trainer.__main__ import app
 
 
 def run_command(data_dir: Path, *words: str) -> tuple[int, str]:
-    done = CliRunner().invoke(app, [*words, "--data-dir", str(data_dir)], env={"COLUMNS": "200"})
+    done = CliRunner().invoke(app, [*words, "--data-dir", str(data_dir)])
     return done.exit_code, " ".join(done.output.split())
 
 
 @pytest.fixture
-def bank(tmp_path: Path) -> Store:
+def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setattr(command_line.console, "_width", 200)  # whatever terminal it was made for
+    monkeypatch.setattr(command_line.console, "_height", 50)
     opened = Store(tmp_path / "shorthand.sqlite")
     opened.assistants.create("bank", "Bank", "exact")
     return opened

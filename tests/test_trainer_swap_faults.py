@@ -23,7 +23,7 @@ from store import Store
 from store.records import Deployment, DeploymentStatus, MessageStatus
 
 IDS = tuple(range(10, 20))
-PATIENCE_S = 0.15
+PATIENCE_S = 1.0
 
 
 class World:

@@ -99,13 +99,13 @@ def wording(text: str) -> Wording:
     words = [asked] if asked else []
     directed: set[tuple[str, str]] = set()
     directions: list[str] = []
-    tokens = line.split(" ")
-    for place, token in enumerate(tokens):
+    parts = line.split(" ")
+    for place, token in enumerate(parts):
         if token in DIRECTIONS:
             directions.append(token)
             words += [token] * (token not in LIGHT)
             continue
-        if token in LIGHT or not token or (token in _GET and _passive(tokens[place + 1 : place + 3])):
+        if token in LIGHT or not token or (token in _GET and _passive(parts[place + 1 : place + 3])):
             continue
         word = stem(token)
         directed |= {(direction, word) for direction in directions}
