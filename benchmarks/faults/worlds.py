@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -140,9 +139,10 @@ class World(ABC):
 
     def _until_at_work(self, name: str, within_s: float, began: float) -> float:
         """Seconds since `began`, once the trainer has swapped; for everything else, once people are answered."""
-        count: Callable[[], int] = lambda: self.answers  # noqa: E731
-        if name == TRAINER:
-            count = lambda: self.ledger.acknowledged["swap"]  # noqa: E731
+
+        def count() -> int:
+            return self.ledger.acknowledged["swap"] if name == TRAINER else self.answers
+
         self.receive()
         before = count()
         while count() == before:
