@@ -49,7 +49,7 @@ class Datasets(Repository):
             )
             rows = (_example_row(id, position, example) for position, example in enumerate(examples))
             transaction.executemany(
-                "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
             # An answer that was deleted while the run looked at it is gone, and so is why it was not used.
             transaction.executemany(

@@ -255,7 +255,6 @@ class Example:
     rater: str = ""
     approved: bool = True  # by a person; else only what the teacher thinks of it is learned
     from_teacher: bool = False  # the teacher (the base model with the full prompt) gave this answer
-    rejected: str | None = None  # the answer that was given where a person corrected it
 
 
 @dataclass(frozen=True)

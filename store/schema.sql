@@ -46,7 +46,6 @@ CREATE TABLE dataset_examples (
     rater TEXT NOT NULL,
     approved INTEGER NOT NULL CHECK (approved IN (0, 1)),
     from_teacher INTEGER NOT NULL CHECK (from_teacher IN (0, 1)),
-    rejected TEXT,  -- the answer that a correction replaced
     PRIMARY KEY (dataset_id, position)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX examples_of_conversation ON dataset_examples (conversation_id);

@@ -15,7 +15,7 @@ UP, DOWN = Verdict.UP, Verdict.DOWN
 
 def answer(question: str, completion: str, id: str, approved: bool = True) -> CollectedAnswer:
     context = ((Role.USER, question),)
-    return CollectedAnswer(id, id, context, completion, completion, question, approved=approved)
+    return CollectedAnswer(id, id, context, completion, question, approved=approved)
 
 
 def found_in(answers: list[CollectedAnswer]) -> list[Contradiction]:

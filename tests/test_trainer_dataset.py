@@ -1,7 +1,5 @@
 """What a dataset holds: examples in an order of their own, a hash of all that is trained, and how much is missing."""
 
-from dataclasses import replace
-
 import pytest
 
 from store.records import Example, Role, Split
@@ -16,31 +14,15 @@ def example(number: int, split: Split = Split.TRAIN, completion: str | None = No
     return Example(f"m{number:03}", f"c{number}", ((Role.USER, "q"),), text, False, split)
 
 
-def collected(completion: str, given: str = "", corrected: bool = False, id: str = "m1") -> CollectedAnswer:
-    context = ((Role.USER, f"q {id}"),)
-    return CollectedAnswer(id, id, context, completion, given, "q", Split.TRAIN, corrected=corrected)
+def collected(completion: str, id: str) -> CollectedAnswer:
+    return CollectedAnswer(id, id, ((Role.USER, "q"),), completion, "q", Split.TRAIN)
 
 
 def test_examples_come_in_an_order_of_their_own() -> None:
-    answers = [
-        replace(collected(text, id=id), context=((Role.USER, "q"),))
-        for id, text in (("m1", "b"), ("m2", "a"))
-    ]
+    answers = [collected("b", "m1"), collected("a", "m2")]
     examples = deduplicate(answers, 0, 0).examples(1)
     assert [e.message_id for e in examples] == ["m2", "m1"]
     assert examples == deduplicate(answers[::-1], 0, 0).examples(1)
-
-
-@pytest.mark.parametrize(
-    ("given", "corrected", "rejected"),
-    [("Lyon.", True, "Lyon."), ("Lyon.", False, None), ("Paris.", True, None), ("", True, None)],
-)
-def test_the_answer_that_a_correction_replaced_is_recorded(
-    given: str, corrected: bool, rejected: str | None
-) -> None:
-    (example,) = deduplicate([collected("Paris.", given, corrected)], 0, 0).examples(1)
-    assert example.rejected == rejected
-    assert (content_hash([example]) == content_hash([replace(example, rejected=None)])) is (rejected is None)
 
 
 def test_the_hash_covers_ids_texts_and_splits() -> None:

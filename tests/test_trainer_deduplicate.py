@@ -43,7 +43,7 @@ TRAIN, DEV, GATE = Split.TRAIN, Split.DEV, Split.GATE
 def collected(number: int, question: str, split: Split | None = TRAIN, **changes: object) -> CollectedAnswer:
     context = ((Role.USER, question),)
     answer = f"answer {number}"
-    one = CollectedAnswer(f"m{number}", f"c{number}", context, answer, answer, question, split, "ann")
+    one = CollectedAnswer(f"m{number}", f"c{number}", context, answer, question, split, "ann")
     return replace(one, **{"judged_at": float(number), **changes})  # type: ignore[arg-type]
 
 

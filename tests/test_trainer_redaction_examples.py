@@ -34,12 +34,6 @@ def bank(store: Store) -> Store:
     return store
 
 
-def test_an_answer_that_was_corrected_has_placeholders_too(scene: Scene) -> None:
-    load(scene.store, [("I am ann@example.com", "Hello ann@example.com and bo@example.com")], "Hello.")
-    (example,) = draft_for_model(scene.context, "bank").examples
-    assert example.completion == "Hello." and example.rejected == "Hello <EMAIL_1> and <EMAIL_2>"
-
-
 def test_the_frozen_dataset_has_placeholders_and_the_conversation_has_not(scene: Scene) -> None:
     load(scene.store, [("I am ann@example.com", "Noted, ann@example.com; ask bo@example.com")])
     (example,) = draft_for_model(scene.context, "bank").examples

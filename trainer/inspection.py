@@ -32,7 +32,6 @@ from trainer.examples.contradictions import contradictions
 from trainer.examples.draft import DatasetDraft, draft, newest_record
 from trainer.examples.records import CollectedAnswer, Context, DropReason
 from trainer.examples.similar import grouped, question_of
-from trainer.examples.snapshot import name_detector
 from trainer.settings import TrainerSettings
 
 AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
@@ -192,7 +191,7 @@ def _draft(store: Store, name: str, settings: TrainerSettings) -> DatasetDraft:
     def fit(one: CollectedAnswer) -> Context | None:
         return None if one.message_id in outgrown else one.context
 
-    return draft(store, name, settings, fit, name_detector(settings))
+    return draft(store, name, settings, fit)
 
 
 def _rules(store: Store, name: str, dataset: Dataset) -> Mapping[str, str]:

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeVar, get_type_hints
 
 Number = TypeVar("Number", int, float)
-NO_MODEL = "none"  # of `privacy_model`
 
 
 class BadSetting(ValueError):
@@ -58,9 +57,7 @@ class TrainerSettings:
     # So many examples at most are trained on, 0 for any number; corrected ones stay first, then the newest.
     max_train: int = _between(0, 10**9, 0)
     # E-mail addresses, keys, card numbers and the like become placeholders in all splits (docs/privacy.md).
-    # `privacy_model`: also names of people and places, by a token classification model; a directory or hub id.
     privacy: bool = True
-    privacy_model: str = NO_MODEL
     examples_per_step: int = _between(1, 1024, 8)
     patience: int = _between(1, 1000, 2)  # epochs without a better dev loss before training stops
     # A shorter prompt may score this much less at most, with 95 % confidence.
@@ -123,8 +120,6 @@ def defaults_in_words() -> str:
 
 
 def _parse(name: str, text: str, kind: Any, low: float, high: float) -> Any:
-    if kind is str:
-        return text
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise BadSetting(f"{name} is true or false, not {text!r}.")

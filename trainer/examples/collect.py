@@ -96,7 +96,6 @@ def judge(answer: RatedAnswer) -> CollectedAnswer | DropReason:
         answer.conversation_id,
         answer.context,
         found.text.strip(),
-        answer.answer.strip(),
         answer.context[0][1],
         answer.split,
         found.rater,
@@ -124,13 +123,11 @@ def approval_of_teacher(answers: Sequence[RatedAnswer], prompt_id: int) -> float
 
 def unrated_of_teacher(answer: RatedAnswer) -> CollectedAnswer:
     """An answer that nobody rated, to learn from the teacher's log-probabilities alone."""
-    text = answer.answer.strip()
     return CollectedAnswer(
         answer.message_id,
         answer.conversation_id,
         answer.context,
-        text,
-        text,
+        answer.answer.strip(),
         answer.context[0][1],
         answer.split,
         approved=False,

@@ -24,7 +24,6 @@ def content_hash(examples: Sequence[Example]) -> str:
             str(e.split),
             e.approved,
             e.from_teacher,
-            *([] if e.rejected is None else [e.rejected]),
         ]
         for e in examples
     ]

@@ -156,5 +156,4 @@ def _example(one: CollectedAnswer, split: Split, prompt_id: int) -> Example:
         one.rater,
         one.approved,
         from_teacher=one.teacher_prompt_id == prompt_id,
-        rejected=one.given if one.corrected and one.given and one.given != one.completion else None,
     )

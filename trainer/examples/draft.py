@@ -14,7 +14,6 @@ from trainer.examples.contradictions import contradictions
 from trainer.examples.dataset import content_hash, shortage, sizes
 from trainer.examples.deduplicate import Deduplicated, deduplicate
 from trainer.examples.records import CollectedAnswer, Context, DropReason
-from trainer.redaction.entities import Detector
 from trainer.redaction.examples import RedactedAnswers
 from trainer.redaction.examples import redact as redact_answers
 from trainer.settings import TrainerSettings
@@ -77,18 +76,16 @@ def draft(
     assistant_id: str,
     settings: TrainerSettings,
     fit: Fit | None = None,
-    names: Detector | None = None,
     redact: bool = True,
 ) -> DatasetDraft:
     """Walks the whole path and records nothing. Without `fit` every context is taken as it is.
 
-    `names` finds what only a model finds. Raises NotFound without a prompt; RedactionError where personal data
-    cannot be replaced.
+    Raises NotFound without a prompt; RedactionError where personal data cannot be replaced.
     """
     collection = collect(store, assistant_id, settings)
     redacted = RedactedAnswers(collection.answers)
     if redact and settings.privacy:
-        redacted = redact_answers(store, assistant_id, collection.answers, names)
+        redacted = redact_answers(store, assistant_id, collection.answers)
     fitting, outgrown = [], []
     for one in redacted.answers:
         context = one.context if fit is None else fit(one)

@@ -34,7 +34,7 @@ class CollectedAnswer:
     """An answer with the text to learn; the steps up to the dataset replace its texts.
 
     `rater` wrote the completion or approved of it; empty for an unrated answer of the teacher, which is not `approved`.
-    `given` is the answer as the model gave it, `judged_at` the time of the last rating or decision (UTC seconds).
+    `judged_at` is the time of the last rating or decision (UTC seconds).
     `first_question` opened the conversation and decides its split; `split` is the one that is settled, if any.
     `teacher_prompt_id` is the prompt that the base model saw in full when it gave the completion, None for other text.
     """
@@ -43,7 +43,6 @@ class CollectedAnswer:
     conversation_id: str
     context: Context
     completion: str
-    given: str
     first_question: str
     split: Split | None = None
     rater: str = ""

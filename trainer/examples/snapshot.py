@@ -12,8 +12,6 @@ from trainer.examples.dataset import shortage, sizes
 from trainer.examples.draft import DatasetDraft, draft
 from trainer.examples.records import CollectedAnswer, Context, DropReason
 from trainer.progress import RunProgress
-from trainer.redaction.entities import Detector
-from trainer.settings import NO_MODEL, TrainerSettings
 
 _DUPLICATES = (DropReason.NEAR_GATE, DropReason.SIMILAR, DropReason.OVER_MAX)
 
@@ -30,7 +28,7 @@ def draft_for_model(context: TrainingContext, assistant_id: str) -> DatasetDraft
         turns = rendering.fit(context.tokenizer, segments, one.context, room)
         return None if turns is None else tuple(turns)
 
-    return draft(context.store, assistant_id, context.settings, fitted, name_detector(context.settings))
+    return draft(context.store, assistant_id, context.settings, fitted)
 
 
 def snapshot(context: TrainingContext, run: TrainingRun, progress: RunProgress) -> Dataset | str:
@@ -62,12 +60,3 @@ def _record(found: DatasetDraft) -> dict[str, Any]:
         "outlier_raters": [asdict(one) for one in found.collection.outlier_raters],
         "contradictions": found.contradictions(),
     }
-
-
-def name_detector(settings: TrainerSettings) -> Detector | None:
-    """What finds names of people and places, None where the settings name no model. Raises RedactionError."""
-    if settings.privacy_model == NO_MODEL:
-        return None
-    from trainer.redaction.names import NameFinder  # imports transformers, which takes seconds
-
-    return NameFinder(settings.privacy_model).names

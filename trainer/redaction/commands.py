@@ -17,7 +17,7 @@ from rich.table import Table
 
 from store import Store
 from store.records import RedactionAction, RedactionRule
-from trainer.command_line import Assistant, DataDir, assistant_id, console, open_store, settings_from
+from trainer.command_line import Assistant, DataDir, assistant_id, console, open_store
 from trainer.context import TrainingContext
 from trainer.examples.draft import DatasetDraft
 from trainer.examples.snapshot import draft_for_model
@@ -25,6 +25,7 @@ from trainer.redaction.entities import Kind
 from trainer.redaction.examples import remarks
 from trainer.redaction.redactor import Replacement
 from trainer.redaction.rules import checked_pattern, kind_name
+from trainer.settings import TrainerSettings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,10 +33,6 @@ app = typer.Typer(
     help="Shows and corrects what personal data and secrets become placeholders before training.",
 )
 _SHOWN_CHARACTERS = 80
-
-Model = Annotated[
-    str, typer.Option("--model", help="As the setting privacy_model: a model that finds names, or none.")
-]
 
 
 @app.command(epilog="Example: python -m trainer privacy show --data-dir data")
@@ -55,14 +52,12 @@ def preview(
     data_dir: DataDir = Path("data"),
     assistant: Assistant = "",
     limit: Annotated[int, typer.Option(min=0, help="How many replaced passages are listed.")] = 50,
-    model: Model = "none",
     as_json: Annotated[bool, typer.Option("--json", help="All of them, as JSON.")] = False,
 ) -> None:
     """What would be replaced if the dataset were frozen now. It prints the passages themselves; nothing is recorded."""
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
-    settings = settings_from([f"privacy_model={model}"])
-    draft = draft_for_model(TrainingContext.open(store, data_dir, settings), name)
+    draft = draft_for_model(TrainingContext.open(store, data_dir, TrainerSettings()), name)
     if as_json:
         print(json.dumps(_as_record(draft), indent=1))
     else:

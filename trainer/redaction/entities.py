@@ -22,7 +22,7 @@ _REPLACED_CATEGORIES = {"Cc": "", "Cf": "", "Cs": "", "Zs": " ", "Pd": "-"}
 
 
 class RedactionError(Exception):
-    """A rule or the model of names cannot be used, so nothing is trained; the message says what to do."""
+    """A rule cannot be used, so nothing is trained; the message says what to do."""
 
 
 class Kind(StrEnum):
@@ -39,8 +39,6 @@ class Kind(StrEnum):
     NATIONAL_ID = "NATIONAL_ID"
     CARD = "CARD"
     PHONE = "PHONE"
-    PERSON = "PERSON"
-    PLACE = "PLACE"
 
 
 @dataclass(frozen=True)

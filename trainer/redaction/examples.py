@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 
 from store import Store
 from trainer.examples.records import CollectedAnswer, Context
-from trainer.redaction.entities import Detector
 from trainer.redaction.redactor import Redactor, Replacement
 
 
@@ -36,12 +35,11 @@ def redact(
     store: Store,
     assistant_id: str,
     answers: Sequence[CollectedAnswer],
-    names: Detector | None = None,
 ) -> RedactedAnswers:
     """By the assistant's rules; what its prompt says stays. Raises RedactionError."""
     segments = store.prompts.latest(assistant_id).segments
     own = [text for segment in segments for text in (segment.text, segment.user, segment.assistant) if text]
-    return redact_answers(answers, Redactor(store.redaction_rules.all(assistant_id), own, names))
+    return redact_answers(answers, Redactor(store.redaction_rules.all(assistant_id), own))
 
 
 def redact_answers(answers: Sequence[CollectedAnswer], redactor: Redactor) -> RedactedAnswers:
@@ -72,17 +70,13 @@ def remarks(unasked: int) -> list[str]:
 def _redact_answer(
     one: CollectedAnswer, redactor: Redactor
 ) -> tuple[CollectedAnswer, tuple[Replacement, ...]]:
-    # The answer that was corrected becomes part of the dataset as well.
-    given = [one.given] if one.corrected else []
-    redacted = redactor.redact([*(text for _, text in one.context), one.completion, *given])
+    redacted = redactor.redact([*(text for _, text in one.context), one.completion])
     context = tuple((role, text) for (role, _), text in zip(one.context, redacted.texts, strict=False))
-    completion, *rest = redacted.texts[len(context) :]
     question = _redact_first_question(one, context, redactor)
     changed = replace(
         one,
         context=context,
-        completion=completion,
-        given=rest[0] if rest else completion,
+        completion=redacted.texts[-1],
         first_question=question,
     )
     return changed, redacted.replacements

@@ -64,13 +64,12 @@ class Redacted:
 
 
 class Redactor:
-    """Redacts for one assistant. What stands in `prompt_texts` is the team's own and stays; `names` is a model's."""
+    """Redacts for one assistant. What stands in `prompt_texts` is the team's own and stays."""
 
     def __init__(
         self,
         rules: Sequence[RedactionRule] = (),
         prompt_texts: Sequence[str] = (),
-        names: Detector | None = None,
     ):
         """Raises RedactionError for a rule that another version accepted."""
         keep = [rule for rule in rules if rule.action is RedactionAction.KEEP]
@@ -80,7 +79,6 @@ class Redactor:
             if rule.action is RedactionAction.REPLACE
         ]
         self._keep = [checked_pattern(rule.pattern, False) for rule in keep if not rule.literal]
-        self._names = names
         own = self.detect([*prompt_texts, *(rule.pattern for rule in keep if rule.literal)])
         self._own_values = {(entity.kind, entity.value) for each in own for entity in each.entities}
         self._own_text = "\n".join(each.source.text for each in own)
@@ -113,7 +111,7 @@ class Redactor:
         left = source.text
         detectors = [*_WITHOUT_DIGITS, *(_WITH_DIGITS if re.search("[0-9]", left) else ())]
         detectors += [_by_rule(kind, pattern) for kind, pattern in self._rules]
-        for detector in [*detectors, self._names] if self._names else detectors:
+        for detector in detectors:
             new = without_overlaps(detector(left), left)
             left = blank(left, new)
             entities += new
