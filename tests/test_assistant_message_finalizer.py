@@ -162,8 +162,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
         with pytest.raises(
             ChatError, match=r"saved as soon as it can be\. Nothing was saved: the disk is full"
         ):
-            async for _ in watching:
-                pass
+            answering.raise_failure()
         full = False
         async with asyncio.timeout(10):
             while (

@@ -9,14 +9,14 @@ from fake_vllm import FakeVllm
 from review_scene import services_of
 
 from assistant.assistants import create_assistant
-from assistant.chat import Chat, ChatError, ChatLimits
+from assistant.chat import Chat, ChatLimits
 from assistant.prompt_text import parse
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
-from assistant.web.access import Person
+from assistant.web.access import Person, Refused
 from assistant.web.answers import Answers
-from assistant.web.rates import RateLimiter, Rates, TooMany
+from assistant.web.rates import RateLimiter, Rates
 from store import Store
 from store.accounts import UserRole
 from store.errors import NotFound
@@ -49,22 +49,22 @@ def answers_of(store: Store, chat: Chat, rates: Rates) -> Answers:
 def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -> None:
     limiter = RateLimiter(Rates(ratings=3))
     for _ in range(3):
-        limiter.count_rating("ann")
-    with pytest.raises(TooMany, match=r"At most 3 ratings a minute: wait (59|60|61) s. What you typed stays"):
-        limiter.count_rating("ann")
-    limiter.count_rating("bo")
+        limiter.count("ratings", ANN)
+    with pytest.raises(Refused, match=r"At most 3 ratings a minute: wait (59|60|61) s. What you typed stays"):
+        limiter.count("ratings", ANN)
+    limiter.count("ratings", BO)
 
 
 def test_more_messages_than_a_minute_allows_are_not_stored(store: Store, chat: Chat) -> None:
     async def run() -> None:
         answers = answers_of(store, chat, Rates(messages=2))
         for number in range(2):
-            await (await answers.ask(ANN, "desk", None, f"message {number}")).task
-        with pytest.raises(TooMany, match="At most 2 messages a minute"):
-            await answers.ask(ANN, "desk", None, "one more")
-        await (await answers.ask(BO, "desk", None, "of another")).task
+            await (await answers.start(ANN, "desk", None, f"message {number}")).task
+        with pytest.raises(Refused, match="At most 2 messages a minute"):
+            await answers.start(ANN, "desk", None, "one more")
+        await (await answers.start(BO, "desk", None, "of another")).task
         for number in range(5):  # the one person of a product without users
-            await (await answers.ask(Person(), "desk", None, f"local {number}")).task
+            await (await answers.start(Person(), "desk", None, f"local {number}")).task
 
     run_then_close(chat, run)
     titles = [talk.title for talk in store.conversations.all("desk", "ann")]
@@ -79,14 +79,14 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
     async def run() -> None:
         answers = answers_of(store, chat, Rates(streams=2))
         results = await asyncio.gather(
-            *(answers.ask(ANN, "desk", None, f"at once {n}") for n in range(5)), return_exceptions=True
+            *(answers.start(ANN, "desk", None, f"at once {n}") for n in range(5)), return_exceptions=True
         )
-        refused = [result for result in results if isinstance(result, ChatError)]
+        refused = [result for result in results if isinstance(result, Refused)]
         assert len(refused) == 3 and "your text stays in the box" in str(refused[0])
-        started = await answers.ask(BO, "desk", None, "of another")
+        started = await answers.start(BO, "desk", None, "of another")
         vllm.go_on.set()
         await asyncio.gather(started.task, *(one.task for one in list(answers._running.values())))
-        await (await answers.ask(ANN, "desk", None, "later")).task
+        await (await answers.start(ANN, "desk", None, "later")).task
 
     run_then_close(chat, run)
     assert len(store.conversations.all("desk", "ann")) == 3
@@ -95,21 +95,21 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
 def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(store: Store, chat: Chat) -> None:
     async def run() -> None:
         answers = answers_of(store, chat, Rates())
-        answering = await answers.ask(ANN, "desk", None, "mine")
+        answering = await answers.start(ANN, "desk", None, "mine")
         await answering.task
         here = answering.question.conversation_id
         before = store.messages.thread(here)
         for attempt in (
-            answers.ask(BO, "desk", here, "yours"),
-            answers.edit(BO, "desk", before[0].id, "yours"),
-            answers.regenerate(BO, "desk", before[1].id),
-            answers.regenerate(BO, "desk", before[0].id),
+            answers.start(BO, "desk", here, "yours"),
+            answers.start(BO, "desk", text="yours", message_id=before[0].id),
+            answers.start(BO, "desk", message_id=before[1].id),
+            answers.start(BO, "desk", message_id=before[0].id),
         ):
             with pytest.raises(NotFound):
                 await attempt
         assert store.messages.thread(here) == before
-        await (await answers.regenerate(ANN, "desk", before[1].id)).task
-        await (await answers.edit(ANN, "desk", before[0].id, "mine too")).task
+        await (await answers.start(ANN, "desk", message_id=before[1].id)).task
+        await (await answers.start(ANN, "desk", text="mine too", message_id=before[0].id)).task
         assert len(store.messages.thread(here)) == 2
 
     run_then_close(chat, run)

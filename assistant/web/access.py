@@ -6,7 +6,6 @@ says who it is. The role is read for each event, so that a change holds from the
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from typing import Any
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
 
+from assistant.chat import ChatError
+from assistant.prompt_text import PromptTextError
 from store import Store
 from store.accounts import LOCAL, UserRole
 from store.audit import AuditAction, Outcome, acting
@@ -26,6 +27,13 @@ SIGNED_OUT = "You are signed out. Reload the page to sign in; what you typed sta
 Update = dict[Any, Any]  # component → its new value
 # How every event is registered: without a name in Gradio's API, and a tab may have several at once.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+
+
+class Refused(Exception):
+    """An event changed nothing; the message, for the person, says why and what to do."""
+
+
+_SHOWN = (Refused, ChatError, PromptTextError, StoreError)
 
 
 @dataclass(frozen=True)
@@ -53,49 +61,36 @@ class Access:
         self._required = self._required or self._store.users.any()
         return self._required
 
-    def person(self, name: str | None) -> Person | None:
-        """With the role of this moment; None for nobody. Raises StoreError when that cannot be read."""
-        if not self.sign_in_required():
-            return Person() if name == LOCAL else None
-        try:
-            return Person(name, self._store.users.get(name).role, signed_in=True) if name else None
-        except NotFound:
-            return None
-
     def event(self, least: UserRole, method: Callable[..., Any], quiet: bool = False) -> Callable[..., Any]:
         """`method` as an event for those who have at least this role.
 
-        It gets the Person, then the event's inputs, and `event` where it asks for that. `quiet` is for what happens by
-        itself, such as a tick: who may not see it sees nothing, without a message.
+        It gets the Person, then the event's inputs, and `event` where it asks for that. What it raises for the person
+        is shown as a warning, and the page stays as it is. `quiet` is for what happens by itself, such as a tick: who
+        may not see it sees nothing, without a message.
         """
         wants_event = "event" in inspect.signature(method).parameters
 
-        async def admitted(request: gr.Request | None) -> Person | None:
-            person = await asyncio.to_thread(self._allowed, request, least, method.__name__, quiet)
-            if isinstance(person, Person):
-                return person
-            if not quiet:
-                gr.Warning(escape(person))
-            return None
-
-        def arguments(person: Person, event: gr.EventData, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-            return (person, *inputs, event) if wants_event else (person, *inputs)
+        async def arguments(request: gr.Request, event: gr.EventData, inputs: tuple[Any, ...]) -> list[Any]:
+            person = await run_in_threadpool(self._admitted, request, least, method.__name__, quiet)
+            return [person, *inputs, event] if wants_event else [person, *inputs]
 
         # Gradio reads the annotations, and whether a function gives several values.
         async def stream(request: gr.Request, event: gr.EventData, *inputs: Any) -> AsyncIterator[Any]:
-            if (person := await admitted(request)) is None:
-                yield gr.skip()
-                return
-            async for update in method(*arguments(person, event, inputs)):
-                yield update
+            try:
+                async for update in method(*await arguments(request, event, inputs)):
+                    yield update
+            except _SHOWN as error:
+                yield _warned(error)
 
         async def single(request: gr.Request, event: gr.EventData, *inputs: Any) -> Any:
-            if (person := await admitted(request)) is None:
-                return gr.skip()
-            with acting(person.name):
-                if inspect.iscoroutinefunction(method):
-                    return await method(*arguments(person, event, inputs))
-                return await run_in_threadpool(method, *arguments(person, event, inputs))
+            try:
+                person, *others = await arguments(request, event, inputs)
+                with acting(person.name):
+                    if inspect.iscoroutinefunction(method):
+                        return await method(person, *others)
+                    return await run_in_threadpool(method, person, *others)
+            except _SHOWN as error:
+                return _warned(error)
 
         wrapper: Any = stream if inspect.isasyncgenfunction(method) else single
         wrapper.__name__, wrapper.method, wrapper.least = method.__name__, method, least
@@ -108,19 +103,32 @@ class Access:
             if function.fn is not None and function.fn not in self._events:
                 raise TypeError(f"The event {function.name!r} is not registered through Access.event.")
 
-    def _allowed(self, request: gr.Request | None, least: UserRole, event: str, quiet: bool) -> Person | str:
-        """The person, or why it is refused; that is audited unless `quiet`."""
+    def _admitted(self, request: gr.Request | None, least: UserRole, event: str, quiet: bool) -> Person:
+        """Raises Refused, which is audited, both without a word where the event is quiet."""
+        person = self._person(request.username if request else None)
+        if person and person.may(least):
+            return person
+        if quiet:
+            raise Refused("")
+        if person is None:
+            raise Refused(SIGNED_OUT)
+        detail = {"needs": str(least)}
+        self._store.audit.record(
+            AuditAction.REFUSED, event, detail, outcome=Outcome.REFUSED, actor=person.name
+        )
+        raise Refused(f"This needs the role {least}; you are {person.role}.")
+
+    def _person(self, name: str | None) -> Person | None:
+        """With the role of this moment; None for nobody."""
+        if not self.sign_in_required():
+            return Person() if name == LOCAL else None
         try:
-            person = self.person(request.username if request else None)
-            if person is None:
-                return SIGNED_OUT
-            if person.may(least):
-                return person
-            if not quiet:
-                detail = {"needs": str(least)}
-                self._store.audit.record(
-                    AuditAction.REFUSED, event, detail, outcome=Outcome.REFUSED, actor=person.name
-                )
-        except StoreError as error:
-            return str(error)
-        return f"This needs the role {least}; you are {person.role}."
+            return Person(name, self._store.users.get(name).role, signed_in=True) if name else None
+        except NotFound:
+            return None
+
+
+def _warned(error: Exception) -> Any:
+    if text := str(error):
+        gr.Warning(escape(text))
+    return gr.skip()

@@ -9,29 +9,28 @@ and of the templates `turns`, `live_answer` and `empty_chat`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from html import escape
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import gradio as gr
 
-from assistant.chat import MAX_MESSAGE_CHARACTERS, ChatError
+from assistant.chat import MAX_MESSAGE_CHARACTERS
 from assistant.web.access import QUIET, Person, Update
 from assistant.web.answers import Answer, Answers
 from assistant.web.markup import forward, render, stick_to_end
-from assistant.web.rates import RateLimiter, TooMany
+from assistant.web.rates import RateLimiter
 from assistant.web.services import Services
 from assistant.web.sidebar import Id, Sidebar, TabState
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
 from store.accounts import UserRole
-from store.records import Message
 
 _CLICKS = ("start", "resend", "regenerate", "show", "rate", "correct", "sample")
 _SAMPLE = (
     "A kayak hire’s front desk with a long prompt and hundreds of rated conversations: chat with it, train it, and see "
     "its prompt get shorter. Or write a prompt of your own on the Prompt page."
 )
+_ASK = "Ask something, then rate the answer or correct it: that is what Shorthand learns from."
 
 
 class ChatPage:
@@ -48,7 +47,6 @@ class ChatPage:
             self.sidebar = Sidebar(services)
             with gr.Column(elem_id="chat-main", scale=1):
                 self._build_pane()
-        self._unchanged: Update = {self.live: gr.skip()}
         self.here = [assistant, conversation, self.tab]
         self.shown = [self.log, self.live, self.sidebar.list, conversation, self.box, self.send, self.stop]
         self._wire()
@@ -81,18 +79,18 @@ class ChatPage:
         def on(method: Callable[..., Any]) -> Callable[..., Any]:
             return self._services.access.event(UserRole.USER, method)
 
-        side = self.sidebar
+        log, side = self.log, self.sidebar
         streams: dict[str, Any] = {"outputs": self.shown, "trigger_mode": "multiple", **QUIET}
         gr.on([self.send.click, self.box.submit], on(self.ask), [self.box, *self.here], **streams)
-        self.log.start(on(self.start), self.here, **streams)
-        self.log.regenerate(on(self.regenerate), self.here, **streams)
-        self.log.resend(on(self.resend), self.here, **streams)
-        self.log.show(on(self.show_version), self.here, **streams)
+        log.start(on(self.start), self.here, **streams)
+        for again in (log.regenerate, log.resend):  # `gr.on` takes no events of a gr.HTML's own
+            again(on(self.ask_again), self.here, **streams)
+        log.show(on(self.show_version), self.here, **streams)
         side.list.open(on(self.open), self.here, **streams)
         self.stop.click(on(self.end), self.conversation, None, **QUIET)
         side.new.click(on(self.begin), [self.assistant, self.tab], self.shown, **QUIET)
-        self.log.rate(on(self.rate), self.conversation, self.log, **QUIET)
-        self.log.correct(on(self.correct), self.conversation, self.log, **QUIET)
+        for rated in (log.rate, log.correct):
+            rated(on(self.rate), self.conversation, log, **QUIET)
         side.list.rename(on(side.rename), self.here, side.list, **QUIET)
         side.list.remove(on(self.remove), self.here, self.shown, **QUIET)
         gr.on(
@@ -111,17 +109,16 @@ class ChatPage:
     def _own(self, person: Person) -> UserConversations:
         return UserConversations(self._store, person.name)
 
-    # Streaming. A generator that yields nothing would empty every output, hence `_unchanged`.
+    # Streaming
 
     async def ask(
         self, person: Person, text: str, assistant: Id, conversation: Id, tab: TabState
     ) -> AsyncIterator[Update]:
         """Send what stands in the box; it is emptied once the message is stored."""
-        asking = self._answers.ask(person, assistant, conversation, text)
-        stored = {self.box: ""}
-        async for update in self._answer(person, asking, tab):
-            yield update if update == self._unchanged else update | stored
-            stored = {}
+        answer = await self._answers.start(person, assistant, conversation, text)
+        yield {self.box: ""}
+        async for update in self._follow(person, assistant, answer, tab):
+            yield update
 
     async def start(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
@@ -131,56 +128,30 @@ class ChatPage:
         async for update in self.ask(person, str(event.text), assistant, conversation, tab):
             yield update
 
-    async def regenerate(
+    async def ask_again(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
-        """A sampled version beside the answer that was clicked."""
-        asking = self._answers.regenerate(person, assistant, str(event.id))
-        async for update in self._answer(person, asking, tab):
+        """Another version beside what was clicked: of an answer, or of a message that was edited."""
+        text, id = event._data.get("text"), str(event.id)
+        answer = await self._answers.start(person, assistant, text=text, message_id=id)
+        async for update in self._follow(person, assistant, answer, tab):
             yield update
 
-    async def resend(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
+    async def _follow(
+        self, person: Person, assistant: Id, answer: Answer, tab: TabState
     ) -> AsyncIterator[Update]:
-        """An edited message beside the one that was clicked, and its answer."""
-        asking = self._answers.edit(person, assistant, str(event.id), str(event.text))
-        async for update in self._answer(person, asking, tab):
-            yield update
-
-    async def _answer(
-        self, person: Person, asking: Awaitable[Answer], tab: TabState
-    ) -> AsyncIterator[Update]:
-        try:
-            answer = await asking
-        except (ChatError, StoreError, TooMany) as error:
-            gr.Warning(escape(str(error)))
-            yield self._unchanged
-            return
-        async for update in self._follow(person, answer, tab):
-            yield update
-
-    async def _follow(self, person: Person, answer: Answer, tab: TabState) -> AsyncIterator[Update]:
         """Show an answer as it grows, until it is finished or another action has taken the pane."""
         owner = tab.take_ownership()
         here = answer.question.conversation_id
-        assistant = (await asyncio.to_thread(self._store.conversations.get, here)).assistant_id
-        yield {
-            self.log: await asyncio.to_thread(self._log, person, assistant, here, answer.question),
-            self.live: _live(answer.text, answer.not_saved),
-            self.sidebar.list: await asyncio.to_thread(self.sidebar.listing, person, assistant, here, tab),
-            self.conversation: here,
-            **self._buttons(busy=True),
-        }
-        try:
-            async for text, not_saved in answer.watch():
-                if tab.owner is not owner:
-                    return
-                yield {self.live: _live(text, not_saved)}
-        except (ChatError, StoreError) as error:
-            gr.Warning(escape(str(error)))
+        yield await asyncio.to_thread(self._page, person, assistant, here, tab, answer)
+        async for _ in answer.watch():
+            if tab.owner is not owner:
+                return
+            yield {self.live: _live(answer)}
         if tab.owner is owner:
-            log = await asyncio.to_thread(self._log, person, assistant, here)
-            yield {self.log: log, self.live: "", **self._buttons(busy=False)}
+            page = await asyncio.to_thread(self._page, person, assistant, here, tab)
+            yield page | {self.sidebar.list: gr.skip()}
+        answer.raise_failure()
 
     async def end(self, person: Person, conversation: Id) -> None:
         """Stop was pressed; the watcher sees the end and shows what is stored."""
@@ -196,11 +167,11 @@ class ChatPage:
         """Show a conversation, and the answer that is on its way in it; an empty page when it is gone."""
         conversation = await asyncio.to_thread(self._existing, person, assistant, conversation)
         if answer := self._answers.running(conversation):
-            async for update in self._follow(person, answer, tab):
+            async for update in self._follow(person, assistant, answer, tab):
                 yield update
             return
         tab.take_ownership()
-        yield await asyncio.to_thread(self._still, person, assistant, conversation, tab)
+        yield await asyncio.to_thread(self._page, person, assistant, conversation, tab)
 
     async def open(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
@@ -214,31 +185,24 @@ class ChatPage:
     ) -> AsyncIterator[Update]:
         """‹ or › was pressed: show the branch with that version."""
         own = self._own(person)
-        try:
-            wanted = await asyncio.to_thread(own.message, str(event.id))
-            self._answers.refuse_while_busy(wanted.conversation_id)
-            await asyncio.to_thread(own.show, wanted.id)
-        except (ChatError, StoreError) as error:
-            gr.Warning(escape(str(error)))
-            yield self._unchanged
-            return
+        wanted = await asyncio.to_thread(own.message, str(event.id))
+        self._answers.refuse_while_busy(wanted.conversation_id)
+        await asyncio.to_thread(own.show, wanted.id)
         async for update in self.show(person, assistant, conversation, tab):
             yield update
 
     def begin(self, person: Person, assistant: Id, tab: TabState) -> Update:
         """An empty conversation; it is stored with its first message."""
         tab.take_ownership()
-        return self._still(person, assistant, None, tab)
+        return self._page(person, assistant, None, tab)
 
     async def remove(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> Update:
-        await self.end(person, str(event.id))
-        try:
-            await asyncio.to_thread(self._own(person).delete, str(event.id))
-        except StoreError as error:
-            gr.Warning(escape(str(error)))
-        if event.id == conversation:
+        id = str(event.id)
+        await self.end(person, id)
+        await asyncio.to_thread(self._own(person).delete, id)
+        if id == conversation:
             return await asyncio.to_thread(self.begin, person, assistant, tab)
         listing = await asyncio.to_thread(self.sidebar.listing, person, assistant, conversation, tab)
         return {self.sidebar.list: listing}
@@ -251,66 +215,42 @@ class ChatPage:
             return None
         return found.id if found.assistant_id == assistant else None
 
-    # Ratings. What was typed stays when it could not be saved.
-
-    def rate(self, person: Person, conversation: Id, event: gr.EventData) -> Any:
-        """A thumb or a reason was clicked."""
-        return self._save_rating(person, conversation, self._own(person).rate, event)
-
-    def correct(self, person: Person, conversation: Id, event: gr.EventData) -> Any:
-        """Save correction, or Remove correction."""
-        return self._save_rating(person, conversation, self._own(person).correct, event)
-
-    def _save_rating(
-        self,
-        person: Person,
-        conversation: Id,
-        save: Callable[[Mapping[str, str]], None],
-        event: gr.EventData,
-    ) -> Any:
-        try:
-            if person.signed_in:
-                self._limiter.count_rating(person.name)
-            save(event._data)
-        except (StoreError, TooMany) as error:
-            gr.Warning(escape(str(error)))
-            return gr.skip()
+    def rate(self, person: Person, conversation: Id, event: gr.EventData) -> str:
+        """A thumb, a reason or a correction. What was typed stays when it could not be saved."""
+        self._limiter.count("ratings", person)
+        self._own(person).rate(event._data)
         return self._log(person, None, conversation)
 
     # HTML
 
-    def _still(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> Update:
-        """The page while nothing is being written."""
+    def _page(
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, answer: Answer | None = None
+    ) -> Update:
+        """Everything that is shown, and the answer that is being written."""
         return {
-            self.log: self._log(person, assistant, conversation),
-            self.live: "",
+            self.log: self._log(person, assistant, conversation, answer),
+            self.live: _live(answer) if answer else "",
             self.sidebar.list: self.sidebar.listing(person, assistant, conversation, tab),
             self.conversation: conversation,
-            **self._buttons(busy=False),
+            self.send: gr.Button(visible=answer is None),
+            self.stop: gr.Button(visible=answer is not None),
         }
 
-    def _log(self, person: Person, assistant: Id, conversation: Id, up_to: Message | None = None) -> str:
-        """The shown branch, or that of `up_to`; without a conversation, what to do first."""
+    def _log(self, person: Person, assistant: Id, conversation: Id, answer: Answer | None = None) -> str:
+        """The shown branch, or that of the question; without a conversation, what to do first."""
         if conversation:
-            try:
-                turns = self._own(person).turns(conversation, up_to)
-            except StoreError as error:
-                return _empty("This conversation is gone", str(error))
+            turns = self._own(person).turns(conversation, answer.question if answer else None)
             return render("turns.html", conversation=conversation, turns=turns)
         if assistant is not None:
             found = self._store.assistants.get(assistant)
-            text = "Ask something, then rate the answer or correct it: that is what Shorthand learns from."
-            return _empty(found.name, text, found.starters)
+            return _empty(found.name, _ASK, found.starters)
         if person.may(UserRole.ADMIN):
             return _empty("Start with the sample", _SAMPLE, sample=True)
         return _empty("No assistant yet", "An admin makes the first one. Come back after that.")
 
-    def _buttons(self, *, busy: bool) -> Update:
-        return {self.send: gr.Button(visible=not busy), self.stop: gr.Button(visible=busy)}
 
-
-def _live(text: str, not_saved: str) -> str:
-    return render("live_answer.html", text=text, not_saved=not_saved)
+def _live(answer: Answer) -> str:
+    return render("live_answer.html", text=answer.text, not_saved=answer.not_saved)
 
 
 def _empty(title: str, text: str, starters: tuple[str, ...] = (), sample: bool = False) -> str:

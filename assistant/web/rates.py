@@ -8,10 +8,13 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 from limits import RateLimitItem, RateLimitItemPerMinute, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+
+from assistant.web.access import Person, Refused
 
 # Failed tries: of one name from one address, of one address, of one name from everywhere. The last is loose, or anybody
 # could keep a person out.
@@ -20,10 +23,6 @@ SIGN_IN_LIMITS: dict[str, RateLimitItem] = {
     "address": parse("40/15 minutes"),
     "name": parse("200/hour"),
 }
-
-
-class TooMany(Exception):
-    """It was not done; the message says when it can be."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +41,14 @@ class RateLimiter:
         self.rates = rates
         self._window = MovingWindowRateLimiter(MemoryStorage())
 
-    def count_message(self, name: str) -> None:
-        """Raises TooMany."""
-        self._count("messages", name, self.rates.messages)
-
-    def count_rating(self, name: str) -> None:
-        """Raises TooMany."""
-        self._count("ratings", name, self.rates.ratings)
-
-    def _count(self, what: str, name: str, most: int) -> None:
-        limit = RateLimitItemPerMinute(most)
-        if self._window.hit(limit, what, name):
+    def count(self, what: Literal["messages", "ratings"], person: Person) -> None:
+        """One more. Raises Refused for more than a minute allows somebody who is signed in."""
+        most: int = getattr(self.rates, what)
+        limit, key = RateLimitItemPerMinute(most), (what, person.name)
+        if not person.signed_in or self._window.hit(limit, *key):
             return
-        wait = max(1, math.ceil(self._window.get_window_stats(limit, what, name).reset_time - time.time()))
-        raise TooMany(f"At most {most} {what} a minute: wait {wait} s. What you typed stays here until then.")
+        wait = max(1, math.ceil(self._window.get_window_stats(limit, *key).reset_time - time.time()))
+        raise Refused(f"At most {most} {what} a minute: wait {wait} s. What you typed stays here until then.")
 
 
 class SignInLimiter:

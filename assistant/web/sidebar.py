@@ -5,15 +5,12 @@ Ids for tests: #chat-new #chat-search #show-samples #conversation-list (button.o
 
 from __future__ import annotations
 
-from html import escape
-
 import gradio as gr
 
 from assistant.web.access import Person
 from assistant.web.markup import forward, render
 from assistant.web.services import Services
 from assistant.web.user_conversations import UserConversations
-from store import StoreError
 
 Id = str | None  # of an assistant or a conversation; None for none
 
@@ -63,10 +60,7 @@ class Sidebar:
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> str:
         if title := " ".join(str(event.title).split())[:200]:
-            try:
-                UserConversations(self._store, person.name).rename(str(event.id), title)
-            except StoreError as error:
-                gr.Warning(escape(str(error)))
+            UserConversations(self._store, person.name).rename(str(event.id), title)
         return self.listing(person, assistant, conversation, tab)
 
     def listing(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> str:

@@ -59,14 +59,12 @@ class UserConversations:
 
     def turns(self, conversation_id: str, up_to: Message | None = None) -> list[Turn]:
         """The shown branch, or that of `up_to`, in six queries however long it is."""
-        conversation = self.conversation(conversation_id)
-        messages = (
-            self._store.messages.branch(up_to.id) if up_to else self._store.messages.thread(conversation.id)
-        )
+        store, conversation = self._store, self.conversation(conversation_id)
+        messages = store.messages.branch(up_to.id) if up_to else store.messages.thread(conversation.id)
         ids = [message.id for message in messages]
-        versions = self._store.messages.versions(conversation.id)
-        latest, counts = self._store.ratings.latest(ids), self._store.ratings.counts(ids)
-        served = {one.id: one for one in self._store.deployments.all(conversation.assistant_id)}
+        versions = store.messages.versions(conversation.id)
+        latest, counts = store.ratings.latest(ids), store.ratings.counts(ids)
+        served = {one.id: one for one in store.deployments.all(conversation.assistant_id)}
         return [
             Turn(
                 message,
@@ -84,30 +82,11 @@ class UserConversations:
         return (mine or list(ratings))[-1] if ratings else None
 
     def rate(self, click: Mapping[str, str]) -> None:
-        """One click, one rating; a correction that was made earlier stays with it. Raises StoreError."""
-        verdict = Verdict(click["verdict"]) if click.get("verdict") else None
-        comment = click.get("comment", "").strip() if verdict is Verdict.DOWN else ""
-        latest = self._latest(click)
-        correction = latest.correction if latest else None
-        self._add(click["id"], verdict, click.get("reason", ""), comment, correction)
+        """A `verdict`, a correction as `text`, or `remove` for none; what the click does not say stays as it was.
 
-    def correct(self, click: Mapping[str, str]) -> None:
-        """Save or remove a correction. Raises StoreError.
-
-        An answer that had to be corrected counts as bad, unless this person rated it up.
+        An answer that had to be corrected counts as bad, unless this person rated it up. Raises StoreError also for a
+        text that no box lets through.
         """
-        latest, text = self._latest(click), click.get("text", "").strip()
-        verdict = latest.verdict if latest else None
-        reason, comment = (latest.reason, latest.comment) if latest else ("", "")
-        if click.get("remove"):
-            self._add(click["id"], verdict, reason, comment, None)
-        elif text:
-            self._add(click["id"], verdict or Verdict.DOWN, reason, comment, text)
-        else:
-            raise StoreError("The correction is empty. Write the answer as it should have been.")
-
-    def _latest(self, click: Mapping[str, str]) -> Rating | None:
-        """This person's own. Raises StoreError also for a text that no box lets through."""
         longest = max((len(str(value)) for value in click.values()), default=0)
         if longest > MAX_MESSAGE_CHARACTERS:
             raise StoreError(
@@ -115,9 +94,18 @@ class UserConversations:
             )
         id = self.message(click["id"]).id
         ratings = self._store.ratings.latest([id]).get(id, ())
-        return next((rating for rating in ratings if rating.rater == self._owner), None)
-
-    def _add(
-        self, id: str, verdict: Verdict | None, reason: str, comment: str, correction: str | None
-    ) -> None:
+        mine = [rating for rating in ratings if rating.rater == self._owner]
+        before = mine[-1] if mine else Rating("", id, self._owner, None, 0.0)
+        verdict, reason, comment = before.verdict, before.reason, before.comment
+        correction = before.correction
+        if "verdict" in click:
+            verdict = Verdict(click["verdict"]) if click["verdict"] else None
+            reason = click.get("reason", "")
+            comment = click.get("comment", "").strip() if verdict is Verdict.DOWN else ""
+        elif click.get("remove"):
+            correction = None
+        elif text := click.get("text", "").strip():
+            verdict, correction = verdict or Verdict.DOWN, text
+        else:
+            raise StoreError("The correction is empty. Write the answer as it should have been.")
         self._store.ratings.add(id, self._owner, verdict, reason, comment, correction)
