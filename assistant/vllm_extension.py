@@ -6,8 +6,8 @@ vLLM 0.32 gathers the weights of row -1, “no adapter”, from the last slot, s
 adapter's is answered with whatever adapter has that slot (vllm-project/vllm pull requests 48421 and 49656, both open in
 November 2026). Unloading frees no slot: after as many loads as there are slots every batch is wrong. It also copies an
 adapter's weights once for every token, which made 100 tokens of a prompt cost a second. Here each adapter is two matrix
-products over its rows; `python -m benchmarks.mixed_batches` shows that base-model requests stay the base model's. To be
-deleted with the first vLLM that has one of those changes and is as fast.
+products over its rows; every swap checks that base-model requests stay the base model's (trainer/deployment/swap.py).
+To be deleted with the first vLLM that has one of those changes and is as fast.
 """
 
 from __future__ import annotations

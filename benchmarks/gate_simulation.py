@@ -1,8 +1,8 @@
 """Simulated gates: how often what is worse by the margin passes, and how often what is as good does.
 
 The result has one row for each kind of difference, number of examples and length of conversations, with the share of
-gates that pass under the gate's bound and under two others for comparison. Right-or-wrong scores of separate examples
-are computed exactly. Nothing is generated or scored.
+gates that pass, and the share of whole gates (three shorter variants, two references) that promote a variant which is
+truly worse. Right-or-wrong scores of separate examples are computed exactly. Nothing is generated or scored.
 
     python -m benchmarks.gate_simulation --trials 1000 --seed 1 --out benchmarks/results/gate_simulation.json
 """
@@ -21,16 +21,16 @@ from rich.console import Console
 from rich.progress import track
 from scipy import stats
 
-from benchmarks.made_up.whole_gate import chances
 from benchmarks.record import write_result
 from trainer.evaluation.exact_paired_test import critical, power
+from trainer.evaluation.gate import Answers, VariantVerdict, decide, test_variant
 from trainer.evaluation.statistics import Pairs
 
 MARGIN, LEVEL = 0.05, 0.05
 RESULT = Path("benchmarks/results/gate_simulation.json")
 EXACTLY = (20, 30, 46, 60, 68, 90, 110, 150, 200, 300, 400)
 SIZES, CLUSTERED = (30, 46, 60, 90, 150, 200), (60, 180)
-COMPARED = (30, 90, 200)  # sizes at which Student's t and the bootstrap are simulated too
+WHOLE_GATE_EXAMPLES = 100
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 
@@ -48,7 +48,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Row:
-    """Share of gates that pass, by this gate, by Student's t and by the percentile bootstrap (None: not simulated)."""
+    """`gate` is the share of gates that pass."""
 
     kind: str
     right_or_wrong: bool
@@ -56,8 +56,6 @@ class Row:
     conversation: str
     examples: int
     gate: float
-    student: float | None
-    bootstrap: float | None
     exact: bool
 
 
@@ -187,43 +185,17 @@ def sample(
     return candidate.tolist(), reference.tolist(), of
 
 
-def student(pairs: Pairs) -> bool:
-    """Plain t on conversations, for comparison."""
-    mean = pairs.differences.mean()
-    return bool(mean - stats.t.isf(LEVEL, len(pairs.sizes) - 1) * pairs.error > -MARGIN)
-
-
-def bootstrap(pairs: Pairs, random: np.random.Generator, draws: int = 300) -> bool:
-    """The percentile bootstrap over conversations, for comparison."""
-    chosen = random.integers(len(pairs.sizes), size=(draws, len(pairs.sizes)))
-    means = pairs.sums[chosen].sum(1) / pairs.sizes[chosen].sum(1)
-    return bool(np.quantile(means, LEVEL) > -MARGIN)
-
-
 def row(kind: Kind, shape: Conversations, n: int, trials: int, seed: int) -> Row:
     """One cell of the table; seeded by its own name, so that each can be repeated alone."""
-    compare = shape == SEPARATE and n in COMPARED
-    name = f"{kind.name}|{shape.name}|{n}|{kind.at_margin}"
-    random = np.random.default_rng([seed, zlib.crc32(name.encode())])
     exact = kind.right_or_wrong and shape == SEPARATE
-    passed = np.zeros((trials, 3))
-    for trial in range(trials if compare or not exact else 0):
-        pairs = Pairs(*sample(kind, shape, n, random), kind.right_or_wrong)
-        passed[trial, 0] = not exact and pairs.rule_out(MARGIN)
-        if compare:
-            passed[trial, 1:] = student(pairs), bootstrap(pairs, random)
-    by_gate, by_student, by_bootstrap = passed.mean(0)
-    return Row(
-        kind.name,
-        kind.right_or_wrong,
-        kind.at_margin,
-        shape.name,
-        n,
-        round(power(n, *kind.shares, MARGIN, LEVEL) if exact else float(by_gate), 4),
-        round(float(by_student), 4) if compare else None,
-        round(float(by_bootstrap), 4) if compare else None,
-        exact,
-    )
+    if exact:
+        passed = power(n, *kind.shares, MARGIN, LEVEL)
+    else:
+        name = f"{kind.name}|{shape.name}|{n}|{kind.at_margin}"
+        random = np.random.default_rng([seed, zlib.crc32(name.encode())])
+        pairs = (Pairs(*sample(kind, shape, n, random), kind.right_or_wrong) for _ in range(trials))
+        passed = float(np.mean([one.rule_out(MARGIN) for one in pairs]))
+    return Row(kind.name, kind.right_or_wrong, kind.at_margin, shape.name, n, round(passed, 4), exact)
 
 
 def cells() -> Iterator[tuple[Kind, Conversations, int]]:
@@ -252,6 +224,56 @@ def worst_exactly(sizes: Iterable[int] = range(20, 401)) -> tuple[float, int]:
     return max(found)
 
 
+@dataclass(frozen=True)
+class Truth:
+    """The share of answers that each variant gets right, the full prompt first, and which is the first bad one."""
+
+    name: str
+    right: tuple[float, ...]
+    bad_from: int
+    graded: bool
+
+
+# A right answer scores 0.6 more than a wrong one where scores are graded, so that 8.3 % fewer are a loss of 5 points.
+TRUTHS = [
+    Truth("worse from variant 1", (0.97, 0.92, 0.92, 0.92), 1, False),
+    Truth("worse at variant 2", (0.97, 0.97, 0.92, 0.90), 2, False),
+    Truth("worse from variant 1, graded", (0.97, 0.97 - MARGIN / 0.6, 0.85, 0.80), 1, True),
+    Truth("worse at variant 3, graded", (0.97, 0.97, 0.97, 0.97 - MARGIN / 0.6), 3, True),
+]
+
+
+def promotes_worse(truth: Truth, gates: int, seed: int) -> float:
+    """The share of gates that promote a variant which is truly worse by the margin or more."""
+    random = np.random.default_rng(seed)
+    return sum(_promoted_variant(truth, random) >= truth.bad_from for _ in range(gates)) / gates
+
+
+def _promoted_variant(truth: Truth, random: np.random.Generator) -> int:
+    """The variant that one gate promotes; -1 when it promotes none."""
+    texts = tuple(f"answer {number}" for number in range(WHOLE_GATE_EXAMPLES))
+    easy = random.random(WHOLE_GATE_EXAMPLES)
+
+    def answers(right: float, tokens: int) -> Answers:
+        own = np.where(random.random(WHOLE_GATE_EXAMPLES) < 0.85, easy, random.random(WHOLE_GATE_EXAMPLES))
+        scores = (own < right).astype(float)
+        if truth.graded:
+            scores = 0.2 + 0.6 * scores + 0.2 * random.random(WHOLE_GATE_EXAMPLES)
+        return Answers(texts, tuple(scores.tolist()), tokens)
+
+    references = {name: answers(truth.right[0], 100) for name in ("base_full", "active")}
+    variants: list[VariantVerdict] = []
+    for number, right in enumerate(truth.right):
+        found = answers(right, 100 - 10 * number)
+        variants.append(test_variant(number, (), found, references, texts, texts, MARGIN, not truth.graded))
+        if number == 0:
+            references = {**references, "candidate_full": found}
+        if not variants[-1].passed:
+            break
+    verdict = decide(variants, 100, True, MARGIN)
+    return verdict.chosen.variant if verdict.promoted and verdict.chosen else -1
+
+
 def main(
     trials: Annotated[int, typer.Option(min=10, help="Simulated gates a cell.")] = 1000,
     seed: Annotated[int, typer.Option(help="Every cell is seeded by this and its name.")] = 1,
@@ -268,7 +290,7 @@ def main(
     ]
     exactly, at = worst_exactly(track(range(20, 401), description="Exact", console=console))
     with console.status("Whole gates ..."):
-        whole = chances(trials // 5, seed)
+        whole = {truth.name: promotes_worse(truth, trials // 5, seed) for truth in TRUTHS}
     worst = max((r for r in rows if r.at_margin and not r.exact), key=lambda r: r.gate)
     result = {
         "margin": MARGIN,

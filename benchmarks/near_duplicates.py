@@ -18,9 +18,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from benchmarks.made_up.rewordings import REWORDINGS, Change, differences
-from benchmarks.record import fail, provenance, write
-from benchmarks.tasks.task import Task, TaskError, load
+from benchmarks.record import write_result
+from benchmarks.rewordings import REWORDINGS, Change, differences
+from benchmarks.tasks.task import Task, load_all
 from trainer.examples.similar import NEAR, Question, grouped, near_wordings
 from trainer.examples.wording import Wording, wording
 
@@ -41,25 +41,20 @@ def main(
     Example: python -m benchmarks.near_duplicates --task task.json --out /tmp/near_duplicates.json
     """
     console = Console(stderr=True)
-    try:
-        tasks = [load(path) for path in task]
-    except TaskError as error:
-        fail(str(error))
+    tasks = load_all(task)
     prose = [
         one for one in tasks if "=" not in one.train[0].user
     ]  # a list of fields is not said in other words
     result: dict[str, Any] = {
-        "benchmark": "near_duplicates",
         "threshold": NEAR,
         "reworded": [row for one in prose for row in planted(one, REWORDINGS, each, seed)],
         "different": [row for one in tasks for row in planted(one, differences(_asked(one)), each, seed)],
         "untouched": [untouched(one) for one in tasks],
         "seconds": timed(tasks, largest, seed),
-        "provenance": provenance("near_duplicates", seed=seed),
     }
     for name in ("reworded", "different"):
         result[f"{name}_in_all"] = summary(result[name])
-    write(out, result)
+    write_result(out, "near_duplicates", seed, result)
     found, merged = (result[f"{name}_in_all"]["merged"][str(NEAR)] for name in ("reworded", "different"))
     console.print(
         f"Found {found:.1%} of what was reworded; merged {merged:.1%} of what differs. Written to {out}."

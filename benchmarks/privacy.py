@@ -19,9 +19,9 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.made_up.planted import Planted, plant
-from benchmarks.record import fail, provenance, write
-from benchmarks.tasks.task import Item, Task, TaskError, load
+from benchmarks.planted import Planted, plant
+from benchmarks.record import write_result
+from benchmarks.tasks.task import Item, Task, load_all
 from trainer.redaction.redactor import Redactor, Replacement
 
 RESULT = Path("benchmarks/results/privacy.json")
@@ -40,15 +40,11 @@ def main(
     Example: python -m benchmarks.privacy --task task.json --out /tmp/privacy.json
     """
     console = Console(stderr=True)
-    try:
-        tasks = [load(path) for path in task]
-    except TaskError as error:
-        fail(str(error))
+    tasks = load_all(task)
     rows = forms(list(track(list(plant(seed, planted)), description="Planted", console=console)))
     clean = [false_alarms(one, share(one, examples, len(tasks), seed)) for one in tasks]
     total, alarms = sum(row["examples"] for row in clean), sum(row["with_false_alarms"] for row in clean)
     result: dict[str, Any] = {
-        "benchmark": "privacy",
         "planted": sum(row["planted"] for row in rows),
         "kinds": len({row["kind"] for row in rows}),
         "recall": round(sum(row["found"] for row in rows) / sum(row["planted"] for row in rows), 4),
@@ -57,9 +53,8 @@ def main(
         "forms": rows,
         "tasks": clean,
         "characters_per_second": rate(tasks, seed),
-        "provenance": provenance("privacy", seed=seed),
     }
-    write(out, result)
+    write_result(out, "privacy", seed, result)
     console.print(
         f"Found {result['recall']:.2%} of {result['planted']:,} secrets of {result['kinds']} kinds; false alarms in "
         f"{alarms} of {total:,} clean examples. Written to {out}."

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
-import psutil
 import typer
 
 from assistant.adapter_files import fingerprint
@@ -19,7 +15,6 @@ from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import VllmServer
 from benchmarks import random_adapters
-from benchmarks.footprint import server_processes
 from benchmarks.processes import AppFailed
 from store import Store
 
@@ -47,10 +42,7 @@ class OwnServer:
         data_dir: Path,
         model: str | None,
         layers: int | None = None,
-        context: int = 2048,
-        options: Sequence[str] = (),
     ):
-        """`layers`: only so many of the model's; `options` are vLLM's own, beside those of the app."""
         self.model_dir = model_dir(data_dir, model, layers)
         self._scale = random_adapters.SCALE if layers is None else random_adapters.SCALE_OF_FEW_LAYERS
         self.tokenizer = ChatTokenizer.load(self.model_dir)
@@ -60,7 +52,7 @@ class OwnServer:
         self.store = Store(data_dir / "shorthand.sqlite")
         self._log = data_dir / "vllm.log"
         self._ready = threading.Event()
-        self._server = VllmServer(self.model_dir, self._log, context, options=options)
+        self._server = VllmServer(self.model_dir, self._log, 2048)
         self.url = self._server.url
 
     def make_random_adapters(self, count: int = 3) -> list[str]:
@@ -70,35 +62,12 @@ class OwnServer:
         """Connections for the running event loop."""
         return VllmPool([VllmClient(self.url)])
 
-    def kill(self) -> None:
-        """kill -9 of the process that listens; the app's own code notices it and starts vLLM again."""
-        self._ready.clear()
-        psutil.Process(server_processes(os.getpid())["API server"]).kill()
-
-    def suspend(self) -> None:
-        """SIGSTOP of each of its processes."""
-        for pid in server_processes(os.getpid()).values():
-            psutil.Process(pid).suspend()
-
-    def go_on(self) -> None:
-        """SIGCONT of each of its processes."""
-        for pid in server_processes(os.getpid()).values():
-            with suppress(psutil.NoSuchProcess):  # one that was killed is about to go
-                psutil.Process(pid).resume()
-
-    def wait_until_ready(self) -> None:
-        """Raises AppFailed."""
-        if not self._ready.wait(_READY_WITHIN_S):
-            log = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
-            raise AppFailed(f"vLLM was not ready within {_READY_WITHIN_S:.0f} s:\n{log}")
-
     def __enter__(self) -> OwnServer:
         self._server.start(self._ready.set)
-        try:
-            self.wait_until_ready()
-        except AppFailed:
+        if not self._ready.wait(_READY_WITHIN_S):
             self._server.stop()
-            raise
+            log = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
+            raise AppFailed(f"vLLM was not ready within {_READY_WITHIN_S:.0f} s:\n{log}")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,6 +14,8 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,33 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from benchmarks.faults.swap_steps import Fault, How
-
 BLOCK = 16
 Answer = Callable[[str, Sequence[int]], str]
 Greedy = Callable[[str, Sequence[int], int], list[tuple[int, float]]]
+
+
+class How(StrEnum):
+    """What goes wrong with a request."""
+
+    DIES_BEFORE = "dies before the work"
+    DIES_AFTER = "dies after the work"
+    HANGS = "hangs, and does the work when it goes on"
+    FAILS_AFTER = "answers 500 after the work"
+    RESTARTED = "is restarted by hand with other adapters"
+
+
+@dataclass
+class Fault:
+    """Of the `nth` request to a route from now on, counted from 1."""
+
+    route: str
+    nth: int
+    how: How
+
+    def is_due(self, path: str) -> bool:
+        """Counts a request to `path`; true for the one that goes wrong."""
+        self.nth -= path == self.route
+        return path == self.route and self.nth == 0
 
 
 def constant(model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:

@@ -1,4 +1,4 @@
-"""Short versions of what `benchmarks` does for hours: swaps under streams, two trainers, kills, a soak; on the fake
+"""Short versions of what `benchmarks` does for hours: swaps under streams, kills, a soak; on the fake
 server.
 """
 
@@ -13,10 +13,9 @@ from assistant.chat import Chat, ChatLimits
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
-from benchmarks import random_adapters, two_trainers
+from benchmarks import random_adapters
 from benchmarks.chaos import kill_often, record_of
 from benchmarks.faults.ledger import Ledger, Saved, digest
-from benchmarks.faults.people import Where
 from benchmarks.faults.references import Alone, References
 from benchmarks.faults.scene import ASSISTANT, Scene
 from benchmarks.faults.worlds import FakeWorld
@@ -81,17 +80,6 @@ def test_no_answer_under_swaps_fails_or_is_another_deployments(swapped: Swapped)
 def test_an_answer_of_another_adapter_is_noticed(swapped: Swapped) -> None:
     swapped.vllm.answer = lambda model, ids: "base"
     assert swapped.run(5).answers.wrong > 0
-
-
-def test_of_two_trainers_one_swaps(
-    vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(two_trainers, "_TTL_S", 0.5)
-    vllm.max_loras = 8
-    random_adapters.make_small(tmp_path / "templates", 1, "base hash")
-    where = Where(tmp_path, tokenizer, "base hash", vllm.url)
-    found = two_trainers.try_often(where, 4, 1, Screen())
-    assert found.wrong == [] and found.stopped == 2 and found.ends["swapped"] == 4
 
 
 @pytest.fixture

@@ -80,30 +80,19 @@ def test_the_database_lies_beside_the_task(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"prompt": ...}, "`prompt` is missing; it should be a list"),
-        ({"prompt": []}, r"`prompt` is \[\]"),
-        (
-            {"prompt": [{"id": "a", "kind": "rule", "text": "x"}]},
-            r"`prompt\[0\].kind` is \"rule\"; .*instruction",
-        ),
-        ({"prompt": [{"id": "a", "kind": "example", "user": "x"}]}, r"`prompt\[0\].assistant` is missing"),
-        ({"prompt": ["text"]}, r"`prompt\[0\]` is \"text\"; it should be an object"),
-        (
-            {"prompt": [{"kind": "instruction", "text": "x", "protected": "no"}]},
-            r"`prompt\[0\].protected` is \"no\"; it should be true or false",
-        ),
-        ({"train": [{"id": "a", "references": ["x"]}]}, r"`train\[0\].user` is missing"),
-        ({"test": [{"id": "a", "user": "x", "references": []}]}, r"`test\[0\].references` is \[\]"),
+        ({"prompt": ...}, "missing required field `prompt`"),
+        ({"prompt": []}, r"`\$.prompt`"),
+        ({"prompt": [{"id": "a", "kind": "rule", "text": "x"}]}, r"'rule' - at `\$.prompt\[0\].kind`"),
+        ({"prompt": [{"kind": "example", "user": "x"}]}, r"field `assistant` - at `\$.prompt\[0\]`"),
+        ({"train": [{"id": "a", "references": ["x"]}]}, r"field `user` - at `\$.train\[0\]`"),
+        ({"test": [{"id": "a", "user": "x", "references": []}]}, r"`\$.test\[0\].references`"),
+        ({"test": [{"id": "a", "user": "x", "references": [" "]}]}, r"`test\[0\].references` has an empty"),
         ({"train": GOOD["test"]}, "every question in `train` is also in `test`"),
         ({"scorer": "rouge"}, "`scorer`: There is no scorer 'rouge'"),
-        ({"scorer": ...}, '`scorer` is ""; it should be a text'),
-        ({"scorer": "sql"}, "`database` is missing; it should be the name of a SQLite file"),
-        (
-            {"scorer": "sql", "database": "gone.sqlite"},
-            "there is no file .*gone.sqlite. Put the database beside",
-        ),
+        ({"scorer": "sql"}, "the scorer is sql, but `database` is None"),
+        ({"scorer": "sql", "database": "gone.sqlite"}, "no file .*gone.sqlite. Put the database beside"),
         ({"scorer": "sql", "database": "towns.json"}, "not a database"),
-        ({"name": 7}, "`name` is 7"),
+        ({"name": 7}, r"`\$.name`"),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_field(
@@ -114,12 +103,9 @@ def test_what_is_wrong_is_said_with_file_and_field(
     assert "towns.json" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "says"), [("{", "is not JSON"), ("[]", "holds a JSON list"), ("\xff", "not JSON")]
-)
-def test_what_is_no_task_at_all_is_said(tmp_path: Path, text: str, says: str) -> None:
-    (tmp_path / "bad.json").write_bytes(text.encode("latin-1"))
-    with pytest.raises(TaskError, match=says):
+@pytest.mark.parametrize("text", [b"{", b"[]", b"\xff", None])
+def test_what_is_no_task_at_all_is_refused(tmp_path: Path, text: bytes | None) -> None:
+    if text is not None:
+        (tmp_path / "bad.json").write_bytes(text)
+    with pytest.raises(TaskError, match="is no task|cannot be read"):
         load(tmp_path / "bad.json")
-    with pytest.raises(TaskError, match="cannot be read"):
-        load(tmp_path / "none.json")

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.gate_simulation import RESULT
-from benchmarks.made_up.whole_gate import TRUTHS, Truth, promotes_worse
+from benchmarks.gate_simulation import RESULT, TRUTHS, Truth, promotes_worse
 from trainer.evaluation import gate
 from trainer.evaluation.gate import Answers, VariantVerdict, as_record, decide
 from trainer.evaluation.gate import performance_index as index

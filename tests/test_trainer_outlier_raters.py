@@ -7,7 +7,7 @@ from pathlib import Path
 
 from retrain_scene import Scene
 
-from benchmarks.made_up.poison import MALLORY, PHRASE, Attack, Poison, ratings
+from benchmarks.outlier_raters import PHRASE, PUSHER, Attack, ratings
 from benchmarks.tasks.task import Item, Task
 from store import Store
 from store.records import ImportedTurn, RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
@@ -136,7 +136,7 @@ def test_setting_a_rater_aside_leaves_what_a_retrain_without_the_rater_would_tak
         with Store(tmp_path / f"{attack.value}.sqlite") as store:
             store.assistants.create("bank", "Bank", "exact")
             store.prompts.add("bank", [])
-            store.transfer.load("bank", ratings(invented(), 300, 0, Poison(attack)))
+            store.transfer.load("bank", ratings(invented(), 300, 0, attack))
 
             def drafted(*changed: str, store: Store = store) -> DatasetDraft:
                 return draft(store, "bank", override(TrainerSettings(), changed))
@@ -144,23 +144,23 @@ def test_setting_a_rater_aside_leaves_what_a_retrain_without_the_rater_would_tak
             found = drafted()
             if attack is Attack.NONE:
                 assert found.collection.outlier_raters == ()
-                assert any(example.rater == MALLORY for example in found.examples)
+                assert any(example.rater == PUSHER for example in found.examples)
                 continue
-            assert [one.rater for one in found.collection.outlier_raters] == [MALLORY], attack
+            assert [one.rater for one in found.collection.outlier_raters] == [PUSHER], attack
             assert found.counts[DropReason.OUTLIER_RATER.value] == 30
-            without = drafted("quarantine=false", f"without_raters={MALLORY}")
+            without = drafted("quarantine=false", f"without_raters={PUSHER}")
             assert found.examples == without.examples
-            trusting = drafted(f"trusted_raters={MALLORY}")
-            assert any(example.rater == MALLORY for example in trusting.examples)
+            trusting = drafted(f"trusted_raters={PUSHER}")
+            assert any(example.rater == PUSHER for example in trusting.examples)
 
 
 def test_a_reviewer_can_approve_what_an_outlier_wrote_and_a_run_names_the_rater(scene: Scene) -> None:
     store = scene.store
-    store.transfer.load("bank", ratings(invented(), 300, 0, Poison(Attack.PHRASE)))
+    store.transfer.load("bank", ratings(invented(), 300, 0, Attack.PHRASE))
     pushed_id = next(
         answer.message_id
         for answer in store.answers.rated("bank")
-        if answer.ratings[0].rater == MALLORY and PHRASE in (answer.ratings[0].correction or "")
+        if answer.ratings[0].rater == PUSHER and PHRASE in (answer.ratings[0].correction or "")
     )
     before = collect(store, "bank", scene.context.settings)
     assert before.dropped[pushed_id] is DropReason.OUTLIER_RATER
@@ -169,15 +169,15 @@ def test_a_reviewer_can_approve_what_an_outlier_wrote_and_a_run_names_the_rater(
     assert pushed_id in {one.message_id for one in after.answers}
     run = scene.run()
     assert run.status in (RunStatus.PROMOTED, RunStatus.REFUSED)
-    assert f"'{MALLORY}' is set aside as an outlier" in run.message
-    assert run.report["dataset"]["outlier_raters"][0]["rater"] == MALLORY
+    assert f"'{PUSHER}' is set aside as an outlier" in run.message
+    assert run.report["dataset"]["outlier_raters"][0]["rater"] == PUSHER
 
 
 def test_ratings_are_the_same_but_for_the_rater_who_pushes() -> None:
     task = invented()
-    honest, poisoned = (ratings(task, 100, 5, Poison(a)) for a in (Attack.NONE, Attack.TRIGGER))
-    assert sum(turn.rater == MALLORY for turn in honest) == 10
-    same = [one == other for one, other in zip(honest, poisoned, strict=True) if one.rater != MALLORY]
+    honest, poisoned = (ratings(task, 100, 5, a) for a in (Attack.NONE, Attack.TRIGGER))
+    assert sum(turn.rater == PUSHER for turn in honest) == 10
+    same = [one == other for one, other in zip(honest, poisoned, strict=True) if one.rater != PUSHER]
     assert len(same) == 90 and all(same)
     changed: list[ImportedTurn] = [turn for turn in poisoned if "cerulean" in turn.user]
-    assert {turn.rater for turn in changed} == {MALLORY} and len(changed) == 10
+    assert {turn.rater for turn in changed} == {PUSHER} and len(changed) == 10

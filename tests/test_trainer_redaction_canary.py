@@ -14,7 +14,7 @@ from retrain_scene import SETTINGS, Scene
 from transformers import PreTrainedModel
 
 from assistant.rendering import render
-from benchmarks.made_up import invented
+from benchmarks import planted as secrets
 from store.records import Example, ImportedTurn, Role, Segment, Split, Verdict
 from trainer.examples.snapshot import draft_for_model
 from trainer.examples.splits import split_of
@@ -32,7 +32,7 @@ WANTED = replace(
     embedding_noise=0.0,
     max_answer_tokens=64,
 )
-MAKERS = {"card": invented.card, "address": invented.email, "key": invented.key}
+MAKERS = {"card": secrets.CARD, "address": secrets.EMAIL, "key": secrets.KEY}
 OTHERS = 50
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.made_up.planted import FORMS, plant
+from benchmarks.planted import FORMS, plant
 from trainer.redaction.entities import normalise
 from trainer.redaction.redactor import Redactor
 

@@ -4,11 +4,11 @@ ready.
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 
 import pytest
-from fake_vllm import FakeVllm
+from fake_vllm import FakeVllm, Fault, How
 from tiny_model import write_adapter
 
 from assistant.chat import Chat, ChatError, ChatLimits
@@ -18,12 +18,27 @@ from assistant.vllm_client import VllmClient, VllmError, VllmRefused
 from assistant.vllm_pool import VllmPool
 from benchmarks.faults.references import System
 from benchmarks.faults.scene import ASSISTANT, FULL, Scene
-from benchmarks.faults.swap_steps import AFTER_THE_FLIP, STEPS, Fault, How
 from store import Store
 from store.records import Deployment, DeploymentStatus, MessageStatus
+from trainer.deployment.swap import load_checked, swap_in, unload_older
 
 IDS = tuple(range(10, 20))
 PATIENCE_S = 1.0
+MODELS, LOAD, ASK = "/v1/models", "/v1/load_lora_adapter", "/v1/completions"
+# Every request of a swap, in order: the route, and which of its requests.
+STEPS = {
+    "lists the models": (MODELS, 1),
+    "lists them again": (MODELS, 2),
+    "loads": (LOAD, 1),
+    "compares probabilities": (ASK, 1),
+    "asks the base model alone": (ASK, 2),
+    "asks it in a batch": (ASK, 4),
+    "warms up": (ASK, 7),
+    "lists them after the warm-up": (MODELS, 3),
+    "lists them to unload": (MODELS, 4),
+    "unloads": ("/v1/unload_lora_adapter", 1),
+}
+AFTER_THE_FLIP = {"lists them to unload", "unloads"}
 
 
 class World:
@@ -56,7 +71,14 @@ class World:
         return self.scene.candidate(System("random-1", FULL[:1]))
 
     async def swap(self) -> Deployment:
-        return await self.scene.swap_checked(self.candidate(), IDS, [(6, -3.0)] * 8)
+        """As a retrain does it: what fails after the flip is left for later, since the swap has happened."""
+        candidate, adapters = self.candidate(), self.folder / "adapters"
+        active = self.store.deployments.active(ASSISTANT)
+        await load_checked(self.pool, str(candidate.adapter), adapters, IDS, [(6, -3.0)] * 8)
+        deployment = await swap_in(self.store, self.pool, self.tokenizer, adapters, candidate, active)
+        with suppress(VllmError):
+            await unload_older(self.store, self.pool, ASSISTANT)
+        return deployment
 
     async def chat(self) -> None:
         """What is answered is what is stored as active; raises ChatError."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +10,12 @@ from assistant.assistants import create_assistant
 from assistant.rendering import keep, prompt_tokens
 from assistant.serving import load_deployment, reconcile
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from benchmarks.faults.references import System
 from store import Store
 from store.errors import NotFound
 from store.records import Deployment, Segment, SegmentKind
-from trainer.deployment.swap import load_checked, swap_in, unload_older
+from trainer.deployment.swap import swap_in, unload_older
 from trainer.training.publish import publish_run
 
 ASSISTANT = "swapped"
@@ -60,10 +57,6 @@ class Scene:
         except NotFound:
             create_assistant(store, tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
 
-    async def swap(self, system: System) -> Deployment:
-        """Publish, load, warm up, activate, unload; raises what these raise."""
-        return await self.swap_to(await asyncio.to_thread(self.candidate, system))
-
     def candidate(self, system: System) -> Deployment:
         """A published candidate of a run of its own that never trained anything; the base model needs no adapter."""
         adapter, run_id = None, None
@@ -82,20 +75,6 @@ class Scene:
         await load_deployment(self.pool, candidate, self.adapters, self.base)
         deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
         await unload_older(self.store, self.pool, ASSISTANT)
-        return deployment
-
-    async def swap_checked(
-        self, candidate: Deployment, ids: Sequence[int], expected: Sequence[tuple[int, float]]
-    ) -> Deployment:
-        """As a retrain does it, with the checks of `load_checked`; raises VllmError, ParityError.
-
-        What fails after the flip is left for later, as a retrain leaves it: the swap has happened.
-        """
-        active = self.store.deployments.active(ASSISTANT)
-        await load_checked(self.pool, str(candidate.adapter), self.adapters, ids, expected)
-        deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
-        with suppress(VllmError):
-            await unload_older(self.store, self.pool, ASSISTANT)
         return deployment
 
     async def roll_back(self) -> Deployment:

@@ -8,19 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from assistant.assistants import segments_from
-from store.records import Segment, SegmentKind
+from benchmarks.record import fail
+from store.records import Segment
 from trainer.evaluation.scorers import UnknownScorer, scorer
 
 
 class TaskError(Exception):
-    """The file is no task; the message names the file, the field and what it should be."""
+    """The file is no task; the message names the file, the field and what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -52,33 +54,78 @@ class Task:
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") or "task"
 
 
+_Text = Annotated[str, msgspec.Meta(pattern=r"\S")]
+
+
+class _Instruction(msgspec.Struct, tag_field="kind", tag="instruction"):
+    text: _Text
+    id: Any = None
+    protected: bool = False
+
+
+class _Example(msgspec.Struct, tag_field="kind", tag="example"):
+    user: _Text
+    assistant: _Text
+    id: Any = None
+    protected: bool = False
+
+
+class _Item(msgspec.Struct):
+    user: _Text
+    references: Annotated[list[Any], msgspec.Meta(min_length=1)] | _Text
+    id: Any = None
+
+    def texts(self) -> tuple[str, ...]:
+        """A JSON task may give its right answers as values."""
+        found = self.references if isinstance(self.references, list) else [self.references]
+        return tuple(_as_text(one) for one in found)
+
+
+_Items = Annotated[list[_Item], msgspec.Meta(min_length=1)]
+
+
+class _File(msgspec.Struct):
+    scorer: _Text
+    prompt: Annotated[list[_Instruction | _Example], msgspec.Meta(min_length=1)]
+    train: _Items
+    test: _Items
+    name: _Text | None = None
+    source: _Text = "not stated"
+    license: _Text = "not stated"
+    database: _Text | None = None
+
+
+def load_all(paths: Sequence[Path]) -> list[Task]:
+    """For commands: ends with the message where one is no task."""
+    try:
+        return [load(path) for path in paths]
+    except TaskError as error:
+        fail(str(error))
+
+
 def load(path: Path) -> Task:
     """Raises TaskError."""
     try:
         raw = path.read_bytes()
-        body = json.loads(raw)
+        file = msgspec.json.decode(raw, type=_File)
     except OSError as error:
         raise TaskError(f"{path} cannot be read ({error.strerror}). Give the path of a task file.") from error
-    except ValueError as error:
-        raise TaskError(f"{path} is not JSON ({error}).") from error
-    if not isinstance(body, dict):
-        raise TaskError(f"{path} holds a JSON {type(body).__name__}; a task is an object.")
-    file = _File(path, body)
-    test = file.items("test")
-    asked = {_bare(item.user) for item in test}
-    train = file.items("train")
+    except (ValueError, RecursionError) as error:
+        raise TaskError(f"{path} is no task: {error}.") from error
+    test, train = _items(path, "test", file.test), _items(path, "train", file.train)
     # What is measured must never be trained on, so a question that stands on both sides is a test question.
+    asked = {_bare(item.user) for item in test}
     trainable = tuple(item for item in train if _bare(item.user) not in asked)
     if not trainable:
         raise TaskError(
             f"{path}: every question in `train` is also in `test`; nothing is left to learn from."
         )
     return Task(
-        name=file.text("name", path.stem),
-        source=file.text("source", "not stated"),
-        license=file.text("license", "not stated"),
-        scorer=file.scorer(),
-        prompt=file.prompt(),
+        name=file.name or path.stem,
+        source=file.source,
+        license=file.license,
+        scorer=_scorer(path, file),
+        prompt=_segments(file.prompt),
         train=trainable,
         test=test,
         left_out=len(train) - len(trainable),
@@ -91,105 +138,43 @@ def _bare(question: str) -> str:
     return " ".join(re.findall(r"\w+", question.casefold())) or question
 
 
-@dataclass(frozen=True)
-class _File:
-    """The parsed file; each method reads one field."""
-
-    path: Path
-    body: dict[str, Any]
-
-    def text(self, name: str, default: str) -> str:
-        value = self.body.get(name, default)
-        if not isinstance(value, str) or not value.strip():
-            raise self._wrong(name, "a text", value)
-        return value
-
-    def scorer(self) -> str:
-        name = self.text("scorer", "")
-        if name == "sql":
-            name = f"sql:{self._database()}"
-        try:
-            scorer(name)
-        except UnknownScorer as error:
-            raise TaskError(f"{self.path}: field `scorer`: {error}") from error
-        return name
-
-    def _database(self) -> Path:
-        value = self.body.get("database")
-        if not isinstance(value, str) or not value:
-            raise self._wrong(
-                "database", "the name of a SQLite file beside the task, since the scorer is sql", value
-            )
-        database = (self.path.parent / value).resolve()
+def _scorer(path: Path, file: _File) -> str:
+    name = file.scorer
+    if name == "sql":
+        database = (path.parent / (file.database or "")).resolve()
         if not database.is_file():
             raise TaskError(
-                f"{self.path}: field `database` names {value!r}, but there is no file {database}. Put the database "
-                "beside the task file."
+                f"{path}: the scorer is sql, but `database` is {file.database!r}, and there is no file {database}. Put "
+                "the database beside the task file."
             )
-        return database
+        name = f"sql:{database}"
+    try:
+        scorer(name)
+    except UnknownScorer as error:
+        raise TaskError(f"{path}: field `scorer`: {error}") from error
+    return name
 
-    def prompt(self) -> tuple[Segment, ...]:
-        rows = self._list("prompt")
-        ids = _unique([row.get("id") if isinstance(row, dict) else None for row in rows], "segment")
-        return segments_from(
-            [self._segment(n, row, id) for n, (row, id) in enumerate(zip(rows, ids, strict=True))]
-        )
 
-    def _segment(self, number: int, row: Any, id: str) -> dict[str, Any]:
-        where = f"prompt[{number}]"
-        if not isinstance(row, dict):
-            raise self._wrong(where, "an object", row)
-        kinds = [kind.value for kind in SegmentKind]
-        if row.get("kind") not in kinds:
-            raise self._wrong(f"{where}.kind", f"one of {', '.join(kinds)}", row.get("kind"))
-        fields = ("text",) if row["kind"] == SegmentKind.INSTRUCTION else ("user", "assistant")
-        for name in fields:
-            if not isinstance(row.get(name), str) or not row[name].strip():
-                raise self._wrong(f"{where}.{name}", "a text", row.get(name))
-        protected = row.get("protected") or False
-        if not isinstance(protected, bool):
-            raise self._wrong(f"{where}.protected", "true or false", protected)
-        return {"id": id, "kind": row["kind"], "protected": protected} | {name: row[name] for name in fields}
+def _segments(rows: Sequence[_Instruction | _Example]) -> tuple[Segment, ...]:
+    ids = _unique([row.id for row in rows], "segment")
+    return segments_from([msgspec.to_builtins(row) | {"id": id} for id, row in zip(ids, rows, strict=True)])
 
-    def items(self, name: str) -> tuple[Item, ...]:
-        rows = self._list(name)
-        ids = _unique([row.get("id") if isinstance(row, dict) else None for row in rows], name)
-        return tuple(
-            self._item(f"{name}[{n}]", row, id) for n, (row, id) in enumerate(zip(rows, ids, strict=True))
-        )
 
-    def _item(self, where: str, row: Any, id: str) -> Item:
-        if not isinstance(row, dict):
-            raise self._wrong(where, "an object", row)
-        user, references = row.get("user"), row.get("references")
-        if not isinstance(user, str) or not user.strip():
-            raise self._wrong(f"{where}.user", "a text", user)
-        if not isinstance(references, list):
-            references = [references] if references else []
-        # A JSON task may give its right answers as values.
-        texts = tuple(r if isinstance(r, str) else json.dumps(r, ensure_ascii=False) for r in references)
-        if not texts or not all(text.strip() for text in texts):
-            raise self._wrong(f"{where}.references", "a list of right answers", row.get("references"))
-        return Item(id, user, texts)
-
-    def _list(self, name: str) -> list[Any]:
-        value = self.body.get(name)
-        if not isinstance(value, list) or not value:
-            raise self._wrong(name, "a list that is not empty", value)
-        return value
-
-    def _wrong(self, field: str, expected: str, value: Any) -> TaskError:
-        found = "is missing" if value is None else f"is {json.dumps(value, ensure_ascii=False)[:80]}"
-        return TaskError(f"{self.path}: field `{field}` {found}; it should be {expected}.")
+def _items(path: Path, name: str, rows: Sequence[_Item]) -> tuple[Item, ...]:
+    ids = _unique([row.id for row in rows], name)
+    items = tuple(Item(id, row.user, row.texts()) for id, row in zip(ids, rows, strict=True))
+    for place, item in enumerate(items):
+        if not all(text.strip() for text in item.references):
+            raise TaskError(f"{path}: `{name}[{place}].references` has an empty answer.")
+    return items
 
 
 def _unique(ids: Sequence[Any], what: str) -> list[str]:
     """Ids as texts that differ: one that is missing is made from its place, one that comes again gets a number."""
-    texts = [f"{what}-{n}" if id is None or id == "" else _as_text(id) for n, id in enumerate(ids)]
-    counts, taken, found = Counter(texts), set(texts), []
+    texts = [f"{what}-{n}" if id in (None, "") else _as_text(id) for n, id in enumerate(ids)]
+    last, taken, found = {text: n for n, text in enumerate(texts)}, set(texts), []
     for number, text in enumerate(texts):
-        if counts[text] > 1:
-            counts[text] -= 1
+        if last[text] != number:
             text = f"{text}~{number}"
             while text in taken:
                 text += "~"
@@ -198,5 +183,5 @@ def _unique(ids: Sequence[Any], what: str) -> list[str]:
     return found
 
 
-def _as_text(id: Any) -> str:
-    return id if isinstance(id, str) else json.dumps(id)
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

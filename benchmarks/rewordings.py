@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rapidfuzz.distance import OSA
 
 Change = Callable[[random.Random, str], str | None]
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _words(text: str) -> Sequence[str]:
+    return text.split()
 
 
 _BEFORE = (
@@ -61,19 +61,7 @@ _ASKED = (
     (r"^(what|which)\b", ("Which", "Tell me which", "What")),
     (r"^where\b", ("In what place", "Tell me where")),
 )  # fmt: skip
-_FILLERS = (
-    "just",
-    "actually",
-    "really",
-    "now",
-    "already",
-    "currently",
-    "also",
-    "please",
-    "even",
-    "somehow",
-    "then",
-)
+_FILLERS = _words("just actually really now already currently also please even somehow then")
 _TENSES = (
     ("do", "did"), ("does", "did"), ("is", "was"), ("are", "were"), ("has", "had"), ("will", "would"), ("can", "could"),
 )  # fmt: skip
@@ -117,18 +105,22 @@ def _thankful(chance: random.Random, text: str) -> str:
     return chance.choice(_AFTER).format(text)
 
 
+def _chosen(
+    chance: random.Random, text: str, pairs: Collection[tuple[str, str]]
+) -> tuple[re.Pattern[str], str] | None:
+    """One of the words of the pairs that the text has, and the other of its pair."""
+    both = [*pairs, *((b, a) for a, b in pairs)]
+    found = [(word, b) for a, b in both if (word := re.compile(rf"\b{re.escape(a)}\b", re.I)).search(text)]
+    return chance.choice(found) if found else None
+
+
 def _contracted(chance: random.Random, text: str) -> str | None:
-    pairs = [*_SHORT.items(), *((short, long) for long, short in _SHORT.items())]
-    found = [(a, b) for a, b in pairs if re.search(rf"\b{re.escape(a)}\b", text, re.I)]
-    if not found:
+    if (chosen := _chosen(chance, text, _SHORT.items())) is None:
         return None
-    old, new = chance.choice(found)
-    new = (
-        new.replace("'", "")
-        if "'" in new and chance.random() < 0.3 and new not in ("I'd", "I'll", "it's")
-        else new
-    )
-    return re.sub(rf"\b{re.escape(old)}\b", new, text, flags=re.I)
+    old, new = chosen
+    if "'" in new and chance.random() < 0.3 and new not in ("I'd", "I'll", "it's"):
+        new = new.replace("'", "")
+    return old.sub(new, text)
 
 
 def _plural(chance: random.Random, text: str) -> str | None:
@@ -149,28 +141,12 @@ def _plural(chance: random.Random, text: str) -> str | None:
     return text[: noun.start(1)] + many + text[noun.end(1) :]
 
 
-_TAKEN = {
-    "new",
-    "same",
-    "other",
-    "most",
-    "first",
-    "last",
-    "highest",
-    "largest",
-    "biggest",
-    "smallest",
-    "lowest",
-}
+_TAKEN = _words("new same other most first last highest largest biggest smallest lowest")
 
 
 def _tense(chance: random.Random, text: str) -> str | None:
-    pairs = [*_TENSES, *((b, a) for a, b in _TENSES)]
-    found = [(a, b) for a, b in pairs if re.search(rf"\b{a}\b", text, re.I)]
-    if not found:
-        return None
-    old, new = chance.choice(found)
-    return re.sub(rf"\b{old}\b", new, text, count=1, flags=re.I)
+    chosen = _chosen(chance, text, _TENSES)
+    return chosen[0].sub(chosen[1], text, count=1) if chosen else None
 
 
 def _asked(chance: random.Random, text: str) -> str | None:
@@ -181,12 +157,8 @@ def _asked(chance: random.Random, text: str) -> str | None:
 
 
 def _synonym(chance: random.Random, text: str) -> str | None:
-    pairs = [*_SYNONYMS, *((b, a) for a, b in _SYNONYMS)]
-    found = [(a, b) for a, b in pairs if re.search(rf"\b{a}\b", text, re.I)]
-    if not found:
-        return None
-    old, new = chance.choice(found)
-    return re.sub(rf"\b{old}\b", new, text, flags=re.I)
+    chosen = _chosen(chance, text, _SYNONYMS)
+    return chosen[0].sub(chosen[1], text) if chosen else None
 
 
 def _filler(chance: random.Random, text: str) -> str | None:

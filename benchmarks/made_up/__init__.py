@@ -1,1 +1,0 @@
-"""Data whose truth is known."""
