@@ -13,7 +13,6 @@ from assistant.vllm_server import Phase, ServerState
 from assistant.web.access import Access, Person
 from assistant.web.app import build, launch_options
 from assistant.web.markup import render
-from assistant.web.review_page import PageState
 from assistant.web.review_queue import ReviewSession
 from assistant.web.services import Services
 from assistant.web.user_conversations import Turn, UserConversations
@@ -107,7 +106,7 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
         assert shows[name](Person(), assistant_id, *inputs)
     review = shows["ReviewPage"].__self__
     filters = ["", "undecided", "", "", "", None, None]
-    update = review.show(Person(), assistant_id, ReviewSession(), PageState(), *filters)
+    update = review.show(Person(), assistant_id, ReviewSession(), *filters)
     assert ("It is &lt;b&gt;nine" if filled else "No assistant yet") in update[review.item]
     assert "<img" not in update[review.item] and "<script" not in update[review.item]
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from assistant.web.review_queue import ReviewQueue, ReviewSession, Stale
+from assistant.web.access import Refused
+from assistant.web.review_queue import ReviewQueue, ReviewSession
 from store import Store
 from store.accounts import LOCAL
 from store.errors import NotSaved
@@ -73,7 +74,7 @@ def test_what_was_skipped_comes_last_also_in_a_new_list(desk: Store) -> None:
     assert shown(session) == ["c2", "c1", "c4", "c3"] and session.skipped == []
 
 
-def test_undo_goes_back_gesture_by_gesture(desk: Store) -> None:
+def test_undo_goes_back_action_by_action(desk: Store) -> None:
     queue, session = begun(desk)
     queue.decide(session, message(2), Ruling.APPROVE)
     queue.skip(session, message(1))
@@ -83,13 +84,13 @@ def test_undo_goes_back_gesture_by_gesture(desk: Store) -> None:
         assert shown(session)[0] == first
     assert shown(session) == ["c2", "c1", "c4", "c3"]
     assert desk.decisions.effective(message(n) for n in range(1, 5)) == {}
-    with pytest.raises(Stale, match="nothing to undo"):
+    with pytest.raises(Refused, match="nothing to undo"):
         queue.undo(session)
 
 
 def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk: Store) -> None:
     queue, session = begun(desk, ReviewFilter(Show.DOWN))
-    with pytest.raises(Stale, match="There are 3 answers now, not 2"):
+    with pytest.raises(Refused, match="There are 3 answers now, not 2"):
         queue.decide_all(session, Ruling.APPROVE, 2)
     queue.decide_all(session, Ruling.APPROVE, 3)
     standing = desk.decisions.effective(message(n) for n in (1, 2, 3))
@@ -106,29 +107,29 @@ def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk:
 def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_deleted(desk: Store) -> None:
     queue, session = begun(desk, ReviewFilter(Show.DOWN))
     theirs = desk.decisions.add(message(1), "somebody", Ruling.APPROVE)
-    with pytest.raises(Stale, match="There are 2 answers now, not 3"):
+    with pytest.raises(Refused, match="There are 2 answers now, not 3"):
         queue.decide_all(session, Ruling.REJECT, 3)
     desk.conversations.delete("c2")
-    with pytest.raises(Stale, match="deleted meanwhile"):
+    with pytest.raises(Refused, match="deleted meanwhile"):
         queue.decide_all(session, Ruling.REJECT, 2)
     assert shown(session) == ["c3"]
     queue.decide_all(session, Ruling.REJECT, 1)
     assert desk.decisions.effective([message(1)]) == {message(1): theirs}
 
 
-def test_a_new_sitting_undoes_what_was_decided_before_it_all_at_once_first(desk: Store) -> None:
+def test_a_new_session_undoes_what_was_decided_before_it_all_at_once_first(desk: Store) -> None:
     desk.decisions.add(message(4), LOCAL, Ruling.APPROVE)
     queue, bulk = begun(desk, ReviewFilter(Show.DOWN))
     queue.decide_all(bulk, Ruling.REJECT, 3)
 
     queue, reloaded = begun(desk, ReviewFilter(Show.DOWN))
     assert shown(reloaded) == [] and not reloaded.actions and queue.can_undo(reloaded)
-    assert queue.undo(reloaded).ruling is Ruling.REJECT
+    queue.undo(reloaded)
     assert sorted(shown(reloaded)) == ["c1", "c2", "c3"]
     assert list(desk.decisions.effective(message(n) for n in range(1, 5))) == [message(4)]
     queue.undo(reloaded)
     assert desk.decisions.effective([message(4)]) == {} and not queue.can_undo(reloaded)
-    with pytest.raises(Stale, match="nothing to undo"):
+    with pytest.raises(Refused, match="nothing to undo"):
         queue.undo(reloaded)
 
 
@@ -141,10 +142,10 @@ def test_what_somebody_else_or_nobody_today_decided_is_not_undone(desk: Store) -
     assert not queue.can_undo(begun(desk)[1])
 
 
-def test_a_gesture_about_what_is_no_longer_shown_changes_nothing(desk: Store) -> None:
+def test_an_action_on_what_is_no_longer_shown_changes_nothing(desk: Store) -> None:
     queue, session = begun(desk)
     queue.decide(session, message(2), Ruling.APPROVE)
-    with pytest.raises(Stale, match="Another answer is shown"):
+    with pytest.raises(Refused, match="Another answer is shown"):
         queue.decide(session, message(2), Ruling.REJECT)  # pressed twice
     assert len(desk.decisions.all(message(2))) == 1 and shown(session)[0] == "c1"
 
@@ -164,7 +165,7 @@ def test_nothing_moves_when_a_decision_cannot_be_saved(desk: Store, monkeypatch:
     def full(*_: object) -> None:
         raise NotSaved("Nothing was saved: the disk is full.")
 
-    monkeypatch.setattr(desk.decisions, "add", full)
+    monkeypatch.setattr(desk.decisions, "add_all", full)
     with pytest.raises(NotSaved):
         queue.decide(session, message(2), Ruling.CORRECT, "typed")
     assert shown(session)[0] == "c2" and session.actions == []
@@ -178,7 +179,7 @@ def test_reviewed_answers_can_be_decided_again(desk: Store) -> None:
     assert desk.decisions.effective([message(1)])[message(1)].ruling is Ruling.REJECT
 
 
-def test_another_assistant_is_another_sitting(desk: Store) -> None:
+def test_another_assistant_is_another_session(desk: Store) -> None:
     queue, session = begun(desk)
     queue.decide(session, message(2), Ruling.APPROVE)
     desk.assistants.create("shop", "Shop", "exact")
@@ -196,7 +197,7 @@ def asked(desk: Store) -> Store:
     return desk
 
 
-def test_proposals_come_first_and_show_what_was_approved(asked: Store) -> None:
+def test_judgement_requests_come_first_and_show_what_was_approved(asked: Store) -> None:
     queue, session = begun(asked, ReviewFilter())
     assert shown(session) == ["c4", "c3", "c2", "c1"]
     first, second = session.waiting[:2]
@@ -209,7 +210,7 @@ def test_proposals_come_first_and_show_what_was_approved(asked: Store) -> None:
     assert queue.following(session).item.answer == "another answer 3"
 
 
-def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:
+def test_a_judgement_is_saved_and_undone(asked: Store) -> None:
     queue, session = begun(asked, ReviewFilter())
     first, second = (one.item.message_id for one in session.waiting[:2])
     queue.decide(session, first, Ruling.APPROVE)
@@ -225,7 +226,7 @@ def test_a_word_on_a_proposal_is_saved_and_undone(asked: Store) -> None:
     assert shown(session) == ["c2", "c1", "c3"]
 
 
-def test_all_proposals_are_decided_at_once_and_undone_at_once(asked: Store) -> None:
+def test_all_judgement_requests_are_decided_at_once_and_undone_at_once(asked: Store) -> None:
     queue, session = begun(asked, ReviewFilter(Show.PROPOSED))
     queue.decide_all(session, Ruling.APPROVE, 2)
     assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True, True] and shown(
@@ -235,7 +236,7 @@ def test_all_proposals_are_decided_at_once_and_undone_at_once(asked: Store) -> N
     assert asked.judgement_requests.decided("desk") == [] and shown(session) == ["c4", "c3"]
 
 
-def test_a_proposal_that_somebody_else_decided_is_passed_over(asked: Store) -> None:
+def test_a_judgement_request_that_somebody_else_decided_is_passed_over(asked: Store) -> None:
     queue, session = begun(asked, ReviewFilter(Show.PROPOSED))
     second = asked.judgement_requests.open("desk")[1]
     asked.judgement_requests.decide(second.id, False, "ann")

@@ -108,7 +108,7 @@ def test_what_was_typed_stays_when_it_cannot_be_saved(
         raise NotSaved("The disk is full.")
 
     id = shown(page)
-    monkeypatch.setattr(store.decisions, "add", full)
+    monkeypatch.setattr(store.decisions, "add_all", full)
     page.keyboard.press("c")
     page.locator("#review-correction").fill("precious words")
     press(page, "Control+Enter")

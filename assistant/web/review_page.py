@@ -11,18 +11,18 @@ Ids for tests: #review-search #review-show #review-rater #review-reason #review-
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from assistant.web import judgement_requests, review_card, words
-from assistant.web.access import QUIET, Person, Update
+from assistant.web import words
+from assistant.web.access import QUIET, Person, Refused, Update
+from assistant.web.dataset_funnel import SPLITS, funnel
 from assistant.web.markup import forward, render, review_keys
-from assistant.web.review_card import Card
-from assistant.web.review_order import Ranked
-from assistant.web.review_queue import ReviewQueue, ReviewSession, Stale
+from assistant.web.review_order import Ranked, Why, reason_counts
+from assistant.web.review_queue import ReviewQueue, ReviewSession, is_judgement, shown_correction
 from assistant.web.services import Services
 from store import StoreError
 from store.accounts import UserRole
@@ -44,14 +44,8 @@ _DAY_S = 86400.0
 # Counting the dataset reads every rating, so it takes at most this share of one processor.
 _COUNT_S, _COUNT_SHARE = 4.0, 0.05
 
-
-class PageState:
-    """What this tab shows: whether the page was ever opened, and of when the numbers of the dataset are."""
-
-    def __init__(self) -> None:
-        self.opened = False
-        self.changed = False  # decisions have changed the numbers
-        self.next_at = 0.0
+_SHOWN_TURNS = 2  # before the question; earlier ones are folded
+_ALARMING = (Why.DISAGREE, Why.DIFFER)  # something is wrong with what people wrote
 
 
 class ReviewPage:
@@ -62,7 +56,6 @@ class ReviewPage:
         self._store = services.store
         self.assistant = assistant
         self.session = gr.State(ReviewSession())  # copied for every tab
-        self.state = gr.State(PageState())
         self.clock = gr.Timer(_COUNT_S)
         with gr.Column(elem_id="review-page"):
             self._build_filters()
@@ -75,17 +68,10 @@ class ReviewPage:
                     self.progress = gr.HTML(elem_id="review-progress", elem_classes="panel-html")
                     gr.HTML(render("review_legend.html"), elem_classes="panel-html", elem_id="review-legend")
             self.dataset = gr.HTML(elem_id="review-dataset", elem_classes="panel-html")
-        self.filters = [
-            self.search,
-            self.show_kind,
-            self.rater,
-            self.reason,
-            self.deployment,
-            self.since,
-            self.until,
-        ]
-        self.here = [self.assistant, self.session, self.state, *self.filters]
-        # The states are changed in place, so they are no outputs.
+        filters = [self.search, self.show_kind, self.rater, self.reason, self.deployment]
+        self.filters = [*filters, self.since, self.until]
+        # The session is changed in place, so it is no output.
+        self.here = [assistant, self.session, *self.filters]
         self.changing = [self.item, self.bulk, self.progress]
         self.shown = [*self.changing, self.rater, self.reason, self.deployment, self.dataset]
         self._wire()
@@ -113,193 +99,150 @@ class ReviewPage:
         def on(method: Callable[..., Any]) -> Callable[..., Any]:
             return self._services.access.event(UserRole.REVIEWER, method)
 
-        here = [self.assistant, self.session, self.state]
+        here = [self.assistant, self.session]
         # Not through the queue: one short request instead of two and a stream halves the wait for the next answer.
         self.item.act(on(self.act), here, self.changing, queue=False, **QUIET)
         self.bulk.bulk(on(self.act_on_all), here, self.changing, **QUIET)
-        asked = [part.change for part in self.filters]
-        gr.on(
-            asked,
-            on(self.find),
-            self.here,
-            self.changing,
-            trigger_mode="always_last",
-            **QUIET,
-        )
+        changed = [part.change for part in self.filters]
+        gr.on(changed, on(self.find), self.here, self.changing, trigger_mode="always_last", **QUIET)
         ticked = self._services.access.event(UserRole.REVIEWER, self.count, quiet=True)
-        self.clock.tick(ticked, [self.assistant, self.state], self.dataset, queue=False, **QUIET)
+        self.clock.tick(ticked, here, self.dataset, queue=False, **QUIET)
 
-    # What brings other answers
-
-    def show(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        session: ReviewSession,
-        state: PageState,
-        *filters: Any,
-    ) -> Update:
+    def show(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
         """The page was opened, or another assistant was chosen: the queue and the choices anew."""
-        try:
-            update = self._find(person, assistant_id, session, state, filters)
-            raters, reasons = self._store.reviews.raters(), self._store.reviews.reasons()
-            served = self._store.deployments.all(assistant_id) if assistant_id else []
-        except StoreError as error:
-            gr.Warning(escape(str(error)))
-            return {self.item: gr.skip()}
-        state.opened = True
-        deployments = [(words.deployment(one), str(one.id)) for one in reversed(served)]
+        update = self.find(person, assistant_id, session, *filters)
+        raters, reasons = self._store.reviews.raters(), self._store.reviews.reasons()
+        served = self._store.deployments.all(assistant_id) if assistant_id else []
+        session.opened = True
+        deployments = ((words.deployment(one), str(one.id)) for one in reversed(served))
         return update | {
-            self.rater: gr.Dropdown([("Everybody", _ANY), *((name, name) for name in raters)]),
-            self.reason: gr.Dropdown([("Any", _ANY), *((name, name) for name in reasons)]),
-            self.deployment: gr.Dropdown([("Any", _ANY), *deployments]),
-            self.dataset: self._counted(assistant_id, state),
+            self.rater: _choices("Everybody", ((name, name) for name in raters)),
+            self.reason: _choices("Any", ((name, name) for name in reasons)),
+            self.deployment: _choices("Any", deployments),
+            self.dataset: self._counted(assistant_id, session),
         }
 
     def show_if_open(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        session: ReviewSession,
-        state: PageState,
-        *filters: Any,
+        self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any
     ) -> Update:
         """Another assistant is shown: a page that nobody has opened yet costs nothing."""
-        if not state.opened:
+        if not session.opened:
             return {self.item: gr.skip()}
-        return self.show(person, assistant_id, session, state, *filters)
+        return self.show(person, assistant_id, session, *filters)
 
-    def find(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        session: ReviewSession,
-        state: PageState,
-        *filters: Any,
-    ) -> Update:
+    def find(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
         """A filter was changed."""
-        try:
-            return self._find(person, assistant_id, session, state, filters)
-        except StoreError as error:
-            gr.Warning(escape(str(error)))
-            return {self.item: gr.skip()}
-
-    def _find(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        session: ReviewSession,
-        state: PageState,
-        filters: tuple[Any, ...],
-    ) -> Update:
         self._queue(person).open(session, assistant_id, _wanted(*filters))
-        return self._update(person, session, state)
+        return self._update(person, session)
 
     def _queue(self, person: Person) -> ReviewQueue:
         return ReviewQueue(self._store, person.name)
 
-    # Actions
-
     def act(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        session: ReviewSession,
-        state: PageState,
-        event: gr.EventData,
+        self, person: Person, assistant_id: str | None, session: ReviewSession, event: gr.EventData
     ) -> Update:
         """A key or a button. What was typed stays in the box when it could not be saved."""
-        data = event._data
+        data, queue = event._data, self._queue(person)
         do, id = str(data.get("do")), str(data.get("id", ""))
         typed = str(data.get("text", "")) if do == "correct" else None
         try:
             if do == "undo":
-                self._queue(person).undo(session)
+                queue.undo(session)
             elif do == "skip":
-                self._queue(person).skip(session, id)
-            elif typed is not None and not typed.strip():
-                raise Stale("The correction is empty. Write the answer as it should have been.")
+                queue.skip(session, id)
             else:
-                self._queue(person).decide(session, id, Ruling(do), typed and typed.strip())
-        except Stale as error:
-            return self._update(person, session, state, typed, str(error))
+                queue.decide(session, id, Ruling(do), typed)
+        except Refused as error:
+            return self._update(person, session, typed, str(error))
         except StoreError as error:
-            return self._update(person, session, state, typed, f"Not saved. {error}")
-        state.changed = state.changed or do != "skip"
-        return self._update(person, session, state)
+            return self._update(person, session, typed, f"Not saved. {error}")
+        session.dataset_changed = session.dataset_changed or do != "skip"
+        return self._update(person, session)
 
     def act_on_all(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        session: ReviewSession,
-        state: PageState,
-        event: gr.EventData,
+        self, person: Person, assistant_id: str | None, session: ReviewSession, event: gr.EventData
     ) -> Update:
         """Everything that was found, after the number was confirmed."""
-        count = int(event.count)
+        count, ruling = int(event.count), Ruling(event.do)
         try:
-            self._queue(person).decide_all(session, Ruling(event.do), count)
-        except (Stale, StoreError) as error:
+            self._queue(person).decide_all(session, ruling, count)
+        except (Refused, StoreError) as error:
             gr.Warning(escape(f"Nothing was changed. {error}"))
-            return self._update(person, session, state)
-        done = "approved" if event.do == Ruling.APPROVE else "rejected"
+            return self._update(person, session)
+        done = "approved" if ruling is Ruling.APPROVE else "rejected"
         gr.Info(f"{words.count(count, 'answer')} {done}. Z takes all of it back.")
-        state.changed = True
-        return self._update(person, session, state)
+        session.dataset_changed = True
+        return self._update(person, session)
 
-    def count(self, person: Person, assistant_id: str | None, state: PageState) -> Any:
+    def count(self, person: Person, assistant_id: str | None, session: ReviewSession) -> Any:
         """A tick: the numbers of the dataset, where decisions have changed them."""
-        if not state.changed or time.monotonic() < state.next_at:
+        if not session.dataset_changed or time.monotonic() < session.count_from:
             return gr.skip()
-        return self._counted(assistant_id, state)
+        return self._counted(assistant_id, session)
 
     # HTML
 
     def _update(
-        self,
-        person: Person,
-        session: ReviewSession,
-        state: PageState,
-        typed: str | None = None,
-        notice: str = "",
+        self, person: Person, session: ReviewSession, typed: str | None = None, notice: str = ""
     ) -> Update:
         session.turn += 1
-        left = len(session.waiting)
-        to_do = 0 if session.wanted.show is Show.DECIDED else left
+        left, wanted = len(session.waiting), session.wanted
+        to_do = 0 if wanted.show is Show.DECIDED else left
         today = self._queue(person).decided_today(session.assistant_id) if session.assistant_id else 0
+        bulk = render("review_bulk.html", count=left, more=session.full)
         return {
             self.item: self._item(person, session, typed, notice),
-            self.bulk: review_card.bulk(left, session.full) if _narrowed(session.wanted) else "",
-            self.progress: review_card.progress(today, to_do, session.full and to_do > 0, session.waiting),
+            # All at once is for what somebody has looked for alone; one answer has its keys.
+            self.bulk: bulk if left > 1 and wanted != ReviewFilter() else "",
+            self.progress: render(
+                "review_progress.html",
+                today=today,
+                whole=today + to_do,
+                more=session.full and to_do > 0,
+                reasons=reason_counts(session.waiting),
+            ),
         }
 
     def _item(self, person: Person, session: ReviewSession, typed: str | None, notice: str) -> str:
-        current, can_undo = session.current, self._queue(person).can_undo(session)
-        if session.assistant_id is None:
-            title, text = "No assistant yet", "Load the sample or write a prompt on the Prompt page."
-            return review_card.finished(title, text, session.turn, False)
+        """A card, and behind it the one that follows, which is shown while a decision is saved (`review_keys.js`)."""
+        queue, current = self._queue(person), session.current
+        can_undo = queue.can_undo(session)
         if current is None:
-            title, text = _nothing_left(session.wanted, bool(session.actions))
-            return review_card.finished(title, text, session.turn, can_undo, notice)
-        shown = self._card(current, can_undo, typed, notice)
-        following = self._queue(person).following(session)
-        behind = None if following is None else self._card(following, True)
-        return review_card.page(session.turn, shown, behind)
+            title, text = _nothing_left(session)
+            values = {"turn": session.turn, "can_undo": can_undo, "notice": notice}
+            return render("review_finished.html", title=title, text=text, **values)
+        following = queue.following(session)
+        cards = [self._card(queue, current, can_undo=can_undo, typed=typed, notice=notice)]
+        if following:
+            cards.append(self._card(queue, following, can_undo=True, typed=None, notice=""))
+        return render("review_card.html", turn=session.turn, cards=cards, alarming=_ALARMING)
 
-    def _card(self, one: Ranked, can_undo: bool, typed: str | None = None, notice: str = "") -> Card:
-        id = one.item.message_id
-        if judgement_requests.is_judgement_request(id):
-            branch = judgement_requests.branch(self._store, id)
-            return Card(one, branch, "answered by a refused candidate", can_undo, typed, notice)
-        branch = self._store.messages.branch(id)
-        served = branch[-1].deployment_id
+    def _card(self, queue: ReviewQueue, one: Ranked, **values: Any) -> dict[str, Any]:
+        """`typed` is a correction that could not be saved, `notice` says why."""
+        item, correction = one.item, shown_correction(one.item)
+        branch = queue.branch(item.message_id)
+        before, deployment_id = branch[:-2], branch[-1].deployment_id
+        authors = [rating.rater for rating in item.ratings if rating.correction == correction]
         answered_by = "imported, not answered here"
-        if served is not None:
-            answered_by = words.deployment(self._store.deployments.get(served))
-        return Card(one, branch, answered_by, can_undo, typed, notice)
+        if is_judgement(item.message_id):
+            answered_by = "answered by a refused candidate"
+        elif deployment_id is not None:
+            answered_by = words.deployment(self._store.deployments.get(deployment_id))
+        return values | {
+            "item": item,
+            "reasons": one.reasons,
+            "others": one.others,
+            "answered_by": answered_by,
+            "asks_judgement": is_judgement(item.message_id),
+            "earlier": before[:-_SHOWN_TURNS],
+            "latest": before[-_SHOWN_TURNS:],
+            "correction": correction,
+            "corrected_by": authors[-1] if correction is not None and authors else "",
+            "draft": next(text for text in (values["typed"], correction, item.answer) if text is not None),
+        }
 
-    def _counted(self, assistant_id: str | None, state: PageState) -> str:
+    def _counted(self, assistant_id: str | None, session: ReviewSession) -> str:
+        """What a retrain would learn from now."""
         if assistant_id is None:
             return ""
         began = time.monotonic()
@@ -307,13 +250,24 @@ class ReviewPage:
             counts = self._services.dataset_now(assistant_id)
         except StoreError as error:
             return f'<p class="notice bad">{escape(str(error))}</p>'
-        took = time.monotonic() - began
-        state.changed, state.next_at = False, time.monotonic() + took / _COUNT_SHARE
-        return review_card.dataset(counts) if counts else ""
+        now = time.monotonic()
+        session.dataset_changed, session.count_from = False, now + (now - began) / _COUNT_SHARE
+        numbers = {
+            "examples": sum(counts.get(split, 0) for split in SPLITS),
+            "corrected": counts.get("corrected", 0),
+            "reviewed": counts.get("reviewed", 0),
+            "questions with answers that differ": counts.get("contradictions", 0),
+        }
+        picture, shortage = funnel(counts, "review-funnel"), counts.get("shortage")
+        return render("review_dataset.html", picture=picture, numbers=numbers, shortage=shortage)
 
 
 def _choice(label: str, id: str) -> gr.Dropdown:
     return gr.Dropdown([("Any", _ANY)], value=_ANY, label=label, elem_id=id, scale=2, min_width=130)
+
+
+def _choices(any_of_them: str, names: Iterable[tuple[str, str]]) -> gr.Dropdown:
+    return gr.Dropdown([(any_of_them, _ANY), *names])
 
 
 def _date(label: str, id: str) -> gr.DateTime:
@@ -321,13 +275,7 @@ def _date(label: str, id: str) -> gr.DateTime:
 
 
 def _wanted(
-    text: str,
-    show: str,
-    rater: str | None,
-    reason: str | None,
-    deployment: str | None,
-    since: float | None,
-    until: float | None,
+    text: str, show: str, rater: str, reason: str, deployment: str, since: float | None, until: float | None
 ) -> ReviewFilter:
     """`since` and `until` are the beginnings of days, the last of which is included."""
     return ReviewFilter(
@@ -341,15 +289,12 @@ def _wanted(
     )
 
 
-def _narrowed(wanted: ReviewFilter) -> bool:
-    """Whether somebody has said what is looked for; all at once is for that alone."""
-    return wanted != ReviewFilter()
-
-
-def _nothing_left(wanted: ReviewFilter, begun: bool) -> tuple[str, str]:
-    if wanted.show is Show.DECIDED:
+def _nothing_left(session: ReviewSession) -> tuple[str, str]:
+    if session.assistant_id is None:
+        return "No assistant yet", "Load the sample or write a prompt on the Prompt page."
+    if session.wanted.show is Show.DECIDED:
         return "Nothing reviewed", "No reviewed answer is found with these filters."
-    if _narrowed(wanted):
+    if session.wanted != ReviewFilter():
         return "Nothing is left", "No answer is found with these filters that is not reviewed yet."
-    title = "All reviewed" if begun else "Nothing needs a look"
+    title = "All reviewed" if session.actions else "Nothing needs a look"
     return title, "To see more, choose “All undecided” or “Rated up” above."

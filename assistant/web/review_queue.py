@@ -1,6 +1,8 @@
 """What a reviewer does becomes decisions in the store, and the next answer is found.
 
-A `ReviewSession` is one browser tab's and is gone with it; decisions are not, so a new one can undo earlier ones.
+A `ReviewSession` is one browser tab's and is gone with it; decisions are not, so a new one can undo earlier ones. An
+answer of a refused candidate, about which people are asked, is an item as well; its id is the judgement request's with
+a prefix, so that it is never taken for a message's.
 """
 
 from __future__ import annotations
@@ -8,40 +10,33 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from assistant.web import judgement_requests
-from assistant.web.review_order import Ranked, ranked
+from assistant.web.access import Refused
+from assistant.web.review_order import Ranked, Why, ranked
 from store import Store, StoreError
-from store.approval import correction_of
+from store.approval import approved_text, correction_of
 from store.errors import NotFound
-from store.records import Decision, JudgementRequest, Ruling
+from store.records import JudgementRequest, Message, Ruling
 from store.reviews import ReviewFilter, ReviewItem, Show
 
 _REMEMBERED = 200  # actions that can be undone, one after the other
 _UNDO_WITHIN_S = 24 * 3600.0  # what an earlier session decided; nobody means a stray key for last week's work
 _COMPARED = 500  # decided answers, the newest, that others may contradict
-
-
-class Stale(Exception):
-    """What was pressed belongs to what is no longer there; the message says what to do."""
+_PREFIX = "judgement:"
 
 
 @dataclass(frozen=True)
 class Action:
-    """What was done to these answers at once; a skip has no ruling and made no decisions.
+    """What was done to these answers at once. `saved` are ids of decisions and judgement requests; a skip has none."""
 
-    A decision on a judgement request is named by the item's id.
-    """
-
-    ruling: Ruling | None
     items: tuple[Ranked, ...]
-    decision_ids: tuple[str, ...] = ()
+    saved: tuple[str, ...] = ()
 
 
 @dataclass
 class ReviewSession:
-    """`waiting` begins with the answer that is shown; `full` says that the store may have more than these."""
+    """What one tab shows: `waiting` begins with the answer that is shown; `full` says that the store may have more."""
 
     assistant_id: str | None = None
     wanted: ReviewFilter = field(default_factory=ReviewFilter)
@@ -50,6 +45,9 @@ class ReviewSession:
     actions: list[Action] = field(default_factory=list)
     full: bool = False
     turn: int = 0  # counts what the page has shown
+    opened: bool = False  # whether the page was ever opened
+    dataset_changed: bool = False  # by decisions, since it was counted
+    count_from: float = 0.0  # when it may be counted again, on the monotonic clock
 
     @property
     def current(self) -> Ranked | None:
@@ -76,134 +74,136 @@ class ReviewQueue:
 
     def _found(self, assistant_id: str, wanted: ReviewFilter) -> tuple[list[Ranked], bool]:
         """The answers in order, and whether the store may have more than these."""
-        proposed = judgement_requests.waiting(self._store, assistant_id)
+        requests = self._judgements(self._store.judgement_requests.open(assistant_id))
         if wanted.show is Show.PROPOSED:
-            return proposed, False
-        listed = self._store.reviews.find(assistant_id, wanted)
-        asked = self._store.reviews.newest_questions(assistant_id)
-        found = ranked(listed.items, self._decided(assistant_id, wanted), asked)
+            return requests, False
+        reviews, decided = self._store.reviews, Show.DECIDED
+        listed, compared = reviews.find(assistant_id, wanted), list[ReviewItem]()
+        if wanted.show is not decided:
+            compared = reviews.find(assistant_id, ReviewFilter(decided), _COMPARED).items
+        found = ranked(listed.items, compared, reviews.newest_questions(assistant_id))
         if wanted.show is Show.WORTH:
             found = [one for one in found if one.reasons]
         if wanted == ReviewFilter():  # nothing particular is looked for
-            found = [*proposed, *found]
+            found = [*requests, *found]
         return found, listed.more
 
-    def decide(
-        self, session: ReviewSession, message_id: str, ruling: Ruling, text: str | None = None
-    ) -> None:
-        """On the answer that is shown. Approving one with a correction approves of the correction. Raises Stale."""
-        current = self._shown(session, message_id)
-        if judgement_requests.is_judgement_request(message_id):
-            judgement_requests.decide(self._store, [message_id], ruling, self._reviewer)
-            self._done(session, Action(ruling, (current,), (message_id,)))
-            return
-        correction = text if ruling is Ruling.CORRECT else _approved(current.item, ruling)
-        decision = self._store.decisions.add(message_id, self._reviewer, ruling, correction)
-        self._done(session, Action(ruling, (current,), (decision.id,)))
+    def decide(self, session: ReviewSession, id: str, ruling: Ruling, text: str | None = None) -> None:
+        """On the answer that is shown. Approving one with a correction approves of the correction. Raises Refused."""
+        if text is not None and not text.strip():
+            raise Refused("The correction is empty. Write the answer as it should have been.")
+        self._save(session, (self._shown(session, id),), ruling, text and text.strip())
 
     def decide_all(self, session: ReviewSession, ruling: Ruling, count: int) -> None:
-        """On everything that the filters found, if that is still as many as the reviewer was told. Raises Stale."""
+        """On everything that the filters found, if that is still `count` answers. Raises Refused."""
         decided = self._store.decisions.effective(one.item.message_id for one in session.waiting)
         if session.wanted.show is not Show.DECIDED:  # what somebody else has decided meanwhile stays as it is
             session.waiting = [one for one in session.waiting if one.item.message_id not in decided]
         items = tuple(session.waiting)
         if len(items) != count:
-            raise Stale(
+            raise Refused(
                 f"There are {len(items):,} answers now, not {count:,}. Look at the number and press again."
             )
-        if session.wanted.show is Show.PROPOSED:
-            ids = tuple(one.item.message_id for one in items)
-            judgement_requests.decide(self._store, ids, ruling, self._reviewer)
-            self._done(session, Action(ruling, items, ids))
-            return
-        corrections = {one.item.message_id: _approved(one.item, ruling) for one in items}
         try:
-            made = self._store.decisions.add_all(self._reviewer, ruling, corrections)
+            self._save(session, items, ruling)
         except NotFound as error:
             self.open(session, session.assistant_id, session.wanted)
-            raise Stale("Some of them were deleted meanwhile. Look at the number and press again.") from error
-        self._done(session, Action(ruling, items, tuple(decision.id for decision in made)))
+            text = "Some of them were deleted meanwhile. Look at the number and press again."
+            raise Refused(text) from error
 
-    def skip(self, session: ReviewSession, message_id: str) -> None:
-        """Decide later: it goes behind all others. Raises Stale."""
-        current = self._shown(session, message_id)
-        if message_id in session.skipped:
-            session.skipped.remove(message_id)
-        session.skipped.append(message_id)
+    def _save(
+        self, session: ReviewSession, items: tuple[Ranked, ...], ruling: Ruling, text: str | None = None
+    ) -> None:
+        asked = [one.item.message_id for one in items if is_judgement(one.item.message_id)]
+        corrections = {
+            one.item.message_id: shown_correction(one.item) if ruling is Ruling.APPROVE else text
+            for one in items
+            if one.item.message_id not in asked
+        }
+        if asked:
+            accepted = ruling is Ruling.APPROVE
+            self._store.judgement_requests.decide_all(map(_request_id, asked), accepted, self._reviewer)
+        made = self._store.decisions.add_all(self._reviewer, ruling, corrections) if corrections else []
+        self._done(session, Action(items, (*asked, *(decision.id for decision in made))))
+
+    def skip(self, session: ReviewSession, id: str) -> None:
+        """Decide later: it goes behind all others. Raises Refused."""
+        current = self._shown(session, id)
+        session.skipped = [*(one for one in session.skipped if one != id), id]
         session.waiting.append(current)
-        self._done(session, Action(None, (current,)))
+        self._done(session, Action((current,)))
 
-    def undo(self, session: ReviewSession) -> Action:
-        """Take the last action back, however many answers it was about, and show the first of them. Raises Stale."""
+    def undo(self, session: ReviewSession) -> None:
+        """Take the last action back, however many answers it was about, and show the first of them. Raises Refused."""
         action = session.actions[-1] if session.actions else self._action_before(session)
-        proposed = [id for id in action.decision_ids if judgement_requests.is_judgement_request(id)]
-        if decided := [id for id in action.decision_ids if not judgement_requests.is_judgement_request(id)]:
+        if action is None:
+            raise Refused("There is nothing to undo.")
+        asked = [id for id in action.saved if is_judgement(id)]
+        if decided := [id for id in action.saved if not is_judgement(id)]:
             self._store.decisions.undo(decided)
-        if proposed:
-            judgement_requests.take_back(self._store, proposed)
+        if asked:
+            self._store.judgement_requests.decide_all(map(_request_id, asked), None, "")
         session.actions = session.actions[:-1]
         ids = {one.item.message_id for one in action.items}
-        if action.ruling is None:
+        if not action.saved:
             session.skipped = [id for id in session.skipped if id not in ids]
-        rest = [one for one in session.waiting if one.item.message_id not in ids]
-        session.waiting = [*action.items, *rest]
+        session.waiting = [
+            *action.items,
+            *(one for one in session.waiting if one.item.message_id not in ids),
+        ]
         self._settle(session)
-        return action
 
     def can_undo(self, session: ReviewSession) -> bool:
-        return bool(session.actions) or any(self._decided_before(session))
+        return bool(session.actions) or self._action_before(session) is not None
 
-    def _decided_before(self, session: ReviewSession) -> tuple[list[Decision], list[JudgementRequest]]:
-        """What this person decided last, in a session that is gone: one of the two, whichever was later."""
+    def _action_before(self, session: ReviewSession) -> Action | None:
+        """What this person decided last, in a session that is gone. All that was decided at once is one action."""
         if session.assistant_id is None:
-            return [], []
-        since = time.time() - _UNDO_WITHIN_S
-        decisions = self._store.decisions.last(session.assistant_id, self._reviewer, since)
-        proposed = judgement_requests.decided_last(self._store, session.assistant_id, self._reviewer, since)
-        if decisions and proposed:
-            later = (proposed[0].decided_at or 0.0) > decisions[0].created_at
-            return ([], proposed) if later else (decisions, [])
-        return decisions, proposed
-
-    def _action_before(self, session: ReviewSession) -> Action:
-        """All that was decided at once is one action. Raises Stale."""
-        decisions, proposed = self._decided_before(session)
-        if decisions:
-            found = self._store.reviews.items([decision.message_id for decision in decisions])
-            ids = tuple(decision.id for decision in decisions)
-            return Action(decisions[0].ruling, tuple(Ranked(item, ()) for item in found), ids)
-        if proposed:
-            shown = tuple(judgement_requests.items(self._store, proposed))
-            ruling = Ruling.APPROVE if proposed[0].accepted else Ruling.REJECT
-            return Action(ruling, shown, tuple(one.item.message_id for one in shown))
-        raise Stale("There is nothing to undo.")
+            return None
+        of_person = session.assistant_id, self._reviewer, time.time() - _UNDO_WITHIN_S
+        decisions = self._store.decisions.last(*of_person)
+        # Requests that a file brought were decided elsewhere.
+        requests = [
+            one for one in self._store.judgement_requests.last_decided(*of_person) if one.run_id is not None
+        ]
+        if requests and (not decisions or (requests[0].decided_at or 0.0) > decisions[0].created_at):
+            items = tuple(self._judgements(requests))
+            return Action(items, tuple(one.item.message_id for one in items))
+        if not decisions:
+            return None
+        found = self._store.reviews.items([decision.message_id for decision in decisions])
+        return Action(tuple(Ranked(item, ()) for item in found), tuple(one.id for one in decisions))
 
     def following(self, session: ReviewSession) -> Ranked | None:
         """What will be shown next, as it is now, so that the page can have it ready."""
-        for one in session.waiting[1:]:
-            if fresh := self._fresh(session, one):
-                return fresh
-        return None
+        return next(filter(None, (self._fresh(session, one) for one in session.waiting[1:])), None)
 
     def decided_today(self, assistant_id: str) -> int:
         """By this person, since midnight as the clock on this machine says."""
         now = time.localtime()
         midnight = time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
-        decided = self._store.decisions.count_since(assistant_id, self._reviewer, midnight)
-        return decided + judgement_requests.decided_since(self._store, assistant_id, self._reviewer, midnight)
+        requests = self._store.judgement_requests.decided(assistant_id)
+        mine = [one for one in requests if one.decided_by == self._reviewer]
+        return self._store.decisions.count_since(assistant_id, self._reviewer, midnight) + sum(
+            (one.decided_at or 0.0) >= midnight for one in mine
+        )
 
-    def _shown(self, session: ReviewSession, message_id: str) -> Ranked:
+    def branch(self, id: str) -> list[Message]:
+        """The turns down to the answer, or to that of which a request asks for another. Raises NotFound."""
+        if is_judgement(id):
+            id = self._store.judgement_requests.get(_request_id(id)).message_id
+        return self._store.messages.branch(id)
+
+    def _shown(self, session: ReviewSession, id: str) -> Ranked:
         current = session.current
-        if current is None or current.item.message_id != message_id:
-            raise Stale("Another answer is shown by now. Look at it and press again.")
+        if current is None or current.item.message_id != id:
+            raise Refused("Another answer is shown by now. Look at it and press again.")
         return current
 
     def _done(self, session: ReviewSession, action: Action) -> None:
         session.actions = [*session.actions[-_REMEMBERED:], action]
         session.waiting = session.waiting[len(action.items) :]
-        with suppress(
-            StoreError
-        ):  # what was decided is saved; that the next one cannot be read shows at once
+        with suppress(StoreError):  # it is saved; that the next one cannot be read shows at once
             if not session.waiting and session.full:
                 self.open(session, session.assistant_id, session.wanted)
             else:
@@ -218,25 +218,47 @@ class ReviewQueue:
             del session.waiting[0]
 
     def _fresh(self, session: ReviewSession, one: Ranked) -> Ranked | None:
-        if judgement_requests.is_judgement_request(one.item.message_id):
-            return judgement_requests.fresh(self._store, one.item.message_id)
-        item = self._store.reviews.item(one.item.message_id)
+        id = one.item.message_id
+        if is_judgement(id):
+            with suppress(NotFound):
+                request = self._store.judgement_requests.get(_request_id(id))
+                return next(iter(self._judgements([request] if request.accepted is None else [])), None)
+            return None
+        item = self._store.reviews.item(id)
         if item is None or (item.decision is not None and session.wanted.show is not Show.DECIDED):
             return None
         return Ranked(item, one.reasons, one.others)
 
-    def _decided(self, assistant_id: str, wanted: ReviewFilter) -> Sequence[ReviewItem]:
-        """The newest ones, which an answer may contradict."""
-        if wanted.show is Show.DECIDED:
-            return ()
-        return self._store.reviews.find(assistant_id, ReviewFilter(Show.DECIDED), _COMPARED).items
+    def _judgements(self, requests: Sequence[JudgementRequest]) -> list[Ranked]:
+        """As items; without those whose conversation was deleted."""
+        given = self._store.reviews.items(list(dict.fromkeys(one.message_id for one in requests)))
+        answers = {item.message_id: item for item in given}
+        return [_judgement(one, answers[one.message_id]) for one in requests if one.message_id in answers]
+
+
+def is_judgement(id: str) -> bool:
+    return id.startswith(_PREFIX)
+
+
+def _request_id(id: str) -> int:
+    return int(id.removeprefix(_PREFIX))
+
+
+def _judgement(request: JudgementRequest, given: ReviewItem) -> Ranked:
+    approved = approved_text(given.answer, given.ratings, given.decision)
+    item = replace(
+        given,
+        message_id=f"{_PREFIX}{request.id}",
+        answer=request.text,
+        at=request.created_at,
+        ratings=(),
+        decision=None,
+        mean_ln_p=None,
+    )
+    return Ranked(item, (Why.JUDGEMENT,), () if approved is None else (approved,))
 
 
 def shown_correction(item: ReviewItem) -> str | None:
     """The correction that an approval is about, None for the answer as given."""
     rejected = item.decision is not None and item.decision.ruling is Ruling.REJECT
     return correction_of(item.ratings, None if rejected else item.decision)
-
-
-def _approved(item: ReviewItem, ruling: Ruling) -> str | None:
-    return shown_correction(item) if ruling is Ruling.APPROVE else None
