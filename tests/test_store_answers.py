@@ -86,7 +86,7 @@ def test_the_newest_of_several_deployments_are_given_also_where_one_served_again
 def test_the_plot_has_one_dot_for_requests_that_would_lie_on_each_other() -> None:
     at = tuple(n / 10 for n in range(5000))
     dots = requests(RequestPoints(at, (592,) * 2500 + (20,) * 2500))
-    assert 395 <= len(dots) <= 405 and [dot.at for dot in dots] == sorted(dot.at for dot in dots)
-    assert {dot.prompt_tokens for dot in dots} == {592, 20} and dots[-1].at == at[-1]
+    assert 395 <= len(dots) <= 405 and [dot["at"] for dot in dots] == sorted(dot["at"] for dot in dots)
+    assert {dot["tokens"] for dot in dots} == {592, 20} and dots[-1]["at"] == at[-1]
     assert len(requests(RequestPoints((1.0, 1.0, 1.0), (592, 20, 592)))) == 2
     assert requests(RequestPoints((), ())) == []

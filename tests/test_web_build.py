@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from jinja2 import UndefinedError
 
 from assistant.assistants import create_assistant
 from assistant.prompt_text import parse
@@ -166,3 +167,8 @@ def test_launch_talks_to_nobody(services: Services) -> None:
     assert options["run_history"] is False
     assert options["enable_monitoring"] is False
     assert options["footer_links"] == []
+
+
+def test_a_name_that_a_template_does_not_get_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="text"):
+        render("empty.html", title="No text")

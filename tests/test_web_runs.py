@@ -9,8 +9,9 @@ from review_scene import services_of
 from assistant.web import plots, run_progress, verdict
 from assistant.web.access import Person
 from assistant.web.app import build
-from assistant.web.dataset_funnel import funnel
+from assistant.web.markup import render
 from assistant.web.savings_page import first_token, served
+from assistant.web.verdict import funnel
 from store import Store
 from store.records import (
     Activation,
@@ -129,8 +130,7 @@ def test_a_run_that_ended_shows_its_message_and_which_steps_were_left_out() -> N
     ended = run(RunStatus.FAILED, "<i>no</i>")
     html = run_progress.run_status(ended, events("dataset", "train"), 900.0)
     assert step_states(html) == ["done", "done", *["skipped"] * 5] and "&lt;i&gt;no" in html
-    assert run_progress.run_rows([], None) == ""
-    rows = run_progress.run_rows([ended, run()], 7)
+    rows = render("runs.html", runs=[ended, run()], selected=7)
     assert rows.count('aria-current="true"') == 2 and "running" in rows
 
 
@@ -140,7 +140,7 @@ def test_a_dev_loss_belongs_to_the_step_before_it() -> None:
         RunEvent(7, 2.0, "train", {"dev_loss": 1.5}),
     ]
     losses = run_progress.losses([*noted, *events("gate")])
-    assert losses == [plots.Loss(5, 2.0, "train"), plots.Loss(5, 1.5, "dev")]
+    assert [tuple(row.values()) for row in losses] == [(5, 2.0, "train"), (5, 1.5, "dev")]
     assert "1.5" in str(plots.loss_curve(losses).to_dict())
 
 
@@ -167,7 +167,7 @@ def test_pages_of_a_run_use_no_word_of_the_trainers_own() -> None:
         + verdict.details(REPORT)
         + verdict.side_by_side(REPORT, Tally(0, 1, 1), pairs, [])
         + run_progress.run_status(run(), events(*run_progress.STEPS, what="variant 2", done=1, total=2), 1.0)
-        + " ".join(re.findall(r"'(?:title|row|text)': '([^']*)'", str(drawn)))
+        + " ".join(re.findall(r"'(?:title|name|text)': '([^']*)'", str(drawn)))
     )
     assert [word for word in PRIVATE_WORDS if word in shown] == []
 
@@ -179,7 +179,7 @@ def test_right_or_wrong_answers_are_counted() -> None:
 
 def test_the_plot_holds_the_comparisons_and_what_may_be_lost() -> None:
     found = verdict.comparisons(REPORT)
-    assert found[0] == plots.Comparison("full prompt", "base model, full prompt", 40.0, 36.0, True)
+    assert list(found[0].values()) == ["full prompt, against base model, full prompt", 40.0, 36.0, "passed"]
     drawn = str(plots.gate_comparisons(found, 5, 0.975).to_dict())
     assert "prompt of 16 tokens, against candidate, full prompt" in drawn
     assert "5 points may be lost" in drawn and "97.5 % lower bound" in drawn
@@ -261,12 +261,12 @@ def test_the_step_line_says_what_served_when() -> None:
     steps = served(
         [Activation(1, 0.0, "first"), Activation(2, 5.0, "run"), Activation(1, 9.0, "rollback: x")], known
     )
-    assert [step.label for step in steps] == [
+    assert [step["label"] for step in steps] == [
         "base model: 592 tokens",
         "desk-v0001: 16 tokens",
         "base model: 592 tokens (rollback)",
     ]
-    drawn = str(plots.tokens_over_time([plots.Request(10.0, 592)], steps, 100.0).to_dict())
+    drawn = str(plots.tokens_over_time([{"at": 10.0, "tokens": 592}], steps, 100.0).to_dict())
     assert "desk-v0001: 16 tokens" in drawn and plots.tokens_over_time([], [], 100.0).to_dict()
 
 

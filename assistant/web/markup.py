@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup, escape
 
@@ -73,7 +73,10 @@ def render(template: str, **values: Any) -> str:
 @cache
 def _templates() -> Environment:
     loader = FileSystemLoader(_HERE / "templates")
-    made = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    # A name that nobody gives is an error, not an empty place.
+    made = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     made.filters.update(markdown=markdown, plain=plain)
     made.globals.update(words=words, diff=diff)
     return made

@@ -1,9 +1,8 @@
-"""Values as charts, as wide as their place, in colours that work on light and dark. Nothing else imports Altair."""
+"""Draws rows of values as charts, as wide as their place, in colours that work on light and dark."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,45 +12,14 @@ from assistant.web import words
 
 PINE, RED, GREY = "#2b8f68", "#cf5a3d", "#8b968d"
 
-
-@dataclass(frozen=True)
-class Loss:
-    step: float
-    value: float
-    split: str  # train or dev
+Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A prompt against a reference: the difference in points of 100, and its lower bound."""
-
-    prompt: str
-    reference: str
-    difference: float
-    lower: float
-    passed: bool
-
-
-@dataclass(frozen=True)
-class Request:
-    at: float
-    prompt_tokens: int
-
-
-@dataclass(frozen=True)
-class Served:
-    """From `at` on requests carried this many prompt tokens."""
-
-    at: float
-    prompt_tokens: int
-    label: str
-
-
-def loss_curve(losses: Sequence[Loss]) -> alt.LayerChart:
-    """Loss over steps: a thin line for train, a thicker one with points for dev."""
+def loss_curve(losses: Sequence[Row]) -> alt.LayerChart:
+    """Loss over steps: a thin line for train, a thicker one with points for dev. Rows: `step`, `value`, `split`."""
     lines = []
     for split, width in (("train", 1.5), ("dev", 2.5)):
-        rows = [vars(loss) for loss in losses if loss.split == split]
+        rows = [loss for loss in losses if loss["split"] == split]
         if rows:  # Vega warns about a layer without values
             point = alt.OverlayMarkDef(size=50) if split == "dev" or len(rows) == 1 else False
             lines.append(_chart(rows).mark_line(strokeWidth=width, point=point).encode(**_loss_axes()))
@@ -68,17 +36,12 @@ def _loss_axes() -> dict[str, Any]:
     }
 
 
-def gate_comparisons(comparisons: Sequence[Comparison], margin: float, confidence: float) -> alt.LayerChart:
-    """Each comparison as a line from its lower bound to its difference, and the loss that is allowed, in points."""
-    rows = [
-        {
-            **vars(one),
-            "row": f"{one.prompt}, against {one.reference}",
-            "result": "passed" if one.passed else "failed",
-        }
-        for one in comparisons
-    ]
-    ends = [-margin, 0.0, *(end for one in comparisons for end in (one.lower, one.difference))]
+def gate_comparisons(rows: Sequence[Row], margin: float, confidence: float) -> alt.LayerChart:
+    """Each comparison as a line from its lower bound to its difference, and the loss that is allowed, in points.
+
+    Rows: `name`, `difference`, `lower`, `result` (passed or failed).
+    """
+    ends = [-margin, 0.0, *(end for row in rows for end in (row["lower"], row["difference"]))]
     pad = 0.08 * (max(ends) - min(ends))
     x = alt.X(
         "lower:Q",
@@ -86,19 +49,18 @@ def gate_comparisons(comparisons: Sequence[Comparison], margin: float, confidenc
         scale=alt.Scale(domain=[min(ends) - pad, max(ends) + pad], nice=False),
         axis=alt.Axis(format="+.0f", tickCount=6),
     )
-    base = _chart(rows).encode(**_comparison_axes([str(row["row"]) for row in rows]))
+    base = _chart(rows).encode(**_comparison_axes([row["name"] for row in rows]))
     allowed = _chart([{"at": -margin, "text": f"{margin:g} points may be lost"}]).encode(x="at:Q")
     label = allowed.mark_text(align="left", dx=5, baseline="bottom", color=RED, fontSize=12)
-    names = base.mark_text(
-        align="left", dy=-13, fontSize=12
-    )  # above the lines: phones have no room beside them
+    # Above the lines: phones have no room beside them.
+    names = base.mark_text(align="left", dy=-13, fontSize=12)
     layers = (
         allowed.mark_rule(color=RED, strokeWidth=1.5, strokeDash=[5, 4]),
         base.mark_rule(strokeWidth=2.5).encode(x=x, x2="difference:Q"),
         base.mark_tick(thickness=3, size=16).encode(x=x),
         base.mark_circle(size=75, opacity=1).encode(x="difference:Q"),
         label.encode(y=alt.value(-4), text="text:N"),
-        names.encode(x=alt.value(4), text="row:N", color=alt.value(GREY)),
+        names.encode(x=alt.value(4), text="name:N", color=alt.value(GREY)),
     )
     return _finish(alt.layer(*layers), max(90, 42 * len(rows)))
 
@@ -106,10 +68,10 @@ def gate_comparisons(comparisons: Sequence[Comparison], margin: float, confidenc
 def _comparison_axes(order: Sequence[str]) -> dict[str, Any]:
     colours = alt.Scale(domain=["passed", "failed"], range=[PINE, RED])
     return {
-        "y": alt.Y("row:N", sort=order, title=None, axis=None),
+        "y": alt.Y("name:N", sort=order, title=None, axis=None),
         "color": alt.Color("result:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
         "tooltip": [
-            alt.Tooltip("row:N", title="comparison"),
+            alt.Tooltip("name:N", title="comparison"),
             alt.Tooltip("difference:Q", format="+.1f"),
             alt.Tooltip("lower:Q", title="lower bound", format="+.1f"),
             "result:N",
@@ -117,12 +79,14 @@ def _comparison_axes(order: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def tokens_over_time(requests: Sequence[Request], served: Sequence[Served], now: float) -> alt.LayerChart:
-    """Prompt tokens per request: a step line of what was served, dots for requests, marks for deployments."""
-    steps = [{"at": _time(one.at), "tokens": one.prompt_tokens, "label": one.label} for one in served]
+def tokens_over_time(requests: Sequence[Row], served: Sequence[Row], now: float) -> alt.LayerChart:
+    """Prompt tokens per request: a step line of what was served, dots for requests, marks for deployments.
+
+    Rows: `at` (UTC seconds), `tokens`; those of `served` have a `label`, and hold from then on.
+    """
+    steps, dots = ([row | {"at": _time(row["at"])} for row in rows] for rows in (served, requests))
     ends = [*steps, {**steps[-1], "at": _time(now)}] if steps else []
-    dots = [{"at": _time(one.at), "tokens": one.prompt_tokens} for one in requests]
-    top = max([one.prompt_tokens for one in served] + [one.prompt_tokens for one in requests], default=1)
+    top = max((row["tokens"] for row in [*steps, *dots]), default=1)
     days = alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=8, tickCount=5)
     x = alt.X("at:T", title=None, axis=days)
     y = alt.Y(
@@ -141,13 +105,13 @@ def tokens_over_time(requests: Sequence[Request], served: Sequence[Served], now:
         answered = alt.Tooltip("at:T", title="answered", format="%d %b %H:%M")
         points = _chart(dots).mark_circle(size=26, color=PINE, opacity=0.55)
         layers.append(points.encode(x=x, y=y, tooltip=[answered, "tokens:Q"]))
-    middle = (served[0].at + now) / 2 if served else now
+    middle = (served[0]["at"] + now) / 2 if served else now
     for number, (one, step) in enumerate(zip(served, steps, strict=True)):
-        layers.append(_mark_label(step, x, number, late=one.at > middle))
+        layers.append(_mark_label(step, x, number, late=one["at"] > middle))
     return _finish(alt.layer(*layers), 280)
 
 
-def _mark_label(step: dict[str, Any], x: alt.X, number: int, *, late: bool) -> alt.Chart:
+def _mark_label(step: Row, x: alt.X, number: int, *, late: bool) -> alt.Chart:
     """A deployment's label, on the side of its mark with more room; neighbours stand on different lines."""
     text = _chart([step]).mark_text(
         align="right" if late else "left", dx=-5 if late else 5, color=RED, fontSize=12
@@ -155,7 +119,7 @@ def _mark_label(step: dict[str, Any], x: alt.X, number: int, *, late: bool) -> a
     return text.encode(x=x, y=alt.value(8 + 15 * (number % 2)), text="label:N")
 
 
-def _chart(rows: Iterable[dict[str, Any]]) -> alt.Chart:
+def _chart(rows: Sequence[Row]) -> alt.Chart:
     return alt.Chart(alt.Data(values=list(rows)))
 
 

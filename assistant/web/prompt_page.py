@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -23,7 +24,7 @@ from assistant.web.markup import render
 from assistant.web.services import Services
 from store import StoreError
 from store.accounts import UserRole
-from store.records import Deployment, DeploymentStatus, Prompt, Segment
+from store.records import DeploymentStatus, Prompt, Segment
 
 _WELCOME = (
     "Start with the sample",
@@ -67,14 +68,7 @@ class PromptPage:
     def _build_editor(self) -> None:
         with gr.Row(elem_id="prompt-columns"):
             with gr.Column(scale=1, min_width=320):
-                self.text = gr.Textbox(
-                    label="Prompt",
-                    lines=18,
-                    max_lines=32,
-                    elem_id="prompt-text",
-                    elem_classes="mono",
-                    max_length=200_000,
-                )
+                self.text = _box(lines=18, max_lines=32, elem_id="prompt-text")
                 gr.HTML(render("prompt_rules.html"), elem_classes="panel-html")
                 self.notice = gr.HTML(elem_id="prompt-notice", elem_classes="panel-html")
                 self.save = gr.Button("Save as a new version", variant="primary", elem_id="prompt-save")
@@ -95,43 +89,21 @@ class PromptPage:
                 label="Scorer, which judges answers at the gate",
                 elem_id="assistant-scorer",
             )
-        self.new_text = gr.Textbox(
-            label="Prompt",
-            lines=8,
-            max_lines=24,
-            placeholder=_EXAMPLE,
-            elem_id="new-prompt-text",
-            elem_classes="mono",
-            max_length=200_000,
-        )
+        self.new_text = _box(lines=8, max_lines=24, placeholder=_EXAMPLE, elem_id="new-prompt-text")
         gr.HTML(render("prompt_rules.html"), elem_classes="panel-html")
         self.create = gr.Button("Create the assistant", elem_id="create-assistant")
 
     def _wire(self) -> None:
-        access = self._services.access
-        self.text.change(  # not input: that one misses the first edit after the server set the text
-            access.event(UserRole.REVIEWER, self.preview, quiet=True),
-            [self.assistant, self.text],
-            [self.cards, self.notice],
-            trigger_mode="always_last",
-            **QUIET,
-        )
-        self.save.click(
-            access.event(UserRole.ADMIN, self.save_text), [self.assistant, self.text], self.shown, **QUIET
-        )
+        event, admin = self._services.access.event, UserRole.ADMIN
+        preview = event(UserRole.REVIEWER, self.preview, quiet=True)
+        here, shown = [self.assistant, self.text], [self.cards, self.notice]
+        # Not `input`: that one misses the first edit after the server set the text.
+        self.text.change(preview, here, shown, trigger_mode="always_last", **QUIET)
+        self.save.click(event(admin, self.save_text), here, self.shown, **QUIET)
+        loading, new = QUIET | {"show_progress": "minimal"}, [self.name, self.scorer, self.new_text]
         self.made = [
-            self.sample.click(
-                access.event(UserRole.ADMIN, self.load),
-                None,
-                self.wanted,
-                **{**QUIET, "show_progress": "minimal"},
-            ),
-            self.create.click(
-                access.event(UserRole.ADMIN, self.add),
-                [self.name, self.scorer, self.new_text],
-                self.wanted,
-                **QUIET,
-            ),
+            self.sample.click(event(admin, self.load), None, self.wanted, **loading),
+            self.create.click(event(admin, self.add), new, self.wanted, **QUIET),
         ]
 
     def show(self, person: Person, assistant_id: str | None) -> Update:
@@ -167,76 +139,51 @@ class PromptPage:
         except PromptTextError as error:
             return f'<p class="notice bad">{escape(str(error))}</p>', ""
         changed = latest is None or segments != latest.segments
-        served = latest is not None and active is not None and active.prompt_id == latest.id
-        segment_ids = active.segment_ids if active and served and not changed else None
-        return self._cards(segments, segment_ids), self._notice(latest, active, changed)
-
-    def _cards(self, segments: Sequence[Segment], segment_ids: Sequence[str] | None) -> str:
-        """`segment_ids` is None when nothing of this text is served yet: no card says sent or left out."""
+        replaced = active.adapter if active and changed else None
+        saved = None
+        if latest and not changed:
+            saved = f"Version {latest.version}, saved {words.moment(latest.created_at)}."
+        # Of text that is not served yet no card says sent or left out.
+        served = active and latest and not changed and active.prompt_id == latest.id
         tokenizer = self._services.tokenizer
-        return render(
+        cards = render(
             "segments.html",
             segments=segments,
             tokens=segment_tokens(tokenizer, segments),
             total=prompt_tokens(tokenizer, segments),
-            segment_ids=segment_ids,
+            segment_ids=active.segment_ids if active and served else None,
         )
+        return cards, render("prompt_notice.html", adapter=replaced, saved=saved)
 
     def save_text(self, person: Person, assistant_id: str | None, text: str) -> Update:
         if assistant_id is None:
             return {self.notice: ""}
         latest = self._latest(assistant_id)
-        try:
-            segments = parse(text, latest.segments if latest else ())
-            if not segments:
-                raise PromptTextError("The prompt is empty. Write at least one paragraph.")
-            if latest and segments == latest.segments:
-                gr.Info(f"Nothing changed: this is version {latest.version}.")
-                return {self.notice: gr.skip()}
-            served = save_prompt(self._store, self._services.tokenizer, assistant_id, segments)
-        except (PromptTextError, StoreError) as error:
-            gr.Warning(escape(str(error)))
+        segments = _parsed(text, latest.segments if latest else ())
+        if latest and segments == latest.segments:
+            gr.Info(f"Nothing changed: this is version {latest.version}.")
             return {self.notice: gr.skip()}
+        served = save_prompt(self._store, self._services.tokenizer, assistant_id, segments)
         gr.Info(f"Saved. It is served in full now: {words.tokens(served.prompt_tokens)} per request.")
         return self.show(person, assistant_id)
 
-    def load(self, person: Person) -> str | None:
-        try:
-            assistant, new = load_sample(self._store, self._services.tokenizer)
-        except StoreError as error:
-            gr.Warning(escape(str(error)))
-            return None
-        gr.Info(
-            f"{assistant.name}: {words.count(new, 'conversation')} loaded. Chat with it, or press Train now."
-        )
+    def load(self, person: Person) -> str:
+        assistant, new = load_sample(self._store, self._services.tokenizer)
+        loaded = words.count(new, "conversation")
+        gr.Info(f"{assistant.name}: {loaded} loaded. Chat with it, or press Train now.")
         return assistant.id
 
-    def add(self, person: Person, name: str, scorer: str, text: str) -> str | None:
-        try:
-            if not name.strip():
-                raise PromptTextError("Give the assistant a name.")
-            segments = parse(text)
-            if not segments:
-                raise PromptTextError("The prompt is empty. Write at least one paragraph.")
-            return create_assistant(self._store, self._services.tokenizer, name.strip(), scorer, segments).id
-        except (PromptTextError, StoreError) as error:
-            gr.Warning(escape(str(error)))
-            return None
+    def add(self, person: Person, name: str, scorer: str, text: str) -> str:
+        if not name.strip():
+            raise PromptTextError("Give the assistant a name.")
+        made = create_assistant(self._store, self._services.tokenizer, name.strip(), scorer, _parsed(text))
+        return made.id
 
     def _latest(self, assistant_id: str) -> Prompt | None:
         try:
             return self._store.prompts.latest(assistant_id)
         except StoreError:
             return None
-
-    def _notice(self, latest: Prompt | None, active: Deployment | None, changed: bool) -> str:
-        replaced = active.adapter if changed and active else None
-        saved = (
-            None
-            if changed or latest is None
-            else f"Version {latest.version}, saved {words.moment(latest.created_at)}."
-        )
-        return render("prompt_notice.html", adapter=replaced, saved=saved)
 
     def _versions(self, assistant_id: str) -> str:
         """The versions, newest first, each with how many tokens were served of it one after the other."""
@@ -248,3 +195,14 @@ class PromptPage:
         active = next((one.prompt_id for one in deployments if one.status is DeploymentStatus.ACTIVE), None)
         prompts = list(reversed(self._store.prompts.all(assistant_id)))
         return render("prompt_versions.html", prompts=prompts, served=served, active=active)
+
+
+def _parsed(text: str, before: Sequence[Segment] = ()) -> tuple[Segment, ...]:
+    """Raises PromptTextError."""
+    if segments := parse(text, before):
+        return segments
+    raise PromptTextError("The prompt is empty. Write at least one paragraph.")
+
+
+def _box(**options: Any) -> gr.Textbox:
+    return gr.Textbox(label="Prompt", elem_classes="mono", max_length=200_000, **options)

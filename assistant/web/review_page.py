@@ -19,11 +19,11 @@ import gradio as gr
 
 from assistant.web import words
 from assistant.web.access import QUIET, Person, Refused, Update
-from assistant.web.dataset_funnel import SPLITS, funnel
 from assistant.web.markup import forward, render, review_keys
 from assistant.web.review_order import Ranked, Why, reason_counts
 from assistant.web.review_queue import ReviewQueue, ReviewSession, is_judgement, shown_correction
 from assistant.web.services import Services
+from assistant.web.verdict import SPLITS, funnel
 from store import StoreError
 from store.accounts import UserRole
 from store.records import Ruling

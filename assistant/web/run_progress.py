@@ -7,8 +7,7 @@ from typing import Any
 
 from assistant.web import words
 from assistant.web.markup import render
-from assistant.web.plots import Loss
-from assistant.web.verdict import answered_by
+from assistant.web.verdict import SPLITS, answered_by
 from store.records import RunEvent, RunStatus, TrainingRun
 
 # Phases that are a step on the page: its name, and what happens.
@@ -29,19 +28,21 @@ _MEANING = {"environment": "getting ready to train", "teacher": "asking the teac
 def run_status(run: TrainingRun, events: Sequence[RunEvent], now: float) -> str:
     """The head of a run: what it is, its steps, and how far the present one is."""
     running = run.status is RunStatus.RUNNING
+    phase, data = _present(events)
+    done, total = data.get("step", data.get("done")), data.get("steps", data.get("total"))
     return render(
         "run_status.html",
         run=run,
         running=running,
         took=words.seconds((now if running else run.finished_at or now) - run.started_at),
         steps=_steps(events, running) if running or events else [],
-        facts=_facts(events),
-        share=_share(events),
+        facts=_facts(phase, data, done, total) if phase else ["Starting…"],
+        share=min(1.0, done / total) if done is not None and total else None,
     )
 
 
-def losses(events: Sequence[RunEvent]) -> list[Loss]:
-    """The points of the loss curve; a dev loss without a step belongs to the step before it."""
+def losses(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
+    """The rows of the loss curve; a dev loss without a step belongs to the step before it."""
     points, step = [], 0.0
     for event in events:
         if event.phase != "train":
@@ -49,13 +50,8 @@ def losses(events: Sequence[RunEvent]) -> list[Loss]:
         step = float(event.data.get("step", step))
         for name, split in (("loss", "train"), ("dev_loss", "dev")):
             if event.data.get(name) is not None:
-                points.append(Loss(step, float(event.data[name]), split))
+                points.append({"step": step, "value": float(event.data[name]), "split": split})
     return points
-
-
-def run_rows(runs: Sequence[TrainingRun], selected: int | None) -> str:
-    """The runs so far, newest first; a click on one shows its verdict."""
-    return render("runs.html", runs=runs, selected=selected) if runs else ""
 
 
 def _steps(events: Sequence[RunEvent], running: bool) -> list[tuple[str, str, str]]:
@@ -81,28 +77,16 @@ def _present(events: Sequence[RunEvent]) -> tuple[str, dict[str, Any]]:
     return phase, data
 
 
-def _share(events: Sequence[RunEvent]) -> float | None:
-    """How much of the present phase is done, 0 to 1; None where nobody knows."""
-    _, data = _present(events)
-    done, total = data.get("step", data.get("done")), data.get("steps", data.get("total"))
-    return min(1.0, done / total) if done is not None and total else None
-
-
-def _facts(events: Sequence[RunEvent]) -> list[str]:
+def _facts(phase: str, data: dict[str, Any], done: int | None, total: int | None) -> list[str]:
     """One line about the present phase."""
-    phase, data = _present(events)
-    if not phase:
-        return ["Starting…"]
     facts = [_MEANING.get(phase) or STEPS[phase][1]]
     if phase == "gate" and data.get("what"):
         questions, _, system = str(data["what"]).rpartition(", ")
-        facts += [questions] * bool(questions) + [answered_by({}, system)]
+        facts += [questions, answered_by({}, system)]
     if phase == "dataset":
-        facts += [f"{data[split]:,} {split}" for split in ("train", "dev", "gate") if split in data]
-    if data.get("steps"):
-        facts.append(f"step {data.get('step', 0):,} of {data['steps']:,}")
-    elif data.get("total"):
-        facts.append(f"{data.get('done', 0):,} of {data['total']:,}")
+        facts += [f"{data[split]:,} {split}" for split in SPLITS if split in data]
+    if total:
+        facts.append(f"{'step ' if data.get('steps') else ''}{done or 0:,} of {total:,}")
     if data.get("tokens_per_s"):
         facts.append(f"{data['tokens_per_s']:,.0f} tokens/s")
     return [*facts, words.remaining(data.get("eta_s"))]

@@ -62,40 +62,27 @@ class SavingsPage:
                 self.runs: "",
                 self.prices: gr.Row(visible=False),
             }
-        runs = self._store.runs.all(assistant_id)
+        store, runs = self._store, self._store.runs.all(assistant_id)
         report = next((run.report for run in runs if run.id == active.run_id), {})
-        steps = served(
-            self._store.deployments.activations(assistant_id), self._store.deployments.all(assistant_id)
-        )
-        dots = requests(self._store.answers.request_points(assistant_id))
+        steps = served(store.deployments.activations(assistant_id), store.deployments.all(assistant_id))
+        dots = requests(store.answers.request_points(assistant_id))
+        values = {"report": report, "gate": report.get("gate") or {}, "first_token": first_token}
+        before, now = self._full_tokens(active), active.prompt_tokens
+        tested = [run for run in runs if run.report.get("gate")]
         return {
-            self.numbers: render(
-                "savings_numbers.html",
-                before=self._full_tokens(active),
-                now=active.prompt_tokens,
-                report=report,
-                gate=report.get("gate") or {},
-                first_token=first_token,
-            ),
+            self.numbers: render("savings_numbers.html", before=before, now=now, **values),
             self.plot: gr.Plot(plots.tokens_over_time(dots, steps, time.time()), visible=True),
-            self.runs: render(
-                "savings_runs.html",
-                runs=[run for run in runs if run.report.get("gate")],
-                report=report,
-                first_token=first_token,
-                promoted=RunStatus.PROMOTED,
-            ),
+            self.runs: render("savings_runs.html", runs=tested, promoted=RunStatus.PROMOTED, **values),
             self.prices: gr.Row(visible=True),
-            self.cost: self._cost(active, uncached, cached),
+            self.cost: self.price(person, assistant_id, uncached, cached),
         }
 
     def price(
         self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
     ) -> str:
         active = self._store.deployments.active(assistant_id) if assistant_id else None
-        return self._cost(active, uncached, cached) if active else ""
-
-    def _cost(self, active: Deployment, uncached: float | None, cached: float | None) -> str:
+        if active is None:
+            return ""
         before, now = self._full_tokens(active), active.prompt_tokens
         costs = {
             name: [_REQUESTS * tokens * (price or 0.0) / 1_000_000 for tokens in (before, now)]
@@ -108,28 +95,28 @@ class SavingsPage:
         return prompt_tokens(self._services.tokenizer, self._store.prompts.get(active.prompt_id).segments)
 
 
-def served(activations: Sequence[Activation], deployments: Sequence[Deployment]) -> list[plots.Served]:
+def served(activations: Sequence[Activation], deployments: Sequence[Deployment]) -> list[plots.Row]:
     """The step line of the plot, one step per activation."""
     known = {deployment.id: deployment for deployment in deployments}
     steps = []
     for activation in activations:
         deployment = known[activation.deployment_id]
-        name = deployment.adapter or "base model"
         back = " (rollback)" if activation.reason.startswith("rollback") else ""
-        label = f"{name}: {words.tokens(deployment.prompt_tokens)}{back}"
-        steps.append(plots.Served(activation.at, deployment.prompt_tokens, label))
+        label = f"{deployment.adapter or 'base model'}: {words.tokens(deployment.prompt_tokens)}{back}"
+        steps.append({"at": activation.at, "tokens": deployment.prompt_tokens, "label": label})
     return steps
 
 
-def requests(points: RequestPoints) -> list[plots.Request]:
+def requests(points: RequestPoints) -> list[plots.Row]:
     """The dots of the plot, oldest first: of the same tokens at most one in each of 400 equal parts of the time."""
     if not points.at:
         return []
     part = (points.at[-1] - points.at[0]) / _DOTS or 1.0
-    dots: dict[tuple[int, int], plots.Request] = {}
-    for at, tokens in zip(points.at, points.prompt_part_tokens, strict=True):
-        dots[int((at - points.at[0]) / part), tokens] = plots.Request(at, tokens)
-    return sorted(dots.values(), key=lambda dot: dot.at)
+    dots = {
+        (int((at - points.at[0]) / part), tokens): {"at": at, "tokens": tokens}
+        for at, tokens in zip(points.at, points.prompt_part_tokens, strict=True)
+    }
+    return sorted(dots.values(), key=lambda dot: dot["at"])
 
 
 def first_token(report: Mapping[str, Any], prompt: str, cache: str) -> float | None:

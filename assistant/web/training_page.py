@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from html import escape
 from typing import Any
 
 import gradio as gr
 
 from assistant.web import plots, run_progress, verdict, words
-from assistant.web.access import QUIET, Person, Update
+from assistant.web.access import QUIET, Person, Refused, Update
 from assistant.web.markup import forward, render
 from assistant.web.services import Services
-from store import StoreError
 from store.accounts import UserRole
 from store.records import RunEvent, RunStatus, TrainingRun
 
@@ -29,7 +27,7 @@ from store.records import RunEvent, RunStatus, TrainingRun
 # beside them did not get.
 _RUNNING_S, _IDLE_S = 2.0, 4.0
 _ASKED_S = 60.0  # after “Train now” the page looks often for as long as this, until the run appears
-_NO_ASSISTANT = ("No assistant yet", "Load the sample or write a prompt on the Prompt page.")
+_WRITE_ONE = "Load the sample or write a prompt on the Prompt page."
 
 
 class PageState:
@@ -102,20 +100,15 @@ class TrainingPage:
 
     def ask(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
         if assistant_id is None:
-            gr.Warning("There is no assistant yet. Load the sample or write a prompt on the Prompt page.")
-            return {self.state: state}
-        try:
-            self._store.runs.request(assistant_id, "button")
-        except StoreError as error:
-            gr.Warning(escape(str(error)))
-            return {self.state: state}
+            raise Refused(f"There is no assistant yet. {_WRITE_ONE}")
+        self._store.runs.request(assistant_id, "button")
         state.asked_at, state.run_id = time.time(), None
         return self._update(assistant_id, state, forced=True)
 
     def pick(self, person: Person, assistant_id: str | None, state: PageState, event: gr.EventData) -> Update:
         """A run was clicked in the table."""
-        with suppress(ValueError):  # no page sends another
-            state.run_id = int(event.id)
+        id = str(event.id)
+        state.run_id = int(id) if id.isdecimal() else None
         return self._update(assistant_id, state, forced=True)
 
     def confirm(self, person: Person, assistant_id: str | None) -> Update:
@@ -136,18 +129,14 @@ class TrainingPage:
         return gr.Row(visible=False)
 
     def roll_back(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
-        try:
-            served = self._store.deployments.rollback(str(assistant_id), "by hand, on the Training page")
-            gr.Info(escape(f"{words.deployment(served)} serves again."))
-        except StoreError as error:
-            gr.Warning(escape(str(error)))
+        served = self._store.deployments.rollback(str(assistant_id), "by hand, on the Training page")
+        gr.Info(escape(f"{words.deployment(served)} serves again."))
         return {self.confirming: gr.Row(visible=False), **self._update(assistant_id, state, forced=True)}
 
     def _update(self, assistant_id: str | None, state: PageState, *, forced: bool = False) -> Update:
         if assistant_id is None:
-            title, text = _NO_ASSISTANT
             off = gr.Button(interactive=False)
-            empty = render("empty.html", title=title, text=text)
+            empty = render("empty.html", title="No assistant yet", text=_WRITE_ONE)
             texts = {self.runs: "", self.verdict: "", self.trainer: ""}
             return {self.state: state, self.status: empty, self.train: off, self.back: off, **texts}
         if assistant_id != state.assistant_id:
@@ -161,14 +150,8 @@ class TrainingPage:
         run = next((item for item in runs if item.id == state.run_id), newest)
         events = self._store.runs.events(run.id) if run else []
         watching = self._store.leases.get("trainer-watch") is not None
-        shown = (
-            run and (run.id, run.status),
-            len(events),
-            len(runs),
-            newest and newest.status,
-            waiting,
-            watching,
-        )
+        statuses = [one and (one.id, one.status) for one in (run, newest)]
+        shown = (*statuses, len(events), len(runs), waiting, watching)
         changed = forced or shown != state.shown
         update: Update = {self.state: state}
         if run and (changed or (busy and run is newest)):  # the clock of a run that is on its way
@@ -179,15 +162,18 @@ class TrainingPage:
         if run is None:
             update[self.status] = self._nothing_yet(assistant_id)
         update |= self._buttons(assistant_id, busy, waiting, watching)
-        update[self.runs] = run_progress.run_rows(runs, run.id if run else None)
+        update[self.runs] = render("runs.html", runs=runs, selected=run.id) if run else ""
         return update | self._pictures(run, events, state, forced)
 
     def _buttons(self, assistant_id: str, busy: bool, waiting: bool, watching: bool) -> Update:
         active = self._store.deployments.active(assistant_id)
         label = "Training…" if busy else "Asked the trainer…" if waiting else "Train now"
         reason = "Your request waits. " if waiting else ""
-        expected = self._services.trainer_expected
-        reason += "The trainer does not answer" if expected else "The app runs without a trainer"
+        reason += (
+            "The trainer does not answer"
+            if self._services.trainer_expected
+            else "The app runs without a trainer"
+        )
         return {
             self.timer: gr.Timer(_RUNNING_S if busy or waiting else _IDLE_S),
             self.train: gr.Button(label, interactive=not busy and not waiting),
@@ -200,8 +186,8 @@ class TrainingPage:
     ) -> Update:
         """The plots are drawn anew only when their points changed."""
         report = run.report if run else {}
+        comparisons, losses = verdict.comparisons(report), run_progress.losses(events)
         hidden = gr.Plot(visible=False)
-        comparisons = verdict.comparisons(report)
         update: Update = {
             self.verdict: verdict.verdict(report),
             self.answers: self._side_by_side(run.id, report) if run else "",
@@ -212,25 +198,22 @@ class TrainingPage:
             margin, confidence = 100 * verdict.margin(report), verdict.confidence(report)
             chart = plots.gate_comparisons(comparisons, margin, confidence)
             update[self.comparisons] = gr.Plot(chart, visible=True)
-        losses = run_progress.losses(events)
         if forced or len(losses) != state.losses:
             state.losses = len(losses)
-            update[self.losses] = (
-                gr.Plot(plots.loss_curve(losses), visible=True) if len(losses) > 1 else hidden
-            )
+            drawn = len(losses) > 1
+            update[self.losses] = gr.Plot(plots.loss_curve(losses), visible=True) if drawn else hidden
         return update
 
     def _side_by_side(self, run_id: int, report: Mapping[str, Any]) -> str:
         systems = verdict.compared(report)
         if systems is None:
             return ""
+        answers = self._store.gate_answers
         pairs = [
-            self._store.gate_answers.side_by_side(
-                run_id, *systems, verdict.SHOWN_PAIRS, best_first=best_first
-            )
-            for best_first in (False, True)
+            answers.side_by_side(run_id, *systems, verdict.SHOWN_PAIRS, best_first=won)
+            for won in (False, True)
         ]
-        return verdict.side_by_side(report, self._store.gate_answers.tally(run_id, *systems), *pairs)
+        return verdict.side_by_side(report, answers.tally(run_id, *systems), *pairs)
 
     def _nothing_yet(self, assistant_id: str) -> str:
         rated = self._store.answers.rated_count(assistant_id)

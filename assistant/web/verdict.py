@@ -1,4 +1,4 @@
-"""A run's report as the gate's verdict, promoted and refused alike, with the answers behind it."""
+"""Shows a run's report: the verdict, promoted or refused, the answers behind it, and how ratings became examples."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assistant.web import words
-from assistant.web.dataset_funnel import SPLITS, funnel
 from assistant.web.markup import render
-from assistant.web.plots import Comparison
 from store.runs import SideBySide, Tally
 
+SPLITS = {"train": "to train on", "dev": "to know when to stop", "gate": "to test it on"}
 SHOWN_PAIRS = 5  # of those it lost most on, and as many of those it won most on
 _MARGIN, _CONFIDENCE = 0.05, 0.95
 _SYSTEMS = {
@@ -71,16 +70,15 @@ def side_by_side(
     return render("side_by_side.html", tally=tally, groups=groups, names=names) if tally.asked else ""
 
 
-def comparisons(report: Mapping[str, Any]) -> list[Comparison]:
-    """Every comparison that was made, longest prompt first."""
+def comparisons(report: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every comparison that was made, longest prompt first: the rows of its plot, in points of 100."""
     return [
-        Comparison(
-            _prompt(variant),
-            _SYSTEMS.get(one["reference"], one["reference"]),
-            100 * one["difference"],
-            100 * one["lower"],
-            one["passed"],
-        )
+        {
+            "name": f"{_prompt(variant)}, against {_SYSTEMS.get(one['reference'], one['reference'])}",
+            "difference": 100 * one["difference"],
+            "lower": 100 * one["lower"],
+            "result": "passed" if one["passed"] else "failed",
+        }
         for variant in (report.get("gate") or {}).get("variants", ())
         for one in variant.get("comparisons", ())
     ]
@@ -114,21 +112,20 @@ def answered_by(gate: Mapping[str, Any], system: str) -> str:
 def _title(gate: Mapping[str, Any]) -> str:
     if not gate.get("promoted"):
         return "What was served stays"
-    chosen = [
-        variant for variant in gate.get("variants", ()) if variant["variant"] == gate.get("chosen_variant")
-    ]
-    return f"The {_prompt(chosen[0])} is served" if chosen else "The candidate is served"
+    for variant in gate.get("variants", ()):
+        if variant["variant"] == gate.get("chosen_variant"):
+            return f"The {_prompt(variant)} is served"
+    return "The candidate is served"
 
 
 def _gate_facts(gate: Mapping[str, Any]) -> list[str]:
-    facts = []
-    if gate.get("examples"):
-        facts.append(words.count(gate["examples"], "test answer"))
-    if gate.get("scorer"):
-        facts.append(f"scorer {gate['scorer']}")
-    if gate.get("more_examples"):
-        facts.append(f"about {words.count(gate['more_examples'], 'more test answer')} would be needed")
-    return facts
+    facts = [
+        gate.get("examples") and words.count(gate["examples"], "test answer"),
+        gate.get("scorer") and f"scorer {gate['scorer']}",
+        gate.get("more_examples")
+        and f"about {words.count(gate['more_examples'], 'more test answer')} would be needed",
+    ]
+    return [fact for fact in facts if fact]
 
 
 def _prompt(variant: Mapping[str, Any]) -> str:
@@ -157,19 +154,40 @@ def _row(
 
 
 def _training_facts(training: Mapping[str, Any], dataset: Mapping[str, Any]) -> list[str]:
-    facts = [", ".join(f"{dataset[name]:,} {name}" for name in SPLITS if name in dataset)]
-    if training.get("steps"):
-        facts.append(f"{words.count(training['steps'], 'step')} in {words.seconds(training.get('seconds'))}")
-    if training.get("tokens_per_s"):
-        facts.append(f"{training['tokens_per_s']:,.0f} tokens/s")
-    if training.get("dev_loss") is not None:
-        first, last = (words.number(training.get(name), 3) for name in ("first_dev_loss", "dev_loss"))
-        facts.append(f"dev loss {first} → {last}")
-    if training.get("stopped_early"):
-        facts.append("stopped early")
-    if training.get("peak_memory_mib"):
-        facts.append(f"{training['peak_memory_mib']:,.0f} MiB at the peak")
+    first, last = (words.number(training.get(name), 3) for name in ("first_dev_loss", "dev_loss"))
     replaced = [f"{number:,} {kind}" for kind, number in dataset.get("replaced", {}).items() if number]
-    if replaced:
-        facts.append(f"replaced by placeholders: {', '.join(replaced)}")
-    return [fact for fact in facts if fact]
+    facts = [
+        ", ".join(f"{dataset[name]:,} {name}" for name in SPLITS if name in dataset),
+        training.get("steps")
+        and f"{words.count(training['steps'], 'step')} in {words.seconds(training.get('seconds'))}",
+        training.get("tokens_per_s") and f"{training['tokens_per_s']:,.0f} tokens/s",
+        last != words.NOTHING and f"dev loss {first} → {last}",
+        training.get("stopped_early") and "stopped early",
+        training.get("peak_memory_mib") and f"{training['peak_memory_mib']:,.0f} MiB at the peak",
+        replaced and f"replaced by placeholders: {', '.join(replaced)}",
+    ]
+    return [str(fact) for fact in facts if fact]
+
+
+def funnel(dataset: Mapping[str, Any], id: str) -> str:
+    """What was rated, what each rule left out, what is left for each split, as bars; empty where nothing was counted.
+
+    `dataset` is that of a run's report, `id` that of the element.
+    """
+    splits = {name: int(dataset.get(name, 0)) for name in SPLITS}
+    dropped = {rule: n for rule, n in dataset.get("dropped", {}).items() if n}
+    approved = sum(splits.values())
+    rated = approved + sum(dropped.values())
+    if not rated:
+        return ""
+    bars = [("Answers that people rated", rated, "", 0)]  # label, count, CSS class, where the bar starts
+    at = rated
+    for rule, number in sorted(dropped.items(), key=lambda item: -item[1]):
+        at -= number
+        bars.append((f"− {rule}", number, "lost", at))
+    bars.append(("Examples", approved, "", 0))
+    at = 0
+    for name, purpose in SPLITS.items():
+        bars.append((f"{name}: {purpose}", splits[name], name, at))
+        at += splits[name]
+    return render("dataset_funnel.html", id=id, bars=bars, rated=rated, approved=approved)
