@@ -6,6 +6,7 @@ Chat, Review, Prompt, Training, Savings and, for admins who are signed in, Peopl
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from html import escape
@@ -21,7 +22,7 @@ from assistant.web import theme, words
 from assistant.web.access import QUIET, Person, Update
 from assistant.web.allowlist import AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
-from assistant.web.people_page import PeoplePage
+from assistant.web.markup import render
 from assistant.web.prompt_page import PromptPage
 from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
@@ -33,6 +34,7 @@ from store import StoreError
 from store.accounts import UserRole
 
 _LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is read
+_AUDIT_LINES = 200
 _BRAND = (
     f'<div class="brand">{theme.MARK}<strong>Shorthand</strong>'
     "<span>the assistant that learns its own prompt</span></div>"
@@ -82,10 +84,10 @@ class _Pages:
             with gr.Tab("Savings", id="savings") as self.savings_tab:
                 self.savings = SavingsPage(services, self.picker)
             with gr.Tab("People", id="people", visible=False) as self.people_tab:
-                self.people = PeoplePage(services)
+                self.people = gr.HTML(elem_id="people-page", elem_classes="panel-html")
 
     def wire(self, page: gr.Blocks) -> None:
-        samples = self.chat.sidebar.samples
+        samples, review = self.chat.sidebar.samples, self.review
         tabs = [self.review_tab, self.prompt_tab, self.training_tab, self.people_tab]
         changing = [self.picker, self.signed_in, samples, *tabs]
         opened = page.load(self._quiet(UserRole.USER, self.welcome), self.conversation, changing, **QUIET)
@@ -96,20 +98,13 @@ class _Pages:
             (self.prompt, self.prompt_tab, UserRole.REVIEWER),
             (self.training, self.training_tab, UserRole.REVIEWER),
             (self.savings, self.savings_tab, UserRole.USER),
+            (review, self.review_tab, UserRole.REVIEWER),
         ):
-            show = self._quiet(least, part.show)
+            tab.select(self._quiet(least, part.show), part.here, part.shown, **QUIET)
+            show = self._quiet(least, review.show_if_open if part is review else part.show)
             for moment in (opened, chosen):
                 moment.then(show, part.here, part.shown, **QUIET)
-            tab.select(show, part.here, part.shown, **QUIET)
-        review = self.review
-        self.review_tab.select(
-            self._quiet(UserRole.REVIEWER, review.show), review.here, review.shown, **QUIET
-        )
-        show_people = self._quiet(UserRole.ADMIN, self.people.show)
-        self.people_tab.select(show_people, None, self.people.shown, **QUIET)
-        if_open = self._quiet(UserRole.REVIEWER, review.show_if_open)
-        for moment in (opened, chosen):
-            moment.then(if_open, review.here, review.shown, **QUIET)
+        self.people_tab.select(self._quiet(UserRole.ADMIN, self.show_people), None, self.people, **QUIET)
         self._wire_new_assistants(show_chat)
         ticked = self._quiet(UserRole.USER, self.show_server)
         self.timer.tick(ticked, None, [self.server, self.chat.hint, self.timer], queue=False, **QUIET)
@@ -150,6 +145,11 @@ class _Pages:
         hint = "" if ready else f'<p class="notice">{text}. What you type stays here until then.</p>'
         pill = f'<span class="pill {state.phase}" role="status">{text}</span>'
         return pill, hint, gr.Timer(_READY_S if ready else _LOADING_S)
+
+    def show_people(self, person: Person) -> str:
+        """Who may sign in, and the audit log. People are made, changed and removed on the command line."""
+        users, entries = self._services.store.users.all(), self._services.store.audit.entries(_AUDIT_LINES)
+        return render("people.html", users=users, entries=entries, most=_AUDIT_LINES, at=_at)
 
     def _choice(self, person: Person, conversation_id: str | None, wanted: str | None = None) -> gr.Dropdown:
         """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
@@ -197,6 +197,10 @@ def launch_options(services: Services, page: gr.Blocks) -> dict[str, Any]:
             "openapi_url": None,
         },
     }
+
+
+def _at(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _signed_in(person: Person) -> str:

@@ -17,7 +17,7 @@ import gradio as gr
 from assistant.chat import MAX_MESSAGE_CHARACTERS
 from assistant.web.access import QUIET, Person, Update
 from assistant.web.answers import Answer, Answers
-from assistant.web.markup import forward, render, stick_to_end
+from assistant.web.markup import forward, render, script
 from assistant.web.rates import RateLimiter
 from assistant.web.services import Services
 from assistant.web.sidebar import Id, Sidebar, TabState
@@ -55,7 +55,7 @@ class ChatPage:
         self._toggle = gr.Button("Conversations", elem_id="chat-list-toggle", size="sm")
         with gr.Column(elem_id="chat-scroll", elem_classes="scroll-pane"):
             self.log = gr.HTML(elem_id="chat-log", js_on_load=forward(*_CLICKS))
-            self.live = gr.HTML(elem_id="chat-live", js_on_load=stick_to_end())
+            self.live = gr.HTML(elem_id="chat-live", js_on_load=script("stick_to_end.js"))
         with gr.Column(elem_id="chat-foot"):
             self.hint = gr.HTML(elem_id="chat-hint")
             with gr.Row(elem_id="chat-bar"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from difflib import SequenceMatcher
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,50 +51,38 @@ def diff(before: str, after: str) -> Markup:
     matcher = SequenceMatcher(None, old, new, autojunk=False)
     if len(old) + len(new) > 2 * _MOST_PIECES or matcher.ratio() < 1 / 3:
         return _marked("del", before) + Markup("<br>") + _marked("ins", after)
-    parts = [
+    return Markup("").join(
         plain("".join(old[a:b]))
         if kind == "equal"
         else _marked("del", "".join(old[a:b])) + _marked("ins", "".join(new[c:d]))
         for kind, a, b, c, d in matcher.get_opcodes()
-    ]
-    return Markup("").join(parts)
+    )
 
 
 def _marked(tag: str, text: str) -> Markup:
     return Markup(f"<{tag}>{plain(text)}</{tag}>") if text else Markup("")
 
 
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,  # a name that nobody gives is an error, not an empty place
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters.update(markdown=markdown, plain=plain)
+_TEMPLATES.globals.update(words=words, diff=diff)
+
+
 def render(template: str, **values: Any) -> str:
     """A file of `templates/`; values are escaped unless they are Markup."""
-    return _templates().get_template(template).render(**values)
-
-
-@cache
-def _templates() -> Environment:
-    loader = FileSystemLoader(_HERE / "templates")
-    # A name that nobody gives is an error, not an empty place.
-    made = Environment(
-        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    made.filters.update(markdown=markdown, plain=plain)
-    made.globals.update(words=words, diff=diff)
-    return made
-
-
-def review_keys() -> str:
-    """The script for the `gr.HTML` that shows the answer to review; it fires `act`."""
-    return forward("act") + _script("review_keys.js")
+    return _TEMPLATES.get_template(template).render(**values)
 
 
 def forward(*events: str) -> str:
     """The script for a `gr.HTML` whose buttons fire these events."""
-    return _script("clicks.js").replace("NAMES", ", ".join(f"'{event}'" for event in events))
+    return script("clicks.js").replace("NAMES", ", ".join(f"'{event}'" for event in events))
 
 
-def stick_to_end() -> str:
-    """The script for a `gr.HTML` that stays scrolled to its end while it grows."""
-    return _script("stick_to_end.js")
-
-
-def _script(name: str) -> str:
+def script(name: str) -> str:
     return (_HERE / name).read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -22,7 +22,7 @@ _UNSURE_SHARE, _UNSURE_ANSWERS = 0.1, 20
 
 
 class Why(StrEnum):
-    """Why an answer is worth a look, as the page says it."""
+    """Why an answer is worth a look, as the page says it; the weightiest first."""
 
     JUDGEMENT = "as good as the approved answer?"
     DISAGREE = "people disagree"
@@ -36,14 +36,7 @@ class Why(StrEnum):
 # mistake and says nothing until it is settled; two different approved answers both teach, one of them wrongly; an
 # answer rated down is lost until somebody corrects it; an answer that the model was unsure of is more often wrong than
 # others (least confidence, Lewis and Gale 1994); a rare question has no other example beside it.
-WEIGHTS = {
-    Why.JUDGEMENT: 10.0,
-    Why.DISAGREE: 8.0,
-    Why.DIFFER: 6.0,
-    Why.DOWN: 4.0,
-    Why.UNSURE: 3.0,
-    Why.RARE: 2.0,
-}
+WEIGHTS = dict(zip(Why, (10.0, 8.0, 6.0, 4.0, 3.0, 2.0), strict=True))
 
 
 @dataclass(frozen=True)
@@ -83,14 +76,8 @@ def unsure_below(mean_ln_p: Sequence[float | None]) -> float:
 def _reasons(item: ReviewItem, differs: bool, unsure: bool, rare: bool) -> tuple[Why, ...]:
     corrected = any(rating.correction is not None for rating in item.ratings)
     down = any(rating.verdict is Verdict.DOWN for rating in item.ratings)
-    found = {
-        Why.DISAGREE: disagree(item.ratings),
-        Why.DIFFER: differs,
-        Why.DOWN: down and not corrected,
-        Why.UNSURE: unsure,
-        Why.RARE: rare,
-    }
-    return tuple(why for why, holds in found.items() if holds)
+    holds = (False, disagree(item.ratings), differs, down and not corrected, unsure, rare)
+    return tuple(why for why, true in zip(Why, holds, strict=True) if true)
 
 
 def disagree(ratings: Sequence[Rating]) -> bool:
@@ -123,21 +110,16 @@ def rarities(questions: Sequence[str], asked: Sequence[str] = ()) -> list[float]
     0 where there are too few questions, or words in the question, to say so. The same question twice is one.
     """
     texts = [words_alone(question) for question in questions]
-    different = {*texts, *map(words_alone, asked)}
-    if len(different) < _RARE_QUESTIONS:
+    words = {text: set(re.findall(r"\w{3,}", text)) for text in {*texts, *map(words_alone, asked)}}
+    if len(words) < _RARE_QUESTIONS:
         return [0.0] * len(texts)
-    spread = Counter(word for text in different for word in _words(text))
-    return [_rarity(_words(text), spread) for text in texts]
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(re.findall(r"\w{3,}", text))
-
-
-def _rarity(words: frozenset[str], spread: Mapping[str, int]) -> float:
-    if len(words) < _RARE_WORDS:
-        return 0.0
-    return math.fsum(spread[word] == 1 for word in words) / len(words)
+    spread = Counter(word for found in words.values() for word in found)
+    return [
+        math.fsum(spread[word] == 1 for word in words[text]) / len(words[text])
+        if len(words[text]) >= _RARE_WORDS
+        else 0.0
+        for text in texts
+    ]
 
 
 def reason_counts(found: Sequence[Ranked]) -> dict[Why, int]:

@@ -19,7 +19,7 @@ import gradio as gr
 
 from assistant.web import words
 from assistant.web.access import QUIET, Person, Refused, Update
-from assistant.web.markup import forward, render, review_keys
+from assistant.web.markup import forward, render, script
 from assistant.web.review_order import Ranked, Why, reason_counts
 from assistant.web.review_queue import ReviewQueue, ReviewSession, is_judgement, shown_correction
 from assistant.web.services import Services
@@ -62,7 +62,9 @@ class ReviewPage:
             self.bulk = gr.HTML(elem_id="review-bulk", elem_classes="panel-html", js_on_load=forward("bulk"))
             with gr.Row(elem_id="review-columns"):
                 self.item = gr.HTML(
-                    elem_id="review-item", elem_classes="panel-html", js_on_load=review_keys()
+                    elem_id="review-item",
+                    elem_classes="panel-html",
+                    js_on_load=forward("act") + script("review_keys.js"),
                 )
                 with gr.Column(elem_id="review-side", scale=0, min_width=250):
                     self.progress = gr.HTML(elem_id="review-progress", elem_classes="panel-html")
