@@ -17,9 +17,10 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from store.audit import AuditAction, record
+from store.columns import mapper
 from store.connection import Transaction
 from store.errors import Conflict, StoreError
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 # NIST SP 800-63B asks for 8 and at least 64. The upper bound keeps a huge text from costing time.
 MIN_LENGTH, MAX_LENGTH = 8, 256

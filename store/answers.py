@@ -5,17 +5,18 @@ These are rated answers with their turns, answers that a deployment served, and 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from operator import itemgetter
 from typing import Any
 
-from store.columns import from_json, ids_json
+from store.columns import mapper
 from store.connection import Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
 from store.records import RatedAnswer, RequestPoints, Role, ServedAnswer, Split
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 _Turn = tuple[Any, ...]  # in the order of TURNS_OF
 _Context = tuple[tuple[Role, str], ...]
@@ -99,14 +100,14 @@ class Answers(Repository):
         """
         limit = -1 if newest is None else newest
         with self._file.reading() as transaction:
-            decided = transaction.rows(NEWEST_DECIDED, [assistant_id, ids_json(without), limit])
-            values = [assistant_id, not without, ids_json(without), limit]
+            decided = transaction.rows(NEWEST_DECIDED, [assistant_id, list(without), limit])
+            values = [assistant_id, not without, list(without), limit]
             return _rated_answers(transaction, [*transaction.rows(NEWEST_RATED, values), *decided])
 
     def rated_count(self, assistant_id: str, without: Collection[str] = ()) -> int:
         """Return how many answers have a rating, also a failed answer, or a rating that was taken back."""
         if without:
-            return self._number(_RATED_COUNT_WITHOUT, [assistant_id, ids_json(without)])
+            return self._number(_RATED_COUNT_WITHOUT, [assistant_id, list(without)])
         return self._number(RATED_COUNT, [assistant_id])
 
     def unrated_of_teacher(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
@@ -125,7 +126,7 @@ class Answers(Repository):
         """Return the newest `limit` answers that have ended, oldest first; samples and imports do not count."""
         with self._file.reading() as transaction:
             rows = transaction.rows(SERVED, [deployment_id, limit])
-            wanted = ids_json({row["message_id"] for row in rows})
+            wanted = [row["message_id"] for row in rows]
             ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [wanted]))
         return [_served(row, ratings=ratings.get(row["message_id"], ())) for row in reversed(rows)]
 
@@ -142,8 +143,8 @@ class Answers(Repository):
                     if deployment["last"] < since:
                         break
                 for row in transaction.rows(POINTS, [deployment["id"], since, limit]):
-                    at += from_json(row["at"])
-                    tokens += from_json(row["tokens"])
+                    at += json.loads(row["at"])
+                    tokens += json.loads(row["tokens"])
         newest = sorted(range(len(at)), key=lambda place: at[place], reverse=True)[:limit]
         newest.reverse()
         return RequestPoints(tuple(at[place] for place in newest), tuple(tokens[place] for place in newest))
@@ -155,9 +156,9 @@ _served = mapper(ServedAnswer, given=["ratings"])
 def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> list[RatedAnswer]:
     """Return the answers that `found` names by message and conversation, oldest first."""
     wanted = {row["id"]: row["conversation_id"] for row in found}
-    conversations = [ids_json(dict.fromkeys(wanted.values()))]
-    ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [ids_json(wanted)]))
-    decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, [ids_json(wanted)]))
+    conversations = [list(dict.fromkeys(wanted.values()))]
+    ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [list(wanted)]))
+    decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, [list(wanted)]))
     turns = {row[0]: row for row in transaction.tuples(TURNS_OF, conversations)}
     splits = {id: Split(split) for id, split in transaction.tuples(SPLITS_OF, conversations)}
     teachers = {row["id"]: row["prompt_id"] for row in transaction.rows(_TEACHERS)}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
 
 from store.audit import AuditAction, record
-from store.columns import from_json, to_json
+from store.columns import mapper
 from store.connection import Transaction
 from store.errors import Conflict, StoreError
-from store.records import Assistant, Prompt, RedactionAction, RedactionRule, Segment, SegmentKind
-from store.repository import Repository, mapper
+from store.records import Assistant, Prompt, RedactionAction, RedactionRule, Segment
+from store.repository import Repository
 
 _SAME_RULE = """SELECT * FROM redaction_rules
     WHERE assistant_id = ? AND action = ? AND kind = ? AND pattern = ? AND literal = ?"""
@@ -26,7 +25,7 @@ class Assistants(Repository):
             if transaction.row("SELECT 1 FROM assistants WHERE id = ?", [id]):
                 raise Conflict(f"An assistant {id!r} exists already. Choose another id.")
             made = Assistant(id, name, scorer, self._clock(), tuple(starters))
-            transaction.insert("assistants", **{**vars(made), "starters": to_json(made.starters)})
+            transaction.insert("assistants", **vars(made))
             record(transaction, made.created_at, AuditAction.ASSISTANT_MADE, id)
             return made
 
@@ -55,7 +54,7 @@ class Prompts(Repository):
             version, now = self._number(highest, [assistant_id]) + 1, self._clock()
             columns = {"assistant_id": assistant_id, "version": version, "created_at": now}
             rows = [asdict(segment) for segment in segments]
-            id = transaction.insert("prompts", **columns, segments=to_json(rows))
+            id = transaction.insert("prompts", **columns, segments=rows)
             record(transaction, now, AuditAction.PROMPT_EDITED, assistant_id, {"version": version})
             return self.get(id)
 
@@ -128,12 +127,6 @@ def need_prompt(transaction: Transaction, id: int, assistant_id: str) -> Prompt:
     return prompt
 
 
-_assistant = mapper(Assistant, starters=lambda text: tuple(from_json(text)))
-
-
-def _segment(value: dict[str, Any]) -> Segment:
-    return Segment(**{**value, "kind": SegmentKind(value["kind"])})
-
-
-_prompt = mapper(Prompt, segments=lambda text: tuple(map(_segment, from_json(text))))
+_assistant = mapper(Assistant)
+_prompt = mapper(Prompt)
 _rule = mapper(RedactionRule)

@@ -16,10 +16,10 @@ from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 
-from store.columns import from_json, to_json
+from store.columns import mapper
 from store.connection import Transaction
 from store.errors import StoreError
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 TRAINER = "trainer"  # what it does by itself
 
@@ -66,7 +66,7 @@ class Entry:
     action: str
     subject: str
     outcome: Outcome
-    detail: Mapping[str, Plain]
+    detail: dict[str, Plain]
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def record(
     """Add one line, if the transaction is saved. `actor` names somebody who is not signed in yet."""
     actor = actor or _actor.get() or _of_this_process()
     columns = {"at": at, "actor": actor, "action": action, "subject": subject, "outcome": outcome}
-    transaction.insert("audit", **columns, detail=to_json(dict(detail)))
+    transaction.insert("audit", **columns, detail=dict(detail))
 
 
 @cache
@@ -140,4 +140,4 @@ class Audits(Repository):
         return self._all(_entry, query, [*values.values(), limit])
 
 
-_entry = mapper(Entry, detail=from_json)
+_entry = mapper(Entry)

@@ -19,7 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from store.columns import storable
+from store.columns import column
 from store.errors import Conflict, NotFound, NotSaved, StoreError
 
 _NOT_SAVED_ADVICE = {
@@ -46,10 +46,10 @@ class Transaction:
         self._connection = connection
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        return self._connection.execute(sql, [storable(value) for value in values])
+        return self._connection.execute(sql, list(map(column, values)))
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self._connection.executemany(sql, map(_storable_row, rows))
+        self._connection.executemany(sql, (list(map(column, row)) for row in rows))
 
     def insert_rows(self, into: str, rows: Sequence[Sequence[Any]]) -> None:
         """Insert many rows of one width; `into` is the statement up to VALUES.
@@ -75,7 +75,7 @@ class Transaction:
         """Return all rows as plain tuples, for thousands of them: Python's garbage collector leaves those alone."""
         cursor = self._connection.cursor()
         cursor.row_factory = None
-        return cursor.execute(sql, [storable(value) for value in values]).fetchall()
+        return cursor.execute(sql, list(map(column, values))).fetchall()
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
         rows = self.rows(sql, values)
@@ -93,12 +93,6 @@ class Transaction:
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
         return int(self.execute(sql, list(columns.values())).lastrowid or 0)
-
-
-def _storable_row(row: Sequence[Any]) -> Sequence[Any]:
-    for value in row:
-        storable(value)
-    return row
 
 
 class _Connection(sqlite3.Connection):

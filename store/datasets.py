@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from store.assistants import need_prompt
-from store.columns import from_json, ids_json, to_json
+from store.columns import mapper
 from store.errors import StoreError
-from store.records import Dataset, DatasetVersion, Example, Role, Split
-from store.repository import Repository, mapper
+from store.records import Dataset, DatasetVersion, Example, Split
+from store.repository import Repository
 
 _VERSIONS = """
     SELECT d.id, d.created_at, d.hash, d.prompt_id,
@@ -44,10 +44,9 @@ class Datasets(Repository):
         with self._file.writing() as transaction:
             need_prompt(transaction, prompt_id, assistant_id)
             columns = {"assistant_id": assistant_id, "prompt_id": prompt_id, "hash": hash}
-            id = transaction.insert(
-                "datasets", **columns, dropped=to_json(dict(dropped)), created_at=self._clock()
-            )
-            rows = (_example_row(id, position, example) for position, example in enumerate(examples))
+            id = transaction.insert("datasets", **columns, dropped=dict(dropped), created_at=self._clock())
+            # The columns have the order of the fields.
+            rows = ((id, position, *vars(example).values()) for position, example in enumerate(examples))
             transaction.executemany(
                 "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
@@ -93,23 +92,11 @@ class Splits(Repository):
                 "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING",
                 ((conversation_id, split, now) for conversation_id, split in mapping.items()),
             )
-            rows = transaction.rows(query, [ids_json(mapping)])
+            rows = transaction.rows(query, [list(mapping)])
         held = {row["conversation_id"]: Split(row["split"]) for row in rows}
         return {conversation_id: held[conversation_id] for conversation_id in mapping}
 
-    def all(self, assistant_id: str) -> dict[str, Split]:
-        """Return the splits of the assistant's conversations, as far as they have one."""
-        query = """SELECT s.* FROM conversations c JOIN splits s ON s.conversation_id = c.id
-                   WHERE c.assistant_id = ? ORDER BY c.id"""
-        rows = self._rows(query, [assistant_id])
-        return {row["conversation_id"]: Split(row["split"]) for row in rows}
 
-
-def _example_row(dataset_id: int, position: int, example: Example) -> tuple[object, ...]:
-    """Return the columns of dataset_examples, which have the order of the fields."""
-    return dataset_id, position, *(vars(example) | {"context": to_json(example.context)}).values()
-
-
-_dataset = mapper(Dataset, given=["examples"], dropped=from_json)
-_version = mapper(DatasetVersion, given=["sizes"], adapters=lambda text: tuple(from_json(text)))
-_example = mapper(Example, context=lambda text: tuple((Role(role), words) for role, words in from_json(text)))
+_dataset = mapper(Dataset, given=["examples"])
+_version = mapper(DatasetVersion, given=["sizes"])
+_example = mapper(Example)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from store.audit import AuditAction, Detail, record
-from store.columns import ids_json
+from store.columns import mapper
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
 from store.records import Decision, Role, Ruling
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
 IS_EFFECTIVE = """d.ruling <> 'withdrawn' AND d.seq = (
@@ -83,7 +83,7 @@ class Decisions(Repository):
         """
         with self._file.writing() as transaction:
             restored = []
-            for row in transaction.rows(_TO_UNDO, [ids_json(set(ids))]):
+            for row in transaction.rows(_TO_UNDO, [list(set(ids))]):
                 answer, reviewer = row["message_id"], row["reviewer"]
                 before = self._first(decision_of, _BEFORE, [answer, reviewer, row["seq"]])
                 if before is None:
@@ -113,7 +113,7 @@ class Decisions(Repository):
 
     def effective(self, message_ids: Iterable[str]) -> dict[str, Decision]:
         """Return the decision that counts, by message; undecided messages are left out."""
-        return effective_by_message(self._rows(EFFECTIVE_OF_MESSAGES, [ids_json(set(message_ids))]))
+        return effective_by_message(self._rows(EFFECTIVE_OF_MESSAGES, [list(set(message_ids))]))
 
     def count_since(self, assistant_id: str, reviewer: str, since: float) -> int:
         """Return on how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
@@ -130,7 +130,7 @@ def _insert(transaction: Transaction, decision: Decision) -> Decision:
 
 
 def _check(transaction: Transaction, ruling: Ruling, corrections: Mapping[str, str | None]) -> None:
-    roles = {row["id"]: row["role"] for row in transaction.rows(_ANSWERS, [ids_json(corrections)])}
+    roles = {row["id"]: row["role"] for row in transaction.rows(_ANSWERS, [list(corrections)])}
     for message_id, correction in corrections.items():
         if message_id not in roles:
             raise NotFound(f"There is no message {message_id!r}.")

@@ -10,11 +10,11 @@ from types import EllipsisType
 
 from store.assistants import need_prompt
 from store.audit import AuditAction, Detail, record
-from store.columns import from_json, to_json
+from store.columns import mapper
 from store.connection import Transaction
 from store.errors import Conflict
 from store.records import Activation, Adapter, Deployment, DeploymentStatus
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 
 class Adapters(Repository):
@@ -31,10 +31,6 @@ class Adapters(Repository):
             adapter = Adapter(name, assistant_id, run_id, path, manifest_hash, self._clock())
             transaction.insert("adapters", **vars(adapter))
             return adapter
-
-    def get(self, name: str) -> Adapter:
-        """Raises NotFound."""
-        return self._one(_adapter, "SELECT * FROM adapters WHERE name = ?", [name], f"adapter {name!r}")
 
     def all(self, assistant_id: str) -> list[Adapter]:
         """Return the assistant's adapters, oldest first."""
@@ -71,7 +67,7 @@ class Deployments(Repository):
                 assistant_id=assistant_id,
                 prompt_id=prompt_id,
                 adapter=adapter,
-                segment_ids=to_json(segment_ids),
+                segment_ids=segment_ids,
                 variant=variant,
                 prompt_tokens=prompt_tokens,
                 status=DeploymentStatus.CANDIDATE.value,
@@ -177,7 +173,5 @@ class Deployments(Repository):
 
 _PREVIOUS = "SELECT previous_id FROM deployments WHERE id = ?"
 _ACTIVE = "SELECT * FROM deployments WHERE assistant_id = ? AND status = 'active'"
-
-
 _activation = mapper(Activation)
-_deployment = mapper(Deployment, segment_ids=lambda text: tuple(from_json(text)))
+_deployment = mapper(Deployment)

@@ -7,11 +7,11 @@ over. Backups keep what they have.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
 from store.audit import AuditAction, record
-from store.columns import from_json, ids_json, to_json
 from store.connection import Transaction
 from store.deployments import Deployments
 from store.errors import Conflict, NotFound
@@ -19,33 +19,46 @@ from store.records import DeploymentStatus
 from store.repository import Repository
 from store.search import purge_deleted_words
 
-# Conversations that the person owns, and examples that came from them or that the person wrote or approved of.
-_OWNED = "SELECT id FROM conversations WHERE owner = ?"
-_THEIRS = "(conversation_id IN (SELECT value FROM json_each(?)) OR rater = ?)"
-_DATASETS = f"SELECT DISTINCT dataset_id AS id FROM dataset_examples WHERE {_THEIRS}"
-_RUNS = "SELECT * FROM runs WHERE dataset_id IN (SELECT value FROM json_each(?)) ORDER BY id"
+# Examples that came from the person's conversations, or that the person wrote or approved of.
+_EXAMPLES = "(conversation_id IN (SELECT id FROM conversations WHERE owner = ?1) OR rater = ?1)"
+# A rater's correction that a reviewer took over is still in the rater's words: it goes with the rater.
+_DECISIONS = """(reviewer = ?1 OR (correction IS NOT NULL AND EXISTS (
+    SELECT 1 FROM ratings r WHERE r.message_id = decisions.message_id AND r.rater = ?1
+        AND trim(r.correction) = trim(decisions.correction))))"""
+_RUNS = f"""
+    SELECT * FROM runs WHERE dataset_id IN (SELECT dataset_id FROM dataset_examples WHERE {_EXAMPLES}) ORDER BY id"""
 _DEPLOYED = "SELECT * FROM deployments WHERE adapter IN (SELECT value FROM json_each(?)) ORDER BY id"
 _BASE = """
     SELECT id FROM deployments WHERE assistant_id = ? AND adapter IS NULL AND variant = 0 AND status <> 'rejected'
     ORDER BY prompt_id = ? DESC, id DESC LIMIT 1"""
-_REJECT = "UPDATE deployments SET status = 'rejected', reason = ? WHERE id = ?"
+_REJECT = """
+    UPDATE deployments SET status = 'rejected', reason = 'its adapter learned from what was erased'
+    WHERE adapter IN (SELECT value FROM json_each(?))"""
+_COUNTED = {
+    "conversations": ("conversations", "owner = ?1"),
+    "ratings": ("ratings", "rater = ?1"),
+    "decisions": ("decisions", _DECISIONS),
+    "judgement_requests": ("judgement_requests", "accepted IS NOT NULL AND decided_by = ?1"),
+    "examples": ("dataset_examples", _EXAMPLES),
+}
+# What an adapter that learned from the person answered may be in the person's words.
+_OF_RUNS = (
+    "DELETE FROM judgement_requests WHERE run_id IN (SELECT value FROM json_each(?))",
+    "DELETE FROM gate_answers WHERE run_id IN (SELECT value FROM json_each(?))",
+)
+# In this order: each looks at what the next ones delete.
+_OF_PERSON = (
+    f"DELETE FROM dataset_examples WHERE {_EXAMPLES}",
+    f"DELETE FROM decisions WHERE {_DECISIONS}",
+    "DELETE FROM ratings WHERE rater = ?1",
+    # One that came in with a file is nothing but the decision, and the answer of an adapter that is unknown here.
+    "DELETE FROM judgement_requests WHERE decided_by = ?1 AND run_id IS NULL",
+    "UPDATE judgement_requests SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?1",
+    "DELETE FROM conversations WHERE owner = ?1",
+)
+_CLEARED = "What this run said was erased, together with some of what it was trained on."
 # A run that had too few examples has no dataset, and may quote an approved text.
 _CLEAR_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND message LIKE '%“%'"
-# What an adapter that learned from the person answered may be in the person's words.
-_FORGET_REQUESTS = "DELETE FROM judgement_requests WHERE run_id IN (SELECT value FROM json_each(?))"
-# One that came in with a file is nothing but the decision, and the answer of an adapter of which nothing is known here.
-_FORGET_DECIDED = "DELETE FROM judgement_requests WHERE decided_by = ? AND run_id IS NULL"
-_FORGET_GATE_ANSWERS = "DELETE FROM gate_answers WHERE run_id IN (SELECT value FROM json_each(?))"
-_UNDECIDE = (
-    "UPDATE judgement_requests SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?"
-)
-_JUDGED = "accepted IS NOT NULL AND decided_by = ?"
-# A rater's correction that a reviewer took over is still in the rater's words: it goes with the rater.
-_DECISIONS = """(reviewer = ? OR (correction IS NOT NULL AND EXISTS (
-    SELECT 1 FROM ratings r WHERE r.message_id = decisions.message_id AND r.rater = ?
-        AND trim(r.correction) = trim(decisions.correction))))"""
-_REASON = "its adapter learned from what was erased"
-_CLEARED = "What this run said was erased, together with some of what it was trained on."
 
 
 @dataclass(frozen=True)
@@ -85,45 +98,40 @@ class Erasures(Repository):
                     f"Nobody called {person!r} owns a conversation, gave a rating or reviewed. Names are "
                     "case-sensitive."
                 )
-            self._stop_serving(transaction, found)
-            owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
-            for row in transaction.rows(_RUNS, [to_json(_datasets(transaction, owned, person))]):
-                _clear_quotes(transaction, row["id"], from_json(row["report"]))
+            for assistant_id in found.assistants:
+                self._serve_base(transaction, assistant_id)
+            transaction.execute(_REJECT, [found.adapters])
+            for run in transaction.rows(_RUNS, [person]):
+                report = _without_quotes(json.loads(run["report"]))
+                change = "UPDATE runs SET message = ?, report = ? WHERE id = ?"
+                transaction.execute(change, [_CLEARED, report, run["id"]])
             transaction.execute(_CLEAR_OTHERS, [_CLEARED])
-            transaction.execute(f"DELETE FROM dataset_examples WHERE {_THEIRS}", [owned, person])
-            transaction.execute(f"DELETE FROM decisions WHERE {_DECISIONS}", [person, person])
-            transaction.execute("DELETE FROM ratings WHERE rater = ?", [person])
-            transaction.execute(_FORGET_REQUESTS, [to_json(found.runs)])
-            transaction.execute(_FORGET_DECIDED, [person])
-            transaction.execute(_FORGET_GATE_ANSWERS, [to_json(found.runs)])
-            transaction.execute(_UNDECIDE, [person])
-            transaction.execute("DELETE FROM conversations WHERE owner = ?", [person])
+            for statement in _OF_RUNS:
+                transaction.execute(statement, [found.runs])
+            for statement in _OF_PERSON:
+                transaction.execute(statement, [person])
             purge_deleted_words(transaction)
             counts = {name: getattr(found, name) for name in ("conversations", "ratings", "decisions")}
             detail = counts | {"adapters": len(found.adapters)}
             record(transaction, self._clock(), AuditAction.ERASED, person, detail)
             return found
 
-    def _stop_serving(self, transaction: Transaction, found: Erased) -> None:
+    def _serve_base(self, transaction: Transaction, assistant_id: str) -> None:
         deployments = self._other(Deployments)
-        for assistant_id in found.assistants:
-            active = deployments.active(assistant_id)
-            base = transaction.row(_BASE, [assistant_id, active.prompt_id if active else None])
-            if base is None:
-                raise Conflict(
-                    f"{assistant_id!r} has no deployment of the base model that could answer instead. Save its prompt "
-                    "once more on the Prompt page, then erase."
-                )
-            deployments.activate(base["id"])
-        for row in transaction.rows(_DEPLOYED, [ids_json(found.adapters)]):
-            transaction.execute(_REJECT, [_REASON, row["id"]])
+        active = deployments.active(assistant_id)
+        base = transaction.row(_BASE, [assistant_id, active.prompt_id if active else None])
+        if base is None:
+            raise Conflict(
+                f"{assistant_id!r} has no deployment of the base model that could answer instead. Save its prompt "
+                "once more on the Prompt page, then erase."
+            )
+        deployments.activate(base["id"])
 
 
 def _found(transaction: Transaction, person: str) -> Erased:
     if not person:  # the teacher's own answers have no rater
         raise NotFound("Nobody is called “”. Give the name of an owner or of a rater.")
-    owned = ids_json(row["id"] for row in transaction.rows(_OWNED, [person]))
-    runs = transaction.rows(_RUNS, [to_json(_datasets(transaction, owned, person))])
+    runs = transaction.rows(_RUNS, [person])
     for run in runs:
         if run["status"] == "running":
             raise Conflict(
@@ -131,39 +139,23 @@ def _found(transaction: Transaction, person: str) -> Erased:
                 "the app, then erase."
             )
     adapters = tuple(dict.fromkeys(run["adapter"] for run in runs if run["adapter"]))
-    serving = [
-        row["assistant_id"]
-        for row in transaction.rows(_DEPLOYED, [ids_json(adapters)])
-        if row["status"] == DeploymentStatus.ACTIVE
-    ]
+    deployed = transaction.rows(_DEPLOYED, [adapters])
+    counts: dict[str, int] = {
+        name: transaction.rows(f"SELECT count(*) FROM {table} WHERE {condition}", [person])[0][0]
+        for name, (table, condition) in _COUNTED.items()
+    }
     return Erased(
-        conversations=_count(transaction, "conversations", "owner = ?", person),
-        ratings=_count(transaction, "ratings", "rater = ?", person),
-        decisions=_count(transaction, "decisions", _DECISIONS, person, person),
-        judgement_requests=_count(transaction, "judgement_requests", _JUDGED, person),
-        examples=_count(transaction, "dataset_examples", _THEIRS, owned, person),
+        **counts,
         adapters=adapters,
         runs=tuple(run["id"] for run in runs),
-        assistants=tuple(serving),
+        assistants=tuple(row["assistant_id"] for row in deployed if row["status"] == DeploymentStatus.ACTIVE),
     )
 
 
-def _datasets(transaction: Transaction, owned: str, person: str) -> list[int]:
-    return [row["id"] for row in transaction.rows(_DATASETS, [owned, person])]
-
-
-def _count(transaction: Transaction, table: str, condition: str, *values: str) -> int:
-    return int(transaction.rows(f"SELECT count(*) AS n FROM {table} WHERE {condition}", values)[0]["n"])
-
-
-def _clear_quotes(transaction: Transaction, run_id: int, report: dict[str, Any]) -> None:
-    """Clear what quotes answers in a run, its message and guards; figures stay."""
-    gate = dict(report.get("gate") or {})
-    gate.pop("guards", None)
-    gate.pop("reasons", None)
-    gate["variants"] = [
-        {k: v for k, v in variant.items() if k != "guards"} for variant in gate.get("variants", ())
-    ]
-    cleared = {**report, "gate": gate} if report.get("gate") else report
-    change = "UPDATE runs SET message = ?, report = ? WHERE id = ?"
-    transaction.execute(change, [_CLEARED, to_json(cleared), run_id])
+def _without_quotes(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the report without what quotes answers: the guards and reasons of its gate; figures stay."""
+    if not (gate := report.get("gate")):
+        return report
+    variants = [{k: v for k, v in variant.items() if k != "guards"} for variant in gate.get("variants", ())]
+    figures = {k: v for k, v in gate.items() if k not in ("guards", "reasons")}
+    return report | {"gate": figures | {"variants": variants}}

@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from store.audit import AuditAction, record
+from store.columns import mapper
 from store.connection import Transaction
 from store.errors import Conflict
 from store.records import JudgementRequest
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 OPEN = """
     SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NULL ORDER BY id LIMIT ?"""
 DECIDED = """
     SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NOT NULL ORDER BY id"""
 OF_RUN = "SELECT * FROM judgement_requests WHERE run_id = ? ORDER BY id"
-# What one person decided last, at one moment.
-DECIDED_LAST = """
-    SELECT * FROM judgement_requests WHERE accepted IS NOT NULL AND decided_by = ? AND decided_at = (
-        SELECT decided_at FROM judgement_requests
-        WHERE accepted IS NOT NULL AND decided_by = ? AND decided_at >= ? AND assistant_id = ?
-        ORDER BY decided_at DESC LIMIT 1)
-    AND assistant_id = ? ORDER BY id"""
 # A message that was deleted meanwhile is asked about no more.
 _ADD = """
     INSERT INTO judgement_requests (assistant_id, run_id, message_id, text, created_at)
@@ -55,15 +49,11 @@ class JudgementRequests(Repository):
         """Return the requests that somebody has decided, the oldest first."""
         return self._all(judgement_request_of, DECIDED, [assistant_id])
 
-    def last_decided(self, assistant_id: str, decided_by: str, since: float) -> list[JudgementRequest]:
-        """Return what this person decided last and at once, if that was at or after `since` (UTC seconds)."""
-        values = [decided_by, decided_by, since, assistant_id, assistant_id]
-        return self._all(judgement_request_of, DECIDED_LAST, values)
+    def decide(self, ids: Iterable[int], accepted: bool | None, decided_by: str) -> list[JudgementRequest]:
+        """Decide whether each answer would do, all or none and at one moment; None takes decisions back.
 
-    def decide_all(
-        self, ids: Iterable[int], accepted: bool | None, decided_by: str
-    ) -> list[JudgementRequest]:
-        """Decide the same about each, at one moment, all or none. Raises NotFound, Conflict."""
+        Raises NotFound, and Conflict to take one back that was imported: nothing would be left of it.
+        """
         with self._file.writing() as transaction:
             now = self._clock()
             return [_decide(transaction, id, accepted, decided_by, now) for id in ids]
@@ -71,13 +61,6 @@ class JudgementRequests(Repository):
     def of_run(self, run_id: int) -> list[JudgementRequest]:
         """Return those of one run, decided or not."""
         return self._all(judgement_request_of, OF_RUN, [run_id])
-
-    def decide(self, id: int, accepted: bool | None, decided_by: str) -> JudgementRequest:
-        """Decide whether the answer would do; None takes a decision back.
-
-        Raises NotFound, and Conflict where it was imported: without a decision there would be nothing left of it.
-        """
-        return self.decide_all([id], accepted, decided_by)[0]
 
 
 def _decide(

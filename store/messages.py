@@ -8,10 +8,11 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import astuple, fields, replace
 
+from store.columns import mapper
 from store.connection import Transaction
 from store.errors import Conflict, NotFound
 from store.records import Conversation, Message, MessageStatus, Role, Usage
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 _USAGE = tuple(field.name for field in fields(Usage))
 _UPWARDS = """
@@ -103,14 +104,6 @@ class Messages(Repository):
         with self._file.reading():
             self.get(message_id)
             return self._all(message_of, _BRANCH, [message_id])
-
-    def siblings(self, message_id: str) -> list[Message]:
-        """Return the message and its alternatives (same parent, same role), oldest first. Raises NotFound."""
-        query = """SELECT * FROM messages WHERE conversation_id = ? AND parent_id IS ? AND role = ?
-                   ORDER BY created_at, seq"""
-        with self._file.reading():
-            message = self.get(message_id)
-            return self._all(message_of, query, [message.conversation_id, message.parent_id, message.role])
 
     def versions(self, conversation_id: str) -> dict[str, tuple[str, ...]]:
         """Return for each message of a conversation the ids of itself and its alternatives, oldest first."""

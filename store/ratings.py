@@ -5,10 +5,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
-from store.columns import ids_json
+from store.columns import mapper
 from store.errors import Conflict
 from store.records import Rating, Role, Verdict
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
 IS_LATEST = (
@@ -49,13 +49,13 @@ class Ratings(Repository):
     def latest(self, message_ids: Iterable[str]) -> dict[str, tuple[Rating, ...]]:
         """Return the latest rating of each rater, by message, oldest first; unrated messages are left out."""
         # A set: a repeated id must not repeat its ratings.
-        return ratings_by_message(self._rows(LATEST_OF_MESSAGES, [ids_json(set(message_ids))]))
+        return ratings_by_message(self._rows(LATEST_OF_MESSAGES, [list(set(message_ids))]))
 
     def counts(self, message_ids: Iterable[str]) -> dict[str, int]:
         """Return how many ratings each message has, taken back ones too; unrated messages are left out."""
         query = """SELECT message_id, count(*) AS n FROM json_each(?) wanted
                    JOIN ratings ON message_id = wanted.value GROUP BY message_id"""
-        rows = self._rows(query, [ids_json(set(message_ids))])
+        rows = self._rows(query, [list(set(message_ids))])
         return {row["message_id"]: row["n"] for row in rows}
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from store.columns import ids_json
+from store.columns import mapper
 from store.connection import Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import IS_LATEST, LATEST_OF_MESSAGES, ratings_by_message
 from store.records import Decision, Rating
-from store.repository import Repository, mapper
+from store.repository import Repository
 from store.search import Search
 
 # Items of one filter: more than anybody reviews in a day, and they are read in a tenth of a second.
@@ -139,7 +139,7 @@ class Reviews(Repository):
             if wanted.text.strip():
                 found_words = self._other(Search).find(assistant_id, wanted.text, MOST)
                 hits = [found.message_id for found in found_words]
-                ids = hits + [row["id"] for row in transaction.rows(_ANSWERS_TO, [ids_json(hits)])]
+                ids = hits + [row["id"] for row in transaction.rows(_ANSWERS_TO, [hits])]
             found: dict[str, None] = {}
             walks = queries(assistant_id, wanted, ids)
             more = False
@@ -186,7 +186,7 @@ def queries(assistant_id: str, wanted: ReviewFilter, ids: Sequence[str] | None) 
 def _query(assistant_id: str, wanted: ReviewFilter, kind: Show, ids: Sequence[str] | None) -> Query:
     rating, values = _of_rating(wanted, kind)
     if ids is not None:
-        query = Query(_BY_ID, "wanted.key", first=[ids_json(dict.fromkeys(ids))])
+        query = Query(_BY_ID, "wanted.key", first=[list(dict.fromkeys(ids))])
     elif kind is Show.DECIDED:
         query = Query(_BY_DECISION, "d.seq DESC")
     elif rating:
@@ -235,7 +235,7 @@ def _of_rating(wanted: ReviewFilter, kind: Show) -> tuple[list[str], list[str]]:
 
 
 def _items(transaction: Transaction, ids: Sequence[str]) -> list[ReviewItem]:
-    wanted = [ids_json(ids)]
+    wanted = [list(ids)]
     ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, wanted))
     decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, wanted))
     return [

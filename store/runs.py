@@ -8,16 +8,16 @@ from typing import Any
 
 from store.assistants import need_assistant
 from store.audit import AuditAction, record
-from store.columns import from_json, to_json
+from store.columns import mapper
 from store.errors import Conflict
 from store.records import RunEvent, RunStatus, TrainingRun
-from store.repository import Repository, mapper
+from store.repository import Repository
 
 
 class Runs(Repository):
     def start(self, assistant_id: str, settings: Mapping[str, Any], trigger: str) -> TrainingRun:
         """Record that a run started and why (`trigger`). Raises NotFound."""
-        columns = {"assistant_id": assistant_id, "trigger": trigger, "settings": to_json(dict(settings))}
+        columns = {"assistant_id": assistant_id, "trigger": trigger, "settings": dict(settings)}
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
             return self.get(
@@ -41,7 +41,7 @@ class Runs(Repository):
             before = self.get(id).status
             if before is not RunStatus.RUNNING or status == RunStatus.RUNNING:
                 raise Conflict(f"Run {id} is {before} and cannot become {status}: a run ends once.")
-            transaction.execute(change, [status, self._clock(), message, to_json(dict(report)), id])
+            transaction.execute(change, [status, self._clock(), message, dict(report), id])
             return self.get(id)
 
     def resume(self, id: int) -> TrainingRun:
@@ -75,9 +75,7 @@ class Runs(Repository):
         event = RunEvent(run_id, self._clock(), phase, dict(data))
         with self._file.writing() as transaction:
             transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
-            transaction.insert(
-                "run_events", run_id=run_id, at=event.at, phase=phase, data=to_json(event.data)
-            )
+            transaction.insert("run_events", **vars(event))
         return event
 
     def events(self, run_id: int, phase: str | None = None, after: float = 0.0) -> list[RunEvent]:
@@ -114,8 +112,8 @@ class Runs(Repository):
         return first["assistant_id"], ", ".join(dict.fromkeys(row["trigger"] for row in asked))
 
 
-_run = mapper(TrainingRun, settings=from_json, report=from_json)
-_event = mapper(RunEvent, data=from_json)
+_run = mapper(TrainingRun)
+_event = mapper(RunEvent)
 
 # An example that was erased from the dataset is shown no more; an answer goes with the message that it was asked by.
 PAIRS = """
@@ -124,8 +122,8 @@ PAIRS = """
     JOIN dataset_examples e ON e.dataset_id = runs.dataset_id AND e.position = c.position
     WHERE runs.id = ?"""
 _SHOWN = """
-    SELECT e.context AS question, e.completion AS approved, c.text, c.score, r.text AS other_text,
-        r.score AS other_score"""
+    SELECT json_extract(e.context, '$[#-1][1]') AS question, e.completion AS approved, c.text, c.score,
+        r.text AS other_text, r.score AS other_score"""
 # Differences of less than a tenth of a point are how a score is rounded.
 _TALLY = """
     SELECT count(*) FILTER (WHERE c.score > r.score + 0.001) AS better,
@@ -197,4 +195,4 @@ class GateAnswers(Repository):
 
 
 _tally = mapper(Tally)
-_pair = mapper(SideBySide, question=lambda context: from_json(context)[-1][1])
+_pair = mapper(SideBySide)

@@ -140,7 +140,6 @@ CREATE TABLE judgement_requests (
 CREATE INDEX judgement_requests_of_run ON judgement_requests (run_id);
 CREATE INDEX judgement_requests_open ON judgement_requests (assistant_id, id) WHERE accepted IS NULL;
 CREATE INDEX judgement_requests_decided ON judgement_requests (assistant_id, id) WHERE accepted IS NOT NULL;
-CREATE INDEX judgement_requests_decided_by ON judgement_requests (decided_by, decided_at) WHERE accepted IS NOT NULL;
 
 -- Deployments ---------------------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ def test_a_first_answer_is_greedy_and_a_varied_one_is_not(desk: Desk) -> None:
     assert (greedy["temperature"], greedy["seed"]) == (0.0, None)
     assert varied["temperature"] > 0 and varied["seed"] is not None
     assert greedy["prompt"] == varied["prompt"]
-    assert {m.id for m in desk.store.messages.siblings(first.id)} == {first.id, second.id}
+    assert set(desk.store.messages.versions(first.conversation_id)[first.id]) == {first.id, second.id}
 
 
 def test_an_edited_question_starts_a_branch_of_its_own(desk: Desk) -> None:

@@ -51,13 +51,13 @@ def test_regenerate_edit_and_show_move_between_branches(chat: Store) -> None:
     answer(chat, "a2", q2)
     a1b = answer(chat, "a1 again", q1)  # regenerated
     assert texts(chat.messages.thread("c")) == ["q1", "a1 again"]
-    assert texts(chat.messages.siblings(a1b.id)) == ["a1", "a1 again"]
+    assert chat.messages.versions("c")[a1b.id] == (a1.id, a1b.id)
 
     chat.messages.show(a1.id)
     assert texts(chat.messages.thread("c")) == ["q1", "a1", "q2", "a2"]
     q2b = ask(chat, "q2 edited", a1)  # edited
     answer(chat, "a2 edited", q2b)
-    assert texts(chat.messages.siblings(q2.id)) == ["q2", "q2 edited"]
+    assert chat.messages.versions("c")[q2.id] == (q2.id, q2b.id)
 
     assert chat.messages.show(q2.id).head_id == chat.messages.thread("c")[-1].id
     assert texts(chat.messages.thread("c")) == ["q1", "a1", "q2", "a2"]
@@ -71,7 +71,7 @@ def test_an_empty_thread_and_an_edited_first_question_which_is_a_sibling(chat: S
     with pytest.raises(NotFound, match="conversation 'x'"):
         chat.messages.thread("x")
     first, second = ask(chat, "q"), ask(chat, "q edited")
-    assert chat.messages.siblings(first.id) == [first, second]
+    assert chat.messages.versions("c")[first.id] == (first.id, second.id)
     assert texts(chat.messages.thread("c")) == ["q edited"]
 
 

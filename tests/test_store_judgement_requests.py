@@ -41,21 +41,21 @@ def test_a_request_is_open_until_somebody_decides_and_can_be_taken_back(bank: St
         bank.judgement_requests.open("bank", 1) == [first] and bank.judgement_requests.decided("bank") == []
     )
 
-    decided = bank.judgement_requests.decide(second.id, True, "bo")
+    [decided] = bank.judgement_requests.decide([second.id], True, "bo")
     assert decided.accepted is True and decided.decided_by == "bo" and decided.decided_at is not None
-    bank.judgement_requests.decide(first.id, False, "bo")
+    bank.judgement_requests.decide([first.id], False, "bo")
     assert bank.judgement_requests.open("bank") == []
     assert [p.accepted for p in bank.judgement_requests.decided("bank")] == [False, True]
 
-    bank.judgement_requests.decide(first.id, None, "bo")
+    bank.judgement_requests.decide([first.id], None, "bo")
     assert bank.judgement_requests.open("bank") == [first]
     with pytest.raises(NotFound, match="judgement request 99"):
-        bank.judgement_requests.decide(99, True, "bo")
+        bank.judgement_requests.decide([99], True, "bo")
 
 
 def test_nobody_is_asked_twice_about_the_same_answer(bank: Store) -> None:
     _, one = requested(bank, "Nine.")
-    bank.judgement_requests.decide(one.id, False, "bo")
+    bank.judgement_requests.decide([one.id], False, "bo")
     later = bank.runs.start("bank", {}, "test").id
     assert bank.judgement_requests.add(later, [(one.message_id, "Nine."), ("deleted", "Nine.")]) == 0
     assert bank.judgement_requests.open("bank") == []
@@ -76,7 +76,7 @@ def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
     bank.judgement_requests.add(run, [(mine, "Nine."), (theirs, "Nine.")])
     bank.runs.finish(run, "refused", "", {})
     for judgement_request in bank.judgement_requests.open("bank"):
-        bank.judgement_requests.decide(judgement_request.id, True, "bo")
+        bank.judgement_requests.decide([judgement_request.id], True, "bo")
     talk = bank.conversations.create("bank", owner="bo")
     bank.messages.add(talk.id, None, Role.USER, "Hello")
     bank.erasure.erase("bo")
@@ -104,8 +104,8 @@ def imported_elsewhere(bank: Store, folder: Path) -> Store:
 
 def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: Path) -> None:
     _, first, second, _ = requested(bank, "Nine.", "Noon.", "Never.")
-    bank.judgement_requests.decide(first.id, True, "bo")
-    bank.judgement_requests.decide(second.id, False, "bo")
+    bank.judgement_requests.decide([first.id], True, "bo")
+    bank.judgement_requests.decide([second.id], False, "bo")
     with imported_elsewhere(bank, tmp_path) as other:
         assert (
             other.judgement_requests.open("bank") == []
@@ -118,8 +118,8 @@ def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: 
         ]
         assert found[0].decided_at == bank.judgement_requests.get(first.id).decided_at
         with pytest.raises(Conflict, match="came in decided"):
-            other.judgement_requests.decide(found[0].id, None, "cy")
-        assert other.judgement_requests.decide(found[0].id, False, "cy").accepted is False
+            other.judgement_requests.decide([found[0].id], None, "cy")
+        assert other.judgement_requests.decide([found[0].id], False, "cy")[0].accepted is False
         erased = other.erasure.erase("bo")
         assert erased.judgement_requests == 1 and [
             p.decided_by for p in other.judgement_requests.decided("bank")
@@ -128,10 +128,10 @@ def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: 
 
 def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_path: Path) -> None:
     run, one = requested(bank, "Nine.")
-    bank.judgement_requests.decide(one.id, True, "bo")
+    bank.judgement_requests.decide([one.id], True, "bo")
     path = tmp_path / "before.jsonl"
     export_file(bank, "bank", path, "shorthand")
-    bank.judgement_requests.decide(one.id, False, "cy")
+    bank.judgement_requests.decide([one.id], False, "cy")
     assert import_file(bank, path, OPTIONS).counts["judgement_requests"] == 0
     assert bank.judgement_requests.get(one.id).decided_by == "cy"
     bank._file.connection().execute("UPDATE judgement_requests SET decided_at = 1.0")
@@ -144,7 +144,7 @@ def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_pat
 
 def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:
     _, one = requested(bank, "Nine.")
-    bank.judgement_requests.decide(one.id, True, "bo")
+    bank.judgement_requests.decide([one.id], True, "bo")
     path = tmp_path / "bank.jsonl"
     export_file(bank, "bank", path, "shorthand")
     head, row = path.read_text().splitlines()
@@ -153,13 +153,3 @@ def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_pat
     path.write_text(f"{head}\n{json.dumps(changed)}\n")
     result = import_file(bank, path, OPTIONS)
     assert "a judgement request is about 'elsewhere'" in result.refusals[2]
-
-
-def test_what_a_person_decided_last_and_at_once(bank: Store) -> None:
-    _, *asked = requested(bank, "a", "b", "c")
-    ids = [one.id for one in asked]
-    bank.judgement_requests.decide_all(ids[:1], True, "bo")
-    bank.judgement_requests.decide_all(ids[1:], False, "bo")
-    assert [one.id for one in bank.judgement_requests.last_decided("bank", "bo", 0.0)] == ids[1:]
-    assert bank.judgement_requests.last_decided("bank", "bo", 1e12) == []
-    assert bank.judgement_requests.last_decided("bank", "ann", 0.0) == []

@@ -21,7 +21,6 @@ from store.io.transfer import (
     REQUESTS_OF,
 )
 from store.judgement_requests import DECIDED, OPEN
-from store.judgement_requests import DECIDED_LAST as REQUESTS_DECIDED_LAST
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.runs import PAIRS
 from store.search import IN_DECISIONS
@@ -108,8 +107,8 @@ def test_import_and_export_go_by_index(full: Store, statement: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [OPEN, DECIDED, REQUESTS_DECIDED_LAST, DECIDED_LAST, f"SELECT 1 {PAIRS}"],
-    ids=["open requests", "decided requests", "requests decided last", "decided last", "gate answers"],
+    [OPEN, DECIDED, DECIDED_LAST, f"SELECT 1 {PAIRS}"],
+    ids=["open requests", "decided requests", "decided last", "gate answers"],
 )
 def test_what_the_review_and_training_pages_ask_goes_by_index(full: Store, statement: str) -> None:
     assert reads_all(full, statement.replace("?", "'bank'")) == []

@@ -3,7 +3,6 @@
 import pytest
 
 from store import Store
-from store.columns import ids_json
 from store.records import ImportedTurn, Role, Ruling, Usage, Verdict
 from store.reviews import ITEMS, NEWEST_QUESTIONS, ReviewFilter, Show, queries
 
@@ -151,7 +150,7 @@ def test_every_walk_is_along_an_index_and_sorts_nothing(store: Store, wanted: Re
 
 def test_items_are_read_by_their_ids(store: Store) -> None:
     with store._file.reading() as transaction:
-        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {ITEMS}", [ids_json(["m"])])]
+        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {ITEMS}", [["m"]])]
     assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] != "wanted"], plan
     with store._file.reading() as transaction:
         rows = transaction.rows(f"EXPLAIN QUERY PLAN {NEWEST_QUESTIONS}", ["desk", 10])

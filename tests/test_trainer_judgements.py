@@ -95,7 +95,7 @@ def test_a_refused_candidate_passes_once_people_say_that_its_answers_do(scene: S
     assert {p.message_id for p in asked} <= gate
 
     for judgement_request in asked:
-        scene.store.judgement_requests.decide(judgement_request.id, True, "bo")
+        scene.store.judgement_requests.decide([judgement_request.id], True, "bo")
     second = scene.run()
     assert second.status is RunStatus.PROMOTED, second.message
     assert second.report["gate"]["accepted_since"] >= len(asked)
@@ -108,7 +108,7 @@ def test_rejected_answers_change_nothing_and_right_or_wrong_ones_are_not_asked_a
     in_other_words(scene)
     first = scene.run()
     for judgement_request in scene.store.judgement_requests.open("bank"):
-        scene.store.judgement_requests.decide(judgement_request.id, False, "bo")
+        scene.store.judgement_requests.decide([judgement_request.id], False, "bo")
     second = scene.run()
     assert second.status is RunStatus.REFUSED
     assert second.report["after"]["quality"] == first.report["after"]["quality"]

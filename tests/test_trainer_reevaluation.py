@@ -36,7 +36,7 @@ def refused(scene: Scene) -> Scene:
 
 def decide(scene: Scene, accepted: bool, but: int = 0) -> None:
     for judgement_request in scene.store.judgement_requests.open("bank")[but:]:
-        scene.store.judgement_requests.decide(judgement_request.id, accepted, "bo")
+        scene.store.judgement_requests.decide([judgement_request.id], accepted, "bo")
 
 
 def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again(refused: Scene) -> None:
@@ -103,7 +103,7 @@ def test_it_waits_for_all_decisions_and_for_one_acceptance(refused: Scene) -> No
     decide(refused, True)
     assert pending(refused.store, "bank") is not None
     for judgement_request in refused.store.judgement_requests.decided("bank"):
-        refused.store.judgement_requests.decide(judgement_request.id, False, "bo")
+        refused.store.judgement_requests.decide([judgement_request.id], False, "bo")
     assert pending(refused.store, "bank") is None, "nothing that people said helps it"
     assert reevaluate(refused.context, "bank") is None
 

@@ -98,8 +98,8 @@ def test_proposals_that_were_accepted_since_the_last_run_are_news(bank: Store) -
     bank.judgement_requests.add(run.id, [(id, "as good") for id in answers])
     first, second, _ = bank.judgement_requests.open("bank")
     assert new_examples(bank, "bank", SETTINGS) == known
-    bank.judgement_requests.decide(first.id, True, "bo")
-    bank.judgement_requests.decide(second.id, False, "bo")
+    bank.judgement_requests.decide([first.id], True, "bo")
+    bank.judgement_requests.decide([second.id], False, "bo")
     assert new_examples(bank, "bank", SETTINGS) == known + 1
     train(bank)
     assert new_examples(bank, "bank", SETTINGS) == 0

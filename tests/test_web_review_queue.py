@@ -239,7 +239,7 @@ def test_all_judgement_requests_are_decided_at_once_and_undone_at_once(asked: St
 def test_a_judgement_request_that_somebody_else_decided_is_passed_over(asked: Store) -> None:
     queue, session = begun(asked, ReviewFilter(Show.PROPOSED))
     second = asked.judgement_requests.open("desk")[1]
-    asked.judgement_requests.decide(second.id, False, "ann")
+    asked.judgement_requests.decide([second.id], False, "ann")
     queue.decide(session, session.waiting[0].item.message_id, Ruling.APPROVE)
     assert shown(session) == []
 

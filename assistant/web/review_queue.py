@@ -122,7 +122,7 @@ class ReviewQueue:
         }
         if asked:
             accepted = ruling is Ruling.APPROVE
-            self._store.judgement_requests.decide_all(map(_request_id, asked), accepted, self._reviewer)
+            self._store.judgement_requests.decide(map(_request_id, asked), accepted, self._reviewer)
         made = self._store.decisions.add_all(self._reviewer, ruling, corrections) if corrections else []
         self._done(session, Action(items, (*asked, *(decision.id for decision in made))))
 
@@ -142,7 +142,7 @@ class ReviewQueue:
         if decided := [id for id in action.saved if not is_judgement(id)]:
             self._store.decisions.undo(decided)
         if asked:
-            self._store.judgement_requests.decide_all(map(_request_id, asked), None, "")
+            self._store.judgement_requests.decide(map(_request_id, asked), None, "")
         session.actions = session.actions[:-1]
         ids = {one.item.message_id for one in action.items}
         if not action.saved:
@@ -160,12 +160,16 @@ class ReviewQueue:
         """What this person decided last, in a session that is gone. All that was decided at once is one action."""
         if session.assistant_id is None:
             return None
-        of_person = session.assistant_id, self._reviewer, time.time() - _UNDO_WITHIN_S
-        decisions = self._store.decisions.last(*of_person)
-        # Requests that a file brought were decided elsewhere.
+        since = time.time() - _UNDO_WITHIN_S
+        decisions = self._store.decisions.last(session.assistant_id, self._reviewer, since)
         requests = [
-            one for one in self._store.judgement_requests.last_decided(*of_person) if one.run_id is not None
+            one
+            for one in self._store.judgement_requests.decided(session.assistant_id)
+            # Requests that a file brought were decided elsewhere.
+            if one.decided_by == self._reviewer and one.run_id is not None
         ]
+        last = max((one.decided_at or 0.0 for one in requests), default=0.0)
+        requests = [one for one in requests if one.decided_at == last >= since]
         if requests and (not decisions or (requests[0].decided_at or 0.0) > decisions[0].created_at):
             items = tuple(self._judgements(requests))
             return Action(items, tuple(one.item.message_id for one in items))

@@ -220,6 +220,6 @@ def judge(
     for judgement_request in opened[: max(0, most)]:
         item = by_question[store.messages.branch(judgement_request.message_id)[-2].text]
         opinion = user.rate(item.id, judgement_request.text, item.references)
-        store.judgement_requests.decide(judgement_request.id, opinion.verdict is Verdict.UP, RATER)
+        store.judgement_requests.decide([judgement_request.id], opinion.verdict is Verdict.UP, RATER)
     decided = [p for p in store.judgement_requests.decided(assistant_id) if p.run_id == run_id]
     return Judged(len(decided), sum(p.accepted is True for p in decided))

@@ -14,7 +14,6 @@ from typing import Any
 
 from store.assistants import need_assistant
 from store.audit import AuditAction, record
-from store.columns import ids_json
 from store.connection import Transaction
 from store.decisions import decision_of
 from store.errors import Conflict, Unstorable
@@ -151,7 +150,7 @@ class Transfer(Repository):
 
 
 def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[FullConversation]:
-    ids = [ids_json(row["id"] for row in rows)]
+    ids = [[row["id"] for row in rows]]
 
     def by_conversation(query: str, value: Callable[[sqlite3.Row], Any]) -> dict[str, list[Any]]:
         found = defaultdict(list)
@@ -182,7 +181,7 @@ def _sort(
     transaction: Transaction, assistant_id: str, conversations: Sequence[FullConversation]
 ) -> tuple[list[FullConversation], list[FullConversation], Refused]:
     """New ones, ones that are there already, and those that belong to another assistant."""
-    ids = [ids_json(full.conversation.id for full in conversations)]
+    ids = [[full.conversation.id for full in conversations]]
     owners = {row["id"]: row["assistant_id"] for row in transaction.rows(OWNERS_OF, ids)}
     new, known, refused = [], [], []
     for place, full in enumerate(conversations):
@@ -210,7 +209,7 @@ def _add(transaction: Transaction, new: Sequence[FullConversation]) -> Counter[s
 def _merge(transaction: Transaction, known: Sequence[FullConversation]) -> Counter[str]:
     """What conversations that are there already gain: messages, ratings and decisions."""
     counts = Counter(known=len(known))
-    ids = [ids_json({full.conversation.id for full in known})]
+    ids = [list({full.conversation.id for full in known})]
     for kind, query in (("messages", MESSAGES_OF), ("ratings", RATINGS_OF), ("decisions", DECISIONS_OF)):
         there = {row["id"] for row in transaction.rows(query, ids)}
         records = {r.id: r for full in known for r in getattr(full, kind) if r.id not in there}
