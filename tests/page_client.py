@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 import httpx
+import pytest
+from argon2 import PasswordHasher
+
+from store import accounts
+
+# Gradio leaves sockets open with which it looked for its port, and its queue uses what pandas gives up.
+GRADIO_WARNINGS = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
+]
 
 
 class PageClient:
@@ -88,3 +100,13 @@ def value_of(component: Any, conversation_id: str, words: str) -> Any:
 def page_name(function: Any) -> str:
     """The class of pages that an event belongs to."""
     return type(getattr(function.fn.method, "__self__", None)).__name__
+
+
+@contextmanager
+def cheap_passwords() -> Iterator[None]:
+    """Hashes that take no time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
+        accounts._nobodys_hash.cache_clear()
+        yield
+    accounts._nobodys_hash.cache_clear()

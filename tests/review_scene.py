@@ -11,8 +11,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
+from fake_vllm import FakeVllm
 
-from assistant.assistants import SAMPLE_ID, load_sample
+from assistant.assistants import SAMPLE_ID, create_assistant, load_sample
+from assistant.chat import Chat, ChatLimits
+from assistant.prompt_text import parse
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmClient
+from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import Phase, ServerState
 from assistant.web.access import Access
 from assistant.web.app import build, launch_options
@@ -93,6 +99,22 @@ def services_of(store: Store, chat: Any = None, rates: Rates = Rates(), always: 
         lambda assistant_id: dataset_stats(store, assistant_id, settings),
         rates,
     )
+
+
+@contextmanager
+def answering(
+    store: Store,
+    tokenizer: ChatTokenizer,
+    vllm: FakeVllm,
+    rates: Rates = Rates(),  # noqa: B008
+) -> Iterator[tuple[str, gr.Blocks]]:
+    """The pages with an assistant “desk”, answered by a fake vLLM."""
+    create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")
+    with vllm.serving() as address:
+        pool = VllmPool([VllmClient(address)])
+        chat = Chat(store, pool, tokenizer, "base", store.path.parent, ChatLimits(8192))
+        with serving(services_of(store, chat, rates)) as running:
+            yield running
 
 
 @contextmanager

@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
+from review_scene import services_of
 
 from assistant.assistants import create_assistant
 from assistant.prompt_text import parse
-from assistant.vllm_server import Phase, ServerState
-from assistant.web.access import Access, Person
+from assistant.web.access import Person
 from assistant.web.app import build, launch_options
 from assistant.web.markup import render
 from assistant.web.review_queue import ReviewSession
@@ -20,13 +19,6 @@ from assistant.web.user_conversations import Turn, UserConversations
 from store import Store
 from store.connection import Transaction
 from store.records import Message, MessageStatus, Rating, Role, RunStatus, Usage, Verdict
-
-
-class Words:
-    """As much of a tokenizer as counting needs: a token is a word."""
-
-    def encode_chat(self, turns: Any, *, answer_follows: bool = True) -> tuple[int, ...]:
-        return tuple(range(sum(3 + len(turn.content.split()) for turn in turns)))
 
 
 @pytest.fixture(autouse=True)
@@ -46,15 +38,8 @@ def event_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def services(store: Store) -> Iterator[Services]:
-    yield Services(
-        store,
-        Access(store),
-        cast(Any, Words()),
-        cast(Any, SimpleNamespace()),
-        lambda: ServerState(Phase.READY, "ready", 0.0),
-        True,
-    )
+def services(store: Store) -> Services:
+    return services_of(store)
 
 
 def fill(services: Services) -> str:
@@ -80,13 +65,9 @@ def fill(services: Services) -> str:
     return conversation.id
 
 
-def dependencies(page: Any) -> list[Any]:
-    return list(page.fns.values())
-
-
 def test_builds_without_public_endpoints(services: Services) -> None:
     page = build(services)
-    assert {fn.api_visibility for fn in dependencies(page) if fn.fn is not None} == {"private"}
+    assert {fn.api_visibility for fn in page.fns.values() if fn.fn is not None} == {"private"}
     assert page.title == "Shorthand"
 
 
@@ -100,7 +81,7 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
     assistant_id = services.store.assistants.all()[0].id if filled else None
     shows = {
         fn.fn.method.__self__.__class__.__name__: fn.fn.method
-        for fn in dependencies(page)
+        for fn in page.fns.values()
         if fn.fn is not None and fn.name == "show"
     }
     for name, inputs in (("PromptPage", ()), ("TrainingPage", ()), ("SavingsPage", (0.5, 0.05))):

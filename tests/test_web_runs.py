@@ -172,11 +172,6 @@ def test_pages_of_a_run_use_no_word_of_the_trainers_own() -> None:
     assert [word for word in PRIVATE_WORDS if word in shown] == []
 
 
-def test_right_or_wrong_answers_are_counted() -> None:
-    exact = {**REPORT["gate"], "scorer": "exact"}
-    assert "53 of 90 right" in text_of(verdict.verdict({"gate": exact}))
-
-
 def test_the_plot_holds_the_comparisons_and_what_may_be_lost() -> None:
     found = verdict.comparisons(REPORT)
     assert list(found[0].values()) == ["full prompt, against base model, full prompt", 40.0, 36.0, "passed"]

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from argon2 import PasswordHasher
+from page_client import cheap_passwords
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from review_scene import fill, page_of
 from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
 
-from store import Store, accounts
+from store import Store
 from store.accounts import UserRole
 from store.records import Role
 
@@ -21,18 +21,15 @@ TABS = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
-        accounts._nobodys_hash.cache_clear()
-        with Store(tmp_path_factory.mktemp("accounts") / "shorthand.sqlite") as opened:
-            fill(opened)
-            for name, role in (("ann", "admin"), ("rev", "reviewer"), ("bo", "user")):
-                opened.users.add(name, UserRole(role), f"password of {name}")
-            for name in ("ann", "bo"):
-                talk = opened.conversations.create("otter-quay", f"talk of {name}", owner=name)
-                opened.messages.add(talk.id, None, Role.USER, f"a secret of {name}")
-            yield opened
-        accounts._nobodys_hash.cache_clear()
+    path = tmp_path_factory.mktemp("accounts") / "shorthand.sqlite"
+    with cheap_passwords(), Store(path) as opened:
+        fill(opened)
+        for name, role in (("ann", "admin"), ("rev", "reviewer"), ("bo", "user")):
+            opened.users.add(name, UserRole(role), f"password of {name}")
+        for name in ("ann", "bo"):
+            talk = opened.conversations.create("otter-quay", f"talk of {name}", owner=name)
+            opened.messages.add(talk.id, None, Role.USER, f"a secret of {name}")
+        yield opened
 
 
 @pytest.fixture(scope="module")

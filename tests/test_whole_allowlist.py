@@ -9,14 +9,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from argon2 import PasswordHasher
-from page_client import PageClient
+from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords
 from review_scene import services_of, serving
-from test_whole_matrix import pytestmark  # noqa: F401
 
 from assistant.web.rates import SIGN_IN_LIMITS
-from store import Store, accounts
+from store import Store
 from store.accounts import UserRole
+
+pytestmark = GRADIO_WARNINGS
 
 # Every route that Gradio 6 has, some of which ask for nobody's name; and what a scanner would try.
 UNUSED = """
@@ -45,11 +45,9 @@ USED = ["/", "/config", "/theme.css"]
 
 
 @pytest.fixture
-def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
-    accounts._nobodys_hash.cache_clear()
-    yield
-    accounts._nobodys_hash.cache_clear()
+def cheap() -> Iterator[None]:
+    with cheap_passwords():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -65,14 +63,11 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def team(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Store]]:
     """A page with two users."""
-    with pytest.MonkeyPatch.context() as patch, Store(tmp_path_factory.mktemp("team") / "s.sqlite") as store:
-        patch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
-        accounts._nobodys_hash.cache_clear()
+    with cheap_passwords(), Store(tmp_path_factory.mktemp("team") / "s.sqlite") as store:
         store.users.add("ann", UserRole.ADMIN, "password of ann")
         store.users.add("bo", UserRole.USER, "password of bo")
         with serving(services_of(store)) as (url, _):
             yield url, store
-        accounts._nobodys_hash.cache_clear()
 
 
 @pytest.fixture

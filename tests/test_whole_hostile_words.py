@@ -8,31 +8,21 @@ stays sound, and memory bounded.
 import gc
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import psutil
 import pytest
 from fake_vllm import FakeVllm
-from page_client import PageClient, events_of, page_name, value_of
-from review_scene import services_of, serving
+from page_client import GRADIO_WARNINGS, PageClient, events_of, page_name, value_of
+from review_scene import answering
 
-from assistant.assistants import create_assistant
-from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatLimits
-from assistant.prompt_text import parse
+from assistant.chat import MAX_MESSAGE_CHARACTERS
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_client import VllmClient
-from assistant.vllm_pool import VllmPool
 from store import Store
 from store.records import Role
 
-pytestmark = [
-    # Gradio leaves sockets open with which it looked for its port.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),  # in Gradio's queue
-]
+pytestmark = GRADIO_WARNINGS
 
 STRANGE = {
     "half a character": "one \ud83d half",
@@ -94,17 +84,12 @@ class Scene:
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, tokenizer: ChatTokenizer) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("words")
-    with Store(folder / "shorthand.sqlite") as store:
-        create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")
-        vllm = FakeVllm(answer=lambda model, ids: "an answer of few words")
-        with vllm.serving() as address:
-            pool = VllmPool([VllmClient(address)])
-            chat = Chat(store, pool, tokenizer, "base", Path(folder), ChatLimits(8192))
-            with serving(services_of(store, chat)) as (url, page):
-                made = Scene(store, url, page)
-                yield made
-                made.client.close()
+    vllm = FakeVllm(answer=lambda model, ids: "an answer of few words")
+    path = tmp_path_factory.mktemp("words") / "shorthand.sqlite"
+    with Store(path) as store, answering(store, tokenizer, vllm) as (url, page):
+        made = Scene(store, url, page)
+        yield made
+        made.client.close()
 
 
 @pytest.mark.parametrize("kind", ["all of it at once", "NUL", "a million combining marks"])

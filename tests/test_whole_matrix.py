@@ -8,34 +8,22 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
-from argon2 import PasswordHasher
 from fake_vllm import FakeVllm
-from page_client import PageClient, events_of, page_name, value_of
-from review_scene import services_of, serving
+from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of, page_name, value_of
+from review_scene import answering
 
-from assistant.assistants import create_assistant
-from assistant.chat import Chat, ChatLimits
-from assistant.prompt_text import parse
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_client import VllmClient
-from assistant.vllm_pool import VllmPool
 from assistant.web.access import Access
 from assistant.web.rates import Rates
-from store import Store, accounts
+from store import Store
 from store.accounts import UserRole
 from store.records import MessageStatus, Role, Verdict
 
-pytestmark = [
-    # Gradio leaves sockets open with which it looked for its port.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),  # in Gradio's queue
-]
+pytestmark = GRADIO_WARNINGS
 
 SECRET = "zanzibar"  # in all that Ann wrote, and in nothing else
 HERS = ("where is zanzibar", "is an island", "in the sea", "not zanzibar", "about zanzibar")
@@ -103,23 +91,16 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, tokenizer: ChatTokenizer) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("matrix")
-    with pytest.MonkeyPatch.context() as patch, Store(folder / "shorthand.sqlite") as store:
-        patch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
-        accounts._nobodys_hash.cache_clear()
-        create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")
+    vllm = FakeVllm(answer=lambda model, ids: "an answer of few words")
+    rates = Rates(messages=10_000, ratings=10_000, streams=100)
+    with cheap_passwords(), Store(folder / "shorthand.sqlite") as store:
         for name, role in sorted(PEOPLE.items(), key=lambda item: item[1]):
             store.users.add(name, UserRole(role), f"password of {name}")
-        vllm = FakeVllm(answer=lambda model, ids: "an answer of few words")
-        with vllm.serving() as address:
-            pool = VllmPool([VllmClient(address)])
-            chat = Chat(store, pool, tokenizer, "base", Path(folder), ChatLimits(2048))
-            rates = Rates(messages=10_000, ratings=10_000, streams=100)
-            with serving(services_of(store, chat, rates)) as (url, page):
-                made = Scene(store, url, page, vllm)
-                yield made
-                for client in made.people.values():
-                    client.close()
-        accounts._nobodys_hash.cache_clear()
+        with answering(store, tokenizer, vllm, rates) as (url, page):
+            made = Scene(store, url, page, vllm)
+            yield made
+            for client in made.people.values():
+                client.close()
 
 
 def test_the_owner_gets_all_of_it_through_the_same_calls(scene: Scene) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from page_client import GRADIO_WARNINGS
 from playwright.sync_api import Page, expect, sync_playwright
 from review_scene import fill, page_of
 
@@ -19,13 +20,7 @@ from store.reviews import ReviewFilter
 CHROMIUM = Path("/usr/bin/chromium")
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
-pytestmark = [
-    pytest.mark.slow,
-    # Gradio leaves sockets open with which it looked for its port.
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-    pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),  # in Gradio's queue
-]
+pytestmark = [pytest.mark.slow, *GRADIO_WARNINGS]
 
 
 @pytest.fixture(scope="module")
