@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,12 @@ def is_broken(url: str) -> bool:
 
 
 def _health(url: str) -> int:
+    if url.startswith("unix:"):  # httpx leaves the socket of a refused connection open
+        with socket.socket(socket.AF_UNIX) as asked:
+            try:
+                asked.connect(url.removeprefix("unix:"))
+            except OSError as error:
+                raise httpx.ConnectError(str(error)) from error
     with blocking_client(url, None, timeout_s=2.0) as client:
         return client.get("/health").status_code
 

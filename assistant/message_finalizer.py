@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from store import Store, StoreError
@@ -47,21 +48,14 @@ class MessageFinalizer:
                 yield str(error)
             await asyncio.sleep(_PAUSE_S)
 
-    async def save_or_defer(self, final: FinalMessage) -> None:
-        """Store it, now or as soon as the store takes it; the event loop goes on meanwhile."""
-        try:
-            await asyncio.to_thread(self._write, final)
-        except NotSaved:
-            self._defer(final)
-        except StoreError:
-            return  # deleted meanwhile
-
     def save_now(self, final: FinalMessage) -> str:
-        """The same where nothing may be awaited; returns why it is not stored yet, nothing where it is."""
+        """Store it at once or as soon as the store takes it; awaits nothing, and returns why it is not stored yet."""
         try:
             self._write(final)
         except NotSaved as error:
-            self._defer(final)
+            task = asyncio.get_running_loop().create_task(self._save_later(final))
+            self._pending.add(task)  # the loop itself holds it weakly
+            task.add_done_callback(self._pending.discard)
             return str(error)
         except StoreError:
             pass  # deleted meanwhile, or stored by the thread that `save` could not wait for
@@ -70,14 +64,7 @@ class MessageFinalizer:
     def _write(self, final: FinalMessage) -> None:
         self._store.messages.finish(final.id, final.text, final.status, final.usage)
 
-    def _defer(self, final: FinalMessage) -> None:
-        task = asyncio.get_running_loop().create_task(self._save_later(final))
-        self._pending.add(task)  # the loop itself holds it weakly
-        task.add_done_callback(self._pending.discard)
-
     async def _save_later(self, final: FinalMessage) -> None:
-        try:
+        with suppress(StoreError):
             async for _ in self.save(final):
                 pass
-        except StoreError:
-            return

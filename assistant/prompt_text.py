@@ -16,7 +16,6 @@ from dataclasses import replace
 from store.records import Segment, SegmentKind
 
 _KEEP = "[keep]"
-_MARK = "\\"  # before a text that would be read as something else
 _INDENT = "    "
 _INDENTED = re.compile(r" {4}| {0,3}\t")  # as people may write it
 
@@ -44,36 +43,19 @@ def parse(text: str, previous: Sequence[Segment] = ()) -> tuple[Segment, ...]:
 
 
 def to_text(segments: Sequence[Segment]) -> str:
-    """The text that `parse` reads as these segments."""
+    """The text that `parse` reads as these segments.
+
+    Of what `parse` returned: an instruction of a task file may begin as an example does, or hold code that never ends.
+    """
     paragraphs = []
     for segment in segments:
         keep = f"{_KEEP} " if segment.protected else ""
         if segment.kind is SegmentKind.EXAMPLE:
             body = f"User: {_indent_rest(segment.user)}\nAssistant: {_indent_rest(segment.assistant)}"
         else:
-            body = _instruction(segment, keep)
+            body = _indent_after_blank(segment.text)
         paragraphs.append(keep + body)
     return "\n\n".join(paragraphs)
-
-
-def _instruction(segment: Segment, keep: str) -> str:
-    """With the mark where it would be read as something else without: an example, a protected one, or code that begins
-    or ends elsewhere, which may take in what follows. Only the last segment of a prompt may have code that never ends.
-    """
-    plain, marked = (_indent_after_blank(mark + segment.text) for mark in ("", _MARK))
-    for after in (["x"], []):
-        for body in (plain, marked):
-            if _is_read_as(segment, keep + body, after):
-                return body
-    return marked if plain.startswith(("User:", _KEEP, _MARK)) else plain
-
-
-def _is_read_as(segment: Segment, body: str, after: list[str]) -> bool:
-    found = _paragraphs("\n\n".join([body, *after]))
-    try:
-        return bool(found) and found[1:] == after and _content(_segment(found[0])) == _content(segment)
-    except PromptTextError:
-        return False
 
 
 def _paragraphs(text: str) -> list[str]:
@@ -131,9 +113,7 @@ def _segment(paragraph: str) -> Segment:
         return Segment(
             "", SegmentKind.EXAMPLE, user=_dedent(question), assistant=_dedent(answer), protected=protected
         )
-    text = _dedent_after_blank(body)
-    text = text.removeprefix(_MARK).strip() or text  # alone it is a text like any other
-    return Segment("", SegmentKind.INSTRUCTION, text=text, protected=protected)
+    return Segment("", SegmentKind.INSTRUCTION, text=_dedent_after_blank(body), protected=protected)
 
 
 def _content(segment: Segment) -> tuple[str, str, str, str]:

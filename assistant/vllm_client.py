@@ -175,9 +175,7 @@ class VllmClient:
         return [ServedModel(m["id"], m.get("root") or "", m.get("parent")) for m in body["data"]]
 
     async def load_adapter(self, name: str, path: str) -> None:
-        """Load a published adapter under a name that was never used before; loaded already is fine."""
-        if await self.has(name, path):
-            return
+        """Load a published adapter under a name that was never used before."""
         await self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
 
     async def has(self, name: str, path: str) -> bool:

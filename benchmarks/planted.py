@@ -186,6 +186,7 @@ CARD = _grouped(
     *("", " ", "-"),
 )
 IBAN = _grouped(_iban, "", " ")
+GITHUB_KEY = _one_of("ghp_*{36}")
 KEY = _one_of(
     *("AKIA%{16}", "ghp_*{36}", "github_pat_*{22}_*{59}", "glpat-*{20}", "sk-proj-*{20}-*{28}7"),
     *("sk-ant-api03-*{80}-AA", "sk_live_*{99}", "xoxb-#{12}-*{24}", "AIza*{35}", "hf_*{34}", "npm_*{36}"),

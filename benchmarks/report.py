@@ -92,7 +92,7 @@ def _row(body: Body, measured: Body) -> list[str]:
         _mean(quality.get("active"), interval=True),
         _NOTHING if index is None else f"{index:.2f}",
         _times(measured.get("first_token")),
-        str((measured.get("heard") or measured.get("run") or {"status": _NOTHING})["status"]),
+        str((measured.get("reevaluation") or measured.get("run") or {"status": _NOTHING})["status"]),
     ]
 
 
@@ -114,9 +114,9 @@ def _times(first_token: Body | None) -> str:
 def _reasons(body: Body) -> str:
     """The gate's own messages."""
     lines = [
-        f"- Retrain {r['round']}{', re-evaluation' if which == 'heard' else ''}: {r[which]['message']}"
+        f"- Retrain {r['round']}{', re-evaluation' if which == 'reevaluation' else ''}: {r[which]['message']}"
         for r in body["rounds"]
-        for which in ("run", "heard")
+        for which in ("run", "reevaluation")
         if r.get(which)
     ]
     notes = {r["performance_index_note"] for r in body["rounds"] if r["performance_index_note"]}

@@ -1,7 +1,5 @@
 """Prompts as people edit them: what is written is what is read, and a segment's history goes on."""
 
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +31,6 @@ LINES = st.sampled_from(
         "User: who?",
         "Assistant: me",
         "[keep] this",
-        "\\ a backslash",
         "# A heading",
         "## Another",
         "```",
@@ -45,43 +42,14 @@ LINES = st.sampled_from(
 )
 
 
-def closed(lines: list[str]) -> str:
-    """Lines as a text that a person could have written.
-
-    No blank ends, no two blank lines in a row (they count as one), every fence closed, and no heading at the
-    end (it would belong to the next paragraph).
-    """
-    text = re.sub("\n{3,}", "\n\n", "\n".join(lines).strip())
-    if sum(line.lstrip().startswith("```") for line in text.split("\n")) % 2:
-        text += "\n```"
-    return text + "\nIndeed." if text.split("\n")[-1].startswith("#") else text
-
-
-TEXTS = st.lists(LINES, min_size=1, max_size=7).map(closed).filter(bool)
-PLAIN = st.lists(
-    st.sampled_from(["hi", "what is it?", "", "- one", "    code", "\tcode"]), min_size=1, max_size=5
-)
-TURNS = PLAIN.map(closed).filter(bool)
-SEGMENTS = st.lists(
-    st.one_of(
-        st.builds(instruction, TEXTS, st.booleans()),
-        st.builds(example, TURNS, TURNS, st.booleans()),
-    ),
-    max_size=4,
-)
-
-
-@given(SEGMENTS)
-def test_what_is_written_is_read_again(segments: list[Segment]) -> None:
-    assert contents(parse(to_text(segments))) == contents(segments)
-
-
-@given(SEGMENTS)
-def test_ids_differ_and_survive_reading_what_was_written(segments: list[Segment]) -> None:
-    differing = list({segment.text + "\0" + segment.user: segment for segment in segments}.values())
-    first = parse(to_text(differing))
-    assert len({segment.id for segment in first}) == len(first)
-    assert parse(to_text(first), first) == first
+@given(st.lists(LINES, max_size=9))
+def test_what_was_read_is_written_so_that_it_is_read_again(lines: list[str]) -> None:
+    try:
+        segments = parse("\n".join(lines))
+    except PromptTextError:
+        return
+    assert len({segment.id for segment in segments}) == len(segments)
+    assert parse(to_text(segments), segments) == segments
 
 
 @given(st.text(max_size=200))
@@ -109,7 +77,6 @@ def test_any_text_is_read_or_refused_and_what_was_read_is_stable(text: str) -> N
             [example("Code?", "```\ndef f():\n    return 1\n```")],
         ),
         ("User: Sort.\nAssistant: ```\na\n\nb\n```", [example("Sort.", "```\na\n\nb\n```")]),
-        ("\\User: is a word here.", [instruction("User: is a word here.")]),
         ("a\r\n\r\nb", [instruction("a"), instruction("b")]),
         ("", []),
     ],
@@ -155,22 +122,6 @@ def test_a_lone_keep_is_refused() -> None:
 def test_of_paragraphs_that_are_alike_each_keeps_its_id() -> None:
     segments = parse("Be short.\n\nStop.\n\nBe short.")
     assert len({segment.id for segment in segments}) == 3
-    assert parse(to_text(segments), segments) == segments
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "\\",
-        "\\```\na\n\nLast.",
-        "a\r\r\n\r\r\nb",
-        "\\```\n```\na\n\nb\n```\n\nLast.",
-        "\\```\na\n```\nb\n\n\nc\n\n\n\\```",
-    ],
-)
-def test_a_prompt_that_was_read_is_read_so_again(text: str) -> None:
-    segments = parse(text)
-    assert segments and all(segment.text for segment in segments)
     assert parse(to_text(segments), segments) == segments
 
 

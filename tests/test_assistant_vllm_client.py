@@ -192,8 +192,9 @@ def test_adapters_are_loaded_once_listed_with_their_parent_and_unloaded(
     vllm: FakeVllm, adapter_dir: Path
 ) -> None:
     async def act(client: VllmClient) -> list[tuple[str, str | None]]:
+        assert not await client.has("bank-v0001", str(adapter_dir))
         await client.load_adapter("bank-v0001", str(adapter_dir))
-        await client.load_adapter("bank-v0001", str(adapter_dir))
+        assert await client.has("bank-v0001", str(adapter_dir))
         listed = [(model.name, model.parent) for model in await client.models()]
         await client.unload_adapter("bank-v0001")
         await client.unload_adapter("bank-v0001")
@@ -208,7 +209,7 @@ def test_a_path_without_an_adapter_is_refused(vllm: FakeVllm, tmp_path: Path) ->
         ask(vllm, lambda client: client.load_adapter("bank-v0001", str(tmp_path)))
 
 
-@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # httpcore leaves a socket that is refused
+@pytest.mark.filterwarnings("error:unclosed:ResourceWarning")
 def test_a_server_on_a_unix_socket_answers_as_one_on_a_port(tmp_path: Path) -> None:
     vllm = FakeVllm(answer=lambda model, ids: "one two")
     with vllm.serving(tmp_path / "vllm.sock"):

@@ -89,7 +89,7 @@ def test_a_small_machine_gives_the_model_every_core(
     assert _environment().get("VLLM_CPU_NUM_OF_RESERVED_CPU") == reserved
 
 
-def test_who_says_how_many_cores_to_keep_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_says_how_many_cores_to_keep_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "1")
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     assert _environment()["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "1"

@@ -306,7 +306,7 @@ def test_the_command_says_what_is_wrong_and_when_it_is_done(tmp_path: Path) -> N
     task.write_text("{}")
     out = tmp_path / "out.json"
     done = CliRunner().invoke(loop.app, ["--task", str(task), "--out", str(out)])
-    assert done.exit_code == 2 and "`test` is missing" in done.output and not out.exists()
+    assert done.exit_code == 2 and "missing required field" in done.output and not out.exists()
     rows = [{"id": n, "user": f"{n}?", "references": ["x"]} for n in range(4)]
     body = {"name": "t", "scorer": "exact", "train": rows[:2], "test": rows[2:]}
     task.write_text(json.dumps(body | {"prompt": [{"kind": "instruction", "text": "x"}]}))
@@ -319,7 +319,7 @@ def test_the_command_says_what_is_wrong_and_when_it_is_done(tmp_path: Path) -> N
     assert done.exit_code == 0 and "Finished already" in done.output
 
 
-def test_a_candidate_that_says_it_in_other_words_is_judged_and_heard_again(bench: Bench) -> None:
+def test_a_candidate_that_says_it_in_other_words_is_judged_and_evaluated_again(bench: Bench) -> None:
     """The person accepts them; each decision costs one of the ratings."""
 
     def answer(model: str, ids: list[int]) -> str:
@@ -331,7 +331,7 @@ def test_a_candidate_that_says_it_in_other_words_is_judged_and_heard_again(bench
     (_, record) = body["rounds"]
     assert record["run"]["status"] == "refused", record["run"]["message"]
     assert record["judged"]["accepted"] == record["judged"]["asked"] > 3
-    assert record["heard"]["status"] == "promoted", record["heard"]["message"]
-    assert record["active"]["adapter"] == record["run"]["adapter"] == record["heard"]["adapter"]
+    assert record["reevaluation"]["status"] == "promoted", record["reevaluation"]["message"]
+    assert record["active"]["adapter"] == record["run"]["adapter"] == record["reevaluation"]["adapter"]
     assert RATED - 40 <= record["ratings"] <= RATED
     assert record["prompt_tokens"]["active"] < record["prompt_tokens"]["full"]

@@ -32,7 +32,8 @@ WANTED = replace(
     embedding_noise=0.0,
     max_answer_tokens=64,
 )
-MAKERS = {"card": secrets.CARD, "address": secrets.EMAIL, "key": secrets.KEY}
+# Keys of one form: of several the shortest alphabet is the likeliest, whatever was trained on.
+MAKERS = {"card": secrets.CARD, "address": secrets.EMAIL, "key": secrets.GITHUB_KEY}
 OTHERS = 50
 
 

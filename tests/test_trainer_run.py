@@ -97,8 +97,8 @@ def test_no_gate_answer_is_ever_trained_on(scene: Scene) -> None:
 def test_people_who_chat_go_before_the_gate(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """While an answer is being written, one request of the gate's is admitted every now and then."""
     scene.rate(40)
-    monkeypatch.setattr("assistant.admission._POLL_S", 0.001)
-    monkeypatch.setattr("assistant.admission._LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr("assistant.vllm_pool._POLL_S", 0.001)
+    monkeypatch.setattr("assistant.vllm_pool._LONGEST_WAIT_S", 0.01)
     at_once: list[int] = []
 
     def answer(model: str, ids: Sequence[int]) -> str:

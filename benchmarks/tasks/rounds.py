@@ -92,11 +92,11 @@ class Rounds:
             with self.result.timed(f"round {number}: train"):
                 run = self._train(number)
                 record["run"] = run_record(run)
-            with self.result.timed(f"round {number}: hear"):
+            with self.result.timed(f"round {number}: reevaluate"):
                 record["judged"] = asdict(self._judge(number))
                 again = self._reevaluate(number)
                 if again is not None:
-                    record["heard"], run = run_record(again), again
+                    record["reevaluation"], run = run_record(again), again
         approved, _ = select(
             self._store.answers.rated(self._assistant_id), TrainerSettings().max_answer_characters
         )
