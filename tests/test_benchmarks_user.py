@@ -6,8 +6,7 @@ from hypothesis import strategies as st
 from benchmarks.tasks.task import Item
 from benchmarks.tasks.user import User, rounds_of, sample_of, threshold_of
 from store.records import Verdict
-from trainer.evaluation.judgements import best
-from trainer.evaluation.scorers import SCORERS, chrf, exact
+from trainer.evaluation.scorers import SCORERS, best, chrf, exact
 
 ITEMS = [Item(f"q{number}", f"Question {number}?", ("right", "also right")) for number in range(40)]
 

@@ -13,8 +13,8 @@ from retrain_scene import SETTINGS, Scene
 from store.records import RunStatus
 from trainer.candidate import build_job
 from trainer.training import distributed
+from trainer.training.environment import autocast
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
-from trainer.training.precision import autocast
 
 ROOT = Path(__file__).parent.parent
 

@@ -12,11 +12,11 @@ from transformers import AutoModelForCausalLM, TrainingArguments
 
 from assistant.tokenizer import ChatTokenizer
 from store.records import Split
-from trainer.evaluation.segment_importance import measure_importance
+from trainer.evaluation.variants import measure_importance
 from trainer.training import finetune as finetuning
+from trainer.training.environment import Precision, autocast
 from trainer.training.finetune import Trained, TrainingDiverged, TrainingJob, finetune
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
-from trainer.training.precision import Precision, autocast
 from trainer.training.rows import dev_rows, train_rows
 
 

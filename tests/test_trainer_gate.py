@@ -11,8 +11,7 @@ from scipy import stats
 from benchmarks.gate_simulation import RESULT, TRUTHS, Truth, promotes_worse
 from trainer.evaluation import gate
 from trainer.evaluation.gate import Answers, VariantVerdict, as_record, decide
-from trainer.evaluation.gate import performance_index as index
-from trainer.evaluation.guards import QUESTIONS, check_general_answers, check_texts, is_broken, is_looping
+from trainer.evaluation.guards import QUESTIONS, check_general_answers, check_texts, is_broken
 from trainer.evaluation.scorers import exact
 
 N, MARGIN = 120, 0.05
@@ -133,12 +132,6 @@ def test_a_failing_guard_refuses_with_its_detail() -> None:
     assert not verdict.promoted and "3 of 120 answers are empty" in verdict.reasons[0]
 
 
-def test_what_counts_as_going_in_circles() -> None:
-    assert is_looping("you can do it " * 4)
-    assert not is_looping("you can do it " * 3)
-    assert not is_looping("The quick brown fox jumps over the lazy dog. " * 1)
-
-
 def test_always_the_same_answer_is_no_fault_where_the_approved_ones_are_alike() -> None:
     alike = ["yes"] * 90 + ["no"] * 10
     assert all(guard.passed for guard in check_texts(["yes"] * 100, alike))
@@ -174,17 +167,19 @@ BASE_GENERALLY = [f"Well, {question}" for question in QUESTIONS]
         (["\ufffd\ufffd?"] * len(QUESTIONS), False),
     ],
 )
-def test_broken_text_to_general_questions_refuses_and_drift_is_told(answers: list[str], passes: bool) -> None:
-    guard = check_general_answers(BASE_GENERALLY, answers, [0.5] * len(answers), ["card_arrival"])
+def test_broken_text_to_general_questions_refuses_and_drift_is_reported(
+    answers: list[str], passes: bool
+) -> None:
+    guard = check_general_answers(BASE_GENERALLY, answers, ["card_arrival"])
     assert guard.passed == passes
     taken = sum(answer == "card_arrival" for answer in answers)
     assert f"{taken} are approved answers to other questions (base: 0)" in guard.detail
-    assert "50 % like the base model's" in guard.detail
+    assert ("100 % like the base model's" in guard.detail) == (answers == BASE_GENERALLY)
 
 
 def test_a_base_model_that_stumbles_itself_is_no_worse_than_it() -> None:
     stumbling = [""] * 10 + BASE_GENERALLY[10:]
-    assert check_general_answers(stumbling, stumbling, [1.0] * len(QUESTIONS), []).passed
+    assert check_general_answers(stumbling, stumbling, []).passed
 
 
 @pytest.mark.parametrize(
@@ -197,6 +192,7 @@ def test_a_base_model_that_stumbles_itself_is_no_worse_than_it() -> None:
         ("四", False),
         ("Bonjour \ufffd", False),
         ("a b c d " * 4, True),
+        ("a b c d " * 3, False),
     ],
 )
 def test_what_counts_as_broken(text: str, broken: bool) -> None:
@@ -247,15 +243,6 @@ def test_the_whole_gates_of_the_benchmark_keep_the_promise() -> None:
     assert max(whole["promoted_worse"].values()) <= limit
 
 
-def test_the_performance_index_is_silent_where_the_base_ignores_its_prompt() -> None:
-    assert index(0.8, 0.8, 0.2) == pytest.approx(1.0)
-    assert index(0.5, 0.8, 0.2) == pytest.approx(0.5)
-    assert index(0.9, 0.5, 0.495) is None
-    assert index(0.9, 0.2, 0.5) is None
-
-
 def test_a_verdict_is_plain_json() -> None:
-    import json
-
     record = as_record(judged(1, APPROVED, 60))
     assert json.loads(json.dumps(record))["passed"] is True and record["tested"] is True

@@ -8,8 +8,8 @@ from retrain_scene import Scene, colour, hash_of
 from store.records import Example, JudgementRequest, Role, RunStatus, Split
 from trainer.evaluation.gate import Answers, Comparison, VariantVerdict
 from trainer.evaluation.guards import Guard
-from trainer.evaluation.judgements import approved_answers, best, judgement_requests, worth_asking
-from trainer.evaluation.scorers import chrf, exact
+from trainer.evaluation.judgements import approved_answers, judgement_requests, worth_asking
+from trainer.evaluation.scorers import best, chrf, exact
 from trainer.evaluation.statistics import Interval
 
 EXAMPLES = [

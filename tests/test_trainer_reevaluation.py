@@ -6,11 +6,11 @@ import pytest
 from retrain_scene import Scene, colour, hash_of
 from typer.testing import CliRunner
 
-from store.records import RunStatus
+from store.records import Example, RunStatus, Split
 from trainer.__main__ import app
-from trainer.evaluation.gate_evaluation import GateEvaluation
+from trainer.evaluation import gate_evaluation
 from trainer.evaluation.guards import QUESTIONS
-from trainer.evaluation.reevaluation import TRIGGER, pending
+from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.rerun import NoRerun, rerun
 from trainer.run import reevaluate
 
@@ -34,6 +34,11 @@ def refused(scene: Scene) -> Scene:
     return scene
 
 
+def gate_examples(scene: Scene) -> list[Example]:
+    (run,) = scene.store.runs.all("bank")[-1:]
+    return [e for e in scene.store.datasets.get(run.dataset_id or 0).examples if e.split is Split.GATE]
+
+
 def decide(scene: Scene, accepted: bool, but: int = 0) -> None:
     for judgement_request in scene.store.judgement_requests.open("bank")[but:]:
         scene.store.judgement_requests.decide([judgement_request.id], accepted, "bo")
@@ -54,11 +59,7 @@ def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again
     assert (second.adapter, second.dataset_id, second.trigger) == (first.adapter, first.dataset_id, TRIGGER)
     active = refused.store.deployments.active("bank")
     assert active is not None and active.adapter == first.adapter and active.run_id == second.id
-    gate_questions = {
-        e.context[-1][1]
-        for e in refused.store.datasets.get(first.dataset_id or 0).examples
-        if e.split == "gate"
-    }
+    gate_questions = {e.context[-1][1] for e in gate_examples(refused)}
     again = [question for question in asked if question in gate_questions]
     assert len(set(again)) <= 1, "one of them measures the time to the first token"
     assert len([question for question in asked if question in QUESTIONS]) >= 2 * len(QUESTIONS)
@@ -75,7 +76,8 @@ def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again
 def test_one_that_is_refused_again_has_no_third_evaluation(
     refused: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(GateEvaluation, "_score_again", _as_it_was(refused))
+    as_before = [(example.completion,) for example in gate_examples(refused)]
+    monkeypatch.setattr(gate_evaluation, "approved_answers", lambda *_: as_before)
     decide(refused, True)
     second = reevaluate(refused.context, "bank")
     assert (
@@ -83,17 +85,6 @@ def test_one_that_is_refused_again_has_no_third_evaluation(
     )
     assert refused.store.judgement_requests.open("bank") == [] and pending(refused.store, "bank") is None
     assert refused.vllm.adapters == {}
-
-
-def _as_it_was(scene: Scene):  # type: ignore[no-untyped-def]
-    """Scores as if people's word changed nothing."""
-    whole = GateEvaluation._score_again
-
-    def score(evaluation: GateEvaluation, texts: list[str], *rest: object) -> object:
-        evaluation._accepted = [right[:1] for right in evaluation._accepted]
-        return whole(evaluation, texts, *rest)  # type: ignore[arg-type]
-
-    return score
 
 
 def test_it_waits_for_all_decisions_and_for_one_acceptance(refused: Scene) -> None:

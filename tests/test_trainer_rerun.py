@@ -71,7 +71,7 @@ def test_threads_and_precision_are_those_of_the_run_and_other_versions_are_warni
     monkeypatch.setattr("torch.cpu.get_capabilities", dict)
     scene.run()
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})
-    monkeypatch.setattr("trainer.environment.version", lambda name: "0.0")
+    monkeypatch.setattr("trainer.training.environment.version", lambda name: "0.0")
     try:
         torch.set_num_threads(2)
         found = again(scene)

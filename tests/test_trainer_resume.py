@@ -158,7 +158,7 @@ def test_what_is_no_longer_the_same_run_starts_anew(
     with interrupting(scene, monkeypatch, at=10):
         scene.run(**vars(replace(changed, variants=2)))
     assert "the approved answers have changed; the prompt was edited." in capsys.readouterr().out
-    monkeypatch.setattr("trainer.environment.version", lambda name: "0.0")
+    monkeypatch.setattr("trainer.training.environment.version", lambda name: "0.0")
     run = scene.run(**vars(replace(changed, variants=2)))
     said = capsys.readouterr().out
     assert "torch was 2." in said and "now it is 0.0" in said

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from trainer.evaluation import judge_model as judging
+from trainer.evaluation import scorers
 from trainer.evaluation.scorers import SCORERS, Scorer, ScorerFailed, UnknownScorer, right_or_wrong, scorer
 from trainer.evaluation.sql import is_sorted
 from trainer.run import _EXPECTED
@@ -191,7 +191,7 @@ class FakeJudge:
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeJudge]:
-    monkeypatch.setattr(judging, "_FIRST_PAUSE_S", 0.0)
+    monkeypatch.setattr(scorers, "_FIRST_PAUSE_S", 0.0)
     fake = FakeJudge()
     app = Starlette(routes=[Route("/v1/chat/completions", fake.complete, methods=["POST"])])
     with socket.socket(proto=socket.IPPROTO_TCP) as listener:
@@ -210,7 +210,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeJudge]:
 
 
 def test_a_judge_compares_once_and_is_remembered(server: FakeJudge, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(judging.KEY, "secret")
+    monkeypatch.setenv(scorers.JUDGE_KEY, "secret")
     server.replies = ["7", "3"]
     score = scorer(f"judge:{server.url}/v1/#model/a")
     assert score('It said: "Paris".', "Paris.") == pytest.approx(0.7)

@@ -16,10 +16,9 @@ TRAINING = {
     "finetune",
     "lora",
     "names",
-    "precision",
     "publish",
     "rerun",
-    "segment_importance",
+    "variants",
     "distributed",
     "teacher",
 }

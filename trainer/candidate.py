@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,31 @@ import torch
 from assistant.rendering import keep, render, segment_tokens
 from store.records import Dataset, Example, Segment, Split, TrainingRun
 from trainer.context import TrainingContext
-from trainer.environment import PHASE, environment
-from trainer.evaluation.segment_importance import measure_importance, measure_losses
-from trainer.evaluation.variants import build_variants
+from trainer.evaluation.variants import build_variants, measure_importance, measure_losses
 from trainer.progress import RunProgress
-from trainer.training.candidate import Candidate
 from trainer.training.distributed import shut_down
+from trainer.training.environment import PHASE, environment
 from trainer.training.finetune import Trained, TrainingJob, finetune
 from trainer.training.publish import publish_run
 from trainer.training.rows import TopK, dev_rows, train_rows
 from trainer.training.teacher import teacher_log_probabilities
 
 _PARITY_TOKENS = 8
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An adapter on disk with its variants, as plain JSON values: what the gate needs, now or at its re-evaluation."""
+
+    name: str
+    variants: Sequence[Sequence[str]]  # ids of the segments that each variant keeps, the full prompt first
+    dev_losses: Sequence[float]  # of each variant, in nats per answer token
+    parity_ids: Sequence[int]
+    parity: Sequence[
+        tuple[int, float]
+    ]  # the tokens that greedily follow `parity_ids` in the trainer, with ln p
+    training: Mapping[str, Any]  # what it took and how it went, for the report
+    remarks: Sequence[str]  # what a person should know about the training beside the gate's word
 
 
 def train_candidate(
@@ -52,7 +65,7 @@ def train_candidate(
         variants=variants,
         dev_losses=losses,
         parity_ids=question,
-        parity=tuple(_continue_greedily(trained.model, question)),
+        parity=_continue_greedily(trained.model, question),
         training=_training_record(trained, context.settings.learning_rate),
         remarks=(overfit,) if overfit else (),
     )
@@ -82,8 +95,8 @@ def _split(dataset: Dataset, split: Split) -> list[Example]:
 
 def _build_variants(
     context: TrainingContext, dataset: Dataset, model: Any, progress: RunProgress
-) -> tuple[tuple[tuple[str, ...], ...], tuple[float, ...]]:
-    """The variants by what each segment brings on dev, and the dev loss of each variant."""
+) -> tuple[list[tuple[str, ...]], list[float]]:
+    """The variants by the importance of each segment on dev, and the dev loss of each variant."""
     segments, dev = context.store.prompts.get(dataset.prompt_id).segments, _split(dataset, Split.DEV)
     counter = progress.counter("variants")
     importance = measure_importance(model, context.tokenizer, segments, dev, counter)
@@ -92,7 +105,7 @@ def _build_variants(
     prompts = [keep(segments, segment_ids) for segment_ids in variants]
     losses = measure_losses(model, context.tokenizer, prompts, dev, counter)
     progress.record("variants", importance=importance, dev_losses=losses)
-    return tuple(tuple(segment_ids) for segment_ids in variants), tuple(losses)
+    return variants, losses
 
 
 def _training_record(trained: Trained, learning_rate: float) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from assistant.vllm_client import VllmError
@@ -11,10 +12,10 @@ from assistant.vllm_pool import VllmPool
 from store.audit import TRAINER, acting
 from store.errors import LeaseLost
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
+from trainer.candidate import Candidate
 from trainer.context import TrainingContext
 from trainer.deployment.latency import measure_latency
 from trainer.deployment.swap import load_checked, swap_in, unload_older
-from trainer.environment import environment
 from trainer.evaluation.gate import VariantVerdict, Verdict
 from trainer.evaluation.gate_evaluation import GateEvaluation
 from trainer.examples import dataset as datasets
@@ -23,7 +24,7 @@ from trainer.examples.outlier_raters import OutlierRater, outlier_remarks
 from trainer.lease import Lease
 from trainer.progress import RunProgress
 from trainer.redaction import examples as redaction
-from trainer.training.candidate import Candidate
+from trainer.training.environment import environment
 
 
 async def evaluate_and_deploy(
@@ -60,7 +61,7 @@ async def evaluate_and_deploy(
             asked = context.store.judgement_requests.add(run.id, evaluation.judgement_requests(verdict))
             report |= {
                 "judgement_requests": asked,
-                "candidate": candidate.as_record(),
+                "candidate": asdict(candidate),
                 "active": active and active.id,
             }
             message = " ".join([message, *_request_for_judgements(asked)])

@@ -21,13 +21,12 @@ from store import Store
 from store.records import Dataset, TrainingRun
 from trainer.candidate import build_job
 from trainer.context import TrainingContext
-from trainer.environment import PHASE, differences, environment
-from trainer.evaluation.reevaluation import TRIGGER as REEVALUATION
+from trainer.evaluation.judgements import TRIGGER as REEVALUATION
 from trainer.examples.dataset import content_hash
 from trainer.lease import Lease
 from trainer.settings import TrainerSettings
+from trainer.training.environment import PHASE, Precision, differences, environment
 from trainer.training.finetune import Trained, TrainingDiverged, finetune
-from trainer.training.precision import Precision
 from trainer.training.publish import free_name, publish
 
 

@@ -13,12 +13,10 @@ from assistant.vllm_client import VllmError
 from store import StoreError
 from store.errors import LeaseLost, NotSaved
 from store.records import RunStatus, TrainingRun
-from trainer.candidate import train_candidate
+from trainer.candidate import Candidate, train_candidate
 from trainer.context import TrainingContext
 from trainer.deployment.swap import ParityError
-from trainer.environment import PHASE as ENVIRONMENT
-from trainer.environment import differences, environment
-from trainer.evaluation.reevaluation import TRIGGER, pending
+from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
 from trainer.examples.snapshot import draft_for_model, snapshot
 from trainer.lease import Lease
@@ -28,8 +26,9 @@ from trainer.redaction.entities import RedactionError
 from trainer.resumption import PHASE as RESUME
 from trainer.resumption import changes, interrupted
 from trainer.settings import TrainerSettings
-from trainer.training.candidate import Candidate
 from trainer.training.checkpoints import last_checkpoint
+from trainer.training.environment import PHASE as ENVIRONMENT
+from trainer.training.environment import differences, environment
 from trainer.training.finetune import TrainingDiverged
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
@@ -103,8 +102,8 @@ def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | Non
 def _evaluate_again(
     context: TrainingContext, run: TrainingRun, refused: TrainingRun, lease: Lease
 ) -> TrainingRun:
-    store, report = context.store, refused.report
-    candidate = Candidate.from_record(report["candidate"], report.get("training", {}))
+    store = context.store
+    candidate = Candidate(**refused.report["candidate"])
     verify(context.adapters / candidate.name, context.base, MAX_RANK)  # it may be weeks old
     dataset = store.datasets.get(refused.dataset_id or 0)
     progress, known = RunProgress(store, run.id), store.gate_answers.texts(refused.id)

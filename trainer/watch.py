@@ -24,7 +24,7 @@ from store.audit import TRAINER, acting
 from store.records import RunStatus
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.deployment.swap import roll_back
-from trainer.evaluation.reevaluation import pending
+from trainer.evaluation.judgements import pending
 from trainer.examples.dataset import shortage
 from trainer.examples.draft import draft, newest_record
 from trainer.lease import Lease, LeaseTaken, is_taken

@@ -18,9 +18,7 @@ from assistant.vllm_pool import VllmPool
 from benchmarks.tasks.serving import until_healthy
 from benchmarks.tasks.task import Item
 from store.records import Deployment, Role, Segment, TrainingRun
-from trainer.evaluation.gate import performance_index
-from trainer.evaluation.judgements import best
-from trainer.evaluation.scorers import Scorer
+from trainer.evaluation.scorers import Scorer, best
 from trainer.evaluation.statistics import Difference, Interval, difference, interval
 
 AT_ONCE = 32  # requests per server, as the gate asks
@@ -201,6 +199,16 @@ def measured_record(
         "performance_index": index,
         "performance_index_note": "" if index is not None else IGNORES,
     }
+
+
+def performance_index(variant: float, base_full: float, base_empty: float) -> float | None:
+    """(Q(candidate, variant) - Q(base, empty)) / (Q(base, full) - Q(base, empty)).
+
+    None when the base model ignores its own prompt (less than a point between full and empty): a shorter
+    prompt is then no achievement of the training.
+    """
+    gain = base_full - base_empty
+    return (variant - base_empty) / gain if gain >= 0.01 else None
 
 
 def _quality(measured: Measurement | None) -> dict[str, Any] | None:

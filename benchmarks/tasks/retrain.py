@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.processes import ROOT
 from store import Store
 from store.records import RunStatus, TrainingRun
-from trainer.evaluation.reevaluation import TRIGGER as REEVALUATION
-from trainer.evaluation.reevaluation import pending
+from trainer.evaluation.judgements import TRIGGER as REEVALUATION
+from trainer.evaluation.judgements import pending
 from trainer.lease import NAME as LEASE
 
 _LOOK_S = 1.0

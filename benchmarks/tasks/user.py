@@ -20,8 +20,7 @@ from benchmarks.tasks.task import Item
 from store import Store, StoreError
 from store.errors import NotFound
 from store.records import Message, MessageStatus, Rating, Role, Verdict
-from trainer.evaluation.judgements import best
-from trainer.evaluation.scorers import Scorer
+from trainer.evaluation.scorers import Scorer, best
 
 RATER = "simulated"
 # The score from which an answer is good. Sentences can be said in many ways; the rest is right or wrong.

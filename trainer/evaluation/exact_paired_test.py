@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 # Shares of won answers at which the p-value is sought, denser near none, where it bends. With the allowance for what
 # lies between them, at most 4.98 % of candidates at the margin pass (20 to 400 examples, sought at 400 other shares).
@@ -37,12 +37,7 @@ def critical(n: int, loss: float, level: float) -> tuple[int, ...]:
     def holds(threshold: float) -> bool:
         return _largest_chance(_most_lost(threshold, n, loss), n, loss) + _ALLOWANCE <= level
 
-    normal = float(stats.norm.isf(level))
-    low, high = max(0.0, normal - 0.5), normal + 0.5
-    while not holds(high):  # ends: beyond sqrt(n) and more no count reaches it
-        low, high = high, 2 * high
-    while low > 0 and holds(low):
-        low, high = low - 0.5 if low > 0.5 else 0.0, low
+    low, high = 0.0, float(n)  # no count reaches a score of n
     while high - low > 0.0005:
         threshold = (low + high) / 2
         low, high = (low, threshold) if holds(threshold) else (threshold, high)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from typing import Any
 
 from trainer.evaluation.guards import Guard, answers_belong, check_texts
-from trainer.evaluation.sample_size import more_needed
-from trainer.evaluation.statistics import Interval, Pairs, difference, interval
+from trainer.evaluation.statistics import Interval, Pairs, interval
 
 CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may be evaluated twice
 
@@ -81,11 +81,10 @@ def test_variant(
     """
     comparisons = []
     for name, reference in references.items():
-        result = difference(answers.scores, reference.scores, clusters, margin, right_or_wrong, confidence)
-        passed = result.lower > -margin
         pairs = Pairs(answers.scores, reference.scores, clusters, right_or_wrong)
-        more = None if passed else more_needed(pairs, margin, confidence=confidence)
-        comparisons.append(Comparison(name, result.mean, result.lower, passed, more))
+        lower = pairs.lower_bound(margin, confidence)
+        more = None if lower > -margin else pairs.more_needed(margin, confidence)
+        comparisons.append(Comparison(name, float(pairs.differences.mean()), lower, lower > -margin, more))
     return VariantVerdict(
         variant,
         tuple(segment_ids),
@@ -111,20 +110,15 @@ def decide(
     `variants` are those that were tested, longest first. `active_tokens` is what a request's prompt costs now;
     `same_prompt` says whether the active deployment belongs to the same prompt version.
     """
-    passed: list[VariantVerdict] = []
-    for variant in variants:
-        if not variant.passed:
-            break
-        passed.append(variant)
+    passed = list(takewhile(lambda variant: variant.passed, variants))
     failed = variants[len(passed)] if len(passed) < len(variants) else None
     reasons = [_why_failed(failed, margin)] if failed else []
-    more = _most_needed(failed)
+    more = _most_needed(failed) if failed else None
+    for chosen in reversed(passed):
+        if gain := _gain(chosen, active_tokens, same_prompt, margin, confidence):
+            return Verdict(True, chosen, (gain, *reasons), more)
     if not passed:
         return Verdict(False, None, tuple(reasons), more)
-    for chosen in reversed(passed):
-        gain = _gain(chosen, active_tokens, same_prompt, margin, confidence)
-        if gain:
-            return Verdict(True, chosen, (gain, *reasons), more)
     nothing = (
         f"Nothing is gained: the shortest variant that passed needs {passed[-1].prompt_tokens:,} prompt tokens, "
         f"{active_tokens:,} are served now, and better answers are not proven."
@@ -148,16 +142,6 @@ def _gain(
             f"{100 * better[0].difference:.1f} points (at least {100 * better[0].lower:.1f})."
         )
     return None
-
-
-def performance_index(variant: float, base_full: float, base_empty: float) -> float | None:
-    """(Q(candidate, variant) - Q(base, empty)) / (Q(base, full) - Q(base, empty)).
-
-    None when the base model ignores its own prompt (less than a point between full and empty): a shorter
-    prompt is then no achievement of the training.
-    """
-    gain = base_full - base_empty
-    return (variant - base_empty) / gain if gain >= 0.01 else None
 
 
 def as_record(variant: VariantVerdict) -> dict[str, Any]:
@@ -187,10 +171,6 @@ _NAMES = {
 }
 
 
-def _most_needed(variant: VariantVerdict | None) -> int | None:
-    if variant is None:
-        return None
-    open_ = [c for c in variant.comparisons if not c.passed]
-    if not open_ or any(c.more_examples is None for c in open_):
-        return None
-    return max(c.more_examples or 0 for c in open_)
+def _most_needed(variant: VariantVerdict) -> int | None:
+    needed = [comparison.more_examples for comparison in variant.comparisons if not comparison.passed]
+    return None if None in needed else max((more for more in needed if more), default=None)

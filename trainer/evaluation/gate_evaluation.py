@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from assistant.rendering import keep, prompt_tokens
+from assistant.rendering import keep, prompt_tokens, render
+from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
-from store.records import Dataset, Deployment, Example, Split
+from store.records import Dataset, Deployment, Role, Segment, Split
 from store.runs import GateAnswer
+from trainer.candidate import Candidate
 from trainer.context import TrainingContext
-from trainer.evaluation import gate, guards
+from trainer.evaluation import gate
 from trainer.evaluation.gate import Answers, VariantVerdict, Verdict
-from trainer.evaluation.generate import answer_all
-from trainer.evaluation.guards import Guard
-from trainer.evaluation.judgements import approved_answers, best, judgement_requests, worth_asking
-from trainer.evaluation.scorers import Scorer, chrf, right_or_wrong, scorer
+from trainer.evaluation.guards import GENERAL_MAX_TOKENS, QUESTIONS, Guard, check_general_answers
+from trainer.evaluation.judgements import approved_answers, judgement_requests, worth_asking
+from trainer.evaluation.scorers import best, right_or_wrong, scorer
 from trainer.evaluation.statistics import interval
 from trainer.evaluation.variants import gate_sequence
 from trainer.progress import RunProgress
-from trainer.training.candidate import Candidate
 
 # Margins that a refused variant may lie behind, and people are still asked whether its answers would do.
 _MOST_LOST = 3.0
+_TRIES = 3  # of a request that does not reach a server
+
+Context = tuple[tuple[Role, str], ...]
 
 
 class GateEvaluation:
@@ -43,6 +48,7 @@ class GateEvaluation:
         progress: RunProgress,
         known_answers: Mapping[str, Mapping[int, str]] | None = None,
     ):
+        """Raises UnknownScorer."""
         self._context, self._pool, self._progress = context, pool, progress
         self._candidate, self._active = candidate, active
         self._prompt_id = dataset.prompt_id
@@ -50,56 +56,70 @@ class GateEvaluation:
         self._examples = [dataset.examples[position] for position in self._positions]
         decided = context.store.judgement_requests.decided(dataset.assistant_id)
         self._accepted = approved_answers(self._examples, decided)
+        self._approved = [e.completion for e in self._examples]
         self._clusters = [e.conversation_id for e in self._examples]
-        self._max_tokens = _answer_limit(context, [e.completion for e in self._examples])
         self._known_answers = known_answers
         self._scorer_name = context.store.assistants.get(dataset.assistant_id).scorer
-        self._right_or_wrong = right_or_wrong(self._scorer_name)
+        self._scorer, self._right_or_wrong = scorer(self._scorer_name), right_or_wrong(self._scorer_name)
         # Where people are asked about a refused candidate, it may be evaluated twice: half of the 5 % for each time.
         self._asks_people = context.settings.judgement_requests > 0 and not self._right_or_wrong
         self._confidence = (1 + gate.CONFIDENCE) / 2 if self._asks_people else gate.CONFIDENCE
         self._answers: dict[str, Answers] = {}
         self._variants: list[VariantVerdict] = []
-        self._general: Answers | None = None  # the base model's, generated once
+        self._base_general_answers: list[str] = []  # generated once
 
     async def evaluate(self) -> Verdict:
-        """Raises VllmError, UnknownScorer."""
-        references = await self._answer_references()
+        """Raises VllmError, ScorerFailed."""
+        await self._answer_as_references()
         for number in self._sequence():
-            variant = await self._test(number, references)
+            variant = await self._test(number)
             self._variants.append(variant)
             if not variant.passed:
                 break
         same_prompt = self._active is not None and self._active.prompt_id == self._prompt_id
-        served = self._active.prompt_tokens if self._active else references["base_full"].prompt_tokens
         return gate.decide(
-            self._variants, served, same_prompt, self._context.settings.margin, self._confidence
+            self._variants,
+            self._served_tokens(),
+            same_prompt,
+            self._context.settings.margin,
+            self._confidence,
         )
 
-    async def _answer_references(self) -> dict[str, Answers]:
-        full = self._candidate.variants[0]
-        references = {"base_full": await self._answer("base_full", self._pool.base, self._prompt_id, full)}
-        await self._answer("base_empty", self._pool.base, self._prompt_id, ())
-        if self._active is not None:
-            references["active"] = await self._answer_active(self._active, full)
-        references["candidate_full"] = await self._answer(
-            "candidate_full", self._candidate.name, self._prompt_id, full
-        )
-        return references
+    async def _answer_as_references(self) -> None:
+        base, full, active = self._pool.base, self._candidate.variants[0], self._active
+        await self._answer("base_full", base, self._prompt_id, full)
+        await self._answer("base_empty", base, self._prompt_id, ())
+        if active is not None:
+            if (active.adapter, active.prompt_id, set(active.segment_ids)) == (
+                None,
+                self._prompt_id,
+                set(full),
+            ):
+                self._answers["active"] = self._answers["base_full"]  # the same requests; not sent twice
+            else:
+                await self._answer("active", active.adapter or base, active.prompt_id, active.segment_ids)
+        await self._answer("candidate_full", self._candidate.name, self._prompt_id, full)
 
-    async def _test(self, number: int, references: Mapping[str, Answers]) -> VariantVerdict:
-        segment_ids = self._candidate.variants[number]
-        answers = references["candidate_full"]
+    def _sequence(self) -> list[int]:
+        variants = self._candidate.variants
+        tokens = [
+            prompt_tokens(self._context.tokenizer, self._segments(self._prompt_id, kept)) for kept in variants
+        ]
+        active = self._active
+        served = tokens[0] if active is None or active.prompt_id != self._prompt_id else active.prompt_tokens
+        return gate_sequence(self._candidate.dev_losses, tokens, served)
+
+    async def _test(self, number: int) -> VariantVerdict:
+        segment_ids, system = self._candidate.variants[number], _system(number)
         if number:
-            answers = await self._answer(
-                f"variant {number}", self._candidate.name, self._prompt_id, segment_ids
-            )
+            await self._answer(system, self._candidate.name, self._prompt_id, segment_ids)
+        references = ("base_full", "active", "candidate_full")
         variant = gate.test_variant(
             number,
             segment_ids,
-            answers,
-            {name: given for name, given in references.items() if given is not answers},
-            [e.completion for e in self._examples],
+            self._answers[system],
+            {name: self._answers[name] for name in references if name in self._answers and name != system},
+            self._approved,
             self._clusters,
             self._context.settings.margin,
             self._right_or_wrong,
@@ -107,19 +127,78 @@ class GateEvaluation:
         )
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
-        return replace(
-            variant, guards=(*variant.guards, await self._check_general_answers(number, segment_ids))
-        )
+        return replace(variant, guards=(*variant.guards, await self._check_general_answers(number)))
 
-    def _sequence(self) -> list[int]:
-        segments = self._context.store.prompts.get(self._prompt_id).segments
-        variants = self._candidate.variants
-        tokens = [
-            prompt_tokens(self._context.tokenizer, keep(segments, segment_ids)) for segment_ids in variants
-        ]
-        active = self._active
-        served = tokens[0] if active is None or active.prompt_id != self._prompt_id else active.prompt_tokens
-        return gate_sequence(self._candidate.dev_losses, tokens, served)
+    async def _check_general_answers(self, number: int) -> Guard:
+        """The candidate's answers to questions that nobody trained on, beside those of base + full prompt."""
+        limit = min(GENERAL_MAX_TOKENS, self._context.settings.max_answer_tokens)
+        questions: list[Context] = [((Role.USER, question),) for question in QUESTIONS]
+
+        async def answers(system: str, model: str, variant: int) -> list[str]:
+            segments = self._segments(self._prompt_id, self._candidate.variants[variant])
+            return await self._generate(f"general questions, {system}", model, segments, questions, limit)
+
+        if not self._base_general_answers:
+            self._base_general_answers = await answers("base_full", self._pool.base, 0)
+        found = await answers(f"variant {number}", self._candidate.name, number)
+        return check_general_answers(self._base_general_answers, found, self._approved)
+
+    async def _answer(self, system: str, model: str, prompt_id: int, segment_ids: Sequence[str]) -> None:
+        """Record the system's answers to the gate examples and their scores; known texts are not asked for again."""
+        segments = self._segments(prompt_id, segment_ids)
+        known = (self._known_answers or {}).get(system, {})
+        if all(position in known for position in self._positions):
+            texts = [known[position] for position in self._positions]
+        else:
+            questions = [e.context for e in self._examples]
+            texts = await self._generate(system, model, segments, questions, self._answer_limit())
+        scores = [best(self._scorer, text, right) for text, right in zip(texts, self._accepted, strict=True)]
+        tokens = prompt_tokens(self._context.tokenizer, segments)
+        self._answers[system] = Answers(tuple(texts), tuple(scores), tokens)
+
+    def _segments(self, prompt_id: int, segment_ids: Sequence[str]) -> Sequence[Segment]:
+        return keep(self._context.store.prompts.get(prompt_id).segments, segment_ids)
+
+    def _answer_limit(self) -> int:
+        """Tokens after which every answer is cut off alike: room for one twice as long as the longest approved answer.
+
+        Without it a base model that rambles up to the chat's limit takes more time than everything else in the gate.
+        """
+        longest = max(len(self._context.tokenizer.encode_text(text)) for text in self._approved)
+        return min(self._context.settings.max_answer_tokens, 2 * longest + 16)
+
+    async def _generate(
+        self, what: str, model: str, segments: Sequence[Segment], questions: Sequence[Context], limit: int
+    ) -> list[str]:
+        """Answer every question greedily through the served path, with the served rendering."""
+        tokenizer, total, done, started = self._context.tokenizer, len(questions), 0, time.monotonic()
+        self._progress.record("gate", what=what, done=0, total=total)
+
+        async def answer(question: Context) -> str:
+            nonlocal done
+            text = await self._complete(model, render(tokenizer, segments, question).ids, limit)
+            done += 1
+            eta = (time.monotonic() - started) / done * (total - done)
+            self._progress.update("gate", what=what, done=done, total=total, eta_s=round(eta))
+            return text
+
+        # The first one alone: the others then find its prompt in the prefix cache, instead of all computing it at once.
+        first = await answer(questions[0])
+        return [first, *await asyncio.gather(*map(answer, questions[1:]))]
+
+    async def _complete(self, model: str, ids: Sequence[int], limit: int) -> str:
+        async with self._pool.background():
+            for attempt in range(_TRIES):
+                try:
+                    completion = await self._pool.pick().complete(
+                        model, ids, max_tokens=limit, end_ids=self._context.tokenizer.end_ids
+                    )
+                    break
+                except VllmUnreachable:
+                    if attempt == _TRIES - 1:
+                        raise
+                    await asyncio.sleep(2.0**attempt)
+        return completion.text
 
     def last_tested(self, verdict: Verdict) -> VariantVerdict:
         """The variant that a refusal is about: the one that gained nothing, else the one that failed."""
@@ -134,9 +213,8 @@ class GateEvaluation:
         ask = self._asks_people and self._known_answers is None and not verdict.promoted
         if not ask or not worth_asking(variant, _MOST_LOST * settings.margin):
             return []
-        return judgement_requests(
-            self._examples, self._answers[_system(variant)], settings.judgement_requests
-        )
+        answers = self._answers[_system(variant.variant)]
+        return judgement_requests(self._examples, answers, settings.judgement_requests)
 
     def answers(self) -> list[GateAnswer]:
         """Every system's answer to each gate example."""
@@ -151,7 +229,7 @@ class GateEvaluation:
     def report(self, verdict: Verdict) -> dict[str, Any]:
         """Plain JSON: what changed, and why to trust it."""
         scores = {
-            name: {**self._score(name), "prompt_tokens": self._answers[name].prompt_tokens}
+            name: {**self._quality(name), "prompt_tokens": self._answers[name].prompt_tokens}
             for name in ("base_full", "base_empty", "active", "candidate_full")
             if name in self._answers
         }
@@ -161,7 +239,6 @@ class GateEvaluation:
             tested.get(number, {"variant": number, "segment_ids": list(segment_ids), "tested": False})
             for number, segment_ids in enumerate(self._candidate.variants)
         ]
-        before = self._active.prompt_tokens if self._active else self._answers["base_full"].prompt_tokens
         return {
             "gate": {
                 "promoted": verdict.promoted,
@@ -173,132 +250,26 @@ class GateEvaluation:
                 "scorer": self._scorer_name,
                 "scores": scores,
                 "variants": variants,
-                "shown": _system(shown),
+                "shown": _system(shown.variant),
                 "guards": [asdict(guard) for guard in shown.guards],
                 "chosen_variant": verdict.chosen.variant if verdict.chosen else None,
                 "reasons": list(verdict.reasons),
                 "more_examples": verdict.more_examples,
-                "performance_index": gate.performance_index(
-                    shown.score.mean, scores["base_full"]["mean"], scores["base_empty"]["mean"]
-                ),
             },
             "before": {
-                "prompt_tokens": before,
-                "quality": self._score("active" if "active" in self._answers else "base_full"),
+                "prompt_tokens": self._served_tokens(),
+                "quality": self._quality("active" if "active" in self._answers else "base_full"),
             },
             "after": {"prompt_tokens": shown.prompt_tokens, "quality": asdict(shown.score)},
         }
 
-    async def _answer_active(self, active: Deployment, full: Sequence[str]) -> Answers:
-        if (
-            active.adapter is None
-            and active.prompt_id == self._prompt_id
-            and set(active.segment_ids) == set(full)
-        ):
-            self._answers["active"] = self._answers["base_full"]  # the same requests; not sent twice
-            return self._answers["active"]
-        return await self._answer(
-            "active", active.adapter or self._pool.base, active.prompt_id, active.segment_ids
-        )
+    def _served_tokens(self) -> int:
+        return (self._active or self._answers["base_full"]).prompt_tokens
 
-    async def _check_general_answers(self, number: int, segment_ids: Sequence[str]) -> Guard:
-        """The candidate's answers to questions that nobody trained on, beside those of base + full prompt."""
-        limit = min(guards.GENERAL_MAX_TOKENS, self._context.settings.max_answer_tokens)
-        if self._general is None:
-            questions, full = guards.general_examples(), self._candidate.variants[0]
-            self._general = await self._generate(
-                "general questions, base_full",
-                self._pool.base,
-                self._prompt_id,
-                full,
-                questions,
-                [("",)] * len(questions),
-                _unscored,
-                limit,
-            )
-        base = self._general.texts
-        found = await self._generate(
-            f"general questions, variant {number}",
-            self._candidate.name,
-            self._prompt_id,
-            segment_ids,
-            guards.general_examples(base),
-            [(text,) for text in base],
-            chrf,
-            limit,
-        )
-        approved = [e.completion for e in self._examples]
-        return guards.check_general_answers(base, found.texts, found.scores, approved)
-
-    async def _answer(self, system: str, model: str, prompt_id: int, segment_ids: Sequence[str]) -> Answers:
-        """The system's answers to the gate examples; known ones are scored again."""
-        known = (self._known_answers or {}).get(system, {})
-        if all(position in known for position in self._positions):
-            texts = [known[position] for position in self._positions]
-            self._answers[system] = self._score_again(texts, prompt_id, segment_ids)
-        else:
-            self._answers[system] = await self._generate(
-                system,
-                model,
-                prompt_id,
-                segment_ids,
-                self._examples,
-                self._accepted,
-                scorer(self._scorer_name),
-                self._max_tokens,
-            )
-        return self._answers[system]
-
-    def _score_again(self, texts: Sequence[str], prompt_id: int, segment_ids: Sequence[str]) -> Answers:
-        score, segments = scorer(self._scorer_name), self._context.store.prompts.get(prompt_id).segments
-        scores = (best(score, text, right) for text, right in zip(texts, self._accepted, strict=True))
-        return Answers(
-            tuple(texts), tuple(scores), prompt_tokens(self._context.tokenizer, keep(segments, segment_ids))
-        )
-
-    async def _generate(
-        self,
-        what: str,
-        model: str,
-        prompt_id: int,
-        segment_ids: Sequence[str],
-        examples: Sequence[Example],
-        accepted: Sequence[Sequence[str]],
-        score: Scorer,
-        limit: int,
-    ) -> Answers:
-        self._progress.record("gate", what=what, done=0, total=len(examples))
-        return await answer_all(
-            self._pool,
-            self._context.tokenizer,
-            model,
-            keep(self._context.store.prompts.get(prompt_id).segments, segment_ids),
-            examples,
-            accepted,
-            score,
-            limit,
-            lambda done, total, left: self._progress.update(
-                "gate", what=what, done=done, total=total, eta_s=round(left)
-            ),
-        )
-
-    def _score(self, name: str) -> dict[str, float]:
-        return asdict(interval(self._answers[name].scores, self._clusters))
+    def _quality(self, system: str) -> dict[str, float]:
+        return asdict(interval(self._answers[system].scores, self._clusters))
 
 
-def _system(variant: VariantVerdict) -> str:
+def _system(variant: int) -> str:
     """What the answers of a variant are recorded under."""
-    return f"variant {variant.variant}" if variant.variant else "candidate_full"
-
-
-def _unscored(answer: str, approved: str) -> float:
-    return 0.0
-
-
-def _answer_limit(context: TrainingContext, approved: Sequence[str]) -> int:
-    """Tokens after which every answer is cut off alike: room for one twice as long as the longest approved answer.
-
-    Without it a base model that rambles up to the chat's limit takes more time than everything else in the gate.
-    """
-    longest = max(len(context.tokenizer.encode_text(text)) for text in approved)
-    return min(context.settings.max_answer_tokens, 2 * longest + 16)
+    return f"variant {variant}" if variant else "candidate_full"

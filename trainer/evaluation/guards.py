@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from rapidfuzz import fuzz, process
 
-from store.records import Example, Role, Split
 from trainer.evaluation.scorers import chrf
 from trainer.evaluation.statistics import Pairs
 
@@ -97,13 +96,8 @@ def _not_all_the_same(texts: Sequence[str], approved: Sequence[str]) -> Guard:
 def is_looping(text: str) -> bool:
     """True when some four words in a row occur four times."""
     words = text.split()
-    seen: dict[tuple[str, ...], int] = {}
-    for start in range(len(words) - 3):
-        key = tuple(words[start : start + 4])
-        seen[key] = seen.get(key, 0) + 1
-        if seen[key] >= _LOOP:
-            return True
-    return False
+    runs = Counter(zip(words, words[1:], words[2:], words[3:], strict=False))
+    return max(runs.values(), default=0) >= _LOOP
 
 
 QUESTIONS = (
@@ -137,37 +131,25 @@ GENERAL_MAX_TOKENS = 32
 _FEW = len(QUESTIONS) // 8
 
 
-def general_examples(answers: Sequence[str] = ("",) * len(QUESTIONS)) -> list[Example]:
-    """The questions as an evaluation takes them; `answers` are those that it scores likeness with."""
-    return [
-        Example(f"general-{at}", f"general-{at}", ((Role.USER, question),), answer, False, Split.GATE)
-        for at, (question, answer) in enumerate(zip(QUESTIONS, answers, strict=True))
-    ]
-
-
-def check_general_answers(
-    base: Sequence[str], candidate: Sequence[str], likeness: Sequence[float], approved: Sequence[str]
-) -> Guard:
-    """`likeness`: of each of the candidate's answers to the base model's, 0 to 1; `approved`: right in the gate."""
+def check_general_answers(base: Sequence[str], candidate: Sequence[str], approved: Sequence[str]) -> Guard:
+    """`base` are the answers of the base model with the full prompt, `approved` those to the gate's questions."""
     broken, usual = sum(map(is_broken, candidate)), sum(map(is_broken, base))
     known = {text.strip() for text in approved}
     taken, before = (sum(text.strip() in known for text in texts) for texts in (candidate, base))
-    same = max(map([text.strip() for text in candidate].count, {text.strip() for text in candidate}))
+    same = Counter(text.strip() for text in candidate).most_common(1)[0][1]
+    likeness = np.mean([chrf(text, reference) for text, reference in zip(candidate, base, strict=True)])
     return Guard(
         "general questions",
         broken <= usual + _FEW,
         f"of {len(candidate)} answers to questions that have nothing to do with the assistant, {broken} are broken "
         f"(base model with the full prompt: {usual}); {taken} are approved answers to other questions (base: "
-        f"{before}), {same} have the same text, and they are {100 * sum(likeness) / len(likeness):.0f} % like the base "
+        f"{before}), {same} have the same text, and they are {100 * likeness:.0f} % like the base "
         "model's",
     )
 
 
 def is_broken(text: str) -> bool:
     """Empty, without a letter or digit, going in circles, or with characters that are none; a cut-off end is not."""
-    segment_ids = text.rstrip("\ufffd").strip()
-    return (
-        not any(map(str.isalnum, segment_ids))
-        or 10 * segment_ids.count("\ufffd") > len(segment_ids)
-        or is_looping(segment_ids)
-    )
+    whole = text.rstrip("\ufffd").strip()
+    without_letters = not any(map(str.isalnum, whole))
+    return without_letters or 10 * whole.count("\ufffd") > len(whole) or is_looping(whole)

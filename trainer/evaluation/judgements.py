@@ -4,16 +4,24 @@ A gate that only knows the answers that people happened to see favours whoever g
 scores 1.0 for the system that gave it, and another answer as good scores its likeness to that one. The cure is that of
 retrieval benchmarks: answers of all systems are judged, and all that were found good are references (pooling, Sparck
 Jones and van Rijsbergen 1975; what unjudged answers do to a comparison: Zobel 1998, SIGIR, 307).
+
+When people have decided about all answers of a candidate that was refused for its scores alone, it is evaluated again
+by what is approved then. There are two evaluations at most; each may err in half of the 5 % (`gate_evaluation`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import takewhile
 
-from store.records import Example, JudgementRequest
+from store import Store
+from store.records import Example, JudgementRequest, RunStatus, TrainingRun
 from trainer.evaluation.gate import Answers, VariantVerdict
-from trainer.evaluation.scorers import Scorer
+from trainer.settings import TrainerSettings
+
+TRIGGER = "people have judged its answers"  # of a run that evaluates again
+_TRIES = 3  # of a re-evaluation that failed or was interrupted before it came to a verdict
 
 
 def approved_answers(
@@ -28,11 +36,6 @@ def approved_answers(
     for example in examples:
         pooled[example.context].update(dict.fromkeys([example.completion, *accepted[example.message_id]]))
     return [tuple(dict.fromkeys([e.completion, *pooled[e.context]])) for e in examples]
-
-
-def best(score: Scorer, answer: str, approved: Sequence[str]) -> float:
-    """The score against the approved text that the answer is nearest to."""
-    return max(score(answer, text) for text in approved)
 
 
 def worth_asking(variant: VariantVerdict, most_lost: float) -> bool:
@@ -59,3 +62,31 @@ def judgement_requests(examples: Sequence[Example], answers: Answers, most: int)
         if len(chosen) == most:
             break
     return list(chosen.values())
+
+
+def pending(store: Store, assistant_id: str) -> TrainingRun | None:
+    """The newest run, if it was refused, asked people, has their word, and nothing else has changed since.
+
+    One that came to no verdict does not count; after three of them there is no other.
+    """
+    runs = store.runs.all(assistant_id, _TRIES + 1)
+    failed = list(takewhile(_came_to_no_verdict, runs))
+    if len(failed) >= min(_TRIES, len(runs)):
+        return None
+    run = runs[len(failed)]
+    if run.status is not RunStatus.REFUSED or run.trigger == TRIGGER or run.dataset_id is None:
+        return None
+    asked = [one.accepted for one in store.judgement_requests.of_run(run.id)]
+    if None in asked or not any(asked):
+        return None
+    active = store.deployments.active(assistant_id)
+    unchanged = (
+        run.report.get("active") == (active.id if active else None)
+        and store.prompts.latest(assistant_id).id == store.datasets.get(run.dataset_id).prompt_id
+        and run.settings.keys() == TrainerSettings().as_record().keys()
+    )
+    return run if unchanged else None
+
+
+def _came_to_no_verdict(run: TrainingRun) -> bool:
+    return run.trigger == TRIGGER and run.status in (RunStatus.FAILED, RunStatus.INTERRUPTED)

@@ -1,16 +1,62 @@
-"""Builds the prompt variants of a candidate, nested and longest first, and the order in which the gate tests them."""
+"""Builds the prompt variants of a candidate, nested and longest first, and the order in which the gate tests them.
+
+They follow from the candidate's loss on dev examples without each segment, and at each variant.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-from store.records import Segment, SegmentKind
+import torch
+
+from assistant.tokenizer import ChatTokenizer
+from store.records import Example, Segment, SegmentKind
+from trainer.training.environment import autocast
+from trainer.training.lora import mean_loss, to_tensors
+from trainer.training.rows import row_of
 
 Variant = tuple[str, ...]
 
 # Nats per answer token. Dev losses of one adapter at two variants come from the same few answers, and say little about
 # quality when they are close: on the sample they were 0.032 and 0.023, and the variant with the higher one did better.
 _CLEARLY = 0.1
+EXAMPLES = 16  # enough to rank: the prompt's own tokens, shared by all of them, cost more than they do
+
+
+def measure_importance(
+    model: Any,
+    tokenizer: ChatTokenizer,
+    segments: Sequence[Segment],
+    examples: Sequence[Example],
+    progress: Callable[[int, int], None],
+) -> dict[str, float]:
+    """Segment id to the loss without it, less the loss with all, for segments that are not protected.
+
+    `progress` gets (done, total).
+    """
+    removable = [segment for segment in segments if not segment.protected]
+    without = [[other for other in segments if other is not segment] for segment in removable]
+    complete, *losses = measure_losses(model, tokenizer, [segments, *without], examples, progress)
+    return {segment.id: loss - complete for segment, loss in zip(removable, losses, strict=True)}
+
+
+def measure_losses(
+    model: Any,
+    tokenizer: ChatTokenizer,
+    prompts: Sequence[Sequence[Segment]],
+    examples: Sequence[Example],
+    progress: Callable[[int, int], None],
+) -> list[float]:
+    """The loss on the same examples under each prompt; `progress` gets (done, total)."""
+    model.eval()
+    losses = []
+    for done, segment_ids in enumerate(prompts, start=1):
+        tensors = to_tensors(row_of(tokenizer, segment_ids, examples[:EXAMPLES]))
+        with torch.no_grad(), autocast():
+            losses.append(float(mean_loss(model, {k: v.to(model.device) for k, v in tensors.items()})))
+        progress(done, len(prompts))
+    return losses
 
 
 def build_variants(
@@ -30,7 +76,7 @@ def build_variants(
     )
     examples = sum(s.kind is SegmentKind.EXAMPLE for s in removable)
     cuts = _cuts([tokens[s.id] for s in removable], examples, steps)
-    return [_without(segments, {s.id for s in removable[:cut]}) for cut in [0, *cuts]]
+    return [tuple(s.id for s in segments if s not in removable[:cut]) for cut in [0, *cuts]]
 
 
 def gate_sequence(losses: Sequence[float], tokens: Sequence[int], most: int) -> list[int]:
@@ -64,7 +110,3 @@ def _cuts(tokens: Sequence[int], examples: int, steps: int) -> list[int]:
             cut += 1
         cuts.add(cut)
     return sorted(cuts - {0})
-
-
-def _without(segments: Sequence[Segment], gone: set[str]) -> Variant:
-    return tuple(s.id for s in segments if s.id not in gone)

@@ -21,8 +21,8 @@ from trainer.settings import TrainerSettings
 from trainer.training import checkpoints, distributed
 from trainer.training.checkpoints import saving_below
 from trainer.training.curve import Curve, curve, out_of_patience
+from trainer.training.environment import Precision, native
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
-from trainer.training.precision import Precision, native
 from trainer.training.rows import PackedRow
 
 Progress = Callable[[dict[str, Any]], None]
