@@ -65,7 +65,7 @@ def segment_tokens(tokenizer: ChatTokenizer, segments: Sequence[Segment]) -> dic
 
 
 def keep(segments: Iterable[Segment], segment_ids: Iterable[str]) -> tuple[Segment, ...]:
-    """The segments whose ids are in `kept`, in the prompt's own order."""
+    """The segments with these ids, in the prompt's own order."""
     wanted = set(segment_ids)
     return tuple(segment for segment in segments if segment.id in wanted)
 

@@ -73,7 +73,7 @@ def planted(task: Task, kinds: Mapping[str, Change], each: int, seed: int) -> li
             if changed and changed not in texts and len(made) < each:
                 made.append((place, changed))
         likes = _found(texts, made)
-        wrong = [f"{texts[place]} | {said}" for (place, said), like in zip(made, likes, strict=True)
+        wrong = [f"{texts[place]} | {changed}" for (place, changed), like in zip(made, likes, strict=True)
                  if (like >= NEAR) is (kind not in REWORDINGS)]  # fmt: skip
         rows.append(
             {
@@ -89,11 +89,11 @@ def planted(task: Task, kinds: Mapping[str, Change], each: int, seed: int) -> li
 
 def _found(texts: Sequence[str], made: Sequence[tuple[int, str]]) -> list[float]:
     """How like its question each changed one is, as it is found among all; 0 where it is not found."""
-    said = [(wording(texts[place]), wording(changed)) for place, changed in made]
-    every = list(dict.fromkeys([*map(wording, texts), *(one for pair in said for one in pair)]))
+    compared = [(wording(texts[place]), wording(changed)) for place, changed in made]
+    every = list(dict.fromkeys([*map(wording, texts), *(one for pair in compared for one in pair)]))
     number = {one: place for place, one in enumerate(every)}
     pairs = near_wordings(every, _LOWEST)
-    places = [sorted((number[old], number[new])) for old, new in said]
+    places = [sorted((number[old], number[new])) for old, new in compared]
     return [1.0 if old == new else pairs.get((old, new), 0.0) for old, new in places]
 
 

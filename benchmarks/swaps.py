@@ -9,7 +9,6 @@ what its deployment answers alone: the same text, and as many tokens.
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import time
 from collections import Counter
@@ -26,7 +25,6 @@ from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.vllm_client import VllmError
 from benchmarks.faults.references import Greedy, References, System, find_references, questions
 from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
-from benchmarks.footprint import Footprints, server_processes
 from benchmarks.record import fail, write_result
 from benchmarks.screen import Screen
 from benchmarks.vllm_process import Layers, ModelDir, OwnServer
@@ -178,7 +176,6 @@ async def measure(server: OwnServer, swaps: int, streams: int, seed: int, out: P
     tokenizer, store = server.tokenizer, server.store
     pool, chatting = await server.pool(), await server.pool()
     greedy = Greedy(server.url, tokenizer, ANSWER_TOKENS)
-    footprints = Footprints()
     choices = systems(server.make_random_adapters())
     names = {one: one.weights or pool.base for one in choices}
     try:
@@ -197,12 +194,10 @@ async def measure(server: OwnServer, swaps: int, streams: int, seed: int, out: P
                     **found.as_record(),
                     "streams": streams,
                     "references": references.as_record(),
-                    "processes": footprints.as_record(),
                     "seconds": round(time.monotonic() - began, 1),
                 }
 
             def after_each(found: Swaps) -> None:
-                footprints.sample({"benchmark and chat": os.getpid(), **server_processes(os.getpid())})
                 left = (time.monotonic() - began) / found.swaps * (swaps - found.swaps)
                 status(f"{found.swaps} of {swaps}, {left / 60:.0f} minutes left")
                 if found.swaps % _WRITE_EVERY == 0:

@@ -93,3 +93,24 @@ def test_who_says_how_many_cores_to_keep_is_followed(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "1")
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: {0, 1})
     assert _environment()["VLLM_CPU_NUM_OF_RESERVED_CPU"] == "1"
+
+
+def test_tokens_that_others_get_are_signs_of_life(vllm: FakeVllm) -> None:
+    now = [0.0]
+    probe = HealthProbe(vllm.url, ask_after_s=60, clock=lambda: now[0])
+    assert probe.silence_s() == 0
+    now[0] = 5.0
+    assert probe.silence_s() == 5
+    vllm.generated += 1
+    assert probe.silence_s() == 0
+    assert not vllm.asked()
+
+
+def test_a_failure_within_the_server_is_no_sign_of_life(vllm: FakeVllm) -> None:
+    vllm.fails_with = 500
+    probe = HealthProbe(vllm.url, ask_after_s=0.05)
+    end = time.monotonic() + 10.0
+    while probe.silence_s() < 0.5:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert vllm.asked()[0]["max_tokens"] == 1
