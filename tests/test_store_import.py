@@ -228,10 +228,11 @@ def test_an_own_export_adds_only_what_is_new_and_later_ratings_stay_the_latest(
 
 EDITED = {
     '"role":"assistant"': ('"role":"robot"', "Invalid enum value 'robot'"),
-    '"parent":"c.1.user"': ('"parent":"x"', "which does not come before it"),
-    '"head":"c.1.assistant"': ('"head":"x"', "it shows message 'x'"),
-    '"message":"c.1.assistant"': ('"message":"c.1.user"', "is no answer in it"),
-    '"source":"sample"': ('"source":"moon"', "Invalid enum value 'moon'"),
+    '"parent_id":"c.1.user"': ('"parent_id":"x"', "which does not come before it"),
+    '"head_id":"c.1.assistant"': ('"head_id":"x"', "it shows message 'x'"),
+    '"message_id":"c.1.assistant"': ('"message_id":"c.1.user"', "is no answer in it"),
+    '"source":"sample"': ('"source":"moon"', "CHECK constraint failed"),
+    '"created_at":5.0': ('"created_at":1e999', "it has the time inf"),
     '"text":"a"': ('"text":"a\\u0000"', "NUL"),
     '"id":"c.1.assistant"': ('"id":"there.1.assistant"', "which is not in it"),
     '{"shorthand":1': ('{"shorthand":9', "newer Shorthand"),

@@ -149,7 +149,7 @@ def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_pat
     export_file(bank, "bank", path, "shorthand")
     head, row = path.read_text().splitlines()
     changed = json.loads(row)
-    changed["judgement_requests"][0]["message"] = "elsewhere"
+    changed["judgement_requests"][0]["message_id"] = "elsewhere"
     path.write_text(f"{head}\n{json.dumps(changed)}\n")
     result = import_file(bank, path, OPTIONS)
-    assert "a judgement request is about 'elsewhere'" in result.refusals[2]
+    assert "judgement request is about 'elsewhere'" in result.refusals[2]

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from store.audit import AuditAction
-from store.errors import NotSaved
+from store.errors import NotSaved, StoreError
 from store.io import table
 from store.io.formats import CSV, find_format
 from store.maintenance import new_file
@@ -30,8 +30,8 @@ EXPORT_HELP = "\n\n".join(
         "Write an assistant's conversations to a new file, also while the product is running.",
         "JSON formats are written a row a line; a name that ends in .json makes one list of it.",
         "Formats: shorthand (everything, read again without loss), openai, sharegpt and trl-completion (approved "
-        "answers with the turns before them), trl-preference (corrections against answers as given), open-webui "
-        "(each rating with its chat) and csv (a table for a spreadsheet). docs/data.md says what each leaves out.",
+        "answers with the turns before them), trl-preference (corrections against answers as given) and csv "
+        "(a table for a spreadsheet). docs/data.md says what each leaves out.",
     ]
 )
 
@@ -48,12 +48,14 @@ def export_file(
     Raises NotFound for the assistant, Conflict when the file exists, NotSaved when it cannot be written.
     """
     format = find_format(format_name)
+    if (write := format.write) is None:
+        raise StoreError(f"{format_name} is only imported. Choose another format.")
     assistant, prompts = store.assistants.get(assistant_id), store.prompts.all(assistant_id)
     first = [format.first_row(assistant, prompts)] if format.first_row else []
 
     def rows() -> Iterator[Any]:
         for done, conversation in enumerate(store.transfer.conversations(assistant_id), start=1):
-            yield from format.write(conversation)
+            yield from write(conversation)
             on_progress(done)
 
     audited = store.audit.audited(

@@ -28,7 +28,7 @@ class Format:
     """A format of JSON rows, one a line or all in one list; `csv` alone is a table."""
 
     name: str
-    write: Callable[[FullConversation], Iterator[Any]]  # the rows of a conversation
+    write: Callable[[FullConversation], Iterator[Any]] | None  # the rows of a conversation; None: only read
     read: Callable[[Any], ImportedConversation | FullConversation | None] = lambda row: None
     matches: Callable[[Mapping[str, Any]], bool] = lambda row: False  # whether a row is of this format
     is_list: bool = False  # written as one JSON list, where the file's name does not say otherwise
@@ -208,7 +208,7 @@ FORMATS = (  # the first that matches a row reads the file
     Format("trl-completion", _write_completions, _read_completion, _has("prompt", "completion")),
     Format("openai", _write_openai, _read_openai, _has("messages")),
     Format("sharegpt", _write_sharegpt, _read_sharegpt, _has("conversations"), is_list=True),
-    Format("open-webui", open_webui.write, open_webui.read, open_webui.matches, is_list=True),
+    Format("open-webui", None, open_webui.read, open_webui.matches),
     CSV,
 )
 NAMES = tuple(format.name for format in FORMATS)

@@ -1,19 +1,18 @@
 """open-webui's feedback export (`GET /api/v1/evaluations/feedbacks/all/export`): a rating and the chat it is about.
 
-Reads `data.rating` (1 or -1), `data.reason`, `data.comment`, `meta.message_id` and the chat in `snapshot`. open-webui
-has no corrections; they are written to `data.correction`, since it allows for additions there.
+Reads `data.rating` (1 or -1), `data.reason`, `data.comment`, `meta.message_id` and the chat in `snapshot`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from store.errors import BadRow
-from store.io.records import Answer, FullConversation, ImportedConversation, ImportedMessage, ImportedRating
-from store.records import Message, Rating, Role, Verdict
+from store.io.records import ImportedConversation, ImportedMessage, ImportedRating
+from store.records import Role, Verdict
 
 _MILLISECONDS = 1e11  # no time in seconds is as large before the year 5138
 
@@ -22,7 +21,6 @@ class _Data(msgspec.Struct):
     rating: int | float | str | None = None
     reason: str | None = None
     comment: str | None = None
-    correction: str | None = None
 
 
 class _Meta(msgspec.Struct):
@@ -63,9 +61,8 @@ def read(row: Any) -> ImportedConversation:
         _verdict(data.rating),
         data.reason or "",
         data.comment or "",
-        data.correction,
-        feedback.user_id,
-        _seconds(feedback.updated_at or feedback.created_at),
+        rater=feedback.user_id,
+        created_at=_seconds(feedback.updated_at or feedback.created_at),
     )
     messages = _branch(meta.message_id, history, rating)
     if not messages or messages[-1].role is not Role.ASSISTANT:
@@ -118,44 +115,3 @@ def _verdict(rating: int | float | str | None) -> Verdict | None:
 
 def _seconds(at: float | None) -> float | None:
     return None if at is None else at / 1000 if at > _MILLISECONDS else at
-
-
-def write(conversation: FullConversation) -> Iterator[Any]:
-    for answer in conversation.answers():
-        for rating in answer.ratings:
-            yield _feedback(conversation, answer, rating)
-
-
-def _feedback(conversation: FullConversation, answer: Answer, rating: Rating) -> dict[str, Any]:
-    value = None if rating.verdict is None else 1 if rating.verdict is Verdict.UP else -1
-    data = {"rating": value, "model_id": "", "reason": rating.reason, "comment": rating.comment}
-    if rating.correction is not None:
-        data["correction"] = rating.correction
-    id, title, shown = conversation.conversation.id, conversation.conversation.title, answer.message.id
-    history = {"messages": _messages(answer.path), "currentId": shown}
-    return {
-        "id": rating.id,
-        "user_id": rating.rater,
-        "version": 0,
-        "type": "rating",
-        "data": data,
-        "meta": {"arena": False, "message_id": shown, "message_index": len(answer.path), "chat_id": id},
-        "snapshot": {"chat": {"id": id, "title": title, "chat": {"history": history}}},
-        "created_at": int(rating.created_at),
-        "updated_at": int(rating.created_at),
-    }
-
-
-def _messages(path: Sequence[Message]) -> dict[str, Any]:
-    children = [*(message.id for message in path[1:]), None]
-    return {
-        message.id: {
-            "id": message.id,
-            "parentId": message.parent_id,
-            "childrenIds": [] if child is None else [child],
-            "role": message.role,
-            "content": message.text,
-            "timestamp": int(message.created_at),
-        }
-        for message, child in zip(path, children, strict=True)
-    }
