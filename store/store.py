@@ -21,13 +21,12 @@ from store.deployments import Adapters, Deployments
 from store.erasure import Erasures
 from store.io.transfer import Transfer
 from store.judgement_requests import JudgementRequests
-from store.leases import Leases, held_by
 from store.maintenance import Maintenance
 from store.messages import Messages
 from store.ratings import Ratings
 from store.repository import Clock, NewId
 from store.reviews import Reviews
-from store.runs import GateAnswers, Runs
+from store.runs import GateAnswers, Leases, Runs, held_by
 from store.schema import upgrade
 from store.search import Search
 

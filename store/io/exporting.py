@@ -29,7 +29,7 @@ EXPORT_HELP = "\n\n".join(
     [
         "Write an assistant's conversations to a new file, also while the product is running.",
         "JSON formats are written a row a line; a name that ends in .json makes one list of it.",
-        "Formats: shorthand (everything, read again without loss), openai, sharegpt and trl-completion (approved "
+        "Formats: shorthand (everything, read again without loss), openai and trl-completion (approved "
         "answers with the turns before them), trl-preference (corrections against answers as given) and csv "
         "(a table for a spreadsheet). docs/data.md says what each leaves out.",
     ]
@@ -65,8 +65,7 @@ def export_file(
         if format is CSV:
             count = _write_table(file, rows())
         else:
-            as_list = path.suffix == ".json" or (format.is_list and path.suffix != ".jsonl")
-            count = _write_json(file, chain(first, rows()), as_list) - len(first)
+            count = _write_json(file, chain(first, rows()), path.suffix == ".json") - len(first)
         detail["rows"] = count
     return count
 

@@ -31,7 +31,6 @@ class Format:
     write: Callable[[FullConversation], Iterator[Any]] | None  # the rows of a conversation; None: only read
     read: Callable[[Any], ImportedConversation | FullConversation | None] = lambda row: None
     matches: Callable[[Mapping[str, Any]], bool] = lambda row: False  # whether a row is of this format
-    is_list: bool = False  # written as one JSON list, where the file's name does not say otherwise
     first_row: Callable[[Assistant, Sequence[Prompt]], object] | None = None
 
 
@@ -173,18 +172,6 @@ def _write_openai(conversation: FullConversation) -> Iterator[Any]:
         yield {"messages": [*context, _message(Role.ASSISTANT, text)]}
 
 
-def _write_sharegpt(conversation: FullConversation) -> Iterator[Any]:
-    """Earlier answers have "weight": 0; trainers that do not know it learn them too."""
-    for answer, text in conversation.approved_answers():
-        context: list[dict[str, Any]] = [
-            {"from": "human", "value": message.text}
-            if message.role is Role.USER
-            else {"from": "gpt", "value": message.text, "weight": 0}
-            for message in answer.context
-        ]
-        yield {"conversations": [*context, {"from": "gpt", "value": text}]}
-
-
 def _write_completions(conversation: FullConversation) -> Iterator[Any]:
     for answer, text in conversation.approved_answers():
         yield {"prompt": _messages(answer.context), "completion": [_message(Role.ASSISTANT, text)]}
@@ -207,7 +194,7 @@ FORMATS = (  # the first that matches a row reads the file
     Format("trl-preference", _write_preferences, _read_preference, _has("chosen", "rejected")),
     Format("trl-completion", _write_completions, _read_completion, _has("prompt", "completion")),
     Format("openai", _write_openai, _read_openai, _has("messages")),
-    Format("sharegpt", _write_sharegpt, _read_sharegpt, _has("conversations"), is_list=True),
+    Format("sharegpt", None, _read_sharegpt, _has("conversations")),
     Format("open-webui", None, open_webui.read, open_webui.matches),
     CSV,
 )
