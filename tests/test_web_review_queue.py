@@ -52,9 +52,9 @@ def test_a_decision_is_saved_and_brings_the_next(desk: Store) -> None:
     queue.decide(session, message(2), Ruling.REJECT)
     queue.decide(session, message(1), Ruling.CORRECT, "as it should be")
     assert shown(session) == ["c4", "c3"] and queue.decided_today("desk") == 2
-    standing = desk.decisions.effective([message(1), message(2)])
-    assert standing[message(2)].ruling is Ruling.REJECT
-    assert standing[message(1)].correction == "as it should be"
+    effective = desk.decisions.effective([message(1), message(2)])
+    assert effective[message(2)].ruling is Ruling.REJECT
+    assert effective[message(1)].correction == "as it should be"
 
 
 def test_approving_a_corrected_answer_approves_of_the_correction_that_was_seen(desk: Store) -> None:
@@ -93,15 +93,15 @@ def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk:
     with pytest.raises(Refused, match="There are 3 answers now, not 2"):
         queue.decide_all(session, Ruling.APPROVE, 2)
     queue.decide_all(session, Ruling.APPROVE, 3)
-    standing = desk.decisions.effective(message(n) for n in (1, 2, 3))
-    assert {id: decision.correction for id, decision in standing.items()} == {
+    effective = desk.decisions.effective(message(n) for n in (1, 2, 3))
+    assert {id: decision.correction for id, decision in effective.items()} == {
         message(1): None,
         message(2): None,
         message(3): "better",
     }
     assert shown(session) == []
     queue.undo(session)
-    assert shown(session) == ["c2", "c1", "c3"] and desk.decisions.effective(standing) == {}
+    assert shown(session) == ["c2", "c1", "c3"] and desk.decisions.effective(effective) == {}
 
 
 def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_deleted(desk: Store) -> None:

@@ -161,7 +161,7 @@ def test_a_verdict_names_prompts_and_references_and_one_confidence() -> None:
 
 def test_pages_of_a_run_use_no_word_of_the_trainers_own() -> None:
     pairs = [SideBySide("When?", "At nine.", "Nine.", 0.4, "At nine.", 0.9)]
-    drawn = plots.gate_comparisons(verdict.comparisons(REPORT), 5, 0.975).to_dict()
+    drawn = verdict.chart(REPORT).to_dict()
     shown = (
         verdict.verdict(REPORT)
         + verdict.details(REPORT)
@@ -173,16 +173,15 @@ def test_pages_of_a_run_use_no_word_of_the_trainers_own() -> None:
 
 
 def test_the_plot_holds_the_comparisons_and_what_may_be_lost() -> None:
-    found = verdict.comparisons(REPORT)
-    assert list(found[0].values()) == ["full prompt, against base model, full prompt", 40.0, 36.0, "passed"]
-    drawn = str(plots.gate_comparisons(found, 5, 0.975).to_dict())
+    drawn = str(verdict.chart(REPORT).to_dict())
+    assert "'difference': 40.0, 'lower': 36.0, 'result': 'passed'" in drawn
     assert "prompt of 16 tokens, against candidate, full prompt" in drawn
     assert "5 points may be lost" in drawn and "97.5 % lower bound" in drawn
 
 
 def test_a_report_without_a_gate_or_with_little_of_one_is_shown_as_far_as_it_goes() -> None:
     for report in ({}, {"gate": None}, {"gate": {"promoted": False}}, {"dataset": {}, "training": {}}):
-        assert verdict.comparisons(report) == [] and verdict.compared(report) is None
+        assert verdict.chart(report) is None and verdict.compared(report) is None
         assert isinstance(verdict.verdict(report) + verdict.details(report), str)
         assert first_token(report, "full", "cold") is None
 

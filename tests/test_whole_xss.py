@@ -82,8 +82,8 @@ def _fill(store: Store) -> None:
     store.judgement_requests.add(run.id, [(answer.id, ALL)])
     example = Example(answer.id, other.id, ((Role.USER, ALL),), ALL, False, Split.GATE, ALL)
     store.runs.update(run.id, dataset_id=store.datasets.add("xss", served.prompt_id, "h", [example], {}).id)
-    heard = [("base_full", 0.0), (ALL, 1.0)]
-    store.gate_answers.add(run.id, [GateAnswer(0, answer.id, system, ALL, score) for system, score in heard])
+    scored = [("base_full", 0.0), (ALL, 1.0)]
+    store.gate_answers.add(run.id, [GateAnswer(0, answer.id, system, ALL, score) for system, score in scored])
     gate = {
         "shown": ALL,
         "guards": [{"name": text, "passed": False, "detail": ALL} for text in PAYLOADS[:3]],
@@ -144,7 +144,7 @@ def test_every_other_page_runs_none_of_it(page: Page, requests: list[Request], t
         expect(page.locator("#gate-answers tbody tr")).to_have_count(1)
     harmless(page, requests)
     if tab == "Review":
-        for _ in range(8):  # proposals, disagreements, corrections
+        for _ in range(8):  # judgement requests, disagreements, corrections
             turn = page.locator("article.review").get_attribute("data-turn") or ""
             page.keyboard.press("s")
             expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn, timeout=60_000)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import altair as alt
+from altair import LayerChart as LayerChart
 
 from assistant.web import words
 
@@ -15,7 +16,7 @@ PINE, RED, GREY = "#2b8f68", "#cf5a3d", "#8b968d"
 Row = dict[str, Any]
 
 
-def loss_curve(losses: Sequence[Row]) -> alt.LayerChart:
+def loss_curve(losses: Sequence[Row]) -> LayerChart:
     """Loss over steps: a thin line for train, a thicker one with points for dev. Rows: `step`, `value`, `split`."""
     lines = []
     for split, width in (("train", 1.5), ("dev", 2.5)):
@@ -36,7 +37,7 @@ def _loss_axes() -> dict[str, Any]:
     }
 
 
-def gate_comparisons(rows: Sequence[Row], margin: float, confidence: float) -> alt.LayerChart:
+def gate_comparisons(rows: Sequence[Row], margin: float, confidence: float) -> LayerChart:
     """Each comparison as a line from its lower bound to its difference, and the loss that is allowed, in points.
 
     Rows: `name`, `difference`, `lower`, `result` (passed or failed).
@@ -79,7 +80,7 @@ def _comparison_axes(order: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def tokens_over_time(requests: Sequence[Row], served: Sequence[Row], now: float) -> alt.LayerChart:
+def tokens_over_time(requests: Sequence[Row], served: Sequence[Row], now: float) -> LayerChart:
     """Prompt tokens per request: a step line of what was served, dots for requests, marks for deployments.
 
     Rows: `at` (UTC seconds), `tokens`; those of `served` have a `label`, and hold from then on.
@@ -127,7 +128,7 @@ def _time(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat()
 
 
-def _finish(chart: alt.LayerChart, height: int) -> alt.LayerChart:
+def _finish(chart: LayerChart, height: int) -> LayerChart:
     lines = {"gridColor": GREY, "gridOpacity": 0.18, "domainColor": GREY, "tickColor": GREY}
     labels = {"labelColor": GREY, "labelFontSize": 12}
     return (

@@ -89,7 +89,7 @@ def disagree(ratings: Sequence[Rating]) -> bool:
 
 
 def _contradicting(items: Sequence[ReviewItem]) -> dict[str, tuple[str, ...]]:
-    """Message id → the other texts that are approved for its question. Later turns depend on what was said before."""
+    """Message id → the other texts that are approved for its question. Later turns depend on those before."""
     asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for item in items:
         text = approved_text(item.answer, item.ratings, item.decision)

@@ -26,7 +26,7 @@ from store.records import RunEvent, RunStatus, TrainingRun
 # With a look every second the app took 15 % of a core and a browser without a graphics card 21 %, which the training
 # beside them did not get.
 _RUNNING_S, _IDLE_S = 2.0, 4.0
-_ASKED_S = 60.0  # after “Train now” the page looks often for as long as this, until the run appears
+_ASKED_S = 60.0  # after “Train now” the page is refreshed often for as long as this, until the run appears
 _WRITE_ONE = "Load the sample or write a prompt on the Prompt page."
 
 
@@ -79,7 +79,7 @@ class TrainingPage:
     def _wire(self) -> None:
         here = [self.assistant, self.state]
         on, admin = self._services.access.event, UserRole.ADMIN
-        self.timer.tick(on(UserRole.REVIEWER, self.look, quiet=True), here, self.shown, **QUIET)
+        self.timer.tick(on(UserRole.REVIEWER, self.refresh, quiet=True), here, self.shown, **QUIET)
         self.train.click(on(admin, self.ask), here, self.shown, **QUIET)
         self.runs.pick(on(UserRole.REVIEWER, self.pick), here, self.shown, **QUIET)
         confirming = [self.confirming, self.back_text]
@@ -94,7 +94,7 @@ class TrainingPage:
             update |= {self.train: gr.Button(visible=False), self.back: gr.Button(visible=False)}
         return update
 
-    def look(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
+    def refresh(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
         """A tick of the timer."""
         return self._update(assistant_id, state)
 
@@ -186,18 +186,14 @@ class TrainingPage:
     ) -> Update:
         """The plots are drawn anew only when their points changed."""
         report = run.report if run else {}
-        comparisons, losses = verdict.comparisons(report), run_progress.losses(events)
+        losses, chart = run_progress.losses(events), verdict.chart(report)
         hidden = gr.Plot(visible=False)
         update: Update = {
             self.verdict: verdict.verdict(report),
             self.answers: self._side_by_side(run.id, report) if run else "",
             self.details: verdict.details(report),
-            self.comparisons: hidden,
+            self.comparisons: gr.Plot(chart, visible=True) if chart is not None else hidden,
         }
-        if comparisons:
-            margin, confidence = 100 * verdict.margin(report), verdict.confidence(report)
-            chart = plots.gate_comparisons(comparisons, margin, confidence)
-            update[self.comparisons] = gr.Plot(chart, visible=True)
         if forced or len(losses) != state.losses:
             state.losses = len(losses)
             drawn = len(losses) > 1

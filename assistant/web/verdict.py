@@ -7,6 +7,7 @@ from typing import Any
 
 from assistant.web import words
 from assistant.web.markup import render
+from assistant.web.plots import LayerChart, gate_comparisons
 from store.runs import SideBySide, Tally
 
 SPLITS = {"train": "to train on", "dev": "to know when to stop", "gate": "to test it on"}
@@ -36,8 +37,8 @@ def verdict(report: Mapping[str, Any]) -> str:
         facts=_gate_facts(gate),
         prompts=[_row(variant, references, gate) for variant in tested],
         references=[_SYSTEMS.get(name, name) for name in references],
-        margin=f"{100 * margin(report):g} points",
-        confidence=words.percent(confidence(report)),
+        margin=f"{100 * gate.get('margin', _MARGIN):g} points",
+        confidence=words.percent(gate.get("confidence", _CONFIDENCE)),
     )
 
 
@@ -70,18 +71,22 @@ def side_by_side(
     return render("side_by_side.html", tally=tally, groups=groups, names=names) if tally.asked else ""
 
 
-def comparisons(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every comparison that was made, longest prompt first: the rows of its plot, in points of 100."""
-    return [
+def chart(report: Mapping[str, Any]) -> LayerChart | None:
+    """Every comparison that was made, longest prompt first; None where none was."""
+    gate = report.get("gate") or {}
+    rows = [
         {
             "name": f"{_prompt(variant)}, against {_SYSTEMS.get(one['reference'], one['reference'])}",
             "difference": 100 * one["difference"],
             "lower": 100 * one["lower"],
             "result": "passed" if one["passed"] else "failed",
         }
-        for variant in (report.get("gate") or {}).get("variants", ())
+        for variant in gate.get("variants", ())
         for one in variant.get("comparisons", ())
     ]
+    if not rows:
+        return None
+    return gate_comparisons(rows, 100 * gate.get("margin", _MARGIN), gate.get("confidence", _CONFIDENCE))
 
 
 def compared(report: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -90,15 +95,6 @@ def compared(report: Mapping[str, Any]) -> tuple[str, str] | None:
     if "shown" not in gate:
         return None
     return gate["shown"], "active" if "active" in gate.get("scores", {}) else "base_full"
-
-
-def margin(report: Mapping[str, Any]) -> float:
-    """What may be lost, as a share of the score."""
-    return float((report.get("gate") or {}).get("margin", _MARGIN))
-
-
-def confidence(report: Mapping[str, Any]) -> float:
-    return float((report.get("gate") or {}).get("confidence", _CONFIDENCE))
 
 
 def answered_by(gate: Mapping[str, Any], system: str) -> str:
