@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from retrain_scene import SETTINGS, Scene
 
 from store.records import ImportedTurn, RedactionAction, RedactionRule, Role, Split, Verdict
+from trainer.context import RunProgress
 from trainer.examples.collect import collect
 from trainer.examples.deduplicate import Deduplicated, deduplicate
 from trainer.examples.records import CollectedAnswer, DropReason
@@ -19,7 +20,6 @@ from trainer.examples.similar import NEAR, grouped, near_questions, question_of,
 from trainer.examples.snapshot import draft_for_model, snapshot
 from trainer.examples.splits import assign_splits, split_of
 from trainer.examples.wording import likeness, wording
-from trainer.progress import RunProgress
 from trainer.redaction.examples import redact_answers
 from trainer.redaction.redactor import Redactor
 from trainer.watch import new_examples

@@ -23,11 +23,11 @@ from store.records import (
     Verdict,
 )
 from trainer.__main__ import app
+from trainer.context import RunProgress
 from trainer.examples.comparison import GONE, compare
 from trainer.examples.draft import dataset_stats
 from trainer.examples.records import DropReason
 from trainer.examples.snapshot import snapshot
-from trainer.progress import RunProgress
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from trainer.priority import lower_priority
+from trainer.watch import lower_priority
 
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def test_a_process_is_nicer_and_so_is_its_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     group = tmp_path / "autogroup"
-    monkeypatch.setattr("trainer.priority._GROUP", group)
-    monkeypatch.setattr("trainer.priority._has_terminal", lambda: False)
+    monkeypatch.setattr("trainer.watch._GROUP", group)
+    monkeypatch.setattr("trainer.watch._has_terminal", lambda: False)
     [nice] = _said("import os; print(os.nice(0))")
     assert int(nice) == os.nice(0) + 10
     assert group.read_text() == "5"
@@ -35,15 +35,15 @@ def test_the_system_understands_what_is_written() -> None:
 
 def test_the_session_of_a_terminal_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     group = tmp_path / "autogroup"
-    monkeypatch.setattr("trainer.priority._GROUP", group)
-    monkeypatch.setattr("trainer.priority._has_terminal", lambda: True)
+    monkeypatch.setattr("trainer.watch._GROUP", group)
+    monkeypatch.setattr("trainer.watch._has_terminal", lambda: True)
     [nice] = _said("import os; print(os.nice(0))")
     assert int(nice) == os.nice(0) + 10
     assert not group.exists()
 
 
 def test_a_system_without_session_weights_is_nice_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.priority._GROUP", Path("/proc/self/no-such-file/autogroup"))
+    monkeypatch.setattr("trainer.watch._GROUP", Path("/proc/self/no-such-file/autogroup"))
     [nice] = _said("import os; print(os.nice(0))")
     assert int(nice) == os.nice(0) + 10
 

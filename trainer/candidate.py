@@ -12,9 +12,8 @@ import torch
 
 from assistant.rendering import keep, render, segment_tokens
 from store.records import Dataset, Example, Segment, Split, TrainingRun
-from trainer.context import TrainingContext
+from trainer.context import RunProgress, TrainingContext
 from trainer.evaluation.variants import build_variants, measure_importance, measure_losses
-from trainer.progress import RunProgress
 from trainer.training.distributed import shut_down
 from trainer.training.environment import PHASE, environment
 from trainer.training.finetune import Trained, TrainingJob, finetune

@@ -13,7 +13,7 @@ from store.audit import TRAINER, acting
 from store.errors import LeaseLost
 from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
 from trainer.candidate import Candidate
-from trainer.context import TrainingContext
+from trainer.context import RunProgress, TrainingContext
 from trainer.deployment.latency import measure_latency
 from trainer.deployment.swap import load_checked, swap_in, unload_older
 from trainer.evaluation.gate import VariantVerdict, Verdict
@@ -22,7 +22,6 @@ from trainer.examples import dataset as datasets
 from trainer.examples.contradictions import contradiction_remarks
 from trainer.examples.outlier_raters import OutlierRater, outlier_remarks
 from trainer.lease import Lease
-from trainer.progress import RunProgress
 from trainer.redaction import examples as redaction
 from trainer.training.environment import environment
 

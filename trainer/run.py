@@ -14,13 +14,12 @@ from store import StoreError
 from store.errors import LeaseLost, NotSaved
 from store.records import RunStatus, TrainingRun
 from trainer.candidate import Candidate, train_candidate
-from trainer.context import TrainingContext
+from trainer.context import RunProgress, TrainingContext
 from trainer.deployment.swap import ParityError
 from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
 from trainer.examples.snapshot import draft_for_model, snapshot
 from trainer.lease import Lease
-from trainer.progress import RunProgress
 from trainer.promotion import evaluate_and_deploy
 from trainer.redaction.entities import RedactionError
 from trainer.resumption import PHASE as RESUME

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
@@ -28,7 +29,6 @@ from trainer.evaluation.judgements import pending
 from trainer.examples.dataset import shortage
 from trainer.examples.draft import draft, newest_record
 from trainer.lease import Lease, LeaseTaken, is_taken
-from trainer.priority import lower_priority
 from trainer.redaction.entities import RedactionError
 from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
@@ -37,6 +37,12 @@ WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
 _REEVALUATE_EVERY_S = 10.0  # between two checks whether people have decided; they wait for what comes of it
 _GRACE_S = 6.0  # less than the 10 s after which the app's supervisor kills whatever is left
+
+_NICE = 10
+# Of the session, against others: a quarter of a core beside a busy vLLM, and all of an idle one. With 10, a tenth, a
+# training on two cores came to a standstill while a single person chatted without a pause, since vLLM uses both.
+_NICE_GROUP = 5
+_GROUP = Path("/proc/self/autogroup")
 
 logger = logging.getLogger(__name__)
 
@@ -233,3 +239,25 @@ def too_few_without_personal_data(store: Store, assistant_id: str, settings: Tra
     except RedactionError:
         return False  # the run will say what is wrong
     return shortage(found.examples, settings) is not None
+
+
+def lower_priority() -> None:
+    """Training processes stand behind chat when both want the cores.
+
+    Linux weighs the sessions before it weighs the processes in them (`man 7 sched`, autogroup), so that a nice
+    process in a session of its own got as much as the server, whatever its niceness. The session of a terminal, which
+    has a person's other work in it, is left as it is.
+    """
+    os.nice(_NICE)
+    if _has_terminal():
+        return
+    with suppress(OSError):  # no Linux, or one without autogroups: niceness alone counts there
+        _GROUP.write_text(str(_NICE_GROUP))
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,16 +17,6 @@ from assistant.vllm_pool import VllmPool
 from store.records import Role, Segment
 
 REPEATS = 5
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Seconds to the first token: median, smallest and largest of `n` requests."""
-
-    median_s: float
-    low_s: float
-    high_s: float
-    n: int
 
 
 async def measure_latency(
@@ -60,10 +49,14 @@ async def measure_latency(
                     )
                 times.setdefault((name, state), []).append(answer.end.first_token_s)
         progress(turn + 1, REPEATS)
+    return {name: {state: _timing(times[name, state]) for state in ("cold", "warm")} for name in requests}
+
+
+def _timing(seconds: list[float]) -> dict[str, float]:
+    """Seconds to the first token of `n` requests."""
     return {
-        name: {state: asdict(_timing(times[name, state])) for state in ("cold", "warm")} for name in requests
+        "median_s": float(np.median(seconds)),
+        "low_s": min(seconds),
+        "high_s": max(seconds),
+        "n": len(seconds),
     }
-
-
-def _timing(seconds: list[float]) -> Timing:
-    return Timing(float(np.median(seconds)), min(seconds), max(seconds), len(seconds))

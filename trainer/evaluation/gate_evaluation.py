@@ -14,7 +14,7 @@ from assistant.vllm_pool import VllmPool
 from store.records import Dataset, Deployment, Role, Segment, Split
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
-from trainer.context import TrainingContext
+from trainer.context import RunProgress, TrainingContext
 from trainer.evaluation import gate
 from trainer.evaluation.gate import Answers, VariantVerdict, Verdict
 from trainer.evaluation.guards import GENERAL_MAX_TOKENS, QUESTIONS, Guard, check_general_answers
@@ -22,7 +22,6 @@ from trainer.evaluation.judgements import approved_answers, judgement_requests, 
 from trainer.evaluation.scorers import best, right_or_wrong, scorer
 from trainer.evaluation.statistics import interval
 from trainer.evaluation.variants import gate_sequence
-from trainer.progress import RunProgress
 
 # Margins that a refused variant may lie behind, and people are still asked whether its answers would do.
 _MOST_LOST = 3.0

@@ -7,11 +7,10 @@ from typing import Any
 
 from assistant import rendering
 from store.records import Dataset, TrainingRun
-from trainer.context import TrainingContext
+from trainer.context import RunProgress, TrainingContext
 from trainer.examples.dataset import shortage, sizes
 from trainer.examples.draft import DatasetDraft, draft
 from trainer.examples.records import CollectedAnswer, Context, DropReason
-from trainer.progress import RunProgress
 
 _DUPLICATES = (DropReason.NEAR_GATE, DropReason.SIMILAR, DropReason.OVER_MAX)
 

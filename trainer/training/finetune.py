@@ -75,7 +75,7 @@ def finetune(job: TrainingJob, progress: Progress) -> Trained:
     """An adapter, trained by one pass over the rows; goes on from the last checkpoint when a killed run left one.
 
     `progress` receives {step, steps, loss | dev_loss, tokens_per_s, eta_s}. Of several processes rank 0 calls this
-    while the others `follow`; each trains on rows of its own. Raises TrainingDiverged.
+    while the others are in `run_worker`; each trains on rows of its own. Raises TrainingDiverged.
     """
     return _train_adapter(distributed.broadcast(job), progress)
 
@@ -91,24 +91,9 @@ def run_worker() -> None:
 
 
 def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
-    settings = job.settings
+    settings, work_dir = job.settings, job.work_dir
     set_seed(settings.seed)
     model = load_with_lora(job.model_dir, settings.rank)
-    trained = step_through(
-        job, model, lambda best: model.load_adapter(str(best), model.active_adapter), progress
-    )
-    distributed.barrier()  # rank 0 removes the checkpoints next, which the others may still be reading
-    return trained
-
-
-def step_through(
-    job: TrainingJob, model: Any, restore: Callable[[Path], object], progress: Progress
-) -> Trained:
-    """Train what of `model` takes a gradient, on the rows in their order; `restore` gives it a checkpoint's weights.
-
-    Raises TrainingDiverged.
-    """
-    settings, work_dir = job.settings, job.work_dir
     watch = _Watch(job, progress)
     trainer = _PackedTrainer(
         model=model,
@@ -138,9 +123,10 @@ def step_through(
     if last is None or last.best_path is None or last.best_loss is None or not math.isfinite(last.best_loss):
         raise TrainingDiverged(
             f"The dev loss is {last and last.best_loss} after {trainer.state.global_step} steps. Lower the learning "
-            f"rate ({job.settings.learning_rate:g}) or look at the newest corrections."
+            f"rate ({settings.learning_rate:g}) or look at the newest corrections."
         )
-    restore(last.best_path)
+    model.load_adapter(str(last.best_path), model.active_adapter)
+    distributed.barrier()  # rank 0 removes the checkpoints next, which the others may still be reading
     seconds = time.monotonic() - started
     _compute_as_loaded(model)
     return Trained(

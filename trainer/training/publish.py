@@ -8,7 +8,7 @@ import shutil
 import uuid
 from itertools import chain, count
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from assistant.adapter_files import FILES, MANIFEST, Manifest, make_manifest, verify
 from assistant.serving import MAX_RANK
@@ -18,14 +18,8 @@ from store.records import TrainingRun
 from trainer.training.checkpoints import saving_below
 
 
-class Saveable(Protocol):
-    """What is published: a peft model, or anything that writes an adapter's files as one does."""
-
-    def save_pretrained(self, directory: str, *, save_embedding_layers: bool) -> None: ...
-
-
-def publish_run(store: Store, run: TrainingRun, model: Saveable, adapters: Path, base: str) -> str:
-    """Publish a run's adapter under the first free name and note it; returns the name.
+def publish_run(store: Store, run: TrainingRun, model: Any, adapters: Path, base: str) -> str:
+    """Publish a run's adapter under the first free name and record it; returns the name. `model` is a peft model.
 
     Raises BadAdapter, OSError, and LeaseLost, where `store` is under a lease that another has taken meanwhile: then
     nothing is left of what was written.
@@ -51,7 +45,7 @@ def free_name(adapters: Path, name: str) -> str:
     return next(candidate for candidate in names if not (adapters / candidate).exists())
 
 
-def publish(model: Saveable, adapters: Path, name: str, base: str) -> Manifest:
+def publish(model: Any, adapters: Path, name: str, base: str) -> Manifest:
     """Write aside, sync, verify, rename. Raises BadAdapter, OSError, and FileExistsError for a used name."""
     final = adapters / name
     if final.exists():
@@ -67,7 +61,7 @@ def publish(model: Saveable, adapters: Path, name: str, base: str) -> Manifest:
         raise
 
 
-def _published(model: Saveable, aside: Path, final: Path, base: str) -> Manifest:
+def _published(model: Any, aside: Path, final: Path, base: str) -> Manifest:
     with saving_below(final.parent):
         model.save_pretrained(str(aside), save_embedding_layers=False)
     for path in aside.iterdir():
