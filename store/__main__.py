@@ -31,7 +31,7 @@ from store.connection import DataFile
 from store.errors import StoreError
 from store.garbage import collect_rarely
 from store.io.exporting import EXPORT_HELP, STDOUT, export_file
-from store.io.formats import NAMES
+from store.io.formats import NAMES, WRITTEN
 from store.io.importing import IMPORT_HELP, import_file
 from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
@@ -98,7 +98,7 @@ def backup(
 @app.command("export", help=EXPORT_HELP, epilog="Example: python -m store export data.jsonl --data-dir data")
 def export_(
     dest: Annotated[Path, typer.Argument(help="The new file, or - for standard output.")],
-    format: Annotated[str, typer.Option(help=f"One of {', '.join(NAMES)}.")] = "shorthand",
+    format: Annotated[str, typer.Option(help=f"One of {', '.join(WRITTEN)}.")] = "shorthand",
     assistant: Assistant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:

@@ -20,7 +20,7 @@ import msgspec
 from store.audit import AuditAction
 from store.errors import NotSaved, StoreError
 from store.io import table
-from store.io.formats import CSV, find_format
+from store.io.formats import CSV, WRITTEN, find_format
 from store.maintenance import new_file
 from store.store import Store
 
@@ -49,7 +49,7 @@ def export_file(
     """
     format = find_format(format_name)
     if (write := format.write) is None:
-        raise StoreError(f"{format_name} is only imported. Choose another format.")
+        raise StoreError(f"{format_name} is only imported. Choose one of {', '.join(WRITTEN)}.")
     assistant, prompts = store.assistants.get(assistant_id), store.prompts.all(assistant_id)
     first = [format.first_row(assistant, prompts)] if format.first_row else []
 

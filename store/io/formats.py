@@ -199,6 +199,7 @@ FORMATS = (  # the first that matches a row reads the file
     CSV,
 )
 NAMES = tuple(format.name for format in FORMATS)
+WRITTEN = tuple(format.name for format in FORMATS if format.write)
 
 
 def find_format(name: str) -> Format:
