@@ -60,7 +60,7 @@ def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
     assert float(re.search(r"a loss of ([\d.]+) cannot be ruled out", reason)[1]) > 33.3
 
 
-def test_too_few_examples_are_told_from_a_bad_candidate() -> None:
+def test_too_few_examples_are_not_a_bad_candidate() -> None:
     few = 20
     full = Answers(tuple(APPROVED[:few]), (1.0,) * few, 100)
     variant = gate.test_variant(0, (), full, {"base_full": full}, APPROVED[:few], CLUSTERS[:few], MARGIN)

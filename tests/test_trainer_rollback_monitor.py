@@ -111,7 +111,7 @@ def test_a_flood_of_one_person_does_not_prevent_it(flood: int) -> None:
     assert find_regression(before, answers(some(60, 80)), APPROVED) is not None
 
 
-def test_who_works_alone_is_heard() -> None:
+def test_the_opinion_of_who_works_alone_counts() -> None:
     def me(n: int) -> str:
         return "local"
 

@@ -197,12 +197,12 @@ def _lengths(answers: Sequence[ServedAnswer]) -> list[int]:
 
 def _first_of_each(items: Sequence[_Item], owners: Sequence[str], most: int) -> list[_Item]:
     taken: Counter[str] = Counter()
-    segment_ids = []
+    first = []
     for item, owner in zip(items, owners, strict=True):
         taken[owner] += 1
         if taken[owner] <= most:
-            segment_ids.append(item)
-    return segment_ids
+            first.append(item)
+    return first
 
 
 def _count(opinions: Sequence[_Opinion]) -> tuple[int, int]:

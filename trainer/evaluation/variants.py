@@ -51,8 +51,8 @@ def measure_losses(
     """The loss on the same examples under each prompt; `progress` gets (done, total)."""
     model.eval()
     losses = []
-    for done, segment_ids in enumerate(prompts, start=1):
-        tensors = to_tensors(row_of(tokenizer, segment_ids, examples[:EXAMPLES]))
+    for done, prompt in enumerate(prompts, start=1):
+        tensors = to_tensors(row_of(tokenizer, prompt, examples[:EXAMPLES]))
         with torch.no_grad(), autocast():
             losses.append(float(mean_loss(model, {k: v.to(model.device) for k, v in tensors.items()})))
         progress(done, len(prompts))

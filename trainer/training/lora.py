@@ -85,9 +85,9 @@ def mean_loss(model: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     loss = (cross_entropy(logits, tensors["targets"][counted]) * weights).sum()
     total = weights.sum()
     if "teacher_ids" in tensors:
-        distillation_examples = tensors["teacher_weights"]
+        weights = tensors["teacher_weights"]
         apart = divergence(logits, tensors["teacher_ids"], tensors["teacher_ln_p"])
-        loss, total = loss + (apart * distillation_examples).sum(), total + distillation_examples.sum()
+        loss, total = loss + (apart * weights).sum(), total + weights.sum()
     return loss / total
 
 
@@ -97,10 +97,9 @@ def _counted(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def _teachers(row: PackedRow) -> dict[str, torch.Tensor]:
     """Ids and ln p (answer tokens, k) with their weights (answer tokens,); nothing for a row without a teacher."""
-    said = [topk for topk in row.teachers if isinstance(topk, TopK)]
-    if not said:
+    k = next((topk.ids.shape[1] for topk in row.teachers if isinstance(topk, TopK)), 0)
+    if not k:
         return {}
-    k = said[0].ids.shape[1]
     ids, ln_p, weights = [], [], []
     for entry in row.teachers:
         if isinstance(entry, TopK):

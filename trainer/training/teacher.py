@@ -53,8 +53,8 @@ def teacher_log_probabilities(
             model.cuda()
         for start in range(0, len(missing), _AT_ONCE):
             some = missing[start : start + _AT_ONCE]
-            for n, said in zip(some, _top_k(model, [items[n] for n in some]), strict=True):
-                known[f"{keys[n]}.ids"], known[f"{keys[n]}.ln_p"] = said.ids, said.ln_p
+            for n, topk in zip(some, _top_k(model, [items[n] for n in some]), strict=True):
+                known[f"{keys[n]}.ids"], known[f"{keys[n]}.ln_p"] = topk.ids, topk.ln_p
             progress(min(start + _AT_ONCE, len(missing)), len(missing))
         _write(known, kept_in)
     return [TopK(known[f"{key}.ids"], known[f"{key}.ln_p"]) for key in keys]
