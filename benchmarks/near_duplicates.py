@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,12 +21,10 @@ from rich.console import Console
 from benchmarks.record import write_result
 from benchmarks.rewordings import REWORDINGS, Change, differences
 from benchmarks.tasks.task import Task, load_all
-from trainer.examples.similar import NEAR, Question, grouped, near_wordings
+from trainer.examples.similar import grouped, near_pairs
 from trainer.examples.wording import Wording, wording
 
 RESULT = Path("benchmarks/results/near_duplicates.json")
-THRESHOLDS = (0.75, 0.8, 0.84, 0.86, 0.88, 0.9, 0.92, 0.95)
-_LOWEST = THRESHOLDS[0]
 
 
 def main(
@@ -46,7 +44,6 @@ def main(
         one for one in tasks if "=" not in one.train[0].user
     ]  # a list of fields is not said in other words
     result: dict[str, Any] = {
-        "threshold": NEAR,
         "reworded": [row for one in prose for row in planted(one, REWORDINGS, each, seed)],
         "different": [row for one in tasks for row in planted(one, differences(_asked(one)), each, seed)],
         "untouched": [untouched(one) for one in tasks],
@@ -55,7 +52,7 @@ def main(
     for name in ("reworded", "different"):
         result[f"{name}_in_all"] = summary(result[name])
     write_result(out, "near_duplicates", seed, result)
-    found, merged = (result[f"{name}_in_all"]["merged"][str(NEAR)] for name in ("reworded", "different"))
+    found, merged = (result[f"{name}_in_all"]["merged"] for name in ("reworded", "different"))
     console.print(
         f"Found {found:.1%} of what was reworded; merged {merged:.1%} of what differs. Written to {out}."
     )
@@ -72,29 +69,26 @@ def planted(task: Task, kinds: Mapping[str, Change], each: int, seed: int) -> li
             changed = change(chance, texts[place])
             if changed and changed not in texts and len(made) < each:
                 made.append((place, changed))
-        likes = _found(texts, made)
-        wrong = [f"{texts[place]} | {changed}" for (place, changed), like in zip(made, likes, strict=True)
-                 if (like >= NEAR) is (kind not in REWORDINGS)]  # fmt: skip
+        found = _found(texts, made)
+        wrong = [f"{texts[place]} | {changed}" for (place, changed), merged in zip(made, found, strict=True)
+                 if merged is (kind not in REWORDINGS)]  # fmt: skip
         rows.append(
             {
                 "task": task.name,
                 "kind": kind,
                 "planted": len(made),
-                "merged": {str(at): sum(like >= at for like in likes) for at in THRESHOLDS},
+                "merged": sum(found),
                 "examples_of_errors": wrong[:8],
             }
         )
     return rows
 
 
-def _found(texts: Sequence[str], made: Sequence[tuple[int, str]]) -> list[float]:
-    """How like its question each changed one is, as it is found among all; 0 where it is not found."""
-    compared = [(wording(texts[place]), wording(changed)) for place, changed in made]
-    every = list(dict.fromkeys([*map(wording, texts), *(one for pair in compared for one in pair)]))
-    number = {one: place for place, one in enumerate(every)}
-    pairs = near_wordings(every, _LOWEST)
-    places = [sorted((number[old], number[new])) for old, new in compared]
-    return [1.0 if old == new else pairs.get((old, new), 0.0) for old, new in places]
+def _found(texts: Sequence[str], made: Sequence[tuple[int, str]]) -> list[bool]:
+    """Whether each changed question is one with its original, as it is found among all."""
+    changed = [(wording(texts[place]), wording(reworded)) for place, reworded in made]
+    pairs = set(near_pairs({*map(wording, texts), *(one for pair in changed for one in pair)}))
+    return [old == new or bool({(old, new), (new, old)} & pairs) for old, new in changed]
 
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -104,13 +98,12 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         same = [row for row in rows if row["kind"] == kind and row["planted"]]
         total = sum(row["planted"] for row in same)
         if total:
-            kinds[kind] = {"planted": total} | {
-                str(at): round(sum(row["merged"][str(at)] for row in same) / total, 4) for at in THRESHOLDS
+            kinds[kind] = {
+                "planted": total,
+                "merged": round(sum(row["merged"] for row in same) / total, 4),
             }
-    mean = {
-        str(at): round(sum(kind[str(at)] for kind in kinds.values()) / len(kinds), 4) for at in THRESHOLDS
-    }
-    return {"merged": mean, "kinds": kinds}
+    mean = sum(kind["merged"] for kind in kinds.values()) / len(kinds)
+    return {"merged": round(mean, 4), "kinds": kinds}
 
 
 def untouched(task: Task) -> dict[str, Any]:
@@ -119,31 +112,21 @@ def untouched(task: Task) -> dict[str, Any]:
     by_wording: dict[Wording, list[str]] = defaultdict(list)
     for text in sorted(answers):
         by_wording[wording(text)].append(text)
-    every = list(by_wording)
-    likes = [
-        (one, other, like)
-        for (i, j), like in near_wordings(every, _LOWEST).items()
-        for one in by_wording[every[i]]
-        for other in by_wording[every[j]]
-    ]
-    likes += [(one, other, 1.0) for same in by_wording.values() for one, other in combinations(same, 2)]
-    groups = grouped(Question(one) for one in every)
-    sizes = Counter(
-        {name: sum(len(by_wording[q.last]) for q in same) for name, same in groups.members.items()}
-    )
-    strict = [(one, other) for one, other, like in likes if like >= NEAR]
+    near = {tuple(sorted(pair)) for pair in near_pairs(by_wording)}
+    pairs = [pair for one, other in near for pair in product(by_wording[one], by_wording[other])]
+    pairs += [pair for same in by_wording.values() for pair in combinations(same, 2)]
+    groups = grouped(by_wording)
+    sizes = [sum(len(by_wording[question]) for question in same) for same in groups.members.values()]
+    different = sorted((one, other) for one, other in pairs if answers[one] != answers[other])
     return {
         "task": task.name,
         "sha256": task.sha256,
         "questions": len(answers),
-        "pairs": {str(at): sum(like >= at for _, _, like in likes) for at in THRESHOLDS},
-        "pairs_with_other_answers": {
-            str(at): sum(like >= at and answers[one] != answers[other] for one, other, like in likes)
-            for at in THRESHOLDS
-        },
-        "clusters_of_several": sum(size > 1 for size in sizes.values()),
-        "largest_cluster": max(sizes.values()),
-        "with_other_answers": [f"{one} | {other}" for one, other in strict if answers[one] != answers[other]],
+        "pairs": len(pairs),
+        "clusters_of_several": sum(size > 1 for size in sizes),
+        "largest_cluster": max(sizes),
+        "pairs_with_other_answers": len(different),
+        "with_other_answers": [f"{one} | {other}" for one, other in different],
     }
 
 
@@ -164,7 +147,7 @@ def timed(tasks: Sequence[Task], largest: int, seed: int) -> dict[str, float]:
             some = chance.sample(list(texts), count)
             wording.cache_clear()
             started = time.process_time()
-            grouped(Question(wording(text)) for text in some)
+            grouped(map(wording, some))
             found[str(count)] = round(time.process_time() - started, 2)
     return found
 

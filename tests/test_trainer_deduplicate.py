@@ -16,10 +16,10 @@ from trainer.context import RunProgress
 from trainer.examples.collect import collect
 from trainer.examples.deduplicate import Deduplicated, deduplicate
 from trainer.examples.records import CollectedAnswer, DropReason
-from trainer.examples.similar import NEAR, grouped, near_questions, question_of, question_of_text
+from trainer.examples.similar import grouped, question_of
 from trainer.examples.snapshot import draft_for_model, snapshot
 from trainer.examples.splits import assign_splits, split_of
-from trainer.examples.wording import likeness, wording
+from trainer.examples.wording import near, wording
 from trainer.redaction.examples import redact_answers
 from trainer.redaction.redactor import Redactor
 from trainer.watch import new_examples
@@ -52,7 +52,7 @@ def ids(found: Deduplicated) -> list[str]:
 
 
 def assign(firsts: Mapping[str, str], settled: Mapping[str, Split]) -> dict[str, Split]:
-    return assign_splits(firsts, settled, grouped(map(question_of_text, firsts.values())))
+    return assign_splits(firsts, settled, grouped(map(wording, firsts.values())))
 
 
 def test_of_a_group_so_many_train_corrected_ones_first_then_the_newest() -> None:
@@ -88,9 +88,7 @@ def test_what_the_gate_asks_is_left_out_of_training_and_the_gate_stays() -> None
 def test_placeholders_of_a_kind_with_a_digit_are_one_question(one: str, other: str) -> None:
     answers = [collected(0, f"Where is order {one}?", GATE), collected(1, f"where is order {other}", TRAIN)]
     assert deduplicate(answers, 3, 0).dropped == {"m1": DropReason.NEAR_GATE}
-    assert (
-        near_questions([question_of_text("Is <ORD2_1> late?"), question_of_text("Is <ORD3_1> late?")]) == {}
-    )
+    assert not near(wording("Is <ORD2_1> late?"), wording("Is <ORD3_1> late?"))
 
 
 def test_what_a_rule_with_a_digit_in_its_kind_replaces_is_one_question() -> None:
@@ -138,8 +136,7 @@ def test_no_near_duplicate_is_on_both_sides_of_the_gate(asked: list[str], data: 
     examples = found.examples(1)
     for one, other in product(examples, examples):
         if one.split is GATE and other.split is not GATE:
-            pair = (question_of(one.context), question_of(other.context))
-            assert pair[0] != pair[1] and not near_questions(pair)
+            assert not near(question_of(one.context), question_of(other.context))
     gate = {f"m{id[1:]}" for id, split in found.splits.items() if split is GATE}
     assert {e.message_id for e in examples if e.split is GATE} == gate, "the gate loses none"
     assert set(ids(found)) | set(found.dropped) == {f"m{n}" for n in range(len(answers))}
@@ -160,7 +157,7 @@ def test_what_is_settled_stays_whatever_comes_later(questions: dict[str, str], d
     wordings = {conversation: wording(question) for conversation, question in questions.items()}
     for conversation in set(questions) - known:
         others = [wordings[other] for other in questions if other != conversation]
-        if not any(likeness(wordings[conversation], other) >= NEAR for other in others):
+        if not any(near(wordings[conversation], other) for other in others):
             assert placed[conversation] is split_of(questions[conversation])
 
 

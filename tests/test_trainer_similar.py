@@ -2,14 +2,14 @@
 
 import random
 import time
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from store.records import Role
-from trainer.examples.similar import NEAR, Question, grouped, near_questions, near_wordings, question_of
-from trainer.examples.wording import likeness, wording
+from trainer.examples.similar import grouped, near_pairs, question_of
+from trainer.examples.wording import near, wording
 
 STEMS = (
     "how do i change my pin",
@@ -38,12 +38,10 @@ def turns(*texts: str) -> list[tuple[Role, str]]:
 def test_clusters_are_a_partition_that_the_order_does_not_change(
     asked: list[str], chance: random.Random
 ) -> None:
-    questions = [Question(wording(text)) for text in asked]
+    questions = [wording(text) for text in asked]
     groups = grouped(questions)
     assert set(groups.representative) == set(questions)
-    assert sorted(q.name for some in groups.members.values() for q in some) == sorted(
-        q.name for q in set(questions)
-    )
+    assert sorted(q for some in groups.members.values() for q in some) == sorted(set(questions))
     for question, first in groups.representative.items():
         assert groups.representative[first] == first and first in groups.near[question]
     chance.shuffle(questions)
@@ -53,25 +51,18 @@ def test_clusters_are_a_partition_that_the_order_does_not_change(
 
 @given(st.lists(texts, min_size=2, max_size=20))
 def test_looking_up_finds_what_comparing_all_finds(asked: list[str]) -> None:
-    every = list({wording(text) for text in asked})
-    found = near_wordings(every)
-    for i, j in combinations(range(len(every)), 2):
-        alike = likeness(every[i], every[j])
-        # More than two misspelled words, or one beside a word more, are not looked for.
-        missing = len(set(every[i].bag) ^ set(every[j].bag))
-        if alike >= NEAR and missing <= 2:
-            assert found[i, j] == alike
-        if (i, j) in found:
-            assert found[i, j] == alike >= NEAR
+    every = sorted({wording(text) for text in asked})
+    found = {tuple(sorted(pair)) for pair in near_pairs(every)}
+    assert found == {(one, other) for one, other in combinations(every, 2) if near(one, other)}
 
 
 @given(st.lists(texts, min_size=1, max_size=12), texts)
 def test_another_question_does_not_change_what_is_near(asked: list[str], another: str) -> None:
-    questions = {Question(wording(text)) for text in asked}
-    before, after = grouped(questions), grouped([*questions, Question(wording(another))])
+    questions = {wording(text) for text in asked}
+    before, after = grouped(questions), grouped([*questions, wording(another)])
     for question in questions:
-        assert before.near[question].items() <= after.near[question].items()
-        assert {q for q in after.near[question] if q in questions} == set(before.near[question])
+        assert before.near[question] <= after.near[question]
+        assert {q for q in after.near[question] if q in questions} == before.near[question]
 
 
 def test_chains_do_not_merge_everything() -> None:
@@ -79,9 +70,8 @@ def test_chains_do_not_merge_everything() -> None:
     words = ["withdrawal", "international", "restaurant", "supermarket", "yesterday", "statement"]
     wrong = ["withdrawla", "internatoinal", "restuarant", "supermraket", "yesterady", "statemnet"]
     chain = [" ".join([*wrong[:n], *words[n:]]) for n in range(len(words) + 1)]
-    questions = [Question(wording(text)) for text in chain]
-    pairs = near_questions(questions)
-    assert all((n, n + 1) in pairs for n in range(len(words)))
+    questions = [wording(text) for text in chain]
+    assert all(near(one, other) for one, other in pairwise(questions))
     groups = grouped(questions)
     assert 1 < len(groups.members) < len(chain)
     assert all(groups.representative[q] in groups.near[q] for q in questions)
@@ -111,5 +101,5 @@ def test_ten_thousand_questions_take_seconds() -> None:
     ]
     asked = {" ".join(chance.choices(words, k=chance.randint(3, 9))) for _ in range(10_000)}
     started = time.process_time()
-    grouped(Question(wording(text)) for text in asked)
+    grouped(wording(text) for text in asked)
     assert time.process_time() - started < 15

@@ -5,17 +5,15 @@ Answers are compared by their words: that “open” and “not closed” say th
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 from store.search import words_alone
 from trainer.examples.records import CollectedAnswer, Context
-from trainer.examples.similar import Groups, Question, question_of
-from trainer.examples.word_lists import DECIDING, IN_ANY_ANSWER, LIGHT
-from trainer.examples.wording import stem
+from trainer.examples.similar import Groups, question_of
+from trainer.examples.wording import DECIDING, LIGHT, Wording, stem, tokens, words_of
 
 # Share of their words that two answers have in common (Dice 1945) from which on they agree, if they also have the same
 # numbers, negations and days. Of 2,000 pairs of sentences that two people wrote for the same facts (the televisions
@@ -25,7 +23,11 @@ from trainer.examples.wording import stem
 _SHARED = 0.7
 _FEW = 4  # words; shorter answers are labels, names and numbers, where each word counts
 
-_WORD = re.compile(r"[$€£¥%+<>=]|\d[\d.,:/]*\d|\d|[^\W\d_]+(?:'[^\W\d_]+)?")
+# Words that decide a question and stand in any answer.
+_IN_ANY_ANSWER = words_of(
+    """up down out off over under above below before after against between more less most least all every each another
+    other same first second last next both within since until except"""
+)
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,19 @@ def contradictions(answers: Sequence[CollectedAnswer], groups: Groups) -> list[C
 
     `groups` has the questions of all of them.
     """
-    approved = [one for one in answers if one.approved]
     same: dict[Context, list[CollectedAnswer]] = defaultdict(list)
-    near: dict[Question, list[CollectedAnswer]] = defaultdict(list)
-    for one in approved:
-        same[_words(one)].append(one)
-        near[groups.representative[question_of(one.context)]].append(one)
-    return [
-        *(_contradiction(some, True) for some in same.values() if _disagree(combinations(some, 2))),
-        *(_contradiction(some, False) for some in near.values() if _disagree(_differently_asked(some))),
-    ]
+    near: dict[Wording, list[CollectedAnswer]] = defaultdict(list)
+    for one in answers:
+        if one.approved:
+            same[_words(one)].append(one)
+            near[groups.representative[question_of(one.context)]].append(one)
+    found = []
+    for exact, groups_of_answers in ((True, same.values()), (False, near.values())):
+        for some in groups_of_answers:
+            pairs = ((a, b) for a, b in combinations(some, 2) if exact or _words(a) != _words(b))
+            if any(not agree(a.completion, b.completion) for a, b in pairs):
+                found.append(Contradiction(some[0].context[-1][1], tuple(some), exact))
+    return found
 
 
 def contradiction_remarks(count: int) -> list[str]:
@@ -74,29 +79,14 @@ def agree(one: str, other: str) -> bool:
     return fixed == other_fixed and 2 * (counts & other_counts).total() >= _SHARED * max(together, 1)
 
 
-def _contradiction(answers: Sequence[CollectedAnswer], exact: bool) -> Contradiction:
-    return Contradiction(answers[0].context[-1][1], tuple(answers), exact)
-
-
-def _disagree(pairs: Iterable[tuple[CollectedAnswer, CollectedAnswer]]) -> bool:
-    return any(a.completion != b.completion and not agree(a.completion, b.completion) for a, b in pairs)
-
-
-def _differently_asked(
-    answers: Sequence[CollectedAnswer],
-) -> Iterable[tuple[CollectedAnswer, CollectedAnswer]]:
-    return ((a, b) for a, b in combinations(answers, 2) if _words(a) != _words(b))
-
-
 def _words(answer: CollectedAnswer) -> Context:
     return tuple((role, words_alone(text)) for role, text in answer.context)
 
 
 def _parts(text: str) -> tuple[set[str], Counter[str]]:
     """What must be the same, and the other words that say something."""
-    words: list[str] = []
-    for word in _WORD.findall(text.casefold().replace("’", "'")):
-        words += [word[:-3], "not"] if word.endswith("n't") else [word]
-    stems = [stem(word) for word in words if word not in LIGHT]
-    fixed = {word for word in stems if not word.isalpha() or (word in DECIDING and word not in IN_ANY_ANSWER)}
+    stems = [stem(word) for word in tokens(text) if word not in LIGHT]
+    fixed = {
+        word for word in stems if not word.isalpha() or (word in DECIDING and word not in _IN_ANY_ANSWER)
+    }
     return fixed, Counter(word for word in stems if word not in fixed)

@@ -7,15 +7,15 @@ fill what is left of a group.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from store.records import Example, Split
 from trainer.examples.records import CollectedAnswer, DropReason
-from trainer.examples.similar import Groups, Question, grouped, question_of, question_of_text
+from trainer.examples.similar import Groups, grouped, question_of
 from trainer.examples.splits import assign_splits
+from trainer.examples.wording import Wording, wording
 
 
 @dataclass(frozen=True)
@@ -33,127 +33,73 @@ class Deduplicated:
 
         `prompt_id` is the prompt under which an answer is the teacher's.
         """
-        made = [_example(one, self.splits[one.conversation_id], prompt_id) for one in self.answers]
+        made = [
+            Example(
+                one.message_id,
+                one.conversation_id,
+                one.context,
+                one.completion,
+                one.corrected,
+                self.splits[one.conversation_id],
+                one.rater,
+                one.approved,
+                from_teacher=one.teacher_prompt_id == prompt_id,
+            )
+            for one in self.answers
+        ]
         return tuple(sorted(made, key=lambda e: (not e.approved, e.context, e.completion, e.message_id)))
 
 
 def deduplicate(answers: Sequence[CollectedAnswer], similar_cap: int, max_train: int) -> Deduplicated:
     """`similar_cap` and `max_train` are numbers of examples, 0 for any number."""
-    return _Deduplication(answers, similar_cap, max_train).run()
+    asked = {one.message_id: question_of(one.context) for one in answers}
+    groups = grouped([*asked.values(), *(wording(one.first_question) for one in answers)])
+    firsts = {one.conversation_id: one.first_question for one in answers}
+    settled = {one.conversation_id: one.split for one in answers if one.split is not None}
+    splits = assign_splits(firsts, settled, groups)
+    split = {one.message_id: splits[one.conversation_id] for one in answers}
+    in_gate: dict[Wording, list[str]] = defaultdict(list)
+    for one in answers:
+        if one.approved and split[one.message_id] is Split.GATE:
+            in_gate[asked[one.message_id]].append(one.message_id)
 
+    def gate_duplicates(one: CollectedAnswer) -> tuple[str, ...]:
+        near = groups.near[asked[one.message_id]]
+        return tuple(sorted(id for question in near for id in in_gate.get(question, ())))
 
-class _Deduplication:
-    def __init__(self, answers: Sequence[CollectedAnswer], similar_cap: int, max_train: int):
-        self._answers = answers
-        self._similar_cap = similar_cap
-        self._max_train = max_train
-        self._dropped: dict[str, DropReason] = {}
-        self._duplicates_of: dict[str, tuple[str, ...]] = {}
+    def group(one: CollectedAnswer) -> Wording:
+        return groups.representative[asked[one.message_id]]
 
-    def run(self) -> Deduplicated:
-        self._drop_near_gate()
-        training = self._cap_groups()
-        over = training[self._max_train :] if self._max_train else []
-        self._dropped |= {one.message_id: DropReason.OVER_MAX for one in over}
-        staying = [one for one in self._answers if one.approved and one.message_id not in self._dropped]
-        staying += self._unrated(staying)
-        return Deduplicated(tuple(staying), self._groups, self._splits, self._dropped, self._duplicates_of)
-
-    @cached_property
-    def _asked(self) -> dict[str, Question]:
-        return {one.message_id: question_of(one.context) for one in self._answers}
-
-    @cached_property
-    def _groups(self) -> Groups:
-        firsts = (question_of_text(one.first_question) for one in self._answers)
-        return grouped([*self._asked.values(), *firsts])
-
-    @cached_property
-    def _splits(self) -> dict[str, Split]:
-        firsts = {one.conversation_id: one.first_question for one in self._answers}
-        settled = {one.conversation_id: one.split for one in self._answers if one.split is not None}
-        return assign_splits(firsts, settled, self._groups)
-
-    @cached_property
-    def _in_gate(self) -> dict[Question, list[str]]:
-        """The gate's questions and the messages that answer them."""
-        found: dict[Question, list[str]] = defaultdict(list)
-        for one in self._answers:
-            if one.approved and self._splits[one.conversation_id] is Split.GATE:
-                found[self._asked[one.message_id]].append(one.message_id)
-        return found
-
-    def _gate_duplicates(self, answer: CollectedAnswer) -> list[str]:
-        near = self._groups.near[self._asked[answer.message_id]]
-        return sorted(id for other in near for id in self._in_gate.get(other, ()))
-
-    def _drop_near_gate(self) -> None:
-        for one in self._answers:
-            if one.approved and self._splits[one.conversation_id] is not Split.GATE:
-                self._drop(one, DropReason.NEAR_GATE, self._gate_duplicates(one))
-
-    def _cap_groups(self) -> list[CollectedAnswer]:
-        """What trains, best first."""
-        candidates = [
-            one
-            for one in self._answers
-            if one.approved
-            and self._splits[one.conversation_id] is Split.TRAIN
-            and one.message_id not in self._dropped
-        ]
-        training = []
-        staying: dict[Question, list[str]] = defaultdict(list)
-        for one in sorted(candidates, key=_better_first):
-            same = staying[self._groups.representative[self._asked[one.message_id]]]
-            if self._similar_cap and len(same) >= self._similar_cap:
-                self._drop(one, DropReason.SIMILAR, same)
+    dropped: dict[str, DropReason] = {}
+    duplicates_of: dict[str, tuple[str, ...]] = {}
+    capped: dict[Wording, list[str]] = defaultdict(list)
+    training: Counter[Wording] = Counter()
+    for one in sorted((one for one in answers if one.approved), key=_better_first):
+        where, same = split[one.message_id], capped[group(one)]
+        if where is not Split.GATE and gate_duplicates(one):
+            dropped[one.message_id] = DropReason.NEAR_GATE
+            duplicates_of[one.message_id] = gate_duplicates(one)
+        elif where is Split.TRAIN and 0 < similar_cap <= len(same):
+            dropped[one.message_id] = DropReason.SIMILAR
+            duplicates_of[one.message_id] = tuple(same)
+        elif where is Split.TRAIN:
+            same.append(one.message_id)
+            if 0 < max_train <= training.total():
+                dropped[one.message_id] = DropReason.OVER_MAX
             else:
-                same.append(one.message_id)
-                training.append(one)
-        return training
-
-    def _unrated(self, approved: Sequence[CollectedAnswer]) -> list[CollectedAnswer]:
-        """The teacher's unrated answers that may be trained on: one for each question that nobody answered better."""
-        known = {one.context for one in self._answers if one.approved}
-        by_context = {one.context: one for one in self._answers if not one.approved}
-        size: dict[Question, int] = defaultdict(int)
-        for one in approved:
-            if self._splits[one.conversation_id] is Split.TRAIN:
-                size[self._groups.representative[self._asked[one.message_id]]] += 1
-        found = []
-        for context in sorted(by_context.keys() - known):
-            one = by_context[context]
-            group = self._groups.representative[self._asked[one.message_id]]
-            full = 0 < self._similar_cap <= size[group]
-            if (
-                self._splits[one.conversation_id] is Split.TRAIN
-                and not full
-                and not self._gate_duplicates(one)
-            ):
-                found.append(one)
-                size[group] += 1
-        return found
-
-    def _drop(self, answer: CollectedAnswer, reason: DropReason, instead: Sequence[str]) -> None:
-        if instead:
-            self._dropped[answer.message_id] = reason
-            self._duplicates_of[answer.message_id] = tuple(instead)
+                training[group(one)] += 1
+    staying = [one for one in answers if one.approved and one.message_id not in dropped]
+    # The teacher's unrated answers: one for each question that nobody answered better.
+    known = {one.context for one in answers if one.approved}
+    unrated = {one.context: one for one in answers if not one.approved and one.context not in known}
+    for _, one in sorted(unrated.items()):
+        full = 0 < similar_cap <= training[group(one)]
+        if split[one.message_id] is Split.TRAIN and not full and not gate_duplicates(one):
+            staying.append(one)
+            training[group(one)] += 1
+    return Deduplicated(tuple(staying), groups, splits, dropped, duplicates_of)
 
 
 def _better_first(one: CollectedAnswer) -> tuple[object, ...]:
     # Of equals what is said decides, so that other ids train the same adapter.
     return not one.corrected, -one.judged_at, one.context, one.completion, one.message_id
-
-
-def _example(one: CollectedAnswer, split: Split, prompt_id: int) -> Example:
-    return Example(
-        one.message_id,
-        one.conversation_id,
-        one.context,
-        one.completion,
-        one.corrected,
-        split,
-        one.rater,
-        one.approved,
-        from_teacher=one.teacher_prompt_id == prompt_id,
-    )

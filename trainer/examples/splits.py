@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from store.records import Split
-from trainer.examples.similar import Groups, Question, question_of_text
+from trainer.examples.similar import Groups
+from trainer.examples.wording import Wording, wording
 
 # The gate gets a large share: its size decides how small a loss can be told from none. At 225 approved answers 90 gate
 # examples, not 68, let 58 instead of 43 % of equal candidates pass that differ in 4 % of their right-or-wrong answers.
@@ -29,22 +30,20 @@ def assign_splits(
     Where questions that are near each other are settled in different splits, they stay there, and `deduplicate` keeps
     them out of training.
     """
-    asked = {conversation: question_of_text(text) for conversation, text in first_questions.items()}
-    placed: dict[Question, set[Split]] = defaultdict(set)
-    texts: dict[Question, list[str]] = defaultdict(list)
+    asked = {conversation: wording(text) for conversation, text in first_questions.items()}
+    placed: dict[Wording, set[Split]] = defaultdict(set)
+    texts: dict[Wording, list[str]] = defaultdict(list)
     for conversation, question in asked.items():
         texts[groups.representative[question]].append(first_questions[conversation])
         if conversation in settled:
             placed[question].add(settled[conversation])
-    new: dict[Question, Split] = {}
+    new: dict[Wording, Split] = {}
     for question in set(asked.values()):
         first = groups.representative[question]
-        near = (
-            _nearest([question], groups, placed)
-            or _nearest([first], groups, placed)
-            or _nearest(groups.members[first], groups, placed)
-        )
-        new[question] = near or split_of(min(texts[first]))
+        nearest = ([question], groups.near[question], groups.near[first], groups.members[first])
+        found = [{split for one in some for split in placed.get(one, ())} for some in nearest]
+        splits = next((some for some in found if some), {split_of(min(texts[first]))})
+        new[question] = min(splits, key=_ORDER.index)
     return {
         conversation: settled.get(conversation) or new[question] for conversation, question in asked.items()
     }
@@ -57,15 +56,3 @@ def split_of(question: str) -> Split:
     if position < GATE_SHARE:
         return Split.GATE
     return Split.DEV if position < GATE_SHARE + DEV_SHARE else Split.TRAIN
-
-
-def _nearest(
-    questions: Iterable[Question], groups: Groups, placed: Mapping[Question, set[Split]]
-) -> Split | None:
-    found = [
-        (likeness, -_ORDER.index(split))
-        for question in questions
-        for other, likeness in groups.near[question].items()
-        for split in placed.get(other, ())
-    ]
-    return _ORDER[-max(found)[1]] if found else None

@@ -1,13 +1,9 @@
-"""A question to what it asks: its words without what says nothing, in one spelling, with what must not be confused.
+"""Reduces a question to what it asks, so that questions in nearly the same words are found to be one.
 
-In: a text. Out: a Wording, and how like two of them are. Pure, and of the two texts alone: what else is in the store
-changes nothing, so that what was near stays near. Place in the flow: under `similar`, which finds the pairs without
-comparing all of them. Does not know contexts, splits or meanings: rewording with other words than in `word_lists` is
-not seen, and in other languages than English only case, punctuation, word order and typing errors.
-
-Two wordings are as alike as the share of their letters that stays, where each word is matched with itself or with a
-misspelling of it (restricted Damerau-Levenshtein distance 1; Damerau 1964), and not at all (0) where they ask for
-different things (why, how much), differ in a number, a negation, a weekday, or in who does what to whom.
+A question becomes the bag of its words: without courtesies and words that say little, in one form and spelling. Two
+bags are one question where they hold the same words, up to one typing error (restricted Damerau-Levenshtein distance 1;
+Damerau 1964). Never where a number, a negation, a weekday, what is asked for (why, how much), or who does what to whom
+differs. It knows English words; in other languages only case, punctuation, word order and typing errors do not matter.
 """
 
 from __future__ import annotations
@@ -15,308 +11,239 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
+from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
-from trainer.examples.word_lists import (
-    ASKED,
-    ASKING,
-    AUXILIARIES,
-    CLOSERS,
-    DECIDING,
-    DIRECTIONS,
-    ENDINGS,
-    FIXED_ASKED,
-    GREETINGS,
-    IRREGULAR,
-    LIGHT,
-    MISSPELT,
-    NEGATIONS,
-    NUMBERS,
-    OPENERS,
-    REAL,
-    SPELLINGS,
-    SYNONYMS,
+
+def words_of(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Words that change nothing about what is asked.
+LIGHT = words_of(
+    """a an the of in on at for with by and or to from as about into onto is are am was were be been being do does did
+    done have has had having will would shall should can could may might must i me my mine we us our ours you your yours
+    he him his she her hers they them their theirs it its one this that these those there here what which so but just
+    u ur also too really very quite rather actually basically currently now still yet already simply even ever right im
+    ive please kindly thanks thank hi hello well ok okay new able possible some any if whether then else going gonna way
+    let would need via per toward towards upon along while though because myself yourself itself exactly such own seem
+    seems anyway again possibly maybe perhaps finally somehow certain particular specific located situated"""
+)
+# They decide an answer: on both sides or on neither.
+DECIDING = words_of(
+    """not no never none nothing nobody without yes true false up down out off over under above below before after
+    against between more less most least fewer all every each another other different same first second third last next
+    previous both within since until except neither nor always sometimes monday tuesday wednesday thursday friday
+    saturday sunday today tomorrow yesterday january february march april june july august september october november
+    december morning afternoon evening night weekend male female man woman north south east west left right"""
 )
 
+
+def _synonyms(text: str) -> dict[str, str]:
+    """Each word of a group to the first one."""
+    return {word: words.split()[0] for words in text.split(",") for word in words.split()[1:]}
+
+
+_SYNONYMS = _synonyms(
+    """buy purchase, begin start commence, big large huge, biggest largest greatest, small little, smallest littlest,
+    fast quick rapid, fix repair mend, help assist, delete remove erase, choose select pick, change modify alter,
+    wrong incorrect, mistake error, allow permit, require needed, picture photo photograph image, phone telephone
+    cellphone smartphone, price cost pricing, obtain acquire, answer reply respond, display show, finish complete,
+    close shut, car automobile, maximum max, minimum min, information info, account acct, address addr, transaction
+    txn, immediately instantly straightaway, abroad overseas, child kid, film movie, holiday vacation, cancel cancell,
+    color colour, favorite favourite, center centre, neighbor neighbour, behavior behaviour, check cheque, traveler
+    traveller, catalog catalogue, problem issue trouble, use utilise utilize, live reside, find locate, decline reject,
+    lose misplace, not never without unable nor no, 0 zero, 2 two, 3 three, 4 four, 5 five, 6 six, 7 seven, 8 eight,
+    9 nine, 10 ten"""
+)
+# Courtesies before and after a question.
+_GREETINGS = words_of(
+    """hi hello hey dear greetings good morning afternoon evening day team support everyone all sir madam sorry bother
+    excuse pardon please kindly so ok okay well um uh oh and but also quick question help tell know explain
+    understand clarify confirm say show give wondering curious asking ask mind telling explaining showing letting idea
+    clue sure thing checking find wish appreciate grateful list name"""
+)
+_THANKS = words_of(
+    """please kindly thanks thank cheers regards thx ty tia asap advance help time support answer reply know advise
+    explain tell idea clue wondering wonder curious appreciate appreciated grateful much many best kind warm lot
+    again bit lost"""
+)
+_WITHIN_GREETINGS = LIGHT - words_of("what which") | words_of("want like need wish")
+# What is asked for and the ways to say it, the longer ones first.
+_ASKED = tuple(
+    (re.compile(rf"(?:^|(?<= ))(?:{ways})(?= |$)"), asked)
+    for ways, asked in (
+        (r"how come|(?:what(?: is)? the|for what|what) reason(?: that| why| for)?", "why"),
+        (r"how (?:much time|long)", "howlong"),
+        (r"how many|number of", "howmany"),
+        (r"how much (?:is|are|was|were|does|do|did|will|would|should)(?=.* (?:cost|price)s?\b)", ""),
+        (r"how much", "price"),
+        (r"what (?:time|date|day)|how soon", "when"),
+        (r"what place", "where"),
+        (
+            r"(?:what|which)(?: is| are)? the (?:(?:best|easiest|right|correct|proper) )?"
+            r"(?:way|steps?|process|procedure|method)(?: to| for| of)?"
+            r"|what do i (?:(?:need|have) to )?do (?:to|if i want to)|i (?:want|(?:would )?like|need|wish) to",
+            "how",
+        ),
+    )
+)
+_ASKED_WORDS = words_of("why howlong howmany price when where how who whom whose")
+_SAYING_LITTLE = sorted(
+    LIGHT | DECIDING | _GREETINGS | _THANKS | _ASKED_WORDS | words_of("many much want long")
+)
+# Words that look like a misspelling of those.
+_NO_MISSPELLINGS = (
+    frozenset(_SAYING_LITTLE)
+    | words_of("form quiet three tough thee through sill fined maine manny neat seam")
+    | {word for pair in _SYNONYMS.items() for word in pair}
+)
+_DIRECTIONS = words_of("to into from than before after over against between")
 _PLACEHOLDER = re.compile(r"<([A-Z][A-Z0-9_]{1,40})_\d{1,9}>")  # as trainer.redaction.redactor writes them
-_SIGNS = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'"})
-# A number keeps its sign, point and currency; Chinese, Japanese and Thai are written without spaces, so a character is
-# a word; signs that mean something (+, %, =) are words.
-_WORD = re.compile(
-    r"[$€£¥]|[-+]?\d[\d.,:/]*\d|[-+]?\d|[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+(?:'[^\W_]+)?"
-    r"|[+%=<>#@&^*/\\|~°-]"
+_SHORTENED = (
+    (re.compile("[’‘`´]"), "'"),
+    (re.compile(r"\bcan(?:'t|t|not)\b"), "can not"),
+    (re.compile(r"\bwon'?t\b"), "will not"),
+    (re.compile(r"\b(do|does|did|is|are|was|were|have|has|had|could|should|would)n'?t\b"), r"\1 not"),
+    (re.compile(r"'(?:m|re|ve|ll|d|s)\b|(?<=\bwhat|\bthat)s\b|(?<=\bhow|\bwho)s\b|(?<=where|there)s\b"), ""),
 )
-_LEAD = re.compile(r"(?:" + "|".join(f"(?:{p})" for p in (*GREETINGS, *ASKING)) + r")(?= |$) ?")
-_TRAIL = re.compile(r"(?:^|(?<= ))(?:" + "|".join(f"(?:{p})" for p in ENDINGS) + r")$")
-_ASKED = re.compile(r"(?:^|(?<= ))(?:" + "|".join(f"(?P<{name}>{p})" for name, p in ASKED) + r")(?= |$)")
-_COUNTRY = re.compile(r"\b(?:the )?united states(?: of america)?\b|\bu s a\b|\bthe u ?s\b")
-_ENDINGS = (("n't", "not"), ("'m", "am"), ("'re", "are"), ("'ve", "have"), ("'ll", "will"), ("'d", "would"))
+# A field (`type=tv`) is one word. A number keeps its sign, point and currency; Chinese,
+# Japanese and Thai are written without spaces, so a character is a word; signs that mean something (+, %) are words.
+_WORD = re.compile(
+    r"\w+=[^\s;|(){}\[\]=]+|[$€£¥]|[-+]?\d[\d.,:/]*\d|[-+]?\d"
+    r"|[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+(?:'[^\W_]+)?|[+%=<>#@&^*/\\|~°]"
+)
 _SUPERLATIVE = re.compile(r"[a-z]{3,}est|most|least")
-_LONG = 7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Wording:
-    """`words` in their order, `bag` sorted; `fixed` of them must be the same on both sides.
-
-    `directed` are (direction, word): “to” or “largest” and the word that follows it.
-    """
+    """`words` are sorted. `directed` are (direction, word): “to” or “largest” and the word that follows it."""
 
     words: tuple[str, ...]
-    bag: tuple[str, ...]
-    fixed: tuple[str, ...]
-    directed: frozenset[tuple[str, str]]
-    structured: bool  # no prose: key=value and the like, where each word is a value
-
-    def __hash__(self) -> int:
-        return self._hash  # asked for ten times per question: tuples and sets do not keep theirs
-
-    @cached_property
-    def _hash(self) -> int:
-        return hash((self.words, self.directed, self.structured))
-
-    @cached_property
-    def letters(self) -> int:
-        return sum(map(len, self.bag))
+    directed: tuple[tuple[str, str], ...]
 
 
 @lru_cache(maxsize=1 << 17)
 def wording(text: str) -> Wording:
     """What a question asks. A text of which nothing is left is taken as it stands."""
-    plain = _PLACEHOLDER.sub(
-        lambda found: f" personal{found[1].casefold()} ", unicodedata.normalize("NFKC", text)
-    )
-    plain = plain.translate(_SIGNS).casefold()
-    structured = len(re.findall(r"[=;{}|<>\[\]]", plain)) >= 3
-    tokens = [part for word in _WORD.findall(plain) for part in _spelled(MISSPELT.get(word, word))]
-    if structured:
-        return _made(_fields(plain) or tokens, set(), True)
-    line, asked = _asked(_bare(_COUNTRY.sub("usa", " ".join(tokens))))
-    words = [asked] if asked else []
+    every = [_spelled(word) for word in tokens(text)]
+    line = " ".join(_without_courtesies(every))
+    for pattern, asked in _ASKED:
+        line = pattern.sub(asked, line)
+    words = list[str]()
     directed: set[tuple[str, str]] = set()
     directions: list[str] = []
-    parts = line.split(" ")
-    for place, token in enumerate(parts):
-        if token in DIRECTIONS:
+    for token in line.split():
+        if token in _DIRECTIONS:
             directions.append(token)
-            words += [token] * (token not in LIGHT)
-            continue
-        if token in LIGHT or not token or (token in _GET and _passive(parts[place + 1 : place + 3])):
+        if token in LIGHT:
             continue
         word = stem(token)
-        directed |= {(direction, word) for direction in directions}
-        directions = [word] if _SUPERLATIVE.fullmatch(word) else []
         words.append(word)
-    if asked in ("", "price") and {"price", _PRICE} & set(
-        words
-    ):  # what does it cost, what is the price of it
-        words = ["price", *(word for word in words if word not in ("price", _PRICE))]
-    return _made(words or tokens or [text.strip()], directed, False)
+        if token not in _DIRECTIONS:
+            directed |= {(direction, word) for direction in directions}
+            directions = [word] if _SUPERLATIVE.fullmatch(word) else []
+    return Wording(tuple(sorted(words or every or [text.strip()])), tuple(sorted(directed)))
 
 
-def _made(words: list[str], directed: set[tuple[str, str]], structured: bool) -> Wording:
-    fixed = tuple(sorted(word for word in words if is_fixed(word)))
-    return Wording(tuple(words), tuple(sorted(words)), fixed, frozenset(directed), structured)
+def tokens(text: str) -> list[str]:
+    """The words, numbers and signs of a text, in lower case and without contractions."""
+    plain = unicodedata.normalize("NFKC", text)
+    plain = _PLACEHOLDER.sub(lambda found: f" personal{found[1].casefold()} ", plain).casefold()
+    for pattern, whole in _SHORTENED:
+        plain = pattern.sub(whole, plain)
+    return _WORD.findall(plain)
 
 
-def _fields(plain: str) -> list[str]:
-    """The fields of a text that is all key=value, sorted, since their order says nothing; none of other texts."""
-    parts = [part for part in (" ".join(found.split()) for found in re.split(r"[;|(){}\[\]]", plain)) if part]
-    pairs = [part.partition("=") for part in parts if part.count("=") == 1]
-    refers = {key.strip() for key, _, _ in pairs} & {value.strip() for _, _, value in pairs}
-    return sorted(parts) if len(pairs) >= len(parts) - 1 and not refers else []
+def _without_courtesies(words: list[str]) -> list[str]:
+    start, end = 0, len(words)
+    for place, word in enumerate(words):
+        if word in _GREETINGS:
+            start = place + 1
+        elif word not in _WITHIN_GREETINGS:
+            break
+    for place, word in reversed(list(enumerate(words))):
+        if word in _THANKS:
+            end = place
+        elif word not in LIGHT:
+            break
+    return words[start:end] or words
 
 
-_GET = frozenset({"get", "gets", "got", "getting", "gotten"})
-
-
-def _passive(following: list[str]) -> bool:
-    """“got charged” is “was charged”; “got a card” is not."""
-    return any(word.endswith("ed") for word in following[:1])
+@lru_cache(maxsize=1 << 16)
+def _spelled(word: str) -> str:
+    """A word that says little, of which this is a misspelling; other words stay."""
+    if len(word) < 4 or word in _NO_MISSPELLINGS:
+        return word
+    alike = process.extract_iter(word, _SAYING_LITTLE, scorer=OSA.distance, score_cutoff=1)
+    return next((known for known, _, _ in alike if _one_error(word, known)), word)
 
 
 @lru_cache(maxsize=1 << 16)
 def is_fixed(word: str) -> bool:
     """Whether another word in its place makes another question, however like it is written."""
-    return word in DECIDING or word in FIXED_ASKED or not word.isalpha() or word.startswith("personal")
+    return word in DECIDING or word in _ASKED_WORDS or not word.isalpha() or word.startswith("personal")
 
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
-    """One form for singular and plural, present and past; regular English endings and the commonest irregular verbs."""
-    word = NEGATIONS.get(word, NUMBERS.get(word, IRREGULAR.get(word, word)))
-    word = SYNONYMS.get(word, word)
-    if not word.isascii() or not word.isalpha() or word in DECIDING or len(word) < 4:
+    """One form for singular and plural, present and past, by regular English endings."""
+    word = _SYNONYMS.get(word, word)
+    if len(word) < 4 or is_fixed(word) or not word.isascii():
         return word
-    if word.endswith("'s"):
-        word = word[:-2]
-    if word.endswith("ies") and len(word) > 4:
-        word = word[:-3] + "y"
-    elif word.endswith(("sses", "shes", "ches", "xes", "zes")):
-        word = word[:-2]
-    elif word.endswith("s") and not word.endswith(("ss", "us", "is")):
-        word = word[:-1]
-    for ending in ("ing", "ed"):
-        root = word[: -len(ending)]
-        if (
-            word.endswith(ending)
-            and not word.endswith("eed")
-            and len(root) > 2
-            and re.search("[aeiouy]", root)
-        ):
-            word = root[:-1] if root[-1] == root[-2] and root[-1] not in "aeiouslz" else root
-            break
-    word = SYNONYMS.get(word, word)
-    word = IRREGULAR.get(word, word)
-    if word.endswith("e") and len(word) > 3:
-        word = word[:-1]
-    if word.endswith("y") and len(word) > 3:
-        word = word[:-1] + "i"
-    # color and colour, organize and organise
-    return re.sub(r"is$", "iz", word) if len(word) > 6 else word
-
-
-_PRICE = stem("price")
+    word = re.sub(r"ies$", "y", word)
+    word = re.sub(r"(?<=ss|sh|ch)es$|(?<=[xz])es$|(?<![sui])s$", "", word)
+    root = re.sub(r"(?<!e)ed$|ing$", "", word)
+    if root != word and len(root) > 2 and re.search("[aeiouy]", root):
+        word = root[:-1] if root[-1] == root[-2] and root[-1] not in "aeiouslz" else root
+    word = _SYNONYMS.get(word, word)
+    return re.sub(r"(?<=...)e$", "", re.sub(r"(?<=...)y$", "i", word))
 
 
 @lru_cache(maxsize=1 << 16)
 def misspelled(one: str, other: str) -> bool:
-    """Whether one may be the other with one typing error, and hardly a word of its own. Symmetric.
+    """Whether one may be the other with one typing error, and hardly a word of its own. Symmetric."""
+    return not is_fixed(one) and not is_fixed(other) and _one_error(one, other)
 
-    Never in a number, nor at the end (receive, receiver). Two letters that changed places, from 4 letters on (stems:
-    what `stem` leaves of a word); one doubled or not, from 4; one missing, from 5, the first from 6; another one, from
-    7: change and charge differ in one of 5.
+
+def _one_error(one: str, other: str) -> bool:
+    """Two letters that changed places, or one doubled or not, from 4 letters on; one missing, from 5, the first from 6;
+    another one, from 7: change and charge differ in one of 6. Never at the end (receive, receiver).
     """
-    if len(one) > len(other):
-        one, other = other, one
+    one, other = sorted((one, other), key=len)
     shorter = len(one)
-    if one in REAL and other in REAL:
-        return False
-    if (
-        one == other
-        or shorter < 4
-        or is_fixed(one)
-        or is_fixed(other)
-        or OSA.distance(one, other, score_cutoff=1) > 1
-    ):
+    if shorter < 4 or OSA.distance(one, other, score_cutoff=1) != 1:
         return False
     at = next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), shorter)
     if shorter < len(other):
         doubled = other[at] in other[at - 1 : at] + other[at + 1 : at + 2]
         return doubled or (at < shorter and shorter >= (4 if at else 5))
-    if sorted(one) == sorted(other):
-        return True
-    return 0 < at < shorter - 1 and shorter >= _LONG
+    return sorted(one) == sorted(other) or (0 < at < shorter - 1 and shorter >= 7)
 
 
-def likeness(one: Wording, other: Wording) -> float:
-    """From 0 to 1; 1 for the same words in the same order. Symmetric."""
-    if one == other:
-        return 1.0
-    if one.fixed != other.fixed or one.structured != other.structured:
-        return 0.0
-    if one.structured:
-        return float(one.words == other.words)
-    if _turned_round(one, other):
-        return 0.0
-    mine, theirs = Counter(one.bag), Counter(other.bag)
-    left, right = sorted((mine - theirs).elements()), sorted((theirs - mine).elements())
-    cost = 0.0
-    for word in list(left):
-        match = next((found for found in right if misspelled(word, found)), None)
-        if match is not None:
-            right.remove(match)
-            left.remove(word)
-            cost += 1
-    if left and right:
-        return 0.0  # one word instead of another: card arrival, card linking
-    cost += 2 * sum(map(len, left + right))  # a word more is there to say something
-    most = max(one.letters, other.letters, 1)
-    order = 0.0 if one.words == other.words else 0.01
-    return max(0.0, 1 - cost / most - order)
+def near(one: Wording, other: Wording) -> bool:
+    """Whether they are one question: the same words in any order, at most one of them misspelled. Symmetric."""
+    left = list((Counter(one.words) - Counter(other.words)).elements())
+    right = list((Counter(other.words) - Counter(one.words)).elements())
+    alike = not left and not right or len(left) == len(right) == 1 and misspelled(left[0], right[0])
+    return alike and not _opposed(one, other)
 
 
-def _turned_round(one: Wording, other: Wording) -> bool:
-    """The same words in other roles: from pounds to euros, from euros to pounds; Ann owes Bob, Bob owes Ann."""
-    if one.words == other.words:
-        return bool(one.directed) and _opposed(one.directed, other.directed)
-    if _opposed(one.directed, other.directed):
-        return True
-    first, second = (
-        set(zip(said, said[1:], strict=False))
-        for said in ([w for w in each.words if w not in FIXED_ASKED] for each in (one, other))
-    )
-    backward = sum((b, a) in second for a, b in first)
-    return backward >= 2 and backward > len(first & second)
-
-
-def _opposed(one: Iterable[tuple[str, str]], other: Iterable[tuple[str, str]]) -> bool:
+def _opposed(one: Wording, other: Wording) -> bool:
+    """The same words in other roles: from pounds to euros, from euros to pounds."""
     mine, theirs = _by_direction(one), _by_direction(other)
     for direction in mine.keys() & theirs.keys():
         if not any(a == b or misspelled(a, b) for a in mine[direction] for b in theirs[direction]):
             return True
-    return bool(
-        mine.get("to", _NOBODY) & theirs.get("from", _NOBODY)
-        or mine.get("from", _NOBODY) & theirs.get("to", _NOBODY)
-    )
+    return bool(mine["to"] & theirs["from"] or mine["from"] & theirs["to"])
 
 
-_NOBODY: frozenset[str] = frozenset()
-
-
-def _by_direction(directed: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+def _by_direction(item: Wording) -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
-    for direction, word in directed:
+    for direction, word in item.directed:
         found["to" if direction == "into" else direction].add(word)
     return found
-
-
-@lru_cache(maxsize=1 << 16)
-def _spelled(word: str) -> tuple[str, ...]:
-    if word in SPELLINGS:
-        return tuple(SPELLINGS[word].split())
-    for ending, said in (
-        ("n't", "not"),
-        ("'m", "am"),
-        ("'re", "are"),
-        ("'ve", "have"),
-        ("'ll", "will"),
-        ("'d", "would"),
-    ):
-        if word.endswith(ending):
-            return word[: -len(ending)], said
-    if word.endswith("'s"):
-        root = word[:-2]
-        return (
-            (root, "is")
-            if root in ("what", "where", "how", "who", "when", "that", "it", "there")
-            else (root,)
-        )
-    return (word.replace("'", ""),)
-
-
-def _bare(line: str) -> str:
-    """Without greeting, request and thanks."""
-    while line:
-        rest = line
-        if line.partition(" ")[0] in OPENERS:
-            rest = _LEAD.sub("", rest, count=1) if _LEAD.match(rest) else rest
-        if rest.rpartition(" ")[2] in CLOSERS:
-            rest = _TRAIL.sub("", rest, count=1).rstrip()
-        if rest == line or not rest:
-            return line
-        line = rest
-    return line
-
-
-def _asked(line: str) -> tuple[str, str]:
-    """The line without the words that say what is asked for, and a word for that."""
-    found = _ASKED.search(line)
-    if found:
-        rest = f"{line[: found.start()]} {line[found.end() :]}"
-        return " ".join(rest.split()), str(found.lastgroup).rstrip("2")
-    return line, "yesno" if line.partition(" ")[0] in AUXILIARIES else ""
