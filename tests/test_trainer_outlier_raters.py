@@ -148,7 +148,7 @@ def test_setting_a_rater_aside_leaves_what_a_retrain_without_the_rater_would_tak
                 continue
             assert [one.rater for one in found.collection.outlier_raters] == [PUSHER], attack
             assert found.counts[DropReason.OUTLIER_RATER.value] == 30
-            without = drafted("quarantine=false", f"without_raters={PUSHER}")
+            without = drafted("exclude_outliers=false", f"without_raters={PUSHER}")
             assert found.examples == without.examples
             trusting = drafted(f"trusted_raters={PUSHER}")
             assert any(example.rater == PUSHER for example in trusting.examples)

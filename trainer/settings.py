@@ -45,8 +45,8 @@ class TrainerSettings:
     without_raters: tuple[str, ...] = ()
     rater_share: float = _between(0.01, 1.0, 1.0)
     # A rater whose corrections say what nobody else says, whatever was asked, is not learned from until a reviewer
-    # approves or the rater is trusted (see `quarantine`).
-    quarantine: bool = True
+    # approves or the rater is trusted (`trainer.examples.outlier_raters`).
+    exclude_outliers: bool = True
     trusted_raters: tuple[str, ...] = ()
     # The newest rated answers that are considered; the page and the report say how many are older. About half of
     # 10,000 are trained on, a quarter of an hour an epoch on two cores; selecting from them takes 0.5 s.

@@ -43,7 +43,7 @@ def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Colle
     older = store.answers.rated_count(assistant_id, excluded) - rated if rated >= limit else 0
     answers, _ = exclude_raters(newest, excluded, decisions_too=True)
     outliers: tuple[OutlierRater, ...] = ()
-    if settings.quarantine:
+    if settings.exclude_outliers:
         outliers = find_outlier_raters(_approved(answers), settings.trusted_raters)
     answers, left_out = exclude_raters(answers, {one.rater for one in outliers})
     approved, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
