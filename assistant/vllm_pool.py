@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -16,9 +17,11 @@ from assistant.vllm_client import (
     VllmUnreachable,
 )
 
-# A decoding step with an adapter costs nearly the same for 1 and for 32 answers.
+# A decoding step with an adapter costs nearly the same for 1 and for 32 answers. What keeps people waiting is a heap of
+# questions that are read at once, so beside people they come one after the other.
 _AT_ONCE = 32
-_BESIDE_PEOPLE = 4
+_BESIDE_PEOPLE = 16
+_APART_S = 0.25
 # So long after the last answer that was seen, nobody chats any more.
 _QUIET_AFTER_S = 30.0
 _POLL_S = 0.05
@@ -30,8 +33,8 @@ class AdmissionControl:
     """An async context manager around each background request (gate, parity, timing): people's answers go first.
 
     vLLM computes all running requests in every step, so a question that comes beside a gate's waits for what they read
-    and write. It is enough to admit few of those beside people, and none while an answer is in flight; this works with
-    any vLLM, since nothing of it has to be changed.
+    and write. It is enough to admit fewer of those beside people, one after the other, and none while an answer is in
+    flight; this works with any vLLM, since nothing of it has to be changed.
 
     `count_answers` counts the answers that people are waiting for, whichever process writes them; it is called up to
     20 times a second.
@@ -46,7 +49,7 @@ class AdmissionControl:
         self._count_answers, self._servers, self._clock = count_answers, servers, clock
         self._turn = asyncio.Lock()  # one at a time asks to be admitted, in the order of coming
         self._running = 0
-        self._people_seen_at = clock()
+        self._people_seen_at = self._admitted_at = -math.inf
 
     async def __aenter__(self) -> None:
         async with self._turn:
@@ -54,6 +57,7 @@ class AdmissionControl:
             while not self._admits(self._clock() - since):
                 await asyncio.sleep(_POLL_S)
             self._running += 1
+            self._admitted_at = self._clock()
 
     async def __aexit__(self, *_: object) -> None:
         self._running -= 1
@@ -63,8 +67,10 @@ class AdmissionControl:
         if self._count_answers():
             self._people_seen_at = now
             return self._running == 0 and waited_s >= _LONGEST_WAIT_S
-        quiet = now - self._people_seen_at > _QUIET_AFTER_S
-        return self._running < self._servers * (_AT_ONCE if quiet else _BESIDE_PEOPLE)
+        if now - self._people_seen_at > _QUIET_AFTER_S:
+            return self._running < self._servers * _AT_ONCE
+        apart = now - self._admitted_at >= _APART_S / self._servers
+        return apart and self._running < self._servers * _BESIDE_PEOPLE
 
 
 class VllmPool:

@@ -143,25 +143,40 @@ class Scene:
 
 
 @pytest.mark.parametrize(
-    ("quiet_s", "servers", "expected"), [(0.0, 1, 4), (29.0, 1, 4), (31.0, 1, 32), (0.0, 2, 8), (31.0, 2, 64)]
+    ("quiet_s", "servers", "expected"),
+    [
+        (0.0, 1, [1, 2, 16]),
+        (24.0, 1, [1, 2, 16]),
+        (31.0, 1, [32, 32, 32]),
+        (0.0, 2, [1, 3, 32]),
+        (31.0, 2, [64, 64, 64]),
+    ],
 )
-def test_few_are_admitted_beside_people_and_many_when_nobody_has_chatted_for_a_while(
-    monkeypatch: pytest.MonkeyPatch, quiet_s: float, servers: int, expected: int
+def test_few_are_admitted_beside_people_one_by_one_and_many_when_nobody_has_chatted_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, quiet_s: float, servers: int, expected: list[int]
 ) -> None:
+    """Admitted at once, after 0.25 s and after 5 s; with two servers twice as many come in the same time."""
     monkeypatch.setattr(vllm_pool, "_POLL_S", 0)
 
-    async def act() -> int:
+    async def act() -> list[int]:
         scene = Scene()
         control = AdmissionControl(lambda: scene.answering, servers, clock=lambda: scene.now)
-        scene.now = quiet_s
+        scene.answering = 1
         requests = [asyncio.create_task(scene.request(control)) for _ in range(80)]
-        for _ in range(1000):
-            await asyncio.sleep(0)
-        admitted = scene.admitted
+        admitted = []
+        for step in range(41):
+            for _ in range(100):
+                await asyncio.sleep(0)
+            scene.answering = 0
+            admitted.append(scene.admitted)
+            scene.now = quiet_s + step * 0.125
         scene.end.set()
-        await asyncio.gather(*requests)
+        while not all(request.done() for request in requests):
+            scene.now += 1
+            await asyncio.sleep(0)
         assert scene.admitted == 80
-        return admitted
+        assert admitted[0] == 0, "while an answer is in flight"
+        return [admitted[1], admitted[3], admitted[-1]]
 
     assert asyncio.run(act()) == expected
 
@@ -183,7 +198,8 @@ def test_none_begins_while_an_answer_is_in_flight_until_it_has_waited_long(
                 await asyncio.sleep(0)
             admitted.append(scene.admitted)
         scene.answering = 0
-        for _ in range(10):
+        for _ in range(30):
+            scene.now += 0.1
             await asyncio.sleep(0)
         scene.end.set()
         await asyncio.gather(*requests)

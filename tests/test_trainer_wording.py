@@ -37,6 +37,8 @@ def near(one: str, other: str) -> bool:
         ("Wie kündige ich meinen Vertrag?", "wie kündige ich meinen vertrag"),
         ("Is <EMAIL_1> registered?", "is <EMAIL_2> registered"),
         ("do(type=tv;usb=false;hdmi=2)", "do(hdmi=2;type=tv;usb=false)"),
+        ("From here to here, how?", "from here to here how"),
+        ("to from how", "TO FROM HOW?"),
     ],
 )
 def test_one_question_in_other_words(one: str, other: str) -> None:

@@ -230,7 +230,7 @@ def near(one: Wording, other: Wording) -> bool:
     left = list((Counter(one.words) - Counter(other.words)).elements())
     right = list((Counter(other.words) - Counter(one.words)).elements())
     alike = not left and not right or len(left) == len(right) == 1 and misspelled(left[0], right[0])
-    return alike and not _opposed(one, other)
+    return one == other or (alike and not _opposed(one, other))
 
 
 def _opposed(one: Wording, other: Wording) -> bool:
