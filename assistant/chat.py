@@ -95,17 +95,17 @@ class Chat:
                 return
             except UnknownModel as error:
                 if is_last_try:
-                    self._fail(message)
+                    await self._fail(message)
                     yield Progress(replace(message, status=MessageStatus.FAILED))
                     raise ChatError(f"{error} Restart the app; your message is saved.") from error
             # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
             active = await self._load_again(conversation.assistant_id, message)
             if active.id != deployment.id:
-                self._fail(message)
+                await self._fail(message)
                 deployment, message = await self._begin_unbroken(conversation, question)
 
-    def _fail(self, message: Message) -> None:
-        self._finalizer.save_now(FinalMessage(message.id, "", MessageStatus.FAILED))
+    async def _fail(self, message: Message) -> None:
+        await self._finalizer.save_or_defer(FinalMessage(message.id, "", MessageStatus.FAILED))
 
     async def _begin_unbroken(
         self, conversation: Conversation, question: Message
@@ -213,7 +213,7 @@ class Chat:
             await load_deployment(self._pool, deployment, self._adapters, self._base)
             return deployment
         except (VllmError, BadAdapter, ChatError) as error:
-            self._fail(message)
+            await self._fail(message)
             raise ChatError(f"The active adapter cannot be loaded: {error}") from error
 
     def _check(self, text: str) -> None:

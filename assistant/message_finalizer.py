@@ -48,14 +48,21 @@ class MessageFinalizer:
                 yield str(error)
             await asyncio.sleep(_PAUSE_S)
 
+    async def save_or_defer(self, final: FinalMessage) -> None:
+        """Store it, now or as soon as the store takes it; the event loop goes on while another writer has the store."""
+        try:
+            await asyncio.to_thread(self._write, final)
+        except NotSaved:
+            self._defer(final)
+        except StoreError:
+            pass  # deleted meanwhile
+
     def save_now(self, final: FinalMessage) -> str:
-        """Store it at once or as soon as the store takes it; awaits nothing, and returns why it is not stored yet."""
+        """The same where nothing may be awaited; returns why it is not stored yet, nothing where it is."""
         try:
             self._write(final)
         except NotSaved as error:
-            task = asyncio.get_running_loop().create_task(self._save_later(final))
-            self._pending.add(task)  # the loop itself holds it weakly
-            task.add_done_callback(self._pending.discard)
+            self._defer(final)
             return str(error)
         except StoreError:
             pass  # deleted meanwhile, or stored by the thread that `save` could not wait for
@@ -63,6 +70,11 @@ class MessageFinalizer:
 
     def _write(self, final: FinalMessage) -> None:
         self._store.messages.finish(final.id, final.text, final.status, final.usage)
+
+    def _defer(self, final: FinalMessage) -> None:
+        task = asyncio.get_running_loop().create_task(self._save_later(final))
+        self._pending.add(task)  # the loop itself holds it weakly
+        task.add_done_callback(self._pending.discard)
 
     async def _save_later(self, final: FinalMessage) -> None:
         with suppress(StoreError):

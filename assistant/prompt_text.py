@@ -43,9 +43,10 @@ def parse(text: str, previous: Sequence[Segment] = ()) -> tuple[Segment, ...]:
 
 
 def to_text(segments: Sequence[Segment]) -> str:
-    """The text that `parse` reads as these segments.
+    """The text that `parse` reads as these segments, where `parse` made them.
 
-    Of what `parse` returned: an instruction of a task file may begin as an example does, or hold code that never ends.
+    Other segments, such as those of a task file, may be read differently: an instruction that begins with `User:` as an
+    example, and one with a code fence that is never closed together with what follows.
     """
     paragraphs = []
     for segment in segments:

@@ -6,7 +6,6 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Collection
-from dataclasses import fields
 from enum import Enum
 from functools import partial
 from types import UnionType
@@ -69,8 +68,8 @@ def mapper(record: type[T], given: Collection[str] = ()) -> Callable[..., T]:
     `given` to that function by name.
     """
     hints = get_type_hints(record)
-    names = [field.name for field in fields(record) if field.name not in given]  # type: ignore[arg-type]
-    columns = [(name, _conversion(hints[name])) for name in names]
+    columns = [(name, _conversion(hint)) for name, hint in hints.items() if name not in given]
+    names = [name for name, _ in columns]
 
     def map_row(row: sqlite3.Row, **others: Any) -> T:
         values = []

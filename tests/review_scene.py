@@ -32,6 +32,8 @@ from trainer.settings import TrainerSettings
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")
 COMMENTS = ("", "", "prices are old", "nobody talks like that", "<b>bold</b> claim")
 
+RATES = Rates()
+
 
 class Words:
     """As much of a tokenizer as counting needs: a token is a word."""
@@ -86,7 +88,7 @@ def _talk(store: Store) -> None:
     store.ratings.add(parent, "bo", Verdict.DOWN, "wrong fact", "we close at five")
 
 
-def services_of(store: Store, chat: Any = None, rates: Rates = Rates(), always: bool = False) -> Services:  # noqa: B008
+def services_of(store: Store, chat: Any = None, rates: Rates = RATES, always: bool = False) -> Services:
     """What the pages need, without a model unless `chat` is given."""
     settings = TrainerSettings()
     return Services(
@@ -106,7 +108,7 @@ def answering(
     store: Store,
     tokenizer: ChatTokenizer,
     vllm: FakeVllm,
-    rates: Rates = Rates(),  # noqa: B008
+    rates: Rates = RATES,
 ) -> Iterator[tuple[str, gr.Blocks]]:
     """The pages with an assistant “desk”, answered by a fake vLLM."""
     create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")

@@ -54,7 +54,7 @@ def test_one_that_is_refused_is_stored_later_without_anybody_waiting(
 
     async def leave() -> None:
         finalizer, final = MessageFinalizer(store), FinalMessage(answer.id, "Hel", MessageStatus.STOPPED)
-        assert finalizer.save_now(final) == FULL
+        await finalizer.save_or_defer(final)
         async with asyncio.timeout(10):
             while store.messages.get(answer.id).status is not MessageStatus.STOPPED:
                 await asyncio.sleep(0.01)

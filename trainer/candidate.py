@@ -29,14 +29,17 @@ class Candidate:
     """An adapter on disk with its variants, as plain JSON values: what the gate needs, now or at its re-evaluation."""
 
     name: str
-    variants: Sequence[Sequence[str]]  # ids of the segments that each variant keeps, the full prompt first
-    dev_losses: Sequence[float]  # of each variant, in nats per answer token
+    # Ids of the segments that each variant keeps, the full prompt first.
+    variants: Sequence[Sequence[str]]
+    # Of each variant, in nats per answer token.
+    dev_losses: Sequence[float]
+    # A prompt, and the tokens that follow it greedily in the trainer, each with its ln p.
     parity_ids: Sequence[int]
-    parity: Sequence[
-        tuple[int, float]
-    ]  # the tokens that greedily follow `parity_ids` in the trainer, with ln p
-    training: Mapping[str, Any]  # what it took and how it went, for the report
-    remarks: Sequence[str]  # what a person should know about the training beside the gate's word
+    parity: Sequence[tuple[int, float]]
+    # What it took and how it went, for the report.
+    training: Mapping[str, Any]
+    # What a person should know about the training beside the gate's verdict.
+    remarks: Sequence[str]
 
 
 def train_candidate(

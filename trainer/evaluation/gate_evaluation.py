@@ -89,11 +89,8 @@ class GateEvaluation:
         await self._answer("base_full", base, self._prompt_id, full)
         await self._answer("base_empty", base, self._prompt_id, ())
         if active is not None:
-            if (active.adapter, active.prompt_id, set(active.segment_ids)) == (
-                None,
-                self._prompt_id,
-                set(full),
-            ):
+            is_full = active.prompt_id == self._prompt_id and set(active.segment_ids) == set(full)
+            if is_full and active.adapter is None:
                 self._answers["active"] = self._answers["base_full"]  # the same requests; not sent twice
             else:
                 await self._answer("active", active.adapter or base, active.prompt_id, active.segment_ids)

@@ -110,8 +110,8 @@ _SHORTENED = (
     (re.compile(r"\b(do|does|did|is|are|was|were|have|has|had|could|should|would)n'?t\b"), r"\1 not"),
     (re.compile(r"'(?:m|re|ve|ll|d|s)\b|(?<=\bwhat|\bthat)s\b|(?<=\bhow|\bwho)s\b|(?<=where|there)s\b"), ""),
 )
-# A field (`type=tv`) is one word. A number keeps its sign, point and currency; Chinese,
-# Japanese and Thai are written without spaces, so a character is a word; signs that mean something (+, %) are words.
+# A field (`type=tv`) is one word. A number keeps its sign, point and currency; Chinese, Japanese and Thai are written
+# without spaces, so a character is a word; signs that mean something (+, %) are words.
 _WORD = re.compile(
     r"\w+=[^\s;|(){}\[\]=]+|[$€£¥]|[-+]?\d[\d.,:/]*\d|[-+]?\d"
     r"|[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+(?:'[^\W_]+)?|[+%=<>#@&^*/\\|~°]"
