@@ -138,7 +138,7 @@ def import_(
         err.print(f"[red]•[/red] {result.unit} {number}: {escape(reason)}", highlight=False)
     if result.refused > len(result.refusals):
         err.print(f"… and {result.refused - len(result.refusals):,} more.")
-    for sentence in result.sentences(chosen):
+    for sentence in result.summary():
         out.print(escape(sentence), highlight=False)
     if result.refused:
         raise typer.Exit(1)

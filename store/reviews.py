@@ -137,8 +137,7 @@ class Reviews(Repository):
         with self._file.reading() as transaction:
             ids = None
             if wanted.text.strip():
-                found_words = self._other(Search).find(assistant_id, wanted.text, MOST)
-                hits = [found.message_id for found in found_words]
+                hits = self._other(Search).find(assistant_id, wanted.text, MOST)
                 ids = hits + [row["id"] for row in transaction.rows(_ANSWERS_TO, [hits])]
             found: dict[str, None] = {}
             walks = queries(assistant_id, wanted, ids)

@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from dataclasses import dataclass
-from enum import StrEnum
 
 from store.connection import Transaction
 from store.decisions import IS_EFFECTIVE
 from store.ratings import IS_LATEST
-from store.records import Role
 from store.repository import Repository
 
 
@@ -42,120 +39,42 @@ def query_of(text: str) -> str | None:
     return " ".join(quoted) + "*"
 
 
-# Around each word that was found. Unicode assigns these two to nothing, so hardly any text has them.
-_OPEN, _CLOSE = "\ufdd0", "\ufdd1"
-_MARKED = re.compile(f"{_OPEN}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
-_SNIPPET_WORDS = 24
-
-
-def _snippet(index: str, column: int, name: str) -> str:
-    return f"snippet({index}, {column}, '{_OPEN}', '{_CLOSE}', '…', {_SNIPPET_WORDS}) AS {name}"
-
-
-def _query(index: str, columns: str, joins: str, condition: str = "TRUE") -> str:
-    """In the order of writing, in which the index has them: the first 50 of 700,000 cost as much as of 50."""
-    return f"""
-        SELECT m.id, m.conversation_id, m.role, {columns}
-        FROM {index} {joins} CROSS JOIN conversations c ON c.id = m.conversation_id
-        WHERE {index} MATCH ? AND c.assistant_id = ? AND c.owner = coalesce(?, c.owner) AND {condition}
-        ORDER BY {index}.rowid DESC LIMIT ?"""
-
-
-IN_MESSAGES = _query(
-    "message_words",
-    f"m.created_at, {_snippet('message_words', 0, 'snippet')}",
-    "CROSS JOIN messages m ON m.seq = message_words.rowid",
+# In the order of writing, in which an index has its rows: the first 50 of 700,000 cost as much as of 50.
+_IN_INDEX = """
+    SELECT m.id, {1}.created_at AS at FROM {0} {2} CROSS JOIN conversations c ON c.id = m.conversation_id
+    WHERE {0} MATCH ? AND c.assistant_id = ? AND {3} ORDER BY {0}.rowid DESC LIMIT ?"""
+_IN_MESSAGES = _IN_INDEX.format(
+    "message_words", "m", "CROSS JOIN messages m ON m.seq = message_words.rowid", "TRUE"
 )
-IN_RATINGS = _query(
+_IN_RATINGS = _IN_INDEX.format(
     "rating_words",
-    f"r.created_at, {_snippet('rating_words', 0, 'commented')}, {_snippet('rating_words', 1, 'corrected')}",
+    "r",
     "CROSS JOIN ratings r ON r.seq = rating_words.rowid CROSS JOIN messages m ON m.id = r.message_id",
     IS_LATEST,
 )
-IN_DECISIONS = _query(
+IN_DECISIONS = _IN_INDEX.format(
     "decision_words",
-    f"d.created_at, {_snippet('decision_words', 0, 'corrected')}",
+    "d",
     "CROSS JOIN decisions d ON d.seq = decision_words.rowid CROSS JOIN messages m ON m.id = d.message_id",
     IS_EFFECTIVE,
 )
 
 
-class FoundIn(StrEnum):
-    TEXT = "text"  # of the question or the answer
-    CORRECTION = "correction"  # of a rater or a reviewer
-    COMMENT = "comment"
-
-
-@dataclass(frozen=True)
-class Found:
-    """A message, and where the words are: about 24 words of that text, `…` where some are left out.
-
-    `at` is when that text was written (UTC seconds). `marked` are the places of the words in `snippet`, as
-    (first character, character after the last).
-    """
-
-    message_id: str
-    conversation_id: str
-    role: Role
-    found_in: FoundIn
-    at: float
-    snippet: str
-    marked: tuple[tuple[int, int], ...]
-
-
 class Search(Repository):
-    def find(self, assistant_id: str, text: str, limit: int = 50, owner: str | None = None) -> list[Found]:
-        """Return messages in which, or in one latest rating or decision about which, all words of `text` occur.
+    def find(self, assistant_id: str, text: str, limit: int = 50) -> list[str]:
+        """Return ids of messages in which, or in one latest rating or decision about which, all words of `text` occur.
 
         `text` is what a person types, in any case, with or without accents; nothing in it is syntax, and no text
-        raises. The last word may be the beginning of one. At most `limit` messages, each once, those written last
-        first; `owner` keeps to the conversations of one person.
+        raises. The last word may be the beginning of one. Those written last come first.
         """
         query = query_of(text)
-        if query is None or limit < 1:
+        if query is None:
             return []
-        values = [query, assistant_id, owner, limit]
-        with self._file.reading():  # all three see one state
-            found = self._all(_in_decision, IN_DECISIONS, values)
-            found += self._all(_in_rating, IN_RATINGS, values)
-            found += self._all(_in_message, IN_MESSAGES, values)
-        found.sort(key=lambda one: one.at, reverse=True)
-        newest: dict[str, Found] = {}
-        for one in found:
-            newest.setdefault(one.message_id, one)
-        return list(newest.values())[:limit]
-
-
-def _in_message(row: sqlite3.Row) -> Found:
-    return _found(row, FoundIn.TEXT, row["snippet"])
-
-
-def _in_rating(row: sqlite3.Row) -> Found:
-    if row["corrected"] is not None and _OPEN in row["corrected"]:
-        return _found(row, FoundIn.CORRECTION, row["corrected"])
-    return _found(row, FoundIn.COMMENT, row["commented"])
-
-
-def _in_decision(row: sqlite3.Row) -> Found:
-    return _found(row, FoundIn.CORRECTION, row["corrected"])
-
-
-def _found(row: sqlite3.Row, where: FoundIn, marked: str) -> Found:
-    snippet, places, end = "", [], 0
-    for match in _MARKED.finditer(marked):
-        snippet += marked[end : match.start()]
-        places.append((len(snippet), len(snippet) + len(match[1])))
-        snippet += match[1]
-        end = match.end()
-    return Found(
-        message_id=row["id"],
-        conversation_id=row["conversation_id"],
-        role=Role(row["role"]),
-        found_in=where,
-        at=row["created_at"],
-        snippet=snippet + marked[end:],
-        marked=tuple(places),
-    )
+        with self._file.reading() as transaction:  # all three see one state
+            walks = (_IN_MESSAGES, _IN_RATINGS, IN_DECISIONS)
+            found = [row for walk in walks for row in transaction.rows(walk, [query, assistant_id, limit])]
+        found.sort(key=lambda row: float(row["at"]), reverse=True)
+        return list(dict.fromkeys(row["id"] for row in found))[:limit]
 
 
 INDEXES = ("message_words", "rating_words", "decision_words", "title_words")

@@ -62,14 +62,12 @@ def test_openai_rows_are_approved_answers_and_earlier_ones_weigh_nothing(bank: S
     ]
 
 
-def test_trl_rows_part_the_prompt_from_what_is_learned(bank: Store, tmp_path: Path) -> None:
+def test_preferences_are_corrections_against_answers_as_given(bank: Store, tmp_path: Path) -> None:
     prompt = [
         {"role": "user", "content": "q1"},
         {"role": "assistant", "content": "a1"},
         {"role": "user", "content": "q2"},
     ]
-    completions = lines(export_data(bank, tmp_path, "trl-completion"))
-    assert completions[1] == {"prompt": prompt, "completion": [{"role": "assistant", "content": "c2"}]}
     assert lines(export_data(bank, tmp_path, "trl-preference")) == [
         {
             "prompt": prompt,
@@ -137,7 +135,7 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
         assert set(again.counts) == {"known"} or not conversations
 
 
-@pytest.mark.parametrize("format", ["openai", "trl-completion", "trl-preference"])
+@pytest.mark.parametrize("format", ["openai", "trl-preference"])
 @ROUND_TRIP
 @given(stores)
 def test_answers_come_back_to_the_byte(format: str, conversations: list) -> None:

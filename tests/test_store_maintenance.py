@@ -55,22 +55,16 @@ def test_a_backup_while_another_process_writes_is_what_was_committed(bank: Store
 
 
 DAMAGE = {
-    "rating 'c.1.rating' is about message 'c.1.user'": "UPDATE ratings SET message_id = 'c.1.user'",
-    "conversation 'c' shows message 'gone'": "UPDATE conversations SET head_id = 'gone'",
+    "rating of message 'c.1.user', which is no answer": "UPDATE ratings SET message_id = 'c.1.user'",
+    "conversations row 1 points to a missing row of messages": "UPDATE conversations SET head_id = 'gone'",
     "conversation 'c' has 2 messages but shows none": "UPDATE conversations SET head_id = NULL",
     "points to a missing row of assistants": "DELETE FROM assistants",
     "message 'c.1.user' was not written after its parent": """
         UPDATE messages SET parent_id = 'c.1.assistant' WHERE id = 'c.1.user'""",
-    "dataset 1 of assistant 'bank' has no hash": """
-        INSERT INTO datasets VALUES (1, 'bank', 1, '', '{}', 1.0)""",
     "deployment 1 names adapter 'lost'": """
         INSERT INTO deployments (id, assistant_id, prompt_id, adapter, segment_ids, variant, prompt_tokens, status,
             created_at)
         VALUES (1, 'bank', 1, 'lost', '[]', 0, 0, 'active', 1.0)""",
-    "assistant 'bank' has 2 active deployments": """
-        DROP INDEX one_active;
-        INSERT INTO deployments (id, assistant_id, prompt_id, segment_ids, variant, prompt_tokens, status, created_at)
-        VALUES (1, 'bank', 1, '[]', 0, 0, 'active', 1), (2, 'bank', 1, '[]', 0, 0, 'active', 1)""",
 }
 
 

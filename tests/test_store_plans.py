@@ -116,9 +116,7 @@ def test_what_the_review_and_training_pages_ask_goes_by_index(full: Store, state
 
 def test_words_of_reviewers_are_found_by_their_index(full: Store) -> None:
     (first, *rest) = (
-        full._file.connection()
-        .execute(f"EXPLAIN QUERY PLAN {IN_DECISIONS}", ["nine", "bank", None, 5])
-        .fetchall()
+        full._file.connection().execute(f"EXPLAIN QUERY PLAN {IN_DECISIONS}", ["nine", "bank", 5]).fetchall()
     )
     assert first["detail"].startswith("SCAN decision_words VIRTUAL TABLE INDEX")
     assert all(step["detail"].startswith(("SEARCH", "CORRELATED")) for step in rest), [*map(dict, rest)]

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,8 +18,8 @@ import msgspec
 
 from store.audit import AuditAction
 from store.errors import NotSaved, StoreError
-from store.io import table
-from store.io.formats import CSV, WRITTEN, find_format
+from store.io import shorthand, table
+from store.io.formats import CSV, SHORTHAND, WRITTEN, find_format
 from store.maintenance import new_file
 from store.store import Store
 
@@ -29,9 +28,9 @@ EXPORT_HELP = "\n\n".join(
     [
         "Write an assistant's conversations to a new file, also while the product is running.",
         "JSON formats are written a row a line; a name that ends in .json makes one list of it.",
-        "Formats: shorthand (everything, read again without loss), openai and trl-completion (approved "
-        "answers with the turns before them), trl-preference (corrections against answers as given) and csv "
-        "(a table for a spreadsheet). docs/data.md says what each leaves out.",
+        "Formats: shorthand (everything, read again without loss), openai (approved answers with the turns before "
+        "them), trl-preference (corrections against answers as given) and csv (a table for a spreadsheet). "
+        "docs/data.md says what each leaves out.",
     ]
 )
 
@@ -51,9 +50,10 @@ def export_file(
     if (write := format.write) is None:
         raise StoreError(f"{format_name} is only imported. Choose one of {', '.join(WRITTEN)}.")
     assistant, prompts = store.assistants.get(assistant_id), store.prompts.all(assistant_id)
-    first = [format.first_row(assistant, prompts)] if format.first_row else []
 
     def rows() -> Iterator[Any]:
+        if format is SHORTHAND:
+            yield shorthand.first_row(assistant, prompts)
         for done, conversation in enumerate(store.transfer.conversations(assistant_id), start=1):
             yield from write(conversation)
             on_progress(done)
@@ -62,22 +62,18 @@ def export_file(
         AuditAction.EXPORTED, assistant_id, {"file": path.name, "format": format_name}
     )
     with audited as detail, _new_file(path) as file:
-        if format is CSV:
-            count = _write_table(file, rows())
-        else:
-            count = _write_json(file, chain(first, rows()), path.suffix == ".json") - len(first)
-        detail["rows"] = count
+        count = _write_table(file, rows()) if format is CSV else _write_json(file, rows(), path.suffix)
+        detail["rows"] = count = count - (format is SHORTHAND)
     return count
 
 
-def _write_json(file: BinaryIO, rows: Iterable[Any], as_list: bool) -> int:
-    encode = msgspec.json.Encoder().encode
+def _write_json(file: BinaryIO, rows: Iterable[Any], suffix: str) -> int:
     count = 0
-    start, between, end = (b"[\n", b",\n", b"\n]\n") if as_list else (b"", b"\n", b"\n")
+    start, between, end = (b"[\n", b",\n", b"\n]\n") if suffix == ".json" else (b"", b"\n", b"\n")
     file.write(start)
     for count, row in enumerate(rows, start=1):
-        file.write((between if count > 1 else b"") + encode(row))
-    file.write(end if as_list or count else b"")
+        file.write((between if count > 1 else b"") + msgspec.json.encode(row))
+    file.write(end if start or count else b"")
     return count
 
 

@@ -1,6 +1,7 @@
 """The table of file formats, and the chat formats of OpenAI, TRL and ShareGPT: rows to conversations and back.
 
-`read` raises BadRow or msgspec.ValidationError for a row that cannot be imported.
+`read` raises BadRow or msgspec.ValidationError for a row that cannot be imported. System messages are left out: an
+assistant's prompt is written on the page.
 """
 
 from __future__ import annotations
@@ -14,13 +15,12 @@ import msgspec
 from store.errors import BadRow, StoreError
 from store.io import open_webui, shorthand, table
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
-from store.records import Assistant, Message, Prompt, Role, Verdict
+from store.records import Message, Role, Verdict
 
 _ROLES = {
     **dict.fromkeys(("user", "human"), Role.USER),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model"), Role.ASSISTANT),
 }
-_SYSTEM = "a system message: an assistant's prompt is written on the page"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,6 @@ class Format:
     write: Callable[[FullConversation], Iterator[Any]] | None  # the rows of a conversation; None: only read
     read: Callable[[Any], ImportedConversation | FullConversation | None] = lambda row: None
     matches: Callable[[Mapping[str, Any]], bool] = lambda row: False  # whether a row is of this format
-    first_row: Callable[[Assistant, Sequence[Prompt]], object] | None = None
 
 
 def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
@@ -57,7 +56,6 @@ class _OpenAI(msgspec.Struct):
 
 class _ShareGPT(msgspec.Struct):
     conversations: list[_ChatMessage]
-    system: str | None = None
 
 
 class _Completion(msgspec.Struct):
@@ -74,24 +72,21 @@ class _Preference(msgspec.Struct):
 
 def _read_messages(
     messages: _Messages, role: Role = Role.USER, is_context: bool = False
-) -> tuple[tuple[ImportedMessage, ...], str]:
-    """Messages, and what was left out. A plain text is one message of `role`."""
+) -> tuple[ImportedMessage, ...]:
+    """A plain text is one message of `role`."""
     if isinstance(messages, str):
-        return (ImportedMessage(role, messages, is_context=is_context),), ""
-    found, left_out = [], ""
+        return (ImportedMessage(role, messages, is_context=is_context),)
+    found = []
     for number, message in enumerate(messages, start=1):
         sender = message.role or message.sender or ""
-        if sender in ("system", "developer"):
-            left_out = _SYSTEM
-        elif sender in _ROLES:
-            text = _text(message, number)
+        if sender in _ROLES:
             context = is_context or message.weight == 0
-            found.append(ImportedMessage(_ROLES[sender], text, is_context=context))
-        else:
+            found.append(ImportedMessage(_ROLES[sender], _text(message, number), is_context=context))
+        elif sender not in ("system", "developer"):
             raise BadRow(
                 f"message {number} has the role {sender!r}. Only system, user and assistant can be imported."
             )
-    return tuple(found), left_out
+    return tuple(found)
 
 
 def _text(message: _ChatMessage, number: int) -> str:
@@ -109,50 +104,42 @@ def _text(message: _ChatMessage, number: int) -> str:
 
 
 def _read_openai(row: Any) -> ImportedConversation:
-    messages, left_out = _read_messages(msgspec.convert(row, _OpenAI).messages)
-    return ImportedConversation(messages, left_out=left_out)
+    return ImportedConversation(_read_messages(msgspec.convert(row, _OpenAI).messages))
 
 
 def _read_sharegpt(row: Any) -> ImportedConversation:
-    chat = msgspec.convert(row, _ShareGPT)
-    messages, left_out = _read_messages(chat.conversations)
-    return ImportedConversation(messages, left_out=_SYSTEM if chat.system else left_out)
+    return ImportedConversation(_read_messages(msgspec.convert(row, _ShareGPT).conversations))
 
 
 def _read_completion(row: Any) -> ImportedConversation:
     example = msgspec.convert(row, _Completion)
-    context, left_out = _read_messages(example.prompt, is_context=True)
-    completion, _ = _read_messages(example.completion, Role.ASSISTANT)
-    answer = _last_answer(completion, "completion")
+    context = _read_messages(example.prompt, is_context=True)
+    *before, answer = _ending_with_answer(_read_messages(example.completion, Role.ASSISTANT), "completion")
     if example.label is not None:
         answer = replace(answer, ratings=(ImportedRating(Verdict.UP if example.label else Verdict.DOWN),))
-    return ImportedConversation((*context, *completion[:-1], answer), left_out=left_out)
+    return ImportedConversation((*context, *before, answer))
 
 
 def _read_preference(row: Any) -> ImportedConversation:
     """What was chosen is the correction of what was rejected."""
     example = msgspec.convert(row, _Preference)
-    chosen, left_out = _read_messages(example.chosen, Role.ASSISTANT, is_context=True)
-    rejected, _ = _read_messages(example.rejected, Role.ASSISTANT, is_context=True)
-    correction = _last_answer(chosen, "chosen").text
-    answer = replace(
-        _last_answer(rejected, "rejected"), ratings=(ImportedRating(None, correction=correction),)
-    )
-    before = chosen[:-1]
-    if before != rejected[:-1]:
+    prompt = _read_messages(example.prompt or [], is_context=True)
+    chosen = _read_messages(example.chosen, Role.ASSISTANT, is_context=True)
+    rejected = _read_messages(example.rejected, Role.ASSISTANT, is_context=True)
+    *before, chosen_answer = _ending_with_answer(chosen, "chosen")
+    *before_rejected, answer = _ending_with_answer(rejected, "rejected")
+    if before != before_rejected:
         raise BadRow("its 'chosen' and 'rejected' differ before the last message.")
-    if example.prompt is not None:
-        prompt, left_out_of_prompt = _read_messages(example.prompt, is_context=True)
-        left_out = left_out or left_out_of_prompt
-        if prompt != chosen[: len(prompt)]:  # many files repeat the prompt in both lists
-            before = (*prompt, *before)
-    return ImportedConversation((*before, answer), left_out=left_out)
+    if prompt != chosen[: len(prompt)]:  # many files repeat the prompt in both lists
+        before = [*prompt, *before]
+    rating = ImportedRating(None, correction=chosen_answer.text)
+    return ImportedConversation((*before, replace(answer, ratings=(rating,))))
 
 
-def _last_answer(messages: Sequence[ImportedMessage], name: str) -> ImportedMessage:
+def _ending_with_answer(messages: tuple[ImportedMessage, ...], name: str) -> tuple[ImportedMessage, ...]:
     if not messages or messages[-1].role is not Role.ASSISTANT:
         raise BadRow(f"its {name!r} does not end with an assistant's message.")
-    return messages[-1]
+    return messages
 
 
 def _message(role: Role, text: str) -> dict[str, Any]:
@@ -172,11 +159,6 @@ def _write_openai(conversation: FullConversation) -> Iterator[Any]:
         yield {"messages": [*context, _message(Role.ASSISTANT, text)]}
 
 
-def _write_completions(conversation: FullConversation) -> Iterator[Any]:
-    for answer, text in conversation.approved_answers():
-        yield {"prompt": _messages(answer.context), "completion": [_message(Role.ASSISTANT, text)]}
-
-
 def _write_preferences(conversation: FullConversation) -> Iterator[Any]:
     for answer in conversation.answers():
         chosen, rejected = answer.correction, answer.message.text
@@ -188,11 +170,12 @@ def _write_preferences(conversation: FullConversation) -> Iterator[Any]:
             }
 
 
+SHORTHAND = Format("shorthand", shorthand.write, shorthand.read, shorthand.matches)
 CSV = Format("csv", table.write)
 FORMATS = (  # the first that matches a row reads the file
-    Format("shorthand", shorthand.write, shorthand.read, shorthand.matches, first_row=shorthand.first_row),
+    SHORTHAND,
     Format("trl-preference", _write_preferences, _read_preference, _has("chosen", "rejected")),
-    Format("trl-completion", _write_completions, _read_completion, _has("prompt", "completion")),
+    Format("trl-completion", None, _read_completion, _has("prompt", "completion")),
     Format("openai", _write_openai, _read_openai, _has("messages")),
     Format("sharegpt", None, _read_sharegpt, _has("conversations")),
     Format("open-webui", None, open_webui.read, open_webui.matches),

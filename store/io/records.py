@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from store.approval import approved_text, correction_of
 from store.decisions import effective_decision
@@ -32,6 +32,9 @@ class FullConversation:
     split: Split | None = None
     decisions: tuple[Decision, ...] = ()
     judgement_requests: tuple[JudgementRequest, ...] = ()  # decided ones
+
+    def of_assistant(self, id: str) -> FullConversation:
+        return replace(self, conversation=replace(self.conversation, assistant_id=id))
 
     @property
     def record_count(self) -> int:
@@ -121,4 +124,9 @@ class ImportedConversation:
     messages: tuple[ImportedMessage, ...]
     key: str = ""  # the file's own id of the conversation, if it has one
     title: str = ""
-    left_out: str = ""  # what of the row is not imported, such as a system message
+
+    @property
+    def unrated_count(self) -> int:
+        """Answers that count for nothing until somebody rates them."""
+        answers = [one for one in self.messages if one.role is Role.ASSISTANT and not one.is_context]
+        return sum(not answer.ratings for answer in answers)

@@ -14,7 +14,7 @@ import msgspec
 
 from store.errors import BadRow
 from store.io.records import FullConversation
-from store.records import Assistant, Message, MessageStatus, Prompt, Role, Ruling
+from store.records import Assistant, MessageStatus, Prompt, Role
 
 _VERSION = 1
 _LATEST = 1e13  # seconds; no larger time can be shown, and NaN and infinity are none
@@ -37,12 +37,12 @@ def read(row: Any) -> FullConversation | None:
             )
         return None
     found = msgspec.convert(row, FullConversation)
-    _check_messages(found)
-    _check_the_rest(found)
+    _check_places(found)
+    _check_times(found)
     return found
 
 
-def _check_messages(full: FullConversation) -> None:
+def _check_places(full: FullConversation) -> None:
     roles: dict[str | None, Role] = {}
     for message in full.messages:
         above = roles.get(message.parent_id)
@@ -54,43 +54,31 @@ def _check_messages(full: FullConversation) -> None:
             )
         if message.role is Role.ASSISTANT and above is not Role.USER:
             raise BadRow(f"message {message.id!r} is an answer that follows no user's message.")
-        if message.id in roles:
-            raise BadRow(f"the message id {message.id!r} is there twice.")
         roles[message.id] = message.role
     if full.conversation.head_id not in (roles or {None}):
         raise BadRow(f"it shows message {full.conversation.head_id!r}, which is not in it.")
     about: list[Any] = [*full.ratings, *full.decisions, *full.judgement_requests]
-    for one in about:
-        if roles.get(one.message_id) is not Role.ASSISTANT:
+    for id in (one.message_id for one in about):
+        if roles.get(id) is not Role.ASSISTANT:
             raise BadRow(
-                f"a rating, decision or judgement request is about {one.message_id!r}, which is no answer in it."
+                f"a rating, decision or judgement request is about {id!r}, which is no answer in it."
             )
 
 
-def _check_the_rest(full: FullConversation) -> None:
-    dated: list[Any] = [full.conversation, *full.messages, *full.ratings, *full.decisions]
-    times = [one.created_at for one in (*dated, *full.judgement_requests)] + [full.conversation.updated_at]
-    times += [one.decided_at for one in full.judgement_requests if one.decided_at is not None]
-    for at in times:
+def _check_times(full: FullConversation) -> None:
+    records: list[Any] = [*full.messages, *full.ratings, *full.decisions, *full.judgement_requests]
+    times = [full.conversation.created_at, full.conversation.updated_at, *(one.created_at for one in records)]
+    for at in (*times, *(one.decided_at or 0.0 for one in full.judgement_requests)):
         if not abs(at) <= _LATEST:
             raise BadRow(f"it has the time {at}. Write seconds since 1970.")
-    for decision in full.decisions:
-        has_text = decision.correction is not None
-        if decision.ruling is not Ruling.APPROVE and has_text != (decision.ruling is Ruling.CORRECT):
-            raise BadRow(
-                f"decision {decision.id!r} is {decision.ruling.value!r} "
-                f"{'with' if has_text else 'without'} a correction."
-            )
 
 
 def write(conversation: FullConversation) -> Iterator[FullConversation]:
-    requests = tuple(replace(one, id=0, run_id=None) for one in conversation.judgement_requests)
-    messages = tuple(map(_as_written, conversation.messages))
-    yield replace(conversation, messages=messages, judgement_requests=requests)
-
-
-def _as_written(message: Message) -> Message:
     # A file does not go on being written to: what was being generated is as if it had been cut off there.
-    cut_off = message.status is MessageStatus.STREAMING
-    status = MessageStatus.FAILED if cut_off else message.status
-    return replace(message, deployment_id=None, status=status)
+    statuses = {MessageStatus.STREAMING: MessageStatus.FAILED}
+    messages = tuple(
+        replace(one, deployment_id=None, status=statuses.get(one.status, one.status))
+        for one in conversation.messages
+    )
+    requests = tuple(replace(one, id=0, run_id=None) for one in conversation.judgement_requests)
+    yield replace(conversation, messages=messages, judgement_requests=requests)
