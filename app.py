@@ -109,7 +109,7 @@ def _serve(
         launch_options,
     )  # gradio takes seconds; the complaints above come first
     from assistant.web.services import Services
-    from trainer.examples.draft import dataset_stats
+    from trainer.examples.dataset import dataset_stats
     from trainer.settings import BadSetting, TrainerSettings, override
 
     try:

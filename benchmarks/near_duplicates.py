@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from pathlib import Path
@@ -115,16 +115,17 @@ def untouched(task: Task) -> dict[str, Any]:
     near = {tuple(sorted(pair)) for pair in near_pairs(by_wording)}
     pairs = [pair for one, other in near for pair in product(by_wording[one], by_wording[other])]
     pairs += [pair for same in by_wording.values() for pair in combinations(same, 2)]
-    groups = grouped(by_wording)
-    sizes = [sum(len(by_wording[question]) for question in same) for same in groups.members.values()]
+    sizes: Counter[Wording] = Counter()
+    for question, representative in grouped(by_wording).representative.items():
+        sizes[representative] += len(by_wording[question])
     different = sorted((one, other) for one, other in pairs if answers[one] != answers[other])
     return {
         "task": task.name,
         "sha256": task.sha256,
         "questions": len(answers),
         "pairs": len(pairs),
-        "clusters_of_several": sum(size > 1 for size in sizes),
-        "largest_cluster": max(sizes),
+        "clusters_of_several": sum(size > 1 for size in sizes.values()),
+        "largest_cluster": max(sizes.values()),
         "pairs_with_other_answers": len(different),
         "with_other_answers": [f"{one} | {other}" for one, other in different],
     }

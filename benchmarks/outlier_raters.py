@@ -20,9 +20,8 @@ from benchmarks.record import write_result
 from benchmarks.screen import Screen
 from benchmarks.tasks.task import Task, load_all
 from store.records import ImportedTurn, RatedAnswer, Rating, Role, Verdict
-from trainer.examples.collect import judge
 from trainer.examples.outlier_raters import find_outlier_raters
-from trainer.examples.records import CollectedAnswer
+from trainer.examples.selection import CollectedAnswer, judge
 
 RESULT = Path("benchmarks/results/outlier_raters.json")
 RATERS = 10  # of whom the last one pushes

@@ -20,7 +20,7 @@ from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import ImportedTurn, Segment, SegmentKind, Split, Verdict
 from trainer.context import TrainingContext
-from trainer.examples.splits import split_of
+from trainer.examples.deduplicate import split_of
 from trainer.run import run_once
 from trainer.settings import TrainerSettings
 

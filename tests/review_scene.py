@@ -26,7 +26,7 @@ from assistant.web.rates import Rates
 from assistant.web.services import Services
 from store import Store
 from store.records import ImportedTurn, Role, Usage, Verdict
-from trainer.examples.draft import dataset_stats
+from trainer.examples.dataset import dataset_stats
 from trainer.settings import TrainerSettings
 
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")

@@ -19,8 +19,7 @@ from store.errors import Conflict, NotFound, NotSaved
 from store.io.exporting import export_file
 from store.io.table import escape_formula, parse_time, time_cell, unescape_formula
 from store.records import ImportedTurn, MessageStatus, Role, Usage, Verdict
-from trainer.examples.collect import judge
-from trainer.examples.records import CollectedAnswer
+from trainer.examples.selection import CollectedAnswer, judge
 
 # Every example is files of its own on the disk, so there are few, and a failing one is not made smaller for ever.
 ROUND_TRIP = settings(

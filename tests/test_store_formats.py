@@ -10,7 +10,7 @@ from store import Store
 from store.errors import BadRow
 from store.io import open_webui
 from store.records import Role, Verdict
-from trainer.examples.collect import select
+from trainer.examples.selection import select
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from store.judgement_requests import DECIDED, OPEN
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.runs import PAIRS
 from store.search import IN_DECISIONS
-from trainer.examples.collect import ENOUGH_RATED
+from trainer.examples.selection import ENOUGH_RATED
 
 # Tables that stay small, lists of ids that the query was given, the turns of one thread, and what a query inside has
 # found already.

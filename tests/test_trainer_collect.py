@@ -1,4 +1,4 @@
-"""Which answers count, whose ratings, how much one rater may give, and which of the teacher's answers join them."""
+"""Which answers count, how much one rater may give, which of the teacher's join, and how much is missing."""
 
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import (
     Decision,
+    Example,
     ImportedTurn,
     MessageStatus,
     RatedAnswer,
@@ -23,20 +24,18 @@ from store.records import (
     Usage,
     Verdict,
 )
-from trainer.examples.collect import (
+from trainer.examples.dataset import collect, content_hash, draft, shortage, sizes
+from trainer.examples.deduplicate import deduplicate, split_of
+from trainer.examples.selection import (
     ENOUGH_RATED,
+    CollectedAnswer,
+    DropReason,
     approval_of_teacher,
-    collect,
-    last_judged,
+    exclude_raters,
+    largest_cap,
     select,
     unrated_of_teacher,
 )
-from trainer.examples.dataset import sizes
-from trainer.examples.deduplicate import deduplicate
-from trainer.examples.draft import draft
-from trainer.examples.raters import exclude_raters, largest_cap
-from trainer.examples.records import DropReason
-from trainer.examples.splits import split_of
 from trainer.settings import BadSetting, TrainerSettings, override
 from trainer.training.rows import CORRECTION_WEIGHT, row_of
 
@@ -61,65 +60,54 @@ def numbered(number: int, *ratings: tuple[str, Verdict | None, str | None]) -> R
     return rated(*made, answer=f"answer {number}", question=f"question {number}", id=f"m{number}")
 
 
-@pytest.mark.parametrize(
-    ("ratings", "outcome"),
-    [
-        ([rating(UP)], ("Paris.", False)),
-        ([rating(UP), rating(UP, "bob")], ("Paris.", False)),
-        ([rating(UP), rating(None, "bob")], ("Paris.", False)),
-        ([rating(UP), rating(DOWN, "bob")], DropReason.RATED_DOWN),
-        ([rating(DOWN)], DropReason.RATED_DOWN),
-        ([rating(None)], DropReason.UNRATED),
-        ([], DropReason.UNRATED),
-        ([rating(DOWN, correction=" Lyon? ")], ("Lyon?", True)),
-        ([rating(UP), rating(DOWN, "bob", correction="Lyon")], ("Lyon", True)),
-        ([rating(DOWN, correction="old", at=1), rating(DOWN, "bob", "new", at=2)], ("new", True)),
-        ([rating(DOWN, correction="  ")], DropReason.EMPTY),
-        ([rating(DOWN, correction="x" * 101)], DropReason.TOO_LONG),
-    ],
-)
-def test_what_counts_as_an_example(ratings: list[Rating], outcome: object) -> None:
-    approved, dropped = select([rated(*ratings)], 100)
-    if isinstance(outcome, DropReason):
-        assert not approved and dropped == {"m1": outcome}
-    else:
-        assert not dropped and (approved[0].completion, approved[0].corrected) == outcome
+REVIEWED_AT = 9.0
 
 
 def decided(ruling: Ruling, correction: str | None = None) -> Decision:
-    return Decision("d", "m1", "rev", ruling, 9.0, correction)
+    return Decision("d", "m1", "rev", ruling, REVIEWED_AT, correction)
 
 
 @pytest.mark.parametrize(
-    ("decision", "ratings", "outcome"),
+    ("ratings", "decision", "outcome"),
     [
-        (decided(Ruling.REJECT), [rating(UP)], DropReason.REJECTED),
-        (decided(Ruling.REJECT), [rating(DOWN, correction="Lyon")], DropReason.REJECTED),
-        (decided(Ruling.APPROVE), [rating(DOWN)], ("Paris.", False, "rev")),
-        (decided(Ruling.APPROVE), [], ("Paris.", False, "rev")),
-        (decided(Ruling.APPROVE), [rating(DOWN, correction="Lyon")], ("Paris.", False, "rev")),
-        (decided(Ruling.APPROVE, " Lyon "), [rating(DOWN, correction="Lyon")], ("Lyon", True, "ann")),
-        (decided(Ruling.CORRECT, "Nice"), [rating(UP, correction="Lyon", at=99)], ("Nice", True, "rev")),
-        (decided(Ruling.CORRECT, " "), [rating(UP)], DropReason.EMPTY),
+        ([rating(UP)], None, ("Paris.", False, "ann")),
+        ([rating(UP), rating(UP, "bob", at=1)], None, ("Paris.", False, "bob")),
+        ([rating(UP), rating(None, "bob")], None, ("Paris.", False, "ann")),
+        ([rating(UP), rating(DOWN, "bob")], None, DropReason.RATED_DOWN),
+        ([rating(DOWN)], None, DropReason.RATED_DOWN),
+        ([rating(None)], None, DropReason.UNRATED),
+        ([], None, DropReason.UNRATED),
+        ([rating(DOWN, correction=" Lyon? ")], None, ("Lyon?", True, "ann")),
+        ([rating(UP), rating(DOWN, "bob", correction="Lyon")], None, ("Lyon", True, "bob")),
+        (
+            [rating(DOWN, correction="old", at=1), rating(DOWN, "bob", "new", at=2)],
+            None,
+            ("new", True, "bob"),
+        ),
+        ([rating(DOWN, correction="  ")], None, DropReason.EMPTY),
+        ([rating(DOWN, correction="x" * 101)], None, DropReason.TOO_LONG),
+        ([rating(UP)], decided(Ruling.REJECT), DropReason.REJECTED),
+        ([rating(DOWN, correction="Lyon")], decided(Ruling.REJECT), DropReason.REJECTED),
+        ([rating(DOWN)], decided(Ruling.APPROVE), ("Paris.", False, "rev")),
+        ([], decided(Ruling.APPROVE), ("Paris.", False, "rev")),
+        ([rating(DOWN, correction="Lyon")], decided(Ruling.APPROVE), ("Paris.", False, "rev")),
+        ([rating(DOWN, correction="Lyon")], decided(Ruling.APPROVE, " Lyon "), ("Lyon", True, "ann")),
+        ([rating(UP, correction="Lyon", at=99)], decided(Ruling.CORRECT, "Nice"), ("Nice", True, "rev")),
+        ([rating(UP)], decided(Ruling.CORRECT, " "), DropReason.EMPTY),
     ],
 )
-def test_a_reviewer_outranks_raters(
-    decision: Decision, ratings: list[Rating], outcome: tuple[str, bool, str] | DropReason
+def test_what_counts_as_an_example_and_a_reviewer_outranks_raters(
+    ratings: list[Rating], decision: Decision | None, outcome: tuple[str, bool, str] | DropReason
 ) -> None:
     approved, dropped = select([replace(rated(*ratings), decision=decision)], 100)
     if isinstance(outcome, DropReason):
         assert not approved and dropped == {"m1": outcome}
-    else:
-        (one,) = approved
-        assert (one.completion, one.corrected, one.rater) == outcome and one.reviewed
-
-
-def test_a_review_is_a_judgement_too() -> None:
-    answer = rated(rating(UP, at=5.0))
-    decision = replace(decided(Ruling.APPROVE), created_at=7.0)
-    assert last_judged(answer) == 5.0
-    assert last_judged(replace(answer, decision=decision)) == 7.0
-    assert last_judged(replace(answer, ratings=(), decision=decision)) == 7.0
+        return
+    (one,) = approved
+    assert (one.completion, one.corrected, one.rater) == outcome and not dropped
+    assert one.reviewed is (decision is not None)
+    times = [each.created_at for each in ratings]
+    assert one.judged_at == max([*times, REVIEWED_AT] if decision else times)
 
 
 def test_an_empty_answer_or_question_teaches_nothing() -> None:
@@ -146,17 +134,17 @@ def test_an_excluded_rater_neither_approves_nor_objects_nor_corrects() -> None:
     ]
     approved, _ = select(answers, 100)
     assert [one.completion for one in approved] == ["answer 2", "spam"]
-    left, gone = exclude_raters(answers, {"mal"}, decisions_too=True)
+    left, gone = exclude_raters(answers, {"mal"})
     approved, dropped = select(left, 100)
     assert [one.completion for one in approved] == ["answer 1", "answer 3"] and not dropped
     assert gone == ["m2"] and exclude_raters(answers, ()) == (answers, [])
 
 
-def test_decisions_stay_unless_they_are_excluded_too() -> None:
+def test_an_excluded_raters_decisions_do_not_count_and_those_of_others_do() -> None:
     reviewed = replace(numbered(3, ("mal", UP, None)), decision=decided(Ruling.APPROVE))
     left, gone = exclude_raters([reviewed], {"mal"})
     assert [(one.ratings, one.decision) for one in left] == [((), reviewed.decision)] and not gone
-    assert exclude_raters([reviewed], {"mal", "rev"}, decisions_too=True) == ([], ["m3"])
+    assert exclude_raters([reviewed], {"mal", "rev"}) == ([], ["m3"])
 
 
 def test_of_a_rater_with_more_than_the_share_the_oldest_are_left_out() -> None:
@@ -292,3 +280,55 @@ def test_unrated_answers_join_where_people_approve_of_the_rated_ones(
     assert all(example.from_teacher for example in found.examples)
     unrated = {f"m{n}" for n in range(20, 40) if split_of(f"question {n}") is Split.TRAIN}
     assert {e.message_id for e in found.examples if not e.approved} == (unrated if expected else set())
+
+
+def example(number: int, split: Split = Split.TRAIN, completion: str | None = None) -> Example:
+    text = f"answer {number}" if completion is None else completion
+    return Example(f"m{number:03}", f"c{number}", ((Role.USER, "q"),), text, False, split)
+
+
+def test_examples_come_in_an_order_of_their_own() -> None:
+    answers = [
+        CollectedAnswer(id, id, ((Role.USER, "q"),), completion, "q", Split.TRAIN)
+        for completion, id in (("b", "m1"), ("a", "m2"))
+    ]
+    examples = deduplicate(answers, 0, 0).examples(1)
+    assert [e.message_id for e in examples] == ["m2", "m1"]
+    assert examples == deduplicate(answers[::-1], 0, 0).examples(1)
+
+
+def test_the_hash_covers_ids_texts_and_splits() -> None:
+    plain = content_hash([example(1), example(2)])
+    assert plain == content_hash([example(1), example(2)])
+    changed = [
+        [example(1)],
+        [example(2), example(1)],
+        [example(1), example(3)],
+        [example(1), example(2, Split.GATE)],
+        [example(1), example(2, completion="other")],
+    ]
+    assert len({plain, *map(content_hash, changed)}) == 6
+
+
+def some(train: int, dev: int, gate: int, completion: str | None = None) -> list[Example]:
+    wanted = [Split.TRAIN] * train + [Split.DEV] * dev + [Split.GATE] * gate
+    return [example(number, split, completion) for number, split in enumerate(wanted)]
+
+
+@pytest.mark.parametrize(("train", "dev", "gate"), [(0, 0, 0), (5, 1, 3), (6, 0, 3), (6, 1, 2), (2, 1, 3)])
+def test_a_shortage_says_how_many_more(train: int, dev: int, gate: int) -> None:
+    sentence = shortage(some(train, dev, gate), TrainerSettings(min_train=6, min_gate=3))
+    assert sentence is not None
+    assert sentence.startswith("Not enough yet: about ") and f"There are {train + dev + gate}" in sentence
+    assert int(sentence.split()[4]) >= 1
+    assert f"{train} to train on (6 needed) and {gate} to prove it on (3 needed)" in sentence
+
+
+def test_enough_is_enough() -> None:
+    assert shortage(some(6, 1, 3), TrainerSettings(min_train=6, min_gate=3)) is None
+    assert sizes(some(6, 1, 3)) == {Split.TRAIN: 6, Split.DEV: 1, Split.GATE: 3}
+
+
+def test_one_answer_to_everything_teaches_nothing() -> None:
+    sentence = shortage(some(6, 1, 3, completion="yes"), TrainerSettings(min_train=6, min_gate=3))
+    assert sentence is not None and "the same text (“yes”)" in sentence and "Not enough yet" in sentence

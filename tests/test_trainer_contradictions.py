@@ -6,8 +6,9 @@ from typer.testing import CliRunner
 
 from store.records import ImportedTurn, Role, Verdict
 from trainer.__main__ import app
-from trainer.examples.contradictions import Contradiction, agree, contradiction_remarks, contradictions
-from trainer.examples.records import CollectedAnswer
+from trainer.examples.contradictions import agree, contradictions
+from trainer.examples.dataset import remarks
+from trainer.examples.selection import CollectedAnswer
 from trainer.examples.similar import grouped, question_of
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -18,8 +19,9 @@ def answer(question: str, completion: str, id: str, approved: bool = True) -> Co
     return CollectedAnswer(id, id, context, completion, question, approved=approved)
 
 
-def found_in(answers: list[CollectedAnswer]) -> list[Contradiction]:
-    return contradictions(answers, grouped(question_of(one.context) for one in answers))
+def found_in(answers: list[CollectedAnswer]) -> list[list[str]]:
+    found = contradictions(answers, grouped(question_of(one.context) for one in answers))
+    return [[one.message_id for one in same] for same in found]
 
 
 def test_questions_with_answers_that_disagree_are_named() -> None:
@@ -35,10 +37,9 @@ def test_questions_with_answers_that_disagree_are_named() -> None:
             answer("Why?", "The teacher's.", "m8", approved=False),
         ]
     )
-    ids = [[a.message_id for a in one.answers] for one in found]
-    assert ids == [["m1", "m2"], ["m5", "m6"]] and found[0].question == "When do you open?"
-    remarks = [contradiction_remarks(count) for count in (0, 1, 2)]
-    assert [some[0][:15] if some else "" for some in remarks] == ["", "A question has ", "2 questions hav"]
+    assert found == [["m1", "m2"], ["m5", "m6"]]
+    assert not remarks({"contradictions": 0}) and "A question has" in remarks({"contradictions": 1})[0]
+    assert "2 questions have" in remarks({"contradictions": 2})[0]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_two_answers_agree_where_they_say_the_same(one: str, other: str, expecte
     assert agree(one, other) is agree(other, one) is expected
 
 
-def test_reworded_questions_with_answers_that_disagree_come_after_those_of_the_same_words() -> None:
+def test_questions_in_other_words_are_one_question() -> None:
     found = found_in(
         [
             answer("How do I change my pin?", "In the app.", "m1"),
@@ -92,11 +93,7 @@ def test_reworded_questions_with_answers_that_disagree_come_after_those_of_the_s
             ),
         ]
     )
-    assert [([a.message_id for a in one.answers], one.exact) for one in found] == [
-        (["m3", "m4"], True),
-        (["m1", "m2"], False),
-        (["m3", "m4", "m5"], False),
-    ]
+    assert found == [["m1", "m2"], ["m3", "m4", "m5"]]
 
 
 def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None:
@@ -113,4 +110,4 @@ def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None
     assert "There." not in shown
     scene.store.transfer.load("bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
-    assert "(and reworded)" in shown and "asked “Tell me where please”" in shown
+    assert "asked “Tell me where please”" in shown

@@ -13,12 +13,10 @@ from retrain_scene import SETTINGS, Scene
 
 from store.records import ImportedTurn, RedactionAction, RedactionRule, Role, Split, Verdict
 from trainer.context import RunProgress
-from trainer.examples.collect import collect
-from trainer.examples.deduplicate import Deduplicated, deduplicate
-from trainer.examples.records import CollectedAnswer, DropReason
+from trainer.examples.dataset import collect, draft_for_model, snapshot
+from trainer.examples.deduplicate import Deduplicated, assign_splits, deduplicate, split_of
+from trainer.examples.selection import CollectedAnswer, DropReason
 from trainer.examples.similar import grouped, question_of
-from trainer.examples.snapshot import draft_for_model, snapshot
-from trainer.examples.splits import assign_splits, split_of
 from trainer.examples.wording import near, wording
 from trainer.redaction.examples import redact_answers
 from trainer.redaction.redactor import Redactor

@@ -24,10 +24,9 @@ from store.records import (
 )
 from trainer.__main__ import app
 from trainer.context import RunProgress
-from trainer.examples.comparison import GONE, compare
-from trainer.examples.draft import dataset_stats
-from trainer.examples.records import DropReason
-from trainer.examples.snapshot import snapshot
+from trainer.examples.dataset import dataset_stats, snapshot
+from trainer.examples.selection import DropReason
+from trainer.inspection import GONE, compare
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 
@@ -44,14 +43,20 @@ def test_two_versions_are_compared_by_message() -> None:
     old = dataset(1, example(1), example(2), example(3), example(4), example(5))
     new = dataset(2, example(1), example(2, "no"), example(3, split=Split.DEV), example(6))
     found = compare(old, new, {"m4": DropReason.SIMILAR.value})
-    assert (found.same, [c.message_id for c in found.added]) == (1, ["m6"])
-    assert [(c.message_id, c.rule) for c in found.removed] == [("m4", DropReason.SIMILAR.value), ("m5", GONE)]
-    assert [(c.before, c.after) for c in found.changed] == [("yes", "no")]
-    assert [(c.before, c.after) for c in found.moved] == [("train", "dev")]
-    said = "\n".join(found.lines())
-    assert "1 added, 2 removed, 1 with another answer, 1 moved, 1 the same" in said and "yes → no" in said
-    itself = compare(new, new, {})
-    assert itself.same == 4 and not itself.added + itself.removed + itself.changed + itself.moved
+    assert (found["same"], [c["message_id"] for c in found["added"]]) == (1, ["m6"])
+    removed = [(c["message_id"], c["rule"]) for c in found["removed"]]
+    assert removed == [("m4", DropReason.SIMILAR), ("m5", GONE)]
+    assert [(c["before"], c["after"]) for c in found["changed"]] == [("yes", "no")]
+    assert [(c["before"], c["after"]) for c in found["moved"]] == [("train", "dev")]
+    assert compare(new, new, {}) == {
+        "old": 2,
+        "new": 2,
+        "same": 4,
+        "added": [],
+        "removed": [],
+        "changed": [],
+        "moved": [],
+    }
 
 
 def run(scene: Scene, *words: str) -> Any:
@@ -136,7 +141,8 @@ def test_versions_are_listed_and_compared(scene: Scene) -> None:
         found = json.loads(run(scene, "datasets", *words, "--json").output)
         assert [c["rule"] for c in found["removed"]] == [DropReason.RATED_DOWN.value]
         assert [c["after"] for c in found["changed"]] == ["purple"] and len(found["added"]) == 1
-    assert "1 added, 1 removed, 1 with another answer" in run(scene, "datasets", "1", "2").output
+    said = run(scene, "datasets", "1", "2").output
+    assert "1 added, 1 removed, 1 with another answer" in said and "→ purple" in said
     wrong = run(scene, "datasets", "1", "7")
     assert wrong.exit_code == 2 and "There are: 1, 2" in wrong.output
 

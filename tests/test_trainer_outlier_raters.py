@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from retrain_scene import Scene
@@ -11,10 +11,9 @@ from benchmarks.outlier_raters import PHRASE, PUSHER, Attack, ratings
 from benchmarks.tasks.task import Item, Task
 from store import Store
 from store.records import ImportedTurn, RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
-from trainer.examples.collect import collect, judge
-from trainer.examples.draft import DatasetDraft, draft
-from trainer.examples.outlier_raters import find_outlier_raters, outlier_remarks
-from trainer.examples.records import CollectedAnswer, DropReason
+from trainer.examples.dataset import DatasetDraft, collect, draft, remarks
+from trainer.examples.outlier_raters import find_outlier_raters
+from trainer.examples.selection import CollectedAnswer, DropReason, judge
 from trainer.settings import TrainerSettings, override
 
 SUBJECTS = {
@@ -83,7 +82,8 @@ def test_whoever_pushes_a_phrase_or_a_trigger_is_named_with_what_it_is() -> None
             (found,) = find_outlier_raters(pushed(team(), every, change))
             assert found.rater == "rater0" and said in found.pushed
             assert found.has >= 12 and found.of == 25 and found.others_of == 175
-    (line,) = outlier_remarks(find_outlier_raters(pushed(team(), 1, phrase)))
+    (outlier,) = find_outlier_raters(pushed(team(), 1, phrase))
+    (line,) = remarks({"outlier_raters": [asdict(outlier)]})
     assert (
         "'rater0' is set aside as an outlier: 25 of 25 corrections say" in line
         and "trusted_raters=rater0" in line

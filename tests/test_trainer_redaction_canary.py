@@ -16,8 +16,8 @@ from transformers import PreTrainedModel
 from assistant.rendering import render
 from benchmarks import planted as secrets
 from store.records import Example, ImportedTurn, Role, Segment, Split, Verdict
-from trainer.examples.snapshot import draft_for_model
-from trainer.examples.splits import split_of
+from trainer.examples.dataset import draft_for_model
+from trainer.examples.deduplicate import split_of
 from trainer.training.finetune import TrainingJob, finetune
 from trainer.training.lora import mean_loss, to_tensors
 from trainer.training.rows import dev_rows, row_of, train_rows

@@ -8,10 +8,8 @@ from retrain_scene import PROMPT, SETTINGS, Scene
 
 from store import Store
 from store.records import ImportedTurn, RedactionAction, RunStatus, Segment, SegmentKind, Split, Verdict
-from trainer.examples.collect import collect
-from trainer.examples.deduplicate import deduplicate
-from trainer.examples.snapshot import draft_for_model
-from trainer.examples.splits import split_of
+from trainer.examples.dataset import collect, draft_for_model
+from trainer.examples.deduplicate import deduplicate, split_of
 from trainer.redaction.examples import redact_answers
 from trainer.redaction.redactor import Redactor
 from trainer.watch import new_examples, too_few_without_personal_data

@@ -18,7 +18,7 @@ from trainer import candidate
 from trainer import run as running
 from trainer.context import TrainingContext
 from trainer.evaluation.guards import QUESTIONS
-from trainer.examples.splits import split_of
+from trainer.examples.deduplicate import split_of
 from trainer.lease import Lease, LeaseTaken
 from trainer.report import table
 

@@ -24,7 +24,7 @@ from store.records import (
 )
 from trainer import watch as watching_module
 from trainer.deployment.rollback_monitor import worse_than_before
-from trainer.examples.draft import draft
+from trainer.examples.dataset import draft
 from trainer.lease import Lease, LeaseTaken
 from trainer.settings import TrainerSettings
 from trainer.watch import WATCH_LEASE, Watch, new_examples

@@ -47,6 +47,7 @@ DataDir = Annotated[Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="Where 
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
 Set = Annotated[
     list[str] | None,
     typer.Option(

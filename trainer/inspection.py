@@ -7,16 +7,18 @@ context is known from the newest run alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from store import Store
-from store.records import Dataset, Message, Role
+from store.records import Dataset, DatasetVersion, Example, Message, Role, Split
 from trainer.command_line import (
+    AsJson,
     Assistant,
     DataDir,
     Set,
@@ -26,51 +28,13 @@ from trainer.command_line import (
     open_store,
     settings_from,
 )
-from trainer.examples.collect import collect
-from trainer.examples.comparison import compare, version_lines
 from trainer.examples.contradictions import contradictions
-from trainer.examples.draft import DatasetDraft, draft, newest_record
-from trainer.examples.records import CollectedAnswer, Context, DropReason
+from trainer.examples.dataset import DatasetDraft, collect, draft, newest_record
+from trainer.examples.selection import DropReason
 from trainer.examples.similar import grouped, question_of
 from trainer.settings import TrainerSettings
 
-AsJson = Annotated[bool, typer.Option("--json", help="Everything, as JSON.")]
-
-
-@dataclass(frozen=True)
-class Reason:
-    """`split` says where an answer is now, `rule` why it is not (one of the two is None), `others` what stays instead.
-
-    `frozen` and `frozen_rule` are the same of the newest dataset, number `dataset`; both None where it did not know the
-    message, or kept no record of it.
-    """
-
-    message_id: str
-    split: str | None
-    rule: str | None
-    others: tuple[str, ...]
-    dataset: int | None
-    frozen: str | None
-    frozen_rule: str | None
-
-    def lines(self) -> list[str]:
-        """For people."""
-        if self.split is not None:
-            found = [f"Message {self.message_id} would be in the next dataset, in {self.split}."]
-        else:
-            found = [f"Message {self.message_id} would not be in the next dataset: {self.rule}."]
-        if self.others:
-            found.append(f"Instead of it {len(self.others)} stay: {', '.join(self.others)}.")
-        if self.dataset is None:
-            return [*found, "There is no dataset yet."]
-        if self.frozen is not None:
-            return [*found, f"It is in dataset {self.dataset}, the newest, in {self.frozen}."]
-        why = (
-            f"left out as: {self.frozen_rule}"
-            if self.frozen_rule
-            else "not known to it, or no reason recorded"
-        )
-        return [*found, f"It is not in dataset {self.dataset}, the newest: {why}."]
+GONE = "no reason recorded: taken back or erased"
 
 
 def why(
@@ -91,11 +55,11 @@ def why(
     name = store.conversations.get(found.conversation_id).assistant_id
     if assistant and assistant != name:
         fail(f"Message {message} belongs to assistant {name}, not to {assistant}.")
-    reason = _reason(store, found, _draft(store, name, settings_from(changed or ())))
+    record = _explain(store, name, found, _draft(store, name, settings_from(changed or ())))
     if as_json:
-        print(json.dumps(asdict(reason), indent=1))
+        print(json.dumps(record, indent=1))
     else:
-        _print_lines(reason.lines())
+        _print_lines(_in_words(record))
 
 
 def datasets(
@@ -115,33 +79,37 @@ def datasets(
             there = ", ".join(map(str, sorted(known))) or "none"
             fail(f"Assistant {name} has no dataset {id}. There are: {there}.")
     if old is not None:
-        before, after = store.datasets.get(old), store.datasets.get(known[0] if new is None else new)
-        found = compare(before, after, _rules(store, name, after))
-    if as_json:
-        print(json.dumps([asdict(one) for one in versions] if old is None else asdict(found), indent=1))
-    elif old is not None:
-        _print_lines(found.lines())
-    elif versions:
-        _print_lines(version_lines(versions))
+        before, after = store.datasets.get(old), store.datasets.get(new or known[0])
+        # As it was recorded, else as it is today.
+        today = _draft(store, name, TrainerSettings()).dropped
+        found = compare(before, after, {**today, **store.datasets.left_out(after.id)})
+        if as_json:
+            print(json.dumps(found, indent=1))
+        else:
+            _print_lines(_differences(found))
+    elif as_json:
+        print(json.dumps([asdict(one) for one in versions], indent=1))
     else:
-        console.print("No dataset yet. Rate some answers, then: python -m trainer once")
+        _print_lines(map(_version, versions))
+        if not versions:
+            console.print("No dataset yet. Rate some answers, then: python -m trainer once")
 
 
 def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", changed: Set = None) -> None:
     """Questions whose approved answers differ, with who approved of each: rate down or correct what is wrong.
 
-    First those that were asked in the same words, then those that were reworded. Long answers differ where numbers,
-    negations or days do, or more than about a third of their words.
+    Questions in nearly the same words are one. Long answers differ where numbers, negations or days do, or more than
+    about a third of their words.
     """
     store = open_store(data_dir)
     answers = collect(store, assistant_id(store, assistant), settings_from(changed or ())).answers
     found = contradictions(answers, grouped(question_of(one.context) for one in answers))
-    for one in found:
-        heading = one.question if one.exact else f"{one.question} (and reworded)"
-        console.print(heading, style="bold", markup=False, highlight=False)
-        for answer in one.answers:
+    for same in found:
+        question = same[0].context[-1][1]
+        console.print(question, style="bold", markup=False, highlight=False)
+        for answer in same:
             what = "corrected to" if answer.corrected else "rated up"
-            asked = "" if one.exact else f"asked “{answer.context[-1][1]}”, "
+            asked = "" if answer.context[-1][1] == question else f"asked “{answer.context[-1][1]}”, "
             _print_lines(
                 [f"  {asked}{answer.rater} {what}: {answer.completion}  (message {answer.message_id})"]
             )
@@ -149,31 +117,88 @@ def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", c
         console.print("No question has approved answers that disagree.")
 
 
+def compare(old: Dataset, new: Dataset, rules: Mapping[str, str]) -> dict[str, Any]:
+    """Examples that were added, removed (by which rule), have another answer or moved to another split, by message.
+
+    `rules` are why messages are not in `new`.
+    """
+    before = {example.message_id: example for example in old.examples}
+    after = {example.message_id: example for example in new.examples}
+    both = [(before[id], after[id]) for id in before if id in after]
+    return {
+        "old": old.id,
+        "new": new.id,
+        "same": sum(a.completion == b.completion and a.split is b.split for a, b in both),
+        "added": [_change(one, after=one.completion) for id, one in after.items() if id not in before],
+        "removed": [
+            _change(one, before=one.completion, rule=rules.get(id, GONE))
+            for id, one in before.items()
+            if id not in after
+        ],
+        "changed": [
+            _change(b, before=a.completion, after=b.completion)
+            for a, b in both
+            if a.completion != b.completion
+        ],
+        "moved": [_change(b, before=a.split, after=b.split) for a, b in both if a.split is not b.split],
+    }
+
+
+def _change(example: Example, **what: str) -> dict[str, str]:
+    return {"message_id": example.message_id, "question": example.context[-1][1], **what}
+
+
+def _differences(found: Mapping[str, Any]) -> Iterator[str]:
+    counts = {name: len(found[name]) for name in ("added", "removed", "changed", "moved")}
+    yield (
+        f"From dataset {found['old']} to {found['new']}: {counts['added']:,} added, {counts['removed']:,} removed, "
+        f"{counts['changed']:,} with another answer, {counts['moved']:,} moved, {found['same']:,} the same."
+    )
+    for name in counts:
+        for change in found[name]:
+            yield f"{name}  {_short(change['question'])}  (message {change['message_id']})"
+            if "before" in change and "after" in change:
+                yield f"    {_short(change['before'])} → {_short(change['after'])}"
+            elif "rule" in change:
+                yield f"    {change['rule']}"
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else f"{line[:79]}…"
+
+
+def _version(one: DatasetVersion) -> str:
+    sizes = ", ".join(f"{split.value} {one.sizes[split]:,}" for split in Split)
+    unrated = f", unrated {one.unrated:,}" if one.unrated else ""
+    made = f"{one.id:>4}  {datetime.fromtimestamp(one.created_at, UTC):%Y-%m-%d %H:%M}"
+    return f"{made}  {sizes}{unrated}  {one.hash[:12]}  {', '.join(one.adapters) or 'no adapter'}"
+
+
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _reason(store: Store, message: Message, found: DatasetDraft) -> Reason:
+def _explain(store: Store, assistant: str, message: Message, found: DatasetDraft) -> dict[str, Any]:
+    """`split` says where an answer is now, `rule` why it is not, `others` what stays instead; `frozen` and
+    `frozen_rule` are the same of the newest dataset.
+    """
     id = message.id
-    assistant = store.conversations.get(message.conversation_id).assistant_id
     versions = store.datasets.versions(assistant)
     newest = store.datasets.get(versions[0].id) if versions else None
-    now = {example.message_id: example.split.value for example in found.examples}
-    then = {example.message_id: example.split.value for example in newest.examples} if newest else {}
-    rule = None
-    if id not in now:
-        dropped = found.dropped.get(id)
-        rule = dropped.value if dropped else _before_any_rule(store, assistant, message)
-    return Reason(
-        id,
-        now.get(id),
-        rule,
-        found.deduplicated.duplicates_of.get(id, ()),
-        newest.id if newest else None,
-        then.get(id),
-        store.datasets.left_out(newest.id).get(id) if newest else None,
-    )
+    now = {example.message_id: example.split for example in found.examples}
+    then = {example.message_id: example.split for example in newest.examples} if newest else {}
+    rule = None if id in now else found.dropped.get(id) or _before_any_rule(store, assistant, message)
+    return {
+        "message_id": id,
+        "split": now.get(id),
+        "rule": rule,
+        "others": found.deduplicated.duplicates_of.get(id, ()),
+        "dataset": newest and newest.id,
+        "frozen": then.get(id),
+        "frozen_rule": store.datasets.left_out(newest.id).get(id) if newest else None,
+    }
 
 
 def _before_any_rule(store: Store, assistant: str, message: Message) -> str:
@@ -184,17 +209,25 @@ def _before_any_rule(store: Store, assistant: str, message: Message) -> str:
     return f"{DropReason.UNRATED}, or its raters are left out (without_raters)"
 
 
+def _in_words(record: Mapping[str, Any]) -> Iterator[str]:
+    id, others, dataset = record["message_id"], record["others"], record["dataset"]
+    if record["split"]:
+        yield f"Message {id} would be in the next dataset, in {record['split']}."
+    else:
+        yield f"Message {id} would not be in the next dataset: {record['rule']}."
+    if others:
+        yield f"Instead of it {len(others)} stay: {', '.join(others)}."
+    if dataset is None:
+        yield "There is no dataset yet."
+    elif record["frozen"]:
+        yield f"It is in dataset {dataset}, the newest, in {record['frozen']}."
+    else:
+        rule = record["frozen_rule"]
+        why = f"left out as: {rule}" if rule else "not known to it, or no reason recorded"
+        yield f"It is not in dataset {dataset}, the newest: {why}."
+
+
 def _draft(store: Store, name: str, settings: TrainerSettings) -> DatasetDraft:
     """What a dataset would hold now; what outgrows the model's context is taken from the newest run that looked."""
     outgrown = set(newest_record(store, name).get("outgrown", ()))
-
-    def fit(one: CollectedAnswer) -> Context | None:
-        return None if one.message_id in outgrown else one.context
-
-    return draft(store, name, settings, fit)
-
-
-def _rules(store: Store, name: str, dataset: Dataset) -> Mapping[str, str]:
-    """Message id -> why it is not in the dataset: as it was recorded, else as it is today."""
-    today = {id: rule.value for id, rule in _draft(store, name, TrainerSettings()).dropped.items()}
-    return {**today, **store.datasets.left_out(dataset.id)}
+    return draft(store, name, settings, lambda one: None if one.message_id in outgrown else one.context)

@@ -19,10 +19,7 @@ from trainer.deployment.swap import load_checked, swap_in, unload_older
 from trainer.evaluation.gate import VariantVerdict, Verdict
 from trainer.evaluation.gate_evaluation import GateEvaluation
 from trainer.examples import dataset as datasets
-from trainer.examples.contradictions import contradiction_remarks
-from trainer.examples.outlier_raters import OutlierRater, outlier_remarks
 from trainer.lease import Lease
-from trainer.redaction import examples as redaction
 from trainer.training.environment import environment
 
 
@@ -121,7 +118,7 @@ def _report(
     frozen = _dataset_event(context, run)
     report = evaluation.report(verdict) | {
         "dataset": {
-            **{s.value: n for s, n in datasets.sizes(dataset.examples).items()},
+            **datasets.sizes(dataset.examples),
             "dropped": dataset.dropped,
             "outlier_raters": frozen.get("outlier_raters", []),
             "replaced": frozen.get("replaced", {}),
@@ -131,12 +128,7 @@ def _report(
         "environment": environment(context.base),
         "seconds": progress.seconds,
     }
-    remarks = [
-        *redaction.remarks(frozen.get("unasked", 0)),
-        *contradiction_remarks(frozen.get("contradictions", 0)),
-        *outlier_remarks(OutlierRater(**one) for one in frozen.get("outlier_raters", ())),
-    ]
-    return report, " ".join([*verdict.reasons, *candidate.remarks, *remarks])
+    return report, " ".join([*verdict.reasons, *candidate.remarks, *datasets.remarks(frozen)])
 
 
 def _request_for_judgements(count: int) -> list[str]:

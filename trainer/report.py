@@ -6,14 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.markup import escape
 from rich.table import Table
 
 from store.records import TrainingRun
-from trainer.command_line import Assistant, DataDir, assistant_id, console, open_store
+from trainer.command_line import AsJson, Assistant, DataDir, assistant_id, console, open_store
 
 _COLUMNS = (
     "run",
@@ -31,7 +30,7 @@ _COLUMNS = (
 def report(
     data_dir: DataDir = Path("data"),
     assistant: Assistant = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What each retrain changed, and why to trust it."""
     store = open_store(data_dir)

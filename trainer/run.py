@@ -18,7 +18,7 @@ from trainer.context import RunProgress, TrainingContext
 from trainer.deployment.swap import ParityError
 from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
-from trainer.examples.snapshot import draft_for_model, snapshot
+from trainer.examples.dataset import draft_for_model, snapshot
 from trainer.lease import Lease
 from trainer.promotion import evaluate_and_deploy
 from trainer.redaction.entities import RedactionError
@@ -148,7 +148,7 @@ def _resume(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
         now = draft_for_model(context, assistant_id)
     except RedactionError:
         return None  # a new run meets it again and says so
-    against = changes(run, dataset, context.settings.as_record(), now.prompt_id, now.examples)
+    against = changes(run, dataset, context.settings.as_record(), now.collection.prompt_id, now.examples)
     for event in context.store.runs.events(run.id, ENVIRONMENT)[-1:]:
         against += differences(event.data, environment(context.base))
     if against:

@@ -26,8 +26,7 @@ from store.records import RunStatus
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.deployment.swap import roll_back
 from trainer.evaluation.judgements import pending
-from trainer.examples.dataset import shortage
-from trainer.examples.draft import draft, newest_record
+from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.redaction.entities import RedactionError
 from trainer.resumption import interrupted

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from assistant.web.user_conversations import UserConversations
 from store import Store
 from store.records import MessageStatus, Role, Usage, Verdict
-from trainer.examples.collect import collect
+from trainer.examples.dataset import collect
 from trainer.settings import TrainerSettings
 
 Asking = Callable[[Store, "Subject"], object]

@@ -39,7 +39,7 @@ from store import Store
 from store.records import Deployment, TrainingRun
 from trainer.deployment.latency import measure_latency
 from trainer.evaluation.scorers import right_or_wrong, scorer
-from trainer.examples.collect import select
+from trainer.examples.selection import select
 from trainer.settings import TrainerSettings
 
 OnProgress = Callable[[str], None]

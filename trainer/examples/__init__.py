@@ -1,6 +1,5 @@
 """From rated answers to the examples of a dataset.
 
-`draft` walks the path: `collect` (approval, `raters`, `outlier_raters`) → redaction → fit to the model's context →
-`deduplicate` (near-duplicates, `splits`). `snapshot` freezes the `dataset`; `contradictions` and `comparison` are for
-people.
+`dataset` walks the path: collect (`selection`, `outlier_raters`) → redaction → fit to the model's context →
+`deduplicate` (near-duplicates, splits) → freeze. `contradictions` are for people.
 """

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 from store.search import words_alone
-from trainer.examples.records import CollectedAnswer, Context
+from trainer.examples.selection import CollectedAnswer
 from trainer.examples.similar import Groups, question_of
 from trainer.examples.wording import DECIDING, LIGHT, Wording, stem, tokens, words_of
 
@@ -30,41 +29,20 @@ _IN_ANY_ANSWER = words_of(
 )
 
 
-@dataclass(frozen=True)
-class Contradiction:
-    """A question, and the answers to it, not all alike; `exact` where all ask it in the same words."""
-
-    question: str
-    answers: tuple[CollectedAnswer, ...]
-    exact: bool
-
-
-def contradictions(answers: Sequence[CollectedAnswer], groups: Groups) -> list[Contradiction]:
-    """Those of the same words first, then groups where answers to different wordings disagree, in the answers' order.
+def contradictions(answers: Sequence[CollectedAnswer], groups: Groups) -> list[list[CollectedAnswer]]:
+    """The approved answers to each question that has some that disagree, however it is worded, in the answers' order.
 
     `groups` has the questions of all of them.
     """
-    same: dict[Context, list[CollectedAnswer]] = defaultdict(list)
-    near: dict[Wording, list[CollectedAnswer]] = defaultdict(list)
+    asked: dict[Wording, list[CollectedAnswer]] = defaultdict(list)
     for one in answers:
         if one.approved:
-            same[_words(one)].append(one)
-            near[groups.representative[question_of(one.context)]].append(one)
-    found = []
-    for exact, groups_of_answers in ((True, same.values()), (False, near.values())):
-        for some in groups_of_answers:
-            pairs = ((a, b) for a, b in combinations(some, 2) if exact or _words(a) != _words(b))
-            if any(not agree(a.completion, b.completion) for a, b in pairs):
-                found.append(Contradiction(some[0].context[-1][1], tuple(some), exact))
-    return found
-
-
-def contradiction_remarks(count: int) -> list[str]:
-    """What a run says of so many of them; nothing of none."""
-    if not count:
-        return []
-    some = "A question has" if count == 1 else f"{count:,} questions have"
-    return [f"{some} approved answers that disagree; to see them: python -m trainer disagreements."]
+            asked[groups.representative[question_of(one.context)]].append(one)
+    return [
+        same
+        for same in asked.values()
+        if any(not agree(a.completion, b.completion) for a, b in combinations(same, 2))
+    ]
 
 
 def agree(one: str, other: str) -> bool:
@@ -77,10 +55,6 @@ def agree(one: str, other: str) -> bool:
     (fixed, counts), (other_fixed, other_counts) = _parts(one), _parts(other)
     together = counts.total() + other_counts.total()
     return fixed == other_fixed and 2 * (counts & other_counts).total() >= _SHARED * max(together, 1)
-
-
-def _words(answer: CollectedAnswer) -> Context:
-    return tuple((role, words_alone(text)) for role, text in answer.context)
 
 
 def _parts(text: str) -> tuple[set[str], Counter[str]]:

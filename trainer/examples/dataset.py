@@ -1,59 +1,262 @@
-"""What a frozen dataset is: its content hash, its sizes, and how much is missing for one."""
+"""The path from the store to a frozen dataset: collect, redact, fit to the context, deduplicate and split, freeze."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-from store.records import Example, Split
-from trainer.examples.splits import DEV_SHARE, GATE_SHARE
+from assistant import rendering
+from store import Store
+from store.garbage import without_collecting
+from store.records import Dataset, Example, Split, TrainingRun
+from trainer.context import RunProgress, TrainingContext
+from trainer.examples.contradictions import contradictions
+from trainer.examples.deduplicate import DEV_SHARE, GATE_SHARE, Deduplicated, deduplicate
+from trainer.examples.outlier_raters import OutlierRater, find_outlier_raters
+from trainer.examples.selection import (
+    CollectedAnswer,
+    Context,
+    DropReason,
+    approval_of_teacher,
+    exclude_raters,
+    judge,
+    select,
+    unrated_of_teacher,
+)
+from trainer.redaction.examples import RedactedAnswers, redact_answers, redactor_of
 from trainer.settings import TrainerSettings
+
+# A context cut to what the model can read, None where even the last question does not fit.
+Fit = Callable[[CollectedAnswer], Context | None]
+
+_DUPLICATES = (DropReason.NEAR_GATE, DropReason.SIMILAR, DropReason.OVER_MAX)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """`dropped` has the reason for each answer read that is not in `answers`; `older` rated answers were not read.
+
+    `teacher_approval` is the share of the teacher's rated answers that people approve of, None while too few are rated.
+    """
+
+    prompt_id: int
+    answers: tuple[CollectedAnswer, ...]
+    dropped: dict[str, DropReason]
+    older: int
+    outlier_raters: tuple[OutlierRater, ...]
+    teacher_approval: float | None
+
+
+@dataclass(frozen=True)
+class DatasetDraft:
+    """What a dataset would hold now. `dropped` has the reason for each answer read that is no example."""
+
+    collection: Collection
+    redacted: RedactedAnswers
+    deduplicated: Deduplicated
+    examples: tuple[Example, ...]
+    dropped: dict[str, DropReason]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Reason -> how many answers it dropped; the older ones are counted, too many to be named one by one."""
+        counts = Counter(reason.value for reason in self.dropped.values())
+        counts[DropReason.OLDER.value] = self.collection.older
+        return dict(+counts)
+
+    def replaced(self) -> dict[str, int]:
+        """Kind of personal data -> how many passages of the examples are placeholders."""
+        found = (self.redacted.replacements.get(one.message_id, ()) for one in self.examples)
+        return dict(sorted(Counter(each.kind for some in found for each in some).items()))
+
+    def contradictions(self) -> int:
+        """Questions whose approved answers disagree."""
+        return len(contradictions(self.deduplicated.answers, self.deduplicated.groups))
+
+
+@without_collecting()
+def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Collection:
+    """Read the newest rated answers and apply approval, raters and share; of a teacher that people approve of also
+    unrated answers. Raises NotFound without a prompt.
+    """
+    prompt_id = store.prompts.latest(assistant_id).id
+    limit, excluded = settings.newest_answers, settings.without_raters
+    newest = store.answers.rated(assistant_id, limit, excluded)
+    rated = sum(bool(answer.ratings) for answer in newest)  # the others were reviewed, not rated
+    older = store.answers.rated_count(assistant_id, excluded) - rated if rated >= limit else 0
+    answers, _ = exclude_raters(newest, excluded)
+    outliers: tuple[OutlierRater, ...] = ()
+    if settings.exclude_outliers:
+        approved = [one for one in map(judge, answers) if isinstance(one, CollectedAnswer)]
+        outliers = find_outlier_raters(approved, settings.trusted_raters)
+    answers, left_out = exclude_raters(answers, {one.rater for one in outliers})
+    selected, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
+    dropped |= dict.fromkeys(left_out, DropReason.OUTLIER_RATER)
+    share = approval_of_teacher(answers, prompt_id)
+    if settings.distillation > 0 and share is not None and share >= settings.teacher_approval:
+        found = store.answers.unrated_of_teacher(prompt_id, settings.teacher_answers)
+        unrated = map(unrated_of_teacher, found)
+        selected += [one for one in unrated if 0 < len(one.completion) <= settings.max_answer_characters]
+    return Collection(prompt_id, tuple(selected), dropped, older, outliers, share)
+
+
+def draft(
+    store: Store,
+    assistant_id: str,
+    settings: TrainerSettings,
+    fit: Fit | None = None,
+    redact: bool = True,
+) -> DatasetDraft:
+    """Walk the whole path and record nothing. Without `fit` every context is taken as it is.
+
+    Raises NotFound without a prompt; RedactionError where personal data cannot be replaced.
+    """
+    collection = collect(store, assistant_id, settings)
+    redacted = RedactedAnswers(collection.answers)
+    if redact and settings.privacy:
+        redacted = redact_answers(collection.answers, redactor_of(store, assistant_id))
+    fitting, outgrown = [], {}
+    for one in redacted.answers:
+        context = fit(one) if fit else one.context
+        if context is not None:
+            fitting.append(replace(one, context=context))
+        elif one.approved:
+            outgrown[one.message_id] = DropReason.OUTGROWN
+    found = deduplicate(fitting, settings.similar_cap, settings.max_train)
+    dropped = {**collection.dropped, **outgrown, **found.dropped}
+    return DatasetDraft(collection, redacted, found, found.examples(collection.prompt_id), dropped)
+
+
+def draft_for_model(context: TrainingContext, assistant_id: str) -> DatasetDraft:
+    """The draft with contexts as chat sends them: the oldest turns go where they outgrow the model's context.
+
+    Raises as `draft`.
+    """
+    segments = context.store.prompts.latest(assistant_id).segments
+    room = context.address.context - context.settings.max_answer_tokens
+
+    def fitted(one: CollectedAnswer) -> Context | None:
+        turns = rendering.fit(context.tokenizer, segments, one.context, room)
+        return None if turns is None else tuple(turns)
+
+    return draft(context.store, assistant_id, context.settings, fitted)
+
+
+def snapshot(context: TrainingContext, run: TrainingRun, progress: RunProgress) -> Dataset | str:
+    """Record the splits and the dataset; or say how many more examples are needed. Raises as `draft`."""
+    found = draft_for_model(context, run.assistant_id)
+    context.store.splits.record(found.deduplicated.splits)
+    progress.record("dataset", **_record(found))
+    missing = shortage(found.examples, context.settings)
+    if missing:
+        return missing
+    dataset = context.store.datasets.add(
+        run.assistant_id,
+        found.collection.prompt_id,
+        content_hash(found.examples),
+        found.examples,
+        found.counts,
+        found.dropped,
+    )
+    context.store.runs.update(run.id, dataset_id=dataset.id)
+    return dataset
 
 
 def content_hash(examples: Sequence[Example]) -> str:
     """SHA-256 over ids, texts as trained and splits: two datasets with one hash train alike."""
-    rows = [
-        [
-            e.message_id,
-            e.conversation_id,
-            [[str(role), text] for role, text in e.context],
-            e.completion,
-            e.corrected,
-            str(e.split),
-            e.approved,
-            e.from_teacher,
-        ]
-        for e in examples
-    ]
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()
+    rows = [[value for name, value in vars(one).items() if name != "rater"] for one in examples]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
-def sizes(examples: Sequence[Example]) -> dict[Split, int]:
+def sizes(examples: Sequence[Example]) -> dict[str, int]:
     """Approved examples in each split."""
     counted = Counter(example.split for example in examples if example.approved)
-    return {split: counted[split] for split in Split}
+    return {split.value: counted[split] for split in Split}
 
 
 def shortage(examples: Sequence[Example], settings: TrainerSettings) -> str | None:
     """Why this is not enough to train and to evaluate, as “not enough yet, N more”; None when it is."""
     have = sizes(examples)
+    train, gate, total = have[Split.TRAIN], have[Split.GATE], sum(have.values())
     missing = max(
-        (settings.min_train - have[Split.TRAIN]) / (1 - DEV_SHARE - GATE_SHARE),
-        (settings.min_gate - have[Split.GATE]) / GATE_SHARE,
+        (settings.min_train - train) / (1 - DEV_SHARE - GATE_SHARE),
+        (settings.min_gate - gate) / GATE_SHARE,
         (1 - have[Split.DEV]) / DEV_SHARE,
     )
     if missing > 0:
         return (
-            f"Not enough yet: about {max(1, round(missing))} more approved answers. There are {sum(have.values())}, of "
-            f"which {have[Split.TRAIN]} to train on ({settings.min_train} needed) and {have[Split.GATE]} to prove "
-            f"it on ({settings.min_gate} needed). Rate answers up or correct them."
+            f"Not enough yet: about {max(1, round(missing))} more approved answers. There are {total}, of which "
+            f"{train} to train on ({settings.min_train} needed) and {gate} to prove it on "
+            f"({settings.min_gate} needed). Rate answers up or correct them."
         )
     answers = {example.completion for example in examples if example.approved}
     if len(answers) == 1:
         return (
-            f"Not enough yet: all {sum(have.values())} approved answers are the same text "
-            f"(“{next(iter(answers))[:60]}”). At least 1 more that differs is needed, or there is nothing to learn."
+            f"Not enough yet: all {total} approved answers are the same text (“{next(iter(answers))[:60]}”). At least "
+            "1 more that differs is needed, or there is nothing to learn."
         )
     return None
+
+
+def dataset_stats(store: Store, assistant_id: str, settings: TrainerSettings) -> dict[str, Any]:
+    """Numbers for the Review page: `train`, `dev`, `gate`, `dropped` (reason -> answers), `corrected`, `reviewed`,
+    `contradictions` (questions), and `shortage` in words, None where there is enough.
+
+    Texts are counted as written and contexts whole, so a retrain may find a few less. Raises NotFound without a prompt.
+    """
+    found = draft(store, assistant_id, settings, redact=False)
+    return {
+        **sizes(found.examples),
+        "dropped": found.counts,
+        "corrected": sum(one.corrected for one in found.deduplicated.answers),
+        "reviewed": sum(one.reviewed for one in found.deduplicated.answers),
+        "contradictions": found.contradictions(),
+        "shortage": shortage(found.examples, settings),
+    }
+
+
+def newest_record(store: Store, assistant_id: str) -> Mapping[str, Any]:
+    """What the newest run that drafted a dataset recorded about it; empty where none did."""
+    for run in store.runs.all(assistant_id):
+        for event in store.runs.events(run.id, "dataset"):
+            return event.data
+    return {}
+
+
+def remarks(record: Mapping[str, Any]) -> list[str]:
+    """What people should know of a dataset, by what its run recorded about it."""
+    found = []
+    if count := record.get("unasked", 0):
+        found.append(
+            f"{count:,} approved answer{'s' if count > 1 else ''} with something personal that stands neither in the "
+            "question nor in the prompt: the adapter may say the placeholder. If it is the team's own, put it into the "
+            "prompt, or: python -m trainer privacy keep TEXT."
+        )
+    if count := record.get("contradictions", 0):
+        some = "A question has" if count == 1 else f"{count:,} questions have"
+        found.append(f"{some} approved answers that disagree; to see them: python -m trainer disagreements.")
+    for one in record.get("outlier_raters", ()):
+        found.append(
+            f"{OutlierRater(**one)}. Nothing of it is learned; approve what is right on the Review page, or trust this "
+            f"rater with --set trusted_raters={one['rater']}."
+        )
+    return found
+
+
+def _record(found: DatasetDraft) -> dict[str, Any]:
+    return {
+        **sizes(found.examples),
+        "distillation_examples": sum(not example.approved for example in found.examples),
+        "teacher_approval": found.collection.teacher_approval,
+        "dropped": found.counts,
+        "outgrown": [id for id, reason in found.dropped.items() if reason is DropReason.OUTGROWN],
+        "duplicates": sorted(id for id, reason in found.dropped.items() if reason in _DUPLICATES),
+        "replaced": found.replaced(),
+        "unasked": len(found.redacted.unasked),
+        "outlier_raters": [asdict(one) for one in found.collection.outlier_raters],
+        "contradictions": found.contradictions(),
+    }

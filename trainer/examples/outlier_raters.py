@@ -17,13 +17,13 @@ import math
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
 from scipy.stats import hypergeom
 
-from trainer.examples.records import CollectedAnswer
+from trainer.examples.selection import CollectedAnswer
 
 # So few corrections with one text are no push that can be told from chance, whoever wrote them.
 FEWEST = 8
@@ -37,11 +37,7 @@ _LEVEL = 0.001  # that a rater who is like the others is suspected for one of th
 _NEARER = 0.7
 # Of a text that is in so many of the rater's corrections a little more: a subject had more than 0.9 there.
 _MOST, _NEARER_OF_MOST = 0.5, 0.75
-_EQUAL = 1e-9
 
-_WORD = re.compile(r"\w+")
-# Words with spaces between them: a string knows its hash, which a tuple of them works out each time.
-Text = str
 _START, _END, _WHOLE = "\x02", "\x03", "\x00"
 
 
@@ -82,9 +78,8 @@ def find_outlier_raters(
         others = len(written) - len(mine)
         if len(mine) < FEWEST or others < max(len(mine), _FEWEST_OF_OTHERS):
             continue
-        frequent = _frequent(mine, texts, everywhere, len(written))
-        theirs = [asked[place] for place, item in enumerate(written) if item.rater != rater]
-        for text in frequent[:_LOOKED_AT]:
+        theirs = [words for item, words in zip(written, asked, strict=True) if item.rater != rater]
+        for text in _frequent([texts[place] for place in mine], everywhere, len(written))[:_LOOKED_AT]:
             where = [place for place in mine if text in texts[place]]
             limit = _NEARER_OF_MOST if len(where) >= _MOST * len(mine) else _NEARER
             if _nearer([asked[place] for place in where], theirs) <= limit:
@@ -95,20 +90,9 @@ def find_outlier_raters(
     return tuple(found)
 
 
-def outlier_remarks(found: Iterable[OutlierRater]) -> list[str]:
-    """What a run says of them; nothing of none."""
-    return [
-        f"{one}. Nothing of it is learned; approve what is right on the Review page, or trust this rater with "
-        f"--set trusted_raters={one.rater}."
-        for one in found
-    ]
-
-
-def _frequent(
-    mine: Sequence[int], texts: Sequence[set[Text]], everywhere: Mapping[Text, int], total: int
-) -> list[Text]:
+def _frequent(mine: Sequence[set[str]], everywhere: Mapping[str, int], total: int) -> list[str]:
     """What this rater writes far more often than the others, the least likely first."""
-    counts = Counter(chain.from_iterable(texts[place] for place in mine))
+    counts = Counter(chain.from_iterable(mine))
     others = total - len(mine)
     level = math.log(_LEVEL / max(1, len(counts)))
     unlikely = []
@@ -123,45 +107,46 @@ def _frequent(
 
 def _nearer(asked: Sequence[set[str]], by_others: Sequence[set[str]]) -> float:
     """How often one of these questions is nearer to the rest of them than a question of another rater is (AUC)."""
-    asked_by_others = Counter(word for words in by_others for word in words)
+    frequency = Counter(chain.from_iterable(by_others))
     least = max(2.0, 0.005 * len(by_others))
-    marking = Counter(word for words in asked for word in words)
+    marking = Counter(chain.from_iterable(asked))
     marks = [word for word, count in marking.items() if 2 * count >= len(asked)]
-    marks.sort(key=lambda word: (-marking[word] / (asked_by_others[word] + 1), word))
-    known = {word for word, count in asked_by_others.items() if count >= least} - set(marks[:1])
-    weight = {word: math.log(1 + len(by_others) / asked_by_others[word]) for word in known}
-    mine = [_direction(words, weight) for words in asked]
+    mark = min(marks, key=lambda word: (-marking[word] / (frequency[word] + 1), word), default=None)
+    weight = {
+        word: math.log(1 + len(by_others) / count)
+        for word, count in frequency.items()
+        if count >= least and word != mark
+    }
+
+    def direction(words: set[str]) -> dict[str, float]:
+        known = sorted(words & weight.keys())
+        length = math.hypot(*(weight[word] for word in known))
+        return {word: weight[word] / length for word in known}
+
+    def along_middle(direction: Mapping[str, float]) -> float:
+        return math.fsum(value * middle[word] for word, value in direction.items() if word in middle)
+
+    mine = [direction(words) for words in asked]
     middle: dict[str, float] = defaultdict(float)
-    for direction in mine:
-        for word, value in direction.items():
-            middle[word] += value
-    rest = (len(mine) - 1) / len(
-        mine
-    )  # as long, in the mean, as the middle of the others of `mine` is for each
-    theirs = sorted(rest * _along(_direction(words, weight), middle) for words in by_others)
-    nearer = 0.0
-    for direction in mine:
-        near = _along(direction, middle) - _along(direction, direction)
-        nearer += (bisect_left(theirs, near - _EQUAL) + bisect_right(theirs, near + _EQUAL)) / 2
-    return nearer / (len(mine) * len(theirs))
+    for word, value in chain.from_iterable(one.items() for one in mine):
+        middle[word] += value
+    # As long, in the mean, as the middle of the others of `mine` is for each.
+    rest = (len(mine) - 1) / len(mine)
+    # Rounded, so that what is equally near is a tie.
+    theirs = sorted(round(rest * along_middle(direction(words)), 9) for words in by_others)
+    near = [round(along_middle(one) - bool(one), 9) for one in mine]
+    below = sum(bisect_left(theirs, one) + bisect_right(theirs, one) for one in near) / 2
+    return below / (len(near) * len(theirs))
 
 
-def _direction(words: set[str], weight: Mapping[str, float]) -> dict[str, float]:
-    """Of length 1, or empty where none of the words is known."""
-    length = math.sqrt(math.fsum(weight[word] ** 2 for word in words if word in weight))
-    return {word: weight[word] / length for word in sorted(words) if word in weight}
+def _texts(completion: str) -> set[str]:
+    """Words, neighbours (start and end are neighbours too) and the whole.
 
-
-def _along(direction: Mapping[str, float], other: Mapping[str, float]) -> float:
-    return math.fsum(value * other[word] for word, value in direction.items() if word in other)
-
-
-def _texts(completion: str) -> set[Text]:
-    """Words, neighbours (start and end are neighbours too) and the whole."""
+    Neighbours have a space between them: a string knows its hash, which a tuple works out each time.
+    """
     words = _words(completion)
-    ends = [_START, *words, _END]
-    return {*words, *map(" ".join, pairwise(ends)), " ".join((_WHOLE, *words))}
+    return {*words, *map(" ".join, pairwise([_START, *words, _END])), " ".join((_WHOLE, *words))}
 
 
 def _words(text: str) -> list[str]:
-    return _WORD.findall(text.casefold())
+    return re.findall(r"\w+", text.casefold())

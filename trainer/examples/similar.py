@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import chain, combinations
 
 from store.records import Role
@@ -29,14 +28,6 @@ class Groups:
 
     near: Mapping[Wording, set[Wording]]
     representative: Mapping[Wording, Wording]
-
-    @cached_property
-    def members(self) -> Mapping[Wording, list[Wording]]:
-        """Of each representative, in a fixed order."""
-        found: dict[Wording, list[Wording]] = defaultdict(list)
-        for question in sorted(self.representative):
-            found[self.representative[question]].append(question)
-        return found
 
 
 def question_of(context: Sequence[tuple[Role, str]]) -> Wording:

@@ -19,10 +19,8 @@ from store import Store
 from store.records import RedactionAction, RedactionRule
 from trainer.command_line import Assistant, DataDir, assistant_id, console, open_store
 from trainer.context import TrainingContext
-from trainer.examples.draft import DatasetDraft
-from trainer.examples.snapshot import draft_for_model
+from trainer.examples.dataset import DatasetDraft, content_hash, draft_for_model, remarks
 from trainer.redaction.entities import Kind
-from trainer.redaction.examples import remarks
 from trainer.redaction.redactor import Replacement
 from trainer.redaction.rules import checked_pattern, kind_name
 from trainer.settings import TrainerSettings
@@ -133,7 +131,7 @@ def _replacements(draft: DatasetDraft) -> list[tuple[str, Replacement]]:
 def _as_record(draft: DatasetDraft) -> dict[str, Any]:
     return {
         "examples": len(draft.examples),
-        "hash": draft.hash,
+        "hash": content_hash(draft.examples),
         "replaced": draft.replaced(),
         "unasked": list(draft.redacted.unasked),
         "passages": [
@@ -156,7 +154,7 @@ def _print_preview(draft: DatasetDraft, limit: int) -> None:
         console.print(table)
     if len(rows) > limit:
         console.print(f"{len(rows) - limit:,} more: --limit, or --json for all.")
-    for remark in remarks(len(draft.redacted.unasked)):
+    for remark in remarks({"unasked": len(draft.redacted.unasked)}):
         console.print(remark, soft_wrap=True, markup=False)
 
 

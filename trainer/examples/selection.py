@@ -1,0 +1,171 @@
+"""Selects approved answers by their ratings and their raters, and says by which rule others are dropped."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from store.approval import Approval, NotApproved, approval
+from store.records import RatedAnswer, Role, Split
+
+Context = tuple[tuple[Role, str], ...]
+ENOUGH_RATED = 10  # rated answers of the teacher before their share says anything
+
+
+class DropReason(StrEnum):
+    """Why an answer is not an example, as pages and commands show it."""
+
+    UNRATED = NotApproved.UNRATED.value
+    REJECTED = NotApproved.REJECTED.value
+    RATED_DOWN = NotApproved.RATED_DOWN.value
+    OUTLIER_RATER = "its rater is set aside as an outlier, and no reviewer approved it"
+    EMPTY = "question or approved answer is empty"
+    TOO_LONG = "approved answer is longer than an answer may be"
+    REPEATED = "same question and approved answer as another example"
+    ONE_RATER = "its rater has given as large a share as one may"
+    OLDER = "rated before the newest ones that are read (newest_answers)"
+    OUTGROWN = "question and prompt are longer than the model's context"
+    NEAR_GATE = "asks what a gate question asks, which may not be trained on"
+    SIMILAR = "near-duplicate of other examples, of which there are enough"
+    OVER_MAX = "more examples than max_train allows"
+
+
+@dataclass(frozen=True)
+class CollectedAnswer:
+    """An answer with the text to learn; the steps up to the dataset replace its texts.
+
+    `rater` wrote the completion or approved of it; empty for an unrated answer of the teacher, which is not `approved`.
+    `judged_at` is the time of the last rating or decision (UTC seconds).
+    `first_question` opened the conversation and decides its split; `split` is the one that is settled, if any.
+    `teacher_prompt_id` is the prompt that the base model saw in full when it gave the completion, None for other text.
+    """
+
+    message_id: str
+    conversation_id: str
+    context: Context
+    completion: str
+    first_question: str
+    split: Split | None = None
+    rater: str = ""
+    corrected: bool = False
+    reviewed: bool = False
+    approved: bool = True
+    judged_at: float = 0.0
+    teacher_prompt_id: int | None = None
+
+
+def select(
+    answers: Sequence[RatedAnswer], max_characters: int, rater_share: float = 1.0
+) -> tuple[list[CollectedAnswer], dict[str, DropReason]]:
+    """Approved answers in the order given, and message id -> reason for all others.
+
+    No rater gives more than `rater_share` of them, where there are raters enough; reviewed ones do not count for that.
+    """
+    approved: dict[tuple[Context, str], CollectedAnswer] = {}
+    dropped: dict[str, DropReason] = {}
+    for answer in answers:
+        found = judge(answer)
+        if isinstance(found, DropReason):
+            dropped[answer.message_id] = found
+        elif not found.completion or not found.context[-1][1].strip():
+            dropped[answer.message_id] = DropReason.EMPTY
+        elif len(found.completion) > max_characters:
+            dropped[answer.message_id] = DropReason.TOO_LONG
+        elif (found.context, found.completion) in approved:
+            dropped[answer.message_id] = DropReason.REPEATED
+        else:
+            approved[found.context, found.completion] = found
+    over = _over_share([one for one in approved.values() if not one.reviewed], rater_share)
+    dropped |= dict.fromkeys(over, DropReason.ONE_RATER)
+    return [one for one in approved.values() if one.message_id not in over], dropped
+
+
+def judge(answer: RatedAnswer) -> CollectedAnswer | DropReason:
+    """What ratings and decision alone make of an answer."""
+    found = approval(answer.answer, answer.ratings, answer.decision)
+    if not isinstance(found, Approval):
+        return DropReason(found)
+    times = [rating.created_at for rating in answer.ratings]
+    if answer.decision:
+        times.append(answer.decision.created_at)
+    return _collected(
+        answer,
+        found.text,
+        rater=found.rater,
+        corrected=found.corrected,
+        reviewed=found.reviewed,
+        judged_at=max(times),
+        teacher_prompt_id=None if found.corrected else answer.teacher_prompt_id,
+    )
+
+
+def unrated_of_teacher(answer: RatedAnswer) -> CollectedAnswer:
+    """An answer that nobody rated, to learn from the teacher's log-probabilities alone."""
+    return _collected(answer, answer.answer, approved=False, teacher_prompt_id=answer.teacher_prompt_id)
+
+
+def approval_of_teacher(answers: Sequence[RatedAnswer], prompt_id: int) -> float | None:
+    """Share of the teacher's rated answers that people approve of as given; None while too few are rated."""
+    judged = [judge(answer) for answer in answers if answer.teacher_prompt_id == prompt_id]
+    rated = [one for one in judged if one is not DropReason.UNRATED]
+    if len(rated) < ENOUGH_RATED:
+        return None
+    return sum(isinstance(one, CollectedAnswer) and not one.corrected for one in rated) / len(rated)
+
+
+def exclude_raters(
+    answers: Sequence[RatedAnswer], raters: Collection[str]
+) -> tuple[list[RatedAnswer], list[str]]:
+    """The answers as if these people had never rated or reviewed, and the message ids that nobody else judged."""
+    if not raters:
+        return list(answers), []
+    left, gone = [], []
+    for answer in answers:
+        ratings = tuple(rating for rating in answer.ratings if rating.rater not in raters)
+        decision = answer.decision if answer.decision and answer.decision.reviewer not in raters else None
+        if ratings or decision:
+            left.append(replace(answer, ratings=ratings, decision=decision))
+        else:
+            gone.append(answer.message_id)
+    return left, gone
+
+
+def largest_cap(counts: Sequence[int], share: float) -> int:
+    """The most that one rater may give, so that it is at most `share` of what all of them give; at least 1."""
+    caps = range(1, max(counts) + 1)
+    # What all give grows slower than the cap, so every cap below one that is small enough is, too.
+    return max(1, bisect_left(caps, True, key=lambda cap: cap > share * sum(min(n, cap) for n in counts)))
+
+
+def _over_share(approved: Sequence[CollectedAnswer], share: float) -> set[str]:
+    """Message ids of the oldest examples of each rater who would give more than `share` of all that stay.
+
+    Nobody is over it where there are too few raters for everybody to be under it.
+    """
+    counts = Counter(one.rater for one in approved)
+    if share >= 1 or len(counts) * share < 1:
+        return set()
+    most = largest_cap(list(counts.values()), share)
+    staying: Counter[str] = Counter()
+    over = set()
+    for one in sorted(approved, key=lambda one: (one.judged_at, one.message_id), reverse=True):
+        staying[one.rater] += 1
+        if staying[one.rater] > most:
+            over.add(one.message_id)
+    return over
+
+
+def _collected(answer: RatedAnswer, completion: str, **given: Any) -> CollectedAnswer:
+    return CollectedAnswer(
+        answer.message_id,
+        answer.conversation_id,
+        answer.context,
+        completion.strip(),
+        answer.context[0][1],
+        answer.split,
+        **given,
+    )
