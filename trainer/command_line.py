@@ -86,6 +86,12 @@ def assistant_id(store: Store, wanted: str) -> str:
     return names[0]
 
 
+def print_lines(*lines: str) -> None:
+    """Print texts as they are: people's words may look like markup."""
+    for line in lines:
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print the message, to stderr where the status is not 0, and end the command."""
     Console(stderr=bool(status)).print(message, soft_wrap=True, markup=False)

@@ -7,7 +7,7 @@ context is known from the newest run alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from trainer.command_line import (
     console,
     fail,
     open_store,
+    print_lines,
     settings_from,
 )
 from trainer.examples.contradictions import contradictions
@@ -59,7 +60,7 @@ def why(
     if as_json:
         print(json.dumps(record, indent=1))
     else:
-        _print_lines(_in_words(record))
+        print_lines(*_in_words(record))
 
 
 def datasets(
@@ -86,11 +87,11 @@ def datasets(
         if as_json:
             print(json.dumps(found, indent=1))
         else:
-            _print_lines(_differences(found))
+            print_lines(*_differences(found))
     elif as_json:
         print(json.dumps([asdict(one) for one in versions], indent=1))
     else:
-        _print_lines(map(_version, versions))
+        print_lines(*map(_version, versions))
         if not versions:
             console.print("No dataset yet. Rate some answers, then: python -m trainer once")
 
@@ -110,9 +111,7 @@ def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", c
         for answer in same:
             what = "corrected to" if answer.corrected else "rated up"
             asked = "" if answer.context[-1][1] == question else f"asked “{answer.context[-1][1]}”, "
-            _print_lines(
-                [f"  {asked}{answer.rater} {what}: {answer.completion}  (message {answer.message_id})"]
-            )
+            print_lines(f"  {asked}{answer.rater} {what}: {answer.completion}  (message {answer.message_id})")
     if not found:
         console.print("No question has approved answers that disagree.")
 
@@ -173,11 +172,6 @@ def _version(one: DatasetVersion) -> str:
     unrated = f", unrated {one.unrated:,}" if one.unrated else ""
     made = f"{one.id:>4}  {datetime.fromtimestamp(one.created_at, UTC):%Y-%m-%d %H:%M}"
     return f"{made}  {sizes}{unrated}  {one.hash[:12]}  {', '.join(one.adapters) or 'no adapter'}"
-
-
-def _print_lines(lines: Iterable[str]) -> None:
-    for line in lines:
-        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _explain(store: Store, assistant: str, message: Message, found: DatasetDraft) -> dict[str, Any]:

@@ -9,19 +9,17 @@ import getpass
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from store import Store
 from store.records import RedactionAction, RedactionRule
-from trainer.command_line import Assistant, DataDir, assistant_id, console, open_store
+from trainer.command_line import AsJson, Assistant, DataDir, assistant_id, console, open_store, print_lines
 from trainer.context import TrainingContext
-from trainer.examples.dataset import DatasetDraft, content_hash, draft_for_model, remarks
+from trainer.examples.dataset import content_hash, draft_for_model, remarks
 from trainer.redaction.entities import Kind
-from trainer.redaction.redactor import Replacement
 from trainer.redaction.rules import checked_pattern, kind_name
 from trainer.settings import TrainerSettings
 
@@ -37,12 +35,12 @@ _SHOWN_CHARACTERS = 80
 def show(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """The rules that people added, with their numbers."""
     store = open_store(data_dir)
-    console.print(f"Replaced without a rule: {', '.join(kind.value for kind in Kind)}.", soft_wrap=True)
     rules = store.redaction_rules.all(assistant_id(store, assistant))
-    for rule in rules:
-        console.print(_described(rule), soft_wrap=True, markup=False, highlight=False)
-    if not rules:
-        console.print("No rules. Add one: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'", markup=False)
+    none = "No rules. Add one: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'"
+    print_lines(
+        f"Replaced without a rule: {', '.join(kind.value for kind in Kind)}.",
+        *([_described(rule) for rule in rules] or [none]),
+    )
 
 
 @app.command(epilog="Example: python -m trainer privacy preview --data-dir data --limit 20")
@@ -50,16 +48,39 @@ def preview(
     data_dir: DataDir = Path("data"),
     assistant: Assistant = "",
     limit: Annotated[int, typer.Option(min=0, help="How many replaced passages are listed.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="All of them, as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """What would be replaced if the dataset were frozen now. It prints the passages themselves; nothing is recorded."""
     store = open_store(data_dir)
     name = assistant_id(store, assistant)
     draft = draft_for_model(TrainingContext.open(store, data_dir, TrainerSettings()), name)
+    rows = [
+        {"message": one.message_id, "kind": each.kind, "placeholder": each.placeholder, "text": each.text}
+        for one in draft.examples
+        for each in draft.redacted.replacements.get(one.message_id, ())
+    ]
     if as_json:
-        print(json.dumps(_as_record(draft), indent=1))
-    else:
-        _print_preview(draft, limit)
+        record = {
+            "examples": len(draft.examples),
+            "hash": content_hash(draft.examples),
+            "replaced": draft.replaced(),
+            "unasked": list(draft.redacted.unasked),
+            "passages": rows,
+        }
+        print(json.dumps(record, indent=1))
+        return
+    kinds = Counter(row["kind"] for row in rows).most_common()
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "nothing to replace"
+    examples = len({row["message"] for row in rows})
+    print_lines(f"{len(rows):,} passages in {examples:,} of {len(draft.examples):,} examples: {counted}.")
+    if rows and limit:
+        table = Table("message", "placeholder", "what stands there")
+        for row in rows[:limit]:
+            table.add_row(row["message"], row["placeholder"], escape(_shortened(row["text"])))
+        console.print(table)
+    if len(rows) > limit:
+        print_lines(f"{len(rows) - limit:,} more: --limit, or --json for all.")
+    print_lines(*remarks({"unasked": len(draft.redacted.unasked)}))
 
 
 @app.command(epilog="Example: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'")
@@ -71,8 +92,7 @@ def add(
     literal: Annotated[bool, typer.Option("--text", help="It is a text, not a regular expression.")] = False,
 ) -> None:
     """Replace something more. A pattern that could take for ever is refused."""
-    store = open_store(data_dir)
-    _add(store, assistant_id(store, assistant), RedactionAction.REPLACE, text, literal, kind)
+    _add(data_dir, assistant, RedactionAction.REPLACE, text, literal, kind_name(kind))
 
 
 @app.command(epilog="Example: python -m trainer privacy keep support@example.com")
@@ -88,8 +108,7 @@ def keep(
     ] = False,
 ) -> None:
     """Mark a false alarm, or something public: it is no longer replaced. What stands in the prompt is kept anyway."""
-    store = open_store(data_dir)
-    _add(store, assistant_id(store, assistant), RedactionAction.KEEP, text, not as_pattern)
+    _add(data_dir, assistant, RedactionAction.KEEP, text, not as_pattern)
 
 
 @app.command(epilog="Example: python -m trainer privacy remove 3")
@@ -101,61 +120,23 @@ def remove(
     """Take a rule back."""
     store = open_store(data_dir)
     removed = store.redaction_rules.remove(assistant_id(store, assistant), rule)
-    console.print(f"Removed: {_described(removed)}", soft_wrap=True, markup=False, highlight=False)
+    print_lines(f"Removed: {_described(removed)}")
 
 
 def _add(
-    store: Store, assistant: str, action: RedactionAction, text: str, literal: bool, kind: str = ""
+    data_dir: Path, assistant: str, action: RedactionAction, text: str, literal: bool, kind: str = ""
 ) -> None:
-    name = kind_name(kind) if action is RedactionAction.REPLACE else ""
     checked_pattern(text, literal)
-    rule = store.redaction_rules.add(assistant, action, text, name, literal, getpass.getuser())
-    console.print(
-        f"{_described(rule)}\nThe next retrain follows it.", soft_wrap=True, markup=False, highlight=False
+    store = open_store(data_dir)
+    rule = store.redaction_rules.add(
+        assistant_id(store, assistant), action, text, kind, literal, getpass.getuser()
     )
+    print_lines(_described(rule), "The next retrain follows it.")
 
 
 def _described(rule: RedactionRule) -> str:
     what = f"{rule.action.value} {rule.kind}".strip()
     return f"{rule.id:>4}  {what:<16} {'text' if rule.literal else 'pattern':<8} {rule.pattern}  (by {rule.added_by})"
-
-
-def _replacements(draft: DatasetDraft) -> list[tuple[str, Replacement]]:
-    """Message id and replacement, in what a dataset would hold now."""
-    found = draft.redacted.replacements
-    return [
-        (example.message_id, each) for example in draft.examples for each in found.get(example.message_id, ())
-    ]
-
-
-def _as_record(draft: DatasetDraft) -> dict[str, Any]:
-    return {
-        "examples": len(draft.examples),
-        "hash": content_hash(draft.examples),
-        "replaced": draft.replaced(),
-        "unasked": list(draft.redacted.unasked),
-        "passages": [
-            {"message": id, "kind": each.kind, "placeholder": each.placeholder, "text": each.text}
-            for id, each in _replacements(draft)
-        ],
-    }
-
-
-def _print_preview(draft: DatasetDraft, limit: int) -> None:
-    rows = _replacements(draft)
-    total = f"{len(rows):,} passages in {len({id for id, _ in rows}):,} of {len(draft.examples):,} examples"
-    kinds = Counter(each.kind for _, each in rows).most_common()
-    counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds) or "nothing to replace"
-    console.print(f"{total}: {counted}.", soft_wrap=True)
-    if rows and limit:
-        table = Table("message", "placeholder", "what stands there")
-        for id, each in rows[:limit]:
-            table.add_row(id, each.placeholder, escape(_shortened(each.text)))
-        console.print(table)
-    if len(rows) > limit:
-        console.print(f"{len(rows) - limit:,} more: --limit, or --json for all.")
-    for remark in remarks({"unasked": len(draft.redacted.unasked)}):
-        console.print(remark, soft_wrap=True, markup=False)
 
 
 def _shortened(text: str) -> str:

@@ -106,3 +106,7 @@ def blank(text: str, entities: Iterable[Entity]) -> str:
         parts += [text[at : entity.start], BLANK * (entity.end - entity.start)]
         at = entity.end
     return "".join(parts) + text[at:]
+
+
+def digits(text: str) -> str:
+    return re.sub("[^0-9]", "", text)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 
 from stdnum import iban, luhn, numdb, verhoeff
@@ -22,7 +21,7 @@ from stdnum.it import codicefiscale
 from stdnum.nl import bsn
 from stdnum.pl import pesel
 
-from trainer.redaction.entities import Entity, Kind
+from trainer.redaction.entities import Entity, Kind, digits
 
 _SEPARATOR = r"[ \t.\-]{1,2}"
 # From the start of a group of digits on: digit by digit, or in groups of three or more, of which the last may be short.
@@ -50,17 +49,17 @@ def cards(text: str) -> Iterator[Entity]:
     """Numbers that start as a brand's do and fulfil Luhn's check."""
     for row in _CARD.finditer(text):
         for group in _GROUP.finditer(row[1]):
-            digits = re.sub("[^0-9]", "", row[1][: group.end()])
-            if len(digits) > 19:
+            number = digits(row[1][: group.end()])
+            if len(number) > 19:
                 break
-            if _is_card(digits):
-                yield Entity(row.start(), row.start() + group.end(), Kind.CARD, digits)
+            if _is_card(number):
+                yield Entity(row.start(), row.start() + group.end(), Kind.CARD, number)
                 break
 
 
-def _is_card(digits: str) -> bool:
-    branded = any(len(digits) in lengths and start.match(digits) for start, lengths in _BRANDS)
-    return branded and len(set(digits)) > 1 and luhn.is_valid(digits)
+def _is_card(number: str) -> bool:
+    branded = any(len(number) in lengths and start.match(number) for start, lengths in _BRANDS)
+    return branded and len(set(number)) > 1 and luhn.is_valid(number)
 
 
 def ibans(text: str) -> Iterator[Entity]:
@@ -84,23 +83,6 @@ def _iban_form(country: str) -> re.Pattern[str] | None:
     return re.compile(rf"[A-Za-z](?:[ .\-\n]{{0,2}}[0-9A-Za-z]){{{length - 1}}}(?![0-9A-Za-z])")
 
 
-@dataclass(frozen=True)
-class Scheme:
-    """How a state numbers people. `checks`: one must hold, if there are any; `named`: only after such a word."""
-
-    form: re.Pattern[str]
-    checks: tuple[Callable[[str], bool], ...]
-    named: re.Pattern[str] | None
-
-
-def _scheme(form: str, *checks: Callable[[str], bool], named: str = "") -> Scheme:
-    return Scheme(
-        re.compile(rf"(?<![0-9A-Za-z])(?:{form})(?![0-9A-Za-z])", re.IGNORECASE),
-        checks,
-        re.compile(rf"(?<![a-z])(?:{named})", re.IGNORECASE) if named else None,
-    )
-
-
 def _hetu(number: str) -> bool:
     return hetu.is_valid(f"{number[:6]}{'A' if number[6].isdigit() else number[6]}{number[-4:]}", True)
 
@@ -109,51 +91,66 @@ def _hetu(number: str) -> bool:
 # a few words after its name (“SSN”, “PESEL”).
 _MONTH, _DAY = "(?:0[1-9]|1[0-2])", "(?:0[1-9]|[12][0-9]|3[01])"
 _SSN = r"(?!000|666|9[0-9]{2}[- ]?[0-4])[0-9]{3}([- ]%s)(?!00)[0-9]{2}\1(?!0000)[0-9]{4}"
-_SCHEMES = (
-    _scheme(_SSN % ""),  # the United States; from 900 on those of the tax office (ITIN)
-    _scheme(_SSN % "?", named="ssn|social security|itin|tax ?payer"),
-    _scheme("[0-9]{8}-?[A-Z]|[XYZ]-?[0-9]{7}-?[A-Z]", dni.is_valid, nie.is_valid),
-    _scheme("[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]", codicefiscale.is_valid),
-    _scheme(
-        r"[12](?:[ .]?[0-9]{2}){2}[ .]?(?:[0-9]{2}|2[AB])(?:[ .]?[0-9]{3}){2}[ .-]?[0-9]{2}", nir.is_valid
-    ),
-    _scheme(rf"[1-8][0-9]{{5}}(?:19|20)[0-9]{{2}}{_MONTH}{_DAY}[0-9]{{3}}[0-9X]", mod_11_2.is_valid),  # China
-    _scheme(r"756([. ]?)[0-9]{4}\1[0-9]{4}\1[0-9]{2}", ssn.is_valid),
-    # Sweden; a coordination number's day is 60 more.
-    _scheme(
-        rf"(?:[0-9]{{2}})?[0-9]{{2}}{_MONTH}(?:{_DAY}|[6-9][0-9])[-+][0-9]{{4}}",
-        lambda number: luhn.is_valid(number[-10:]),
-    ),
-    _scheme("[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Y]", _hetu),
-    _scheme(r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", cpf.is_valid),
-    _scheme(r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", nn.is_valid, bis.is_valid),
-    _scheme(rf"[0-9]{{2}}{_MONTH}{_DAY}-[1-8][0-9]{{6}}"),  # Korea, since 2020 without a check digit
-    _scheme(r"(?<![0-9][ -])[2-9][0-9]{3}([ -])[0-9]{4}\1[0-9]{4}(?![ -]?[0-9])", verhoeff.is_valid),  # India
-    # The United Kingdom's national insurance number has no check digit, but a form that little else has.
-    _scheme(r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?: ?[0-9]{2}){3} ?[A-D]"),
-    _scheme("[0-9]{11}", cpf.is_valid, named="cpf"),
-    _scheme("[2-9][0-9]{11}", verhoeff.is_valid, named="aadhaar|aadhar|uidai"),
-    _scheme(r"[0-9]{3}([ -]?)[0-9]{3}\1[0-9]{4}", nhs.is_valid, named="nhs"),
-    _scheme(
-        r"[0-9]{3}([ -]?)[0-9]{3}\1[0-9]{3}",
-        sin.is_valid,
-        named="sin(?![a-z])|social insurance|nas(?![a-z])",
-    ),
-    _scheme(r"[0-9]{4}([. ]?)[0-9]{2}\1[0-9]{3}", bsn.is_valid, named="bsn|burgerservice|sofi"),
-    _scheme("[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", idnr.is_valid, named="steuer|tax id|idnr|tin(?![a-z])"),
-    _scheme("[0-9]{11}", pesel.is_valid, named="pesel"),
+# How states number people: a form, words of which one must stand before it, and checks of which one must hold.
+_SCHEMES = tuple(
+    (
+        re.compile(rf"(?<![0-9A-Za-z])(?:{form})(?![0-9A-Za-z])", re.IGNORECASE),
+        re.compile(rf"(?<![a-z])(?:{named})", re.IGNORECASE),
+        checks,
+    )
+    for form, named, *checks in (
+        (_SSN % "", ""),  # the United States; from 900 on those of the tax office (ITIN)
+        (_SSN % "?", "ssn|social security|itin|tax ?payer"),
+        ("[0-9]{8}-?[A-Z]|[XYZ]-?[0-9]{7}-?[A-Z]", "", dni.is_valid, nie.is_valid),
+        ("[A-Z]{6}[0-9]{2}[A-EHLMPRST][0-9]{2}[A-Z][0-9]{3}[A-Z]", "", codicefiscale.is_valid),
+        (
+            r"[12](?:[ .]?[0-9]{2}){2}[ .]?(?:[0-9]{2}|2[AB])(?:[ .]?[0-9]{3}){2}[ .-]?[0-9]{2}",
+            "",
+            nir.is_valid,
+        ),
+        (
+            rf"[1-8][0-9]{{5}}(?:19|20)[0-9]{{2}}{_MONTH}{_DAY}[0-9]{{3}}[0-9X]",
+            "",
+            mod_11_2.is_valid,
+        ),  # China
+        (r"756([. ]?)[0-9]{4}\1[0-9]{4}\1[0-9]{2}", "", ssn.is_valid),
+        # Sweden; a coordination number's day is 60 more.
+        (
+            rf"(?:[0-9]{{2}})?[0-9]{{2}}{_MONTH}(?:{_DAY}|[6-9][0-9])[-+][0-9]{{4}}",
+            "",
+            lambda number: luhn.is_valid(number[-10:]),
+        ),
+        ("[0-9]{6}[-+A-FU-Y][0-9]{3}[0-9A-Y]", "", _hetu),
+        (r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", "", cpf.is_valid),
+        (r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", "", nn.is_valid, bis.is_valid),
+        (rf"[0-9]{{2}}{_MONTH}{_DAY}-[1-8][0-9]{{6}}", ""),  # Korea, since 2020 without a check digit
+        (
+            r"(?<![0-9][ -])[2-9][0-9]{3}([ -])[0-9]{4}\1[0-9]{4}(?![ -]?[0-9])",
+            "",
+            verhoeff.is_valid,
+        ),  # India
+        # The United Kingdom's national insurance number has no check digit, but a form that little else has.
+        (r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?: ?[0-9]{2}){3} ?[A-D]", ""),
+        ("[0-9]{11}", "cpf", cpf.is_valid),
+        ("[2-9][0-9]{11}", "aadhaar|aadhar|uidai", verhoeff.is_valid),
+        (r"[0-9]{3}([ -]?)[0-9]{3}\1[0-9]{4}", "nhs", nhs.is_valid),
+        (r"[0-9]{3}([ -]?)[0-9]{3}\1[0-9]{3}", "sin(?![a-z])|social insurance|nas(?![a-z])", sin.is_valid),
+        (r"[0-9]{4}([. ]?)[0-9]{2}\1[0-9]{3}", "bsn|burgerservice|sofi", bsn.is_valid),
+        ("[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", "steuer|tax id|idnr|tin(?![a-z])", idnr.is_valid),
+        ("[0-9]{11}", "pesel", pesel.is_valid),
+    )
 )
 
 
 def national_ids(text: str) -> Iterator[Entity]:
     for start in _ID_START.finditer(text):
         before = text[max(0, start.start() - _NAMED_WITHIN) : start.start()]
-        for scheme in _SCHEMES:
-            found = scheme.form.match(text, start.start())
-            if found is None or (scheme.named is not None and not scheme.named.search(before)):
+        for form, named, checks in _SCHEMES:
+            found = form.match(text, start.start())
+            if found is None or not named.search(before):
                 continue
             value = _letters_and_digits(found[0])
-            if not scheme.checks or any(check(value) for check in scheme.checks):
+            if not checks or any(check(value) for check in checks):
                 yield Entity(found.start(), found.end(), Kind.NATIONAL_ID, value)
 
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import regex
 
 from store.records import RedactionAction, RedactionRule
-from trainer.redaction import addresses, credentials, numbers
-from trainer.redaction.entities import Detector, Entity, NormalisedText, blank, normalise, without_overlaps
-from trainer.redaction.phones import phones
+from trainer.redaction import contacts, credentials, numbers
+from trainer.redaction.entities import (
+    Detector,
+    Entity,
+    NormalisedText,
+    blank,
+    digits,
+    normalise,
+    without_overlaps,
+)
 from trainer.redaction.rules import Pattern, checked_pattern
 
 # Who comes first wins: what is longer and surer. Cards come after the national ids of 18 digits, of which one in ten
@@ -20,16 +29,16 @@ _WITHOUT_DIGITS: tuple[Detector, ...] = (
     credentials.private_keys,
     credentials.url_credentials,
     credentials.keys,
-    addresses.emails,
+    contacts.emails,
 )
 _WITH_DIGITS: tuple[Detector, ...] = (
     numbers.ibans,
-    addresses.macs,
-    addresses.ips,
+    contacts.macs,
+    contacts.ips,
     numbers.national_ids,
     numbers.cards,
     credentials.named_secrets,
-    phones,
+    contacts.phones,
 )
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,40}_[0-9]{1,9}>")
 _LONGEST_REPEATED = 128  # characters of an entity that is looked for where no detector sees it
@@ -66,11 +75,7 @@ class Redacted:
 class Redactor:
     """Redacts for one assistant. What stands in `prompt_texts` is the team's own and stays."""
 
-    def __init__(
-        self,
-        rules: Sequence[RedactionRule] = (),
-        prompt_texts: Sequence[str] = (),
-    ):
+    def __init__(self, rules: Sequence[RedactionRule] = (), prompt_texts: Sequence[str] = ()):
         """Raises RedactionError for a rule that another version accepted."""
         keep = [rule for rule in rules if rule.action is RedactionAction.KEEP]
         self._rules = [
@@ -86,7 +91,11 @@ class Redactor:
     def redact(self, texts: Sequence[str]) -> Redacted:
         """Raises RedactionError when a rule's pattern takes too long."""
         detected = self.detect(texts)
-        numbering = _Numbering([self._own_text, *texts, *(each.source.text for each in detected)])
+        # Placeholders that somebody typed are skipped.
+        typed = "\n".join([self._own_text, *texts, *(each.source.text for each in detected)])
+        taken = set(_PLACEHOLDER.findall(typed))
+        placeholders: dict[tuple[str, str], str] = {}
+        free: dict[str, Iterator[int]] = defaultdict(lambda: count(1))
         redacted, replacements = [], []
         for index, (text, each) in enumerate(zip(texts, detected, strict=True)):
             parts, at = [], 0
@@ -94,7 +103,10 @@ class Redactor:
                 if self._stays(entity, each.written(entity)):
                     continue
                 start, end = each.source.original_span(entity.start, entity.end)
-                placeholder = numbering.placeholder(entity)
+                key, kind = (entity.kind, entity.value), entity.kind
+                if key not in placeholders:
+                    placeholders[key] = next(p for n in free[kind] if (p := f"<{kind}_{n}>") not in taken)
+                placeholder = placeholders[key]
                 replacements.append(Replacement(index, entity.kind, placeholder, text[start:end]))
                 parts += [text[at:start], placeholder]
                 at = end
@@ -126,25 +138,6 @@ class Redactor:
         )
 
 
-class _Numbering:
-    """Numbers placeholders by order of appearance; those that somebody typed are skipped."""
-
-    def __init__(self, texts: Sequence[str]):
-        self._taken = {placeholder for text in texts for placeholder in _PLACEHOLDER.findall(text)}
-        self._placeholders: dict[tuple[str, str], str] = {}
-        self._last: dict[str, int] = {}
-
-    def placeholder(self, entity: Entity) -> str:
-        key = entity.kind, entity.value
-        if key not in self._placeholders:
-            number = self._last.get(entity.kind, 0) + 1
-            while f"<{entity.kind}_{number}>" in self._taken:
-                number += 1
-            self._last[entity.kind] = number
-            self._placeholders[key] = f"<{entity.kind}_{number}>"
-        return self._placeholders[key]
-
-
 def _by_rule(kind: str, pattern: Pattern) -> Detector:
     def detect(text: str) -> Iterator[Entity]:
         for start, end in pattern.spans(text):
@@ -158,9 +151,10 @@ def _detect_again(detected: list[Detected]) -> list[Detected]:
     known = {each.written(entity): entity for each in detected for entity in each.entities}
     if not known:
         return detected
-    by_digits = {
-        digits: entity for written, entity in known.items() for digits in _digits(written, entity.value)
-    }
+    by_digits: dict[str, Entity] = {}
+    for written, entity in known.items():
+        if len(digits(written)) >= 7 and not re.search("[A-Za-z]", written):
+            by_digits |= {digits(written): entity, entity.value.lstrip("+"): entity}
     words = [written for written in known if 2 <= len(written) <= _LONGEST_REPEATED]
     repeated = regex.compile(r"(?<![0-9A-Za-z])\L<words>(?![^\W_])", words=words)
     again = []
@@ -168,14 +162,8 @@ def _detect_again(detected: list[Detected]) -> list[Detected]:
         left = blank(each.source.text, each.entities)
         found = [(match, known[match[0]]) for match in repeated.finditer(left) if words]
         for match in _NUMBER.finditer(left) if by_digits else ():
-            entity = by_digits.get(re.sub("[^0-9]", "", match[0]))
-            found += [(match, entity)] if entity else []
+            if digits(match[0]) in by_digits:
+                found.append((match, by_digits[digits(match[0])]))
         new = [Entity(match.start(), match.end(), entity.kind, entity.value) for match, entity in found]
         again.append(Detected(each.source, tuple(without_overlaps([*each.entities, *new], each.source.text))))
     return again
-
-
-def _digits(written: str, value: str) -> set[str]:
-    digits = re.sub("[^0-9]", "", written)
-    letters = re.search("[A-Za-z]", written) is not None
-    return set() if letters or len(digits) < 7 else {digits, value.lstrip("+")}
