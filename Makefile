@@ -5,8 +5,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Two at a time, a file to each, in the order of their names: what trains the real model comes last and has the machine
-# nearly for itself.
+# Two at a time, a file to each, the longest first (tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # A CUDA machine gets the CUDA build of vLLM, every other one the CPU build with pinned versions.
 CUDA := $(shell test -e /dev/nvidia0 && echo yes)

@@ -2,8 +2,6 @@
 
 All real: app, chat, vLLM, training and gate, on the sample. One person asks one question after the other, and each
 answer is read to its end. The result has seconds to the first token by what the retrain was doing.
-
-    python -m benchmarks.chat_while_training --out benchmarks/results/chat_while_training.json
 """
 
 from __future__ import annotations
@@ -26,9 +24,8 @@ from assistant.assistants import SAMPLE_ID
 from assistant.chat import Chat
 from benchmarks.faults.references import questions
 from benchmarks.processes import AppProcess
-from benchmarks.record import write_result
-from benchmarks.screen import Screen
-from benchmarks.tasks.serving import Serving
+from benchmarks.record import Screen, write_result
+from benchmarks.serving import Serving
 from store import Store
 from store.records import RunEvent, RunStatus
 
@@ -74,15 +71,16 @@ def main(
 
 async def _measure(serving: Serving, idle: int, seed: int, screen: Screen) -> dict[str, Any]:
     asked = iter(questions(180) * 10)
-    async with serving.pool(SAMPLE_ID) as pool:
-        chat = serving.chat(pool)
-        await _turn(chat, next(asked))  # fills the cache of the prompt
-        with screen.status("Idle"):
-            before = [await _turn(chat, next(asked)) for _ in range(idle)]
-        run, during = await _during(serving.store, chat, asked, screen)
-        # The candidate may serve by now; what it is compared with is the base under the same prompt.
-        served = before[0].deployment_id
-        after = [await _turn(chat, next(asked)) for _ in range(idle)]
+    pool = await serving.pool()
+    chat = serving.chat(pool)
+    await _turn(chat, next(asked))  # fills the cache of the prompt
+    with screen.status("Idle"):
+        before = [await _turn(chat, next(asked)) for _ in range(idle)]
+    run, during = await _during(serving.store, chat, asked, screen)
+    # The candidate may serve by now; what it is compared with is the base under the same prompt.
+    served = before[0].deployment_id
+    after = [await _turn(chat, next(asked)) for _ in range(idle)]
+    await pool.close()
     finished = serving.store.runs.get(run)
     phases = by_phase(during, serving.store.runs.events(run), served)
     return {

@@ -1,8 +1,6 @@
 """The sample's first retrain, as a newcomer sees it: from start to page, from click to swap, and what it saved.
 
 All real: app, vLLM, training, gate.
-
-    python -m benchmarks.first_retrain --out benchmarks/results/first_retrain.json
 """
 
 from __future__ import annotations
@@ -53,27 +51,17 @@ def _start_and_retrain(directory: Path) -> dict[str, Any]:
 
 
 def _retrain(store: Store) -> dict[str, Any]:
+    """What the run changed and how long it took; seconds from the click."""
     clicked = time.time()
     store.runs.request(SAMPLE_ID, "benchmark")
     run = _wait(store)
     console.print(f"{run.status.value}: {run.message}")
-    return _result(store, run, clicked)
-
-
-def _result(store: Store, run: TrainingRun, clicked: float) -> dict[str, Any]:
-    """What the run changed and how long it took; seconds from the click."""
-    swapped = next(
-        (
-            a.at
-            for a in store.deployments.activations(run.assistant_id)
-            if store.deployments.get(a.deployment_id).run_id == run.id
-        ),
-        None,
-    )
+    activations = store.deployments.activations(SAMPLE_ID)
+    swapped = [a.at for a in activations if store.deployments.get(a.deployment_id).run_id == run.id]
     return {
         "status": run.status.value,
         "message": run.message,
-        "click_to_swap_s": round(swapped - clicked, 1) if swapped else None,
+        "click_to_swap_s": round(swapped[0] - clicked, 1) if swapped else None,
         "click_to_end_s": round(run.finished_at - clicked, 1) if run.finished_at else None,
         "settings": run.settings,
         "report": run.report,

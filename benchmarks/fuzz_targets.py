@@ -152,25 +152,27 @@ def _scorers(data: bytes) -> None:
     assert exact(approved, approved) == 1.0 or not approved.strip()
 
 
-class _Search:
-    def __init__(self, folder: Path):
-        self._store = Store(folder / "search.sqlite")
-        self._store.assistants.create("desk", "Desk", "exact")
+def _search(folder: Path) -> Reader:
+    store = Store(folder / "search.sqlite")
+    store.assistants.create("desk", "Desk", "exact")
 
-    def __call__(self, data: bytes) -> None:
+    def find(data: bytes) -> None:
         text = _text(data)
-        assert self._store.search.find("desk", text) == []
-        assert self._store.conversations.all("desk", search=text) == []
+        assert store.search.find("desk", text) == []
+        assert store.conversations.all("desk", search=text) == []
+
+    return find
 
 
-class _Task:
-    def __init__(self, folder: Path):
-        self._path = folder / "task.json"
+def _task(folder: Path) -> Reader:
+    path = folder / "task.json"
 
-    def __call__(self, data: bytes) -> None:
-        self._path.write_bytes(data)
+    def read(data: bytes) -> None:
+        path.write_bytes(data)
         with suppress(TaskError):
-            load(self._path)
+            load(path)
+
+    return read
 
 
 def _events(data: bytes) -> None:
@@ -190,10 +192,6 @@ def _events(data: bytes) -> None:
     asyncio.run(answer())
 
 
-def _pure(reader: Reader) -> Callable[[Path], Reader]:
-    return lambda folder: reader
-
-
 TARGETS: Mapping[str, Callable[[Path], Reader]] = {
     "import-jsonl": lambda folder: _Importing(folder, "jsonl"),
     "import-json": lambda folder: _Importing(folder, "json"),
@@ -201,15 +199,15 @@ TARGETS: Mapping[str, Callable[[Path], Reader]] = {
     "adapter-manifest": lambda folder: _Adapter(folder, MANIFEST),
     "adapter-config": lambda folder: _Adapter(folder, "adapter_config.json"),
     "adapter-weights": lambda folder: _Adapter(folder, "adapter_model.safetensors"),
-    "task-file": _Task,
-    "search": _Search,
-    "server-events": _pure(_events),
-    "markdown": _pure(_markdown),
-    "prompt-text": _pure(_prompt),
-    "settings": _pure(_settings),
-    "privacy": _pure(_privacy),
-    "wording": _pure(_wording),
-    "scorers": _pure(_scorers),
+    "task-file": _task,
+    "search": _search,
+    "server-events": lambda folder: _events,
+    "markdown": lambda folder: _markdown,
+    "prompt-text": lambda folder: _prompt,
+    "settings": lambda folder: _settings,
+    "privacy": lambda folder: _privacy,
+    "wording": lambda folder: _wording,
+    "scorers": lambda folder: _scorers,
 }
 
 _TURNS = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes"}]

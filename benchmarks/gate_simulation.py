@@ -3,8 +3,6 @@
 The result has one row for each kind of difference, number of examples and length of conversations, with the share of
 gates that pass, and the share of whole gates (three shorter variants, two references) that promote a variant which is
 truly worse. Right-or-wrong scores of separate examples are computed exactly. Nothing is generated or scored.
-
-    python -m benchmarks.gate_simulation --trials 1000 --seed 1 --out benchmarks/results/gate_simulation.json
 """
 
 from __future__ import annotations
@@ -90,60 +88,44 @@ def _either(share: float, one: Draw, other: Draw) -> Draw:
     return lambda random, n: np.where(random.random(n) < share, one(random, n), other(random, n))
 
 
-def graded(name: str, at_margin: bool, draw: Draw) -> Kind:
-    return Kind(name, False, at_margin, draw)
-
-
+_GRADED_WORSE: dict[str, Draw] = {
+    "5 % lost wholly, the rest equal": _some(0.05, _constant(-1.0)),
+    "5.6 % lost by 80-100 points": _some(MARGIN / 0.9, _between(-1.0, -0.8)),
+    "10.2 % lost by 49 points": _some(MARGIN / 0.49, _constant(-0.49)),
+    "20 % lost by 25 points": _some(0.2, _constant(-0.25)),
+    "scatter 5, 5 % lost wholly": _sum(_noise(0.05), _some(0.05, _constant(-1.0))),
+    "scatter 8, 5.9 % lost by 85": _sum(_noise(0.08), _some(MARGIN / 0.85, _constant(-0.85))),
+    "scatter 8, 10 % lost by about 50": _sum(
+        _noise(0.08), _some(0.1, lambda random, n: -random.beta(4, 4, n))
+    ),
+    "all lose 2 (scatter 5), 4 % lose 75": _sum(_noise(0.05, -0.02), _some(0.04, _constant(-0.75))),
+    "half differ, by -10 (scatter 20)": _some(0.5, _noise(0.2, -0.1)),
+    "all lose 5 (scatter 10)": _noise(0.1, -MARGIN),
+    "15 % lost, 6.7 % won by 30-90": _sum(
+        _some(0.15, _between(-0.9, -0.3)), _some(0.04 / 0.6, _between(0.3, 0.9))
+    ),
+    "a third lose 40 (scatter 15), the rest win 12.5 (13)": _either(
+        1 / 3, _noise(0.15, -0.4), _noise(0.13, 0.125)
+    ),
+    "all win 5 (scatter 5), 9.5 % lost wholly": _either(0.1 / 1.05, _constant(-1.0), _noise(0.05, MARGIN)),
+}
+_GRADED_EQUAL: dict[str, Draw] = {
+    "equal": _constant(0.0),
+    "scatter 8": _noise(0.08),
+    "scatter 20": _noise(0.2),
+    "half differ (scatter 25)": _some(0.5, _noise(0.25)),
+    "2 % won, 2 % lost by 30-90": _sum(_some(0.02, _between(-0.9, -0.3)), _some(0.02, _between(0.3, 0.9))),
+    "a quarter lose 36 (scatter 15), the rest win 12 (13)": _either(
+        0.25, _noise(0.15, -0.36), _noise(0.13, 0.12)
+    ),
+}
 WORSE = [
     *(proportions(won, won + MARGIN, True) for won in (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)),
-    graded("5 % lost wholly, the rest equal", True, _some(0.05, _constant(-1.0))),
-    graded("5.6 % lost by 80-100 points", True, _some(MARGIN / 0.9, _between(-1.0, -0.8))),
-    graded("10.2 % lost by 49 points", True, _some(MARGIN / 0.49, _constant(-0.49))),
-    graded("20 % lost by 25 points", True, _some(0.2, _constant(-0.25))),
-    graded("scatter 5, 5 % lost wholly", True, _sum(_noise(0.05), _some(0.05, _constant(-1.0)))),
-    graded("scatter 8, 5.9 % lost by 85", True, _sum(_noise(0.08), _some(MARGIN / 0.85, _constant(-0.85)))),
-    graded(
-        "scatter 8, 10 % lost by about 50",
-        True,
-        _sum(_noise(0.08), _some(0.1, lambda random, n: -random.beta(4, 4, n))),
-    ),
-    graded(
-        "all lose 2 (scatter 5), 4 % lose 75", True, _sum(_noise(0.05, -0.02), _some(0.04, _constant(-0.75)))
-    ),
-    graded("half differ, by -10 (scatter 20)", True, _some(0.5, _noise(0.2, -0.1))),
-    graded("all lose 5 (scatter 10)", True, _noise(0.1, -MARGIN)),
-    graded(
-        "15 % lost, 6.7 % won by 30-90",
-        True,
-        _sum(_some(0.15, _between(-0.9, -0.3)), _some(0.04 / 0.6, _between(0.3, 0.9))),
-    ),
-    graded(
-        "a third lose 40 (scatter 15), the rest win 12.5 (13)",
-        True,
-        _either(1 / 3, _noise(0.15, -0.4), _noise(0.13, 0.125)),
-    ),
-    graded(
-        "all win 5 (scatter 5), 9.5 % lost wholly",
-        True,
-        _either(0.1 / 1.05, _constant(-1.0), _noise(0.05, MARGIN)),
-    ),
+    *(Kind(name, False, True, draw) for name, draw in _GRADED_WORSE.items()),
 ]
 EQUAL = [
     *(proportions(share / 2, share / 2, False) for share in (0.0, 0.02, 0.04, 0.08, 0.15)),
-    graded("equal", False, _constant(0.0)),
-    graded("scatter 8", False, _noise(0.08)),
-    graded("scatter 20", False, _noise(0.2)),
-    graded("half differ (scatter 25)", False, _some(0.5, _noise(0.25))),
-    graded(
-        "2 % won, 2 % lost by 30-90",
-        False,
-        _sum(_some(0.02, _between(-0.9, -0.3)), _some(0.02, _between(0.3, 0.9))),
-    ),
-    graded(
-        "a quarter lose 36 (scatter 15), the rest win 12 (13)",
-        False,
-        _either(0.25, _noise(0.15, -0.36), _noise(0.13, 0.12)),
-    ),
+    *(Kind(name, False, False, draw) for name, draw in _GRADED_EQUAL.items()),
 ]
 
 
@@ -202,12 +184,11 @@ def cells() -> Iterator[tuple[Kind, Conversations, int]]:
     for kind in (*WORSE, *EQUAL):
         for n in EXACTLY if kind.right_or_wrong else SIZES:
             yield kind, SEPARATE, n
-    for kind in [kind for kind in WORSE if kind.right_or_wrong][::2] + [
-        kind for kind in WORSE if not kind.right_or_wrong
-    ][::2]:
-        for shape in LONGER:
-            for n in CLUSTERED:
-                yield kind, shape, n
+    for right_or_wrong in (True, False):
+        for kind in [kind for kind in WORSE if kind.right_or_wrong is right_or_wrong][::2]:
+            for shape in LONGER:
+                for n in CLUSTERED:
+                    yield kind, shape, n
 
 
 def worst_exactly(sizes: Iterable[int] = range(20, 401)) -> tuple[float, int]:

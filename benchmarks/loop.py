@@ -5,11 +5,8 @@ It starts the app itself, so that chat, training, gate and swap are what a perso
 
 from __future__ import annotations
 
-import shlex
 import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -19,15 +16,11 @@ from assistant.adapter_files import BadAdapter
 from assistant.serving import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
-from benchmarks.processes import AppFailed, AppProcess
-from benchmarks.record import ResultError, fail, provenance
-from benchmarks.screen import Screen
-from benchmarks.tasks.result import LoopSettings, Result
-from benchmarks.tasks.retrain import RetrainFailed, reevaluate, retrain
-from benchmarks.tasks.rounds import Rounds
-from benchmarks.tasks.serving import Serving
-from benchmarks.tasks.task import Task, TaskError, load
-from benchmarks.tasks.user import sample_of
+from benchmarks.processes import AppFailed, AppProcess, RetrainFailed, run_trainer
+from benchmarks.record import Screen, fail, provenance
+from benchmarks.serving import Serving
+from benchmarks.tasks.rounds import LoopSettings, Rounds
+from benchmarks.tasks.task import TaskError, load
 from store import Store, StoreError
 from trainer.evaluation.scorers import ScorerFailed
 
@@ -74,62 +67,29 @@ def main(
     ] = None,
     epochs: Annotated[int | None, typer.Option(min=1, hidden=True, help="As for trainer once.")] = None,
 ) -> None:
-    """Ask, rate, retrain and measure on a real task. Only the ratings are simulated.
-
-    The same command goes on where an interrupted one stopped.
-    """
-    settings = LoopSettings(ratings, rounds, test, seed, corrects, epochs, model)
-    screen = Screen()
+    """Ask, rate, retrain and measure on a real task. Only the ratings are simulated."""
+    settings, screen = LoopSettings(ratings, rounds, test, seed, corrects, epochs, model), Screen()
     try:
-        loaded = load(task)
-        result = Result.open(out, loaded, settings, sample_of(loaded.test, test, seed))
-    except (TaskError, ResultError, OSError) as error:
+        loop = Rounds(load(task), settings, out, provenance("loop", seed), screen)
+    except (TaskError, OSError) as error:
         fail(str(error))
-    if result.body["finished"]:
-        screen.say(f"Finished already: {out}. For another loop give another --out.")
-        return
-    result.add_origin(provenance("loop", seed))
     directory = (data_dir or out.with_suffix(".data")).resolve()
     options = ["--no-trainer", *_model_option(model)]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]
-    with _resumable():
-        _serve_and_run(directory, options, loaded, settings, result, screen)
-    screen.say(f"Written to {out}. A table and a picture: python -m benchmarks.report {out}")
-
-
-def _serve_and_run(
-    directory: Path, options: list[str], task: Task, settings: LoopSettings, result: Result, screen: Screen
-) -> None:
-    more = [] if settings.epochs is None else ["--epochs", str(settings.epochs)]
-    with AppProcess(directory, *options) as running:
-        with result.timed("start"), screen.status("Starting the app and its model server"):
-            running.wait_for_page()
-            running.wait_for_model()
-        screen.say(f"To watch it: {running.url}")
-        with Store(directory / "shorthand.sqlite") as store:
-            Rounds(
-                task,
-                settings,
-                result,
-                Serving(directory, store),
-                lambda assistant, trigger, show: retrain(store, directory, assistant, trigger, more, show),
-                lambda assistant, show: reevaluate(store, directory, assistant, show),
-                screen,
-            ).run()
-
-
-@contextmanager
-def _resumable() -> Iterator[None]:
-    """End politely: the app is stopped, and what is done so far is in the result."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it otherwise
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    again = shlex.join(["python", "-m", "benchmarks.loop", *sys.argv[1:]])
+    signal.signal(
+        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
+    )  # the app is stopped then too
     try:
-        yield
-    except KeyboardInterrupt:
-        fail(f"Stopped. The same command goes on from here: {again}", 130)
+        with AppProcess(directory, *options) as running:
+            with loop.timed("start"), screen.status("Starting the app and its model server"):
+                running.wait_for_page()
+                running.wait_for_model()
+            screen.say(f"To watch it: {running.url}")
+            with Store(directory / "shorthand.sqlite") as store:
+                loop.run(Serving(directory, store), partial(run_trainer, store, directory))
     except _EXPECTED as error:
-        fail(f"{error}\nThe same command goes on from here.", 1)
+        fail(str(error), 1)
+    screen.say(f"Written to {out}. A table and a picture: python -m benchmarks.report {out}")
 
 
 def _model_option(model: str | None) -> list[str]:

@@ -1,8 +1,6 @@
 """What is found to be asked twice and what is merged wrongly: recall on planted rewordings, merges that should not be.
 
 Nothing is stored.
-
-    python -m benchmarks.near_duplicates --task tasks/banking77.json --task tasks/geography.json
 """
 
 from __future__ import annotations

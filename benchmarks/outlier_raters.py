@@ -1,8 +1,6 @@
 """Raters who push a phrase or a trigger, and honest ones who should not be set aside: how many are found and suspected.
 
 Ratings are simulated: honest raters write the task's own references. Nothing is trained or stored.
-
-    python -m benchmarks.outlier_raters --task tasks/banking77.json
 """
 
 from __future__ import annotations
@@ -16,8 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.record import write_result
-from benchmarks.screen import Screen
+from benchmarks.record import Screen, write_result
 from benchmarks.tasks.task import Task, load_all
 from store.records import ImportedTurn, RatedAnswer, Rating, Role, Verdict
 from trainer.examples.outlier_raters import find_outlier_raters

@@ -2,8 +2,6 @@
 
 Writes `results/privacy.json`: recall by form, false alarms per 1,000 examples by task with what was replaced, and the
 rate in characters a second. The secrets are invented (`planted`); nothing is stored.
-
-    python -m benchmarks.privacy --task tasks/banking77.json --task tasks/televisions.json
 """
 
 from __future__ import annotations

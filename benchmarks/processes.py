@@ -1,4 +1,4 @@
-"""The app, and the fake vLLM of the tests, as processes of their own that end with their context."""
+"""The app, the trainer, and the fake vLLM of the tests as processes of their own."""
 
 from __future__ import annotations
 
@@ -8,19 +8,26 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import httpx
 
 from assistant.health import is_healthy
 from assistant.serving import NoServer, ServerAddress
+from store import Store
+from store.records import TrainingRun
 
 ROOT = Path(__file__).parent.parent
+_POLL_S = 1.0  # of a retrain
 
 
 class AppFailed(Exception):
     """A process ended or did not become ready; the message holds the end of its output."""
+
+
+class RetrainFailed(Exception):
+    """The trainer ended without leaving a run; the message holds the end of its output."""
 
 
 class AppProcess:
@@ -114,6 +121,54 @@ class FakeServer:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+def run_trainer(
+    store: Store,
+    data_dir: Path,
+    assistant_id: str,
+    words: Sequence[str],
+    on_progress: Callable[[str], None],
+) -> TrainingRun:
+    """The run of `python -m trainer` with these words; `on_progress` gets its events. Raises RetrainFailed.
+
+    In a process of its own, so that its memory is given back.
+    """
+    before = newest_run(store, assistant_id)
+    log = data_dir / "logs" / "trainer.log"
+    log.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "trainer", *words, "--data-dir", str(data_dir)]
+    command += ["--assistant", assistant_id]
+    with log.open("ab") as output:
+        # A session of its own: Ctrl-C reaches it once, from here, as a request to end.
+        child = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            seen = 0.0
+            while child.poll() is None:
+                time.sleep(_POLL_S)
+                run = newest_run(store, assistant_id)
+                for event in store.runs.events(run.id, after=seen)[-1:] if run and run != before else ():
+                    seen = event.at
+                    data = ", ".join(f"{name} {value}" for name, value in event.data.items())
+                    on_progress(f"{event.phase}: {data}")
+        finally:
+            if child.poll() is None:
+                child.terminate()
+                child.wait()
+    store.runs.interrupt_running(f"The training process ended with status {child.returncode} (see {log}).")
+    run = newest_run(store, assistant_id)
+    if run is None or run == before:
+        raise RetrainFailed(
+            f"The trainer ended with status {child.returncode} before it began:\n"
+            f"{log.read_text(errors='replace')[-2000:]}"
+        )
+    return run
+
+
+def newest_run(store: Store, assistant_id: str) -> TrainingRun | None:
+    return next(iter(store.runs.all(assistant_id, 1)), None)
 
 
 def free_port() -> int:

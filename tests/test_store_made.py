@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.large_store.made_store import ASSISTANTS, make_store
-from benchmarks.screen import Screen
+from benchmarks.made_store import ASSISTANTS, make_store
+from benchmarks.record import Screen
 from benchmarks.store_size import draw_subjects, measure, percentile
 from store import Store
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.large_store import page_queries
-from benchmarks.large_store.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
+from benchmarks import page_queries
+from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
 from store.decisions import DECIDED_LAST
 from store.io.transfer import (
@@ -154,7 +154,7 @@ def test_a_persons_list_does_not_walk_through_what_others_own(full: Store) -> No
 
 
 def test_the_pages_ask_what_is_guarded() -> None:
-    """Where a page asks the store something else, `benchmarks.large_store.page_queries` has to follow."""
+    """Where a page asks the store something else, `benchmarks.page_queries` has to follow."""
     web = Path(__file__).parent.parent / "assistant" / "web"
     guarded = Path(page_queries.__file__).read_text()
     elsewhere = {"assistants.get", "runs.request", "deployments.rollback"}

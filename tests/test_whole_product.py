@@ -1,7 +1,8 @@
 """The whole product as a person meets it: the real app, vLLM, training and gate, in a real browser.
 
 One app on one fresh data directory serves every test in this file, in order: a stranger loads the sample, chats,
-rates, corrects, trains, sees the shorter prompt answer in the conversation that is open, rolls back, loses vLLM.
+rates, corrects; then trains an assistant that is learned in seconds, sees the shorter prompt answer in the
+conversation that is open, loses vLLM, rolls back.
 """
 
 import asyncio
@@ -22,16 +23,19 @@ import pytest
 from passers_by import PassersBy
 from playwright.sync_api import Page, expect, sync_playwright
 
+from assistant.assistants import create_assistant
+from assistant.model_dir import EMBEDDED
 from assistant.serving import LORA_SLOTS, ServerAddress
+from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_pool import VllmPool
 from benchmarks.processes import ROOT, AppProcess
 from store import Store
-from store.records import MessageStatus, Role, RunStatus, Verdict
+from store.records import ImportedTurn, MessageStatus, Role, RunStatus, Segment, SegmentKind, Verdict
 from trainer.deployment.swap import check_base_is_base
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
-PATIENCE_S = 300.0  # what has not happened by then never will, on any machine
+PATIENCE_S = 600.0  # what has not happened by then never will, on any machine
 
 CHROMIUM = "/usr/bin/chromium"
 CHROMIUM_OPTIONS = [
@@ -43,20 +47,41 @@ CHROMIUM_OPTIONS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-SAMPLE = "otter-quay"
+SAMPLE, ORDERS = "otter-quay", "orders"
+# What a small model learns in a dozen steps, on any machine and in any number format: to repeat parts of a question in
+# another order. The sample, whose first retrain takes a quarter of an hour, is measured by a benchmark.
+PROMPT = (
+    Segment("role", SegmentKind.INSTRUCTION, "You take orders at the desk of a boat hire.", protected=True),
+    Segment(
+        "form", SegmentKind.INSTRUCTION, "Answer with the amount, the thing and the name, and nothing else."
+    ),
+    Segment("tom", SegmentKind.EXAMPLE, user="Tom would like 9 boats, please.", assistant="9 boats for Tom"),
+)
+NAMES = ("Ann", "Bo", "Carla", "Dmitri", "Elodie", "Farid", "Greta", "Hiro", "Ines", "Jonas", "Katya", "Lars")
+THINGS = ("kayaks", "canoes", "paddles", "helmets", "tents", "maps", "oars")
+
+
+def orders(count: int) -> Iterator[tuple[str, str]]:
+    """Questions, no two alike, with their right answers."""
+    for number in range(count):
+        name, thing = NAMES[number % 12], f"{2 + number % 5} {THINGS[number % 7]}"
+        yield f"{name} would like {thing}, please.", f"{thing} for {name}"
 
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
     with pytest.MonkeyPatch.context() as patch:
-        # A third of the sample's answers and one shorter prompt: otherwise a retrain beside all of this takes a quarter
-        # of an hour. How good so small an adapter is differs between machines, so the margin allows any loss it can
-        # have: the guards decide, and how much better it is, benchmarks measure. Other people's corrections start no
-        # retrain of their own.
-        choices = "newest_answers=100 max_train=54 variants=1 epochs=4 margin=0.5 retrain_after=1000"
+        # The margin allows any loss that a shorter prompt can bring: the gate's guards decide. Other people's
+        # corrections start no retrain of their own.
+        choices = (
+            "epochs=3 variants=1 min_train=10 min_gate=10 margin=0.5 max_answer_tokens=16 retrain_after=1000"
+        )
         patch.setenv("SHORTHAND_SET", choices)
+        # One thread each for trainer and server: two would wait for each other while other tests have a core.
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setenv("VLLM_CPU_NUM_OF_RESERVED_CPU", "1")
         with AppProcess(tmp_path_factory.mktemp("data")) as running:
-            running.wait_for_page()
+            running.wait_for_page(PATIENCE_S)
             yield running
 
 
@@ -81,6 +106,17 @@ def page(app: AppProcess) -> Iterator[Page]:
 def passers_by(app: AppProcess, store: Store) -> Iterator[PassersBy]:
     with PassersBy(app, store) as people:
         yield people
+
+
+@pytest.fixture(scope="module")
+def assistant(app: AppProcess, store: Store) -> str:
+    """One with enough rated answers for a retrain."""
+    tokenizer = ChatTokenizer.load(Path(app.address().model_dir))
+    create_assistant(store, tokenizer, "Orders", "exact", PROMPT, assistant_id=ORDERS)
+    rows = enumerate(orders(48))
+    turns = [ImportedTurn(f"order-{n}", user, answer, Verdict.UP) for n, (user, answer) in rows]
+    store.transfer.load(ORDERS, turns)
+    return ORDERS
 
 
 def open_tab(page: Page, name: str) -> None:
@@ -123,7 +159,7 @@ def test_the_sample_loads_with_one_click(page: Page, app: AppProcess, store: Sto
 
 
 def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: Store) -> None:
-    app.wait_for_model()
+    app.wait_for_model(PATIENCE_S)
     expect(page.locator("#server-state")).to_contain_text("ready", timeout=1000 * PATIENCE_S)
     open_tab(page, "Chat")
     ask(page, "How much does a paddleboard cost for two hours?")
@@ -177,25 +213,30 @@ def test_nothing_that_was_typed_or_answered_is_lost_on_a_full_disk(
 
 
 def test_the_prompt_gets_shorter_while_a_conversation_is_open(
-    page: Page, store: Store, passers_by: PassersBy
+    page: Page, store: Store, assistant: str, passers_by: PassersBy
 ) -> None:
-    before = store.deployments.active(SAMPLE)
-    assert before is not None
+    before = store.deployments.active(assistant)
+    page.reload()  # the picker has the new assistant then
+    page.locator("#assistant-picker input").click()
+    page.get_by_role("option", name="Orders").click()
+    expect(page.locator("#chat-log")).not_to_contain_text("paddleboard", timeout=1000 * PATIENCE_S)
+    ask(page, "Uma would like 3 oars, please.")
+    assert caption_tokens(page) == before.prompt_tokens
     open_tab(page, "Training")
     page.locator("#train-now").click()
-    _wait(lambda: bool(store.runs.all(SAMPLE)))
+    _wait(lambda: bool(store.runs.all(assistant)))
     expect(page.locator("#run-status")).to_be_visible()
-    _wait(lambda: store.runs.all(SAMPLE)[0].status is not RunStatus.RUNNING, 1800)
-    run = store.runs.all(SAMPLE)[0]
+    _wait(lambda: store.runs.all(assistant)[0].status is not RunStatus.RUNNING, 1800)
+    run = store.runs.all(assistant)[0]
     assert run.status is RunStatus.PROMOTED, run.message
-    after = store.deployments.active(SAMPLE)
-    assert after is not None and after.adapter == run.adapter
+    after = store.deployments.active(assistant)
+    assert after.adapter == run.adapter
     assert after.prompt_tokens < before.prompt_tokens
     chosen = run.report["gate"]["variants"][after.variant]
     assert all(item["lower"] > -run.settings["margin"] for item in chosen["comparisons"])
     expect(page.locator("#verdict")).to_contain_text(re.compile("promoted", re.I), timeout=1000 * PATIENCE_S)
     open_tab(page, "Chat")
-    ask(page, "And what about a canoe?")
+    ask(page, "Victor would like 5 tents, please.")
     assert caption_tokens(page) == after.prompt_tokens
     open_tab(page, "Savings")
     expect(page.locator("#saved-tokens")).to_contain_text(
@@ -203,8 +244,8 @@ def test_the_prompt_gets_shorter_while_a_conversation_is_open(
     )
 
 
-def test_every_answer_is_recorded_with_the_pair_that_gave_it(store: Store) -> None:
-    [conversation] = store.conversations.all(SAMPLE, source="chat")
+def test_every_answer_is_recorded_with_the_pair_that_gave_it(store: Store, assistant: str) -> None:
+    [conversation] = store.conversations.all(assistant, source="chat")
     answers = [m for m in store.messages.thread(conversation.id) if m.role is Role.ASSISTANT]
     pairs = [store.deployments.get(m.deployment_id or 0) for m in answers]
     assert {pair.adapter is None for pair in pairs} == {True, False}, "before the swap and after it"
@@ -214,7 +255,7 @@ def test_every_answer_is_recorded_with_the_pair_that_gave_it(store: Store) -> No
 
 
 def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
-    page: Page, app: AppProcess, store: Store
+    page: Page, app: AppProcess, store: Store, assistant: str
 ) -> None:
     [server] = [
         p
@@ -225,27 +266,40 @@ def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
     expect(page.locator("#server-state")).not_to_contain_text("ready", timeout=1000 * PATIENCE_S)
     expect(page.locator("#server-state")).to_contain_text("ready", timeout=1000 * PATIENCE_S)
     open_tab(page, "Chat")
-    ask(page, "Can I bring my dog?")
-    assert caption_tokens(page) == store.deployments.active(SAMPLE).prompt_tokens
+    ask(page, "Wanda would like 2 maps, please.")
+    assert caption_tokens(page) == store.deployments.active(assistant).prompt_tokens
 
 
-def test_a_rollback_restores_adapter_and_prompt(page: Page, app: AppProcess, store: Store) -> None:
+def test_a_rollback_restores_adapter_and_prompt(
+    page: Page, app: AppProcess, store: Store, assistant: str
+) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "trainer", "rollback", "--assistant", SAMPLE, "--data-dir", str(app.data_dir)],
+        [
+            sys.executable,
+            "-m",
+            "trainer",
+            "rollback",
+            "--assistant",
+            assistant,
+            "--data-dir",
+            str(app.data_dir),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    active = store.deployments.active(SAMPLE)
-    assert active is not None and active.adapter is None and active.variant == 0
-    ask(page, "Is there parking?")
+    active = store.deployments.active(assistant)
+    assert active.adapter is None and active.variant == 0
+    ask(page, "Xaver would like 4 buoys, please.")
     assert caption_tokens(page) == active.prompt_tokens
 
 
-def test_the_base_model_stays_itself_however_many_adapters_were_loaded(app: AppProcess, store: Store) -> None:
+def test_the_base_model_stays_itself_however_many_adapters_were_loaded(
+    app: AppProcess, store: Store, assistant: str
+) -> None:
     """vLLM frees no slot when an adapter is unloaded; see assistant/vllm_extension.py."""
-    [adapter] = store.adapters.all(SAMPLE)
+    [adapter] = store.adapters.all(assistant)
     address = ServerAddress.read(app.data_dir)
     ids = list(range(1000, 1030))
 
@@ -284,35 +338,20 @@ def test_nothing_outlives_the_app(app: AppProcess) -> None:
     assert not alive
 
 
-def test_nothing_outlives_an_app_that_is_killed(tmp_path: Path) -> None:
-    before = _put_aside()
-    with AppProcess(tmp_path, "--model", _model(), "--no-trainer") as app:
-        _wait(
-            lambda: any(
-                "api_server" in _line(p) for p in psutil.Process(app.process.pid).children(recursive=True)
-            ),
-            60,
-        )
-        family = psutil.Process(app.process.pid).children(recursive=True)
-        assert _put_aside() > before
-        app.stop(signal.SIGKILL)
-        _, alive = psutil.wait_procs(family, timeout=60)
-        assert not alive
-    assert _put_aside() == before
-
-
-_converted: list[str] = []
-
-
-def _model() -> str:
-    """The model directory that the first app has converted."""
-    return _converted[0]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def remember_model(app: AppProcess) -> None:
-    _wait(lambda: (app.data_dir / "server.json").exists())
-    _converted.append(app.address().model_dir)
+def test_nothing_outlives_an_app_that_is_killed(
+    app: AppProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory() as scratch:  # no other test's app puts anything there
+        monkeypatch.setenv("TMPDIR", scratch)
+        converted = app.data_dir / "models" / EMBEDDED
+        with AppProcess(tmp_path, "--model", str(converted), "--no-trainer") as other:
+            process = psutil.Process(other.process.pid)
+            _wait(lambda: any("api_server" in _line(child) for child in process.children(recursive=True)))
+            family = process.children(recursive=True)
+            assert list(Path(scratch).glob("shorthand-*"))
+            other.stop(signal.SIGKILL)
+            _, alive = psutil.wait_procs(family, timeout=60)
+            assert not alive and not list(Path(scratch).glob("shorthand-*"))
 
 
 @contextmanager
@@ -324,11 +363,6 @@ def _full_disk(app: AppProcess) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(app.process.pid, limit, before)
-
-
-def _put_aside() -> set[Path]:
-    """Temporary files of processes that the app starts, and the memory that vLLM's share."""
-    return {*Path(tempfile.gettempdir()).glob("shorthand-*"), *Path("/dev/shm").glob("psm_*")}
 
 
 def _line(process: psutil.Process) -> str:

@@ -1,4 +1,8 @@
-"""Something done once for each of its calls to the system, one of which fails or ends the process."""
+"""Something done once for each of its calls to the system, one of which fails or ends the process.
+
+A case prepares a directory, does something in a copy of it (raising one of its `refusals` where it cannot), and says
+what is wrong afterwards, after a second try where it was not done.
+"""
 
 import ctypes
 import errno
@@ -7,7 +11,6 @@ import os
 import shutil
 import signal
 import sys
-from abc import ABC, abstractmethod
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,24 +20,7 @@ _REFUSED, _FAULTY = 3, 4
 _ENDS = {0: "done", _REFUSED: "refused", -signal.SIGKILL: "killed"}
 
 
-class FaultCase(ABC):
-    """What is done, in a copy of the same directory each time."""
-
-    refusals: tuple[type[Exception], ...]
-
-    @abstractmethod
-    def prepare(self, directory: Path) -> None: ...
-
-    @abstractmethod
-    def do(self, directory: Path) -> None:
-        """Raises one of `refusals` where it says that it could not be done."""
-
-    @abstractmethod
-    def wrong(self, directory: Path, end: str) -> str:
-        """What is wrong afterwards; nothing is. Tries again where it was not done."""
-
-
-class Publish(FaultCase):
+class Publish:
     """Of an adapter of the tiny model."""
 
     def __init__(self, model_dir: Path):
@@ -64,7 +50,7 @@ class Publish(FaultCase):
         return ""
 
 
-class Rate(FaultCase):
+class Rate:
     """One more rating, with a correction of several pages of the file."""
 
     def __init__(self) -> None:
@@ -99,6 +85,9 @@ class Rate(FaultCase):
         if end == "refused":
             self.do(directory)
         return ""
+
+
+FaultCase = Publish | Rate
 
 
 def do_under(calls: Any, case: FaultCase, directory: Path, number: int, error: int) -> tuple[str, int]:

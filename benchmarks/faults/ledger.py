@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -73,17 +74,11 @@ class Ledger:
     swaps: list[str] = field(default_factory=list)  # deployments whose swap was acknowledged, oldest first
     _new: list[Saved] = field(default_factory=list)
 
-    def receive(self, pipe: Connection) -> int:
-        """Take in what was sent since; returns how many answers were among it."""
-        answers = 0
-        try:
+    def receive(self, pipe: Connection) -> None:
+        """Take in what was sent since."""
+        with suppress(EOFError, OSError):  # the last one was cut off: nobody was told
             while pipe.poll():
-                event: Saved = pipe.recv()
-                answers += event.kind == "answered"
-                self._take(event)
-        except (EOFError, OSError):  # the last one was cut off: nobody was told
-            pass
-        return answers
+                self._take(pipe.recv())
 
     def _take(self, event: Saved) -> None:
         if event.kind == "step":

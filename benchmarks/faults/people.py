@@ -16,7 +16,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
-from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.serving import reconcile
 from assistant.tokenizer import ChatTokenizer
@@ -25,7 +24,7 @@ from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import ExternalServers, Phase
 from benchmarks.faults.ledger import Saved, digest
 from benchmarks.faults.references import System, questions
-from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene
+from benchmarks.faults.scene import ASSISTANT, FULL, Scene
 from store import Store, StoreError
 from store.records import MessageStatus, RunStatus, Verdict
 from trainer.lease import Lease, LeaseTaken
@@ -58,13 +57,6 @@ class Where:
     def store(self) -> Store:
         return Store(self.data_dir / "shorthand.sqlite")
 
-    def create_assistant(self) -> None:
-        """The assistant and the folder of its adapters, unless they are there."""
-        self.adapters.mkdir(parents=True, exist_ok=True)
-        with self.store() as store:
-            if ASSISTANT not in {assistant.id for assistant in store.assistants.all()}:
-                create_assistant(store, self.tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
-
     @asynccontextmanager
     async def pool(self) -> AsyncIterator[VllmPool]:
         pool = VllmPool([VllmClient(self.url, self.key)])
@@ -74,16 +66,16 @@ class Where:
             await pool.close()
 
 
-def chat_all_the_time(where: Where, people: int, pause_s: float, seed: int, events: Connection) -> None:
+def chat_all_the_time(where: Where, pause_s: float, seed: int, events: Connection, people: int) -> None:
     """Until it is killed. It starts as the app does: what was left half done is swept up."""
     with where.store() as store:
         if where.sweeps:
             store.messages.end_streaming()
-        asyncio.run(_chat(where, store, people, pause_s, seed, events))
+        asyncio.run(_chat(where, store, pause_s, seed, events, people))
 
 
 async def _chat(
-    where: Where, store: Store, people: int, pause_s: float, seed: int, events: Connection
+    where: Where, store: Store, pause_s: float, seed: int, events: Connection, people: int
 ) -> None:
     async def load_active() -> None:
         async with where.pool() as pool:

@@ -13,7 +13,6 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_pool import VllmPool
 from benchmarks.faults.references import System
 from store import Store
-from store.errors import NotFound
 from store.records import Deployment, Segment, SegmentKind
 from trainer.deployment.swap import swap_in, unload_older
 from trainer.training.publish import publish_run
@@ -38,6 +37,12 @@ class CopiedModel:
             (Path(directory) / name).write_bytes((self.files / name).read_bytes())
 
 
+def create_swapped_assistant(store: Store, tokenizer: ChatTokenizer) -> None:
+    """Unless it is there."""
+    if ASSISTANT not in {assistant.id for assistant in store.assistants.all()}:
+        create_assistant(store, tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
+
+
 class Scene:
     """One assistant in one data directory; `templates` holds the random adapters by name."""
 
@@ -52,10 +57,7 @@ class Scene:
     ):
         self.store, self.pool, self.tokenizer = store, pool, tokenizer
         self.adapters, self.templates, self.base = adapters, templates, base
-        try:
-            store.assistants.get(ASSISTANT)
-        except NotFound:
-            create_assistant(store, tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
+        create_swapped_assistant(store, tokenizer)
 
     def candidate(self, system: System) -> Deployment:
         """A published candidate of a run of its own that never trained anything; the base model needs no adapter."""

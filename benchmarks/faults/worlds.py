@@ -6,10 +6,11 @@ import multiprocessing
 import time
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import psutil
 
@@ -19,19 +20,12 @@ from assistant.tokenizer import ChatTokenizer
 from benchmarks import random_adapters
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time, swap_all_the_time
-from benchmarks.footprint import server_processes
+from benchmarks.faults.scene import create_swapped_assistant
 from benchmarks.processes import AppFailed, AppProcess, FakeServer
 
 CHAT, TRAINER = "chat", "trainer"
 _FORK = multiprocessing.get_context("fork")
 _FIRST_WITHIN_S = 400.0
-
-
-class Moment(NamedTuple):
-    """What was under way when a process was killed."""
-
-    step: str
-    in_a_write: bool
 
 
 class World(ABC):
@@ -46,9 +40,7 @@ class World(ABC):
         self.ledger = Ledger()
         self.start_s: dict[str, float] = {}
         self.victims: list[str] = []
-        self.answers = 0
         self._started = 0
-        self._paused: set[str] = set()
         self._ended_at = time.monotonic()
         self._children: dict[str, tuple[BaseProcess, Connection]] = {}
         tokenizer = ChatTokenizer.load(model_dir)
@@ -69,7 +61,9 @@ class World(ABC):
         """Kill it, and start it again where nobody else does."""
 
     def __enter__(self) -> Self:
-        self.where.create_assistant()
+        self.where.adapters.mkdir(parents=True, exist_ok=True)
+        with self.where.store() as store:
+            create_swapped_assistant(store, self.where.tokenizer)
         self.start_server()
         for name in (CHAT, TRAINER):
             began = time.monotonic()
@@ -85,21 +79,20 @@ class World(ABC):
 
     def processes(self) -> dict[str, int]:
         """The process ids of everything that lives, by name."""
-        alive = {name: child.pid for name, (child, _) in self._children.items() if child.is_alive()}
-        return {name: pid for name, pid in alive.items() if pid is not None} | self.server_processes()
+        alive = {name: child.pid or 0 for name, (child, _) in self._children.items() if child.is_alive()}
+        return alive | self.server_processes()
 
     def died(self) -> list[str]:
         """The processes that ended without having been killed."""
-        ended = [name for name, (child, _) in self._children.items() if not child.is_alive()]
-        return [name for name in ended if name not in self._paused]
+        return [name for name, (child, _) in self._children.items() if not child.is_alive()]
 
     def pause(self, name: str) -> None:
         """End a process until `start_again`."""
         self._end(name)
-        self._paused.add(name)
+        del self._children[name]
 
-    def kill(self, victim: str) -> Moment:
-        """kill -9, at once."""
+    def kill(self, victim: str) -> bool:
+        """kill -9, at once; returns whether a write of the store was under way."""
         journal = self.folder / "shorthand.sqlite-journal"
         self._ended_at = time.monotonic()
         if victim in self._children:
@@ -108,22 +101,23 @@ class World(ABC):
             self.kill_server(victim)
         in_a_write = journal.exists() and journal.stat().st_size > 0
         self.receive()
-        return Moment(self.ledger.step, in_a_write)
+        return in_a_write
 
     def start_again(self, victim: str, within_s: float) -> float:
         """Seconds from the kill until people were answered again, or the trainer had swapped; raises AppFailed.
 
         What was paused counts from now on.
         """
-        if victim in self._paused:
-            self._ended_at = time.monotonic()
         if victim in (CHAT, TRAINER):
+            if victim not in self._children:
+                self._ended_at = time.monotonic()
             self._fork(victim)
         return self._until_at_work(victim, within_s, self._ended_at)
 
     def receive(self) -> None:
         """Take in what was acknowledged since."""
-        self.answers += sum(self.ledger.receive(pipe) for _, pipe in self._children.values())
+        for _, pipe in self._children.values():
+            self.ledger.receive(pipe)
 
     def check(self, whole_file: bool) -> None:
         with self.where.store() as store:
@@ -133,19 +127,17 @@ class World(ABC):
         """Everybody stops; the last check."""
         for name in self._children:
             self._end(name)
+        self.check(whole_file=False)
         with self.where.store() as store:
-            self.ledger.check(store, self.where.adapters, self.where.base, whole_file=False)
             self.ledger.check_end(store)
 
     def _until_at_work(self, name: str, within_s: float, began: float) -> float:
         """Seconds since `began`, once the trainer has swapped; for everything else, once people are answered."""
 
-        def count() -> int:
-            return self.ledger.acknowledged["swap"] if name == TRAINER else self.answers
-
+        kind = "swap" if name == TRAINER else "answered"
         self.receive()
-        before = count()
-        while count() == before:
+        before = self.ledger.acknowledged[kind]
+        while self.ledger.acknowledged[kind] == before:
             if time.monotonic() - began > within_s:
                 raise AppFailed(f"{name} did nothing within {within_s:.0f} s: {dict(self.ledger.failures)}")
             time.sleep(0.02)
@@ -154,16 +146,11 @@ class World(ABC):
 
     def _fork(self, name: str) -> None:
         ours, theirs = _FORK.Pipe(duplex=False)
-        self._paused.discard(name)
         self._started += 1
         seed = self.seed * 100_000 + self._started
-        if name == TRAINER:
-            child = _FORK.Process(
-                target=swap_all_the_time, args=(self.where, self.swap_pause_s, seed, theirs), daemon=True
-            )
-        else:
-            arguments = (self.where, self.people, self.chat_pause_s, seed, theirs)
-            child = _FORK.Process(target=chat_all_the_time, args=arguments, daemon=True)
+        act = swap_all_the_time if name == TRAINER else partial(chat_all_the_time, people=self.people)
+        pause_s = self.swap_pause_s if name == TRAINER else self.chat_pause_s
+        child = _FORK.Process(target=act, args=(self.where, pause_s, seed, theirs), daemon=True)
         child.start()
         theirs.close()
         self._children[name] = (child, ours)
@@ -234,7 +221,7 @@ class RealWorld(World):
     def server_processes(self) -> dict[str, int]:
         if self.app.process.poll() is not None:
             return {}
-        return {"app": self.app.process.pid, **server_processes(self.app.process.pid)}
+        return {"app": self.app.process.pid, **_server_processes(self.app.process.pid)}
 
     def died(self) -> list[str]:
         return super().died() + (["app"] if self.app.process.poll() is not None else [])
@@ -245,12 +232,12 @@ class RealWorld(World):
             self.app.process.wait()
             self._until_gone()
             self._start_app()
-            for name in {CHAT, TRAINER} - self._paused:  # the address and the key are new ones
+            for name in list(self._children):  # the address and the key are new ones
                 ended_at = self._ended_at
                 self._end(name)
                 self._ended_at = ended_at
                 self._fork(name)
-        elif (pid := server_processes(self.app.process.pid).get(victim)) is not None:
+        elif (pid := _server_processes(self.app.process.pid).get(victim)) is not None:
             psutil.Process(pid).kill()
             self._until_gone()  # the API server notices and ends, or is ended by the app
 
@@ -261,3 +248,21 @@ class RealWorld(World):
             if time.monotonic() > end:
                 raise AppFailed(f"vLLM at {self.where.url} still answers after a minute.")
             time.sleep(0.1)
+
+
+def _server_processes(app: int) -> dict[str, int]:
+    """vLLM's processes below `app`, by what they are: their own titles, `VLLM::EngineCore` and so on, or the module."""
+    found = {}
+    for process in psutil.Process(app).children(recursive=True):
+        try:
+            words = process.cmdline()
+        except psutil.Error:
+            continue
+        line = " ".join(words)
+        if words and words[0].startswith("VLLM::"):
+            found[words[0].removeprefix("VLLM::")] = process.pid
+        elif "vllm.entrypoints" in line and "assistant.supervisor" not in line:
+            found["API server"] = process.pid
+        elif "trainer watch" in line and "assistant.supervisor" not in line:
+            found["trainer watch"] = process.pid
+    return found

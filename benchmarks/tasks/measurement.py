@@ -15,11 +15,11 @@ from assistant.rendering import prompt_tokens, render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, VllmError
 from assistant.vllm_pool import VllmPool
-from benchmarks.tasks.serving import until_healthy
+from benchmarks.serving import wait_until_healthy
 from benchmarks.tasks.task import Item
 from store.records import Deployment, Role, Segment, TrainingRun
 from trainer.evaluation.scorers import Scorer, best
-from trainer.evaluation.statistics import Difference, Interval, difference, interval
+from trainer.evaluation.statistics import difference, interval
 
 AT_ONCE = 32  # requests per server, as the gate asks
 _TRIES = 3
@@ -43,21 +43,6 @@ class Measurement:
     part_tokens: int
     request_tokens: float | None
     failures: tuple[str, ...]
-
-    def quality(self) -> Interval | None:
-        """Mean score with its 95 % interval; None when nothing was answered."""
-        scores = [score for score in self.scores if score is not None]
-        return interval(scores, range(len(scores))) if scores else None
-
-
-def compare(one: Measurement, other: Measurement, margin: float, right_or_wrong: bool) -> Difference | None:
-    """Mean paired difference `one - other` and its one-sided 95 % lower bound, over what both answered."""
-    if (one.adapter, one.segment_ids) == (other.adapter, other.segment_ids):
-        return Difference(0.0, 0.0, 0.0)  # the same requests: nothing is estimated
-    pairs = [(a, b) for a, b in zip(one.scores, other.scores, strict=True) if a is not None and b is not None]
-    if not pairs:
-        return None
-    return difference([a for a, _ in pairs], [b for _, b in pairs], range(len(pairs)), margin, right_or_wrong)
 
 
 def answer_limit(tokenizer: ChatTokenizer, items: Sequence[Item], most: int) -> int:
@@ -124,7 +109,7 @@ async def _complete(
         except VllmError as error:
             failure = str(error)
         if attempt < _TRIES - 1:
-            await until_healthy(pool)
+            await wait_until_healthy(pool)
     return failure
 
 
@@ -139,15 +124,13 @@ def run_record(run: TrainingRun) -> dict[str, Any]:
         "settings": run.settings,
         "dataset": run.report.get("dataset"),
         "training": run.report.get("training"),
-        "gate": _without_path(run.report.get("gate")),
+        "gate": _without_path(run.report["gate"]) if "gate" in run.report else None,
         "phases_s": run.report.get("seconds"),
     }
 
 
-def _without_path(gate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+def _without_path(gate: Mapping[str, Any]) -> Mapping[str, Any]:
     """A scorer that has a file names it by a path that only this machine has."""
-    if not gate:
-        return gate
     name, colon, path = gate["scorer"].partition(":")
     return {**gate, "scorer": f"{name}{colon}{PurePath(path).name}"}
 
@@ -160,7 +143,7 @@ def last_tested(run: TrainingRun) -> Sequence[str] | None:
 
 
 def measured_record(
-    measured: Mapping[str, Measurement | None], active: Deployment, margin: float, right_or_wrong: bool
+    measured: Mapping[str, Measurement], active: Deployment, margin: float, right_or_wrong: bool
 ) -> dict[str, Any]:
     """Quality and tokens of each pair, and how the active one stands against the others.
 
@@ -168,15 +151,10 @@ def measured_record(
     candidate_variant, which is the last variant that the gate tested, passed or not. `margin` is the gate's, and
     `right_or_wrong` says of the scorer that it gives 0 or 1 alone.
     """
-    full, empty, served = measured["base_full"], measured["base_empty"], measured["active"]
-    if full is None or empty is None or served is None:
-        raise ValueError("A round measures base_full, base_empty and active.")
+    full, served = measured["base_full"], measured["active"]
     quality = {name: _quality(item) for name, item in measured.items()}
-    index = None
-    if quality["active"] and quality["base_full"] and quality["base_empty"]:
-        index = performance_index(
-            *(found["mean"] for found in (quality["active"], quality["base_full"], quality["base_empty"]))
-        )
+    means = [found["mean"] for name in ("active", "base_full", "base_empty") if (found := quality[name])]
+    index = performance_index(*means) if len(means) == 3 else None
     return {
         "active": {
             "deployment": active.id,
@@ -193,7 +171,9 @@ def measured_record(
         },
         "quality": quality,
         "differences": {
-            f"active - {name}": _difference(served, measured.get(name), margin, right_or_wrong)
+            f"active - {name}": _difference(served, measured[name], margin, right_or_wrong)
+            if name in measured
+            else None
             for name in ("base_full", "candidate_full")
         },
         "performance_index": index,
@@ -211,20 +191,28 @@ def performance_index(variant: float, base_full: float, base_empty: float) -> fl
     return (variant - base_empty) / gain if gain >= 0.01 else None
 
 
-def _quality(measured: Measurement | None) -> dict[str, Any] | None:
-    score = measured.quality() if measured else None
-    if measured is None or score is None:
+def _quality(measured: Measurement) -> dict[str, Any] | None:
+    """Mean score with its 95 % interval; None when nothing was answered."""
+    scores = [score for score in measured.scores if score is not None]
+    if not scores:
         return None
     return {
-        **asdict(score),
-        "n": len(measured.scores) - measured.scores.count(None),
+        **asdict(interval(scores, range(len(scores)))),
+        "n": len(scores),
         "failed": len(measured.failures),
         "part_tokens": measured.part_tokens,
     }
 
 
 def _difference(
-    one: Measurement, other: Measurement | None, margin: float, right_or_wrong: bool
+    one: Measurement, other: Measurement, margin: float, right_or_wrong: bool
 ) -> dict[str, float] | None:
-    found = compare(one, other, margin, right_or_wrong) if other else None
-    return {"mean": found.mean, "lower": found.lower} if found else None
+    """Mean paired difference `one - other` and its one-sided 95 % lower bound, over what both answered."""
+    if (one.adapter, one.segment_ids) == (other.adapter, other.segment_ids):
+        return {"mean": 0.0, "lower": 0.0}  # the same requests: nothing is estimated
+    pairs = [(a, b) for a, b in zip(one.scores, other.scores, strict=True) if a is not None and b is not None]
+    if not pairs:
+        return None
+    scores, others = zip(*pairs, strict=True)
+    found = difference(scores, others, range(len(pairs)), margin, right_or_wrong)
+    return {"mean": found.mean, "lower": found.lower}

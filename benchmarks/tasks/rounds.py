@@ -1,19 +1,22 @@
-"""One loop on a task: ask and rate, retrain, measure, again, until every round is in the result."""
+"""One loop on a task: ask and rate, retrain, measure, again; one JSON file grows with each step."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from assistant.adapter_files import BadAdapter, verify
+from assistant.assistants import create_assistant
 from assistant.rendering import keep
-from assistant.serving import MAX_RANK
 from assistant.vllm_client import VllmError
-from assistant.vllm_pool import VllmPool
-from benchmarks.screen import Screen
+from benchmarks import record
+from benchmarks.record import Screen
+from benchmarks.serving import Serving
 from benchmarks.tasks.measurement import (
     Measurement,
     answer_limit,
@@ -22,8 +25,6 @@ from benchmarks.tasks.measurement import (
     measured_record,
     run_record,
 )
-from benchmarks.tasks.result import LoopSettings, Result
-from benchmarks.tasks.serving import Serving
 from benchmarks.tasks.task import Task
 from benchmarks.tasks.user import (
     Asked,
@@ -35,244 +36,252 @@ from benchmarks.tasks.user import (
     sample_of,
     threshold_of,
 )
-from store import Store
 from store.records import Deployment, TrainingRun
 from trainer.deployment.latency import measure_latency
+from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.examples.selection import select
 from trainer.settings import TrainerSettings
 
-OnProgress = Callable[[str], None]
-Retrain = Callable[[str, str, OnProgress], TrainingRun]  # assistant id, trigger
-Reevaluate = Callable[[str, OnProgress], TrainingRun | None]  # assistant id
+# The real trainer, with these words of its command line; a function so that tests can use a smaller one.
+RunTrainer = Callable[[str, Sequence[str], Callable[[str], None]], TrainingRun]
+SIMULATED = (
+    "The ratings are simulated: a program asked the task's train questions through the real chat path, rated each real "
+    "answer by the task's scorer against the references, and corrected some of the bad ones with a reference. "
+    "Everything else (server, trainer, gate, swap, measurements) is real."
+)
 
 
 @dataclass(frozen=True)
+class LoopSettings:
+    """What a loop was asked to do; `corrects` is a share, None in `epochs` and `model` is the product's default."""
+
+    ratings: int
+    rounds: int
+    test: int
+    seed: int
+    corrects: float
+    epochs: int | None = None
+    model: str | None = None
+
+
 class Rounds:
-    """`retrain` and `reevaluate` are the real trainer, handed in so that tests can use a smaller one."""
+    """`body` is the result, which is written to `out` after every step; `origin` says where the numbers come from."""
 
-    task: Task
-    settings: LoopSettings
-    result: Result
-    serving: Serving
-    retrain: Retrain
-    reevaluate: Reevaluate
-    screen: Screen
+    def __init__(
+        self, task: Task, settings: LoopSettings, out: Path, origin: Mapping[str, Any], screen: Screen
+    ):
+        """Raises OSError where `out` cannot be written."""
+        self._task, self._settings, self._out, self._screen = task, settings, out, screen
+        self._full = [segment.id for segment in task.prompt]
+        self._items = sample_of(task.test, settings.test, settings.seed)
+        self._user = User(scorer(task.scorer), threshold_of(task.scorer), settings.corrects, settings.seed)
+        self._measured: dict[tuple[str | None, tuple[str, ...]], Measurement] = {}
+        # Servers that go on (--vllm-url) must never see an adapter's name twice: their prefix cache would mix the two.
+        self.assistant_id = f"{task.id}-{secrets.token_hex(3)}"
+        self.body: dict[str, Any] = {
+            "benchmark": "loop",
+            "ratings_are": SIMULATED,
+            "task": task_record(task),
+            "settings": asdict(settings),
+            "test_ids": [item.id for item in self._items],
+            "assistant_id": self.assistant_id,
+            "finished": False,
+            "seconds": {},
+            "rounds": [],
+            "measurements": [],
+            "provenance": origin,
+        }
+        self._save()
 
-    def run(self) -> None:
-        """Every round that the result does not have yet."""
-        self.serving.create_assistant(self.task, self._assistant_id)
-        seconds: list[float] = []
-        with asyncio.Runner() as runner:
-            for number in range(len(self.result.rounds), self.settings.rounds + 1):
-                began = time.monotonic()
-                self.result.add_round(self._round(runner, number))
-                if number > 0:  # the round before any training says nothing about those with one
-                    seconds.append(time.monotonic() - began)
-                self._print_round(number, seconds)
-            runner.run(self._unload())
-        self.result.body["finished"] = True
-        self.result.save()
-
-    @property
-    def _store(self) -> Store:
-        return self.serving.store
-
-    @property
-    def _assistant_id(self) -> str:
-        return self.result.assistant_id
-
-    def _round(self, runner: asyncio.Runner, number: int) -> dict[str, Any]:
-        record: dict[str, Any] = {"round": number}
-        run = None
-        if number > 0:
-            with self.result.timed(f"round {number}: ask"):
-                judged = self._judge(number - 1)
-                record["asked"] = asdict(runner.run(self._ask(number, judged.asked)))
-            with self.result.timed(f"round {number}: train"):
-                run = self._train(number)
-                record["run"] = run_record(run)
-            with self.result.timed(f"round {number}: reevaluate"):
-                record["judged"] = asdict(self._judge(number))
-                again = self._reevaluate(number)
-                if again is not None:
-                    record["reevaluation"], run = run_record(again), again
-        approved, _ = select(
-            self._store.answers.rated(self._assistant_id), TrainerSettings().max_answer_characters
+    def run(self, serving: Serving, run_trainer: RunTrainer) -> None:
+        """Raises VllmError, StoreError, ScorerFailed, RetrainFailed."""
+        self._serving, self._store, self._run_trainer = serving, serving.store, run_trainer
+        task = self._task
+        create_assistant(
+            self._store,
+            serving.tokenizer,
+            task.name,
+            task.scorer,
+            task.prompt,
+            assistant_id=self.assistant_id,
         )
-        record |= {"ratings": self._ratings(), "approved": len(approved)}
-        active = self._active()
-        with self.result.timed(f"round {number}: measure"):
-            measured = runner.run(self._measure(number, run, active))
-            record |= measured_record(
-                measured, active, TrainerSettings().margin, right_or_wrong(self.task.scorer)
-            )
-        with self.result.timed(f"round {number}: probe"):
-            record["first_token"] = runner.run(self._probe(active))
-        return record
-
-    @property
-    def _user(self) -> User:
-        s, name = self.settings, self.task.scorer
-        return User(scorer(name), threshold_of(name), s.corrects, s.seed)
-
-    def _judge(self, number: int) -> Judged:
-        """Answer this round's judgement requests; each is a rating, and costs one of the next round."""
-        asked = [run for run in self._store.runs.all(self._assistant_id) if run.trigger == _trigger(number)]
-        if not asked:
-            return Judged(0, 0)
-        left = self.settings.ratings - self._ratings()
-        return judge(self._store, self._assistant_id, asked[0].id, self.task.train, self._user, left)
+        judged, began = Judged(0, 0), time.monotonic()
+        with asyncio.Runner() as runner:
+            self._pool = runner.run(serving.pool())
+            for number in range(self._settings.rounds + 1):
+                round_: dict[str, Any] = {"round": number}
+                run = None
+                if number > 0:
+                    with self.timed(f"round {number}: ask"):
+                        round_["asked"] = asdict(runner.run(self._ask(number, judged.asked)))
+                    run, judged = self._retrain(number, round_)
+                runner.run(self._measure_round(round_, run))
+                self.body["rounds"].append(round_)
+                self._save()
+                self._print_round(round_, time.monotonic() - began)
+            runner.run(self._unload())
+        self.body["finished"] = True
+        self._save()
 
     async def _ask(self, number: int, judged: int) -> Asked:
         """`judged` answers of the last candidate were ratings too; the last round keeps some for its own candidate."""
-        s = self.settings
-        questions = rounds_of(self.task.train, s.ratings, s.rounds, s.seed, self._assistant_id)[number - 1]
-        kept_for_judging = 0 if right_or_wrong(self.task.scorer) else TrainerSettings().judgement_requests
-        count = len(questions) - judged - (kept_for_judging if number == s.rounds else 0)
-        async with self.serving.pool(self._assistant_id) as pool:
-            conversations = Conversations(
-                self._store, pool, self.serving.chat(pool), self._assistant_id, self._user
-            )
-            with self.screen.bar(f"Round {number}: asking and rating") as progress:
-                return await conversations.ask(questions[: max(0, count)], progress)
+        s = self._settings
+        questions = rounds_of(self._task.train, s.ratings, s.rounds, s.seed)[number - 1]
+        kept = 0 if right_or_wrong(self._task.scorer) else TrainerSettings().judgement_requests
+        count = len(questions) - judged - (kept if number == s.rounds else 0)
+        chat = self._serving.chat(self._pool)
+        conversations = Conversations(self._store, self._pool, chat, self.assistant_id, self._user)
+        with self._screen.bar(f"Round {number}: asking and rating") as progress:
+            return await conversations.ask(questions[: max(0, count)], progress)
 
-    def _reevaluate(self, number: int) -> TrainingRun | None:
-        with self.screen.status(f"Round {number}: evaluating the candidate again") as on_progress:
-            run = self.reevaluate(self._assistant_id, on_progress)
-        if run is not None:
-            self.screen.say(f"Round {number}, re-evaluation: {run.status.value}. {run.message}")
+    def _retrain(self, number: int, round_: dict[str, Any]) -> tuple[TrainingRun, Judged]:
+        """Train; answer the judgement requests, each of which is a rating; let the candidate be evaluated again."""
+        more = [] if self._settings.epochs is None else ["--epochs", str(self._settings.epochs)]
+        words = ["once", "--trigger", f"benchmark, round {number}", *more]
+        with self.timed(f"round {number}: train"):
+            run = self._run_once(f"Round {number}: retraining", words)
+        round_["run"] = run_record(run)
+        with self.timed(f"round {number}: reevaluate"):
+            left = self._settings.ratings - self._ratings()
+            judged = judge(self._store, self.assistant_id, run.id, self._task.train, self._user, left)
+            round_["judged"] = asdict(judged)
+            if pending(self._store, self.assistant_id) is not None:
+                run = self._run_once(f"Round {number}: evaluating the candidate again", ["reevaluate"])
+                round_["reevaluation"] = run_record(run)
+        return run, judged
+
+    def _run_once(self, title: str, words: Sequence[str]) -> TrainingRun:
+        with self._screen.status(title) as on_progress:
+            run = self._run_trainer(self.assistant_id, words, on_progress)
+        self._screen.say(f"{title}: {run.status.value}. {run.message}")
         return run
 
-    def _train(self, number: int) -> TrainingRun:
-        with self.screen.status(f"Round {number}: retraining") as on_progress:
-            run = self.retrain(self._assistant_id, _trigger(number), on_progress)
-        self.screen.say(f"Round {number}: {run.status.value}. {run.message}")
-        return run
+    async def _measure_round(self, round_: dict[str, Any], run: TrainingRun | None) -> None:
+        number, settings = round_["round"], TrainerSettings()
+        rated = self._store.answers.rated(self.assistant_id)
+        approved, _ = select(rated, settings.max_answer_characters)
+        round_ |= {"ratings": self._ratings(), "approved": len(approved)}
+        active = self._store.deployments.active(self.assistant_id)
+        with self.timed(f"round {number}: measure"):
+            measured = await self._measure(number, run, active)
+            round_ |= measured_record(measured, active, settings.margin, right_or_wrong(self._task.scorer))
+        with self.timed(f"round {number}: probe"):
+            round_["first_token"] = await self._measure_latency(active)
 
     async def _measure(
         self, number: int, run: TrainingRun | None, active: Deployment
-    ) -> dict[str, Measurement | None]:
+    ) -> dict[str, Measurement]:
         """The pairs that a reader compares; those that an earlier round measured are not asked again."""
-        full = [segment.id for segment in self.task.prompt]
-        measured: dict[str, Measurement | None] = {}
-        async with self.serving.pool(self._assistant_id) as pool:
-            for name, adapter, segment_ids in (
-                ("base_full", None, full),
-                ("base_empty", None, ()),
-                ("base_variant", None, active.segment_ids),
-                ("active", active.adapter, active.segment_ids),
-            ):
-                measured[name] = await self._measure_pair(
-                    pool, f"Round {number}: {name}", adapter, segment_ids
-                )
-            if run is not None and run.adapter is not None:
-                pairs = {"candidate_full": full, "candidate_variant": last_tested(run)}
-                measured |= await self._measure_candidate(pool, number, run.adapter, pairs)
+        pairs: dict[str, tuple[str | None, Sequence[str]]] = {
+            "base_full": (None, self._full),
+            "base_empty": (None, ()),
+            "base_variant": (None, active.segment_ids),
+            "active": (active.adapter, active.segment_ids),
+        }
+        measured: dict[str, Measurement] = {}
+        for name, pair in pairs.items():
+            measured[name] = await self._measure_pair(f"Round {number}: {name}", *pair)
+        if run is not None and run.adapter is not None:
+            measured |= await self._measure_candidate(number, run.adapter, last_tested(run))
         return measured
 
     async def _measure_candidate(
-        self, pool: VllmPool, number: int, adapter: str, pairs: Mapping[str, Sequence[str] | None]
-    ) -> dict[str, Measurement | None]:
-        """The new adapter with these parts of the prompt, also when the gate refused it: then it is loaded for this."""
-        try:
-            served = adapter in await pool.models()
-            if not served:
-                path = self.serving.adapters / adapter
-                await asyncio.to_thread(verify, path, self.serving.base, MAX_RANK)
-                await pool.load_adapter(adapter, str(path.resolve()))
-        except (BadAdapter, VllmError) as error:
-            self.screen.say(f"Round {number}: the new adapter cannot be measured. {error}")
-            return dict.fromkeys(pairs)
-        try:
-            return {
-                name: await self._measure_pair(pool, f"Round {number}: {name}", adapter, segment_ids)
-                for name, segment_ids in pairs.items()
-                if segment_ids is not None
-            }
-        finally:
-            if not served:
-                await pool.unload_adapter(adapter)
-
-    async def _measure_pair(
-        self, pool: VllmPool, title: str, adapter: str | None, segment_ids: Sequence[str]
-    ) -> Measurement:
-        if (known := self.result.measurement(adapter, segment_ids)) is not None:
-            return known
-        items = sample_of(self.task.test, self.settings.test, self.settings.seed)
-        with self.screen.bar(title) as progress:
-            measured = await measure(
-                pool,
-                self.serving.tokenizer,
-                adapter,
-                keep(self.task.prompt, segment_ids),
-                items,
-                scorer(self.task.scorer),
-                answer_limit(self.serving.tokenizer, items, TrainerSettings().max_answer_tokens),
-                progress,
-            )
-        self.result.add_measurement(measured)
+        self, number: int, adapter: str, tested: Sequence[str] | None
+    ) -> dict[str, Measurement]:
+        """The new adapter under the full and the last tested prompt; one that was refused is loaded for this."""
+        pairs = {"candidate_full": self._full} | ({"candidate_variant": tested} if tested is not None else {})
+        is_served = adapter in await self._pool.models()
+        if not is_served:
+            await self._pool.load_adapter(adapter, str((self._serving.adapters / adapter).resolve()))
+        measured = {
+            name: await self._measure_pair(f"Round {number}: {name}", adapter, segment_ids)
+            for name, segment_ids in pairs.items()
+        }
+        if not is_served:
+            await self._pool.unload_adapter(adapter)
         return measured
 
-    async def _probe(self, active: Deployment) -> dict[str, Any] | None:
+    async def _measure_pair(self, title: str, adapter: str | None, segment_ids: Sequence[str]) -> Measurement:
+        pair = (adapter, tuple(segment_ids))
+        if pair not in self._measured:
+            tokenizer, items = self._serving.tokenizer, self._items
+            with self._screen.bar(title) as progress:
+                self._measured[pair] = await measure(
+                    self._pool,
+                    tokenizer,
+                    adapter,
+                    keep(self._task.prompt, segment_ids),
+                    items,
+                    self._user.scorer,
+                    answer_limit(tokenizer, items, TrainerSettings().max_answer_tokens),
+                    progress,
+                )
+            self.body["measurements"].append(asdict(self._measured[pair]))
+            self._save()
+        return self._measured[pair]
+
+    async def _measure_latency(self, active: Deployment) -> dict[str, Any] | None:
         """Time to the first token of the full and the active prompt; None where they are the same requests."""
-        full = [segment.id for segment in self.task.prompt]
-        if active.adapter is None and list(active.segment_ids) == full:
+        if active.adapter is None and list(active.segment_ids) == self._full:
             return None
-        question = sample_of(self.task.test, self.settings.test, self.settings.seed)[0].user
-        variants = {"full": (None, full), "short": (active.adapter, active.segment_ids)}
-        async with self.serving.pool(self._assistant_id) as pool:
-            try:
-                with self.screen.bar("Time to the first token") as progress:
-                    return await measure_latency(
-                        pool,
-                        self.serving.tokenizer,
-                        self.task.prompt,
-                        {
-                            name: (adapter or pool.base, segment_ids)
-                            for name, (adapter, segment_ids) in variants.items()
-                        },
-                        question,
-                        progress,
-                    )
-            except VllmError as error:
-                self.screen.say(f"The time to the first token could not be measured. {error}")
-                return None
+        base = self._pool.base
+        variants = {"full": (base, self._full), "short": (active.adapter or base, active.segment_ids)}
+        question, tokenizer = self._items[0].user, self._serving.tokenizer
+        try:
+            with self._screen.bar("Time to the first token") as progress:
+                return await measure_latency(
+                    self._pool, tokenizer, self._task.prompt, variants, question, progress
+                )
+        except VllmError as error:
+            self._screen.say(f"The time to the first token could not be measured. {error}")
+            return None
 
     async def _unload(self) -> None:
         """Servers that go on after this loop keep nothing of it."""
-        async with self.serving.pool(self._assistant_id) as pool:
-            served = await pool.models()
-            for adapter in self._store.adapters.all(self._assistant_id):
-                if adapter.name in served:
-                    await pool.unload_adapter(adapter.name)
-
-    def _active(self) -> Deployment:
-        active = self._store.deployments.active(self._assistant_id)
-        if active is None:
-            raise RuntimeError(f"Nothing is active for {self._assistant_id!r}; its prompt was never saved.")
-        return active
+        served = await self._pool.models()
+        for adapter in self._store.adapters.all(self.assistant_id):
+            if adapter.name in served:
+                await self._pool.unload_adapter(adapter.name)
+        await self._pool.close()
 
     def _ratings(self) -> int:
         """Answers that the user has rated or judged."""
-        store, name = self._store, self._assistant_id
+        store, name = self._store, self.assistant_id
         return len(store.answers.rated(name)) + len(store.judgement_requests.decided(name))
 
-    def _print_round(self, number: int, seconds: Sequence[float]) -> None:
-        record = self.result.rounds[-1]
-        tokens, quality = record["prompt_tokens"], record["quality"]
-        means = ", ".join(f"{name} {value['mean']:.3f}" for name, value in quality.items() if value)
-        left = self.settings.rounds - number
-        self.screen.say(
-            f"Round {number} of {self.settings.rounds}: {record['ratings']} ratings, prompt "
-            f"{tokens['full']} → {tokens['active']} tokens ({tokens['cut']:.0%} fewer), quality {means}."
-            + (
-                f" About {left * sum(seconds) / len(seconds) / 60:.0f} minutes left."
-                if seconds and left
-                else ""
-            )
+    def _print_round(self, round_: Mapping[str, Any], seconds: float) -> None:
+        tokens, rounds, number = round_["prompt_tokens"], self._settings.rounds, round_["round"]
+        means = ", ".join(f"{name} {q['mean']:.3f}" for name, q in round_["quality"].items() if q)
+        left = f" About {(rounds - number) * seconds / number / 60:.0f} minutes left." if number else ""
+        self._screen.say(
+            f"Round {number} of {rounds}: {round_['ratings']} ratings, prompt {tokens['full']} → "
+            f"{tokens['active']} tokens ({tokens['cut']:.0%} fewer), quality {means}.{left}"
         )
 
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.body["seconds"][phase] = round(time.monotonic() - started, 1)
+            self._save()
 
-def _trigger(number: int) -> str:
-    return f"benchmark, round {number}"
+    def _save(self) -> None:
+        record.write(self._out, self.body)
+
+
+def task_record(task: Task) -> dict[str, Any]:
+    """Which task it was."""
+    return {
+        "name": task.name,
+        "sha256": task.sha256,
+        "source": task.source,
+        "license": task.license,
+        # Without the path of a database, which is another one on every machine.
+        "scorer": "sql" if task.scorer.startswith("sql:") else task.scorer,
+        "train": len(task.train),
+        "test": len(task.test),
+        "train_questions_left_out_as_they_are_in_test": task.left_out,
+    }

@@ -1,6 +1,6 @@
 """Task files: a prompt, questions to learn from and questions to be measured on.
 
-Ids that are numbers, missing or repeated are mended; everything else that is wrong is named with its field.
+Ids may be missing or numbers; everything that is wrong is named with its field.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class TaskError(Exception):
 
 @dataclass(frozen=True)
 class Item:
-    """A question with one or several right answers; `id` is unique within its list."""
+    """A question with one or several right answers."""
 
     id: str
     user: str
@@ -125,7 +125,9 @@ def load(path: Path) -> Task:
         source=file.source,
         license=file.license,
         scorer=_scorer(path, file),
-        prompt=_segments(file.prompt),
+        prompt=segments_from(
+            [msgspec.to_builtins(row) | {"id": _id(row, "segment", n)} for n, row in enumerate(file.prompt)]
+        ),
         train=trainable,
         test=test,
         left_out=len(train) - len(trainable),
@@ -155,32 +157,17 @@ def _scorer(path: Path, file: _File) -> str:
     return name
 
 
-def _segments(rows: Sequence[_Instruction | _Example]) -> tuple[Segment, ...]:
-    ids = _unique([row.id for row in rows], "segment")
-    return segments_from([msgspec.to_builtins(row) | {"id": id} for id, row in zip(ids, rows, strict=True)])
-
-
 def _items(path: Path, name: str, rows: Sequence[_Item]) -> tuple[Item, ...]:
-    ids = _unique([row.id for row in rows], name)
-    items = tuple(Item(id, row.user, row.texts()) for id, row in zip(ids, rows, strict=True))
+    items = tuple(Item(_id(row, name, n), row.user, row.texts()) for n, row in enumerate(rows))
     for place, item in enumerate(items):
         if not all(text.strip() for text in item.references):
             raise TaskError(f"{path}: `{name}[{place}].references` has an empty answer.")
     return items
 
 
-def _unique(ids: Sequence[Any], what: str) -> list[str]:
-    """Ids as texts that differ: one that is missing is made from its place, one that comes again gets a number."""
-    texts = [f"{what}-{n}" if id in (None, "") else _as_text(id) for n, id in enumerate(ids)]
-    last, taken, found = {text: n for n, text in enumerate(texts)}, set(texts), []
-    for number, text in enumerate(texts):
-        if last[text] != number:
-            text = f"{text}~{number}"
-            while text in taken:
-                text += "~"
-            taken.add(text)
-        found.append(text)
-    return found
+def _id(row: _Instruction | _Example | _Item, what: str, place: int) -> str:
+    """As a text; one that is missing is made from its place."""
+    return f"{what}-{place}" if row.id in (None, "") else _as_text(row.id)
 
 
 def _as_text(value: Any) -> str:

@@ -1,7 +1,6 @@
 """The simulated user: asks a task's questions through the real chat path, rates the answers and corrects some.
 
-Everything but the ratings is real. The same seed gives the same questions and the same corrections, so that a run that
-is taken up again continues with the same user; what the store has already is neither asked nor rated again.
+Everything but the ratings is real. The same seed gives the same questions and the same corrections.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from dataclasses import dataclass, field
 
 from assistant.chat import Chat, ChatError
 from assistant.vllm_pool import VllmPool
-from benchmarks.tasks.serving import until_healthy
+from benchmarks.serving import wait_until_healthy
 from benchmarks.tasks.task import Item
 from store import Store, StoreError
-from store.errors import NotFound
-from store.records import Message, MessageStatus, Rating, Role, Verdict
+from store.records import Message, Verdict
 from trainer.evaluation.scorers import Scorer, best
 
 RATER = "simulated"
@@ -28,14 +26,6 @@ THRESHOLDS = {"exact": 1.0, "json": 1.0, "sql": 1.0, "chrf": 0.6, "bleu": 0.4, "
 AT_ONCE = 16  # conversations at the same time, per server
 _ROUNDING = 1e-9
 _TRIES = 3
-
-
-@dataclass(frozen=True)
-class Question:
-    """An item to ask, in a conversation of its own whose id is made from the item's."""
-
-    conversation_id: str
-    item: Item
 
 
 @dataclass(frozen=True)
@@ -75,18 +65,14 @@ def _draw(seed: int, question_id: str) -> float:
     return int.from_bytes(digest[:8]) / 2**64
 
 
-def rounds_of(
-    train: Sequence[Item], ratings: int, rounds: int, seed: int, assistant_id: str
-) -> list[list[Question]]:
+def rounds_of(train: Sequence[Item], ratings: int, rounds: int, seed: int) -> list[list[Item]]:
     """`ratings` questions in a seeded order, spread evenly; none comes again before all have been asked."""
     shuffle = random.Random(f"{seed}:train")
-    questions: list[Question] = []
-    turn = 0
+    questions: list[Item] = []
     while len(questions) < ratings:
-        turn += 1
         order = list(train)
         shuffle.shuffle(order)
-        questions += [Question(f"{assistant_id}/{turn}/{item.id}", item) for item in order]
+        questions += order
     ends = [ratings * number // rounds for number in range(rounds + 1)]
     return [questions[start:end] for start, end in zip(ends, ends[1:], strict=False)]
 
@@ -117,77 +103,49 @@ class Conversations:
         self._store, self._pool, self._chat = store, pool, chat
         self._assistant_id, self._user = assistant_id, user
 
-    async def ask(self, questions: Sequence[Question], progress: Callable[[int, int], None]) -> Asked:
+    async def ask(self, items: Sequence[Item], progress: Callable[[int, int], None]) -> Asked:
         """Ask and rate all; one that fails three times is counted and left. Raises ScorerFailed."""
         slots = asyncio.Semaphore(AT_ONCE * len(self._pool.each()))
         failed: dict[str, str] = {}
         done = 0
 
-        async def one(question: Question) -> Opinion | None:
+        async def one(item: Item) -> Opinion | None:
             nonlocal done
             async with slots:
-                opinion = await self._converse(question, failed)
+                opinion = await self._converse(item, failed)
             done += 1
-            progress(done, len(questions))
+            progress(done, len(items))
             return opinion
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(question)) for question in questions]
-        except (
-            ExceptionGroup
-        ) as failures:  # a judge that is away: the others were stopped, and can go on later
+                tasks = [group.create_task(one(item)) for item in items]
+        except ExceptionGroup as failures:  # a judge that is away
             raise failures.exceptions[0] from failures
         return _counts([opinion for task in tasks if (opinion := task.result())], failed)
 
-    async def _converse(self, question: Question, failed: dict[str, str]) -> Opinion | None:
+    async def _converse(self, item: Item, failed: dict[str, str]) -> Opinion | None:
+        asked: Message | None = None
         for attempt in range(_TRIES):
             try:
-                answer = await self._answer(question)
-                return await asyncio.to_thread(self._rate, question, answer)
+                asked = asked or await asyncio.to_thread(
+                    self._chat.ask, self._assistant_id, None, item.user, RATER
+                )
+                async with aclosing(self._chat.answer(asked)) as steps:
+                    async for step in steps:
+                        answer = step.message
+                return await asyncio.to_thread(self._rate, item, answer)
             except (ChatError, StoreError) as error:
                 failure = str(error)
             if attempt < _TRIES - 1:
-                await until_healthy(self._pool)
-        failed[question.item.id] = failure
+                await wait_until_healthy(self._pool)
+        failed[item.id] = failure
         return None
 
-    async def _answer(self, question: Question) -> Message:
-        """The finished answer: the one that is stored already, else a new one."""
-        asked, answered = await asyncio.to_thread(self._stored, question)
-        if answered is not None:
-            return answered
-        async with aclosing(self._chat.answer(asked)) as steps:
-            async for step in steps:
-                message = step.message
-        return message
-
-    def _stored(self, question: Question) -> tuple[Message, Message | None]:
-        """The user's message, and the answer to it if one was finished before this run was taken up again."""
-        id, text = question.conversation_id, question.item.user
-        try:
-            self._store.conversations.get(id)
-        except NotFound:
-            self._store.conversations.create(
-                self._assistant_id, " ".join(text.split())[:60], owner=RATER, id=id
-            )
-        thread = self._store.messages.thread(id)
-        if not thread:
-            return self._chat.ask(self._assistant_id, id, text, owner=RATER), None
-        finished = [m for m in thread if m.role is Role.ASSISTANT and m.status is MessageStatus.COMPLETE]
-        return thread[0], finished[-1] if finished else None
-
-    def _rate(self, question: Question, answer: Message) -> Opinion:
-        given = self._store.ratings.latest([answer.id]).get(answer.id)
-        if given:
-            return self._given(given[-1], question, answer)
-        opinion = self._user.rate(question.item.id, answer.text, question.item.references)
+    def _rate(self, item: Item, answer: Message) -> Opinion:
+        opinion = self._user.rate(item.id, answer.text, item.references)
         self._store.ratings.add(answer.id, RATER, opinion.verdict, correction=opinion.correction)
         return opinion
-
-    def _given(self, rating: Rating, question: Question, answer: Message) -> Opinion:
-        score = best(self._user.scorer, answer.text, question.item.references)
-        return Opinion(rating.verdict or Verdict.DOWN, score, rating.correction)
 
 
 def _counts(opinions: Sequence[Opinion], failed: dict[str, str]) -> Asked:
@@ -209,16 +167,13 @@ class Judged:
 def judge(
     store: Store, assistant_id: str, run_id: int, items: Sequence[Item], user: User, most: int
 ) -> Judged:
-    """Decide at most `most` of a run's judgement requests; others were decided before a restart."""
+    """Decide at most `most` of a run's judgement requests."""
     by_question = {item.user: item for item in items}
-    opened = [
-        judgement_request
-        for judgement_request in store.judgement_requests.open(assistant_id)
-        if judgement_request.run_id == run_id
-    ]
-    for judgement_request in opened[: max(0, most)]:
-        item = by_question[store.messages.branch(judgement_request.message_id)[-2].text]
-        opinion = user.rate(item.id, judgement_request.text, item.references)
-        store.judgement_requests.decide([judgement_request.id], opinion.verdict is Verdict.UP, RATER)
-    decided = [p for p in store.judgement_requests.decided(assistant_id) if p.run_id == run_id]
-    return Judged(len(decided), sum(p.accepted is True for p in decided))
+    opened = [one for one in store.judgement_requests.open(assistant_id) if one.run_id == run_id]
+    accepted = 0
+    for request in opened[: max(0, most)]:
+        item = by_question[store.messages.branch(request.message_id)[-2].text]
+        is_good = user.rate(item.id, request.text, item.references).verdict is Verdict.UP
+        store.judgement_requests.decide([request.id], is_good, RATER)
+        accepted += is_good
+    return Judged(min(len(opened), max(0, most)), accepted)

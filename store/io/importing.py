@@ -139,5 +139,5 @@ def _conversations(
                 yield number, found.of_assistant(options.assistant_id)
         except (BadRow, Unstorable) as error:
             result.refuse(number, str(error))
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:  # a key may be half a character
             result.refuse(number, f"it is not of this format: {error}.")

@@ -8,8 +8,7 @@ dozen raters with reasons, comments and corrections. Words are as frequent as in
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -29,22 +28,10 @@ _VOCABULARY = 30_000
 _DEPLOYMENTS, _RUNS, _EVENTS = 12, 40, 1_000
 _FROZEN = 10_000  # examples of the dataset
 
-_CONVERSATION = "INSERT INTO conversations"
 _MESSAGE = """
     INSERT INTO messages (id, conversation_id, parent_id, role, text, created_at, status, deployment_id, prompt_tokens,
         prompt_part_tokens, cached_tokens, completion_tokens, first_token_s, total_s)"""
 _RATING = "INSERT INTO ratings (id, message_id, rater, verdict, reason, comment, correction, created_at)"
-_SPLIT = "INSERT INTO splits"
-
-
-@dataclass
-class _Rows:
-    """What one transaction inserts."""
-
-    conversations: list[tuple[Any, ...]] = field(default_factory=list)
-    messages: list[tuple[Any, ...]] = field(default_factory=list)
-    ratings: list[tuple[Any, ...]] = field(default_factory=list)
-    splits: list[tuple[Any, ...]] = field(default_factory=list)
 
 
 class Texts:
@@ -74,35 +61,95 @@ def make_store(
     store: Store, messages: int, ratings: int, seed: int, progress: Callable[[int, int], None]
 ) -> None:
     """Fill an empty store; `progress` gets (messages so far, messages)."""
-    chance = np.random.default_rng(seed)
-    texts = Texts(chance)
+    # About half of the messages are answers; each of those is rated with this probability, some of them again.
+    rows = _Rows(np.random.default_rng(seed), ratings, 2 * ratings / messages / 1.12)
     deployments = {name: _make_assistant(store, name) for name in ASSISTANTS}
     _make_runs(store)
-    # About half of the messages are answers; each of those is rated with this probability, some of them again.
-    share = 2 * ratings / messages / 1.12
-    rows, made, rated = _Rows(), 0, 0
-    for conversation in _conversations(chance, texts, deployments, messages, share):
-        rows.conversations += conversation.conversations
-        rows.messages += conversation.messages
-        rows.ratings += conversation.ratings[: max(0, ratings - rated)]
-        rated += len(conversation.ratings)
-        rows.splits += conversation.splits
-        if len(rows.messages) >= _BATCH:
-            made += _insert(store, rows)
-            rows = _Rows()
+    number, made = 0, 0
+    while made < messages:
+        at = END - YEAR_S * (1 - made / messages)
+        name = ASSISTANTS[int(rows.chance.random() < 0.1)]
+        served = deployments[name][min(_DEPLOYMENTS - 1, int(_DEPLOYMENTS * made / messages))]
+        made += rows.add_conversation(f"{number:032x}", name, served, at, messages - made)
+        number += 1
+        if len(rows.messages) >= _BATCH or made >= messages:
+            rows.insert(store)
             progress(made, messages)
-    _insert(store, rows)
     _freeze(store)
 
 
-def _insert(store: Store, rows: _Rows) -> int:
-    with store._file.writing() as transaction:
-        transaction.execute("PRAGMA cache_size = -131072")
-        transaction.insert_rows(_CONVERSATION, rows.conversations)
-        transaction.insert_rows(_MESSAGE, rows.messages)
-        transaction.insert_rows(_RATING, rows.ratings)
-        transaction.insert_rows(_SPLIT, rows.splits)
-    return len(rows.messages)
+class _Rows:
+    """What the next transaction inserts; at most `ratings` ratings in all, one of an answer with this probability."""
+
+    def __init__(self, chance: np.random.Generator, ratings: int, share: float):
+        self.chance, self._texts = chance, Texts(chance)
+        self._ratings_left, self._share = ratings, share
+        self._clear()
+
+    def _clear(self) -> None:
+        self.messages: list[tuple[Any, ...]] = []
+        self._conversations: list[tuple[Any, ...]] = []
+        self._ratings: list[tuple[Any, ...]] = []
+        self._splits: list[tuple[Any, ...]] = []
+
+    def insert(self, store: Store) -> None:
+        with store._file.writing() as transaction:
+            transaction.execute("PRAGMA cache_size = -131072")
+            transaction.insert_rows("INSERT INTO conversations", self._conversations)
+            transaction.insert_rows(_MESSAGE, self.messages)
+            transaction.insert_rows(_RATING, self._ratings)
+            transaction.insert_rows("INSERT INTO splits", self._splits)
+        self._clear()
+
+    def add_conversation(self, id: str, assistant: str, served: Deployment, at: float, most: int) -> int:
+        """Returns how many messages it has: six in ten have one turn, one in 2,000 has 200.
+
+        Half of the owners' conversations belong to the first owner.
+        """
+        draw = self.chance.random(4)
+        source = SOURCES[int(draw[0] > 0.7) + int(draw[0] > 0.95)]
+        owner = OWNERS[0] if draw[1] < 0.5 else OWNERS[1 + int(draw[1] * 1000) % (len(OWNERS) - 1)]
+        turns = 1 if draw[2] < 0.6 else 2 + int((draw[2] - 0.6) * 15) if draw[2] < 0.9995 else 200
+        cost, by = ((420, 400, 384, 30, 0.2, 1.5), served.id) if source == "chat" else ((None,) * 6, None)
+        before, parent, title, ratings = len(self.messages), None, "", list[tuple[Any, ...]]()
+        for turn in range(turns):
+            text = self._texts.of(4, 20)
+            title = title or text[:60]
+            question = f"{id}q{turn}"
+            self.messages.append((question, id, parent, "user", text, at, "complete", None, *(None,) * 6))
+            for again in range(1 + int(self.chance.random() < 0.05)):
+                parent = f"{id}a{turn}.{again}"
+                at += 5.0
+                text = self._texts.of(5, 40)
+                self.messages.append((parent, id, question, "assistant", text, at, "complete", by, *cost))
+                if self.chance.random() < self._share:
+                    ratings += self._rate(parent, at)
+            at += 30.0
+            if len(self.messages) - before >= most:
+                break
+        self._conversations.append((id, assistant, title, owner, source, at, at, parent))
+        if ratings and draw[3] < 0.8:
+            split = ("gate", "dev", "train")[int(draw[3] > 0.3) + int(draw[3] > 0.4)]
+            self._splits.append((id, split, at))
+        self._ratings += ratings[: max(0, self._ratings_left)]
+        self._ratings_left -= len(ratings)
+        return len(self.messages) - before
+
+    def _rate(self, answer: str, at: float) -> list[tuple[Any, ...]]:
+        """Mostly one rating; of one rater again, or of a second rater, in 12 of 100."""
+        first = int(self.chance.random() ** 2 * len(RATERS))  # some rate much more than others
+        again = self.chance.random()
+        raters = [first] + ([first] if again < 0.04 else [(first + 1) % len(RATERS)] if again < 0.12 else [])
+        found = []
+        for number, rater in enumerate(raters):
+            kind = self.chance.random()
+            verdict = "up" if kind < 0.55 else "down"
+            reason = REASONS[int(kind * 1000) % len(REASONS)] if verdict == "down" else ""
+            comment = self._texts.of(3, 12) if kind > 0.92 else ""
+            correction = self._texts.of(5, 40) if kind > 0.75 else None
+            row = (f"{answer}r{number}", answer, RATERS[rater], verdict, reason, comment, correction, at + 60)
+            found.append(row)
+        return found
 
 
 def _make_assistant(store: Store, name: str) -> list[Deployment]:
@@ -157,80 +204,3 @@ def _freeze(store: Store) -> None:
         ASSISTANTS[0], store.prompts.latest(ASSISTANTS[0]).id, "made up", examples, {}
     )
     store.runs.update(store.runs.all(ASSISTANTS[0], 1)[0].id, dataset_id=dataset.id)
-
-
-def _conversations(
-    chance: np.random.Generator,
-    texts: Texts,
-    deployments: dict[str, list[Deployment]],
-    messages: int,
-    share: float,
-) -> Iterator[_Rows]:
-    number, made = 0, 0
-    while made < messages:
-        at = END - YEAR_S * (1 - made / messages)
-        name = ASSISTANTS[int(chance.random() < 0.1)]
-        served = deployments[name][min(_DEPLOYMENTS - 1, int(_DEPLOYMENTS * made / messages))]
-        rows = _conversation(chance, texts, f"{number:032x}", name, served, at, messages - made, share)
-        made += len(rows.messages)
-        number += 1
-        yield rows
-
-
-def _conversation(
-    chance: np.random.Generator,
-    texts: Texts,
-    id: str,
-    assistant: str,
-    served: Deployment,
-    at: float,
-    most: int,
-    share: float,
-) -> _Rows:
-    """Six in ten have one turn, one in 2,000 has 200; half of the owners' conversations belong to the first owner."""
-    draw = chance.random(4)
-    source = SOURCES[int(draw[0] > 0.7) + int(draw[0] > 0.95)]
-    owner = OWNERS[0] if draw[1] < 0.5 else OWNERS[1 + int(draw[1] * 1000) % (len(OWNERS) - 1)]
-    turns = 1 if draw[2] < 0.6 else 2 + int((draw[2] - 0.6) * 15) if draw[2] < 0.9995 else 200
-    rows, parent, title = _Rows(), None, ""
-    for turn in range(turns):
-        text = texts.of(4, 20)
-        title = title or text[:60]
-        question = f"{id}q{turn}"
-        rows.messages.append((question, id, parent, "user", text, at, "complete", None, *(None,) * 6))
-        for again in range(1 + int(chance.random() < 0.05)):
-            answer = f"{id}a{turn}.{again}"
-            cost = (420, 400, 384, 30, 0.2, 1.5) if source == "chat" else (None,) * 6
-            by = served.id if source == "chat" else None
-            at += 5.0
-            rows.messages.append(
-                (answer, id, question, "assistant", texts.of(5, 40), at, "complete", by, *cost)
-            )
-            if chance.random() < share:
-                rows.ratings += _ratings(chance, texts, answer, at)
-            parent = answer
-        at += 30.0
-        if len(rows.messages) >= most:
-            break
-    rows.conversations.append((id, assistant, title, owner, source, at, at, parent))
-    if rows.ratings and draw[3] < 0.8:
-        rows.splits.append((id, ("gate", "dev", "train")[int(draw[3] > 0.3) + int(draw[3] > 0.4)], at))
-    return rows
-
-
-def _ratings(chance: np.random.Generator, texts: Texts, answer: str, at: float) -> list[tuple[Any, ...]]:
-    """Mostly one; of one rater again, or of a second rater, in 12 of 100."""
-    first = int(chance.random() ** 2 * len(RATERS))  # some rate much more than others
-    again = chance.random()
-    raters = [first] + ([first] if again < 0.04 else [(first + 1) % len(RATERS)] if again < 0.12 else [])
-    found = []
-    for number, rater in enumerate(raters):
-        kind = chance.random()
-        verdict = "up" if kind < 0.55 else "down"
-        reason = REASONS[int(kind * 1000) % len(REASONS)] if verdict == "down" else ""
-        comment = texts.of(3, 12) if kind > 0.92 else ""
-        correction = texts.of(5, 40) if kind > 0.75 else None
-        found.append(
-            (f"{answer}r{number}", answer, RATERS[rater], verdict, reason, comment, correction, at + 60)
-        )
-    return found

@@ -29,18 +29,6 @@ class Subject:
     owner: str = "local"
 
 
-def chat_list(store: Store, subject: Subject) -> None:
-    store.conversations.all(subject.assistant_id, subject.owner, "chat")
-
-
-def chat_list_with_samples(store: Store, subject: Subject) -> None:
-    store.conversations.all(subject.assistant_id, subject.owner)
-
-
-def everybodys_list(store: Store, subject: Subject) -> None:
-    store.conversations.all(subject.assistant_id)
-
-
 def conversation(store: Store, subject: Subject) -> None:
     """As the Chat page shows it to its owner."""
     owner = store.conversations.get(subject.conversation_id).owner
@@ -63,10 +51,6 @@ def training_page(store: Store, subject: Subject) -> None:
     store.leases.get("trainer-watch")
 
 
-def before_the_first_run(store: Store, subject: Subject) -> None:
-    store.answers.rated_count(subject.assistant_id)
-
-
 def funnel(store: Store, subject: Subject) -> None:
     """Its counts are in the report of a run."""
     for run in store.runs.all(subject.assistant_id, 1):
@@ -81,20 +65,6 @@ def savings_page(store: Store, subject: Subject) -> None:
     store.deployments.activations(subject.assistant_id)
     store.deployments.all(subject.assistant_id)
     store.answers.request_points(subject.assistant_id)
-
-
-def search(store: Store, subject: Subject) -> None:
-    store.search.find(subject.assistant_id, subject.words)
-
-
-def search_in_list(store: Store, subject: Subject) -> None:
-    store.conversations.all(subject.assistant_id, subject.owner, "chat", search=subject.words)
-
-
-def rate(store: Store, subject: Subject) -> None:
-    store.ratings.add(
-        subject.answer_id, "benchmark", Verdict.DOWN, "wrong", "not what I asked", "By the quay."
-    )
 
 
 def answer(store: Store, subject: Subject) -> None:
@@ -113,15 +83,25 @@ def select(store: Store, subject: Subject) -> None:
 
 
 PAGES: Mapping[str, Asking] = {
-    "chat: list of conversations": chat_list,
-    "chat: list with samples and imports": chat_list_with_samples,
-    "chat: everybody's list": everybodys_list,
+    "chat: list of conversations": lambda store, s: store.conversations.all(s.assistant_id, s.owner, "chat"),
+    "chat: list with samples and imports": lambda store, s: store.conversations.all(s.assistant_id, s.owner),
+    "chat: everybody's list": lambda store, s: store.conversations.all(s.assistant_id),
     "chat: conversation": conversation,
     "prompt page": prompt_page,
     "training page": training_page,
-    "training page: before the first run": before_the_first_run,
+    "training page: before the first run": lambda store, s: store.answers.rated_count(s.assistant_id),
     "training page: funnel": funnel,
     "savings page": savings_page,
 }
-SEARCHES: Mapping[str, Asking] = {"search: messages": search, "search: list of conversations": search_in_list}
-WRITES: Mapping[str, Asking] = {"rating": rate, "turn of chat": answer}
+SEARCHES: Mapping[str, Asking] = {
+    "search: messages": lambda store, s: store.search.find(s.assistant_id, s.words),
+    "search: list of conversations": lambda store, s: store.conversations.all(
+        s.assistant_id, s.owner, "chat", search=s.words
+    ),
+}
+WRITES: Mapping[str, Asking] = {
+    "rating": lambda store, s: store.ratings.add(
+        s.answer_id, "benchmark", Verdict.DOWN, "wrong", "not what I asked", "By the quay."
+    ),
+    "turn of chat": answer,
+}

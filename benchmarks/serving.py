@@ -1,7 +1,8 @@
-"""vLLM as the app starts it, with a store and random adapters beside it and no page."""
+"""Servers as the app starts them: those of a running app, or a vLLM of our own with random adapters and no page."""
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +10,10 @@ from typing import Annotated
 import typer
 
 from assistant.adapter_files import fingerprint
+from assistant.chat import Chat, ChatLimits
+from assistant.health import is_healthy
 from assistant.model_dir import resolve
+from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
@@ -19,11 +23,42 @@ from benchmarks.processes import AppFailed
 from store import Store
 
 _READY_WITHIN_S = 400.0
+_HEALTHY_WITHIN_S = 180.0  # the app starts a vLLM that died again, which takes a minute on two cores
+_POLL_S = 2.0
 # Options of the commands that start one.
 ModelDir = Annotated[str | None, typer.Option(help="Model directory; default: the embedded one.")]
 Layers = Annotated[
     int | None, typer.Option(min=1, help="Cut the model to so many layers: quicker, and as real.")
 ]
+
+
+class Serving:
+    """The servers of a running app's data directory, with what is needed to chat and to measure."""
+
+    def __init__(self, data_dir: Path, store: Store):
+        """Raises NoServer, TokenizerError."""
+        self.data_dir, self.store = data_dir, store
+        self.address = ServerAddress.read(data_dir)
+        self.tokenizer = ChatTokenizer.load(Path(self.address.model_dir))
+        self.base = fingerprint(Path(self.address.model_dir))
+        self.adapters = data_dir / "adapters"
+
+    async def pool(self) -> VllmPool:
+        """Connections for the running event loop; raises VllmError."""
+        return await VllmPool.connect(self.address.urls, self.address.key)
+
+    def chat(self, pool: VllmPool) -> Chat:
+        """As `app.py` makes it for the page."""
+        limits = ChatLimits(self.address.context)
+        return Chat(self.store, pool, self.tokenizer, self.base, self.adapters, limits)
+
+
+async def wait_until_healthy(pool: VllmPool) -> None:
+    """Wait for servers that are away; at least a moment, so that a retry is not at once."""
+    for _ in range(int(_HEALTHY_WITHIN_S / _POLL_S)):
+        await asyncio.sleep(_POLL_S)
+        if all(is_healthy(client.url) for client in pool.each()):
+            return
 
 
 def model_dir(data_dir: Path, model: str | None, layers: int | None = None) -> Path:
@@ -37,12 +72,7 @@ def model_dir(data_dir: Path, model: str | None, layers: int | None = None) -> P
 class OwnServer:
     """Enter it to wait until vLLM is ready; raises AppFailed, ModelNotFound, TokenizerError."""
 
-    def __init__(
-        self,
-        data_dir: Path,
-        model: str | None,
-        layers: int | None = None,
-    ):
+    def __init__(self, data_dir: Path, model: str | None, layers: int | None = None):
         self.model_dir = model_dir(data_dir, model, layers)
         self._scale = random_adapters.SCALE if layers is None else random_adapters.SCALE_OF_FEW_LAYERS
         self.tokenizer = ChatTokenizer.load(self.model_dir)
@@ -58,7 +88,7 @@ class OwnServer:
     def make_random_adapters(self, count: int = 3) -> list[str]:
         return random_adapters.make(self.model_dir, self.templates, count, self.base, self._scale)
 
-    async def pool(self) -> VllmPool:
+    def pool(self) -> VllmPool:
         """Connections for the running event loop."""
         return VllmPool([VllmClient(self.url)])
 
