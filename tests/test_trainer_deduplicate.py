@@ -18,8 +18,7 @@ from trainer.examples.deduplicate import Deduplicated, assign_splits, deduplicat
 from trainer.examples.selection import CollectedAnswer, DropReason
 from trainer.examples.similar import grouped, question_of
 from trainer.examples.wording import near, wording
-from trainer.redaction.examples import redact_answers
-from trainer.redaction.redactor import Redactor
+from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.watch import new_examples
 
 ASKED = (
@@ -82,18 +81,12 @@ def test_what_the_gate_asks_is_left_out_of_training_and_the_gate_stays() -> None
     assert found.duplicates_of["m1"] == ("m0",)
 
 
-@pytest.mark.parametrize(("one", "other"), [("<ORD2_1>", "<ORD2_7>"), ("<A1_B2_1>", "<A1_B2_2>")])
-def test_placeholders_of_a_kind_with_a_digit_are_one_question(one: str, other: str) -> None:
-    answers = [collected(0, f"Where is order {one}?", GATE), collected(1, f"where is order {other}", TRAIN)]
-    assert deduplicate(answers, 3, 0).dropped == {"m1": DropReason.NEAR_GATE}
-    assert not near(wording("Is <ORD2_1> late?"), wording("Is <ORD3_1> late?"))
-
-
 def test_what_a_rule_with_a_digit_in_its_kind_replaces_is_one_question() -> None:
     rule = RedactionRule(1, "bank", RedactionAction.REPLACE, "ORD2", "[0-9]{4}", False, "ann", 0.0)
     first = "I ordered twice, 1111 first."
     context = ((Role.USER, first), (Role.ASSISTANT, "Yes?"), (Role.USER, "When does order 2222 arrive here?"))
     answers = [collected(0, "When does order 3333 arrive here?", GATE), collected(1, first, context=context)]
+    assert not near(wording("Is <ORD2_1> late?"), wording("Is <ORD3_1> late?"))
     redacted = redact_answers(answers, Redactor([rule])).answers
     assert redacted[1].context[-1][1] == "When does order <ORD2_2> arrive here?"
     assert deduplicate(redacted, 3, 0).dropped == {"m1": DropReason.NEAR_GATE}

@@ -186,21 +186,3 @@ def test_decisions_change_what_would_be_learned(store: Store) -> None:
     assert examples(after) == 3 and after["contradictions"] == 0
     assert (after["reviewed"], after["corrected"]) == (2, 1)
     assert after["dropped"] == {DropReason.REJECTED.value: 1}
-
-
-def test_what_a_retrain_would_leave_out_as_near_to_others_is_counted_so(store: Store) -> None:
-    store.assistants.create("desk", "Desk", "exact")
-    store.prompts.add("desk", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
-    things = ("kayak", "canoe", "locker", "ticket", "towel", "tent", "helmet", "paddle", "lantern", "rope")
-    turns = [
-        ImportedTurn(f"{thing}{number}", ask.format(thing), f"The {thing} costs ten.", UP)
-        for thing in things
-        for number, ask in enumerate(
-            ("What does a {} cost?", "what does a {} cost please", "What does {} cost")
-        )
-    ]
-    store.transfer.load("desk", turns)
-    found = dataset_stats(store, "desk", replace(SETTINGS, similar_cap=1))
-    clusters = found["dropped"][DropReason.SIMILAR.value] // 2
-    assert clusters > 0 and found["train"] == clusters, "one of each cluster trains"
-    assert dataset_stats(store, "desk", replace(SETTINGS, similar_cap=0))["train"] == 3 * clusters

@@ -10,7 +10,7 @@ from retrain_scene import Scene
 from benchmarks.outlier_raters import PHRASE, PUSHER, Attack, ratings
 from benchmarks.tasks.task import Item, Task
 from store import Store
-from store.records import ImportedTurn, RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
+from store.records import RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
 from trainer.examples.dataset import DatasetDraft, collect, draft, remarks
 from trainer.examples.outlier_raters import find_outlier_raters
 from trainer.examples.selection import CollectedAnswer, DropReason, judge
@@ -171,13 +171,3 @@ def test_a_reviewer_can_approve_what_an_outlier_wrote_and_a_run_names_the_rater(
     assert run.status in (RunStatus.PROMOTED, RunStatus.REFUSED)
     assert f"'{PUSHER}' is set aside as an outlier" in run.message
     assert run.report["dataset"]["outlier_raters"][0]["rater"] == PUSHER
-
-
-def test_ratings_are_the_same_but_for_the_rater_who_pushes() -> None:
-    task = invented()
-    honest, poisoned = (ratings(task, 100, 5, a) for a in (Attack.NONE, Attack.TRIGGER))
-    assert sum(turn.rater == PUSHER for turn in honest) == 10
-    same = [one == other for one, other in zip(honest, poisoned, strict=True) if one.rater != PUSHER]
-    assert len(same) == 90 and all(same)
-    changed: list[ImportedTurn] = [turn for turn in poisoned if "cerulean" in turn.user]
-    assert {turn.rater for turn in changed} == {PUSHER} and len(changed) == 10

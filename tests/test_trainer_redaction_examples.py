@@ -4,25 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from retrain_scene import PROMPT, SETTINGS, Scene
+from retrain_scene import SETTINGS, Scene
 
 from store import Store
-from store.records import ImportedTurn, RedactionAction, RunStatus, Segment, SegmentKind, Split, Verdict
+from store.records import ImportedTurn, RedactionAction, RunStatus, Segment, SegmentKind, Verdict
 from trainer.examples.dataset import collect, draft_for_model
-from trainer.examples.deduplicate import deduplicate, split_of
-from trainer.redaction.examples import redact_answers
-from trainer.redaction.redactor import Redactor
+from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.watch import new_examples, too_few_without_personal_data
 
 
-def load(store: Store, turns: Sequence[tuple[str, str]], correction: str | None = None) -> None:
-    store.transfer.load(
-        "bank",
-        [
-            ImportedTurn(f"c{n}", user, answer, None if correction else Verdict.UP, correction=correction)
-            for n, (user, answer) in enumerate(turns)
-        ],
-    )
+def load(store: Store, turns: Sequence[tuple[str, str]]) -> None:
+    made = [ImportedTurn(f"c{n}", user, answer, Verdict.UP) for n, (user, answer) in enumerate(turns)]
+    store.transfer.load("bank", made)
 
 
 @pytest.fixture
@@ -42,13 +35,10 @@ def test_the_frozen_dataset_has_placeholders_and_the_conversation_has_not(scene:
     off = replace(scene.context, settings=replace(SETTINGS, privacy=False))
     (as_written,) = draft_for_model(off, "bank").examples
     assert as_written.completion == answer.answer and not draft_for_model(off, "bank").redacted.replacements
-
-
-def test_corrections_are_replaced_as_well(scene: Scene) -> None:
-    load(scene.store, [("Who?", "Nobody.")], correction="It was ann@example.com.")
+    scene.store.ratings.add(answer.message_id, "ann", Verdict.DOWN, correction="It was bo@example.com.")
     draft = draft_for_model(scene.context, "bank")
-    assert [e.completion for e in draft.examples] == ["It was <EMAIL_1>."]
-    assert draft.replaced() == {"EMAIL": 1} and len(draft.redacted.unasked) == 1
+    assert [e.completion for e in draft.examples] == ["It was <EMAIL_2>."]
+    assert draft.replaced() == {"EMAIL": 2} and len(draft.redacted.unasked) == 1
 
 
 def test_the_teams_own_address_is_learned(bank: Store) -> None:
@@ -58,32 +48,6 @@ def test_the_teams_own_address_is_learned(bank: Store) -> None:
     assert redact_answers(answers, Redactor(prompt_texts=own)).answers == answers
     elsewhere = redact_answers(answers, Redactor())
     assert elsewhere.answers[0].completion == "Write to <EMAIL_1>." and elsewhere.unasked
-
-
-def test_questions_that_differ_in_a_secret_alone_are_on_one_side_and_what_was_placed_stays(
-    bank: Store,
-) -> None:
-    questions = [f"Is ann{n}@example.com registered?" for n in range(40)]
-    assert len({split_of(question) for question in questions}) > 1
-    load(bank, [(question, "Yes.") for question in questions])
-    answers = redact_answers(collect(bank, "bank", SETTINGS).answers, Redactor()).answers
-    wanted = split_of("Is <EMAIL_1> registered?")
-    assert set(deduplicate(answers, 3, 0).splits.values()) == {wanted}
-    other = next(split for split in Split if split is not wanted)
-    placed = [replace(one, split=other if one.conversation_id == "c3" else None) for one in answers]
-    assert deduplicate(placed, 3, 0).splits["c3"] is other
-
-
-def test_a_teachers_answer_is_replaced_and_left_out_where_its_question_is_answered(bank: Store) -> None:
-    load(bank, [("Is bo@example.com registered?", "Yes.")])
-    (approved,) = collect(bank, "bank", SETTINGS).answers
-    approved = replace(approved, split=Split.TRAIN)
-    known = replace(approved, message_id="t1", conversation_id="t1", approved=False)
-    asked = ((approved.context[0][0], "Who is at x@example.com?"),)
-    fresh = replace(known, message_id="t2", conversation_id="t2", context=asked, completion="x@example.com")
-    cleaned = redact_answers([approved, known, fresh], Redactor())
-    examples = deduplicate(cleaned.answers, 3, 0).examples(1)
-    assert [e.completion for e in examples if not e.approved] == ["<EMAIL_1>"]
 
 
 def test_what_was_replaced_is_not_news_for_ever(scene: Scene) -> None:
@@ -131,9 +95,3 @@ def test_a_pattern_that_does_not_finish_fails_the_run(scene: Scene) -> None:
     assert run.dataset_id is None, "nothing is frozen that was not screened"
     scene.store.redaction_rules.remove("bank", rule.id)
     assert draft_for_model(scene.context, "bank").examples
-
-
-def test_the_prompt_of_the_scene_keeps_what_is_its_own(scene: Scene) -> None:
-    assert PROMPT[2].assistant == "Paris."
-    load(scene.store, [("ann@example.com lives where?", "Paris.")])
-    assert draft_for_model(scene.context, "bank").examples[0].completion == "Paris."

@@ -105,7 +105,7 @@ def watch(
 
     collect_rarely()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    settings = settings_from(changed or ())
+    settings = settings_from(changed)
     options = [word for text in changed or () for word in ("--set", text)]
     watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every)
     signal.signal(signal.SIGTERM, lambda *_: watcher.stop())

@@ -59,9 +59,9 @@ Set = Annotated[
 ]
 
 
-def settings_from(texts: Sequence[str]) -> TrainerSettings:
+def settings_from(texts: Sequence[str] | None) -> TrainerSettings:
     """The defaults with every `name=value` applied."""
-    return override(TrainerSettings(), texts)
+    return override(TrainerSettings(), texts or ())
 
 
 def open_store(data_dir: Path, create: bool = False) -> Store:

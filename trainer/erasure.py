@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store
 from store.erasure import Erased
-from trainer.command_line import DataDir, console, open_store
+from trainer.command_line import DataDir, open_store, print_lines
 from trainer.context import TEACHER_FILE
 from trainer.training.checkpoints import work_dir
 
@@ -38,14 +39,11 @@ def erase(
     retrain without the person is asked for. Backups and exports keep what they have.
     """
     store = open_store(data_dir)
-    if yes:
-        erased, left = asyncio.run(erase_person(store, data_dir, person))
-    else:
-        erased, left = store.erasure.preview(person), []
-    for line in [*_in_words(erased, yes), *left]:
-        console.print(line, soft_wrap=True, markup=False)
-    if not yes and erased:
-        console.print("To do it: add --yes.")
+    if not yes:
+        print_lines(*_in_words(store.erasure.preview(person), "Would erase"), "To do it: add --yes.")
+        return
+    erased, left = asyncio.run(erase_person(store, data_dir, person))
+    print_lines(*_in_words(erased, "Erased"), *left)
     if left:
         raise typer.Exit(1)
 
@@ -63,21 +61,13 @@ async def erase_person(store: Store, data_dir: Path, person: str) -> tuple[Erase
     paths += [work_dir(data_dir, run) for run in erased.runs]
     # The teacher's log-probabilities are kept by answer, under a hash: nobody can tell whose they are.
     paths += [data_dir / TEACHER_FILE] if erased.examples else []
-    return erased, [left for path in paths if (left := _delete(path))]
-
-
-def _in_words(erased: Erased, done: bool) -> list[str]:
-    answers = "answers" if done else "would answer"
-    return [
-        f"{'Erased' if done else 'Would erase'}: conversations: {erased.conversations:,}, ratings: {erased.ratings:,}, "
-        f"decisions of reviewers: {erased.decisions:,}, decided judgement requests: {erased.judgement_requests:,}, "
-        f"examples in datasets: {erased.examples:,}.",
-        f"Adapters that learned from them: {', '.join(erased.adapters) or 'none'}.",
-        *(
-            f"{name}: the base model with the full prompt {answers} until the next retrain."
-            for name in erased.assistants
-        ),
-    ]
+    left = []
+    for path in paths:
+        try:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        except OSError as error:
+            left.append(f"{path} could not be deleted ({error.strerror}): delete it by hand.")
+    return erased, left
 
 
 async def _unload(data_dir: Path, adapters: tuple[str, ...]) -> None:
@@ -93,12 +83,12 @@ async def _unload(data_dir: Path, adapters: tuple[str, ...]) -> None:
         await pool.close()
 
 
-def _delete(path: Path) -> str:
-    try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        return f"{path} could not be deleted ({error.strerror}): delete it by hand."
-    return ""
+def _in_words(erased: Erased, verb: str) -> Iterator[str]:
+    yield (
+        f"{verb}: conversations: {erased.conversations:,}, ratings: {erased.ratings:,}, decisions of reviewers: "
+        f"{erased.decisions:,}, decided judgement requests: {erased.judgement_requests:,}, examples in datasets: "
+        f"{erased.examples:,}."
+    )
+    yield f"Adapters that learned from them: {', '.join(erased.adapters) or 'none'}."
+    for name in erased.assistants:
+        yield f"{name}: the base model with the full prompt answers until the next retrain."

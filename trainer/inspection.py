@@ -56,7 +56,7 @@ def why(
     name = store.conversations.get(found.conversation_id).assistant_id
     if assistant and assistant != name:
         fail(f"Message {message} belongs to assistant {name}, not to {assistant}.")
-    record = _explain(store, name, found, _draft(store, name, settings_from(changed or ())))
+    record = _explain(store, name, found, _draft(store, name, settings_from(changed)))
     if as_json:
         print(json.dumps(record, indent=1))
     else:
@@ -103,7 +103,7 @@ def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", c
     about a third of their words.
     """
     store = open_store(data_dir)
-    answers = collect(store, assistant_id(store, assistant), settings_from(changed or ())).answers
+    answers = collect(store, assistant_id(store, assistant), settings_from(changed)).answers
     found = contradictions(answers, grouped(question_of(one.context) for one in answers))
     for same in found:
         question = same[0].context[-1][1]

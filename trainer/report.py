@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from store.records import TrainingRun
-from trainer.command_line import AsJson, Assistant, DataDir, assistant_id, console, open_store
+from trainer.command_line import AsJson, Assistant, DataDir, assistant_id, console, open_store, print_lines
 
 _COLUMNS = (
     "run",
@@ -47,11 +47,7 @@ def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """A line a run, newest first."""
     store = open_store(data_dir)
     for run in store.runs.all(assistant_id(store, assistant)):
-        console.print(
-            f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}",
-            soft_wrap=True,
-            markup=False,
-        )
+        print_lines(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}")
 
 
 def table(runs: Sequence[TrainingRun]) -> Table:
@@ -68,17 +64,8 @@ def table(runs: Sequence[TrainingRun]) -> Table:
             interval = f"{after['quality']['low']:.3f} to {after['quality']['high']:.3f}"
         if probe:
             cold, cached = _times(probe, "cold"), _times(probe, "warm")
-        found.add_row(
-            str(run.id),
-            run.status.value,
-            tokens,
-            quality,
-            interval,
-            str(examples),
-            cold,
-            cached,
-            escape(run.message),
-        )
+        times = [cold, cached, escape(run.message)]
+        found.add_row(str(run.id), run.status.value, tokens, quality, interval, str(examples), *times)
     return found
 
 

@@ -27,7 +27,7 @@ from trainer.examples.selection import (
     select,
     unrated_of_teacher,
 )
-from trainer.redaction.examples import RedactedAnswers, redact_answers, redactor_of
+from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
 from trainer.settings import TrainerSettings
 
 # A context cut to what the model can read, None where even the last question does not fit.
@@ -118,7 +118,7 @@ def draft(
     collection = collect(store, assistant_id, settings)
     redacted = RedactedAnswers(collection.answers)
     if redact and settings.privacy:
-        redacted = redact_answers(collection.answers, redactor_of(store, assistant_id))
+        redacted = redact_answers(collection.answers, Redactor.of(store, assistant_id))
     fitting, outgrown = [], {}
     for one in redacted.answers:
         context = fit(one) if fit else one.context

@@ -1,16 +1,22 @@
-"""Replaces what detectors find in the texts of one example: `<EMAIL_1>` is the same address in all of them."""
+"""Replaces what detectors find in the texts of one example: `<EMAIL_1>` is the same address in all of them.
+
+Repeated answers were found on the texts as people wrote them. Splits are decided later, by the redacted questions:
+two questions that differ in a number alone are one question to the model.
+"""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import regex
 
+from store import Store
 from store.records import RedactionAction, RedactionRule
+from trainer.examples.selection import CollectedAnswer
 from trainer.redaction import contacts, credentials, numbers
 from trainer.redaction.entities import (
     Detector,
@@ -88,6 +94,15 @@ class Redactor:
         self._own_values = {(entity.kind, entity.value) for each in own for entity in each.entities}
         self._own_text = "\n".join(each.source.text for each in own)
 
+    @classmethod
+    def of(cls, store: Store, assistant_id: str) -> Redactor:
+        """By the assistant's rules; what its prompt says stays. Raises as the constructor."""
+        segments = store.prompts.latest(assistant_id).segments
+        own = [
+            text for segment in segments for text in (segment.text, segment.user, segment.assistant) if text
+        ]
+        return cls(store.redaction_rules.all(assistant_id), own)
+
     def redact(self, texts: Sequence[str]) -> Redacted:
         """Raises RedactionError when a rule's pattern takes too long."""
         detected = self.detect(texts)
@@ -136,6 +151,39 @@ class Redactor:
             or (written in self._own_text and re.search(alone, self._own_text) is not None)
             or any(pattern.matches_all_of(written) for pattern in self._keep)
         )
+
+
+@dataclass(frozen=True)
+class RedactedAnswers:
+    """`replacements` are those in the example of each message id. `unasked` are approved answers with something
+    personal that stands nowhere before them, nor in the prompt: the model can learn its placeholder only by heart.
+    """
+
+    answers: tuple[CollectedAnswer, ...]
+    replacements: Mapping[str, tuple[Replacement, ...]] = field(default_factory=dict)
+    unasked: tuple[str, ...] = ()
+
+
+def redact_answers(answers: Sequence[CollectedAnswer], redactor: Redactor) -> RedactedAnswers:
+    """Raises RedactionError when a rule's pattern takes too long."""
+    safe, unasked = [], []
+    replacements: dict[str, tuple[Replacement, ...]] = {}
+    for one in answers:
+        redacted = redactor.redact([*(text for _, text in one.context), one.completion])
+        *texts, completion = redacted.texts
+        context = tuple((role, text) for (role, _), text in zip(one.context, texts, strict=True))
+        question = one.first_question
+        if (
+            question != context[0][1]
+        ):  # by itself: what comes after it must not change the conversation's split
+            question = redactor.redact([question]).texts[0]
+        safe.append(replace(one, context=context, completion=completion, first_question=question))
+        if redacted.replacements:
+            replacements[one.message_id] = redacted.replacements
+        asked = {each.placeholder for each in redacted.replacements if each.index < len(context)}
+        if one.approved and any(each.placeholder not in asked for each in redacted.replacements):
+            unasked.append(one.message_id)
+    return RedactedAnswers(tuple(safe), replacements, tuple(unasked))
 
 
 def _by_rule(kind: str, pattern: Pattern) -> Detector:
