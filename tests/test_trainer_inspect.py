@@ -72,50 +72,40 @@ def frozen(scene: Scene, **changes: Any) -> Dataset:
     return found
 
 
-def load(scene: Scene, *turns: tuple[str, str, Verdict | None]) -> list[str]:
-    conversations = [ImportedTurn(f"n{n}", user, "a", verdict) for n, (user, _, verdict) in enumerate(turns)]
-    scene.store.transfer.load("bank", conversations)
-    answers = {a.conversation_id: a.message_id for a in scene.store.answers.rated("bank")}
-    return [answers.get(f"n{n}", "") for n in range(len(turns))]
+REWORDINGS = (
+    "How do I change my pin?",
+    "could you tell me how to change my pin please",
+    "What do I do to change the PIN",
+    "how can I chagne my pin",
+)
 
 
 def test_why_names_the_rule_and_what_stands_for_an_answer(scene: Scene) -> None:
     scene.rate(20)
-    rewordings = [
-        "How do I change my pin?",
-        "could you tell me how to change my pin please",
-        "What do I do to change the PIN",
-        "how can I chagne my pin",
-        "Where is my card?",
-    ]
-    verdicts = [UP, UP, UP, UP, DOWN]
-    ids = load(scene, *((text, "a", verdict) for text, verdict in zip(rewordings, verdicts, strict=True)))
+    turns = [ImportedTurn(f"n{n}", text, "a", UP) for n, text in enumerate(REWORDINGS)]
+    scene.store.transfer.load("bank", [*turns, ImportedTurn("down", "Where is my card?", "a", DOWN)])
     scene.store.splits.record({f"n{n}": Split.TRAIN for n in range(4)})
-    said = run(scene, "why", ids[1])
-    assert "would be in the next dataset, in train" in said.output and "no dataset yet" in said.output
+    ids = [f"n{n}.1.assistant" for n in range(4)]
+
+    def why(id: str, *words: str) -> str:
+        shown = run(scene, "why", id, *words)
+        assert shown.exit_code == 0, shown.output
+        return str(shown.output)
+
+    said = why(ids[1])
+    assert "would be in the next dataset, in train" in said and "no dataset yet" in said
     version = frozen(scene)
-    dropped = {
-        id
-        for id, rule in scene.store.datasets.left_out(version.id).items()
-        if rule == DropReason.SIMILAR.value
-    }
-    (near,) = dropped & set(ids)
-    said = run(scene, "why", near)
-    assert (
-        said.exit_code == 0
-        and DropReason.SIMILAR.value in said.output
-        and "Instead of it 3 stay" in said.output
-    )
-    assert f"not in dataset {version.id}, the newest: left out as: {DropReason.SIMILAR.value}" in said.output
-    record = json.loads(run(scene, "why", near, "--json").output)
-    assert record["rule"] == record["frozen_rule"] == DropReason.SIMILAR.value and len(record["others"]) == 3
-    assert DropReason.RATED_DOWN.value in run(scene, "why", ids[4]).output
-    assert "in the next dataset, in train" in run(scene, "why", near, "--set", "similar_cap=0").output
-    used = next(id for id in ids[:4] if id not in dropped)
-    assert f"It is in dataset {version.id}, the newest, in train" in run(scene, "why", used).output
-    scene.store.ratings.add(used, "ann", None)
-    question = scene.store.messages.get(used).parent_id
-    assert "it is a question" in run(scene, "why", str(question)).output
+    (near,) = scene.store.datasets.left_out(version.id).keys() & set(ids)
+    said = why(near)
+    assert "Instead of it 3 stay" in said
+    assert f"not in dataset {version.id}, the newest: left out as: {DropReason.SIMILAR}" in said
+    record = json.loads(why(near, "--json"))
+    assert record["rule"] == record["frozen_rule"] == DropReason.SIMILAR and len(record["others"]) == 3
+    assert DropReason.RATED_DOWN in why("down.1.assistant")
+    assert "in the next dataset, in train" in why(near, "--set", "similar_cap=0")
+    used = next(id for id in ids if id != near)
+    assert f"It is in dataset {version.id}, the newest, in train" in why(used)
+    assert "it is a question" in why(used.replace("assistant", "user"))
     missing = run(scene, "why", "nobody")
     assert missing.exit_code == 2 and "nobody" in missing.output
 

@@ -23,21 +23,8 @@ SUBJECTS = {
     "pin": ("i forgot my pin {} at the {} machine", "Reset it in the settings."),
     "rate": ("which exchange rate {} do you {} use", "The rate of the day."),
 }
-SOME = [
-    "now",
-    "today",
-    "again",
-    "twice",
-    "please",
-    "maybe",
-    "somehow",
-    "really",
-    "quickly",
-    "yesterday",
-    "here",
-]
-
-
+SOME = ["now", "today", "again", "twice", "please", "maybe", "somehow", "really", "quickly", "yesterday"]
+SOME += ["here"]
 Change = Callable[[CollectedAnswer], CollectedAnswer]
 
 

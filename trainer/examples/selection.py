@@ -134,13 +134,6 @@ def exclude_raters(
     return left, gone
 
 
-def largest_cap(counts: Sequence[int], share: float) -> int:
-    """The most that one rater may give, so that it is at most `share` of what all of them give; at least 1."""
-    caps = range(1, max(counts) + 1)
-    # What all give grows slower than the cap, so every cap below one that is small enough is, too.
-    return max(1, bisect_left(caps, True, key=lambda cap: cap > share * sum(min(n, cap) for n in counts)))
-
-
 def _over_share(approved: Sequence[CollectedAnswer], share: float) -> set[str]:
     """Message ids of the oldest examples of each rater who would give more than `share` of all that stay.
 
@@ -149,12 +142,14 @@ def _over_share(approved: Sequence[CollectedAnswer], share: float) -> set[str]:
     counts = Counter(one.rater for one in approved)
     if share >= 1 or len(counts) * share < 1:
         return set()
-    most = largest_cap(list(counts.values()), share)
+    # The largest cap that is within the share. What all give grows slower than the cap, so every lower one is, too.
+    caps = range(1, max(counts.values()) + 1)
+    most = bisect_left(caps, True, key=lambda cap: cap > share * sum(min(n, cap) for n in counts.values()))
     staying: Counter[str] = Counter()
     over = set()
     for one in sorted(approved, key=lambda one: (one.judged_at, one.message_id), reverse=True):
         staying[one.rater] += 1
-        if staying[one.rater] > most:
+        if staying[one.rater] > max(1, most):
             over.add(one.message_id)
     return over
 
