@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -16,18 +17,20 @@ import typer
 from assistant.adapter_files import fingerprint
 from assistant.assistants import load_sample
 from assistant.chat import Chat, ChatLimits
-from assistant.model_dir import ModelNotFound, context_length, resolve
-from assistant.preflight import complaints, is_loopback, unguarded
 from assistant.serving import ServerAddress, prepare
+from assistant.startup import ModelNotFound, complaints, context_length, is_loopback, resolve, unguarded
 from assistant.supervisor import Supervisor
 from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import ExternalServers, VllmServer
-from assistant.web.rates import Rates
+from assistant.web.access import Access, Rates, Services
+from assistant.web.app import build, launch_options
 from store import Store, StoreError
 from store.accounts import UserRole
 from store.garbage import collect_rarely
+from trainer.examples.dataset import dataset_stats
+from trainer.settings import BadSetting, TrainerSettings, override
 
 
 def main(
@@ -63,93 +66,75 @@ def main(
     """
     # The page must never fetch or report anything from elsewhere.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        _fail(f"The data directory {data_dir} cannot be made ({error.strerror}). Choose another --data-dir.")
     lock = _lock(data_dir)
     for complaint in complaints(data_dir, host, port, own_server=not vllm_url):
         _fail(complaint)
     try:
+        settings = override(TrainerSettings(), os.environ.get("SHORTHAND_SET", "").split())
         store = Store(data_dir / "shorthand.sqlite")
         model_dir = resolve(model, data_dir)
         tokenizer = ChatTokenizer.load(model_dir)
         store.messages.end_streaming()
         if sample:
             load_sample(store, tokenizer)
+    except BadSetting as error:
+        _fail(f"SHORTHAND_SET: {error}")
     except (StoreError, ModelNotFound, TokenizerError) as error:
         _fail(str(error))
-    if open_to_all := unguarded(
-        host, any(user.role is UserRole.ADMIN for user in store.users.all()), data_dir
-    ):
+    has_admin = any(user.role is UserRole.ADMIN for user in store.users.all())
+    if open_to_all := unguarded(host, has_admin, data_dir):
         _fail(open_to_all)
-    rates = Rates(messages_per_minute, ratings_per_minute, answers_at_once)
-    _serve(
-        store, tokenizer, model_dir, data_dir.resolve(), vllm_url or [], vllm_key, host, port, trainer, rates
+
+    data_dir = data_dir.resolve()
+    base, context, adapters = fingerprint(model_dir), context_length(model_dir), data_dir / "adapters"
+    adapters.mkdir(exist_ok=True)
+    server: VllmServer | ExternalServers
+    if vllm_url:
+        server = ExternalServers(vllm_url)
+    else:
+        server, vllm_key = VllmServer(model_dir, data_dir / "logs" / "vllm.log", context), None
+    address = ServerAddress(server.urls, vllm_key, str(model_dir), context)
+    address.write(data_dir)
+    pool = VllmPool([VllmClient(url, vllm_key) for url in server.urls])
+    services = Services(
+        store,
+        Access(store, always=not is_loopback(host)),
+        tokenizer,
+        Chat(store, pool, tokenizer, base, adapters, ChatLimits(context)),
+        lambda: server.state,
+        trainer_expected=trainer,
+        dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),
+        rates=Rates(messages_per_minute, ratings_per_minute, answers_at_once),
     )
+
+    def on_ready() -> None:
+        asyncio.run(prepare(store, pool, address, adapters, base))
+
+    _run(services, server, on_ready, data_dir, host, port)
     lock.close()
 
 
-def _serve(
-    store: Store,
-    tokenizer: ChatTokenizer,
-    model_dir: Path,
+def _run(
+    services: Services,
+    server: VllmServer | ExternalServers,
+    on_ready: Callable[[], None],
     data_dir: Path,
-    urls: list[str],
-    key: str | None,
     host: str,
     port: int,
-    trainer: bool,
-    rates: Rates,
 ) -> None:
-    """Run until a signal asks to end, then take everything down."""
-    from assistant.web.access import Access
-    from assistant.web.app import (
-        build,
-        launch_options,
-    )  # gradio takes seconds; the complaints above come first
-    from assistant.web.services import Services
-    from trainer.examples.dataset import dataset_stats
-    from trainer.settings import BadSetting, TrainerSettings, override
-
-    try:
-        settings = override(TrainerSettings(), os.environ.get("SHORTHAND_SET", "").split())
-    except BadSetting as error:
-        _fail(f"SHORTHAND_SET: {error}")
-    base, context, adapters = fingerprint(model_dir), context_length(model_dir), data_dir / "adapters"
-    adapters.mkdir(exist_ok=True)
+    """Serve until a signal asks to end, then take everything down."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-
-    server: VllmServer | ExternalServers
-    if urls:
-        server = ExternalServers(urls)
-    else:
-        server, key = VllmServer(model_dir, data_dir / "logs" / "vllm.log", context), None
-    address = ServerAddress(server.urls, key, str(model_dir), context)
-    address.write(data_dir)
-    pool = VllmPool([VllmClient(url, key) for url in server.urls])
     watch = Supervisor(
         [sys.executable, "-m", "trainer", "watch", "--data-dir", str(data_dir)],
         os.environ,
         data_dir / "logs" / "trainer.log",
     )
-    chat = Chat(store, pool, tokenizer, base, adapters, ChatLimits(context))
-    services = Services(
-        store,
-        Access(store, always=not is_loopback(host)),
-        tokenizer,
-        chat,
-        lambda: server.state,
-        trainer_expected=trainer,
-        dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),
-        rates=rates,
-    )
     page = build(services)
     try:
-        server.start(lambda: asyncio.run(prepare(store, pool, address, adapters, base)))
-        if trainer:
+        server.start(on_ready)
+        if services.trainer_expected:
             watch.start()
         options = launch_options(services, page)
         collect_rarely()  # all that stays is loaded by now
@@ -159,19 +144,22 @@ def _serve(
     finally:
         print("Stopping ...", flush=True)
         page.close(verbose=False)
-        if trainer:
+        if services.trainer_expected:
             watch.stop()
         server.stop()
-        store.close()
+        services.store.close()
 
 
 def _lock(data_dir: Path):  # type: ignore[no-untyped-def]
     """One app per data directory; the kernel lets go of the lock when the app ends, however it ends."""
-    file = (data_dir / "app.lock").open("w")
     try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        file = (data_dir / "app.lock").open("w")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         _fail(f"Another app uses {data_dir}. Stop it, or choose another --data-dir.")
+    except OSError as error:
+        _fail(f"The data directory {data_dir} cannot be made ({error.strerror}). Choose another --data-dir.")
     return file
 
 

@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
-from store.records import Assistant, Deployment, ImportedTurn, Segment, SegmentKind, Verdict
+from store.records import Assistant, Deployment, ImportedTurn, Segment, Verdict
 
 _SAMPLE = Path(__file__).parent / "sample.json"
 SAMPLE_ID = "otter-quay"
@@ -75,18 +77,8 @@ def load_sample(store: Store, tokenizer: ChatTokenizer) -> tuple[Assistant, int]
 
 
 def segments_from(rows: Sequence[dict[str, Any]]) -> tuple[Segment, ...]:
-    """Segments of the `prompt` of a sample or task file."""
-    return tuple(
-        Segment(
-            row["id"],
-            SegmentKind(row["kind"]),
-            row.get("text", ""),
-            row.get("user", ""),
-            row.get("assistant", ""),
-            row.get("protected", False),
-        )
-        for row in rows
-    )
+    """Segments of the `prompt` of a sample or task file; raises msgspec.ValidationError."""
+    return msgspec.convert(rows, tuple[Segment, ...])
 
 
 def _turn(row: dict[str, Any]) -> ImportedTurn:

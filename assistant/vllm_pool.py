@@ -94,7 +94,7 @@ class VllmPool:
         clients = [VllmClient(url, key) for url in urls]
         try:
             bases = [base_model(await client.models(), client.url) for client in clients]
-            names = {base.name for base in bases}
+            names = {base.id for base in bases}
             if len(names) > 1:
                 raise VllmRefused(
                     f"The servers serve different base models: {', '.join(sorted(names))}. Start them alike."
@@ -102,7 +102,7 @@ class VllmPool:
         except VllmError:
             await asyncio.gather(*(client.close() for client in clients))
             raise
-        return cls(clients, bases[0].name, count_answers)
+        return cls(clients, bases[0].id, count_answers)
 
     def background(self) -> AbstractAsyncContextManager[None]:
         """To be entered around a request that can wait: people's questions go first."""
@@ -115,7 +115,7 @@ class VllmPool:
     async def models(self) -> set[str]:
         """Names that every server answers to."""
         served = await asyncio.gather(*(client.models() for client in self._clients))
-        return set.intersection(*({model.name for model in models} for models in served))
+        return set.intersection(*({model.id for model in models} for models in served))
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load on every server, or on none: a partial load is taken back before the error is raised."""

@@ -1,4 +1,4 @@
-"""The vLLM server that the app starts itself, or those that it was given: their state, and restarts of our own.
+"""The vLLM server that the app starts itself, or those that it was given: their state, health, and restarts of our own.
 
 vLLM is never imported, only run. Our own listens on a Unix socket in a directory that no other user may enter, and so
 needs no port and no key: vLLM's `--api-key` guards some of its routes alone, and the adapter routes take any path.
@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
-from assistant.health import HealthProbe, is_broken, is_healthy
+import httpx
+
 from assistant.serving import LORA_SLOTS, MAX_RANK
 from assistant.supervisor import Supervisor, scratch_directory
+from assistant.vllm_client import blocking_client
 
 _POLL_S = 0.5
 _EXTERNAL_POLL_S = 3.0
 _HEALTH_CHECK_S = 5.0  # of a server that is ready
-# A step of the engine may take 40 s where two slow cores read a long prompt; beyond that the page says so, and then
-# the server is started again.
-_SILENT_S, _HUNG_S = 60.0, 180.0
+_HUNG_S = 120.0  # a step of the engine may take 40 s where two slow cores read a long prompt
 _ROOT = Path(__file__).parent.parent
+_COUNTERS = re.compile(r"^vllm:(?:prompt|generation)_tokens_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 # What vLLM's log says while it loads, in order, as a person would say it.
 _STEPS = (
     (re.compile(r"Initializing a V1 LLM engine|vLLM API server version"), "starting the engine"),
@@ -47,16 +49,94 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class ServerState:
-    """What the page shows: the phase, what is being done, since when (epoch seconds), and restarts so far."""
+    """What the page shows: the phase, what is being done, and since when (epoch seconds)."""
 
     phase: Phase
     detail: str
     since: float
-    restarts: int = 0
 
     def moved_to(self, phase: Phase, detail: str) -> ServerState:
-        since = self.since if phase is self.phase else time.time()
-        return replace(self, phase=phase, detail=detail, since=since)
+        return ServerState(phase, detail, self.since if phase is self.phase else time.time())
+
+
+def is_healthy(url: str) -> bool:
+    """Whether a server answers /health; never raises."""
+    try:
+        return _health(url) == 200
+    except httpx.HTTPError:
+        return False
+
+
+def is_broken(url: str) -> bool:
+    """Whether a server that was ready says that its engine is dead, or listens no more; never raises.
+
+    Its process may live on for minutes, waiting for connections that nobody closes.
+    """
+    try:
+        return _health(url) >= 500
+    except httpx.ConnectError:
+        return True
+    except httpx.HTTPError:  # it takes its time: `HealthProbe` finds out whether it lives
+        return False
+
+
+def _health(url: str) -> int:
+    if url.startswith("unix:"):  # httpx leaves the socket of a refused connection open
+        with socket.socket(socket.AF_UNIX) as asked:
+            try:
+                asked.connect(url.removeprefix("unix:"))
+            except OSError as error:
+                raise httpx.ConnectError(str(error)) from error
+    with blocking_client(url, timeout_s=2.0) as client:
+        return client.get("/health").status_code
+
+
+class HealthProbe:
+    """Measures how long a server has made no token, since a hung one answers /health all the same.
+
+    Signs of life are its own counters of tokens, which chat and trainer move. After `ask_after_s` without any, the
+    probe asks the base model for one token: every 30 s that is about 0.1 % of a core for the embedded model.
+    """
+
+    def __init__(self, url: str, ask_after_s: float, clock: Callable[[], float] = time.monotonic):
+        self._url, self._ask_after_s, self._clock = url, ask_after_s, clock
+        self._alive_at = clock()
+        self._counters: str | None = None
+        self._asking: threading.Thread | None = None
+
+    def reset(self) -> None:
+        """Count from now on."""
+        self._alive_at = self._clock()
+
+    def silence_s(self) -> float:
+        """Seconds since the last sign of life, to be asked every few seconds by one thread; never raises."""
+        counters = self._read_counters()
+        if counters is not None and counters != self._counters:
+            self._counters = counters
+            self.reset()
+        silent_s = self._clock() - self._alive_at
+        if silent_s >= self._ask_after_s and (self._asking is None or not self._asking.is_alive()):
+            self._asking = threading.Thread(target=self._ask, name="vllm-health", daemon=True)
+            self._asking.start()
+        return silent_s
+
+    def _read_counters(self) -> str | None:
+        try:
+            with blocking_client(self._url, timeout_s=5.0) as client:
+                return " ".join(_COUNTERS.findall(client.get("/metrics").text))
+        except httpx.HTTPError:
+            return None
+
+    def _ask(self) -> None:
+        """Ask for one token; an answer of any kind but a failure within the server is a sign of life."""
+        request = {"model": "base", "prompt": [1], "max_tokens": 1}
+        try:
+            with blocking_client(self._url, timeout_s=60.0) as client:
+                response = client.post("/v1/completions", json=request)
+        except httpx.HTTPError:
+            return
+        if response.status_code < 500:
+            self.reset()
 
 
 class ExternalServers:
@@ -88,8 +168,7 @@ class ExternalServers:
 class VllmServer:
     """One vLLM process of our own, at `url`.
 
-    One that makes no token for `hung_s` seconds is started again. `options` are vLLM's own, and override those of
-    the app.
+    One that makes no token for `hung_s` seconds is started again.
     """
 
     def __init__(
@@ -97,22 +176,19 @@ class VllmServer:
         model_dir: Path,
         log: Path,
         context: int,
-        silent_s: float = _SILENT_S,
         hung_s: float = _HUNG_S,
-        options: Sequence[str] = (),
     ):
         scratch = scratch_directory()
-        socket = scratch / "vllm.sock"
-        self.url = f"unix:{socket}"
+        path = scratch / "vllm.sock"
+        self.url = f"unix:{path}"
         self.urls = (self.url,)
         self.state = ServerState(Phase.STARTING, "starting the engine", time.time())
         self._log = log
-        self._silent_s, self._hung_s = silent_s, hung_s
-        self._silent = False
-        self._probe = HealthProbe(self.url, ask_after_s=silent_s / 2)
+        self._hung_s = hung_s
+        self._probe = HealthProbe(self.url, ask_after_s=hung_s / 4)
         self._stopped = threading.Event()
         self._supervisor = Supervisor(
-            [*_command(model_dir, socket, context), *options],
+            _command(model_dir, path, context),
             _environment(),
             log,
             scratch,
@@ -136,9 +212,7 @@ class VllmServer:
     def _watch(self, on_ready: Callable[[], None]) -> None:
         checked = 0.0
         while not self._stopped.wait(_POLL_S):
-            if (self.state.phase is Phase.READY or self._silent) and (
-                time.monotonic() - checked >= _HEALTH_CHECK_S
-            ):
+            if self.state.phase is Phase.READY and time.monotonic() - checked >= _HEALTH_CHECK_S:
                 self._check_health()
                 checked = time.monotonic()
             if self.state.phase is not Phase.STARTING or not is_healthy(self.url):
@@ -152,24 +226,17 @@ class VllmServer:
 
     def _check_health(self) -> None:
         """Start it again when its engine is dead, and when it has made no token for too long."""
-        if self.state.phase is Phase.READY and is_broken(self.url):
-            self._set(Phase.RESTARTING, "its engine has died, it is started again")
-            self._supervisor.restart()
-            return
         silent_s = self._probe.silence_s()
-        if self.state.phase is not Phase.READY and not self._silent:
-            return  # it died meanwhile, and `_record_exit` has said so
-        self._silent = silent_s >= self._silent_s
-        if not self._silent:
-            self._set(Phase.READY, "ready")
+        if self.state.phase is not Phase.READY:
             return
-        self._set(
-            Phase.RESTARTING,
-            f"no sign of life for {silent_s:.0f} s, it is started again after {self._hung_s:.0f} s",
-        )
-        if silent_s >= self._hung_s:
-            self._silent = False
-            self._supervisor.restart()
+        if is_broken(self.url):
+            detail = "its engine has died, it is started again"
+        elif silent_s >= self._hung_s:
+            detail = f"no sign of life for {silent_s:.0f} s, it is started again"
+        else:
+            return
+        self._set(Phase.RESTARTING, detail)
+        self._supervisor.restart()
 
     def _read_line(self, line: str) -> None:
         if self.state.phase is Phase.STARTING:
@@ -178,12 +245,8 @@ class VllmServer:
                     self._set(Phase.STARTING, detail)
 
     def _record_exit(self, status: int, pause_s: float) -> None:
-        self._silent = False
-        self.state = replace(self.state, restarts=self.state.restarts + 1)
-        self._set(
-            Phase.RESTARTING,
-            f"vLLM ended with status {status}; next try in {pause_s:.0f} s (see {self._log})",
-        )
+        text = f"vLLM ended with status {status}; next try in {pause_s:.0f} s (see {self._log})"
+        self._set(Phase.RESTARTING, text)
 
     def _set(self, phase: Phase, detail: str) -> None:
         self.state = self.state.moved_to(phase, detail)
@@ -198,11 +261,11 @@ def _prepare(on_ready: Callable[[], None]) -> tuple[Phase, str]:
     return Phase.READY, "ready"
 
 
-def _command(model_dir: Path, socket: Path, context: int) -> list[str]:
+def _command(model_dir: Path, path: Path, context: int) -> list[str]:
     options = {
         "--model": model_dir,
         "--served-model-name": "base",
-        "--uds": socket,
+        "--uds": path,
         "--dtype": "auto" if _has_cuda() else "float32",
         "--max-model-len": context,
         # Whole blocks alone are reused from the cache. With the CPU default of 128, every request under the sample's

@@ -18,7 +18,7 @@ import httpx
 
 from assistant.adapter_files import MANIFEST, BadAdapter, make_manifest, verify
 from assistant.prompt_text import PromptTextError, parse, to_text
-from assistant.vllm_client import Finished, VllmClient, VllmError
+from assistant.vllm_client import Completion, VllmClient, VllmError
 from assistant.web.markup import markdown
 from benchmarks.random_adapters import make_small
 from benchmarks.tasks.task import TaskError, load
@@ -183,7 +183,7 @@ def _events(data: bytes) -> None:
         client = VllmClient("http://127.0.0.1:9", transport=reply)
         try:
             async for item in client.stream("base", [1], max_tokens=4, end_ids=[2]):
-                assert not isinstance(item, Finished) or item.prompt_tokens >= 0
+                assert not isinstance(item, Completion) or item.prompt_tokens >= 0
         except VllmError:
             pass
         finally:

@@ -64,7 +64,6 @@ def savings_page(store: Store, subject: Subject) -> None:
     store.runs.all(subject.assistant_id)
     store.deployments.activations(subject.assistant_id)
     store.deployments.all(subject.assistant_id)
-    store.answers.request_points(subject.assistant_id)
 
 
 def answer(store: Store, subject: Subject) -> None:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 
-from assistant.health import is_healthy
 from assistant.serving import NoServer, ServerAddress
+from assistant.vllm_server import is_healthy
 from store import Store
 from store.records import TrainingRun
 

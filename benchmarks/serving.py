@@ -11,13 +11,12 @@ import typer
 
 from assistant.adapter_files import fingerprint
 from assistant.chat import Chat, ChatLimits
-from assistant.health import is_healthy
-from assistant.model_dir import resolve
 from assistant.serving import ServerAddress
+from assistant.startup import resolve
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import VllmServer
+from assistant.vllm_server import VllmServer, is_healthy
 from benchmarks import random_adapters
 from benchmarks.processes import AppFailed
 from store import Store

@@ -5,7 +5,6 @@ These are rated answers with their turns, answers that a deployment served, and 
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from operator import itemgetter
@@ -15,7 +14,7 @@ from store.columns import mapper
 from store.connection import Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
-from store.records import RatedAnswer, RequestPoints, Role, ServedAnswer, Split
+from store.records import RatedAnswer, Role, ServedAnswer, Split
 from store.repository import Repository
 
 _Turn = tuple[Any, ...]  # in the order of TURNS_OF
@@ -74,19 +73,6 @@ _SERVED_WITH = """
 _MEASURED = _SERVED_WITH.format("m.prompt_tokens IS NOT NULL AND m.status IN ('complete', 'stopped')")
 _FAILED = _SERVED_WITH.format("m.status = 'failed'")
 SERVED = f"{_MEASURED} UNION ALL {_FAILED} ORDER BY created_at DESC, seq DESC LIMIT ?2"
-SERVED_LAST = """
-    SELECT d.id, (SELECT max(m.created_at) FROM messages m
-        WHERE m.deployment_id = d.id AND m.prompt_tokens IS NOT NULL) AS last
-    FROM deployments d WHERE d.assistant_id = ?"""
-# Of one deployment, since the index has the requests of each in their order. As two JSON lists: of 5,000 rows Python
-# would make as many objects, and its collection of garbage fell into more than one call of twenty for that (60 ms).
-POINTS = """
-    SELECT json_group_array(at) AS at, json_group_array(tokens) AS tokens FROM (
-        SELECT m.created_at AS at, m.prompt_part_tokens AS tokens
-        FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id
-        WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.created_at >= ?
-            AND m.status IN ('complete', 'stopped') AND m.role = 'assistant' AND c.source = 'chat'
-        ORDER BY m.created_at DESC, m.seq DESC LIMIT ?)"""
 
 
 class Answers(Repository):
@@ -129,25 +115,6 @@ class Answers(Repository):
             wanted = [row["message_id"] for row in rows]
             ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [wanted]))
         return [_served(row, ratings=ratings.get(row["message_id"], ())) for row in reversed(rows)]
-
-    def request_points(self, assistant_id: str, since: float = 0.0, limit: int = 5000) -> RequestPoints:
-        """Return the newest `limit` requests at or after `since` (UTC seconds), oldest first."""
-        at: list[float] = []
-        tokens: list[int] = []
-        with self._file.reading() as transaction:
-            served = [row for row in transaction.rows(SERVED_LAST, [assistant_id]) if row["last"] is not None]
-            served.sort(key=lambda row: row["last"], reverse=True)
-            for deployment in served:
-                if len(at) >= limit:  # they follow each other, so two or three are read
-                    since = max(since, sorted(at, reverse=True)[limit - 1])
-                    if deployment["last"] < since:
-                        break
-                for row in transaction.rows(POINTS, [deployment["id"], since, limit]):
-                    at += json.loads(row["at"])
-                    tokens += json.loads(row["tokens"])
-        newest = sorted(range(len(at)), key=lambda place: at[place], reverse=True)[:limit]
-        newest.reverse()
-        return RequestPoints(tuple(at[place] for place in newest), tuple(tokens[place] for place in newest))
 
 
 _served = mapper(ServedAnswer, given=["ratings"])

@@ -343,17 +343,6 @@ class RunEvent:
 
 
 @dataclass(frozen=True)
-class RequestPoints:
-    """Times (UTC seconds) and prompt tokens of answered requests, oldest first.
-
-    Two lists of numbers and no object for each: Python's garbage collector leaves numbers alone.
-    """
-
-    at: tuple[float, ...]
-    prompt_part_tokens: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Activation:
     """When a deployment began to serve, and why; a rollback is an activation too."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import random
 import socket
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
+import pytest
 from fake_vllm import FakeVllm
 
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample
@@ -20,10 +22,8 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import Phase, ServerState
-from assistant.web.access import Access
+from assistant.web.access import Access, Rates, Services
 from assistant.web.app import build, launch_options
-from assistant.web.rates import Rates
-from assistant.web.services import Services
 from store import Store
 from store.records import ImportedTurn, Role, Usage, Verdict
 from trainer.examples.dataset import dataset_stats
@@ -88,12 +88,12 @@ def _talk(store: Store) -> None:
     store.ratings.add(parent, "bo", Verdict.DOWN, "wrong fact", "we close at five")
 
 
-def services_of(store: Store, chat: Any = None, rates: Rates = RATES, always: bool = False) -> Services:
+def services_of(store: Store, chat: Any = None, rates: Rates = RATES) -> Services:
     """What the pages need, without a model unless `chat` is given."""
     settings = TrainerSettings()
     return Services(
         store,
-        Access(store, always),
+        Access(store),
         cast(Any, Words()),
         cast(Any, chat or SimpleNamespace()),
         lambda: ServerState(Phase.READY, "ready", 0.0),
@@ -101,6 +101,22 @@ def services_of(store: Store, chat: Any = None, rates: Rates = RATES, always: bo
         lambda assistant_id: dataset_stats(store, assistant_id, settings),
         rates,
     )
+
+
+@pytest.fixture(autouse=True)
+def event_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Gradio makes one for each lock and closes none; the garbage collector's warnings of them can break an import."""
+    made: list[asyncio.AbstractEventLoop] = []
+    make = asyncio.new_event_loop
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
+    yield
+    for loop in made:
+        loop.close()
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from tiny_model import write_adapter
 
-from assistant.adapter_files import MANIFEST, BadAdapter, fingerprint, make_manifest, verify
+from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, make_manifest, verify
 
 WEIGHTS = "adapter_model.safetensors"
 BASE = "base hash"
+WRONG_HASHES = dict.fromkeys(FILES, "0" * 64)
 
 
 def publish_again(directory: Path) -> None:
@@ -21,41 +22,13 @@ def publish_again(directory: Path) -> None:
     (directory / MANIFEST).write_text(make_manifest(directory, directory.name, BASE).to_json())
 
 
-def truncate(directory: Path) -> None:
-    path = directory / WEIGHTS
-    path.write_bytes(path.read_bytes()[:-10])
+def weights(directory: Path) -> bytes:
+    return (directory / WEIGHTS).read_bytes()
 
 
-def truncate_and_publish(directory: Path) -> None:
-    truncate(directory)
-    publish_again(directory)
-
-
-def pickle_instead(directory: Path) -> None:
-    (directory / WEIGHTS).write_bytes(pickle.dumps({"weights": [1.0]}))
-    publish_again(directory)
-
-
-def add_pickle(directory: Path) -> None:
-    (directory / "adapter_model.bin").write_bytes(pickle.dumps({}))
-
-
-def edit_manifest(directory: Path) -> None:
-    path = directory / MANIFEST
-    manifest = json.loads(path.read_text())
-    manifest["files"][WEIGHTS] = "0" * 64
-    path.write_text(json.dumps(manifest))
-
-
-def drop_from_manifest(directory: Path) -> None:
-    path = directory / MANIFEST
-    manifest = json.loads(path.read_text())
-    del manifest["files"][WEIGHTS]
-    path.write_text(json.dumps(manifest))
-
-
-def claim_another_rank(directory: Path) -> None:
-    (directory / "adapter_config.json").write_text(json.dumps({"r": 8}))
+def change(directory: Path, name: str, content: bytes) -> None:
+    """Change a file and publish again."""
+    (directory / name).write_bytes(content)
     publish_again(directory)
 
 
@@ -78,15 +51,18 @@ def test_a_good_adapter_verifies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    ("spoil", "reason"),
     [
-        (truncate, "not the file that was published"),
-        (truncate_and_publish, "cannot be read"),
-        (pickle_instead, "cannot be read"),
-        (add_pickle, "nobody published: adapter_model.bin"),
-        (edit_manifest, "not the file that was published"),
-        (drop_from_manifest, "the manifest lists"),
-        (claim_another_rank, "rank-8"),
+        (lambda directory: (directory / WEIGHTS).write_bytes(b"short"), "not the file that was published"),
+        (lambda directory: change(directory, WEIGHTS, weights(directory)[:-10]), "cannot be read"),
+        (lambda directory: change(directory, WEIGHTS, pickle.dumps({"weights": [1.0]})), "cannot be read"),
+        (lambda directory: (directory / "adapter.bin").write_bytes(b""), "nobody published: adapter.bin"),
+        (
+            lambda directory: rewrite_manifest(directory, files=WRONG_HASHES),
+            "not the file that was published",
+        ),
+        (lambda directory: rewrite_manifest(directory, files={}), "the manifest lists"),
+        (lambda directory: change(directory, "adapter_config.json", b'{"r": 8}'), "rank-8"),
         (lambda directory: (directory / MANIFEST).unlink(), "not published completely"),
         (lambda directory: (directory / MANIFEST).write_text("{"), "not published completely"),
         (lambda directory: (directory / MANIFEST).write_text('{"name": "x"}'), "not published completely"),
@@ -99,10 +75,10 @@ def test_a_good_adapter_verifies(tmp_path: Path) -> None:
     ],
 )
 def test_a_bad_directory_is_refused_with_its_reason(
-    tmp_path: Path, change: Callable[[Path], None], reason: str
+    tmp_path: Path, spoil: Callable[[Path], object], reason: str
 ) -> None:
     directory = write_adapter(tmp_path, "bank-v0001")
-    change(directory)
+    spoil(directory)
     with pytest.raises(BadAdapter, match=reason):
         verify(directory, BASE, 32)
 

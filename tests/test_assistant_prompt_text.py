@@ -25,9 +25,10 @@ LINES = st.sampled_from(
         "Answer politely.",
         "- a list item",
         "  - an indented one",
-        "    four spaces",
         "\ta tab",
-        "a\tb",
+        "---",
+        " --- ",
+        "--",
         "User: who?",
         "Assistant: me",
         "[keep] this",
@@ -68,7 +69,8 @@ def test_any_text_is_read_or_refused_and_what_was_read_is_stable(text: str) -> N
         ("# Rules\n\nBe brief.", [instruction("# Rules\n\nBe brief.")]),
         ("[keep] Never lie.", [instruction("Never lie.", protected=True)]),
         ("User: Hi\nAssistant: Hello.", [example("Hi", "Hello.")]),
-        ("User: a\n    b\nAssistant: c\n    d", [example("a\nb", "c\nd")]),
+        ("User: a\nb\nAssistant: c\n\td", [example("a\nb", "c\n\td")]),
+        ("a\n\nb\n\n---\n\nUser: c\n\nd\nAssistant: e\n---", [instruction("a\n\nb"), example("c\n\nd", "e")]),
         ("[keep] # Rules\n\nBe brief.", [instruction("# Rules\n\nBe brief.", protected=True)]),
         ("[keep] ```\na\n\nb\n```", [instruction("```\na\n\nb\n```", protected=True)]),
         ("```\na\n\nb\n```", [instruction("```\na\n\nb\n```")]),
@@ -90,9 +92,12 @@ def test_a_tab_stays_a_tab(text: str) -> None:
     assert parse(text)[0].text == text
 
 
-def test_a_tab_indents_as_four_spaces_do() -> None:
-    assert parse("First.\n\n\tStill.\n\n  \tAnd\tso.")[0].text == "First.\n\nStill.\n\nAnd\tso."
-    assert parse("User: a\n\tb\nAssistant: c")[0].user == "a\nb"
+def test_lines_of_dashes_are_written_where_blank_lines_would_not_do() -> None:
+    one, other = instruction("Be brief.\n\nBe kind."), instruction("Stop.")
+    assert to_text([other, other]) == "Stop.\n\nStop."
+    assert to_text([one, other]) == "Be brief.\n\nBe kind.\n\n---\n\nStop.\n\n---"
+    assert contents(parse(to_text([one]))) == contents([one])
+    assert to_text([instruction("User: who?")]).startswith("User: who?")  # of a task file
 
 
 def test_an_unchanged_segment_keeps_its_id_when_it_moves() -> None:

@@ -8,11 +8,18 @@ from pathlib import Path
 import pytest
 from tiny_model import write_tokenizer
 
-from assistant import preflight
+from assistant import startup
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample, save_prompt
-from assistant.model_dir import EMBEDDED, LONGEST_CONTEXT, ModelNotFound, context_length, resolve
-from assistant.preflight import complaints, unguarded
 from assistant.serving import NoServer, ServerAddress
+from assistant.startup import (
+    EMBEDDED,
+    LONGEST_CONTEXT,
+    ModelNotFound,
+    complaints,
+    context_length,
+    resolve,
+    unguarded,
+)
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
 from store.records import DeploymentStatus, Segment, SegmentKind
@@ -21,8 +28,8 @@ from store.records import DeploymentStatus, Segment, SegmentKind
 @pytest.fixture(autouse=True)
 def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     """The machine that runs the tests may be small; it is not what is tested."""
-    monkeypatch.setattr(preflight, "_MEMORY_GIB", 0.0)
-    monkeypatch.setattr(preflight, "_DISK_GIB", 0.0)
+    monkeypatch.setattr(startup, "_MEMORY_GIB", 0.0)
+    monkeypatch.setattr(startup, "_DISK_GIB", 0.0)
 
 
 def free_port() -> int:
@@ -59,8 +66,8 @@ def test_a_taken_port_is_named_with_another_to_take(tmp_path: Path) -> None:
 def test_too_little_memory_disk_or_compiler_is_said_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preflight, "_MEMORY_GIB", 1e6)
-    monkeypatch.setattr(preflight, "_DISK_GIB", 1e6)
+    monkeypatch.setattr(startup, "_MEMORY_GIB", 1e6)
+    monkeypatch.setattr(startup, "_DISK_GIB", 1e6)
     monkeypatch.setenv("PATH", str(tmp_path))
     found = complaints(tmp_path, "127.0.0.1", free_port(), own_server=True)
     assert ["compiler" in found[0], "GiB of memory" in found[1], "GiB of disk" in found[2]] == [True] * 3

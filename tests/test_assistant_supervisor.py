@@ -129,32 +129,38 @@ def test_what_a_process_shared_or_put_aside_goes_with_it(tmp_path: Path, end: st
     assert not [path for path in litter if path.exists()]
 
 
+def ends_of(
+    times: int,
+    script: str,
+    log: Path,
+    scratch: Path | None = None,
+    on_end: Callable[[], object] = lambda: None,
+) -> tuple[list[str], list[tuple[int, float]]]:
+    """Run Python code until it has ended so often; gives its lines, and the status and pause of each end."""
+    lines, ends, enough = list[str](), list[tuple[int, float]](), threading.Event()
+
+    def ended(status: int, pause_s: float) -> None:
+        on_end()
+        ends.append((status, pause_s))
+        if len(ends) == times:
+            enough.set()
+
+    command = [sys.executable, "-c", script]
+    process = Supervisor(command, os.environ, log, scratch, on_line=lines.append, on_exit=ended)
+    process.start()
+    assert enough.wait(30)
+    process.stop()
+    return lines, ends[:times]
+
+
 def test_a_process_that_dies_is_started_again_with_a_growing_pause(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.05)
     monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.1)
-    deaths: list[tuple[int, float]] = []
-    lines: list[str] = []
-    enough = threading.Event()
-
-    def died(status: int, pause_s: float) -> None:
-        deaths.append((status, pause_s))
-        if len(deaths) == 3:
-            enough.set()
-
     log = tmp_path / "logs" / "it.log"
-    process = Supervisor(
-        [sys.executable, "-c", "print('hello'); raise SystemExit(3)"],
-        os.environ,
-        log,
-        on_line=lines.append,
-        on_exit=died,
-    )
-    process.start()
-    assert enough.wait(30)
-    process.stop()
-    assert deaths[:3] == [(3, 0.05), (3, 0.1), (3, 0.1)]
+    lines, ends = ends_of(3, "print('hello'); raise SystemExit(3)", log)
+    assert ends == [(3, 0.05), (3, 0.1), (3, 0.1)]
     assert lines[:2] == ["hello", "hello"] and log.read_text().startswith("hello\nhello\n")
 
 
@@ -174,18 +180,7 @@ def test_a_log_that_has_grown_long_is_put_aside_and_is_for_its_owner_alone(
 def test_a_process_goes_on_while_the_disk_of_its_log_is_full(tmp_path: Path) -> None:
     """Of more than the 64 KiB that a pipe holds; a log that nobody could write used to stop vLLM there."""
     (tmp_path / "it.log").symlink_to("/dev/full")
-    lines: list[str] = []
-    over = threading.Event()
-    process = Supervisor(
-        [sys.executable, "-c", "for n in range(4000): print(n, 60 * '.')"],
-        os.environ,
-        tmp_path / "it.log",
-        on_line=lines.append,
-        on_exit=lambda status, pause: over.set(),
-    )
-    process.start()
-    assert over.wait(30)
-    process.stop()
+    lines, _ = ends_of(1, "for n in range(4000): print(n, 60 * '.')", tmp_path / "it.log")
     assert len(lines) >= 4000 and lines[3999].startswith("3999 ")
 
 
@@ -197,47 +192,19 @@ def test_a_log_that_cannot_be_opened_stops_nobody(tmp_path: Path) -> None:
 
 
 def test_nobody_else_may_enter_the_directory_of_a_process(tmp_path: Path) -> None:
-    scratch, seen = tmp_path / "scratch", tmp_path / "seen"
-    command = f"import os, tempfile; print(tempfile.gettempdir(), oct(os.stat('{scratch}').st_mode))"
-    lines: list[str] = []
-    over = threading.Event()
-    process = Supervisor(
-        [sys.executable, "-c", command],
-        os.environ,
-        seen,
-        scratch,
-        on_line=lines.append,
-        on_exit=lambda status, pause: over.set(),
-    )
-    process.start()
-    assert over.wait(20)
-    process.stop()
+    scratch = tmp_path / "scratch"
+    script = f"import os, tempfile; print(tempfile.gettempdir(), oct(os.stat('{scratch}').st_mode))"
+    lines, _ = ends_of(1, script, tmp_path / "log", scratch)
     assert lines[0] == f"{scratch} 0o40700" and not scratch.exists()
 
 
 def test_one_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.05)
-    ends: list[int] = []
-    lines: list[str] = []
-    again = threading.Event()
+    folder = tmp_path / "folder"
 
-    def ended(status: int, pause_s: float) -> None:
-        ends.append(status)
-        (tmp_path / "folder").mkdir(exist_ok=True)  # there is room again
-        if len(ends) == 2:
-            again.set()
+    def make_room() -> None:
+        folder.mkdir(exist_ok=True)
 
-    process = Supervisor(
-        [sys.executable, "-c", "print('hello')"],
-        os.environ,
-        tmp_path / "it.log",
-        tmp_path / "folder" / "scratch",
-        on_line=lines.append,
-        on_exit=ended,
-    )
-    process.start()
-    assert again.wait(30)
-    process.stop()
-    assert (
-        ends == [errno.ENOENT, 0] and lines[0].startswith("It could not be started") and lines[1] == "hello"
-    )
+    lines, ends = ends_of(2, "print('hello')", tmp_path / "it.log", folder / "scratch", make_room)
+    assert [status for status, _ in ends] == [errno.ENOENT, 0]
+    assert lines[0].startswith("It could not be started") and lines[1] == "hello"

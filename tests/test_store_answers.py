@@ -1,11 +1,10 @@
-"""What a deployment answered in chat, and the points of the savings plot."""
+"""What a deployment answered in chat."""
 
 import pytest
 
-from assistant.web.savings_page import requests
 from store import Store
 from store.answers import SERVED
-from store.records import MessageStatus, RequestPoints, Role, Usage, Verdict
+from store.records import MessageStatus, Role, Usage, Verdict
 
 COMPLETE = MessageStatus.COMPLETE
 
@@ -59,34 +58,3 @@ def test_served_answers_are_found_by_index(store: Store) -> None:
         plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {SERVED}", [1, 10])]
     assert not [step for step in plan if step.startswith(("SCAN m", "SCAN c"))], plan
     assert sum("USING INDEX messages_measured" in s or "USING INDEX messages_failed" in s for s in plan) == 2
-
-
-def test_points_are_the_newest_answered_chat_requests_oldest_first(bank: Store) -> None:
-    for at in (3.0, 1.0, 2.0):
-        answer(bank, at)
-    answer(bank, 4.0, MessageStatus.FAILED)
-    answer(bank, 5.0, source="sample")
-    answer(bank, 6.0, tokens=None)
-    answer(bank, 7.0, MessageStatus.STOPPED)
-
-    points = bank.answers.request_points("bank")
-    assert points == RequestPoints((1.0, 2.0, 3.0, 7.0), (40, 40, 40, 40))
-    assert bank.answers.request_points("bank", since=2.0).at == (2.0, 3.0, 7.0)
-    assert bank.answers.request_points("bank", limit=2).at == (3.0, 7.0)
-    assert bank.answers.request_points("shop") == RequestPoints((), ())
-
-
-def test_the_newest_of_several_deployments_are_given_also_where_one_served_again(bank: Store) -> None:
-    for at in range(20):
-        answer(bank, float(at), by=1 + at // 5 % 2, tokens=at)
-    points = bank.answers.request_points("bank", limit=8)
-    assert points.at == tuple(map(float, range(12, 20))) and points.prompt_part_tokens == tuple(range(12, 20))
-
-
-def test_the_plot_has_one_dot_for_requests_that_would_lie_on_each_other() -> None:
-    at = tuple(n / 10 for n in range(5000))
-    dots = requests(RequestPoints(at, (592,) * 2500 + (20,) * 2500))
-    assert 395 <= len(dots) <= 405 and [dot["at"] for dot in dots] == sorted(dot["at"] for dot in dots)
-    assert {dot["tokens"] for dot in dots} == {592, 20} and dots[-1]["at"] == at[-1]
-    assert len(requests(RequestPoints((1.0, 1.0, 1.0), (592, 20, 592)))) == 2
-    assert requests(RequestPoints((), ())) == []

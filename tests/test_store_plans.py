@@ -136,7 +136,6 @@ def test_an_export_reads_on_where_the_last_page_ended(full: Store) -> None:
         ("messages_below", "chat: conversation"),
         ("ratings_of_message", "chat: conversation"),
         ("events_of_run", "training page"),
-        ("messages_measured", "savings page"),
         ("rated_answers_newest", "training set"),
     ],
 )

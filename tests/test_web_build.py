@@ -1,40 +1,22 @@
 """The pages build and show an empty and a filled store; what people write is escaped."""
 
-import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
-from review_scene import services_of
+from review_scene import event_loops, services_of  # noqa: F401
+from test_web_runs import REPORT
 
 from assistant.assistants import create_assistant
 from assistant.prompt_text import parse
-from assistant.web.access import Person
+from assistant.web.access import Person, Services
 from assistant.web.app import build, launch_options
 from assistant.web.markup import render
 from assistant.web.review_queue import ReviewSession
-from assistant.web.services import Services
 from assistant.web.user_conversations import Turn, UserConversations
 from store import Store
 from store.connection import Transaction
 from store.records import Message, MessageStatus, Rating, Role, RunStatus, Usage, Verdict
-
-
-@pytest.fixture(autouse=True)
-def event_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Gradio makes one for each lock and closes none; the garbage collector's warnings of them can break an import."""
-    made: list[asyncio.AbstractEventLoop] = []
-    make = asyncio.new_event_loop
-
-    def new_event_loop() -> asyncio.AbstractEventLoop:
-        made.append(make())
-        return made[-1]
-
-    monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
-    yield
-    for loop in made:
-        loop.close()
 
 
 @pytest.fixture
@@ -61,7 +43,7 @@ def fill(services: Services) -> str:
     store.ratings.add(answer.id, "local", Verdict.DOWN, "wrong fact", "no", "It is <b>nine</b>.")
     run = store.runs.start(assistant.id, {}, "button")
     store.runs.add_event(run.id, "train", {"step": 1, "steps": 2, "loss": 2.0})
-    store.runs.finish(run.id, RunStatus.REFUSED, "no", {"gate": {"promoted": False, "examples": 3}})
+    store.runs.finish(run.id, RunStatus.REFUSED, "no", {"gate": REPORT["gate"] | {"promoted": False}})
     return conversation.id
 
 

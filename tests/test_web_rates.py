@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from fake_vllm import FakeVllm
-from review_scene import services_of
+from review_scene import event_loops, services_of  # noqa: F401
 
 from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatLimits
@@ -14,9 +14,10 @@ from assistant.prompt_text import parse
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
-from assistant.web.access import Person, Refused
+from assistant.web.access import Person, RateLimiter, Rates, Refused
 from assistant.web.answers import Answers
-from assistant.web.rates import RateLimiter, Rates
+from assistant.web.app import build
+from assistant.web.chat_page import TabState
 from store import Store
 from store.accounts import UserRole
 from store.errors import NotFound
@@ -59,12 +60,12 @@ def test_more_messages_than_a_minute_allows_are_not_stored(store: Store, chat: C
     async def run() -> None:
         answers = answers_of(store, chat, Rates(messages=2))
         for number in range(2):
-            await (await answers.start(ANN, "desk", None, f"message {number}")).task
+            await (await answers.ask(ANN, "desk", None, f"message {number}")).task
         with pytest.raises(Refused, match="At most 2 messages a minute"):
-            await answers.start(ANN, "desk", None, "one more")
-        await (await answers.start(BO, "desk", None, "of another")).task
+            await answers.ask(ANN, "desk", None, "one more")
+        await (await answers.ask(BO, "desk", None, "of another")).task
         for number in range(5):  # the one person of a product without users
-            await (await answers.start(Person(), "desk", None, f"local {number}")).task
+            await (await answers.ask(Person(), "desk", None, f"local {number}")).task
 
     run_then_close(chat, run)
     titles = [talk.title for talk in store.conversations.all("desk", "ann")]
@@ -79,37 +80,59 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
     async def run() -> None:
         answers = answers_of(store, chat, Rates(streams=2))
         results = await asyncio.gather(
-            *(answers.start(ANN, "desk", None, f"at once {n}") for n in range(5)), return_exceptions=True
+            *(answers.ask(ANN, "desk", None, f"at once {n}") for n in range(5)), return_exceptions=True
         )
         refused = [result for result in results if isinstance(result, Refused)]
         assert len(refused) == 3 and "your text stays in the box" in str(refused[0])
-        started = await answers.start(BO, "desk", None, "of another")
+        started = await answers.ask(BO, "desk", None, "of another")
         vllm.go_on.set()
         await asyncio.gather(started.task, *(one.task for one in list(answers._running.values())))
-        await (await answers.start(ANN, "desk", None, "later")).task
+        await (await answers.ask(ANN, "desk", None, "later")).task
 
     run_then_close(chat, run)
     assert len(store.conversations.all("desk", "ann")) == 3
 
 
+def test_a_message_that_is_sent_before_the_picker_is_filled_goes_to_the_newest_assistant(
+    store: Store, chat: Chat
+) -> None:
+    page = build(services_of(store, chat))
+    functions = [function.fn.method for function in page.fns.values() if function.fn is not None]
+    ask, show = (
+        next(f for f in functions if f.__qualname__ == f"ChatPage.{name}") for name in ("ask", "show")
+    )
+
+    async def run() -> None:
+        tab = TabState()
+        updates = [update async for update in ask(Person(), "at once", None, None, tab)]
+        shown = ask.__self__
+        assert updates[0] == {shown.box: ""} and "at once" in updates[-1][shown.log]
+        # What the page asks for when it has opened, of a browser that knows nothing of the conversation yet.
+        (opened,) = [update async for update in show(Person(), "desk", None, tab)]
+        assert opened[shown.conversation] == updates[-1][shown.conversation]
+
+    run_then_close(chat, run)
+    assert [talk.title for talk in store.conversations.all("desk", "local")] == ["at once"]
+
+
 def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(store: Store, chat: Chat) -> None:
     async def run() -> None:
         answers = answers_of(store, chat, Rates())
-        answering = await answers.start(ANN, "desk", None, "mine")
+        answering = await answers.ask(ANN, "desk", None, "mine")
         await answering.task
         here = answering.question.conversation_id
         before = store.messages.thread(here)
         for attempt in (
-            answers.start(BO, "desk", here, "yours"),
-            answers.start(BO, "desk", text="yours", message_id=before[0].id),
-            answers.start(BO, "desk", message_id=before[1].id),
-            answers.start(BO, "desk", message_id=before[0].id),
+            answers.ask(BO, "desk", here, "yours"),
+            answers.ask_again(BO, before[0].id, "yours"),
+            answers.ask_again(BO, before[1].id),
+            answers.ask_again(BO, before[0].id),
         ):
             with pytest.raises(NotFound):
                 await attempt
         assert store.messages.thread(here) == before
-        await (await answers.start(ANN, "desk", message_id=before[1].id)).task
-        await (await answers.start(ANN, "desk", text="mine too", message_id=before[0].id)).task
+        await (await answers.ask_again(ANN, before[1].id)).task
+        await (await answers.ask_again(ANN, before[0].id, "mine too")).task
         assert len(store.messages.thread(here)) == 2
 
     run_then_close(chat, run)

@@ -4,14 +4,14 @@ import re
 from typing import Any
 
 import pytest
-from review_scene import services_of
+from review_scene import event_loops, services_of  # noqa: F401
 
-from assistant.web import plots, run_progress, verdict
+from assistant.web import plots, run_report, words
 from assistant.web.access import Person
 from assistant.web.app import build
 from assistant.web.markup import render
-from assistant.web.savings_page import first_token, served
-from assistant.web.verdict import funnel
+from assistant.web.run_report import funnel
+from assistant.web.savings_page import served
 from store import Store
 from store.records import (
     Activation,
@@ -46,7 +46,7 @@ REPORT: dict[str, Any] = {
         "shown": "variant 1",
         "chosen_variant": 1,
         "reasons": ["<b>why</b>"],
-        "performance_index": 1.4,
+        "more_examples": None,
         "variants": [
             {
                 "variant": 0,
@@ -81,6 +81,8 @@ REPORT: dict[str, Any] = {
         "tokens_per_s": 240.4,
         "first_dev_loss": 2.0,
         "dev_loss": 1.25,
+        "stopped_early": True,
+        "peak_memory_mib": 900,
     },
     "seconds": {"train": 61.0},
     "before": {"prompt_tokens": 592, "quality": {"mean": 0.2}},
@@ -111,24 +113,24 @@ def step_states(html: str) -> list[str]:
 
 def test_a_resumed_run_highlights_the_step_at_which_it_goes_on() -> None:
     for phases in (("dataset", "environment", "train", "resume"), ("dataset", "resume", "environment")):
-        html = run_progress.run_status(run(), events(*phases), 200.0)
+        html = run_report.run_status(run(), events(*phases), 200.0)
         assert step_states(html) == ["done", "now", "ahead", "ahead", "ahead", "ahead", "ahead"]
-    html = run_progress.run_status(run(), events("resume"), 200.0)
+    html = run_report.run_status(run(), events("resume"), 200.0)
     assert step_states(html)[0] == "now"
 
 
 def test_the_present_step_says_how_far_it_is() -> None:
     began = RunEvent(7, 1.0, "train", {"step": 5, "steps": 20, "tokens_per_s": 240.0, "eta_s": 700})
-    html = run_progress.run_status(run(), [began, RunEvent(7, 2.0, "train", {"dev_loss": 1.5})], 161.0)
+    html = run_report.run_status(run(), [began, RunEvent(7, 2.0, "train", {"dev_loss": 1.5})], 161.0)
     assert "training the adapter · step 5 of 20 · 240 tokens/s · about 12 min left" in text_of(html)
     assert "width:25.0%" in html and "button · started" in text_of(html) and "1 min 1 s" in html
-    asked = run_progress.run_status(run(), events("gate", what="base_full", done=3, total=9), 1.0)
+    asked = run_report.run_status(run(), events("gate", what="base_full", done=3, total=9), 1.0)
     assert "base model, full prompt · 3 of 9" in text_of(asked)
 
 
 def test_a_run_that_ended_shows_its_message_and_which_steps_were_left_out() -> None:
     ended = run(RunStatus.FAILED, "<i>no</i>")
-    html = run_progress.run_status(ended, events("dataset", "train"), 900.0)
+    html = run_report.run_status(ended, events("dataset", "train"), 900.0)
     assert step_states(html) == ["done", "done", *["skipped"] * 5] and "&lt;i&gt;no" in html
     rows = render("runs.html", runs=[ended, run()], selected=7)
     assert rows.count('aria-current="true"') == 2 and "running" in rows
@@ -139,7 +141,7 @@ def test_a_dev_loss_belongs_to_the_step_before_it() -> None:
         RunEvent(7, 1.0, "train", {"step": 5, "loss": 2.0}),
         RunEvent(7, 2.0, "train", {"dev_loss": 1.5}),
     ]
-    losses = run_progress.losses([*noted, *events("gate")])
+    losses = run_report.losses([*noted, *events("gate")])
     assert [tuple(row.values()) for row in losses] == [(5, 2.0, "train"), (5, 1.5, "dev")]
     assert "1.5" in str(plots.loss_curve(losses).to_dict())
 
@@ -148,7 +150,7 @@ def test_a_dev_loss_belongs_to_the_step_before_it() -> None:
 
 
 def test_a_verdict_names_prompts_and_references_and_one_confidence() -> None:
-    html = verdict.verdict(REPORT)
+    html = run_report.verdict(REPORT)
     text = text_of(html)
     assert "promoted The prompt of 16 tokens is served" in text
     assert "90 test answers · scorer chrf" in text
@@ -161,33 +163,24 @@ def test_a_verdict_names_prompts_and_references_and_one_confidence() -> None:
 
 def test_pages_of_a_run_use_no_word_of_the_trainers_own() -> None:
     pairs = [SideBySide("When?", "At nine.", "Nine.", 0.4, "At nine.", 0.9)]
-    drawn = verdict.chart(REPORT).to_dict()
     shown = (
-        verdict.verdict(REPORT)
-        + verdict.details(REPORT)
-        + verdict.side_by_side(REPORT, Tally(0, 1, 1), pairs, [])
-        + run_progress.run_status(run(), events(*run_progress.STEPS, what="variant 2", done=1, total=2), 1.0)
-        + " ".join(re.findall(r"'(?:title|name|text)': '([^']*)'", str(drawn)))
+        run_report.verdict(REPORT)
+        + run_report.details(REPORT)
+        + run_report.side_by_side(REPORT, Tally(0, 1, 1), pairs, [])
+        + run_report.run_status(run(), events(*run_report.STEPS, what="variant 2", done=1, total=2), 1.0)
     )
     assert [word for word in PRIVATE_WORDS if word in shown] == []
 
 
-def test_the_plot_holds_the_comparisons_and_what_may_be_lost() -> None:
-    drawn = str(verdict.chart(REPORT).to_dict())
-    assert "'difference': 40.0, 'lower': 36.0, 'result': 'passed'" in drawn
-    assert "prompt of 16 tokens, against candidate, full prompt" in drawn
-    assert "5 points may be lost" in drawn and "97.5 % lower bound" in drawn
-
-
-def test_a_report_without_a_gate_or_with_little_of_one_is_shown_as_far_as_it_goes() -> None:
-    for report in ({}, {"gate": None}, {"gate": {"promoted": False}}, {"dataset": {}, "training": {}}):
-        assert verdict.chart(report) is None and verdict.compared(report) is None
-        assert isinstance(verdict.verdict(report) + verdict.details(report), str)
-        assert first_token(report, "full", "cold") is None
+def test_a_report_without_a_gate_is_shown_as_far_as_it_goes() -> None:
+    for report in ({}, {"gate": None}, {"dataset": {}, "training": None}):
+        assert run_report.compared(report) is None
+        assert isinstance(run_report.verdict(report) + run_report.details(report), str)
+        assert words.first_token(report, "full", "cold") is None
 
 
 def test_details_say_what_stands_behind_it() -> None:
-    text = text_of(verdict.details(REPORT))
+    text = text_of(run_report.details(REPORT))
     for line in (
         "ok length fine",
         "base model, full prompt 592 tokens 0.20 (0.10 to 0.30)",
@@ -195,7 +188,7 @@ def test_details_say_what_stands_behind_it() -> None:
     ):
         assert line in text
     failed = {"gate": {"guards": [{"name": "length", "passed": False, "detail": "too long"}]}}
-    assert "<details open>" in verdict.details(failed)
+    assert "<details open>" in run_report.details(failed)
 
 
 # Answers side by side
@@ -204,7 +197,7 @@ def test_details_say_what_stands_behind_it() -> None:
 def test_it_says_how_many_and_shows_lost_before_won() -> None:
     lost = SideBySide("When?", "At <nine>.", "Nine.", 0.4, "At nine.", 0.95)
     won = SideBySide("Where?", "By the quay.", "By the quay.", 1.0, "", 0.0)
-    html = verdict.side_by_side(REPORT, Tally(3, 2, 9), [lost, won], [won, lost])
+    html = run_report.side_by_side(REPORT, Tally(3, 2, 9), [lost, won], [won, lost])
     assert "better on 3, worse on 2 and the same on 4 of 9 questions" in text_of(html)
     assert re.findall(r"<h4>(.*?)</h4>", html) == ["Lost most", "Won most"]
     assert html.count("<tr><td>") == 2, "what was won is not shown among what was lost"
@@ -217,9 +210,9 @@ def test_it_says_how_many_and_shows_lost_before_won() -> None:
 
 def test_long_answers_are_cut_off_and_a_run_without_answers_shows_none() -> None:
     long = SideBySide("q", "word " * 1000, "x", 0.0, "y", 1.0)
-    html = verdict.side_by_side(REPORT, Tally(0, 1, 1), [long], [])
+    html = run_report.side_by_side(REPORT, Tally(0, 1, 1), [long], [])
     assert len(html) < 2000 and " …" in html and "Won most" not in html
-    assert verdict.side_by_side(REPORT, Tally(0, 0, 0), [], []) == ""
+    assert run_report.side_by_side(REPORT, Tally(0, 0, 0), [], []) == ""
 
 
 # The funnel
@@ -260,8 +253,7 @@ def test_the_step_line_says_what_served_when() -> None:
         "desk-v0001: 16 tokens",
         "base model: 592 tokens (rollback)",
     ]
-    drawn = str(plots.tokens_over_time([{"at": 10.0, "tokens": 592}], steps, 100.0).to_dict())
-    assert "desk-v0001: 16 tokens" in drawn and plots.tokens_over_time([], [], 100.0).to_dict()
+    assert "desk-v0001: 16 tokens" in str(plots.tokens_over_time(steps, 100.0).to_dict())
 
 
 @pytest.fixture

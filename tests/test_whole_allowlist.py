@@ -5,14 +5,14 @@ import re
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords
 from review_scene import services_of, serving
 
-from assistant.web.rates import SIGN_IN_LIMITS
+from assistant.web.access import Access
+from assistant.web.sign_in import SIGN_IN_LIMITS
 from store import Store
 from store.accounts import UserRole
 
@@ -42,12 +42,6 @@ UNUSED_POSTS = """
     /gradio_api/profiling/clear /login /config / /gradio_api/queue/data
 """
 USED = ["/", "/config", "/theme.css"]
-
-
-@pytest.fixture
-def cheap() -> Iterator[None]:
-    with cheap_passwords():
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -216,25 +210,24 @@ def test_what_is_too_large_or_no_call_is_refused(ann: PageClient) -> None:
         assert said.status_code in (400, 404), call
 
 
-def test_wrong_tries_are_told_alike_and_slow_down(cheap: None, tmp_path: Path) -> None:
-    with Store(tmp_path / "s.sqlite") as store:
-        store.users.add("ann", UserRole.ADMIN, "password of ann")
-        with serving(services_of(store)) as (url, _):
-            client = PageClient(url)
-            wrong = [client.sign_in(name, "guess") for name in ("ann", "nobody", "<script>")]
-            assert [said.status_code for said in wrong] == [401] * 3
-            texts = {re.search(r'id="sign-in-wrong">([^<]*)', said.text)[1] for said in wrong}  # type: ignore[index]
-            assert len(texts) == 1 and "<script>" not in wrong[2].text
-            codes = [client.sign_in("ann", f"guess {n}").status_code for n in range(12)]
-            assert codes == [401] * 9 + [429] * 3
-            assert "Wait 15 min" in client.sign_in("ann", "password of ann").text
-            elsewhere = {"x-forwarded-for": "203.0.113.7"}
-            form = {"name": "ann", "password": "password of ann"}
-            assert client.http.post("/sign-in", data=form, headers=elsewhere).status_code == 303
-            noted = [entry for entry in store.audit.entries() if entry.action == "sign-in failed"]
-            assert len(noted) == 12 and {entry.subject for entry in noted} == {"ann", "an unknown name"}
-            assert not any("guess" in str(entry) for entry in noted)
-            client.close()
+def test_wrong_tries_are_told_alike_and_slow_down(team: tuple[str, Store]) -> None:
+    url, store = team
+    client = PageClient(url)
+    client.http.headers["x-forwarded-for"] = "203.0.113.50"  # so that nobody else is slowed down
+    wrong = [client.sign_in(name, "guess") for name in ("ann", "nobody", "<script>")]
+    assert [said.status_code for said in wrong] == [401] * 3
+    texts = {re.search(r'id="sign-in-wrong">([^<]*)', said.text)[1] for said in wrong}  # type: ignore[index]
+    assert len(texts) == 1 and "<script>" not in wrong[2].text
+    codes = [client.sign_in("ann", f"guess {n}").status_code for n in range(12)]
+    assert codes == [401] * 9 + [429] * 3
+    assert "Wait 15 min" in client.sign_in("ann", "password of ann").text
+    noted = [entry for entry in store.audit.entries() if entry.detail.get("address") == "203.0.113.50"]
+    assert {entry.action for entry in noted} == {"sign-in failed"} and len(noted) == 12
+    assert {entry.subject for entry in noted} == {"ann", "an unknown name"}
+    assert not any("guess" in str(entry) for entry in noted)
+    client.http.headers["x-forwarded-for"] = "203.0.113.7"
+    assert client.sign_in("ann", "password of ann").status_code == 303
+    client.close()
 
 
 def test_one_person_cannot_take_all_requests(ann: PageClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,20 +239,19 @@ def test_one_person_cannot_take_all_requests(ann: PageClient, monkeypatch: pytes
         assert time.monotonic() < until
 
 
-def test_an_address_that_others_reach_stays_closed_when_nobody_is_left(cheap: None, store: Store) -> None:
-    with serving(services_of(store, always=True)) as (url, _):
-        assert httpx.get(url).headers["location"] == "sign-in"
-        assert "user add NAME --role admin" in httpx.get(f"{url}/sign-in").text
-        assert httpx.get(f"{url}/config").status_code == 401
-
-
-def test_the_first_user_closes_a_page_that_runs(cheap: None, store: Store) -> None:
-    with serving(services_of(store)) as (url, _):
+def test_the_first_user_closes_a_page_that_runs_and_nothing_opens_it_again(store: Store) -> None:
+    with cheap_passwords(), serving(services_of(store)) as (url, _):
         assert httpx.get(f"{url}/config").status_code == 200
         store.users.add("ann", UserRole.ADMIN, "password of ann")
         assert httpx.get(f"{url}/config").status_code == 401
         store.users.remove("ann")
-        assert httpx.get(f"{url}/config").status_code == 401, "nothing opens again by itself"
+        assert httpx.get(f"{url}/config").status_code == 401
+        assert httpx.get(url).headers["location"] == "sign-in"
+        assert "user add NAME --role admin" in httpx.get(f"{url}/sign-in").text
+
+
+def test_an_address_that_others_reach_is_closed_also_where_nobody_can_sign_in(store: Store) -> None:
+    assert Access(store, always=True).sign_in_required() and not Access(store).sign_in_required()
 
 
 def test_the_limits_are_as_documented() -> None:

@@ -17,8 +17,7 @@ from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of,
 from review_scene import answering
 
 from assistant.tokenizer import ChatTokenizer
-from assistant.web.access import Access
-from assistant.web.rates import Rates
+from assistant.web.access import Access, Rates
 from store import Store
 from store.accounts import UserRole
 from store.records import MessageStatus, Role, Verdict
@@ -107,8 +106,7 @@ def test_the_owner_gets_all_of_it_through_the_same_calls(scene: Scene) -> None:
     """Or that others get nothing would prove nothing."""
     ann = scene.people["ann"]
     for name in ("open", "show", "find"):
-        page = "Sidebar" if name == "find" else "ChatPage"
-        function = scene.function(page, name)
+        function = scene.function("ChatPage", name)
         assert SECRET in ann.call(function, scene.data(function), {"id": scene.conversation}), name
     rated = scene.function("ChatPage", "rate")
     said = ann.call(

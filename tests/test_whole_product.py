@@ -24,8 +24,8 @@ from passers_by import PassersBy
 from playwright.sync_api import Page, expect, sync_playwright
 
 from assistant.assistants import create_assistant
-from assistant.model_dir import EMBEDDED
 from assistant.serving import LORA_SLOTS, ServerAddress
+from assistant.startup import EMBEDDED
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_pool import VllmPool
 from benchmarks.processes import ROOT, AppProcess

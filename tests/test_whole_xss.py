@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Page, Request, expect, sync_playwright
 from review_scene import Words, page_of
+from test_web_runs import REPORT
 from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
 from xss_payloads import payloads
 
@@ -84,8 +85,9 @@ def _fill(store: Store) -> None:
     store.runs.update(run.id, dataset_id=store.datasets.add("xss", served.prompt_id, "h", [example], {}).id)
     scored = [("base_full", 0.0), (ALL, 1.0)]
     store.gate_answers.add(run.id, [GateAnswer(0, answer.id, system, ALL, score) for system, score in scored])
-    gate = {
+    gate = REPORT["gate"] | {
         "shown": ALL,
+        "scorer": ALL,
         "guards": [{"name": text, "passed": False, "detail": ALL} for text in PAYLOADS[:3]],
         "reasons": [ALL],
     }

@@ -1,4 +1,5 @@
-"""Decides who acts and whether that person may: every event of every page is registered through `Access.event`.
+"""Decides who acts, whether that person may, and how often: every event of every page is registered through
+`Access.event`. Also what every page needs to work.
 
 What a browser sends may be made up: state, ids, choices of a list. Only the person is certain, because the session
 says who it is. The role is read for each event, so that a change holds from the next click on.
@@ -7,16 +8,23 @@ says who it is. The role is read for each event, so that a change holds from the
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 
-from assistant.chat import ChatError
+from assistant.chat import Chat, ChatError
 from assistant.prompt_text import PromptTextError
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_server import ServerState
 from store import Store
 from store.accounts import LOCAL, UserRole
 from store.audit import AuditAction, Outcome, acting
@@ -46,6 +54,32 @@ class Person:
 
     def may(self, least: UserRole) -> bool:
         return self.role.includes(least)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Of each person who is signed in: messages and ratings in any minute, and answers that are written at once."""
+
+    messages: int = 20
+    ratings: int = 60
+    streams: int = 4
+
+
+class RateLimiter:
+    """Counts for everybody, in memory: a restart forgets. Safe to use from any thread."""
+
+    def __init__(self, rates: Rates):
+        self.rates = rates
+        self._window = MovingWindowRateLimiter(MemoryStorage())
+
+    def count(self, what: Literal["messages", "ratings"], person: Person) -> None:
+        """One more. Raises Refused for more than a minute allows somebody who is signed in."""
+        most: int = getattr(self.rates, what)
+        limit, key = RateLimitItemPerMinute(most), (what, person.name)
+        if not person.signed_in or self._window.hit(limit, *key):
+            return
+        wait = max(1, math.ceil(self._window.get_window_stats(limit, *key).reset_time - time.time()))
+        raise Refused(f"At most {most} {what} a minute: wait {wait} s. What you typed stays here until then.")
 
 
 class Access:
@@ -126,6 +160,23 @@ class Access:
             return Person(name, self._store.users.get(name).role, signed_in=True) if name else None
         except NotFound:
             return None
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the pages need. `trainer_expected` is False when the app was started without a trainer on purpose.
+
+    `dataset_now` counts what the dataset of an assistant would have now, as a run's report does; it raises StoreError.
+    """
+
+    store: Store
+    access: Access
+    tokenizer: ChatTokenizer
+    chat: Chat
+    server_state: Callable[[], ServerState]
+    trainer_expected: bool
+    dataset_now: Callable[[str], Mapping[str, Any]]
+    rates: Rates
 
 
 def _warned(error: Exception) -> Any:

@@ -22,11 +22,11 @@ from urllib.parse import urlencode, urlsplit
 import gradio as gr
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assistant.preflight import is_loopback
+from assistant.startup import is_loopback
 from assistant.web.access import SIGNED_OUT
 from assistant.web.sign_in import SIGN_IN, SIGN_OUT
 from store.accounts import LOCAL
@@ -100,7 +100,7 @@ class AllowlistMiddleware:
         if path in (SIGN_IN, SIGN_OUT):
             if request.method in _READ:
                 return request.scope, request.receive
-            body = await _body(request.receive, _FORM_BYTES)
+            body = await _body(request, _FORM_BYTES)
             return request.scope, _replayed(body, request.receive)
         if path == _STARTED:
             return request.scope, request.receive
@@ -132,7 +132,7 @@ class AllowlistMiddleware:
 
     async def _call(self, request: Request) -> tuple[Scope, Receive]:
         """An event of a page: only what Gradio's pages send reaches Gradio."""
-        call = _parsed(await _body(request.receive, _CALL_BYTES))
+        call = _parsed(await _body(request, _CALL_BYTES))
         if type(call.get("fn_index")) is not int or call["fn_index"] not in self._page.fns:
             text = "The request names no event of the pages. Reload the page: it may be of another version."
             raise HTTPException(400, text)
@@ -182,26 +182,24 @@ def _names_this_machine(host: str) -> bool:
         return False
 
 
-async def _body(receive: Receive, most: int) -> bytes:
+async def _body(request: Request, most: int) -> bytes:
     """All of it. Raises HTTPException for more than `most` bytes, and for one that takes longer than 30 s."""
     body, size = bytearray(), 0
     try:
         async with asyncio.timeout(_ARRIVES_WITHIN_S):
-            while True:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise HTTPException(400, "The request broke off.")
-                piece, more = message.get("body", b""), message.get("more_body", False)
+            async for piece in request.stream():
                 size += len(piece)
-                if size <= most:
-                    body += piece
+                body += piece if size <= most else b""
                 # Read on for a while: a browser that is still sending would not see why it was refused.
-                elif size > 4 * most or not more:
-                    raise HTTPException(413, f"The request is larger than {most:,} bytes. Shorten the text.")
-                if not more:
-                    return bytes(body)
+                if size > 4 * most:
+                    break
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The request broke off.") from error
     except TimeoutError as error:
         raise HTTPException(408, "The request took too long to arrive.") from error
+    if size > most:
+        raise HTTPException(413, f"The request is larger than {most:,} bytes. Shorten the text.")
+    return bytes(body)
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
 from assistant.chat import Chat, ChatError
 from assistant.vllm_server import Phase
 from assistant.web import words
-from assistant.web.access import Person, Refused
-from assistant.web.rates import RateLimiter
-from assistant.web.services import Services
+from assistant.web.access import Person, RateLimiter, Refused, Services
 from assistant.web.user_conversations import UserConversations
 from store.records import Message
 
@@ -76,69 +74,61 @@ class Answers:
         if self.running(conversation_id):
             raise Refused("The last answer is still being written. Wait for it, or press Stop.")
 
-    async def start(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        conversation_id: str | None = None,
-        text: str | None = None,
-        message_id: str | None = None,
+    async def ask(
+        self, person: Person, assistant_id: str | None, conversation_id: str | None, text: str
     ) -> Answer:
-        """Ask `text` at the end of a conversation, or of a new one, or instead of an earlier message of the person's.
-
-        Without `text` the answer `message_id` is given again, sampled. Everything is checked before anything is stored:
-        whose conversation it is, whether the server is ready, how much this person has sent lately. Raises Refused,
-        ChatError, StoreError.
-        """
+        """Ask at the end of a conversation, or of a new one. Raises as `_begin` does."""
         if assistant_id is None:
             raise Refused("There is no assistant yet. Load the sample, or write a prompt on its page.")
-        state = self._services.server_state()
+
+        def question() -> Message:
+            if conversation_id:
+                UserConversations(self._services.store, person.name).conversation(conversation_id)
+            self._count(person, conversation_id)
+            return self._services.chat.ask(assistant_id, conversation_id, text, person.name)
+
+        return await self._begin(person, question, vary=False)
+
+    async def ask_again(self, person: Person, message_id: str, text: str | None = None) -> Answer:
+        """Ask `text` instead of an earlier message of the person's; without it give that answer again, sampled.
+
+        Raises as `_begin` does.
+        """
+
+        def question() -> Message:
+            own = UserConversations(self._services.store, person.name)
+            found = own.message(message_id)
+            if text is None:
+                found = own.message(str(found.parent_id))
+            self._count(person, found.conversation_id)
+            return found if text is None else self._services.chat.edit(found.id, text)
+
+        return await self._begin(person, question, vary=text is None)
+
+    async def _begin(self, person: Person, question: Callable[[], Message], vary: bool) -> Answer:
+        """Everything is checked before anything is stored: whose conversation it is, whether the server is ready, how
+        much this person has sent lately. Raises Refused, ChatError, StoreError.
+        """
+        state, name = self._services.server_state(), person.name
         if state.phase is not Phase.READY:
             raise Refused(f"{words.server(state)}. Your message stays in the box until then.")
-        self._refuse_too_many(person)
-        self._starting[person.name] += 1
-        try:
-            question = await asyncio.to_thread(
-                self._question, person, assistant_id, conversation_id, text, message_id
-            )
-            self.refuse_while_busy(question.conversation_id)
-            answer = Answer(self._services.chat, question, person.name, vary=text is None)
-            self._running[question.conversation_id] = answer
-            answer.task.add_done_callback(lambda _: self._running.pop(question.conversation_id, None))
-            return answer
-        finally:
-            self._starting[person.name] -= 1
-
-    def _refuse_too_many(self, person: Person) -> None:
-        name = person.name
         writing = sum(one.owner == name for one in self._running.values()) + self._starting[name]
         if person.signed_in and writing >= self._limiter.rates.streams:
             raise Refused(
                 f"{writing} answers are being written for you already. Wait for one, or stop it; your text stays in "
                 "the box."
             )
+        self._starting[name] += 1
+        try:
+            asked = await asyncio.to_thread(question)
+            here = asked.conversation_id
+            self.refuse_while_busy(here)
+            answer = self._running[here] = Answer(self._services.chat, asked, name, vary)
+            answer.task.add_done_callback(lambda _: self._running.pop(here, None))
+            return answer
+        finally:
+            self._starting[name] -= 1
 
-    def _question(
-        self,
-        person: Person,
-        assistant_id: str,
-        conversation_id: str | None,
-        text: str | None,
-        message_id: str | None,
-    ) -> Message:
-        """The stored message to answer."""
-        own, chat = UserConversations(self._services.store, person.name), self._services.chat
-        question = own.message(message_id) if message_id else None
-        if question and text is None:  # the id was the answer's
-            question = own.message(str(question.parent_id))
-        if question:
-            conversation_id = question.conversation_id
-        elif conversation_id:
-            own.conversation(conversation_id)
+    def _count(self, person: Person, conversation_id: str | None) -> None:
         self.refuse_while_busy(conversation_id)
         self._limiter.count("messages", person)
-        if question and text is None:
-            return question
-        if question:
-            return chat.edit(question.id, text or "")
-        return chat.ask(assistant_id, conversation_id, text or "", person.name)

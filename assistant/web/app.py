@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -19,18 +18,16 @@ from starlette.responses import JSONResponse
 
 from assistant.vllm_server import Phase
 from assistant.web import theme, words
-from assistant.web.access import QUIET, Person, Update
+from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.allowlist import AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
 from assistant.web.markup import render
 from assistant.web.prompt_page import PromptPage
 from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
-from assistant.web.services import Services
 from assistant.web.sign_in import SessionBackend, SignIn
 from assistant.web.training_page import TrainingPage
 from assistant.web.user_conversations import UserConversations
-from store import StoreError
 from store.accounts import UserRole
 
 _LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is read
@@ -84,12 +81,11 @@ class _Pages:
             with gr.Tab("Savings", id="savings") as self.savings_tab:
                 self.savings = SavingsPage(services, self.picker)
             with gr.Tab("People", id="people", visible=False) as self.people_tab:
-                self.people = gr.HTML(elem_id="people-page", elem_classes="panel-html")
+                self.people = theme.panel("people-page")
 
     def wire(self, page: gr.Blocks) -> None:
-        samples, review = self.chat.sidebar.samples, self.review
         tabs = [self.review_tab, self.prompt_tab, self.training_tab, self.people_tab]
-        changing = [self.picker, self.signed_in, samples, *tabs]
+        changing = [self.picker, self.signed_in, self.chat.samples, *tabs]
         opened = page.load(self._quiet(UserRole.USER, self.welcome), self.conversation, changing, **QUIET)
         show_chat = self._quiet(UserRole.USER, self.chat.show)
         opened.then(show_chat, self.chat.here, self.chat.shown, **QUIET)
@@ -98,12 +94,13 @@ class _Pages:
             (self.prompt, self.prompt_tab, UserRole.REVIEWER),
             (self.training, self.training_tab, UserRole.REVIEWER),
             (self.savings, self.savings_tab, UserRole.USER),
-            (review, self.review_tab, UserRole.REVIEWER),
+            (self.review, self.review_tab, UserRole.REVIEWER),
         ):
-            tab.select(self._quiet(least, part.show), part.here, part.shown, **QUIET)
-            show = self._quiet(least, review.show_if_open if part is review else part.show)
-            for moment in (opened, chosen):
-                moment.then(show, part.here, part.shown, **QUIET)
+            show = self._quiet(least, part.show)
+            tab.select(show, part.here, part.shown, **QUIET)
+            chosen.then(show, part.here, part.shown, **QUIET)
+            if part is not self.review:  # it takes longest, and many who open the page do not review
+                opened.then(show, part.here, part.shown, **QUIET)
         self.people_tab.select(self._quiet(UserRole.ADMIN, self.show_people), None, self.people, **QUIET)
         self._wire_new_assistants(show_chat)
         ticked = self._quiet(UserRole.USER, self.show_server)
@@ -128,7 +125,7 @@ class _Pages:
         return {
             self.picker: self._choice(person, last),
             self.signed_in: gr.HTML(_signed_in(person), visible=person.signed_in),
-            self.chat.sidebar.samples: gr.Checkbox(visible=not person.signed_in),
+            self.chat.samples: gr.Checkbox(visible=not person.signed_in),
             **{
                 tab: gr.Tab(visible=reviewer) for tab in (self.review_tab, self.prompt_tab, self.training_tab)
             },
@@ -153,16 +150,11 @@ class _Pages:
 
     def _choice(self, person: Person, conversation_id: str | None, wanted: str | None = None) -> gr.Dropdown:
         """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
-        store = self._services.store
-        assistants = store.assistants.all()
-        ids = [assistant.id for assistant in assistants]
-        if wanted is None and conversation_id:
-            with suppress(StoreError):
-                own = UserConversations(store, person.name)
-                wanted = own.conversation(conversation_id).assistant_id
-        value = wanted if wanted in ids else ids[-1] if ids else None
+        assistants = self._services.store.assistants.all()
+        own = UserConversations(self._services.store, person.name)
+        value = wanted or own.assistant(conversation_id)
         choices = [(assistant.name, assistant.id) for assistant in assistants]
-        return gr.Dropdown(choices=choices, value=value, visible=len(ids) > 1)
+        return gr.Dropdown(choices=choices, value=value, visible=len(choices) > 1)
 
 
 def launch_options(services: Services, page: gr.Blocks) -> dict[str, Any]:

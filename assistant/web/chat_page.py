@@ -2,8 +2,9 @@
 
 Every change goes to the store at once; the browser keeps nothing but the id of the conversation that was open.
 
-Ids for tests: #chat-input #chat-send #chat-stop #chat-hint #chat-log #chat-live #chat-list-toggle, those of `sidebar`
-and of the templates `turns`, `live_answer` and `empty_chat`.
+Ids for tests: #chat-input #chat-send #chat-stop #chat-hint #chat-log #chat-live #chat-list-toggle #chat-new
+#chat-search #show-samples #conversation-list (button.open[data-id]), and those of the templates `turns`, `live_answer`
+and `empty_chat`.
 """
 
 from __future__ import annotations
@@ -15,15 +16,14 @@ from typing import Any
 import gradio as gr
 
 from assistant.chat import MAX_MESSAGE_CHARACTERS
-from assistant.web.access import QUIET, Person, Update
+from assistant.web.access import QUIET, Person, RateLimiter, Services, Update
 from assistant.web.answers import Answer, Answers
 from assistant.web.markup import forward, render, script
-from assistant.web.rates import RateLimiter
-from assistant.web.services import Services
-from assistant.web.sidebar import Id, Sidebar, TabState
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
 from store.accounts import UserRole
+
+Id = str | None  # of an assistant or a conversation; None for none
 
 _CLICKS = ("start", "resend", "regenerate", "show", "rate", "correct", "sample")
 _SAMPLE = (
@@ -31,6 +31,22 @@ _SAMPLE = (
     "its prompt get shorter. Or write a prompt of your own on the Prompt page."
 )
 _ASK = "Ask something, then rate the answer or correct it: that is what Shorthand learns from."
+
+
+class TabState:
+    """What one browser tab shows; it lives as long as the tab. Only the latest action may write to the conversation's
+    pane: the one whose token is `owner`.
+    """
+
+    def __init__(self) -> None:
+        self.owner: object = None
+        self.conversation: Id = None
+        self.search = ""
+        self.samples = False  # list sample and imported conversations too
+
+    def take_ownership(self, conversation: Id) -> object:
+        self.owner, self.conversation = object(), conversation
+        return self.owner
 
 
 class ChatPage:
@@ -44,12 +60,28 @@ class ChatPage:
         self.assistant, self.conversation = assistant, conversation
         self.tab = gr.State(TabState())  # copied for every tab
         with gr.Row(elem_id="chat-page"):
-            self.sidebar = Sidebar(services)
+            with gr.Column(elem_id="chat-sidebar", scale=0, min_width=270):
+                self._build_sidebar()
             with gr.Column(elem_id="chat-main", scale=1):
                 self._build_pane()
         self.here = [assistant, conversation, self.tab]
-        self.shown = [self.log, self.live, self.sidebar.list, conversation, self.box, self.send, self.stop]
+        self.shown = [self.log, self.live, self.list, conversation, self.box, self.send, self.stop]
         self._wire()
+
+    def _build_sidebar(self) -> None:
+        self.new = gr.Button("New conversation", elem_id="chat-new", size="sm", variant="primary")
+        self.search = gr.Textbox(
+            placeholder="Search titles and messages",
+            show_label=False,
+            label="Search conversations",
+            container=False,
+            elem_id="chat-search",
+            max_length=1000,
+        )
+        self.samples = gr.Checkbox(
+            label="Sample and imported ones too", elem_id="show-samples", container=False
+        )
+        self.list = gr.HTML(elem_id="conversation-list", js_on_load=forward("open", "rename", "remove"))
 
     def _build_pane(self) -> None:
         self._toggle = gr.Button("Conversations", elem_id="chat-list-toggle", size="sm")
@@ -79,32 +111,32 @@ class ChatPage:
         def on(method: Callable[..., Any]) -> Callable[..., Any]:
             return self._services.access.event(UserRole.USER, method)
 
-        log, side = self.log, self.sidebar
+        log, listing = self.log, self.list
         streams: dict[str, Any] = {"outputs": self.shown, "trigger_mode": "multiple", **QUIET}
         gr.on([self.send.click, self.box.submit], on(self.ask), [self.box, *self.here], **streams)
         log.start(on(self.start), self.here, **streams)
         for again in (log.regenerate, log.resend):  # `gr.on` takes no events of a gr.HTML's own
             again(on(self.ask_again), self.here, **streams)
         log.show(on(self.show_version), self.here, **streams)
-        side.list.open(on(self.open), self.here, **streams)
+        listing.open(on(self.open), self.here, **streams)
         self.stop.click(on(self.end), self.conversation, None, **QUIET)
-        side.new.click(on(self.begin), [self.assistant, self.tab], self.shown, **QUIET)
+        self.new.click(on(self.begin), [self.assistant, self.tab], self.shown, **QUIET)
         for rated in (log.rate, log.correct):
             rated(on(self.rate), self.conversation, log, **QUIET)
-        side.list.rename(on(side.rename), self.here, side.list, **QUIET)
-        side.list.remove(on(self.remove), self.here, self.shown, **QUIET)
+        listing.rename(on(self.rename), self.here, listing, **QUIET)
+        listing.remove(on(self.remove), self.here, self.shown, **QUIET)
         gr.on(
-            [side.search.change, side.samples.input],  # `input` of a textbox says nothing of pasted text
-            on(side.find),
-            [*self.here, side.search, side.samples],
-            side.list,
+            [self.search.change, self.samples.input],  # `input` of a textbox says nothing of pasted text
+            on(self.find),
+            [*self.here, self.search, self.samples],
+            listing,
             trigger_mode="always_last",
             **QUIET,
         )
         opens = "() => { document.querySelector('#chat-sidebar').classList.%s('open'); }"
         self._toggle.click(None, js=opens % "toggle", api_visibility="private")
-        side.list.open(None, js=opens % "remove", api_visibility="private")
-        side.new.click(None, js=opens % "remove", api_visibility="private")
+        for leave in (listing.open, self.new.click):
+            leave(None, js=opens % "remove", api_visibility="private")
 
     def _own(self, person: Person) -> UserConversations:
         return UserConversations(self._store, person.name)
@@ -115,7 +147,9 @@ class ChatPage:
         self, person: Person, text: str, assistant: Id, conversation: Id, tab: TabState
     ) -> AsyncIterator[Update]:
         """Send what stands in the box; it is emptied once the message is stored."""
-        answer = await self._answers.start(person, assistant, conversation, text)
+        if assistant is None:  # the page was opened this moment, and its picker is not filled yet
+            assistant = await asyncio.to_thread(self._own(person).assistant, conversation)
+        answer = await self._answers.ask(person, assistant, conversation, text)
         yield {self.box: ""}
         async for update in self._follow(person, assistant, answer, tab):
             yield update
@@ -132,8 +166,7 @@ class ChatPage:
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
         """Another version beside what was clicked: of an answer, or of a message that was edited."""
-        text, id = event._data.get("text"), str(event.id)
-        answer = await self._answers.start(person, assistant, text=text, message_id=id)
+        answer = await self._answers.ask_again(person, str(event.id), event._data.get("text"))
         async for update in self._follow(person, assistant, answer, tab):
             yield update
 
@@ -141,8 +174,8 @@ class ChatPage:
         self, person: Person, assistant: Id, answer: Answer, tab: TabState
     ) -> AsyncIterator[Update]:
         """Show an answer as it grows, until it is finished or another action has taken the pane."""
-        owner = tab.take_ownership()
         here = answer.question.conversation_id
+        owner = tab.take_ownership(here)
         yield await asyncio.to_thread(self._page, person, assistant, here, tab, answer)
         async for _ in answer.watch():
             if tab.owner is not owner:
@@ -150,7 +183,7 @@ class ChatPage:
             yield {self.live: _live(answer)}
         if tab.owner is owner:
             page = await asyncio.to_thread(self._page, person, assistant, here, tab)
-            yield page | {self.sidebar.list: gr.skip()}
+            yield page | {self.list: gr.skip()}
         answer.raise_failure()
 
     async def end(self, person: Person, conversation: Id) -> None:
@@ -164,13 +197,18 @@ class ChatPage:
     async def show(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState
     ) -> AsyncIterator[Update]:
-        """Show a conversation, and the answer that is on its way in it; an empty page when it is gone."""
-        conversation = await asyncio.to_thread(self._existing, person, assistant, conversation)
+        """Show a conversation, and the answer that is on its way in it; an empty page when it is gone.
+
+        The browser may not know yet which conversation a message that was sent at once has begun.
+        """
+        conversation = await asyncio.to_thread(
+            self._existing, person, assistant, conversation or tab.conversation
+        )
         if answer := self._answers.running(conversation):
             async for update in self._follow(person, assistant, answer, tab):
                 yield update
             return
-        tab.take_ownership()
+        tab.take_ownership(conversation)
         yield await asyncio.to_thread(self._page, person, assistant, conversation, tab)
 
     async def open(
@@ -193,8 +231,31 @@ class ChatPage:
 
     def begin(self, person: Person, assistant: Id, tab: TabState) -> Update:
         """An empty conversation; it is stored with its first message."""
-        tab.take_ownership()
+        tab.take_ownership(None)
         return self._page(person, assistant, None, tab)
+
+    def _existing(self, person: Person, assistant: Id, conversation: Id) -> Id:
+        """The id if it is this person's, with that assistant; the browser may remember a deleted one, or another's."""
+        try:
+            found = self._own(person).conversation(conversation or "")
+        except StoreError:
+            return None
+        return found.id if found.assistant_id == assistant else None
+
+    # The list
+
+    def find(
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, search: str, samples: bool
+    ) -> str:
+        tab.search, tab.samples = search.strip(), samples
+        return self._listing(person, assistant, conversation, tab)
+
+    def rename(
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
+    ) -> str:
+        if title := " ".join(str(event.title).split())[:200]:
+            self._own(person).rename(str(event.id), title)
+        return self._listing(person, assistant, conversation, tab)
 
     async def remove(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
@@ -204,16 +265,7 @@ class ChatPage:
         await asyncio.to_thread(self._own(person).delete, id)
         if id == conversation:
             return await asyncio.to_thread(self.begin, person, assistant, tab)
-        listing = await asyncio.to_thread(self.sidebar.listing, person, assistant, conversation, tab)
-        return {self.sidebar.list: listing}
-
-    def _existing(self, person: Person, assistant: Id, conversation: Id) -> Id:
-        """The id if it is this person's, with that assistant; the browser may remember a deleted one, or another's."""
-        try:
-            found = self._own(person).conversation(conversation or "")
-        except StoreError:
-            return None
-        return found.id if found.assistant_id == assistant else None
+        return {self.list: await asyncio.to_thread(self._listing, person, assistant, conversation, tab)}
 
     def rate(self, person: Person, conversation: Id, event: gr.EventData) -> str:
         """A thumb, a reason or a correction. What was typed stays when it could not be saved."""
@@ -230,7 +282,7 @@ class ChatPage:
         return {
             self.log: self._log(person, assistant, conversation, answer),
             self.live: _live(answer) if answer else "",
-            self.sidebar.list: self.sidebar.listing(person, assistant, conversation, tab),
+            self.list: self._listing(person, assistant, conversation, tab),
             self.conversation: conversation,
             self.send: gr.Button(visible=answer is None),
             self.stop: gr.Button(visible=answer is not None),
@@ -247,6 +299,13 @@ class ChatPage:
         if person.may(UserRole.ADMIN):
             return _empty("Start with the sample", _SAMPLE, sample=True)
         return _empty("No assistant yet", "An admin makes the first one. Come back after that.")
+
+    def _listing(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> str:
+        """This person's conversations; samples only when asked for, or there would be nothing else to see."""
+        if assistant is None:
+            return ""
+        found = self._own(person).newest(assistant, None if tab.samples else "chat", tab.search or None)
+        return render("conversations.html", conversations=found, current=conversation, search=tab.search)
 
 
 def _live(answer: Answer) -> str:

@@ -9,8 +9,6 @@ from typing import Any
 import altair as alt
 from altair import LayerChart as LayerChart
 
-from assistant.web import words
-
 PINE, RED, GREY = "#2b8f68", "#cf5a3d", "#8b968d"
 
 Row = dict[str, Any]
@@ -37,57 +35,14 @@ def _loss_axes() -> dict[str, Any]:
     }
 
 
-def gate_comparisons(rows: Sequence[Row], margin: float, confidence: float) -> LayerChart:
-    """Each comparison as a line from its lower bound to its difference, and the loss that is allowed, in points.
+def tokens_over_time(served: Sequence[Row], now: float) -> LayerChart:
+    """Prompt tokens per request: a step line of what was served, and a mark for each deployment.
 
-    Rows: `name`, `difference`, `lower`, `result` (passed or failed).
+    Rows: `at` (UTC seconds), `tokens` and `label`; each holds from then on.
     """
-    ends = [-margin, 0.0, *(end for row in rows for end in (row["lower"], row["difference"]))]
-    pad = 0.08 * (max(ends) - min(ends))
-    x = alt.X(
-        "lower:Q",
-        title=f"difference in points, with its {words.percent(confidence)} lower bound",
-        scale=alt.Scale(domain=[min(ends) - pad, max(ends) + pad], nice=False),
-        axis=alt.Axis(format="+.0f", tickCount=6),
-    )
-    base = _chart(rows).encode(**_comparison_axes([row["name"] for row in rows]))
-    allowed = _chart([{"at": -margin, "text": f"{margin:g} points may be lost"}]).encode(x="at:Q")
-    label = allowed.mark_text(align="left", dx=5, baseline="bottom", color=RED, fontSize=12)
-    # Above the lines: phones have no room beside them.
-    names = base.mark_text(align="left", dy=-13, fontSize=12)
-    layers = (
-        allowed.mark_rule(color=RED, strokeWidth=1.5, strokeDash=[5, 4]),
-        base.mark_rule(strokeWidth=2.5).encode(x=x, x2="difference:Q"),
-        base.mark_tick(thickness=3, size=16).encode(x=x),
-        base.mark_circle(size=75, opacity=1).encode(x="difference:Q"),
-        label.encode(y=alt.value(-4), text="text:N"),
-        names.encode(x=alt.value(4), text="name:N", color=alt.value(GREY)),
-    )
-    return _finish(alt.layer(*layers), max(90, 42 * len(rows)))
-
-
-def _comparison_axes(order: Sequence[str]) -> dict[str, Any]:
-    colours = alt.Scale(domain=["passed", "failed"], range=[PINE, RED])
-    return {
-        "y": alt.Y("name:N", sort=order, title=None, axis=None),
-        "color": alt.Color("result:N", scale=colours, legend=alt.Legend(title=None, orient="top")),
-        "tooltip": [
-            alt.Tooltip("name:N", title="comparison"),
-            alt.Tooltip("difference:Q", format="+.1f"),
-            alt.Tooltip("lower:Q", title="lower bound", format="+.1f"),
-            "result:N",
-        ],
-    }
-
-
-def tokens_over_time(requests: Sequence[Row], served: Sequence[Row], now: float) -> LayerChart:
-    """Prompt tokens per request: a step line of what was served, dots for requests, marks for deployments.
-
-    Rows: `at` (UTC seconds), `tokens`; those of `served` have a `label`, and hold from then on.
-    """
-    steps, dots = ([row | {"at": _time(row["at"])} for row in rows] for rows in (served, requests))
-    ends = [*steps, {**steps[-1], "at": _time(now)}] if steps else []
-    top = max((row["tokens"] for row in [*steps, *dots]), default=1)
+    steps = [row | {"at": _time(row["at"])} for row in served]
+    ends = [*steps, {**steps[-1], "at": _time(now)}]
+    top = max(row["tokens"] for row in steps) or 1
     days = alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=8, tickCount=5)
     x = alt.X("at:T", title=None, axis=days)
     y = alt.Y(
@@ -102,11 +57,7 @@ def tokens_over_time(requests: Sequence[Row], served: Sequence[Row], now: float)
         area.mark_line(interpolate="step-after", color=PINE, strokeWidth=2.5),
         _chart(steps).mark_rule(color=RED, strokeWidth=1.2).encode(x=x),
     ]
-    if dots:
-        answered = alt.Tooltip("at:T", title="answered", format="%d %b %H:%M")
-        points = _chart(dots).mark_circle(size=26, color=PINE, opacity=0.55)
-        layers.append(points.encode(x=x, y=y, tooltip=[answered, "tokens:Q"]))
-    middle = (served[0]["at"] + now) / 2 if served else now
+    middle = (served[0]["at"] + now) / 2
     for number, (one, step) in enumerate(zip(served, steps, strict=True)):
         layers.append(_mark_label(step, x, number, late=one["at"] > middle))
     return _finish(alt.layer(*layers), 280)

@@ -19,9 +19,9 @@ from assistant.assistants import create_assistant, load_sample, save_prompt
 from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import words
-from assistant.web.access import QUIET, Person, Update
+from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.markup import render
-from assistant.web.services import Services
+from assistant.web.theme import panel
 from store import StoreError
 from store.accounts import UserRole
 from store.records import DeploymentStatus, Prompt, Segment
@@ -70,11 +70,11 @@ class PromptPage:
             with gr.Column(scale=1, min_width=320):
                 self.text = _box(lines=18, max_lines=32, elem_id="prompt-text")
                 gr.HTML(render("prompt_rules.html"), elem_classes="panel-html")
-                self.notice = gr.HTML(elem_id="prompt-notice", elem_classes="panel-html")
+                self.notice = panel("prompt-notice")
                 self.save = gr.Button("Save as a new version", variant="primary", elem_id="prompt-save")
             with gr.Column(scale=1, min_width=320):
-                self.cards = gr.HTML(elem_id="segments", elem_classes="panel-html")
-        self.versions = gr.HTML(elem_id="prompt-versions", elem_classes="panel-html")
+                self.cards = panel("segments")
+        self.versions = panel("prompt-versions")
 
     def _build_new(self) -> None:
         self.sample = gr.Button("Load the sample", variant="primary", elem_id="load-sample")

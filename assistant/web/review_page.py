@@ -18,12 +18,12 @@ from typing import Any
 import gradio as gr
 
 from assistant.web import words
-from assistant.web.access import QUIET, Person, Refused, Update
+from assistant.web.access import QUIET, Person, Refused, Services, Update
 from assistant.web.markup import forward, render, script
 from assistant.web.review_order import Ranked, Why, reason_counts
 from assistant.web.review_queue import ReviewQueue, ReviewSession, is_judgement, shown_correction
-from assistant.web.services import Services
-from assistant.web.verdict import SPLITS, funnel
+from assistant.web.run_report import SPLITS, funnel
+from assistant.web.theme import panel
 from store import StoreError
 from store.accounts import UserRole
 from store.records import Ruling
@@ -59,17 +59,16 @@ class ReviewPage:
         self.clock = gr.Timer(_COUNT_S)
         with gr.Column(elem_id="review-page"):
             self._build_filters()
-            self.bulk = gr.HTML(elem_id="review-bulk", elem_classes="panel-html", js_on_load=forward("bulk"))
+            self.bulk = panel("review-bulk", js_on_load=forward("bulk"))
             with gr.Row(elem_id="review-columns"):
-                self.item = gr.HTML(
-                    elem_id="review-item",
-                    elem_classes="panel-html",
+                self.item = panel(
+                    "review-item",
                     js_on_load=forward("act") + script("review_keys.js"),
                 )
                 with gr.Column(elem_id="review-side", scale=0, min_width=250):
-                    self.progress = gr.HTML(elem_id="review-progress", elem_classes="panel-html")
-                    gr.HTML(render("review_legend.html"), elem_classes="panel-html", elem_id="review-legend")
-            self.dataset = gr.HTML(elem_id="review-dataset", elem_classes="panel-html")
+                    self.progress = panel("review-progress")
+                    panel("review-legend", render("review_legend.html"))
+            self.dataset = panel("review-dataset")
         filters = [self.search, self.show_kind, self.rater, self.reason, self.deployment]
         self.filters = [*filters, self.since, self.until]
         # The session is changed in place, so it is no output.
@@ -115,7 +114,6 @@ class ReviewPage:
         update = self.find(person, assistant_id, session, *filters)
         raters, reasons = self._store.reviews.raters(), self._store.reviews.reasons()
         served = self._store.deployments.all(assistant_id) if assistant_id else []
-        session.opened = True
         deployments = ((words.deployment(one), str(one.id)) for one in reversed(served))
         return update | {
             self.rater: _choices("Everybody", ((name, name) for name in raters)),
@@ -123,14 +121,6 @@ class ReviewPage:
             self.deployment: _choices("Any", deployments),
             self.dataset: self._counted(assistant_id, session),
         }
-
-    def show_if_open(
-        self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any
-    ) -> Update:
-        """Another assistant is shown: a page that nobody has opened yet costs nothing."""
-        if not session.opened:
-            return {self.item: gr.skip()}
-        return self.show(person, assistant_id, session, *filters)
 
     def find(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
         """A filter was changed."""

@@ -45,7 +45,6 @@ class ReviewSession:
     actions: list[Action] = field(default_factory=list)
     full: bool = False
     turn: int = 0  # counts what the page has shown
-    opened: bool = False  # whether the page was ever opened
     dataset_changed: bool = False  # by decisions, since it was counted
     count_from: float = 0.0  # when it may be counted again, on the monotonic clock
 

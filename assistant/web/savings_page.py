@@ -7,22 +7,20 @@ Ids for tests: #saved-tokens #saved-quality #saved-cold #saved-warm #savings-plo
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import gradio as gr
 
 from assistant.rendering import prompt_tokens
 from assistant.web import plots, words
-from assistant.web.access import QUIET, Person, Update
+from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.markup import render
-from assistant.web.services import Services
+from assistant.web.theme import panel
 from store.accounts import UserRole
-from store.records import Activation, Deployment, RequestPoints, RunStatus
+from store.records import Activation, Deployment
 
 _UNCACHED, _CACHED = 0.50, 0.05  # prices per million input tokens that the boxes begin with
 _REQUESTS = 1000
-_DOTS = 400  # more than one dot a pixel would only be sent to the browser and drawn over each other
 
 
 class SavingsPage:
@@ -32,13 +30,13 @@ class SavingsPage:
         self._services = services
         self._store = services.store
         with gr.Column(elem_id="savings-page"):
-            self.numbers = gr.HTML(elem_id="savings-numbers", elem_classes="panel-html")
+            self.numbers = panel("savings-numbers")
             self.plot = gr.Plot(show_label=False, container=False, elem_id="savings-plot", visible=False)
-            self.runs = gr.HTML(elem_id="savings-runs", elem_classes="panel-html")
+            self.runs = panel("savings-runs")
             with gr.Row(elem_id="savings-prices", visible=False) as self.prices:
                 self.uncached = _price("uncached", _UNCACHED)
                 self.cached = _price("cached", _CACHED)
-                self.cost = gr.HTML(elem_id="savings-cost", elem_classes="panel-html", min_width=320)
+                self.cost = panel("savings-cost", min_width=320)
         self.here = [assistant, self.uncached, self.cached]
         self.shown = [self.numbers, self.plot, self.runs, self.prices, self.cost]
         gr.on(
@@ -53,7 +51,7 @@ class SavingsPage:
     def show(
         self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
     ) -> Update:
-        active = self._store.deployments.active(assistant_id) if assistant_id else None
+        store, active = self._store, self._active(assistant_id)
         if assistant_id is None or active is None:
             text = "Load the sample or write a prompt on the Prompt page."
             return {
@@ -62,17 +60,16 @@ class SavingsPage:
                 self.runs: "",
                 self.prices: gr.Row(visible=False),
             }
-        store, runs = self._store, self._store.runs.all(assistant_id)
+        runs = store.runs.all(assistant_id)
         report = next((run.report for run in runs if run.id == active.run_id), {})
+        values = {"report": report, "gate": report.get("gate") or {}}
         steps = served(store.deployments.activations(assistant_id), store.deployments.all(assistant_id))
-        dots = requests(store.answers.request_points(assistant_id))
-        values = {"report": report, "gate": report.get("gate") or {}, "first_token": first_token}
-        before, now = self._full_tokens(active), active.prompt_tokens
         tested = [run for run in runs if run.report.get("gate")]
+        before, now = self._full_tokens(active), active.prompt_tokens
         return {
             self.numbers: render("savings_numbers.html", before=before, now=now, **values),
-            self.plot: gr.Plot(plots.tokens_over_time(dots, steps, time.time()), visible=True),
-            self.runs: render("savings_runs.html", runs=tested, promoted=RunStatus.PROMOTED, **values),
+            self.plot: gr.Plot(plots.tokens_over_time(steps, time.time()), visible=True),
+            self.runs: render("savings_runs.html", runs=tested, selected=None, **values),
             self.prices: gr.Row(visible=True),
             self.cost: self.price(person, assistant_id, uncached, cached),
         }
@@ -80,7 +77,7 @@ class SavingsPage:
     def price(
         self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
     ) -> str:
-        active = self._store.deployments.active(assistant_id) if assistant_id else None
+        active = self._active(assistant_id)
         if active is None:
             return ""
         before, now = self._full_tokens(active), active.prompt_tokens
@@ -89,6 +86,9 @@ class SavingsPage:
             for name, price in (("Prefix not cached", uncached), ("Prefix cached", cached))
         }
         return render("savings_cost.html", costs=costs, requests=_REQUESTS)
+
+    def _active(self, assistant_id: str | None) -> Deployment | None:
+        return self._store.deployments.active(assistant_id) if assistant_id else None
 
     def _full_tokens(self, active: Deployment) -> int:
         """Tokens of the whole prompt of the version that is served."""
@@ -105,24 +105,6 @@ def served(activations: Sequence[Activation], deployments: Sequence[Deployment])
         label = f"{deployment.adapter or 'base model'}: {words.tokens(deployment.prompt_tokens)}{back}"
         steps.append({"at": activation.at, "tokens": deployment.prompt_tokens, "label": label})
     return steps
-
-
-def requests(points: RequestPoints) -> list[plots.Row]:
-    """The dots of the plot, oldest first: of the same tokens at most one in each of 400 equal parts of the time."""
-    if not points.at:
-        return []
-    part = (points.at[-1] - points.at[0]) / _DOTS or 1.0
-    dots = {
-        (int((at - points.at[0]) / part), tokens): {"at": at, "tokens": tokens}
-        for at, tokens in zip(points.at, points.prompt_part_tokens, strict=True)
-    }
-    return sorted(dots.values(), key=lambda dot: dot["at"])
-
-
-def first_token(report: Mapping[str, Any], prompt: str, cache: str) -> float | None:
-    """Median seconds to the first token: prompt full or short, cache cold or warm."""
-    timing: Mapping[str, float] = (report.get("probe") or {}).get(prompt, {}).get(cache, {})
-    return timing.get("median_s")
 
 
 def _price(kind: str, value: float) -> gr.Number:

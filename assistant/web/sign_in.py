@@ -6,10 +6,14 @@ Sessions are kept in the store, not in a signed cookie, so that a new password o
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
+from limits import RateLimitItem, parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -18,7 +22,6 @@ from starlette.routing import Route
 from assistant.web import theme
 from assistant.web.access import Access
 from assistant.web.markup import render
-from assistant.web.rates import SignInLimiter
 from store import Store
 from store.accounts import LOCAL, SESSION_S, User
 from store.audit import AuditAction, Outcome
@@ -26,6 +29,13 @@ from store.errors import NotFound, StoreError
 
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 
+# Failed tries: of one name from one address, of one address, of one name from everywhere. The last is loose, or anybody
+# could keep a person out.
+SIGN_IN_LIMITS: dict[str, RateLimitItem] = {
+    "both": parse("10/15 minutes"),
+    "address": parse("40/15 minutes"),
+    "name": parse("200/hour"),
+}
 _HASHING = 2  # passwords that are checked at once: 64 MiB each
 _WAITING = 20
 _WRONG = "That name and password do not belong together. Both are case-sensitive."
@@ -57,6 +67,34 @@ class SessionBackend(AuthenticationBackend):
             return LOCAL
         user = self._store.sessions.user(token) if token else None
         return user.name if user else None
+
+
+class SignInLimiter:
+    """Counts failed tries by name and by address."""
+
+    def __init__(self) -> None:
+        self._window = MovingWindowRateLimiter(MemoryStorage())
+
+    def wait_s(self, name: str, address: str) -> float:
+        """Seconds until another try is allowed; 0 for now."""
+        full = [
+            self._window.get_window_stats(SIGN_IN_LIMITS[kind], *key).reset_time - time.time()
+            for kind, key in _keys(name, address).items()
+            if not self._window.test(SIGN_IN_LIMITS[kind], *key)
+        ]
+        return max(full, default=0.0)
+
+    def count(self, name: str, address: str, *kinds: str) -> None:
+        for kind in kinds:
+            self._window.hit(SIGN_IN_LIMITS[kind], *_keys(name, address)[kind])
+
+    def forget(self, name: str, address: str) -> None:
+        """Only failures count: this try was right."""
+        self._window.clear(SIGN_IN_LIMITS["both"], *_keys(name, address)["both"])
+
+
+def _keys(name: str, address: str) -> dict[str, tuple[str, ...]]:
+    return {"both": ("both", name, address), "address": ("address", address), "name": ("name", name)}
 
 
 class SignIn:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.themes.utils import colors, sizes
@@ -77,3 +78,8 @@ def theme() -> gr.themes.Base:
         button_border_width="1px",
         button_small_text_weight="500",
     )
+
+
+def panel(id: str, html: str = "", **options: Any) -> gr.HTML:
+    """A place for HTML on a page, without Gradio's own frame."""
+    return gr.HTML(html, elem_id=id, elem_classes="panel-html", **options)

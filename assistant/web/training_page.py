@@ -4,7 +4,7 @@ It does not train: it leaves a request in the store, which the trainer takes.
 
 Ids for tests: #train-now #rollback #rollback-confirm #trainer-state #run-status #run-phases #run-now
 #loss-plot #runs (button[data-event=pick][data-id]) #verdict (class promoted/refused) #verdict-reasons
-#verdict-prompts #gate-plot #gate-answers.
+#verdict-prompts #gate-answers.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 
 import gradio as gr
 
-from assistant.web import plots, run_progress, verdict, words
-from assistant.web.access import QUIET, Person, Refused, Update
+from assistant.web import plots, run_report, words
+from assistant.web.access import QUIET, Person, Refused, Services, Update
 from assistant.web.markup import forward, render
-from assistant.web.services import Services
+from assistant.web.theme import panel
 from store.accounts import UserRole
 from store.records import RunEvent, RunStatus, TrainingRun
 
@@ -47,51 +47,33 @@ class TrainingPage:
     def __init__(self, services: Services, assistant: gr.Dropdown):
         self._services = services
         self._store = services.store
-        self.assistant = assistant
         self.state = gr.State(PageState())  # copied for every tab
         self.timer = gr.Timer(_IDLE_S)
         with gr.Column(elem_id="training-page"):
-            self._build_buttons()
-            self.status = _html("run-status")
-            self.runs = gr.HTML(elem_id="runs", elem_classes="panel-html", js_on_load=forward("pick"))
+            with gr.Row(elem_id="training-bar"):
+                self.train = gr.Button("Train now", variant="primary", elem_id="train-now", scale=0)
+                self.back = panel("rollback-bar", js_on_load=forward("roll_back"))
+                self.trainer = panel("trainer-state")
+            self.status = panel("run-status")
+            self.runs = panel("runs", js_on_load=forward("pick"))
             self.losses = gr.Plot(show_label=False, container=False, elem_id="loss-plot", visible=False)
-            self.verdict = _html("run-verdict")
-            self.comparisons = gr.Plot(show_label=False, container=False, elem_id="gate-plot", visible=False)
-            self.answers = _html("run-answers")
-            self.details = _html("run-details")
-        pictures = [self.losses, self.verdict, self.comparisons, self.answers, self.details]
+            self.verdict = panel("run-verdict")
+            self.answers = panel("run-answers")
+            self.details = panel("run-details")
         self.here = [assistant]
         self.shown = [self.state, self.timer, self.train, self.back, self.trainer, self.status, self.runs]
-        self.shown += pictures
-        self._wire()
-
-    def _build_buttons(self) -> None:
-        small = {"scale": 0, "min_width": 120}
-        with gr.Row(elem_id="training-bar"):
-            self.train = gr.Button("Train now", variant="primary", elem_id="train-now", **small)
-            self.back = gr.Button("Roll back…", elem_id="rollback", **small)
-            self.trainer = _html("trainer-state")
-        with gr.Row(visible=False, elem_id="rollback-panel") as self.confirming:
-            self.back_text = gr.HTML(elem_classes="panel-html")
-            self.back_yes = gr.Button("Roll back now", variant="stop", elem_id="rollback-confirm", **small)
-            self.back_no = gr.Button("Keep it", elem_id="rollback-cancel", **small)
-
-    def _wire(self) -> None:
-        here = [self.assistant, self.state]
-        on, admin = self._services.access.event, UserRole.ADMIN
+        self.shown += [self.losses, self.verdict, self.answers, self.details]
+        here, on, admin = [assistant, self.state], services.access.event, UserRole.ADMIN
         self.timer.tick(on(UserRole.REVIEWER, self.refresh, quiet=True), here, self.shown, **QUIET)
-        self.train.click(on(admin, self.ask), here, self.shown, **QUIET)
         self.runs.pick(on(UserRole.REVIEWER, self.pick), here, self.shown, **QUIET)
-        confirming = [self.confirming, self.back_text]
-        self.back.click(on(admin, self.confirm), self.assistant, confirming, **QUIET)
-        self.back_no.click(on(admin, self.leave), None, self.confirming, **QUIET)
-        self.back_yes.click(on(admin, self.roll_back), here, [self.confirming, *self.shown], **QUIET)
+        self.train.click(on(admin, self.ask), here, self.shown, **QUIET)
+        self.back.roll_back(on(admin, self.roll_back), here, self.shown, **QUIET)
 
     def show(self, person: Person, assistant_id: str | None) -> Update:
         """Everything, from scratch: the page was opened. Only who may use the buttons sees them."""
         update = self._update(assistant_id, PageState(), forced=True)
         if not person.may(UserRole.ADMIN):
-            update |= {self.train: gr.Button(visible=False), self.back: gr.Button(visible=False)}
+            update |= {self.train: gr.Button(visible=False), self.back: gr.HTML(visible=False)}
         return update
 
     def refresh(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
@@ -111,34 +93,16 @@ class TrainingPage:
         state.run_id = int(id) if id.isdecimal() else None
         return self._update(assistant_id, state, forced=True)
 
-    def confirm(self, person: Person, assistant_id: str | None) -> Update:
-        active = self._store.deployments.active(assistant_id) if assistant_id else None
-        text = "Nothing is served."
-        if active:
-            text = (
-                f"{words.deployment(active)} is retired and what it replaced serves again, adapter and prompt "
-                "together. Running answers finish."
-            )
-        return {
-            self.confirming: gr.Row(visible=True),
-            self.back_text: f'<p class="notice">{escape(text)}</p>',
-        }
-
-    def leave(self, person: Person) -> gr.Row:
-        """Nothing is rolled back."""
-        return gr.Row(visible=False)
-
     def roll_back(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
         served = self._store.deployments.rollback(str(assistant_id), "by hand, on the Training page")
         gr.Info(escape(f"{words.deployment(served)} serves again."))
-        return {self.confirming: gr.Row(visible=False), **self._update(assistant_id, state, forced=True)}
+        return self._update(assistant_id, state, forced=True)
 
     def _update(self, assistant_id: str | None, state: PageState, *, forced: bool = False) -> Update:
         if assistant_id is None:
-            off = gr.Button(interactive=False)
             empty = render("empty.html", title="No assistant yet", text=_WRITE_ONE)
-            texts = {self.runs: "", self.verdict: "", self.trainer: ""}
-            return {self.state: state, self.status: empty, self.train: off, self.back: off, **texts}
+            texts = dict.fromkeys((self.runs, self.verdict, self.trainer, self.back), "")
+            return {self.state: state, self.status: empty, self.train: gr.Button(interactive=False), **texts}
         if assistant_id != state.assistant_id:
             state.assistant_id, state.run_id, state.shown, state.losses = assistant_id, None, (), -1
         runs = self._store.runs.all(assistant_id)
@@ -155,7 +119,7 @@ class TrainingPage:
         changed = forced or shown != state.shown
         update: Update = {self.state: state}
         if run and (changed or (busy and run is newest)):  # the clock of a run that is on its way
-            update[self.status] = run_progress.run_status(run, events, time.time())
+            update[self.status] = run_report.run_status(run, events, time.time())
         if not changed:
             return update
         state.shown = shown
@@ -169,47 +133,40 @@ class TrainingPage:
         active = self._store.deployments.active(assistant_id)
         label = "Training…" if busy else "Asked the trainer…" if waiting else "Train now"
         reason = "Your request waits. " if waiting else ""
-        reason += (
-            "The trainer does not answer"
-            if self._services.trainer_expected
-            else "The app runs without a trainer"
-        )
+        expected = self._services.trainer_expected
+        reason += "The trainer does not answer" if expected else "The app runs without a trainer"
+        served = words.deployment(active) if active and active.adapter else None
         return {
             self.timer: gr.Timer(_RUNNING_S if busy or waiting else _IDLE_S),
             self.train: gr.Button(label, interactive=not busy and not waiting),
-            self.back: gr.Button(interactive=active is not None and active.adapter is not None),
+            self.back: render("rollback.html", served=served),
             self.trainer: render("trainer_state.html", watching=watching, reason=reason),
         }
 
     def _pictures(
         self, run: TrainingRun | None, events: Sequence[RunEvent], state: PageState, forced: bool
     ) -> Update:
-        """The plots are drawn anew only when their points changed."""
+        """The verdict and what is behind it; the losses are drawn anew only when there are more."""
         report = run.report if run else {}
-        losses, chart = run_progress.losses(events), verdict.chart(report)
-        hidden = gr.Plot(visible=False)
+        losses = run_report.losses(events)
         update: Update = {
-            self.verdict: verdict.verdict(report),
+            self.verdict: run_report.verdict(report),
             self.answers: self._side_by_side(run.id, report) if run else "",
-            self.details: verdict.details(report),
-            self.comparisons: gr.Plot(chart, visible=True) if chart is not None else hidden,
+            self.details: run_report.details(report),
         }
         if forced or len(losses) != state.losses:
             state.losses = len(losses)
             drawn = len(losses) > 1
-            update[self.losses] = gr.Plot(plots.loss_curve(losses), visible=True) if drawn else hidden
+            update[self.losses] = gr.Plot(plots.loss_curve(losses) if drawn else None, visible=drawn)
         return update
 
     def _side_by_side(self, run_id: int, report: Mapping[str, Any]) -> str:
-        systems = verdict.compared(report)
+        systems = run_report.compared(report)
         if systems is None:
             return ""
-        answers = self._store.gate_answers
-        pairs = [
-            answers.side_by_side(run_id, *systems, verdict.SHOWN_PAIRS, best_first=won)
-            for won in (False, True)
-        ]
-        return verdict.side_by_side(report, answers.tally(run_id, *systems), *pairs)
+        answers, most = self._store.gate_answers, run_report.SHOWN_PAIRS
+        lost, won = (answers.side_by_side(run_id, *systems, most, best_first=b) for b in (False, True))
+        return run_report.side_by_side(report, answers.tally(run_id, *systems), lost, won)
 
     def _nothing_yet(self, assistant_id: str) -> str:
         rated = self._store.answers.rated_count(assistant_id)
@@ -220,7 +177,3 @@ class TrainingPage:
                 "and chat goes on meanwhile."
             )
         return render("empty.html", title="No run yet", text=text)
-
-
-def _html(id: str) -> gr.HTML:
-    return gr.HTML(elem_id=id, elem_classes="panel-html")

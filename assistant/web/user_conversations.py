@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from assistant.chat import MAX_MESSAGE_CHARACTERS
@@ -42,6 +43,12 @@ class UserConversations:
         if self._store.conversations.get(found.conversation_id).owner != self._owner:
             raise NotFound(f"There is no message {id!r}.")
         return found
+
+    def assistant(self, conversation_id: str | None) -> str | None:
+        """Whom this person talks to: the conversation's assistant, without one the newest, None where there is none."""
+        with suppress(NotFound):
+            return self.conversation(conversation_id or "").assistant_id
+        return next((one.id for one in reversed(self._store.assistants.all())), None)
 
     def newest(self, assistant_id: str, source: str | None, search: str | None) -> list[Conversation]:
         """A hundred at most, last changed first."""

@@ -93,6 +93,12 @@ def quality(score: Mapping[str, Any] | None, gate: Mapping[str, Any]) -> str:
     return f"{number(score['mean'])} ({number(score['low'])} to {number(score['high'])})"
 
 
+def first_token(report: Mapping[str, Any], prompt: str, cache: str) -> float | None:
+    """Median seconds to the first token of a run's report: prompt full or short, cache cold or warm."""
+    timing: Mapping[str, float] = (report.get("probe") or {}).get(prompt, {}).get(cache, {})
+    return timing.get("median_s")
+
+
 def cut(before: float | None, now: float | None) -> str:
     """“−94 %”: how much smaller `now` is."""
     if not before or now is None:

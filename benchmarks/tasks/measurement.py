@@ -87,7 +87,7 @@ async def measure(
             for text, item in zip(texts, items, strict=True)
         ]
     )
-    tokens = [result.end.prompt_tokens for result in results if isinstance(result, Completion)]
+    tokens = [result.prompt_tokens for result in results if isinstance(result, Completion)]
     return Measurement(
         adapter,
         tuple(segment.id for segment in segments),

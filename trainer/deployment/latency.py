@@ -47,7 +47,7 @@ async def measure_latency(
                     answer = await client.complete(
                         model, ids, max_tokens=1, end_ids=tokenizer.end_ids, cache_salt=salt
                     )
-                times.setdefault((name, state), []).append(answer.end.first_token_s)
+                times.setdefault((name, state), []).append(answer.first_token_s)
         progress(turn + 1, REPEATS)
     return {name: {state: _timing(times[name, state]) for state in ("cold", "warm")} for name in requests}
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from desk_scene import Desk
 
-from assistant import message_finalizer
-from assistant.chat import Chat, ChatError
-from assistant.message_finalizer import FinalMessage, MessageFinalizer
+from assistant import chat
+from assistant.chat import Chat, ChatError, MessageFinalizer
 from assistant.web.answers import Answer
 from store import Store
 from store.errors import NotFound, NotSaved
@@ -29,7 +29,7 @@ def answer(store: Store) -> Message:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(message_finalizer, "_PAUSE_S", 0.01)
+    monkeypatch.setattr(chat, "_SAVE_AGAIN_S", 0.01)
 
 
 def refuse(store: Store, monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> Callable[[], int]:
@@ -53,8 +53,8 @@ def test_one_that_is_refused_is_stored_later_without_anybody_waiting(
     refuse(store, monkeypatch, 3, NotSaved(FULL))
 
     async def leave() -> None:
-        finalizer, final = MessageFinalizer(store), FinalMessage(answer.id, "Hel", MessageStatus.STOPPED)
-        await finalizer.save_or_defer(final)
+        final = replace(answer, text="Hel", status=MessageStatus.STOPPED)
+        assert await MessageFinalizer(store).save_or_defer(final) == FULL
         async with asyncio.timeout(10):
             while store.messages.get(answer.id).status is not MessageStatus.STOPPED:
                 await asyncio.sleep(0.01)
@@ -67,11 +67,11 @@ def test_what_would_never_be_taken_is_not_tried_again(
     store: Store, answer: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = refuse(store, monkeypatch, 9, NotFound("There is no message."))
-    final = FinalMessage(answer.id, "Hello.", MessageStatus.COMPLETE)
+    final = replace(answer, text="Hello.", status=MessageStatus.COMPLETE)
 
     async def put() -> None:
         finalizer = MessageFinalizer(store)
-        finalizer.save_now(final)  # deleted meanwhile: nobody has to be told
+        await finalizer.save_or_defer(final)  # deleted meanwhile: nobody has to be told
         async for _ in finalizer.save(final):
             pass
 
@@ -113,16 +113,7 @@ def test_stopping_keeps_the_text_so_far(desk: Desk, pieces: int) -> None:
 def test_an_answer_that_cannot_be_saved_is_shown_and_saved_when_it_can(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, refused = desk.store.messages.finish, 0
-
-    def finish(*values: Any) -> Message:
-        nonlocal refused
-        refused += 1
-        if refused < 3:
-            raise NotSaved(FULL)
-        return save(*values)
-
-    monkeypatch.setattr(desk.store.messages, "finish", finish)
+    refuse(desk.store, monkeypatch, 2, NotSaved(FULL))
 
     async def act(chat: Chat) -> list[tuple[str, str, str]]:
         question = chat.ask("bank", None, "Hi")

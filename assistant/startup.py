@@ -1,0 +1,127 @@
+"""What is found and checked before anything is started: the model's directory, the address, and this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+EMBEDDED = "SmolLM2-135M-Instruct"
+LONGEST_CONTEXT = 4096  # tokens; enough for every prompt that is worth shortening, and a small cache on CPU
+# vLLM with the embedded model and 2 GiB of cache takes 5.4 GiB, a training run 1.9, the page 0.3 (measured).
+_MEMORY_GIB, _DISK_GIB = 8.0, 3.0
+
+
+class ModelNotFound(Exception):
+    """There is no such model; the message says what was looked for and what to do."""
+
+
+def resolve(model: str | None, data_dir: Path) -> Path:
+    """The model's directory; converts the embedded model or downloads from the hub the first time."""
+    if model is None:
+        return _embedded(data_dir / "models" / EMBEDDED)
+    path = Path(model)
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ModelNotFound(
+                f"{path} holds no config.json, so it is no model directory in the transformers format."
+            )
+        return path.resolve()
+    if path.exists() or model.startswith((".", "/")) or model.count("/") != 1:
+        raise ModelNotFound(f"{model!r} is neither a directory nor a hub id such as owner/name.")
+    return _download(model)
+
+
+def context_length(model_dir: Path) -> int:
+    """Tokens that a request may hold in all."""
+    config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
+    key = "max_position_embeddings"
+    return min(LONGEST_CONTEXT, config.get(key) or config.get("text_config", {}).get(key) or LONGEST_CONTEXT)
+
+
+def complaints(data_dir: Path, host: str, port: int, own_server: bool) -> list[str]:
+    """Everything that would stop the app later."""
+    memory, disk = psutil.virtual_memory().available / 2**30, shutil.disk_usage(data_dir).free / 2**30
+    checks = {
+        f"Python {sys.version.split()[0]} is not supported. Install Python 3.11 or 3.12, then: make run": (
+            (3, 11) <= sys.version_info[:2] < (3, 13)
+        ),
+        f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}": (
+            _is_free(host, port)
+        ),
+        "There is no C compiler, which vLLM needs. Install one: apt-get install gcc": (
+            not own_server or any(map(shutil.which, ("gcc", "cc", "clang")))
+        ),
+        f"{memory:.1f} GiB of memory are free; {_MEMORY_GIB:g} GiB are needed. Close something, or use --vllm-url.": (
+            not own_server or memory >= _MEMORY_GIB
+        ),
+        f"{disk:.1f} GiB of disk are free in {data_dir}; {_DISK_GIB:g} GiB are needed. Choose another --data-dir.": (
+            disk >= _DISK_GIB
+        ),
+    }
+    return [complaint for complaint, holds in checks.items() if not holds]
+
+
+def unguarded(host: str, has_admin: bool, data_dir: Path) -> str | None:
+    """Why the page may not listen there: others would reach it, and nobody has to sign in."""
+    if has_admin or is_loopback(host):
+        return None
+    return (
+        f"--host {host} would open the page to others, and there is nobody yet who could sign in. Add an admin: "
+        f"python -m store user add NAME --role admin --data-dir {data_dir}; or use --host 127.0.0.1."
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this machine alone reaches that address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _download(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return Path(
+            snapshot_download(model, ignore_patterns=["*.bin", "*.pth", "*.gguf", "*.onnx", "original/*"])
+        )
+    except (HfHubHTTPError, OSError) as error:
+        raise ModelNotFound(
+            f"{model!r} could not be downloaded ({type(error).__name__}). Check the name and the "
+            "network, or give a local directory."
+        ) from error
+
+
+def _embedded(destination: Path) -> Path:
+    if not destination.exists():
+        print("Converting the embedded model, once (about 20 s) ...", flush=True)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(
+            [sys.executable, "-m", "assistant.embedded_model", str(destination)],
+            capture_output=True,
+            text=True,
+            cwd=Path(__file__).parent.parent,
+        )
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise ModelNotFound(f"The embedded model could not be converted: {last}")
+    return destination.resolve()

@@ -1,0 +1,194 @@
+"""Shows a run as HTML: its steps, the verdict, the answers behind it, and how ratings became examples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from assistant.web import words
+from assistant.web.markup import render
+from store.records import RunEvent, RunStatus, TrainingRun
+from store.runs import SideBySide, Tally
+
+SPLITS = {"train": "to train on", "dev": "to know when to stop", "gate": "to test it on"}
+SHOWN_PAIRS = 5  # of those it lost most on, and as many of those it won most on
+_SYSTEMS = {
+    "base_full": "base model, full prompt",
+    "base_empty": "base model, no prompt",
+    "active": "what is served now",
+    "candidate_full": "candidate, full prompt",
+}
+# Phases that are a step on the page: its name, and what happens.
+STEPS = {
+    "dataset": ("examples", "collecting the examples"),
+    "train": ("training", "training the adapter"),
+    "publish": ("saving", "saving the adapter"),
+    "variants": ("prompts", "choosing shorter prompts"),
+    "gate": ("test", "testing it on answers that it has not seen"),
+    "swap": ("switch", "switching to it"),
+    "probe": ("timing", "measuring the saving"),
+}
+# Short phases that belong to the training; whatever else is noted, such as that a run went on, is no step.
+_MEANING = {"environment": "getting ready to train", "teacher": "asking the teacher about its answers"}
+
+
+def run_status(run: TrainingRun, events: Sequence[RunEvent], now: float) -> str:
+    """The head of a run: what it is, its steps, and how far the present one is."""
+    running = run.status is RunStatus.RUNNING
+    known = [event for event in events if event.phase in STEPS or event.phase in _MEANING]
+    phase, data = known[-1].phase if known else "dataset", dict[str, Any]()
+    for event in known:  # a dev loss alone must not hide the step
+        data |= event.data if event.phase == phase else {}
+    done, total = data.get("step", data.get("done")), data.get("steps", data.get("total"))
+    begun = {"train" if event.phase in _MEANING else event.phase for event in known}
+    states = {step: "done" if step in begun else "ahead" if running else "skipped" for step in STEPS}
+    if running:
+        states["train" if phase in _MEANING else phase] = "now"
+    return render(
+        "run_status.html",
+        run=run,
+        running=running,
+        took=words.seconds((now if running else run.finished_at or now) - run.started_at),
+        steps=[(*STEPS[step], state) for step, state in states.items()] if running or events else [],
+        facts=_facts(phase, data, done, total) if known else ["Starting…"],
+        share=min(1.0, done / total) if done is not None and total else None,
+    )
+
+
+def _facts(phase: str, data: dict[str, Any], done: int | None, total: int | None) -> list[str]:
+    """One line about the present phase."""
+    facts = [_MEANING.get(phase) or STEPS[phase][1]]
+    if phase == "gate" and data.get("what"):
+        questions, _, system = str(data["what"]).rpartition(", ")
+        facts += [questions, answered_by({}, system)]
+    if phase == "dataset":
+        facts += [f"{data[split]:,} {split}" for split in SPLITS if split in data]
+    if total:
+        facts.append(f"{'step ' if data.get('steps') else ''}{done or 0:,} of {total:,}")
+    if data.get("tokens_per_s"):
+        facts.append(f"{data['tokens_per_s']:,.0f} tokens/s")
+    return [*facts, words.remaining(data.get("eta_s"))]
+
+
+def losses(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
+    """The rows of the loss curve; a dev loss without a step belongs to the step before it."""
+    points, step = [], 0.0
+    for event in events:
+        if event.phase != "train":
+            continue
+        step = float(event.data.get("step", step))
+        for name, split in (("loss", "train"), ("dev_loss", "dev")):
+            if event.data.get(name) is not None:
+                points.append({"step": step, "value": float(event.data[name]), "split": split})
+    return points
+
+
+def verdict(report: Mapping[str, Any]) -> str:
+    """The decision, its reasons and the test of each prompt; empty without a gate."""
+    gate = report.get("gate")
+    if not gate:
+        return ""
+    comparisons = [one for variant in gate["variants"] for one in variant.get("comparisons", ())]
+    chosen = [one for one in gate["variants"] if one["variant"] == gate["chosen_variant"]]
+    return render(
+        "verdict.html",
+        gate=gate,
+        title=f"The {_prompt(chosen[0])} is served" if chosen else "What was served stays",
+        prompts=[(_prompt(variant), variant) for variant in gate["variants"]],
+        references={one["reference"]: _system(one["reference"]) for one in comparisons},
+    )
+
+
+def details(report: Mapping[str, Any]) -> str:
+    """What stands behind the verdict: how ratings became examples, guards, references, training, times."""
+    gate, dataset = report.get("gate") or {}, report.get("dataset") or {}
+    scores = {
+        _system(name): (words.tokens(score["prompt_tokens"]), words.quality(score, gate))
+        for name, score in gate.get("scores", {}).items()
+    }
+    times = [f"{phase} {words.seconds(value)}" for phase, value in report.get("seconds", {}).items()]
+    return render(
+        "run_details.html",
+        funnel=funnel(dataset, "funnel"),
+        guards=gate.get("guards", ()),
+        scores=scores,
+        facts=[" · ".join(_training_facts(report.get("training"), dataset)), ", ".join(times)],
+    )
+
+
+def _training_facts(training: Mapping[str, Any] | None, dataset: Mapping[str, Any]) -> list[str]:
+    facts = [", ".join(f"{dataset[name]:,} {name}" for name in SPLITS if name in dataset)]
+    if training:
+        steps, took = words.count(training["steps"], "step"), words.seconds(training["seconds"])
+        first, last = (words.number(training[name], 3) for name in ("first_dev_loss", "dev_loss"))
+        facts += [
+            f"{steps} in {took}",
+            f"{training['tokens_per_s']:,.0f} tokens/s",
+            f"dev loss {first} → {last}",
+            "stopped early" if training["stopped_early"] else "",
+            f"{training['peak_memory_mib']:,.0f} MiB at the peak",
+        ]
+    replaced = [f"{number:,} {kind}" for kind, number in dataset.get("replaced", {}).items() if number]
+    facts.append(f"replaced by placeholders: {', '.join(replaced)}" if replaced else "")
+    return [fact for fact in facts if fact]
+
+
+def side_by_side(
+    report: Mapping[str, Any], tally: Tally, lost: Sequence[SideBySide], won: Sequence[SideBySide]
+) -> str:
+    """How often the candidate did better, and the answers where it lost and won most; empty without answers."""
+    groups = {
+        "Lost most": [pair for pair in lost if pair.score < pair.other_score],
+        "Won most": [pair for pair in won if pair.score > pair.other_score],
+    }
+    names = [answered_by(report["gate"], system) for system in compared(report) or ()]
+    return render("side_by_side.html", tally=tally, groups=groups, names=names) if tally.asked else ""
+
+
+def compared(report: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The system that the verdict is about, and the one that it was to replace; None without a gate."""
+    gate = report.get("gate")
+    return gate and (gate["shown"], "active" if "active" in gate["scores"] else "base_full")
+
+
+def answered_by(gate: Mapping[str, Any], system: str) -> str:
+    """A system of the gate's (“base_full”, “variant 3”) in words: “candidate, prompt of 16 tokens”."""
+    for variant in gate.get("variants", ()):
+        if system == f"variant {variant['variant']}":
+            return f"candidate, {_prompt(variant)}"
+    return "candidate, shorter prompt" if system.startswith("variant ") else _system(system)
+
+
+def _system(name: str) -> str:
+    return _SYSTEMS.get(name, name)
+
+
+def _prompt(variant: Mapping[str, Any]) -> str:
+    if variant["variant"] == 0:
+        return "full prompt"
+    if not variant["segment_ids"]:
+        return "no prompt"
+    if "prompt_tokens" not in variant:  # it was not tested
+        return f"prompt of {words.count(len(variant['segment_ids']), 'segment')}"
+    return f"prompt of {words.tokens(variant['prompt_tokens'])}"
+
+
+def funnel(dataset: Mapping[str, Any], id: str) -> str:
+    """What was rated, what each rule left out, what is left for each split, as bars; empty where nothing was counted.
+
+    `dataset` is that of a run's report, `id` that of the element.
+    """
+    splits = {name: dataset.get(name, 0) for name in SPLITS}
+    dropped = {rule: n for rule, n in dataset.get("dropped", {}).items() if n}
+    approved = sum(splits.values())
+    at = rated = approved + sum(dropped.values())
+    bars = [("Answers that people rated", rated, "", 0)]  # label, count, CSS class, where the bar starts
+    for rule, number in sorted(dropped.items(), key=lambda item: -item[1]):
+        at -= number
+        bars.append((f"− {rule}", number, "lost", at))
+    bars.append(("Examples", approved, "", 0))
+    at = 0
+    for name, purpose in SPLITS.items():
+        bars.append((f"{name}: {purpose}", splits[name], name, at))
+        at += splits[name]
+    return render("dataset_funnel.html", id=id, bars=bars, rated=rated, approved=approved) if rated else ""
