@@ -102,15 +102,9 @@ def main(
         with make(Path(folder), model_dir(Path(folder), model, layers), seed) as world:
             found = kill_often(world, kills, pause, seed, screen)
             world.finish()
-    record = record_of(world, found)
-    screen.say(
-        f"{kills} kills: {record['by_victim']}, {found.in_a_write} in a write, {dict(found.during)}. "
-        f"Acknowledged: {record['acknowledged']}. Lost: {len(world.ledger.lost)}. Wrong: {len(world.ledger.wrong)}. "
-        f"Ready again: {record['ready_again_s']}; first start: {record['first_start_s']}."
-    )
-    for line in [*world.ledger.lost, *world.ledger.wrong, *world.ledger.lock_errors, *found.too_slow]:
-        screen.say(line)
-    record["seconds"] = round(time.monotonic() - began, 1)
+    record = record_of(world, found) | {"seconds": round(time.monotonic() - began, 1)}
+    for name, value in record.items():
+        screen.say(f"{name}: {value}")
     write_result(out, "chaos", seed, {"real": real, **record})
     if not world.ledger.sound:
         fail("Something acknowledged was lost, or is not as it should be.", 1)

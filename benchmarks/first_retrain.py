@@ -1,7 +1,4 @@
-"""The sample's first retrain, as a newcomer sees it: from start to page, from click to swap, and what it saved.
-
-All real: app, vLLM, training, gate.
-"""
+"""The sample's first retrain, as a newcomer sees it: from start to page, from click to swap, and what it saved."""
 
 from __future__ import annotations
 

@@ -44,30 +44,24 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
-def _texts(data: bytes) -> list[str]:
-    return [part.decode("utf-8", "surrogateescape") for part in data.split(b"\xff")]
-
-
 class _Importing:
     """Files of one kind into a store, which stays sound."""
 
     def __init__(self, folder: Path, suffix: str):
         self._folder, self._path = folder, folder / f"chats.{suffix}"
         self._done = 0
-        self._store = self._open()
+        self._open()
 
-    def _open(self) -> Store:
-        path = self._folder / f"{time.monotonic_ns()}.sqlite"
-        store = Store(path)
-        store.assistants.create("desk", "Desk", "exact")
-        return store
+    def _open(self) -> None:
+        self._store = Store(self._folder / f"{time.monotonic_ns()}.sqlite")
+        self._store.assistants.create("desk", "Desk", "exact")
 
     def __call__(self, data: bytes) -> None:
         self._done += 1
         if self._done % _MOST_IMPORTS == 0:
             assert self._store.maintenance.check() == []
             self._store.close()
-            self._store = self._open()
+            self._open()
         self._path.write_bytes(data)
         try:
             result = import_file(
@@ -127,7 +121,7 @@ def _prompt(data: bytes) -> None:
 
 def _settings(data: bytes) -> None:
     with suppress(BadSetting):
-        override(TrainerSettings(), _texts(data))
+        override(TrainerSettings(), [_text(part) for part in data.split(b"\xff")])
 
 
 def _privacy(data: bytes) -> None:

@@ -74,7 +74,9 @@ def main(
     except (TaskError, OSError) as error:
         fail(str(error))
     directory = (data_dir or out.with_suffix(".data")).resolve()
-    options = ["--no-trainer", *_model_option(model)]
+    options = ["--no-trainer"]
+    if model is not None:  # the app runs in the project's root, so a relative path must not stay one
+        options += ["--model", str(Path(model).resolve()) if Path(model).is_dir() else model]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]
     signal.signal(
         signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
@@ -90,14 +92,6 @@ def main(
     except _EXPECTED as error:
         fail(str(error), 1)
     screen.say(f"Written to {out}. A table and a picture: python -m benchmarks.report {out}")
-
-
-def _model_option(model: str | None) -> list[str]:
-    """The app runs in the project's root, so a relative path must not stay one."""
-    if model is None:
-        return []
-    path = Path(model)
-    return ["--model", str(path.resolve()) if path.is_dir() else model]
 
 
 if __name__ == "__main__":

@@ -91,15 +91,15 @@ def _found(texts: Sequence[str], made: Sequence[tuple[int, str]]) -> list[bool]:
 
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Shares over all tasks: of each kind, and the mean of the kinds."""
-    kinds: dict[str, dict[str, float]] = {}
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        same = [row for row in rows if row["kind"] == kind and row["planted"]]
-        total = sum(row["planted"] for row in same)
-        if total:
-            kinds[kind] = {
-                "planted": total,
-                "merged": round(sum(row["merged"] for row in same) / total, 4),
-            }
+    planted, merged = Counter[str](), Counter[str]()
+    for row in rows:
+        planted[row["kind"]] += row["planted"]
+        merged[row["kind"]] += row["merged"]
+    kinds = {
+        kind: {"planted": count, "merged": round(merged[kind] / count, 4)}
+        for kind, count in planted.items()
+        if count
+    }
     mean = sum(kind["merged"] for kind in kinds.values()) / len(kinds)
     return {"merged": round(mean, 4), "kinds": kinds}
 

@@ -122,15 +122,9 @@ def _grouped(make: Make, *separators: str) -> Make:
 
 
 def _iban(chance: random.Random) -> str:
-    country, body = chance.choice(
-        (
-            ("DE", "#{18}"),
-            ("GB", "^^^^#{14}"),
-            ("FR", "#{10}%{11}##"),
-            ("NL", "^^^^#{10}"),
-            ("MT", "^^^^#{23}"),
-        )
-    )
+    bodies = ("DE#{18}", "GB^^^^#{14}", "FR#{10}%{11}##", "NL^^^^#{10}", "MT^^^^#{23}")
+    drawn = chance.choice(bodies)
+    country, body = drawn[:2], drawn[2:]
     number = f"{country}00{_filled(chance, body)}"
     return f"{country}{iban_rules.calc_check_digits(number)}{number[4:]}"
 
@@ -163,17 +157,9 @@ def _typeset(make: Make) -> Make:
 
 
 _TWO_DIGITS = [f"{number:02}" for number in range(100)]
-_HOSTS = (
-    *("example.com", "mail.example.org", "example.co.uk", "my-firm.example.net"),
-    "müller.example.de",
-)
-EMAIL = _one_of(
-    *(
-        f"{name}@{host}"
-        for name in ("ann.lee", "bo##", "carla_o'hara+shop", "DMITRI", "élodie.roe")
-        for host in _HOSTS
-    )
-)
+_NAMES = ("ann.lee", "bo##", "carla_o'hara+shop", "DMITRI", "élodie.roe")
+_HOSTS = ("example.com", "mail.example.org", "example.co.uk", "my-firm.example.net", "müller.example.de")
+EMAIL = _one_of(*(f"{name}@{host}" for name in _NAMES for host in _HOSTS))
 PHONE = _one_of(
     *("+44 20 7### ####", "+49 (0)30 9#######", "+33 6 ## ## ## ##", "+1-212-!##-####", "0044 7911 1#####"),
     *("+919876######", "+81 3-5###-####"),
@@ -240,30 +226,20 @@ FORMS = (
         _one_of("2001:db8:a~~~:b~~~:c~~~:d~~~:e~~~:1", "2001:DB8::####", "fe80::1~~~:2~~~:7"),
     ),
     Form("MAC address", "MAC", lambda chance: chance.choice((str.lower, str.upper))(_MAC(chance))),
-    Form("national id, United States", "NATIONAL_ID", _one_of("4##-!#-!###")),
-    Form("national id, Spain", "NATIONAL_ID", _checked(dni.is_valid, "#{8}", ends=string.ascii_uppercase)),
-    Form("national id, France", "NATIONAL_ID", _NIR),
-    Form(
-        "national id, Brazil",
-        "NATIONAL_ID",
-        _checked(cpf.is_valid, "#{9}", ends=_TWO_DIGITS, forms=("xxx.xxx.xxx-xx",)),
+    *(
+        Form(f"national id, {country}", "NATIONAL_ID", make, lead)
+        for country, make, lead in (
+            ("United States", _one_of("4##-!#-!###"), ""),
+            ("Spain", _checked(dni.is_valid, "#{8}", ends=string.ascii_uppercase), ""),
+            ("France", _NIR, ""),
+            ("Brazil", _checked(cpf.is_valid, "#{9}", ends=_TWO_DIGITS, forms=("xxx.xxx.xxx-xx",)), ""),
+            ("China", _CHINA, ""),
+            ("Switzerland", _checked(ean.is_valid, "756#{9}", forms=("xxx.xxxx.xxxx.xx",)), ""),
+            ("Sweden", _checked(luhn.is_valid, "<yymmdd>###", forms=("xxxxxx-xxxx",)), ""),
+            ("England, named", _checked(nhs.is_valid, "#{9}", forms=("xxx xxx xxxx",)), "NHS number "),
+            ("Poland, named", _checked(pesel.is_valid, "<yymmdd>####"), "PESEL: "),
+        )
     ),
-    Form("national id, China", "NATIONAL_ID", _CHINA),
-    Form(
-        "national id, Switzerland",
-        "NATIONAL_ID",
-        _checked(ean.is_valid, "756#{9}", forms=("xxx.xxxx.xxxx.xx",)),
-    ),
-    Form(
-        "national id, Sweden", "NATIONAL_ID", _checked(luhn.is_valid, "<yymmdd>###", forms=("xxxxxx-xxxx",))
-    ),
-    Form(
-        "national id, England, named",
-        "NATIONAL_ID",
-        _checked(nhs.is_valid, "#{9}", forms=("xxx xxx xxxx",)),
-        "NHS number ",
-    ),
-    Form("national id, Poland, named", "NATIONAL_ID", _checked(pesel.is_valid, "<yymmdd>####"), "PESEL: "),
     Form("API key", "KEY", KEY),
     Form("JSON web token", "KEY", _one_of("eyJ*{33}.eyJ*{60}.*{42}-")),
     Form("private key", "PRIVATE_KEY", _PRIVATE_KEY),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from rapidfuzz.distance import OSA
@@ -17,6 +18,10 @@ Change = Callable[[random.Random, str], str | None]
 
 def _words(text: str) -> Sequence[str]:
     return text.split()
+
+
+def _put(text: str, place: re.Match[str], new: str, group: int = 0) -> str:
+    return text[: place.start(group)] + new + text[place.end(group) :]
 
 
 _BEFORE = (
@@ -76,7 +81,7 @@ def _case(chance: random.Random, text: str) -> str:
 
 def _typo(chance: random.Random, text: str) -> str | None:
     """A letter left out, doubled, replaced or changed with the next, anywhere in a word of four letters or more."""
-    words = [found for found in re.finditer(r"[A-Za-z]{4,}", text)]
+    words = [*re.finditer(r"[A-Za-z]{4,}", text)]
     if not words:
         return None
     word = chance.choice(words)
@@ -89,7 +94,7 @@ def _typo(chance: random.Random, text: str) -> str | None:
             old[:at] + chance.choice("abcdefghijklmnopqrstuvwxyz") + old[at + 1 :],
         ]
     )
-    return text[: word.start()] + new + text[word.end() :] if new != old else None
+    return _put(text, word, new) if new != old else None
 
 
 def _two_typos(chance: random.Random, text: str) -> str | None:
@@ -125,20 +130,16 @@ def _contracted(chance: random.Random, text: str) -> str | None:
 
 def _plural(chance: random.Random, text: str) -> str | None:
     """Another number of a noun: the word after an article or the like."""
-    nouns = [
-        n
-        for n in re.finditer(r"\b(?:the|my|a|your|any) ([a-z]{3,})(?= |[?.!]|$)", text)
-        if n[1] not in _TAKEN
-    ]
+    found = re.finditer(r"\b(?:the|my|a|your|any) ([a-z]{3,})(?= |[?.!]|$)", text)
+    nouns = [noun for noun in found if noun[1] not in _TAKEN]
     if not nouns:
         return None
     noun = chance.choice(nouns)
     word = noun[1]
     if word.endswith("s"):
-        return None if word.endswith("ss") else text[: noun.start(1)] + word[:-1] + text[noun.end(1) :]
+        return None if word.endswith("ss") else _put(text, noun, word[:-1], 1)
     regular = word + ("es" if word.endswith(("x", "ch", "sh")) else "s")
-    many = word[:-1] + "ies" if re.search("[^aeiou]y$", word) else regular
-    return text[: noun.start(1)] + many + text[noun.end(1) :]
+    return _put(text, noun, word[:-1] + "ies" if re.search("[^aeiou]y$", word) else regular, 1)
 
 
 _TAKEN = _words("new same other most first last highest largest biggest smallest lowest")
@@ -211,17 +212,10 @@ REWORDINGS: Mapping[str, Change] = {
 
 def differences(corpus: Sequence[str]) -> Mapping[str, Change]:
     """Changes after which a question asks something else. The words that come in are those of the corpus."""
-    counted: dict[str, int] = {}
-    for text in corpus:
-        for word in set(re.findall(r"[a-z]{4,}", text.lower())):
-            counted[word] = counted.get(word, 0) + 1
+    counted = Counter(word for text in corpus for word in set(re.findall(r"[a-z]{4,}", text.lower())))
     words = sorted(word for word, count in counted.items() if count >= 3 and word not in _FUNCTION)
     alike = {
-        word: [
-            w
-            for w in words
-            if w != word and w[0] == word[0] and OSA.distance(w, word) <= 2 and not _one(w, word)
-        ]
+        word: [w for w in words if w[0] == word[0] and OSA.distance(w, word) <= 2 and not _one(w, word)]
         for word in words
     }
 
@@ -232,26 +226,28 @@ def differences(corpus: Sequence[str]) -> Mapping[str, Change]:
     def another(chance: random.Random, text: str) -> str | None:
         place = word_in(chance, text)
         new = chance.choice(words)
-        if place is None or _one(new, place[0]):
-            return None
-        return text[: place.start()] + new + text[place.end() :]
+        return None if place is None or _one(new, place[0]) else _put(text, place, new)
 
     def look_alike(chance: random.Random, text: str) -> str | None:
         place = word_in(chance, text)
         if place is None or not alike[place[0]]:
             return None
-        return text[: place.start()] + chance.choice(alike[place[0]]) + text[place.end() :]
+        return _put(text, place, chance.choice(alike[place[0]]))
 
     def added(chance: random.Random, text: str) -> str | None:
         place = word_in(chance, text)
-        return text[: place.start()] + chance.choice(words) + " " + text[place.start() :] if place else None
+        return (
+            _put(text, place, f"{chance.choice(words)} {text[place.start() : place.end()]}")
+            if place
+            else None
+        )
 
     def number(chance: random.Random, text: str) -> str | None:
         found = [*re.finditer(r"\d+", text)]
         if not found:
             return None
         place = chance.choice(found)
-        return text[: place.start()] + str(int(place[0]) + chance.choice([1, 2, 10])) + text[place.end() :]
+        return _put(text, place, str(int(place[0]) + chance.choice([1, 2, 10])))
 
     return {
         "another word of the task": another,

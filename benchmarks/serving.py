@@ -36,7 +36,7 @@ class Serving:
 
     def __init__(self, data_dir: Path, store: Store):
         """Raises NoServer, TokenizerError."""
-        self.data_dir, self.store = data_dir, store
+        self.store = store
         self.address = ServerAddress.read(data_dir)
         self.tokenizer = ChatTokenizer.load(Path(self.address.model_dir))
         self.base = fingerprint(Path(self.address.model_dir))

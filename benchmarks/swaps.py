@@ -36,9 +36,15 @@ _KEPT_FAILURES = 20  # in words; all are counted
 
 
 @dataclass
-class Answers:
-    """What the streams got. `across`: answers that were under way while the active deployment changed."""
+class Swaps:
+    """How many swaps of which kind there were, and what the streams got meanwhile.
 
+    `across`: answers that were under way while the active deployment changed. `seconds` are those of each swap.
+    """
+
+    swaps: int = 0
+    rollbacks: int = 0
+    swaps_to_the_base_model: int = 0
     answers: int = 0
     tokens: int = 0
     across: int = 0
@@ -46,32 +52,16 @@ class Answers:
     wrong: int = 0
     failures: list[str] = field(default_factory=list)
     by_system: Counter[str] = field(default_factory=Counter)
+    seconds: list[float] = field(default_factory=list)
 
     @property
     def sound(self) -> bool:
         return not self.failed and not self.wrong
 
-
-@dataclass
-class Swaps:
-    """How many swaps of which kind there were, and how long each took."""
-
-    swaps: int = 0
-    rollbacks: int = 0
-    swaps_to_the_base_model: int = 0
-    seconds: list[float] = field(default_factory=list)
-    answers: Answers = field(default_factory=Answers)
-
     def as_record(self) -> dict[str, Any]:
-        seconds = sorted(self.seconds)
-        return {
-            "swaps": self.swaps,
-            "rollbacks": self.rollbacks,
-            "swaps_to_the_base_model": self.swaps_to_the_base_model,
-            **asdict(self.answers),
-            "median_swap_s": seconds[len(seconds) // 2],
-            "slowest_swap_s": seconds[-1],
-        }
+        record = asdict(self)
+        seconds = sorted(record.pop("seconds"))
+        return record | {"median_swap_s": seconds[len(seconds) // 2], "slowest_swap_s": seconds[-1]}
 
 
 def systems(weights: list[str]) -> list[System]:
@@ -129,7 +119,8 @@ class SwapsUnderStreams:
             try:
                 message = await self._answer(question)
             except (ChatError, StoreError) as error:
-                self._fail(f"failed: {error}")
+                self.found.failed += 1
+                self._keep(f"failed: {error}")
                 await asyncio.sleep(0.5)  # a server that refuses at once would be asked thousands of times
                 continue
             self._compare(question, message)
@@ -143,29 +134,26 @@ class SwapsUnderStreams:
         return await asyncio.to_thread(self._scene.store.messages.get, message.id)
 
     def _compare(self, question: str, message: Message) -> None:
-        answers, usage = self.found.answers, message.usage
-        answers.answers += 1
+        found, usage = self.found, message.usage
+        found.answers += 1
         if message.status is not MessageStatus.COMPLETE or message.deployment_id is None or usage is None:
-            self._fail(f"stored as {message.status} under {message.deployment_id}")
+            found.failed += 1
+            self._keep(f"stored as {message.status} under {message.deployment_id}")
             return
         system = self._deployments[message.deployment_id]
         right = self._references.of(system, question)
         name = system.weights or "base"
-        answers.tokens += usage.completion_tokens
-        answers.by_system[name] += 1
+        found.tokens += usage.completion_tokens
+        found.by_system[name] += 1
         active = self._scene.store.deployments.active(ASSISTANT)
-        answers.across += active is not None and active.id != message.deployment_id
+        found.across += active is not None and active.id != message.deployment_id
         if message.text != right.text or usage.completion_tokens != len(right.tokens):
-            answers.wrong += 1
+            found.wrong += 1
             self._keep(f"{name}, {question!r}: {message.text!r} instead of {right.text!r}")
 
-    def _fail(self, reason: str) -> None:
-        self.found.answers.failed += 1
-        self._keep(reason)
-
     def _keep(self, reason: str) -> None:
-        if len(self.found.answers.failures) < _KEPT_FAILURES:
-            self.found.answers.failures.append(reason)
+        if len(self.found.failures) < _KEPT_FAILURES:
+            self.found.failures.append(reason)
 
 
 async def measure(server: OwnServer, swaps: int, streams: int, seed: int, out: Path | None) -> bool:
@@ -200,16 +188,16 @@ async def measure(server: OwnServer, swaps: int, streams: int, seed: int, out: P
         under_streams = SwapsUnderStreams(scene, chat, references, choices, seed)
         found = await under_streams.run(swaps, streams, after_each)
     await asyncio.gather(pool.close(), chatting.close(), greedy.close())
-    complaints, answers = store.maintenance.check(), found.answers
+    complaints = store.maintenance.check()
     write(found, complaints=complaints)
     screen.say(
-        f"{found.swaps} swaps ({found.rollbacks} of them rollbacks) under {streams} streams: {answers.answers:,} "
-        f"answers, {answers.across:,} of them across a swap. Failed: {answers.failed}. Not the reference: "
-        f"{answers.wrong}. Complaints of the check: {len(complaints)}."
+        f"{found.swaps} swaps ({found.rollbacks} of them rollbacks) under {streams} streams: {found.answers:,} "
+        f"answers, {found.across:,} of them across a swap. Failed: {found.failed}. Not the reference: {found.wrong}. "
+        f"Complaints of the check: {len(complaints)}."
     )
-    for line in [*answers.failures, *complaints]:
+    for line in [*found.failures, *complaints]:
         screen.say(line)
-    return answers.sound and not complaints
+    return found.sound and not complaints
 
 
 def main(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from fake_vllm import FakeVllm
-from retrain_scene import SETTINGS, served_greedily
+from retrain_scene import PROMPT, SETTINGS, served_greedily
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -30,7 +30,7 @@ from benchmarks.tasks.rounds import LoopSettings, Rounds
 from benchmarks.tasks.task import Item, Task
 from benchmarks.tasks.user import sample_of
 from store import Store
-from store.records import RunStatus, Segment, SegmentKind, TrainingRun
+from store.records import RunStatus, TrainingRun
 from trainer.context import TrainingContext
 from trainer.run import reevaluate, run_once
 
@@ -52,11 +52,7 @@ TASK = Task(
     source="made up",
     license="none",
     scorer="exact",
-    prompt=(
-        Segment("law", SegmentKind.INSTRUCTION, text="Answer with one word.", protected=True),
-        Segment("role", SegmentKind.INSTRUCTION, text="You are a helpful AI assistant."),
-        Segment("france", SegmentKind.EXAMPLE, user="The capital of France?", assistant="Paris."),
-    ),
+    prompt=PROMPT,
     train=items("number", 140),
     test=items("name", 30),
     left_out=0,

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from benchmarks.made_store import ASSISTANTS, make_store
 from benchmarks.record import Screen
-from benchmarks.store_size import draw_subjects, measure, percentile
+from benchmarks.store_size import draw_subjects, measure
 from store import Store
 
 
@@ -46,9 +45,3 @@ def test_everything_is_measured_and_compared_with_its_target(tmp_path: Path) -> 
         most = float(aim.target.split()[1])
         assert aim.met is (aim.measured >= most if aim.target.startswith("≥") else aim.measured <= most)
     assert result["import"]["first"]["rows"] == 50 * 4 and result["import"]["again"]["rows"] == 0
-
-
-@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100), (0.001, 1)])
-def test_a_percentile_is_a_value_that_was_measured(share: float, expected: float) -> None:
-    assert percentile([float(value) for value in range(100, 0, -1)], share) == expected
-    assert percentile([7.0], share) == 7.0

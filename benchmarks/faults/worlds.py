@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -219,9 +220,19 @@ class RealWorld(World):
         self.app.stop()
 
     def server_processes(self) -> dict[str, int]:
+        """By their own titles, `VLLM::EngineCore` and so on, or by the module."""
         if self.app.process.poll() is not None:
             return {}
-        return {"app": self.app.process.pid, **_server_processes(self.app.process.pid)}
+        found = {"app": self.app.process.pid}
+        for process in psutil.Process(self.app.process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                if line.startswith("VLLM::"):
+                    found[line.split()[0].removeprefix("VLLM::")] = process.pid
+                elif "assistant.supervisor" not in line:
+                    modules = {"vllm.entrypoints": "API server", "trainer watch": "trainer watch"}
+                    found |= {name: process.pid for module, name in modules.items() if module in line}
+        return found
 
     def died(self) -> list[str]:
         return super().died() + (["app"] if self.app.process.poll() is not None else [])
@@ -237,7 +248,7 @@ class RealWorld(World):
                 self._end(name)
                 self._ended_at = ended_at
                 self._fork(name)
-        elif (pid := _server_processes(self.app.process.pid).get(victim)) is not None:
+        elif (pid := self.server_processes().get(victim)) is not None:
             psutil.Process(pid).kill()
             self._until_gone()  # the API server notices and ends, or is ended by the app
 
@@ -248,21 +259,3 @@ class RealWorld(World):
             if time.monotonic() > end:
                 raise AppFailed(f"vLLM at {self.where.url} still answers after a minute.")
             time.sleep(0.1)
-
-
-def _server_processes(app: int) -> dict[str, int]:
-    """vLLM's processes below `app`, by what they are: their own titles, `VLLM::EngineCore` and so on, or the module."""
-    found = {}
-    for process in psutil.Process(app).children(recursive=True):
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        line = " ".join(words)
-        if words and words[0].startswith("VLLM::"):
-            found[words[0].removeprefix("VLLM::")] = process.pid
-        elif "vllm.entrypoints" in line and "assistant.supervisor" not in line:
-            found["API server"] = process.pid
-        elif "trainer watch" in line and "assistant.supervisor" not in line:
-            found["trainer watch"] = process.pid
-    return found

@@ -253,7 +253,11 @@ class Rounds:
     def _print_round(self, round_: Mapping[str, Any], seconds: float) -> None:
         tokens, rounds, number = round_["prompt_tokens"], self._settings.rounds, round_["round"]
         means = ", ".join(f"{name} {q['mean']:.3f}" for name, q in round_["quality"].items() if q)
-        left = f" About {(rounds - number) * seconds / number / 60:.0f} minutes left." if number else ""
+        left = (
+            f" About {(rounds - number) * seconds / number / 60:.0f} minutes left."
+            if 0 < number < rounds
+            else ""
+        )
         self._screen.say(
             f"Round {number} of {rounds}: {round_['ratings']} ratings, prompt {tokens['full']} → "
             f"{tokens['active']} tokens ({tokens['cut']:.0%} fewer), quality {means}.{left}"
