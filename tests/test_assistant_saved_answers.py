@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from desk_scene import Desk
@@ -134,17 +133,9 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, complete: bool
 ) -> None:
     desk.vllm.holds_after = None if complete else 2
-    save, full = desk.store.messages.finish, True
-
-    def finish(*values: Any) -> Message:
-        if full:
-            raise NotSaved(FULL)
-        return save(*values)
-
-    monkeypatch.setattr(desk.store.messages, "finish", finish)
+    refuse(desk.store, monkeypatch, 10**9, NotSaved(FULL))
 
     async def act(chat: Chat) -> tuple[str, str]:
-        nonlocal full
         answering = Answer(chat, chat.ask("bank", None, "Hi"), "local", False)
         watching = answering.watch()
         while not (answering.not_saved if complete else answering.text):
@@ -154,7 +145,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
             ChatError, match=r"saved as soon as it can be\. Nothing was saved: the disk is full"
         ):
             answering.raise_failure()
-        full = False
+        monkeypatch.undo()  # there is room again
         async with asyncio.timeout(10):
             while (
                 said := desk.store.messages.thread(answering.question.conversation_id)[-1]

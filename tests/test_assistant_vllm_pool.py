@@ -1,8 +1,8 @@
 """Several servers as one; background requests wait for people's answers, and go on all the same."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -28,85 +28,60 @@ def adapter_dir(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-@asynccontextmanager
-async def connected(fakes: list[FakeVllm]) -> AsyncIterator[VllmPool]:
-    pool = await VllmPool.connect([fake.url for fake in fakes], None)
-    try:
-        yield pool
-    finally:
-        await pool.close()
+def with_pool(fakes: list[FakeVllm], act: Callable[[VllmPool], Awaitable[object]]) -> object:
+    async def whole() -> object:
+        pool = await VllmPool.connect([fake.url for fake in fakes], None)
+        try:
+            return await act(pool)
+        finally:
+            await pool.close()
+
+    return asyncio.run(whole())
 
 
-def test_connecting_learns_the_base_models_name(two: list[FakeVllm]) -> None:
-    for fake in two:
-        fake.base = "my-llama"
-
-    async def act() -> str:
-        async with connected(two) as pool:
-            return pool.base
-
-    assert asyncio.run(act()) == "my-llama"
-
-
-def test_servers_with_different_base_models_are_refused(two: list[FakeVllm]) -> None:
+def test_connecting_learns_the_base_models_name_and_refuses_servers_of_different_ones(
+    two: list[FakeVllm],
+) -> None:
+    two[0].base = two[1].base = "my-llama"
+    assert "my-llama" in with_pool(two, lambda pool: pool.models())
     two[1].base = "other"
-
-    async def act() -> None:
-        async with connected(two):
-            pass
-
-    with pytest.raises(VllmRefused, match="base, other"):
-        asyncio.run(act())
+    with pytest.raises(VllmRefused, match="my-llama, other"):
+        with_pool(two, lambda pool: pool.models())
 
 
 def test_an_adapter_is_loaded_on_every_server(two: list[FakeVllm], adapter_dir: str) -> None:
-    async def act() -> set[str]:
-        async with connected(two) as pool:
-            await pool.load_adapter("bank-v0001", adapter_dir)
-            return await pool.models()
+    async def act(pool: VllmPool) -> set[str]:
+        await pool.load_adapter("bank-v0001", adapter_dir)
+        return await pool.models()
 
-    assert asyncio.run(act()) == {"base", "bank-v0001"}
+    assert with_pool(two, act) == {"base", "bank-v0001"}
     assert all(list(fake.adapters) == ["bank-v0001"] for fake in two)
 
 
-def test_an_adapter_that_one_server_refuses_is_loaded_on_none(two: list[FakeVllm], adapter_dir: str) -> None:
-    two[1].max_loras = 0
-
-    async def act() -> None:
-        async with connected(two) as pool:
-            await pool.load_adapter("bank-v0001", adapter_dir)
-
-    with pytest.raises(VllmRefused, match="slots"):
-        asyncio.run(act())
-    assert not two[0].adapters and not two[1].adapters
-
-
-def test_a_failed_load_leaves_an_adapter_that_answers_already(two: list[FakeVllm], adapter_dir: str) -> None:
+@pytest.mark.parametrize("answers_already", [False, True])
+def test_an_adapter_that_one_server_refuses_is_loaded_on_none_and_stays_where_it_was(
+    two: list[FakeVllm], adapter_dir: str, answers_already: bool
+) -> None:
     """Loading again what one server forgot must not take it from the server that still serves people with it."""
-    two[0].adapters["bank-v0001"] = adapter_dir
+    two[0].adapters |= {"bank-v0001": adapter_dir} if answers_already else {}
     two[1].max_loras = 0
-
-    async def act() -> None:
-        async with connected(two) as pool:
-            await pool.load_adapter("bank-v0001", adapter_dir)
-
-    with pytest.raises(VllmRefused):
-        asyncio.run(act())
-    assert list(two[0].adapters) == ["bank-v0001"]
+    with pytest.raises(VllmRefused, match="slots"):
+        with_pool(two, lambda pool: pool.load_adapter("bank-v0001", adapter_dir))
+    assert list(two[0].adapters) == ["bank-v0001"] * answers_already and not two[1].adapters
 
 
 def test_a_request_goes_to_the_server_with_the_fewest_running(two: list[FakeVllm]) -> None:
     two[0].holds_after = two[1].holds_after = 0
 
-    async def act() -> None:
-        async with connected(two) as pool, asyncio.TaskGroup() as group:
+    async def act(pool: VllmPool) -> None:
+        async with asyncio.TaskGroup() as group:
             for _ in range(4):
                 group.create_task(pool.pick().complete("base", (5, 6), max_tokens=3, end_ids=(2,)))
                 await asyncio.sleep(0.02)
             for fake in two:
                 fake.go_on.set()
 
-    asyncio.run(act())
+    with_pool(two, act)
     assert [len(fake.asked()) for fake in two] == [2, 2]
 
 

@@ -96,11 +96,10 @@ class _Pages:
             (self.savings, self.savings_tab, UserRole.USER),
             (self.review, self.review_tab, UserRole.REVIEWER),
         ):
-            show = self._quiet(least, part.show)
-            tab.select(show, part.here, part.shown, **QUIET)
-            chosen.then(show, part.here, part.shown, **QUIET)
-            if part is not self.review:  # it takes longest, and many who open the page do not review
-                opened.then(show, part.here, part.shown, **QUIET)
+            tab.select(self._quiet(least, part.show), part.here, part.shown, **QUIET)
+            again = self.review.show_if_open if part is self.review else part.show
+            for moment in (opened, chosen):
+                moment.then(self._quiet(least, again), part.here, part.shown, **QUIET)
         self.people_tab.select(self._quiet(UserRole.ADMIN, self.show_people), None, self.people, **QUIET)
         self._wire_new_assistants(show_chat)
         ticked = self._quiet(UserRole.USER, self.show_server)

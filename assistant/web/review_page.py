@@ -122,6 +122,14 @@ class ReviewPage:
             self.dataset: self._counted(assistant_id, session),
         }
 
+    def show_if_open(
+        self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any
+    ) -> Update:
+        """The picker was filled or changed: a page that nobody has opened yet costs nothing."""
+        if session.turn:
+            return self.show(person, assistant_id, session, *filters)
+        return {self.item: gr.skip()}
+
     def find(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
         """A filter was changed."""
         self._queue(person).open(session, assistant_id, _wanted(*filters))
