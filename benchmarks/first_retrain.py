@@ -67,11 +67,11 @@ def _retrain(store: Store) -> dict[str, Any]:
 
 def _wait(store: Store) -> TrainingRun:
     """The finished run; prints its events meanwhile."""
-    seen = 0.0
+    seen = 0
     while True:
         runs = store.runs.all(SAMPLE_ID, 1)
-        for event in store.runs.events(runs[0].id, after=seen) if runs else ():
-            seen = event.at
+        for event in store.runs.events(runs[0].id)[seen:] if runs else ():
+            seen += 1
             console.print(f"{event.phase} {event.data}", soft_wrap=True)
         if runs and runs[0].status is not RunStatus.RUNNING:
             return runs[0]

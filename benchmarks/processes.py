@@ -145,12 +145,13 @@ def run_trainer(
             command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
         try:
-            seen = 0.0
+            seen = 0
             while child.poll() is None:
                 time.sleep(_POLL_S)
                 run = newest_run(store, assistant_id)
-                for event in store.runs.events(run.id, after=seen)[-1:] if run and run != before else ():
-                    seen = event.at
+                events = store.runs.events(run.id)[seen:] if run and run != before else []
+                seen += len(events)
+                for event in events[-1:]:
                     data = ", ".join(f"{name} {value}" for name, value in event.data.items())
                     on_progress(f"{event.phase}: {data}")
         finally:

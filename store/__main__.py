@@ -1,29 +1,22 @@
 """The command `python -m store`: look after the store of a data directory, import and export conversations.
 
-Exit code 0, 1 when `check` found problems or `import` refused rows, 2 when something could not be done. Never creates a
-store.
+Exit code 0, 1 when `check` found problems or `import` refused rows, 2 when something could not be done. Only
+`user add` creates a store.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, TransferSpeedColumn
 from rich.table import Table
 
 from store import user_commands
@@ -36,20 +29,10 @@ from store.io.importing import IMPORT_HELP, import_file
 from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
 from store.store import Store
-from store.user_commands import (
-    BUSY_TIMEOUT_S,
-    DEFAULT_DATA_DIR,
-    FILE_NAME,
-    DataDir,
-    err,
-    errors_in_words,
-    open_store,
-    out,
-)
+from store.user_commands import DEFAULT_DATA_DIR, FILE_NAME, DataDir, err, errors_in_words, opened, out
 
 app = typer.Typer(help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.")
 app.add_typer(user_commands.app, name="user")
-app.command(epilog="Example: python -m store audit --action promoted --data-dir data")(user_commands.audit)
 
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
@@ -59,7 +42,7 @@ Assistant = Annotated[
 @app.command(epilog="Example: python -m store stats --data-dir data")
 def stats(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Show how many conversations, ratings, runs and so on there are."""
-    with errors_in_words(), open_store(data_dir) as store:
+    with opened(data_dir) as store:
         table = Table("what", "how many", title=escape(str(store.path)))
         table.columns[1].justify = "right"
         for name, count in store.maintenance.stats().items():
@@ -70,16 +53,14 @@ def stats(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
 @app.command(epilog="Example: python -m store check --data-dir data")
 def check(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Look for damage and for records that contradict each other; exit code 1 when there are any."""
-    with errors_in_words(), open_store(data_dir) as store:
-        problems = store.maintenance.check()
+    with opened(data_dir) as store:
+        problems, path = store.maintenance.check(), escape(str(store.path))
     for problem in problems:
         out.print(f"[red]•[/red] {escape(problem)}")
     if problems:
-        out.print(
-            f"{len(problems)} problems in {escape(str(store.path))}. Stop the product and restore a backup."
-        )
+        out.print(f"{len(problems)} problems in {path}. Stop the product and restore a backup.")
         raise typer.Exit(1)
-    out.print(f"{escape(str(store.path))} is sound.")
+    out.print(f"{path} is sound.")
 
 
 @app.command(epilog="Example: python -m store backup /backups/shorthand-2031-05-01.sqlite --data-dir data")
@@ -88,10 +69,9 @@ def backup(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Copy the store to DEST, also while the product is running."""
-    with errors_in_words():
-        file = DataFile(data_dir / FILE_NAME, BUSY_TIMEOUT_S, create=False)
+    # Without opening it as a store, which would bring an older file up to this version.
+    with errors_in_words(), closing(DataFile(data_dir / FILE_NAME, create=False)) as file:
         target = backup_file(file, dest)
-        file.close()
     out.print(f"Saved {target.stat().st_size:,} bytes to {escape(str(target))}.")
 
 
@@ -102,12 +82,10 @@ def export_(
     assistant: Assistant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    with errors_in_words(), open_store(data_dir) as store:
+    with opened(data_dir) as store:
         chosen = _assistant(store, assistant)
         total = store.transfer.count(chosen)
-        with _bar(
-            f"Exporting {chosen}", total, MofNCompleteColumn(), TextColumn("conversations")
-        ) as on_progress:
+        with _bar(f"Exporting {chosen}", total, MofNCompleteColumn()) as on_progress:
             rows = export_file(store, chosen, dest, format, on_progress)
     console = err if dest == STDOUT else out  # standard output is the file
     console.print(
@@ -128,11 +106,10 @@ def import_(
     approve: Annotated[bool, typer.Option("--approve", help="Rate answers up that have no rating.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    with errors_in_words(), open_store(data_dir) as store:
-        chosen = _assistant(store, assistant)
-        options = ImportOptions(chosen, rater.strip() or "import", approve, time.time())
+    with opened(data_dir) as store:
+        options = ImportOptions(_assistant(store, assistant), rater.strip() or "import", approve, time.time())
         size = source.stat().st_size if source.is_file() else None
-        with _bar(f"Importing {source.name}", size, DownloadColumn(), TransferSpeedColumn()) as on_progress:
+        with _bar(f"Importing {source.name}", size, TransferSpeedColumn()) as on_progress:
             result = import_file(store, source, options, format, on_progress)
     for number, reason in result.refusals.items():
         err.print(f"[red]•[/red] {result.unit} {number}: {escape(reason)}", highlight=False)
@@ -142,6 +119,30 @@ def import_(
         out.print(escape(sentence), highlight=False)
     if result.refused:
         raise typer.Exit(1)
+
+
+@app.command(epilog="Example: python -m store audit --action promoted --data-dir data")
+def audit(
+    limit: Annotated[int, typer.Option(min=1, help="How many lines, the newest.")] = 100,
+    actor: Annotated[str | None, typer.Option(help="Only what this one did.")] = None,
+    action: Annotated[str | None, typer.Option(help="Only this, such as “rolled back”.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Show who did what, when and with what outcome, the newest first. Nothing leaves this log."""
+    with opened(data_dir) as store:
+        entries = store.audit.entries(limit, actor, action)
+    for entry in entries:
+        if as_json:
+            print(json.dumps(asdict(entry), ensure_ascii=False))
+            continue
+        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
+        detail = " ".join(f"{key}={value}" for key, value in entry.detail.items())
+        print(
+            f"{entry.seq:>6}  {at}  {entry.actor:<16} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {detail}"
+        )
+    if not entries and not as_json:
+        out.print("Nothing is recorded yet.")
 
 
 def _assistant(store: Store, wanted: str) -> str:
@@ -161,16 +162,10 @@ def _assistant(store: Store, wanted: str) -> str:
 
 
 @contextmanager
-def _bar(title: str, total: int | None, *columns: ProgressColumn) -> Iterator[Callable[[int], None]]:
+def _bar(title: str, total: int | None, column: ProgressColumn) -> Iterator[Callable[[int], None]]:
     """A function of how much is done; the bar is on standard error, and only on a terminal."""
-    shown = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        *columns,
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*shown, console=err, transient=True, disable=not err.is_terminal) as progress:
+    columns = (*Progress.get_default_columns(), column)
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(escape(title), total=total)
         yield lambda done: progress.update(task, completed=done)
 

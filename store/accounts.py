@@ -18,9 +18,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from store.audit import AuditAction, record
 from store.columns import mapper
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.errors import Conflict, StoreError
-from store.repository import Repository
 
 # NIST SP 800-63B asks for 8 and at least 64. The upper bound keeps a huge text from costing time.
 MIN_LENGTH, MAX_LENGTH = 8, 256
@@ -34,10 +33,10 @@ class BadPassword(StoreError):
 
 def hash_password(password: str) -> str:
     """Raises BadPassword for one that is too short or too long."""
-    if len(password) < MIN_LENGTH:
-        raise BadPassword(f"The password has {len(password)} characters; at least {MIN_LENGTH} are needed.")
-    if len(password) > MAX_LENGTH:
-        raise BadPassword(f"The password has {len(password):,} characters; at most {MAX_LENGTH} are allowed.")
+    if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
+        raise BadPassword(
+            f"The password has {len(password):,} characters; it has to have {MIN_LENGTH} to {MAX_LENGTH}."
+        )
     return _hasher.hash(_bytes(password))
 
 

@@ -11,11 +11,10 @@ from operator import itemgetter
 from typing import Any
 
 from store.columns import mapper
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
 from store.records import RatedAnswer, Role, ServedAnswer, Split
-from store.repository import Repository
 
 _Turn = tuple[Any, ...]  # in the order of TURNS_OF
 _Context = tuple[tuple[Role, str], ...]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from store.audit import AuditAction, record
 from store.columns import mapper
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.errors import Conflict, StoreError
 from store.records import Assistant, Prompt, RedactionAction, RedactionRule, Segment
-from store.repository import Repository
 
 _SAME_RULE = """SELECT * FROM redaction_rules
     WHERE assistant_id = ? AND action = ? AND kind = ? AND pattern = ? AND literal = ?"""
@@ -84,22 +83,16 @@ class RedactionRules(Repository):
         added_by: str = "local",
     ) -> RedactionRule:
         """Save it. Raises NotFound, Conflict when the assistant has that rule or the kind does not fit the action."""
-        if bool(kind) is not (action is RedactionAction.REPLACE) or not pattern:
-            raise Conflict(
-                f"A rule to {action.value} {pattern!r} with kind {kind!r} says nothing: what is replaced needs a kind, "
-                "what is kept has none, and both need a pattern."
-            )
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
-            same = [assistant_id, action, kind, pattern, int(literal)]
-            if found := transaction.row(_SAME_RULE, same):
+            if found := transaction.row(_SAME_RULE, [assistant_id, action, kind, pattern, literal]):
                 raise Conflict(
                     f"Assistant {assistant_id!r} has that rule already: it is number {found['id']}."
                 )
-            columns = {"assistant_id": assistant_id, "action": action, "kind": kind, "pattern": pattern}
-            values = {"literal": int(literal), "added_by": added_by, "created_at": self._clock()}
-            transaction.insert("redaction_rules", **columns, **values)
-            return _rule(transaction.rows(_SAME_RULE, same)[0])
+            at = self._clock()
+            rule = RedactionRule(0, assistant_id, action, kind, pattern, literal, added_by, at)
+            columns = {name: value for name, value in vars(rule).items() if name != "id"}
+            return replace(rule, id=transaction.insert("redaction_rules", **columns))
 
     def all(self, assistant_id: str) -> list[RedactionRule]:
         query = "SELECT * FROM redaction_rules WHERE assistant_id = ? ORDER BY id"

@@ -17,9 +17,8 @@ from functools import cache
 from types import MappingProxyType
 
 from store.columns import mapper
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.errors import StoreError
-from store.repository import Repository
 
 TRAINER = "trainer"  # what it does by itself
 

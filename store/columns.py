@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 from functools import partial
 from types import UnionType
@@ -79,6 +79,14 @@ def mapper(record: type[T], given: Collection[str] = ()) -> Callable[..., T]:
         return record(**dict(zip(names, values, strict=True)), **others) if given else record(*values)
 
     return map_row
+
+
+def grouped(rows: Iterable[sqlite3.Row], by: str, record: Callable[[sqlite3.Row], T]) -> dict[Any, list[T]]:
+    """Return the records of the rows, in their order, by the value of one column."""
+    found: dict[Any, list[T]] = {}
+    for row in rows:
+        found.setdefault(row[by], []).append(record(row))
+    return found
 
 
 def _conversion(hint: Any) -> Callable[[Any], Any] | None:

@@ -9,9 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from store.assistants import need_prompt
 from store.columns import mapper
-from store.errors import StoreError
+from store.connection import Repository
 from store.records import Dataset, DatasetVersion, Example, Split
-from store.repository import Repository
 
 _VERSIONS = """
     SELECT d.id, d.created_at, d.hash, d.prompt_id,
@@ -37,10 +36,8 @@ class Datasets(Repository):
     ) -> Dataset:
         """Save a dataset; `dropped` counts answers by rule, `left_out` names the rule of each message.
 
-        Raises NotFound, Conflict for another's prompt, StoreError without a hash.
+        Raises NotFound, Conflict for another's prompt.
         """
-        if not hash:
-            raise StoreError("A dataset needs the hash of its content, but it is empty.")
         with self._file.writing() as transaction:
             need_prompt(transaction, prompt_id, assistant_id)
             columns = {"assistant_id": assistant_id, "prompt_id": prompt_id, "hash": hash}
@@ -60,10 +57,7 @@ class Datasets(Repository):
     def left_out(self, dataset_id: int) -> dict[str, str]:
         """Return the rule by which each answer is not in the dataset, by message."""
         query = "SELECT * FROM dataset_left_out WHERE dataset_id = ? ORDER BY message_id"
-        with self._file.reading() as transaction:
-            transaction.one("SELECT 1 FROM datasets WHERE id = ?", [dataset_id], f"dataset {dataset_id}")
-            rows = transaction.rows(query, [dataset_id])
-        return {row["message_id"]: row["rule"] for row in rows}
+        return {row["message_id"]: row["rule"] for row in self._rows(query, [dataset_id])}
 
     def versions(self, assistant_id: str) -> list[DatasetVersion]:
         """Return the assistant's datasets without their examples, newest first."""

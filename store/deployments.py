@@ -11,26 +11,18 @@ from types import EllipsisType
 from store.assistants import need_prompt
 from store.audit import AuditAction, Detail, record
 from store.columns import mapper
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.errors import Conflict
 from store.records import Activation, Adapter, Deployment, DeploymentStatus
-from store.repository import Repository
 
 
 class Adapters(Repository):
     def add(self, name: str, assistant_id: str, run_id: int, path: str, manifest_hash: str) -> Adapter:
-        """Record a published adapter. Raises Conflict for a taken name or another assistant's run, NotFound."""
+        """Record a published adapter. Raises Conflict for a name that was given before, or an unknown run."""
+        adapter = Adapter(name, assistant_id, run_id, path, manifest_hash, self._clock())
         with self._file.writing() as transaction:
-            if transaction.row("SELECT 1 FROM adapters WHERE name = ?", [name]):
-                raise Conflict(
-                    f"An adapter {name!r} exists already. Adapters are immutable; use the next name."
-                )
-            run = transaction.one("SELECT assistant_id FROM runs WHERE id = ?", [run_id], f"run {run_id}")
-            if run["assistant_id"] != assistant_id:
-                raise Conflict(f"Run {run_id} belongs to {run['assistant_id']!r}, not {assistant_id!r}.")
-            adapter = Adapter(name, assistant_id, run_id, path, manifest_hash, self._clock())
             transaction.insert("adapters", **vars(adapter))
-            return adapter
+        return adapter
 
     def all(self, assistant_id: str) -> list[Adapter]:
         """Return the assistant's adapters, oldest first."""
@@ -60,8 +52,6 @@ class Deployments(Repository):
                 raise Conflict(
                     f"Prompt {prompt_id} has no segment {unknown[0]!r} to keep. Use its own segment ids."
                 )
-            if run_id is not None:
-                transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
             id = transaction.insert(
                 "deployments",
                 assistant_id=assistant_id,
@@ -160,13 +150,12 @@ class Deployments(Repository):
         return self._all(_activation, query, [assistant_id])
 
     def _retire(self, transaction: Transaction, deployment_id: int, reason: str) -> None:
-        change = "UPDATE deployments SET status = 'retired', retired_at = ?, reason = ? WHERE id = ?"
-        transaction.execute(change, [self._clock(), reason, deployment_id])
+        change = "UPDATE deployments SET status = 'retired', reason = ? WHERE id = ?"
+        transaction.execute(change, [reason, deployment_id])
 
     def _serve(self, transaction: Transaction, deployment_id: int, reason: str) -> None:
         now = self._clock()
-        change = """UPDATE deployments SET status = 'active', activated_at = ?, retired_at = NULL, reason = ''
-                    WHERE id = ?"""
+        change = "UPDATE deployments SET status = 'active', activated_at = ?, reason = '' WHERE id = ?"
         transaction.execute(change, [now, deployment_id])
         transaction.insert("activations", deployment_id=deployment_id, at=now, reason=reason)
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from store.audit import AuditAction, record
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.deployments import Deployments
 from store.errors import Conflict, NotFound
 from store.records import DeploymentStatus
-from store.repository import Repository
 from store.search import purge_deleted_words
 
 # Examples that came from the person's conversations, or that the person wrote or approved of.

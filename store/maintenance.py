@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from store.connection import DataFile, Transaction
+from store.connection import DataFile, Repository, Transaction
 from store.errors import Conflict, NotSaved, StoreError
-from store.repository import Repository
 from store.search import stale_indexes
 
 
@@ -64,10 +63,6 @@ _FORBIDDEN = {
 
 
 class Maintenance(Repository):
-    def backup(self, path: str | Path) -> Path:
-        """Copy the whole store to a new file while it is in use; see `backup_file`."""
-        return backup_file(self._file, Path(path))
-
     def check(self) -> list[str]:
         """Return every problem found, in words; an empty list is a sound store. Reads the whole file."""
         with self._file.reading() as transaction:

@@ -1,14 +1,20 @@
-"""Keeps ratings of answers. The latest of each rater counts, and the history stays."""
+"""Keeps ratings of answers, of which the latest of each rater counts, and says which text people approve of.
+
+A reviewer's decision outranks all ratings. Without one the latest correction counts; else the answer as given, where it
+is rated up and nobody rated it down. An unrated answer is never approved.
+"""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 
-from store.columns import mapper
+from store.columns import grouped, mapper
+from store.connection import Repository
 from store.errors import Conflict
-from store.records import Rating, Role, Verdict
-from store.repository import Repository
+from store.records import Decision, Rating, Role, Ruling, Verdict
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
 IS_LATEST = (
@@ -60,10 +66,73 @@ class Ratings(Repository):
 
 
 def ratings_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, tuple[Rating, ...]]:
-    found: dict[str, list[Rating]] = {}
-    for row in rows:
-        found.setdefault(row["message_id"], []).append(rating_of(row))
+    found = grouped(rows, "message_id", rating_of)
     return {message_id: tuple(ratings) for message_id, ratings in found.items()}
 
 
 rating_of = mapper(Rating)
+
+
+class NotApproved(StrEnum):
+    """Why people approve of no text."""
+
+    UNRATED = "no rating left: it was taken back"
+    REJECTED = "rejected by a reviewer"
+    RATED_DOWN = "rated down, and nobody wrote the right answer"
+
+
+@dataclass(frozen=True)
+class Approval:
+    """The text to learn. `rater` wrote it, or approved of the answer as given."""
+
+    text: str
+    corrected: bool
+    rater: str
+    reviewed: bool = False
+
+
+def approval(
+    answer: str, ratings: Sequence[Rating], decision: Decision | None = None
+) -> Approval | NotApproved:
+    """`ratings` are the latest of each rater."""
+    if decision is not None:
+        return _decided(answer, ratings, decision)
+    corrections = [rating for rating in ratings if rating.correction is not None]
+    if corrections:
+        latest = max(corrections, key=_when)
+        return Approval(latest.correction or "", True, latest.rater)
+    verdicts = [rating for rating in ratings if rating.verdict is not None]
+    if not verdicts:
+        return NotApproved.UNRATED
+    if any(rating.verdict is Verdict.DOWN for rating in verdicts):
+        return NotApproved.RATED_DOWN
+    return Approval(answer, False, max(verdicts, key=_when).rater)
+
+
+def approved_text(answer: str, ratings: Sequence[Rating], decision: Decision | None) -> str | None:
+    """The text to learn, None where people approve of none."""
+    found = approval(answer, ratings, decision)
+    return found.text if isinstance(found, Approval) else None
+
+
+def correction_of(ratings: Sequence[Rating], decision: Decision | None) -> str | None:
+    """What the answer should have been, as a reviewer decided or somebody wrote it last."""
+    if decision is not None:
+        return decision.correction
+    found = approval("", ratings)
+    return found.text if isinstance(found, Approval) and found.corrected else None
+
+
+def _decided(answer: str, ratings: Sequence[Rating], decision: Decision) -> Approval | NotApproved:
+    if decision.ruling is Ruling.REJECT:
+        return NotApproved.REJECTED
+    if decision.correction is None:
+        return Approval(answer, False, decision.reviewer, reviewed=True)
+    text = decision.correction.strip()
+    authors = [rating for rating in ratings if (rating.correction or "").strip() == text]
+    author = max(authors, key=_when).rater if authors and text else decision.reviewer
+    return Approval(decision.correction, True, author, reviewed=True)
+
+
+def _when(rating: Rating) -> tuple[float, str]:
+    return rating.created_at, rating.id

@@ -115,7 +115,6 @@ class Deployment:
     created_at: float
     run_id: int | None = None
     activated_at: float | None = None
-    retired_at: float | None = None
     reason: str = ""  # why it was retired or rejected
 
 

@@ -7,16 +7,15 @@ what they cost of a thousand. A filter that few messages pass walks over a milli
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from store.columns import mapper
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import IS_LATEST, LATEST_OF_MESSAGES, ratings_by_message
 from store.records import Decision, Rating
-from store.repository import Repository
 from store.search import Search
 
 # Items of one filter: more than anybody reviews in a day, and they are read in a tenth of a second.
@@ -31,7 +30,7 @@ class Show(StrEnum):
     CORRECTED = "corrected"
     UNRATED = "not rated"
     DECIDED = "reviewed"
-    PROPOSED = "proposed"  # judgement requests, see `store.judgement_requests`
+    PROPOSED = "proposed"  # judgement requests, see `store.decisions`
 
 
 @dataclass(frozen=True)
@@ -69,21 +68,13 @@ class ReviewItem:
     mean_ln_p: float | None = None
 
 
-@dataclass(frozen=True)
-class FoundItems:
-    """`more` says that the limit was reached, so that there may be others."""
-
-    items: list[ReviewItem]
-    more: bool
-
-
 _PLACE = "JOIN conversations c ON c.id = m.conversation_id"
 _BY_RATING = f"ratings r CROSS JOIN messages m ON m.id = r.message_id CROSS {_PLACE}"
 _BY_DECISION = f"decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS {_PLACE}"
 _BY_CONVERSATION = "conversations c CROSS JOIN messages m ON m.conversation_id = c.id"
 _BY_DEPLOYMENT = f"messages m CROSS {_PLACE}"
 _BY_ID = f"json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value CROSS {_PLACE}"
-_UNDECIDED = f"NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})"
+_DECIDED = f"EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})"
 # Named, since SQLite would rather go through all ratings of one kind for every message that a search found.
 _ITS_RATING = "SELECT 1 FROM ratings r INDEXED BY ratings_of_message WHERE r.message_id = m.id"
 
@@ -113,27 +104,14 @@ _DIFFERENT = """
 _CHOICES = 500
 
 
-@dataclass
-class Query:
-    """One walk: where it starts, what has to hold, and the values in the order of the marks."""
-
-    source: str
-    order: str
-    conditions: list[str] = field(default_factory=list)
-    first: list[Any] = field(default_factory=list)  # of marks in `source`
-    values: list[Any] = field(default_factory=list)
-
-    def where(self, condition: str, *values: Any) -> None:
-        self.conditions.append(condition)
-        self.values += values
-
-    def sql(self) -> str:
-        return f"SELECT m.id FROM {self.source} WHERE {' AND '.join(self.conditions)} ORDER BY {self.order} LIMIT ?"
-
-
 class Reviews(Repository):
-    def find(self, assistant_id: str, wanted: ReviewFilter, limit: int = MOST) -> FoundItems:
-        """Return at most `limit` finished answers with a text, those that were rated, decided or given last first."""
+    def find(
+        self, assistant_id: str, wanted: ReviewFilter, limit: int = MOST
+    ) -> tuple[list[ReviewItem], bool]:
+        """Return at most `limit` finished answers with a text, those that were rated, decided or given last first.
+
+        The second value says that the limit was reached, so that there may be others.
+        """
         with self._file.reading() as transaction:
             ids = None
             if wanted.text.strip():
@@ -142,17 +120,16 @@ class Reviews(Repository):
             found: dict[str, None] = {}
             walks = queries(assistant_id, wanted, ids)
             more = False
-            for query in walks:
+            for sql, values in walks:
                 share = limit // len(walks)  # so that a pile of one kind does not hide the others
-                rows = transaction.rows(query.sql(), [*query.first, *query.values, share])
+                rows = transaction.rows(sql, [*values, share])
                 more = more or len(rows) == share
                 found.update(dict.fromkeys(row["id"] for row in rows))
-            return FoundItems(_items(transaction, list(found)), more)
+            return _items(transaction, list(found)), more
 
     def item(self, message_id: str) -> ReviewItem | None:
         """Return one answer as it is now; None when it was deleted."""
-        with self._file.reading() as transaction:
-            return next(iter(_items(transaction, [message_id])), None)
+        return next(iter(self.items([message_id])), None)
 
     def items(self, message_ids: Sequence[str]) -> list[ReviewItem]:
         """Return answers as they are now, in the order given; without those that were deleted."""
@@ -172,7 +149,10 @@ class Reviews(Repository):
         return [row["name"] for row in self._rows(_DIFFERENT.format("reason"), [_CHOICES])]
 
 
-def queries(assistant_id: str, wanted: ReviewFilter, ids: Sequence[str] | None) -> list[Query]:
+Walk = tuple[str, list[Any]]  # a query but for its limit, which is the last value, and the other values
+
+
+def queries(assistant_id: str, wanted: ReviewFilter, ids: Sequence[str] | None) -> list[Walk]:
     """Return one walk for each kind of answer that is wanted. `ids` are those that a search found."""
     kinds = [wanted.show]
     if wanted.show is Show.WORTH:
@@ -182,55 +162,58 @@ def queries(assistant_id: str, wanted: ReviewFilter, ids: Sequence[str] | None) 
     return [_query(assistant_id, wanted, kind, ids) for kind in kinds]
 
 
-def _query(assistant_id: str, wanted: ReviewFilter, kind: Show, ids: Sequence[str] | None) -> Query:
-    rating, values = _of_rating(wanted, kind)
+def _query(assistant_id: str, wanted: ReviewFilter, kind: Show, ids: Sequence[str] | None) -> Walk:
+    rating = _of_rating(wanted, kind)
+    first: list[Any] = []
     if ids is not None:
-        query = Query(_BY_ID, "wanted.key", first=[list(dict.fromkeys(ids))])
+        source, order, first = _BY_ID, "wanted.key", [list(dict.fromkeys(ids))]
     elif kind is Show.DECIDED:
-        query = Query(_BY_DECISION, "d.seq DESC")
+        source, order = _BY_DECISION, "d.seq DESC"
     elif rating:
-        query = Query(_BY_RATING, "r.seq DESC")
+        source, order = _BY_RATING, "r.seq DESC"
     elif wanted.deployment_id is not None:
-        query = Query(_BY_DEPLOYMENT, "m.created_at DESC")
-        query.where("m.prompt_tokens IS NOT NULL")  # so that the index on what was measured serves
+        source, order = _BY_DEPLOYMENT, "m.created_at DESC"
     else:
-        query = Query(_BY_CONVERSATION, "c.updated_at DESC")
-    query.where("c.assistant_id = ?", assistant_id)
-    query.where("m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND m.text <> ''")
-    if kind is Show.DECIDED:
-        effective = f"SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE}"
-        query.where(IS_EFFECTIVE if query.source is _BY_DECISION else f"EXISTS ({effective})")
+        source, order = _BY_CONVERSATION, "c.updated_at DESC"
+    conditions: dict[str, list[Any]] = {  # with the values of each
+        "c.assistant_id = ?": [assistant_id],
+        "m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND m.text <> ''": [],
+    }
+    if source is _BY_DEPLOYMENT:
+        conditions["m.prompt_tokens IS NOT NULL"] = []  # so that the index on what was measured serves
+    if source is _BY_DECISION:
+        conditions[IS_EFFECTIVE] = []
     else:
-        query.where(_UNDECIDED)
+        conditions[_DECIDED if kind is Show.DECIDED else f"NOT {_DECIDED}"] = []
     if kind is Show.UNRATED:
-        query.where("NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)")
-    elif rating and query.source is _BY_RATING:
-        query.where(f"{IS_LATEST} AND {' AND '.join(rating)}", *values)
+        conditions["NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)"] = []
     elif rating:
-        query.where(f"EXISTS ({_ITS_RATING} AND {IS_LATEST} AND {' AND '.join(rating)})", *values)
-    if wanted.deployment_id is not None:
-        query.where("m.deployment_id = ?", wanted.deployment_id)
-    if wanted.since is not None:
-        query.where("m.created_at >= ?", wanted.since)
-    if wanted.until is not None:
-        query.where("m.created_at < ?", wanted.until)
-    return query
+        latest = " AND ".join([IS_LATEST, *rating])
+        about = latest if source is _BY_RATING else f"EXISTS ({_ITS_RATING} AND {latest})"
+        conditions[about] = [value for values in rating.values() for value in values]
+    bounds = {
+        "m.deployment_id = ?": wanted.deployment_id,
+        "m.created_at >= ?": wanted.since,
+        "m.created_at < ?": wanted.until,
+    }
+    conditions |= {condition: [value] for condition, value in bounds.items() if value is not None}
+    sql = f"SELECT m.id FROM {source} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
+    return sql, [*first, *(value for values in conditions.values() for value in values)]
 
 
-def _of_rating(wanted: ReviewFilter, kind: Show) -> tuple[list[str], list[str]]:
+def _of_rating(wanted: ReviewFilter, kind: Show) -> dict[str, list[str]]:
     """Return the conditions on one rating and their values; none where ratings do not matter."""
     kinds = {
-        Show.DOWN: ["r.verdict = 'down'"],
-        Show.UP: ["r.verdict = 'up'"],
-        Show.CORRECTED: ["r.correction IS NOT NULL"],
+        Show.DOWN: "r.verdict = 'down'",
+        Show.UP: "r.verdict = 'up'",
+        Show.CORRECTED: "r.correction IS NOT NULL",
     }
-    conditions: list[str] = kinds.get(kind, [])
-    values: list[str] = []
+    conditions: dict[str, list[str]] = {kinds[kind]: []} if kind in kinds else {}
     if wanted.rater:
-        conditions, values = [*conditions, "r.rater = ?"], [*values, wanted.rater]
+        conditions["r.rater = ?"] = [wanted.rater]
     if wanted.reason:
-        conditions, values = [*conditions, "r.reason = ? AND r.reason <> ''"], [*values, wanted.reason]
-    return conditions, values
+        conditions["r.reason = ? AND r.reason <> ''"] = [wanted.reason]
+    return conditions
 
 
 def _items(transaction: Transaction, ids: Sequence[str]) -> list[ReviewItem]:

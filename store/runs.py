@@ -13,10 +13,9 @@ from typing import Any
 from store.assistants import need_assistant
 from store.audit import AuditAction, record
 from store.columns import mapper
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.errors import Conflict, LeaseLost, StoreError
 from store.records import RunEvent, RunStatus, TrainingRun
-from store.repository import Repository
 
 
 class Runs(Repository):
@@ -34,8 +33,6 @@ class Runs(Repository):
         change = """UPDATE runs SET dataset_id = coalesce(?, dataset_id), adapter = coalesce(?, adapter)
                     WHERE id = ?"""
         with self._file.writing() as transaction:
-            if dataset_id is not None:
-                transaction.one("SELECT 1 FROM datasets WHERE id = ?", [dataset_id], f"dataset {dataset_id}")
             transaction.execute(change, [dataset_id, adapter, id])
             return self.get(id)
 
@@ -76,19 +73,16 @@ class Runs(Repository):
         return self._execute(change, [self._clock(), reason])
 
     def add_event(self, run_id: int, phase: str, data: Mapping[str, Any]) -> RunEvent:
-        """Record progress. Raises NotFound."""
+        """Record progress."""
         event = RunEvent(run_id, self._clock(), phase, dict(data))
         with self._file.writing() as transaction:
-            transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
             transaction.insert("run_events", **vars(event))
         return event
 
-    def events(self, run_id: int, phase: str | None = None, after: float = 0.0) -> list[RunEvent]:
-        """Return the run's events in the order of writing, those later than `after` (UTC seconds) only."""
-        query = (
-            "SELECT * FROM run_events WHERE run_id = ? AND at > ? AND phase = coalesce(?, phase) ORDER BY seq"
-        )
-        return self._all(_event, query, [run_id, after, phase])
+    def events(self, run_id: int, phase: str | None = None) -> list[RunEvent]:
+        """Return the run's events in the order of writing."""
+        query = "SELECT * FROM run_events WHERE run_id = ? AND phase = coalesce(?, phase) ORDER BY seq"
+        return self._all(_event, query, [run_id, phase])
 
     def request(self, assistant_id: str, trigger: str) -> None:
         """Ask the trainer, which may be another process, for a run. Raises NotFound."""
@@ -169,9 +163,8 @@ class Tally:
 
 class GateAnswers(Repository):
     def add(self, run_id: int, answers: Iterable[GateAnswer]) -> None:
-        """Save all answers or none; an answer whose message was deleted meanwhile is left out. Raises NotFound."""
+        """Save all answers or none; an answer whose message was deleted meanwhile is left out."""
         with self._file.writing() as transaction:
-            transaction.one("SELECT 1 FROM runs WHERE id = ?", [run_id], f"run {run_id}")
             transaction.executemany(
                 "INSERT INTO gate_answers (run_id, system, position, message_id, text, score) "
                 "SELECT ?, ?, ?, id, ?, ? FROM messages WHERE id = ?",

@@ -165,7 +165,6 @@ CREATE TABLE deployments (
     created_at REAL NOT NULL,
     run_id INTEGER REFERENCES runs (id),
     activated_at REAL,
-    retired_at REAL,
     reason TEXT NOT NULL DEFAULT '',
     previous_id INTEGER REFERENCES deployments (id)  -- what it replaced when it was first active
 ) STRICT;

@@ -8,10 +8,9 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from store.connection import Transaction
+from store.connection import Repository, Transaction
 from store.decisions import IS_EFFECTIVE
 from store.ratings import IS_LATEST
-from store.repository import Repository
 
 
 def words_alone(text: str) -> str:

@@ -13,18 +13,15 @@ from store.accounts import Sessions, Users
 from store.answers import Answers
 from store.assistants import Assistants, Prompts, RedactionRules
 from store.audit import Audits
-from store.connection import DataFile
-from store.conversations import Conversations
+from store.connection import Clock, DataFile, NewId
+from store.conversations import Conversations, Messages
 from store.datasets import Datasets, Splits
-from store.decisions import Decisions
+from store.decisions import Decisions, JudgementRequests
 from store.deployments import Adapters, Deployments
 from store.erasure import Erasures
 from store.io.transfer import Transfer
-from store.judgement_requests import JudgementRequests
 from store.maintenance import Maintenance
-from store.messages import Messages
 from store.ratings import Ratings
-from store.repository import Clock, NewId
 from store.reviews import Reviews
 from store.runs import GateAnswers, Leases, Runs, held_by
 from store.schema import upgrade

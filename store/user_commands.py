@@ -1,4 +1,4 @@
-"""The commands `python -m store user ...` and `python -m store audit`, and what all commands of the store share.
+"""The commands `python -m store user ...`, and what all commands of the store share.
 
 Passwords come from a prompt or from standard input, never from the command line, where every user of the machine could
 read them.
@@ -6,12 +6,10 @@ read them.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +23,6 @@ from store.errors import StoreError
 from store.store import Store
 
 FILE_NAME = "shorthand.sqlite"
-BUSY_TIMEOUT_S = 10.0
 DEFAULT_DATA_DIR = Path("data")
 
 out = Console(soft_wrap=True)
@@ -48,8 +45,11 @@ def errors_in_words() -> Iterator[None]:
         raise typer.Exit(2) from error
 
 
-def open_store(data_dir: Path, create: bool = False) -> Store:
-    return Store(data_dir / FILE_NAME, busy_timeout_s=BUSY_TIMEOUT_S, create=create)
+@contextmanager
+def opened(data_dir: Path, create: bool = False) -> Iterator[Store]:
+    """The store of a data directory; what it refuses ends the command with exit code 2."""
+    with errors_in_words(), Store(data_dir / FILE_NAME, create=create) as store:
+        yield store
 
 
 app = typer.Typer(no_args_is_help=True, help="Make, list, change and remove the people who may sign in.")
@@ -67,24 +67,24 @@ def add(
 
     The password is asked for, or read from standard input when that is no terminal.
     """
-    with errors_in_words():
-        password = _password()
-        with open_store(data_dir, create=True) as store:
-            user = store.users.add(name, role, password)
+    password = _password()
+    with opened(data_dir, create=True) as store:
+        user = store.users.add(name, role, password)
     out.print(f"Added {escape(user.name)} ({user.role}).")
 
 
 @app.command("list", epilog="Example: python -m store user list --data-dir data")
 def list_(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Show who may sign in."""
-    with errors_in_words(), open_store(data_dir) as store:
+    with opened(data_dir) as store:
         users = store.users.all()
     if not users:
         out.print("There are no users: everybody who reaches the page on this machine may do everything.")
         return
     table = Table("name", "role", "added", "password of")
     for user in users:
-        table.add_row(escape(user.name), user.role, _day(user.created_at), _day(user.changed_at))
+        days = (time.strftime("%Y-%m-%d", time.localtime(at)) for at in (user.created_at, user.changed_at))
+        table.add_row(escape(user.name), user.role, *days)
     out.print(table)
 
 
@@ -95,7 +95,7 @@ def role(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Change what a user may do; it holds from the next click on."""
-    with errors_in_words(), open_store(data_dir) as store:
+    with opened(data_dir) as store:
         user = store.users.change_role(name, role)
     out.print(f"{escape(user.name)} is {user.role} now.")
 
@@ -103,42 +103,17 @@ def role(
 @app.command(epilog="Example: python -m store user password bo --data-dir data")
 def password(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Set a new password, asked for or read from standard input; it ends the user's sessions."""
-    with errors_in_words(), open_store(data_dir) as store:
-        user = store.users.get(name)
-        store.users.change_password(user.name, _password())
+    with opened(data_dir) as store:
+        user = store.users.change_password(name, _password())
     out.print(f"{escape(user.name)} has a new password and has to sign in again.")
 
 
 @app.command(epilog="Example: python -m store user remove bo --data-dir data")
 def remove(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Remove a user and end their sessions. What they wrote stays; see python -m trainer erase."""
-    with errors_in_words(), open_store(data_dir) as store:
+    with opened(data_dir) as store:
         store.users.remove(name)
     out.print(f"Removed {escape(name)}. What {escape(name)} wrote and rated is still there.")
-
-
-def audit(
-    limit: Annotated[int, typer.Option(min=1, help="How many lines, the newest.")] = 100,
-    actor: Annotated[str | None, typer.Option(help="Only what this one did.")] = None,
-    action: Annotated[str | None, typer.Option(help="Only this, such as “rolled back”.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A JSON object a line.")] = False,
-    data_dir: DataDir = DEFAULT_DATA_DIR,
-) -> None:
-    """Show who did what, when and with what outcome, the newest first. Nothing leaves this log."""
-    with errors_in_words(), open_store(data_dir) as store:
-        entries = store.audit.entries(limit, actor, action)
-    if as_json:
-        for entry in entries:
-            print(json.dumps(asdict(entry), ensure_ascii=False))
-        return
-    for entry in entries:
-        at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
-        detail = " ".join(f"{key}={value}" for key, value in entry.detail.items())
-        who = f"{entry.seq:>6}  {at}  {entry.actor:<16}"
-        line = f"{who} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {detail}"
-        out.print(line.rstrip(), markup=False, highlight=False)
-    if not entries:
-        out.print("Nothing is recorded yet.")
 
 
 def _password() -> str:
@@ -150,7 +125,3 @@ def _password() -> str:
         err.print("There is no password on standard input. Type one on a terminal, or pipe it in.")
         raise typer.Exit(2)
     return line
-
-
-def _day(at: float) -> str:
-    return time.strftime("%Y-%m-%d", time.localtime(at))

@@ -38,6 +38,13 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
+@pytest.fixture
+def bank(store: Store) -> Store:
+    """A store with the assistant “bank”."""
+    store.assistants.create("bank", "Bank", "exact")
+    return store
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A base model directory; nobody may write into it."""

@@ -1,22 +1,22 @@
 """What a deployment answered in chat."""
 
 import pytest
+from store_scene import answered
 
 from store import Store
 from store.answers import SERVED
-from store.records import MessageStatus, Role, Usage, Verdict
+from store.records import MessageStatus, Usage, Verdict
 
 COMPLETE = MessageStatus.COMPLETE
 
 
 @pytest.fixture
-def bank(store: Store) -> Store:
+def bank(bank: Store) -> Store:
     """Two deployments, numbered 1 and 2."""
-    store.assistants.create("bank", "Bank", "exact")
-    prompt = store.prompts.add("bank", [])
+    prompt = bank.prompts.add("bank", [])
     for _ in range(2):
-        store.deployments.add("bank", prompt.id, None, (), variant=0, prompt_tokens=0)
-    return store
+        bank.deployments.add("bank", prompt.id, None, (), variant=0, prompt_tokens=0)
+    return bank
 
 
 def answer(
@@ -28,10 +28,9 @@ def answer(
     tokens: int | None = 40,
 ) -> str:
     """The id of an answer whose prompt has that many tokens; None where the request was not measured."""
-    talk = store.conversations.create("bank", source=source, owner="ann").id
-    question = store.messages.add(talk, None, Role.USER, "q", created_at=at).id
     usage = None if tokens is None else Usage(50, tokens, 32, 9, 0.25, 1.0)
-    return store.messages.add(talk, question, Role.ASSISTANT, "a", status, by, usage, None, at).id
+    given = {"status": status, "deployment_id": by, "usage": usage}
+    return answered(store, owner="ann", source=source, at=at, **given).id
 
 
 def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(bank: Store) -> None:

@@ -6,7 +6,6 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -151,36 +150,6 @@ def test_a_missing_file_is_only_created_when_asked(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     Store(tmp_path / "new" / "s.sqlite").close()
     assert (tmp_path / "new" / "s.sqlite").exists()
-
-
-def test_people_who_write_all_the_time_keep_nobody_waiting(tmp_path: Path) -> None:
-    """With SQLite's own way of waiting one of three wrote once in six seconds, and the others 3,500 times."""
-    path = tmp_path / "shorthand.sqlite"
-    Store(path).close()
-    wrote: dict[str, int] = {"ann": 0, "bo": 0, "cy": 0}
-    end = time.monotonic() + 3.0
-
-    def write_all_the_time(name: str) -> None:
-        with Store(path, busy_timeout_s=60) as store:
-            while time.monotonic() < end:
-                store.assistants.create(f"{name}{wrote[name]}", "Busy", "exact")
-                wrote[name] += 1
-
-    opened: list[int] = []
-
-    def open_again_and_again() -> None:
-        while time.monotonic() < end:
-            with Store(path, busy_timeout_s=60) as store:
-                opened.append(len(store.assistants.all()))
-
-    people = [threading.Thread(target=write_all_the_time, args=(name,)) for name in wrote]
-    people.append(threading.Thread(target=open_again_and_again))
-    for person in people:
-        person.start()
-    for person in people:
-        person.join()
-    assert max(wrote.values()) <= 30 * min(wrote.values()), wrote
-    assert opened and opened[-1] >= opened[0]
 
 
 def test_a_fault_at_any_call_to_the_system_loses_no_rating_and_damages_nothing(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 """What one person wrote goes, all of it and nothing else, and no adapter that learned from it answers again."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from store_scene import answered
 from typer.testing import CliRunner
 
 from store import Store, StoreError
@@ -13,7 +13,6 @@ from store.records import (
     Deployment,
     DeploymentStatus,
     Example,
-    MessageStatus,
     Role,
     Ruling,
     RunStatus,
@@ -29,13 +28,10 @@ SECRET = "my cat is called Mog"
 
 
 @pytest.fixture
-def bank(tmp_path: Path) -> Iterator[Store]:
-    with Store(tmp_path / "shorthand.sqlite") as opened:
-        opened.assistants.create("bank", "Bank", "exact")
-        prompt = opened.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
-        base = opened.deployments.add("bank", prompt.id, None, ["a"], 0, 10)
-        opened.deployments.activate(base.id)
-        yield opened
+def bank(bank: Store) -> Store:
+    prompt = bank.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    bank.deployments.activate(bank.deployments.add("bank", prompt.id, None, ["a"], 0, 10).id)
+    return bank
 
 
 def test_a_reviewers_decisions_go_and_so_do_a_raters_words_that_were_approved(bank: Store) -> None:
@@ -52,13 +48,9 @@ def test_a_reviewers_decisions_go_and_so_do_a_raters_words_that_were_approved(ba
 
 def chat(store: Store, owner: str, question: str, rater: str) -> tuple[str, str]:
     """Ids of a conversation and of its rated answer."""
-    conversation = store.conversations.create("bank", owner=owner)
-    asked = store.messages.add(conversation.id, None, Role.USER, question)
-    answer = store.messages.add(
-        conversation.id, asked.id, Role.ASSISTANT, f"about {question}", status=MessageStatus.COMPLETE
-    )
+    answer = answered(store, question, f"about {question}", owner)
     store.ratings.add(answer.id, rater, Verdict.DOWN, correction=f"{rater} says {question}")
-    return conversation.id, answer.id
+    return answer.conversation_id, answer.id
 
 
 def trained(store: Store, *of: tuple[str, str, str]) -> Deployment:

@@ -13,12 +13,6 @@ from store.records import Role, Verdict
 from trainer.examples.selection import select
 
 
-@pytest.fixture
-def bank(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "exact")
-    return store
-
-
 def test_chats_without_ratings_count_only_when_the_importer_says_so(bank: Store, tmp_path: Path) -> None:
     result = import_data(bank, tmp_path, chats(1, 2))
     assert (result.counts["conversations"], result.unrated, rated_answers_in(bank)) == (2, 2, [])
@@ -102,35 +96,25 @@ def test_sharegpt_in_both_spellings_and_containers(
 
 
 def feedback(rating: object, message_id: str, user: str, **data: object) -> dict:
-    """As open-webui writes it, with what is not read left in."""
-    ids = [("u1", None, "user", "q1"), ("a1", "u1", "assistant", "first")]
-    ids += [
-        ("a1b", "u1", "assistant", "again"),
-        ("u2", "a1", "user", "q2"),
-        ("a2", "u2", "assistant", "second"),
-    ]
+    """As open-webui writes it, with some of what is not read left in."""
+    branches = [("u1", None, "q1"), ("a1", "u1", "first"), ("a1b", "u1", "again"), ("u2", "a1", "q2")]
     messages = {
         id: {
             "id": id,
             "parentId": parent,
-            "childrenIds": [],
-            "role": role,
+            "role": "user" if id.startswith("u") else "assistant",
             "content": text,
             "timestamp": 1.8e9,
         }
-        for id, parent, role, text in ids
+        for id, parent, text in [*branches, ("a2", "u2", "second")]
     }
     chat = {"title": "Cards", "models": ["m"], "history": {"messages": messages, "currentId": "a2"}}
     return {
-        "id": f"{user}-{message_id}",
         "user_id": user,
-        "version": 0,
         "type": "rating",
-        "data": {"rating": rating, "model_id": "m", "details": {"rating": 9}, "tags": ["t"], **data},
-        "meta": {"arena": False, "message_id": message_id, "chat_id": "chat-1", "base_models": {"m": None}},
-        "snapshot": {
-            "chat": {"id": "chat-1", "user_id": user, "title": "Cards", "chat": chat, "pinned": False}
-        },
+        "data": {"rating": rating, "details": {"rating": 9}, **data},
+        "meta": {"message_id": message_id, "chat_id": "chat-1"},
+        "snapshot": {"chat": {"id": "chat-1", "title": "Cards", "chat": chat}},
         "created_at": 1_800_000_000,
         "updated_at": 1_800_000_100,
     }
@@ -167,9 +151,8 @@ def test_open_webui_feedback_that_cannot_be_used_says_why(bank: Store, tmp_path:
         feedback(1, "a1", "ann"),
     ]
     refused = import_data(bank, tmp_path, json.dumps(rows)).refusals
-    assert (
-        "does not have the rated message 'a1'" in refused[1] and "Export the feedback as JSON" in refused[1]
-    )
+    assert "does not have the rated message 'a1'" in refused[1]
+    assert "Export the feedback as JSON" in refused[1]
     assert "is no answer" in refused[2] and "'great'" in refused[3] and len(refused) == 3
     looped = feedback(1, "a1", "ann")
     looped["snapshot"]["chat"]["chat"]["history"]["messages"]["u1"]["parentId"] = "a1"

@@ -19,12 +19,6 @@ from store.io.stable_ids import ImportOptions
 from store.records import ImportedTurn, Rating, Role, Verdict
 
 
-@pytest.fixture
-def bank(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "exact")
-    return store
-
-
 def test_bad_rows_of_a_table_are_named_and_the_rest_is_imported(bank: Store, tmp_path: Path) -> None:
     rows = [
         b"conversation,turn,question,answer,verdict,rated_at",  # line 1
@@ -54,10 +48,8 @@ def test_bad_rows_of_a_table_are_named_and_the_rest_is_imported(bank: Store, tmp
     for line, reason in expected.items():
         assert reason in result.refusals.pop(line)
     assert result.refusals == {}
-    assert (
-        sorted(context[0] for context, _, _ in rated_answers_in(bank)) == ["q1", "qe", "qg"]
-        and bank.maintenance.check() == []
-    )
+    assert sorted(context[0] for context, _, _ in rated_answers_in(bank)) == ["q1", "qe", "qg"]
+    assert bank.maintenance.check() == []
 
 
 BAD = {
@@ -111,13 +103,21 @@ def test_a_broken_list_keeps_what_came_before(bank: Store, tmp_path: Path, data:
     assert list(result.refusals) == [item] and reason in result.refusals[item]
 
 
+def test_a_long_list_on_one_line_is_read(bank: Store, tmp_path: Path) -> None:
+    rows = [CHAT % (number, number) for number in range(2000)]
+    assert import_data(bank, tmp_path, f"[{', '.join(rows)}]").counts["conversations"] == 2000
+
+
 OTHER_FILES = {
     "empty": (b" \n", "is empty"),
     "UTF-16": ("question,answer\n".encode("utf-16"), "is not text in UTF-8"),
     "UTF-16 without mark": ("question,answer\n".encode("utf-16-le"), "is not text in UTF-8"),
     "Excel": (b"PK\x03\x04rest", "Save a spreadsheet as CSV"),
-    "prose": (b"Dear all,\n", "a table with the columns question and answer"),
-    "header that goes wrong": (b'question,answer,"note"x\na,b,c\n', "header cannot be read"),
+    "prose": (b"Dear all,\n" + b"x" * 200_000, "a table with the columns question and answer"),
+    "header that goes wrong": (
+        b'question,answer,"note"x\na,b,c\n',
+        "header needs the columns question and answer",
+    ),
     "one object": (b'{\n "rows": []\n}', "on a line of its own"),
     "other list": (b'[{"a":1}]', "in none of the formats"),
 }
@@ -248,7 +248,8 @@ def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, t
     assert (result.counts["conversations"], result.counts["messages"]) == (
         2,
         4,
-    ) and bank.maintenance.check() == []
+    )
+    assert bank.maintenance.check() == []
 
 
 def test_people_can_rate_while_a_large_file_is_imported(

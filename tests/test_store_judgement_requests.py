@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from import_scene import OPTIONS
+from store_scene import answered
 
 from store import Store
 from store.errors import Conflict, NotFound
@@ -20,15 +21,12 @@ def bank(store: Store) -> Store:
     return store
 
 
-def answered(store: Store, owner: str = "ann") -> str:
-    talk = store.conversations.create("bank", owner=owner)
-    asked = store.messages.add(talk.id, None, Role.USER, "When do you open?")
-    return store.messages.add(talk.id, asked.id, Role.ASSISTANT, "At nine.").id
-
-
 def requested(store: Store, *texts: str) -> tuple[int, *tuple[JudgementRequest, ...]]:
     """The run that asks about these answers to one question, and its requests."""
-    message, run = answered(store), store.runs.start("bank", {}, "test").id
+    message, run = (
+        answered(store, "When do you open?", owner="ann").id,
+        store.runs.start("bank", {}, "test").id,
+    )
     assert store.judgement_requests.add(run, [(message, text) for text in texts]) == len(texts)
     return run, *store.judgement_requests.open("bank")
 
@@ -37,9 +35,8 @@ def test_a_request_is_open_until_somebody_decides_and_can_be_taken_back(bank: St
     _, first, second = requested(bank, "We open at nine.", "Nine.")
     assert (first.text, first.accepted) == ("We open at nine.", None)
     assert bank.messages.branch(first.message_id)[-2].text == "When do you open?"
-    assert (
-        bank.judgement_requests.open("bank", 1) == [first] and bank.judgement_requests.decided("bank") == []
-    )
+    assert bank.judgement_requests.open("bank", 1) == [first]
+    assert bank.judgement_requests.decided("bank") == []
 
     [decided] = bank.judgement_requests.decide([second.id], True, "bo")
     assert decided.accepted is True and decided.decided_by == "bo" and decided.decided_at is not None
@@ -71,7 +68,7 @@ def test_a_deleted_conversation_takes_its_requests_along(bank: Store) -> None:
 
 def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
     """The owner's questions go with their requests; of one who decided, only the decision goes."""
-    mine, theirs = answered(bank, "ann"), answered(bank, "cat")
+    mine, theirs = answered(bank, owner="ann").id, answered(bank, owner="cat").id
     run = bank.runs.start("bank", {}, "test").id
     bank.judgement_requests.add(run, [(mine, "Nine."), (theirs, "Nine.")])
     bank.runs.finish(run, "refused", "", {})
@@ -93,12 +90,9 @@ def imported_elsewhere(bank: Store, folder: Path) -> Store:
     other.assistants.create("bank", "Bank", "chrf")
     other.prompts.add("bank", [])
     result = import_file(other, path, OPTIONS)
-    assert (
-        result.counts["judgement_requests"] == len(bank.judgement_requests.decided("bank"))
-        and other.maintenance.check() == []
-    )
+    assert result.counts["judgement_requests"] == len(bank.judgement_requests.decided("bank"))
+    assert other.maintenance.check() == []
     assert import_file(other, path, OPTIONS).counts["judgement_requests"] == 0, "nothing comes in twice"
-    assert any("decided judgement request" in line for line in result.sentences("bank"))
     return other
 
 
@@ -107,10 +101,8 @@ def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: 
     bank.judgement_requests.decide([first.id], True, "bo")
     bank.judgement_requests.decide([second.id], False, "bo")
     with imported_elsewhere(bank, tmp_path) as other:
-        assert (
-            other.judgement_requests.open("bank") == []
-            and other.maintenance.stats()["judgement_requests"] == 2
-        )
+        assert other.judgement_requests.open("bank") == []
+        assert other.maintenance.stats()["judgement_requests"] == 2
         found = other.judgement_requests.decided("bank")
         assert [(p.text, p.accepted, p.decided_by, p.run_id) for p in found] == [
             ("Nine.", True, "bo", None),
@@ -121,9 +113,8 @@ def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: 
             other.judgement_requests.decide([found[0].id], None, "cy")
         assert other.judgement_requests.decide([found[0].id], False, "cy")[0].accepted is False
         erased = other.erasure.erase("bo")
-        assert erased.judgement_requests == 1 and [
-            p.decided_by for p in other.judgement_requests.decided("bank")
-        ] == ["cy"]
+        assert erased.judgement_requests == 1
+        assert [p.decided_by for p in other.judgement_requests.decided("bank")] == ["cy"]
 
 
 def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_path: Path) -> None:
@@ -136,10 +127,8 @@ def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_pat
     assert bank.judgement_requests.get(one.id).decided_by == "cy"
     bank._file.connection().execute("UPDATE judgement_requests SET decided_at = 1.0")
     assert import_file(bank, path, OPTIONS).counts["judgement_requests"] == 1
-    assert (
-        bank.judgement_requests.get(one.id).decided_by == "bo"
-        and bank.judgement_requests.get(one.id).run_id == run
-    )
+    assert bank.judgement_requests.get(one.id).decided_by == "bo"
+    assert bank.judgement_requests.get(one.id).run_id == run
 
 
 def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:

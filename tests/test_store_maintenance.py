@@ -15,6 +15,7 @@ from store import Store
 from store.__main__ import app
 from store.errors import Conflict, NotSaved
 from store.garbage import without_collecting
+from store.maintenance import backup_file
 from store.records import ImportedTurn, Verdict
 
 
@@ -31,15 +32,15 @@ def run(*arguments: str | Path) -> tuple[int, str]:
 
 
 def test_a_backup_is_a_whole_private_store_and_never_overwrites(bank: Store, tmp_path: Path) -> None:
-    copy = bank.maintenance.backup(tmp_path / "copy.sqlite")
+    copy = backup_file(bank._file, tmp_path / "copy.sqlite")
     bank.conversations.delete("c")
     with Store(copy, create=False) as saved:
         assert len(saved.answers.rated("bank")) == 1 and saved.maintenance.check() == []
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     with pytest.raises(Conflict, match="exists already"):
-        bank.maintenance.backup(copy)
+        backup_file(bank._file, copy)
     with pytest.raises(NotSaved, match="no folder"):
-        bank.maintenance.backup(tmp_path / "nowhere" / "copy.sqlite")
+        backup_file(bank._file, tmp_path / "nowhere" / "copy.sqlite")
     assert sorted(path.name for path in tmp_path.glob("*copy*")) == ["copy.sqlite"]
 
 
@@ -47,7 +48,7 @@ def test_a_backup_while_another_process_writes_is_what_was_committed(bank: Store
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("DELETE FROM ratings")
-        copy = bank.maintenance.backup(tmp_path / "copy.sqlite")
+        copy = backup_file(bank._file, tmp_path / "copy.sqlite")
         other.execute("COMMIT")
     with Store(copy) as saved:
         assert saved.maintenance.stats()["ratings"] == 1

@@ -11,7 +11,7 @@ import pytest
 from benchmarks import page_queries
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
-from store.decisions import DECIDED_LAST
+from store.decisions import DECIDED, DECIDED_LAST, OPEN
 from store.io.transfer import (
     DECISIONS_OF,
     MESSAGES_OF,
@@ -20,7 +20,6 @@ from store.io.transfer import (
     RATINGS_OF,
     REQUESTS_OF,
 )
-from store.judgement_requests import DECIDED, OPEN
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.runs import PAIRS
 from store.search import IN_DECISIONS

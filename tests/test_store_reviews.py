@@ -33,7 +33,7 @@ def desk(store: Store) -> Store:
 
 
 def found(store: Store, **wanted: object) -> list[str]:
-    items = store.reviews.find("desk", ReviewFilter(**wanted)).items
+    items, _ = store.reviews.find("desk", ReviewFilter(**wanted))
     return [item.conversation_id for item in items]
 
 
@@ -55,7 +55,8 @@ def test_filters_together_are_about_one_rating(desk: Store) -> None:
     assert found(desk, reason="too long") == ["mixed"]
     assert found(desk, show=Show.UP, reason="too long") == []
     assert found(desk, show=Show.UNDECIDED, since=200.0, until=400.0) == ["fixed", "down"]
-    assert desk.reviews.raters() == ["ann", "bo", "sample"] and desk.reviews.reasons() == [
+    assert desk.reviews.raters() == ["ann", "bo", "sample"]
+    assert desk.reviews.reasons() == [
         "too long",
         "wrong fact",
     ]
@@ -75,7 +76,7 @@ def test_what_is_decided_is_found_as_such_until_it_is_taken_back(desk: Store) ->
     made = desk.decisions.add("down.1.assistant", "rev", Ruling.REJECT)
     assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
     assert found(desk, show=Show.DECIDED) == ["down"] == found(desk, show=Show.DECIDED, text="parking")
-    (item,) = desk.reviews.find("desk", ReviewFilter(Show.DECIDED)).items
+    ((item,), _) = desk.reviews.find("desk", ReviewFilter(Show.DECIDED))
     assert item.decision == made and item.question == "Parking?" and item.opens
     desk.decisions.undo([made.id])
     assert found(desk, show=Show.DECIDED) == [] and "down" in found(desk, show=Show.DOWN)
@@ -102,12 +103,12 @@ def test_an_answer_that_was_given_here_is_found_by_what_gave_it(desk: Store) -> 
         desk.messages.add(
             chat.id, asked.id, Role.ASSISTANT, f"a{number}", deployment_id=served.id, usage=usage
         )
-    answers = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED, deployment_id=served.id)).items
+    answers, _ = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED, deployment_id=served.id))
     assert [item.answer for item in answers] == ["a2", "a1", "a0"]
     assert found(desk, show=Show.UP, deployment_id=served.id) == []
-    two = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=2)
-    assert len(two.items) == 2 and two.more
-    assert not desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=50).more
+    two, more = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=2)
+    assert len(two) == 2 and more
+    assert not desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=50)[1]
 
 
 def test_an_item_is_read_anew_and_gone_when_it_was_deleted(desk: Store) -> None:
@@ -132,10 +133,10 @@ EVERYTHING = [
 @pytest.mark.parametrize("wanted", EVERYTHING, ids=repr)
 def test_every_walk_is_along_an_index_and_sorts_nothing(store: Store, wanted: ReviewFilter) -> None:
     ids = ["m"] if wanted.text else None
-    for query in queries("desk", wanted, ids):
+    for sql, values in queries("desk", wanted, ids):
         with store._file.reading() as transaction:
-            values = [*query.first, *query.values, 10]
-            plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {query.sql()}", values)]
+            rows = transaction.rows(f"EXPLAIN QUERY PLAN {sql}", [*values, 10])
+        plan = [row["detail"] for row in rows]
         # Decisions are read from the newest back; `wanted` is a list of ids.
         allowed = ("wanted",) if wanted.text else ("d",)
         scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in allowed]

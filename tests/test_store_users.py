@@ -43,7 +43,8 @@ def test_a_password_is_kept_as_an_argon2id_hash_with_the_recommended_costs(
 
 
 @pytest.mark.parametrize(
-    ("password", "wrong"), [("short77", "7 characters; at least 8"), ("x" * (MAX_LENGTH + 1), "at most 256")]
+    ("password", "wrong"),
+    [("short77", "7 characters; it has to have 8 to 256"), ("x" * (MAX_LENGTH + 1), "8 to 256")],
 )
 def test_a_password_that_is_too_short_or_too_long_is_refused_without_being_repeated(
     store: Store, password: str, wrong: str

@@ -140,7 +140,7 @@ def test_search_then_all_at_once_and_undo_as_one(page: Page, store: Store) -> No
     page.keyboard.type("deposit")
     expect(page.locator("article.review")).not_to_have_attribute("data-turn", before)
     expect(page.locator("#review-bulk")).to_contain_text("answers found")
-    found = [item.message_id for item in store.reviews.find("otter-quay", ReviewFilter(text="deposit")).items]
+    found = [item.message_id for item in store.reviews.find("otter-quay", ReviewFilter(text="deposit"))[0]]
     page.locator("#bulk-reject-open").click()
     confirm = page.locator("#bulk-reject-confirm")
     count = int(re.search(r"\d+", confirm.inner_text())[0])

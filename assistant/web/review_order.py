@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from store.approval import approved_text
+from store.ratings import approved_text
 from store.records import Rating, Verdict
 from store.reviews import ReviewItem
 from store.search import words_alone

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from assistant.web.access import Refused
 from assistant.web.review_order import Ranked, Why, ranked
 from store import Store, StoreError
-from store.approval import approved_text, correction_of
 from store.errors import NotFound
+from store.ratings import approved_text, correction_of
 from store.records import JudgementRequest, Message, Ruling
 from store.reviews import ReviewFilter, ReviewItem, Show
 
@@ -77,15 +77,15 @@ class ReviewQueue:
         if wanted.show is Show.PROPOSED:
             return requests, False
         reviews, decided = self._store.reviews, Show.DECIDED
-        listed, compared = reviews.find(assistant_id, wanted), list[ReviewItem]()
+        (items, more), compared = reviews.find(assistant_id, wanted), list[ReviewItem]()
         if wanted.show is not decided:
-            compared = reviews.find(assistant_id, ReviewFilter(decided), _COMPARED).items
-        found = ranked(listed.items, compared, reviews.newest_questions(assistant_id))
+            compared, _ = reviews.find(assistant_id, ReviewFilter(decided), _COMPARED)
+        found = ranked(items, compared, reviews.newest_questions(assistant_id))
         if wanted.show is Show.WORTH:
             found = [one for one in found if one.reasons]
         if wanted == ReviewFilter():  # nothing particular is looked for
             found = [*requests, *found]
-        return found, listed.more
+        return found, more
 
     def decide(self, session: ReviewSession, id: str, ruling: Ruling, text: str | None = None) -> None:
         """On the answer that is shown. Approving one with a correction approves of the correction. Raises Refused."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -24,7 +25,7 @@ from store.io.formats import CSV, FORMATS, NAMES, Format, find_format
 _MAX_CELL = 16 * 2**20  # characters; a missing quotation mark makes a cell of all that follows
 _EXAMINED_ROWS = 20  # for the format: the first ones may be broken
 _DELIMITERS = ",;\t|"
-_START = 4096  # bytes, for whether it is text
+_START = 4096  # characters, for whether it is text and a table
 # UTF-16, gzip, zip and Excel, SQLite, Parquet, PDF.
 _NO_TEXT = (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"PK\x03\x04", b"SQLite format", b"PAR1", b"%PDF")
 
@@ -57,7 +58,7 @@ def find_file_format(path: Path, wanted: str | None = None) -> FileFormat:
     with open_text(path) as file:
         found = find_format(wanted) if wanted else _json_format(_json_rows(file, unit))
         file.seek(0)
-        delimiter = _delimiter(file.readline())
+        delimiter = _delimiter(file.readline(_START)) if found in (None, CSV) else None
     if found is None and delimiter is None:
         raise StoreError(
             f"{path} is in none of the formats that can be imported ({', '.join(NAMES)}). Write every conversation as "
@@ -94,8 +95,9 @@ def _json_format(rows: Rows) -> Format | None:
 
 def _delimiter(header: str) -> str | None:
     for delimiter in _DELIMITERS:
-        if table.find_columns(next(csv.reader([header], delimiter=delimiter), [])):
-            return delimiter
+        with suppress(csv.Error):
+            if table.find_columns(next(csv.reader([header], delimiter=delimiter), [])):
+                return delimiter
     return None
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from store.approval import approved_text, correction_of
 from store.decisions import effective_decision
+from store.ratings import approved_text, correction_of
 from store.records import (
     Conversation,
     Decision,

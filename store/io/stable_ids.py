@@ -8,11 +8,10 @@ conversation share those messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from store.columns import storable
 from store.errors import BadRow
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
 from store.records import Conversation, ImportedTurn, Message, Rating, Role, Verdict
@@ -36,7 +35,7 @@ class ImportOptions:
 
 
 def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConversation:
-    """Raises BadRow when the messages are not questions and answers in turn, Unstorable for a NUL and the like."""
+    """Raises BadRow when the messages are not questions and answers in turn."""
     _check(imported.messages)
     id = _conversation_id(imported, options.assistant_id)
     messages: list[Message] = []
@@ -50,14 +49,22 @@ def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConv
         parent = message.id
         if given.role is Role.ASSISTANT:
             ratings += _ratings(given, message, options)
+    title = imported.title or _title(messages[0].text)
+    return _full_conversation(options.assistant_id, title, "import", messages, ratings)
+
+
+def _full_conversation(
+    assistant_id: str, title: str, source: str, messages: Sequence[Message], ratings: Sequence[Rating]
+) -> FullConversation:
+    first, last = messages[0], messages[-1]
     conversation = Conversation(
-        id=id,
-        assistant_id=options.assistant_id,
-        title=storable(imported.title) or _title(messages[0].text),
-        created_at=messages[0].created_at,
+        id=first.conversation_id,
+        assistant_id=assistant_id,
+        title=title,
+        created_at=first.created_at,
         updated_at=max(message.created_at for message in messages),
-        source="import",
-        head_id=parent,
+        source=source,
+        head_id=last.id,
     )
     return FullConversation(conversation, tuple(messages), tuple(ratings))
 
@@ -76,7 +83,6 @@ def _check(messages: tuple[ImportedMessage, ...]) -> None:
                 f"message {number} is an answer that follows "
                 f"{'nothing' if before is None else 'another answer'}. An answer has to follow a user's message."
             )
-        storable(message.text)
         before = message.role
 
 
@@ -86,7 +92,7 @@ def _conversation_id(imported: ImportedConversation, assistant_id: str) -> str:
     # "1" is an id in many files, so the first question is part of what makes a conversation the same.
     messages = imported.messages[:1] if imported.key else imported.messages
     parts = [part for message in messages for part in (message.role, message.text)]
-    return f"import-{_digest(b'', assistant_id, storable(imported.key), *parts).hex()[:_LONG]}"
+    return f"import-{_digest(b'', assistant_id, imported.key, *parts).hex()[:_LONG]}"
 
 
 def _ratings(given: ImportedMessage, message: Message, options: ImportOptions) -> Iterator[Rating]:
@@ -95,17 +101,11 @@ def _ratings(given: ImportedMessage, message: Message, options: ImportOptions) -
         ratings = (ImportedRating(Verdict.UP),)
     for rating in ratings:
         rater = rating.rater or options.rater
-        parts = (
-            rater,
-            rating.verdict or "",
-            rating.reason,
-            rating.comment,
-            "" if rating.correction is None else f"={rating.correction}",
-            "" if rating.created_at is None else repr(rating.created_at),
-        )
-        storable("\n".join(parts))
+        correction = "" if rating.correction is None else f"={rating.correction}"
+        at = "" if rating.created_at is None else repr(rating.created_at)
+        digest = _digest(b"", rater, rating.verdict or "", rating.reason, rating.comment, correction, at)
         yield Rating(
-            id=f"{message.id}.{_digest(b'', *parts).hex()[:_SHORT]}",
+            id=f"{message.id}.{digest.hex()[:_SHORT]}",
             message_id=message.id,
             rater=rater,
             verdict=rating.verdict,
@@ -117,8 +117,8 @@ def _ratings(given: ImportedMessage, message: Message, options: ImportOptions) -
 
 
 def _digest(before: bytes, *parts: str) -> bytes:
-    # NUL separates the parts, since no text that is imported can hold one.
-    return blake2b(before + "\x00".join(parts).encode(), digest_size=16).digest()
+    # NUL separates the parts, since no text that is saved can hold one, nor a half surrogate.
+    return blake2b(before + "\x00".join(parts).encode(errors="surrogatepass"), digest_size=16).digest()
 
 
 def sample_conversations(
@@ -134,17 +134,13 @@ def sample_conversations(
 def _sample(id: str, assistant_id: str, turns: list[ImportedTurn], now: float) -> FullConversation:
     messages: list[Message] = []
     ratings: list[Rating] = []
-    parent = None
+    answer = None
     for number, turn in enumerate(turns, start=1):
         at = now if turn.created_at is None else turn.created_at
-        question, parent_of_question = f"{id}.{number}.user", parent
-        parent = f"{id}.{number}.assistant"
-        messages.append(Message(question, id, parent_of_question, Role.USER, turn.user, at))
-        messages.append(Message(parent, id, question, Role.ASSISTANT, turn.answer, at))
+        question, before, answer = f"{id}.{number}.user", answer, f"{id}.{number}.assistant"
+        messages.append(Message(question, id, before, Role.USER, turn.user, at))
+        messages.append(Message(answer, id, question, Role.ASSISTANT, turn.answer, at))
         if turn.verdict is not None or turn.correction is not None:
             texts = (turn.reason, turn.comment, turn.correction)
-            ratings.append(Rating(f"{id}.{number}.rating", parent, turn.rater, turn.verdict, at, *texts))
-    first, last = messages[0].created_at, max(message.created_at for message in messages)
-    title = _title(turns[0].user)
-    conversation = Conversation(id, assistant_id, title, first, last, source="sample", head_id=parent)
-    return FullConversation(conversation, tuple(messages), tuple(ratings))
+            ratings.append(Rating(f"{id}.{number}.rating", answer, turn.rater, turn.verdict, at, *texts))
+    return _full_conversation(assistant_id, _title(turns[0].user), "sample", messages, ratings)

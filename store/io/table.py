@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -69,10 +70,8 @@ def parse_time(cell: str, column: str) -> float | None:
     """Seconds since 1970 from ISO 8601 (UTC where no zone is given) or from a number; None for an empty cell."""
     if not cell.strip():
         return None
-    try:
+    with suppress(ValueError):
         return float(cell)
-    except ValueError:
-        pass
     try:
         at = datetime.fromisoformat(cell.strip())
     except ValueError as error:
@@ -161,7 +160,7 @@ def read(rows: Rows) -> Iterator[tuple[int, ImportedConversation | BadRow]]:
     Knows only the conversation that is being read. Raises StoreError when there is no header.
     """
     rows = iter(rows)
-    columns = _header(*next(rows, (1, [])))
+    columns = _header(next(rows, (1, []))[1])
     current, refused = _Open(), ""
     for line, cells in rows:
         key = ""
@@ -193,14 +192,10 @@ def _ended(current: _Open) -> Iterator[tuple[int, ImportedConversation]]:
         yield current.line, ImportedConversation(tuple(current.messages), current.key)
 
 
-def _header(line: int, cells: list[str] | BadRow) -> dict[str, int]:
-    if isinstance(cells, BadRow):
-        raise StoreError(f"The table's header cannot be read: {cells}") from cells
-    columns = find_columns(cells)
+def _header(cells: list[str] | BadRow) -> dict[str, int]:
+    columns = None if isinstance(cells, BadRow) else find_columns(cells)
     if columns is None:
-        raise StoreError(
-            f"The table's header needs the columns question and answer, and has {cells}. Is a quotation mark missing?"
-        )
+        raise StoreError(f"The table's header needs the columns question and answer. It is: {cells}.")
     return columns
 
 

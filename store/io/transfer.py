@@ -9,21 +9,21 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 from store.assistants import need_assistant
 from store.audit import AuditAction, record
-from store.connection import Transaction
-from store.decisions import decision_of
+from store.columns import grouped
+from store.connection import Repository, Transaction
+from store.conversations import conversation_of, message_of, usage_columns
+from store.decisions import decision_of, judgement_request_of
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
 from store.io.stable_ids import sample_conversations
-from store.judgement_requests import judgement_request_of
-from store.messages import conversation_of, message_of, usage_columns
 from store.ratings import rating_of
-from store.records import ImportedTurn, Split
-from store.repository import Repository
+from store.records import Conversation, Decision, ImportedTurn, Message, Rating, Split
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
 # Ids of imported records are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache it
@@ -46,27 +46,18 @@ REQUESTS_OF = f"{_ABOUT_MESSAGES.format('judgement_requests')} WHERE a.accepted 
 _SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
 OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
 
-_COLUMNS = {
-    "conversations": (
-        "id",
-        "assistant_id",
-        "title",
-        "owner",
-        "source",
-        "created_at",
-        "updated_at",
-        "head_id",
-    ),
-    "messages": ("id", "conversation_id", "parent_id", "role", "text", "created_at", "status"),
-    "ratings": ("id", "message_id", "rater", "verdict", "reason", "comment", "correction", "created_at"),
-    "decisions": ("id", "message_id", "reviewer", "ruling", "created_at", "correction", "restores"),
+_KINDS = {"conversations": Conversation, "messages": Message, "ratings": Rating, "decisions": Decision}
+_COLUMNS = {  # which deployment gave an answer is not imported, and `usage` is several columns
+    kind: [field.name for field in fields(record) if field.name not in ("deployment_id", "usage")]
+    for kind, record in _KINDS.items()
 }
 _ADD_USAGE = """
     UPDATE messages SET prompt_tokens = ?, prompt_part_tokens = ?, cached_tokens = ?, completion_tokens = ?,
         first_token_s = ?, total_s = ?, mean_ln_p = ? WHERE id = ?"""
 # Of one judgement request the decision made last counts, here or in the file.
-_DECIDE_REQUEST = """
-    INSERT INTO judgement_requests (assistant_id, message_id, text, created_at, accepted, decided_by, decided_at)
+_REQUEST_COLUMNS = ("message_id", "text", "created_at", "accepted", "decided_by", "decided_at")
+_DECIDE_REQUEST = f"""
+    INSERT INTO judgement_requests (assistant_id, {", ".join(_REQUEST_COLUMNS)})
     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, text) DO UPDATE
     SET accepted = excluded.accepted, decided_by = excluded.decided_by, decided_at = excluded.decided_at
     WHERE judgement_requests.accepted IS NULL OR judgement_requests.decided_at < excluded.decided_at"""
@@ -95,9 +86,7 @@ class Transfer(Repository):
             place = rows[-1]["place"]
 
     def count(self, assistant_id: str) -> int:
-        query = "SELECT count(*) AS n FROM conversations WHERE assistant_id = ?"
-        with self._file.reading() as transaction:
-            return int(transaction.rows(query, [assistant_id])[0]["n"])
+        return self._number("SELECT count(*) FROM conversations WHERE assistant_id = ?", [assistant_id])
 
     def add(
         self, assistant_id: str, conversations: Sequence[FullConversation]
@@ -123,28 +112,26 @@ class Transfer(Repository):
         Raises NotFound, and Conflict when another assistant has a conversation of that id.
         """
         now = self._clock()
-        conversations = sample_conversations(turns, assistant_id, now)
         with self._file.writing() as transaction:
-            need_assistant(transaction, assistant_id)
-            new, _, refused = _sort(transaction, assistant_id, conversations)
+            counts, refused = self._import(assistant_id, sample_conversations(turns, assistant_id, now))
             if refused:
                 raise Conflict(f"Nothing was loaded: {refused[0][1]}")
-            _add(transaction, new)
-            if new:
-                record(transaction, now, AuditAction.IMPORTED, assistant_id, {"conversations": len(new)})
-        return len(new)
+            if new := counts["conversations"]:
+                record(transaction, now, AuditAction.IMPORTED, assistant_id, {"conversations": new})
+        return new
 
     def _import(
         self, assistant_id: str, conversations: Sequence[FullConversation]
     ) -> tuple[Counter[str], Refused]:
-        now = self._clock()
         with self._file.writing() as transaction:
             transaction.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             need_assistant(transaction, assistant_id)
             new, known, refused = _sort(transaction, assistant_id, conversations)
             counts = _add(transaction, new) + _merge(transaction, known)
             counts["judgement_requests"] = _decide_requests(transaction, assistant_id, [*new, *known])
-            splits = [(full.conversation.id, full.split, now) for full in conversations if full.split]
+            splits = [
+                (full.conversation.id, full.split, self._clock()) for full in conversations if full.split
+            ]
             transaction.executemany(_INSERT_SPLIT, splits)
         return counts, refused
 
@@ -152,11 +139,8 @@ class Transfer(Repository):
 def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[FullConversation]:
     ids = [[row["id"] for row in rows]]
 
-    def by_conversation(query: str, value: Callable[[sqlite3.Row], Any]) -> dict[str, list[Any]]:
-        found = defaultdict(list)
-        for row in transaction.rows(query, ids):
-            found[row["conversation_id"]].append(value(row))
-        return found
+    def by_conversation(query: str, record: Callable[[sqlite3.Row], Any]) -> dict[str, list[Any]]:
+        return defaultdict(list, grouped(transaction.rows(query, ids), "conversation_id", record))
 
     messages = by_conversation(MESSAGES_OF, message_of)
     ratings = by_conversation(RATINGS_OF, rating_of)
@@ -165,15 +149,14 @@ def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -
     judgement_requests = by_conversation(REQUESTS_OF, judgement_request_of)
     return [
         FullConversation(
-            conversation_of(row),
-            tuple(messages[id]),
-            tuple(ratings[id]),
-            splits[id][0] if splits[id] else None,
-            tuple(decisions[id]),
-            tuple(judgement_requests[id]),
+            conversation,
+            tuple(messages[conversation.id]),
+            tuple(ratings[conversation.id]),
+            next(iter(splits[conversation.id]), None),
+            tuple(decisions[conversation.id]),
+            tuple(judgement_requests[conversation.id]),
         )
-        for row in rows
-        for id in [row["id"]]
+        for conversation in map(conversation_of, rows)
     ]
 
 
@@ -238,13 +221,9 @@ def _insert(transaction: Transaction, table: str, records: Sequence[Any]) -> Non
 def _decide_requests(
     transaction: Transaction, assistant_id: str, conversations: Sequence[FullConversation]
 ) -> int:
-    """How many were not decided here yet, or earlier."""
+    """Return how many were not decided here yet, or earlier."""
+    requests = [one for full in conversations for one in full.judgement_requests if one.accepted is not None]
     return sum(
-        transaction.execute(
-            _DECIDE_REQUEST,
-            [assistant_id, p.message_id, p.text, p.created_at, int(p.accepted), p.decided_by, p.decided_at],
-        ).rowcount
-        for full in conversations
-        for p in full.judgement_requests
-        if p.accepted is not None
+        transaction.execute(_DECIDE_REQUEST, [assistant_id, *map(vars(one).get, _REQUEST_COLUMNS)]).rowcount
+        for one in requests
     )

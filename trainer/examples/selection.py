@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from store.approval import Approval, NotApproved, approval
+from store.ratings import Approval, NotApproved, approval
 from store.records import RatedAnswer, Role, Split
 
 Context = tuple[tuple[Role, str], ...]
