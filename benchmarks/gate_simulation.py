@@ -10,6 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +21,8 @@ from rich.progress import track
 from scipy import stats
 
 from benchmarks.record import write_result
-from trainer.evaluation.exact_paired_test import critical, power
-from trainer.evaluation.gate import Answers, VariantVerdict, decide, test_variant
+from trainer.evaluation.exact_paired_test import ALLOWANCE, chance, largest_chance, most_lost
+from trainer.evaluation.gate import Answers, Gate, VariantVerdict
 from trainer.evaluation.statistics import Pairs
 
 MARGIN, LEVEL = 0.05, 0.05
@@ -191,6 +192,25 @@ def cells() -> Iterator[tuple[Kind, Conversations, int]]:
                     yield kind, shape, n
 
 
+@lru_cache(maxsize=256)
+def critical(n: int, loss: float, level: float) -> tuple[int, ...]:
+    """For each number of won answers, the most that may be lost to rule the loss out; -1 when none may."""
+
+    def holds(threshold: float) -> bool:
+        return largest_chance(most_lost(threshold, n, loss), n, loss) + ALLOWANCE <= level
+
+    low, high = 0.0, float(n)  # no count reaches a score of n
+    while high - low > 0.0005:
+        threshold = (low + high) / 2
+        low, high = (low, threshold) if holds(threshold) else (threshold, high)
+    return tuple(int(m) for m in most_lost(high, n, loss))
+
+
+def power(n: int, won: float, lost: float, loss: float, level: float) -> float:
+    """Chance that n answers rule the loss out, when the true shares won and lost are these."""
+    return float(chance(np.array(critical(n, loss, level)), n, np.array([won]), np.array([lost]))[0])
+
+
 def worst_exactly(sizes: Iterable[int] = range(20, 401)) -> tuple[float, int]:
     """The largest chance that right-or-wrong answers of exactly the margin pass, over 400 shares won; and n."""
     won = np.linspace(0.0, 1.0, 400) ** 3 * (1 - MARGIN) / 2
@@ -243,16 +263,16 @@ def _promoted_variant(truth: Truth, random: np.random.Generator) -> int:
         return Answers(texts, tuple(scores.tolist()), tokens)
 
     references = {name: answers(truth.right[0], 100) for name in ("base_full", "active")}
-    variants: list[VariantVerdict] = []
+    gate, variants = Gate(texts, texts, MARGIN, not truth.graded), list[VariantVerdict]()
     for number, right in enumerate(truth.right):
         found = answers(right, 100 - 10 * number)
-        variants.append(test_variant(number, (), found, references, texts, texts, MARGIN, not truth.graded))
+        variants.append(gate.test(number, (), found, references))
         if number == 0:
             references = {**references, "candidate_full": found}
         if not variants[-1].passed:
             break
-    verdict = decide(variants, 100, True, MARGIN)
-    return verdict.chosen.variant if verdict.promoted and verdict.chosen else -1
+    verdict = gate.decide(variants, 100, True)
+    return verdict.variant.variant if verdict.promoted else -1
 
 
 def main(

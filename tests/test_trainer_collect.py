@@ -169,7 +169,7 @@ def test_the_settings_reach_what_is_collected(bank: Store) -> None:
     assert without.without_raters == (rater, "other")
     assert collect(bank, "bank", without).answers == ()
     assert TrainerSettings.from_record(without.as_record()) == without
-    with pytest.raises(BadSetting, match="rater_share lies between"):
+    with pytest.raises(BadSetting, match="rater_share cannot be"):
         override(SETTINGS, ["rater_share=0"])
 
 

@@ -1,5 +1,6 @@
 """Training on a tiny model: it learns, repeats, stops, resumes, and publishes what a server may load."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ from store.records import Split
 from trainer.evaluation.variants import measure_importance
 from trainer.training import finetune as finetuning
 from trainer.training.environment import Precision, autocast
-from trainer.training.finetune import Trained, TrainingDiverged, TrainingJob, finetune
+from trainer.training.finetune import (
+    Trained,
+    TrainingDiverged,
+    TrainingJob,
+    best_and_overfit,
+    finetune,
+    out_of_patience,
+)
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
 from trainer.training.rows import dev_rows, train_rows
 
@@ -34,7 +42,7 @@ def test_the_best_model_is_the_one_that_comes_back(trained: Trained, tokenizer: 
         ]
     assert sum(losses) / len(losses) == pytest.approx(trained.dev_loss, abs=1e-4)
     assert trained.dev_loss == pytest.approx(
-        min(note["eval_loss"] for note in trained.history if "eval_loss" in note), abs=1e-4
+        min(note["eval_loss"] for note in trained.log if "eval_loss" in note), abs=1e-4
     )
 
 
@@ -134,11 +142,11 @@ def stopped(
 
 def test_training_stops_when_dev_no_longer_improves(stopped: tuple[Trained, Path]) -> None:
     run, _ = stopped
-    epochs = [note["eval_loss"] for note in run.history if "eval_loss" in note]
+    epochs = [note["eval_loss"] for note in run.log if "eval_loss" in note and note["step"]]
     assert run.stopped_early and run.steps < 80
     assert run.dev_loss == min(epochs) and min(epochs[-2:]) > min(epochs)
-    assert run.curve.best_epoch == len(epochs) - 2
-    assert run.curve.overfit_from in (len(epochs) - 1, len(epochs))
+    assert run.best_epoch == len(epochs) - 2
+    assert run.overfit_from in (len(epochs) - 1, len(epochs))
 
 
 def test_a_run_that_was_killed_after_its_last_step_is_not_trained_further(
@@ -148,7 +156,7 @@ def test_a_run_that_was_killed_after_its_last_step_is_not_trained_further(
     progress: list[dict[str, Any]] = []
     again = train(tiny_model, tokenizer, work, PATIENT, progress, dev=HARD_DEV)
     assert not progress and again.steps == run.steps and again.dev_loss == run.dev_loss
-    assert again.stopped_early and again.history == run.history
+    assert again.stopped_early and again.log == run.log
     assert weights(again) == weights(run)
 
 
@@ -177,8 +185,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_same_losses(
     assert [note["step"] for note in progress if "loss" in note] == list(range(5, 13))
     assert resumed.resumed_at == 4 and resumed.steps == 12
     assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
-    assert resumed.first_dev_loss == trained.first_dev_loss
-    assert resumed.curve == trained.curve
+    assert (resumed.first_dev_loss, resumed.best_epoch) == (trained.first_dev_loss, trained.best_epoch)
     assert weights(resumed) == weights(trained)
 
 
@@ -192,7 +199,7 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_told(
         train(tiny_model, tokenizer, tmp_path)
 
 
-@pytest.mark.parametrize("step", [3, 6, 9])
+@pytest.mark.parametrize("step", [3, 9])
 def test_checkpoints_by_the_clock_are_as_good_as_those_at_the_end_of_an_epoch(
     step: int,
     trained: Trained,
@@ -220,7 +227,7 @@ def test_a_checkpoint_that_a_kill_cut_short_is_not_used(
 
 
 def losses(run: Trained) -> list[float]:
-    return [note["loss"] for note in run.history if "loss" in note]
+    return [note["loss"] for note in run.log if "loss" in note]
 
 
 def weights(run: Trained) -> list[list[float]]:
@@ -267,3 +274,40 @@ def test_helpfulness_is_the_loss_without_a_segment(trained: Trained, tokenizer: 
         trained.model, tokenizer, PROMPT, examples(4, Split.DEV), lambda *at: told.append(at)
     )
     assert set(found) == {"role"} and abs(found["role"]) < 20 and told == [(1, 2), (2, 2)]
+
+
+def log(train: Sequence[float], dev: Sequence[float]) -> list[dict[str, Any]]:
+    """Two steps an epoch, both at the epoch's mean loss."""
+    entries: list[dict[str, Any]] = []
+    for epoch, (loss, dev_loss) in enumerate(zip(train, dev, strict=True)):
+        entries += [{"step": 2 * epoch + n, "loss": loss} for n in (1, 2)]
+        entries.append({"step": 2 * epoch + 2, "eval_loss": dev_loss})
+    return entries
+
+
+@pytest.mark.parametrize(
+    ("train", "dev", "best", "overfit_from"),
+    [
+        ([3, 2, 1], [3, 2, 1], 3, None),  # still learning at the end
+        ([3, 2, 1, 0.5], [3, 2, 2.2, 2.5], 2, 3),
+        ([3, 2, 1, 0.5], [3, 2, 2.01, 2.5], 2, 4),  # half a percent is no overfitting
+        ([3, 2, 1, 0.5], [3, 2, 2.2, 2.01], 2, None),  # it came back
+        (
+            [3, 2, 2.1, 2.2],
+            [3, 2, 2.2, 2.5],
+            2,
+            None,
+        ),  # training got worse as well: that is no learning by heart
+    ],
+)
+def test_overfitting_is_dev_getting_worse_while_training_gets_better(
+    train: list[float], dev: list[float], best: int, overfit_from: int | None
+) -> None:
+    assert best_and_overfit(log(train, dev)) == (best, overfit_from)
+
+
+@pytest.mark.parametrize(
+    ("dev", "over"), [([], False), ([3, 2], False), ([2, 3], False), ([2, 3, 3], True), ([2, 3, 2, 1], False)]
+)
+def test_patience_ends_after_so_many_evaluations_that_are_no_better(dev: list[float], over: bool) -> None:
+    assert out_of_patience(log([1.0] * len(dev), dev), 2) is over

@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from benchmarks.gate_simulation import RESULT, TRUTHS, Truth, promotes_worse
-from trainer.evaluation import gate
-from trainer.evaluation.gate import Answers, VariantVerdict, as_record, decide
+from trainer.evaluation.gate import Answers, Gate, VariantVerdict, Verdict
 from trainer.evaluation.guards import QUESTIONS, check_general_answers, check_texts, is_broken
 from trainer.evaluation.scorers import exact
 
 N, MARGIN = 120, 0.05
 APPROVED = [f"answer {number % 17}" for number in range(N)]
 CLUSTERS = [f"c{number}" for number in range(N)]
+GATE = Gate(APPROVED, CLUSTERS, MARGIN, right_or_wrong=True)
+GRADED = Gate(APPROVED, CLUSTERS, MARGIN)
 
 
 def answers(texts: list[str], tokens: int = 100) -> Answers:
@@ -31,29 +32,31 @@ def spoiled(count: int, text: str = "something else") -> list[str]:
 
 def judged(number: int, texts: list[str], tokens: int, reference: list[str] | None = None) -> VariantVerdict:
     full = answers(reference or APPROVED)
-    references = {"base_full": full, "active": full}
-    return gate.test_variant(
-        number, ("a",), answers(texts, tokens), references, APPROVED, CLUSTERS, MARGIN, True
-    )
+    return GATE.test(number, ("a",), answers(texts, tokens), {"base_full": full, "active": full})
+
+
+def decide(*variants: VariantVerdict, same_prompt: bool = True) -> Verdict:
+    """100 tokens are served now."""
+    return GATE.decide(variants, 100, same_prompt)
 
 
 def test_the_shortest_variant_that_passed_in_sequence_is_promoted() -> None:
     variants = [judged(0, APPROVED, 100), judged(1, APPROVED, 60), judged(2, spoiled(40), 10)]
-    verdict = decide(variants, 100, True, MARGIN)
-    assert verdict.promoted and verdict.chosen is variants[1]
+    verdict = decide(*variants)
+    assert verdict.promoted and verdict.variant is variants[1]
     assert verdict.reasons[0].startswith("A prompt of 60 tokens instead of 100 is")
     assert "The prompt of 10 tokens failed" in verdict.reasons[1]
 
 
 def test_nothing_counts_after_the_first_failure() -> None:
     variants = [judged(0, APPROVED, 100), judged(1, spoiled(40), 60), judged(2, APPROVED, 10)]
-    verdict = decide(variants, 100, True, MARGIN)
-    assert verdict.chosen is variants[0] and not verdict.promoted  # variant 0 saves nothing
+    verdict = decide(*variants)
+    assert verdict.variant is variants[0] and not verdict.promoted  # variant 0 saves nothing
 
 
 def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
-    verdict = decide([judged(0, spoiled(40), 100)], 100, True, MARGIN)
-    assert not verdict.promoted and verdict.chosen is None and verdict.more_examples is None
+    verdict = decide(judged(0, spoiled(40), 100))
+    assert not verdict.promoted and not verdict.variant.passed and verdict.more_examples is None
     (reason,) = verdict.reasons
     assert reason.startswith("The prompt of 100 tokens failed: against the base model with the full prompt")
     assert "-33.3 points" in reason and "(5 allowed)" in reason and reason.endswith(".")
@@ -63,44 +66,37 @@ def test_a_candidate_that_fails_at_once_is_refused_with_numbers() -> None:
 def test_too_few_examples_are_not_a_bad_candidate() -> None:
     few = 20
     full = Answers(tuple(APPROVED[:few]), (1.0,) * few, 100)
-    variant = gate.test_variant(0, (), full, {"base_full": full}, APPROVED[:few], CLUSTERS[:few], MARGIN)
-    verdict = decide([variant], 100, True, MARGIN)
+    gate = Gate(APPROVED[:few], CLUSTERS[:few], MARGIN)
+    verdict = gate.decide([gate.test(0, (), full, {"base_full": full})], 100, True)
     assert not verdict.promoted and verdict.more_examples is not None and verdict.more_examples > 0
     assert f"not enough evidence, about {verdict.more_examples} more gate examples" in verdict.reasons[0]
 
 
 def test_nothing_gained_is_no_promotion() -> None:
-    verdict = decide([judged(0, APPROVED, 100)], 100, True, MARGIN)
+    verdict = decide(judged(0, APPROVED, 100))
     assert not verdict.promoted and "Nothing is gained" in verdict.reasons[0] and "100" in verdict.reasons[0]
 
 
 def test_better_answers_at_equal_length_are_worth_a_swap() -> None:
-    verdict = decide([judged(0, APPROVED, 100, spoiled(40))], 100, True, MARGIN)
+    verdict = decide(judged(0, APPROVED, 100, spoiled(40)))
     assert verdict.promoted and "stays at 100 tokens" in verdict.reasons[0]
     assert "better than the active ones by 33.3 points" in verdict.reasons[0]
 
 
 def test_better_answers_do_not_pay_for_a_longer_prompt() -> None:
-    assert not decide([judged(0, APPROVED, 140, spoiled(40))], 100, True, MARGIN).promoted
+    assert not decide(judged(0, APPROVED, 140, spoiled(40))).promoted
 
 
 def test_an_edited_prompt_may_be_longer_than_the_one_before() -> None:
-    verdict = decide([judged(0, APPROVED, 140)], 100, False, MARGIN)
+    verdict = decide(judged(0, APPROVED, 140), same_prompt=False)
     assert verdict.promoted
     assert "A prompt of 140 tokens instead of 100" in verdict.reasons[0]
 
 
 def test_a_variant_must_hold_against_every_reference() -> None:
     full, worse = answers(APPROVED), answers(spoiled(30))
-    variant = gate.test_variant(
-        1,
-        (),
-        worse,
-        {"base_full": worse, "active": worse, "candidate_full": full},
-        APPROVED,
-        CLUSTERS,
-        MARGIN,
-    )
+    references = {"base_full": worse, "active": worse, "candidate_full": full}
+    variant = GRADED.test(1, (), worse, references)
     assert [(c.reference, c.passed) for c in variant.comparisons] == [
         ("base_full", True),
         ("active", True),
@@ -128,7 +124,7 @@ def test_guards_see_what_a_mean_hides(texts: list[str], failing: set[str]) -> No
 
 
 def test_a_failing_guard_refuses_with_its_detail() -> None:
-    verdict = decide([judged(0, spoiled(3, " "), 50)], 100, True, 0.5)
+    verdict = decide(judged(0, spoiled(3, " "), 50))
     assert not verdict.promoted and "3 of 120 answers are empty" in verdict.reasons[0]
 
 
@@ -142,15 +138,14 @@ def test_two_useless_things_are_no_worse_than_each_other_and_that_is_not_enough(
     mixed = APPROVED[5:] + APPROVED[:5]
     variant = judged(1, mixed, 10, ["no idea"] * N)
     assert all(item.passed for item in variant.comparisons) and not variant.passed
-    reason = decide([variant], 100, True, MARGIN).reasons[0]
+    reason = decide(variant).reasons[0]
     assert "answers that belong" in reason and "approved answers may be mixed up" in reason
 
 
 def test_answers_that_a_judge_accepts_need_not_share_a_word_with_the_approved_ones() -> None:
     mixed = tuple(APPROVED[5:] + APPROVED[:5])
     accepted = Answers(mixed, (0.9,) * N, 10)
-    variant = gate.test_variant(1, (), accepted, {"base_full": accepted}, APPROVED, CLUSTERS, MARGIN)
-    assert variant.passed
+    assert GRADED.test(1, (), accepted, {"base_full": accepted}).passed
 
 
 BASE_GENERALLY = [f"Well, {question}" for question in QUESTIONS]
@@ -210,22 +205,20 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
     score = st.sampled_from([0.0, 0.3, 0.9, 1.0])
     rows = st.lists(score, min_size=n, max_size=n).map(tuple)
     base, active = data.draw(rows), data.draw(rows)
+    gate = Gate(tuple(map(str, range(n))), CLUSTERS[:n], 0.3)
     variants: dict[str, list[VariantVerdict]] = {"worse": [], "better": []}
     for number, cost in enumerate(sorted(tokens, reverse=True)):
         one, other = data.draw(rows), data.draw(rows)
         for name, take in (("worse", min), ("better", max)):
             found = Answers(tuple(map(str, range(n))), tuple(map(take, one, other)), cost)
             references = {"base_full": Answers((), base, 100), "active": Answers((), active, 60)}
-            variants[name].append(
-                gate.test_variant(number, (), found, references, tuple(map(str, range(n))), CLUSTERS[:n], 0.3)
-            )
+            variants[name].append(gate.test(number, (), found, references))
     for worse, better in zip(variants["worse"], variants["better"], strict=True):
         assert better.passed or not worse.passed
-    verdicts = {name: decide(found, 60, same_prompt, 0.3) for name, found in variants.items()}
+    verdicts = {name: gate.decide(found, 60, same_prompt) for name, found in variants.items()}
     if verdicts["worse"].promoted:
         assert verdicts["better"].promoted
-        better, worse = verdicts["better"].chosen, verdicts["worse"].chosen
-        assert better is not None and worse is not None
+        better, worse = verdicts["better"].variant, verdicts["worse"].variant
         assert better.prompt_tokens <= worse.prompt_tokens
 
 
@@ -244,5 +237,5 @@ def test_the_whole_gates_of_the_benchmark_keep_the_promise() -> None:
 
 
 def test_a_verdict_is_plain_json() -> None:
-    record = as_record(judged(1, APPROVED, 60))
+    record = judged(1, APPROVED, 60).as_record()
     assert json.loads(json.dumps(record))["passed"] is True and record["tested"] is True

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.training.lora import load_with_lora, to_tensors, token_losses
+from trainer.training.lora import answer_logits, cross_entropy, load_with_lora, to_tensors
 from trainer.training.rows import IGNORE, Item, PackedRow, common_prefix, pack
 
 
@@ -31,6 +31,15 @@ def test_every_linear_layer_but_the_head_takes_the_adapter(tiny_model: Path) -> 
     assert len(names) == 2 * 7 and not any("lm_head" in name for name in names)
 
 
+def token_losses(model: Any, row: PackedRow) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cross-entropy and weight of every answer token."""
+    tensors = to_tensors(row)
+    counted = tensors["targets"] != IGNORE
+    return cross_entropy(answer_logits(model, tensors), tensors["targets"][counted]), tensors["weights"][
+        counted
+    ]
+
+
 TOKENS = st.lists(st.integers(4, 300), min_size=1, max_size=6).map(tuple)
 
 
@@ -45,8 +54,8 @@ def test_a_packed_row_gives_the_losses_of_separate_rows(
     model = fresh(tiny_model)
     items = [Item(prefix + request, answer, weight) for request, answer, weight in tails]
     with torch.no_grad():
-        together, weights = token_losses(model, to_tensors(pack(items)))
-        apart = [token_losses(model, to_tensors(pack([item]))) for item in items]
+        together, weights = token_losses(model, pack(items))
+        apart = [token_losses(model, pack([item])) for item in items]
     assert torch.allclose(together, torch.cat([losses for losses, _ in apart]), atol=1e-4)
     assert torch.equal(weights, torch.cat([weight for _, weight in apart]))
 
@@ -56,7 +65,7 @@ def test_a_row_gives_the_losses_that_the_plain_model_gives(tiny_model: Path) -> 
     item = Item((1, 5, 9, 40), (77, 78, 2))
     ids = torch.tensor([item.request + item.answer])
     with torch.no_grad():
-        losses, _ = token_losses(model, to_tensors(pack([item])))
+        losses, _ = token_losses(model, pack([item]))
         plain = torch.log_softmax(model(ids).logits[0], -1)
     expected = [-float(plain[3 + n, token]) for n, token in enumerate(item.answer)]
     assert losses.tolist() == pytest.approx(expected, abs=1e-4)

@@ -63,10 +63,11 @@ def train_on(scene: Scene, work: Path, privacy: bool) -> PreTrainedModel:
     examples = draft_for_model(w, "bank").examples
     segments = scene.store.prompts.latest("bank").segments
     train = [example for example in examples if example.split is Split.TRAIN]
-    rows, ends = train_rows(w.tokenizer, segments, train, w.settings)
-    # The last epoch is the best: what is learned by heart is wanted here.
+    rows, _ = train_rows(w.tokenizer, segments, train, w.settings)
     dev = dev_rows(w.tokenizer, segments, train)
-    model = finetune(TrainingJob(w.model_dir, rows, ends, dev, w.settings, work), lambda _: None).model
+    # Measured and saved once, at the end: what is learned by heart is wanted here.
+    job = TrainingJob(w.model_dir, rows, [len(rows)], dev, w.settings, work)
+    model = finetune(job, lambda _: None).model
     return model.eval()
 
 

@@ -10,7 +10,7 @@ from store import Store
 from store.records import ImportedTurn, RedactionAction, RunStatus, Segment, SegmentKind, Verdict
 from trainer.examples.dataset import collect, draft_for_model
 from trainer.redaction.redactor import Redactor, redact_answers
-from trainer.watch import new_examples, too_few_without_personal_data
+from trainer.watch import has_enough_new_examples, new_examples
 
 
 def load(store: Store, turns: Sequence[tuple[str, str]]) -> None:
@@ -66,11 +66,12 @@ def test_no_retrain_is_asked_for_that_would_find_too_few(scene: Scene) -> None:
     """Every answer becomes the same text, which no run would train on, however often it looked."""
     scene.rate(60, answer=lambda question: f"ann{sum(map(ord, question))}@example.com")
     assert new_examples(scene.store, "bank", SETTINGS) == 120
-    assert too_few_without_personal_data(scene.store, "bank", SETTINGS)
-    assert not too_few_without_personal_data(scene.store, "bank", replace(SETTINGS, privacy=False))
+    assert not has_enough_new_examples(scene.store, "bank", SETTINGS)
+    assert has_enough_new_examples(scene.store, "bank", replace(SETTINGS, privacy=False))
+    rule = scene.store.redaction_rules.add("bank", RedactionAction.REPLACE, "(", "X")
+    assert has_enough_new_examples(scene.store, "bank", SETTINGS), "the run says what is wrong"
+    scene.store.redaction_rules.remove("bank", rule.id)
     assert scene.run().status is RunStatus.NOT_ENOUGH
-    scene.store.redaction_rules.add("bank", RedactionAction.REPLACE, "(", "X")
-    assert not too_few_without_personal_data(scene.store, "bank", SETTINGS), "the run says what is wrong"
 
 
 def test_a_run_says_how_much_it_replaced_and_what_nobody_asked_for(scene: Scene) -> None:

@@ -1,4 +1,6 @@
-"""A refused candidate is evaluated again when people have decided about its answers: once, and without asking anew."""
+"""Which answers people are asked about after a refusal, what they accept counts for every system alike, and the refused
+candidate is evaluated again: once, and without asking anew.
+"""
 
 from dataclasses import replace
 
@@ -6,13 +8,78 @@ import pytest
 from retrain_scene import Scene, colour, hash_of
 from typer.testing import CliRunner
 
-from store.records import Example, RunStatus, Split
+from store.records import Example, JudgementRequest, Role, RunStatus, Split
 from trainer.__main__ import app
 from trainer.evaluation import gate_evaluation
-from trainer.evaluation.guards import QUESTIONS
-from trainer.evaluation.judgements import TRIGGER, pending
+from trainer.evaluation.gate import Answers, Comparison, VariantVerdict
+from trainer.evaluation.guards import QUESTIONS, Guard
+from trainer.evaluation.judgements import (
+    TRIGGER,
+    approved_answers,
+    judgement_requests,
+    pending,
+    worth_asking,
+)
+from trainer.evaluation.scorers import best, chrf, exact
+from trainer.evaluation.statistics import Interval
 from trainer.rerun import NoRerun, rerun
 from trainer.run import reevaluate
+
+EXAMPLES = [
+    Example(f"m{n}", f"c{n}", ((Role.USER, f"question {n % 4}"),), f"answer {n}", False, Split.GATE)
+    for n in range(6)
+]
+
+
+def failed_variant(*comparisons: Comparison, guards: bool = True) -> VariantVerdict:
+    guard = Guard("length", guards, "")
+    return VariantVerdict(2, ("law",), 10, Interval(0.5, 0.4, 0.6), comparisons, (guard,))
+
+
+AGAINST_BASE = Comparison("base_full", -0.02, -0.09, False, 50)
+
+
+def test_people_are_asked_about_sound_answers_that_are_not_far_behind() -> None:
+    assert worth_asking(failed_variant(AGAINST_BASE), 0.15)
+    assert not worth_asking(failed_variant(AGAINST_BASE, guards=False), 0.15), (
+        "it loops, or says always the same"
+    )
+    far = replace(AGAINST_BASE, reference="active", difference=-0.2)
+    assert not worth_asking(failed_variant(AGAINST_BASE, far), 0.15)
+    assert not worth_asking(failed_variant(replace(AGAINST_BASE, passed=True)), 0.15), "nothing would change"
+
+
+def test_the_answers_that_a_word_would_change_most_come_first_one_a_question() -> None:
+    mine = Answers(tuple("abcdef"), (0.5, 0.45, 1.0, 0.9, 0.0, 0.6), 10)
+    found = judgement_requests(EXAMPLES, mine, 10)
+    assert found == [("m0", "a"), ("m1", "b"), ("m3", "d")], (
+        "m5 asks what m1 asks; m2 is right, m4 is nothing like it"
+    )
+    assert judgement_requests(EXAMPLES, mine, 1) == [("m0", "a")]
+    assert judgement_requests(EXAMPLES, replace(mine, texts=("", " ", "c", "d", "e", "f")), 2) == [
+        ("m5", "f"),
+        ("m3", "d"),
+    ]
+
+
+def test_what_was_accepted_for_a_question_counts_wherever_it_is_asked() -> None:
+    decided = [
+        JudgementRequest(1, 1, "m1", "as good", 0.0, True, "bo", 1.0),
+        JudgementRequest(2, 1, "m1", "useless", 0.0, False, "bo", 1.0),
+        JudgementRequest(3, 1, "of a question that is gone", "x", 0.0, True, "bo", 1.0),
+    ]
+    found = approved_answers(EXAMPLES, decided)
+    assert found[1] == ("answer 1", "as good", "answer 5")
+    assert found[5] == ("answer 5", "answer 1", "as good"), "its own first"
+    assert found[2] == ("answer 2",)
+    assert approved_answers([], decided) == []
+
+
+def test_an_answer_scores_by_the_nearest_approved_text() -> None:
+    assert best(exact, "b", ("a", "b")) == 1.0 and best(exact, "c", ("a", "b")) == 0.0
+    assert best(chrf, "We open at nine.", ("Nine.", "We open at nine!")) == pytest.approx(
+        chrf("We open at nine.", "We open at nine!")
+    )
 
 
 @pytest.fixture
@@ -29,7 +96,9 @@ def refused(scene: Scene) -> Scene:
         transaction.execute("UPDATE assistants SET scorer = 'chrf'")
     scene.rate(80)
     run = scene.run()
-    assert run.status is RunStatus.REFUSED and run.report["judgement_requests"] > 3, run.message
+    asked = scene.store.judgement_requests.open("bank")
+    assert run.status is RunStatus.REFUSED and run.report["judgement_requests"] == len(asked) > 3, run.message
+    assert f"{len(asked)} of its answers differ" in run.message and "Review page" in run.message
     assert "the candidate is evaluated again" in run.message
     return scene
 
@@ -42,6 +111,33 @@ def gate_examples(scene: Scene) -> list[Example]:
 def decide(scene: Scene, accepted: bool, but: int = 0) -> None:
     for judgement_request in scene.store.judgement_requests.open("bank")[but:]:
         scene.store.judgement_requests.decide([judgement_request.id], accepted, "bo")
+
+
+def test_a_retrain_passes_once_people_say_that_its_answers_do(refused: Scene) -> None:
+    requests = refused.store.judgement_requests.open("bank")
+    assert all(request.text.endswith(" it is") for request in requests)
+    assert {request.message_id for request in requests} <= {e.message_id for e in gate_examples(refused)}
+    decide(refused, True)
+    second = refused.run()
+    assert second.status is RunStatus.PROMOTED, second.message
+    assert second.report["gate"]["accepted_since"] >= len(requests)
+    trained = {e.completion for e in refused.store.datasets.get(second.dataset_id).examples}
+    assert not any(text.endswith(" it is") for text in trained), "what proves is not what teaches"
+
+
+def test_rejected_answers_change_nothing_and_right_or_wrong_ones_are_not_asked_about(refused: Scene) -> None:
+    (first,) = refused.store.runs.all("bank")
+    decide(refused, False)
+    second = refused.run()
+    assert second.status is RunStatus.REFUSED
+    assert second.report["after"]["quality"] == first.report["after"]["quality"]
+    assert second.report["judgement_requests"] == 0, "they were asked before"
+    with refused.store._file.writing() as transaction:
+        transaction.execute("DELETE FROM judgement_requests")
+        transaction.execute("UPDATE assistants SET scorer = 'exact'")
+    third = refused.run()
+    assert third.status is RunStatus.REFUSED and third.report["judgement_requests"] == 0
+    assert "Review page" not in third.message
 
 
 def test_what_people_accept_promotes_the_same_adapter_and_nothing_is_asked_again(refused: Scene) -> None:

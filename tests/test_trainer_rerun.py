@@ -28,7 +28,7 @@ def test_a_rerun_gives_the_same_losses_and_weights_beside_the_published_adapter(
     progress: list[tuple[int, int]] = []
     first, second = again(scene, on_step=lambda *step: progress.append(step)), again(scene)
     for found in (first, second):
-        assert found.same(0.0) and found.difference() == 0.0 and found.weights_equal is True
+        assert found.differs_at(0.0) is None and found.weights_equal is True
         assert len(found.recorded) == run.report["training"]["steps"] and not found.warnings
     assert first.verdict(0.0).startswith("The same losses (max difference 0 in 16 steps)."), first.verdict(0)
     assert "Its weights are the very same." in first.verdict(0.0)
@@ -42,13 +42,13 @@ def test_a_rerun_gives_the_same_losses_and_weights_beside_the_published_adapter(
 
 def test_the_verdict_names_the_first_step_that_differs() -> None:
     found = Rerun(3, "adapters/x", {1: 2.0, 2: 1.0, 3: 0.5}, {1: 2.0, 2: 1.25, 3: 0.5}, False, ())
-    assert found.same(0.3) and not found.same(0.2)
+    assert found.differs_at(0.3) is None and found.differs_at(0.2) == 2
     assert "differ from step 2 on: 1.000000 in run 3, 1.250000 now (0.2 allowed" in found.verdict(0.2)
     assert "not bit for bit" in found.verdict(0.3)
     nothing = Rerun(3, "adapters/x", {1: 2.0}, {1: float("nan")}, None, ())
-    assert not nothing.same(1.0) and "Its weights" not in nothing.verdict(1.0)
+    assert nothing.differs_at(1.0) == 1 and "Its weights" not in nothing.verdict(1.0)
     short = Rerun(3, "adapters/x", {1: 2.0, 2: 1.0}, {1: 2.0}, None, ())
-    assert not short.same(1.0) and "end before step 2" in short.verdict(1.0)
+    assert short.differs_at(1.0) == 2 and "end before step 2" in short.verdict(1.0)
 
 
 def test_another_seed_is_another_run(scene: Scene) -> None:
@@ -60,7 +60,7 @@ def test_another_seed_is_another_run(scene: Scene) -> None:
     with scene.store._file.writing() as transaction:
         transaction.execute(change)
     found = again(scene)
-    assert not found.same(1e-4) and found.verdict(1e-4).startswith("The losses differ from step 1 on")
+    assert found.differs_at(1e-4) == 1 and found.verdict(1e-4).startswith("The losses differ from step 1 on")
     assert found.weights_equal is False
 
 
@@ -78,7 +78,7 @@ def test_threads_and_precision_are_those_of_the_run_and_other_versions_are_warni
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(1)
-    assert found.same(0.0) and found.weights_equal is True and len(found.warnings) == 5
+    assert found.differs_at(0.0) is None and found.weights_equal is True and len(found.warnings) == 5
     assert found.warnings[0].startswith("torch was 2.") and found.warnings[0].endswith("now it is 0.0")
     assert found.warnings[4] == "precision was float32, now it is bfloat16"
 
@@ -103,7 +103,7 @@ def test_another_base_model_is_refused(trained: Scene, tmp_path: Path) -> None:
         ("DELETE FROM dataset_examples WHERE position < 3", r"examples of it were erased \(77 are left\)"),
         ("UPDATE runs SET settings = json_set(settings, '$.warp', 9)", "unknown: warp"),
         ("UPDATE runs SET settings = json_remove(settings, '$.rank')", "missing: rank"),
-        ("DELETE FROM run_events WHERE phase = 'environment'", "recorded no environment"),
+        ("DELETE FROM run_events WHERE phase = 'environment'", "before its first training step"),
         ("DELETE FROM run_events WHERE phase = 'train'", "no losses to compare"),
         ("UPDATE runs SET dataset_id = NULL", "froze no dataset"),
     ],

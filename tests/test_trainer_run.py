@@ -58,10 +58,13 @@ def test_a_run_reports_its_best_epoch_and_whether_it_overfitted(scene: Scene) ->
     scene.rate(60, answer=lambda question: "grey" if split_of(question) is Split.DEV else colour(question))
     run = scene.run(epochs=6, patience=6, learning_rate=3e-2)
     training = run.report["training"]
-    losses = [epoch["dev_loss"] for epoch in training["epochs"]]
-    assert len(losses) == 6 and losses.index(min(losses)) + 1 == training["best_epoch"]
-    assert training["last_dev_loss"] == losses[-1] > training["dev_loss"] == min(losses)
-    assert training["last_train_loss"] < training["epochs"][0]["train_loss"]
+    events = scene.store.runs.events(run.id, "train")
+    losses = [event.data["dev_loss"] for event in events if "dev_loss" in event.data]
+    assert losses[0] == training["first_dev_loss"] and len(losses) == 7
+    assert (
+        losses.index(min(losses)) == training["best_epoch"]
+        and training["dev_loss"] == min(losses) < losses[-1]
+    )
     assert (f"overfitted from epoch {training['overfit_from']} on" in run.message) == bool(
         training["overfit_from"]
     )
@@ -210,27 +213,23 @@ def test_a_trainer_that_lost_its_lease_swaps_nothing(scene: Scene) -> None:
     shutil.rmtree(scene.context.data_dir / "runs")
 
 
-def test_a_server_that_computes_other_numbers_fails_the_run(scene: Scene) -> None:
-    scene.rate(40)
-    scene.vllm.greedy = lambda model, ids, count: [(5, -20.0)] * count
-    run = scene.run()
-    assert run.status is RunStatus.FAILED and "log-probabilities" in run.message
-    assert not scene.vllm.adapters
-
-
-def test_a_server_that_refuses_the_adapter_fails_the_run(scene: Scene) -> None:
-    scene.rate(40)
-    scene.vllm.max_loras = 0
-    run = scene.run()
-    assert run.status is RunStatus.FAILED and "slots are in use" in run.message
-
-
-def test_a_server_that_fails_in_the_gate_fails_the_run_and_swaps_nothing(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"greedy": lambda model, ids, count: [(5, -20.0)] * count}, "log-probabilities"),
+        ({"max_loras": 0}, "slots are in use"),
+        ({"fails_with": 500}, "500"),
+    ],
+    ids=["other numbers", "no slot", "fails"],
+)
+def test_a_server_that_misbehaves_fails_the_run_and_swaps_nothing(
+    scene: Scene, fault: dict[str, Any], words: str
+) -> None:
     scene.rate(40)
     before = scene.store.deployments.active("bank")
-    scene.vllm.fails_with = 500
+    vars(scene.vllm).update(fault)
     run = scene.run()
-    assert run.status is RunStatus.FAILED
+    assert run.status is RunStatus.FAILED and words in run.message
     assert scene.store.deployments.active("bank") == before and not scene.vllm.adapters
 
 

@@ -20,7 +20,7 @@ from benchmarks.faults.references import System
 from benchmarks.faults.scene import ASSISTANT, FULL, Scene
 from store import Store
 from store.records import Deployment, DeploymentStatus, MessageStatus
-from trainer.deployment.swap import load_checked, swap_in, unload_older
+from trainer.deployment.swap import hot_swap, load_checked, unload_older
 
 IDS = tuple(range(10, 20))
 PATIENCE_S = 1.0
@@ -74,7 +74,7 @@ class World:
         candidate, adapters = self.candidate(), self.folder / "adapters"
         active = self.store.deployments.active(ASSISTANT)
         await load_checked(self.pool, str(candidate.adapter), adapters, IDS, [(6, -3.0)] * 8)
-        deployment = await swap_in(self.store, self.pool, self.tokenizer, adapters, candidate, active)
+        deployment = await hot_swap(self.store, self.pool, self.tokenizer, adapters, candidate, active)
         with suppress(VllmError):
             await unload_older(self.store, self.pool, ASSISTANT)
         return deployment

@@ -57,26 +57,15 @@ def train(store: Store) -> None:
 
 
 def test_examples_are_new_until_a_run_has_seen_them(bank: Store) -> None:
-    rate(bank, 0, 80)
+    rate(bank, 0, 10)
+    assert new_examples(bank, "bank", SETTINGS) == 0, "too few to train"
+    rate(bank, 10, 80)
     assert new_examples(bank, "bank", SETTINGS) == 80
     train(bank)
     assert new_examples(bank, "bank", SETTINGS) == 0
     rate(bank, 80, 87)
     rate(bank, 87, 90, Verdict.DOWN)
     assert new_examples(bank, "bank", SETTINGS) == 7
-
-
-def test_a_run_without_a_dataset_has_seen_nothing(bank: Store) -> None:
-    rate(bank, 0, 80)
-    train(bank)
-    bank.runs.finish(bank.runs.start("bank", {}, "test").id, RunStatus.NOT_ENOUGH, "", {})
-    assert new_examples(bank, "bank", SETTINGS) == 0
-
-
-def test_too_few_to_train_are_none(bank: Store) -> None:
-    assert new_examples(bank, "bank", SETTINGS) == 0
-    rate(bank, 0, 10)
-    assert new_examples(bank, "bank", SETTINGS) == 0
 
 
 def test_a_new_correction_of_a_known_answer_is_news(bank: Store) -> None:
@@ -121,16 +110,6 @@ def test_what_outgrew_the_context_is_not_news_for_ever(bank: Store) -> None:
     assert new_examples(bank, "bank", SETTINGS) == 3
 
 
-def test_a_shortage_that_only_the_run_could_see_is_not_tried_again_at_every_look(bank: Store) -> None:
-    rate(bank, 0, 80)
-    assert new_examples(bank, "bank", SETTINGS) == 80
-    outgrown = [a.message_id for a in bank.answers.rated("bank")][:70]
-    run = bank.runs.start("bank", {}, "test")
-    bank.runs.add_event(run.id, "dataset", {"outgrown": outgrown})
-    bank.runs.finish(run.id, RunStatus.NOT_ENOUGH, "", {})
-    assert new_examples(bank, "bank", SETTINGS) == 0
-
-
 @pytest.mark.parametrize("status", [RunStatus.FAILED, RunStatus.INTERRUPTED, RunStatus.NOT_ENOUGH])
 def test_a_run_that_came_to_no_dataset_is_not_tried_again_while_nothing_changes(
     bank: Store, status: RunStatus
@@ -164,8 +143,14 @@ class Recorder:
 
 
 @contextmanager
-def watching(store: Store, folder: Path, recorder: Recorder, every_s: float = 3600.0) -> Iterator[Watch]:
-    watch = Watch(store, folder, SETTINGS, [], every_s)
+def watching(
+    store: Store,
+    folder: Path,
+    recorder: Recorder,
+    every_s: float = 3600.0,
+    settings: TrainerSettings = SETTINGS,
+) -> Iterator[Watch]:
+    watch = Watch(store, folder, settings, [], every_s)
     watch._command = recorder.command
     thread = threading.Thread(target=watch.run)
     thread.start()
@@ -205,7 +190,6 @@ def test_a_candidate_is_evaluated_again_when_people_have_decided(
     bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder, waiting = Recorder(tmp_path), []
-    monkeypatch.setattr(watching_module, "_REEVALUATE_EVERY_S", 0.1)
     monkeypatch.setattr(
         watching_module, "pending", lambda store, name: waiting and not recorder.calls and waiting[0] or None
     )
@@ -244,14 +228,6 @@ def test_a_run_that_crashed_is_not_left_running(bank: Store, tmp_path: Path) -> 
     assert "status 1" in bank.runs.get(crashed.id).message
 
 
-def test_stopping_ends_a_training_that_is_under_way(bank: Store, tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, seconds=60)
-    bank.runs.request("bank", "asked")
-    with watching(bank, tmp_path, recorder):
-        assert wait_for(lambda: recorder.calls)
-    assert bank.leases.get(WATCH_LEASE) is None
-
-
 def test_a_training_that_ignores_the_end_is_killed_with_all_it_started(
     bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,7 +237,7 @@ def test_a_training_that_ignores_the_end_is_killed_with_all_it_started(
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: len(recorder.calls) == 2)  # the process and the one that it forked
         stopped = time.monotonic()
-    assert time.monotonic() - stopped < 10
+    assert time.monotonic() - stopped < 10 and bank.leases.get(WATCH_LEASE) is None
     script = recorder.command[1]
     assert wait_for(lambda: not [p for p in psutil.process_iter() if _runs(p, script)])
 
@@ -325,12 +301,8 @@ def test_a_swap_that_people_dislike_is_taken_back_once(
 def test_a_swap_is_left_alone_where_people_want_that(bank: Store, tmp_path: Path) -> None:
     serve(bank, Verdict.UP, 20, None)
     worse = serve(bank, Verdict.DOWN, 10, bank.runs.start("bank", {}, "test").id)
-    watch = Watch(bank, tmp_path, replace(SETTINGS, roll_back=False), [], 0.1)
-    thread = threading.Thread(target=watch.run)
-    thread.start()
-    time.sleep(1.0)
-    watch.stop()
-    thread.join(15)
+    with watching(bank, tmp_path, Recorder(tmp_path), 0.1, replace(SETTINGS, roll_back=False)):
+        time.sleep(1.5)
     assert serving(bank) == worse
 
 

@@ -144,7 +144,7 @@ def rerun(
     for warning in result.warnings:
         console.print(f"Not as in run {run}: {warning}.", soft_wrap=True)
     console.print(result.verdict(tolerance), soft_wrap=True)
-    if not result.same(tolerance):
+    if result.differs_at(tolerance) is not None:
         raise typer.Exit(1)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from assistant.rendering import keep, render, segment_tokens
-from store.records import Dataset, Example, Segment, Split, TrainingRun
-from trainer.context import RunProgress, TrainingContext
+from store.records import Dataset, Example, Segment, Split
+from trainer.context import Retrain, TrainingContext
 from trainer.evaluation.variants import build_variants, measure_importance, measure_losses
 from trainer.training.distributed import shut_down
 from trainer.training.environment import PHASE, environment
-from trainer.training.finetune import Trained, TrainingJob, finetune
+from trainer.training.finetune import TrainingJob, finetune
 from trainer.training.publish import publish_run
 from trainer.training.rows import TopK, dev_rows, train_rows
 from trainer.training.teacher import teacher_log_probabilities
@@ -42,16 +42,15 @@ class Candidate:
     remarks: Sequence[str]
 
 
-def train_candidate(
-    context: TrainingContext, run: TrainingRun, dataset: Dataset, progress: RunProgress
-) -> Candidate:
+def train_candidate(retrain: Retrain) -> Candidate:
     """Train on the train split, stop on dev, publish under a new name, build the variants on dev.
 
     Raises TrainingDiverged, BadAdapter, OSError.
     """
+    context, run, progress = retrain.context, retrain.run, retrain.progress
     progress.record(PHASE, **environment(context.base))
     with progress.timed("teacher"):
-        job = build_job(context, dataset, context.work_dir(run.id), progress.counter("teacher"))
+        job = build_job(context, retrain.dataset, context.work_dir(run.id), progress.counter("teacher"))
     with progress.timed("train"):
         trained = finetune(job, lambda note: progress.record("train", **note))
     shut_down()
@@ -59,17 +58,20 @@ def train_candidate(
         name = publish_run(context.store, run, trained.model, context.adapters, context.base)
         progress.record("publish", adapter=name)
     with progress.timed("variants"):
-        variants, losses = _build_variants(context, dataset, trained.model, progress)
-    question = render(context.tokenizer, (), _split(dataset, Split.DEV)[0].context).ids
-    overfit = trained.curve.overfit_remark()
+        variants, losses = _build_variants(retrain, trained.model)
+    question = render(context.tokenizer, (), _split(retrain.dataset, Split.DEV)[0].context).ids
     return Candidate(
         name=name,
         variants=variants,
         dev_losses=losses,
         parity_ids=question,
         parity=_continue_greedily(trained.model, question),
-        training=_training_record(trained, context.settings.learning_rate),
-        remarks=(overfit,) if overfit else (),
+        training={
+            **trained.as_record(),
+            "learning_rate": context.settings.learning_rate,
+            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        },
+        remarks=trained.remarks(),
     )
 
 
@@ -95,35 +97,17 @@ def _split(dataset: Dataset, split: Split) -> list[Example]:
     return [example for example in dataset.examples if example.split is split]
 
 
-def _build_variants(
-    context: TrainingContext, dataset: Dataset, model: Any, progress: RunProgress
-) -> tuple[list[tuple[str, ...]], list[float]]:
+def _build_variants(retrain: Retrain, model: Any) -> tuple[list[tuple[str, ...]], list[float]]:
     """The variants by the importance of each segment on dev, and the dev loss of each variant."""
-    segments, dev = context.store.prompts.get(dataset.prompt_id).segments, _split(dataset, Split.DEV)
-    counter = progress.counter("variants")
-    importance = measure_importance(model, context.tokenizer, segments, dev, counter)
-    tokens = segment_tokens(context.tokenizer, segments)
-    variants = build_variants(segments, tokens, importance, context.settings.variants)
+    tokenizer, settings = retrain.context.tokenizer, retrain.context.settings
+    segments = retrain.store.prompts.get(retrain.dataset.prompt_id).segments
+    dev, counter = _split(retrain.dataset, Split.DEV), retrain.progress.counter("variants")
+    importance = measure_importance(model, tokenizer, segments, dev, counter)
+    variants = build_variants(segments, segment_tokens(tokenizer, segments), importance, settings.variants)
     prompts = [keep(segments, segment_ids) for segment_ids in variants]
-    losses = measure_losses(model, context.tokenizer, prompts, dev, counter)
-    progress.record("variants", importance=importance, dev_losses=losses)
+    losses = measure_losses(model, tokenizer, prompts, dev, counter)
+    retrain.progress.record("variants", importance=importance, dev_losses=losses)
     return variants, losses
-
-
-def _training_record(trained: Trained, learning_rate: float) -> dict[str, Any]:
-    """What the training took and how it went; memory in MiB at its peak."""
-    return {
-        "steps": trained.steps,
-        "tokens_per_s": round(trained.tokens_per_s),
-        "seconds": round(trained.seconds, 1),
-        "resumed_at": trained.resumed_at,
-        "learning_rate": learning_rate,
-        "first_dev_loss": trained.first_dev_loss,
-        "dev_loss": trained.dev_loss,
-        "stopped_early": trained.stopped_early,
-        **trained.curve.as_record(),
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-    }
 
 
 def _teachers(

@@ -13,6 +13,7 @@ from assistant.adapter_files import fingerprint
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
+from store.records import Dataset, TrainingRun
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import work_dir
 
@@ -53,6 +54,20 @@ class TrainingContext:
 
     def work_dir(self, run: int | str) -> Path:
         return work_dir(self.data_dir, run)
+
+
+@dataclass(frozen=True)
+class Retrain:
+    """A run under way, from its frozen dataset on."""
+
+    context: TrainingContext
+    run: TrainingRun
+    dataset: Dataset
+    progress: RunProgress
+
+    @property
+    def store(self) -> Store:
+        return self.context.store
 
 
 class RunProgress:

@@ -6,10 +6,12 @@ import os
 import threading
 import uuid
 
+import psutil
+
 from store import Store, StoreError
 
 NAME = "trainer"
-TTL_S = 60.0
+_TTL_S = 60.0
 # A process number means something in its own namespace only: a container's trainer is not dead because it is not seen.
 _NAMESPACE = os.readlink("/proc/self/ns/pid").strip("pid:[]")
 
@@ -21,9 +23,8 @@ class LeaseTaken(Exception):
 class Lease:
     """Holds a lease of the store and renews it from a thread until the context ends."""
 
-    def __init__(self, store: Store, name: str = NAME, ttl_s: float = TTL_S):
-        self._store = store
-        self._name, self._ttl_s = name, ttl_s
+    def __init__(self, store: Store, name: str = NAME):
+        self._store, self._name = store, name
         self._holder = f"{os.getpid()}-{_NAMESPACE}-{uuid.uuid4().hex[:8]}"
         self._done = threading.Event()
         self._renewer = threading.Thread(target=self._renew, name=f"lease:{name}", daemon=True)
@@ -31,9 +32,10 @@ class Lease:
     def __enter__(self) -> Lease:
         if not self._acquire():
             other = self._store.leases.get(self._name)
+            process = other[0].partition("-")[0] if other else "unknown"
             raise LeaseTaken(
-                f"Another trainer (process {other[0].split('-')[0] if other else 'unknown'}) is at work on this data "
-                "directory. Wait until it is done, or stop it."
+                f"Another trainer (process {process}) is at work on this data directory. Wait until it is done, or "
+                "stop it."
             )
         self._renewer.start()
         return self
@@ -50,21 +52,21 @@ class Lease:
 
     def still_held(self) -> bool:
         """Whether nobody has taken it meanwhile, say while this process was suspended for longer than its lease."""
-        return self._store.leases.renew(self._name, self._holder, self._ttl_s)
+        return self._store.leases.renew(self._name, self._holder, _TTL_S)
 
     def _acquire(self) -> bool:
         """Take the lease; that of a process which was killed counts as free, so that nobody waits for it to expire."""
-        if self._store.leases.acquire(self._name, self._holder, self._ttl_s):
+        if self._store.leases.acquire(self._name, self._holder, _TTL_S):
             return True
         other = self._store.leases.get(self._name)
         if other is not None and _is_dead(other[0]):
             self._store.leases.release(self._name, other[0])
-        return self._store.leases.acquire(self._name, self._holder, self._ttl_s)
+        return self._store.leases.acquire(self._name, self._holder, _TTL_S)
 
     def _renew(self) -> None:
-        while not self._done.wait(self._ttl_s / 3):
+        while not self._done.wait(_TTL_S / 3):
             try:
-                self._store.leases.renew(self._name, self._holder, self._ttl_s)
+                self._store.leases.renew(self._name, self._holder, _TTL_S)
             except StoreError:  # locked for a moment; the next round is in time
                 continue
 
@@ -77,13 +79,5 @@ def is_taken(store: Store) -> bool:
 
 def _is_dead(holder: str) -> bool:
     """Whether the holder's process has ended; False where that cannot be known."""
-    number, _, namespace = holder.rpartition("-")[0].partition("-")
-    if namespace != _NAMESPACE or not number.isdigit():
-        return False
-    try:
-        os.kill(int(number), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
-    return False
+    number, _, rest = holder.partition("-")
+    return rest.startswith(f"{_NAMESPACE}-") and not psutil.pid_exists(int(number))

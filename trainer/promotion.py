@@ -4,119 +4,110 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store.audit import TRAINER, acting
-from store.errors import LeaseLost
-from store.records import Dataset, Deployment, RunStatus, Split, TrainingRun
+from store.records import Deployment, RunStatus, Split, TrainingRun
 from trainer.candidate import Candidate
-from trainer.context import RunProgress, TrainingContext
+from trainer.context import Retrain
 from trainer.deployment.latency import measure_latency
-from trainer.deployment.swap import load_checked, swap_in, unload_older
-from trainer.evaluation.gate import VariantVerdict, Verdict
+from trainer.deployment.swap import hot_swap, load_checked, unload_older
+from trainer.evaluation.gate import VariantVerdict
 from trainer.evaluation.gate_evaluation import GateEvaluation
 from trainer.examples import dataset as datasets
-from trainer.lease import Lease
 from trainer.training.environment import environment
 
 
 async def evaluate_and_deploy(
-    context: TrainingContext,
-    run: TrainingRun,
-    dataset: Dataset,
-    candidate: Candidate,
-    progress: RunProgress,
-    lease: Lease,
-    known_answers: Mapping[str, Mapping[int, str]] | None = None,
+    retrain: Retrain, candidate: Candidate, known_answers: Mapping[str, Mapping[int, str]] | None = None
 ) -> TrainingRun:
     """The finished run, promoted or refused; `known_answers` as for `GateEvaluation`.
 
-    Raises VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, ScorerFailed; the candidate is unloaded then.
+    Raises VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, ScorerFailed. A candidate that is not promoted
+    is unloaded.
     """
-    pool = await VllmPool.connect(
-        context.address.urls, context.address.key, context.store.messages.streaming_count
-    )
+    context, store, run, progress = retrain.context, retrain.store, retrain.run, retrain.progress
+    pool = await VllmPool.connect(context.address.urls, context.address.key, store.messages.streaming_count)
+    promoted = None
     try:
-        active = context.store.deployments.active(run.assistant_id)
-        evaluation = GateEvaluation(context, pool, dataset, candidate, active, progress, known_answers)
+        active = store.deployments.active(run.assistant_id)
+        evaluation = GateEvaluation(retrain, pool, candidate, active, known_answers)
         with progress.timed("load"):
             await load_checked(pool, candidate.name, context.adapters, candidate.parity_ids, candidate.parity)
-        try:
-            with progress.timed("gate"):
-                verdict = await evaluation.evaluate()
-            context.store.gate_answers.add(run.id, evaluation.answers())
-        except BaseException:
-            await pool.unload_adapter(candidate.name)
-            raise
-        report, message = _report(context, run, dataset, candidate, evaluation, verdict, progress)
-        if not verdict.promoted or verdict.chosen is None:
-            await pool.unload_adapter(candidate.name)
-            asked = context.store.judgement_requests.add(run.id, evaluation.judgement_requests(verdict))
-            report |= {
-                "judgement_requests": asked,
-                "candidate": asdict(candidate),
-                "active": active and active.id,
-            }
-            message = " ".join([message, *_request_for_judgements(asked)])
-            refused = _add_deployment(context, run, dataset, candidate, evaluation.last_tested(verdict))
-            context.store.deployments.reject(refused.id, message)
-            return context.store.runs.finish(run.id, RunStatus.REFUSED, message, report)
-        deployment = _add_deployment(context, run, dataset, candidate, verdict.chosen)
+        with progress.timed("gate"):
+            verdict = await evaluation.evaluate()
+        store.gate_answers.add(run.id, evaluation.answers())
+        report = evaluation.report(verdict) | _report(retrain, candidate)
+        message = " ".join([*verdict.reasons, *candidate.remarks, *datasets.remarks(_dataset_event(retrain))])
+        deployment = _add_deployment(retrain, candidate, verdict.variant)
+        if not verdict.promoted:
+            requests = evaluation.judgement_requests(verdict)
+            return _refuse(retrain, candidate, deployment, active, requests, report, message)
         progress.record("swap", deployment=deployment.id)
-        try:
-            with progress.timed("swap"), acting(TRAINER):
-                await swap_in(context.store, pool, context.tokenizer, context.adapters, deployment, active)
-        except LeaseLost:
-            await pool.unload_adapter(candidate.name)
-            raise
-        return await _finish_promoted(
-            context, run, pool, dataset, deployment, progress, lease, report, message
-        )
+        with progress.timed("swap"), acting(TRAINER):
+            promoted = await hot_swap(store, pool, context.tokenizer, context.adapters, deployment, active)
+        return await _finish_promoted(retrain, pool, promoted, report, message)
     finally:
+        if promoted is None:
+            await pool.unload_adapter(candidate.name)
         await pool.close()
 
 
-async def _finish_promoted(
-    context: TrainingContext,
-    run: TrainingRun,
-    pool: VllmPool,
-    dataset: Dataset,
+def _refuse(
+    retrain: Retrain,
+    candidate: Candidate,
     deployment: Deployment,
-    progress: RunProgress,
-    lease: Lease,
+    active: Deployment | None,
+    requests: list[tuple[str, str]],
     report: dict[str, Any],
     message: str,
 ) -> TrainingRun:
+    """Record the refusal, and what its re-evaluation needs once people have judged these answers."""
+    store, run = retrain.store, retrain.run
+    asked = store.judgement_requests.add(run.id, requests)
+    report |= {
+        "judgement_requests": asked,
+        "candidate": asdict(candidate),
+        "active": active and active.id,
+    }
+    if asked:
+        message += (
+            f" {asked} of its answers differ from the approved ones and may be as good: say whether they are on the "
+            "Review page. When you have decided about all of them, the candidate is evaluated again."
+        )
+    store.deployments.reject(deployment.id, message)
+    return store.runs.finish(run.id, RunStatus.REFUSED, message, report)
+
+
+async def _finish_promoted(
+    retrain: Retrain, pool: VllmPool, deployment: Deployment, report: dict[str, Any], message: str
+) -> TrainingRun:
     """Measure what the swap saves; it has happened, and what fails from here on does not undo it."""
+    store, run = retrain.store, retrain.run
     try:
-        with progress.timed("probe"):
-            report["probe"] = await _measure_saving(context, pool, dataset, deployment, progress)
-        if lease.still_held():  # else another trainer's candidate may be loaded, and would be unloaded here
-            await unload_older(context.store, pool, run.assistant_id)
+        with retrain.progress.timed("probe"):
+            report["probe"] = await _measure_saving(retrain, pool, deployment)
     except VllmError as error:
         message += f" The time it saves could not be measured: {error}"
     except (asyncio.CancelledError, KeyboardInterrupt):
         message += " It was stopped before the time it saves was measured."
-        context.store.runs.finish(run.id, RunStatus.PROMOTED, message, report)
+        store.runs.finish(run.id, RunStatus.PROMOTED, message, report)
         raise
-    return context.store.runs.finish(run.id, RunStatus.PROMOTED, message, report)
+    # Raises LeaseLost where another trainer is at work, whose candidate would be unloaded here.
+    finished = store.runs.finish(run.id, RunStatus.PROMOTED, message, report)
+    with suppress(VllmError):
+        await unload_older(store, pool, run.assistant_id)
+    return finished
 
 
-def _report(
-    context: TrainingContext,
-    run: TrainingRun,
-    dataset: Dataset,
-    candidate: Candidate,
-    evaluation: GateEvaluation,
-    verdict: Verdict,
-    progress: RunProgress,
-) -> tuple[dict[str, Any], str]:
-    """The report as plain JSON, and the message for people."""
-    frozen = _dataset_event(context, run)
-    report = evaluation.report(verdict) | {
+def _report(retrain: Retrain, candidate: Candidate) -> dict[str, Any]:
+    """What the run was made from and what it took, as plain JSON."""
+    dataset, frozen = retrain.dataset, _dataset_event(retrain)
+    return {
         "dataset": {
             **datasets.sizes(dataset.examples),
             "dropped": dataset.dropped,
@@ -125,54 +116,35 @@ def _report(
             "hash": dataset.hash,
         },
         "training": dict(candidate.training),
-        "environment": environment(context.base),
-        "seconds": progress.seconds,
+        "environment": environment(retrain.context.base),
+        "seconds": retrain.progress.seconds,
     }
-    return report, " ".join([*verdict.reasons, *candidate.remarks, *datasets.remarks(frozen)])
 
 
-def _request_for_judgements(count: int) -> list[str]:
-    if not count:
-        return []
-    return [
-        f"{count} of its answers differ from the approved ones and may be as good: say whether they are on the "
-        "Review page. When you have decided about all of them, the candidate is evaluated again."
-    ]
-
-
-def _dataset_event(context: TrainingContext, run: TrainingRun) -> Mapping[str, Any]:
+def _dataset_event(retrain: Retrain) -> Mapping[str, Any]:
     """What the run recorded when it froze its dataset, maybe before it was interrupted."""
-    return next((event.data for event in reversed(context.store.runs.events(run.id, "dataset"))), {})
+    return next((event.data for event in reversed(retrain.store.runs.events(retrain.run.id, "dataset"))), {})
 
 
-def _add_deployment(
-    context: TrainingContext,
-    run: TrainingRun,
-    dataset: Dataset,
-    candidate: Candidate,
-    variant: VariantVerdict,
-) -> Deployment:
-    return context.store.deployments.add(
-        run.assistant_id,
-        dataset.prompt_id,
+def _add_deployment(retrain: Retrain, candidate: Candidate, variant: VariantVerdict) -> Deployment:
+    return retrain.store.deployments.add(
+        retrain.run.assistant_id,
+        retrain.dataset.prompt_id,
         candidate.name,
         variant.segment_ids,
         variant.variant,
         variant.prompt_tokens,
-        run.id,
+        retrain.run.id,
     )
 
 
-async def _measure_saving(
-    context: TrainingContext, pool: VllmPool, dataset: Dataset, deployment: Deployment, progress: RunProgress
-) -> dict[str, Any]:
+async def _measure_saving(retrain: Retrain, pool: VllmPool, deployment: Deployment) -> dict[str, Any]:
     """What a request costs now against what it would cost without Shorthand: base model, full prompt."""
-    segments = context.store.prompts.get(dataset.prompt_id).segments
-    question = next(e for e in dataset.examples if e.split is Split.GATE).context[-1][1]
+    segments = retrain.store.prompts.get(deployment.prompt_id).segments
+    question = next(e for e in retrain.dataset.examples if e.split is Split.GATE).context[-1][1]
     variants = {
         "full": (pool.base, [segment.id for segment in segments]),
         "short": (deployment.adapter or pool.base, deployment.segment_ids),
     }
-    return await measure_latency(
-        pool, context.tokenizer, segments, variants, question, progress.counter("probe")
-    )
+    counter = retrain.progress.counter("probe")
+    return await measure_latency(pool, retrain.context.tokenizer, segments, variants, question, counter)

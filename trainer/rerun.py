@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from assistant.adapter_files import BadAdapter, verify
+from assistant.adapter_files import BadAdapter, Manifest, verify
 from assistant.serving import MAX_RANK
 from store import Store
 from store.records import Dataset, TrainingRun
@@ -48,37 +48,31 @@ class Rerun:
     weights_equal: bool | None
     warnings: tuple[str, ...]
 
-    def difference(self) -> float:
-        """The largest, in nats, over the steps that both have."""
-        both = self.recorded.keys() & self.repeated.keys()
-        return max((abs(self.recorded[step] - self.repeated[step]) for step in both), default=0.0)
-
-    def same(self, tolerance: float) -> bool:
-        return self._differs_at(tolerance) is None
-
-    def verdict(self, tolerance: float) -> str:
-        """Whether the losses are the same, where they part, and where the adapter is."""
-        rebuilt = f"The adapter is {self.adapter}."
-        if self.weights_equal is not None:
-            rebuilt += (
-                f" Its weights are {'the very same' if self.weights_equal else 'not bit for bit the same'}."
-            )
-        step = self._differs_at(tolerance)
-        if step is None:
-            return f"The same losses (max difference {self.difference():g} in {len(self.recorded)} steps). {rebuilt}"
-        if step not in self.repeated:
-            return f"The losses end before step {step}, which run {self.run_id} had. {rebuilt}"
-        return (
-            f"The losses differ from step {step} on: {self.recorded[step]:.6f} in run {self.run_id}, "
-            f"{self.repeated[step]:.6f} now ({tolerance:g} allowed; max difference {self.difference():g}). {rebuilt}"
-        )
-
-    def _differs_at(self, tolerance: float) -> int | None:
+    def differs_at(self, tolerance: float) -> int | None:
         """The first step whose loss differs, is missing or is not a number."""
         for step, loss in sorted(self.recorded.items()):
             if not abs(loss - self.repeated.get(step, math.nan)) <= tolerance:
                 return step
         return None
+
+    def verdict(self, tolerance: float) -> str:
+        """Whether the losses are the same, where they part, and where the adapter is."""
+        both = self.recorded.keys() & self.repeated.keys()
+        largest = max((abs(self.recorded[step] - self.repeated[step]) for step in both), default=0.0)
+        step = self.differs_at(tolerance)
+        if step is None:
+            found = f"The same losses (max difference {largest:g} in {len(self.recorded)} steps)."
+        elif step not in self.repeated:
+            found = f"The losses end before step {step}, which run {self.run_id} had."
+        else:
+            found = (
+                f"The losses differ from step {step} on: {self.recorded[step]:.6f} in run {self.run_id}, "
+                f"{self.repeated[step]:.6f} now ({tolerance:g} allowed; max difference {largest:g})."
+            )
+        found += f" The adapter is {self.adapter}."
+        if self.weights_equal is None:
+            return found
+        return f"{found} Its weights are {'the very same' if self.weights_equal else 'not bit for bit the same'}."
 
 
 def rerun(store: Store, data_dir: Path, run_id: int, on_step: Callable[[int, int], None]) -> Rerun:
@@ -87,32 +81,48 @@ def rerun(store: Store, data_dir: Path, run_id: int, on_step: Callable[[int, int
     Raises NoRerun, BadSetting, NoServer, TokenizerError, LeaseTaken, NotFound.
     """
     run = store.runs.get(run_id)
-    dataset, recorded_environment, losses = (
-        _dataset(store, run),
-        _environment(store, run),
-        _losses(store, run),
-    )
+    dataset, recorded, losses = _record(store, run)
     context = TrainingContext.open(store, data_dir, TrainerSettings.from_record(run.settings))
-    base = recorded_environment["base"]
-    if base != context.base:
+    if recorded["base"] != context.base:
         raise NoRerun(
-            f"Run {run.id} was trained on another base model ({base[:12]}, not {context.base[:12]}). Start the app "
-            "with that model in this data directory, then run this again."
+            f"Run {run.id} was trained on another base model ({recorded['base'][:12]}, not {context.base[:12]}). Start "
+            "the app with that model in this data directory, then run this again."
         )
-    torch.set_num_threads(recorded_environment["threads"])  # another number of them rounds sums differently
-    precision = Precision(recorded_environment["precision"])
+    torch.set_num_threads(recorded["threads"])  # another number of them rounds sums differently
     with Lease(store):
-        trained = _train(context, run, dataset, precision, on_step)
+        trained = _train(context, run, dataset, Precision(recorded["precision"]), on_step)
         name = free_name(context.adapters, f"{run.assistant_id}-v{run.id:04d}-rerun")
         manifest = publish(trained.model, context.adapters, name, context.base)
     return Rerun(
         run.id,
         str(context.adapters / name),
         losses,
-        {entry["step"]: entry["loss"] for entry in trained.history if "loss" in entry},
-        _weights_equal(context, run, manifest.files),
-        tuple(differences(recorded_environment, environment(context.base))),
+        {entry["step"]: entry["loss"] for entry in trained.log if "loss" in entry},
+        _weights_equal(context, run, manifest),
+        tuple(differences(recorded, environment(context.base))),
     )
+
+
+def _record(store: Store, run: TrainingRun) -> tuple[Dataset, Mapping[str, Any], dict[int, float]]:
+    """The dataset of a run, its environment, and its losses by step. Raises NoRerun."""
+    if run.trigger == REEVALUATION:
+        raise NoRerun(
+            f"Run {run.id} trained nothing: it evaluated {run.adapter} again. Name the run that trained it."
+        )
+    if run.dataset_id is None:
+        raise NoRerun(f"Run {run.id} froze no dataset, so there is nothing to train again. {run.message}")
+    dataset = store.datasets.get(run.dataset_id)
+    if content_hash(dataset.examples) != dataset.hash:
+        raise NoRerun(
+            f"Dataset {dataset.id} of run {run.id} is not what was trained on: examples of it were erased "
+            f"({len(dataset.examples)} are left). Its adapter cannot be rebuilt."
+        )
+    environments, events = store.runs.events(run.id, PHASE), store.runs.events(run.id, "train")
+    # Of a step that a resumed run recorded twice, the last counts.
+    losses = {event.data["step"]: event.data["loss"] for event in events if "loss" in event.data}
+    if not environments or not losses:
+        raise NoRerun(f"Run {run.id} ended before its first training step: there are no losses to compare.")
+    return dataset, environments[-1].data, losses
 
 
 def _train(
@@ -134,43 +144,9 @@ def _train(
         shutil.rmtree(work_dir, ignore_errors=True)
 
 
-def _dataset(store: Store, run: TrainingRun) -> Dataset:
-    if run.trigger == REEVALUATION:
-        raise NoRerun(
-            f"Run {run.id} trained nothing: it evaluated {run.adapter} again. Name the run that trained it."
-        )
-    if run.dataset_id is None:
-        raise NoRerun(f"Run {run.id} froze no dataset, so there is nothing to train again. {run.message}")
-    dataset = store.datasets.get(run.dataset_id)
-    if content_hash(dataset.examples) != dataset.hash:
-        raise NoRerun(
-            f"Dataset {dataset.id} of run {run.id} is not what was trained on: examples of it were erased "
-            f"({len(dataset.examples)} are left). Its adapter cannot be rebuilt."
-        )
-    return dataset
-
-
-def _environment(store: Store, run: TrainingRun) -> Mapping[str, Any]:
-    events = store.runs.events(run.id, PHASE)
-    if not events:
-        raise NoRerun(f"Run {run.id} ended before it trained: it recorded no environment.")
-    return events[-1].data
-
-
-def _losses(store: Store, run: TrainingRun) -> dict[int, float]:
-    """By step; of a step that a resumed run recorded twice, the last."""
-    events = store.runs.events(run.id, "train")
-    losses = {event.data["step"]: event.data["loss"] for event in events if "loss" in event.data}
-    if not losses:
-        raise NoRerun(f"Run {run.id} ended before its first training step: there are no losses to compare.")
-    return losses
-
-
-def _weights_equal(context: TrainingContext, run: TrainingRun, files: Mapping[str, str]) -> bool | None:
-    if run.adapter is None:
-        return None
+def _weights_equal(context: TrainingContext, run: TrainingRun, rebuilt: Manifest) -> bool | None:
     try:
-        published = verify(context.adapters / run.adapter, context.base, MAX_RANK).files
+        published = verify(context.adapters / str(run.adapter), context.base, MAX_RANK)
     except BadAdapter:
         return None
-    return published["adapter_model.safetensors"] == files["adapter_model.safetensors"]
+    return published.files["adapter_model.safetensors"] == rebuilt.files["adapter_model.safetensors"]

@@ -12,20 +12,18 @@ from assistant.serving import MAX_RANK
 from assistant.vllm_client import VllmError
 from store import StoreError
 from store.errors import LeaseLost, NotSaved
-from store.records import RunStatus, TrainingRun
+from store.records import Example, RunStatus, TrainingRun
 from trainer.candidate import Candidate, train_candidate
-from trainer.context import RunProgress, TrainingContext
+from trainer.context import Retrain, RunProgress, TrainingContext
 from trainer.deployment.swap import ParityError
 from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
-from trainer.examples.dataset import draft_for_model, snapshot
+from trainer.examples.dataset import DatasetDraft, draft_for_model, snapshot
 from trainer.lease import Lease
 from trainer.promotion import evaluate_and_deploy
 from trainer.redaction.entities import RedactionError
-from trainer.resumption import PHASE as RESUME
-from trainer.resumption import changes, interrupted
 from trainer.settings import TrainerSettings
-from trainer.training.checkpoints import last_checkpoint
+from trainer.training.checkpoints import RESUME, interrupted, last_checkpoint
 from trainer.training.environment import PHASE as ENVIRONMENT
 from trainer.training.environment import differences, environment
 from trainer.training.finetune import TrainingDiverged
@@ -56,18 +54,18 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         store = context.store
         # Whatever is recorded as running was killed: its process would hold the lease.
         store.runs.interrupt_running("The training process was killed or crashed during this run.")
-        run = _resume(context, assistant_id) or store.runs.start(
+        run = resume(context, assistant_id) or store.runs.start(
             assistant_id, context.settings.as_record(), trigger
         )
         _remove_work_dirs(context, assistant_id, run.id)
         try:
-            return _finish(context, run, lambda: _retrain(context, run, lease))
+            return _finish(context, run, lambda: _retrain(context, run))
         finally:
             if lease.still_held() and interrupted(store, context.data_dir, assistant_id) is None:
                 shutil.rmtree(context.work_dir(run.id), ignore_errors=True)
 
 
-def _retrain(context: TrainingContext, run: TrainingRun, lease: Lease) -> TrainingRun:
+def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
     progress = RunProgress(context.store, run.id)
     with progress.timed("dataset"):
         dataset = (
@@ -75,10 +73,10 @@ def _retrain(context: TrainingContext, run: TrainingRun, lease: Lease) -> Traini
         )
     if isinstance(dataset, str):
         return context.store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
-    candidate = train_candidate(context, run, dataset, progress)
+    retrain = Retrain(context, run, dataset, progress)
+    candidate = train_candidate(retrain)
     # One event loop for all talk with the servers: connections belong to the loop they were opened in.
-    with asyncio.Runner() as runner:
-        return runner.run(evaluate_and_deploy(context, run, dataset, candidate, progress, lease))
+    return asyncio.run(evaluate_and_deploy(retrain, candidate))
 
 
 def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
@@ -95,19 +93,16 @@ def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | Non
         run = store.runs.update(run.id, dataset_id=refused.dataset_id, adapter=refused.adapter)
         # By the settings of the first evaluation: the margin does not move with what people have said.
         context = replace(context, store=store, settings=TrainerSettings.from_record(refused.settings))
-        return _finish(context, run, lambda: _evaluate_again(context, run, refused, lease))
+        return _finish(context, run, lambda: _evaluate_again(context, run, refused))
 
 
-def _evaluate_again(
-    context: TrainingContext, run: TrainingRun, refused: TrainingRun, lease: Lease
-) -> TrainingRun:
-    store = context.store
+def _evaluate_again(context: TrainingContext, run: TrainingRun, refused: TrainingRun) -> TrainingRun:
     candidate = Candidate(**refused.report["candidate"])
     verify(context.adapters / candidate.name, context.base, MAX_RANK)  # it may be weeks old
-    dataset = store.datasets.get(refused.dataset_id or 0)
-    progress, known = RunProgress(store, run.id), store.gate_answers.texts(refused.id)
-    with asyncio.Runner() as runner:
-        return runner.run(evaluate_and_deploy(context, run, dataset, candidate, progress, lease, known))
+    dataset = context.store.datasets.get(refused.dataset_id or 0)
+    retrain = Retrain(context, run, dataset, RunProgress(context.store, run.id))
+    known_answers = context.store.gate_answers.texts(refused.id)
+    return asyncio.run(evaluate_and_deploy(retrain, candidate, known_answers))
 
 
 def _finish(context: TrainingContext, run: TrainingRun, work: Callable[[], TrainingRun]) -> TrainingRun:
@@ -137,29 +132,49 @@ def _fail(context: TrainingContext, run: TrainingRun, why: str) -> TrainingRun:
         return context.store.runs.finish(run.id, RunStatus.FAILED, why, {})
 
 
-def _resume(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
+def resume(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
     """The interrupted run, running again, if it is still what would start now."""
     found = interrupted(context.store, context.data_dir, assistant_id)
     if found is None:
         return None
-    run, checkpoint = found.run, found.checkpoint
-    dataset = context.store.datasets.get(run.dataset_id or 0)
     try:
         now = draft_for_model(context, assistant_id)
     except RedactionError:
         return None  # a new run meets it again and says so
-    against = changes(run, dataset, context.settings.as_record(), now.collection.prompt_id, now.examples)
-    for event in context.store.runs.events(run.id, ENVIRONMENT)[-1:]:
-        against += differences(event.data, environment(context.base))
-    if against:
+    run, checkpoint = found.run, found.checkpoint
+    if against := _changes(context, run, now):
         print(f"Run {run.id} was interrupted and does not go on: {'; '.join(against)}.", flush=True)
         return None
-    run = context.store.runs.resume(run.id)
+    running = context.store.runs.resume(run.id)
     RunProgress(context.store, run.id).record(
-        RESUME, step=checkpoint.step, steps=checkpoint.steps, interruption=found.run.message
+        RESUME, step=checkpoint.step, steps=checkpoint.steps, interruption=run.message
     )
     print(f"Resumed run {run.id} at step {checkpoint.step} of {checkpoint.steps}.", flush=True)
-    return run
+    return running
+
+
+def _changes(context: TrainingContext, run: TrainingRun, now: DatasetDraft) -> list[str]:
+    """What differs between the run and one that would start now.
+
+    Examples from the teacher alone change with every chat and do not count.
+    """
+    dataset = context.store.datasets.get(run.dataset_id or 0)
+    settings = context.settings.as_record()
+    found = []
+    if _approved(dataset.examples) != _approved(now.examples):
+        found.append("the approved answers have changed")
+    if dataset.prompt_id != now.collection.prompt_id:
+        found.append("the prompt was edited")
+    names = sorted({*run.settings, *settings})
+    if other := [name for name in names if run.settings.get(name) != settings.get(name)]:
+        found.append(f"other settings are asked for ({', '.join(other)})")
+    for event in context.store.runs.events(run.id, ENVIRONMENT)[-1:]:
+        found += differences(event.data, environment(context.base))
+    return found
+
+
+def _approved(examples: tuple[Example, ...]) -> list[Example]:
+    return [example for example in examples if example.approved]
 
 
 def _how_far(context: TrainingContext, run: TrainingRun) -> str:

@@ -29,12 +29,11 @@ from trainer.evaluation.judgements import pending
 from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.redaction.entities import RedactionError
-from trainer.resumption import interrupted
 from trainer.settings import TrainerSettings
+from trainer.training.checkpoints import interrupted
 
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
-_REEVALUATE_EVERY_S = 10.0  # between two checks whether people have decided; they wait for what comes of it
 _GRACE_S = 6.0  # less than the 10 s after which the app's supervisor kills whatever is left
 
 _NICE = 10
@@ -57,12 +56,11 @@ class Watch:
         self._settings = settings
         self._command = [sys.executable, "-m", "trainer"]
         self._options = options
+        self._every_s = every_s
+        self._next_look = time.monotonic() + every_s
         self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._to_resume: list[tuple[str, str]] = []
-        self._examples_due = _Timer(every_s)
-        self._answers_due = _Timer(every_s)
-        self._judgements_due = _Timer(_REEVALUATE_EVERY_S)
 
     def stop(self) -> None:
         self._stop.set()
@@ -74,45 +72,43 @@ class Watch:
             self._to_resume = self.interrupted_runs()
             try:
                 while not self._stop.wait(_TICK_S):
-                    self._tick()
+                    try:
+                        self._tick()
+                    except StoreError:  # locked for long, or a full disk: the next tick tries again
+                        logger.exception("The trainer could not read or write the store.")
             finally:
                 if self._child is not None:
                     _end(self._child)
                     self._finish_child(self._child)
 
     def _tick(self) -> None:
-        try:
-            if self._child is not None and self._child.poll() is not None:
-                self._finish_child(self._child)
-            if self._settings.roll_back and self._answers_due():
-                self._roll_back_what_is_worse()
-            if self._child is None and not is_taken(self._store):  # nobody trains by hand
-                self._start_next()
-        except StoreError:  # locked for long, or a full disk: the next tick tries again
-            logger.exception("The trainer could not read or write the store.")
+        if self._child is not None and self._child.poll() is not None:
+            self._finish_child(self._child)
+        look = time.monotonic() >= self._next_look
+        if look:
+            self._next_look = time.monotonic() + self._every_s
+        if look and self._settings.roll_back:
+            self._roll_back_what_is_worse()
+        if self._child is None and not is_taken(self._store):  # nobody trains by hand
+            self._start_next(look)
 
-    def _start_next(self) -> None:
-        """A run that was cut short goes first, then what people ask for, then what has become due."""
+    def _start_next(self, look: bool) -> None:
+        """A run that was cut short goes first, then what people ask for or wait for, then what has become due."""
         if self._to_resume:
             self._train(*self._to_resume.pop(0))
         elif request := self._store.runs.take_request():
             self._train(*request)
-        elif self._judgements_due() and (assistant := self._first(self._has_judgements)):
-            logger.info("Evaluating the candidate of %s again ...", assistant)
-            self._start("reevaluate", "--assistant", assistant)
-        elif self._examples_due() and (assistant := self._first(self._has_enough)):
-            self._train(assistant, "enough new examples")
+        elif assistant_id := self._first(lambda id: pending(self._store, id) is not None):
+            logger.info("Evaluating the candidate of %s again ...", assistant_id)
+            self._start("reevaluate", "--assistant", assistant_id)
+        elif look and (assistant_id := self._first(self._has_enough)):
+            self._train(assistant_id, "enough new examples")
+
+    def _has_enough(self, assistant_id: str) -> bool:
+        return has_enough_new_examples(self._store, assistant_id, self._settings)
 
     def _first(self, condition: Callable[[str], bool]) -> str | None:
         return next((one.id for one in self._store.assistants.all() if condition(one.id)), None)
-
-    def _has_judgements(self, assistant_id: str) -> bool:
-        return pending(self._store, assistant_id) is not None
-
-    def _has_enough(self, assistant_id: str) -> bool:
-        if new_examples(self._store, assistant_id, self._settings) < self._settings.retrain_after:
-            return False
-        return not too_few_without_personal_data(self._store, assistant_id, self._settings)
 
     def interrupted_runs(self) -> list[tuple[str, str]]:
         """Runs to resume: (assistant, trigger); not those that somebody started by hand with other settings."""
@@ -160,20 +156,6 @@ class Watch:
                 logger.error("%s", error)  # what is recorded is served as soon as a server answers
 
 
-class _Timer:
-    """True when called at least `every_s` seconds after it was true last; the first time after `every_s` seconds."""
-
-    def __init__(self, every_s: float):
-        self._every_s = every_s
-        self._next = time.monotonic() + every_s
-
-    def __call__(self) -> bool:
-        if time.monotonic() < self._next:
-            return False
-        self._next = time.monotonic() + self._every_s
-        return True
-
-
 def _end(child: subprocess.Popen[bytes]) -> None:
     """Terminate it, so that the run is recorded as interrupted; kill it with its group where it ignores that."""
     if child.poll() is not None:
@@ -186,9 +168,21 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
+def has_enough_new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> bool:
+    """Whether a retrain is due, and would not end with “not enough yet”."""
+    if new_examples(store, assistant_id, settings) < settings.retrain_after:
+        return False
+    try:
+        # Placeholders can make one text of several. A millisecond an example, so only where a retrain is due; names are
+        # left to the run, because their model takes memory.
+        return shortage(draft(store, assistant_id, settings).examples, settings) is None
+    except RedactionError:
+        return True  # the run will say what is wrong
+
+
 def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:
-    """Approved examples that no run has seen, and proposals that were accepted since: a candidate may pass now that was
-    refused. 0 while there are too few to train at all, or a run is under way.
+    """Approved examples that no run has seen, and answers that people have accepted since: a candidate may pass now
+    that was refused. 0 while there are too few to train at all, or a run is under way.
 
     What the last run could not use (it outgrew the model's context, or enough ask the same) is not counted, and nor is
     what a run that came to no dataset had before it: else both would be new for ever, and so would that run.
@@ -212,32 +206,16 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
         return len(examples)
     seen = {example.message_id: example.completion for example in dataset.examples}
     # A completion is frozen with placeholders, so that it differs from the approved one without being new.
-    accepted = sum(
-        one.accepted is True and (one.decided_at or 0.0) >= dataset.created_at
-        for one in store.judgement_requests.decided(assistant_id)
+    new = [
+        e
+        for e in examples
+        if e.message_id not in seen
+        or (seen[e.message_id] != e.completion and judged[e.message_id] >= dataset.created_at)
+    ]
+    decided = store.judgement_requests.decided(assistant_id)
+    return len(new) + sum(
+        one.accepted is True and (one.decided_at or 0.0) >= dataset.created_at for one in decided
     )
-    return accepted + sum(
-        example.message_id not in seen
-        or (
-            seen[example.message_id] != example.completion
-            and judged[example.message_id] >= dataset.created_at
-        )
-        for example in examples
-    )
-
-
-def too_few_without_personal_data(store: Store, assistant_id: str, settings: TrainerSettings) -> bool:
-    """Whether a run would end with “not enough yet” because questions or answers become the same text.
-
-    Asked only before a retrain is requested: it reads every example, about a millisecond each.
-    """
-    if not settings.privacy:
-        return False
-    try:
-        found = draft(store, assistant_id, settings)  # names are left to the run: their model takes memory
-    except RedactionError:
-        return False  # the run will say what is wrong
-    return shortage(found.examples, settings) is not None
 
 
 def lower_priority() -> None:

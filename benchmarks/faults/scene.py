@@ -14,7 +14,7 @@ from assistant.vllm_pool import VllmPool
 from benchmarks.faults.references import System
 from store import Store
 from store.records import Deployment, Segment, SegmentKind
-from trainer.deployment.swap import swap_in, unload_older
+from trainer.deployment.swap import hot_swap, unload_older
 from trainer.training.publish import publish_run
 
 ASSISTANT = "swapped"
@@ -75,7 +75,7 @@ class Scene:
     async def swap_to(self, candidate: Deployment) -> Deployment:
         active = await asyncio.to_thread(self.store.deployments.active, ASSISTANT)
         await load_deployment(self.pool, candidate, self.adapters, self.base)
-        deployment = await swap_in(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
+        deployment = await hot_swap(self.store, self.pool, self.tokenizer, self.adapters, candidate, active)
         await unload_older(self.store, self.pool, ASSISTANT)
         return deployment
 

@@ -19,7 +19,7 @@ from benchmarks.serving import wait_until_healthy
 from benchmarks.tasks.task import Item
 from store.records import Deployment, Role, Segment, TrainingRun
 from trainer.evaluation.scorers import Scorer, best
-from trainer.evaluation.statistics import difference, interval
+from trainer.evaluation.statistics import Pairs, interval
 
 AT_ONCE = 32  # requests per server, as the gate asks
 _TRIES = 3
@@ -210,9 +210,9 @@ def _difference(
     """Mean paired difference `one - other` and its one-sided 95 % lower bound, over what both answered."""
     if (one.adapter, one.segment_ids) == (other.adapter, other.segment_ids):
         return {"mean": 0.0, "lower": 0.0}  # the same requests: nothing is estimated
-    pairs = [(a, b) for a, b in zip(one.scores, other.scores, strict=True) if a is not None and b is not None]
-    if not pairs:
+    both = [(a, b) for a, b in zip(one.scores, other.scores, strict=True) if a is not None and b is not None]
+    if not both:
         return None
-    scores, others = zip(*pairs, strict=True)
-    found = difference(scores, others, range(len(pairs)), margin, right_or_wrong)
-    return {"mean": found.mean, "lower": found.lower}
+    scores, others = zip(*both, strict=True)
+    pairs = Pairs(scores, others, range(len(both)), right_or_wrong)
+    return {"mean": float(pairs.differences.mean()), "lower": pairs.lower_bound(margin)}

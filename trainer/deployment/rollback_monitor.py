@@ -24,7 +24,7 @@ from trainer.evaluation.guards import is_looping
 # (Bonferroni). Each look is taken once, at a number of opinions or answers; more of them later do not repeat it.
 BOUND = 0.025
 _LOOKS = (10, 20, 40, 80, 160)
-_RATINGS_LEVEL = _FAULTS_LEVEL = 0.01 / len(_LOOKS)
+_LEVEL = 0.01 / len(_LOOKS)  # for ratings, and as much for faults
 _LENGTH_LOOKS = (20, 40, 80, 160)
 _LENGTH_LEVEL = 0.005 / len(_LENGTH_LOOKS)
 _WITHOUT_ONE = 0.05  # the level that is left when one person's opinions are left out
@@ -69,51 +69,43 @@ def find_regression(
     before: Sequence[ServedAnswer], after: Sequence[ServedAnswer], approved: Sequence[str]
 ) -> str | None:
     """A sentence that says what is worse, or None. Answers are ordered by time, oldest first."""
-    return _rated_down(before, after) or _broken(before, after) or _other_length(before, after, approved)
+    ratings, faults = _opinions(before), _faults(after)
+    tests = {
+        "rated down": (
+            _fair(ratings),
+            _fair_looks(_opinions(after), {opinion.person for opinion in ratings}),
+        ),
+        "empty, failed or repeating itself": (
+            _faults(before),
+            (faults[:count] for count in _LOOKS if count <= len(faults)),
+        ),
+    }
+    for what, (then, looks) in tests.items():
+        for now in looks:
+            if _is_worse(then, now):
+                return f"{what} {_share(now)}, before the swap {_share(then)}"
+    return _other_length(_lengths(before), _lengths(after), [len(text) for text in approved])
 
 
-def _rated_down(before: Sequence[ServedAnswer], after: Sequence[ServedAnswer]) -> str | None:
-    then = _fair(_opinions(before))
-    for seen in _fair_looks(_opinions(after), {opinion.person for opinion in then}):
-        if _is_worse(then, seen, _RATINGS_LEVEL):
-            return f"rated down {_share(seen)}, before the swap {_share(then)}"
-    return None
-
-
-def _broken(before: Sequence[ServedAnswer], after: Sequence[ServedAnswer]) -> str | None:
-    then, now = _faults(before), _faults(after)
-    for look in _LOOKS:
-        if look <= len(now) and _is_worse(then, now[:look], _FAULTS_LEVEL):
-            return f"empty, failed or repeating itself {_share(now[:look])}, before the swap {_share(then)}"
-    return None
-
-
-def _other_length(
-    before: Sequence[ServedAnswer], after: Sequence[ServedAnswer], approved: Sequence[str]
-) -> str | None:
+def _other_length(then: Sequence[int], now: Sequence[int], approved: Sequence[int]) -> str | None:
     """Longer or shorter than both: an adapter may well have learned that answers should be shorter."""
-    then, now = _lengths(before), _lengths(after)
     if min(len(then), len(approved)) < _LENGTH_LOOKS[0]:
         return None
-    usual = (median(then), median(len(text) for text in approved))
-    for look in _LENGTH_LOOKS:
-        if look > len(now):
+    usual = (median(then), median(approved))
+    for count in _LENGTH_LOOKS:
+        if count > len(now):
             break
-        length = median(now[:look])
+        length = median(now[:count])
         longer, shorter = length > _LENGTHS * max(usual), length * _LENGTHS < min(usual)
-        if (longer and _differs(now[:look], then, "greater")) or (
-            shorter and _differs(now[:look], then, "less")
-        ):
+        # Mann and Whitney's rank test (1947), half of the level for each direction.
+        if (longer or shorter) and mannwhitneyu(
+            now[:count], then, alternative="greater" if longer else "less"
+        ).pvalue <= _LENGTH_LEVEL / 2:
             return (
                 f"the median answer has {length:.0f} characters; {usual[0]:.0f} before the swap and "
                 f"{usual[1]:.0f} where people approved"
             )
     return None
-
-
-def _differs(now: Sequence[int], then: Sequence[int], direction: str) -> bool:
-    """Mann and Whitney's rank test (1947), half of the level for each direction."""
-    return bool(mannwhitneyu(now, then, alternative=direction).pvalue <= _LENGTH_LEVEL / 2)
 
 
 def _fair_looks(opinions: Sequence[_Opinion], people_before: set[str]) -> Iterator[list[_Opinion]]:
@@ -135,21 +127,23 @@ def _fair_looks(opinions: Sequence[_Opinion], people_before: set[str]) -> Iterat
                 return
 
 
-def _is_worse(then: Sequence[_Opinion], now: Sequence[_Opinion], level: float) -> bool:
+def _is_worse(then: Sequence[_Opinion], now: Sequence[_Opinion]) -> bool:
     """Also without any one person."""
     if len(then) < _LOOKS[0]:
         return False
     people = {opinion.person for opinion in now}
     others = [[o for o in now if o.person != person] for person in people] if len(people) > 1 else []
-    return _is_higher(then, now, level) and all(_is_higher(then, rest, _WITHOUT_ONE) for rest in others)
+    return _is_higher(then, now, _LEVEL) and all(_is_higher(then, rest, _WITHOUT_ONE) for rest in others)
 
 
 def _is_higher(then: Sequence[_Opinion], now: Sequence[_Opinion], level: float) -> bool:
     """Fisher's exact test (1935) on the share of bad opinions."""
-    (bad_then, all_then), (bad_now, all_now) = _count(then), _count(now)
-    if not all_now or bad_now / all_now < bad_then / all_then + _RISE:
+    if not now:
         return False
-    table = [[bad_now, all_now - bad_now], [bad_then, all_then - bad_then]]
+    bad_now, bad_then = (sum(opinion.bad for opinion in opinions) for opinions in (now, then))
+    if bad_now / len(now) < bad_then / len(then) + _RISE:
+        return False
+    table = [[bad_now, len(now) - bad_now], [bad_then, len(then) - bad_then]]
     return bool(fisher_exact(table, alternative="greater").pvalue <= level)
 
 
@@ -181,11 +175,12 @@ def _faults(answers: Sequence[ServedAnswer]) -> list[_Opinion]:
         if not (answer.status is MessageStatus.FAILED and counted and counted[-1].status is answer.status):
             counted.append(answer)
     few = _first_of_each(counted, [answer.conversation_id for answer in counted], _OF_ONE_CONVERSATION)
-    return [_Opinion(a.owner, a.status is not MessageStatus.STOPPED and _is_useless(a.text)) for a in few]
-
-
-def _is_useless(text: str) -> bool:
-    return not text.strip() or is_looping(text)
+    return [
+        _Opinion(
+            a.owner, a.status is not MessageStatus.STOPPED and (not a.text.strip() or is_looping(a.text))
+        )
+        for a in few
+    ]
 
 
 def _lengths(answers: Sequence[ServedAnswer]) -> list[int]:
@@ -205,10 +200,5 @@ def _first_of_each(items: Sequence[_Item], owners: Sequence[str], most: int) -> 
     return first
 
 
-def _count(opinions: Sequence[_Opinion]) -> tuple[int, int]:
-    return sum(opinion.bad for opinion in opinions), len(opinions)
-
-
 def _share(opinions: Sequence[_Opinion]) -> str:
-    bad, count = _count(opinions)
-    return f"{bad} of {count} times"
+    return f"{sum(opinion.bad for opinion in opinions)} of {len(opinions)} times"

@@ -51,9 +51,8 @@ async def load_checked(
 
 async def check_parity(
     pool: VllmPool, model: str, ids: Sequence[int], expected: Sequence[tuple[int, float]]
-) -> float:
-    """Compare the next greedy tokens and their ln p with the trainer's; returns the worst mean difference in nats."""
-    worst = 0.0
+) -> None:
+    """Compare the next greedy tokens and their ln p with the trainer's; raises ParityError."""
     for client in pool.each():
         async with pool.background():
             found = await client.greedy(model, ids, len(expected))
@@ -63,8 +62,6 @@ async def check_parity(
                 f"{client.url} gives “{model}” log-probabilities that differ by {distance:.3f} nats on average "
                 f"({_PARITY} allowed). Does it serve the base model that the adapter was trained on?"
             )
-        worst = max(worst, distance)
-    return worst
 
 
 async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -> None:
@@ -109,57 +106,41 @@ async def hot_swap(
     candidate: Deployment,
     active: Deployment | None,
 ) -> Deployment:
-    """Warm the candidate's prompt in the prefix cache, then activate it; raises Conflict when `active` is not it.
+    """Warm the candidate's prompt in the prefix cache, then activate it.
 
-    The warm-up request means that the first person after the swap does not pay for the cold prompt. What answered it is
-    looked at once more: a server that was started again meanwhile may serve another adapter of that name.
+    The first person after the swap does not pay for the cold prompt. What answered the warm-up is looked at once more,
+    because a server that was started again meanwhile may serve another adapter of that name. Where any of it fails, the
+    candidate is unloaded and rejected: VllmError, or StoreError (Conflict where `active` is active no more).
     """
     segments = keep(store.prompts.get(candidate.prompt_id).segments, candidate.segment_ids)
     ids = render(tokenizer, segments, ((Role.USER, "Hello"),)).ids
-    for client in pool.each():
-        await client.complete(candidate.adapter or pool.base, ids, max_tokens=1, end_ids=tokenizer.end_ids)
-    if candidate.adapter is not None:
-        await pool.need_adapter(candidate.adapter, str((adapters / candidate.adapter).resolve()))
-    return store.deployments.activate(candidate.id, expect_active=active.id if active else None)
-
-
-async def swap_in(
-    store: Store,
-    pool: VllmPool,
-    tokenizer: ChatTokenizer,
-    adapters: Path,
-    candidate: Deployment,
-    active: Deployment | None,
-) -> Deployment:
-    """`hot_swap`; where it fails, the candidate is unloaded and rejected with the reason, which is raised."""
     try:
-        return await hot_swap(store, pool, tokenizer, adapters, candidate, active)
+        for client in pool.each():
+            await client.complete(
+                candidate.adapter or pool.base, ids, max_tokens=1, end_ids=tokenizer.end_ids
+            )
+        if candidate.adapter is not None:
+            await pool.need_adapter(candidate.adapter, str((adapters / candidate.adapter).resolve()))
+        return store.deployments.activate(candidate.id, expect_active=active.id if active else None)
     except (VllmError, StoreError) as error:
         if candidate.adapter is not None:
             await pool.unload_adapter(candidate.adapter)
-        if not isinstance(error, LeaseLost):  # then nothing may be noted any more
+        if not isinstance(error, LeaseLost):  # then nothing may be recorded any more
             store.deployments.reject(candidate.id, str(error))
         raise
 
 
-async def unload_older(store: Store, pool: VllmPool, assistant_id: str) -> list[str]:
+async def unload_older(store: Store, pool: VllmPool, assistant_id: str) -> None:
     """Unload what is neither active nor the previous one, once its running answers have finished."""
     history = [
-        store.deployments.get(item.deployment_id) for item in store.deployments.activations(assistant_id)
+        store.deployments.get(item.deployment_id).adapter
+        for item in store.deployments.activations(assistant_id)
     ]
-    keep_loaded: list[str | None] = []
-    for deployment in reversed(history):
-        if deployment.adapter not in keep_loaded:
-            keep_loaded.append(deployment.adapter)
-        if len(keep_loaded) == 2:
-            break
+    keep_loaded = list(dict.fromkeys(reversed(history)))[:2]
     served = await pool.models()
-    gone = []
     for adapter in store.adapters.all(assistant_id):
         if adapter.name in served and adapter.name not in keep_loaded and await _idle(store, adapter.name):
             await pool.unload_adapter(adapter.name)
-            gone.append(adapter.name)
-    return gone
 
 
 async def _idle(store: Store, adapter: str) -> bool:

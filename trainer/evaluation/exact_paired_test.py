@@ -8,15 +8,13 @@ found at the boundary, because better counts are never judged worse.
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from scipy import special
 
 # Shares of won answers at which the p-value is sought, denser near none, where it bends. With the allowance for what
 # lies between them, at most 4.98 % of candidates at the margin pass (20 to 400 examples, sought at 400 other shares).
 _SHARES = 200
-_ALLOWANCE = 0.0003
+ALLOWANCE = 0.0003
 
 
 def p_value(won: int, lost: int, n: int, loss: float) -> float:
@@ -27,26 +25,7 @@ def p_value(won: int, lost: int, n: int, loss: float) -> float:
     if statistic <= 0:
         return 1.0
     # A hair below: a result is at least as good as itself, whatever the rounding.
-    return min(1.0, _largest_chance(_most_lost(statistic - 1e-9, n, loss), n, loss) + _ALLOWANCE)
-
-
-@lru_cache(maxsize=256)
-def critical(n: int, loss: float, level: float) -> tuple[int, ...]:
-    """For each number of won answers, the most that may be lost to rule the loss out; -1 when none may."""
-
-    def holds(threshold: float) -> bool:
-        return _largest_chance(_most_lost(threshold, n, loss), n, loss) + _ALLOWANCE <= level
-
-    low, high = 0.0, float(n)  # no count reaches a score of n
-    while high - low > 0.0005:
-        threshold = (low + high) / 2
-        low, high = (low, threshold) if holds(threshold) else (threshold, high)
-    return tuple(int(m) for m in _most_lost(high, n, loss))
-
-
-def power(n: int, won: float, lost: float, loss: float, level: float) -> float:
-    """Chance that n answers rule the loss out, when the true shares won and lost are these."""
-    return float(_chance(np.array(critical(n, loss, level)), n, np.array([won]), np.array([lost]))[0])
+    return min(1.0, largest_chance(most_lost(statistic - 1e-9, n, loss), n, loss) + ALLOWANCE)
 
 
 def _score(won: np.ndarray, lost: np.ndarray, n: int, loss: float) -> np.ndarray:
@@ -61,7 +40,7 @@ def _score(won: np.ndarray, lost: np.ndarray, n: int, loss: float) -> np.ndarray
         return np.asarray(np.where(variance > 1e-12, distance / np.sqrt(variance), 0.0))
 
 
-def _most_lost(threshold: float, n: int, loss: float) -> np.ndarray:
+def most_lost(threshold: float, n: int, loss: float) -> np.ndarray:
     """For each number won, the most lost with a score of the threshold or more (> 0: the score falls with losses)."""
     won = np.arange(n + 1)
     low, high = np.full(n + 1, -1), n - won  # low passes (or is -1), high + 1 does not
@@ -72,13 +51,13 @@ def _most_lost(threshold: float, n: int, loss: float) -> np.ndarray:
     return np.asarray(np.minimum(np.maximum.accumulate(low), n - won))
 
 
-def _largest_chance(most_lost: np.ndarray, n: int, loss: float) -> float:
+def largest_chance(most_lost: np.ndarray, n: int, loss: float) -> float:
     least, most = max(0.0, -loss), (1 - loss) / 2
     won = least + (most - least) * np.linspace(0.0, 1.0, _SHARES) ** 2.5
-    return float(_chance(most_lost, n, won, won + loss).max())
+    return float(chance(most_lost, n, won, won + loss).max())
 
 
-def _chance(most_lost: np.ndarray, n: int, won: np.ndarray, lost: np.ndarray) -> np.ndarray:
+def chance(most_lost: np.ndarray, n: int, won: np.ndarray, lost: np.ndarray) -> np.ndarray:
     """Chance of counts within the critical ones, for each pair of true shares."""
     counts = np.flatnonzero(most_lost >= 0)
     if not len(counts):

@@ -11,12 +11,11 @@ from typing import Any
 from assistant.rendering import keep, prompt_tokens, render
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
-from store.records import Dataset, Deployment, Role, Segment, Split
+from store.records import Deployment, Role, Segment, Split
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
-from trainer.context import RunProgress, TrainingContext
-from trainer.evaluation import gate
-from trainer.evaluation.gate import Answers, VariantVerdict, Verdict
+from trainer.context import Retrain
+from trainer.evaluation.gate import CONFIDENCE, REFERENCES, Answers, Gate, VariantVerdict, Verdict
 from trainer.evaluation.guards import GENERAL_MAX_TOKENS, QUESTIONS, Guard, check_general_answers
 from trainer.evaluation.judgements import approved_answers, judgement_requests, worth_asking
 from trainer.evaluation.scorers import best, right_or_wrong, scorer
@@ -39,30 +38,35 @@ class GateEvaluation:
 
     def __init__(
         self,
-        context: TrainingContext,
+        retrain: Retrain,
         pool: VllmPool,
-        dataset: Dataset,
         candidate: Candidate,
         active: Deployment | None,
-        progress: RunProgress,
         known_answers: Mapping[str, Mapping[int, str]] | None = None,
     ):
         """Raises UnknownScorer."""
-        self._context, self._pool, self._progress = context, pool, progress
-        self._candidate, self._active = candidate, active
-        self._prompt_id = dataset.prompt_id
-        self._positions = [n for n, e in enumerate(dataset.examples) if e.split is Split.GATE]
-        self._examples = [dataset.examples[position] for position in self._positions]
-        decided = context.store.judgement_requests.decided(dataset.assistant_id)
-        self._accepted = approved_answers(self._examples, decided)
-        self._approved = [e.completion for e in self._examples]
-        self._clusters = [e.conversation_id for e in self._examples]
+        dataset, store, settings = retrain.dataset, retrain.store, retrain.context.settings
+        self._store, self._tokenizer, self._settings = store, retrain.context.tokenizer, settings
+        self._pool, self._progress = pool, retrain.progress
+        self._candidate, self._active, self._prompt_id = candidate, active, dataset.prompt_id
         self._known_answers = known_answers
-        self._scorer_name = context.store.assistants.get(dataset.assistant_id).scorer
-        self._scorer, self._right_or_wrong = scorer(self._scorer_name), right_or_wrong(self._scorer_name)
+        self._examples = {
+            n: e for n, e in enumerate(dataset.examples) if e.split is Split.GATE
+        }  # by position
+        examples = list(self._examples.values())
+        self._accepted = approved_answers(examples, store.judgement_requests.decided(dataset.assistant_id))
+        self._scorer_name = store.assistants.get(dataset.assistant_id).scorer
+        self._scorer = scorer(self._scorer_name)
+        is_right_or_wrong = right_or_wrong(self._scorer_name)
         # Where people are asked about a refused candidate, it may be evaluated twice: half of the 5 % for each time.
-        self._asks_people = context.settings.judgement_requests > 0 and not self._right_or_wrong
-        self._confidence = (1 + gate.CONFIDENCE) / 2 if self._asks_people else gate.CONFIDENCE
+        self._asks_people = settings.judgement_requests > 0 and not is_right_or_wrong
+        self._gate = Gate(
+            [e.completion for e in examples],
+            [e.conversation_id for e in examples],
+            settings.margin,
+            is_right_or_wrong,
+            (1 + CONFIDENCE) / 2 if self._asks_people else CONFIDENCE,
+        )
         self._answers: dict[str, Answers] = {}
         self._variants: list[VariantVerdict] = []
         self._base_general_answers: list[str] = []  # generated once
@@ -76,13 +80,7 @@ class GateEvaluation:
             if not variant.passed:
                 break
         same_prompt = self._active is not None and self._active.prompt_id == self._prompt_id
-        return gate.decide(
-            self._variants,
-            self._served_tokens(),
-            same_prompt,
-            self._context.settings.margin,
-            self._confidence,
-        )
+        return self._gate.decide(self._variants, self._served_tokens(), same_prompt)
 
     async def _answer_as_references(self) -> None:
         base, full, active = self._pool.base, self._candidate.variants[0], self._active
@@ -97,9 +95,9 @@ class GateEvaluation:
         await self._answer("candidate_full", self._candidate.name, self._prompt_id, full)
 
     def _sequence(self) -> list[int]:
-        variants = self._candidate.variants
         tokens = [
-            prompt_tokens(self._context.tokenizer, self._segments(self._prompt_id, kept)) for kept in variants
+            prompt_tokens(self._tokenizer, self._segments(self._prompt_id, segment_ids))
+            for segment_ids in self._candidate.variants
         ]
         active = self._active
         served = tokens[0] if active is None or active.prompt_id != self._prompt_id else active.prompt_tokens
@@ -109,25 +107,17 @@ class GateEvaluation:
         segment_ids, system = self._candidate.variants[number], _system(number)
         if number:
             await self._answer(system, self._candidate.name, self._prompt_id, segment_ids)
-        references = ("base_full", "active", "candidate_full")
-        variant = gate.test_variant(
-            number,
-            segment_ids,
-            self._answers[system],
-            {name: self._answers[name] for name in references if name in self._answers and name != system},
-            self._approved,
-            self._clusters,
-            self._context.settings.margin,
-            self._right_or_wrong,
-            self._confidence,
-        )
+        references = {
+            name: self._answers[name] for name in REFERENCES if name in self._answers and name != system
+        }
+        variant = self._gate.test(number, segment_ids, self._answers[system], references)
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
         return replace(variant, guards=(*variant.guards, await self._check_general_answers(number)))
 
     async def _check_general_answers(self, number: int) -> Guard:
         """The candidate's answers to questions that nobody trained on, beside those of base + full prompt."""
-        limit = min(GENERAL_MAX_TOKENS, self._context.settings.max_answer_tokens)
+        limit = min(GENERAL_MAX_TOKENS, self._settings.max_answer_tokens)
         questions: list[Context] = [((Role.USER, question),) for question in QUESTIONS]
 
         async def answers(system: str, model: str, variant: int) -> list[str]:
@@ -137,42 +127,42 @@ class GateEvaluation:
         if not self._base_general_answers:
             self._base_general_answers = await answers("base_full", self._pool.base, 0)
         found = await answers(f"variant {number}", self._candidate.name, number)
-        return check_general_answers(self._base_general_answers, found, self._approved)
+        return check_general_answers(self._base_general_answers, found, self._gate.approved)
 
     async def _answer(self, system: str, model: str, prompt_id: int, segment_ids: Sequence[str]) -> None:
         """Record the system's answers to the gate examples and their scores; known texts are not asked for again."""
         segments = self._segments(prompt_id, segment_ids)
         known = (self._known_answers or {}).get(system, {})
-        if all(position in known for position in self._positions):
-            texts = [known[position] for position in self._positions]
+        if self._examples.keys() <= known.keys():
+            texts = [known[position] for position in self._examples]
         else:
-            questions = [e.context for e in self._examples]
+            questions = [e.context for e in self._examples.values()]
             texts = await self._generate(system, model, segments, questions, self._answer_limit())
         scores = [best(self._scorer, text, right) for text, right in zip(texts, self._accepted, strict=True)]
-        tokens = prompt_tokens(self._context.tokenizer, segments)
+        tokens = prompt_tokens(self._tokenizer, segments)
         self._answers[system] = Answers(tuple(texts), tuple(scores), tokens)
 
     def _segments(self, prompt_id: int, segment_ids: Sequence[str]) -> Sequence[Segment]:
-        return keep(self._context.store.prompts.get(prompt_id).segments, segment_ids)
+        return keep(self._store.prompts.get(prompt_id).segments, segment_ids)
 
     def _answer_limit(self) -> int:
         """Tokens after which every answer is cut off alike: room for one twice as long as the longest approved answer.
 
         Without it a base model that rambles up to the chat's limit takes more time than everything else in the gate.
         """
-        longest = max(len(self._context.tokenizer.encode_text(text)) for text in self._approved)
-        return min(self._context.settings.max_answer_tokens, 2 * longest + 16)
+        longest = max(len(self._tokenizer.encode_text(text)) for text in self._gate.approved)
+        return min(self._settings.max_answer_tokens, 2 * longest + 16)
 
     async def _generate(
         self, what: str, model: str, segments: Sequence[Segment], questions: Sequence[Context], limit: int
     ) -> list[str]:
         """Answer every question greedily through the served path, with the served rendering."""
-        tokenizer, total, done, started = self._context.tokenizer, len(questions), 0, time.monotonic()
+        total, done, started = len(questions), 0, time.monotonic()
         self._progress.record("gate", what=what, done=0, total=total)
 
         async def answer(question: Context) -> str:
             nonlocal done
-            text = await self._complete(model, render(tokenizer, segments, question).ids, limit)
+            text = await self._complete(model, render(self._tokenizer, segments, question).ids, limit)
             done += 1
             eta = (time.monotonic() - started) / done * (total - done)
             self._progress.update("gate", what=what, done=done, total=total, eta_s=round(eta))
@@ -187,7 +177,7 @@ class GateEvaluation:
             for attempt in range(_TRIES):
                 try:
                     completion = await self._pool.pick().complete(
-                        model, ids, max_tokens=limit, end_ids=self._context.tokenizer.end_ids
+                        model, ids, max_tokens=limit, end_ids=self._tokenizer.end_ids
                     )
                     break
                 except VllmUnreachable:
@@ -196,29 +186,25 @@ class GateEvaluation:
                     await asyncio.sleep(2.0**attempt)
         return completion.text
 
-    def last_tested(self, verdict: Verdict) -> VariantVerdict:
-        """The variant that a refusal is about: the one that gained nothing, else the one that failed."""
-        return verdict.chosen or self._variants[-1]
-
     def judgement_requests(self, verdict: Verdict) -> list[tuple[str, str]]:
         """Answers of a refused variant that people should judge, as (message id, text).
 
         None where answers are right or wrong, and none at a re-evaluation: there is no third evaluation.
         """
-        variant, settings = self.last_tested(verdict), self._context.settings
-        ask = self._asks_people and self._known_answers is None and not verdict.promoted
-        if not ask or not worth_asking(variant, _MOST_LOST * settings.margin):
+        if not self._asks_people or self._known_answers is not None:
             return []
-        answers = self._answers[_system(variant.variant)]
-        return judgement_requests(self._examples, answers, settings.judgement_requests)
+        if not worth_asking(verdict.variant, _MOST_LOST * self._settings.margin):
+            return []
+        answers = self._answers[_system(verdict.variant.variant)]
+        return judgement_requests([*self._examples.values()], answers, self._settings.judgement_requests)
 
     def answers(self) -> list[GateAnswer]:
         """Every system's answer to each gate example."""
         return [
             GateAnswer(position, example.message_id, system, text, score)
             for system, given in self._answers.items()
-            for position, example, text, score in zip(
-                self._positions, self._examples, given.texts, given.scores, strict=True
+            for (position, example), text, score in zip(
+                self._examples.items(), given.texts, given.scores, strict=True
             )
         ]
 
@@ -229,17 +215,17 @@ class GateEvaluation:
             for name in ("base_full", "base_empty", "active", "candidate_full")
             if name in self._answers
         }
-        shown = self.last_tested(verdict)
-        tested = {variant.variant: gate.as_record(variant) for variant in self._variants}
+        tested = {variant.variant: variant.as_record() for variant in self._variants}
         variants = [
             tested.get(number, {"variant": number, "segment_ids": list(segment_ids), "tested": False})
             for number, segment_ids in enumerate(self._candidate.variants)
         ]
+        shown = verdict.variant
         return {
             "gate": {
                 "promoted": verdict.promoted,
-                "margin": self._context.settings.margin,
-                "confidence": self._confidence,
+                "margin": self._gate.margin,
+                "confidence": self._gate.confidence,
                 "evaluation": 1 if self._known_answers is None else 2,
                 "examples": len(self._examples),
                 "accepted_since": sum(len(texts) - 1 for texts in self._accepted),
@@ -248,7 +234,7 @@ class GateEvaluation:
                 "variants": variants,
                 "shown": _system(shown.variant),
                 "guards": [asdict(guard) for guard in shown.guards],
-                "chosen_variant": verdict.chosen.variant if verdict.chosen else None,
+                "chosen_variant": shown.variant if verdict.promoted else None,
                 "reasons": list(verdict.reasons),
                 "more_examples": verdict.more_examples,
             },
@@ -263,7 +249,7 @@ class GateEvaluation:
         return (self._active or self._answers["base_full"]).prompt_tokens
 
     def _quality(self, system: str) -> dict[str, float]:
-        return asdict(interval(self._answers[system].scores, self._clusters))
+        return asdict(interval(self._answers[system].scores, self._gate.clusters))
 
 
 def _system(variant: int) -> str:

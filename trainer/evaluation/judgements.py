@@ -82,8 +82,8 @@ def pending(store: Store, assistant_id: str) -> TrainingRun | None:
     active = store.deployments.active(assistant_id)
     unchanged = (
         run.report.get("active") == (active.id if active else None)
-        and store.prompts.latest(assistant_id).id == store.datasets.get(run.dataset_id).prompt_id
         and run.settings.keys() == TrainerSettings().as_record().keys()
+        and store.prompts.latest(assistant_id).id == store.datasets.get(run.dataset_id).prompt_id
     )
     return run if unchanged else None
 

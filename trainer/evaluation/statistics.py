@@ -44,15 +44,6 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Mean paired difference of scores, the one-sided lower bound of its true value, and its standard error."""
-
-    mean: float
-    lower: float
-    error: float
-
-
 class Pairs:
     """Differences of scores over the same examples, summed by conversation."""
 
@@ -64,11 +55,6 @@ class Pairs:
         right_or_wrong: bool = False,
     ):
         """`right_or_wrong`: the scorer gives 0 or 1 and nothing between."""
-        if not len(candidate) == len(reference) == len(clusters) or not len(candidate):
-            raise ValueError(
-                f"Scores must be paired: {len(candidate)} of the candidate, {len(reference)} of the reference, "
-                f"{len(clusters)} conversations."
-            )
         one, other = np.asarray(candidate, dtype=float), np.asarray(reference, dtype=float)
         scores = np.concatenate([one, other])
         fits = (scores == 0) | (scores == 1) if right_or_wrong else (scores >= 0) & (scores <= 1)
@@ -81,15 +67,6 @@ class Pairs:
         self.large, _ = _by_cluster(
             np.where(np.abs(self.differences) >= LARGE, self.differences, 0.0), clusters
         )
-
-    @property
-    def are_independent(self) -> bool:
-        return len(self.sizes) == len(self.differences)
-
-    @property
-    def won_and_lost(self) -> tuple[int, int]:
-        """Answers of which the candidate scored more, and less."""
-        return int(np.sum(self.differences > 0)), int(np.sum(self.differences < 0))
 
     @property
     def error(self) -> float:
@@ -106,9 +83,9 @@ class Pairs:
         For a plan: the same with `copies` times as many examples that score `lowered` less.
         """
         level = 1 - confidence
-        if self.right_or_wrong and self.are_independent:
+        if self.right_or_wrong and len(self.sizes) == len(self.differences):  # one answer a conversation
             n = round(copies * len(self.differences))
-            won, lost = (copies * count for count in self.won_and_lost)
+            won, lost = copies * np.sum(self.differences > 0), copies * np.sum(self.differences < 0)
             taken = min(won, lowered * n / 2)
             return p_value(int(won - taken), math.ceil(lost + lowered * n - taken), n, loss) <= level
         weights = np.full(len(self.sizes), copies)
@@ -211,19 +188,6 @@ def _saddle(terms: np.ndarray, weights: np.ndarray) -> float:
         slope = float(np.sum(weights * terms / (1 - point * terms))) - 1 / point
         low, high = (low, point) if slope > 0 else (point, high)
     return (low + high) / 2
-
-
-def difference(
-    candidate: Sequence[float],
-    reference: Sequence[float],
-    clusters: Sequence[Hashable],
-    margin: float,
-    right_or_wrong: bool = False,
-    confidence: float = 0.95,
-) -> Difference:
-    """Mean of candidate - reference over the same examples, and the lower bound of its true value."""
-    pairs = Pairs(candidate, reference, clusters, right_or_wrong)
-    return Difference(float(pairs.differences.mean()), pairs.lower_bound(margin, confidence), pairs.error)
 
 
 def interval(scores: Sequence[float], clusters: Sequence[Hashable], confidence: float = 0.95) -> Interval:

@@ -1,4 +1,4 @@
-"""The checkpoints of a run on disk, as `transformers.Trainer` writes them, and errors in words for saves that fail.
+"""The checkpoints of a run on disk, which run can go on from one, and errors in words for saves that fail.
 
 A process can be killed while it writes a checkpoint, so the last one is not always complete.
 """
@@ -16,8 +16,12 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from store import Store
+from store.records import RunStatus, TrainingRun
+
+RESUME = "resume"  # of the event that a run records each time it goes on
+_MAX_UNASKED = 3  # a run that dies again and again (out of memory, say) is left to people
 _STATE = "trainer_state.json"  # Trainer writes it last, so a checkpoint that has it whole is complete
-_FIRST = "first_dev_loss.json"
 
 
 @dataclass(frozen=True)
@@ -50,19 +54,6 @@ def drop_incomplete(work_dir: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def first_loss(work_dir: Path) -> float | None:
-    """The dev loss before the first step, where it was measured."""
-    try:
-        return float(json.loads((work_dir / _FIRST).read_text()))
-    except (OSError, ValueError):
-        return None
-
-
-def keep_first_loss(work_dir: Path, loss: float) -> None:
-    work_dir.mkdir(parents=True, exist_ok=True)
-    (work_dir / _FIRST).write_text(json.dumps(loss))
-
-
 def _read(path: Path) -> Checkpoint | None:
     try:
         state = json.loads((path / _STATE).read_text())
@@ -77,6 +68,30 @@ def _read(path: Path) -> Checkpoint | None:
         )
     except (OSError, ValueError, KeyError):
         return None
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The newest run, interrupted after a checkpoint; `times` is how often it was resumed already."""
+
+    run: TrainingRun
+    checkpoint: Checkpoint
+    times: int
+
+    @property
+    def may_go_on_unasked(self) -> bool:
+        return self.times < _MAX_UNASKED
+
+
+def interrupted(store: Store, data_dir: Path, assistant_id: str) -> Interrupted | None:
+    """None when the newest run ended by itself, was interrupted before its first checkpoint, or deployed already."""
+    for run in store.runs.all(assistant_id, limit=1):
+        checkpoint = last_checkpoint(work_dir(data_dir, run.id))
+        active = store.deployments.active(assistant_id)
+        deployed = active is not None and active.run_id == run.id  # killed while it measured the saving
+        if run.status is RunStatus.INTERRUPTED and run.dataset_id is not None and checkpoint and not deployed:
+            return Interrupted(run, checkpoint, len(store.runs.events(run.id, RESUME)))
+    return None
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk's limit, the user's, the process's

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -20,18 +21,21 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from trainer.settings import TrainerSettings
 from trainer.training import checkpoints, distributed
 from trainer.training.checkpoints import saving_below
-from trainer.training.curve import Curve, curve, out_of_patience
 from trainer.training.environment import Precision, native
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
 from trainer.training.rows import PackedRow
 
 Progress = Callable[[dict[str, Any]], None]
+Log = Sequence[Mapping[str, Any]]  # as Trainer keeps it: losses of steps, and dev losses at the end of epochs
 
 # A checkpoint of the 135M model's adapter takes 0.1 s; a kill costs a minute of work at most.
 _SAVE_EVERY_S = 60.0
 # From this size on a GPU computes activations twice (a third more time) rather than keep those of a packed row of
 # thousands of tokens, which for 8B would need some 20 GiB beside the weights.
 _BIG = 1_000_000_000
+# A dev loss must lie so much above another to be called worse: a dev split is small,
+# and 1 % comes and goes between epochs of a run that still learns.
+_WORSE = 1.01
 
 
 class TrainingDiverged(Exception):
@@ -53,22 +57,35 @@ class TrainingJob:
 
 @dataclass(frozen=True)
 class Trained:
-    """The best model of a run, its dev loss (nats per answer token), and what the training cost.
+    """The best model of a run with its dev loss (nats per answer token), the log, and what the training cost.
 
-    `history`, `curve` and `steps` cover the whole run, `seconds` and `tokens_per_s` what of it was trained since
-    `resumed_at`.
+    `log` and `steps` cover the whole run, `seconds` and `tokens_per_s` what of it was trained since `resumed_at`.
     """
 
     model: Any
-    dev_loss: float
-    first_dev_loss: float
+    log: Log
     steps: int
-    tokens_per_s: float
     seconds: float
-    stopped_early: bool
+    tokens_per_s: float
     resumed_at: int
-    curve: Curve
-    history: list[dict[str, Any]]
+    stopped_early: bool
+    first_dev_loss: float
+    dev_loss: float
+    best_epoch: int
+    overfit_from: int | None
+
+    def as_record(self) -> dict[str, Any]:
+        """Plain JSON values for the run's report."""
+        return {name: value for name, value in vars(self).items() if name not in ("model", "log")}
+
+    def remarks(self) -> list[str]:
+        """What people should know about it."""
+        if self.overfit_from is None:
+            return []
+        return [
+            f"Training overfitted from epoch {self.overfit_from} on; the adapter is that of epoch {self.best_epoch}, "
+            "the best on dev."
+        ]
 
 
 def finetune(job: TrainingJob, progress: Progress) -> Trained:
@@ -107,13 +124,8 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
     if distributed.rank() == 0:
         checkpoints.drop_incomplete(work_dir)
     # Asked at rank 0 for all: every process has to go the same way.
-    resumed, first = distributed.broadcast(
-        (checkpoints.last_checkpoint(work_dir), checkpoints.first_loss(work_dir))
-    )
-    if first is None:
-        first = trainer.evaluate()["eval_loss"]
-        if distributed.rank() == 0:
-            checkpoints.keep_first_loss(work_dir, first)
+    resumed = distributed.broadcast(checkpoints.last_checkpoint(work_dir))
+    trainer.args.eval_on_start = resumed is None
     started = time.monotonic()
     if resumed is None or not (
         resumed.step >= resumed.steps or out_of_patience(resumed.log, settings.patience)
@@ -129,17 +141,19 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
     distributed.barrier()  # rank 0 removes the checkpoints next, which the others may still be reading
     seconds = time.monotonic() - started
     _compute_as_loaded(model)
+    best_epoch, overfit_from = best_and_overfit(last.log)
     return Trained(
         model=model,
-        dev_loss=last.best_loss,
-        first_dev_loss=first,
+        log=last.log,
         steps=last.step,
-        tokens_per_s=watch.tokens / seconds if seconds else 0.0,
-        seconds=seconds,
-        stopped_early=last.step < watch.steps,
+        seconds=round(seconds, 1),
+        tokens_per_s=round(watch.tokens / max(seconds, 1e-6)),
         resumed_at=resumed.step if resumed else 0,
-        curve=curve(last.log),
-        history=last.log,
+        stopped_early=last.step < watch.steps,
+        first_dev_loss=next(entry["eval_loss"] for entry in last.log if "eval_loss" in entry),
+        dev_loss=last.best_loss,
+        best_epoch=best_epoch,
+        overfit_from=overfit_from,
     )
 
 
@@ -159,9 +173,7 @@ def _arguments(job: TrainingJob, model: Any, steps: int) -> TrainingArguments:
         learning_rate=job.settings.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 20),
-        weight_decay=0.0,
         neftune_noise_alpha=job.settings.embedding_noise or None,
-        max_grad_norm=1.0,
         logging_steps=1,
         logging_nan_inf_filter=False,  # it would report a loss that is no number as the mean of earlier ones
         eval_strategy="steps",  # at the end of every epoch and no oftener: _Watch asks for it
@@ -282,3 +294,32 @@ def _check(step: int, loss: float, gradient: float | None) -> None:
             f"At step {step} the gradient is zero while the loss is {loss:.3f}: nothing is learned. "
             "Check that the model's linear layers take an adapter."
         )
+
+
+def best_and_overfit(log: Log) -> tuple[int, int | None]:
+    """The epoch with the best dev loss, and the first one from which the run overfitted, if it did.
+
+    Overfitting is learning by heart: dev is worse than at its best until the end, while the training loss still falls.
+    """
+    train: list[float] = []  # an epoch's mean
+    dev: list[float] = []
+    steps: list[float] = []
+    for entry in log:
+        if "eval_loss" in entry and steps:
+            train.append(fmean(steps))
+            dev.append(entry["eval_loss"])
+            steps = []
+        elif "loss" in entry:
+            steps.append(entry["loss"])
+    best = dev.index(min(dev))
+    first = len(dev)
+    while first > best + 1 and dev[first - 1] > _WORSE * dev[best]:
+        first -= 1
+    overfitted = first < len(dev) and train[-1] < train[best]
+    return best + 1, first + 1 if overfitted else None
+
+
+def out_of_patience(log: Log, patience: int) -> bool:
+    """Whether the last `patience` epochs all missed the best dev loss before them."""
+    losses = [entry["eval_loss"] for entry in log if "eval_loss" in entry and entry["step"]]
+    return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience

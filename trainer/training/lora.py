@@ -69,14 +69,6 @@ def answer_logits(model: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     return logits
 
 
-def token_losses(model: Any, tensors: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cross-entropy and weight of every answer token, each of shape (answer tokens,)."""
-    counted = _counted(tensors)
-    return cross_entropy(answer_logits(model, tensors), tensors["targets"][counted]), tensors["weights"][
-        counted
-    ]
-
-
 def mean_loss(model: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     """Weighted mean over the answer tokens, in nats: cross-entropy, and divergence from a teacher where one is."""
     counted = _counted(tensors)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import uuid
@@ -24,19 +23,15 @@ def publish_run(store: Store, run: TrainingRun, model: Any, adapters: Path, base
     Raises BadAdapter, OSError, and LeaseLost, where `store` is under a lease that another has taken meanwhile: then
     nothing is left of what was written.
     """
-    while True:
-        name = free_name(adapters, f"{run.assistant_id}-v{run.id:04d}")
-        try:
-            manifest = publish(model, adapters, name, base)
-        except FileExistsError:  # somebody who had slept past their lease woke up and was faster
-            continue
-        try:
-            store.adapters.add(name, run.assistant_id, run.id, str(adapters / name), manifest.hash)
-            store.runs.update(run.id, adapter=name)
-        except LeaseLost:
-            shutil.rmtree(adapters / name)
-            raise
-        return name
+    name = free_name(adapters, f"{run.assistant_id}-v{run.id:04d}")
+    manifest = publish(model, adapters, name, base)
+    try:
+        store.adapters.add(name, run.assistant_id, run.id, str(adapters / name), manifest.hash)
+        store.runs.update(run.id, adapter=name)
+    except LeaseLost:
+        shutil.rmtree(adapters / name)
+        raise
+    return name
 
 
 def free_name(adapters: Path, name: str) -> str:
@@ -55,32 +50,20 @@ def publish(model: Any, adapters: Path, name: str, base: str) -> Manifest:
         shutil.rmtree(left_behind, ignore_errors=True)
     aside = adapters / f".{name}.{uuid.uuid4().hex[:8]}.part"
     try:
-        return _published(model, aside, final, base)
+        with saving_below(adapters):
+            model.save_pretrained(str(aside), save_embedding_layers=False)
+        for path in aside.iterdir():
+            if path.name not in FILES:  # peft adds a model card
+                path.unlink()
+        (aside / MANIFEST).write_text(make_manifest(aside, name, base).to_json(), encoding="utf-8")
+        for path in (*aside.iterdir(), aside):
+            _sync(path)
+        manifest = verify(aside, base, MAX_RANK, name)
+        os.rename(aside, final)  # never onto a directory that holds something
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)  # on a full disk it is what filled it
         raise
-
-
-def _published(model: Any, aside: Path, final: Path, base: str) -> Manifest:
-    with saving_below(final.parent):
-        model.save_pretrained(str(aside), save_embedding_layers=False)
-    for path in aside.iterdir():
-        if path.name not in FILES:  # peft adds a model card
-            path.unlink()
-    manifest = make_manifest(aside, final.name, base)
-    for file in FILES:
-        _sync(aside / file)
-    (aside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
-    _sync(aside / MANIFEST)
-    _sync(aside)
-    manifest = verify(aside, base, MAX_RANK, final.name)
-    try:
-        os.rename(aside, final)  # never onto a directory that holds something
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise FileExistsError(f"{final} was published by somebody else just now.") from error
-        raise
-    _sync(final.parent)
+    _sync(adapters)
     return manifest
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
@@ -61,30 +61,23 @@ class PackedRow:
     owners: list[int]
     targets: list[int]
     weights: list[float]
-    teachers: list[TopK | int] = field(default_factory=list)
+    teachers: list[TopK | int]
 
 
 def pack(items: Sequence[Item]) -> PackedRow:
     """Pack examples into one row; the longest common start of their requests is stored once."""
     # The last request token predicts the answer's first, so it stays with the example that owns the answer.
     shared = min(common_prefix([item.request for item in items]), min(len(i.request) for i in items) - 1)
-    row = PackedRow([], [], [], [], [])
-    for position, token in enumerate(items[0].request[:shared]):
-        _append(row, token, position, PREFIX, IGNORE, 0.0)
+    tokens = [(id, n, PREFIX, IGNORE, 0.0) for n, id in enumerate(items[0].request[:shared])]
     for owner, item in enumerate(items):
-        tokens = item.request + item.answer
-        row.teachers.append(item.teacher or len(item.answer))
-        for position in range(shared, len(tokens) - 1):
-            counts = position >= len(item.request) - 1
-            _append(
-                row,
-                tokens[position],
-                position,
-                owner,
-                tokens[position + 1] if counts else IGNORE,
-                item.weight if counts else 0.0,
-            )
-    return row
+        whole = item.request + item.answer
+        for n in range(shared, len(whole) - 1):
+            counts = n >= len(item.request) - 1
+            target, weight = (whole[n + 1], item.weight) if counts else (IGNORE, 0.0)
+            tokens.append((whole[n], n, owner, target, weight))
+    ids, positions, owners, targets, weights = (list(column) for column in zip(*tokens, strict=True))
+    teachers = [item.teacher or len(item.answer) for item in items]
+    return PackedRow(ids, positions, owners, targets, weights, teachers)
 
 
 def common_prefix(sequences: Sequence[Tokens]) -> int:
@@ -96,14 +89,6 @@ def common_prefix(sequences: Sequence[Tokens]) -> int:
             break
         length += 1
     return length
-
-
-def _append(row: PackedRow, token: int, position: int, owner: int, target: int, weight: float) -> None:
-    row.ids.append(token)
-    row.positions.append(position)
-    row.owners.append(owner)
-    row.targets.append(target)
-    row.weights.append(weight)
 
 
 CORRECTION_WEIGHT = 1.5  # a person wrote it; an approved answer was only good enough
