@@ -48,24 +48,29 @@ def context_length(model_dir: Path) -> int:
 def complaints(data_dir: Path, host: str, port: int, own_server: bool) -> list[str]:
     """Everything that would stop the app later."""
     memory, disk = psutil.virtual_memory().available / 2**30, shutil.disk_usage(data_dir).free / 2**30
-    checks = {
-        f"Python {sys.version.split()[0]} is not supported. Install Python 3.11 or 3.12, then: make run": (
-            (3, 11) <= sys.version_info[:2] < (3, 13)
+    checks = [
+        (
+            (3, 11) <= sys.version_info[:2] < (3, 13),
+            f"Python {sys.version.split()[0]} is not supported. Install Python 3.11 or 3.12, then: make run",
         ),
-        f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}": (
-            _is_free(host, port)
+        (
+            _is_free(host, port),
+            f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}",
         ),
-        "There is no C compiler, which vLLM needs. Install one: apt-get install gcc": (
-            not own_server or any(map(shutil.which, ("gcc", "cc", "clang")))
+        (
+            not own_server or any(map(shutil.which, ("gcc", "cc", "clang"))),
+            "There is no C compiler, which vLLM needs. Install one: apt-get install gcc",
         ),
-        f"{memory:.1f} GiB of memory are free; {_MEMORY_GIB:g} GiB are needed. Close something, or use --vllm-url.": (
-            not own_server or memory >= _MEMORY_GIB
+        (
+            not own_server or memory >= _MEMORY_GIB,
+            f"{memory:.1f} GiB of memory are free; {_MEMORY_GIB:g} GiB are needed. Close something, or use --vllm-url.",
         ),
-        f"{disk:.1f} GiB of disk are free in {data_dir}; {_DISK_GIB:g} GiB are needed. Choose another --data-dir.": (
-            disk >= _DISK_GIB
+        (
+            disk >= _DISK_GIB,
+            f"{disk:.1f} GiB of disk are free in {data_dir}; {_DISK_GIB:g} GiB are needed. Choose another --data-dir.",
         ),
-    }
-    return [complaint for complaint, holds in checks.items() if not holds]
+    ]
+    return [complaint for holds, complaint in checks if not holds]
 
 
 def unguarded(host: str, has_admin: bool, data_dir: Path) -> str | None:

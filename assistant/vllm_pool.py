@@ -41,10 +41,7 @@ class AdmissionControl:
     """
 
     def __init__(
-        self,
-        count_answers: Callable[[], int],
-        servers: int = 1,
-        clock: Callable[[], float] = time.monotonic,
+        self, count_answers: Callable[[], int], servers: int = 1, clock: Callable[[], float] = time.monotonic
     ):
         self._count_answers, self._servers, self._clock = count_answers, servers, clock
         self._turn = asyncio.Lock()  # one at a time asks to be admitted, in the order of coming

@@ -171,13 +171,7 @@ class VllmServer:
     One that makes no token for `hung_s` seconds is started again.
     """
 
-    def __init__(
-        self,
-        model_dir: Path,
-        log: Path,
-        context: int,
-        hung_s: float = _HUNG_S,
-    ):
+    def __init__(self, model_dir: Path, log: Path, context: int, hung_s: float = _HUNG_S):
         scratch = scratch_directory()
         path = scratch / "vllm.sock"
         self.url = f"unix:{path}"

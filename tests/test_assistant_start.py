@@ -116,22 +116,17 @@ def test_an_embedded_model_that_was_converted_is_not_converted_again(tmp_path: P
     assert resolve(None, tmp_path) == there
 
 
-def test_the_servers_key_is_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "server.json"
+def test_the_servers_key_is_for_its_owner_alone_also_where_an_older_file_was_open_to_all(
+    tmp_path: Path,
+) -> None:
+    aside, path = tmp_path / ".server.json", tmp_path / "server.json"
+    aside.write_text("{}")
+    aside.chmod(0o644)
     address = ServerAddress(("http://127.0.0.1:1",), "secret", "/model", 4096)
     for _ in range(2):
         address.write(tmp_path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert ServerAddress.read(tmp_path) == address
-    assert [file.name for file in tmp_path.iterdir()] == ["server.json"]
-
-
-def test_the_key_stays_private_where_an_older_file_was_open_to_all(tmp_path: Path) -> None:
-    aside = tmp_path / ".server.json"
-    aside.write_text("{}")
-    aside.chmod(0o644)
-    ServerAddress(("http://127.0.0.1:1",), "secret", "/model", 4096).write(tmp_path)
-    assert stat.S_IMODE((tmp_path / "server.json").stat().st_mode) == 0o600
+    assert ServerAddress.read(tmp_path) == address and [*tmp_path.iterdir()] == [path]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"urls": ["x"]}'])

@@ -47,10 +47,15 @@ def fill(services: Services) -> str:
     return conversation.id
 
 
-def test_builds_without_public_endpoints(services: Services) -> None:
+def test_it_has_no_public_endpoints_and_talks_to_nobody(services: Services) -> None:
     page = build(services)
     assert {fn.api_visibility for fn in page.fns.values() if fn.fn is not None} == {"private"}
-    assert page.title == "Shorthand"
+    options = launch_options(services, page)
+    assert (options["run_history"], options["enable_monitoring"], options["footer_links"]) == (
+        False,
+        False,
+        [],
+    )
 
 
 @pytest.mark.parametrize("filled", [False, True])
@@ -123,13 +128,6 @@ def test_a_long_conversation_takes_as_many_queries_as_a_short_one(
     asked.clear()
     assert len(own.turns(conversation_id)) == 22
     assert len(asked) == short
-
-
-def test_launch_talks_to_nobody(services: Services) -> None:
-    options = launch_options(services, build(services))
-    assert options["run_history"] is False
-    assert options["enable_monitoring"] is False
-    assert options["footer_links"] == []
 
 
 def test_a_name_that_a_template_does_not_get_is_an_error() -> None:

@@ -11,17 +11,7 @@ from xss_payloads import payloads
 
 from assistant.assistants import create_assistant
 from store import Store
-from store.records import (
-    Example,
-    MessageStatus,
-    Role,
-    RunStatus,
-    Segment,
-    SegmentKind,
-    Split,
-    Usage,
-    Verdict,
-)
+from store.records import Example, MessageStatus, Role, RunStatus, Segment, SegmentKind, Split, Usage, Verdict
 from store.runs import GateAnswer
 
 OUTSIDE = "http://attacker.example/x"

@@ -61,10 +61,7 @@ class ReviewPage:
             self._build_filters()
             self.bulk = panel("review-bulk", js_on_load=forward("bulk"))
             with gr.Row(elem_id="review-columns"):
-                self.item = panel(
-                    "review-item",
-                    js_on_load=forward("act") + script("review_keys.js"),
-                )
+                self.item = panel("review-item", js_on_load=forward("act") + script("review_keys.js"))
                 with gr.Column(elem_id="review-side", scale=0, min_width=250):
                     self.progress = panel("review-progress")
                     panel("review-legend", render("review_legend.html"))

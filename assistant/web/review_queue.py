@@ -146,10 +146,7 @@ class ReviewQueue:
         ids = {one.item.message_id for one in action.items}
         if not action.saved:
             session.skipped = [id for id in session.skipped if id not in ids]
-        session.waiting = [
-            *action.items,
-            *(one for one in session.waiting if one.item.message_id not in ids),
-        ]
+        session.waiting = [*action.items, *(one for one in session.waiting if one.item.message_id not in ids)]
         self._settle(session)
 
     def can_undo(self, session: ReviewSession) -> bool:
