@@ -18,8 +18,9 @@ from assistant.assistants import create_assistant
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
-from store.records import ImportedTurn, Segment, SegmentKind, Split, Verdict
-from trainer.context import TrainingContext
+from store.records import Dataset, ImportedTurn, RunStatus, Segment, SegmentKind, Split, Verdict
+from trainer.context import RunProgress, TrainingContext
+from trainer.examples.dataset import snapshot
 from trainer.examples.deduplicate import split_of
 from trainer.run import run_once
 from trainer.settings import TrainerSettings
@@ -70,6 +71,15 @@ class Scene:
     def run(self, **changes: Any) -> Any:
         settings = replace(SETTINGS, **changes)
         return run_once(replace(self.context, settings=settings), "bank", "test")
+
+    def snapshot(self, **changes: Any) -> Dataset:
+        """Freeze a dataset as a run does, and finish that run as refused."""
+        context = replace(self.context, settings=replace(SETTINGS, **changes))
+        run = self.store.runs.start("bank", context.settings.as_record(), "test")
+        found = snapshot(context, run, RunProgress(self.store, run.id))
+        assert isinstance(found, Dataset), found
+        self.store.runs.finish(run.id, RunStatus.REFUSED, "", {})
+        return found
 
 
 def colour(question: str) -> str:

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from retrain_scene import SETTINGS, Scene
 
 from store.records import ImportedTurn, RedactionAction, RedactionRule, Role, Split, Verdict
-from trainer.context import RunProgress
-from trainer.examples.dataset import collect, draft_for_model, snapshot
+from trainer.examples.dataset import collect, draft_for_model
 from trainer.examples.deduplicate import Deduplicated, assign_splits, deduplicate, split_of
 from trainer.examples.selection import CollectedAnswer, DropReason
 from trainer.examples.similar import grouped, question_of
@@ -198,15 +197,12 @@ def test_a_snapshot_says_which_rule_left_what_out_and_later_ratings_do_not_move_
     scene.rate(20)
     rate(scene, list(ASKED[:5]), 0)
     scene.store.splits.record({"n0": GATE, "n1": TRAIN})
-    run = scene.store.runs.start("bank", SETTINGS.as_record(), "test")
-    dataset = snapshot(scene.context, run, RunProgress(scene.store, run.id))
-    assert not isinstance(dataset, str), dataset
+    dataset = scene.snapshot()
     left_out = scene.store.datasets.left_out(dataset.id)
     assert set(left_out.values()) == {DropReason.NEAR_GATE.value}
     assert dataset.dropped == Counter(left_out.values())
     gate = {e.message_id for e in dataset.examples if e.split is GATE}
     assert draft_for_model(scene.context, "bank").examples == dataset.examples, "a run can go on"
-    scene.store.runs.finish(run.id, scene.store.runs.get(run.id).status.REFUSED, "", {})
     assert new_examples(scene.store, "bank", SETTINGS) == 0, "what was left out is not news for ever"
     rate(scene, [*ASKED[5:], "Please tell me how to change my pin now"], 5)
     later = draft_for_model(scene.context, "bank").examples

@@ -1,7 +1,6 @@
 """What becomes of an answer, what differs between two datasets, and the numbers of the next one."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from retrain_scene import SETTINGS, Scene
@@ -14,15 +13,13 @@ from store.records import (
     ImportedTurn,
     Role,
     Ruling,
-    RunStatus,
     Segment,
     SegmentKind,
     Split,
     Verdict,
 )
 from trainer.__main__ import app
-from trainer.context import RunProgress
-from trainer.examples.dataset import dataset_stats, snapshot
+from trainer.examples.dataset import dataset_stats
 from trainer.examples.selection import DropReason
 from trainer.inspection import GONE, compare
 
@@ -61,15 +58,6 @@ def run(scene: Scene, *words: str) -> Any:
     return CliRunner().invoke(app, [*words, "--data-dir", str(scene.context.data_dir)])
 
 
-def frozen(scene: Scene, **changes: Any) -> Dataset:
-    w = replace(scene.context, settings=replace(SETTINGS, **changes))
-    started = scene.store.runs.start("bank", w.settings.as_record(), "test")
-    found = snapshot(w, started, RunProgress(scene.store, started.id))
-    assert isinstance(found, Dataset), found
-    scene.store.runs.finish(started.id, RunStatus.REFUSED, "", {})
-    return found
-
-
 REWORDINGS = (
     "How do I change my pin?",
     "could you tell me how to change my pin please",
@@ -92,7 +80,7 @@ def test_why_names_the_rule_and_what_stands_for_an_answer(scene: Scene) -> None:
 
     said = why(ids[1])
     assert "would be in the next dataset, in train" in said and "no dataset yet" in said
-    version = frozen(scene)
+    version = scene.snapshot()
     (near,) = scene.store.datasets.left_out(version.id).keys() & set(ids)
     said = why(near)
     assert "Instead of it 3 stay" in said
@@ -112,13 +100,13 @@ def test_versions_are_listed_and_compared(scene: Scene) -> None:
     assert "No dataset yet" in run(scene, "datasets").output
     assert json.loads(run(scene, "datasets", "--json").output) == []
     scene.rate(20)
-    first = frozen(scene)
+    first = scene.snapshot()
     answers = scene.store.answers.rated("bank")
     gone, changed = answers[0].message_id, answers[1].message_id
     scene.store.ratings.add(gone, "ann", DOWN)
     scene.store.ratings.add(changed, "ann", DOWN, correction="purple")
     scene.store.transfer.load("bank", [ImportedTurn("new", "Where is my card?", "Here.", UP)])
-    second = frozen(scene, min_train=2, min_gate=2)
+    second = scene.snapshot(min_train=2, min_gate=2)
     adapter = scene.store.adapters.add("bank-v2", "bank", scene.store.runs.all("bank")[0].id, "x", "y")
     listed = run(scene, "datasets").output.splitlines()
     assert len(listed) == 2 and adapter.name in listed[0] and "no adapter" in listed[1]

@@ -8,7 +8,7 @@ from retrain_scene import SETTINGS, Scene
 
 from store import Store
 from store.records import ImportedTurn, RedactionAction, RunStatus, Segment, SegmentKind, Verdict
-from trainer.examples.dataset import collect, draft_for_model
+from trainer.examples.dataset import collect, draft_for_model, newest_record, remarks
 from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.watch import has_enough_new_examples, new_examples
 
@@ -53,8 +53,7 @@ def test_the_teams_own_address_is_learned(bank: Store) -> None:
 def test_what_was_replaced_is_not_news_for_ever(scene: Scene) -> None:
     scene.rate(60, answer=lambda question: f"{question[6]}{sum(map(ord, question)) % 3} ann@example.com")
     assert new_examples(scene.store, "bank", SETTINGS) == 120
-    run = scene.run()
-    dataset = scene.store.datasets.get(run.dataset_id)
+    dataset = scene.snapshot()
     assert {e.completion[2:] for e in dataset.examples} == {" <EMAIL_1>"}
     assert new_examples(scene.store, "bank", SETTINGS) == 0
     answer = scene.store.answers.rated("bank")[0]
@@ -81,11 +80,10 @@ def test_a_run_says_how_much_it_replaced_and_what_nobody_asked_for(scene: Scene)
 
     scene.rate(60, answer=answer)
     scene.store.redaction_rules.add("bank", RedactionAction.REPLACE, "Which", "WORD")
-    run = scene.run()
-    (event,) = scene.store.runs.events(run.id, "dataset")
-    unasked = event.data["unasked"]
-    assert event.data["replaced"] == {"EMAIL": unasked, "WORD": 120} == run.report["dataset"]["replaced"]
-    assert unasked and f"{unasked} approved answers with something personal" in run.message
+    scene.snapshot()
+    record = newest_record(scene.store, "bank")
+    assert record["unasked"] and record["replaced"] == {"EMAIL": record["unasked"], "WORD": 120}
+    assert f"{record['unasked']} approved answers with something personal" in remarks(record)[0]
 
 
 def test_a_pattern_that_does_not_finish_fails_the_run(scene: Scene) -> None:

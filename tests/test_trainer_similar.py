@@ -1,14 +1,137 @@
-"""Clusters of questions: the same whatever the order, and without chains."""
+"""What is one question in other words and what is not, and clusters of questions: in any order, and without chains."""
 
 import random
+import re
 from itertools import combinations, pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from store.records import Role
 from trainer.examples.similar import grouped, near_pairs, question_of
-from trainer.examples.wording import near, wording
+from trainer.examples.wording import misspelled, stem, wording
+from trainer.examples.wording import near as near_wordings
+
+
+def near(one: str, other: str) -> bool:
+    return near_wordings(wording(one), wording(other))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("How do I activate my card?", "HOW DO I ACTIVATE MY CARD"),
+        ("How do I activate my card?", "hi, could you please tell me how to activate my card? thanks a lot!"),
+        ("How do I activate my card?", "What do I need to do to activate my new card"),
+        ("How do I activate my card?", "I would like to activate the card."),
+        ("Why isn't my card working?", "why is my card not working"),
+        ("Why was my card declined?", "How come my card has been declined?"),
+        ("What states border Texas?", "which state borders texas"),
+        ("When will my transfer arrive?", "my transfer, when will it arrive?"),
+        (
+            "How long does a transfer from Europe take?",
+            "If my transfer is from Europe, how long will it take",
+        ),
+        ("Where can I buy a ticket?", "Where can I purchase tickets?"),
+        ("What is the largest city in Texas?", "Give me the biggest city in texas"),
+        ("Can I top up with Google Pay?", "Is it possible to top up with google pay?"),
+        ("How do I exchange currencies here?", "How do I exchagne currencies here?"),
+        ("How do I exchange currencies here?", "Waht do I do to exchange curencies"),
+        ("Wie kündige ich meinen Vertrag?", "wie kündige ich meinen vertrag"),
+        ("Is <EMAIL_1> registered?", "is <EMAIL_2> registered"),
+        ("do(type=tv;usb=false;hdmi=2)", "do(hdmi=2;type=tv;usb=false)"),
+        ("From here to here, how?", "from here to here how"),
+        ("to from how", "TO FROM HOW?"),
+    ],
+)
+def test_one_question_in_other_words(one: str, other: str) -> None:
+    assert near(one, other) and near(other, one)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("When will my card arrive?", "When will my card be linked?"),
+        ("How long does a transfer to Spain take?", "How long does a transfer to France take?"),
+        ("How long does a transfer take?", "How long does a transfer to Spain take?"),
+        ("Can I transfer money to Spain?", "Can I transfer money from Spain?"),
+        ("How do I change pounds to euros?", "How do I change euros to pounds?"),
+        ("My pin is 1234, is that safe?", "My pin is 4321, is that safe?"),
+        ("What is 17 times 4?", "What is 17 times 5?"),
+        ("Which colour has number 2?", "Which colour has number 12?"),
+        ("Why is my card working?", "Why is my card not working?"),
+        ("How do I verify my identity?", "Why do I verify my identity?"),
+        ("Is my card lost?", "When is my card lost?"),
+        ("Are you open on Sunday?", "Are you open on Monday?"),
+        ("Do you open before noon?", "Do you open after noon?"),
+        ("Is a flight to Gambia cheap?", "Is a flight to Zambia cheap?"),
+        ("Was there a duplicate charge on my statement?", "Was there a duplicate change on my statement?"),
+        ("What is the population of the largest state?", "What state has the largest population?"),
+        ("What states border states that border Texas?", "What states border Texas?"),
+        ("Is Ann taller than Bob?", "Is Bob taller than Ann?"),
+        ("Is <EMAIL_1> registered?", "Is <PHONE_1> registered?"),
+        ("do(type=tv;usb=false;hdmi=2)", "do(type=tv;usb=true;hdmi=2)"),
+        ("西班牙转账要多久", "法国转账要多久"),
+        ("Wie kündige ich meinen Vertrag?", "Wie verlängere ich meinen Vertrag?"),
+        ("+1", "-1"),
+        ("?", "!"),
+    ],
+)
+def test_two_questions_however_alike_they_look(one: str, other: str) -> None:
+    assert not near(one, other) and not near(other, one)
+
+
+SOME = """how do i change my pin card to from transfer spain money not 3 please the largest state get charged arrive"""
+WORDS = st.sampled_from(re.findall(r"\w+", SOME))
+
+
+@given(st.lists(WORDS, min_size=1, max_size=9), st.lists(WORDS, min_size=1, max_size=9))
+def test_near_is_symmetric_and_a_question_is_near_itself(one: list[str], other: list[str]) -> None:
+    assert near(" ".join(one), " ".join(other)) is near(" ".join(other), " ".join(one))
+    assert near(" ".join(one), " ".join(one).upper() + "?")
+
+
+@given(st.text(max_size=60))
+def test_every_text_has_a_wording(text: str) -> None:
+    assert wording(text).words and near(text, text) and wording(f"  {text}\n") == wording(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ("transfer", "tarnsfer", True),
+        ("transfer", "transfr", True),
+        ("transfer", "trannsfer", True),
+        ("florida", "lorida", True),
+        ("receiver", "receive", False),
+        ("house", "horse", False),
+        ("kansas", "arkansas", False),
+        ("2024", "2025", False),
+        ("pin", "pni", False),
+    ],
+)
+def test_what_may_be_a_typing_error(one: str, other: str, expected: bool) -> None:
+    assert misspelled(one, other) is misspelled(other, one) is expected
+
+
+@pytest.mark.parametrize(
+    ("forms", "expected"),
+    [
+        (("card", "cards"), 1),
+        (("arrive", "arrives", "arrived", "arriving"), 1),
+        (("city", "cities"), 1),
+        (("stop", "stopped", "stopping"), 1),
+        (("cancelled", "canceled", "cancel"), 1),
+        (("wait", "waiting", "waited"), 1),
+        (("need", "seed"), 2),
+        (("bus", "buses"), 1),
+        (("king", "kind"), 2),
+    ],
+)
+def test_forms_of_a_word(forms: tuple[str, ...], expected: int) -> None:
+    assert len({stem(form) for form in forms}) == expected
+
 
 STEMS = (
     "how do i change my pin",
@@ -51,7 +174,7 @@ def test_clusters_are_a_partition_that_the_order_does_not_change(
 def test_looking_up_finds_what_comparing_all_finds(asked: list[str]) -> None:
     every = sorted({wording(text) for text in asked})
     found = {tuple(sorted(pair)) for pair in near_pairs(every)}
-    assert found == {(one, other) for one, other in combinations(every, 2) if near(one, other)}
+    assert found == {(one, other) for one, other in combinations(every, 2) if near_wordings(one, other)}
 
 
 @given(st.lists(texts, min_size=1, max_size=12), texts)
@@ -69,7 +192,7 @@ def test_chains_do_not_merge_everything() -> None:
     wrong = ["withdrawla", "internatoinal", "restuarant", "supermraket", "yesterady", "statemnet"]
     chain = [" ".join([*wrong[:n], *words[n:]]) for n in range(len(words) + 1)]
     questions = [wording(text) for text in chain]
-    assert all(near(one, other) for one, other in pairwise(questions))
+    assert all(near_wordings(one, other) for one, other in pairwise(questions))
     groups = grouped(questions)
     assert 1 < len(set(groups.representative.values())) < len(chain)
     assert all(groups.representative[q] in groups.near[q] for q in questions)
