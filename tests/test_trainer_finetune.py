@@ -268,7 +268,7 @@ def test_several_gpus_in_sight_do_not_make_rows_disappear(
     assert seen and arguments.n_gpu == 1 and arguments.train_batch_size == 1
 
 
-def test_helpfulness_is_the_loss_without_a_segment(trained: Trained, tokenizer: ChatTokenizer) -> None:
+def test_importance_is_the_loss_without_a_segment(trained: Trained, tokenizer: ChatTokenizer) -> None:
     told: list[tuple[int, int]] = []
     found = measure_importance(
         trained.model, tokenizer, PROMPT, examples(4, Split.DEV), lambda *at: told.append(at)

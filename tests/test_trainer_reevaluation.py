@@ -5,11 +5,12 @@ candidate is evaluated again: once, and without asking anew.
 from dataclasses import replace
 
 import pytest
-from retrain_scene import Scene, colour, hash_of
+from retrain_scene import SETTINGS, Scene, colour, hash_of
 from typer.testing import CliRunner
 
 from store.records import Example, JudgementRequest, Role, RunStatus, Split
 from trainer.__main__ import app
+from trainer.context import RunProgress
 from trainer.evaluation import gate_evaluation
 from trainer.evaluation.gate import Answers, Comparison, VariantVerdict
 from trainer.evaluation.guards import QUESTIONS, Guard
@@ -22,6 +23,7 @@ from trainer.evaluation.judgements import (
 )
 from trainer.evaluation.scorers import best, chrf, exact
 from trainer.evaluation.statistics import Interval
+from trainer.examples.dataset import snapshot
 from trainer.rerun import NoRerun, rerun
 from trainer.run import reevaluate
 
@@ -100,6 +102,19 @@ def refused(scene: Scene) -> Scene:
     assert run.status is RunStatus.REFUSED and run.report["judgement_requests"] == len(asked) > 3, run.message
     assert f"{len(asked)} of its answers differ" in run.message and "Review page" in run.message
     assert "the candidate is evaluated again" in run.message
+    return scene
+
+
+@pytest.fixture
+def waiting(scene: Scene) -> Scene:
+    """What a refused run leaves behind that asked people about two answers."""
+    scene.rate(40)
+    store, active = scene.store, scene.store.deployments.active("bank")
+    run = store.runs.start("bank", SETTINGS.as_record(), "test")
+    snapshot(scene.context, run, RunProgress(store, run.id))
+    store.runs.finish(run.id, RunStatus.REFUSED, "", {"active": active and active.id})
+    asked = [(answer.message_id, "as good") for answer in store.answers.rated("bank")[:2]]
+    store.judgement_requests.add(run.id, asked)
     return scene
 
 
@@ -183,22 +198,22 @@ def test_one_that_is_refused_again_has_no_third_evaluation(
     assert refused.vllm.adapters == {}
 
 
-def test_it_waits_for_all_decisions_and_for_one_acceptance(refused: Scene) -> None:
-    assert pending(refused.store, "bank") is None
-    decide(refused, True, but=1)
-    assert pending(refused.store, "bank") is None, "one is open"
-    decide(refused, True)
-    assert pending(refused.store, "bank") is not None
-    for judgement_request in refused.store.judgement_requests.decided("bank"):
-        refused.store.judgement_requests.decide([judgement_request.id], False, "bo")
-    assert pending(refused.store, "bank") is None, "nothing that people said helps it"
-    assert reevaluate(refused.context, "bank") is None
+def test_it_waits_for_all_decisions_and_for_one_acceptance(waiting: Scene) -> None:
+    assert pending(waiting.store, "bank") is None
+    decide(waiting, True, but=1)
+    assert pending(waiting.store, "bank") is None, "one is open"
+    decide(waiting, True)
+    assert pending(waiting.store, "bank") is not None
+    for judgement_request in waiting.store.judgement_requests.decided("bank"):
+        waiting.store.judgement_requests.decide([judgement_request.id], False, "bo")
+    assert pending(waiting.store, "bank") is None, "nothing that people said helps it"
+    assert reevaluate(waiting.context, "bank") is None
 
 
 @pytest.mark.parametrize("change", ["prompt", "deployment", "run", "settings"])
-def test_what_has_changed_since_needs_a_retrain(refused: Scene, change: str) -> None:
-    store = refused.store
-    decide(refused, True)
+def test_what_has_changed_since_needs_a_retrain(waiting: Scene, change: str) -> None:
+    store = waiting.store
+    decide(waiting, True)
     (run,) = store.runs.all("bank")
     if change == "prompt":
         store.prompts.add("bank", store.prompts.latest("bank").segments[:1])
@@ -231,9 +246,9 @@ def test_a_reevaluation_that_fails_is_tried_three_times(refused: Scene) -> None:
     assert pending(store, "bank") is None
 
 
-def test_the_command_says_when_nothing_waits(refused: Scene) -> None:
-    words = ["reevaluate", "--data-dir", str(refused.context.data_dir)]
-    refused.context.address.write(refused.context.data_dir)
+def test_the_command_says_when_nothing_waits(waiting: Scene) -> None:
+    words = ["reevaluate", "--data-dir", str(waiting.context.data_dir)]
+    waiting.context.address.write(waiting.context.data_dir)
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2 and "waits for a re-evaluation" in " ".join(result.output.split())
 

@@ -11,8 +11,11 @@ from tiny_model import write_model
 from assistant.adapter_files import MANIFEST
 from assistant.serving import ServerAddress
 from store.errors import NotFound
+from trainer.context import RunProgress
+from trainer.examples.dataset import snapshot
 from trainer.rerun import NoRerun, Rerun, rerun
-from trainer.settings import BadSetting, TrainerSettings
+from trainer.settings import BadSetting
+from trainer.training.environment import environment
 
 
 def again(
@@ -54,11 +57,8 @@ def test_the_verdict_names_the_first_step_that_differs() -> None:
 def test_another_seed_is_another_run(scene: Scene) -> None:
     scene.rate(40)
     scene.run()
-    record = TrainerSettings.from_record(scene.store.runs.all("bank")[0].settings)
-    assert record == SETTINGS
-    change = "UPDATE runs SET settings = json_set(settings, '$.seed', 5)"
     with scene.store._file.writing() as transaction:
-        transaction.execute(change)
+        transaction.execute("UPDATE runs SET settings = json_set(settings, '$.seed', 5)")
     found = again(scene)
     assert found.differs_at(1e-4) == 1 and found.verdict(1e-4).startswith("The losses differ from step 1 on")
     assert found.weights_equal is False
@@ -84,17 +84,22 @@ def test_threads_and_precision_are_those_of_the_run_and_other_versions_are_warni
 
 
 @pytest.fixture
-def trained(scene: Scene) -> Scene:
+def recorded(scene: Scene) -> Scene:
+    """What a run leaves behind that has trained a step."""
     scene.rate(40)
-    scene.run()
+    store = scene.store
+    run = store.runs.start("bank", SETTINGS.as_record(), "test")
+    snapshot(scene.context, run, RunProgress(store, run.id))
+    store.runs.add_event(run.id, "environment", environment(scene.context.base))
+    store.runs.add_event(run.id, "train", {"step": 1, "steps": 1, "loss": 2.0})
     return scene
 
 
-def test_another_base_model_is_refused(trained: Scene, tmp_path: Path) -> None:
+def test_another_base_model_is_refused(recorded: Scene, tmp_path: Path) -> None:
     other = write_model(tmp_path / "other", seed=1)
-    ServerAddress((trained.vllm.url,), None, str(other), 2048).write(tmp_path)
+    ServerAddress((recorded.vllm.url,), None, str(other), 2048).write(tmp_path)
     with pytest.raises(NoRerun, match="another base model.*Start the app with that model"):
-        again(trained)
+        again(recorded)
 
 
 @pytest.mark.parametrize(
@@ -108,11 +113,11 @@ def test_another_base_model_is_refused(trained: Scene, tmp_path: Path) -> None:
         ("UPDATE runs SET dataset_id = NULL", "froze no dataset"),
     ],
 )
-def test_an_incomplete_record_is_refused(trained: Scene, change: str, words: str) -> None:
-    with trained.store._file.writing() as transaction:
+def test_an_incomplete_record_is_refused(recorded: Scene, change: str, words: str) -> None:
+    with recorded.store._file.writing() as transaction:
         transaction.execute(change)
     with pytest.raises((NoRerun, BadSetting), match=words):
-        again(trained)
+        again(recorded)
 
 
 def test_a_run_that_is_not_there(scene: Scene) -> None:

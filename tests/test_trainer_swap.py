@@ -103,26 +103,28 @@ def test_a_swap_warms_the_new_prompt_and_then_flips(
     assert "Answer with one word." in shown and "helpful" not in shown
 
 
-def test_a_swap_onto_something_that_changed_meanwhile_is_refused(
-    bank: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
+@pytest.mark.parametrize(
+    ("is_loaded", "error"),
+    [(True, Conflict), (False, VllmError)],
+    ids=["another is active", "cannot warm up"],
+)
+def test_a_swap_that_is_refused_changes_nothing(
+    bank: Store,
+    vllm: FakeVllm,
+    tokenizer: ChatTokenizer,
+    tmp_path: Path,
+    is_loaded: bool,
+    error: type[Exception],
 ) -> None:
     before = bank.deployments.active("bank")
     newer = add(bank, tmp_path)
     candidate = add(bank, tmp_path, activate=False)
-    vllm.adapters["bank-v0002"] = str(tmp_path / "bank-v0002")
-    with pytest.raises(Conflict):
+    if is_loaded:
+        vllm.adapters["bank-v0002"] = str(tmp_path / "bank-v0002")
+    with pytest.raises(error):
         on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, tmp_path, candidate, before))
-    assert bank.deployments.active("bank") == newer
-
-
-def test_a_swap_that_cannot_warm_up_changes_nothing(
-    bank: Store, vllm: FakeVllm, tokenizer: ChatTokenizer, tmp_path: Path
-) -> None:
-    before = bank.deployments.active("bank")
-    candidate = add(bank, tmp_path, activate=False)  # not loaded
-    with pytest.raises(VllmError):
-        on(vllm, lambda pool: hot_swap(bank, pool, tokenizer, tmp_path, candidate, before))
-    assert bank.deployments.active("bank") == before
+    assert bank.deployments.active("bank") == newer and not vllm.adapters
+    assert bank.deployments.get(candidate.id).status is DeploymentStatus.REJECTED
 
 
 def test_the_active_and_the_previous_adapter_stay_loaded(bank: Store, vllm: FakeVllm, tmp_path: Path) -> None:

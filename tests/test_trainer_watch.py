@@ -24,7 +24,7 @@ from store.records import (
 )
 from trainer import watch as watching_module
 from trainer.deployment.rollback_monitor import worse_than_before
-from trainer.examples.dataset import draft
+from trainer.examples.dataset import content_hash, draft
 from trainer.lease import Lease, LeaseTaken
 from trainer.settings import TrainerSettings
 from trainer.watch import WATCH_LEASE, Watch, new_examples
@@ -48,10 +48,10 @@ def rate(store: Store, first: int, last: int, verdict: Verdict = Verdict.UP) -> 
 def train(store: Store) -> None:
     """What a run leaves behind once it has frozen its dataset."""
     found = draft(store, "bank", SETTINGS, redact=False)
-    store.splits.record(found.splits)
+    store.splits.record(found.deduplicated.splits)
     run = store.runs.start("bank", {}, "test")
     prompt = store.prompts.latest("bank")
-    dataset = store.datasets.add("bank", prompt.id, found.hash, found.examples, {})
+    dataset = store.datasets.add("bank", prompt.id, content_hash(found.examples), found.examples, {})
     store.runs.update(run.id, dataset_id=dataset.id)
     store.runs.finish(run.id, RunStatus.REFUSED, "", {})
 
@@ -77,7 +77,7 @@ def test_a_new_correction_of_a_known_answer_is_news(bank: Store) -> None:
     assert new_examples(bank, "bank", SETTINGS) == 1
 
 
-def test_proposals_that_were_accepted_since_the_last_run_are_news(bank: Store) -> None:
+def test_answers_that_people_accepted_since_the_last_run_are_news(bank: Store) -> None:
     rate(bank, 0, 100)
     train(bank)
     known = new_examples(bank, "bank", SETTINGS)

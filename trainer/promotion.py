@@ -45,8 +45,14 @@ async def evaluate_and_deploy(
         message = " ".join([*verdict.reasons, *candidate.remarks, *datasets.remarks(_dataset_event(retrain))])
         deployment = _add_deployment(retrain, candidate, verdict.variant)
         if not verdict.promoted:
-            requests = evaluation.judgement_requests(verdict)
-            return _refuse(retrain, candidate, deployment, active, requests, report, message)
+            report |= {
+                "judgement_requests": store.judgement_requests.add(
+                    run.id, evaluation.judgement_requests(verdict)
+                ),
+                "candidate": asdict(candidate),  # for its re-evaluation
+                "active": active and active.id,
+            }
+            return _refuse(retrain, deployment, report, message)
         progress.record("swap", deployment=deployment.id)
         with progress.timed("swap"), acting(TRAINER):
             promoted = await hot_swap(store, pool, context.tokenizer, context.adapters, deployment, active)
@@ -57,30 +63,14 @@ async def evaluate_and_deploy(
         await pool.close()
 
 
-def _refuse(
-    retrain: Retrain,
-    candidate: Candidate,
-    deployment: Deployment,
-    active: Deployment | None,
-    requests: list[tuple[str, str]],
-    report: dict[str, Any],
-    message: str,
-) -> TrainingRun:
-    """Record the refusal, and what its re-evaluation needs once people have judged these answers."""
-    store, run = retrain.store, retrain.run
-    asked = store.judgement_requests.add(run.id, requests)
-    report |= {
-        "judgement_requests": asked,
-        "candidate": asdict(candidate),
-        "active": active and active.id,
-    }
-    if asked:
+def _refuse(retrain: Retrain, deployment: Deployment, report: dict[str, Any], message: str) -> TrainingRun:
+    if asked := report["judgement_requests"]:
         message += (
             f" {asked} of its answers differ from the approved ones and may be as good: say whether they are on the "
             "Review page. When you have decided about all of them, the candidate is evaluated again."
         )
-    store.deployments.reject(deployment.id, message)
-    return store.runs.finish(run.id, RunStatus.REFUSED, message, report)
+    retrain.store.deployments.reject(deployment.id, message)
+    return retrain.store.runs.finish(retrain.run.id, RunStatus.REFUSED, message, report)
 
 
 async def _finish_promoted(

@@ -134,14 +134,14 @@ def _fail(context: TrainingContext, run: TrainingRun, why: str) -> TrainingRun:
 
 def resume(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
     """The interrupted run, running again, if it is still what would start now."""
-    found = interrupted(context.store, context.data_dir, assistant_id)
-    if found is None:
+    run = interrupted(context.store, context.data_dir, assistant_id)
+    checkpoint = last_checkpoint(context.work_dir(run.id)) if run else None
+    if run is None or checkpoint is None:
         return None
     try:
         now = draft_for_model(context, assistant_id)
     except RedactionError:
         return None  # a new run meets it again and says so
-    run, checkpoint = found.run, found.checkpoint
     if against := _changes(context, run, now):
         print(f"Run {run.id} was interrupted and does not go on: {'; '.join(against)}.", flush=True)
         return None

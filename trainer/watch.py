@@ -30,10 +30,11 @@ from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
-from trainer.training.checkpoints import interrupted
+from trainer.training.checkpoints import RESUME, interrupted
 
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
+_MOST_RESUMED = 3  # a run that dies again and again (out of memory, say) is left to people
 _GRACE_S = 6.0  # less than the 10 s after which the app's supervisor kills whatever is left
 
 _NICE = 10
@@ -57,7 +58,7 @@ class Watch:
         self._command = [sys.executable, "-m", "trainer"]
         self._options = options
         self._every_s = every_s
-        self._next_look = time.monotonic() + every_s
+        self._next_due = time.monotonic() + every_s
         self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._to_resume: list[tuple[str, str]] = []
@@ -84,15 +85,15 @@ class Watch:
     def _tick(self) -> None:
         if self._child is not None and self._child.poll() is not None:
             self._finish_child(self._child)
-        look = time.monotonic() >= self._next_look
-        if look:
-            self._next_look = time.monotonic() + self._every_s
-        if look and self._settings.roll_back:
+        due = time.monotonic() >= self._next_due
+        if due:
+            self._next_due = time.monotonic() + self._every_s
+        if due and self._settings.roll_back:
             self._roll_back_what_is_worse()
         if self._child is None and not is_taken(self._store):  # nobody trains by hand
-            self._start_next(look)
+            self._start_next(due)
 
-    def _start_next(self, look: bool) -> None:
+    def _start_next(self, due: bool) -> None:
         """A run that was cut short goes first, then what people ask for or wait for, then what has become due."""
         if self._to_resume:
             self._train(*self._to_resume.pop(0))
@@ -101,7 +102,7 @@ class Watch:
         elif assistant_id := self._first(lambda id: pending(self._store, id) is not None):
             logger.info("Evaluating the candidate of %s again ...", assistant_id)
             self._start("reevaluate", "--assistant", assistant_id)
-        elif look and (assistant_id := self._first(self._has_enough)):
+        elif due and (assistant_id := self._first(self._has_enough)):
             self._train(assistant_id, "enough new examples")
 
     def _has_enough(self, assistant_id: str) -> bool:
@@ -114,9 +115,11 @@ class Watch:
         """Runs to resume: (assistant, trigger); not those that somebody started by hand with other settings."""
         found = [interrupted(self._store, self._data_dir, one.id) for one in self._store.assistants.all()]
         return [
-            (one.run.assistant_id, f"run {one.run.id} was interrupted")
-            for one in found
-            if one and one.may_go_on_unasked and one.run.settings == self._settings.as_record()
+            (run.assistant_id, f"run {run.id} was interrupted")
+            for run in found
+            if run
+            and run.settings == self._settings.as_record()
+            and len(self._store.runs.events(run.id, RESUME)) < _MOST_RESUMED
         ]
 
     def _train(self, assistant_id: str, trigger: str) -> None:

@@ -20,7 +20,6 @@ from store import Store
 from store.records import RunStatus, TrainingRun
 
 RESUME = "resume"  # of the event that a run records each time it goes on
-_MAX_UNASKED = 3  # a run that dies again and again (out of memory, say) is left to people
 _STATE = "trainer_state.json"  # Trainer writes it last, so a checkpoint that has it whole is complete
 
 
@@ -70,27 +69,14 @@ def _read(path: Path) -> Checkpoint | None:
         return None
 
 
-@dataclass(frozen=True)
-class Interrupted:
-    """The newest run, interrupted after a checkpoint; `times` is how often it was resumed already."""
-
-    run: TrainingRun
-    checkpoint: Checkpoint
-    times: int
-
-    @property
-    def may_go_on_unasked(self) -> bool:
-        return self.times < _MAX_UNASKED
-
-
-def interrupted(store: Store, data_dir: Path, assistant_id: str) -> Interrupted | None:
-    """None when the newest run ended by itself, was interrupted before its first checkpoint, or deployed already."""
+def interrupted(store: Store, data_dir: Path, assistant_id: str) -> TrainingRun | None:
+    """The newest run, where it was interrupted after a checkpoint and has not deployed yet."""
     for run in store.runs.all(assistant_id, limit=1):
-        checkpoint = last_checkpoint(work_dir(data_dir, run.id))
         active = store.deployments.active(assistant_id)
         deployed = active is not None and active.run_id == run.id  # killed while it measured the saving
-        if run.status is RunStatus.INTERRUPTED and run.dataset_id is not None and checkpoint and not deployed:
-            return Interrupted(run, checkpoint, len(store.runs.events(run.id, RESUME)))
+        has_trained = run.dataset_id is not None and last_checkpoint(work_dir(data_dir, run.id)) is not None
+        if run.status is RunStatus.INTERRUPTED and has_trained and not deployed:
+            return run
     return None
 
 

@@ -111,14 +111,14 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
     settings, work_dir = job.settings, job.work_dir
     set_seed(settings.seed)
     model = load_with_lora(job.model_dir, settings.rank)
-    watch = _Watch(job, progress)
+    callback = _RunCallback(job, progress)
     trainer = _PackedTrainer(
         model=model,
-        args=_arguments(job, model, watch.steps),
+        args=_arguments(job, model, callback.steps),
         train_dataset=list(job.rows),
         eval_dataset=list(job.dev_rows),
         data_collator=lambda rows: to_tensors(rows[0]),
-        callbacks=[watch],
+        callbacks=[callback],
     )
     trainer.remove_callback(PrinterCallback)
     if distributed.rank() == 0:
@@ -147,9 +147,9 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
         log=last.log,
         steps=last.step,
         seconds=round(seconds, 1),
-        tokens_per_s=round(watch.tokens / max(seconds, 1e-6)),
+        tokens_per_s=round(callback.tokens / max(seconds, 1e-6)),
         resumed_at=resumed.step if resumed else 0,
-        stopped_early=last.step < watch.steps,
+        stopped_early=last.step < callback.steps,
         first_dev_loss=next(entry["eval_loss"] for entry in last.log if "eval_loss" in entry),
         dev_loss=last.best_loss,
         best_epoch=best_epoch,
@@ -176,7 +176,7 @@ def _arguments(job: TrainingJob, model: Any, steps: int) -> TrainingArguments:
         neftune_noise_alpha=job.settings.embedding_noise or None,
         logging_steps=1,
         logging_nan_inf_filter=False,  # it would report a loss that is no number as the mean of earlier ones
-        eval_strategy="steps",  # at the end of every epoch and no oftener: _Watch asks for it
+        eval_strategy="steps",  # at the end of every epoch and no oftener: _RunCallback asks for it
         eval_steps=steps,
         save_strategy="steps",
         save_steps=steps,
@@ -226,7 +226,7 @@ class _PackedTrainer(Trainer):  # type: ignore[misc]
             super()._save_checkpoint(*values)
 
 
-class _Watch(TrainerCallback):  # type: ignore[misc]
+class _RunCallback(TrainerCallback):  # type: ignore[misc]
     """Says when to measure, save and stop; reports each step with rate and ETA; ends a run of meaningless numbers."""
 
     def __init__(self, job: TrainingJob, progress: Progress):
