@@ -39,6 +39,7 @@ def test_values_take_the_type_of_their_field_and_the_last_one_wins() -> None:
         ("learning_rate=fast", "learning_rate cannot be 'fast': expected float."),
         ("learning_rate=-1", "cannot be '-1': expected float >= 1e-08"),
         (f"rank={MAX_RANK + 1}", f"expected int <= {MAX_RANK}"),
+        ("privacy=fals\udcb3", "privacy cannot be 'fals"),
         ("privacy=perhaps", "privacy cannot be 'perhaps': expected bool."),
     ],
 )

@@ -109,7 +109,7 @@ def override(settings: TrainerSettings, texts: Sequence[str]) -> TrainerSettings
         parts = [part.strip() for part in value.split(",") if part.strip()]
         try:
             record[name] = msgspec.convert(parts if is_list else value, types[name], strict=False)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:  # the latter for half a character
             expected = str(error).partition(",")[0].lower().replace("`", "")  # “expected int >= 1”
             raise BadSetting(f"{name} cannot be {value!r}: {expected}.") from error
     return msgspec.convert(record, TrainerSettings)
