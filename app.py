@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
 import typer
 
@@ -24,13 +24,13 @@ from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import ExternalServers, VllmServer
-from assistant.web.access import Access, Rates, Services
-from assistant.web.app import build, launch_options
 from store import Store, StoreError
 from store.accounts import UserRole
 from store.garbage import collect_rarely
-from trainer.examples.dataset import dataset_stats
 from trainer.settings import BadSetting, TrainerSettings, override
+
+if TYPE_CHECKING:
+    from assistant.web.access import Services
 
 
 def main(
@@ -54,11 +54,11 @@ def main(
     sample: Annotated[
         bool, typer.Option("--sample", help="Load the sample assistant with its rated answers.")
     ] = False,
-    messages_per_minute: Annotated[int, typer.Option(min=1, help="Of each signed-in user.")] = Rates.messages,
-    ratings_per_minute: Annotated[int, typer.Option(min=1, help="Of each signed-in user.")] = Rates.ratings,
+    messages_per_minute: Annotated[int, typer.Option(min=1, help="Of each signed-in user.")] = 20,
+    ratings_per_minute: Annotated[int, typer.Option(min=1, help="Of each signed-in user.")] = 60,
     answers_at_once: Annotated[
         int, typer.Option(min=1, help="Written at the same time for each signed-in user.")
-    ] = Rates.streams,
+    ] = 4,
 ) -> None:
     """Chat with a model, rate its answers, and watch its prompt get shorter.
 
@@ -84,6 +84,10 @@ def main(
     has_admin = any(user.role is UserRole.ADMIN for user in store.users.all())
     if open_to_all := unguarded(host, has_admin, data_dir):
         _fail(open_to_all)
+
+    # Gradio takes seconds to import; what is wrong is said before.
+    from assistant.web.access import Access, Rates, Services
+    from trainer.examples.dataset import dataset_stats
 
     data_dir = data_dir.resolve()
     base, context, adapters = fingerprint(model_dir), context_length(model_dir), data_dir / "adapters"
@@ -123,6 +127,8 @@ def _run(
     port: int,
 ) -> None:
     """Serve until a signal asks to end, then take everything down."""
+    from assistant.web.app import build, launch_options
+
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -150,7 +156,7 @@ def _run(
         services.store.close()
 
 
-def _lock(data_dir: Path):  # type: ignore[no-untyped-def]
+def _lock(data_dir: Path) -> TextIO:
     """One app per data directory; the kernel lets go of the lock when the app ends, however it ends."""
     try:
         data_dir.mkdir(parents=True, exist_ok=True)

@@ -78,9 +78,8 @@ def main(
     if model is not None:  # the app runs in the project's root, so a relative path must not stay one
         options += ["--model", str(Path(model).resolve()) if Path(model).is_dir() else model]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]
-    signal.signal(
-        signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT)
-    )  # the app is stopped then too
+    # So that the app is stopped too.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with AppProcess(directory, *options) as running:
             with loop.timed("start"), screen.status("Starting the app and its model server"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,22 @@ def vllm() -> Iterator[FakeVllm]:
     fake = FakeVllm()
     with fake.serving():
         yield fake
+
+
+@pytest.fixture
+def event_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Gradio makes one for each lock and closes none; the garbage collector's warnings of them can break an import."""
+    made: list[asyncio.AbstractEventLoop] = []
+    make = asyncio.new_event_loop
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
+    yield
+    for loop in made:
+        loop.close()
 
 
 @pytest.fixture

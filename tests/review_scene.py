@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import random
 import socket
@@ -12,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
-import pytest
 from fake_vllm import FakeVllm
 
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample
@@ -32,7 +30,7 @@ from trainer.settings import TrainerSettings
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")
 COMMENTS = ("", "", "prices are old", "nobody talks like that", "<b>bold</b> claim")
 
-RATES = Rates()
+RATES = Rates(messages=20, ratings=60, streams=4)
 
 
 class Words:
@@ -101,22 +99,6 @@ def services_of(store: Store, chat: Any = None, rates: Rates = RATES) -> Service
         lambda assistant_id: dataset_stats(store, assistant_id, settings),
         rates,
     )
-
-
-@pytest.fixture(autouse=True)
-def event_loops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Gradio makes one for each lock and closes none; the garbage collector's warnings of them can break an import."""
-    made: list[asyncio.AbstractEventLoop] = []
-    make = asyncio.new_event_loop
-
-    def new_event_loop() -> asyncio.AbstractEventLoop:
-        made.append(make())
-        return made[-1]
-
-    monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
-    yield
-    for loop in made:
-        loop.close()
 
 
 @contextmanager

@@ -91,6 +91,7 @@ def test_a_bad_line_is_named_and_the_rest_is_imported(bank: Store, tmp_path: Pat
 LIST_ENDS = {
     f"[{CHAT % (1, 1)}, {(CHAT % (2, 2))[:20]}": (2, "not JSON"),
     f"[{CHAT % (1, 1)}": (2, "not JSON"),
+    f"[{CHAT % (1, 1)}]\n[{CHAT % (2, 2)}]": (2, "the list has ended, but the file goes on"),
     f"[{CHAT % (1, 1)}, 5]": (2, "Expected `object`, got `int`"),
 }
 

@@ -68,6 +68,7 @@ def test_threads_and_precision_are_those_of_the_run_and_other_versions_are_warni
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.rate(40)
+    monkeypatch.delenv("SHORTHAND_PRECISION", raising=False)  # which would force it
     monkeypatch.setattr("torch.cpu.get_capabilities", dict)
     scene.run()
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: {"avx512_bf16": True})

@@ -202,6 +202,20 @@ def test_a_candidate_is_evaluated_again_when_people_have_decided(
     assert recorder.calls == [f"reevaluate --data-dir {tmp_path} --assistant bank"]
 
 
+def test_a_reevaluation_that_cannot_begin_is_not_tried_again_at_once(
+    bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No server answers, say; what a person asks for starts all the same."""
+    recorder, waiting = Recorder(tmp_path, status=2), bank.runs.start("bank", {}, "test")
+    monkeypatch.setattr(watching_module, "pending", lambda store, name: waiting)
+    with watching(bank, tmp_path, recorder):
+        assert wait_for(lambda: recorder.calls)
+        time.sleep(2.5)
+        bank.runs.request("bank", "asked")
+        assert wait_for(lambda: len(recorder.calls) > 1)
+    assert [call.split()[0] for call in recorder.calls] == ["reevaluate", "once"]
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_new_examples_ask_for_one_run_and_not_for_one_at_every_look(
     bank: Store, tmp_path: Path, by_hand: bool

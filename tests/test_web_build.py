@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from jinja2 import UndefinedError
-from review_scene import event_loops, services_of  # noqa: F401
+from review_scene import services_of
 from test_web_runs import REPORT
 
 from assistant.assistants import create_assistant
@@ -17,6 +17,8 @@ from assistant.web.user_conversations import Turn, UserConversations
 from store import Store
 from store.connection import Transaction
 from store.records import Message, MessageStatus, Rating, Role, RunStatus, Usage, Verdict
+
+pytestmark = pytest.mark.usefixtures("event_loops")
 
 
 @pytest.fixture

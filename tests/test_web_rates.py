@@ -1,10 +1,11 @@
 """Who is answered where and when: how much one person may have at once; nothing is stored of what is too much."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from desk_scene import Desk
-from review_scene import event_loops, services_of  # noqa: F401
+from review_scene import RATES, services_of
 
 from assistant.chat import Chat
 from assistant.web.access import Person, RateLimiter, Rates, Refused
@@ -13,6 +14,8 @@ from assistant.web.app import build
 from assistant.web.chat_page import TabState
 from store.accounts import UserRole
 from store.errors import NotFound
+
+pytestmark = pytest.mark.usefixtures("event_loops")
 
 ANN = Person("ann", UserRole.USER, signed_in=True)
 BO = Person("bo", UserRole.USER, signed_in=True)
@@ -23,7 +26,7 @@ def answers_of(desk: Desk, chat: Chat, rates: Rates) -> Answers:
 
 
 def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -> None:
-    limiter = RateLimiter(Rates(ratings=3))
+    limiter = RateLimiter(replace(RATES, ratings=3))
     for _ in range(3):
         limiter.count("ratings", ANN)
     with pytest.raises(Refused, match=r"At most 3 ratings a minute: wait (59|60|61) s. What you typed stays"):
@@ -33,7 +36,7 @@ def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -
 
 def test_more_messages_than_a_minute_allows_are_not_stored(desk: Desk) -> None:
     async def act(chat: Chat) -> None:
-        answers = answers_of(desk, chat, Rates(messages=2))
+        answers = answers_of(desk, chat, replace(RATES, messages=2))
         for number in range(2):
             await (await answers.ask(ANN, "bank", None, f"message {number}")).task
         with pytest.raises(Refused, match="At most 2 messages a minute"):
@@ -52,7 +55,7 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
     desk.vllm.holds_after = 0
 
     async def act(chat: Chat) -> None:
-        answers = answers_of(desk, chat, Rates(streams=2))
+        answers = answers_of(desk, chat, replace(RATES, streams=2))
         results = await asyncio.gather(
             *(answers.ask(ANN, "bank", None, f"at once {n}") for n in range(5)), return_exceptions=True
         )
@@ -84,7 +87,7 @@ def test_a_message_that_is_sent_before_the_picker_is_filled_goes_to_the_newest_a
 
 def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(desk: Desk) -> None:
     async def act(chat: Chat) -> None:
-        answers, messages = answers_of(desk, chat, Rates()), desk.store.messages
+        answers, messages = answers_of(desk, chat, RATES), desk.store.messages
         answering = await answers.ask(ANN, "bank", None, "mine")
         await answering.task
         here = answering.question.conversation_id

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from review_scene import event_loops, services_of  # noqa: F401
+from review_scene import services_of
 
 from assistant.web import plots, run_report, words
 from assistant.web.access import Person
@@ -24,6 +24,8 @@ from store.records import (
     TrainingRun,
 )
 from store.runs import SideBySide, Tally
+
+pytestmark = pytest.mark.usefixtures("event_loops")
 
 PRIVATE_WORDS = (
     "variant",

@@ -32,7 +32,6 @@ async def evaluate_and_deploy(
     """
     context, store, run, progress = retrain.context, retrain.store, retrain.run, retrain.progress
     pool = await VllmPool.connect(context.address.urls, context.address.key, store.messages.streaming_count)
-    promoted = None
     try:
         active = store.deployments.active(run.assistant_id)
         evaluation = GateEvaluation(retrain, pool, candidate, active, known_answers)
@@ -55,10 +54,11 @@ async def evaluate_and_deploy(
             return _refuse(retrain, deployment, report, message)
         progress.record("swap", deployment=deployment.id)
         with progress.timed("swap"), acting(TRAINER):
-            promoted = await hot_swap(store, pool, context.tokenizer, context.adapters, deployment, active)
-        return await _finish_promoted(retrain, pool, promoted, report, message)
+            deployment = await hot_swap(store, pool, context.tokenizer, context.adapters, deployment, active)
+        return await _finish_promoted(retrain, pool, deployment, report, message)
     finally:
-        if promoted is None:
+        serving = store.deployments.active(run.assistant_id)
+        if serving is None or serving.adapter != candidate.name:
             await pool.unload_adapter(candidate.name)
         await pool.close()
 

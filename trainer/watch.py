@@ -35,6 +35,7 @@ from trainer.training.checkpoints import RESUME, interrupted
 WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
 _MOST_RESUMED = 3  # a run that dies again and again (out of memory, say) is left to people
+_REST_S = 60.0  # before a re-evaluation that could not even begin is tried again: no server answers, say
 _GRACE_S = 6.0  # less than the 10 s after which the app's supervisor kills whatever is left
 
 _NICE = 10
@@ -59,6 +60,7 @@ class Watch:
         self._options = options
         self._every_s = every_s
         self._next_due = time.monotonic() + every_s
+        self._rest_until = 0.0
         self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._to_resume: list[tuple[str, str]] = []
@@ -99,11 +101,14 @@ class Watch:
             self._train(*self._to_resume.pop(0))
         elif request := self._store.runs.take_request():
             self._train(*request)
-        elif assistant_id := self._first(lambda id: pending(self._store, id) is not None):
+        elif time.monotonic() >= self._rest_until and (assistant_id := self._first(self._has_judgements)):
             logger.info("Evaluating the candidate of %s again ...", assistant_id)
             self._start("reevaluate", "--assistant", assistant_id)
         elif due and (assistant_id := self._first(self._has_enough)):
             self._train(assistant_id, "enough new examples")
+
+    def _has_judgements(self, assistant_id: str) -> bool:
+        return pending(self._store, assistant_id) is not None
 
     def _has_enough(self, assistant_id: str) -> bool:
         return has_enough_new_examples(self._store, assistant_id, self._settings)
@@ -136,6 +141,7 @@ class Watch:
     def _finish_child(self, child: subprocess.Popen[bytes]) -> None:
         self._child = None
         if child.returncode != 0:
+            self._rest_until = time.monotonic() + _REST_S
             self._interrupt_running(f"The training process ended with status {child.returncode}.")
 
     def _interrupt_running(self, reason: str) -> None:
@@ -176,8 +182,7 @@ def has_enough_new_examples(store: Store, assistant_id: str, settings: TrainerSe
     if new_examples(store, assistant_id, settings) < settings.retrain_after:
         return False
     try:
-        # Placeholders can make one text of several. A millisecond an example, so only where a retrain is due; names are
-        # left to the run, because their model takes memory.
+        # Placeholders can make one text of several. A millisecond an example, so only where a retrain is due.
         return shortage(draft(store, assistant_id, settings).examples, settings) is None
     except RedactionError:
         return True  # the run will say what is wrong

@@ -60,9 +60,9 @@ class Person:
 class Rates:
     """Of each person who is signed in: messages and ratings in any minute, and answers that are written at once."""
 
-    messages: int = 20
-    ratings: int = 60
-    streams: int = 4
+    messages: int
+    ratings: int
+    streams: int
 
 
 class RateLimiter:

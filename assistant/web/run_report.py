@@ -28,7 +28,7 @@ STEPS = {
     "swap": ("switch", "switching to it"),
     "probe": ("timing", "measuring the saving"),
 }
-# Short phases that belong to the training; whatever else is noted, such as that a run went on, is no step.
+# Short phases that belong to the training; whatever else is recorded, such as that a run went on, is no step.
 _MEANING = {"environment": "getting ready to train", "teacher": "asking the teacher about its answers"}
 
 

@@ -1,6 +1,6 @@
 """Imports a file of conversations: what can be imported is saved, each other row is refused with its line.
 
-Memory is bounded by one batch, however large the file.
+Memory is bounded by one batch and one row, however large the file; one JSON list is read whole.
 """
 
 from __future__ import annotations

@@ -129,6 +129,8 @@ def _list_items(text: str) -> Rows:
             value, end = decode(text, at)
             yield number, value
             at, number = _next_item(text, end), number + 1
+        if text[at + 1 :].strip():
+            raise ValueError("the list has ended, but the file goes on")
     except (ValueError, RecursionError) as error:
         yield number, BadRow(f"{_bad_json(error)} What follows was not read.")
 

@@ -50,9 +50,8 @@ class GateEvaluation:
         self._pool, self._progress = pool, retrain.progress
         self._candidate, self._active, self._prompt_id = candidate, active, dataset.prompt_id
         self._known_answers = known_answers
-        self._examples = {
-            n: e for n, e in enumerate(dataset.examples) if e.split is Split.GATE
-        }  # by position
+        # By their position in the dataset.
+        self._examples = {n: e for n, e in enumerate(dataset.examples) if e.split is Split.GATE}
         examples = list(self._examples.values())
         self._accepted = approved_answers(examples, store.judgement_requests.decided(dataset.assistant_id))
         self._scorer_name = store.assistants.get(dataset.assistant_id).scorer

@@ -173,9 +173,8 @@ def redact_answers(answers: Sequence[CollectedAnswer], redactor: Redactor) -> Re
         *texts, completion = redacted.texts
         context = tuple((role, text) for (role, _), text in zip(one.context, texts, strict=True))
         question = one.first_question
-        if (
-            question != context[0][1]
-        ):  # by itself: what comes after it must not change the conversation's split
+        if question != context[0][1]:
+            # By itself: what comes after it must not change the conversation's split.
             question = redactor.redact([question]).texts[0]
         safe.append(replace(one, context=context, completion=completion, first_question=question))
         if redacted.replacements:

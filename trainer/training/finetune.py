@@ -208,7 +208,7 @@ def _is_short_of_memory(model: Any) -> bool:
     return torch.cuda.is_available() and model.num_parameters() >= _BIG
 
 
-class _PackedTrainer(Trainer):  # type: ignore[misc]
+class _PackedTrainer(Trainer):
     """Trainer over packed rows: their loss, and their order (an epoch is shuffled where rows are made).
 
     A checkpoint that could not be written is an OSError.
@@ -226,7 +226,7 @@ class _PackedTrainer(Trainer):  # type: ignore[misc]
             super()._save_checkpoint(*values)
 
 
-class _RunCallback(TrainerCallback):  # type: ignore[misc]
+class _RunCallback(TrainerCallback):
     """Says when to measure, save and stop; reports each step with rate and ETA; ends a run of meaningless numbers."""
 
     def __init__(self, job: TrainingJob, progress: Progress):
