@@ -298,6 +298,19 @@ def test_a_shortage_says_how_many_more(train: int, dev: int, gate: int) -> None:
     assert f"{train} to train on (6 needed) and {gate} to prove it on (3 needed)" in sentence
 
 
+def test_what_was_approved_and_lost_is_told_with_the_setting_that_takes_it(bank: Store) -> None:
+    bank.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")])
+    turns = [ImportedTurn(f"c{n}", f"question {n}", f"{n:04}" * 300, UP) for n in range(120)]
+    bank.transfer.load("bank", [*turns, ImportedTurn("d", "question", "no", DOWN)])
+    found = draft(bank, "bank", TrainerSettings())
+    said = shortage(found.examples, TrainerSettings(), found.counts)
+    assert said is not None and "There are 0" in said and "rated down" not in said
+    assert "120: approved answer is longer than an answer may be" in said
+    assert "1,024 characters" in said and "--set max_answer_tokens=512" in said
+    larger = TrainerSettings(max_answer_tokens=512)
+    assert len(draft(bank, "bank", larger).examples) == 120
+
+
 def test_enough_is_enough() -> None:
     assert shortage(some(6, 1, 3), TrainerSettings(min_train=6, min_gate=3)) is None
     assert sizes(some(6, 1, 3)) == {Split.TRAIN: 6, Split.DEV: 1, Split.GATE: 3}

@@ -50,7 +50,10 @@ def test_the_teams_own_address_is_learned(bank: Store) -> None:
     assert elsewhere.answers[0].completion == "Write to <EMAIL_1>." and elsewhere.unasked
 
 
-def test_what_was_replaced_is_not_news_for_ever(scene: Scene) -> None:
+@pytest.mark.parametrize("at", [None, 1_760_000_000_000.0], ids=["now", "milliseconds taken for seconds"])
+def test_what_was_replaced_is_not_news_for_ever(scene: Scene, at: float | None) -> None:
+    if at is not None:
+        scene.store.transfer._clock = lambda: at
     scene.rate(60, answer=lambda question: f"{question[6]}{sum(map(ord, question)) % 3} ann@example.com")
     assert new_examples(scene.store, "bank", SETTINGS) == 120
     dataset = scene.snapshot()

@@ -29,6 +29,7 @@ from trainer.evaluation.judgements import pending
 from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.redaction.entities import RedactionError
+from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import RESUME, interrupted
 
@@ -204,26 +205,33 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     examples = [e for e in found.examples if e.approved and e.message_id not in unused]
     if shortage(examples, settings):
         return 0
-    judged = {one.message_id: one.judged_at for one in found.deduplicated.answers}
+    answers = {one.message_id: one for one in found.deduplicated.answers}
     if runs and runs[0].dataset_id is None:
-        since = [e for e in examples if judged[e.message_id] >= runs[0].started_at]
+        since = [e for e in examples if _since(runs[0].started_at, answers[e.message_id].judged_at)]
         if not since or runs[0].status is not RunStatus.NOT_ENOUGH:
             examples = since
     dataset = next((store.datasets.get(run.dataset_id) for run in runs if run.dataset_id is not None), None)
     if dataset is None:
         return len(examples)
     seen = {example.message_id: example.completion for example in dataset.examples}
-    # A completion is frozen with placeholders, so that it differs from the approved one without being new.
-    new = [
-        e
-        for e in examples
-        if e.message_id not in seen
-        or (seen[e.message_id] != e.completion and judged[e.message_id] >= dataset.created_at)
+    new = [e for e in examples if e.message_id not in seen]
+    differing = [
+        answers[e.message_id] for e in examples if seen.get(e.message_id, e.completion) != e.completion
     ]
-    decided = store.judgement_requests.decided(assistant_id)
-    return len(new) + sum(
-        one.accepted is True and (one.decided_at or 0.0) >= dataset.created_at for one in decided
+    if differing and settings.privacy:  # a completion is frozen with placeholders
+        with suppress(RedactionError):  # the run will say what is wrong
+            differing = list(redact_answers(differing, Redactor.of(store, assistant_id)).answers)
+    changed = sum(one.completion != seen[one.message_id] for one in differing)
+    accepted = sum(
+        one.accepted is True and _since(dataset.created_at, one.decided_at or 0.0)
+        for one in store.judgement_requests.decided(assistant_id)
     )
+    return len(new) + changed + accepted
+
+
+def _since(start: float, at: float) -> bool:
+    """What a wrong clock has put into the future would be news for ever."""
+    return start <= at <= time.time()
 
 
 def lower_priority() -> None:

@@ -33,6 +33,7 @@ from trainer.settings import TrainerSettings
 # A context cut to what the model can read, None where even the last question does not fit.
 Fit = Callable[[CollectedAnswer], Context | None]
 
+_NO_LOSS = (DropReason.UNRATED, DropReason.REJECTED, DropReason.RATED_DOWN, DropReason.REPEATED)
 _DUPLICATES = (DropReason.NEAR_GATE, DropReason.SIMILAR, DropReason.OVER_MAX)
 
 
@@ -151,7 +152,7 @@ def snapshot(context: TrainingContext, run: TrainingRun, progress: RunProgress) 
     found = draft_for_model(context, run.assistant_id)
     context.store.splits.record(found.deduplicated.splits)
     progress.record("dataset", **_record(found))
-    missing = shortage(found.examples, context.settings)
+    missing = shortage(found.examples, context.settings, found.counts)
     if missing:
         return missing
     dataset = context.store.datasets.add(
@@ -178,7 +179,9 @@ def sizes(examples: Sequence[Example]) -> dict[str, int]:
     return {split.value: counted[split] for split in Split}
 
 
-def shortage(examples: Sequence[Example], settings: TrainerSettings) -> str | None:
+def shortage(
+    examples: Sequence[Example], settings: TrainerSettings, dropped: Mapping[str, int] | None = None
+) -> str | None:
     """Why this is not enough to train and to evaluate, as “not enough yet, N more”; None when it is."""
     have = sizes(examples)
     train, gate, total = have[Split.TRAIN], have[Split.GATE], sum(have.values())
@@ -191,7 +194,7 @@ def shortage(examples: Sequence[Example], settings: TrainerSettings) -> str | No
         return (
             f"Not enough yet: about {max(1, round(missing))} more approved answers. There are {total}, of which "
             f"{train} to train on ({settings.min_train} needed) and {gate} to prove it on "
-            f"({settings.min_gate} needed). Rate answers up or correct them."
+            f"({settings.min_gate} needed). Rate answers up or correct them.{_losses(dropped or {}, settings)}"
         )
     answers = {example.completion for example in examples if example.approved}
     if len(answers) == 1:
@@ -200,6 +203,19 @@ def shortage(examples: Sequence[Example], settings: TrainerSettings) -> str | No
             "1 more that differs is needed, or there is nothing to learn."
         )
     return None
+
+
+def _losses(dropped: Mapping[str, int], settings: TrainerSettings) -> str:
+    """What people approved of and is left out all the same; what they did not approve of is no loss."""
+    losses = [f"{n:,}: {why}" for why, n in dropped.items() if n and why not in _NO_LOSS]
+    said = f" Left out, though approved: {'; '.join(losses)}." if losses else ""
+    if dropped.get(DropReason.TOO_LONG):
+        tokens = settings.max_answer_tokens
+        said += (
+            f" An answer may have {settings.max_answer_characters:,} characters (max_answer_tokens={tokens}); for "
+            f"twice as many say --set max_answer_tokens={2 * tokens}, or set SHORTHAND_SET to that for the app."
+        )
+    return said
 
 
 def dataset_stats(store: Store, assistant_id: str, settings: TrainerSettings) -> dict[str, Any]:
@@ -215,7 +231,7 @@ def dataset_stats(store: Store, assistant_id: str, settings: TrainerSettings) ->
         "corrected": sum(one.corrected for one in found.deduplicated.answers),
         "reviewed": sum(one.reviewed for one in found.deduplicated.answers),
         "contradictions": found.contradictions(),
-        "shortage": shortage(found.examples, settings),
+        "shortage": shortage(found.examples, settings, found.counts),
     }
 
 
