@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
@@ -16,14 +16,14 @@ import typer
 
 from assistant.adapter_files import fingerprint
 from assistant.assistants import load_sample
-from assistant.chat import Chat, ChatLimits
+from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.serving import ServerAddress, prepare
 from assistant.startup import ModelNotFound, complaints, context_length, is_loopback, resolve, unguarded
 from assistant.supervisor import Supervisor
 from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import ExternalServers, VllmServer
+from assistant.vllm_server import ExternalServers, OnReady, VllmServer
 from store import Store, StoreError
 from store.accounts import UserRole
 from store.garbage import collect_rarely
@@ -54,6 +54,12 @@ def main(
     sample: Annotated[
         bool, typer.Option("--sample", help="Load the sample assistant with its rated answers.")
     ] = False,
+    answer_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=16, help="The longest answer; default: the setting max_answer_tokens, which it changes."
+        ),
+    ] = None,
     messages_per_minute: Annotated[int, typer.Option(min=1, help="Of each signed-in user.")] = 20,
     ratings_per_minute: Annotated[int, typer.Option(min=1, help="Of each signed-in user.")] = 60,
     answers_at_once: Annotated[
@@ -69,17 +75,28 @@ def main(
     lock = _lock(data_dir)
     for complaint in complaints(data_dir, host, port, own_server=not vllm_url):
         _fail(complaint)
+    if answer_tokens:  # the trainer, which reads it there, must not leave out what the chat may write
+        os.environ["SHORTHAND_SET"] = (
+            f"{os.environ.get('SHORTHAND_SET', '')} max_answer_tokens={answer_tokens}"
+        )
     try:
         settings = override(TrainerSettings(), os.environ.get("SHORTHAND_SET", "").split())
         store = Store(data_dir / "shorthand.sqlite")
         model_dir = resolve(model, data_dir)
         tokenizer = ChatTokenizer.load(model_dir)
+        context = context_length(model_dir)
+        limits = ChatLimits(context, min(settings.max_answer_tokens, context // 2))
+        if answer_tokens and answer_tokens > limits.answer:
+            _fail(
+                f"--answer-tokens {answer_tokens:,} leaves too little room: the model takes {context:,} tokens in all. "
+                f"Choose at most {limits.answer:,}."
+            )
         store.messages.end_streaming()
         if sample:
-            load_sample(store, tokenizer)
+            load_sample(store, tokenizer, limits)
     except BadSetting as error:
         _fail(f"SHORTHAND_SET: {error}")
-    except (StoreError, ModelNotFound, TokenizerError) as error:
+    except (StoreError, ModelNotFound, TokenizerError, ChatError) as error:
         _fail(str(error))
     has_admin = any(user.role is UserRole.ADMIN for user in store.users.all())
     if open_to_all := unguarded(host, has_admin, data_dir):
@@ -90,29 +107,31 @@ def main(
     from trainer.examples.dataset import dataset_stats
 
     data_dir = data_dir.resolve()
-    base, context, adapters = fingerprint(model_dir), context_length(model_dir), data_dir / "adapters"
+    base, adapters = fingerprint(model_dir), data_dir / "adapters"
     adapters.mkdir(exist_ok=True)
     server: VllmServer | ExternalServers
     if vllm_url:
         server = ExternalServers(vllm_url)
     else:
-        server, vllm_key = VllmServer(model_dir, data_dir / "logs" / "vllm.log", context), None
-    address = ServerAddress(server.urls, vllm_key, str(model_dir), context)
+        server, vllm_key = VllmServer(model_dir, data_dir / "logs" / "vllm.log"), None
+    address = ServerAddress(server.urls, vllm_key, str(model_dir), limits.context)
     address.write(data_dir)
     pool = VllmPool([VllmClient(url, vllm_key) for url in server.urls])
+    pool.away = server.away
     services = Services(
         store,
         Access(store, always=not is_loopback(host)),
         tokenizer,
-        Chat(store, pool, tokenizer, base, adapters, ChatLimits(context)),
+        Chat(store, pool, tokenizer, base, adapters, limits),
         lambda: server.state,
         trainer_expected=trainer,
         dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),
         rates=Rates(messages_per_minute, ratings_per_minute, answers_at_once),
     )
 
-    def on_ready() -> None:
-        asyncio.run(prepare(store, pool, address, adapters, base))
+    def on_ready(url: str) -> None:
+        asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base))
+        replace(address, context=pool.context or limits.context).write(data_dir)
 
     _run(services, server, on_ready, data_dir, host, port)
     lock.close()
@@ -121,7 +140,7 @@ def main(
 def _run(
     services: Services,
     server: VllmServer | ExternalServers,
-    on_ready: Callable[[], None],
+    on_ready: OnReady,
     data_dir: Path,
     host: str,
     port: int,

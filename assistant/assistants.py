@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from assistant.chat import ChatLimits
 from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
@@ -31,8 +32,11 @@ def create_assistant(
     segments: Sequence[Segment],
     starters: Sequence[str] = (),
     assistant_id: str | None = None,
+    limits: ChatLimits | None = None,
 ) -> Assistant:
-    """An assistant with its first prompt version, served by the base model; raises StoreError."""
+    """An assistant with its first prompt version, served by the base model; raises StoreError, ChatError."""
+    if limits:
+        limits.check(prompt_tokens(tokenizer, segments))
     made_up = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if not (assistant_id or made_up):
         raise StoreError(
@@ -44,9 +48,19 @@ def create_assistant(
 
 
 def save_prompt(
-    store: Store, tokenizer: ChatTokenizer, assistant_id: str, segments: Sequence[Segment]
+    store: Store,
+    tokenizer: ChatTokenizer,
+    assistant_id: str,
+    segments: Sequence[Segment],
+    limits: ChatLimits | None = None,
 ) -> Deployment:
-    """A new prompt version, active at once: in full, without an adapter, until the next retrain."""
+    """A new prompt version, active at once: in full, without an adapter, until the next retrain.
+
+    Raises ChatError, and saves nothing, where it leaves no room for a message within `limits`.
+    """
+    tokens = prompt_tokens(tokenizer, segments)
+    if limits:
+        limits.check(tokens)
     prompt = store.prompts.add(assistant_id, segments)
     segment_ids = [segment.id for segment in segments]
     deployment = store.deployments.add(
@@ -55,12 +69,14 @@ def save_prompt(
         None,
         segment_ids,
         variant=0,
-        prompt_tokens=prompt_tokens(tokenizer, segments),
+        prompt_tokens=tokens,
     )
     return store.deployments.activate(deployment.id)
 
 
-def load_sample(store: Store, tokenizer: ChatTokenizer) -> tuple[Assistant, int]:
+def load_sample(
+    store: Store, tokenizer: ChatTokenizer, limits: ChatLimits | None = None
+) -> tuple[Assistant, int]:
     """The sample assistant with its rated conversations; a second call adds only what is missing."""
     sample = json.loads(_SAMPLE.read_text(encoding="utf-8"))
     known = {assistant.id: assistant for assistant in store.assistants.all()}
@@ -72,6 +88,7 @@ def load_sample(store: Store, tokenizer: ChatTokenizer) -> tuple[Assistant, int]
         segments_from(sample["prompt"]),
         sample["starters"],
         SAMPLE_ID,
+        limits,
     )
     return assistant, store.transfer.load(assistant.id, [_turn(row) for row in sample["conversations"]])
 

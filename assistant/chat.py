@@ -9,9 +9,8 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assistant.adapter_files import BadAdapter
 from assistant.rendering import Rendered, fit, keep, render
-from assistant.serving import load_deployment
+from assistant.serving import load_or_lose
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, UnknownModel, VllmError
 from assistant.vllm_pool import VllmPool
@@ -20,6 +19,7 @@ from store.errors import NotSaved
 from store.records import Conversation, Deployment, Message, MessageStatus, Role, Usage
 
 MAX_MESSAGE_CHARACTERS = 20_000
+_SHORTEST_MESSAGE = 64  # tokens, with what the template puts around it
 _TITLE_CHARACTERS = 60
 _SAVE_AGAIN_S = 2.0
 
@@ -42,6 +42,27 @@ class ChatLimits:
 
     context: int = 4096
     answer: int = 256
+
+    @property
+    def room(self) -> int:
+        """For prompt and conversation."""
+        return self.context - self.answer
+
+    def complaint(self, prompt_tokens: int) -> str | None:
+        """Why a prompt that costs so much cannot be served; None where a message has room beside it."""
+        too_many = prompt_tokens + _SHORTEST_MESSAGE - self.room
+        if too_many <= 0:
+            return None
+        return (
+            f"The prompt takes {prompt_tokens:,} tokens, which leaves no room for a message: the model takes "
+            f"{self.context:,} in all, of which {self.answer:,} are for the answer. Shorten it by about "
+            f"{too_many:,} tokens, or choose a model with a longer context."
+        )
+
+    def check(self, prompt_tokens: int) -> None:
+        """Raises ChatError where there is a complaint."""
+        if complaint := self.complaint(prompt_tokens):
+            raise ChatError(complaint)
 
 
 class MessageFinalizer:
@@ -86,7 +107,7 @@ class MessageFinalizer:
                 pass
 
     def _write(self, final: Message) -> None:
-        self._store.messages.finish(final.id, final.text, final.status, final.usage)
+        self._store.messages.finish(final.id, final.text, final.status, final.usage, final.finish_reason)
 
 
 class Chat:
@@ -124,18 +145,21 @@ class Chat:
         old = self._store.messages.get(message_id)
         return self._store.messages.add(old.conversation_id, old.parent_id, Role.USER, text)
 
-    async def answer(self, question: Message, *, vary: bool = False) -> AsyncGenerator[Progress]:
+    async def answer(
+        self, question: Message, *, vary: bool = False, begun: str = ""
+    ) -> AsyncGenerator[Progress]:
         """Stream the answer to a stored user message.
 
-        The first answer is greedy, as the gate measured it; `vary` samples at 0.8, for “regenerate”. Closing
-        the iterator stops the request and keeps the text so far as a stopped message. A failure yields the
-        message as failed, then raises ChatError. Does not end before the end of the answer is stored.
+        The first answer is greedy, as the gate measured it; `vary` samples at 0.8, for “regenerate”. `begun` is the
+        text of an answer that was cut off: this one goes on where it ends. Closing the iterator stops the request and
+        keeps the text so far as a stopped message. A failure yields the message as failed, then raises ChatError. Does
+        not end before the end of the answer is stored.
         """
         conversation = await asyncio.to_thread(self._store.conversations.get, question.conversation_id)
         deployment, message = await self._begin_unbroken(conversation, question)
         for is_last_try in (False, True):
             try:
-                async with aclosing(self._stream(question, message, deployment, vary)) as stream:
+                async with aclosing(self._stream(question, message, deployment, vary, begun)) as stream:
                     async for progress in stream:
                         yield progress
                 return
@@ -145,8 +169,8 @@ class Chat:
                     yield Progress(replace(message, status=MessageStatus.FAILED))
                     raise ChatError(f"{error} Restart the app; your message is saved.") from error
             # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
-            active = await self._load_again(conversation.assistant_id, message)
-            if active.id != deployment.id:
+            serving = await self._load_again(conversation.assistant_id, message)
+            if serving.id != deployment.id:
                 await self._fail(message)
                 deployment, message = await self._begin_unbroken(conversation, question)
 
@@ -171,6 +195,8 @@ class Chat:
             raise ChatError(
                 "This assistant has no prompt yet. Write one on the Prompt page, or load the sample."
             )
+        if deployment.adapter in self._pool.lost:
+            deployment = self._store.deployments.without_adapter(deployment)
         message = self._store.messages.add(
             conversation.id,
             question.id,
@@ -182,17 +208,19 @@ class Chat:
         return deployment, message
 
     async def _stream(
-        self, question: Message, message: Message, deployment: Deployment, vary: bool
+        self, question: Message, message: Message, deployment: Deployment, vary: bool, begun: str
     ) -> AsyncGenerator[Progress, None]:
-        text, failure = "", None
-        final = replace(message, status=MessageStatus.STOPPED)  # until it is known otherwise
+        text, failure = begun, None
+        final = replace(message, text=text, status=MessageStatus.STOPPED)  # until it is known otherwise
         try:
-            yield Progress(message)  # within: a page that closes here has stopped the answer too
-            rendered = await asyncio.to_thread(self._render, question, deployment)
-            stream = self._pool.pick().stream(
+            yield Progress(
+                replace(message, text=text)
+            )  # within: a page that closes here stops the answer too
+            rendered = await asyncio.to_thread(self._render, question, deployment, begun)
+            stream = self._pool.stream(
                 deployment.adapter or self._pool.base,
                 rendered.ids,
-                max_tokens=self._limits.answer,
+                max_tokens=self.limits.answer,
                 end_ids=self._tokenizer.end_ids,
                 temperature=0.8 if vary else 0.0,
                 seed=secrets.randbits(31) if vary else None,
@@ -200,7 +228,10 @@ class Chat:
             async with aclosing(stream):
                 async for item in stream:
                     if isinstance(item, Completion):
-                        final = replace(final, status=MessageStatus.COMPLETE, usage=_usage(item, rendered))
+                        usage, reason = _usage(item, rendered), item.finish_reason
+                        final = replace(
+                            final, status=MessageStatus.COMPLETE, usage=usage, finish_reason=reason
+                        )
                     else:
                         text += item
                         final = replace(final, text=text)
@@ -237,29 +268,48 @@ class Chat:
         if reason and isinstance(error, asyncio.CancelledError):
             raise ChatError(f"What was written so far is saved as soon as it can be. {reason}") from error
 
-    def _render(self, question: Message, deployment: Deployment) -> Rendered:
+    @property
+    def limits(self) -> ChatLimits:
+        """As the servers have them, once they are known; an answer takes at most half of the context."""
+        context = self._pool.context or self._limits.context
+        return ChatLimits(context, min(self._limits.answer, context // 2))
+
+    def notices(self) -> list[str]:
+        """What keeps an assistant from being served as it should be, a sentence each."""
+        found = []
+        for assistant in self._store.assistants.all():
+            if deployment := self._store.deployments.active(assistant.id):
+                complaint = self.limits.complaint(deployment.prompt_tokens)
+                found += [
+                    self._pool.lost.get(deployment.adapter or ""),
+                    complaint and f"{assistant.name}: {complaint}",
+                ]
+        return [*filter(None, found)]
+
+    def _render(self, question: Message, deployment: Deployment, begun: str) -> Rendered:
         """Token ids of the request; the oldest turns are left out when the conversation outgrows the context."""
         segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
         thread = self._store.messages.branch(question.id)
         context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
-        room = self._limits.context - self._limits.answer
+        prefix = self._tokenizer.encode_text(begun)
+        room = self.limits.room - len(prefix)
         fitting = fit(self._tokenizer, segments, context, room)
         if fitting is None:
             taken = len(render(self._tokenizer, segments, context[-1:]).ids)
             raise ChatError(
                 f"Message and prompt take {taken:,} tokens; the model has room for {room:,}. Shorten the message."
             )
-        return render(self._tokenizer, segments, fitting)
+        rendered = render(self._tokenizer, segments, fitting)
+        return replace(rendered, ids=rendered.ids + prefix, left_out_turns=len(context) - len(fitting))
 
     async def _load_again(self, assistant_id: str, message: Message) -> Deployment:
-        """The active deployment, loaded; raises ChatError, with the message marked as failed."""
+        """What serves the assistant now, loaded; raises ChatError, with the message marked as failed."""
         try:
             deployment = await asyncio.to_thread(self._store.deployments.active, assistant_id)
             if deployment is None:
                 raise ChatError("This assistant has no active prompt any more. Write one on the Prompt page.")
-            await load_deployment(self._pool, deployment, self._adapters, self._base)
-            return deployment
-        except (VllmError, BadAdapter, ChatError) as error:
+            return await load_or_lose(self._store, self._pool, deployment, self._adapters, self._base)
+        except (VllmError, ChatError) as error:
             await self._fail(message)
             raise ChatError(f"The active adapter cannot be loaded: {error}") from error
 
@@ -281,4 +331,5 @@ def _usage(end: Completion, rendered: Rendered) -> Usage:
         first_token_s=end.first_token_s,
         total_s=end.total_s,
         mean_ln_p=end.mean_ln_p,
+        left_out_turns=rendered.left_out_turns,
     )

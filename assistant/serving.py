@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from assistant.adapter_files import verify
+from assistant.adapter_files import BadAdapter, verify
+from assistant.vllm_client import VllmRefused
 from assistant.vllm_pool import VllmPool
 from store import Store
 from store.records import Deployment
@@ -56,17 +57,22 @@ class ServerAddress:
 
 
 async def prepare(store: Store, pool: VllmPool, address: ServerAddress, adapters: Path, base: str) -> None:
-    """Make servers that have just come up ready for chat; `pool` learns the name of their base model.
+    """Make servers that have just come up ready for chat; `pool` learns the name and the context of their base model.
 
-    Raises BadAdapter or VllmError.
+    Raises VllmError.
     """
     # Connections belong to an event loop: `pool` has that of the page, and this runs in another.
     fresh = await VllmPool.connect(address.urls, address.key)
     try:
-        pool.base = fresh.base
+        others = {client.url for client in pool.each()} - pool.away - set(address.urls)
+        if others and fresh.base != pool.base:
+            raise VllmRefused(f"It serves {fresh.base}, the other servers {pool.base}. Start them alike.")
         await reconcile(store, fresh, adapters, base)
         for client in fresh.each():  # the first token takes 12 s on an idle machine
             await client.greedy(fresh.base, (1,), 1)
+        contexts = [fresh.context, pool.context if others else None]
+        pool.context = min(filter(None, contexts), default=None)
+        pool.base, pool.lost = fresh.base, fresh.lost
     finally:
         await fresh.close()
 
@@ -80,14 +86,35 @@ async def load_deployment(pool: VllmPool, deployment: Deployment, adapters: Path
 
 
 async def reconcile(store: Store, pool: VllmPool, adapters: Path, base: str) -> list[str]:
-    """Load what is active for every assistant; returns the names. Raises BadAdapter or VllmError.
+    """Load what is active for every assistant; returns the names. Raises VllmError where no server answers.
 
-    For a start, a vLLM that was started again, and a rollback: the store says what is active.
+    For a start, and a vLLM that was started again: the store says what is active. An assistant whose adapter cannot be
+    loaded does not keep the others waiting.
     """
     loaded = []
     for assistant in store.assistants.all():
         deployment = store.deployments.active(assistant.id)
-        if deployment is not None and deployment.adapter is not None:
-            await load_deployment(pool, deployment, adapters, base)
+        if deployment is None or deployment.adapter is None:
+            continue
+        if await load_or_lose(store, pool, deployment, adapters, base) == deployment:
             loaded.append(deployment.adapter)
     return loaded
+
+
+async def load_or_lose(
+    store: Store, pool: VllmPool, deployment: Deployment, adapters: Path, base: str
+) -> Deployment:
+    """The deployment, loaded; where that is impossible the base model with its full prompt, and `pool.lost` says why.
+
+    Raises VllmUnreachable.
+    """
+    try:
+        await load_deployment(pool, deployment, adapters, base)
+    except (BadAdapter, VllmRefused, OSError) as error:
+        name = store.assistants.get(deployment.assistant_id).name
+        pool.lost[deployment.adapter or ""] = (
+            f"{name}: its adapter cannot be loaded, so the base model answers with the full prompt. {error} "
+            "Put it back from a backup and restart, or roll back on the Training page."
+        )
+        return store.deployments.without_adapter(deployment)
+    return deployment

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import ipaddress
 import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 
 EMBEDDED = "SmolLM2-135M-Instruct"
-LONGEST_CONTEXT = 4096  # tokens; enough for every prompt that is worth shortening, and a small cache on CPU
+_CONTEXT = 4096  # tokens, where a model says nothing
+_CONTEXT_NAMES = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+    "max_sequence_length",
+)
 # vLLM with the embedded model and 2 GiB of cache takes 5.4 GiB, a training run 1.9, the page 0.3 (measured).
 _MEMORY_GIB, _DISK_GIB = 8.0, 3.0
+_SHARED_MIB = 512  # vLLM puts 420 there (measured); Docker gives 64
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 class ModelNotFound(Exception):
@@ -39,23 +53,34 @@ def resolve(model: str | None, data_dir: Path) -> Path:
 
 
 def context_length(model_dir: Path) -> int:
-    """Tokens that a request may hold in all."""
+    """Tokens that a request may hold in all, by the model's own word; a server says later how many it has room for."""
     config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
-    key = "max_position_embeddings"
-    return min(LONGEST_CONTEXT, config.get(key) or config.get("text_config", {}).get(key) or LONGEST_CONTEXT)
+    config = {**(config.get("text_config") or {}), **config}
+    return next((config[name] for name in _CONTEXT_NAMES if config.get(name)), _CONTEXT)
 
 
 def complaints(data_dir: Path, host: str, port: int, own_server: bool) -> list[str]:
     """Everything that would stop the app later."""
-    memory, disk = psutil.virtual_memory().available / 2**30, shutil.disk_usage(data_dir).free / 2**30
+    memory, disk = _free_memory() / 2**30, shutil.disk_usage(data_dir).free / 2**30
+    shared = shutil.disk_usage("/dev/shm").free / 2**20 if Path("/dev/shm").is_dir() else _SHARED_MIB
+    taken = _taken(host, port)
     checks = [
         (
             (3, 11) <= sys.version_info[:2] < (3, 13),
             f"Python {sys.version.split()[0]} is not supported. Install Python 3.11 or 3.12, then: make run",
         ),
+        (not taken, taken),
         (
-            _is_free(host, port),
-            f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}",
+            not own_server or find_spec("vllm") is not None,
+            "vLLM is not installed. Install it: make install. Or use one that runs elsewhere: --vllm-url",
+        ),
+        (
+            not own_server or find_spec("vllm") is None or _has_library("libnuma.so.1"),
+            "The library libnuma is missing, which vLLM needs. Install it: apt-get install libnuma1",
+        ),
+        (
+            not own_server or shared >= _SHARED_MIB,
+            f"{shared:,.0f} MiB are free in /dev/shm; vLLM needs {_SHARED_MIB}. In Docker: docker run --shm-size=1g",
         ),
         (
             not own_server or any(map(shutil.which, ("gcc", "cc", "clang"))),
@@ -91,14 +116,41 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _is_free(host: str, port: int) -> bool:
+def _taken(host: str, port: int) -> str:
+    """Why the page cannot listen there; empty where it can."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-        except OSError:
-            return False
+        except PermissionError:
+            return (
+                f"Port {port} is for the machine's administrator alone. Choose one from 1024 on: --port 7860"
+            )
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return (
+                    f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}"
+                )
+            return f"This machine has no address {host} ({error.strerror}). Choose another: --host 127.0.0.1"
+    return ""
+
+
+def _has_library(name: str) -> bool:
+    try:
+        ctypes.CDLL(name)
+    except OSError:
+        return False
     return True
+
+
+def _free_memory() -> float:
+    """Bytes that the machine has free, or this container where that is less."""
+    free = float(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError):  # no limit is “max”
+        used, most = ((_CGROUP / name).read_text() for name in ("memory.current", "memory.max"))
+        cached = re.search(r"^inactive_file (\d+)", (_CGROUP / "memory.stat").read_text(), re.MULTILINE)
+        free = min(free, int(most) - int(used) + int(cached[1] if cached else 0))
+    return free
 
 
 def _download(model: str) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -27,7 +28,10 @@ from pathlib import Path
 import psutil
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-_STABLE_S = 120.0  # a process that ran this long starts again with the first pause
+# A process that did well for so long starts again with the first pause; after so many others in a row none follows, or
+# a full disk or a wrong model would be loaded for ever, and nobody be told.
+_STABLE_S = 600.0
+_MOST_FAILURES = 5
 _GRACE_S = 10.0  # vLLM needs about 3 s to stop its engine
 _TREE_GRACE_S = 3.0
 _TRACKER_GRACE_S = 3.0  # it needs some milliseconds
@@ -42,7 +46,9 @@ def scratch_directory() -> Path:
 
 
 class Supervisor:
-    """Runs `command` again and again until `stop`; `on_line` gets its output, `on_exit` each death's status and pause.
+    """Runs `command` again and again until `stop`; `on_line` gets its output, `on_exit` each death's status and pause,
+    None where it has died too often and is not started again. `well_since` is when a life began to do well: its
+    start, unless `on_start` or whoever knows better says otherwise.
 
     Each life of the command has `scratch`, empty and closed to other users, as its TMPDIR.
     """
@@ -55,13 +61,14 @@ class Supervisor:
         scratch: Path | None = None,
         on_start: Callable[[], None] = lambda: None,
         on_line: Callable[[str], None] = lambda line: None,
-        on_exit: Callable[[int, float], None] = lambda status, pause_s: None,
+        on_exit: Callable[[int, float | None], None] = lambda status, pause_s: None,
     ):
         self._command, self._environment = list(command), dict(environment)
         self._scratch = scratch or scratch_directory()
         self._log = RotatingLog(log)
         self._on_start, self._on_line, self._on_exit = on_start, on_line, on_exit
         self._stopping = threading.Event()
+        self.well_since = math.inf
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._run, name=f"supervisor:{log.stem}", daemon=True)
 
@@ -80,17 +87,17 @@ class Supervisor:
         self._thread.join(timeout=20.0)
 
     def _run(self) -> None:
-        pause_s = FIRST_PAUSE_S
-        while not self._stopping.is_set():
-            started = time.monotonic()
+        failures = 0
+        while failures < _MOST_FAILURES and not self._stopping.is_set():
+            self.well_since = time.monotonic()
             self._on_start()
             status = self._run_once()
             if self._stopping.is_set():
                 break
-            pause_s = FIRST_PAUSE_S if time.monotonic() - started > _STABLE_S else pause_s
-            self._on_exit(status, pause_s)
+            failures = 1 if time.monotonic() - self.well_since > _STABLE_S else failures + 1
+            pause_s = min(FIRST_PAUSE_S * 2 ** (failures - 1), LONGEST_PAUSE_S)
+            self._on_exit(status, pause_s if failures < _MOST_FAILURES else None)
             self._stopping.wait(pause_s)
-            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         self._log.close()
 
     def _run_once(self) -> int:

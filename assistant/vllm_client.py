@@ -55,6 +55,7 @@ class Completion:
     first_token_s: float
     total_s: float
     mean_ln_p: float | None = None  # of a token of the answer, in nats; None where the server does not say
+    finish_reason: str | None = None  # stop, length or abort; None where the server does not say
 
 
 class ServedModel(msgspec.Struct):
@@ -63,6 +64,7 @@ class ServedModel(msgspec.Struct):
     id: str
     root: str | None = None
     parent: str | None = None
+    max_model_len: int | None = None
 
 
 class _Models(msgspec.Struct):
@@ -88,6 +90,7 @@ class _LogProbabilities(msgspec.Struct):
 
 class _Choice(msgspec.Struct):
     text: str = ""
+    finish_reason: str | None = None
     logprobs: _LogProbabilities | None = None
     token_ids: list[int] | None = None
 
@@ -210,7 +213,7 @@ class VllmClient:
         started = time.monotonic()
         first: float | None = None
         usage: _Usage | None = None
-        text, ln_p = "", list[float]()
+        text, ln_p, reason = "", list[float](), None
         self.in_flight += 1
         try:
             async with aclosing(self._events(body)) as events:
@@ -220,6 +223,7 @@ class VllmClient:
                         first = first or time.monotonic()
                         ln_p += choice.ln_p
                         text += choice.text
+                        reason = choice.finish_reason or reason
                         if choice.text:
                             yield choice.text
         except httpx.HTTPError as error:
@@ -229,7 +233,7 @@ class VllmClient:
         if usage is None:
             raise VllmUnreachable(f"The connection to {self.url} ended in the middle of an answer.")
         now = time.monotonic()
-        yield _finished(text, usage, (first or now) - started, now - started, ln_p)
+        yield _finished(text, usage, (first or now) - started, now - started, ln_p, reason)
 
     async def _events(self, body: dict[str, Any]) -> AsyncGenerator[_Reply, None]:
         """The events of a streamed completion; raises VllmRefused, httpx.HTTPError."""
@@ -269,7 +273,8 @@ class VllmClient:
         finally:
             self.in_flight -= 1
         seconds = time.monotonic() - started
-        return _finished(self._only(reply).text, reply.usage or _Usage(), seconds, seconds)
+        choice = self._only(reply)
+        return _finished(choice.text, reply.usage or _Usage(), seconds, seconds, reason=choice.finish_reason)
 
     async def greedy(self, model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
         """The next tokens, greedily, with ln p of each as the server computes it.
@@ -332,7 +337,12 @@ def _completion(
 
 
 def _finished(
-    text: str, usage: _Usage, first_token_s: float, total_s: float, ln_p: Sequence[float] = ()
+    text: str,
+    usage: _Usage,
+    first_token_s: float,
+    total_s: float,
+    ln_p: Sequence[float] = (),
+    reason: str | None = None,
 ) -> Completion:
     return Completion(
         text,
@@ -342,6 +352,7 @@ def _finished(
         first_token_s,
         total_s,
         math.fsum(ln_p) / len(ln_p) if ln_p else None,
+        reason,
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing
+from typing import Any
 
 from assistant.vllm_client import (
+    Completion,
     ServedModel,
     UnknownModel,
     VllmClient,
@@ -71,7 +73,9 @@ class AdmissionControl:
 
 
 class VllmPool:
-    """The servers that serve the same base model. `base` is the name under which they serve it.
+    """The servers that serve the same base model. `base` is the name under which they serve it, `context` how many
+    tokens a request may hold on each of them, None while nobody has asked; `away` are the addresses that are passed
+    over. `lost` has a sentence for each active adapter that no server can load.
 
     `count_answers` counts the answers that people are waiting for; background requests wait for them.
     """
@@ -81,25 +85,43 @@ class VllmPool:
     ):
         self._clients = list(clients)
         self.base = base
+        self.context: int | None = None
+        self.away: set[str] = set()
+        self.lost: dict[str, str] = {}
         self._admission = AdmissionControl(count_answers, len(self._clients))
 
     @classmethod
     async def connect(
         cls, urls: Sequence[str], key: str | None, count_answers: Callable[[], int] = lambda: 0
     ) -> VllmPool:
-        """Find out the base model's name; raises VllmError when a server is away or two disagree."""
-        clients = [VllmClient(url, key) for url in urls]
+        """Find out the base model's name and context; a server that is away is passed over. Raises VllmError when all
+        are, or two disagree.
+        """
+        pool = cls([VllmClient(url, key) for url in urls], count_answers=count_answers)
         try:
-            bases = [base_model(await client.models(), client.url) for client in clients]
-            names = {base.id for base in bases}
-            if len(names) > 1:
-                raise VllmRefused(
-                    f"The servers serve different base models: {', '.join(sorted(names))}. Start them alike."
-                )
+            await pool._ask_for_base()
         except VllmError:
-            await asyncio.gather(*(client.close() for client in clients))
+            await pool.close()
             raise
-        return cls(clients, bases[0].id, count_answers)
+        return pool
+
+    async def _ask_for_base(self) -> None:
+        found: dict[str, list[ServedModel]] = {}
+        for client in self._clients:
+            try:
+                found[client.url] = await client.models()
+            except VllmUnreachable as error:
+                self.away.add(client.url)
+                if len(self.away) == len(self._clients):
+                    raise error
+        bases = [base_model(models, url) for url, models in found.items()]
+        names = sorted({base.id for base in bases})
+        if len(names) > 1:
+            raise VllmRefused(
+                f"The servers serve different base models: {', '.join(names)}. Start them alike."
+            )
+        self.base = names[0]
+        self.context = min((base.max_model_len for base in bases if base.max_model_len), default=None)
 
     def background(self) -> AbstractAsyncContextManager[None]:
         """To be entered around a request that can wait: people's questions go first."""
@@ -107,16 +129,33 @@ class VllmPool:
 
     def pick(self) -> VllmClient:
         """The server with the fewest requests in flight from here."""
-        return min(self._clients, key=lambda client: client.in_flight)
+        return min(self.each(), key=lambda client: client.in_flight)
+
+    async def stream(
+        self, model: str, ids: Sequence[int], **options: Any
+    ) -> AsyncGenerator[str | Completion, None]:
+        """As `VllmClient.stream`; where a server does not answer at all, another one is asked."""
+        while True:
+            client, begun = self.pick(), False
+            try:
+                async with aclosing(client.stream(model, ids, **options)) as stream:
+                    async for item in stream:
+                        begun = True
+                        yield item
+                return
+            except VllmUnreachable:
+                if begun or client.url in self.away or self.each() == [client]:
+                    raise
+                self.away.add(client.url)
 
     async def models(self) -> set[str]:
         """Names that every server answers to."""
-        served = await asyncio.gather(*(client.models() for client in self._clients))
+        served = await asyncio.gather(*(client.models() for client in self.each()))
         return set.intersection(*({model.id for model in models} for models in served))
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load on every server, or on none: a partial load is taken back before the error is raised."""
-        lacking = [client for client in self._clients if not await client.has(name, path)]
+        lacking = [client for client in self.each() if not await client.has(name, path)]
         results = await asyncio.gather(
             *(client.load_adapter(name, path) for client in lacking), return_exceptions=True
         )
@@ -127,14 +166,14 @@ class VllmPool:
 
     async def need_adapter(self, name: str, path: str) -> None:
         """Raises UnknownModel where a server does not have it, VllmRefused where one has another under its name."""
-        for client in self._clients:
+        for client in self.each():
             if not await client.has(name, path):
                 raise UnknownModel(f"vLLM at {client.url} has lost “{name}”: it was started again meanwhile.")
 
     async def unload_adapter(self, name: str) -> list[str]:
         """Best effort on every server; returns what went wrong where, for the log."""
         results = await asyncio.gather(
-            *(client.unload_adapter(name) for client in self._clients), return_exceptions=True
+            *(client.unload_adapter(name) for client in self.each()), return_exceptions=True
         )
         return [str(result) for result in results if isinstance(result, VllmError)]
 
@@ -142,7 +181,8 @@ class VllmPool:
         await asyncio.gather(*(client.close() for client in self._clients))
 
     def each(self) -> list[VllmClient]:
-        return list(self._clients)
+        """Those that are not away; all of them where none is left."""
+        return [client for client in self._clients if client.url not in self.away] or list(self._clients)
 
 
 def base_model(models: Sequence[ServedModel], url: str) -> ServedModel:

@@ -6,6 +6,7 @@ needs no port and no key: vLLM's `--api-key` guards some of its routes alone, an
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 
 import httpx
 
@@ -30,6 +32,10 @@ _HEALTH_CHECK_S = 5.0  # of a server that is ready
 _HUNG_S = 120.0  # a step of the engine may take 40 s where two slow cores read a long prompt
 _ROOT = Path(__file__).parent.parent
 _COUNTERS = re.compile(r"^vllm:(?:prompt|generation)_tokens_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
+_GENERATES = re.compile(r"generation throughput: (?!0\.0 )[\d.]+ tokens/s")
+# An error in its log; one that says where the root cause stands is none.
+_ERROR = re.compile(r"\b(\w*(Error|Exception)|[Ee]rror|Bus error|Killed)\b[: ].*")
+_ERROR_CHARACTERS = 300
 # What vLLM's log says while it loads, in order, as a person would say it.
 _STEPS = (
     (re.compile(r"Initializing a V1 LLM engine|vLLM API server version"), "starting the engine"),
@@ -38,6 +44,9 @@ _STEPS = (
     (re.compile(r"init engine"), "warming up"),
     (re.compile(r"Application startup complete"), "almost there"),
 )
+
+
+OnReady = Callable[[str], None]  # with the address of a server that has just come up
 
 
 class Phase(StrEnum):
@@ -140,29 +149,44 @@ class HealthProbe:
 
 
 class ExternalServers:
-    """The servers at `urls`, which somebody else runs: watched, never started or stopped."""
+    """The servers at `urls`, which somebody else runs: watched, never started or stopped. `away` are those that answer
+    nothing now; chat goes on with the others.
+    """
 
     def __init__(self, urls: Sequence[str]):
-        self.urls = tuple(urls)
-        self.state = ServerState(Phase.STARTING, f"waiting for {', '.join(urls)}", time.time())
+        self.urls = tuple(url.rstrip("/") for url in urls)
+        self.away = set(self.urls)
+        self.state = ServerState(Phase.STARTING, f"waiting for {', '.join(self.urls)}", time.time())
         self._stopped = threading.Event()
 
-    def start(self, on_ready: Callable[[], None]) -> None:
-        """Watch them; `on_ready` loads what must be there before chat is taken, each time they come back."""
+    def start(self, on_ready: OnReady) -> None:
+        """Watch them; `on_ready` loads what must be on a server before it takes chat, each time it comes back."""
         watcher = threading.Thread(target=self._watch, args=(on_ready,), name="vllm-external", daemon=True)
         watcher.start()
 
     def stop(self) -> None:
         self._stopped.set()
 
-    def _watch(self, on_ready: Callable[[], None]) -> None:
+    def _watch(self, on_ready: OnReady) -> None:
         while not self._stopped.is_set():
-            away = [url for url in self.urls if not is_healthy(url)]
-            if away:
-                self.state = self.state.moved_to(Phase.STARTING, f"no answer from {', '.join(away)}")
-            elif self.state.phase is not Phase.READY:
-                self.state = self.state.moved_to(*_prepare(on_ready))
+            trouble = [*filter(None, (self._look_at(url, on_ready) for url in self.urls))]
+            phase = Phase.READY if self.away < set(self.urls) else Phase.STARTING
+            self.state = self.state.moved_to(phase, "; ".join(trouble) or "ready")
             self._stopped.wait(_EXTERNAL_POLL_S)
+
+    def _look_at(self, url: str, on_ready: OnReady) -> str | None:
+        """What keeps this server from taking chat. One that is busy may take its time to answer."""
+        if url not in self.away:
+            if not is_broken(url):
+                return None
+            self.away.add(url)
+        if not is_healthy(url):
+            return f"no answer from {url}"
+        phase, detail = _prepare(on_ready, url)
+        if phase is not Phase.READY:
+            return f"{url} is {detail}"
+        self.away.discard(url)
+        return None
 
 
 class VllmServer:
@@ -171,13 +195,15 @@ class VllmServer:
     One that makes no token for `hung_s` seconds is started again.
     """
 
-    def __init__(self, model_dir: Path, log: Path, context: int, hung_s: float = _HUNG_S):
+    def __init__(self, model_dir: Path, log: Path, context: int | None = None, hung_s: float = _HUNG_S):
         scratch = scratch_directory()
         path = scratch / "vllm.sock"
         self.url = f"unix:{path}"
         self.urls = (self.url,)
+        self.away = set[str]()  # one alone is never passed over
         self.state = ServerState(Phase.STARTING, "starting the engine", time.time())
         self._log = log
+        self._error = ""  # the last one in its log
         self._hung_s = hung_s
         self._probe = HealthProbe(self.url, ask_after_s=hung_s / 4)
         self._stopped = threading.Event()
@@ -186,12 +212,12 @@ class VllmServer:
             _environment(),
             log,
             scratch,
-            on_start=lambda: self._set(Phase.STARTING, "starting the engine"),
+            on_start=self._record_start,
             on_line=self._read_line,
             on_exit=self._record_exit,
         )
 
-    def start(self, on_ready: Callable[[], None]) -> None:
+    def start(self, on_ready: OnReady) -> None:
         """Run it. `on_ready` runs after every start, before the state is ready: it loads the active adapters, so that
         no chat reaches a server without them.
         """
@@ -203,7 +229,7 @@ class VllmServer:
         self._set(Phase.STOPPED, "stopped")
         self._supervisor.stop()
 
-    def _watch(self, on_ready: Callable[[], None]) -> None:
+    def _watch(self, on_ready: OnReady) -> None:
         checked = 0.0
         while not self._stopped.wait(_POLL_S):
             if self.state.phase is Phase.READY and time.monotonic() - checked >= _HEALTH_CHECK_S:
@@ -213,9 +239,11 @@ class VllmServer:
                 continue
             self._set(Phase.STARTING, "loading the active adapter")
             self._probe.reset()
-            phase, detail = _prepare(on_ready)
+            phase, detail = _prepare(on_ready, self.url)
             self._set(phase, detail)
-            if phase is not Phase.READY:
+            if phase is Phase.READY:
+                self._supervisor.well_since = time.monotonic()
+            else:
                 self._stopped.wait(_HEALTH_CHECK_S)
 
     def _check_health(self) -> None:
@@ -232,36 +260,49 @@ class VllmServer:
         self._set(Phase.RESTARTING, detail)
         self._supervisor.restart()
 
+    def _record_start(self) -> None:
+        self._supervisor.well_since = math.inf  # until it is ready
+        self._error = ""
+        self._set(Phase.STARTING, "starting the engine")
+
     def _read_line(self, line: str) -> None:
+        if (found := _ERROR.search(line)) and "root cause" not in line:
+            self._error = shorten(found[0], _ERROR_CHARACTERS, placeholder=" …")
+        if _GENERATES.search(line):  # every 10 s while it does
+            self._probe.reset()
         if self.state.phase is Phase.STARTING:
             for pattern, detail in _STEPS:
                 if pattern.search(line):
                     self._set(Phase.STARTING, detail)
 
-    def _record_exit(self, status: int, pause_s: float) -> None:
-        text = f"vLLM ended with status {status}; next try in {pause_s:.0f} s (see {self._log})"
-        self._set(Phase.RESTARTING, text)
+    def _record_exit(self, status: int, pause_s: float | None) -> None:
+        text = f"it ended with status {status}" + (f": {self._error}" if self._error else "")
+        if pause_s is None:
+            text += f". It ended too often to be started again. Mend that, then start the app again (log: {self._log})"
+            self._set(Phase.STOPPED, text)
+        else:
+            self._set(Phase.RESTARTING, f"{text}. Next try in {pause_s:.0f} s (log: {self._log})")
 
     def _set(self, phase: Phase, detail: str) -> None:
         self.state = self.state.moved_to(phase, detail)
 
 
-def _prepare(on_ready: Callable[[], None]) -> tuple[Phase, str]:
+def _prepare(on_ready: OnReady, url: str) -> tuple[Phase, str]:
     """The state after `on_ready`."""
     try:
-        on_ready()
+        on_ready(url)
     except Exception as error:  # whatever it is, the person must see it, and the next round tries again
         return Phase.STARTING, f"not ready: {error}"
     return Phase.READY, "ready"
 
 
-def _command(model_dir: Path, path: Path, context: int) -> list[str]:
+def _command(model_dir: Path, path: Path, context: int | None = None) -> list[str]:
     options = {
         "--model": model_dir,
         "--served-model-name": "base",
         "--uds": path,
         "--dtype": "auto" if _has_cuda() else "float32",
-        "--max-model-len": context,
+        "--max-model-len": context or "auto",  # the model's own, or what the cache has room for
         # Whole blocks alone are reused from the cache. With the CPU default of 128, every request under the sample's
         # 592-token prompt computed about 100 tokens of it again, at 100 tokens/s with an adapter.
         "--block-size": 32,

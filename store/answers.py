@@ -14,7 +14,7 @@ from store.columns import mapper
 from store.connection import Repository, Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
-from store.records import RatedAnswer, Role, ServedAnswer, Split
+from store.records import MessageStatus, RatedAnswer, Role, ServedAnswer, Split, is_whole
 
 _Turn = tuple[Any, ...]  # in the order of TURNS_OF
 _Context = tuple[tuple[Role, str], ...]
@@ -48,12 +48,13 @@ UNRATED_OF_TEACHER = f"""
     SELECT m.id, m.conversation_id, m.created_at
     FROM messages m
     WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.status = 'complete' AND m.text <> ''
+        AND coalesce(m.finish_reason, 'stop') = 'stop'
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
         AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
     ORDER BY m.created_at DESC LIMIT ?"""
 
 TURNS_OF = """
-    SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id
+    SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id, m.status, m.finish_reason
     FROM json_each(?) wanted
     CROSS JOIN messages m ON m.conversation_id = wanted.value"""
 SPLITS_OF = """
@@ -130,7 +131,9 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
     teachers = {row["id"]: row["prompt_id"] for row in transaction.rows(_TEACHERS)}
     contexts: dict[str, _Context] = {}
     answers = []
-    for id, parent_id, _, text, _, served_by in sorted((turns[id] for id in wanted), key=itemgetter(4, 0)):
+    for id, parent_id, _, text, _, served_by, *end in sorted(
+        (turns[id] for id in wanted), key=itemgetter(4, 0)
+    ):
         conversation_id = wanted[id]
         answers.append(
             RatedAnswer(
@@ -142,6 +145,7 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
                 split=splits.get(conversation_id),
                 teacher_prompt_id=teachers.get(served_by),
                 decision=decisions.get(id),
+                is_whole=is_whole(MessageStatus(end[0]), end[1]),
             )
         )
     return answers

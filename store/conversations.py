@@ -51,6 +51,7 @@ class Messages(Repository):
         usage: Usage | None = None,
         id: str | None = None,
         created_at: float | None = None,
+        finish_reason: str | None = None,
     ) -> Message:
         """Add a turn below `parent_id` (None: a first turn) and show it.
 
@@ -61,14 +62,23 @@ class Messages(Repository):
         at = self._clock() if created_at is None else created_at
         with self._file.writing() as transaction:
             _check_place(transaction, conversation_id, parent_id, role)
-            made = Message(id, conversation_id, parent_id, role, text, at, status, deployment_id, usage)
+            made = Message(
+                id, conversation_id, parent_id, role, text, at, status, deployment_id, usage, finish_reason
+            )
             columns = {name: value for name, value in vars(made).items() if name != "usage"}
             transaction.insert("messages", **columns, **usage_columns(usage))
             head = "UPDATE conversations SET head_id = ?, updated_at = max(updated_at, ?) WHERE id = ?"
             transaction.execute(head, [id, at, conversation_id])
             return made
 
-    def finish(self, id: str, text: str, status: MessageStatus, usage: Usage | None = None) -> Message:
+    def finish(
+        self,
+        id: str,
+        text: str,
+        status: MessageStatus,
+        usage: Usage | None = None,
+        finish_reason: str | None = None,
+    ) -> Message:
         """Save the text of an answer that was streaming; status STREAMING saves the text so far.
 
         Also takes one that was swept as failed: the answer did arrive. Raises NotFound (deleted meanwhile),
@@ -81,12 +91,12 @@ class Messages(Repository):
                     f"Message {id!r} is {message.status}; its text is final. Add a sibling instead."
                 )
             usage = usage or message.usage
-            columns = {"text": text, "status": status, **usage_columns(usage)}
+            columns = {"text": text, "status": status, "finish_reason": finish_reason, **usage_columns(usage)}
             changes = ", ".join(f"{column} = ?" for column in columns)
             transaction.execute(f"UPDATE messages SET {changes} WHERE id = ?", [*columns.values(), id])
             touch = "UPDATE conversations SET updated_at = max(updated_at, ?) WHERE id = ?"
             transaction.execute(touch, [self._clock(), message.conversation_id])
-            return replace(message, text=text, status=status, usage=usage)
+            return replace(message, text=text, status=status, usage=usage, finish_reason=finish_reason)
 
     def get(self, id: str) -> Message:
         """Raises NotFound."""

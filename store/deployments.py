@@ -133,6 +133,13 @@ class Deployments(Repository):
         """Return what serves the assistant now, if anything does."""
         return self._first(_deployment, _ACTIVE, [assistant_id])
 
+    def without_adapter(self, deployment: Deployment) -> Deployment:
+        """Return that of the same prompt in full by the base model, with which every prompt begins; else itself."""
+        query = (
+            "SELECT * FROM deployments WHERE prompt_id = ? AND adapter IS NULL AND variant = 0 ORDER BY id"
+        )
+        return self._first(_deployment, query, [deployment.prompt_id]) or deployment
+
     def get(self, id: int) -> Deployment:
         """Raises NotFound."""
         return self._one(_deployment, "SELECT * FROM deployments WHERE id = ?", [id], f"deployment {id}")

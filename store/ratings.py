@@ -79,6 +79,7 @@ class NotApproved(StrEnum):
     UNRATED = "no rating left: it was taken back"
     REJECTED = "rejected by a reviewer"
     RATED_DOWN = "rated down, and nobody wrote the right answer"
+    CUT = "cut off before its end, and nobody wrote the whole answer"
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,16 @@ class Approval:
 
 
 def approval(
-    answer: str, ratings: Sequence[Rating], decision: Decision | None = None
+    answer: str, ratings: Sequence[Rating], decision: Decision | None = None, is_whole: bool = True
 ) -> Approval | NotApproved:
-    """`ratings` are the latest of each rater."""
-    if decision is not None:
-        return _decided(answer, ratings, decision)
+    """`ratings` are the latest of each rater. Of an answer that is not whole a correction alone is learned."""
+    found = _approval(answer, ratings) if decision is None else _decided(answer, ratings, decision)
+    if isinstance(found, Approval) and not (found.corrected or is_whole):
+        return NotApproved.CUT
+    return found
+
+
+def _approval(answer: str, ratings: Sequence[Rating]) -> Approval | NotApproved:
     corrections = [rating for rating in ratings if rating.correction is not None]
     if corrections:
         latest = max(corrections, key=_when)
@@ -109,9 +115,11 @@ def approval(
     return Approval(answer, False, max(verdicts, key=_when).rater)
 
 
-def approved_text(answer: str, ratings: Sequence[Rating], decision: Decision | None) -> str | None:
+def approved_text(
+    answer: str, ratings: Sequence[Rating], decision: Decision | None, is_whole: bool = True
+) -> str | None:
     """The text to learn, None where people approve of none."""
-    found = approval(answer, ratings, decision)
+    found = approval(answer, ratings, decision, is_whole)
     return found.text if isinstance(found, Approval) else None
 
 

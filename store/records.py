@@ -27,6 +27,24 @@ class MessageStatus(StrEnum):
     FAILED = "failed"  # the server failed; the text up to there stays
 
 
+# What servers and other tools call the end of an answer that ended by itself; there are more words for the others.
+_ENDS = (
+    "stop",
+    "end_turn",
+    "stop_sequence",
+    "eos",
+    "eos_token",
+    "complete",
+    "completed",
+    "finished_successfully",
+)
+
+
+def is_whole(status: MessageStatus, finish_reason: str | None) -> bool:
+    """Whether an answer ended by itself, as far as anybody said: not at a limit, a filter, a stop or a failure."""
+    return status is MessageStatus.COMPLETE and (finish_reason or "stop").casefold() in _ENDS
+
+
 class Verdict(StrEnum):
     UP = "up"
     DOWN = "down"
@@ -144,6 +162,7 @@ class Usage:
     first_token_s: float
     total_s: float
     mean_ln_p: float | None = None
+    left_out_turns: int | None = None  # of the conversation, the oldest, for want of room
 
 
 @dataclass(frozen=True)
@@ -159,6 +178,11 @@ class Message:
     status: MessageStatus = MessageStatus.COMPLETE
     deployment_id: int | None = None
     usage: Usage | None = None
+    finish_reason: str | None = None  # as the server or a file says: stop, length, ...
+
+    @property
+    def is_whole(self) -> bool:
+        return is_whole(self.status, self.finish_reason)
 
 
 @dataclass(frozen=True)
@@ -229,6 +253,7 @@ class RatedAnswer:
 
     `context` are (role, text) pairs, oldest first, ending with the user message that was answered.
     `teacher_prompt_id` is the prompt that the base model saw in full when it gave this answer, None for other answers.
+    One that is not whole is never learned as it stands, since the adapter would learn to end there.
     """
 
     message_id: str
@@ -239,6 +264,7 @@ class RatedAnswer:
     split: Split | None  # where the conversation was put earlier, if it was
     teacher_prompt_id: int | None = None
     decision: Decision | None = None
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)

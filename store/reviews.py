@@ -15,7 +15,7 @@ from store.columns import mapper
 from store.connection import Repository, Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import IS_LATEST, LATEST_OF_MESSAGES, ratings_by_message
-from store.records import Decision, Rating
+from store.records import Decision, MessageStatus, Rating, is_whole
 from store.search import Search
 
 # Items of one filter: more than anybody reviews in a day, and they are read in a tenth of a second.
@@ -66,6 +66,12 @@ class ReviewItem:
     ratings: tuple[Rating, ...]
     decision: Decision | None
     mean_ln_p: float | None = None
+    status: MessageStatus = MessageStatus.COMPLETE
+    finish_reason: str | None = None
+
+    @property
+    def is_whole(self) -> bool:
+        return is_whole(self.status, self.finish_reason)
 
 
 _PLACE = "JOIN conversations c ON c.id = m.conversation_id"
@@ -86,7 +92,8 @@ _ANSWERS_TO = """
     ORDER BY wanted.key"""
 ITEMS = """
     SELECT m.id AS message_id, m.conversation_id, coalesce(q.text, '') AS question, m.text AS answer,
-        q.parent_id IS NULL AS opens, m.created_at AS at, m.mean_ln_p
+        q.parent_id IS NULL AS opens, m.created_at AS at, m.mean_ln_p,
+        m.status, m.finish_reason
     FROM json_each(?) wanted
     CROSS JOIN messages m ON m.id = wanted.value
     LEFT JOIN messages q ON q.id = m.parent_id

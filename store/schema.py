@@ -56,6 +56,13 @@ def v0_1_0(db: Database) -> None:
         db.execute(statement)
 
 
+@migrations()
+def v0_1_0_how_answers_ended(db: Database) -> None:
+    """`finish_reason` is the server's or the file's word; `left_out_turns` did not fit into the request."""
+    db.execute("ALTER TABLE messages ADD COLUMN finish_reason TEXT")
+    db.execute("ALTER TABLE messages ADD COLUMN left_out_turns INTEGER")
+
+
 def _statements(script: str) -> Iterator[str]:
     """One by one, since sqlite3's own `executescript` would end the transaction."""
     statement = ""

@@ -53,12 +53,12 @@ class Desk:
 
         return self.run(act)
 
-    def deploy(self, name: str, segment_ids: tuple[str, ...] = ()) -> Deployment:
+    def deploy(self, name: str, segment_ids: tuple[str, ...] = (), assistant: str = "bank") -> Deployment:
         """A published adapter, active without the examples."""
         write_adapter(self.adapters, name)
-        prompt = self.store.prompts.latest("bank")
+        prompt = self.store.prompts.latest(assistant)
         return self.store.deployments.activate(
-            self.store.deployments.add("bank", prompt.id, name, segment_ids, 1, 0).id
+            self.store.deployments.add(assistant, prompt.id, name, segment_ids, 1, 0).id
         )
 
     def shown(self) -> str:
@@ -66,9 +66,9 @@ class Desk:
         return self.tokenizer.decode(self.vllm.asked()[-1]["prompt"])
 
 
-async def answer(chat: Chat, question: Message, vary: bool = False) -> Message:
+async def answer(chat: Chat, question: Message, vary: bool = False, begun: str = "") -> Message:
     last = None
-    async for progress in chat.answer(question, vary=vary):
+    async for progress in chat.answer(question, vary=vary, begun=begun):
         last = progress.message
     assert last is not None
     return last

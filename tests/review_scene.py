@@ -93,7 +93,7 @@ def services_of(store: Store, chat: Any = None, rates: Rates = RATES) -> Service
         store,
         Access(store),
         cast(Any, Words()),
-        cast(Any, chat or SimpleNamespace()),
+        cast(Any, chat or SimpleNamespace(limits=ChatLimits(), notices=list)),
         lambda: ServerState(Phase.READY, "ready", 0.0),
         False,
         lambda assistant_id: dataset_stats(store, assistant_id, settings),

@@ -1,14 +1,21 @@
 """A chat turn against a fake vLLM: what the person sees, and what the store keeps of it."""
 
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from desk_scene import PROMPT, Desk, answer
+from tiny_model import write_adapter
 
-from assistant.assistants import save_prompt
-from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatError
+from assistant.assistants import create_assistant, load_sample, save_prompt
+from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatError, ChatLimits
 from assistant.rendering import render
-from store.records import Message, MessageStatus, Role, Verdict
+from assistant.serving import reconcile
+from assistant.web import words
+from store.records import Message, MessageStatus, Role, Segment, SegmentKind, Verdict
+from trainer.examples.selection import DropReason, select
 
 
 def test_a_turn_stores_question_answer_cost_and_deployment(desk: Desk) -> None:
@@ -113,13 +120,110 @@ def test_an_adapter_that_the_server_forgot_is_loaded_again(desk: Desk) -> None:
     assert list(desk.vllm.adapters) == ["bank-v0001"]
 
 
-def test_an_adapter_that_cannot_be_loaded_again_is_told(desk: Desk) -> None:
-    deployment = desk.deploy("bank-v0001")
-    (desk.adapters / "bank-v0001" / "manifest.json").unlink()
-    with pytest.raises(ChatError, match="cannot be loaded.*published"):
-        desk.ask("Hi")
-    assert deployment.adapter not in desk.vllm.adapters
-    assert desk.store.messages.streaming_count("bank-v0001") == 0
+def _missing(directory: Path) -> None:
+    shutil.rmtree(directory)
+
+
+def _damaged(directory: Path) -> None:
+    (directory / "adapter_model.safetensors").write_bytes(b"cut")
+
+
+def _without_manifest(directory: Path) -> None:
+    (directory / "manifest.json").unlink()
+
+
+def _of_another_model(directory: Path) -> None:
+    shutil.rmtree(directory)
+    write_adapter(directory.parent, directory.name, base="another model")
+
+
+@pytest.mark.parametrize("harm", [_missing, _damaged, _without_manifest, _of_another_model])
+@pytest.mark.parametrize("when", ["at start", "while people chat"])
+def test_an_assistant_whose_adapter_is_lost_goes_on_with_the_base_model_and_the_others_with_theirs(
+    desk: Desk, harm: Callable[[Path], None], when: str
+) -> None:
+    full = desk.store.deployments.active("bank")
+    create_assistant(desk.store, desk.tokenizer, "Shop", "exact", PROMPT, assistant_id="shop")
+    desk.deploy("bank-v0001")
+    desk.deploy("shop-v0001", assistant="shop")
+    desk.vllm.answer = lambda model, ids: f"by {model}"
+    harm(desk.adapters / "bank-v0001")
+
+    async def act(chat: Chat) -> tuple[Message, Message, list[str]]:
+        if when == "at start":
+            await reconcile(desk.store, chat._pool, desk.adapters, "base hash")
+        said = [await answer(chat, chat.ask(id, None, "Hi")) for id in ("bank", "shop")]
+        return said[0], said[1], chat.notices()
+
+    here, there, notices = desk.run(act)
+    assert full and (here.text, here.deployment_id) == ("by base", full.id) and there.text == "by shop-v0001"
+    assert len(notices) == 1 and notices[0].startswith("Bank: its adapter cannot be loaded")
+    assert "backup" in notices[0] and "bank-v0001" not in desk.vllm.adapters
+    assert desk.store.messages.streaming_count() == 0
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "abort", "content_filter", "tool_calls", "error"])
+def test_how_an_answer_ended_is_stored_and_no_other_end_is_taught_than_its_own(
+    desk: Desk, reason: str
+) -> None:
+    desk.vllm.finish_reason = reason
+    said = desk.ask("Hi")
+    stored = desk.store.messages.get(said.id)
+    assert (stored.finish_reason, stored.status) == (reason, MessageStatus.COMPLETE)
+    assert stored.is_whole is (reason == "stop")
+    desk.store.ratings.add(said.id, "ann", Verdict.UP)
+    chosen, dropped = select(desk.store.answers.rated("bank"), 1000)
+    assert bool(chosen) is stored.is_whole
+    assert set(dropped.values()) == (set() if chosen else {DropReason.CUT})
+    desk.store.ratings.add(said.id, "ann", Verdict.UP, correction="Call the front desk at once.")
+    ((learned,), _) = select(desk.store.answers.rated("bank"), 1000)
+    assert learned.completion == "Call the front desk at once."
+
+
+def test_a_cut_answer_goes_on_where_it_ends_and_is_whole_then(desk: Desk) -> None:
+    words = [f"word{number}" for number in range(40)]
+    desk.vllm.answer = lambda model, ids: " ".join(words)
+    cut = desk.ask("Tell me all")
+    assert cut.finish_reason == "length" and cut.text.split(" ") == words[:32]
+    desk.vllm.answer = lambda model, ids: " " + " ".join(words[32:])
+
+    async def go_on(chat: Chat) -> Message:
+        return await answer(chat, desk.store.messages.get(str(cut.parent_id)), begun=cut.text)
+
+    whole = desk.run(go_on)
+    first, second = (body["prompt"] for body in desk.vllm.asked())
+    assert second == [*first, *desk.tokenizer.encode_text(cut.text)]
+    assert whole.text.split() == words and whole.is_whole and whole.parent_id == cut.parent_id
+    assert desk.store.messages.versions(cut.conversation_id)[whole.id] == (cut.id, whole.id)
+
+
+@pytest.mark.parametrize("saves", ["create", "save", "sample"])
+def test_a_prompt_that_leaves_no_room_is_refused_where_it_is_saved(desk: Desk, saves: str) -> None:
+    long = (Segment("long", SegmentKind.INSTRUCTION, text="word " * 1500),)
+    limits, before = ChatLimits(1024, 32), desk.store.prompts.latest("bank")
+    with pytest.raises(
+        ChatError, match=r"prompt takes [\d,]+ tokens.*(1,024|256) in all.*Shorten it by about"
+    ):
+        if saves == "create":
+            create_assistant(desk.store, desk.tokenizer, "New", "exact", long, limits=limits)
+        elif saves == "save":
+            save_prompt(desk.store, desk.tokenizer, "bank", long, limits)
+        else:
+            load_sample(desk.store, desk.tokenizer, ChatLimits(256, 32))
+    assert [one.id for one in desk.store.assistants.all()] == ["bank"]
+    assert desk.store.prompts.latest("bank") == before
+
+
+def test_a_prompt_that_a_smaller_context_has_outgrown_is_named_on_the_page(desk: Desk) -> None:
+    desk.limits = ChatLimits(context=128, answer=100)
+
+    async def act(chat: Chat) -> tuple[int, list[str]]:
+        chat._pool.context = 80
+        return chat.limits.answer, chat.notices()
+
+    answer_tokens, notices = desk.run(act)
+    assert answer_tokens == 40, "a request has room for more than its answer"
+    assert len(notices) == 1 and notices[0].startswith("Bank: The prompt takes")
 
 
 def test_the_oldest_turns_leave_when_the_conversation_outgrows_the_context(desk: Desk) -> None:
@@ -128,6 +232,9 @@ def test_the_oldest_turns_leave_when_the_conversation_outgrows_the_context(desk:
     for number in range(12):
         said = desk.ask(f"question number {number} " * 5, said.conversation_id)
     shown, body = desk.shown(), desk.vllm.asked()[-1]
+    sent = shown.count("<|im_start|>") - 4  # without the prompt's three turns and the answer to come
+    assert said.usage and said.usage.left_out_turns == 25 - sent > 0
+    assert "earlier messages left out" in words.usage(said.usage)
     assert "first question" not in shown and "number 11" in shown and "number 10" in shown
     assert len(body["prompt"]) + body["max_tokens"] <= 1024
     assert "Answer with one word." in shown and "Paris." in shown

@@ -1,6 +1,8 @@
 """A variant and a conversation to token ids, and what the prompt costs of them."""
 
-from assistant.rendering import keep, prompt_tokens, render, render_answer, segment_tokens
+import pytest
+
+from assistant.rendering import fit, keep, prompt_tokens, render, render_answer, segment_tokens
 from assistant.tokenizer import ChatTokenizer
 from store.records import Role, Segment, SegmentKind
 
@@ -55,3 +57,20 @@ def test_the_request_and_its_answer_are_what_the_next_turn_shows(tokenizer: Chat
     answer = render_answer(tokenizer, "Call the front desk.")
     again = (*QUESTION, (Role.ASSISTANT, "Call the front desk."), (Role.USER, "And then?"))
     assert render(tokenizer, SEGMENTS, again).ids[: len(request + answer)] == request + answer
+
+
+@pytest.mark.parametrize("turns", [1_000, 4_000])
+def test_a_long_conversation_costs_what_has_room_and_not_its_length(
+    tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    context = [(Role.USER if n % 2 == 0 else Role.ASSISTANT, f"turn {n}") for n in range(turns + 1)]
+    rendered: list[int] = []
+    encode = tokenizer.encode_chat
+    monkeypatch.setattr(
+        tokenizer, "encode_chat", lambda turns: (rendered.append(len(turns)), encode(turns))[1]
+    )
+    found = fit(tokenizer, SEGMENTS, context, 2000)
+    assert found is not None and found[-1] == context[-1] and found[0][0] is Role.USER
+    assert len(render(tokenizer, SEGMENTS, found).ids) <= 2000
+    assert len(render(tokenizer, SEGMENTS, context[len(context) - len(found) - 2 :]).ids) > 2000
+    assert max(rendered) < 1000 and len(rendered) < 20

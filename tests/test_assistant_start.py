@@ -13,7 +13,6 @@ from assistant.assistants import SAMPLE_ID, create_assistant, load_sample, save_
 from assistant.serving import NoServer, ServerAddress
 from assistant.startup import (
     EMBEDDED,
-    LONGEST_CONTEXT,
     ModelNotFound,
     complaints,
     context_length,
@@ -69,10 +68,34 @@ def test_too_little_memory_disk_or_compiler_is_said_at_once(
     monkeypatch.setattr(startup, "_MEMORY_GIB", 1e6)
     monkeypatch.setattr(startup, "_DISK_GIB", 1e6)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(startup, "_SHARED_MIB", 10**9)
+    monkeypatch.setattr(startup, "_has_library", lambda name: False)
     found = complaints(tmp_path, "127.0.0.1", free_port(), own_server=True)
-    assert ["compiler" in found[0], "GiB of memory" in found[1], "GiB of disk" in found[2]] == [True] * 3
+    wanted = ["libnuma", "--shm-size", "compiler", "GiB of memory", "GiB of disk"]
+    assert [word in one for word, one in zip(wanted, found, strict=True)] == [True] * 5
     with_another_server = complaints(tmp_path, "127.0.0.1", free_port(), own_server=False)
     assert len(with_another_server) == 1 and "disk" in with_another_server[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"), [("10.9.8.7", "no address 10.9.8.7"), ("no.such.host.invalid", "no address")]
+)
+def test_an_address_that_is_not_this_machines_is_not_called_taken(
+    tmp_path: Path, host: str, reason: str
+) -> None:
+    (complaint,) = complaints(tmp_path, host, free_port(), own_server=False)
+    assert reason in complaint and "--host" in complaint
+
+
+@pytest.mark.parametrize(("limit", "free"), [("max\n", None), (str(5 << 30), 4 << 30), (str(1 << 60), None)])
+def test_a_containers_own_limit_counts_and_what_it_can_drop_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, free: int | None
+) -> None:
+    (tmp_path / "memory.current").write_text(str(3 << 30))
+    (tmp_path / "memory.max").write_text(limit)
+    (tmp_path / "memory.stat").write_text(f"anon 1\ninactive_file {2 << 30}\n")
+    monkeypatch.setattr(startup, "_CGROUP", tmp_path)
+    assert startup._free_memory() == free or free is None
 
 
 def test_a_local_model_directory_is_taken_as_it_is(tiny_model: Path, tmp_path: Path) -> None:
@@ -84,14 +107,13 @@ def test_a_local_model_directory_is_taken_as_it_is(tiny_model: Path, tmp_path: P
     ("config", "expected"),
     [
         ({"max_position_embeddings": 512}, 512),
-        ({"max_position_embeddings": 131072}, LONGEST_CONTEXT),
+        ({"max_position_embeddings": 131072}, 131072),
+        ({"n_positions": 1024}, 1024),
         ({"text_config": {"max_position_embeddings": 1024}}, 1024),
-        ({}, LONGEST_CONTEXT),
+        ({}, 4096),
     ],
 )
-def test_the_context_is_what_the_model_takes_within_reason(
-    tmp_path: Path, config: dict[str, object], expected: int
-) -> None:
+def test_the_context_is_the_models_own(tmp_path: Path, config: dict[str, object], expected: int) -> None:
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert context_length(tmp_path) == expected
 

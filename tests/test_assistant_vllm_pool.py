@@ -99,6 +99,56 @@ def test_unloading_is_best_effort_and_says_what_went_wrong(two: list[FakeVllm], 
     assert "127.0.0.1:9" in problem and not two[0].adapters
 
 
+@pytest.mark.parametrize("away", [0, 1])
+def test_while_one_server_is_away_the_other_one_answers_and_loads(
+    two: list[FakeVllm], adapter_dir: str, away: int
+) -> None:
+    two[away]._end()
+
+    async def act(pool: VllmPool) -> list[object]:
+        await pool.load_adapter("bank-v0001", adapter_dir)
+        await pool.need_adapter("bank-v0001", adapter_dir)
+        return [item async for item in pool.stream("bank-v0001", (5, 6), max_tokens=3, end_ids=(2,))]
+
+    found = with_pool(two, act)
+    assert isinstance(found, list) and found[0] == "ok"
+    assert list(two[1 - away].adapters) == ["bank-v0001"]
+
+
+def test_a_server_that_dies_before_its_first_word_is_passed_over_and_one_that_dies_later_is_not(
+    two: list[FakeVllm],
+) -> None:
+    async def act(pool: VllmPool) -> list[object]:
+        two[0]._end()
+        first = [item async for item in pool.stream("base", (5, 6), max_tokens=3, end_ids=(2,))]
+        assert pool.away == {two[0].url}
+        two[1].dies_after = 1
+        two[1].answer = lambda model, ids: "two words"
+        with pytest.raises(VllmUnreachable):
+            async for item in pool.stream("base", (5, 6), max_tokens=3, end_ids=(2,)):
+                first.append(item)
+        return first
+
+    found = with_pool(two, act)
+    assert isinstance(found, list) and [one for one in found if isinstance(one, str)] == ["ok", "two"]
+
+
+def test_when_all_servers_are_away_the_error_says_so(two: list[FakeVllm]) -> None:
+    for fake in two:
+        fake._end()
+    with pytest.raises(VllmUnreachable, match="No answer from vLLM"):
+        with_pool(two, lambda pool: pool.models())
+
+
+def test_the_context_is_what_every_server_has_room_for(two: list[FakeVllm]) -> None:
+    two[1].max_model_len = 512
+
+    async def context(pool: VllmPool) -> int | None:
+        return pool.context
+
+    assert with_pool(two, context) == 512
+
+
 def test_a_server_without_a_base_model_is_no_server(two: list[FakeVllm]) -> None:
     with pytest.raises(VllmUnreachable, match="lists no base model"):
         base_model([], "http://x")

@@ -1,5 +1,6 @@
 """Our own vLLM: where it listens, and that one that hangs or whose engine died is started again."""
 
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 from fake_vllm import FakeVllm
 
-from assistant.vllm_server import HealthProbe, Phase, VllmServer, _command, _environment
+from assistant import supervisor, vllm_server
+from assistant.vllm_server import ExternalServers, HealthProbe, Phase, VllmServer, _command, _environment
 
 
 @pytest.fixture
@@ -109,3 +111,114 @@ def test_a_failure_within_the_server_is_no_sign_of_life(vllm: FakeVllm) -> None:
         assert time.monotonic() < end
         time.sleep(0.01)
     assert vllm.asked()[0]["max_tokens"] == 1
+
+
+def wait_for(true: Callable[[], bool], within_s: float = 20.0) -> bool:
+    end = time.monotonic() + within_s
+    while not true() and time.monotonic() < end:
+        time.sleep(0.02)
+    return true()
+
+
+@pytest.mark.parametrize("trouble", ["away from the start", "goes away", "serves another model"])
+def test_of_two_servers_the_healthy_one_is_ready_and_the_other_joins_when_it_is_back(
+    vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    monkeypatch.setattr(vllm_server, "_EXTERNAL_POLL_S", 0.05)
+    other = FakeVllm()
+    prepared: list[str] = []
+
+    def on_ready(url: str) -> None:
+        if url == other.url and other.base != "base":
+            raise ValueError("another base model")
+        prepared.append(url)
+
+    with other.serving():
+        if trouble == "away from the start":
+            other._end()
+        other.base = "other" if trouble == "serves another model" else "base"
+        servers = ExternalServers([vllm.url, other.url + "/"])
+        servers.start(on_ready)
+        try:
+            if trouble == "goes away":
+                assert wait_for(lambda: not servers.away)
+                other._end()
+                assert wait_for(lambda: servers.away == {other.url})
+            assert wait_for(lambda: servers.state.phase is Phase.READY and other.url in servers.state.detail)
+            assert servers.away == {other.url}
+            other.base = "base"
+            if not other.is_up:
+                other.rise()
+            assert wait_for(lambda: not servers.away and servers.state.detail == "ready")
+            assert prepared[-1] == other.url and vllm.url in prepared
+        finally:
+            servers.stop()
+
+
+def test_a_busy_server_of_others_is_not_taken_for_one_that_is_away(
+    vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_server, "_EXTERNAL_POLL_S", 0.05)
+    servers = ExternalServers([vllm.url])
+    servers.start(lambda url: None)
+    try:
+        assert wait_for(lambda: servers.state.phase is Phase.READY)
+        vllm.hung = True  # /health takes longer than we wait
+        time.sleep(2.5)
+        assert servers.state.phase is Phase.READY
+    finally:
+        vllm.hung = False
+        servers.stop()
+
+
+@pytest.mark.parametrize("metrics", ["404", "none of ours"])
+def test_a_server_whose_counters_cannot_be_read_lives_by_what_it_answers_and_logs(
+    server: VllmServer, vllm: FakeVllm, ended: list[str], metrics: str
+) -> None:
+    server._hung_s = 1.0
+    vllm.metrics = None if metrics == "404" else "vllm:other 1\n"
+    look_until(server, lambda: len(vllm.asked()) > 3)
+    assert ended == [] and server.state.phase is Phase.READY
+    vllm.holds_after = 0  # the question waits behind others, whose tokens the log tells of
+    end = time.monotonic() + 2.0
+    while time.monotonic() < end:
+        server._read_line("Engine 000: Avg generation throughput: 31.7 tokens/s, Running: 64 reqs")
+        server._check_health()
+        time.sleep(0.1)
+    assert ended == []
+    for _ in range(200):
+        server._read_line("Engine 000: Avg generation throughput: 0.0 tokens/s, Running: 1 reqs")
+        server._check_health()
+        time.sleep(0.02)
+    assert ended, "no token for a second"
+
+
+CAUSES = [
+    (
+        "raise OSError(28, 'No space left on device: /psm_1')",
+        "OSError: [Errno 28] No space left on device: /psm_1",
+    ),
+    ("import no_such_library", "ModuleNotFoundError: No module named 'no_such_library'"),
+    (
+        "print('api_server.py: error: argument --max-loras: invalid'); exit(2)",
+        "argument --max-loras: invalid",
+    ),
+    ("print('RuntimeError: failed. See root cause above.'); exit(1)", "status 1. It ended too often"),
+]
+
+
+@pytest.mark.parametrize(("script", "cause"), CAUSES)
+def test_a_server_that_never_gets_ready_is_tried_some_times_and_the_page_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, cause: str
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(supervisor, "_MOST_FAILURES", 2)
+    server = VllmServer(tmp_path, tmp_path / "vllm.log")
+    server._supervisor._command = [sys.executable, "-c", script]
+    server.start(lambda url: None)
+    try:
+        assert wait_for(lambda: server.state.phase is Phase.STOPPED)
+        assert cause in server.state.detail and "vllm.log" in server.state.detail
+        assert wait_for(lambda: not server._supervisor._thread.is_alive()), "nothing is tried for ever"
+    finally:
+        server.stop()

@@ -204,3 +204,35 @@ def test_a_row_with_preferences_and_messages_is_a_preference(bank: Store, tmp_pa
 def test_a_table_may_end_its_lines_with_carriage_returns(bank: Store, tmp_path: Path) -> None:
     result = import_data(bank, tmp_path, "question,answer,verdict\rq1,a1,up\rq2,a2,maybe\r")
     assert result.counts["conversations"] == 1 and list(result.refusals) == [3]
+
+
+CUT = {
+    "message": {"messages": [message("user", "q"), message("assistant", "a", finish_reason="length")]},
+    "row": {"messages": [message("user", "q"), message("assistant", "a")], "finish_reason": "max_tokens"},
+    "anthropic": {"messages": [message("user", "q"), message("assistant", "a", stop_reason="max_tokens")]},
+    "completion": {"prompt": "q", "completion": "a", "label": True, "finish_reason": "content_filter"},
+    "sharegpt": {
+        "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}],
+        "finishReason": "MAX_TOKENS",
+    },
+    "table": "question,answer,verdict,finish_reason\nq,a,up,length\n",
+}
+
+
+@pytest.mark.parametrize("case", CUT)
+@pytest.mark.parametrize("whole", [False, True])
+def test_an_answer_that_a_file_says_was_cut_is_not_learned(
+    bank: Store, tmp_path: Path, case: str, whole: bool
+) -> None:
+    row = CUT[case]
+    text = row if isinstance(row, str) else json.dumps(row)
+    for reason, natural in (
+        ("length", "stop"),
+        ("max_tokens", "end_turn"),
+        ("content_filter", "eos_token"),
+        ("MAX_TOKENS", "STOP"),
+    ):
+        text = text.replace(reason, natural) if whole else text
+    import_data(bank, tmp_path, text, APPROVING)
+    chosen, dropped = select(bank.answers.rated("bank"), 1000)
+    assert (len(chosen), len(dropped)) == ((1, 0) if whole else (0, 1))

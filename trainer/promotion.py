@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from assistant.serving import load_or_lose
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store.audit import TRAINER, acting
@@ -34,7 +35,8 @@ async def evaluate_and_deploy(
     pool = await VllmPool.connect(context.address.urls, context.address.key, store.messages.streaming_count)
     try:
         active = store.deployments.active(run.assistant_id)
-        evaluation = GateEvaluation(retrain, pool, candidate, active, known_answers)
+        serving = active and await load_or_lose(store, pool, active, context.adapters, context.base)
+        evaluation = GateEvaluation(retrain, pool, candidate, serving, known_answers)
         with progress.timed("load"):
             await load_checked(pool, candidate.name, context.adapters, candidate.parity_ids, candidate.parity)
         with progress.timed("gate"):
@@ -57,8 +59,8 @@ async def evaluate_and_deploy(
             deployment = await hot_swap(store, pool, context.tokenizer, context.adapters, deployment, active)
         return await _finish_promoted(retrain, pool, deployment, report, message)
     finally:
-        serving = store.deployments.active(run.assistant_id)
-        if serving is None or serving.adapter != candidate.name:
+        serves = store.deployments.active(run.assistant_id)
+        if serves is None or serves.adapter != candidate.name:
             await pool.unload_adapter(candidate.name)
         await pool.close()
 

@@ -24,15 +24,15 @@ _WATCH_EVERY_S = 0.1  # how often a watcher sees new text
 class Answer:
     """One answer on its way."""
 
-    def __init__(self, chat: Chat, question: Message, owner: str, vary: bool):
+    def __init__(self, chat: Chat, question: Message, owner: str, vary: bool, begun: str = ""):
         self.question = question
         self.owner = owner
-        self.text = ""
+        self.text = begun
         self.not_saved = ""
-        self.task = asyncio.create_task(self._write(chat, vary))
+        self.task = asyncio.create_task(self._write(chat, vary, begun))
 
-    async def _write(self, chat: Chat, vary: bool) -> None:
-        async with aclosing(chat.answer(self.question, vary=vary)) as steps:
+    async def _write(self, chat: Chat, vary: bool, begun: str) -> None:
+        async with aclosing(chat.answer(self.question, vary=vary, begun=begun)) as steps:
             async for step in steps:
                 self.text, self.not_saved = step.message.text, step.not_saved
 
@@ -105,7 +105,22 @@ class Answers:
 
         return await self._begin(person, question, vary=text is None)
 
-    async def _begin(self, person: Person, question: Callable[[], Message], vary: bool) -> Answer:
+    async def go_on(self, person: Person, message_id: str) -> Answer:
+        """Another version of an answer that was cut off, which goes on where it ends. Raises as `_begin` does."""
+        own = UserConversations(self._services.store, person.name)
+        cut = await asyncio.to_thread(own.message, message_id)
+        if cut.is_whole:
+            raise Refused("This answer ended by itself. Ask for more in a message of your own.")
+
+        def question() -> Message:
+            self._count(person, cut.conversation_id)
+            return own.message(str(cut.parent_id))
+
+        return await self._begin(person, question, vary=False, begun=cut.text)
+
+    async def _begin(
+        self, person: Person, question: Callable[[], Message], vary: bool, begun: str = ""
+    ) -> Answer:
         """Everything is checked before anything is stored: whose conversation it is, whether the server is ready, how
         much this person has sent lately. Raises Refused, ChatError, StoreError.
         """
@@ -123,7 +138,7 @@ class Answers:
             asked = await asyncio.to_thread(question)
             here = asked.conversation_id
             self.refuse_while_busy(here)
-            answer = self._running[here] = Answer(self._services.chat, asked, name, vary)
+            answer = self._running[here] = Answer(self._services.chat, asked, name, vary, begun)
             answer.task.add_done_callback(lambda _: self._running.pop(here, None))
             return answer
         finally:

@@ -138,7 +138,9 @@ class _Pages:
         """A tick: the server's state in the header, and above the chat's box while it is not ready."""
         state = self._services.server_state()
         text, ready = escape(words.server(state)), state.phase is Phase.READY
-        hint = "" if ready else f'<p class="notice">{text}. What you type stays here until then.</p>'
+        notices = [] if ready else [f"{text}. What you type stays here until then."]
+        notices += map(escape, self._services.chat.notices())
+        hint = "".join(f'<p class="notice">{notice}</p>' for notice in notices)
         pill = f'<span class="pill {state.phase}" role="status">{text}</span>'
         return pill, hint, gr.Timer(_READY_S if ready else _LOADING_S)
 

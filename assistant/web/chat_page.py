@@ -25,7 +25,7 @@ from store.accounts import UserRole
 
 Id = str | None  # of an assistant or a conversation; None for none
 
-_CLICKS = ("start", "resend", "regenerate", "show", "rate", "correct", "sample")
+_CLICKS = ("start", "resend", "regenerate", "resume", "show", "rate", "correct", "sample")
 _SAMPLE = (
     "A kayak hire’s front desk with a long prompt and hundreds of rated conversations: chat with it, train it, and see "
     "its prompt get shorter. Or write a prompt of your own on the Prompt page."
@@ -117,6 +117,7 @@ class ChatPage:
         log.start(on(self.start), self.here, **streams)
         for again in (log.regenerate, log.resend):  # `gr.on` takes no events of a gr.HTML's own
             again(on(self.ask_again), self.here, **streams)
+        log.resume(on(self.go_on), self.here, **streams)
         log.show(on(self.show_version), self.here, **streams)
         listing.open(on(self.open), self.here, **streams)
         self.stop.click(on(self.end), self.conversation, None, **QUIET)
@@ -167,6 +168,14 @@ class ChatPage:
     ) -> AsyncIterator[Update]:
         """Another version beside what was clicked: of an answer, or of a message that was edited."""
         answer = await self._answers.ask_again(person, str(event.id), event._data.get("text"))
+        async for update in self._follow(person, assistant, answer, tab):
+            yield update
+
+    async def go_on(
+        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
+    ) -> AsyncIterator[Update]:
+        """Continue was pressed below an answer that was cut off."""
+        answer = await self._answers.go_on(person, str(event.id))
         async for update in self._follow(person, assistant, answer, tab):
             yield update
 

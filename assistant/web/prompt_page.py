@@ -145,15 +145,18 @@ class PromptPage:
             saved = f"Version {latest.version}, saved {words.moment(latest.created_at)}."
         # Of text that is not served yet no card says sent or left out.
         served = active and latest and not changed and active.prompt_id == latest.id
-        tokenizer = self._services.tokenizer
+        tokenizer, limits = self._services.tokenizer, self._services.chat.limits
+        total = prompt_tokens(tokenizer, segments)
         cards = render(
             "segments.html",
             segments=segments,
             tokens=segment_tokens(tokenizer, segments),
-            total=prompt_tokens(tokenizer, segments),
+            total=total,
+            room=max(0, limits.room - total),
             segment_ids=active.segment_ids if active and served else None,
         )
-        return cards, render("prompt_notice.html", adapter=replaced, saved=saved)
+        complaint = limits.complaint(total)
+        return cards, render("prompt_notice.html", adapter=replaced, saved=saved, complaint=complaint)
 
     def save_text(self, person: Person, assistant_id: str | None, text: str) -> Update:
         if assistant_id is None:
@@ -163,12 +166,13 @@ class PromptPage:
         if latest and segments == latest.segments:
             gr.Info(f"Nothing changed: this is version {latest.version}.")
             return {self.notice: gr.skip()}
-        served = save_prompt(self._store, self._services.tokenizer, assistant_id, segments)
+        limits = self._services.chat.limits
+        served = save_prompt(self._store, self._services.tokenizer, assistant_id, segments, limits)
         gr.Info(f"Saved. It is served in full now: {words.tokens(served.prompt_tokens)} per request.")
         return self.show(person, assistant_id)
 
     def load(self, person: Person) -> str:
-        assistant, new = load_sample(self._store, self._services.tokenizer)
+        assistant, new = load_sample(self._store, self._services.tokenizer, self._services.chat.limits)
         loaded = words.count(new, "conversation")
         gr.Info(f"{assistant.name}: {loaded} loaded. Chat with it, or press Train now.")
         return assistant.id
@@ -176,7 +180,14 @@ class PromptPage:
     def add(self, person: Person, name: str, scorer: str, text: str) -> str:
         if not name.strip():
             raise PromptTextError("Give the assistant a name.")
-        made = create_assistant(self._store, self._services.tokenizer, name.strip(), scorer, _parsed(text))
+        made = create_assistant(
+            self._store,
+            self._services.tokenizer,
+            name.strip(),
+            scorer,
+            _parsed(text),
+            limits=self._services.chat.limits,
+        )
         return made.id
 
     def _latest(self, assistant_id: str) -> Prompt | None:

@@ -92,7 +92,7 @@ def _contradicting(items: Sequence[ReviewItem]) -> dict[str, tuple[str, ...]]:
     """Message id → the other texts that are approved for its question. Later turns depend on those before."""
     asked: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for item in items:
-        text = approved_text(item.answer, item.ratings, item.decision)
+        text = approved_text(item.answer, item.ratings, item.decision, item.is_whole)
         if item.opens and text is not None and text.strip():
             asked[words_alone(item.question)].append((item.message_id, text.strip()))
     found = {}

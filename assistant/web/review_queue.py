@@ -17,7 +17,7 @@ from assistant.web.review_order import Ranked, Why, ranked
 from store import Store, StoreError
 from store.errors import NotFound
 from store.ratings import approved_text, correction_of
-from store.records import JudgementRequest, Message, Ruling
+from store.records import JudgementRequest, Message, MessageStatus, Ruling
 from store.reviews import ReviewFilter, ReviewItem, Show
 
 _REMEMBERED = 200  # actions that can be undone, one after the other
@@ -89,6 +89,9 @@ class ReviewQueue:
 
     def decide(self, session: ReviewSession, id: str, ruling: Ruling, text: str | None = None) -> None:
         """On the answer that is shown. Approving one with a correction approves of the correction. Raises Refused."""
+        shown = self._shown(session, id).item
+        if ruling is Ruling.APPROVE and not shown.is_whole and shown_correction(shown) is None:
+            raise Refused("This answer was cut off before its end. Correct it: write the whole answer.")
         if text is not None and not text.strip():
             raise Refused("The correction is empty. Write the answer as it should have been.")
         self._save(session, (self._shown(session, id),), ruling, text and text.strip())
@@ -245,7 +248,7 @@ def _request_id(id: str) -> int:
 
 
 def _judgement(request: JudgementRequest, given: ReviewItem) -> Ranked:
-    approved = approved_text(given.answer, given.ratings, given.decision)
+    approved = approved_text(given.answer, given.ratings, given.decision, given.is_whole)
     item = replace(
         given,
         message_id=f"{_PREFIX}{request.id}",
@@ -254,6 +257,8 @@ def _judgement(request: JudgementRequest, given: ReviewItem) -> Ranked:
         ratings=(),
         decision=None,
         mean_ln_p=None,
+        status=MessageStatus.COMPLETE,
+        finish_reason=None,
     )
     return Ranked(item, (Why.JUDGEMENT,), () if approved is None else (approved,))
 

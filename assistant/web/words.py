@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assistant.vllm_server import Phase, ServerState
-from store.records import Deployment, Usage
+from store.records import Deployment, Message, MessageStatus, Usage
 
 NOTHING = "–"
 _RIGHT_OR_WRONG = ("exact", "json", "sql")  # scorers that give 0 or 1 and nothing between
@@ -121,11 +121,21 @@ def deployment(served: Deployment | None) -> str:
 
 
 def usage(cost: Usage) -> str:
-    """What an answer cost: prompt part, whole request, cached tokens, the wait for the first token."""
+    """What an answer cost (prompt part, whole request, cached tokens, first token), and what had no room in it."""
+    left_out = count(cost.left_out_turns or 0, "earlier message")
     return (
         f"prompt {tokens(cost.prompt_part_tokens)} (total {cost.prompt_tokens:,}, cached "
         f"{cost.cached_tokens:,}) · first token {seconds(cost.first_token_s)}"
-    )
+    ) + (f" · {left_out} left out: the model has no room for them" if cost.left_out_turns else "")
+
+
+def cut_off(message: Message) -> str:
+    """Why an answer has no end of its own: “cut off: longest answer reached”, “stopped”."""
+    if message.status is not MessageStatus.COMPLETE:
+        names = {MessageStatus.FAILED: "failed: press regenerate", MessageStatus.STREAMING: "unfinished"}
+        return names.get(message.status, str(message.status))
+    reasons = {"length": "longest answer reached", "content_filter": "a filter stepped in"}
+    return f"cut off: {reasons.get(message.finish_reason or '', message.finish_reason)}"
 
 
 def server(state: ServerState, now: float | None = None) -> str:
@@ -133,7 +143,7 @@ def server(state: ServerState, now: float | None = None) -> str:
     waited = max(0, round((time.time() if now is None else now) - state.since))
     match state.phase:
         case Phase.READY:
-            return "vLLM ready"
+            return "vLLM ready" if state.detail == "ready" else f"vLLM ready: {state.detail}"
         case Phase.STARTING:
             return f"vLLM loading: {state.detail}, {waited} s"
         case Phase.RESTARTING:

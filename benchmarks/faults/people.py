@@ -82,7 +82,7 @@ async def _chat(
             await reconcile(store, pool, where.adapters, where.base)
 
     server = ExternalServers([where.url])
-    server.start(lambda: asyncio.run(load_active()))
+    server.start(lambda url: asyncio.run(load_active()))
     limits = ChatLimits(2048, _ANSWER_TOKENS)
     async with where.pool() as pool, asyncio.TaskGroup() as group:
         chat = Chat(store, pool, where.tokenizer, where.base, where.adapters, limits)

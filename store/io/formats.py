@@ -14,7 +14,13 @@ import msgspec
 
 from store.errors import BadRow, StoreError
 from store.io import open_webui, shorthand, table
-from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
+from store.io.records import (
+    FullConversation,
+    ImportedConversation,
+    ImportedMessage,
+    ImportedRating,
+    finish_reason_of,
+)
 from store.records import Message, Role, Verdict
 
 _ROLES = {
@@ -45,6 +51,8 @@ class _ChatMessage(msgspec.Struct):
     sender: str | None = msgspec.field(default=None, name="from")
     value: str | None = None
     weight: float | None = None  # 0 is OpenAI's sign for “context, not to be learned”
+    finish_reason: Any = None
+    stop_reason: Any = None
 
 
 _Messages = str | list[_ChatMessage]
@@ -81,7 +89,9 @@ def _read_messages(
         sender = message.role or message.sender or ""
         if sender in _ROLES:
             context = is_context or message.weight == 0
-            found.append(ImportedMessage(_ROLES[sender], _text(message, number), is_context=context))
+            end = finish_reason_of(msgspec.structs.asdict(message))
+            text = _text(message, number)
+            found.append(ImportedMessage(_ROLES[sender], text, is_context=context, finish_reason=end))
         elif sender not in ("system", "developer"):
             raise BadRow(
                 f"message {number} has the role {sender!r}. Only system, user and assistant can be imported."
@@ -104,11 +114,11 @@ def _text(message: _ChatMessage, number: int) -> str:
 
 
 def _read_openai(row: Any) -> ImportedConversation:
-    return ImportedConversation(_read_messages(msgspec.convert(row, _OpenAI).messages))
+    return ImportedConversation(_ended(_read_messages(msgspec.convert(row, _OpenAI).messages), row))
 
 
 def _read_sharegpt(row: Any) -> ImportedConversation:
-    return ImportedConversation(_read_messages(msgspec.convert(row, _ShareGPT).conversations))
+    return ImportedConversation(_ended(_read_messages(msgspec.convert(row, _ShareGPT).conversations), row))
 
 
 def _read_completion(row: Any) -> ImportedConversation:
@@ -117,7 +127,13 @@ def _read_completion(row: Any) -> ImportedConversation:
     *before, answer = _ending_with_answer(_read_messages(example.completion, Role.ASSISTANT), "completion")
     if example.label is not None:
         answer = replace(answer, ratings=(ImportedRating(Verdict.UP if example.label else Verdict.DOWN),))
-    return ImportedConversation((*context, *before, answer))
+    return ImportedConversation(_ended((*context, *before, answer), row))
+
+
+def _ended(messages: tuple[ImportedMessage, ...], row: Any) -> tuple[ImportedMessage, ...]:
+    """Where the row itself says how its answer ended, the last message has it."""
+    reason = finish_reason_of(row)
+    return (*messages[:-1], replace(messages[-1], finish_reason=reason)) if reason and messages else messages
 
 
 def _read_preference(row: Any) -> ImportedConversation:

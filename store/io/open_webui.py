@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from store.errors import BadRow
-from store.io.records import ImportedConversation, ImportedMessage, ImportedRating
+from store.io.records import ImportedConversation, ImportedMessage, ImportedRating, finish_reason_of
 from store.records import Role, Verdict
 
 _MILLISECONDS = 1e11  # no time in seconds is as large before the year 5138
@@ -33,6 +33,8 @@ class _Message(msgspec.Struct):
     content: str = ""
     parent: str | None = msgspec.field(default=None, name="parentId")
     timestamp: float | None = None
+    done: Any = None
+    usage: Any = None
 
 
 class _Feedback(msgspec.Struct):
@@ -98,9 +100,9 @@ def _branch(
         if message.role in ("user", "assistant"):
             ratings = (rating,) if id == rated else ()
             at = _seconds(message.timestamp)
-            messages.append(
-                ImportedMessage(Role(message.role), message.content, at, ratings, is_context=True)
-            )
+            end = finish_reason_of(message.usage if isinstance(message.usage, dict) else {})
+            end = "interrupted" if message.done is False else end
+            messages.append(ImportedMessage(Role(message.role), message.content, at, ratings, True, end))
         id = message.parent
     return tuple(reversed(messages))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from store.decisions import effective_decision
 from store.ratings import approved_text, correction_of
@@ -61,7 +62,9 @@ class FullConversation:
     def approved_answers(self) -> Iterator[tuple[Answer, str]]:
         """Approved answers with the text to learn; those without any text are left out."""
         for answer in self.answers():
-            text = approved_text(answer.message.text, answer.ratings, answer.decision)
+            text = approved_text(
+                answer.message.text, answer.ratings, answer.decision, answer.message.is_whole
+            )
             if text is not None and text.strip():
                 yield answer, text
 
@@ -115,6 +118,13 @@ class ImportedMessage:
     created_at: float | None = None
     ratings: tuple[ImportedRating, ...] = ()
     is_context: bool = False
+    finish_reason: str | None = None
+
+
+def finish_reason_of(row: Mapping[str, Any]) -> str | None:
+    """Why the answer ended, under the names that tools give it."""
+    names = ("finish_reason", "finishReason", "stop_reason", "done_reason")
+    return next((str(row[name]) for name in names if row.get(name)), None)
 
 
 @dataclass(frozen=True)

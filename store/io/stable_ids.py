@@ -44,7 +44,9 @@ def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConv
     for given in imported.messages:
         at = given.created_at if given.created_at is not None else at
         digest = _digest(digest, given.role, given.text)
-        message = Message(f"{id}.{digest.hex()[:_SHORT]}", id, parent, given.role, given.text, at)
+        message_id = f"{id}.{digest.hex()[:_SHORT]}"
+        reason = given.finish_reason
+        message = Message(message_id, id, parent, given.role, given.text, at, finish_reason=reason)
         messages.append(message)
         parent = message.id
         if given.role is Role.ASSISTANT:

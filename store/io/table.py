@@ -26,6 +26,7 @@ from store.records import Message, Role, Verdict
 COLUMNS = (
     *("conversation", "turn", "question", "asked_at", "answer", "answered_at"),
     *("verdict", "correction", "reason", "comment", "rater", "rated_at"),
+    "finish_reason",
 )
 # What other tools call the same column.
 _OTHER_NAMES = {
@@ -37,6 +38,7 @@ _OTHER_NAMES = {
     "correction": ("corrected", "corrected_answer", "ideal", "ideal_answer", "expected"),
     "comment": ("comments", "note", "notes"),
     "rater": ("rated_by", "annotator", "reviewer"),
+    "finish_reason": ("stop_reason", "done_reason"),
 }
 _VERDICTS = {
     Verdict.UP: {"up", "1", "+1", "1.0", "good", "yes", "true", "like", "positive", "👍"},
@@ -97,15 +99,16 @@ def write(conversation: FullConversation) -> Iterator[list[str]]:
             asked = [escape_formula(conversation.conversation.id), str(turn), escape_formula(question.text)]
             asked.append(time_cell(question.created_at))
             if answer is None:
-                yield [*asked, *[""] * 8]
+                yield [*asked, *[""] * 9]
                 continue
+            end = answer.finish_reason or ("" if answer.is_whole else answer.status.value)
             answered = [escape_formula(answer.text), time_cell(answer.created_at)]
             if not ratings[answer.id]:
-                yield [*asked, *answered, *[""] * 6]
+                yield [*asked, *answered, *[""] * 6, escape_formula(end)]
             for rating in ratings[answer.id]:
                 texts = (rating.correction or "", rating.reason, rating.comment, rating.rater)
                 verdict, at = rating.verdict or "", time_cell(rating.created_at)
-                yield [*asked, *answered, verdict, *map(escape_formula, texts), at]
+                yield [*asked, *answered, verdict, *map(escape_formula, texts), at, escape_formula(end)]
 
 
 def _branches(conversation: FullConversation) -> Iterator[list[Message]]:
@@ -244,5 +247,11 @@ def _messages(row: Mapping[str, str]) -> list[ImportedMessage]:
     question = ImportedMessage(Role.USER, row["question"], answered_at if asked_at is None else asked_at)
     if not row["answer"] and unrated:
         return [question]
-    answer = ImportedMessage(Role.ASSISTANT, row["answer"], answered_at, () if unrated else (rating,))
+    answer = ImportedMessage(
+        Role.ASSISTANT,
+        row["answer"],
+        answered_at,
+        () if unrated else (rating,),
+        finish_reason=row.get("finish_reason") or None,
+    )
     return [question, answer]

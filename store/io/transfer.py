@@ -23,7 +23,7 @@ from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
 from store.io.stable_ids import sample_conversations
 from store.ratings import rating_of
-from store.records import Conversation, Decision, ImportedTurn, Message, Rating, Split
+from store.records import Conversation, Decision, ImportedTurn, Message, Rating, Split, Usage
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
 # Ids of imported records are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache it
@@ -51,9 +51,7 @@ _COLUMNS = {  # which deployment gave an answer is not imported, and `usage` is 
     kind: [field.name for field in fields(record) if field.name not in ("deployment_id", "usage")]
     for kind, record in _KINDS.items()
 }
-_ADD_USAGE = """
-    UPDATE messages SET prompt_tokens = ?, prompt_part_tokens = ?, cached_tokens = ?, completion_tokens = ?,
-        first_token_s = ?, total_s = ?, mean_ln_p = ? WHERE id = ?"""
+_ADD_USAGE = f"UPDATE messages SET {', '.join(f'{f.name} = ?' for f in fields(Usage))} WHERE id = ?"
 # Of one judgement request the decision made last counts, here or in the file.
 _REQUEST_COLUMNS = ("message_id", "text", "created_at", "accepted", "decided_by", "decided_at")
 _DECIDE_REQUEST = f"""

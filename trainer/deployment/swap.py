@@ -14,7 +14,7 @@ import numpy as np
 
 from assistant.adapter_files import fingerprint
 from assistant.rendering import keep, render
-from assistant.serving import ServerAddress, reconcile
+from assistant.serving import ServerAddress, load_deployment
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
@@ -157,14 +157,15 @@ def roll_back(store: Store, data_dir: Path, assistant_id: str, reason: str) -> D
     Raises StoreError when there is none; NoServer, VllmError, BadAdapter once the rollback is recorded.
     """
     deployment = store.deployments.rollback(assistant_id, reason)
-    asyncio.run(_load_active(store, data_dir))
+    asyncio.run(_load(deployment, data_dir))
     return deployment
 
 
-async def _load_active(store: Store, data_dir: Path) -> None:
+async def _load(deployment: Deployment, data_dir: Path) -> None:
     address = ServerAddress.read(data_dir)
     pool = await VllmPool.connect(address.urls, address.key)
     try:
-        await reconcile(store, pool, data_dir / "adapters", fingerprint(Path(address.model_dir)))
+        base = fingerprint(Path(address.model_dir))
+        await load_deployment(pool, deployment, data_dir / "adapters", base)
     finally:
         await pool.close()

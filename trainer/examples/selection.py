@@ -22,6 +22,7 @@ class DropReason(StrEnum):
     UNRATED = NotApproved.UNRATED.value
     REJECTED = NotApproved.REJECTED.value
     RATED_DOWN = NotApproved.RATED_DOWN.value
+    CUT = NotApproved.CUT.value
     OUTLIER_RATER = "its rater is set aside as an outlier, and no reviewer approved it"
     EMPTY = "question or approved answer is empty"
     TOO_LONG = "approved answer is longer than an answer may be"
@@ -86,7 +87,7 @@ def select(
 
 def judge(answer: RatedAnswer) -> CollectedAnswer | DropReason:
     """What ratings and decision alone make of an answer."""
-    found = approval(answer.answer, answer.ratings, answer.decision)
+    found = approval(answer.answer, answer.ratings, answer.decision, answer.is_whole)
     if not isinstance(found, Approval):
         return DropReason(found)
     times = [rating.created_at for rating in answer.ratings]
