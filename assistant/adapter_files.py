@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 MANIFEST = "manifest.json"
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
+_IDENTITY = (
+    *(f"*{suffix}" for suffix in _WEIGHTS),
+    "*config.json",
+    "*token*",
+    "chat_template*",
+    "vocab*",
+    "merges*",
+)
+_BLOCK = 4096
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -40,20 +52,37 @@ class Manifest:
 
 
 def fingerprint(model_dir: Path) -> str:
-    """SHA-256 over the names, sizes and heads of a base model's files: says “another model” in milliseconds.
-
-    The first MiB of each file holds the safetensors header and the first weights.
+    """SHA-256 over a base model: configuration, template and tokenizer whole, of weights a block of each tensor and of
+    each MiB. Says “another model” in milliseconds, also where another is put in the same place.
     """
     digest = hashlib.sha256()
-    for path in sorted(model_dir.glob("*.safetensors")) + [
-        model_dir / "config.json",
-        model_dir / "tokenizer.json",
-    ]:
-        if path.exists():
-            digest.update(f"{path.name}:{path.stat().st_size}:".encode())
-            with path.open("rb") as file:
-                digest.update(file.read(1 << 20))
+    for path in sorted({path for pattern in _IDENTITY for path in model_dir.glob(pattern)}):
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        if path.suffix in _WEIGHTS and zipfile.is_zipfile(
+            path
+        ):  # what torch saves has a checksum of each tensor
+            digest.update(str([entry.CRC for entry in zipfile.ZipFile(path).infolist()]).encode())
+        with path.open("rb") as file:
+            starts = _tensor_starts(file) if path.suffix == ".safetensors" else []
+            starts += range(0, size, 1 << 20 if path.suffix in _WEIGHTS else _BLOCK)
+            for start in sorted(starts):
+                file.seek(start)
+                digest.update(file.read(_BLOCK))
     return digest.hexdigest()
+
+
+def _tensor_starts(file: BinaryIO) -> list[int]:
+    """Where each tensor of a safetensors file begins, and the header before them."""
+    length = int.from_bytes(file.read(8), "little")
+    try:
+        header = json.loads(file.read(length))
+        begins = [
+            8 + length + entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__"
+        ]
+    except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        return []  # no safetensors file; who loads it says so
+    return [*range(0, 8 + length, _BLOCK), *begins]
 
 
 def make_manifest(directory: Path, name: str, base: str) -> Manifest:

@@ -54,7 +54,7 @@ def fit(tokenizer: ChatTokenizer, segments: Sequence[Segment], context: Context,
 
 def render_answer(tokenizer: ChatTokenizer, completion: str) -> tuple[int, ...]:
     """Token ids of an answer as the model should produce it, with the token that ends it."""
-    return (*tokenizer.encode_text(completion), tokenizer.end_ids[0])
+    return tokenizer.encode_answer(completion)
 
 
 def prompt_tokens(tokenizer: ChatTokenizer, segments: Sequence[Segment]) -> int:

@@ -1,169 +1,223 @@
 """Encodes text to token ids, where text that people wrote can never become a control token.
 
-The only place that reads a chat template. It uses `tokenizers` and `jinja2` alone, so the web process needs neither
-torch nor transformers.
+The ids are those of transformers. `tokenizers` and `jinja2` alone are used, so the web process needs neither torch nor
+transformers.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
-# Contents go through the template as these private-use markers and are put back as token ids afterwards, so
-# that neither the template nor the tokenizer ever sees a person's text beside markup.
-_MARK = re.compile("\ue000(\\d+)\ue001")
+from assistant.chat_template import ChatTemplate, Turn, UnusableTemplate
+
+__all__ = ["ChatTokenizer", "TokenizerError", "Turn"]
+
+_TALK = [Turn("user", "q"), Turn("assistant", "a"), Turn("user", "q")]
 
 
 class TokenizerError(Exception):
     """The model directory has no usable tokenizer or chat template; the message says which file and why."""
 
 
-@dataclass(frozen=True)
-class Turn:
-    """One message for the template: `role` is system, user or assistant."""
-
-    role: str
-    content: str
-
-
 class ChatTokenizer:
-    """The tokenizer of one model: `encode_chat` for messages, `encode_text` for plain text.
+    """The tokenizer of one model: `encode_chat` for messages, `encode_answer` for what follows, `encode_text` for text.
 
-    Contents are encoded by a copy of the tokenizer without its added tokens: `<|im_end|>` typed by a person
-    becomes ordinary pieces, and the same ids are used in chat, training and gate.
+    What stands between two control tokens of the template is encoded as a whole, as transformers does, but by a copy of
+    the tokenizer without control tokens: `<|im_end|>` typed by a person becomes ordinary pieces. Chat, training and
+    gate use the same ids.
     """
 
-    def __init__(
-        self, markup: Tokenizer, template: str, special_tokens: dict[str, str], end_ids: Sequence[int]
-    ):
+    def __init__(self, markup: Tokenizer, template: ChatTemplate, end_ids: Sequence[int], bos: str | None):
         self._markup = markup
-        plain = json.loads(markup.to_str())
-        plain["added_tokens"] = []
-        plain["post_processor"] = None
-        self._plain = Tokenizer.from_str(json.dumps(plain))
-        self._plain.no_padding()
-        self._plain.no_truncation()
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = _raise_from_template
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-        environment.filters["tojson"] = lambda value, **_: json.dumps(value, ensure_ascii=False)
-        self._template = environment.from_string(template)
-        self._specials = special_tokens
-        self.end_ids = tuple(
-            end_ids
-        )  # any of these ends an answer; the first is the one that training teaches
-        self._system_is_refused = self._find_out_whether_system_is_refused()
-        self.encode_text = lru_cache(maxsize=4096)(self._encode_text)
+        self._template = template
+        self._controls = {
+            token.content: (id, token) for id, token in markup.get_added_tokens_decoder().items()
+        }
+        longest_first = sorted(map(re.escape, self._controls), key=len, reverse=True)
+        self._control = re.compile("|".join(longest_first) or "(?!)")
+        self._anchor = _untypable()
+        self._plain = _without_controls(markup)
+        self._plain.add_special_tokens([AddedToken(self._anchor, normalized=False)])
+        self._encode_run = lru_cache(maxsize=4096)(self._encode_uncached)
+        # Any of these ends an answer; the first is the one that training teaches.
+        self.end_ids = tuple(dict.fromkeys([*self._end_of_turn(end_ids, bos), *end_ids]))
+        self._opening = self._find_opening()
 
     @classmethod
     def load(cls, directory: Path) -> ChatTokenizer:
         """Read the tokenizer of a model directory; raises TokenizerError with the file that is missing or bad."""
-        try:
-            markup = Tokenizer.from_file(str(directory / "tokenizer.json"))
-        except Exception as error:  # tokenizers raises bare Exception for a missing or malformed file
-            raise TokenizerError(
-                f"{directory}/tokenizer.json cannot be read ({error}). Shorthand needs a model with a fast "
-                "tokenizer: convert it with transformers, or choose another model."
-            ) from error
         config = _read_json(directory / "tokenizer_config.json")
-        template = config.get("chat_template")
-        if isinstance(template, list):  # several named templates: the default one
-            template = next((t["template"] for t in template if t["name"] == "default"), None)
-        jinja_file = directory / "chat_template.jinja"
-        if jinja_file.exists():
-            template = jinja_file.read_text(encoding="utf-8")
-        if not template:
-            raise TokenizerError(
-                f"{directory} has no chat template (neither chat_template.jinja nor one in "
-                "tokenizer_config.json). Choose an instruction-tuned model."
-            )
-        specials = {
-            name: _token_text(config[name])
-            for name in ("bos_token", "eos_token", "pad_token")
-            if config.get(name)
-        }
-        generation = _read_json(directory / "generation_config.json")
-        end = generation.get("eos_token_id", [])
-        end_ids = list(end) if isinstance(end, list) else [end]
+        if "added_tokens_decoder" not in config:  # else transformers does not look at it either
+            config |= _read_json(directory / "special_tokens_map.json")
+        specials = _special_tokens(config)
+        markup = _read_tokenizer(directory, config, specials)
         own_end = markup.token_to_id(specials.get("eos_token", ""))
-        if own_end is not None:  # first: chat models end a turn with the tokenizer's own end token
-            end_ids = [own_end] + [i for i in end_ids if i != own_end]
+        end = _read_json(directory / "generation_config.json").get("eos_token_id", [])
+        end_ids = [*([] if own_end is None else [own_end]), *(end if isinstance(end, list) else [end])]
         if not end_ids:
             raise TokenizerError(
                 f"{directory} names no end-of-text token (eos_token in tokenizer_config.json)."
             )
         try:
-            return cls(markup, template, specials, end_ids)
-        except jinja2.TemplateSyntaxError as error:
+            template = ChatTemplate(_read_template(directory, config), specials)
+        except UnusableTemplate as error:
             raise TokenizerError(
-                f"The chat_template of {directory} cannot be read ({error}). Choose another model."
+                f"The chat_template of {directory} {error}. Choose another model."
             ) from error
+        return cls(markup, template, end_ids, specials.get("bos_token"))
 
     def encode_chat(self, turns: Sequence[Turn], *, answer_follows: bool = True) -> tuple[int, ...]:
         """Token ids of the messages; with `answer_follows`, up to where the next answer starts."""
-        if self._system_is_refused:
-            turns = _fold_system(turns)
-        marked = [{"role": t.role, "content": f"\ue000{i}\ue001"} for i, t in enumerate(turns)]
-        text = self._template.render(
-            messages=marked, add_generation_prompt=answer_follows, tools=None, **self._specials
-        )
         ids: list[int] = []
-        pieces = _MARK.split(text)  # markup, index, markup, index, ..., markup
-        for position, piece in enumerate(pieces):
-            if position % 2:
-                ids.extend(self.encode_text(turns[int(piece)].content))
-            elif piece:
-                ids.extend(self._markup.encode(piece, add_special_tokens=False).ids)
+        for run in self._runs(self._template.pieces(turns, answer_follows)):
+            ids += [run] if isinstance(run, int) else self._encode_run(run, bool(ids))
         return tuple(ids)
+
+    def encode_answer(self, text: str) -> tuple[int, ...]:
+        """Token ids of an answer behind `encode_chat`, as later turns show it, with the token that ends it."""
+        shown = self._template.history(text)
+        text = text if shown == text else shown.lstrip()
+        before, space = self._opening
+        head, whole = self._encode_run(before, True), self._encode_run(before + space + text, True)
+        # Where the first piece has grown together with what is before it, the answer is encoded alone.
+        ids = whole[len(head) :] if whole[: len(head)] == head else self.encode_text(text)
+        return (*ids, self.end_ids[0])
+
+    def encode_text(self, text: str) -> tuple[int, ...]:
+        """Token ids of plain text; no token in it is a control token, whatever it says."""
+        return self._encode_run(text, True)
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._markup.decode(list(ids), skip_special_tokens=False))
 
-    def _encode_text(self, text: str) -> tuple[int, ...]:
-        """Token ids of plain text; no token in it is a control token, whatever it says."""
-        return tuple(self._plain.encode(text, add_special_tokens=False).ids)
+    def _runs(self, pieces: Sequence[str]) -> Iterator[int | str]:
+        """The ids of control tokens, which are in markup alone, and the text between them."""
+        run, strips = "", False
+        for n, piece in enumerate(pieces):
+            at = 0
+            for found in self._control.finditer(piece) if n % 2 == 0 else ():
+                id, token = self._controls[found[0]]
+                run += piece[at : found.start()]
+                run = run.lstrip() if strips else run
+                if run := run.rstrip() if token.lstrip else run:
+                    yield run
+                yield id
+                run, strips, at = "", token.rstrip, found.end()
+            run += piece[at:]
+        if run := run.lstrip() if strips else run:
+            yield run
 
-    def _find_out_whether_system_is_refused(self) -> bool:
-        # Gemma's template, for one, raises on a system message.
-        try:
-            self._template.render(
-                messages=[{"role": "system", "content": "a"}, {"role": "user", "content": "b"}],
-                add_generation_prompt=True,
-                tools=None,
-                **self._specials,
-            )
-        except jinja2.TemplateError:
-            return True
-        return False
+    def _encode_uncached(self, run: str, follows: bool) -> tuple[int, ...]:
+        # Many tokenizers put a space before what starts a text, and not before what follows a control token.
+        start = self._anchor if follows else ""
+        return tuple(self._plain.encode(start + run, add_special_tokens=False).ids[bool(start) :])
+
+    def _end_of_turn(self, end_ids: Sequence[int], bos: str | None) -> list[int]:
+        """The control token with which the template ends an answer, if it does."""
+        for turns in (_TALK[:2], _TALK):
+            with suppress(Exception):  # a template may want a question at the end
+                found = self._control.match(self._template.pieces(turns, answer_follows=False)[4].lstrip())
+                id = self._controls[found[0]][0] if found and found[0] != bos else None
+                if id is not None and (id in end_ids or turns is not _TALK):  # not what begins a question
+                    return [id]
+        return []
+
+    def _find_opening(self) -> tuple[str, str]:
+        """What stands between the last control token and an answer, and the space that history has there besides."""
+        before = "".join(self._template.pieces(_TALK[:1]))
+        after = "".join(self._template.pieces(_TALK)[:3]).removeprefix(before)
+        *_, last = self._runs([before])
+        return last if isinstance(last, str) else "", "" if after.strip() else after
 
 
-def _fold_system(turns: Sequence[Turn]) -> list[Turn]:
-    """The system message as the start of the first user message, for templates without a system role."""
-    if not turns or turns[0].role != "system":
-        return list(turns)
-    system, first, *rest = turns
-    content = f"{system.content}\n\n{first.content}" if system.content else first.content
-    return [Turn("user", content), *rest]
+def _untypable() -> str:
+    return f"\ue000{secrets.token_hex(8)}\ue001"
 
 
-def _raise_from_template(message: str) -> None:
-    raise jinja2.TemplateError(message)
+def _added(tokenizer: Tokenizer) -> set[str]:
+    return {token.content for token in tokenizer.get_added_tokens_decoder().values()}
 
 
-def _token_text(token: Any) -> str:
-    return str(token["content"] if isinstance(token, dict) else token)
+def _without_controls(markup: Tokenizer) -> Tokenizer:
+    """A copy that cannot make the id of any added token, whether it is looked up, merged or found as a piece."""
+    state = json.loads(markup.to_str())
+    controls, model = _added(markup), state["model"]
+    state |= {"added_tokens": [], "post_processor": None, "padding": None, "truncation": None}
+    model |= {"dropout": None} if "dropout" in model else {}
+    controls -= {model.get("unk_token")}  # looked up by its name
+    if isinstance(model["vocab"], list):
+        model["vocab"] = [[_untypable() if piece in controls else piece, p] for piece, p in model["vocab"]]
+    else:
+        model["vocab"] = {
+            (_untypable() if piece in controls else piece): id for piece, id in model["vocab"].items()
+        }
+    if "merges" in model:
+        pairs = (pair if isinstance(pair, list) else pair.split(" ") for pair in model["merges"])
+        model["merges"] = [pair for pair in pairs if not controls & {*pair, "".join(pair)}]
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def _read_tokenizer(directory: Path, config: dict[str, Any], specials: dict[str, str]) -> Tokenizer:
+    path = directory / "tokenizer.json"
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        if _read_json(directory / "config.json").get("model_type") == "llama":
+            state |= _as_llama(config)
+        tokenizer = Tokenizer.from_str(json.dumps(state))
+    except Exception as error:  # tokenizers raises bare Exception for what is malformed
+        raise TokenizerError(
+            f"{path} cannot be read ({error}). Shorthand needs a model with a fast tokenizer: convert it with "
+            "transformers, or choose another model."
+        ) from error
+    listed = sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0]))
+    tokens = [AddedToken(**token) for _, token in listed]
+    tokens += [AddedToken(text, special=True, normalized=False) for text in specials.values()]
+    known = _added(tokenizer)
+    tokenizer.add_tokens([token for token in tokens if token.content not in known])
+    return tokenizer
+
+
+def _as_llama(config: dict[str, Any]) -> dict[str, Any]:
+    """What transformers 5 puts in place of the file's own where it builds its class for Llama anew."""
+    if not config.get("tokenizer_class", "Llama").startswith("Llama"):
+        return {}
+    spaced = (
+        "never" if config.get("add_prefix_space") is False else "always" if config.get("legacy") else "first"
+    )
+    metaspace = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": spaced, "split": False}
+    return {"normalizer": None, "pre_tokenizer": metaspace}
+
+
+def _special_tokens(config: dict[str, Any]) -> dict[str, str]:
+    extra = config.get("extra_special_tokens")
+    named = {name: token for name, token in config.items() if name.endswith("_token")}
+    named |= extra if isinstance(extra, dict) else {}
+    texts = {name: token["content"] if isinstance(token, dict) else token for name, token in named.items()}
+    return {name: text for name, text in texts.items() if isinstance(text, str)}
+
+
+def _read_template(directory: Path, config: dict[str, Any]) -> str:
+    template = config.get("chat_template")
+    if isinstance(template, list):  # several named templates: the default one
+        template = next((t["template"] for t in template if t["name"] == "default"), None)
+    jinja_file = directory / "chat_template.jinja"
+    if jinja_file.exists():
+        template = jinja_file.read_text(encoding="utf-8")
+    if not template:
+        raise TokenizerError(
+            f"{directory} has no chat template (neither chat_template.jinja nor one in tokenizer_config.json). "
+            "Choose an instruction-tuned model."
+        )
+    return str(template)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

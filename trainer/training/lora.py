@@ -7,6 +7,8 @@ arXiv:2209.15189). The teacher's k likeliest tokens are kept, and all others are
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,18 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
-from trainer.training.rows import IGNORE, PREFIX, PackedRow, TopK
+from trainer.training.packing import answer_logits, counted, packs_examples, to_tensors, with_attention
+
+__all__ = ["answer_logits", "load_base", "load_with_lora", "mean_loss", "to_tensors"]
 
 
 def load_base(model_dir: Path) -> PreTrainedModel:
     """The base model alone: float32 on CPU, bfloat16 on CUDA. What is computed in is `precision`."""
-    cuda = torch.cuda.is_available()
-    model = AutoModelForCausalLM.from_pretrained(
-        model_dir, dtype=torch.bfloat16 if cuda else torch.float32, attn_implementation="sdpa"
-    )
+    dtype = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    model = with_attention(partial(AutoModelForCausalLM.from_pretrained, model_dir, dtype=dtype))
+    model.config.packs_examples = packs_examples(model.config)
     model.config.use_cache = False
     return model
 
@@ -31,82 +35,44 @@ def load_base(model_dir: Path) -> PreTrainedModel:
 def load_with_lora(model_dir: Path, rank: int) -> PeftModel:
     """The base model with a fresh adapter on all linear layers (output head excluded); alpha = 2 x rank."""
     model = load_base(model_dir)
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    config = LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=adapted_layers(model), task_type="CAUSAL_LM"
+    )
     return get_peft_model(model, config)
 
 
-def to_tensors(row: PackedRow) -> dict[str, torch.Tensor]:
-    """A row as tensors with a batch dimension of 1; `allowed` is (1, 1, length, length), true where seen."""
-    owners = torch.tensor(row.owners)
-    shares = (owners[None, :] == PREFIX) | (owners[None, :] == owners[:, None])
-    allowed = shares & torch.ones_like(shares).tril()
-    return {
-        "input_ids": torch.tensor([row.ids]),
-        "position_ids": torch.tensor([row.positions]),
-        "allowed": allowed[None, None],
-        "targets": torch.tensor(row.targets),
-        "weights": torch.tensor(row.weights),
-        **_teachers(row),
-    }
-
-
-def answer_logits(model: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    """What the model says at every answer position, of shape (answer tokens, vocabulary).
-
-    The output head runs on answer positions alone: a 49k vocabulary over a long prompt would cost as much as
-    the layers do.
+def adapted_layers(model: PreTrainedModel) -> list[str]:
+    """The names of the linear layers. Of a model with experts those outside the blocks that hold them: experts are one
+    tensor of three dimensions, and peft would adapt it in place of a shared expert, as no server takes it.
     """
-    dtype = next(model.parameters()).dtype
-    blocked = torch.zeros_like(tensors["allowed"], dtype=dtype).masked_fill(
-        ~tensors["allowed"], torch.finfo(dtype).min
-    )
-    logits: torch.Tensor = model(
-        input_ids=tensors["input_ids"],
-        position_ids=tensors["position_ids"],
-        attention_mask=blocked,
-        logits_to_keep=_counted(tensors),
-    ).logits[0]
-    return logits
+    head, linear, blocks = model.get_output_embeddings(), [], set()
+    for name, module in model.named_modules():
+        if isinstance(module, (torch.nn.Linear, Conv1D)) and module is not head:
+            linear.append(name)
+        elif not isinstance(module, torch.nn.Conv1d) and any(
+            p.ndim == 3 for p in module.parameters(recurse=False)
+        ):
+            blocks.add(_block(name))
+    return [name for name in linear if _block(name) not in blocks]
+
+
+def _block(name: str) -> str:
+    """Of “model.layers.3.mlp.experts” the “mlp”."""
+    return re.sub(r"^.*?\.\d+\.|\..*$", "", name)
 
 
 def mean_loss(model: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     """Weighted mean over the answer tokens, in nats: cross-entropy, and divergence from a teacher where one is."""
-    counted = _counted(tensors)
+    at = counted(tensors["targets"])
     logits = answer_logits(model, tensors)
-    weights = tensors["weights"][counted]
-    loss = (cross_entropy(logits, tensors["targets"][counted]) * weights).sum()
+    weights = tensors["weights"][at]
+    loss = (cross_entropy(logits, tensors["targets"][at]) * weights).sum()
     total = weights.sum()
     if "teacher_ids" in tensors:
         weights = tensors["teacher_weights"]
         apart = divergence(logits, tensors["teacher_ids"], tensors["teacher_ln_p"])
         loss, total = loss + (apart * weights).sum(), total + weights.sum()
     return loss / total
-
-
-def _counted(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    return (tensors["targets"] != IGNORE).nonzero().squeeze(1)
-
-
-def _teachers(row: PackedRow) -> dict[str, torch.Tensor]:
-    """Ids and ln p (answer tokens, k) with their weights (answer tokens,); nothing for a row without a teacher."""
-    k = next((topk.ids.shape[1] for topk in row.teachers if isinstance(topk, TopK)), 0)
-    if not k:
-        return {}
-    ids, ln_p, weights = [], [], []
-    for entry in row.teachers:
-        if isinstance(entry, TopK):
-            ids.append(torch.from_numpy(entry.ids).long())
-            ln_p.append(torch.from_numpy(entry.ln_p))
-            weights.append(torch.full((len(entry.ids),), entry.weight))
-        else:
-            ids.append(torch.zeros(entry, k, dtype=torch.long))
-            ln_p.append(torch.full((entry, k), -20.0))  # any finite value: it is weighted with 0
-            weights.append(torch.zeros(entry))
-    return {
-        "teacher_ids": torch.cat(ids),
-        "teacher_ln_p": torch.cat(ln_p),
-        "teacher_weights": torch.cat(weights),
-    }
 
 
 _TINY = 1e-6  # probability below which the bucket of other tokens is not told from none

@@ -1,0 +1,190 @@
+"""A model's chat template: the markup that it puts around contents, rendered as transformers renders it.
+
+Contents go through the template as private-use marks, so that the template never sees a person's text. What a template
+would refuse, leave out or repeat is found by trying when it is loaded, and messages are put as it wants them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby, product
+from typing import Any, NoReturn
+
+import jinja2
+from jinja2.ext import Extension
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+# Around the marks stand spaces that a text would not have: where they are gone, the template strips contents.
+_MARK = re.compile("(\u2003?)\ue000(\\d+)\ue001(\u2003?)")
+_OPENED_THOUGHT = re.compile(r"<(think\w*|reasoning)>\s*\Z")
+_ANSWER_WITH_THOUGHT = "<think>\nwhy\n</think>\n\nyes"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One message for the template: `role` is system, user or assistant."""
+
+    role: str
+    content: str
+
+
+_PROBES = [
+    [Turn(role, f"text {n}") for n, role in enumerate(roles.split())]
+    for roles in (
+        "system user assistant user",
+        "system user",
+        "system user user",
+        "system user assistant user user assistant user",
+        "system user assistant assistant user",
+    )
+]
+
+
+@dataclass(frozen=True)
+class _Manner:
+    """How messages are put: contents as lists of parts, instructions in the first question, neighbours of one role
+    as one message.
+    """
+
+    parts: bool
+    fold: bool
+    merge: bool
+
+    def apply(self, turns: Sequence[Turn]) -> list[Turn]:
+        if self.fold and turns and turns[0].role == "system":
+            turns = _join([Turn("user", turns[0].content), *turns[1:2]]) + list(turns[2:])
+        return _join(turns) if self.merge else list(turns)
+
+
+def _join(turns: Sequence[Turn]) -> list[Turn]:
+    return [
+        Turn(role, "\n\n".join(turn.content for turn in same if turn.content))
+        for role, same in groupby(turns, lambda turn: turn.role)
+    ]
+
+
+_MANNERS = sorted(
+    (_Manner(*flags) for flags in product((False, True), repeat=3)), key=lambda m: sum(vars(m).values())
+)
+
+
+class UnusableTemplate(Exception):
+    """No way of putting messages makes the template show each of them once; the message says what it does."""
+
+
+class ChatTemplate:
+    """`pieces` of a conversation, which are markup and contents in turn."""
+
+    def __init__(self, template: str, special_tokens: dict[str, str]):
+        """Raises UnusableTemplate."""
+        self._specials = special_tokens
+        self._shown: Callable[[str], str] = str
+        try:
+            self._template = _environment().from_string(template)
+        except jinja2.TemplateSyntaxError as error:
+            raise UnusableTemplate(f"cannot be read ({error})") from error
+        problems: list[str] = []
+        for self._manner in _MANNERS:
+            problems.append(self._problem())
+            if not problems[-1]:
+                break
+        else:
+            raise UnusableTemplate(problems[0])  # with messages as they come
+        self._shown = self._find_out_what_history_shows()
+
+    def pieces(self, turns: Sequence[Turn], answer_follows: bool = True) -> list[str]:
+        """Markup, content, markup, content, ..., markup; contents as far as the template shows them."""
+        put = self._manner.apply(
+            [Turn(t.role, self.history(t.content)) if t.role == "assistant" else t for t in turns]
+        )
+        # What is empty stays empty: templates ask for it.
+        marks = [f"\u2003\ue000{n}\ue001\u2003" if turn.content else "" for n, turn in enumerate(put)]
+        text = self._render([turn.role for turn in put], marks, answer_follows)
+        if answer_follows and (opened := _OPENED_THOUGHT.search(text)):
+            # Answers are learned and given without a thought: an opened one is closed, as Qwen3's template closes it.
+            text = f"{text.rstrip()}\n\n</{opened[1]}>\n\n"
+        found = _MARK.split(text)  # markup, space, number, space, markup, ...
+        for at in range(2, len(found), 4):
+            content = put[int(found[at])].content
+            content = content if found[at - 1] else content.lstrip()
+            found[at] = content if found[at + 1] else content.rstrip()
+        return found[::2]
+
+    def history(self, answer: str) -> str:
+        """An answer as later turns show it: without the thought before it, where the template leaves that out."""
+        return self._shown(answer)
+
+    def _render(self, roles: Iterable[str], contents: Iterable[str], answer_follows: bool = True) -> str:
+        messages = [
+            {"role": role, "content": [{"type": "text", "text": content}] if self._manner.parts else content}
+            for role, content in zip(roles, contents, strict=True)
+        ]
+        return self._template.render(
+            messages=messages,
+            add_generation_prompt=answer_follows,
+            tools=None,
+            documents=None,
+            **self._specials,
+        )
+
+    def _problem(self) -> str:
+        """What the template does wrong with messages that are put in this manner."""
+        for probe in [*_PROBES, [Turn("system", ""), Turn("user", "text 1")]]:
+            try:
+                text = "".join(self.pieces(probe))
+            except Exception as error:  # a template is a program, and may raise anything
+                return f"cannot render {' '.join(turn.role for turn in probe)} ({error})"
+            for turn in probe:
+                if turn.content and text.count(turn.content) != 1:
+                    often = "leaves out" if turn.content not in text else "repeats"
+                    return f"{often} what the {turn.role} says"
+        return ""
+
+    def _find_out_what_history_shows(self) -> Callable[[str], str]:
+        def text(answer: str) -> str:
+            return self._render(("user", "assistant", "user"), ("a", answer, "b"))
+
+        raw = text(_ANSWER_WITH_THOUGHT)
+        candidates = (_after_thought_and_newlines, _after_thought)
+        return next((shown for shown in candidates if text(shown(_ANSWER_WITH_THOUGHT)) == raw), str)
+
+
+def _after_thought(answer: str) -> str:
+    return answer.rpartition("</think>")[2]
+
+
+def _after_thought_and_newlines(answer: str) -> str:
+    before, tag, after = answer.rpartition("</think>")
+    return after.lstrip("\n") if tag else after
+
+
+class _Generation(Extension):
+    """`{% generation %}`, around what an assistant says; what is in it is printed, as transformers does."""
+
+    tags = {"generation"}
+
+    def parse(self, parser: Any) -> jinja2.nodes.Node:
+        line = next(parser.stream).lineno
+        return jinja2.nodes.Scope(
+            parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line
+        )
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    environment.globals["raise_exception"] = _raise_from_template
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.filters["tojson"] = lambda value, ensure_ascii=False, **form: json.dumps(
+        value, ensure_ascii=ensure_ascii, **form
+    )
+    return environment
+
+
+def _raise_from_template(message: str) -> NoReturn:
+    raise jinja2.TemplateError(message)
