@@ -28,10 +28,10 @@ from pathlib import Path
 import psutil
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-# A process that did well for so long starts again with the first pause; after so many others in a row none follows, or
-# a full disk or a wrong model would be loaded for ever, and nobody be told.
-_STABLE_S = 600.0
-_MOST_FAILURES = 5
+_STABLE_S = 120.0  # a process that did well for this long starts again with the first pause
+# After so many in a row that did well for less than ten minutes none follows, or a quarter as many that never did:
+# what lacks room or a file would be tried for ever, and nobody be told.
+_MOST_FAILURES, _WELL_S, _NEVER_WELL = 20, 600.0, 4
 _GRACE_S = 10.0  # vLLM needs about 3 s to stop its engine
 _TREE_GRACE_S = 3.0
 _TRACKER_GRACE_S = 3.0  # it needs some milliseconds
@@ -87,15 +87,17 @@ class Supervisor:
         self._thread.join(timeout=20.0)
 
     def _run(self) -> None:
-        failures = 0
+        failures = deaths = 0
         while failures < _MOST_FAILURES and not self._stopping.is_set():
             self.well_since = time.monotonic()
             self._on_start()
             status = self._run_once()
             if self._stopping.is_set():
                 break
-            failures = 1 if time.monotonic() - self.well_since > _STABLE_S else failures + 1
-            pause_s = min(FIRST_PAUSE_S * 2 ** (failures - 1), LONGEST_PAUSE_S)
+            well_s = time.monotonic() - self.well_since
+            deaths = 1 if well_s > _STABLE_S else deaths + 1
+            failures = (0 if well_s > _WELL_S else failures) + (1 if well_s > 0 else _NEVER_WELL)
+            pause_s = min(FIRST_PAUSE_S * 2 ** (deaths - 1), LONGEST_PAUSE_S)
             self._on_exit(status, pause_s if failures < _MOST_FAILURES else None)
             self._stopping.wait(pause_s)
         self._log.close()

@@ -1,7 +1,7 @@
 """The command `python -m store`: look after the store of a data directory, import and export conversations.
 
 Exit code 0, 1 when `check` found problems or `import` refused rows, 2 when something could not be done. Only
-`user add` creates a store.
+`user add` and `restore` create a store.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from store.io.formats import NAMES, WRITTEN
 from store.io.importing import IMPORT_HELP, import_file
 from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
+from store.restoring import restore, save_adapters
 from store.store import Store
 from store.user_commands import DEFAULT_DATA_DIR, FILE_NAME, DataDir, err, errors_in_words, opened, out
 
@@ -68,11 +69,31 @@ def backup(
     dest: Annotated[Path, typer.Argument(help="The new file; an existing one is never overwritten.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Copy the store to DEST, also while the product is running."""
+    """Copy the store to DEST and the adapters that serve to DEST.adapters, also while the product is running."""
     # Without opening it as a store, which would bring an older file up to this version.
     with errors_in_words(), closing(DataFile(data_dir / FILE_NAME, create=False)) as file:
         target = backup_file(file, dest)
-    out.print(f"Saved {target.stat().st_size:,} bytes to {escape(str(target))}.")
+        saved, missing = save_adapters(target, data_dir)
+    out.print(
+        f"Saved {target.stat().st_size:,} bytes to {escape(str(target))}, and {len(saved)} adapters beside it."
+    )
+    for name in missing:
+        err.print(f"[red]•[/red] {escape(name)} is not in {escape(str(data_dir))} and so not in the backup.")
+
+
+@app.command(
+    "restore", epilog="Example: python -m store restore /backups/shorthand-2031-05-01.sqlite --data-dir new"
+)
+def restore_(
+    backup: Annotated[
+        Path, typer.Argument(help="The file that `backup` wrote, with its adapters beside it.")
+    ],
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Copy a backup and its adapters to a data directory that has no store yet."""
+    with errors_in_words():
+        names = restore(backup, data_dir / FILE_NAME)
+    out.print(f"Restored {escape(str(data_dir / FILE_NAME))} and {len(names)} adapters. Start the app there.")
 
 
 @app.command("export", help=EXPORT_HELP, epilog="Example: python -m store export data.jsonl --data-dir data")

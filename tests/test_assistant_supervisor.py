@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -135,11 +136,11 @@ def ends_of(
     log: Path,
     scratch: Path | None = None,
     on_end: Callable[[], object] = lambda: None,
-) -> tuple[list[str], list[tuple[int, float]]]:
+) -> tuple[list[str], list[tuple[int, float | None]]]:
     """Run Python code until it has ended so often; gives its lines, and the status and pause of each end."""
-    lines, ends, enough = list[str](), list[tuple[int, float]](), threading.Event()
+    lines, ends, enough = list[str](), list[tuple[int, float | None]](), threading.Event()
 
-    def ended(status: int, pause_s: float) -> None:
+    def ended(status: int, pause_s: float | None) -> None:
         on_end()
         ends.append((status, pause_s))
         if len(ends) == times:
@@ -162,6 +163,23 @@ def test_a_process_that_dies_is_started_again_with_a_growing_pause(
     lines, ends = ends_of(3, "print('hello'); raise SystemExit(3)", log)
     assert ends == [(3, 0.05), (3, 0.1), (3, 0.1)]
     assert lines[:2] == ["hello", "hello"] and log.read_text().startswith("hello\nhello\n")
+
+
+@pytest.mark.parametrize(("never_well", "lives"), [(True, 5), (False, 20)])
+def test_a_process_that_dies_at_once_again_and_again_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, never_well: bool, lives: int
+) -> None:
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_S", 0.0)
+    pauses: list[float | None] = []
+    process = Supervisor(
+        ["/no/such/command"], os.environ, tmp_path / "log", on_exit=lambda _, s: pauses.append(s)
+    )
+    monkeypatch.setattr(process, "_run_once", lambda: 1)
+    if never_well:
+        process._on_start = lambda: setattr(process, "well_since", math.inf)
+    process.start()
+    process._thread.join(20)
+    assert pauses == [0.0] * (lives - 1) + [None] and not process._thread.is_alive()
 
 
 def test_a_log_that_has_grown_long_is_put_aside_and_is_for_its_owner_alone(

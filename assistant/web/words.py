@@ -143,7 +143,7 @@ def server(state: ServerState, now: float | None = None) -> str:
     waited = max(0, round((time.time() if now is None else now) - state.since))
     match state.phase:
         case Phase.READY:
-            return "vLLM ready" if state.detail == "ready" else f"vLLM ready: {state.detail}"
+            return "vLLM ready" if state.detail == "ready" else f"vLLM ready, but {state.detail}"
         case Phase.STARTING:
             return f"vLLM loading: {state.detail}, {waited} s"
         case Phase.RESTARTING:

@@ -1,0 +1,76 @@
+"""A backup has the adapters that serve, and both come back in another data directory."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from store import Store
+from store.__main__ import app
+from store.records import Segment, SegmentKind
+
+
+def run(*arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
+    return result.exit_code, result.output
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """Three adapters: one retired long ago, the previous one, and the active one."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    with Store(directory / "shorthand.sqlite") as store:
+        store.assistants.create("bank", "Bank", "exact")
+        prompt = store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")])
+        for name in (None, "bank-v1", "bank-v2", "bank-v3"):
+            if name:
+                (directory / "adapters" / name).mkdir(parents=True)
+                (directory / "adapters" / name / "weights").write_text(name)
+            made = store.deployments.add("bank", prompt.id, name, ["a"], 0, 3)
+            store.deployments.activate(made.id)
+    return directory
+
+
+def test_a_backup_brings_back_what_serves_and_what_a_rollback_would(data_dir: Path, tmp_path: Path) -> None:
+    copy, new = tmp_path / "copy.sqlite", tmp_path / "elsewhere" / "new"
+    assert "2 adapters" in run("backup", copy, "--data-dir", data_dir)[1]
+    status, text = run("restore", copy, "--data-dir", new)
+    assert status == 0 and "2 adapters" in text
+    assert sorted(path.name for path in (new / "adapters").iterdir()) == ["bank-v2", "bank-v3"]
+    assert (new / "adapters" / "bank-v3" / "weights").read_text() == "bank-v3"
+    with Store(new / "shorthand.sqlite", create=False) as store:
+        active = store.deployments.active("bank")
+        assert active and active.adapter == "bank-v3" and store.maintenance.check() == []
+    status, text = run("restore", copy, "--data-dir", new)
+    assert status == 2 and "exists already" in text
+
+
+def _gone(copy: Path) -> None:
+    copy.unlink()
+
+
+def _cut(copy: Path) -> None:
+    copy.write_bytes(copy.read_bytes()[:20_000])
+
+
+def _text(copy: Path) -> None:
+    copy.write_text("no database " * 999)
+
+
+@pytest.mark.parametrize("harm", [_gone, _cut, _text])
+def test_what_is_no_backup_is_refused_and_leaves_no_store(
+    data_dir: Path, tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    copy, new = tmp_path / "copy.sqlite", tmp_path / "new"
+    run("backup", copy, "--data-dir", data_dir)
+    harm(copy)
+    status, text = run("restore", copy, "--data-dir", new)
+    assert status == 2 and "Error" in text and not list(new.glob("*.sqlite*"))
+
+
+def test_an_adapter_that_is_not_there_is_named_and_the_rest_is_saved(data_dir: Path, tmp_path: Path) -> None:
+    (data_dir / "adapters" / "bank-v2").rename(tmp_path / "away")
+    status, text = run("backup", tmp_path / "copy.sqlite", "--data-dir", data_dir)
+    assert status == 0 and "1 adapters" in text and "bank-v2 is not in" in text
