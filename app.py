@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 
@@ -31,6 +32,18 @@ from trainer.settings import BadSetting, TrainerSettings, override
 
 if TYPE_CHECKING:
     from assistant.web.access import Services
+    from assistant.web.server import PageServer
+
+
+def _networks(given: list[str] | None) -> list[str]:
+    for one in given or ():
+        try:
+            ip_network(one)
+        except ValueError as error:
+            raise typer.BadParameter(
+                f"{error}. Give an address such as 10.0.0.2, or a network such as 10.0.0.0/24."
+            ) from error
+    return given or []
 
 
 def main(
@@ -50,6 +63,14 @@ def main(
         str, typer.Option(help="Address of the page; others than loopback need users.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            callback=_networks,
+            help="Address or network of a proxy elsewhere that says who asks; may be repeated.",
+        ),
+    ] = None,
+    root_path: Annotated[str, typer.Option(help="Sub-path that a proxy leaves on, such as /shorthand.")] = "",
     trainer: Annotated[bool, typer.Option("--trainer/--no-trainer", help="Retrain by itself.")] = True,
     sample: Annotated[
         bool, typer.Option("--sample", help="Load the sample assistant with its rated answers.")
@@ -83,6 +104,10 @@ def main(
         settings = override(TrainerSettings(), os.environ.get("SHORTHAND_SET", "").split())
         store = Store(data_dir / "shorthand.sqlite")
         model_dir = resolve(model, data_dir)
+        # From here on this machine talks to itself and to --vllm-url: a proxy for the web is in the way of both, in the
+        # processes that are started too.
+        for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+            del os.environ[name]
         tokenizer = ChatTokenizer.load(model_dir)
         context = context_length(model_dir)
         limits = ChatLimits(context, min(settings.max_answer_tokens, context // 2))
@@ -104,6 +129,8 @@ def main(
 
     # Gradio takes seconds to import; what is wrong is said before.
     from assistant.web.access import Access, Rates, Services
+    from assistant.web.app import build, web_app
+    from assistant.web.server import PageServer
     from trainer.examples.dataset import dataset_stats
 
     data_dir = data_dir.resolve()
@@ -133,21 +160,19 @@ def main(
         asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base))
         replace(address, context=pool.context or limits.context).write(data_dir)
 
-    _run(services, server, on_ready, data_dir, host, port)
+    page = PageServer(web_app(services, build(services)), host, port, trusted_proxy or (), root_path)
+    _run(page, services, server, on_ready, data_dir)
     lock.close()
 
 
 def _run(
+    page: PageServer,
     services: Services,
     server: VllmServer | ExternalServers,
     on_ready: OnReady,
     data_dir: Path,
-    host: str,
-    port: int,
 ) -> None:
     """Serve until a signal asks to end, then take everything down."""
-    from assistant.web.app import build, launch_options
-
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
@@ -156,19 +181,17 @@ def _run(
         os.environ,
         data_dir / "logs" / "trainer.log",
     )
-    page = build(services)
     try:
         server.start(on_ready)
         if services.trainer_expected:
             watch.start()
-        options = launch_options(services, page)
         collect_rarely()  # all that stays is loaded by now
-        page.launch(server_name=host, server_port=port, prevent_thread_lock=True, **options)
-        print(f"Shorthand is on http://{host}:{port}  (Ctrl-C ends it; data in {data_dir})", flush=True)
+        page.start()
+        print(f"Shorthand is on {page.url}  (Ctrl-C ends it; data in {data_dir})", flush=True)
         ended.wait()
     finally:
         print("Stopping ...", flush=True)
-        page.close(verbose=False)
+        page.stop()
         if services.trainer_expected:
             watch.stop()
         server.stop()

@@ -116,6 +116,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def network(address: str) -> str:
+    """By which limits count: of IPv6 the /64, which one customer has whole."""
+    if ":" not in address:
+        return address
+    return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+
+
 def _taken(host: str, port: int) -> str:
     """Why the page cannot listen there; empty where it can."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:

@@ -21,7 +21,8 @@ from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import Phase, ServerState
 from assistant.web.access import Access, Rates, Services
-from assistant.web.app import build, launch_options
+from assistant.web.app import build, web_app
+from assistant.web.server import PageServer
 from store import Store
 from store.records import ImportedTurn, Role, Usage, Verdict
 from trainer.examples.dataset import dataset_stats
@@ -125,17 +126,17 @@ def page_of(store: Store) -> Iterator[str]:
 
 
 @contextmanager
-def serving(services: Services) -> Iterator[tuple[str, gr.Blocks]]:
+def serving(services: Services, **options: Any) -> Iterator[tuple[str, gr.Blocks]]:
     """The same, with what was built."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     page = build(services)
-    options = launch_options(services, page)
-    page.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, **options)
+    server = PageServer(web_app(services, page), "127.0.0.1", port, **options)
+    server.start()
     try:
         yield f"http://127.0.0.1:{port}", page
     finally:
-        page.close(verbose=False)
+        server.stop()
         # Gradio leaves sockets open; found by chance within `ast.parse`, they make Python 3.11 fail there.
         gc.collect()

@@ -10,7 +10,7 @@ from test_web_runs import REPORT
 from assistant.assistants import create_assistant
 from assistant.prompt_text import parse
 from assistant.web.access import Person, Services
-from assistant.web.app import build, launch_options
+from assistant.web.app import build, web_app
 from assistant.web.markup import render
 from assistant.web.review_queue import ReviewSession
 from assistant.web.user_conversations import Turn, UserConversations
@@ -52,12 +52,8 @@ def fill(services: Services) -> str:
 def test_it_has_no_public_endpoints_and_talks_to_nobody(services: Services) -> None:
     page = build(services)
     assert {fn.api_visibility for fn in page.fns.values() if fn.fn is not None} == {"private"}
-    options = launch_options(services, page)
-    assert (options["run_history"], options["enable_monitoring"], options["footer_links"]) == (
-        False,
-        False,
-        [],
-    )
+    web_app(services, page)
+    assert (page.run_history, page.enable_monitoring, page.footer_links) == (False, False, [])
 
 
 @pytest.mark.parametrize("filled", [False, True])

@@ -21,7 +21,7 @@ pytestmark = GRADIO_WARNINGS
 # Every route that Gradio 6 has, some of which ask for nobody's name; and what a scanner would try.
 UNUSED = """
     /gradio_api/info /gradio_api/openapi.json /gradio_api/token /gradio_api/user
-    /gradio_api/login_check /gradio_api/app_id /gradio_api/dev/reload /gradio_api/runs
+    /gradio_api/login_check /gradio_api/startup-events /gradio_api/dev/reload /gradio_api/runs
     /gradio_api/run-history/buckets /gradio_api/run-history/records /gradio_api/deep_link
     /gradio_api/file=/etc/passwd /gradio_api/file/etc/passwd
     /gradio_api/file=http://169.254.169.254/ /gradio_api/proxy=http://example.org/

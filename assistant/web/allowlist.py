@@ -26,8 +26,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assistant.startup import is_loopback
+from assistant.startup import is_loopback, network
 from assistant.web.access import SIGNED_OUT
+from assistant.web.document import rewriting
 from assistant.web.sign_in import SIGN_IN, SIGN_OUT
 from store.accounts import LOCAL
 
@@ -40,12 +41,15 @@ _OTHER_NAME = (
     "name, add users: python -m store user add NAME --role admin"
 )
 _READ = ("GET", "HEAD")
-_PAGES = ("/", "/config", "/theme.css", "/gradio_api/theme.css")
+_DOCUMENTS = ("/", "/config")
+_STYLES = ("/theme.css", "/gradio_api/theme.css")
 _STATIC = re.compile(r"/(assets|static|svelte)/[A-Za-z0-9._/+-]+")
 _STREAM = "/gradio_api/queue/data"
 _HEARTBEAT = re.compile(r"(/gradio_api/heartbeat/)([A-Za-z0-9]{1,64})")
 _CALLS = ("/gradio_api/queue/join", "/gradio_api/run/predict")
-_STARTED = "/gradio_api/startup-events"  # Gradio asks itself, once, and it tells nobody anything
+# A page that lost its server asks for it every 2 s, and loads itself again. It is random and tells nobody anything, so
+# that somebody who was signed out meanwhile comes to the sign-in page too.
+_STARTED_AS = "/gradio_api/app_id"
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "SAMEORIGIN",
@@ -68,14 +72,15 @@ class AllowlistMiddleware:
         elif scope["type"] != "http":  # Gradio has no websocket
             await send({"type": "websocket.close", "code": 1008})
         else:
-            await self._respond(Request(scope, receive), _with_headers(send))
+            await self._respond(Request(scope, receive), _with_headers(scope, send))
 
     async def _respond(self, request: Request, send: Send) -> None:
         try:
             _refuse_other_sites(request)
-            with self._place(request.user.display_name):
+            with self._place(request.user.display_name or _address(request)):
                 scope, receive = await self._admitted(request)
-                await self._app(scope, receive, send)
+                is_document = scope["path"] in _DOCUMENTS and request.user.is_authenticated
+                await self._app(scope, receive, rewriting(send) if is_document else send)
         except HTTPException as error:
             # As Gradio's pages show it.
             refusal = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
@@ -83,8 +88,8 @@ class AllowlistMiddleware:
 
     @contextmanager
     def _place(self, name: str) -> Iterator[None]:
-        """Room for one more request of this person."""
-        if name and name != LOCAL and self._open[name] >= _AT_ONCE:
+        """Room for one more request of this person, or of this network while nobody has signed in."""
+        if name != LOCAL and self._open[name] >= _AT_ONCE:
             raise HTTPException(429, "Too many requests at once. Close some tabs.")
         self._open[name] += 1
         try:
@@ -102,7 +107,7 @@ class AllowlistMiddleware:
                 return request.scope, request.receive
             body = await _body(request, _FORM_BYTES)
             return request.scope, _replayed(body, request.receive)
-        if path == _STARTED:
+        if path == _STARTED_AS and request.method in _READ:
             return request.scope, request.receive
         if not request.user.is_authenticated:
             if path == "/" and request.method in _READ:
@@ -116,7 +121,7 @@ class AllowlistMiddleware:
 
     def _reading(self, request: Request, path: str) -> Scope:
         scope, name = request.scope, request.user.display_name
-        if path in _PAGES:
+        if path in _DOCUMENTS + _STYLES:
             return {**scope, "query_string": b""}
         if _STATIC.fullmatch(path) and ".." not in path:
             return scope
@@ -229,10 +234,21 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return once
 
 
-def _with_headers(send: Send) -> Send:
+def _address(request: Request) -> str:
+    return f"from {network(request.client.host if request.client else '')}"
+
+
+def _with_headers(scope: Scope, send: Send) -> Send:
+    added = dict(_HEADERS)
+    if scope["scheme"] == "https":
+        added["strict-transport-security"] = "max-age=31536000"
+    if scope["path"] not in _STYLES and not _STATIC.fullmatch(scope["path"]):
+        added["cache-control"] = "no-store"
+        added["x-accel-buffering"] = "no"  # nginx hands on at once what is streamed
+
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            MutableHeaders(scope=message).update(_HEADERS)
+            MutableHeaders(scope=message).update(added)
         await send(message)
 
     return sending

@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import JSONResponse
@@ -21,6 +22,7 @@ from assistant.web import theme, words
 from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.allowlist import AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
+from assistant.web.document import ROOT
 from assistant.web.markup import render
 from assistant.web.prompt_page import PromptPage
 from assistant.web.review_page import ReviewPage
@@ -32,6 +34,7 @@ from store.accounts import UserRole
 
 _LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is read
 _AUDIT_LINES = 200
+_EVENTS_AT_ONCE = 2000
 _BRAND = (
     f'<div class="brand">{theme.MARK}<strong>Shorthand</strong>'
     "<span>the assistant that learns its own prompt</span></div>"
@@ -39,10 +42,12 @@ _BRAND = (
 
 
 def build(services: Services) -> gr.Blocks:
-    """Every page, wired; queueing is set so that a hundred answers can stream at once."""
+    """Every page, wired; an event that only waits, as for an answer's next words, holds up no other."""
     with gr.Blocks(title="Shorthand", analytics_enabled=False, fill_width=True) as page:
         _Pages(services).wire(page)
-    page.queue(max_size=1000, default_concurrency_limit=40, api_open=False)
+    page.max_threads = _EVENTS_AT_ONCE  # Gradio's word for places; our events are coroutines
+    page.queue(max_size=_EVENTS_AT_ONCE, api_open=False)
+    page._queue.ANALYTICS_MAX_EVENTS = 0  # a table of all events was made anew after each one
     services.access.check(page)
     return page
 
@@ -158,38 +163,39 @@ class _Pages:
         return gr.Dropdown(choices=choices, value=value, visible=len(choices) > 1)
 
 
-def launch_options(services: Services, page: gr.Blocks) -> dict[str, Any]:
-    """What belongs to `launch` in Gradio 6: the look, what stands in front of it, and nothing that talks to others."""
+def web_app(services: Services, page: gr.Blocks) -> FastAPI:
+    """The pages behind what stands in front of them, with nothing that talks to others."""
     store, access = services.store, services.access
-    authentication = Middleware(
+    signed_in = Middleware(
         AuthenticationMiddleware,
         backend=SessionBackend(store, access),
         on_error=lambda request, error: JSONResponse({"detail": str(error)}, 503),
     )
-    return {
-        "theme": theme.theme(),
-        "css_paths": [theme.CSS],
-        "head": theme.HEAD,
-        "footer_links": [],
-        "quiet": True,
-        "ssr_mode": False,
-        "pwa": False,
-        "mcp_server": False,
-        "run_history": False,
-        "enable_monitoring": False,
-        "share": False,
-        "show_error": False,
-        "strict_cors": True,
-        "max_file_size": "1kb",
-        "auth_dependency": user_name,
-        "app_kwargs": {
-            "middleware": [authentication, Middleware(AllowlistMiddleware, page=page)],
-            "routes": SignIn(store, access).routes(),
-            "docs_url": None,
-            "redoc_url": None,
-            "openapi_url": None,
-        },
-    }
+    front = FastAPI(
+        routes=SignIn(store, access).routes(),
+        middleware=[signed_in, Middleware(AllowlistMiddleware, page=page)],
+        openapi_url=None,
+    )
+    closed: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+    gr.mount_gradio_app(
+        front,
+        page,
+        "/",
+        theme=theme.theme(),
+        css_paths=[theme.CSS],
+        footer_links=[],
+        root_path=ROOT,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        run_history=False,
+        enable_monitoring=False,
+        show_error=False,
+        max_file_size="1kb",
+        auth_dependency=user_name,
+        app_kwargs=closed,
+    )
+    return front
 
 
 def _at(at: float) -> str:

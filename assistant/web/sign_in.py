@@ -17,8 +17,9 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
+from assistant.startup import network
 from assistant.web import theme
 from assistant.web.access import Access
 from assistant.web.markup import render
@@ -107,7 +108,7 @@ class SignIn:
         self._hashing = asyncio.Semaphore(_HASHING)
         self._waiting = 0
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[BaseRoute]:
         return [Route(path, self.respond, methods=["GET", "POST"]) for path in (SIGN_IN, SIGN_OUT)]
 
     async def respond(self, request: Request) -> Response:
@@ -133,7 +134,7 @@ class SignIn:
         return await self._try(request, name.strip()[:64], password)
 
     async def _try(self, request: Request, name: str, password: str) -> Response:
-        address = request.client.host if request.client else "unknown"
+        address = network(request.client.host) if request.client else "unknown"
         if wait := self._limiter.wait_s(name, address):
             text = f"Too many failed tries. Wait {max(1, round(wait / 60))} min, then try again."
             return _page(text, 429, name)

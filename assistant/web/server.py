@@ -1,0 +1,188 @@
+"""The HTTP server of the pages: what somebody sends who has not signed in is bounded in size, time and number."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.responses import PlainTextResponse, RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from assistant.startup import network
+from assistant.web.logs import keep_texts_out, keep_texts_out_of_loop
+
+_LOOPBACK = ("127.0.0.0/8", "::1")  # a proxy on this machine needs no option
+_HEADER_BYTES = 64 << 10
+_HEADER_S, _BODY_S = 10.0, 35.0  # the second a little longer than the allow-list reads, which can say more
+_HALF_OPEN = 64  # connections of one network whose request has not arrived whole; the oldest makes room
+_OF_ONE_NETWORK = 512  # behind one office's address; a browser opens up to 6
+_IN_ALL = 4096
+_STOPS_WITHIN_S = 2.0
+
+
+class BoundedConnection(H11Protocol):
+    """uvicorn's, which waits for ever for a request to arrive, from as many connections as the system has."""
+
+    def __init__(self, *args: Any, trusted: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._trusted = trusted
+        self._deadline: asyncio.TimerHandle | None = None  # while a request arrives
+        self._refused = False
+        self.since = time.monotonic()
+
+    @property
+    def is_half_open(self) -> bool:
+        return self._deadline is not None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect(_HEADER_S)
+        host = self.client[0] if self.client else ""
+        beside = [other for other in self.connections if isinstance(other, BoundedConnection)]
+        same = [one for one in beside if one.client and network(one.client[0]) == network(host)]
+        half_open = [one for one in same if one.is_half_open]
+        if len(beside) > _IN_ALL or (len(same) > _OF_ONE_NETWORK and host not in self._trusted):
+            transport.abort()
+        elif len(half_open) > _HALF_OPEN:
+            min(half_open, key=lambda one: one.since).transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        before = self.conn.their_state
+        if before is h11.IDLE and not self._deadline:  # the next request on a connection that was kept
+            self._expect(_HEADER_S)
+        super().data_received(data)
+        if self.conn.their_state is h11.SEND_BODY:
+            if before is not h11.SEND_BODY:
+                self._expect(_BODY_S)
+        elif self.conn.their_state is not h11.IDLE:
+            self._expect(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect(None)
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Called where h11 has raised: its hint is 431 where a header is too long."""
+        self._refuse(getattr(sys.exception(), "error_status_hint", 400))
+
+    def _expect(self, seconds: float | None) -> None:
+        """The rest of the request within so long; None where nothing is on its way."""
+        if self._deadline:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(seconds, self._refuse, 408) if seconds else None
+
+    def _refuse(self, status: int) -> None:
+        """Say why, where no answer has begun, and read no more; a moment later the connection ends."""
+        self._expect(None)
+        self._refused = True
+        answered = self.cycle is not None and self.cycle.response_started
+        if self.transport.is_closing() or answered:
+            return self.transport.abort()
+        text = HTTPStatus(status).phrase
+        head = f"HTTP/1.1 {status} {text}\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+        self.transport.write(f"{head}content-length: {len(text)}\r\n\r\n{text}".encode())
+        self.transport.pause_reading()
+        self.loop.call_later(
+            1.0, self.transport.abort
+        )  # at once, what was not read would take the answer with it
+
+
+class PageServer(uvicorn.Server):
+    """In a thread of its own, so that signals stay with whoever started it.
+
+    `proxies` are addresses or networks, besides this machine, whose word counts for who asks, and whether over https.
+    """
+
+    def __init__(
+        self, app: ASGIApp, host: str, port: int, proxies: Sequence[str] = (), root_path: str = ""
+    ) -> None:
+        keep_texts_out()
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * _IN_ALL)), hard))
+        front = _Front(app, proxies, root_path)
+        config = uvicorn.Config(
+            front,
+            host,
+            port,
+            http=partial(BoundedConnection, trusted=front.trusted),  # type: ignore[arg-type]
+            ws="none",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=_HEADER_BYTES,
+        )
+        super().__init__(config)
+        self._thread = threading.Thread(target=self.run, daemon=True)
+
+    @property
+    def url(self) -> str:
+        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
+        return f"http://{host}:{self.config.port}"
+
+    def start(self) -> None:
+        """Returns once it listens; raises OSError where it cannot."""
+        self._thread.start()
+        while not self.started:
+            if not self._thread.is_alive():
+                raise OSError(f"The page cannot listen on port {self.config.port}.")
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """Streams that are still open end with the process."""
+        self.should_exit = True
+        self._thread.join(_STOPS_WITHIN_S)
+
+
+class _Front:
+    """Takes the sub-path off that a proxy has left on, and believes trusted proxies alone."""
+
+    def __init__(self, app: ASGIApp, proxies: Sequence[str], root_path: str) -> None:
+        inner = ProxyHeadersMiddleware(app, [*_LOOPBACK, *proxies])  # type: ignore[arg-type]
+        self.trusted = inner.trusted_hosts
+        self._app: Any = inner
+        self._root = root_path.rstrip("/")
+        self._warned = set[str]()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope.get("path", "")
+        if scope["type"] == "lifespan":
+            keep_texts_out_of_loop()
+        elif scope["type"] == "http":
+            self._warn(scope)
+            # h11 looks at what has not ended yet; a whole header may come with one packet.
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > _HEADER_BYTES:
+                return await PlainTextResponse("The header is too long.", 431)(scope, receive, send)
+        if self._root and path == self._root:
+            return await RedirectResponse(f"{path.rpartition('/')[2]}/")(scope, receive, send)
+        if self._root and path.startswith(f"{self._root}/"):
+            scope = {**scope, "path": path.removeprefix(self._root)}
+        await self._app(scope, receive, send)
+
+    def _warn(self, scope: Scope) -> None:
+        """Once: behind a proxy that is not believed, everybody has one address, and is locked out together."""
+        host = scope["client"][0] if scope["client"] else ""
+        forwarded = any(name == b"x-forwarded-for" for name, _ in scope["headers"])
+        if forwarded and host not in self.trusted and not self._warned:
+            self._warned.add(host)
+            logging.getLogger(__name__).warning(
+                "Requests come through %s, which is not trusted to say who asks. If it is your proxy, start with "
+                "--trusted-proxy %s",
+                host,
+                host,
+            )
