@@ -7,6 +7,7 @@ Exit code 0, 1 when `check` found problems or `import` refused rows, 2 when some
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -25,7 +26,8 @@ from store.errors import StoreError
 from store.garbage import collect_rarely
 from store.io.exporting import EXPORT_HELP, STDOUT, export_file
 from store.io.formats import NAMES, WRITTEN
-from store.io.importing import IMPORT_HELP, import_file
+from store.io.importing import IMPORT_HELP, ImportResult, import_judged, judge_file
+from store.io.meaning import COLUMNS
 from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
 from store.restoring import restore, save_adapters
@@ -125,21 +127,71 @@ def import_(
     assistant: Assistant = "",
     rater: Annotated[str, typer.Option(help="Who rated, where the file does not say.")] = "import",
     approve: Annotated[bool, typer.Option("--approve", help="Rate answers up that have no rating.")] = False,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Which column is which: question=NAME; verdict= for none. May be given several times."
+        ),
+    ] = None,
+    up_from: Annotated[float | None, typer.Option(help="Ratings on a scale are good from here on.")] = None,
+    down_to: Annotated[float | None, typer.Option(help="Ratings on a scale are bad up to here.")] = None,
+    day_first: Annotated[
+        bool | None, typer.Option("--day-first/--month-first", help="How to read dates such as 10/9/2025.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="Of a file that is not UTF-8, such as cp1252.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Import without asking.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     with opened(data_dir) as store:
-        options = ImportOptions(_assistant(store, assistant), rater.strip() or "import", approve, time.time())
+        columns = dict(_named_column(text) for text in column or [])
+        options = ImportOptions(
+            _assistant(store, assistant),
+            rater.strip() or "import",
+            approve,
+            time.time(),
+            columns,
+            up_from,
+            down_to,
+            day_first,
+            encoding,
+        )
         size = source.stat().st_size if source.is_file() else None
+        with _bar(f"Reading {source.name}", size, TransferSpeedColumn()) as on_progress:
+            judged = judge_file(source, options, format, on_progress)
+        for sentence in judged.sentences():
+            out.print(escape(sentence), highlight=False)
+        _print_refusals(judged.found)
+        if not yes and _is_terminal() and not typer.confirm("Import this?"):
+            out.print("Nothing was imported.")
+            raise typer.Exit(1)
         with _bar(f"Importing {source.name}", size, TransferSpeedColumn()) as on_progress:
-            result = import_file(store, source, options, format, on_progress)
-    for number, reason in result.refusals.items():
-        err.print(f"[red]•[/red] {result.unit} {number}: {escape(reason)}", highlight=False)
-    if result.refused > len(result.refusals):
-        err.print(f"… and {result.refused - len(result.refusals):,} more.")
+            result = import_judged(store, judged, on_progress)
+    if result.refused > judged.found.refused:  # what the store itself did not take
+        _print_refusals(result)
     for sentence in result.summary():
         out.print(escape(sentence), highlight=False)
     if result.refused:
         raise typer.Exit(1)
+
+
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _named_column(text: str) -> tuple[str, str]:
+    ours, equals, theirs = text.partition("=")
+    if ours not in COLUMNS or not equals:
+        raise StoreError(
+            f"--column {text!r} names no column. Write one of {', '.join(COLUMNS)}, = and its name."
+        )
+    return ours, theirs
+
+
+def _print_refusals(result: ImportResult) -> None:
+    for number, reason in result.refusals.items():
+        err.print(f"[red]•[/red] {result.unit} {number}: {escape(reason)}", highlight=False)
+    if result.refused > len(result.refusals):
+        err.print(f"… and {result.refused - len(result.refusals):,} more.")
 
 
 @app.command(epilog="Example: python -m store audit --action promoted --data-dir data")

@@ -14,8 +14,8 @@ from store.io.importing import ImportResult, import_file
 from store.io.stable_ids import ImportOptions
 from store.records import MessageStatus, Role, Ruling, Split, Verdict
 
-OPTIONS = ImportOptions("bank", "importer", approve=False, at=1_900_000_000.0)
-APPROVING = ImportOptions("bank", "importer", approve=True, at=1_900_000_000.0)
+OPTIONS = ImportOptions("bank", "importer", approve=False, at=1_940_000_000.0)
+APPROVING = ImportOptions("bank", "importer", approve=True, at=1_940_000_000.0)
 
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
 # Formulas, guards against formulas, quotation marks, delimiters and line ends.

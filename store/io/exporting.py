@@ -18,8 +18,9 @@ import msgspec
 
 from store.audit import AuditAction
 from store.errors import NotSaved, StoreError
-from store.io import shorthand, table
+from store.io import shorthand
 from store.io.formats import CSV, SHORTHAND, WRITTEN, find_format
+from store.io.meaning import COLUMNS
 from store.maintenance import new_file
 from store.store import Store
 
@@ -84,7 +85,7 @@ def _write_table(file: BinaryIO, rows: Iterable[list[str]]) -> int:
     try:
         # Every cell in quotes, or a cell could end early where a spreadsheet takes another sign for the delimiter.
         writer = csv.writer(text, quoting=csv.QUOTE_ALL)
-        writer.writerow(table.COLUMNS)
+        writer.writerow(COLUMNS)
         for cells in rows:
             writer.writerow(cells)
             count += 1

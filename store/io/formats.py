@@ -1,158 +1,129 @@
-"""The table of file formats, and the chat formats of OpenAI, TRL and ShareGPT: rows to conversations and back.
+"""The table of file formats: which rows are of it, and how they become conversations and back.
 
-`read` raises BadRow or msgspec.ValidationError for a row that cannot be imported. System messages are left out: an
-assistant's prompt is written on the page.
+Readers raise BadRow or msgspec.ValidationError for a row that cannot be imported.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-import msgspec
-
 from store.errors import BadRow, StoreError
-from store.io import open_webui, shorthand, table
-from store.io.records import (
-    FullConversation,
-    ImportedConversation,
-    ImportedMessage,
-    ImportedRating,
-    finish_reason_of,
-)
-from store.records import Message, Role, Verdict
+from store.io import chats, shorthand, table
+from store.io.chats import Raw, read_messages
+from store.io.meaning import COLUMNS, Meaning
+from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
+from store.records import Message, Role
 
-_ROLES = {
-    **dict.fromkeys(("user", "human"), Role.USER),
-    **dict.fromkeys(("assistant", "gpt", "chatgpt", "model"), Role.ASSISTANT),
-}
+Found = ImportedConversation | FullConversation | BadRow
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format of JSON rows, one a line or all in one list; `csv` alone is a table."""
+    """A format of JSON rows, one a line or all in one list; `csv` alone is a table.
+
+    `read` gives what one row holds: nothing, a conversation, or a list of them. `columns` are those whose
+    meaning the whole file decides.
+    """
 
     name: str
-    write: Callable[[FullConversation], Iterator[Any]] | None  # the rows of a conversation; None: only read
-    read: Callable[[Any], ImportedConversation | FullConversation | None] = lambda row: None
-    matches: Callable[[Mapping[str, Any]], bool] = lambda row: False  # whether a row is of this format
+    tool: str  # what writes such files
+    matches: Callable[[Raw], Any]  # whether a row is of this format
+    read: Callable[[Any, Meaning], Found | None | Sequence[Found]] = lambda row, meaning: None
+    write: Callable[[FullConversation], Iterator[Any]] | None = (
+        None  # the rows of a conversation; None: only read
+    )
+    columns: tuple[str, ...] = ()
 
 
-def _has(*keys: str) -> Callable[[Mapping[str, Any]], bool]:
+def _has(*keys: str) -> Callable[[Raw], bool]:
     return lambda row: all(key in row for key in keys)
 
 
-class _ChatMessage(msgspec.Struct):
-    """A message with OpenAI's names or ShareGPT's; a content of several parts can be imported if all are text."""
-
-    role: str | None = None
-    content: str | list[dict[str, Any]] | None = None
-    sender: str | None = msgspec.field(default=None, name="from")
-    value: str | None = None
-    weight: float | None = None  # 0 is OpenAI's sign for “context, not to be learned”
-    finish_reason: Any = None
-    stop_reason: Any = None
-
-
-_Messages = str | list[_ChatMessage]
+def _list_of(name: str, tool: str, key: str, write: Any = None) -> Format:
+    return Format(
+        name,
+        tool,
+        lambda row: isinstance(row.get(key), list),
+        partial(chats.read_list, key=key),
+        write,
+        ("verdict",),
+    )
 
 
-class _OpenAI(msgspec.Struct):
-    messages: list[_ChatMessage]
+def _is_completion(row: Raw) -> bool:
+    """With plain texts it is a table's row."""
+    return not isinstance(row.get("prompt"), str) and "prompt" in row and "completion" in row
 
 
-class _ShareGPT(msgspec.Struct):
-    conversations: list[_ChatMessage]
+def _is_librechat(row: Raw) -> bool:
+    messages = row.get("messages")
+    first = messages[0] if isinstance(messages, list) and messages else None
+    return isinstance(first, dict) and ("messageId" in first or "isCreatedByUser" in first)
 
 
-class _Completion(msgspec.Struct):
-    prompt: _Messages
-    completion: _Messages
-    label: bool | None = None
+def _is_open_webui(row: Raw) -> bool:
+    return isinstance(chat := row.get("chat"), dict) and ("history" in chat or "messages" in chat)
 
 
-class _Preference(msgspec.Struct):
-    chosen: _Messages
-    rejected: _Messages
-    prompt: _Messages | None = None
+def _is_oasst(row: Raw) -> bool:
+    return isinstance(prompt := row.get("prompt"), dict) and "replies" in prompt
 
 
-def _read_messages(
-    messages: _Messages, role: Role = Role.USER, is_context: bool = False
-) -> tuple[ImportedMessage, ...]:
-    """A plain text is one message of `role`."""
-    if isinstance(messages, str):
-        return (ImportedMessage(role, messages, is_context=is_context),)
-    found = []
-    for number, message in enumerate(messages, start=1):
-        sender = message.role or message.sender or ""
-        if sender in _ROLES:
-            context = is_context or message.weight == 0
-            end = finish_reason_of(msgspec.structs.asdict(message))
-            text = _text(message, number)
-            found.append(ImportedMessage(_ROLES[sender], text, is_context=context, finish_reason=end))
-        elif sender not in ("system", "developer"):
-            raise BadRow(
-                f"message {number} has the role {sender!r}. Only system, user and assistant can be imported."
-            )
-    return tuple(found)
+def _is_feedback(row: Raw) -> bool:
+    return "snapshot" in row or (isinstance(row.get("data"), dict) and isinstance(row.get("meta"), dict))
 
 
-def _text(message: _ChatMessage, number: int) -> str:
-    content = message.content if message.content is not None else message.value
-    if content is None:
-        raise BadRow(f"message {number} has no content. Tool calls cannot be imported.")
-    if isinstance(content, str):
-        return content
-    for part in content:
-        if not isinstance(part.get("text"), str):
-            raise BadRow(
-                f"message {number} has a part of type {part.get('type')!r}. Only text can be imported."
-            )
-    return "".join(part["text"] for part in content)
+def _read_completion(row: Raw, meaning: Meaning) -> ImportedConversation:
+    context = read_messages(row["prompt"], is_context=True)
+    *before, answer = _ending_with_answer(read_messages(row["completion"], Role.ASSISTANT), "completion")
+    if (verdict := meaning.verdict(row)) is not None:
+        answer = replace(answer, ratings=(ImportedRating(verdict),))
+    return ImportedConversation(chats.ended([*context, *before, answer], row))
 
 
-def _read_openai(row: Any) -> ImportedConversation:
-    return ImportedConversation(_ended(_read_messages(msgspec.convert(row, _OpenAI).messages), row))
-
-
-def _read_sharegpt(row: Any) -> ImportedConversation:
-    return ImportedConversation(_ended(_read_messages(msgspec.convert(row, _ShareGPT).conversations), row))
-
-
-def _read_completion(row: Any) -> ImportedConversation:
-    example = msgspec.convert(row, _Completion)
-    context = _read_messages(example.prompt, is_context=True)
-    *before, answer = _ending_with_answer(_read_messages(example.completion, Role.ASSISTANT), "completion")
-    if example.label is not None:
-        answer = replace(answer, ratings=(ImportedRating(Verdict.UP if example.label else Verdict.DOWN),))
-    return ImportedConversation(_ended((*context, *before, answer), row))
-
-
-def _ended(messages: tuple[ImportedMessage, ...], row: Any) -> tuple[ImportedMessage, ...]:
-    """Where the row itself says how its answer ended, the last message has it."""
-    reason = finish_reason_of(row)
-    return (*messages[:-1], replace(messages[-1], finish_reason=reason)) if reason and messages else messages
-
-
-def _read_preference(row: Any) -> ImportedConversation:
+def _read_preference(row: Raw, meaning: Meaning) -> ImportedConversation:
     """What was chosen is the correction of what was rejected."""
-    example = msgspec.convert(row, _Preference)
-    prompt = _read_messages(example.prompt or [], is_context=True)
-    chosen = _read_messages(example.chosen, Role.ASSISTANT, is_context=True)
-    rejected = _read_messages(example.rejected, Role.ASSISTANT, is_context=True)
-    *before, chosen_answer = _ending_with_answer(chosen, "chosen")
-    *before_rejected, answer = _ending_with_answer(rejected, "rejected")
-    if before != before_rejected:
+    chosen, rejected = (
+        _ending_with_answer(read_messages(_turns(text), Role.ASSISTANT, is_context=True), name)
+        for name, text in (("chosen", row["chosen"]), ("rejected", row["rejected"]))
+    )
+    *before, answer = rejected
+    if chosen[:-1] != before:
         raise BadRow("its 'chosen' and 'rejected' differ before the last message.")
-    if prompt != chosen[: len(prompt)]:  # many files repeat the prompt in both lists
+    prompt = _prompt(row, meaning)
+    asked, repeated = ([one for one in some if not one.is_system] for some in (prompt, before))
+    if asked != repeated[: len(asked)]:  # many files repeat the prompt in both lists
         before = [*prompt, *before]
-    rating = ImportedRating(None, correction=chosen_answer.text)
+    rating = ImportedRating(None, correction=chosen[-1].text)
     return ImportedConversation((*before, replace(answer, ratings=(rating,))))
 
 
-def _ending_with_answer(messages: tuple[ImportedMessage, ...], name: str) -> tuple[ImportedMessage, ...]:
+def _turns(text: Any) -> Any:
+    """Messages of Anthropic's transcripts, “\\n\\nHuman: …\\n\\nAssistant: …”; anything else as it is."""
+    if not isinstance(text, str) or not text.startswith("\n\nHuman:"):
+        return text
+    _, *parts = re.split(r"\n\n(Human|Assistant): ?", text)
+    return [
+        {"role": role, "content": said.strip()} for role, said in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+def _prompt(row: Raw, meaning: Meaning) -> list[ImportedMessage]:
+    for key in ("prompt", "conversations", "messages"):
+        if isinstance(row.get(key), list):
+            found = read_messages(row[key], is_context=True)
+            while found and found[-1].role is Role.ASSISTANT:  # many repeat what was chosen
+                found.pop()
+            return found
+    question = meaning.question(row)
+    return read_messages(question, is_context=True) if question else []
+
+
+def _ending_with_answer(messages: list[ImportedMessage], name: str) -> list[ImportedMessage]:
     if not messages or messages[-1].role is not Role.ASSISTANT:
         raise BadRow(f"its {name!r} does not end with an assistant's message.")
     return messages
@@ -186,19 +157,49 @@ def _write_preferences(conversation: FullConversation) -> Iterator[Any]:
             }
 
 
-SHORTHAND = Format("shorthand", shorthand.write, shorthand.read, shorthand.matches)
-CSV = Format("csv", table.write)
-FORMATS = (  # the first that matches a row reads the file
+SHORTHAND = Format("shorthand", "Shorthand", shorthand.matches, shorthand.read, shorthand.write)
+RECORDS = Format(
+    "records", "JSON rows with columns, such as Alpaca's", lambda row: False, columns=(*COLUMNS,)
+)
+CSV = Format("csv", "a table", lambda row: False, write=table.write, columns=(*COLUMNS,))
+FORMATS = (  # the first that matches a row reads it; what holds more comes first
     SHORTHAND,
-    Format("trl-preference", _write_preferences, _read_preference, _has("chosen", "rejected")),
-    Format("trl-completion", None, _read_completion, _has("prompt", "completion")),
-    Format("openai", _write_openai, _read_openai, _has("messages")),
-    Format("sharegpt", None, _read_sharegpt, _has("conversations")),
-    Format("open-webui", None, open_webui.read, open_webui.matches),
+    Format(
+        "trl-preference",
+        "preferences",
+        _has("chosen", "rejected"),
+        _read_preference,
+        _write_preferences,
+        ("question",),
+    ),
+    Format("trl-completion", "TRL", _is_completion, _read_completion, columns=("verdict",)),
+    Format("open-webui", "open-webui's feedback", _is_feedback, chats.read_feedback),
+    Format("open-webui-chats", "open-webui's chats", _is_open_webui, chats.read_open_webui),
+    Format("librechat", "LibreChat", _is_librechat, chats.read_librechat),
+    Format("chatgpt", "ChatGPT", _has("mapping"), chats.read_chatgpt),
+    Format("oasst", "OASST", _is_oasst, chats.read_oasst),
+    _list_of("openai", "OpenAI", "messages", _write_openai),
+    _list_of("sharegpt", "ShareGPT", "conversations"),
+    _list_of("lmsys", "LMSYS", "conversation"),
+    Format("claude", "Claude", lambda row: isinstance(row.get("chat_messages"), list), chats.read_claude),
+    _list_of("gemini", "Gemini", "contents"),
+    RECORDS,
     CSV,
 )
 NAMES = tuple(format.name for format in FORMATS)
 WRITTEN = tuple(format.name for format in FORMATS if format.write)
+_NOT_READ = {  # keys of rows that are known, and what to do
+    ("message_tree_id", "parent_id"): "has OASST's messages one by one: import its file of trees",
+    (
+        "conversation_id",
+        "rating",
+    ): "has ratings without texts: import conversations.json of the same export of ChatGPT",
+    ("mes", "is_user"): "is a chat of SillyTavern: write its messages as OpenAI's",
+    (
+        "custom_id",
+        "response",
+    ): "has answers without their questions, as OpenAI's batches: add the questions",
+}
 
 
 def find_format(name: str) -> Format:
@@ -207,3 +208,8 @@ def find_format(name: str) -> Format:
         if format.name == name:
             return format
     raise StoreError(f"There is no format {name!r}. Choose one of {', '.join(NAMES)}.")
+
+
+def why_not(row: Raw) -> str:
+    """What a row of a known tool is that cannot be imported, and what to do; empty for others."""
+    return next((said for keys, said in _NOT_READ.items() if _has(*keys)(row)), "")

@@ -1,23 +1,26 @@
-"""Imports a file of conversations: what can be imported is saved, each other row is refused with its line.
+"""Imports a file of conversations, which is judged as a whole first: what it is, and what would be learned from it.
 
-Memory is bounded by one batch and one row, however large the file; one JSON list is read whole.
+What can be imported is saved, each other row is refused with its line. Memory is bounded by one batch and the largest
+row, however large the file.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import msgspec
 
 from store.audit import AuditAction
 from store.errors import BadRow, StoreError, Unstorable
 from store.io import table
-from store.io.formats import CSV, SHORTHAND
-from store.io.reading import FileFormat, find_file_format, open_text
+from store.io.formats import CSV, FORMATS, NAMES, RECORDS, SHORTHAND, Format, Found, find_format, why_not
+from store.io.left_out import without_left_out
+from store.io.meaning import Meaning, Profile, find_meaning, is_table
+from store.io.reading import Container, find_container
 from store.io.records import FullConversation, ImportedConversation
 from store.io.stable_ids import ImportOptions, with_ids
 from store.store import Store
@@ -26,47 +29,93 @@ from store.store import Store
 # With half as many an import takes a third longer, since every transaction touches most pages of the indexes.
 _BATCH = 10_000
 _LISTED_REFUSALS = 20
+_SHOWN = 3  # examples of what would be learned
+_SHOWN_CHARACTERS = 200
+LONGEST_LEARNED = (
+    1024  # characters of an answer that a retrain takes, by the default of its max_answer_tokens
+)
+_PROGRESS_ROWS = 1000
 _KINDS = ("conversations", "messages", "ratings", "decisions", "judgement_requests")
 
 IMPORT_HELP = "\n\n".join(
     [
         "Import conversations and ratings from a file, also while the product is running.",
+        "The whole file is judged first: which tool wrote it, what its columns, ratings and times mean, what would be "
+        "learned and what is left out. On a terminal you are asked before anything is saved; --yes says yes, and "
+        "without a terminal nobody is asked. What can be read in two ways is refused with the option that says which.",
         "Rated answers and corrections are there to be learned from at once. Answers that the file does not rate stay "
         "unrated unless you say --approve. What is there already is not imported twice. A row that cannot be imported "
         "is named with its line and the others are imported; the exit code is then 1.",
-        "Formats: shorthand (what export writes), openai (chat JSONL with messages), trl-completion (prompt and "
-        "completion; a label is a rating), trl-preference (chosen is the correction of rejected), sharegpt, open-webui "
-        "(its feedback export) and csv (columns question and answer, and where there are any conversation, turn, "
-        "verdict, correction, reason, comment, rater and times). JSON may be a row a line or one list. System messages "
-        "are left out: an assistant's prompt is written on the page.",
+        f"Formats: {', '.join(NAMES)}; docs/data.md says what each of them is.",
     ]
 )
 
 
 @dataclass
 class ImportResult:
-    """What became of the file's rows; it is counted on while they are read."""
+    """What becomes of the file's rows; it is counted on while they are read."""
 
     format: str
     unit: str  # what a row's number counts: “line” or “item”
     # New conversations, messages, ratings, decisions and decided judgement requests; “known”: conversations that were
     # there.
     counts: Counter[str] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)  # approved, corrected, too long to be learned
+    left_out: Counter[str] = field(default_factory=Counter)  # of what is imported: kind -> how many
     unrated: int = 0  # answers that count for nothing until somebody rates them
     refused: int = 0  # rows
     refusals: dict[int, str] = field(default_factory=dict)  # the first of them: number -> reason
+    examples: list[tuple[str, str]] = field(default_factory=list)  # questions and what would be learned
+    longest: int = 0  # characters of what would be learned
 
     def refuse(self, number: int, reason: str) -> None:
         self.refused += 1
-        if self.refused <= _LISTED_REFUSALS:
+        if len(self.refusals) < _LISTED_REFUSALS:
             self.refusals[number] = reason
+
+    def take(self, full: FullConversation) -> None:
+        for answer, text in full.approved_answers():
+            question = answer.context[-1].text
+            if not question.strip():
+                self.answers["to an empty question"] += 1
+                continue
+            self.answers["corrected" if answer.correction is not None else "rated up"] += 1
+            self.answers["too long"] += len(text) > LONGEST_LEARNED
+            self.longest = max(self.longest, len(text))
+            if len(self.examples) < _SHOWN:
+                self.examples.append((_shown(question), _shown(text)))
+
+    def forecast(self) -> Iterator[str]:
+        """What would be learned and what is left out."""
+        learned = [
+            f"{self.answers[kind]:,} {kind}" for kind in ("rated up", "corrected") if self.answers[kind]
+        ]
+        yield f"Answers to learn from: {', '.join(learned) or 'none'}; without a rating: {self.unrated:,}."
+        for question, answer in self.examples:
+            yield f"  for example: {question} → {answer}"
+        if count := self.answers["to an empty question"]:
+            yield f"Not learned, since the question is empty: {count:,}."
+        if self.answers["too long"]:
+            yield (
+                f"{self.answers['too long']:,} of them are longer than the {LONGEST_LEARNED:,} characters that a "
+                "retrain takes, and would be left out of it. To take all: --set max_answer_tokens="
+                f"{-(-self.longest // 4)} for python -m trainer, or the same in SHORTHAND_SET for the app."
+            )
+        if self.left_out:
+            said = ", ".join(f"{kind} {count:,}" for kind, count in self.left_out.items())
+            yield f"Left out of what is imported: {said}."
+        if self.refused:
+            yield f"Rows that are left behind: {self.refused:,}."
 
     def summary(self) -> Iterator[str]:
         """What was imported, what was not, and what to do about it."""
         counts = ", ".join(f"{kind.replace('_', ' ')} {self.counts[kind]:,}" for kind in _KINDS)
         yield f"Imported (format: {self.format}): {counts}."
         if known := self.counts["known"]:
-            yield f"Conversations that were there already: {known:,}; of them only what is new was imported."
+            yield (
+                f"Conversations that were there already: {known:,} (or came in several rows); of them only what is "
+                "new was imported."
+            )
         if self.unrated:
             yield (
                 f"Answers without a rating: {self.unrated:,}. Nothing is learned there. If you know that they are "
@@ -78,6 +127,90 @@ class ImportResult:
             )
 
 
+def _shown(text: str) -> str:
+    line = " ".join(text.encode(errors="backslashreplace").decode().split())  # also half characters
+    return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]} …"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How a file is to be read, and what came of reading it without saving anything."""
+
+    path: Path
+    options: ImportOptions
+    format: Format
+    container: Container
+    meaning: Meaning
+    unused: tuple[str, ...]  # columns of a table
+    found: ImportResult
+
+    def sentences(self) -> Iterator[str]:
+        yield f"{self.path.name} is read as {self.format.tool} (format: {self.format.name})."
+        if columns := self.meaning.columns:
+            said = ", ".join(f"{ours} = {theirs}" for ours, theirs in columns.items())
+            unused = ", ".join(self.unused) if "turn" in self.format.columns else ""
+            yield _shown(f"Columns: {said}{unused and f'; not used: {unused}'}.")
+        if self.meaning.remark:
+            yield self.meaning.remark
+        yield from self.found.forecast()
+
+
+def judge_file(
+    path: Path,
+    options: ImportOptions,
+    wanted: str | None = None,
+    on_progress: Callable[[int], None] = lambda position: None,
+) -> Judged:
+    """Read the whole file and save nothing; `on_progress` gets how many bytes were read.
+
+    Raises StoreError when none of it can be imported, or a person has to say first how.
+    """
+    asked = find_format(wanted) if wanted else None
+    container = find_container(path, options, None if asked is None else asked is CSV)
+    profile, votes, hint = Profile(options.columns), Counter[str](), ""
+    try:
+        with container.open(path) as file:
+            for number, row in container.rows(file):
+                if isinstance(row, dict):
+                    profile.add(row)
+                    if (format := asked or _format_of(row, container, options)) is not None:
+                        votes[format.name] += 1
+                    hint = hint or why_not(row)
+                if number % _PROGRESS_ROWS == 0:
+                    on_progress(file.buffer.tell())
+    except UnicodeError as error:
+        raise StoreError(
+            f"{path} cannot be read as {container.encoding}: {error}. Give another --encoding."
+        ) from error
+    if asked is None and not votes and not container.delimiter:
+        raise StoreError(
+            f"{path} {hint or 'is in none of the formats that can be imported'} ({', '.join(NAMES)}). Write every "
+            "conversation as JSON on a line of its own or in one list, or a table with the columns question and answer."
+        )
+    # Of as many rows the format that holds more.
+    format = asked or max(FORMATS, key=lambda one: votes[one.name] if votes else one is CSV)
+    if options.approve and format is SHORTHAND:
+        raise StoreError(
+            f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
+        )
+    meaning = find_meaning(profile, options, format.columns)
+    unused = tuple(name for name in profile.filled if name not in meaning.columns.values())
+    judged = Judged(
+        path, options, format, container, meaning, unused, ImportResult(format.name, container.unit)
+    )
+    with container.open(path) as file:
+        for _, full in _conversations(file, judged, judged.found):
+            judged.found.take(full)
+    return judged
+
+
+def _format_of(row: Mapping[str, Any], container: Container, options: ImportOptions) -> Format | None:
+    if container.delimiter:
+        return CSV
+    found = next((format for format in FORMATS if format.matches(row)), None)
+    return RECORDS if found is None and is_table(row, options.columns) else found
+
+
 def import_file(
     store: Store,
     path: Path,
@@ -85,19 +218,24 @@ def import_file(
     wanted: str | None = None,
     on_progress: Callable[[int], None] = lambda position: None,
 ) -> ImportResult:
-    """Import a file; `on_progress` gets how many bytes were read. Raises StoreError when none of it can be imported."""
-    file_format = find_file_format(path, wanted)
-    result = ImportResult(file_format.format.name, file_format.unit)
-    if options.approve and file_format.format is SHORTHAND:
-        raise StoreError(
-            f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
-        )
-    audited = store.audit.audited(
-        AuditAction.IMPORTED, options.assistant_id, {"file": path.name, "format": result.format}
+    """Judge a file and import it. Raises as `judge_file`."""
+    return import_judged(store, judge_file(path, options, wanted), on_progress)
+
+
+def import_judged(
+    store: Store, judged: Judged, on_progress: Callable[[int], None] = lambda position: None
+) -> ImportResult:
+    """Import what was judged; `on_progress` gets how many bytes were read."""
+    assistant_id, result = (
+        judged.options.assistant_id,
+        ImportResult(judged.format.name, judged.container.unit),
     )
-    with audited as detail, open_text(path) as file:
-        for batch in _batches(_conversations(file, file_format, options, result)):
-            counts, refused = store.transfer.add(options.assistant_id, [full for _, full in batch])
+    audited = store.audit.audited(
+        AuditAction.IMPORTED, assistant_id, {"file": judged.path.name, "format": result.format}
+    )
+    with audited as detail, judged.container.open(judged.path) as file:
+        for batch in _batches(_conversations(file, judged, result)):
+            counts, refused = store.transfer.add(assistant_id, [full for _, full in batch])
             result.counts += counts
             for place, reason in refused:
                 result.refuse(batch[place][0], reason)
@@ -122,22 +260,41 @@ def _batches(conversations: Iterable[Numbered]) -> Iterator[list[Numbered]]:
     yield batch
 
 
-def _conversations(
-    file: TextIO, file_format: FileFormat, options: ImportOptions, result: ImportResult
-) -> Iterator[Numbered]:
+def _conversations(file: TextIO, judged: Judged, result: ImportResult) -> Iterator[Numbered]:
     """Return what can be imported; what cannot is refused."""
-    rows, format = file_format.rows(file), file_format.format
-    for number, row in table.read(rows) if format is CSV else rows:
+    options = judged.options
+    for number, found in _found(file, judged):
         try:
-            if isinstance(row, BadRow):
-                raise row
-            found = row if format is CSV else format.read(row)
+            if isinstance(found, BadRow):
+                raise found
             if isinstance(found, ImportedConversation):
-                yield number, with_ids(found, options)
-                result.unrated += 0 if options.approve else found.unrated_count
-            elif found is not None:
+                kept, left_out = without_left_out(found)
+                yield number, with_ids(kept, options)
+                result.left_out += left_out
+                result.unrated += 0 if options.approve else kept.unrated_count
+            else:
                 yield number, found.of_assistant(options.assistant_id)
         except (BadRow, Unstorable) as error:
             result.refuse(number, str(error))
+
+
+def _found(file: TextIO, judged: Judged) -> Iterator[tuple[int, Found]]:
+    """What the rows hold, in the order of the file."""
+    rows, format, meaning = judged.container.rows(file), judged.format, judged.meaning
+    if format in (CSV, RECORDS):
+        yield from table.read(rows, meaning)
+        return
+    for number, row in rows:
+        try:
+            if isinstance(row, BadRow):
+                raise row
+            if not isinstance(row, dict) or not format.matches(row):
+                raise BadRow(f"it is no row of {format.tool} (format: {format.name}).")
+            found = format.read(row, meaning)
+            for one in found if isinstance(found, Sequence) else (found,):
+                if one is not None:
+                    yield number, one
+        except BadRow as error:
+            yield number, error
         except (msgspec.ValidationError, UnicodeEncodeError) as error:  # a key may be half a character
-            result.refuse(number, f"it is not of this format: {error}.")
+            yield number, BadRow(f"it is not of this format: {error}.")

@@ -1,7 +1,7 @@
-"""Reads the rows of a file: lines of JSON, the items of one JSON list, or a table.
+"""Reads the rows of a file: lines of JSON, JSON values one after the other or in one list, or a table.
 
 A row that cannot be read comes as a BadRow, and the next ones follow. Bytes that are not UTF-8 become half surrogates
-(`surrogateescape`), by which their row is found.
+(`surrogateescape`), by which their row is found. Memory is bounded by the largest row.
 """
 
 from __future__ import annotations
@@ -19,92 +19,101 @@ import msgspec
 
 from store.columns import storable
 from store.errors import BadRow, StoreError, Unstorable
-from store.io import table
-from store.io.formats import CSV, FORMATS, NAMES, Format, find_format
+from store.io.meaning import is_table, plain
+from store.io.stable_ids import ImportOptions
+from store.io.table import unescape_formula
 
 _MAX_CELL = 16 * 2**20  # characters; a missing quotation mark makes a cell of all that follows
-_EXAMINED_ROWS = 20  # for the format: the first ones may be broken
 _DELIMITERS = ",;\t|"
-_START = 4096  # characters, for whether it is text and a table
-# UTF-16, gzip, zip and Excel, SQLite, Parquet, PDF.
-_NO_TEXT = (b"\xff\xfe", b"\xfe\xff", b"\x1f\x8b", b"PK\x03\x04", b"SQLite format", b"PAR1", b"%PDF")
-
+_START = 4096  # bytes, for what kind of file it is
+_CHUNK = 2**20  # characters
+_HEADER_LINES = 10  # above it spreadsheets write “sep=;”, a title and empty lines
+# Gzip, zip and Excel, SQLite, Parquet, PDF.
+_NO_TEXT = (b"\x1f\x8b", b"PK\x03\x04", b"SQLite format", b"PAR1", b"%PDF")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BETWEEN = ", \t\r\n"  # items of a list
 
 Rows = Iterator[tuple[int, Any]]  # the line or the item's number, with what is in the row or a BadRow
 
 
 @dataclass(frozen=True)
-class FileFormat:
-    """How a file is to be read. `unit` is what rows are counted by: “line”, or “item” of one JSON list."""
+class Container:
+    """How rows lie in a file. `unit` is what they are counted by: “line”, or “item” of other JSON."""
 
-    format: Format
     unit: str
-    delimiter: str = ","
+    encoding: str
+    delimiter: str = ""  # of a table
+    header_line: int = 0
+
+    def open(self, path: Path) -> TextIO:
+        return path.open(encoding=self.encoding, errors="surrogateescape", newline="")
 
     def rows(self, file: TextIO) -> Rows:
-        if self.format is CSV:
-            return _table_rows(file, self.delimiter)
-        return _json_rows(file, self.unit)
+        if self.delimiter:
+            return _table_rows(file, self.delimiter, self.header_line)
+        return _items(file) if self.unit == "item" else _lines(file)
 
 
-def open_text(path: Path) -> TextIO:
-    return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> Container:
+    """`is_csv`: what was asked for, None to find out. Raises StoreError for what is no text, and no such table."""
+    start = _start(path)
+    encoding = options.encoding or ("utf-16" if start.startswith(_UTF_16) else "utf-8-sig")
+    try:
+        with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+            head = file.read(_START)
+    except (LookupError, UnicodeError) as error:
+        raise StoreError(f"{path} cannot be read as {encoding}: {error}. Give another --encoding.") from error
+    first = head.lstrip("\ufeff \t\r\n")[:1]
+    if not first:
+        raise StoreError(f"{path} is empty. There is nothing to import.")
+    if is_csv or (is_csv is None and first not in "[{"):
+        for number, line in enumerate(head.splitlines()[:_HEADER_LINES], start=1):
+            for delimiter in _DELIMITERS:
+                with suppress(csv.Error, StopIteration):
+                    if is_table(next(csv.reader([line], delimiter=delimiter, strict=True)), options.columns):
+                        return Container("line", encoding, delimiter, number)
+        if is_csv or not _has_json(head):
+            raise StoreError(
+                f"{path} needs a header with the columns question and answer, or JSON. It begins with: "
+                f"{head.strip()[:200]!r}. If its columns have other names, say --column question=NAME --column "
+                "answer=NAME."
+            )
+    return Container("item" if first == "[" or _is_spread(path, encoding) else "line", encoding)
 
 
-def find_file_format(path: Path, wanted: str | None = None) -> FileFormat:
-    """Return what was asked for, or what the first rows show. Raises StoreError when nothing can be imported."""
-    unit = "item" if _first_character(path) == "[" else "line"
-    with open_text(path) as file:
-        found = find_format(wanted) if wanted else _json_format(_json_rows(file, unit))
-        file.seek(0)
-        delimiter = _delimiter(file.readline(_START)) if found in (None, CSV) else None
-    if found is None and delimiter is None:
-        raise StoreError(
-            f"{path} is in none of the formats that can be imported ({', '.join(NAMES)}). Write every conversation as "
-            "JSON on a line of its own or in one list, or a table with the columns question and answer."
-        )
-    return FileFormat(found or CSV, unit, delimiter or ",")
-
-
-def _first_character(path: Path) -> str:
+def _start(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             start = file.read(_START)
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror}. Give a file that can be read.") from error
-    if start.startswith(_NO_TEXT) or start.count(b"\x00") * 3 > len(start):
+    is_utf_16 = start.startswith(_UTF_16)
+    if start.startswith(_NO_TEXT) or (start.count(b"\x00") * 3 > len(start) and not is_utf_16):
         raise StoreError(
             f"{path} is not text in UTF-8. Save a spreadsheet as CSV (UTF-8), unpack what is compressed, and write "
             "Parquet as JSONL, then import that."
         )
-    text = start.decode("utf-8-sig", "replace").strip()
-    if not text:
-        raise StoreError(f"{path} is empty. There is nothing to import.")
-    return text[0]
+    return start
 
 
-def _json_format(rows: Rows) -> Format | None:
-    for _, row in islice(rows, _EXAMINED_ROWS):
-        if isinstance(row, dict):
-            for format in FORMATS:
-                if format.matches(row):
-                    return format
-    return None
+def _has_json(head: str) -> bool:
+    return any(line.lstrip()[:1] in ("{", "[") for line in head.splitlines())
 
 
-def _delimiter(header: str) -> str | None:
-    for delimiter in _DELIMITERS:
-        with suppress(csv.Error):
-            if table.find_columns(next(csv.reader([header], delimiter=delimiter), [])):
-                return delimiter
-    return None
+def _is_spread(path: Path, encoding: str) -> bool:
+    """Whether the first JSON value goes on after its line."""
+    with path.open(encoding=encoding, errors="surrogateescape") as file:
+        line = next((line for line in file if not line.isspace()), "")
+        with suppress(ValueError, RecursionError):
+            _parse(line)
+            return False
+        if not line.lstrip().startswith("{"):
+            return False
+        file.seek(0)
+        return not isinstance(next(_items(file))[1], BadRow)
 
 
-def _json_rows(file: TextIO, unit: str) -> Rows:
-    if unit == "item":
-        yield from _list_items(file.read())
-        return
+def _lines(file: TextIO) -> Rows:
     for number, line in enumerate(file, start=1):
         try:
             if not line.isspace():
@@ -117,22 +126,45 @@ def _parse(line: str) -> Any:
     try:
         return msgspec.json.decode(line)
     except (ValueError, RecursionError):
-        return json.loads(line)  # slower; takes NaN in what nobody reads, and bytes that are not UTF-8
+        return _DECODER.decode(
+            line.strip()
+        )  # slower; takes NaN in what nobody reads, and bytes that are not UTF-8
 
 
-def _list_items(text: str) -> Rows:
-    """Where the list itself is broken, nothing after it can be told apart."""
-    decode = json.JSONDecoder().raw_decode
-    at, number = _next_item(text, text.index("[") + 1), 1
-    try:
-        while text[at : at + 1] != "]":
-            value, end = decode(text, at)
-            yield number, value
-            at, number = _next_item(text, end), number + 1
-        if text[at + 1 :].strip():
-            raise ValueError("the list has ended, but the file goes on")
-    except (ValueError, RecursionError) as error:
-        yield number, BadRow(f"{_bad_json(error)} What follows was not read.")
+# Python refuses whole numbers of thousands of digits, which no field that is read has.
+_DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
+
+
+def _items(file: TextIO) -> Rows:
+    """Items of a list, or values one after the other. Where one is broken, nothing after it can be told apart."""
+    text, number = file.read(_CHUNK), 1
+    at = _next_item(text, 0)
+    is_list = text[at : at + 1] == "["
+    at += is_list
+    while True:
+        at = _next_item(text, at)
+        try:
+            if is_list and text[at : at + 1] == "]":
+                if text[at + 1 :].strip() or file.read(_CHUNK).strip():
+                    raise ValueError("the list has ended, but the file goes on")
+                return
+            value, end = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            if _is_cut_off(error, text) and (more := file.read(max(_CHUNK, len(text) - at))):
+                text, at = text[at:] + more, 0
+                continue
+            if is_list or text[at:]:
+                yield number, BadRow(f"{_bad_json(error)} What follows was not read.")
+            return
+        yield number, value
+        at, number = end, number + 1
+
+
+def _is_cut_off(error: Exception, text: str) -> bool:
+    """Whether the text may only end too early: an error near its end, or a string without one."""
+    return isinstance(error, json.JSONDecodeError) and (
+        error.pos > len(text) - 12 or error.msg.startswith("Unterminated")
+    )
 
 
 def _next_item(text: str, at: int) -> int:
@@ -145,22 +177,31 @@ def _bad_json(error: Exception) -> BadRow:
     return BadRow(f"it is not JSON: {getattr(error, 'msg', error)}.")
 
 
-def _table_rows(file: TextIO, delimiter: str) -> Rows:
-    """Return the cells of each row, with the line where it begins; empty ones are left out."""
+def _table_rows(file: TextIO, delimiter: str, header_line: int) -> Rows:
+    """Return the cells of each row by plain names, with the line where it begins; empty ones are left out."""
     csv.field_size_limit(_MAX_CELL)
+    for _ in islice(file, header_line - 1):
+        pass
     reader = csv.reader(file, delimiter=delimiter, strict=True)
+    names: list[str] = []
     while True:
-        line = reader.line_num + 1
+        line = header_line + reader.line_num
         try:
             cells = next(reader)
+            if not names:
+                names = [plain(unescape_formula(cell)) for cell in cells]
+                continue
             for cell in cells:
                 storable(cell)
+            if any(cells[len(names) :]):
+                raise BadRow(
+                    f"it has {len(cells)} cells under {len(names)} names. Is a quotation mark missing?"
+                )
+            elif any(map(str.strip, cells)):
+                yield line, dict(zip(names, map(unescape_formula, cells), strict=False))
         except StopIteration:
             return
-        except Unstorable as error:
+        except (BadRow, Unstorable) as error:
             yield line, BadRow(str(error))
         except csv.Error as error:
             yield line, BadRow(f"it is no row of a table: {error}. Is a quotation mark missing?")
-        else:
-            if cells:
-                yield line, cells

@@ -119,6 +119,7 @@ class ImportedMessage:
     ratings: tuple[ImportedRating, ...] = ()
     is_context: bool = False
     finish_reason: str | None = None
+    is_system: bool = False  # left out before the import
 
 
 def finish_reason_of(row: Mapping[str, Any]) -> str | None:
@@ -134,6 +135,7 @@ class ImportedConversation:
     messages: tuple[ImportedMessage, ...]
     key: str = ""  # the file's own id of the conversation, if it has one
     title: str = ""
+    others: int = 0  # answers beside these that nobody rated, which are left out
 
     @property
     def unrated_count(self) -> int:

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from store.errors import BadRow
+from store.io.meaning import Meaning
 from store.io.records import FullConversation
 from store.records import Assistant, MessageStatus, Prompt, Role
 
 _VERSION = 1
-_LATEST = 1e13  # seconds; no larger time can be shown, and NaN and infinity are none
+_DAY_S = 86_400.0  # another machine's clock may be ahead
 
 
 def matches(row: Mapping[str, Any]) -> bool:
@@ -28,7 +29,7 @@ def first_row(assistant: Assistant, prompts: Sequence[Prompt]) -> object:
     return {"shorthand": _VERSION, "assistant": {**vars(assistant), "prompts": prompts}}
 
 
-def read(row: Any) -> FullConversation | None:
+def read(row: Any, meaning: Meaning) -> FullConversation | None:
     """None for the first row. Whose conversation it becomes is the importer's to say."""
     if isinstance(row, dict) and "shorthand" in row:
         if row["shorthand"] != _VERSION:
@@ -38,7 +39,7 @@ def read(row: Any) -> FullConversation | None:
         return None
     found = msgspec.convert(row, FullConversation)
     _check_places(found)
-    _check_times(found)
+    _check_times(found, meaning.latest)
     return found
 
 
@@ -65,12 +66,13 @@ def _check_places(full: FullConversation) -> None:
             )
 
 
-def _check_times(full: FullConversation) -> None:
+def _check_times(full: FullConversation, latest: float) -> None:
+    """What lies in the future would outrank all that people say later."""
     records: list[Any] = [*full.messages, *full.ratings, *full.decisions, *full.judgement_requests]
     times = [full.conversation.created_at, full.conversation.updated_at, *(one.created_at for one in records)]
     for at in (*times, *(one.decided_at or 0.0 for one in full.judgement_requests)):
-        if not abs(at) <= _LATEST:
-            raise BadRow(f"it has the time {at}. Write seconds since 1970.")
+        if not 0 <= at <= latest + _DAY_S:
+            raise BadRow(f"it has the time {at}, which is none or in the future. Write seconds since 1970.")
 
 
 def write(conversation: FullConversation) -> Iterator[FullConversation]:

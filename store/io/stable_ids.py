@@ -8,8 +8,8 @@ conversation share those messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from store.errors import BadRow
@@ -26,12 +26,17 @@ _LONG, _SHORT = 20, 10
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """For whom, who rated where the file does not say, and what unrated answers mean."""
+    """For whom, who rated where the file does not say, and what somebody says of the file that it does not tell."""
 
     assistant_id: str
     rater: str
     approve: bool  # an answer without any rating counts as rated up by `rater`
-    at: float  # the time of what has none
+    at: float  # the time of what has none; nothing can be later
+    columns: Mapping[str, str] = field(default_factory=dict)  # our name -> the file's, empty for none
+    up_from: float | None = None  # numbers from here on are good ratings
+    down_to: float | None = None  # and up to here bad ones
+    day_first: bool | None = None  # in dates such as 10/9/2025
+    encoding: str | None = None
 
 
 def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConversation:

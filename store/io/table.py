@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
-from store.errors import BadRow, StoreError
+from store.errors import BadRow
+from store.io.meaning import Meaning, plain
 from store.io.records import (
     FINISHED,
     FullConversation,
@@ -21,29 +22,8 @@ from store.io.records import (
     ImportedRating,
     path_to,
 )
-from store.records import Message, Role, Verdict
+from store.records import Message, Role
 
-COLUMNS = (
-    *("conversation", "turn", "question", "asked_at", "answer", "answered_at"),
-    *("verdict", "correction", "reason", "comment", "rater", "rated_at"),
-    "finish_reason",
-)
-# What other tools call the same column.
-_OTHER_NAMES = {
-    "conversation": ("conversation_id", "chat_id", "session_id", "thread_id"),
-    "question": ("prompt", "input", "user", "instruction", "query"),
-    "answer": ("response", "output", "completion", "assistant"),
-    "answered_at": ("created_at", "timestamp", "time", "date"),
-    "verdict": ("rating", "label", "thumb", "thumbs", "feedback"),
-    "correction": ("corrected", "corrected_answer", "ideal", "ideal_answer", "expected"),
-    "comment": ("comments", "note", "notes"),
-    "rater": ("rated_by", "annotator", "reviewer"),
-    "finish_reason": ("stop_reason", "done_reason"),
-}
-_VERDICTS = {
-    Verdict.UP: {"up", "1", "+1", "1.0", "good", "yes", "true", "like", "positive", "👍"},
-    Verdict.DOWN: {"down", "-1", "0", "0.0", "-1.0", "bad", "no", "false", "dislike", "negative", "👎"},
-}
 # What a spreadsheet may run, by OWASP's list: = + - @ tab, carriage return and line feed, and the full-width signs.
 # An apostrophe before it makes it text. One more goes before texts that begin like that already, so that taking one
 # away gives back every text exactly.
@@ -66,29 +46,6 @@ def time_cell(at: float) -> str:
         return datetime.fromtimestamp(at, UTC).isoformat()
     except (ValueError, OverflowError, OSError):
         return repr(at)
-
-
-def parse_time(cell: str, column: str) -> float | None:
-    """Seconds since 1970 from ISO 8601 (UTC where no zone is given) or from a number; None for an empty cell."""
-    if not cell.strip():
-        return None
-    with suppress(ValueError):
-        return float(cell)
-    try:
-        at = datetime.fromisoformat(cell.strip())
-    except ValueError as error:
-        raise BadRow(f"its {column} is {cell[:40]!r}. Write it as 2031-05-01T09:30:00.") from error
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _parse_verdict(cell: str) -> Verdict | None:
-    word = cell.strip().casefold()
-    for verdict, words in _VERDICTS.items():
-        if word in words:
-            return verdict
-    if word:
-        raise BadRow(f"its verdict is {cell[:40]!r}. Write up or down, or leave it empty.")
-    return None
 
 
 def write(conversation: FullConversation) -> Iterator[list[str]]:
@@ -132,18 +89,6 @@ def _pairs(branch: Sequence[Message]) -> Iterator[tuple[Message, Message | None]
             yield message, below if below is not None and below.role is Role.ASSISTANT else None
 
 
-def find_columns(header: Sequence[str]) -> dict[str, int] | None:
-    """Where each column is; None when this is not the header of such a table."""
-    names = [unescape_formula(cell).strip().casefold().replace(" ", "_").replace("-", "_") for cell in header]
-    found = {}
-    for column in COLUMNS:
-        for name in (column, *_OTHER_NAMES.get(column, ())):
-            if name in names:
-                found[column] = names.index(name)
-                break
-    return found if "question" in found and "answer" in found else None
-
-
 @dataclass
 class _Open:
     """The conversation that is being read."""
@@ -154,27 +99,24 @@ class _Open:
     messages: list[ImportedMessage] = field(default_factory=list)
 
 
-Rows = Iterable[tuple[int, list[str] | BadRow]]
+def read(
+    rows: Iterable[tuple[int, Any]], meaning: Meaning
+) -> Iterator[tuple[int, ImportedConversation | BadRow]]:
+    """Each conversation with the line of its first row, and each row that cannot be imported.
 
-
-def read(rows: Rows) -> Iterator[tuple[int, ImportedConversation | BadRow]]:
-    """Each conversation with the line of its first row, and each row that cannot be imported; the first is the header.
-
-    Knows only the conversation that is being read. Raises StoreError when there is no header.
+    Knows only the conversation that is being read.
     """
-    rows = iter(rows)
-    columns = _header(next(rows, (1, []))[1])
     current, refused = _Open(), ""
-    for line, cells in rows:
+    for line, row in rows:
         key = ""
         try:
-            row = _named(cells, columns)
-            key = row.get("conversation", "")
+            row = _named(row, meaning)
+            key = meaning.text(row, "conversation")
             same = bool(key) and key == current.key
-            turn = _turn(row, current, same)
+            pair = _messages(row, meaning)
+            turn = _turn(meaning.text(row, "turn").strip(), pair, current, same)
             if key and key == refused and turn > 1:
                 raise BadRow(f"an earlier turn of conversation {key!r} was refused.")
-            pair = _messages(row)
             if same and turn == current.turn and _add_rating(current.messages, pair, turn):
                 continue
         except BadRow as error:
@@ -195,35 +137,33 @@ def _ended(current: _Open) -> Iterator[tuple[int, ImportedConversation]]:
         yield current.line, ImportedConversation(tuple(current.messages), current.key)
 
 
-def _header(cells: list[str] | BadRow) -> dict[str, int]:
-    columns = None if isinstance(cells, BadRow) else find_columns(cells)
-    if columns is None:
-        raise StoreError(f"The table's header needs the columns question and answer. It is: {cells}.")
-    return columns
+def _named(row: Any, meaning: Meaning) -> dict[str, Any]:
+    """The row by plain names."""
+    if isinstance(row, BadRow):
+        raise row
+    named = {plain(name): value for name, value in row.items()} if isinstance(row, dict) else {}
+    for column in ("question", "answer"):
+        if meaning.columns.get(column) not in named:
+            raise BadRow(f"it has no {column}; it has {len(named)} cells.")
+    return named
 
 
-def _named(cells: list[str] | BadRow, columns: Mapping[str, int]) -> dict[str, str]:
-    if isinstance(cells, BadRow):
-        raise cells
-    row = {name: unescape_formula(cells[place]) for name, place in columns.items() if place < len(cells)}
-    if "answer" not in row or "question" not in row:
-        raise BadRow(f"it has {len(cells)} cells, too few for its question and answer.")
-    return row
-
-
-def _turn(row: Mapping[str, str], current: _Open, same: bool) -> int:
-    number = row.get("turn", "").strip()
+def _turn(number: str, pair: Sequence[ImportedMessage], current: _Open, same: bool) -> int:
     if number:
         if not number.isascii() or not number.isdigit() or len(number) > 9:
             raise BadRow(f"its turn is {number[:40]!r}. It has to be a whole number.")
         return int(number)
-    repeated = [row["question"], row["answer"]] == [message.text for message in current.messages[-2:]]
+    repeated = _texts(pair) == _texts(current.messages[-len(pair) :])
     return current.turn + (not repeated) if same else 1
+
+
+def _texts(messages: Sequence[ImportedMessage]) -> list[str]:
+    return [message.text for message in messages]
 
 
 def _add_rating(messages: list[ImportedMessage], pair: Sequence[ImportedMessage], turn: int) -> bool:
     """Whether the row is another rating of the last answer, which then has it too."""
-    if [message.text for message in pair] == [message.text for message in messages[-len(pair) :]]:
+    if _texts(pair) == _texts(messages[-len(pair) :]):
         messages[-1] = replace(messages[-1], ratings=messages[-1].ratings + pair[-1].ratings)
         return True
     if turn > 1:
@@ -231,27 +171,36 @@ def _add_rating(messages: list[ImportedMessage], pair: Sequence[ImportedMessage]
     return False  # another branch, from the first question on
 
 
-def _messages(row: Mapping[str, str]) -> list[ImportedMessage]:
-    """The question, and the answer unless there is none."""
+def _messages(row: Mapping[str, Any], meaning: Meaning) -> list[ImportedMessage]:
+    """What was said before, where a row has a `history`, the question, and the answer unless there is none."""
     rating = ImportedRating(
-        verdict=_parse_verdict(row.get("verdict", "")),
-        reason=row.get("reason", ""),
-        comment=row.get("comment", ""),
-        correction=row.get("correction") or None,
-        rater=row.get("rater", ""),
-        created_at=parse_time(row.get("rated_at", ""), "rated_at"),
+        verdict=meaning.verdict(row),
+        reason=meaning.text(row, "reason"),
+        comment=meaning.text(row, "comment"),
+        correction=meaning.text(row, "correction") or None,
+        rater=meaning.text(row, "rater"),
+        created_at=meaning.time(meaning.text(row, "rated_at"), "rated_at"),
     )
     unrated = rating.verdict is None and rating.correction is None and rating.created_at is None
-    answered_at = parse_time(row.get("answered_at", ""), "answered_at")
-    asked_at = parse_time(row.get("asked_at", ""), "asked_at")
-    question = ImportedMessage(Role.USER, row["question"], answered_at if asked_at is None else asked_at)
-    if not row["answer"] and unrated:
-        return [question]
-    answer = ImportedMessage(
-        Role.ASSISTANT,
-        row["answer"],
-        answered_at,
-        () if unrated else (rating,),
-        finish_reason=row.get("finish_reason") or None,
-    )
-    return [question, answer]
+    answered_at = meaning.time(meaning.text(row, "answered_at"), "answered_at")
+    asked_at = meaning.time(meaning.text(row, "asked_at"), "asked_at")
+    asked = answered_at if asked_at is None else asked_at
+    messages = [*_before(row), ImportedMessage(Role.USER, meaning.question(row), asked)]
+    text = meaning.text(row, "answer")
+    if text or not unrated:
+        end = meaning.text(row, "finish_reason") or None
+        ratings = () if unrated else (rating,)
+        messages.append(ImportedMessage(Role.ASSISTANT, text, answered_at, ratings, finish_reason=end))
+    return messages
+
+
+def _before(row: Mapping[str, Any]) -> Iterator[ImportedMessage]:
+    """As LLaMA-Factory writes them: a system text, and the turns before as pairs."""
+    if isinstance(row.get("system"), str) and row["system"].strip():
+        yield ImportedMessage(Role.USER, "", is_system=True)
+    history = row.get("history")
+    for turn in history if isinstance(history, list) else ():
+        if not isinstance(turn, list) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
+            raise BadRow("its history is not a list of questions with their answers.")
+        yield ImportedMessage(Role.USER, turn[0])
+        yield ImportedMessage(Role.ASSISTANT, turn[1], is_context=True)

@@ -1,0 +1,186 @@
+"""What the columns, ratings and times of a file mean, decided from all of its rows before any of them is read.
+
+A wrong column, scale or unit would be learned from without a word: what can be read in two ways is refused, with the
+option that says which it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from store.errors import BadRow, StoreError
+from store.io.scales import Scale, find_scale, is_verdict
+from store.io.stable_ids import ImportOptions
+from store.io.times import BLANK, day_order, parse_time
+from store.records import Verdict
+
+COLUMNS = (
+    *("conversation", "turn", "question", "asked_at", "answer", "answered_at"),
+    *("verdict", "correction", "reason", "comment", "rater", "rated_at"),
+    "finish_reason",
+)
+# What other tools call the same column.
+_OTHER_NAMES = {
+    "conversation": ("conversation_id", "chat_id", "session_id", "thread_id"),
+    "question": ("prompt", "input", "user", "instruction", "query"),
+    "answer": ("response", "output", "completion", "assistant", "reply"),
+    "answered_at": ("created_at", "timestamp", "time", "date"),
+    "verdict": (
+        "rating",
+        "ratings",
+        "stars",
+        "score",
+        "thumb",
+        "thumbs",
+        "vote",
+        "label",
+        "feedback",
+        "kto_tag",
+    ),
+    "correction": ("corrected", "corrected_answer", "ideal", "ideal_answer", "expected"),
+    "comment": ("comments", "note", "notes"),
+    "rater": ("rated_by", "annotator", "reviewer"),
+    "finish_reason": ("stop_reason", "done_reason"),
+}
+# What stands beside a question and belongs to it.
+_MATERIAL = {"instruction": ("input", "context"), "question": ("context",), "prompt": ("context",)}
+_ONLY_IF_THEY_FIT = {"label", "feedback", "kto_tag", "timestamp", "time", "date"}  # often something else
+_SCALES = {"stars", "score"}  # never just 0 and 1
+_HARMLESS = ("comment", "reason", "answered_at")  # of several such columns the first is taken
+_NAMES = {column: (column, *_OTHER_NAMES.get(column, ())) for column in COLUMNS}
+_TIMES = ("asked_at", "answered_at", "rated_at")
+_MOST_VALUES = 1000  # different ones that are counted of a column; no scale has as many
+
+
+def plain(name: str) -> str:
+    return name.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """`columns`: our name -> the file's; `material` stands beside a question. No time is after `latest`."""
+
+    latest: float
+    columns: Mapping[str, str] = field(default_factory=dict)
+    scale: Scale = Scale()
+    day_first: bool = False
+    remark: str = ""
+
+    def text(self, row: Mapping[str, Any], column: str) -> str:
+        name = self.columns.get(column)
+        value = None if name is None else row.get(name)
+        if isinstance(value, (list, dict)):
+            raise BadRow(f"its {self.columns[column]} is not a text.")
+        return "" if value is None else str(value)
+
+    def question(self, row: Mapping[str, Any]) -> str:
+        question, material = self.text(row, "question"), self.text(row, "material")
+        return f"{question}\n\n{material}".strip() if material.strip() else question
+
+    def verdict(self, row: Mapping[str, Any]) -> Verdict | None:
+        return self.scale.verdict(self.text(row, "verdict"))
+
+    def time(self, value: object, name: str) -> float | None:
+        return parse_time(value, name, self.latest, self.day_first)
+
+
+class Profile:
+    """What all rows of a file have in the columns whose meaning depends on it; bounded, however many rows."""
+
+    def __init__(self, asked: Mapping[str, str]):
+        self.asked = {column: plain(name) for column, name in asked.items()}
+        self.filled: Counter[str] = Counter()  # column -> cells with something in them
+        self.values: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.orders: defaultdict[str, dict[str, str]] = defaultdict(dict)  # of dates, what comes first -> one
+        self._verdicts = {*_NAMES["verdict"], self.asked.get("verdict", "")}
+        self._times = {name for column in _TIMES for name in (*_NAMES[column], self.asked.get(column, ""))}
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        for given, value in row.items():
+            if isinstance(value, (list, dict)):
+                continue
+            name, text = plain(given), "" if value is None else str(value).strip()
+            if len(self.filled) < _MOST_VALUES or name in self.filled:
+                self.filled[name] += text.casefold() not in BLANK
+            if text.casefold() in BLANK:
+                continue
+            if name in self._verdicts:
+                counted = self.values[name]
+                counted[text[:100] if len(counted) < _MOST_VALUES else "…"] += 1
+            elif name in self._times:
+                self._add_time(name, text)
+
+    def _add_time(self, name: str, text: str) -> None:
+        if order := day_order(text):
+            self.orders[name].setdefault(order, text)
+        if name in _ONLY_IF_THEY_FIT and not self.values[name]:
+            with suppress(BadRow):
+                parse_time(text, name, float("inf"), order == "day")
+                self.values[name]["a time"] += 1
+
+    def candidates(self, column: str) -> list[str]:
+        """The columns that can be meant by ours: those with something in them, if there are such."""
+        there = [name for name in _NAMES[column] if name in self.filled and name not in self.asked.values()]
+        fitting = [name for name in there if name not in _ONLY_IF_THEY_FIT or self._fits(column, name)]
+        return [name for name in fitting if self.filled[name]] or fitting
+
+    def _fits(self, column: str, name: str) -> bool:
+        return bool(self.values[name]) and (column != "verdict" or all(map(is_verdict, self.values[name])))
+
+
+def is_table(names: Iterable[str], asked: Mapping[str, str]) -> bool:
+    """Whether there is a question and an answer, by the names that are `asked` for or by usual ones."""
+    there = set(map(plain, names))
+    return all(
+        there.intersection([plain(asked[column])] if column in asked else _NAMES[column])
+        for column in ("question", "answer")
+    )
+
+
+def find_meaning(profile: Profile, options: ImportOptions, columns: Collection[str]) -> Meaning:
+    """Only `columns` are looked for. Raises StoreError for what a person has to say."""
+    found = {column: name for column in columns if (name := _choose(column, profile, "turn" in columns))}
+    for name in _MATERIAL.get(found.get("question", ""), ()):
+        if profile.filled[name]:
+            found.setdefault("material", name)
+    values: Mapping[str, int] = {}
+    if verdict := found.get("verdict"):
+        values = profile.values[verdict]
+    scale = find_scale(verdict or "", values, options.up_from, options.down_to, verdict in _SCALES)
+    orders = {k: v for column in _TIMES for k, v in profile.orders[found.get(column, "")].items()}
+    day_first, remark = options.day_first, ""
+    if day_first is None:
+        if "day" in orders and "month" in orders:
+            raise StoreError(
+                f"In {orders['day']!r} the day comes first, and in {orders['month']!r} the month. Write dates as "
+                "2025-05-01. Nothing was imported."
+            )
+        day_first = "day" in orders
+        if orders.keys() == {"either"}:
+            remark = f"{orders['either']} is read with the month first, as such dates are; --day-first changes that."
+    return Meaning(options.at, found, scale, day_first, remark)
+
+
+def _choose(column: str, profile: Profile, is_a_table: bool) -> str:
+    if column in profile.asked:
+        name = profile.asked[column]
+        if name and name not in profile.filled:
+            raise StoreError(
+                f"There is no column {name!r}. There are: {', '.join(map(repr, profile.filled))}."
+            )
+        return name
+    there = profile.candidates(column)
+    if column == "verdict" and not is_a_table:
+        there = [name for name in there if name not in _SCALES]  # of rows of chats the score is a model's
+    if column == "question":
+        there = [name for name in there if not any(name in _MATERIAL.get(other, ()) for other in there)]
+    if len(there) > 1 and column not in _HARMLESS:
+        raise StoreError(
+            f"Several columns could be the {column}: {', '.join(there)}. Say which one is, such as --column "
+            f"{column}={there[0]}, or rename the others in the file. Nothing was imported."
+        )
+    return there[0] if there else ""
