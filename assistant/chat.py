@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assistant.rendering import Rendered, fit, keep, render
+from assistant.rendering import Rendered, fit, keep, render, render_answer
 from assistant.serving import load_or_lose
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, UnknownModel, VllmError
@@ -291,9 +291,11 @@ class Chat:
         segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
         thread = self._store.messages.branch(question.id)
         context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
-        prefix = self._tokenizer.encode_text(begun)
+        prefix = render_answer(self._tokenizer, begun)[:-1] if begun else ()
         room = self.limits.room - len(prefix)
         fitting = fit(self._tokenizer, segments, context, room)
+        if fitting is None and begun:
+            raise ChatError("The model has no room to go on with this answer. Ask for the rest of it.")
         if fitting is None:
             taken = len(render(self._tokenizer, segments, context[-1:]).ids)
             raise ChatError(

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,8 @@ def test_how_an_answer_ended_is_stored_and_no_other_end_is_taught_than_its_own(
     stored = desk.store.messages.get(said.id)
     assert (stored.finish_reason, stored.status) == (reason, MessageStatus.COMPLETE)
     assert stored.is_whole is (reason == "stop")
+    prompt = desk.store.prompts.latest("bank").id
+    assert len(desk.store.answers.unrated_of_teacher(prompt, 10)) == stored.is_whole
     desk.store.ratings.add(said.id, "ann", Verdict.UP)
     chosen, dropped = select(desk.store.answers.rated("bank"), 1000)
     assert bool(chosen) is stored.is_whole
@@ -178,6 +181,42 @@ def test_how_an_answer_ended_is_stored_and_no_other_end_is_taught_than_its_own(
     desk.store.ratings.add(said.id, "ann", Verdict.UP, correction="Call the front desk at once.")
     ((learned,), _) = select(desk.store.answers.rated("bank"), 1000)
     assert learned.completion == "Call the front desk at once."
+
+
+@pytest.mark.parametrize("trouble", [{"dies_after": 2}, {"holds_after": 2}])
+def test_what_was_stopped_or_broken_off_teaches_no_end_and_can_go_on(
+    desk: Desk, trouble: dict[str, int]
+) -> None:
+    for name, value in trouble.items():
+        setattr(desk.vllm, name, value)
+
+    async def act(chat: Chat) -> Message:
+        question = chat.ask("bank", None, "Hi")
+        steps = chat.answer(question)
+        with suppress(ChatError):
+            async for progress in steps:
+                if progress.message.text == "Call the" and "holds_after" in trouble:
+                    break
+        await steps.aclose()
+        desk.vllm.go_on.set()
+        (cut,) = (m for m in desk.store.messages.thread(question.conversation_id) if m.role is Role.ASSISTANT)
+        desk.store.ratings.add(cut.id, "ann", Verdict.UP)
+        assert (cut.text, cut.is_whole) == ("Call the", False)
+        assert select(desk.store.answers.rated("bank"), 1000)[0] == []
+        desk.vllm.dies_after, desk.vllm.answer = None, lambda model, ids: " front desk."
+        return await answer(chat, question, begun=cut.text)
+
+    assert desk.run(act).text == "Call the front desk."
+
+
+def test_an_answer_that_fills_the_context_cannot_go_on_and_says_so(desk: Desk) -> None:
+    said = desk.ask("Hi")
+
+    async def act(chat: Chat) -> Message:
+        return await answer(chat, desk.store.messages.get(str(said.parent_id)), begun="word " * 1000)
+
+    with pytest.raises(ChatError, match="no room to go on"):
+        desk.run(act)
 
 
 def test_a_cut_answer_goes_on_where_it_ends_and_is_whole_then(desk: Desk) -> None:

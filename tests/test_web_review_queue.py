@@ -7,7 +7,7 @@ from assistant.web.review_queue import ReviewQueue, ReviewSession
 from store import Store
 from store.accounts import LOCAL
 from store.errors import NotSaved
-from store.records import ImportedTurn, Ruling, Verdict
+from store.records import ImportedTurn, MessageStatus, Role, Ruling, Verdict
 from store.reviews import ReviewFilter, Show
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -62,6 +62,23 @@ def test_approving_a_corrected_answer_approves_of_the_correction_that_was_seen(d
     desk.ratings.add(message(3), "ann", DOWN, correction="changed while it was shown")
     queue.decide(session, message(3), Ruling.APPROVE)
     assert desk.decisions.effective([message(3)])[message(3)].correction == "better"
+
+
+@pytest.mark.parametrize(("status", "reason"), [("complete", "length"), ("stopped", None)])
+def test_an_answer_without_its_end_cannot_be_approved_as_it_stands(
+    desk: Store, status: str, reason: str | None
+) -> None:
+    question = desk.messages.add("c1", None, Role.USER, "And?")
+    cut = desk.messages.add(
+        "c1", question.id, Role.ASSISTANT, "It", MessageStatus(status), finish_reason=reason
+    )
+    queue, session = begun(desk)
+    while session.current and session.current.item.message_id != cut.id:
+        queue.skip(session, session.current.item.message_id)
+    with pytest.raises(Refused, match="cut off before its end"):
+        queue.decide(session, cut.id, Ruling.APPROVE)
+    queue.decide(session, cut.id, Ruling.CORRECT, "It is nine.")
+    assert desk.decisions.effective([cut.id])[cut.id].correction == "It is nine."
 
 
 def test_what_was_skipped_comes_last_also_in_a_new_list(desk: Store) -> None:
