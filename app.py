@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import signal
+import subprocess
 import sys
 import threading
 from dataclasses import replace
@@ -19,7 +20,15 @@ from assistant.adapter_files import fingerprint
 from assistant.assistants import load_sample
 from assistant.chat import Chat, ChatError, ChatLimits
 from assistant.serving import ServerAddress, prepare
-from assistant.startup import ModelNotFound, complaints, context_length, is_loopback, resolve, unguarded
+from assistant.startup import (
+    ModelNotFound,
+    complaints,
+    context_length,
+    is_loopback,
+    model_problem,
+    resolve,
+    unguarded,
+)
 from assistant.supervisor import Supervisor
 from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_client import VllmClient
@@ -154,6 +163,7 @@ def main(
         trainer_expected=trainer,
         dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),
         rates=Rates(messages_per_minute, ratings_per_minute, answers_at_once),
+        model_problem=lambda: model_problem(data_dir, base),
     )
 
     def on_ready(url: str) -> None:
@@ -181,6 +191,12 @@ def _run(
         os.environ,
         data_dir / "logs" / "trainer.log",
     )
+    check = subprocess.Popen(
+        [sys.executable, "-m", "trainer.training.model_check", str(data_dir)],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         server.start(on_ready)
         if services.trainer_expected:
@@ -192,6 +208,7 @@ def _run(
     finally:
         print("Stopping ...", flush=True)
         page.stop()
+        check.terminate()
         if services.trainer_expected:
             watch.stop()
         server.stop()

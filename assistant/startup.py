@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 EMBEDDED = "SmolLM2-135M-Instruct"
+_CHECK = "model.json"  # in the data directory
 _CONTEXT = 4096  # tokens, where a model says nothing
 _CONTEXT_NAMES = (
     "max_position_embeddings",
@@ -57,6 +58,21 @@ def context_length(model_dir: Path) -> int:
     config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
     config = {**(config.get("text_config") or {}), **config}
     return next((config[name] for name in _CONTEXT_NAMES if config.get(name)), _CONTEXT)
+
+
+def model_problem(data_dir: Path, base: str) -> str | None:
+    """Why no adapter of this base model can be trained, empty where one can; None while that is not known."""
+    try:
+        found = json.loads((data_dir / _CHECK).read_text(encoding="utf-8"))
+        return str(found["problem"]) if found["base"] == base else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def record_model_problem(data_dir: Path, base: str, problem: str) -> None:
+    aside = data_dir / f".{_CHECK}"
+    aside.write_text(json.dumps({"base": base, "problem": problem}), encoding="utf-8")
+    aside.replace(data_dir / _CHECK)
 
 
 def complaints(data_dir: Path, host: str, port: int, own_server: bool) -> list[str]:

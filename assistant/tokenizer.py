@@ -82,6 +82,10 @@ class ChatTokenizer:
             ids += [run] if isinstance(run, int) else self._encode_run(run, bool(ids))
         return tuple(ids)
 
+    def render(self, turns: Sequence[Turn]) -> str:
+        """The text that `encode_chat` encodes."""
+        return "".join(self._template.pieces(turns))
+
     def encode_answer(self, text: str) -> tuple[int, ...]:
         """Token ids of an answer behind `encode_chat`, as later turns show it, with the token that ends it."""
         shown = self._template.history(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,14 +12,19 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from fake_vllm import FakeVllm
 from model_kinds import CHATML, GEMMA, LLAMA2, LLAMA3, MISTRAL, QWEN3, R1, Template, write_kind
+from retrain_scene import Scene
 from training_scene import PROMPT, QUICK, train
 
 from assistant.adapter_files import fingerprint, verify
 from assistant.rendering import render, render_answer
+from assistant.serving import ServerAddress
+from assistant.startup import model_problem, record_model_problem
 from assistant.tokenizer import ChatTokenizer
-from store.records import Role
+from store.records import Role, RunStatus
 from trainer.training.lora import answer_logits, cross_entropy, load_with_lora, to_tensors
+from trainer.training.model_check import find_problem, main
 from trainer.training.publish import publish
 from trainer.training.rows import IGNORE, Item, pack
 
@@ -159,6 +165,7 @@ def test_the_losses_of_a_row_are_those_of_the_plain_model(model: Model) -> None:
 
 def test_an_adapter_is_trained_and_published(model: Model, tmp_path: Path) -> None:
     _, directory, tokenizer = model
+    assert find_problem(directory) == ""
     trained = train(directory, tokenizer, tmp_path / "work", replace(QUICK, epochs=1))
     assert trained.dev_loss < trained.first_dev_loss
     base = fingerprint(directory)
@@ -202,3 +209,61 @@ def test_other_weights_in_a_bin_file_are_another_model(tmp_path: Path) -> None:
         )
         prints.append(fingerprint(tmp_path))
     assert prints[0] != prints[1]
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "quantised": (
+        {"model_type": "llama", "quantization_config": {"quant_method": "gptq"}},
+        "quantised .gptq.",
+    ),
+    "pictures": ({"model_type": "gemma3"}, "text alone"),
+    "pictures beside a text model": ({"model_type": "llava"}, "text alone"),
+    "encoder and decoder": ({"model_type": "t5"}, "text alone"),
+    "unknown": ({"model_type": "never-heard-of"}, "does not recognize this architecture"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_cannot_be_trained_is_said_before_anybody_rates(
+    tmp_path: Path, vllm: FakeVllm, what: str
+) -> None:
+    config, said = REFUSED[what]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    checked(write_kind(tmp_path, CHATML, "bytes"), vllm)
+    assert re.search(said, model_problem(tmp_path, fingerprint(tmp_path)) or "")
+
+
+def checked(directory: Path, vllm: FakeVllm) -> None:
+    """As the app does beside its start, with the model's directory for its data."""
+    ServerAddress((vllm.url,), None, str(directory), 1024).write(directory)
+    main(directory)
+
+
+def test_a_good_model_is_tried_once_and_in_the_server(tmp_path: Path, vllm: FakeVllm) -> None:
+    directory = write(KINDS["llama 3"], tmp_path)
+    for _ in range(2):
+        checked(directory, vllm)
+    assert model_problem(directory, fingerprint(directory)) == ""
+    assert len(vllm.asked("/v1/load_lora_adapter")) == 1 and not vllm.adapters
+    assert model_problem(directory, "another model") is None
+
+
+def test_what_the_server_says_against_an_adapter_is_the_problem(tmp_path: Path, vllm: FakeVllm) -> None:
+    directory = write(KINDS["llama 3"], tmp_path)
+    vllm.max_loras = 0
+    checked(directory, vllm)
+    assert "vLLM takes no adapter of it" in (model_problem(directory, fingerprint(directory)) or "")
+
+
+def test_tokens_that_differ_from_those_of_transformers_are_a_problem(tmp_path: Path) -> None:
+    directory = write(KINDS["llama 2"], tmp_path)
+    path = directory / "tokenizer_config.json"
+    # A class that transformers builds anew, whatever the file of the tokenizer says.
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer_class": "GemmaTokenizer"}))
+    assert "differ from those of transformers" in find_problem(directory)
+
+
+def test_no_run_begins_with_a_model_that_cannot_be_trained(scene: Scene) -> None:
+    record_model_problem(scene.context.data_dir, scene.context.base, "its weights are quantised")
+    run = scene.run()
+    assert run.status is RunStatus.FAILED and "cannot be trained: its weights are quantised" in run.message

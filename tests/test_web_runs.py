@@ -293,3 +293,10 @@ def test_savings_show_tokens_quality_and_times(savings: Any) -> None:
     numbers, runs = text_of(update[page.numbers]), text_of(update[page.runs])
     assert "→ 16 tokens" in numbers and "0.20 → 0.59" in numbers and "3.40 s → 0.30 s −91 %" in numbers
     assert "592 → 16" in runs and "at 97.5 % confidence" in runs and "medians of 12 requests" in runs
+
+
+def test_what_cannot_be_trained_is_said_where_training_starts() -> None:
+    shown = {"watching": True, "reason": ""}
+    said = render("trainer_state.html", **shown, problem="its weights are <quantised>")
+    assert "This model cannot be trained: its weights are &lt;quantised&gt;" in said and "--model" in said
+    assert "cannot be trained" not in render("trainer_state.html", **shown, problem=None)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from assistant.adapter_files import BadAdapter, verify
 from assistant.serving import MAX_RANK
+from assistant.startup import model_problem
 from assistant.vllm_client import VllmError
 from store import StoreError
 from store.errors import LeaseLost, NotSaved
@@ -66,6 +67,10 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
 
 
 def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
+    if problem := model_problem(context.data_dir, context.base):
+        return context.store.runs.finish(
+            run.id, RunStatus.FAILED, f"This model cannot be trained: {problem}.", {}
+        )
     progress = RunProgress(context.store, run.id)
     with progress.timed("dataset"):
         dataset = (

@@ -167,6 +167,7 @@ class Services:
     """What the pages need. `trainer_expected` is False when the app was started without a trainer on purpose.
 
     `dataset_now` counts what the dataset of an assistant would have now, as a run's report does; it raises StoreError.
+    `model_problem` says why the model cannot be trained; nothing where it can, or is not tried yet.
     """
 
     store: Store
@@ -177,6 +178,7 @@ class Services:
     trainer_expected: bool
     dataset_now: Callable[[str], Mapping[str, Any]]
     rates: Rates
+    model_problem: Callable[[], str | None] = lambda: None
 
 
 def _warned(error: Exception) -> Any:

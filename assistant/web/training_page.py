@@ -140,7 +140,12 @@ class TrainingPage:
             self.timer: gr.Timer(_RUNNING_S if busy or waiting else _IDLE_S),
             self.train: gr.Button(label, interactive=not busy and not waiting),
             self.back: render("rollback.html", served=served),
-            self.trainer: render("trainer_state.html", watching=watching, reason=reason),
+            self.trainer: render(
+                "trainer_state.html",
+                watching=watching,
+                reason=reason,
+                problem=self._services.model_problem(),
+            ),
         }
 
     def _pictures(
