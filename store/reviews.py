@@ -35,7 +35,7 @@ class Show(StrEnum):
 
 @dataclass(frozen=True)
 class ReviewFilter:
-    """The answers that a reviewer asks for; an empty field filters nothing. Times are the answer's, in UTC seconds.
+    """The answers that a reviewer asks for; an empty field filters nothing.
 
     Rater, reason and the kind of rating have to hold of one rating. Every kind but `DECIDED` leaves out answers that
     were decided already.
@@ -45,9 +45,6 @@ class ReviewFilter:
     text: str = ""  # words in the question, the answer, a comment or a correction
     rater: str = ""
     reason: str = ""
-    deployment_id: int | None = None
-    since: float | None = None
-    until: float | None = None
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,6 @@ _PLACE = "JOIN conversations c ON c.id = m.conversation_id"
 _BY_RATING = f"ratings r CROSS JOIN messages m ON m.id = r.message_id CROSS {_PLACE}"
 _BY_DECISION = f"decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS {_PLACE}"
 _BY_CONVERSATION = "conversations c CROSS JOIN messages m ON m.conversation_id = c.id"
-_BY_DEPLOYMENT = f"messages m CROSS {_PLACE}"
 _BY_ID = f"json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value CROSS {_PLACE}"
 _DECIDED = f"EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})"
 # Named, since SQLite would rather go through all ratings of one kind for every message that a search found.
@@ -178,16 +174,12 @@ def _query(assistant_id: str, wanted: ReviewFilter, kind: Show, ids: Sequence[st
         source, order = _BY_DECISION, "d.seq DESC"
     elif rating:
         source, order = _BY_RATING, "r.seq DESC"
-    elif wanted.deployment_id is not None:
-        source, order = _BY_DEPLOYMENT, "m.created_at DESC"
     else:
         source, order = _BY_CONVERSATION, "c.updated_at DESC"
     conditions: dict[str, list[Any]] = {  # with the values of each
         "c.assistant_id = ?": [assistant_id],
         "m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND m.text <> ''": [],
     }
-    if source is _BY_DEPLOYMENT:
-        conditions["m.prompt_tokens IS NOT NULL"] = []  # so that the index on what was measured serves
     if source is _BY_DECISION:
         conditions[IS_EFFECTIVE] = []
     else:
@@ -198,12 +190,6 @@ def _query(assistant_id: str, wanted: ReviewFilter, kind: Show, ids: Sequence[st
         latest = " AND ".join([IS_LATEST, *rating])
         about = latest if source is _BY_RATING else f"EXISTS ({_ITS_RATING} AND {latest})"
         conditions[about] = [value for values in rating.values() for value in values]
-    bounds = {
-        "m.deployment_id = ?": wanted.deployment_id,
-        "m.created_at >= ?": wanted.since,
-        "m.created_at < ?": wanted.until,
-    }
-    conditions |= {condition: [value] for condition, value in bounds.items() if value is not None}
     sql = f"SELECT m.id FROM {source} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
     return sql, [*first, *(value for values in conditions.values() for value in values)]
 

@@ -111,6 +111,15 @@ def answering(
 ) -> Iterator[tuple[str, gr.Blocks]]:
     """The pages with an assistant “desk”, answered by a fake vLLM."""
     create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")
+    with answered(store, tokenizer, vllm, rates) as running:
+        yield running
+
+
+@contextmanager
+def answered(
+    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, rates: Rates = RATES
+) -> Iterator[tuple[str, gr.Blocks]]:
+    """The pages of a store as it is, answered by a fake vLLM."""
     with vllm.serving() as address:
         pool = VllmPool([VllmClient(address)])
         chat = Chat(store, pool, tokenizer, "base", store.path.parent, ChatLimits(8192))

@@ -3,7 +3,7 @@
 import pytest
 
 from store import Store
-from store.records import ImportedTurn, Role, Ruling, Usage, Verdict
+from store.records import ImportedTurn, Ruling, Verdict
 from store.reviews import ITEMS, NEWEST_QUESTIONS, ReviewFilter, Show, queries
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -54,7 +54,6 @@ def test_filters_together_are_about_one_rating(desk: Store) -> None:
     assert found(desk, show=Show.UNRATED, rater="ann") == []
     assert found(desk, reason="too long") == ["mixed"]
     assert found(desk, show=Show.UP, reason="too long") == []
-    assert found(desk, show=Show.UNDECIDED, since=200.0, until=400.0) == ["fixed", "down"]
     assert desk.reviews.raters() == ["ann", "bo", "sample"]
     assert desk.reviews.reasons() == [
         "too long",
@@ -93,19 +92,7 @@ def test_a_rating_that_was_replaced_no_longer_finds_its_answer(desk: Store) -> N
     assert found(desk, reason="wrong fact") == []
 
 
-def test_an_answer_that_was_given_here_is_found_by_what_gave_it(desk: Store) -> None:
-    prompt = desk.prompts.add("desk", [])
-    served = desk.deployments.add("desk", prompt.id, None, (), variant=0, prompt_tokens=0)
-    chat = desk.conversations.create("desk", id="chat")
-    for number in range(3):
-        asked = desk.messages.add(chat.id, None, Role.USER, f"q{number}")
-        usage = Usage(5, 4, 3, 2, 0.1, 0.2)
-        desk.messages.add(
-            chat.id, asked.id, Role.ASSISTANT, f"a{number}", deployment_id=served.id, usage=usage
-        )
-    answers, _ = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED, deployment_id=served.id))
-    assert [item.answer for item in answers] == ["a2", "a1", "a0"]
-    assert found(desk, show=Show.UP, deployment_id=served.id) == []
+def test_a_limit_that_is_reached_is_said(desk: Store) -> None:
     two, more = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=2)
     assert len(two) == 2 and more
     assert not desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=50)[1]
@@ -123,8 +110,7 @@ EVERYTHING = [
     *(ReviewFilter(show) for show in Show if show is not Show.WORTH),
     ReviewFilter(Show.UNDECIDED, rater="ann"),
     ReviewFilter(Show.UNDECIDED, reason="too long"),
-    ReviewFilter(Show.DOWN, rater="ann", reason="too long", since=1.0, until=2.0),
-    ReviewFilter(Show.UNRATED, deployment_id=1),
+    ReviewFilter(Show.DOWN, rater="ann", reason="too long"),
     ReviewFilter(Show.UP, text="word", rater="ann"),
     ReviewFilter(Show.DECIDED, text="word"),
 ]

@@ -72,7 +72,7 @@ def test_every_page_shows(services: Services, filled: bool) -> None:
     for name, inputs in (("PromptPage", ()), ("TrainingPage", ()), ("SavingsPage", (0.5, 0.05))):
         assert shows[name](Person(), assistant_id, *inputs)
     review = shows["ReviewPage"].__self__
-    filters = ["", "undecided", "", "", "", None, None]
+    filters = ["", "undecided", "", ""]
     update = review.show(Person(), assistant_id, ReviewSession(), *filters)
     assert ("It is &lt;b&gt;nine" if filled else "No assistant yet") in update[review.item]
     assert "<img" not in update[review.item] and "<script" not in update[review.item]
@@ -89,8 +89,8 @@ def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Service
     assert "base model, full prompt" in html
     assert 'id="rate-up"' in html
     assert "wrong fact" in html
-    found = own.newest(services.store.assistants.all()[0].id, None, None)
-    listed = render("conversations.html", conversations=found, current=conversation_id, search="")
+    found = own.newest(services.store.assistants.all()[0].id, None, None, 100)
+    listed = render("conversations.html", conversations=found, current=conversation_id, search="", more=False)
     assert "&lt;script&gt;x&lt;/script&gt;" in listed and "<script" not in listed
 
 

@@ -11,7 +11,7 @@ from assistant.chat import Chat
 from assistant.web.access import Person, RateLimiter, Rates, Refused
 from assistant.web.answers import Answers
 from assistant.web.app import build
-from assistant.web.chat_page import TabState
+from assistant.web.chat_page import ChatPage, TabState
 from store.accounts import UserRole
 from store.errors import NotFound
 
@@ -23,6 +23,13 @@ BO = Person("bo", UserRole.USER, signed_in=True)
 
 def answers_of(desk: Desk, chat: Chat, rates: Rates) -> Answers:
     return Answers(services_of(desk.store, chat), RateLimiter(rates))
+
+
+def chat_page(desk: Desk, chat: Chat) -> ChatPage:
+    functions = [one.fn for one in build(services_of(desk.store, chat)).fns.values() if one.fn]
+    asking = next(one.method for one in functions if one.method.__qualname__ == "ChatPage.ask")
+    page: ChatPage = asking.__self__
+    return page
 
 
 def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -> None:
@@ -72,8 +79,7 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
 
 def test_a_message_that_is_sent_before_the_picker_is_filled_goes_to_the_newest_assistant(desk: Desk) -> None:
     async def act(chat: Chat) -> None:
-        functions = [one.fn for one in build(services_of(desk.store, chat)).fns.values() if one.fn]
-        page = next(f.method for f in functions if f.method.__qualname__ == "ChatPage.ask").__self__
+        page = chat_page(desk, chat)
         tab = TabState()
         *_, last = [update async for update in page.ask(Person(), "at once", None, None, tab)]
         assert "at once" in last[page.log]
@@ -104,5 +110,34 @@ def test_nobody_goes_on_edits_or_asks_again_in_anothers_conversation(desk: Desk)
         await (await answers.ask_again(ANN, before[1].id)).task
         await (await answers.ask_again(ANN, before[0].id, "mine too")).task
         assert len(messages.thread(here)) == 2
+
+    desk.run(act)
+
+
+@pytest.mark.parametrize("apart_s", [0.0, 0.6])
+def test_a_second_press_asks_nothing_and_what_failed_may_be_pressed_again(desk: Desk, apart_s: float) -> None:
+    async def act(chat: Chat) -> None:
+        page = chat_page(desk, chat)
+        tab = TabState()
+
+        async def press(conversation: str | None, text: str) -> None:
+            async for _ in page.ask(ANN, text, "bank", conversation, tab):
+                pass
+
+        desk.vllm.pace_s = apart_s / 4
+        first = asyncio.create_task(press(None, "Twice?"))
+        await asyncio.sleep(apart_s)
+        await asyncio.gather(first, press(None, "Twice?"))
+        [talk] = desk.store.conversations.all("bank", "ann")
+        assert [m.text for m in desk.store.messages.thread(talk.id)] == ["Twice?", "Call the front desk."]
+        tab.sent_at -= 60  # much later the page still shows no conversation: the press is the same one
+        await press(None, "Twice?")
+        assert len(desk.store.conversations.all("bank", "ann")) == 1
+        tab.sent_at -= 60
+        await press(talk.id, "Twice?")
+        assert len(desk.store.messages.thread(talk.id)) == 4, "somebody asks the same again"
+        for _ in range(2):
+            with pytest.raises(NotFound):
+                await press("made up", "Lost?")
 
     desk.run(act)

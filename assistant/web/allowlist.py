@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from assistant.startup import is_loopback, network
 from assistant.web.access import SIGNED_OUT
 from assistant.web.document import rewriting
+from assistant.web.downloads import DOWNLOAD
 from assistant.web.sign_in import SIGN_IN, SIGN_OUT
 from store.accounts import LOCAL
 
@@ -123,7 +124,7 @@ class AllowlistMiddleware:
         scope, name = request.scope, request.user.display_name
         if path in _DOCUMENTS + _STYLES:
             return {**scope, "query_string": b""}
-        if _STATIC.fullmatch(path) and ".." not in path:
+        if path == DOWNLOAD or (_STATIC.fullmatch(path) and ".." not in path):
             return scope
         if path == _STREAM:
             session = self._session(name, request.query_params.get("session_hash", ""))

@@ -7,7 +7,8 @@ Chat, Review, Prompt, Training, Savings and, for admins who are signed in, Peopl
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html import escape
 from typing import Any
 
@@ -18,12 +19,12 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import JSONResponse
 
 from assistant.vllm_server import Phase
-from assistant.web import theme, words
+from assistant.web import downloads, theme, words
 from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.allowlist import AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
 from assistant.web.document import ROOT
-from assistant.web.markup import render
+from assistant.web.markup import render, script
 from assistant.web.prompt_page import PromptPage
 from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
@@ -34,9 +35,11 @@ from store.accounts import UserRole
 
 _LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is read
 _AUDIT_LINES = 200
+# The conversation of the address (page.js), or the one that was open last.
+_ADDRESSED = "(last) => [location.hash.match(/^#chat.(.+)/)?.[1] ?? last]"
 _EVENTS_AT_ONCE = 2000
 _BRAND = (
-    f'<div class="brand">{theme.MARK}<strong>Shorthand</strong>'
+    f'<div class="brand">{theme.MARK}<h1>Shorthand</h1>'
     "<span>the assistant that learns its own prompt</span></div>"
 )
 
@@ -74,24 +77,26 @@ class _Pages:
             )
             self.server = gr.HTML(elem_id="server-state")
             self.signed_in = gr.HTML(visible=False, elem_id="signed-in")
-        with gr.Tabs(elem_id="tabs"):
-            with gr.Tab("Chat", id="chat"):
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
+            with _tab("Chat"):
                 self.chat = ChatPage(services, self.picker, self.conversation)
-            with gr.Tab("Review", id="review", visible=alone) as self.review_tab:
+            with _tab("Review", alone) as self.review_tab:
                 self.review = ReviewPage(services, self.picker)
-            with gr.Tab("Prompt", id="prompt", visible=alone) as self.prompt_tab:
+            with _tab("Prompt", alone) as self.prompt_tab:
                 self.prompt = PromptPage(services, self.picker)
-            with gr.Tab("Training", id="training", visible=alone) as self.training_tab:
+            with _tab("Training", alone) as self.training_tab:
                 self.training = TrainingPage(services, self.picker)
-            with gr.Tab("Savings", id="savings") as self.savings_tab:
+            with _tab("Savings") as self.savings_tab:
                 self.savings = SavingsPage(services, self.picker)
-            with gr.Tab("People", id="people", visible=False) as self.people_tab:
+            with _tab("People", False) as self.people_tab:
                 self.people = theme.panel("people-page")
 
     def wire(self, page: gr.Blocks) -> None:
         tabs = [self.review_tab, self.prompt_tab, self.training_tab, self.people_tab]
-        changing = [self.picker, self.signed_in, self.chat.samples, *tabs]
-        opened = page.load(self._quiet(UserRole.USER, self.welcome), self.conversation, changing, **QUIET)
+        changing = [self.conversation, self.picker, self.signed_in, self.chat.samples, *tabs]
+        opened = page.load(
+            self._quiet(UserRole.USER, self.welcome), self.conversation, changing, js=_ADDRESSED, **QUIET
+        )
         show_chat = self._quiet(UserRole.USER, self.chat.show)
         opened.then(show_chat, self.chat.here, self.chat.shown, **QUIET)
         chosen = self.picker.input(show_chat, self.chat.here, self.chat.shown, **QUIET)
@@ -127,6 +132,7 @@ class _Pages:
         """The page was opened: what this person may see of it."""
         admin, reviewer = (person.may(role) for role in (UserRole.ADMIN, UserRole.REVIEWER))
         return {
+            self.conversation: last,
             self.picker: self._choice(person, last),
             self.signed_in: gr.HTML(_signed_in(person), visible=person.signed_in),
             self.chat.samples: gr.Checkbox(visible=not person.signed_in),
@@ -172,7 +178,7 @@ def web_app(services: Services, page: gr.Blocks) -> FastAPI:
         on_error=lambda request, error: JSONResponse({"detail": str(error)}, 503),
     )
     front = FastAPI(
-        routes=SignIn(store, access).routes(),
+        routes=[*SignIn(store, access).routes(), *downloads.routes(store)],
         middleware=[signed_in, Middleware(AllowlistMiddleware, page=page)],
         openapi_url=None,
     )
@@ -183,6 +189,7 @@ def web_app(services: Services, page: gr.Blocks) -> FastAPI:
         "/",
         theme=theme.theme(),
         css_paths=[theme.CSS],
+        js=script("page.js"),
         footer_links=[],
         root_path=ROOT,
         ssr_mode=False,
@@ -196,6 +203,14 @@ def web_app(services: Services, page: gr.Blocks) -> FastAPI:
         app_kwargs=closed,
     )
     return front
+
+
+@contextmanager
+def _tab(name: str, visible: bool = True) -> Iterator[gr.Tab]:
+    """A page, with a heading for those who hear it read."""
+    with gr.Tab(name, id=name.lower(), visible=visible) as tab:
+        gr.HTML(f"<h2>{name}</h2>", elem_classes="sr-only")
+        yield tab
 
 
 def _at(at: float) -> str:

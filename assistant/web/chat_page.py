@@ -10,7 +10,9 @@ and `empty_chat`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import gradio as gr
@@ -25,6 +27,8 @@ from store.accounts import UserRole
 
 Id = str | None  # of an assistant or a conversation; None for none
 
+_MORE = 100  # conversations that are listed, and by how many more each time
+_TWICE_S = 2.0  # what is sent again as it was within this time is a second press of the same button
 _CLICKS = ("start", "resend", "regenerate", "resume", "show", "rate", "correct", "sample")
 _SAMPLE = (
     "A kayak hire’s front desk with a long prompt and hundreds of rated conversations: chat with it, train it, and see "
@@ -41,12 +45,28 @@ class TabState:
     def __init__(self) -> None:
         self.owner: object = None
         self.conversation: Id = None
+        self.sent: tuple[object, ...] = ()  # what was asked last, and where
+        self.sent_at = 0.0
         self.search = ""
+        self.most = _MORE  # conversations in the list
         self.samples = False  # list sample and imported conversations too
 
     def take_ownership(self, conversation: Id) -> object:
         self.owner, self.conversation = object(), conversation
         return self.owner
+
+    @contextmanager
+    def sending(self, conversation: Id, *what: object) -> Iterator[bool]:
+        """False for a second press: of what was sent just now, or whose conversation the page has not shown yet."""
+        sent, now = (conversation, *what), time.monotonic()
+        late = now - self.sent_at > _TWICE_S and conversation == self.conversation
+        is_new = sent != self.sent or late
+        self.sent, self.sent_at = sent, now
+        try:
+            yield is_new
+        except BaseException:  # nothing was sent: it may be pressed again at once
+            self.sent = ()
+            raise
 
 
 class ChatPage:
@@ -81,10 +101,12 @@ class ChatPage:
         self.samples = gr.Checkbox(
             label="Sample and imported ones too", elem_id="show-samples", container=False
         )
-        self.list = gr.HTML(elem_id="conversation-list", js_on_load=forward("open", "rename", "remove"))
+        self.list = gr.HTML(
+            elem_id="conversation-list", js_on_load=forward("open", "rename", "remove", "more")
+        )
 
     def _build_pane(self) -> None:
-        self._toggle = gr.Button("Conversations", elem_id="chat-list-toggle", size="sm")
+        gr.Button("Conversations", elem_id="chat-list-toggle", size="sm")
         with gr.Column(elem_id="chat-scroll", elem_classes="scroll-pane"):
             self.log = gr.HTML(elem_id="chat-log", js_on_load=forward(*_CLICKS))
             self.live = gr.HTML(elem_id="chat-live", js_on_load=script("stick_to_end.js"))
@@ -115,9 +137,8 @@ class ChatPage:
         streams: dict[str, Any] = {"outputs": self.shown, "trigger_mode": "multiple", **QUIET}
         gr.on([self.send.click, self.box.submit], on(self.ask), [self.box, *self.here], **streams)
         log.start(on(self.start), self.here, **streams)
-        for again in (log.regenerate, log.resend):  # `gr.on` takes no events of a gr.HTML's own
+        for again in (log.regenerate, log.resend, log.resume):  # `gr.on` takes no events of a gr.HTML's own
             again(on(self.ask_again), self.here, **streams)
-        log.resume(on(self.go_on), self.here, **streams)
         log.show(on(self.show_version), self.here, **streams)
         listing.open(on(self.open), self.here, **streams)
         self.stop.click(on(self.end), self.conversation, None, **QUIET)
@@ -125,6 +146,7 @@ class ChatPage:
         for rated in (log.rate, log.correct):
             rated(on(self.rate), self.conversation, log, **QUIET)
         listing.rename(on(self.rename), self.here, listing, **QUIET)
+        listing.more(on(self.list_more), self.here, listing, **QUIET)
         listing.remove(on(self.remove), self.here, self.shown, **QUIET)
         gr.on(
             [self.search.change, self.samples.input],  # `input` of a textbox says nothing of pasted text
@@ -134,10 +156,6 @@ class ChatPage:
             trigger_mode="always_last",
             **QUIET,
         )
-        opens = "() => { document.querySelector('#chat-sidebar').classList.%s('open'); }"
-        self._toggle.click(None, js=opens % "toggle", api_visibility="private")
-        for leave in (listing.open, self.new.click):
-            leave(None, js=opens % "remove", api_visibility="private")
 
     def _own(self, person: Person) -> UserConversations:
         return UserConversations(self._store, person.name)
@@ -150,8 +168,11 @@ class ChatPage:
         """Send what stands in the box; it is emptied once the message is stored."""
         if assistant is None:  # the page was opened this moment, and its picker is not filled yet
             assistant = await asyncio.to_thread(self._own(person).assistant, conversation)
-        answer = await self._answers.ask(person, assistant, conversation, text)
+        with tab.sending(conversation, text) as is_new:
+            answer = await self._answers.ask(person, assistant, conversation, text) if is_new else None
         yield {self.box: ""}
+        if answer is None:
+            return
         async for update in self._follow(person, assistant, answer, tab):
             yield update
 
@@ -166,16 +187,15 @@ class ChatPage:
     async def ask_again(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
-        """Another version beside what was clicked: of an answer, or of a message that was edited."""
-        answer = await self._answers.ask_again(person, str(event.id), event._data.get("text"))
-        async for update in self._follow(person, assistant, answer, tab):
-            yield update
-
-    async def go_on(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
-    ) -> AsyncIterator[Update]:
-        """Continue was pressed below an answer that was cut off."""
-        answer = await self._answers.go_on(person, str(event.id))
+        """Another version beside what was clicked: of an answer, whole or cut off, or of a message that was edited."""
+        id, text = str(event.id), event._data.get("text")
+        goes_on = event._data.get("event") == "resume"
+        again = self._answers.go_on(person, id) if goes_on else self._answers.ask_again(person, id, text)
+        with closing(again), tab.sending(tab.conversation, id, text, goes_on) as is_new:
+            answer = await again if is_new else None
+        if answer is None:
+            yield {self.box: gr.skip()}
+            return
         async for update in self._follow(person, assistant, answer, tab):
             yield update
 
@@ -256,7 +276,11 @@ class ChatPage:
     def find(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, search: str, samples: bool
     ) -> str:
-        tab.search, tab.samples = search.strip(), samples
+        tab.search, tab.samples, tab.most = search.strip(), samples, _MORE
+        return self._listing(person, assistant, conversation, tab)
+
+    def list_more(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> str:
+        tab.most += _MORE
         return self._listing(person, assistant, conversation, tab)
 
     def rename(
@@ -313,8 +337,11 @@ class ChatPage:
         """This person's conversations; samples only when asked for, or there would be nothing else to see."""
         if assistant is None:
             return ""
-        found = self._own(person).newest(assistant, None if tab.samples else "chat", tab.search or None)
-        return render("conversations.html", conversations=found, current=conversation, search=tab.search)
+        source = None if tab.samples else "chat"
+        found = self._own(person).newest(assistant, source, tab.search or None, tab.most + 1)
+        listed, more = found[: tab.most], len(found) > tab.most
+        values = {"current": conversation, "search": tab.search, "more": more}
+        return render("conversations.html", conversations=listed, **values)
 
 
 def _live(answer: Answer) -> str:

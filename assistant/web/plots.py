@@ -82,10 +82,14 @@ def _time(at: float) -> str:
 def _finish(chart: LayerChart, height: int) -> LayerChart:
     lines = {"gridColor": GREY, "gridOpacity": 0.18, "domainColor": GREY, "tickColor": GREY}
     labels = {"labelColor": GREY, "labelFontSize": 12}
-    return (
+    finished = (
         chart.properties(width="container", height=height, background="transparent")
         .configure(font="ui-sans-serif, system-ui, sans-serif")
         .configure_view(strokeOpacity=0)
         .configure_axis(titleColor=GREY, titleFontSize=12, titleFontWeight="normal", **labels, **lines)
         .configure_legend(**labels)
     )
+    finished["$schema"] = (
+        "https://vega.github.io/schema/vega-lite/v5.json"  # what Gradio draws with; v6 warns
+    )
+    return finished

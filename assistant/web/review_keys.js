@@ -14,10 +14,6 @@ const listen = (event) => {
   if (typing(event.target)) {
     const ours = event.target.closest('#review-page');
     if (ours && event.key === 'Escape') event.target.blur();
-    if (element.contains(event.target) && event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
-      event.preventDefault();
-      key('save')?.click();
-    }
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;

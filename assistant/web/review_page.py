@@ -2,15 +2,14 @@
 
 An action is one short request: it saves the decision and brings the next answer.
 
-Ids for tests: #review-search #review-show #review-rater #review-reason #review-deployment #review-since #review-until
-#review-item (article.review[data-message][data-turn]) #review-approve #review-reject #review-skip #review-undo
-#review-editor #review-correction #review-save #review-diff #review-count #review-bulk #bulk-approve-open
-#bulk-approve-confirm #bulk-reject-open #bulk-reject-confirm #review-dataset.
+Ids for tests: #review-search #review-show #review-rater #review-reason #review-prompt #review-item
+(article.review[data-message][data-turn]) #review-approve #review-reject #review-skip #review-undo #review-editor
+#review-correction #review-save #review-diff #review-count #review-bulk #bulk-approve-open #bulk-approve-confirm
+#bulk-reject-open #bulk-reject-confirm #review-dataset.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from html import escape
 from typing import Any
@@ -40,9 +39,6 @@ _SHOWN = [
     ("Reviewed", Show.DECIDED),
 ]
 _ANY = ""
-_DAY_S = 86400.0
-# Counting the dataset reads every rating, so it takes at most this share of one processor.
-_COUNT_S, _COUNT_SHARE = 4.0, 0.05
 
 _SHOWN_TURNS = 2  # before the question; earlier ones are folded
 _ALARMING = (Why.DISAGREE, Why.DIFFER)  # something is wrong with what people wrote
@@ -56,7 +52,6 @@ class ReviewPage:
         self._store = services.store
         self.assistant = assistant
         self.session = gr.State(ReviewSession())  # copied for every tab
-        self.clock = gr.Timer(_COUNT_S)
         with gr.Column(elem_id="review-page"):
             self._build_filters()
             self.bulk = panel("review-bulk", js_on_load=forward("bulk"))
@@ -64,14 +59,14 @@ class ReviewPage:
                 self.item = panel("review-item", js_on_load=forward("act") + script("review_keys.js"))
                 with gr.Column(elem_id="review-side", scale=0, min_width=250):
                     self.progress = panel("review-progress")
+                    self.prompt = panel("review-prompt")
                     panel("review-legend", render("review_legend.html"))
             self.dataset = panel("review-dataset")
-        filters = [self.search, self.show_kind, self.rater, self.reason, self.deployment]
-        self.filters = [*filters, self.since, self.until]
+        self.filters = [self.search, self.show_kind, self.rater, self.reason]
         # The session is changed in place, so it is no output.
         self.here = [assistant, self.session, *self.filters]
         self.changing = [self.item, self.bulk, self.progress]
-        self.shown = [*self.changing, self.rater, self.reason, self.deployment, self.dataset]
+        self.shown = [*self.changing, self.rater, self.reason, self.prompt, self.dataset]
         self._wire()
 
     def _build_filters(self) -> None:
@@ -85,13 +80,10 @@ class ReviewPage:
                 min_width=220,
             )
             self.show_kind = gr.Dropdown(
-                _SHOWN, value=Show.WORTH, label="Show", elem_id="review-show", scale=2, min_width=150
+                _SHOWN, value=Show.WORTH, label="Show", elem_id="review-show", scale=2, min_width=100
             )
             self.rater = _choice("Rater", "review-rater")
             self.reason = _choice("Reason", "review-reason")
-            self.deployment = _choice("Answered by", "review-deployment")
-            self.since = _date("From", "review-since")
-            self.until = _date("To", "review-until")
 
     def _wire(self) -> None:
         def on(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -103,20 +95,16 @@ class ReviewPage:
         self.bulk.bulk(on(self.act_on_all), here, self.changing, **QUIET)
         changed = [part.change for part in self.filters]
         gr.on(changed, on(self.find), self.here, self.changing, trigger_mode="always_last", **QUIET)
-        ticked = self._services.access.event(UserRole.REVIEWER, self.count, quiet=True)
-        self.clock.tick(ticked, here, self.dataset, queue=False, **QUIET)
 
     def show(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
         """The page was opened, or another assistant was chosen: the queue and the choices anew."""
         update = self.find(person, assistant_id, session, *filters)
         raters, reasons = self._store.reviews.raters(), self._store.reviews.reasons()
-        served = self._store.deployments.all(assistant_id) if assistant_id else []
-        deployments = ((words.deployment(one), str(one.id)) for one in reversed(served))
         return update | {
             self.rater: _choices("Everybody", ((name, name) for name in raters)),
             self.reason: _choices("Any", ((name, name) for name in reasons)),
-            self.deployment: _choices("Any", deployments),
-            self.dataset: self._counted(assistant_id, session),
+            self.prompt: self._prompt(assistant_id),
+            self.dataset: self._counted(assistant_id),
         }
 
     def show_if_open(
@@ -153,7 +141,6 @@ class ReviewPage:
             return self._update(person, session, typed, str(error))
         except StoreError as error:
             return self._update(person, session, typed, f"Not saved. {error}")
-        session.dataset_changed = session.dataset_changed or do != "skip"
         return self._update(person, session)
 
     def act_on_all(
@@ -168,14 +155,7 @@ class ReviewPage:
             return self._update(person, session)
         done = "approved" if ruling is Ruling.APPROVE else "rejected"
         gr.Info(f"{words.count(count, 'answer')} {done}. Z takes all of it back.")
-        session.dataset_changed = True
         return self._update(person, session)
-
-    def count(self, person: Person, assistant_id: str | None, session: ReviewSession) -> Any:
-        """A tick: the numbers of the dataset, where decisions have changed them."""
-        if not session.dataset_changed or time.monotonic() < session.count_from:
-            return gr.skip()
-        return self._counted(assistant_id, session)
 
     # HTML
 
@@ -238,17 +218,20 @@ class ReviewPage:
             "draft": next(text for text in (values["typed"], correction, item.answer) if text is not None),
         }
 
-    def _counted(self, assistant_id: str | None, session: ReviewSession) -> str:
-        """What a retrain would learn from now."""
+    def _prompt(self, assistant_id: str | None) -> str:
+        """What every answer has to keep to, whichever version gave it."""
         if assistant_id is None:
             return ""
-        began = time.monotonic()
+        return render("review_prompt.html", segments=self._store.prompts.latest(assistant_id).segments)
+
+    def _counted(self, assistant_id: str | None) -> str:
+        """What a retrain would learn from; reading it takes all ratings, so it is as of when the page was opened."""
+        if assistant_id is None:
+            return ""
         try:
             counts = self._services.dataset_now(assistant_id)
         except StoreError as error:
             return f'<p class="notice bad">{escape(str(error))}</p>'
-        now = time.monotonic()
-        session.dataset_changed, session.count_from = False, now + (now - began) / _COUNT_SHARE
         numbers = {
             "examples": sum(counts.get(split, 0) for split in SPLITS),
             "corrected": counts.get("corrected", 0),
@@ -260,30 +243,15 @@ class ReviewPage:
 
 
 def _choice(label: str, id: str) -> gr.Dropdown:
-    return gr.Dropdown([("Any", _ANY)], value=_ANY, label=label, elem_id=id, scale=2, min_width=130)
+    return gr.Dropdown([("Any", _ANY)], value=_ANY, label=label, elem_id=id, scale=2, min_width=100)
 
 
 def _choices(any_of_them: str, names: Iterable[tuple[str, str]]) -> gr.Dropdown:
     return gr.Dropdown([(any_of_them, _ANY), *names])
 
 
-def _date(label: str, id: str) -> gr.DateTime:
-    return gr.DateTime(label=label, include_time=False, elem_id=id, scale=2, min_width=130)
-
-
-def _wanted(
-    text: str, show: str, rater: str, reason: str, deployment: str, since: float | None, until: float | None
-) -> ReviewFilter:
-    """`since` and `until` are the beginnings of days, the last of which is included."""
-    return ReviewFilter(
-        show=Show(show or Show.WORTH),
-        text=text.strip(),
-        rater=rater or "",
-        reason=reason or "",
-        deployment_id=int(deployment) if deployment else None,
-        since=since,
-        until=None if until is None else until + _DAY_S,
-    )
+def _wanted(text: str, show: str, rater: str, reason: str) -> ReviewFilter:
+    return ReviewFilter(Show(show or Show.WORTH), text.strip(), rater or "", reason or "")
 
 
 def _nothing_left(session: ReviewSession) -> tuple[str, str]:

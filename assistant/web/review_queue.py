@@ -45,8 +45,6 @@ class ReviewSession:
     actions: list[Action] = field(default_factory=list)
     full: bool = False
     turn: int = 0  # counts what the page has shown
-    dataset_changed: bool = False  # by decisions, since it was counted
-    count_from: float = 0.0  # when it may be counted again, on the monotonic clock
 
     @property
     def current(self) -> Ranked | None:

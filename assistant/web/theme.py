@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 from gradio.themes.utils import colors, sizes
@@ -15,17 +16,14 @@ CSS = Path(__file__).with_name("look.css")
 
 # Eleven shades each, from the lightest.
 _PINE = "#edf7f1 #d3ebde #a9d8c1 #78bf9f #48a27d #2b8462 #1f6d50 #1a5741 #174635 #12372a #0a211a"
-_PAPER = "#fafbf7 #f1f4ec #e2e7db #cbd2c4 #9aa597 #6c786d #4f5b52 #3a453e #232c28 #18201d #101614"
+_PAPER = "#fafbf7 #f1f4ec #e2e7db #cbd2c4 #9aa597 #5d695e #4f5b52 #3a453e #232c28 #18201d #101614"
 _SANS = "ui-sans-serif, system-ui, -apple-system, Segoe UI, Roboto, Helvetica Neue, Arial, sans-serif"
 _MONO = "ui-monospace, SF Mono, Cascadia Mono, Menlo, Consolas, monospace"
 
+ICON = Path(__file__).with_name("icon.svg")
 HEAD = (
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    "<link rel=\"icon\" href=\"data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 "
-    "32 32'%3E"
-    "%3Crect width='32' height='32' rx='7' fill='%231f6d50'/%3E%3Cpath d='M8 21c4-11 8-13 9-9s-4 9-1 9 "
-    "5-4 8-9' "
-    "fill='none' stroke='%23fafbf7' stroke-width='2.6' stroke-linecap='round'/%3E%3C/svg%3E\">"
+    '<meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content">'
+    f'<link rel="icon" href="data:image/svg+xml,{quote(ICON.read_text("utf-8"))}">'
 )
 # The same stroke as the icon's, in the text's colour.
 MARK = (

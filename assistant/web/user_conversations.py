@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from assistant.chat import MAX_MESSAGE_CHARACTERS
 from store import Store
 from store.errors import NotFound, StoreError
 from store.records import Conversation, Deployment, Message, Rating, Verdict
+
+_ALL = 10**9
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,16 @@ class UserConversations:
             return self.conversation(conversation_id or "").assistant_id
         return next((one.id for one in reversed(self._store.assistants.all())), None)
 
-    def newest(self, assistant_id: str, source: str | None, search: str | None) -> list[Conversation]:
-        """A hundred at most, last changed first."""
-        return self._store.conversations.all(assistant_id, self._owner, source, search)
+    def newest(
+        self, assistant_id: str, source: str | None, search: str | None, most: int
+    ) -> list[Conversation]:
+        """Last changed first."""
+        return self._store.conversations.all(assistant_id, self._owner, source, search, most)
+
+    def all(self) -> list[Conversation]:
+        """What this person has chatted with every assistant."""
+        assistants = self._store.assistants.all()
+        return [talk for one in assistants for talk in self.newest(one.id, "chat", None, _ALL)]
 
     def rename(self, id: str, title: str) -> None:
         self._store.conversations.rename(self.conversation(id).id, title)
@@ -103,16 +112,17 @@ class UserConversations:
         ratings = self._store.ratings.latest([id]).get(id, ())
         mine = [rating for rating in ratings if rating.rater == self._owner]
         before = mine[-1] if mine else Rating("", id, self._owner, None, 0.0)
-        verdict, reason, comment = before.verdict, before.reason, before.comment
-        correction = before.correction
         if "verdict" in click:
             verdict = Verdict(click["verdict"]) if click["verdict"] else None
-            reason = click.get("reason", "")
             comment = click.get("comment", "").strip() if verdict is Verdict.DOWN else ""
+            rated = replace(before, verdict=verdict, reason=click.get("reason", ""), comment=comment)
         elif click.get("remove"):
-            correction = None
+            rated = replace(before, correction=None)
         elif text := click.get("text", "").strip():
-            verdict, correction = verdict or Verdict.DOWN, text
+            rated = replace(before, verdict=before.verdict or Verdict.DOWN, correction=text)
         else:
             raise StoreError("The correction is empty. Write the answer as it should have been.")
-        self._store.ratings.add(id, self._owner, verdict, reason, comment, correction)
+        if rated != before:
+            self._store.ratings.add(
+                id, self._owner, rated.verdict, rated.reason, rated.comment, rated.correction
+            )

@@ -1,0 +1,356 @@
+"""Every page as people meet it, in a real browser with a fake model: for eyes, ears, thumbs and keyboards.
+
+Each test also fails for whatever the browser's console says.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+import pytest
+from fake_vllm import FakeVllm
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from review_scene import answered, fill
+from test_web_runs import REPORT
+from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
+from tiny_model import write_adapter
+
+from assistant.tokenizer import ChatTokenizer
+from store import Store
+from store.records import Role, RunStatus, Verdict
+
+AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+FINDINGS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.flatMap(
+    (one) => one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 120)}`))"""
+SMALL = """() => [...document.querySelectorAll('button, a[href], input, textarea, summary')]
+    .filter((one) => one.checkVisibility({visibilityProperty: true}) && !one.closest('.prose-text, .vega-embed'))
+    .map((one) => [(one.type === 'checkbox' ? one.closest('label') : one).getBoundingClientRect(), one.outerHTML])
+    .filter(([box]) => box.width && Math.min(box.width, box.height) < 39.5).map(([box, html]) => html.slice(0, 120))"""
+expect.set_options(timeout=120_000)
+PAGES = ("Chat", "Review", "Prompt", "Training", "Savings")
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with Store(tmp_path_factory.mktemp("pages") / "shorthand.sqlite") as opened:
+        assistant = fill(opened)
+        run = opened.runs.start(assistant, {}, "button")
+        for step in range(1, 9):
+            opened.runs.add_event(run.id, "train", {"step": step, "steps": 8, "loss": 3 / step})
+        opened.runs.finish(run.id, RunStatus.PROMOTED, "The prompt is shorter.", REPORT)
+        base = opened.deployments.active(assistant)
+        assert base is not None
+        write_adapter(opened.path.parent, "otter-quay-1", "base")
+        served = opened.deployments.add(assistant, base.prompt_id, "otter-quay-1", ["role"], 1, 60, run.id)
+        opened.deployments.activate(served.id)
+        for number in range(120):
+            talk = opened.conversations.create(assistant, f"Question number {number}", id=f"talk-{number}")
+            opened.messages.add(talk.id, None, Role.USER, f"What about number {number}?")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def site(store: Store, tokenizer: ChatTokenizer) -> Iterator[tuple[str, Browser]]:
+    vllm = FakeVllm(max_model_len=8192, answer=lambda model, ids: "A kayak costs $14 for one hour.")
+    with answered(store, tokenizer, vllm) as (url, _), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=OPTIONS)
+        yield url, browser
+        browser.close()
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What the console says."""
+    return []
+
+
+@pytest.fixture
+def page(site: tuple[str, Browser], said: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A tab of its own; a parameter has options of its context, such as a phone's size."""
+    url, browser = site
+    context = browser.new_context(**{"viewport": DESKTOP, **getattr(request, "param", {})})
+    tab = opened(context.new_page(), url, said)
+    yield tab
+    context.close()
+    assert said == []
+
+
+def opened(tab: Page, url: str, said: list[str]) -> Page:
+    tab.set_default_timeout(30_000)
+    tab.on("console", lambda one: said.append(one.text) if one.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.goto(url)
+    expect(tab.locator("#server-state")).to_contain_text("ready", timeout=120_000)
+    expect(tab.locator("#chat-log .empty, #chat-log .turns")).to_be_visible(timeout=120_000)
+    return tab
+
+
+def go(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+    expect(page).to_have_title(f"{name} · Shorthand")
+    shown = {"Review": "#review-item article", "Prompt": "#segments li", "Training": "#runs tr"}
+    expect(page.locator(shown.get(name, "body")).first).to_be_visible()
+
+
+def looks(**options: Any) -> Any:
+    return pytest.mark.parametrize("page", [options], indirect=True)
+
+
+THEMES = [{"color_scheme": "light"}, {"color_scheme": "dark"}]
+SIZES = [{"viewport": DESKTOP}, {"viewport": PHONE, "has_touch": True}]
+
+
+@pytest.mark.parametrize("page", [theme | size for theme in THEMES for size in SIZES], indirect=True)
+def test_axe_finds_nothing_on_any_page(page: Page) -> None:
+    for name in PAGES:
+        go(page, name)
+        page.evaluate(f"{AXE};0")
+        assert page.evaluate(FINDINGS) == [], name
+
+
+@looks(viewport=PHONE, has_touch=True)
+def test_a_phone_shows_every_tab_and_nothing_that_is_too_wide_or_too_small(page: Page) -> None:
+    for name in PAGES:
+        go(page, name)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
+        assert page.evaluate(SMALL) == [], name
+    go(page, "Savings")
+    chart = page.locator("#savings-plot svg, #savings-plot canvas").first
+    expect(chart).to_be_visible()
+    box = chart.bounding_box()
+    assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
+    go(page, "Chat")
+    expect(page.locator("#chat-send")).to_be_in_viewport(ratio=1)
+
+
+@looks(viewport=PHONE, has_touch=True)
+def test_the_drawer_closes_on_a_tap_outside(page: Page) -> None:
+    drawer, toggle = page.locator("#chat-sidebar"), page.locator("#chat-list-toggle")
+    toggle.tap()
+    expect(drawer).to_be_visible()
+    page.touchscreen.tap(200, 830)
+    expect(drawer).to_be_hidden()
+    toggle.tap()
+    page.locator("#conversation-list button.open").first.tap()
+    expect(drawer).to_be_hidden()
+    expect(page.locator("#chat-log .turns")).to_be_visible()
+
+
+KEYS = {
+    "type": (["Control+a", *"number 11"], "number 11"),
+    "Backspace": (["Control+a", *"number 11", "Backspace"], "number 1"),
+    "Delete": (["Control+a", *"number 11", "ArrowLeft", "Delete"], "number 1"),
+    "cut": (["Control+a", *"number 11", "Control+a", "Control+x"], ""),
+    "paste": (["Control+a", *"number 11", "Control+a", "Control+x", "Control+v"], "number 11"),
+    "undo": (["Control+a", *"number 11", "Backspace", "Control+z"], "number 11"),
+}
+
+
+@looks(permissions=["clipboard-read", "clipboard-write"])
+def test_the_searches_follow_every_way_to_change_them(page: Page, store: Store) -> None:
+    for name, box in (("Chat", "#chat-search"), ("Review", "#review-search")):
+        go(page, name)
+        field = page.locator(f"{box} textarea, {box} input")
+        turn = page.locator("article.review")
+        for what, (keys, text) in KEYS.items():
+            before = turn.get_attribute("data-turn") if name == "Review" else ""
+            field.focus()
+            for key in keys:
+                page.keyboard.press(key if key != " " else "Space")
+            expect(field).to_have_value(text)
+            if name == "Chat":
+                found = store.conversations.all("otter-quay", "local", "chat", text or None)
+                expect(page.locator("#conversation-list .conversation")).to_have_count(min(100, len(found)))
+            else:
+                expect(turn).not_to_have_attribute("data-turn", str(before))
+            assert page.locator("#conversation-list .conversation").count() or name == "Review", what
+
+
+def test_keys_alone_do_everything(page: Page, store: Store) -> None:
+    expect(page.locator("#chat-input textarea")).to_be_focused()  # the first stop
+    page.keyboard.type("By keys alone?")
+    page.keyboard.press("Enter")
+    expect(page.locator("#rate-up")).to_be_visible()
+    page.locator("#rate-up").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#rate-up.on")).to_be_focused()
+    page.locator("#correct").press("Enter")
+    page.locator("#correction-text").fill("Corrected by keys.")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#chat-log .correction")).to_contain_text("Corrected by keys.")
+    expect(page.locator("#correct")).to_be_focused()
+    page.get_by_role("tab", name="Chat", exact=True).focus()
+    for key, name in (
+        ("ArrowRight", "Review"),
+        ("End", "Savings"),
+        ("ArrowRight", "Chat"),
+        ("ArrowLeft", "Savings"),
+    ):
+        page.keyboard.press(key)
+        expect(page.get_by_role("tab", name=name, exact=True)).to_be_focused()
+        expect(page).to_have_title(f"{name} · Shorthand")
+    go(page, "Prompt")
+    before = store.prompts.latest("otter-quay")
+    box = page.locator("#prompt-text textarea")
+    box.press("End")
+    box.press("x")
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#prompt-notice")).to_contain_text(f"Version {before.version + 1}")
+    assert store.prompts.latest("otter-quay").version == before.version + 1
+
+
+PRESSES = {  # what is pressed twice, and on which page
+    "Send": ("Chat", "#chat-send"),
+    "a starter": ("Chat", "#starters button"),
+    "Regenerate": ("Chat", "#regenerate"),
+    "thumbs up": ("Chat", "#rate-up"),
+    "Send again": ("Chat", ".question .panel [type=submit]"),
+    "Save correction": ("Chat", "#correction-save"),
+    "Train now": ("Training", "#train-now"),
+    "Save the prompt": ("Prompt", "#prompt-save"),
+    "Create the assistant": ("Prompt", "#create-assistant"),
+    "Approve": ("Review", "#review-approve"),
+}
+
+
+@pytest.mark.parametrize("what", PRESSES)
+def test_a_double_click_is_one_click(page: Page, store: Store, what: str) -> None:
+    name, button = PRESSES[what]
+    page.locator("#chat-new").click()
+    page.locator("#chat-input textarea").fill(f"Twice {what}?")
+    if what in ("Regenerate", "thumbs up", "Send again", "Save correction"):
+        page.locator("#chat-send").click()
+        expect(page.locator("#newest-answer")).to_be_visible()
+        opens = {"Send again": ".question .tools [data-toggle]", "Save correction": "#correct"}.get(what)
+        if opens:
+            page.locator(opens).last.click()
+            page.locator("[data-panel]:visible textarea").fill(f"Twice, {what}")
+    go(page, name)
+    if name == "Prompt":
+        prompt = store.prompts.latest("otter-quay")
+        page.locator("#prompt-text textarea").press_sequentially("Twice. ")
+        page.get_by_role("button", name="Another assistant").click()
+        page.locator("#assistant-name input, #assistant-name textarea").fill("Twice")
+        page.locator("#new-prompt-text textarea").fill("Be brief.")
+    before = counted(store)
+    page.wait_for_timeout(600)  # a first press of its own
+    page.locator(button).first.dblclick()
+    page.wait_for_timeout(2500)
+    now = counted(store)
+    changed = {key: now[key] - before[key] for key in now if now[key] != before[key]}
+    asked = {"conversations": 1, "questions": 1, "answers": 1}
+    assert (
+        changed
+        == {
+            "Send": asked,
+            "a starter": asked,
+            "Regenerate": {"answers": 1},
+            "Send again": {"questions": 1, "answers": 1},
+            "thumbs up": {"ratings": 1},
+            "Save correction": {"ratings": 1},
+            "Train now": {"requests": 1},
+            "Save the prompt": {"prompts": 1},
+            "Create the assistant": {"assistants": 1, "prompts": 1},
+            "Approve": {"decisions": 1},
+        }[what]
+    ), what
+    assert page.locator(".toast-body.warning, .toast-body.error").count() == 0
+    if name == "Prompt" and what == "Save the prompt":
+        assert store.prompts.latest("otter-quay").version == prompt.version + 1
+
+
+def counted(store: Store) -> dict[str, int]:
+    tables = {
+        "conversations": "conversations",
+        "questions": "messages WHERE role = 'user'",
+        "answers": "messages WHERE role = 'assistant'",
+        "ratings": "ratings",
+        "requests": "training_requests",
+        "prompts": "prompts",
+        "assistants": "assistants",
+        "decisions": "decisions",
+    }
+    with sqlite3.connect(f"file:{store.path}?mode=ro", uri=True) as file:
+        return {
+            name: file.execute(f"SELECT count(*) FROM {sql}").fetchone()[0] for name, sql in tables.items()
+        }
+
+
+def test_a_conversation_and_a_page_have_an_address(page: Page) -> None:
+    for row in ("talk-7", "talk-9"):
+        page.locator(f"#conversation-list .open[data-id={row}]").click()
+        expect(page).to_have_url(re.compile(f"#chat/{row}$"))
+    go(page, "Savings")
+    expect(page).to_have_url(re.compile("#savings$"))
+    for address, text in (("talk-9", "number 9?"), ("talk-7", "number 7?")):
+        page.go_back()
+        expect(page.locator("#chat-log .bubble")).to_contain_text(text)
+        assert page.evaluate("location.hash") == f"#chat/{address}"
+    page.go_forward()
+    page.reload()
+    expect(page.locator("#chat-log .bubble")).to_contain_text("number 9?")
+    page.goto(page.url.split("#")[0] + "#training")
+    expect(page.locator("#runs tr").first).to_be_visible()
+    page.reload()
+    expect(page.locator("#runs tr").first).to_be_visible()
+    other = page.context.browser
+    assert other is not None
+    stranger = other.new_page()
+    stranger.goto(page.url.split("#")[0] + "#chat/talk-3")
+    expect(stranger.locator("#chat-log .bubble")).to_contain_text("number 3?")
+    stranger.close()
+
+
+def test_the_list_goes_on_and_can_be_downloaded(page: Page, store: Store) -> None:
+    rows = page.locator("#conversation-list .conversation")
+    expect(rows).to_have_count(100)
+    page.locator("#conversation-list").hover()
+    page.mouse.wheel(0, 100_000)
+    expect(page.locator("#chat-more")).to_be_in_viewport()
+    page.locator("#chat-more").click()
+    expect(rows).to_have_count(len(store.conversations.all("otter-quay", "local", "chat", limit=1000)))
+    expect(page.locator("#chat-more")).to_have_count(0)
+    with page.expect_download() as one:
+        page.locator("#conversation-list [data-toggle='menu-talk-5']").click()
+        page.locator("#menu-talk-5 a").click()
+    assert one.value.suggested_filename == "Question number 5.md"
+    with page.expect_download() as all_of_them:
+        page.locator("#download-all").click()
+    text = Path(all_of_them.value.path()).read_text()
+    assert Path(one.value.path()).read_text() in text and text.count("\n# ") >= 100
+
+
+@looks(viewport=PHONE, has_touch=True)
+def test_a_newcomer_with_a_phone_finds_the_way(
+    page: Page, site: tuple[str, Browser], said: list[str], tokenizer: ChatTokenizer, tmp_path: Path
+) -> None:
+    vllm = FakeVllm(max_model_len=8192, answer=lambda model, ids: "We close at 7 pm.")
+    with Store(tmp_path / "new.sqlite") as new, answered(new, tokenizer, vllm) as (url, _):
+        tab = opened(page.context.new_page(), url, said)
+        tab.locator("#chat-load-sample").tap()
+        tab.locator("#starters button").first.tap()
+        expect(tab.locator("#newest-answer")).to_contain_text("We close at 7 pm.")
+        tab.locator("#rate-up").tap()
+        expect(tab.locator("#rate-up.on")).to_be_visible()
+        tab.locator("#correct").tap()
+        tab.locator("#correction-text").fill("We close at 6 pm.")
+        tab.locator("#correction-save").tap()
+        expect(tab.locator("#chat-log .correction")).to_contain_text("We close at 6 pm.")
+        tab.locator("#chat-input textarea").fill("And on Sundays?")
+        expect(tab.locator("#chat-send")).to_be_in_viewport(ratio=1)
+        tab.locator("#chat-send").tap()
+        expect(tab.locator("article.answer[data-status=complete]")).to_have_count(2)
+        tab.get_by_role("tab", name="Training", exact=True).tap()
+        tab.locator("#train-now").tap()
+        expect(tab.locator("#train-now")).to_be_disabled()
+        tab.get_by_role("tab", name="Savings", exact=True).tap()
+        expect(tab.locator("#saved-tokens")).to_contain_text("tokens")
+        assert tab.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        [talk] = new.conversations.all("otter-quay", source="chat")
+        rated = new.ratings.all(new.messages.thread(talk.id)[1].id)[-1]
+        assert rated.correction == "We close at 6 pm." and rated.verdict is Verdict.UP
+        tab.close()
