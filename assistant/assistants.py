@@ -18,7 +18,7 @@ from assistant.chat import ChatLimits
 from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
-from store.records import Assistant, Deployment, ImportedTurn, Segment, Verdict
+from store.records import Assistant, Deployment, ImportedTurn, Segment
 
 _SAMPLE = Path(__file__).parent / "sample.json"
 SAMPLE_ID = "otter-quay"
@@ -90,22 +90,9 @@ def load_sample(
         SAMPLE_ID,
         limits,
     )
-    return assistant, store.transfer.load(assistant.id, [_turn(row) for row in sample["conversations"]])
+    return assistant, store.transfer.load(assistant.id, msgspec.convert(sample["turns"], list[ImportedTurn]))
 
 
 def segments_from(rows: Sequence[dict[str, Any]]) -> tuple[Segment, ...]:
     """Segments of the `prompt` of a sample or task file; raises msgspec.ValidationError."""
     return msgspec.convert(rows, tuple[Segment, ...])
-
-
-def _turn(row: dict[str, Any]) -> ImportedTurn:
-    return ImportedTurn(
-        conversation_id=f"{SAMPLE_ID}-{row['id']}",
-        user=row["user"],
-        answer=row["answer"],
-        verdict=Verdict(row["rating"]) if row["rating"] else None,
-        reason=row["reason"] or "",
-        comment=row["comment"] or "",
-        correction=row["correction"],
-        rater=row["rater"],
-    )

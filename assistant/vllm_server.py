@@ -303,7 +303,7 @@ def _command(model_dir: Path, path: Path, context: int | None = None) -> list[st
         "--uds": path,
         "--dtype": "auto" if _has_cuda() else "float32",
         "--max-model-len": context or "auto",  # the model's own, or what the cache has room for
-        # Whole blocks alone are reused from the cache. With the CPU default of 128, every request under the sample's
+        # Whole blocks alone are reused from the cache. With the CPU default of 128, every request under a
         # 592-token prompt computed about 100 tokens of it again, at 100 tokens/s with an adapter.
         "--block-size": 32,
         "--max-loras": LORA_SLOTS,

@@ -1,6 +1,7 @@
 """What is checked before anything starts, where the model is, and who may read the server's key."""
 
 import json
+import re
 import socket
 import stat
 from pathlib import Path
@@ -21,7 +22,10 @@ from assistant.startup import (
 )
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
-from store.records import DeploymentStatus, Segment, SegmentKind
+from store.records import DeploymentStatus, Segment, SegmentKind, Verdict
+from trainer.examples.dataset import draft, sizes
+from trainer.examples.selection import DropReason
+from trainer.settings import TrainerSettings
 
 
 @pytest.fixture(autouse=True)
@@ -186,3 +190,24 @@ def test_the_sample_loads_once_and_completes_what_is_missing(store: Store, token
     again, more = load_sample(store, tokenizer)
     assert again == assistant and more == 0
     assert store.deployments.active(SAMPLE_ID) == active
+
+
+def test_hardly_anything_of_the_sample_is_dropped_and_it_has_what_people_ask(
+    store: Store, tokenizer: ChatTokenizer
+) -> None:
+    assistant, _ = load_sample(store, tokenizer)
+    found = draft(store, assistant.id, TrainerSettings())
+    assert found.dropped.keys() and set(found.dropped.values()) == {DropReason.RATED_DOWN}
+    assert not found.contradictions() and not found.collection.outlier_raters and not found.replaced()
+    counted = sizes(found.examples)
+    assert counted["train"] >= 120 and counted["gate"] >= 80 and counted["dev"] >= 20
+    follow_ups = [one for one in found.examples if len(one.context) > 1]
+    assert len(follow_ups) >= 50 and max(len(one.context) for one in follow_ups) >= 7
+    rated = [rating for answer in store.answers.rated(assistant.id) for rating in answer.ratings]
+    down = sum(rating.verdict is Verdict.DOWN for rating in rated) / len(rated)
+    assert 0.1 < down < 0.3 and len({rating.rater for rating in rated}) == 4
+    # What every answer says stands in the prompt: nobody has to know what the prompt does not tell.
+    segments = store.prompts.latest(assistant.id).segments
+    prompt = " ".join(f"{one.text} {one.user} {one.assistant}" for one in segments)
+    numbers = {number for one in found.examples for number in re.findall(r"\d+", one.completion)}
+    assert numbers <= set(re.findall(r"\d+", prompt))

@@ -19,7 +19,7 @@ from trainer.training.rows import row_of
 Variant = tuple[str, ...]
 
 # Nats per answer token. Dev losses of one adapter at two variants come from the same few answers, and say little about
-# quality when they are close: on the sample they were 0.032 and 0.023, and the variant with the higher one did better.
+# quality when they are close: on a sample they were 0.032 and 0.023, and the variant with the higher one did better.
 _CLEARLY = 0.1
 EXAMPLES = 16  # enough to rank: the prompt's own tokens, shared by all of them, cost more than they do
 

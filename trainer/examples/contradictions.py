@@ -17,7 +17,7 @@ from trainer.examples.wording import DECIDING, LIGHT, Wording, stem, tokens, wor
 # Share of their words that two answers have in common (Dice 1945) from which on they agree, if they also have the same
 # numbers, negations and days. Of 2,000 pairs of sentences that two people wrote for the same facts (the televisions
 # task) 80 % agree at 0.7, and of 592 pairs whose facts differ in one 11 %.
-# It was chosen on these same pairs. Of 151 wrong answers of the sample 5 agree with their corrections, and each of
+# It was chosen on these same pairs. Of 151 wrong answers of a sample 5 agree with their corrections, and each of
 # those says the same in other words.
 _SHARED = 0.7
 _FEW = 4  # words; shorter answers are labels, names and numbers, where each word counts
