@@ -24,10 +24,12 @@ def data_dir(tmp_path: Path) -> Path:
     with Store(directory / "shorthand.sqlite") as store:
         store.assistants.create("bank", "Bank", "exact")
         prompt = store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")])
+        run = store.runs.start("bank", {}, "by hand")
         for name in (None, "bank-v1", "bank-v2", "bank-v3"):
             if name:
                 (directory / "adapters" / name).mkdir(parents=True)
                 (directory / "adapters" / name / "weights").write_text(name)
+                store.adapters.add(name, "bank", run.id, name, "hash")
             made = store.deployments.add("bank", prompt.id, name, ["a"], 0, 3)
             store.deployments.activate(made.id)
     return directory
