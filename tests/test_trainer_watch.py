@@ -216,6 +216,19 @@ def test_a_reevaluation_that_cannot_begin_is_not_tried_again_at_once(
     assert [call.split()[0] for call in recorder.calls] == ["reevaluate", "once"]
 
 
+def test_a_process_that_ends_before_its_run_begins_is_a_failed_run_and_not_started_again(
+    bank: Store, tmp_path: Path
+) -> None:
+    rate(bank, 0, 80)
+    recorder = Recorder(tmp_path, status=2)
+    with watching(bank, tmp_path, recorder, every_s=0.1):
+        assert wait_for(lambda: bank.runs.all("bank"))
+        time.sleep(2.5)
+    (run,) = bank.runs.all("bank")
+    assert run.status is RunStatus.FAILED and "status 2" in run.message and len(recorder.calls) == 1
+    assert new_examples(bank, "bank", SETTINGS) == 0
+
+
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_new_examples_ask_for_one_run_and_not_for_one_at_every_look(
     bank: Store, tmp_path: Path, by_hand: bool

@@ -22,7 +22,7 @@ from assistant.serving import NoServer
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.audit import TRAINER, acting
-from store.records import RunStatus
+from store.records import RunStatus, TrainingRun
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.deployment.swap import roll_back
 from trainer.evaluation.judgements import pending
@@ -65,6 +65,7 @@ class Watch:
         self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._to_resume: list[tuple[str, str]] = []
+        self._began: tuple[str, str, list[TrainingRun]] | None = None
 
     def stop(self) -> None:
         self._stop.set()
@@ -130,6 +131,7 @@ class Watch:
 
     def _train(self, assistant_id: str, trigger: str) -> None:
         logger.info("Training %s (%s) ...", assistant_id, trigger)
+        self._began = assistant_id, trigger, self._store.runs.all(assistant_id, limit=1)
         self._start("once", "--assistant", assistant_id, "--trigger", trigger, *self._options)
 
     def _start(self, command: str, *words: str) -> None:
@@ -143,7 +145,20 @@ class Watch:
         self._child = None
         if child.returncode != 0:
             self._rest_until = time.monotonic() + _REST_S
-            self._interrupt_running(f"The training process ended with status {child.returncode}.")
+            why = f"The training process ended with status {child.returncode}."
+            self._interrupt_running(why)
+            if self._began is not None and not self._stop.is_set():
+                self._record_unbegun(*self._began, why)
+        self._began = None
+
+    def _record_unbegun(self, assistant_id: str, trigger: str, before: list[TrainingRun], why: str) -> None:
+        """A process that ended before it had recorded a run is a failed run, or it would be started again for ever."""
+        runs = self._store.runs
+        if runs.all(assistant_id, limit=1) == before:
+            run = runs.start(assistant_id, self._settings.as_record(), trigger)
+            runs.finish(
+                run.id, RunStatus.FAILED, f"{why} logs/trainer.log in the data directory says more.", {}
+            )
 
     def _interrupt_running(self, reason: str) -> None:
         """Mark runs that a crash left running; not those of a trainer that is at work elsewhere."""
