@@ -13,6 +13,7 @@ from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
+from urllib.parse import urlsplit
 
 import typer
 
@@ -34,7 +35,7 @@ from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import ExternalServers, OnReady, VllmServer
-from store import Store, StoreError
+from store import Store, StoreError, tracebacks
 from store.accounts import UserRole
 from store.garbage import collect_rarely
 from trainer.settings import BadSetting, TrainerSettings, override
@@ -55,12 +56,27 @@ def _networks(given: list[str] | None) -> list[str]:
     return given or []
 
 
+def _urls(given: list[str] | None) -> list[str] | None:
+    for one in given or ():
+        try:
+            parts = urlsplit(one)
+            is_server = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            is_server = False
+        if not is_server:
+            raise typer.BadParameter(
+                f"{one!r} is no address of a server. Give one such as http://127.0.0.1:8000."
+            )
+    return given
+
+
 def main(
     model: Annotated[
         str | None, typer.Option(help="Model directory or hub id; default: the embedded SmolLM2-135M.")
     ] = None,
     vllm_url: Annotated[
-        list[str] | None, typer.Option(help="A running vLLM to use instead of an own one; may be repeated.")
+        list[str] | None,
+        typer.Option(callback=_urls, help="A running vLLM to use instead of an own one; may be repeated."),
     ] = None,
     vllm_key: Annotated[
         str | None, typer.Option(envvar="SHORTHAND_VLLM_KEY", help="API key of --vllm-url.")
@@ -100,6 +116,11 @@ def main(
 
     Example: python app.py --model ./my-model --data-dir ./team-data
     """
+    for output in (sys.stdout, sys.stderr):  # a terminal of another encoding must not end the start
+        output.reconfigure(errors="replace")  # type: ignore[union-attr]
+    # What the environment says to Gradio is for other programs, and one wrong value stopped the start.
+    for name in [name for name in os.environ if name.startswith("GRADIO_")]:
+        del os.environ[name]
     # The page must never fetch or report anything from elsewhere.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     lock = _lock(data_dir)
@@ -190,6 +211,7 @@ def _run(
         [sys.executable, "-m", "trainer", "watch", "--data-dir", str(data_dir)],
         os.environ,
         data_dir / "logs" / "trainer.log",
+        on_line=services.trainer_lines.append,
     )
     check = subprocess.Popen(
         [sys.executable, "-m", "trainer.training.model_check", str(data_dir)],
@@ -224,7 +246,10 @@ def _lock(data_dir: Path) -> TextIO:
     except BlockingIOError:
         _fail(f"Another app uses {data_dir}. Stop it, or choose another --data-dir.")
     except OSError as error:
-        _fail(f"The data directory {data_dir} cannot be made ({error.strerror}). Choose another --data-dir.")
+        _fail(
+            f"The data directory {data_dir} cannot be used: {error.strerror}. Choose another --data-dir, a "
+            "directory that you may write to."
+        )
     return file
 
 
@@ -234,4 +259,4 @@ def _fail(message: str) -> NoReturn:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    tracebacks.run(lambda: typer.run(main))

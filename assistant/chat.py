@@ -17,6 +17,7 @@ from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
 from store.errors import NotSaved
 from store.records import Conversation, Deployment, Message, MessageStatus, Role, Usage
+from store.visible import is_blank, one_line
 
 MAX_MESSAGE_CHARACTERS = 20_000
 _SHORTEST_MESSAGE = 64  # tokens, with what the template puts around it
@@ -134,7 +135,7 @@ class Chat:
         """Store the person's message, in a new conversation if there is none yet; raises ChatError."""
         self._check(text)
         if conversation_id is None:
-            title = " ".join(text.split())[:_TITLE_CHARACTERS]
+            title = one_line(text, _TITLE_CHARACTERS)
             return self._store.conversations.start(assistant_id, text, title, owner)
         head = self._store.conversations.get(conversation_id).head_id
         return self._store.messages.add(conversation_id, head, Role.USER, text)
@@ -316,8 +317,8 @@ class Chat:
             raise ChatError(f"The active adapter cannot be loaded: {error}") from error
 
     def _check(self, text: str) -> None:
-        if not text.strip():
-            raise ChatError("The message is empty. Write something first.")
+        if is_blank(text):
+            raise ChatError("The message is empty: nothing of it can be seen. Write something first.")
         if len(text) > MAX_MESSAGE_CHARACTERS:
             raise ChatError(
                 f"The message has {len(text):,} characters; at most {MAX_MESSAGE_CHARACTERS:,} fit. Shorten it."

@@ -55,9 +55,17 @@ def resolve(model: str | None, data_dir: Path) -> Path:
 
 def context_length(model_dir: Path) -> int:
     """Tokens that a request may hold in all, by the model's own word; a server says later how many it has room for."""
-    config = json.loads((model_dir / "config.json").read_text(encoding="utf-8"))
-    config = {**(config.get("text_config") or {}), **config}
-    return next((config[name] for name in _CONTEXT_NAMES if config.get(name)), _CONTEXT)
+    path = model_dir / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config = {**(config.get("text_config") or {}), **config}
+        return int(next((config[name] for name in _CONTEXT_NAMES if config.get(name)), _CONTEXT))
+    except OSError as error:
+        raise ModelNotFound(f"{path} cannot be read: {error.strerror}.") from error
+    except (ValueError, AttributeError, TypeError) as error:
+        raise ModelNotFound(
+            f"{path} is no configuration of a model ({error}). Download the model again."
+        ) from error
 
 
 def model_problem(data_dir: Path, base: str) -> str | None:
@@ -141,20 +149,17 @@ def network(address: str) -> str:
 
 def _taken(host: str, port: int) -> str:
     """Why the page cannot listen there; empty where it can."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except PermissionError:
-            return (
-                f"Port {port} is for the machine's administrator alone. Choose one from 1024 on: --port 7860"
-            )
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return (
-                    f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}"
-                )
-            return f"This machine has no address {host} ({error.strerror}). Choose another: --host 127.0.0.1"
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except PermissionError:
+        return f"Port {port} is for the machine's administrator alone. Choose one from 1024 on: --port 7860"
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            return f"Port {port} on {host} is taken. Stop what uses it, or choose another: --port {port + 1}"
+        return f"This machine has no address {host[:100]}. Choose another: --host 127.0.0.1"
     return ""
 
 

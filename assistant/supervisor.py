@@ -36,6 +36,7 @@ _GRACE_S = 10.0  # vLLM needs about 3 s to stop its engine
 _TREE_GRACE_S = 3.0
 _TRACKER_GRACE_S = 3.0  # it needs some milliseconds
 _LOG_BYTES = 20 << 20
+_LINE_BYTES = 64 << 10
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -133,7 +134,8 @@ class Supervisor:
         return status
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
-        for line in process.stdout or ():
+        # At most 64 KiB at once: a progress bar, say, ends no line for as long as it runs.
+        while process.stdout and (line := process.stdout.readline(_LINE_BYTES)):
             self._take_line(line.decode(errors="replace").rstrip())
 
     def _take_line(self, line: str) -> None:

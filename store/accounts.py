@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
@@ -70,6 +71,16 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _TAKEN = frozenset({"trainer", "import", "sample"})
 
 _USER = "SELECT * FROM users WHERE name = ?"
+_REMOVED = "SELECT max(at) AS at FROM audit WHERE action = ? AND subject = ?"
+# Wherever a name says whose something is. The audit log, which is never changed, tells the two apart by time.
+_NAMED = {
+    "conversations": "owner",
+    "ratings": "rater",
+    "decisions": "reviewer",
+    "judgement_requests": "decided_by",
+    "dataset_examples": "rater",
+    "redaction_rules": "added_by",
+}
 
 
 class UserRole(StrEnum):
@@ -98,25 +109,31 @@ class Users(Repository):
     def add(self, name: str, role: UserRole, password: str) -> User:
         """Add a user. Raises StoreError for a name that cannot be used, BadPassword, Conflict for a taken name.
 
-        The first user has to be an admin: nobody else could make changes from then on.
+        The first user has to be an admin: nobody else could make changes from then on. What a removed user of that
+        name left is kept under another one, such as “bo (removed 2031-05-01 12:00:00)”: two people are not one.
         """
+        password_hash = hash_password(password)
+        with self._file.writing() as transaction:
+            self.check_new(name, role)
+            now = self._clock()
+            earlier = _set_apart(transaction, name)
+            transaction.insert(
+                "users", name=name, role=role, password=password_hash, created_at=now, changed_at=now
+            )
+            record(transaction, now, AuditAction.USER_ADDED, name, {"role": role, **earlier})
+            return User(name, role, now, now)
+
+    def check_new(self, name: str, role: UserRole) -> None:
+        """Raises what `add` does for a name and a role, before anybody thinks of a password."""
         if not _NAME.fullmatch(name) or name.lower() in _TAKEN:
             raise StoreError(
                 f"{name!r} cannot be a name. Use up to 64 of the letters A-Z and a-z, digits and . _ @ -, beginning "
                 f"with a letter or digit; {', '.join(sorted(_TAKEN))} are taken."
             )
-        password_hash = hash_password(password)
-        with self._file.writing() as transaction:
-            if role is not UserRole.ADMIN and not self.any():
-                raise Conflict("The first user has to be an admin. Add one with --role admin.")
-            if same := transaction.row("SELECT name FROM users WHERE name = ?", [name]):
-                raise Conflict(f"There is a user {same['name']!r} already. Choose another name.")
-            now = self._clock()
-            transaction.insert(
-                "users", name=name, role=role, password=password_hash, created_at=now, changed_at=now
-            )
-            record(transaction, now, AuditAction.USER_ADDED, name, {"role": role})
-            return User(name, role, now, now)
+        if role is not UserRole.ADMIN and not self.any():
+            raise Conflict("The first user has to be an admin. Add one with the role admin.")
+        if same := self._rows(_USER, [name]):
+            raise Conflict(f"There is a user {same[0]['name']!r} already. Choose another name.")
 
     def change_role(self, name: str, role: UserRole) -> User:
         """Change the role, from the next click on. Raises NotFound, and Conflict for the last admin."""
@@ -154,6 +171,11 @@ class Users(Repository):
         """Return the user of exactly that name, in the same case. Raises NotFound."""
         return self._one(user_of, _USER + " COLLATE BINARY", [name], f"user {name!r}")
 
+    def find(self, name: str) -> User:
+        """Return the user of that name in any case. Raises NotFound."""
+        with self._file.reading() as transaction:
+            return _one(transaction, name)
+
     def all(self) -> list[User]:
         """Return all users by name."""
         return self._all(user_of, "SELECT * FROM users ORDER BY name")
@@ -171,6 +193,17 @@ class Users(Repository):
 
 def _one(transaction: Transaction, name: str) -> User:
     return user_of(transaction.one(_USER, [name], f"user {name!r}"))
+
+
+def _set_apart(transaction: Transaction, name: str) -> dict[str, str]:
+    """Give what a removed user of that name left another name, with which nobody can sign in; for the audit log."""
+    at = transaction.rows(_REMOVED, [AuditAction.USER_REMOVED, name])[0]["at"]
+    if at is None:
+        return {}
+    former = f"{name} (removed {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(at))})"
+    for table, column in _NAMED.items():
+        transaction.execute(f"UPDATE {table} SET {column} = ? WHERE {column} = ?", [former, name])
+    return {"earlier": former}
 
 
 def _keep_an_admin(transaction: Transaction, user: User) -> None:

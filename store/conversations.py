@@ -255,10 +255,10 @@ class Conversations(Repository):
     def delete(self, id: str) -> None:
         """Remove it with its messages and ratings, also from the search index. Raises NotFound.
 
-        The index is rewritten for it: about a second without other writes for a million messages. Frozen datasets keep
-        their copies of its examples, and its split stays known in case it is imported again.
+        The index is rewritten for it, about a second for a million messages. Frozen datasets keep their copies of its
+        examples, and its split stays known in case it is imported again.
         """
         with self._file.writing() as transaction:
             self.get(id)
             transaction.execute("DELETE FROM conversations WHERE id = ?", [id])
-            purge_deleted_words(transaction)
+        purge_deleted_words(self._file)

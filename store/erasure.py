@@ -109,11 +109,11 @@ class Erasures(Repository):
                 transaction.execute(statement, [found.runs])
             for statement in _OF_PERSON:
                 transaction.execute(statement, [person])
-            purge_deleted_words(transaction)
             counts = {name: getattr(found, name) for name in ("conversations", "ratings", "decisions")}
             detail = counts | {"adapters": len(found.adapters)}
             record(transaction, self._clock(), AuditAction.ERASED, person, detail)
-            return found
+        purge_deleted_words(self._file)
+        return found
 
     def _serve_base(self, transaction: Transaction, assistant_id: str) -> None:
         deployments = self._other(Deployments)

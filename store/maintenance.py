@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from store.connection import DataFile, Repository, Transaction
 from store.errors import Conflict, NotSaved, StoreError
@@ -38,6 +40,10 @@ def new_file(target: Path, what: str) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+_SLICE = 2 << 20  # bytes that are read under one lock: about a millisecond
+_SYNC_AFTER = 32 << 20  # or a writer's own sync would wait for all that is still on its way to the disk
+_PASSES = 10  # that look for a moment without a write before a last one keeps writers waiting
+
 _COUNTED = (
     *("assistants", "prompts", "deployments", "conversations", "messages", "ratings", "decisions"),
     *("judgement_requests", "splits", "redaction_rules", "datasets", "adapters", "runs", "users", "audit"),
@@ -64,21 +70,30 @@ _FORBIDDEN = {
 
 class Maintenance(Repository):
     def check(self) -> list[str]:
-        """Return every problem found, in words; an empty list is a sound store. Reads the whole file."""
-        with self._file.reading() as transaction:
-            problems = _damage(transaction)
-            for words, query in _FORBIDDEN.items():
-                problems += [words.format(a=row["a"], b=row["b"]) for row in transaction.rows(query)]
-        # FTS5 compares an index with its texts by a statement that takes the write lock: it has to be waited for like
-        # any other, since people go on chatting.
-        with self._file.writing() as transaction:
-            problems += stale_indexes(transaction)
-        return problems
+        """Return every problem found, in words; an empty list is a sound store.
+
+        A copy is read, for which there has to be room in the store's folder: a check of a large file takes minutes,
+        in which nobody could save anything. Raises NotSaved.
+        """
+        try:
+            with TemporaryDirectory(prefix=".check-", dir=self._file.path.parent) as folder:
+                path = Path(folder) / "copy"
+                path.touch(0o600)
+                _copy(self._file, path)
+                with closing(DataFile(path)) as copy, copy.writing() as transaction:
+                    problems = _damage(transaction)
+                    for words, query in _FORBIDDEN.items():
+                        problems += [words.format(a=row["a"], b=row["b"]) for row in transaction.rows(query)]
+                    return problems + stale_indexes(transaction)
+        except OSError as error:
+            raise NotSaved(
+                f"No copy of {self._file.path} to check could be made: {error.strerror}. Free as much space as it has."
+            ) from error
 
     def stats(self) -> dict[str, int]:
         """Return how many records of each kind, and the size of the file in bytes."""
-        with self._file.reading() as transaction:
-            counts = {table: transaction.rows(f"SELECT count(*) FROM {table}")[0][0] for table in _COUNTED}
+        # One by one: a single look at all of a large file would keep others from writing.
+        counts = {table: self._number(f"SELECT count(*) FROM {table}") for table in _COUNTED}
         return {**counts, "bytes": self._file.path.stat().st_size}
 
 
@@ -99,19 +114,51 @@ def backup_file(file: DataFile, target: Path) -> Path:
     target = target.absolute()
     with new_file(target, "The backup") as partial:
         _copy(file, partial)
+        with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+            found = copy.execute("PRAGMA quick_check").fetchone()[0]
+        if found != "ok":
+            raise StoreError(
+                f"{file.path} is damaged ({found}), so it was not backed up. Restore an older backup."
+            )
     return target
 
 
 def _copy(file: DataFile, partial: Path) -> None:
-    # Inside reading(), which waits for a lock no longer than the busy timeout; backup() by itself waits for ever.
-    with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
+    """Copy the file as it is at one moment, and keep writers waiting no longer than for one slice.
+
+    A pass that saw a write is followed by one that copies what differs; for 1.5 GB that takes a second. Only where
+    somebody writes in each of them the last one keeps all others from writing. SQLite's own backup holds a lock until
+    it has written everything (10 s), or begins anew after each write.
+    """
+    with partial.open("rb+", buffering=0) as copy:
+        for left in reversed(range(_PASSES)):
+            with nullcontext() if left else file.reading():
+                if _copy_pass(file, copy.fileno()):
+                    break
+        os.fsync(copy.fileno())
+
+
+def _copy_pass(file: DataFile, copy: int) -> bool:
+    """Return whether nobody wrote meanwhile, so that the copy is of one moment."""
+    versions, offset, size, written = set(), 0, 1, 0
+    while offset < size:
         with file.reading() as transaction:
-            transaction.rows("SELECT count(*) FROM sqlite_master")
-            file.connection().backup(copy)
-        found = copy.execute("PRAGMA quick_check").fetchone()[0]
-    if found != "ok":
-        raise StoreError(
-            f"{file.path} is damaged ({found}), so it was not backed up. Restore an older backup."
-        )
-    with partial.open("rb+") as saved:
-        os.fsync(saved.fileno())
+            source = _descriptor(file.path, file.path.stat().st_ino)
+            # Another one after each write of others.
+            versions.add(transaction.rows("PRAGMA data_version")[0][0])
+            size = os.fstat(source).st_size
+            piece = os.pread(source, _SLICE, offset)
+        if os.pread(copy, len(piece), offset) != piece:
+            written += os.pwrite(copy, piece, offset)
+        offset += len(piece)
+        if written >= _SYNC_AFTER:
+            os.fdatasync(copy)
+            written = 0
+    os.ftruncate(copy, size)
+    return len(versions) == 1
+
+
+@cache
+def _descriptor(path: Path, inode: int) -> int:
+    """Stays open: closing any descriptor of the file would take away all locks that this process has on it (POSIX)."""
+    return os.open(path, os.O_RDONLY)

@@ -67,6 +67,9 @@ def add(
 
     The password is asked for, or read from standard input when that is no terminal.
     """
+    if (data_dir / FILE_NAME).exists():
+        with opened(data_dir) as store:
+            store.users.check_new(name, role)
     password = _password()
     with opened(data_dir, create=True) as store:
         user = store.users.add(name, role, password)
@@ -104,7 +107,7 @@ def role(
 def password(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Set a new password, asked for or read from standard input; it ends the user's sessions."""
     with opened(data_dir) as store:
-        user = store.users.change_password(name, _password())
+        user = store.users.change_password(store.users.find(name).name, _password())
     out.print(f"{escape(user.name)} has a new password and has to sign in again.")
 
 

@@ -1,14 +1,19 @@
 """What is checked before anything starts, where the model is, and who may read the server's key."""
 
+import errno
 import json
+import os
 import re
 import socket
 import stat
 from pathlib import Path
 
 import pytest
+import typer
 from tiny_model import write_tokenizer
+from typer.testing import CliRunner
 
+import app
 from assistant import startup
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample, save_prompt
 from assistant.serving import NoServer, ServerAddress
@@ -64,6 +69,82 @@ def test_a_taken_port_is_named_with_another_to_take(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         (complaint,) = complaints(tmp_path, "127.0.0.1", port, own_server=False)
     assert f"Port {port}" in complaint and f"--port {port + 1}" in complaint
+
+
+@pytest.mark.parametrize("host", ["nowhere.invalid", "a b", "x" * 300, "", "::g", "256.1.1.1"])
+def test_a_host_that_is_no_address_is_named(tmp_path: Path, host: str) -> None:
+    (complaint,) = complaints(tmp_path, host, free_port(), own_server=False)
+    assert complaint.startswith(f"This machine has no address {host[:100]}.") and len(complaint) < 250
+
+
+@pytest.mark.parametrize(
+    ("host", "number", "said"),
+    [
+        ("203.0.113.9", None, "This machine has no address 203.0.113.9"),
+        ("127.0.0.1", errno.EACCES, "is for the machine's administrator alone"),
+        ("127.0.0.1", errno.EADDRINUSE, "is taken"),
+    ],
+)
+def test_each_reason_why_nothing_can_listen_has_its_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, number: int | None, said: str
+) -> None:
+    if number is not None:
+
+        def refuse(self: socket.socket, address: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(socket.socket, "bind", refuse)
+    (complaint,) = complaints(tmp_path, host, 80, own_server=False)
+    assert said in complaint
+
+
+def test_an_ipv6_address_can_be_listened_on(tmp_path: Path) -> None:
+    assert complaints(tmp_path, "::1", free_port(), own_server=False) == []
+
+
+def start(*words: str) -> tuple[int, str]:
+    """Of what is refused before anything is started."""
+    command = typer.Typer()
+    command.command()(app.main)
+    done = CliRunner().invoke(command, words)
+    return done.exit_code, " ".join(done.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
+def test_a_data_directory_that_cannot_be_written_is_said_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(self: Path, *_: object) -> None:
+        raise OSError(number, os.strerror(number), str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    code, said = start("--data-dir", str(tmp_path), "--vllm-url", "http://127.0.0.1:9")
+    assert code == 2 and f"{tmp_path} cannot be used: {os.strerror(number)}. Choose another" in said
+
+
+def test_a_file_is_no_data_directory(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        code, said = start("--data-dir", str(place))
+        assert code == 2 and f"{place} cannot be used" in said
+
+
+@pytest.mark.parametrize(
+    "url", ["nonsense", "127.0.0.1:8000", "ftp://a", "http://", "http://[::1", "http://a:99999"]
+)
+def test_a_server_without_an_address_is_refused(url: str) -> None:
+    code, said = start("--vllm-url", url)
+    assert code == 2 and "is no address of a server" in said and "http://127.0.0.1:8000" in said
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"max_position_embeddings": "many"}', "\udcff", None])
+def test_a_configuration_that_is_none_is_said_in_a_sentence(tmp_path: Path, config: str | None) -> None:
+    if config is None:
+        (tmp_path / "config.json").mkdir()
+    else:
+        (tmp_path / "config.json").write_bytes(config.encode(errors="surrogateescape"))
+    with pytest.raises(ModelNotFound, match=r"config\.json (is no configuration|cannot be read)"):
+        context_length(tmp_path)
 
 
 def test_too_little_memory_disk_or_compiler_is_said_at_once(

@@ -195,6 +195,17 @@ def test_a_log_that_has_grown_long_is_put_aside_and_is_for_its_owner_alone(
     assert path.stat().st_mode & 0o777 == 0o600 and len(list(path.parent.iterdir())) == 2
 
 
+def test_what_ends_no_line_is_logged_while_the_process_runs_and_all_logs_stay_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "_LOG_BYTES", 1 << 18)
+    monkeypatch.setattr(supervisor, "_LINE_BYTES", 1 << 12)
+    script = "import sys; [sys.stdout.write('0123456789abcde\\r') for _ in range(10**5)]"
+    lines, _ = ends_of(1, script, tmp_path / "it.log")
+    assert max(map(len, lines)) <= 1 << 12 and sum(map(len, lines)) > 10**6
+    assert sum(path.stat().st_size for path in tmp_path.glob("it.log*")) <= 2 * (1 << 18)
+
+
 def test_a_process_goes_on_while_the_disk_of_its_log_is_full(tmp_path: Path) -> None:
     """Of more than the 64 KiB that a pipe holds; a log that nobody could write used to stop vLLM there."""
     (tmp_path / "it.log").symlink_to("/dev/full")

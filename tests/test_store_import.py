@@ -215,7 +215,7 @@ EDITED = {
     '"parent_id":"c.1.user"': ('"parent_id":"x"', "which does not come before it"),
     '"head_id":"c.1.assistant"': ('"head_id":"x"', "it shows message 'x'"),
     '"message_id":"c.1.assistant"': ('"message_id":"c.1.user"', "is no answer in it"),
-    '"source":"sample"': ('"source":"moon"', "CHECK constraint failed"),
+    '"source":"sample"': ('"source":"moon"', "has to hold: source IN ('chat'"),
     '"created_at":5.0': ('"created_at":1e999', "it has the time inf"),
     '"text":"a"': ('"text":"a\\u0000"', "NUL"),
     '"id":"c.1.assistant"': ('"id":"there.1.assistant"', "which is not in it"),
@@ -244,7 +244,7 @@ def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, t
         data = export_data(other, tmp_path, "shorthand").decode()
     data = data.replace("d.1.user", "c.1.user")
     result = import_data(bank, tmp_path, data)
-    assert list(result.refusals) == [3] and "UNIQUE constraint failed: messages.id" in result.refusals[3]
+    assert list(result.refusals) == [3] and "one with this messages.id already" in result.refusals[3]
     assert (result.counts["conversations"], result.counts["messages"]) == (
         2,
         4,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from store import Store
+from store import Store, maintenance
 from store.__main__ import app
 from store.errors import Conflict, NotSaved
 from store.garbage import without_collecting
@@ -53,6 +53,44 @@ def test_a_backup_while_another_process_writes_is_what_was_committed(bank: Store
     with Store(copy) as saved:
         assert saved.maintenance.stats()["ratings"] == 1
     assert bank.maintenance.stats()["ratings"] == 0
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.2], ids=["without a pause", "now and then"])
+def test_people_save_while_the_store_is_copied_and_the_copy_is_of_one_moment(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pause_s: float
+) -> None:
+    monkeypatch.setattr(maintenance, "_SLICE", 1 << 15)  # many locks, as in a file of gigabytes
+    store.assistants.create("bank", "Bank", "exact")
+    for id in ("first", "last"):
+        store.conversations.create("bank", id=id)
+        turns = [ImportedTurn(f"{id} {n}", "q" * 500, "a" * 500) for n in range(200)]
+        store.transfer.load("bank", turns)
+    over, saved = threading.Event(), []
+
+    def write() -> None:
+        with Store(store.path) as another:
+            for number in itertools.count():
+                with another._file.writing():  # both or none
+                    another.conversations.rename("first", str(number))
+                    another.conversations.rename("last", str(number))
+                saved.append(number)
+                if over.wait(pause_s):
+                    return
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        before = len(saved)
+        copy = backup_file(store._file, tmp_path / "copy.sqlite")
+        assert store.maintenance.check() == []
+        during = len(saved) - before
+    finally:
+        over.set()
+        writer.join()
+    with Store(copy) as copied:
+        assert copied.conversations.get("first").title == copied.conversations.get("last").title
+        assert copied.maintenance.check() == []
+    assert (during or pause_s) and not [*tmp_path.glob(".*")]
 
 
 DAMAGE = {

@@ -13,6 +13,7 @@ from store import Store, StoreError, accounts
 from store.__main__ import app
 from store.accounts import MAX_LENGTH, SESSION_S, BadPassword, User, UserRole, hash_password, verify_password
 from store.errors import Conflict, NotFound
+from store.records import RedactionAction, Role, Ruling, Verdict
 
 GOOD = "correct horse"
 
@@ -163,6 +164,46 @@ def test_one_user_has_at_most_20_sessions(team: Store) -> None:
     assert team.sessions.user(tokens[-1]) is not None
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_who_gets_a_removed_users_name_gets_nothing_else_of_theirs(tmp_path: Path, times: int) -> None:
+    now = [1000.0]
+    with Store(tmp_path / "s.sqlite", clock=lambda: now[0]) as store:
+        store.users.add("ann", UserRole.ADMIN, GOOD)
+        store.assistants.create("bank", "Bank", "exact")
+        for number in range(times):
+            now[0] += 60
+            store.users.add("bo", UserRole.REVIEWER, GOOD)
+            token = store.sessions.begin("bo")
+            talk = store.conversations.create("bank", f"talk {number}", owner="bo")
+            asked = store.messages.add(talk.id, None, Role.USER, "q")
+            answer = store.messages.add(talk.id, asked.id, Role.ASSISTANT, "a")
+            store.ratings.add(answer.id, "bo", Verdict.UP)
+            store.decisions.add(answer.id, "bo", Ruling.APPROVE)
+            store.redaction_rules.add("bank", RedactionAction.KEEP, f"word {number}", added_by="bo")
+            store.users.remove("bo")
+        now[0] += 60
+        if times == 2:  # nobody has the name yet: what the last one wrote is still under it
+            assert [one.title for one in store.conversations.all("bank", owner="bo")] == ["talk 1"]
+        store.users.add("bo", UserRole.USER, GOOD)
+        assert store.sessions.user(token) is None
+        assert store.conversations.all("bank", owner="bo") == []
+        assert len(store.conversations.all("bank")) == times
+        dump = "\n".join(store._file.connection().iterdump())
+        inserted = [line for line in dump.splitlines() if "'bo'" in line and 'INTO "audit"' not in line]
+        assert len(inserted) == 1 and 'INTO "users"' in inserted[0]
+        formers = {
+            one.detail["earlier"]
+            for one in store.audit.entries(100, action="user added")
+            if one.detail.get("earlier")
+        }
+        assert len(formers) == times
+        for former in formers:
+            with pytest.raises(StoreError, match="cannot be a name"):
+                store.users.add(str(former), UserRole.USER, GOOD)
+            assert store.erasure.erase(str(former)).ratings == 1
+        assert not store.erasure.preview("bo")
+
+
 def run(data_dir: Path, *words: str, typed: str = "") -> tuple[int, str]:
     done = CliRunner().invoke(app, [*words, "--data-dir", str(data_dir)], input=typed)
     return done.exit_code, done.output
@@ -187,6 +228,21 @@ def test_the_commands_make_list_change_and_remove(tmp_path: Path) -> None:
     for action in ("user added", "role changed", "password changed", "user removed"):
         assert action in log
     assert "another one" not in log and GOOD not in log and "shell:" in log
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["password", "nobody"], "There is no user 'nobody'"),
+        (["add", "ann", "--role", "admin"], "There is a user 'ann' already"),
+        (["add", "a:b", "--role", "admin"], "cannot be a name"),
+    ],
+)
+def test_what_would_be_refused_anyway_is_refused_before_a_password_is_asked_for(
+    team: Store, words: list[str], wrong: str
+) -> None:
+    code, said = run(team.path.parent, "user", *words, typed="")
+    assert code == 2 and wrong in said and "standard input" not in said
 
 
 def test_a_password_is_never_an_argument(tmp_path: Path) -> None:

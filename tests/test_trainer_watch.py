@@ -178,6 +178,18 @@ def test_a_request_from_the_page_starts_a_run_once(bank: Store, tmp_path: Path) 
     assert bank.runs.take_request() is None
 
 
+def test_what_a_run_prints_is_in_no_log(
+    bank: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its result quotes answers: a text that all examples share, or a word that one rater pushes."""
+    recorder = Recorder(tmp_path)
+    recorder.command[1:] = ["-c", f"print('a secret'); open({str(tmp_path / 'calls')!r}, 'a').write('x')"]
+    bank.runs.request("bank", "Train now")
+    with watching(bank, tmp_path, recorder):
+        assert wait_for(lambda: recorder.calls)
+    assert "secret" not in "".join(capfd.readouterr())
+
+
 def test_enough_new_examples_start_a_run(bank: Store, tmp_path: Path) -> None:
     rate(bank, 0, 80)
     recorder = Recorder(tmp_path)

@@ -81,9 +81,42 @@ def test_each_role_sees_its_own_tabs_and_conversations(
         page.get_by_role("tab", name="People", exact=True).click()
         expect(page.locator("#people-users")).to_contain_text("reviewer")
         expect(page.locator("#people-audit")).to_contain_text("sign-in failed")
+        change_people(page, store)
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator("#sign-in")).to_be_visible()
     page.go_back()
     page.reload()
     expect(page.locator("#sign-in")).to_be_visible()
     page.context.close()
+
+
+def change_people(page: Page, store: Store) -> None:
+    """All that `python -m store user` can; what is refused leaves what was typed."""
+    add = page.locator("#people-add")
+    add.get_by_label("Name").fill("cy")
+    add.get_by_label("Password").fill("short")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The password has 5 characters").first).to_be_visible()
+    expect(add.get_by_label("Name")).to_have_value("cy")
+    add.get_by_label("Password").fill("long enough")
+    add.get_by_role("button", name="Add").click()
+    expect(page.locator("tr[data-name=cy]")).to_contain_text("user")
+    expect(add.get_by_label("Password")).to_have_value("")
+    page.get_by_label("Change cy").click()
+    page.get_by_label("Role of cy").select_option("reviewer")
+    page.get_by_role("button", name="Change role").filter(visible=True).click()
+    expect(page.locator("tr[data-name=cy]")).to_contain_text("reviewer")
+    page.get_by_label("Change cy").click()
+    page.get_by_label("New password of cy").fill("another one")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("cy has a new password").first).to_be_visible()
+    assert store.users.check_password("cy", "another one") is not None
+    for name in ("cy", "ann"):
+        page.get_by_label(f"Change {name}").click()
+        page.get_by_role("button", name="Remove…").filter(visible=True).click()
+        page.get_by_role("button", name=f"Remove {name}").click()
+        if name == "cy":
+            expect(page.locator("tr[data-name=cy]")).to_have_count(0)
+    expect(page.get_by_text("'ann' is the last admin").first).to_be_visible()
+    actors = {one.actor for one in store.audit.entries(20, action="user added") if one.subject == "cy"}
+    assert actors == {"ann"}

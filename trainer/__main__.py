@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.status import Status
 
-from store import Store
+from store import Store, tracebacks
 from store.garbage import collect_rarely
 from store.records import RunStatus, TrainingRun
 from trainer import erasure, inspection, report
@@ -104,7 +104,7 @@ def watch(
     from trainer.watch import Watch
 
     collect_rarely()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    tracebacks.log_to(sys.stdout, logging.INFO)
     settings = settings_from(changed)
     options = [word for text in changed or () for word in ("--set", text)]
     watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every)
@@ -209,4 +209,4 @@ def _in_words(run: TrainingRun) -> str:
 
 
 if __name__ == "__main__":
-    app()
+    tracebacks.run(app)

@@ -137,12 +137,17 @@ class Watch:
     def _start(self, command: str, *words: str) -> None:
         self._child = subprocess.Popen(
             [*self._command, command, "--data-dir", str(self._data_dir), *words],
+            stdout=subprocess.DEVNULL,  # a run's result quotes answers; it is on the Training page, not in a log
             preexec_fn=lower_priority,
             process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
         )
 
     def _finish_child(self, child: subprocess.Popen[bytes]) -> None:
         self._child = None
+        logger.info(
+            "The process ended with status %d; the Training page and `python -m trainer runs` say how it went.",
+            child.returncode,
+        )
         if child.returncode != 0:
             self._rest_until = time.monotonic() + _REST_S
             why = f"The training process ended with status {child.returncode}."

@@ -2,7 +2,7 @@
 `Access.event`. Also what every page needs to work.
 
 What a browser sends may be made up: state, ids, choices of a list. Only the person is certain, because the session
-says who it is. The role is read for each event, so that a change holds from the next click on.
+says who it is. The session and its role are read for each event, and while one streams, so that a change holds at once.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import inspect
 import math
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
 
@@ -28,9 +30,11 @@ from assistant.vllm_server import ServerState
 from store import Store
 from store.accounts import LOCAL, UserRole
 from store.audit import AuditAction, Outcome, acting
-from store.errors import NotFound, StoreError
+from store.errors import StoreError
 
 SIGNED_OUT = "You are signed out. Reload the page to sign in; what you typed stays here until then."
+
+RECHECK_S = 1.0  # how often a stream looks whether its person is still signed in and may see it
 
 Update = dict[Any, Any]  # component → its new value
 # How every event is registered: without a name in Gradio's API, and a tab may have several at once.
@@ -104,15 +108,23 @@ class Access:
         """
         wants_event = "event" in inspect.signature(method).parameters
 
+        async def admitted(request: gr.Request) -> Person:
+            return await run_in_threadpool(self._admitted, request, least, method.__name__, quiet)
+
         async def arguments(request: gr.Request, event: gr.EventData, inputs: tuple[Any, ...]) -> list[Any]:
-            person = await run_in_threadpool(self._admitted, request, least, method.__name__, quiet)
+            person = await admitted(request)
             return [person, *inputs, event] if wants_event else [person, *inputs]
 
         # Gradio reads the annotations, and whether a function gives several values.
         async def stream(request: gr.Request, event: gr.EventData, *inputs: Any) -> AsyncIterator[Any]:
             try:
-                async for update in method(*await arguments(request, event, inputs)):
-                    yield update
+                async with aclosing(method(*await arguments(request, event, inputs))) as updates:
+                    checked_at = time.monotonic()
+                    async for update in updates:
+                        if time.monotonic() - checked_at >= RECHECK_S:
+                            await admitted(request)
+                            checked_at = time.monotonic()
+                        yield update
             except _SHOWN as error:
                 yield _warned(error)
 
@@ -139,7 +151,7 @@ class Access:
 
     def _admitted(self, request: gr.Request | None, least: UserRole, event: str, quiet: bool) -> Person:
         """Raises Refused, which is audited, both without a word where the event is quiet."""
-        person = self._person(request.username if request else None)
+        person = self._person(request)
         if person and person.may(least):
             return person
         if quiet:
@@ -152,19 +164,19 @@ class Access:
         )
         raise Refused(f"This needs the role {least}; you are {person.role}.")
 
-    def _person(self, name: str | None) -> Person | None:
-        """With the role of this moment; None for nobody."""
+    def _person(self, request: gr.Request | None) -> Person | None:
+        """Whose session it is, with the role of this moment; None for nobody, also once the session has ended."""
         if not self.sign_in_required():
-            return Person() if name == LOCAL else None
-        try:
-            return Person(name, self._store.users.get(name).role, signed_in=True) if name else None
-        except NotFound:
-            return None
+            return Person() if request and request.username == LOCAL else None
+        visitor = request.request.scope.get("user") if request and request.request else None
+        user = self._store.sessions.user(getattr(visitor, "token", ""))
+        return Person(user.name, user.role, signed_in=True) if user else None
 
 
 @dataclass(frozen=True)
 class Services:
-    """What the pages need. `trainer_expected` is False when the app was started without a trainer on purpose.
+    """What the pages need. `trainer_expected` is False when the app was started without a trainer on purpose;
+    `trainer_lines` has the last line that it wrote.
 
     `dataset_now` counts what the dataset of an assistant would have now, as a run's report does; it raises StoreError.
     `model_problem` says why the model cannot be trained; nothing where it can, or is not tried yet.
@@ -179,6 +191,15 @@ class Services:
     dataset_now: Callable[[str], Mapping[str, Any]]
     rates: Rates
     model_problem: Callable[[], str | None] = lambda: None
+    trainer_lines: deque[str] = field(default_factory=lambda: deque(maxlen=1))
+
+    @property
+    def trainer_missing(self) -> str:
+        """Why no trainer answers, where none does."""
+        if not self.trainer_expected:
+            return "The app runs without a trainer"
+        said = f"; it said last: “{self.trainer_lines[-1][:300]}”" if self.trainer_lines else ""
+        return f"The trainer does not answer{said}"
 
 
 def _warned(error: Exception) -> Any:

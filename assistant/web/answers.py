@@ -7,6 +7,7 @@ again; only stop ends it early, by closing the stream to vLLM.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
@@ -14,8 +15,10 @@ from contextlib import aclosing, suppress
 from assistant.chat import Chat, ChatError
 from assistant.vllm_server import Phase
 from assistant.web import words
-from assistant.web.access import Person, RateLimiter, Refused, Services
+from assistant.web.access import RECHECK_S, Person, RateLimiter, Refused, Services
 from assistant.web.user_conversations import UserConversations
+from store import StoreError
+from store.accounts import LOCAL
 from store.records import Message
 
 _WATCH_EVERY_S = 0.1  # how often a watcher sees new text
@@ -37,11 +40,13 @@ class Answer:
                 self.text, self.not_saved = step.message.text, step.not_saved
 
     async def watch(self) -> AsyncIterator[None]:
-        """Yields each time the text, or why it is not saved yet, has changed."""
-        seen = None
+        """Yields each time the text, or why it is not saved yet, has changed, and at times where a model says nothing:
+        whoever watches has to be allowed to still.
+        """
+        seen, seen_at = None, 0.0
         while not self.task.done():
-            if (self.text, self.not_saved) != seen:
-                seen = (self.text, self.not_saved)
+            if (self.text, self.not_saved) != seen or time.monotonic() - seen_at >= RECHECK_S:
+                seen, seen_at = (self.text, self.not_saved), time.monotonic()
                 yield
             await asyncio.wait({self.task}, timeout=_WATCH_EVERY_S)
 
@@ -64,6 +69,7 @@ class Answers:
         self._services = services
         self._limiter = limiter
         self._running: dict[str, Answer] = {}
+        self._looking: asyncio.Task[None] | None = None
         self._starting: Counter[str] = Counter()  # by owner
 
     def running(self, conversation_id: str | None) -> Answer | None:
@@ -140,9 +146,23 @@ class Answers:
             self.refuse_while_busy(here)
             answer = self._running[here] = Answer(self._services.chat, asked, name, vary, begun)
             answer.task.add_done_callback(lambda _: self._running.pop(here, None))
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._end_those_of_removed_users())
             return answer
         finally:
             self._starting[name] -= 1
+
+    async def _end_those_of_removed_users(self) -> None:
+        """An answer goes on when its watcher leaves, and not when its user is removed."""
+        while self._running:
+            await asyncio.sleep(RECHECK_S)
+            with suppress(StoreError):
+                if not await asyncio.to_thread(self._services.access.sign_in_required):
+                    continue
+                users = await asyncio.to_thread(self._services.store.users.all)
+                names = {LOCAL, *(user.name for user in users)}
+                for answer in [one for one in self._running.values() if one.owner not in names]:
+                    answer.task.cancel()
 
     def _count(self, person: Person, conversation_id: str | None) -> None:
         self.refuse_while_busy(conversation_id)

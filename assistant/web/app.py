@@ -1,12 +1,11 @@
 """The pages as one Gradio app: header, tabs, and what happens when the page opens.
 
 Ids for tests: #assistant-picker #server-state (class ready/starting/restarting/stopped) #signed-in; the tabs are named
-Chat, Review, Prompt, Training, Savings and, for admins who are signed in, People.
+Chat, Review, Prompt, Training, Savings and, for admins, People.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
@@ -24,7 +23,8 @@ from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.allowlist import AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
 from assistant.web.document import ROOT
-from assistant.web.markup import render, script
+from assistant.web.markup import script
+from assistant.web.people_page import PeoplePage
 from assistant.web.prompt_page import PromptPage
 from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
@@ -34,7 +34,6 @@ from assistant.web.user_conversations import UserConversations
 from store.accounts import UserRole
 
 _LOADING_S, _READY_S = 1.0, 10.0  # how often the server's state is read
-_AUDIT_LINES = 200
 # The conversation of the address (page.js), or the one that was open last.
 _ADDRESSED = "(last) => [location.hash.match(/^#chat.(.+)/)?.[1] ?? last]"
 _EVENTS_AT_ONCE = 2000
@@ -88,8 +87,8 @@ class _Pages:
                 self.training = TrainingPage(services, self.picker)
             with _tab("Savings") as self.savings_tab:
                 self.savings = SavingsPage(services, self.picker)
-            with _tab("People", False) as self.people_tab:
-                self.people = theme.panel("people-page")
+            with _tab("People", alone) as self.people_tab:
+                self.people = PeoplePage(services)
 
     def wire(self, page: gr.Blocks) -> None:
         tabs = [self.review_tab, self.prompt_tab, self.training_tab, self.people_tab]
@@ -110,7 +109,7 @@ class _Pages:
             again = self.review.show_if_open if part is self.review else part.show
             for moment in (opened, chosen):
                 moment.then(self._quiet(least, again), part.here, part.shown, **QUIET)
-        self.people_tab.select(self._quiet(UserRole.ADMIN, self.show_people), None, self.people, **QUIET)
+        self.people_tab.select(self._quiet(UserRole.ADMIN, self.people.show), None, self.people.page, **QUIET)
         self._wire_new_assistants(show_chat)
         ticked = self._quiet(UserRole.USER, self.show_server)
         self.timer.tick(ticked, None, [self.server, self.chat.hint, self.timer], queue=False, **QUIET)
@@ -139,7 +138,7 @@ class _Pages:
             **{
                 tab: gr.Tab(visible=reviewer) for tab in (self.review_tab, self.prompt_tab, self.training_tab)
             },
-            self.people_tab: gr.Tab(visible=admin and person.signed_in),
+            self.people_tab: gr.Tab(visible=admin),
         }
 
     def choose(self, person: Person, made: str | None) -> gr.Dropdown:
@@ -154,11 +153,6 @@ class _Pages:
         hint = "".join(f'<p class="notice">{notice}</p>' for notice in notices)
         pill = f'<span class="pill {state.phase}" role="status">{text}</span>'
         return pill, hint, gr.Timer(_READY_S if ready else _LOADING_S)
-
-    def show_people(self, person: Person) -> str:
-        """Who may sign in, and the audit log. People are made, changed and removed on the command line."""
-        users, entries = self._services.store.users.all(), self._services.store.audit.entries(_AUDIT_LINES)
-        return render("people.html", users=users, entries=entries, most=_AUDIT_LINES, at=_at)
 
     def _choice(self, person: Person, conversation_id: str | None, wanted: str | None = None) -> gr.Dropdown:
         """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
@@ -211,10 +205,6 @@ def _tab(name: str, visible: bool = True) -> Iterator[gr.Tab]:
     with gr.Tab(name, id=name.lower(), visible=visible) as tab:
         gr.HTML(f"<h2>{name}</h2>", elem_classes="sr-only")
         yield tab
-
-
-def _at(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 
 def _signed_in(person: Person) -> str:

@@ -24,6 +24,7 @@ from assistant.web.markup import forward, render, script
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
 from store.accounts import UserRole
+from store.visible import is_blank, one_line
 
 Id = str | None  # of an assistant or a conversation; None for none
 
@@ -286,7 +287,7 @@ class ChatPage:
     def rename(
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> str:
-        if title := " ".join(str(event.title).split())[:200]:
+        if not is_blank(title := one_line(str(event.title), 200)):
             self._own(person).rename(str(event.id), title)
         return self._listing(person, assistant, conversation, tab)
 

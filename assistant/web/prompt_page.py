@@ -25,6 +25,7 @@ from assistant.web.theme import panel
 from store import StoreError
 from store.accounts import UserRole
 from store.records import DeploymentStatus, Prompt, Segment
+from store.visible import is_blank, one_line
 
 _WELCOME = (
     "Start with the sample",
@@ -178,12 +179,12 @@ class PromptPage:
         return assistant.id
 
     def add(self, person: Person, name: str, scorer: str, text: str) -> str:
-        if not name.strip():
+        if is_blank(name):
             raise PromptTextError("Give the assistant a name.")
         made = create_assistant(
             self._store,
             self._services.tokenizer,
-            name.strip(),
+            one_line(name, 200),
             scorer,
             _parsed(text),
             limits=self._services.chat.limits,

@@ -19,6 +19,7 @@ from store.errors import NotFound
 from store.ratings import approved_text, correction_of
 from store.records import JudgementRequest, Message, MessageStatus, Ruling
 from store.reviews import ReviewFilter, ReviewItem, Show
+from store.visible import is_blank
 
 _REMEMBERED = 200  # actions that can be undone, one after the other
 _UNDO_WITHIN_S = 24 * 3600.0  # what an earlier session decided; nobody means a stray key for last week's work
@@ -90,7 +91,7 @@ class ReviewQueue:
         shown = self._shown(session, id).item
         if ruling is Ruling.APPROVE and not shown.is_whole and shown_correction(shown) is None:
             raise Refused("This answer was cut off before its end. Correct it: write the whole answer.")
-        if text is not None and not text.strip():
+        if text is not None and is_blank(text):
             raise Refused("The correction is empty. Write the answer as it should have been.")
         self._save(session, (self._shown(session, id),), ruling, text and text.strip())
 

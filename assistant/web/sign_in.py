@@ -48,6 +48,14 @@ _HEADERS = {
 }
 
 
+class Visitor(SimpleUser):
+    """Who sends a request, and the token of the session that says so; without one where nobody signs in."""
+
+    def __init__(self, name: str, token: str) -> None:
+        super().__init__(name)
+        self.token = token
+
+
 class SessionBackend(AuthenticationBackend):
     """Finds out who sends a request, for Starlette's AuthenticationMiddleware."""
 
@@ -58,10 +66,10 @@ class SessionBackend(AuthenticationBackend):
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
         """None where somebody has to sign in first."""
         try:
-            name = await asyncio.to_thread(self._name, _token(conn))
+            name = await asyncio.to_thread(self._name, token := _token(conn))
         except StoreError as error:
             raise AuthenticationError(str(error)) from error
-        return (AuthCredentials(), SimpleUser(name)) if name else None
+        return (AuthCredentials(), Visitor(name, token)) if name else None
 
     def _name(self, token: str) -> str | None:
         if not self._access.sign_in_required():

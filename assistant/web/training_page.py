@@ -132,9 +132,7 @@ class TrainingPage:
     def _buttons(self, assistant_id: str, busy: bool, waiting: bool, watching: bool) -> Update:
         active = self._store.deployments.active(assistant_id)
         label = "Training…" if busy else "Asked the trainer…" if waiting else "Train now"
-        reason = "Your request waits. " if waiting else ""
-        expected = self._services.trainer_expected
-        reason += "The trainer does not answer" if expected else "The app runs without a trainer"
+        reason = ("Your request waits. " if waiting else "") + self._services.trainer_missing
         served = words.deployment(active) if active and active.adapter else None
         return {
             self.timer: gr.Timer(_RUNNING_S if busy or waiting else _IDLE_S),

@@ -10,6 +10,7 @@ from assistant.chat import MAX_MESSAGE_CHARACTERS
 from store import Store
 from store.errors import NotFound, StoreError
 from store.records import Conversation, Deployment, Message, Rating, Verdict
+from store.visible import is_blank
 
 _ALL = 10**9
 
@@ -118,7 +119,7 @@ class UserConversations:
             rated = replace(before, verdict=verdict, reason=click.get("reason", ""), comment=comment)
         elif click.get("remove"):
             rated = replace(before, correction=None)
-        elif text := click.get("text", "").strip():
+        elif not is_blank(text := click.get("text", "").strip()):
             rated = replace(before, verdict=before.verdict or Verdict.DOWN, correction=text)
         else:
             raise StoreError("The correction is empty. Write the answer as it should have been.")

@@ -19,6 +19,7 @@ from store.records import (
     Split,
     Verdict,
 )
+from store.visible import is_blank
 
 FINISHED = (MessageStatus.COMPLETE, MessageStatus.STOPPED)
 
@@ -65,7 +66,7 @@ class FullConversation:
             text = approved_text(
                 answer.message.text, answer.ratings, answer.decision, answer.message.is_whole
             )
-            if text is not None and text.strip():
+            if text is not None and not is_blank(text):
                 yield answer, text
 
 

@@ -15,6 +15,7 @@ from hashlib import blake2b
 from store.errors import BadRow
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
 from store.records import Conversation, ImportedTurn, Message, Rating, Role, Verdict
+from store.visible import one_line
 
 _TITLE_CHARACTERS = 60
 _IMPORTED = re.compile(r"import-[0-9a-f]{20}")
@@ -56,7 +57,7 @@ def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConv
         parent = message.id
         if given.role is Role.ASSISTANT:
             ratings += _ratings(given, message, options)
-    title = imported.title or _title(messages[0].text)
+    title = one_line(imported.title or messages[0].text, _TITLE_CHARACTERS)
     return _full_conversation(options.assistant_id, title, "import", messages, ratings)
 
 
@@ -74,10 +75,6 @@ def _full_conversation(
         head_id=last.id,
     )
     return FullConversation(conversation, tuple(messages), tuple(ratings))
-
-
-def _title(text: str) -> str:
-    return " ".join(text.split())[:_TITLE_CHARACTERS]
 
 
 def _check(messages: tuple[ImportedMessage, ...]) -> None:
@@ -150,4 +147,6 @@ def _sample(id: str, assistant_id: str, turns: list[ImportedTurn], now: float) -
         if turn.verdict is not None or turn.correction is not None:
             texts = (turn.reason, turn.comment, turn.correction)
             ratings.append(Rating(f"{id}.{number}.rating", answer, turn.rater, turn.verdict, at, *texts))
-    return _full_conversation(assistant_id, _title(turns[0].user), "sample", messages, ratings)
+    return _full_conversation(
+        assistant_id, one_line(turns[0].user, _TITLE_CHARACTERS), "sample", messages, ratings
+    )
