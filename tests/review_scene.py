@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import random
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -23,6 +22,7 @@ from assistant.vllm_server import Phase, ServerState
 from assistant.web.access import Access, Rates, Services
 from assistant.web.app import build, web_app
 from assistant.web.server import PageServer
+from benchmarks.processes import free_port
 from store import Store
 from store.records import ImportedTurn, Role, Usage, Verdict
 from trainer.examples.dataset import dataset_stats
@@ -135,11 +135,9 @@ def page_of(store: Store) -> Iterator[str]:
 
 
 @contextmanager
-def serving(services: Services, **options: Any) -> Iterator[tuple[str, gr.Blocks]]:
+def serving(services: Services, port: int = 0, **options: Any) -> Iterator[tuple[str, gr.Blocks]]:
     """The same, with what was built."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = port or free_port()
     page = build(services)
     server = PageServer(web_app(services, page), "127.0.0.1", port, **options)
     server.start()

@@ -1,8 +1,11 @@
 """The pages build and show an empty and a filled store; what people write is escaped."""
 
+import asyncio
 from typing import Any
 
+import gradio as gr
 import pytest
+from gradio.components import _Keywords
 from jinja2 import UndefinedError
 from review_scene import services_of
 from test_web_runs import REPORT
@@ -131,3 +134,28 @@ def test_a_long_conversation_takes_as_many_queries_as_a_short_one(
 def test_a_name_that_a_template_does_not_get_is_an_error() -> None:
     with pytest.raises(UndefinedError, match="text"):
         render("empty.html", title="No text")
+
+
+def test_what_an_event_leaves_as_it_is_costs_nothing_and_reads_the_same(services: Services) -> None:
+    page = build(services)
+    ask = next(one for one in page.fns.values() if one.name == "ask")
+    log, live, *_, send, stop = ask.outputs
+
+    async def compare() -> None:
+        for predictions in (
+            {live: "<p>one</p>"},
+            {log: "a", live: "b", send: gr.Button(visible=False), stop: gr.skip()},
+            {live: gr.skip()},
+            [gr.skip()] * len(ask.outputs),
+            [_Keywords.FINISHED_ITERATING] * len(ask.outputs),
+        ):
+            expected = await gr.Blocks.postprocess_data(page, ask, predictions, None)
+            unchanged = {"props": gr.skip(), "__type__": "update"}  # as Gradio says it of some components
+            expected = [gr.skip() if one == unchanged else one for one in expected]
+            found = await page.postprocess_data(ask, predictions, None)
+            assert [gr.skip() if one == unchanged else one for one in found] == expected
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(gr.Button, "__init__", lambda *_, **__: pytest.fail("made anew"))
+            await page.postprocess_data(ask, {live: "<p>two</p>"}, None)
+
+    asyncio.run(compare())

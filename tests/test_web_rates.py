@@ -1,6 +1,7 @@
 """Who is answered where and when: how much one person may have at once; nothing is stored of what is too much."""
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,11 @@ from desk_scene import Desk
 from review_scene import RATES, services_of
 
 from assistant.chat import Chat
-from assistant.web.access import Person, RateLimiter, Rates, Refused
-from assistant.web.answers import Answers
+from assistant.web.access import Access, Person, RateLimiter, Rates, Refused
+from assistant.web.answers import Answer, Answers
 from assistant.web.app import build
 from assistant.web.chat_page import ChatPage, TabState
+from store import Store
 from store.accounts import UserRole
 from store.errors import NotFound
 
@@ -75,6 +77,46 @@ def test_at_most_so_many_answers_are_written_at_once_however_they_are_asked_for(
 
     desk.run(act)
     assert len(desk.store.conversations.all("bank", "ann")) == 3
+
+
+def test_the_more_people_watch_the_more_rarely_each_sees_new_words_but_the_first_come_at_once(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.vllm.answer = lambda model, ids: " ".join(["word"] * 20)
+    desk.vllm.pace_s = 0.03
+
+    async def shown(chat: Chat) -> list[str]:
+        answer = await answers_of(desk, chat, RATES).ask(ANN, "bank", None, "hello")
+        return [answer.text async for _ in answer.watch()]
+
+    async def act(chat: Chat) -> None:
+        monkeypatch.setattr(Answer, "watchers", 0)
+        alone = await shown(chat)
+        monkeypatch.setattr(Answer, "watchers", 3_000)
+        among_many = await shown(chat)
+        assert len(alone) > len(among_many) == 2
+        assert among_many[0] == "" and 0 < len(among_many[1]) < len("word " * 15)
+
+    desk.run(act)
+
+
+def test_one_person_does_not_take_the_places_of_all(store: Store) -> None:
+    access = Access(store)
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(access._place(ANN))
+        with pytest.raises(Refused, match="Close some tabs"), access._place(ANN):
+            pass
+        with access._place(BO), access._place(Person()):
+            pass
+    with access._place(ANN):
+        assert sum(access._under_way.values()) == 1
+
+
+def test_the_pages_have_places_for_far_more_events_than_streams(desk: Desk) -> None:
+    page = build(services_of(desk.store))
+    assert page._queue.max_thread_count >= 1_000
+    assert all(one.concurrency_limit is None for one in page.fns.values() if one.fn)
 
 
 def test_a_message_that_is_sent_before_the_picker_is_filled_goes_to_the_newest_assistant(desk: Desk) -> None:

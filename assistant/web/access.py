@@ -10,9 +10,9 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import aclosing
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
@@ -35,6 +35,7 @@ from store.errors import StoreError
 SIGNED_OUT = "You are signed out. Reload the page to sign in; what you typed stays here until then."
 
 RECHECK_S = 1.0  # how often a stream looks whether its person is still signed in and may see it
+_AT_ONCE = 100  # events of one person
 
 Update = dict[Any, Any]  # component → its new value
 # How every event is registered: without a name in Gradio's API, and a tab may have several at once.
@@ -93,6 +94,7 @@ class Access:
         self._store = store
         self._required = always
         self._events: set[Any] = set()
+        self._under_way: Counter[str] = Counter()
 
     def sign_in_required(self) -> bool:
         """Once true it stays true: removing the last user opens nothing."""
@@ -118,20 +120,22 @@ class Access:
         # Gradio reads the annotations, and whether a function gives several values.
         async def stream(request: gr.Request, event: gr.EventData, *inputs: Any) -> AsyncIterator[Any]:
             try:
-                async with aclosing(method(*await arguments(request, event, inputs))) as updates:
-                    checked_at = time.monotonic()
-                    async for update in updates:
-                        if time.monotonic() - checked_at >= RECHECK_S:
-                            await admitted(request)
-                            checked_at = time.monotonic()
-                        yield update
+                person, *others = await arguments(request, event, inputs)
+                with self._place(person):
+                    async with aclosing(method(person, *others)) as updates:
+                        checked_at = time.monotonic()
+                        async for update in updates:
+                            if time.monotonic() - checked_at >= RECHECK_S:
+                                await admitted(request)
+                                checked_at = time.monotonic()
+                            yield update
             except _SHOWN as error:
                 yield _warned(error)
 
         async def single(request: gr.Request, event: gr.EventData, *inputs: Any) -> Any:
             try:
                 person, *others = await arguments(request, event, inputs)
-                with acting(person.name):
+                with self._place(person), acting(person.name):
                     if inspect.iscoroutinefunction(method):
                         return await method(person, *others)
                     return await run_in_threadpool(method, person, *others)
@@ -142,6 +146,17 @@ class Access:
         wrapper.__name__, wrapper.method, wrapper.least = method.__name__, method, least
         self._events.add(wrapper)
         return wrapper  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _place(self, person: Person) -> Iterator[None]:
+        """Room for one more event of this person, so that nobody takes the places of all."""
+        if person.signed_in and self._under_way[person.name] >= _AT_ONCE:
+            raise Refused("Too much is under way for you at once. Close some tabs.")
+        self._under_way[person.name] += 1
+        try:
+            yield
+        finally:
+            self._under_way[person.name] -= 1
 
     def check(self, page: gr.Blocks) -> None:
         """Raises TypeError when a function of the page can be reached in another way than through `event`."""

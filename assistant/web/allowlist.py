@@ -11,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
 import re
 import secrets
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,7 +49,10 @@ _STYLES = ("/theme.css", "/gradio_api/theme.css")
 _STATIC = re.compile(r"/(assets|static|svelte)/[A-Za-z0-9._/+-]+")
 _STREAM = "/gradio_api/queue/data"
 _HEARTBEAT = re.compile(r"(/gradio_api/heartbeat/)([A-Za-z0-9]{1,64})")
-_CALLS = ("/gradio_api/queue/join", "/gradio_api/run/predict")
+_TICK = "/gradio_api/run/predict"
+_CALLS = ("/gradio_api/queue/join", _TICK)
+_SESSIONS = 10_000  # as many as Gradio keeps the state of
+_OPENS_WITHIN_S = 15.0
 # A page that lost its server asks for it every 2 s, and loads itself again. It is random and tells nobody anything, so
 # that somebody who was signed out meanwhile comes to the sign-in page too.
 _STARTED_AS = "/gradio_api/app_id"
@@ -66,6 +71,7 @@ class AllowlistMiddleware:
         self._page = page
         self._salt = secrets.token_bytes(16)
         self._open: Counter[str] = Counter()  # requests under way, by person
+        self._opened: dict[str, float] = {}  # sessions, and when one that did not open here ticked first
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -83,8 +89,9 @@ class AllowlistMiddleware:
                 is_document = scope["path"] in _DOCUMENTS and request.user.is_authenticated
                 await self._app(scope, receive, rewriting(send) if is_document else send)
         except HTTPException as error:
-            # As Gradio's pages show it.
-            refusal = JSONResponse({"detail": error.detail}, error.status_code, error.headers)
+            # As Gradio's pages show it; to one that is lost, what makes it ask until it may load itself again.
+            lost = {"error": "Connection errored out. "} if error.status_code == 410 else {}
+            refusal = JSONResponse({"detail": error.detail} | lost, error.status_code, error.headers)
             await refusal(request.scope, request.receive, send)
 
     @contextmanager
@@ -144,12 +151,26 @@ class AllowlistMiddleware:
             raise HTTPException(400, text)
         fields = ("data", "fn_index", "trigger_id", "event_data")
         passed_on = {key: call[key] for key in fields if key in call}
-        passed_on["session_hash"] = self._session(request.user.display_name, call["session_hash"])
+        session = passed_on["session_hash"] = self._session(request.user.display_name, call["session_hash"])
+        self._refuse_lost(session, call["fn_index"], ticks=request.scope["path"] == _TICK)
         body = _whole_characters(json.dumps(passed_on, ensure_ascii=False)).encode()
         headers = MutableHeaders(scope=dict(request.scope))
         headers["content-length"], headers["content-type"] = str(len(body)), "application/json"
         scope = {**request.scope, "headers": headers.raw, "query_string": b""}
         return scope, _replayed(body, request.receive)
+
+    def _refuse_lost(self, session: str, function: int, ticks: bool) -> None:
+        """A tab that was opened before this process has to load itself again: Gradio does not know its choices any
+        more. It is told as it ticks, which every open tab does, and not while it may still be opening.
+        """
+        if any(event == "load" for _, event in self._page.fns[function].targets):
+            self._opened[session] = math.inf
+            while len(self._opened) > _SESSIONS:
+                del self._opened[next(iter(self._opened))]
+        elif (
+            ticks and time.monotonic() - self._opened.setdefault(session, time.monotonic()) > _OPENS_WITHIN_S
+        ):
+            raise HTTPException(410, "The app was started again. Reload the page.")
 
     def _session(self, name: str, given: str) -> str:
         mixed = b"\0".join((self._salt, name.encode(), given.encode(errors="replace")))

@@ -22,10 +22,13 @@ from store.accounts import LOCAL
 from store.records import Message
 
 _WATCH_EVERY_S = 0.1  # how often a watcher sees new text
+_SHOWN_A_SECOND = 100  # to all watchers together: each costs milliseconds, and clicks wait for them
 
 
 class Answer:
     """One answer on its way."""
+
+    watchers = 0  # of all answers
 
     def __init__(self, chat: Chat, question: Message, owner: str, vary: bool, begun: str = ""):
         self.question = question
@@ -40,15 +43,20 @@ class Answer:
                 self.text, self.not_saved = step.message.text, step.not_saved
 
     async def watch(self) -> AsyncIterator[None]:
-        """Yields each time the text, or why it is not saved yet, has changed, and at times where a model says nothing:
-        whoever watches has to be allowed to still.
+        """Yields as the text, or why it is not saved yet, changes: the first words at once, then the more rarely the
+        more people watch. Also at times where a model says nothing: whoever watches has to be allowed to still.
         """
         seen, seen_at = None, 0.0
-        while not self.task.done():
-            if (self.text, self.not_saved) != seen or time.monotonic() - seen_at >= RECHECK_S:
-                seen, seen_at = (self.text, self.not_saved), time.monotonic()
-                yield
-            await asyncio.wait({self.task}, timeout=_WATCH_EVERY_S)
+        Answer.watchers += 1
+        try:
+            while not self.task.done():
+                if (self.text, self.not_saved) != seen or time.monotonic() - seen_at >= RECHECK_S:
+                    seen, seen_at = (self.text, self.not_saved), time.monotonic()
+                    yield
+                rest = Answer.watchers / _SHOWN_A_SECOND if self.text else 0.0
+                await asyncio.wait({self.task}, timeout=max(_WATCH_EVERY_S, rest))
+        finally:
+            Answer.watchers -= 1
 
     def raise_failure(self) -> None:
         """Of an answer that is done: raises ChatError when it failed."""

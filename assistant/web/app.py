@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from html import escape
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.blocks import Block
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import JSONResponse
@@ -43,9 +45,23 @@ _BRAND = (
 )
 
 
+class _Blocks(gr.Blocks):  # type: ignore[misc]
+    """Gradio makes each component anew that an event leaves as it is: milliseconds each, with each piece of text."""
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        if not (isinstance(predictions, dict) and all(isinstance(key, Block) for key in predictions)):
+            return list(await super().postprocess_data(block_fn, predictions, state))
+        changes = {key: value for key, value in predictions.items() if value != gr.skip()}
+        changed = copy(block_fn)
+        changed.outputs = [one for one in block_fn.outputs if one in changes]
+        values = await super().postprocess_data(changed, changes, state) if changes else []
+        by_id = {one._id: value for one, value in zip(changed.outputs, values, strict=True)}
+        return [by_id.get(one._id, gr.skip()) for one in block_fn.outputs]
+
+
 def build(services: Services) -> gr.Blocks:
     """Every page, wired; an event that only waits, as for an answer's next words, holds up no other."""
-    with gr.Blocks(title="Shorthand", analytics_enabled=False, fill_width=True) as page:
+    with _Blocks(title="Shorthand", analytics_enabled=False, fill_width=True) as page:
         _Pages(services).wire(page)
     page.max_threads = _EVENTS_AT_ONCE  # Gradio's word for places; our events are coroutines
     page.queue(max_size=_EVENTS_AT_ONCE, api_open=False)

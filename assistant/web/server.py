@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+import socket
 import sys
 import threading
 import time
@@ -143,8 +144,12 @@ class PageServer(uvicorn.Server):
                 raise OSError(f"The page cannot listen on port {self.config.port}.")
             time.sleep(0.01)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for connection in list(self.server_state.connections):  # a page's streams never end by themselves
+            connection.transport.abort()
+        await super().shutdown(sockets)
+
     def stop(self) -> None:
-        """Streams that are still open end with the process."""
         self.should_exit = True
         self._thread.join(_STOPS_WITHIN_S)
 
