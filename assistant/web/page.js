@@ -98,7 +98,7 @@
   const settle = () => {
     const now = shown();
     if (!now) return;
-    if (wanted && wanted !== now && Date.now() - asked < 5000) {
+    if (wanted && wanted !== now && Date.now() - asked < 30000) {
       if (!wanted.startsWith('#chat')) go();
       return;
     }
@@ -106,6 +106,7 @@
     wanted = '';
     document.title = `${one('[role=tab][aria-selected=true]').innerText} · Shorthand`;
   };
+  on('click', (event) => { if (event.isTrusted && event.target.closest('[role=tab], .open, #chat-new')) wanted = ''; });
   on('popstate', () => { [wanted, asked] = [location.hash, Date.now()]; if (wanted) go(); });
 
   // What scrolls can be reached by keyboard, and the chat ends where the window does.
