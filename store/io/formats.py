@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from store.errors import BadRow, StoreError
-from store.io import chats, shorthand, table
+from store.io import chats, shorthand, table, trees
 from store.io.chats import Raw, read_messages
 from store.io.meaning import COLUMNS, Meaning
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
@@ -173,15 +173,15 @@ FORMATS = (  # the first that matches a row reads it; what holds more comes firs
         ("question",),
     ),
     Format("trl-completion", "TRL", _is_completion, _read_completion, columns=("verdict",)),
-    Format("open-webui", "open-webui's feedback", _is_feedback, chats.read_feedback),
-    Format("open-webui-chats", "open-webui's chats", _is_open_webui, chats.read_open_webui),
-    Format("librechat", "LibreChat", _is_librechat, chats.read_librechat),
-    Format("chatgpt", "ChatGPT", _has("mapping"), chats.read_chatgpt),
-    Format("oasst", "OASST", _is_oasst, chats.read_oasst),
+    Format("open-webui", "open-webui's feedback", _is_feedback, trees.read_feedback),
+    Format("open-webui-chats", "open-webui's chats", _is_open_webui, trees.read_open_webui),
+    Format("librechat", "LibreChat", _is_librechat, trees.read_librechat),
+    Format("chatgpt", "ChatGPT", _has("mapping"), trees.read_chatgpt),
+    Format("oasst", "OASST", _is_oasst, trees.read_oasst),
     _list_of("openai", "OpenAI", "messages", _write_openai),
     _list_of("sharegpt", "ShareGPT", "conversations"),
     _list_of("lmsys", "LMSYS", "conversation"),
-    Format("claude", "Claude", lambda row: isinstance(row.get("chat_messages"), list), chats.read_claude),
+    Format("claude", "Claude", lambda row: isinstance(row.get("chat_messages"), list), trees.read_claude),
     _list_of("gemini", "Gemini", "contents"),
     RECORDS,
     CSV,

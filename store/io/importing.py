@@ -23,6 +23,7 @@ from store.io.meaning import Meaning, Profile, find_meaning, is_table
 from store.io.reading import Container, find_container
 from store.io.records import FullConversation, ImportedConversation
 from store.io.stable_ids import ImportOptions, with_ids
+from store.records import Verdict
 from store.store import Store
 
 # Records that are saved in one transaction, which takes tenths of a second: a rating given meanwhile waits for it.
@@ -74,6 +75,7 @@ class ImportResult:
             self.refusals[number] = reason
 
     def take(self, full: FullConversation) -> None:
+        self.answers["rated down"] += sum(rating.verdict is Verdict.DOWN for rating in full.ratings)
         for answer, text in full.approved_answers():
             question = answer.context[-1].text
             if not question.strip():
@@ -90,7 +92,8 @@ class ImportResult:
         learned = [
             f"{self.answers[kind]:,} {kind}" for kind in ("rated up", "corrected") if self.answers[kind]
         ]
-        yield f"Answers to learn from: {', '.join(learned) or 'none'}; without a rating: {self.unrated:,}."
+        others = f"rated down: {self.answers['rated down']:,}; without a rating: {self.unrated:,}"
+        yield f"Answers to learn from: {', '.join(learned) or 'none'}; {others}."
         for question, answer in self.examples:
             yield f"  for example: {question} → {answer}"
         if count := self.answers["to an empty question"]:
