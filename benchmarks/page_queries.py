@@ -47,7 +47,11 @@ def training_page(store: Store, subject: Subject) -> None:
     runs = store.runs.all(subject.assistant_id)
     if runs:
         store.runs.events(runs[0].id)
+    store.runs.running()
+    store.runs.is_requested(subject.assistant_id)
+    store.runs.automatic(subject.assistant_id)
     store.deployments.active(subject.assistant_id)
+    store.deployments.replaced(subject.assistant_id)
     store.leases.get("trainer-watch")
 
 
@@ -61,6 +65,7 @@ def savings_page(store: Store, subject: Subject) -> None:
     active = store.deployments.active(subject.assistant_id)
     if active:
         store.prompts.get(active.prompt_id)
+        store.messages.answered(active.id)
     store.runs.all(subject.assistant_id)
     store.deployments.activations(subject.assistant_id)
     store.deployments.all(subject.assistant_id)

@@ -40,6 +40,7 @@ class AuditAction(StrEnum):
     ASSISTANT_MADE = "assistant made"
     PROMPT_EDITED = "prompt edited"
     TRAINING_ASKED = "training asked for"
+    AUTOMATIC_RETRAINS = "retrains by itself"
     PROMOTED = "promoted"
     ROLLED_BACK = "rolled back"
     IMPORTED = "imported"

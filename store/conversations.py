@@ -138,6 +138,11 @@ class Messages(Repository):
                    WHERE m.status = 'streaming' AND (?1 IS NULL OR d.adapter = ?1)"""
         return self._number(query, [adapter])
 
+    def answered(self, deployment_id: int) -> int:
+        """Return how many answers of this deployment were measured, from an index alone."""
+        query = "SELECT count(*) FROM messages WHERE deployment_id = ? AND prompt_tokens IS NOT NULL"
+        return self._number(query, [deployment_id])
+
     def end_streaming(self) -> int:
         """Mark every streaming message as failed and return how many: for a start, after a crash."""
         return self._execute("UPDATE messages SET status = 'failed' WHERE status = 'streaming'")

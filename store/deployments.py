@@ -115,19 +115,20 @@ class Deployments(Repository):
         What was rejected since then is passed over. Raises Conflict when nothing is active or left to serve.
         """
         with self._file.writing() as transaction:
-            active = transaction.row(_ACTIVE, [assistant_id])
+            active, previous = self.active(assistant_id), self.replaced(assistant_id)
             if active is None:
                 raise Conflict(f"Cannot roll back {assistant_id!r}: no deployment is active.")
-            previous = active["previous_id"]
-            while previous is not None and self.get(previous).status is DeploymentStatus.REJECTED:
-                previous = transaction.rows(_PREVIOUS, [previous])[0]["previous_id"]
             if previous is None:
-                raise Conflict(f"Cannot roll back {assistant_id!r}: deployment {active['id']} replaced none.")
-            self._retire(transaction, active["id"], reason)
-            self._serve(transaction, previous, f"rollback of {active['id']}: {reason}")
-            detail = {"deployment": active["id"], "now": previous}
+                raise Conflict(f"Cannot roll back {assistant_id!r}: deployment {active.id} replaced none.")
+            self._retire(transaction, active.id, reason)
+            self._serve(transaction, previous.id, f"rollback of {active.id}: {reason}")
+            detail = {"deployment": active.id, "now": previous.id}
             record(transaction, self._clock(), AuditAction.ROLLED_BACK, assistant_id, detail)
-            return self.get(previous)
+            return self.get(previous.id)
+
+    def replaced(self, assistant_id: str) -> Deployment | None:
+        """Return what the active deployment replaced, which a rollback serves again; None where there is nothing."""
+        return self._first(_deployment, _REPLACED, [assistant_id])
 
     def active(self, assistant_id: str) -> Deployment | None:
         """Return what serves the assistant now, if anything does."""
@@ -167,7 +168,11 @@ class Deployments(Repository):
         transaction.insert("activations", deployment_id=deployment_id, at=now, reason=reason)
 
 
-_PREVIOUS = "SELECT previous_id FROM deployments WHERE id = ?"
+_REPLACED = """
+    WITH RECURSIVE path (id) AS (
+        SELECT previous_id FROM deployments WHERE assistant_id = ? AND status = 'active'
+        UNION SELECT d.previous_id FROM path JOIN deployments d USING (id) WHERE d.status = 'rejected')
+    SELECT d.* FROM path JOIN deployments d USING (id) WHERE d.status <> 'rejected'"""
 _ACTIVE = "SELECT * FROM deployments WHERE assistant_id = ? AND status = 'active'"
 _activation = mapper(Activation)
 _deployment = mapper(Deployment)

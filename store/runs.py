@@ -15,15 +15,16 @@ from store.audit import AuditAction, record
 from store.columns import mapper
 from store.connection import Repository, Transaction
 from store.errors import Conflict, LeaseLost, StoreError
-from store.records import RunEvent, RunStatus, TrainingRun
+from store.records import AutomaticRetrains, RunEvent, RunStatus, TrainingRun
 
 
 class Runs(Repository):
     def start(self, assistant_id: str, settings: Mapping[str, Any], trigger: str) -> TrainingRun:
-        """Record that a run started and why (`trigger`). Raises NotFound."""
+        """Record that a run started and why (`trigger`); it was the next one. Raises NotFound."""
         columns = {"assistant_id": assistant_id, "trigger": trigger, "settings": dict(settings)}
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
+            transaction.execute(_ANNOUNCE, [assistant_id, None, ""])
             return self.get(
                 transaction.insert("runs", **columns, status=RunStatus.RUNNING, started_at=self._clock())
             )
@@ -93,6 +94,16 @@ class Runs(Repository):
             )
             record(transaction, self._clock(), AuditAction.TRAINING_ASKED, assistant_id)
 
+    def is_requested(self, assistant_id: str) -> bool:
+        """Whether a request waits for the trainer."""
+        return bool(
+            self._rows("SELECT 1 FROM training_requests WHERE assistant_id = ? LIMIT 1", [assistant_id])
+        )
+
+    def running(self) -> TrainingRun | None:
+        """Return the run that is under way, of whichever assistant."""
+        return self._first(_run, "SELECT * FROM runs WHERE status = 'running' ORDER BY id DESC", [])
+
     def take_request(self) -> tuple[str, str] | None:
         """Remove the requests of the assistant that has waited longest; return its id and their reasons, each once.
 
@@ -110,7 +121,27 @@ class Runs(Repository):
             transaction.execute(f"DELETE {ours}", [first["assistant_id"]])
         return first["assistant_id"], ", ".join(dict.fromkeys(row["trigger"] for row in asked))
 
+    def announce(self, assistant_id: str, starts_at: float | None, reason: str = "") -> None:
+        """Say when the next run starts by itself, and why; None takes it back. Raises Conflict for no assistant."""
+        self._execute(_ANNOUNCE, [assistant_id, starts_at, reason])
 
+    def allow_automatic(self, assistant_id: str, allowed: bool) -> None:
+        """Whether runs may start without being asked for; what was announced is taken back where they may not."""
+        change = """INSERT INTO automatic_retrains (assistant_id, allowed) VALUES (?, ?) ON CONFLICT DO UPDATE
+            SET allowed = excluded.allowed, starts_at = iif(excluded.allowed, starts_at, NULL)"""
+        with self._file.writing() as transaction:
+            transaction.execute(change, [assistant_id, allowed])
+            detail = {"allowed": allowed}
+            record(transaction, self._clock(), AuditAction.AUTOMATIC_RETRAINS, assistant_id, detail)
+
+    def automatic(self, assistant_id: str) -> AutomaticRetrains:
+        query = "SELECT allowed, starts_at, reason FROM automatic_retrains WHERE assistant_id = ?"
+        return self._first(_automatic, query, [assistant_id]) or AutomaticRetrains()
+
+
+_ANNOUNCE = """INSERT INTO automatic_retrains (assistant_id, starts_at, reason) VALUES (?, ?, ?)
+    ON CONFLICT DO UPDATE SET starts_at = excluded.starts_at, reason = excluded.reason"""
+_automatic = mapper(AutomaticRetrains)
 _run = mapper(TrainingRun)
 _event = mapper(RunEvent)
 

@@ -63,6 +63,16 @@ def v0_1_0_how_answers_ended(db: Database) -> None:
     db.execute("ALTER TABLE messages ADD COLUMN left_out_turns INTEGER")
 
 
+@migrations()
+def v0_1_0_automatic_retrains(db: Database) -> None:
+    """Whether an assistant is retrained without being asked, and the next such run: when it starts, and why."""
+    db.execute(
+        "CREATE TABLE automatic_retrains (assistant_id TEXT PRIMARY KEY REFERENCES assistants (id), "
+        "allowed INTEGER NOT NULL DEFAULT 1 CHECK (allowed IN (0, 1)), starts_at REAL, "
+        "reason TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID"
+    )
+
+
 def _statements(script: str) -> Iterator[str]:
     """One by one, since sqlite3's own `executescript` would end the transaction."""
     statement = ""

@@ -193,9 +193,30 @@ def test_what_a_run_prints_is_in_no_log(
 def test_enough_new_examples_start_a_run(bank: Store, tmp_path: Path) -> None:
     rate(bank, 0, 80)
     recorder = Recorder(tmp_path)
-    with watching(bank, tmp_path, recorder, every_s=0.2):
+    with watching(bank, tmp_path, recorder, every_s=3.0):
+        assert wait_for(lambda: bank.runs.automatic("bank").starts_at)
+        announced = bank.runs.automatic("bank")
+        assert announced.reason == "80 new rated answers" and recorder.calls == []
+        assert 1.0 < (announced.starts_at or 0.0) - time.time() < 4.0, "at the next look"
         assert wait_for(lambda: recorder.calls)
-    assert recorder.calls[0].endswith("--assistant bank --trigger enough new examples")
+    assert recorder.calls[0].endswith("--assistant bank --trigger by itself: 80 new rated answers")
+    assert bank.runs.automatic("bank").starts_at is None
+
+
+@pytest.mark.parametrize("changed", ["switched off", "not enough any more"])
+def test_what_was_announced_does_not_start_when_it_should_not_any_more(
+    bank: Store, tmp_path: Path, changed: str
+) -> None:
+    rate(bank, 0, 80)
+    recorder = Recorder(tmp_path)
+    with watching(bank, tmp_path, recorder, every_s=1.5):
+        assert wait_for(lambda: bank.runs.automatic("bank").starts_at)
+        if changed == "switched off":
+            bank.runs.allow_automatic("bank", False)
+        else:
+            train(bank)
+        time.sleep(3.5)
+    assert recorder.calls == [] and bank.runs.automatic("bank").starts_at is None
 
 
 def test_a_candidate_is_evaluated_again_when_people_have_decided(

@@ -106,14 +106,24 @@ class Watch:
         elif time.monotonic() >= self._rest_until and (assistant_id := self._first(self._has_judgements)):
             logger.info("Evaluating the candidate of %s again ...", assistant_id)
             self._start("reevaluate", "--assistant", assistant_id)
-        elif due and (assistant_id := self._first(self._has_enough)):
-            self._train(assistant_id, "enough new examples")
+        elif due:
+            self._start_or_announce()
+
+    def _start_or_announce(self) -> None:
+        """A run that has become due is announced at one look and starts at the next, so that nobody is surprised."""
+        runs, now, next_look = self._store.runs, time.time(), self._next_due - time.monotonic()
+        for assistant in self._store.assistants.all():
+            planned = runs.automatic(assistant.id)
+            new = due_examples(self._store, assistant.id, self._settings) if planned.allowed else 0
+            if not new and planned.starts_at is not None:
+                runs.announce(assistant.id, None)
+            elif new and planned.starts_at is None:
+                runs.announce(assistant.id, now + next_look, f"{new} new rated answers")
+            elif new and (planned.starts_at or 0.0) <= now + _TICK_S and self._child is None:
+                self._train(assistant.id, f"by itself: {new} new rated answers")
 
     def _has_judgements(self, assistant_id: str) -> bool:
         return pending(self._store, assistant_id) is not None
-
-    def _has_enough(self, assistant_id: str) -> bool:
-        return has_enough_new_examples(self._store, assistant_id, self._settings)
 
     def _first(self, condition: Callable[[str], bool]) -> str | None:
         return next((one.id for one in self._store.assistants.all() if condition(one.id)), None)
@@ -131,6 +141,7 @@ class Watch:
 
     def _train(self, assistant_id: str, trigger: str) -> None:
         logger.info("Training %s (%s) ...", assistant_id, trigger)
+        self._store.runs.announce(assistant_id, time.time(), trigger)  # until the process has started its run
         self._began = assistant_id, trigger, self._store.runs.all(assistant_id, limit=1)
         self._start("once", "--assistant", assistant_id, "--trigger", trigger, *self._options)
 
@@ -148,6 +159,8 @@ class Watch:
             "The process ended with status %d; the Training page and `python -m trainer runs` say how it went.",
             child.returncode,
         )
+        if self._began is not None:  # it may have ended before it came to a run
+            self._store.runs.announce(self._began[0], None)
         if child.returncode != 0:
             self._rest_until = time.monotonic() + _REST_S
             why = f"The training process ended with status {child.returncode}."
@@ -198,15 +211,16 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def has_enough_new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> bool:
-    """Whether a retrain is due, and would not end with “not enough yet”."""
-    if new_examples(store, assistant_id, settings) < settings.retrain_after:
-        return False
+def due_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:
+    """How many new examples a retrain is due for; 0 where it is not, or would end with “not enough yet”."""
+    new = new_examples(store, assistant_id, settings)
+    if new < settings.retrain_after:
+        return 0
     try:
         # Placeholders can make one text of several. A millisecond an example, so only where a retrain is due.
-        return shortage(draft(store, assistant_id, settings).examples, settings) is None
+        return 0 if shortage(draft(store, assistant_id, settings).examples, settings) else new
     except RedactionError:
-        return True  # the run will say what is wrong
+        return new  # the run will say what is wrong
 
 
 def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:

@@ -20,12 +20,12 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.responses import JSONResponse
 
 from assistant.vllm_server import Phase
-from assistant.web import downloads, theme, words
+from assistant.web import downloads, run_report, theme, words
 from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.allowlist import AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
 from assistant.web.document import ROOT
-from assistant.web.markup import script
+from assistant.web.markup import forward, script
 from assistant.web.people_page import PeoplePage
 from assistant.web.prompt_page import PromptPage
 from assistant.web.review_page import ReviewPage
@@ -90,9 +90,9 @@ class _Pages:
                 visible=False,
                 elem_id="assistant-picker",
             )
-            self.server = gr.HTML(elem_id="server-state")
+            self.server = gr.HTML(elem_id="server-state", js_on_load=forward("training"))
             self.signed_in = gr.HTML(visible=False, elem_id="signed-in")
-        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap"):
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as self.tabs:
             with _tab("Chat"):
                 self.chat = ChatPage(services, self.picker, self.conversation)
             with _tab("Review", alone) as self.review_tab:
@@ -127,8 +127,12 @@ class _Pages:
                 moment.then(self._quiet(least, again), part.here, part.shown, **QUIET)
         self.people_tab.select(self._quiet(UserRole.ADMIN, self.people.show), None, self.people.page, **QUIET)
         self._wire_new_assistants(show_chat)
+        self.server.training(self._quiet(UserRole.REVIEWER, self.open_training), None, self.tabs, **QUIET)
         ticked = self._quiet(UserRole.USER, self.show_server)
-        self.timer.tick(ticked, None, [self.server, self.chat.hint, self.timer], queue=False, **QUIET)
+        shown = [self.server, self.chat.hint, self.timer]
+        self.timer.tick(ticked, None, shown, queue=False, **QUIET)
+        swapped = self._quiet(UserRole.USER, self.chat.show_swap)
+        self.timer.tick(swapped, self.conversation, self.chat.swap, queue=False, **QUIET)
 
     def _wire_new_assistants(self, show_chat: Callable[..., Any]) -> None:
         """A new assistant becomes the one that every page shows."""
@@ -160,14 +164,19 @@ class _Pages:
     def choose(self, person: Person, made: str | None) -> gr.Dropdown:
         return self._choice(person, None, made)
 
+    def open_training(self, person: Person) -> gr.Tabs:
+        return gr.Tabs(selected="training")
+
     def show_server(self, person: Person) -> tuple[str, str, gr.Timer]:
-        """A tick: the server's state in the header, and above the chat's box while it is not ready."""
+        """A tick: the server's state and a running retrain in the header; above the chat's box what is not ready."""
         state = self._services.server_state()
         text, ready = escape(words.server(state)), state.phase is Phase.READY
         notices = [] if ready else [f"{text}. What you type stays here until then."]
         notices += map(escape, self._services.chat.notices())
         hint = "".join(f'<p class="notice">{notice}</p>' for notice in notices)
         pill = f'<span class="pill {state.phase}" role="status">{text}</span>'
+        if person.may(UserRole.REVIEWER):
+            pill = run_report.pill(self._services.store) + pill
         return pill, hint, gr.Timer(_READY_S if ready else _LOADING_S)
 
     def _choice(self, person: Person, conversation_id: str | None, wanted: str | None = None) -> gr.Dropdown:

@@ -21,6 +21,7 @@ from assistant.chat import MAX_MESSAGE_CHARACTERS
 from assistant.web.access import QUIET, Person, RateLimiter, Services, Update
 from assistant.web.answers import Answer, Answers
 from assistant.web.markup import forward, render, script
+from assistant.web.swap_banner import swap_banner
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
 from store.accounts import UserRole
@@ -86,7 +87,7 @@ class ChatPage:
             with gr.Column(elem_id="chat-main", scale=1):
                 self._build_pane()
         self.here = [assistant, conversation, self.tab]
-        self.shown = [self.log, self.live, self.list, conversation, self.box, self.send, self.stop]
+        self.shown = [self.log, self.live, self.list, conversation, self.box, self.send, self.stop, self.swap]
         self._wire()
 
     def _build_sidebar(self) -> None:
@@ -111,6 +112,7 @@ class ChatPage:
         with gr.Column(elem_id="chat-scroll", elem_classes="scroll-pane"):
             self.log = gr.HTML(elem_id="chat-log", js_on_load=forward(*_CLICKS))
             self.live = gr.HTML(elem_id="chat-live", js_on_load=script("stick_to_end.js"))
+        self.swap = gr.HTML(elem_id="chat-swap", js_on_load=forward("regenerate"))
         with gr.Column(elem_id="chat-foot"):
             self.hint = gr.HTML(elem_id="chat-hint")
             with gr.Row(elem_id="chat-bar"):
@@ -138,7 +140,8 @@ class ChatPage:
         streams: dict[str, Any] = {"outputs": self.shown, "trigger_mode": "multiple", **QUIET}
         gr.on([self.send.click, self.box.submit], on(self.ask), [self.box, *self.here], **streams)
         log.start(on(self.start), self.here, **streams)
-        for again in (log.regenerate, log.resend, log.resume):  # `gr.on` takes no events of a gr.HTML's own
+        # `gr.on` takes no events of a gr.HTML's own
+        for again in (log.regenerate, log.resend, log.resume, self.swap.regenerate):
             again(on(self.ask_again), self.here, **streams)
         log.show(on(self.show_version), self.here, **streams)
         listing.open(on(self.open), self.here, **streams)
@@ -272,6 +275,12 @@ class ChatPage:
             return None
         return found.id if found.assistant_id == assistant else None
 
+    def show_swap(self, person: Person, conversation: Id) -> str:
+        """A tick: an adapter may have been swapped in meanwhile."""
+        if self._answers.running(conversation):
+            return ""
+        return swap_banner(self._store, self._own(person), conversation)
+
     # The list
 
     def find(
@@ -318,6 +327,7 @@ class ChatPage:
             self.live: _live(answer) if answer else "",
             self.list: self._listing(person, assistant, conversation, tab),
             self.conversation: conversation,
+            self.swap: "" if answer else swap_banner(self._store, self._own(person), conversation),
             self.send: gr.Button(visible=answer is None),
             self.stop: gr.Button(visible=answer is not None),
         }

@@ -6,6 +6,7 @@ The templates' buttons fire events through `clicks.js`, which `forward` adds to 
 from __future__ import annotations
 
 import re
+import time
 from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ def plain(text: str) -> Markup:
     return Markup(str(escape(text)).replace("\n", "<br>"))
 
 
+def moment(at: float | None, form: str = "moment") -> Markup:
+    """Date and time of day (or “day”, “clock” alone) in the server's zone; `local_times.js` makes them the reader's."""
+    if at is None:
+        return Markup(words.NOTHING)
+    text = time.strftime({"day": "%d %b", "clock": "%H:%M"}.get(form, "%d %b, %H:%M"), time.localtime(at))
+    return Markup(f'<time data-at="{at:.0f}" data-form="{form}">{text}</time>')
+
+
 def diff(before: str, after: str) -> Markup:
     """<del> and <ins>; texts that are too long, or have less than a third in common, stand one after the other."""
     old, new = _PIECES.findall(before), _PIECES.findall(after)
@@ -70,7 +79,7 @@ _TEMPLATES = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_TEMPLATES.filters.update(markdown=markdown, plain=plain)
+_TEMPLATES.filters.update(markdown=markdown, plain=plain, moment=moment)
 _TEMPLATES.globals.update(words=words, diff=diff)
 
 

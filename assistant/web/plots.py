@@ -1,95 +1,98 @@
-"""Draws rows of values as charts, as wide as their place, in colours that work on light and dark."""
+"""Draws lines of values, as wide as their place: lines are SVG, every text is HTML and keeps its size on a phone."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
-import altair as alt
-from altair import LayerChart as LayerChart
-
-PINE, RED, GREY = "#2b8f68", "#cf5a3d", "#8b968d"
+from assistant.web.markup import moment, render
 
 Row = dict[str, Any]
+Point = tuple[float, float]
+
+_HOUR, _DAY = 3600, 86400
+_STEPS_S = (60, 300, 900, 1800, _HOUR, 3 * _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
+_MOST_TICKS = 6
 
 
-def loss_curve(losses: Sequence[Row]) -> LayerChart:
-    """Loss over steps: a thin line for train, a thicker one with points for dev. Rows: `step`, `value`, `split`."""
-    lines = []
-    for split, width in (("train", 1.5), ("dev", 2.5)):
-        rows = [loss for loss in losses if loss["split"] == split]
-        if rows:  # Vega warns about a layer without values
-            point = alt.OverlayMarkDef(size=50) if split == "dev" or len(rows) == 1 else False
-            lines.append(_chart(rows).mark_line(strokeWidth=width, point=point).encode(**_loss_axes()))
-    return _finish(alt.layer(*lines), 220)
+def loss_curve(losses: Sequence[Row]) -> str:
+    """Loss over steps, for train and dev. Rows: `step`, `value`, `split`."""
+    top, last = max(row["value"] for row in losses), max(row["step"] for row in losses)
+    lines = [
+        (split, [(row["step"], row["value"]) for row in losses if row["split"] == split])
+        for split in ("train", "dev")
+    ]
+    ticks = [(step, f"{step:,g}") for step in _round(last)[1:]]
+    return _chart("loss per token, by step", lines, ticks, 0.0, last or 1.0, top)
 
 
-def _loss_axes() -> dict[str, Any]:
-    scale = alt.Scale(domain=["train", "dev"], range=[GREY, PINE])
-    return {
-        "x": alt.X("step:Q", title="step", axis=alt.Axis(tickMinStep=1, grid=False)),
-        "y": alt.Y("value:Q", title="loss per token", scale=alt.Scale(zero=False)),
-        "color": alt.Color("split:N", scale=scale, legend=alt.Legend(title=None, orient="top-right")),
-        "tooltip": ["split:N", "step:Q", alt.Tooltip("value:Q", title="loss", format=".3f")],
-    }
-
-
-def tokens_over_time(served: Sequence[Row], now: float) -> LayerChart:
-    """Prompt tokens per request: a step line of what was served, and a mark for each deployment.
+def tokens_over_time(served: Sequence[Row], now: float) -> str:
+    """Prompt tokens per request as a step line, with a numbered mark for each deployment, and what served when.
 
     Rows: `at` (UTC seconds), `tokens` and `label`; each holds from then on.
     """
-    steps = [row | {"at": _time(row["at"])} for row in served]
-    ends = [*steps, {**steps[-1], "at": _time(now)}]
-    top = max(row["tokens"] for row in steps) or 1
-    days = alt.Axis(grid=False, labelOverlap="greedy", labelSeparation=8, tickCount=5)
-    x = alt.X("at:T", title=None, axis=days)
-    y = alt.Y(
-        "tokens:Q",
-        title="prompt tokens per request",
-        scale=alt.Scale(domain=[0, top * 1.25]),
-        axis=alt.Axis(tickCount=5),
+    start, points = served[0]["at"], list[Point]()
+    for row, after in zip(served, [*served[1:], {"at": max(now, start + 1)}], strict=True):
+        points += [(row["at"], row["tokens"]), (after["at"], row["tokens"])]
+    top = max(row["tokens"] for row in served)
+    end = points[-1][0]
+    form = "clock" if end - start < 2 * _DAY else "day"
+    ticks = [(at, moment(at, form)) for at in _times(start, end)]
+    return _chart(
+        "prompt tokens per request", [("tokens", points)], ticks, start, end, top, marks=served
+    ) + render("served.html", served=served)
+
+
+def _chart(
+    title: str,
+    lines: Sequence[tuple[str, Sequence[Point]]],
+    ticks: Sequence[tuple[float, str]],
+    left: float,
+    right: float,
+    highest: float,
+    marks: Sequence[Row] = (),
+) -> str:
+    levels = _round(highest)
+    top = max(levels[-1], highest * 1.05) or 1.0
+
+    def x(value: float) -> float:
+        return round(100 * (value - left) / (right - left), 2)
+
+    def y(value: float) -> float:
+        return round(100 - 100 * value / top, 2)
+
+    drawn = [(name, " ".join(f"{x(a)},{y(b)}" for a, b in points)) for name, points in lines if points]
+    return render(
+        "chart.html",
+        title=title,
+        lines=drawn,
+        ticks=[(x(at), label) for at, label in ticks],
+        levels=[(y(level), f"{level:,g}") for level in levels],
+        marks=_lifted([(x(row["at"]), y(row["tokens"]), row["label"]) for row in marks]),
     )
-    area = _chart(ends).encode(x=x, y=y)
-    layers = [
-        area.mark_area(interpolate="step-after", color=PINE, opacity=0.14),
-        area.mark_line(interpolate="step-after", color=PINE, strokeWidth=2.5),
-        _chart(steps).mark_rule(color=RED, strokeWidth=1.2).encode(x=x),
-    ]
-    middle = (served[0]["at"] + now) / 2
-    for number, (one, step) in enumerate(zip(served, steps, strict=True)):
-        layers.append(_mark_label(step, x, number, late=one["at"] > middle))
-    return _finish(alt.layer(*layers), 280)
 
 
-def _mark_label(step: Row, x: alt.X, number: int, *, late: bool) -> alt.Chart:
-    """A deployment's label, on the side of its mark with more room; neighbours stand on different lines."""
-    text = _chart([step]).mark_text(
-        align="right" if late else "left", dx=-5 if late else 5, color=RED, fontSize=12
-    )
-    return text.encode(x=x, y=alt.value(8 + 15 * (number % 2)), text="label:N")
+def _lifted(marks: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str, int]]:
+    """Each with how many of those just before it would cover it: so many lines higher it stands."""
+    lifted: list[tuple[float, float, str, int]] = []
+    for left, top, label in marks:
+        near = [lift for x, y, _, lift in lifted[-3:] if left - x < 7 and abs(top - y) < 12]
+        lifted.append((left, top, label, max(near, default=-1) + 1))
+    return lifted
 
 
-def _chart(rows: Sequence[Row]) -> alt.Chart:
-    return alt.Chart(alt.Data(values=list(rows)))
+def _round(highest: float) -> list[float]:
+    """Round values from 0 up to `highest` or just above it, at most `_MOST_TICKS`."""
+    size = 10.0 ** len(f"{max(1.0, highest):.0f}") / 100
+    step = next(size * times for times in (0.5, 1, 2, 2.5, 5, 10, 20, 50) if highest <= size * times * 5)
+    return [step * number for number in range(_MOST_TICKS) if step * (number - 1) < highest] or [0.0]
 
 
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()
-
-
-def _finish(chart: LayerChart, height: int) -> LayerChart:
-    lines = {"gridColor": GREY, "gridOpacity": 0.18, "domainColor": GREY, "tickColor": GREY}
-    labels = {"labelColor": GREY, "labelFontSize": 12}
-    finished = (
-        chart.properties(width="container", height=height, background="transparent")
-        .configure(font="ui-sans-serif, system-ui, sans-serif")
-        .configure_view(strokeOpacity=0)
-        .configure_axis(titleColor=GREY, titleFontSize=12, titleFontWeight="normal", **labels, **lines)
-        .configure_legend(**labels)
-    )
-    finished["$schema"] = (
-        "https://vega.github.io/schema/vega-lite/v5.json"  # what Gradio draws with; v6 warns
-    )
-    return finished
+def _times(start: float, end: float) -> list[float]:
+    """Whole hours, days or the like of local time, at most `_MOST_TICKS`."""
+    fits = (step for step in _STEPS_S if (end - start) / step <= _MOST_TICKS - 1)
+    step = next(fits, max(end - start, 1.0))
+    offset = time.localtime(start).tm_gmtoff
+    first = -(-(start + offset) // step) * step - offset
+    return [first + number * step for number in range(_MOST_TICKS) if first + number * step <= end]

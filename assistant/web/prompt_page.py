@@ -20,7 +20,7 @@ from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import words
 from assistant.web.access import QUIET, Person, Services, Update
-from assistant.web.markup import render
+from assistant.web.markup import render, script
 from assistant.web.theme import panel
 from store import StoreError
 from store.accounts import UserRole
@@ -71,11 +71,11 @@ class PromptPage:
             with gr.Column(scale=1, min_width=320):
                 self.text = _box(lines=18, max_lines=32, elem_id="prompt-text")
                 gr.HTML(render("prompt_rules.html"), elem_classes="panel-html")
-                self.notice = panel("prompt-notice")
+                self.notice = panel("prompt-notice", js_on_load=script("local_times.js"))
                 self.save = gr.Button("Save as a new version", variant="primary", elem_id="prompt-save")
             with gr.Column(scale=1, min_width=320):
                 self.cards = panel("segments")
-        self.versions = panel("prompt-versions")
+        self.versions = panel("prompt-versions", js_on_load=script("local_times.js"))
 
     def _build_new(self) -> None:
         self.sample = gr.Button("Load the sample", variant="primary", elem_id="load-sample")
@@ -141,9 +141,6 @@ class PromptPage:
             return f'<p class="notice bad">{escape(str(error))}</p>', ""
         changed = latest is None or segments != latest.segments
         replaced = active.adapter if active and changed else None
-        saved = None
-        if latest and not changed:
-            saved = f"Version {latest.version}, saved {words.moment(latest.created_at)}."
         # Of text that is not served yet no card says sent or left out.
         served = active and latest and not changed and active.prompt_id == latest.id
         tokenizer, limits = self._services.tokenizer, self._services.chat.limits
@@ -157,7 +154,9 @@ class PromptPage:
             segment_ids=active.segment_ids if active and served else None,
         )
         complaint = limits.complaint(total)
-        return cards, render("prompt_notice.html", adapter=replaced, saved=saved, complaint=complaint)
+        return cards, render(
+            "prompt_notice.html", adapter=replaced, saved=None if changed else latest, complaint=complaint
+        )
 
     def save_text(self, person: Person, assistant_id: str | None, text: str) -> Update:
         if assistant_id is None:

@@ -2,72 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from assistant.web import words
 from assistant.web.markup import render
+from assistant.web.run_estimate import estimate
+from store import Store
 from store.records import RunEvent, RunStatus, TrainingRun
 from store.runs import SideBySide, Tally
 
 SPLITS = {"train": "to train on", "dev": "to know when to stop", "gate": "to test it on"}
-SHOWN_PAIRS = 5  # of those it lost most on, and as many of those it won most on
+SHOWN_PAIRS = 3  # of those it lost most on, and as many of those it won most on
 _SYSTEMS = {
     "base_full": "base model, full prompt",
     "base_empty": "base model, no prompt",
-    "active": "what is served now",
+    "active": "what served before",
     "candidate_full": "candidate, full prompt",
 }
-# Phases that are a step on the page: its name, and what happens.
+# What a run does, by the phase with which it begins: its name, and what happens in words.
 STEPS = {
-    "dataset": ("examples", "collecting the examples"),
-    "train": ("training", "training the adapter"),
-    "publish": ("saving", "saving the adapter"),
-    "variants": ("prompts", "choosing shorter prompts"),
-    "gate": ("test", "testing it on answers that it has not seen"),
-    "swap": ("switch", "switching to it"),
-    "probe": ("timing", "measuring the saving"),
+    "dataset": ("Read", "Reading the rated answers"),
+    "train": ("Learn", "Learning from {train:,} answers"),
+    "variants": ("Shorten", "Finding what the prompt can do without"),
+    "gate": ("Test", "Testing it on {gate:,} questions that it has not seen"),
+    "swap": ("Switch", "Switching over, and measuring what it saves"),
 }
-# Short phases that belong to the training; whatever else is recorded, such as that a run went on, is no step.
-_MEANING = {"environment": "getting ready to train", "teacher": "asking the teacher about its answers"}
+_STEP_OF = {"environment": "train", "teacher": "train", "publish": "train", "probe": "swap"}
 
 
-def run_status(run: TrainingRun, events: Sequence[RunEvent], now: float) -> str:
-    """The head of a run: what it is, its steps, and how far the present one is."""
+def run_status(
+    run: TrainingRun, events: Sequence[RunEvent], earlier: Iterable[TrainingRun], now: float
+) -> str:
+    """The head of a run: what it is, its steps, and how far it is. `earlier` as for `estimate`."""
     running = run.status is RunStatus.RUNNING
-    known = [event for event in events if event.phase in STEPS or event.phase in _MEANING]
-    phase, data = known[-1].phase if known else "dataset", dict[str, Any]()
-    for event in known:  # a dev loss alone must not hide the step
-        data |= event.data if event.phase == phase else {}
-    done, total = data.get("step", data.get("done")), data.get("steps", data.get("total"))
-    begun = {"train" if event.phase in _MEANING else event.phase for event in known}
+    begun = [step for event in events if (step := _STEP_OF.get(event.phase, event.phase)) in STEPS]
     states = {step: "done" if step in begun else "ahead" if running else "skipped" for step in STEPS}
     if running:
-        states["train" if phase in _MEANING else phase] = "now"
+        states[begun[-1] if begun else "dataset"] = "now"
+    cut_short = run.status in (RunStatus.FAILED, RunStatus.INTERRUPTED)
     return render(
         "run_status.html",
         run=run,
         running=running,
         took=words.seconds((now if running else run.finished_at or now) - run.started_at),
-        steps=[(*STEPS[step], state) for step, state in states.items()] if running or events else [],
-        facts=_facts(phase, data, done, total) if known else ["Starting…"],
-        share=min(1.0, done / total) if done is not None and total else None,
+        steps=[(*STEPS[step], state) for step, state in states.items()] if running or cut_short else [],
+        doing=_doing(events, begun[-1] if begun else "dataset"),
+        estimate=estimate(run, events, earlier, now) if running else None,
     )
 
 
-def _facts(phase: str, data: dict[str, Any], done: int | None, total: int | None) -> list[str]:
-    """One line about the present phase."""
-    facts = [_MEANING.get(phase) or STEPS[phase][1]]
-    if phase == "gate" and data.get("what"):
-        questions, _, system = str(data["what"]).rpartition(", ")
-        facts += [questions, answered_by({}, system)]
-    if phase == "dataset":
-        facts += [f"{data[split]:,} {split}" for split in SPLITS if split in data]
-    if total:
-        facts.append(f"{'step ' if data.get('steps') else ''}{done or 0:,} of {total:,}")
-    if data.get("tokens_per_s"):
-        facts.append(f"{data['tokens_per_s']:,.0f} tokens/s")
-    return [*facts, words.remaining(data.get("eta_s"))]
+def pill(store: Store) -> str:
+    """The run that is under way, for the header of every page; it leads to the Training page."""
+    run = store.runs.running()
+    if run is None:
+        return ""
+    events, earlier = store.runs.events(run.id), store.runs.all(run.assistant_id)[1:]
+    return render("run_pill.html", estimate=estimate(run, events, earlier, time.time()))
+
+
+def _doing(events: Sequence[RunEvent], step: str) -> str:
+    counts = {split: 0 for split in SPLITS}
+    for event in events:
+        counts |= {name: event.data[name] for name in SPLITS if name in event.data}
+    return STEPS[step][1].format(**counts)
+
+
+def technical(events: Sequence[RunEvent]) -> str:
+    """One line about the present phase, for who wants to know."""
+    if not events:
+        return ""
+    phase, data = events[-1].phase, dict[str, Any]()
+    for event in events:  # a dev loss alone must not hide the step
+        data |= event.data if event.phase == phase else {}
+    questions, _, system = str(data.get("what", "")).rpartition(", ")
+    done, total = data.get("step", data.get("done")), data.get("steps", data.get("total"))
+    facts = [phase, questions, answered_by({}, system) if system else ""]
+    facts += [f"{data[split]:,} {split}" for split in SPLITS if split in data]
+    facts.append(f"{'step ' if data.get('steps') else ''}{done or 0:,} of {total:,}" if total else "")
+    facts.append(f"{data['tokens_per_s']:,.0f} tokens/s" if data.get("tokens_per_s") else "")
+    return " · ".join(fact for fact in facts if fact)
 
 
 def losses(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
@@ -83,19 +98,35 @@ def losses(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
     return points
 
 
-def verdict(report: Mapping[str, Any]) -> str:
-    """The decision, its reasons and the test of each prompt; empty without a gate."""
+def verdict(
+    report: Mapping[str, Any],
+    tally: Tally | None = None,
+    lost: Sequence[SideBySide] = (),
+    won: Sequence[SideBySide] = (),
+) -> str:
+    """The decision and its evidence: how often the candidate did better, and the answers where it won and lost most.
+
+    Empty without a gate.
+    """
     gate = report.get("gate")
     if not gate:
         return ""
     comparisons = [one for variant in gate["variants"] for one in variant.get("comparisons", ())]
     chosen = [one for one in gate["variants"] if one["variant"] == gate["chosen_variant"]]
+    groups = {
+        "Where it won most": [pair for pair in won if pair.score > pair.other_score],
+        "Where it lost most": [pair for pair in lost if pair.score < pair.other_score],
+    }
     return render(
         "verdict.html",
         gate=gate,
-        title=f"The {_prompt(chosen[0])} is served" if chosen else "What was served stays",
+        report=report,
+        title=f"It answers with {_prompt(chosen[0])}" if chosen else "What served before stays",
         prompts=[(_prompt(variant), variant) for variant in gate["variants"]],
         references={one["reference"]: _system(one["reference"]) for one in comparisons},
+        tally=tally if tally and tally.asked else None,
+        names=[answered_by(gate, system) for system in compared(report) or ()],
+        groups=groups,
     )
 
 
@@ -131,18 +162,6 @@ def _training_facts(training: Mapping[str, Any] | None, dataset: Mapping[str, An
     replaced = [f"{number:,} {kind}" for kind, number in dataset.get("replaced", {}).items() if number]
     facts.append(f"replaced by placeholders: {', '.join(replaced)}" if replaced else "")
     return [fact for fact in facts if fact]
-
-
-def side_by_side(
-    report: Mapping[str, Any], tally: Tally, lost: Sequence[SideBySide], won: Sequence[SideBySide]
-) -> str:
-    """How often the candidate did better, and the answers where it lost and won most; empty without answers."""
-    groups = {
-        "Lost most": [pair for pair in lost if pair.score < pair.other_score],
-        "Won most": [pair for pair in won if pair.score > pair.other_score],
-    }
-    names = [answered_by(report["gate"], system) for system in compared(report) or ()]
-    return render("side_by_side.html", tally=tally, groups=groups, names=names) if tally.asked else ""
 
 
 def compared(report: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import gradio as gr
 
-from assistant.rendering import prompt_tokens
+from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import plots, words
 from assistant.web.access import QUIET, Person, Services, Update
-from assistant.web.markup import render
+from assistant.web.markup import render, script
 from assistant.web.theme import panel
 from store.accounts import UserRole
 from store.records import Activation, Deployment
@@ -23,22 +23,35 @@ _UNCACHED, _CACHED = 0.50, 0.05  # prices per million input tokens that the boxe
 _REQUESTS = 1000
 
 
+_EVERY_S = 5.0
+
+
+class SavingsState:
+    """What this tab shows already."""
+
+    def __init__(self) -> None:
+        self.shown: object = None
+
+
 class SavingsPage:
     """Builds the components where it is made."""
 
     def __init__(self, services: Services, assistant: gr.Dropdown):
         self._services = services
         self._store = services.store
+        self.state, self.timer = gr.State(SavingsState()), gr.Timer(_EVERY_S)
         with gr.Column(elem_id="savings-page"):
             self.numbers = panel("savings-numbers")
-            self.plot = gr.Plot(show_label=False, container=False, elem_id="savings-plot", visible=False)
-            self.runs = panel("savings-runs")
+            self.plot = panel("savings-plot", js_on_load=script("local_times.js"))
+            self.runs = panel("savings-runs", js_on_load=script("local_times.js"))
             with gr.Row(elem_id="savings-prices", visible=False) as self.prices:
                 self.uncached = _price("uncached", _UNCACHED)
                 self.cached = _price("cached", _CACHED)
                 self.cost = panel("savings-cost", min_width=320)
         self.here = [assistant, self.uncached, self.cached]
         self.shown = [self.numbers, self.plot, self.runs, self.prices, self.cost]
+        ticked = services.access.event(UserRole.USER, self.refresh, quiet=True)
+        self.timer.tick(ticked, [*self.here, self.state], [self.state, *self.shown], **QUIET)
         gr.on(
             [self.uncached.input, self.cached.input],
             services.access.event(UserRole.USER, self.price),
@@ -48,6 +61,26 @@ class SavingsPage:
             **QUIET,
         )
 
+    def refresh(
+        self,
+        person: Person,
+        assistant_id: str | None,
+        uncached: float | None,
+        cached: float | None,
+        state: SavingsState,
+    ) -> Update:
+        """A tick: something was swapped, measured or answered since."""
+        active, runs = self._active(assistant_id), self._store.runs.all(assistant_id or "", 1)
+        now = (
+            active,
+            [(run.id, run.status) for run in runs],
+            active and self._store.messages.answered(active.id),
+        )
+        if now == state.shown:
+            return {self.state: state}
+        state.shown = now
+        return {self.state: state} | self.show(person, assistant_id, uncached, cached)
+
     def show(
         self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
     ) -> Update:
@@ -56,7 +89,7 @@ class SavingsPage:
             text = "Load the sample or write a prompt on the Prompt page."
             return {
                 self.numbers: render("empty.html", title="Nothing is served yet", text=text),
-                self.plot: gr.Plot(visible=False),
+                self.plot: "",
                 self.runs: "",
                 self.prices: gr.Row(visible=False),
             }
@@ -66,13 +99,25 @@ class SavingsPage:
         steps = served(store.deployments.activations(assistant_id), store.deployments.all(assistant_id))
         tested = [run for run in runs if run.report.get("gate")]
         before, now = self._full_tokens(active), active.prompt_tokens
+        answered = store.messages.answered(active.id)
+        numbers = render("savings_numbers.html", before=before, now=now, answered=answered, **values)
         return {
-            self.numbers: render("savings_numbers.html", before=before, now=now, **values),
-            self.plot: gr.Plot(plots.tokens_over_time(steps, time.time()), visible=True),
-            self.runs: render("savings_runs.html", runs=tested, selected=None, **values),
+            self.numbers: numbers + self._where_it_went(active, before),
+            self.plot: plots.tokens_over_time(steps, time.time()),
+            self.runs: render("savings_runs.html", runs=tested, **values),
             self.prices: gr.Row(visible=True),
             self.cost: self.price(person, assistant_id, uncached, cached),
         }
+
+    def _where_it_went(self, active: Deployment, whole: int) -> str:
+        """The prompt as a bar of its segments: what is sent, and what the adapter has learned."""
+        segments = self._store.prompts.get(active.prompt_id).segments
+        tokens = segment_tokens(self._services.tokenizer, segments)
+        parts = [(one.text or one.user, tokens[one.id], one.id in active.segment_ids) for one in segments]
+        counts = {"sent": active.prompt_tokens, "learned": whole - active.prompt_tokens}
+        return (
+            render("knowledge.html", parts=parts, adapter=active.adapter, **counts) if active.adapter else ""
+        )
 
     def price(
         self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None

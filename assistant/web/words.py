@@ -10,6 +10,8 @@ from assistant.vllm_server import Phase, ServerState
 from store.records import Deployment, Message, MessageStatus, Usage
 
 NOTHING = "–"
+# Of the gate's word. Where it may have to speak twice, each time is tested at 97.5 %, so that both together hold at 95.
+CONFIDENCE = "95 %"
 _RIGHT_OR_WRONG = ("exact", "json", "sql")  # scorers that give 0 or 1 and nothing between
 
 
@@ -47,6 +49,13 @@ def remaining(value: float | None) -> str:
     return f"about {value / 3600:.1f} h left"
 
 
+def soon(then: float, now: float) -> str:
+    """“at 14:05, in 4 min”; “in a moment” when it is due."""
+    if then - now < 60:
+        return "in a moment"
+    return f"at {time.strftime('%H:%M', time.localtime(then))}, in {(then - now) / 60:.0f} min"
+
+
 def ago(then: float, now: float | None = None) -> str:
     """“just now”, “5 min ago”, “3 h ago”, “2 d ago”, then the date."""
     elapsed = (time.time() if now is None else now) - then
@@ -76,21 +85,25 @@ def points(value: float | None) -> str:
     return NOTHING if value is None else f"{100 * value:+.1f}".replace("-", "−")
 
 
-def percent(share: float) -> str:
-    """“95 %”, “97.5 %”."""
-    return f"{100 * share:g} %"
+def score(value: float, gate: Mapping[str, Any]) -> str:
+    """Of one answer: “right” or “wrong”, else points of 100."""
+    if is_right_or_wrong(gate):
+        return "right" if value == 1 else "wrong"
+    return f"{100 * value:.0f}"
+
+
+def is_right_or_wrong(gate: Mapping[str, Any]) -> bool:
+    return str(gate.get("scorer")).partition(":")[0] in _RIGHT_OR_WRONG
 
 
 def quality(score: Mapping[str, Any] | None, gate: Mapping[str, Any]) -> str:
-    """“12 of 135 right” where the gate's scorer is right-or-wrong, else “0.43 (0.40 to 0.46)”: mean and interval."""
+    """“12 of 135 right” where the gate's scorer is right-or-wrong, else “43 points”, of 100."""
     if not score or score.get("mean") is None:
         return NOTHING
     examples = gate.get("examples")
-    if examples and str(gate.get("scorer")).partition(":")[0] in _RIGHT_OR_WRONG:
+    if examples and is_right_or_wrong(gate):
         return f"{score['mean'] * examples:,.0f} of {examples:,} right"
-    if score.get("low") is None or score.get("high") is None:
-        return number(score["mean"])
-    return f"{number(score['mean'])} ({number(score['low'])} to {number(score['high'])})"
+    return count(round(100 * score["mean"]), "point")
 
 
 def first_token(report: Mapping[str, Any], prompt: str, cache: str) -> float | None:

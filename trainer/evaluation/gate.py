@@ -135,7 +135,7 @@ class Gate:
         if variant.prompt_tokens < active_tokens or not same_prompt:
             return (
                 f"A prompt of {variant.prompt_tokens:,} tokens instead of {active_tokens:,} is, with "
-                f"{100 * self.confidence:g}% confidence, less than {100 * self.margin:g} points worse than every "
+                f"{100 * CONFIDENCE:g} % confidence, less than {100 * self.margin:g} points worse than every "
                 "reference."
             )
         better = [c for c in variant.comparisons if c.reference == "active" and c.lower > 0]

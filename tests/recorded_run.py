@@ -1,0 +1,67 @@
+"""The first retrain of the sample on two cores, thinned out: seconds from its start, phase and what was recorded."""
+
+from typing import Any
+
+from store.records import RunEvent
+
+SIZES = {"train": 150, "dev": 31, "gate": 134}
+# What another run of it took, by phase.
+EARLIER = [{"train": 446.97, "variants": 53.55, "gate": 179.61, "probe": 11.74}]
+ENDED = 772.1
+_ROWS: list[tuple[float, str, dict[str, Any]]] = [
+    (0.3, "dataset", {"train": 150, "dev": 31, "gate": 134}),
+    (0.8, "train", {"dev_loss": 3.588, "step": 0, "steps": 190}),
+    (34.5, "train", {"eta_s": 1445, "step": 1, "steps": 190}),
+    (34.5, "train", {"eta_s": 964, "step": 2, "steps": 190}),
+    (34.5, "train", {"eta_s": 791, "step": 3, "steps": 190}),
+    (39.8, "train", {"eta_s": 528, "step": 12, "steps": 190}),
+    (58.5, "train", {"dev_loss": 0.57, "step": 19, "steps": 190}),
+    (77.1, "train", {"eta_s": 496, "step": 24, "steps": 190}),
+    (108.5, "train", {"eta_s": 434, "step": 36, "steps": 190}),
+    (111.7, "train", {"dev_loss": 0.107, "step": 38, "steps": 190}),
+    (142.4, "train", {"eta_s": 405, "step": 48, "steps": 190}),
+    (164.7, "train", {"dev_loss": 0.078, "step": 57, "steps": 190}),
+    (176.4, "train", {"eta_s": 371, "step": 60, "steps": 190}),
+    (210.5, "train", {"eta_s": 332, "step": 72, "steps": 190}),
+    (221.5, "train", {"dev_loss": 0.086, "step": 76, "steps": 190}),
+    (249.3, "train", {"eta_s": 303, "step": 84, "steps": 190}),
+    (273.5, "train", {"dev_loss": 0.065, "step": 95, "steps": 190}),
+    (286.4, "train", {"eta_s": 271, "step": 96, "steps": 190}),
+    (329.1, "train", {"eta_s": 244, "step": 108, "steps": 190}),
+    (347.1, "train", {"dev_loss": 0.065, "step": 114, "steps": 190}),
+    (365.1, "train", {"eta_s": 208, "step": 120, "steps": 190}),
+    (393.5, "train", {"eta_s": 169, "step": 132, "steps": 190}),
+    (395.5, "train", {"dev_loss": 0.065, "step": 133, "steps": 190}),
+    (431.8, "train", {"eta_s": 136, "step": 144, "steps": 190}),
+    (455.8, "train", {"dev_loss": 0.065, "step": 152, "steps": 190}),
+    (459.8, "variants", {"done": 1, "total": 14}),
+    (475.1, "variants", {"done": 5, "total": 14}),
+    (494.1, "variants", {"done": 10, "total": 14}),
+    (509.4, "variants", {"done": 14, "total": 14}),
+    (513.2, "variants", {"done": 1, "total": 4}),
+    (524.7, "variants", {"done": 4, "total": 4}),
+    (531.5, "gate", {"what": "base_full", "done": 0, "total": 134}),
+    (546.3, "gate", {"what": "base_full", "done": 23, "total": 134}),
+    (560.8, "gate", {"what": "base_full", "done": 69, "total": 134}),
+    (581.0, "gate", {"what": "base_full", "done": 125, "total": 134}),
+    (590.3, "gate", {"what": "base_empty", "done": 0, "total": 134}),
+    (609.0, "gate", {"what": "base_empty", "done": 3, "total": 134}),
+    (626.3, "gate", {"what": "base_empty", "done": 51, "total": 134}),
+    (641.3, "gate", {"what": "base_empty", "done": 89, "total": 134}),
+    (648.5, "gate", {"what": "base_empty", "done": 124, "total": 134}),
+    (649.0, "gate", {"what": "candidate_full", "done": 0, "total": 134}),
+    (663.1, "gate", {"what": "candidate_full", "done": 19, "total": 134}),
+    (677.4, "gate", {"what": "candidate_full", "done": 63, "total": 134}),
+    (687.5, "gate", {"what": "candidate_full", "done": 111, "total": 134}),
+    (687.8, "gate", {"what": "variant 3", "done": 0, "total": 134}),
+    (702.2, "gate", {"what": "variant 3", "done": 44, "total": 134}),
+    (716.5, "gate", {"what": "variant 3", "done": 113, "total": 134}),
+    (746.5, "gate", {"what": "variant 3", "done": 132, "total": 134}),
+    (746.5, "gate", {"what": "general questions, base_full", "done": 0, "total": 24}),
+    (754.6, "gate", {"what": "general questions, variant 3", "done": 0, "total": 24}),
+    (760.8, "swap", {}),
+]
+
+
+def recorded() -> list[RunEvent]:
+    return [RunEvent(7, at, phase, dict(data)) for at, phase, data in _ROWS]
