@@ -119,7 +119,7 @@ def test_a_phone_shows_every_tab_and_nothing_that_is_too_wide_or_too_small(page:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
         assert page.evaluate(SMALL) == [], name
     go(page, "Savings")
-    chart = page.locator("#savings-plot svg, #savings-plot canvas").first
+    chart = page.locator("#savings-plot .vega-embed svg, #savings-plot .vega-embed canvas").first
     expect(chart).to_be_visible()
     box = chart.bounding_box()
     assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]

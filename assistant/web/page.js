@@ -14,6 +14,7 @@
   };
   on('click', (event) => {
     const button = event.target.closest?.('button');
+    if (!button) last = {};  // something else was pressed between
     if (!button || !event.isTrusted || button.dataset.event === 'show') return;
     const named = button.id || Object.values(button.dataset).join(' ');
     if (isTwice(named || button, event)) stop(event);
