@@ -42,5 +42,7 @@ element.addEventListener('click', (event) => {
     const form = button.closest('form');
     const fields = form ? Object.fromEntries(new FormData(form)) : {};
     trigger(button.dataset.event, {...button.dataset, ...fields});
+    // Gradio keeps what stands in a field when the page is drawn again; a password is not left standing.
+    form?.querySelectorAll('input[type=password]').forEach((field) => { field.value = ''; });
   }
 });
