@@ -73,7 +73,9 @@ def asked(store: Store, asking: Asking) -> list[str]:
     connection.set_trace_callback(statements.append)
     asking(store, Subject("bank", "c", "c.1.assistant", "hours ni"))
     connection.set_trace_callback(None)
-    return [text for text in statements if re.match(r"\s*(SELECT|WITH|UPDATE|DELETE)\b", text)]
+    # FTS5 reads its few settings again, through statements of its own, where another connection has changed its tables.
+    ours = [text for text in statements if not re.search(r"FROM 'main'\.'\w+_config'", text)]
+    return [text for text in ours if re.match(r"\s*(SELECT|WITH|UPDATE|DELETE)\b", text)]
 
 
 def reads_all(store: Store, statement: str) -> list[str]:
