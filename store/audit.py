@@ -22,7 +22,7 @@ from store.errors import StoreError
 
 TRAINER = "trainer"  # what it does by itself
 
-Plain = str | int | float | None
+Plain = str | int | float | bool | None
 Detail = Mapping[str, Plain]
 _NONE: Detail = MappingProxyType({})
 _actor: ContextVar[str | None] = ContextVar("actor", default=None)

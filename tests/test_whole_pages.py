@@ -26,7 +26,7 @@ AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 FINDINGS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.flatMap(
     (one) => one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 120)}`))"""
 SMALL = """() => [...document.querySelectorAll('button, a[href], input, textarea, summary')]
-    .filter((one) => one.checkVisibility({visibilityProperty: true}) && !one.closest('.prose-text, .vega-embed'))
+    .filter((one) => one.checkVisibility({visibilityProperty: true}) && !one.closest('.prose-text'))
     .map((one) => [(one.type === 'checkbox' ? one.closest('label') : one).getBoundingClientRect(), one.outerHTML])
     .filter(([box]) => box.width && Math.min(box.width, box.height) < 39.5).map(([box, html]) => html.slice(0, 120))"""
 expect.set_options(timeout=120_000)
@@ -92,7 +92,7 @@ def opened(tab: Page, url: str, said: list[str]) -> Page:
 def go(page: Page, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
     expect(page).to_have_title(f"{name} · Shorthand")
-    shown = {"Review": "#review-item article", "Prompt": "#segments li", "Training": "#runs tr"}
+    shown = {"Review": "#review-item article", "Prompt": "#segments li", "Training": "#runs button"}
     expect(page.locator(shown.get(name, "body")).first).to_be_visible()
 
 
@@ -119,7 +119,7 @@ def test_a_phone_shows_every_tab_and_nothing_that_is_too_wide_or_too_small(page:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
         assert page.evaluate(SMALL) == [], name
     go(page, "Savings")
-    chart = page.locator("#savings-plot .vega-embed svg, #savings-plot .vega-embed canvas").first
+    chart = page.locator("#savings-plot .drawing").first
     expect(chart).to_be_visible()
     box = chart.bounding_box()
     assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= PHONE["width"]
@@ -294,9 +294,9 @@ def test_a_conversation_and_a_page_have_an_address(page: Page) -> None:
     page.reload()
     expect(page.locator("#chat-log .bubble")).to_contain_text("number 9?")
     page.goto(page.url.split("#")[0] + "#training")
-    expect(page.locator("#runs tr").first).to_be_visible()
+    expect(page.locator("#runs button").first).to_be_visible()
     page.reload()
-    expect(page.locator("#runs tr").first).to_be_visible()
+    expect(page.locator("#runs button").first).to_be_visible()
     other = page.context.browser
     assert other is not None
     stranger = other.new_page()
