@@ -216,6 +216,7 @@ def _run(
     check = subprocess.Popen(
         [sys.executable, "-m", "trainer.training.model_check", str(data_dir)],
         cwd=Path(__file__).parent,
+        stdin=subprocess.PIPE,  # it ends when this is closed, however this process ends
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

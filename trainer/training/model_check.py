@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -123,5 +125,12 @@ def main(data_dir: Path) -> None:
     record_model_problem(data_dir, base, problem or asyncio.run(try_servers(address, data_dir)))
 
 
+def _end_with_app() -> None:
+    """The app holds the other end of standard input, which the kernel closes however the app ends."""
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_app, daemon=True).start()
     main(Path(sys.argv[1]))
