@@ -44,6 +44,9 @@
     }
   });
 
+  // A tab that was clicked gives the keys back to its page, where arrows may mean something else.
+  on('click', ({target, detail}) => { if (detail) setTimeout(() => target.closest('[role=tab]')?.blur()); });
+
   // On a phone the list of conversations is a drawer.
   const drawer = (open) => one('#chat-sidebar')?.classList.toggle('open', open);
   on('click', (event) => {
