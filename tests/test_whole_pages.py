@@ -30,7 +30,7 @@ SMALL = """() => [...document.querySelectorAll('button, a[href], input, textarea
     .map((one) => [(one.type === 'checkbox' ? one.closest('label') : one).getBoundingClientRect(), one.outerHTML])
     .filter(([box]) => box.width && Math.min(box.width, box.height) < 39.5).map(([box, html]) => html.slice(0, 120))"""
 expect.set_options(timeout=120_000)
-PAGES = ("Chat", "Review", "Prompt", "Training", "Savings")
+PAGES = ("Chat", "Review", "Prompt", "Training", "Savings", "People")
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
@@ -186,9 +186,9 @@ def test_keys_alone_do_everything(page: Page, store: Store) -> None:
     page.get_by_role("tab", name="Chat", exact=True).focus()
     for key, name in (
         ("ArrowRight", "Review"),
-        ("End", "Savings"),
+        ("End", "People"),
         ("ArrowRight", "Chat"),
-        ("ArrowLeft", "Savings"),
+        ("ArrowLeft", "People"),
     ):
         page.keyboard.press(key)
         expect(page.get_by_role("tab", name=name, exact=True)).to_be_focused()
@@ -203,6 +203,50 @@ def test_keys_alone_do_everything(page: Page, store: Store) -> None:
     assert store.prompts.latest("otter-quay").version == before.version + 1
 
 
+def test_a_conversation_and_a_page_have_an_address(page: Page) -> None:
+    for row in ("talk-107", "talk-109"):
+        page.locator(f"#conversation-list .open[data-id={row}]").click()
+        expect(page).to_have_url(re.compile(f"#chat/{row}$"))
+    go(page, "Savings")
+    expect(page).to_have_url(re.compile("#savings$"))
+    for address, text in (("talk-109", "number 109?"), ("talk-107", "number 107?")):
+        page.go_back()
+        expect(page.locator("#chat-log .bubble")).to_contain_text(text)
+        assert page.evaluate("location.hash") == f"#chat/{address}"
+    page.go_forward()
+    page.reload()
+    expect(page.locator("#chat-log .bubble")).to_contain_text("number 109?")
+    page.goto(page.url.split("#")[0] + "#training")
+    expect(page.locator("#runs button").first).to_be_visible()
+    page.reload()
+    expect(page.locator("#runs button").first).to_be_visible()
+    other = page.context.browser
+    assert other is not None
+    stranger = other.new_page()
+    stranger.goto(page.url.split("#")[0] + "#chat/talk-3")
+    expect(stranger.locator("#chat-log .bubble")).to_contain_text("number 3?")
+    stranger.close()
+
+
+def test_the_list_goes_on_and_can_be_downloaded(page: Page, store: Store) -> None:
+    rows = page.locator("#conversation-list .conversation")
+    expect(rows).to_have_count(100)
+    page.locator("#conversation-list").hover()
+    page.mouse.wheel(0, 100_000)
+    expect(page.locator("#chat-more")).to_be_in_viewport()
+    page.locator("#chat-more").click()
+    expect(rows).to_have_count(len(store.conversations.all("otter-quay", "local", "chat", limit=1000)))
+    expect(page.locator("#chat-more")).to_have_count(0)
+    with page.expect_download() as one:
+        page.locator("#conversation-list .tool[data-toggle='menu-talk-5']").click()
+        page.locator("#menu-talk-5 a").click()
+    assert one.value.suggested_filename == "Question number 5.md"
+    with page.expect_download() as all_of_them:
+        page.locator("#download-all").click()
+    text = Path(all_of_them.value.path()).read_text()
+    assert Path(one.value.path()).read_text() in text and text.count("\n# ") >= 100
+
+
 PRESSES = {  # what is pressed twice, and on which page
     "Send": ("Chat", "#chat-send"),
     "a starter": ("Chat", "#starters button"),
@@ -212,8 +256,8 @@ PRESSES = {  # what is pressed twice, and on which page
     "Save correction": ("Chat", "#correction-save"),
     "Train now": ("Training", "#train-now"),
     "Save the prompt": ("Prompt", "#prompt-save"),
-    "Create the assistant": ("Prompt", "#create-assistant"),
     "Approve": ("Review", "#review-approve"),
+    "Create the assistant": ("Prompt", "#create-assistant"),  # the last: new tabs show it from then on
 }
 
 
@@ -278,50 +322,6 @@ def counted(store: Store) -> dict[str, int]:
         return {
             name: file.execute(f"SELECT count(*) FROM {sql}").fetchone()[0] for name, sql in tables.items()
         }
-
-
-def test_a_conversation_and_a_page_have_an_address(page: Page) -> None:
-    for row in ("talk-7", "talk-9"):
-        page.locator(f"#conversation-list .open[data-id={row}]").click()
-        expect(page).to_have_url(re.compile(f"#chat/{row}$"))
-    go(page, "Savings")
-    expect(page).to_have_url(re.compile("#savings$"))
-    for address, text in (("talk-9", "number 9?"), ("talk-7", "number 7?")):
-        page.go_back()
-        expect(page.locator("#chat-log .bubble")).to_contain_text(text)
-        assert page.evaluate("location.hash") == f"#chat/{address}"
-    page.go_forward()
-    page.reload()
-    expect(page.locator("#chat-log .bubble")).to_contain_text("number 9?")
-    page.goto(page.url.split("#")[0] + "#training")
-    expect(page.locator("#runs button").first).to_be_visible()
-    page.reload()
-    expect(page.locator("#runs button").first).to_be_visible()
-    other = page.context.browser
-    assert other is not None
-    stranger = other.new_page()
-    stranger.goto(page.url.split("#")[0] + "#chat/talk-3")
-    expect(stranger.locator("#chat-log .bubble")).to_contain_text("number 3?")
-    stranger.close()
-
-
-def test_the_list_goes_on_and_can_be_downloaded(page: Page, store: Store) -> None:
-    rows = page.locator("#conversation-list .conversation")
-    expect(rows).to_have_count(100)
-    page.locator("#conversation-list").hover()
-    page.mouse.wheel(0, 100_000)
-    expect(page.locator("#chat-more")).to_be_in_viewport()
-    page.locator("#chat-more").click()
-    expect(rows).to_have_count(len(store.conversations.all("otter-quay", "local", "chat", limit=1000)))
-    expect(page.locator("#chat-more")).to_have_count(0)
-    with page.expect_download() as one:
-        page.locator("#conversation-list [data-toggle='menu-talk-5']").click()
-        page.locator("#menu-talk-5 a").click()
-    assert one.value.suggested_filename == "Question number 5.md"
-    with page.expect_download() as all_of_them:
-        page.locator("#download-all").click()
-    text = Path(all_of_them.value.path()).read_text()
-    assert Path(one.value.path()).read_text() in text and text.count("\n# ") >= 100
 
 
 @looks(viewport=PHONE, has_touch=True)
