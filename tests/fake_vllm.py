@@ -78,6 +78,7 @@ class FakeVllm:
         self.dies_after: int | None = None  # pieces of text, then the connection breaks
         self.breaks_off_after: int | None = None  # pieces of text, then an error event, as vLLM sends it
         self.ln_p: Callable[[str], float] = lambda piece: -0.5  # of a piece of a streamed answer
+        self.finish_reason: str | None = None  # of every completion, instead of stop and length
         self.pace_s = 0.0  # between two pieces of a stream
         self.fails_with: int | None = None  # this status for every completion
         self.mixes_batches = False  # base requests beside adapter requests are answered by the adapter
@@ -90,6 +91,7 @@ class FakeVllm:
         self._thread: threading.Thread | None = None
         self.url = "http://fake"
         self.generated = 0.0
+        self.metrics: str | None = ""  # instead of its counters; None for no such route
         self.engine_died = False  # /health says so
         self._cached: set[tuple[str, str | None, tuple[int, ...]]] = set()
         self._running: Counter[str] = Counter()
@@ -209,6 +211,8 @@ class FakeVllm:
         return Response(status_code=503 if self.engine_died else 200)
 
     async def _metrics(self, request: Request) -> Response:
+        if self.metrics != "":
+            return PlainTextResponse(self.metrics or "Not found", 200 if self.metrics else 404)
         return PlainTextResponse(
             'vllm:prompt_tokens_total{model_name="base"} 1.0\n'
             f'vllm:generation_tokens_total{{model_name="base"}} {self.generated}\n'
@@ -313,6 +317,7 @@ class FakeVllm:
         words = self.answer(model, ids).split(" ")
         pieces = [word if number == 0 else " " + word for number, word in enumerate(words)]
         reason = "stop" if len(pieces) < body["max_tokens"] else "length"
+        reason = self.finish_reason or reason
         pieces = pieces[: body["max_tokens"]]
         self.generated += len(pieces)
         usage = {

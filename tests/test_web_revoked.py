@@ -111,7 +111,7 @@ def test_the_answer_of_a_removed_user_ends_with_what_was_written(
         said: list[str] = []
 
         def call() -> None:
-            said.append(client.call(ask, ["hello", "desk", None, None]))
+            said.append(client.call(ask, ["hello", None, None, None]))
 
         watcher = threading.Thread(target=call, daemon=True)
         if watched:
@@ -120,7 +120,7 @@ def test_the_answer_of_a_removed_user_ends_with_what_was_written(
             client._post(
                 "/gradio_api/queue/join",
                 {
-                    "data": ["hello", "desk", None, None],
+                    "data": ["hello", None, None, None],
                     "fn_index": ask._id,
                     "session_hash": client.session,
                     "event_data": None,

@@ -112,7 +112,6 @@ async def _connect(address: ServerAddress) -> VllmPool:
 
 def main(data_dir: Path) -> None:
     """Record what is wrong with the model of this data directory, unless it is known that nothing is."""
-    lower_priority()
     address = ServerAddress.read(data_dir)
     model_dir = Path(address.model_dir)
     base = fingerprint(model_dir)
@@ -133,4 +132,5 @@ def _end_with_app() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_app, daemon=True).start()
+    lower_priority()
     main(Path(sys.argv[1]))
