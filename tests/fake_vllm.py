@@ -91,6 +91,7 @@ class FakeVllm:
         self._thread: threading.Thread | None = None
         self.url = "http://fake"
         self.generated = 0.0
+        self.streams = 0  # that have begun and not ended
         self.metrics: str | None = ""  # instead of its counters; None for no such route
         self.engine_died = False  # /health says so
         self._cached: set[tuple[str, str | None, tuple[int, ...]]] = set()
@@ -272,7 +273,9 @@ class FakeVllm:
                 return JSONResponse(await self._whole(answered_by, body))
         finally:
             self._running[model] -= 1
-        return StreamingResponse(self._events(answered_by, body), media_type="text/event-stream")
+        return StreamingResponse(
+            self._counted(self._events(answered_by, body)), media_type="text/event-stream"
+        )
 
     def _who_answers(self, model: str) -> str:
         beside = [name for name, count in self._running.items() if count and name != self.base]
@@ -289,6 +292,14 @@ class FakeVllm:
             await asyncio.sleep(0.002)
         choice = {"index": 0, "text": "".join(pieces), "finish_reason": reason}
         return {"choices": [choice], "usage": usage}
+
+    async def _counted(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
+        self.streams += 1
+        try:
+            async for event in events:
+                yield event
+        finally:
+            self.streams -= 1
 
     async def _events(self, model: str, body: dict[str, Any]) -> AsyncIterator[str]:
         pieces, reason, usage = self._answer(model, body)

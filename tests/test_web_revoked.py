@@ -102,7 +102,7 @@ def test_an_event_that_waited_its_turn_is_refused(
 def test_the_answer_of_a_removed_user_ends_with_what_was_written(
     team: Store, tokenizer: ChatTokenizer, watched: bool
 ) -> None:
-    vllm = FakeVllm()
+    vllm = FakeVllm(answer=lambda model, ids: "one two three four five six")
     vllm.holds_after = 3  # and then says nothing, as a busy model does
     with answering(team, tokenizer, vllm) as (url, page):
         client = PageClient(url)
@@ -126,9 +126,9 @@ def test_the_answer_of_a_removed_user_ends_with_what_was_written(
                     "event_data": None,
                 },
             )
-        wait_for(lambda: vllm.in_flight == 1)
+        wait_for(lambda: vllm.streams == 1)
         team.users.remove("bo")
-        wait_for(lambda: vllm.in_flight == 0)
+        wait_for(lambda: vllm.streams == 0)
         if watched:
             watcher.join(20)
             assert not watcher.is_alive() and "process_completed" in said[0]
