@@ -212,7 +212,8 @@ def test_a_conversation_and_a_page_have_an_address(page: Page) -> None:
     for address, text in (("talk-109", "number 109?"), ("talk-107", "number 107?")):
         page.go_back()
         expect(page.locator("#chat-log .bubble")).to_contain_text(text)
-        assert page.evaluate("location.hash") == f"#chat/{address}"
+        expect(page).to_have_title("Chat · Shorthand")
+        expect(page).to_have_url(re.compile(f"#chat/{address}$"))
     page.go_forward()
     page.reload()
     expect(page.locator("#chat-log .bubble")).to_contain_text("number 109?")
