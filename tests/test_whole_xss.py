@@ -114,7 +114,7 @@ def harmless(page: Page, requests: list[Request]) -> None:
     page.wait_for_timeout(300)
     assert page.evaluate("window.ran") is None
     assert page.evaluate(ACTIVE) == []
-    here = page.url.rstrip("/")
+    here = page.url.split("#")[0].rstrip("/")
     outside = [r.url for r in requests if not r.url.startswith((here, "data:", "blob:"))]
     assert outside == []
 
