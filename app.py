@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from io import TextIOWrapper
 from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
@@ -117,7 +118,8 @@ def main(
     Example: python app.py --model ./my-model --data-dir ./team-data
     """
     for output in (sys.stdout, sys.stderr):  # a terminal of another encoding must not end the start
-        output.reconfigure(errors="replace")  # type: ignore[union-attr]
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(errors="replace")
     # What the environment says to Gradio is for other programs, and one wrong value stopped the start.
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]

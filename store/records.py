@@ -358,15 +358,6 @@ class TrainingRun:
 
 
 @dataclass(frozen=True)
-class AutomaticRetrains:
-    """Whether an assistant is retrained without being asked, and when the next such run starts and why, if one does."""
-
-    allowed: bool = True
-    starts_at: float | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class RunEvent:
     """A progress event of a run: `phase` (dataset, train, publish, variants, gate, swap, probe) and its numbers."""
 

@@ -15,7 +15,16 @@ from store.audit import AuditAction, record
 from store.columns import mapper
 from store.connection import Repository, Transaction
 from store.errors import Conflict, LeaseLost, StoreError
-from store.records import AutomaticRetrains, RunEvent, RunStatus, TrainingRun
+from store.records import RunEvent, RunStatus, TrainingRun
+
+
+@dataclass(frozen=True)
+class AutomaticRetrains:
+    """Whether an assistant is retrained without being asked, and when the next such run starts and why, if one does."""
+
+    allowed: bool = True
+    starts_at: float | None = None
+    reason: str = ""
 
 
 class Runs(Repository):

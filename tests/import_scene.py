@@ -37,6 +37,10 @@ branching = st.lists(
 stores = st.lists(branching, max_size=3)
 
 
+def table(names: str, *rows: str) -> str:
+    return "\n".join([names, *rows]) + "\n"
+
+
 def new_store(path: Path) -> Store:
     """An empty store with the assistant “bank”, on a clock of its own."""
     ticks, ids = itertools.count(1_700_000_000), itertools.count()

@@ -6,11 +6,14 @@ import gc
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
+import pytest
 from fake_vllm import FakeVllm
+from page_client import GRADIO_WARNINGS
 
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample
 from assistant.chat import Chat, ChatLimits
@@ -28,6 +31,9 @@ from store.records import ImportedTurn, Role, Usage, Verdict
 from trainer.examples.dataset import dataset_stats
 from trainer.settings import TrainerSettings
 
+CHROMIUM = Path("/usr/bin/chromium")
+OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+IN_A_BROWSER = [pytest.mark.slow, *GRADIO_WARNINGS]
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")
 COMMENTS = ("", "", "prices are old", "nobody talks like that", "<b>bold</b> claim")
 

@@ -18,7 +18,6 @@ from assistant.web.savings_page import SavingsState, served
 from store import Store
 from store.records import (
     Activation,
-    AutomaticRetrains,
     Deployment,
     DeploymentStatus,
     MessageStatus,
@@ -30,7 +29,7 @@ from store.records import (
     TrainingRun,
     Usage,
 )
-from store.runs import SideBySide, Tally
+from store.runs import AutomaticRetrains, SideBySide, Tally
 
 pytestmark = pytest.mark.usefixtures("event_loops")
 
@@ -370,7 +369,7 @@ def test_savings_are_live(savings: Any, store: Store) -> None:
     page, state = savings.fn.method.__self__, SavingsState()
 
     def tick() -> dict[Any, Any]:
-        return page.refresh(Person(), "desk", 0.5, 0.05, state)  # type: ignore[no-any-return]
+        return page.refresh(Person(), "desk", 0.5, 0.05, state)
 
     assert page.numbers in tick() and page.numbers not in tick()
     active = store.deployments.active("desk")

@@ -283,7 +283,7 @@ def test_what_was_typed_is_in_no_log(
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError(TYPED)
 
-    services.chat.ask = fails  # type: ignore[method-assign]
+    services.chat.ask = fails
     with serving(services) as (url, page):
         client = PageClient(url)
         for function in events_of(page):

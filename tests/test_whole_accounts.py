@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import pytest
 from page_client import cheap_passwords
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from review_scene import fill, page_of
-from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
+from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, fill, page_of
 
 from store import Store
 from store.accounts import UserRole
 from store.records import Role
+
+pytestmark = IN_A_BROWSER
 
 TABS = {
     "bo": ["Chat", "Savings"],

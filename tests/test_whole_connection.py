@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from review_scene import fill, services_of, serving
-from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
+from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, fill, services_of, serving
 
 from benchmarks.processes import free_port
 from store import Store
+
+pytestmark = IN_A_BROWSER
 
 TYPED = "Is the otter in?\nI have typed for a while."
 

@@ -13,14 +13,15 @@ import axe_playwright_python
 import pytest
 from fake_vllm import FakeVllm
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from review_scene import answered, fill
+from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, answered, fill
 from test_web_runs import REPORT
-from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
 from tiny_model import write_adapter
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import Role, RunStatus, Verdict
+
+pytestmark = IN_A_BROWSER
 
 AXE = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
 FINDINGS = """async () => (await axe.run(document, {resultTypes: ['violations']})).violations.flatMap(

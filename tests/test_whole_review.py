@@ -5,22 +5,17 @@ Its name puts it last: on Python 3.11, `ast.parse` sometimes fails in a process 
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from page_client import GRADIO_WARNINGS
 from playwright.sync_api import Page, expect, sync_playwright
-from review_scene import fill, page_of
+from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, fill, page_of
 
 from store import Store
 from store.errors import NotSaved
 from store.records import Ruling
 from store.reviews import ReviewFilter
 
-CHROMIUM = Path("/usr/bin/chromium")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-
-pytestmark = [pytest.mark.slow, *GRADIO_WARNINGS]
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, Request, expect, sync_playwright
-from review_scene import Words, page_of
+from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, Words, page_of
 from test_web_runs import REPORT
-from test_whole_review import CHROMIUM, OPTIONS, pytestmark  # noqa: F401
 from xss_payloads import payloads
 
 from assistant.assistants import create_assistant
 from store import Store
 from store.records import Example, MessageStatus, Role, RunStatus, Segment, SegmentKind, Split, Usage, Verdict
 from store.runs import GateAnswer
+
+pytestmark = IN_A_BROWSER
 
 OUTSIDE = "http://attacker.example/x"
 PAYLOADS = payloads(OUTSIDE)

@@ -10,9 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import h11
 import uvicorn
@@ -36,9 +35,9 @@ _STOPS_WITHIN_S = 2.0
 class BoundedConnection(H11Protocol):
     """uvicorn's, which waits for ever for a request to arrive, from as many connections as the system has."""
 
-    def __init__(self, *args: Any, trusted: Any, **options: Any) -> None:
+    def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._trusted = trusted
+        self._trusted: Any = getattr(self.config.app, "trusted", ())
         self._deadline: asyncio.TimerHandle | None = None  # while a request arrives
         self._refused = False
         self.since = time.monotonic()
@@ -47,7 +46,7 @@ class BoundedConnection(H11Protocol):
     def is_half_open(self) -> bool:
         return self._deadline is not None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._expect(_HEADER_S)
         host = self.client[0] if self.client else ""
@@ -97,9 +96,8 @@ class BoundedConnection(H11Protocol):
         head = f"HTTP/1.1 {status} {text}\r\ncontent-type: text/plain\r\nconnection: close\r\n"
         self.transport.write(f"{head}content-length: {len(text)}\r\n\r\n{text}".encode())
         self.transport.pause_reading()
-        self.loop.call_later(
-            1.0, self.transport.abort
-        )  # at once, what was not read would take the answer with it
+        # At once, what was not read would take the answer with it.
+        self.loop.call_later(1.0, self.transport.abort)
 
 
 class PageServer(uvicorn.Server):
@@ -114,12 +112,11 @@ class PageServer(uvicorn.Server):
         keep_texts_out()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * _IN_ALL)), hard))
-        front = _Front(app, proxies, root_path)
         config = uvicorn.Config(
-            front,
+            _Front(app, proxies, root_path),
             host,
             port,
-            http=partial(BoundedConnection, trusted=front.trusted),  # type: ignore[arg-type]
+            http=BoundedConnection,
             ws="none",
             log_config=None,
             log_level="error",
@@ -158,7 +155,7 @@ class _Front:
     """Takes the sub-path off that a proxy has left on, and believes trusted proxies alone."""
 
     def __init__(self, app: ASGIApp, proxies: Sequence[str], root_path: str) -> None:
-        inner = ProxyHeadersMiddleware(app, [*_LOOPBACK, *proxies])  # type: ignore[arg-type]
+        inner = ProxyHeadersMiddleware(cast(Any, app), [*_LOOPBACK, *proxies])
         self.trusted = inner.trusted_hosts
         self._app: Any = inner
         self._root = root_path.rstrip("/")

@@ -33,9 +33,8 @@ class Format:
     tool: str  # what writes such files
     matches: Callable[[Raw], Any]  # whether a row is of this format
     read: Callable[[Any, Meaning], Found | None | Sequence[Found]] = lambda row, meaning: None
-    write: Callable[[FullConversation], Iterator[Any]] | None = (
-        None  # the rows of a conversation; None: only read
-    )
+    # The rows of a conversation; None: only read.
+    write: Callable[[FullConversation], Iterator[Any]] | None = None
     columns: tuple[str, ...] = ()
 
 

@@ -32,9 +32,8 @@ _BATCH = 10_000
 _LISTED_REFUSALS = 20
 _SHOWN = 3  # examples of what would be learned
 _SHOWN_CHARACTERS = 200
-LONGEST_LEARNED = (
-    1024  # characters of an answer that a retrain takes, by the default of its max_answer_tokens
-)
+# Characters of an answer that a retrain takes, by the default of its max_answer_tokens.
+LONGEST_LEARNED = 1024
 _PROGRESS_ROWS = 1000
 _KINDS = ("conversations", "messages", "ratings", "decisions", "judgement_requests")
 

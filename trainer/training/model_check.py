@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import shutil
 import sys
 import threading
 import time
@@ -33,6 +34,7 @@ from trainer.training.rows import Item, pack
 from trainer.watch import lower_priority
 
 _PATIENCE_S = 600.0  # the servers load the model meanwhile
+_FOLDER = "model-check-"
 _TALK = [
     Turn("system", "Be brief."),
     Turn("user", "What is 2 + 2?"),
@@ -80,7 +82,9 @@ async def try_servers(address: ServerAddress, data_dir: Path) -> str:
     """What the servers say to an adapter that changes nothing; they are waited for."""
     with torch.device("meta"):
         adapted = _adapted(AutoConfig.from_pretrained(address.model_dir))
-    with TemporaryDirectory(dir=data_dir) as folder:
+    for left in data_dir.glob(f"{_FOLDER}*"):  # of a check that was ended with its app
+        shutil.rmtree(left, ignore_errors=True)
+    with TemporaryDirectory(dir=data_dir, prefix=_FOLDER) as folder:
         zeros = {
             name.replace(".default", ""): torch.zeros(weights.shape, device="cpu")
             for name, weights in adapted.named_parameters()
