@@ -20,6 +20,7 @@ from store.errors import Conflict, NotFound, NotSaved
 from store.io.exporting import export_file
 from store.io.table import escape_formula, unescape_formula
 from store.records import ImportedTurn, MessageStatus, Role, Usage, Verdict
+from store.visible import is_blank
 from trainer.examples.selection import CollectedAnswer, judge
 
 # Every example is files of its own on the disk, so there are few, and a failing one is not made smaller for ever.
@@ -180,8 +181,8 @@ def test_what_is_approved_is_what_the_trainer_approves(conversations: list) -> N
         for answer in one.answers.rated("bank"):
             ours, theirs = found[answer.message_id], judge(answer)
             assert tuple((m.role, m.text) for m in ours.context) == answer.context
-            approved = theirs.completion if isinstance(theirs, CollectedAnswer) else None
-            assert (texts.get(answer.message_id) or None) == (approved or None)
+            approved = theirs.completion if isinstance(theirs, CollectedAnswer) else ""
+            assert texts.get(answer.message_id) == (None if is_blank(approved) else approved)
 
 
 def test_pages_are_read_one_after_the_other(bank: Store) -> None:
@@ -250,7 +251,7 @@ def learned(store: Store) -> list[tuple]:
         {
             (item.context, item.completion)
             for item in chosen
-            if isinstance(item, CollectedAnswer) and item.completion
+            if isinstance(item, CollectedAnswer) and not is_blank(item.completion)
         }
     )
 

@@ -82,6 +82,7 @@ def decided(ruling: Ruling, correction: str | None = None) -> Decision:
             ("new", True, "bob"),
         ),
         ([rating(DOWN, correction="  ")], None, DropReason.EMPTY),
+        ([rating(DOWN, correction="\x8b")], None, DropReason.EMPTY),
         ([rating(DOWN, correction="x" * 101)], None, DropReason.TOO_LONG),
         ([rating(UP)], decided(Ruling.REJECT), DropReason.REJECTED),
         ([rating(DOWN, correction="Lyon")], decided(Ruling.REJECT), DropReason.REJECTED),

@@ -11,6 +11,7 @@ from typing import Any
 
 from store.ratings import Approval, NotApproved, approval
 from store.records import RatedAnswer, Role, Split
+from store.visible import is_blank
 
 Context = tuple[tuple[Role, str], ...]
 ENOUGH_RATED = 10  # rated answers of the teacher before their share says anything
@@ -72,7 +73,7 @@ def select(
         found = judge(answer)
         if isinstance(found, DropReason):
             dropped[answer.message_id] = found
-        elif not found.completion or not found.context[-1][1].strip():
+        elif is_blank(found.completion) or is_blank(found.context[-1][1]):
             dropped[answer.message_id] = DropReason.EMPTY
         elif len(found.completion) > max_characters:
             dropped[answer.message_id] = DropReason.TOO_LONG
