@@ -267,8 +267,6 @@ def _promoted_variant(truth: Truth, random: np.random.Generator) -> int:
     for number, right in enumerate(truth.right):
         found = answers(right, 100 - 10 * number)
         variants.append(gate.test(number, (), found, references))
-        if number == 0:
-            references = {**references, "candidate_full": found}
         if not variants[-1].passed:
             break
     verdict = gate.decide(variants, 100, True)

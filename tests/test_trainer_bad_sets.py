@@ -105,7 +105,6 @@ def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
     for number, tokens in enumerate((600, 150, 0)):
         found = answered(bad(right, choose), tokens)
         variants.append(gate.test(number, (), found, references))
-        references["candidate_full"] = found
         if not variants[-1].passed:
             break
     return gate.decide(variants, 600, True)

@@ -13,15 +13,13 @@ from store.records import RunEvent, TrainingRun
 _FIRST_RUN = {
     "train": ("train", 15.0, 2.9),
     "variants": ("dev", 20.0, 1.5),
-    "gate": ("gate", 30.0, 1.3),
+    "gate": ("gate", 30.0, 1.0),
     "swap": ("gate", 12.0, 0.0),
 }
 _PHASES = list(_FIRST_RUN)
 _PHASE_OF = dict.fromkeys(("dataset", "environment", "teacher", "publish"), "train") | {"probe": "swap"}
 _USUAL_END = 0.8  # of the epochs: what early stopping left of most runs
-_SYSTEMS = (
-    4  # that answer the gate's questions, at least: base model with and without prompt, candidate twice
-)
+_SYSTEMS = 3  # that answer the gate's questions, at least: base model with and without prompt, candidate
 _GENERAL = 48  # further questions, which have nothing to do with the assistant
 
 

@@ -19,7 +19,6 @@ _SYSTEMS = {
     "base_full": "base model, full prompt",
     "base_empty": "base model, no prompt",
     "active": "what served before",
-    "candidate_full": "candidate, full prompt",
 }
 # What a run does, by the phase with which it begins: its name, and what happens in words.
 STEPS = {

@@ -19,7 +19,6 @@ CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may
 REFERENCES = {
     "base_full": "the base model with the full prompt",
     "active": "what is served now",
-    "candidate_full": "the new adapter with the full prompt",
 }
 
 

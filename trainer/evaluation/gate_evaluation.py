@@ -91,7 +91,6 @@ class GateEvaluation:
                 self._answers["active"] = self._answers["base_full"]  # the same requests; not sent twice
             else:
                 await self._answer("active", active.adapter or base, active.prompt_id, active.segment_ids)
-        await self._answer("candidate_full", self._candidate.name, self._prompt_id, full)
 
     def _sequence(self) -> list[int]:
         tokens = [
@@ -104,11 +103,8 @@ class GateEvaluation:
 
     async def _test(self, number: int) -> VariantVerdict:
         segment_ids, system = self._candidate.variants[number], _system(number)
-        if number:
-            await self._answer(system, self._candidate.name, self._prompt_id, segment_ids)
-        references = {
-            name: self._answers[name] for name in REFERENCES if name in self._answers and name != system
-        }
+        await self._answer(system, self._candidate.name, self._prompt_id, segment_ids)
+        references = {name: self._answers[name] for name in REFERENCES if name in self._answers}
         variant = self._gate.test(number, segment_ids, self._answers[system], references)
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
@@ -211,7 +207,7 @@ class GateEvaluation:
         """Plain JSON: what changed, and why to trust it."""
         scores = {
             name: {**self._quality(name), "prompt_tokens": self._answers[name].prompt_tokens}
-            for name in ("base_full", "base_empty", "active", "candidate_full")
+            for name in ("base_full", "base_empty", "active")
             if name in self._answers
         }
         tested = {variant.variant: variant.as_record() for variant in self._variants}
@@ -253,4 +249,4 @@ class GateEvaluation:
 
 def _system(variant: int) -> str:
     """What the answers of a variant are recorded under."""
-    return f"variant {variant}" if variant else "candidate_full"
+    return f"variant {variant}"
