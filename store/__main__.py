@@ -24,9 +24,9 @@ from store import user_commands
 from store.connection import DataFile
 from store.errors import StoreError
 from store.garbage import collect_rarely
-from store.io.exporting import EXPORT_HELP, STDOUT, export_file
+from store.io.exporting import STDOUT, export_file
 from store.io.formats import NAMES, WRITTEN
-from store.io.importing import IMPORT_HELP, ImportResult, import_judged, judge_file
+from store.io.importing import ImportResult, import_judged, judge_file
 from store.io.meaning import COLUMNS
 from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
@@ -34,7 +34,10 @@ from store.restoring import restore, save_adapters
 from store.store import Store
 from store.user_commands import DEFAULT_DATA_DIR, FILE_NAME, DataDir, err, errors_in_words, opened, out
 
-app = typer.Typer(help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.")
+app = typer.Typer(
+    rich_markup_mode="markdown",
+    help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.",
+)
 app.add_typer(user_commands.app, name="user")
 
 Assistant = Annotated[
@@ -98,13 +101,21 @@ def restore_(
     out.print(f"Restored {escape(str(data_dir / FILE_NAME))} and {len(names)} adapters. Start the app there.")
 
 
-@app.command("export", help=EXPORT_HELP, epilog="Example: python -m store export data.jsonl --data-dir data")
+@app.command("export", epilog="Example: python -m store export data.jsonl --data-dir data")
 def export_(
     dest: Annotated[Path, typer.Argument(help="The new file, or - for standard output.")],
     format: Annotated[str, typer.Option(help=f"One of {', '.join(WRITTEN)}.")] = "shorthand",
     assistant: Assistant = "",
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
+    """Write an assistant's conversations to a new file, also while the product is running.
+
+    JSON formats are written a row a line; a name that ends in .json makes one list of it.
+
+    Formats: shorthand (everything, read again without loss), openai (approved answers with the turns before them),
+    trl-preference (corrections against answers as given) and csv (a table for a spreadsheet). docs/data.md says what
+    each leaves out.
+    """
     with opened(data_dir) as store:
         chosen = _assistant(store, assistant)
         total = store.transfer.count(chosen)
@@ -116,9 +127,7 @@ def export_(
     )
 
 
-@app.command(
-    "import", help=IMPORT_HELP, epilog="Example: python -m store import chats.jsonl --approve --data-dir data"
-)
+@app.command("import", epilog="Example: python -m store import chats.jsonl --approve --data-dir data")
 def import_(
     source: Annotated[Path, typer.Argument(help="The file; it is only read.")],
     format: Annotated[
@@ -142,6 +151,18 @@ def import_(
     yes: Annotated[bool, typer.Option("--yes", help="Import without asking.")] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
+    """Import conversations and ratings from a file, also while the product is running.
+
+    The whole file is judged first: which tool wrote it, what its columns, ratings and times mean, what would be learned
+    and what is left out. On a terminal you are asked before anything is saved; --yes says yes, and without a terminal
+    nobody is asked. What can be read in two ways is refused with the option that says which.
+
+    Rated answers and corrections are there to be learned from at once. Answers that the file does not rate stay unrated
+    unless you say --approve. What is there already is not imported twice. A row that cannot be imported is named with
+    its line and the others are imported; the exit code is then 1.
+
+    docs/data.md says what each format is.
+    """
     with opened(data_dir) as store:
         columns = dict(_named_column(text) for text in column or [])
         options = ImportOptions(

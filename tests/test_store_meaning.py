@@ -9,7 +9,7 @@ import pytest
 from import_scene import APPROVING, OPTIONS, chats, import_data, rated_answers_in, table
 
 from store import Store, StoreError
-from store.io.times import parse_time
+from store.io.values import parse_time
 from store.records import Verdict
 
 UP, DOWN = Verdict.UP, Verdict.DOWN

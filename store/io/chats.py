@@ -5,6 +5,7 @@ Only what is read is looked at. What would change what an answer means, such as 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,13 +13,8 @@ from typing import Any
 from store.errors import BadRow
 from store.io.left_out import MARKS, REASONING, TOOL_CALL
 from store.io.meaning import Meaning
-from store.io.records import (
-    ImportedConversation,
-    ImportedMessage,
-    ImportedRating,
-    finish_reason_of,
-)
-from store.io.scales import Scale, is_verdict
+from store.io.records import ImportedConversation, ImportedMessage, ImportedRating, finish_reason_of
+from store.io.values import THUMBS, is_verdict
 from store.records import Role
 
 Raw = Mapping[str, Any]
@@ -27,19 +23,10 @@ _ROLES = {
     **dict.fromkeys(("user", "human", "prompter"), Role.USER),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "model", "bot", "ai"), Role.ASSISTANT),
 }
-_REASONING_PARTS = (
-    "think",
-    "thinking",
-    "thought",
-    "thoughts",
-    "reasoning",
-    "reasoning_recap",
-    "redacted_thinking",
-)
+_REASONING_PARTS = re.compile("think(ing)?|thoughts?|reasoning(_recap)?|redacted_thinking")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 _FILES = ("files", "attachments", "images", "videos", "audios")
 _TIMES = ("timestamp", "create_time", "createdAt", "created_at", "created_date")
-THUMBS = Scale(zero=None)
 
 
 def read_messages(messages: Any, role: Role = Role.USER, is_context: bool = False) -> list[ImportedMessage]:
@@ -53,21 +40,19 @@ def read_messages(messages: Any, role: Role = Role.USER, is_context: bool = Fals
     return [replace(one, is_context=True) for one in found] if is_context else found
 
 
-def read_list(row: Raw, meaning: Meaning, key: str) -> ImportedConversation:
-    """The verdict that a row may have is about its last answer."""
+def read_list(row: Raw, meaning: Meaning, key: str) -> list[ImportedConversation]:
     _refuse_files(row, "it")
-    messages = read_messages(row[key])
-    verdict = meaning.verdict(row)
-    if verdict is not None and messages and messages[-1].role is Role.ASSISTANT:
-        messages[-1] = replace(messages[-1], ratings=(ImportedRating(verdict),))
-    return ImportedConversation(ended(messages, row))
+    return [with_ending(read_messages(row[key]), row, meaning)]
 
 
-def ended(messages: list[ImportedMessage], row: Raw) -> tuple[ImportedMessage, ...]:
-    """Where the row itself says how its answer ended, the last message has it."""
-    if (reason := finish_reason_of(row)) and messages:
-        messages[-1] = replace(messages[-1], finish_reason=reason)
-    return tuple(messages)
+def with_ending(messages: list[ImportedMessage], row: Raw, meaning: Meaning) -> ImportedConversation:
+    """What the row itself says is about its last answer: the verdict, and how it ended."""
+    verdict, reason = meaning.verdict(row), finish_reason_of(row)
+    if messages and messages[-1].role is Role.ASSISTANT:
+        last = messages[-1]
+        ratings = last.ratings if verdict is None else (ImportedRating(verdict),)
+        messages[-1] = replace(last, ratings=ratings, finish_reason=reason or last.finish_reason)
+    return ImportedConversation(tuple(messages))
 
 
 def read_message(raw: Any, name: str, meaning: Meaning | None = None) -> ImportedMessage:
@@ -83,76 +68,61 @@ def read_message(raw: Any, name: str, meaning: Meaning | None = None) -> Importe
         _refuse_files(raw, name)
     given = next((raw[key] for key in _TIMES if raw.get(key) is not None), None)
     at = meaning.time(given, "time") if meaning else None
+    texts = [raw[key] for key in ("content", "value", "text", "parts", "output") if raw.get(key) is not None]
+    if not texts:
+        raise BadRow(f"{name} has no content. Tool calls cannot be imported.")
+    text = _text(next(filter(None, texts), ""), role, name)
     if role is Role.USER:
-        return ImportedMessage(role, _text(raw, role, name), at)
+        return ImportedMessage(role, text, at)
     thought = MARKS[REASONING] if any(raw.get(field) for field in _REASONING_FIELDS) else ""
-    text = thought + _text(raw, role, name)
-    return ImportedMessage(role, text, at, _ratings(raw), raw.get("weight") == 0, _end_of(raw))
+    return ImportedMessage(role, thought + text, at, _ratings(raw), raw.get("weight") == 0, _end_of(raw))
 
 
 def _end_of(raw: Raw) -> str | None:
     """Why it ended; LibreChat and open-webui mark what was interrupted, and ChatGPT has the reason one level down."""
     if raw.get("unfinished") is True or raw.get("done") is False or raw.get("error"):
         return "interrupted"
-    usage = raw.get("usage")
-    details = metadata.get("finish_details") if isinstance(metadata := raw.get("metadata"), dict) else None
-    if isinstance(details, dict) and isinstance(details.get("type"), str):
-        return str(details["type"])
-    return finish_reason_of(raw) or (finish_reason_of(usage) if isinstance(usage, dict) else None)
+    details = _inner(_inner(raw, "metadata"), "finish_details").get("type")
+    if isinstance(details, str):
+        return details
+    return finish_reason_of(raw) or finish_reason_of(_inner(raw, "usage"))
 
 
-def sender_of(raw: Any) -> str:
-    if not isinstance(raw, dict):
-        return ""
+def _inner(raw: Raw, key: str) -> Raw:
+    """The object below a key, if there is one."""
+    return found if isinstance(found := raw.get(key), dict) else {}
+
+
+def sender_of(raw: Raw) -> str:
     if isinstance(is_user := raw.get("isCreatedByUser"), bool):
         return "user" if is_user else "assistant"
-    author = raw.get("author")
-    names = (
-        raw.get("role"),
-        raw.get("from"),
-        raw.get("sender"),
-        author.get("role") if isinstance(author, dict) else "",
-    )
+    names = (raw.get("role"), raw.get("from"), raw.get("sender"), _inner(raw, "author").get("role"))
     return next((name.lower() for name in names if isinstance(name, str)), "")
 
 
 def _refuse_files(raw: Raw, name: str) -> None:
-    metadata = raw.get("metadata")
-    for holder in (raw, metadata if isinstance(metadata, dict) else {}):
+    for holder in (raw, _inner(raw, "metadata")):
         if kind := next((key for key in _FILES if holder.get(key)), None):
             raise BadRow(f"{name} comes with {kind}, without which its answer means something else.")
 
 
-def _text(raw: Raw, role: Role, name: str) -> str:
-    found = [raw[key] for key in ("content", "value", "text", "parts", "output") if raw.get(key) is not None]
-    if not found:
-        raise BadRow(f"{name} has no content. Tool calls cannot be imported.")
-    return _joined(next(filter(None, found), ""), role, name)
-
-
-def _joined(content: Any, role: Role, name: str) -> str:
+def _text(content: Any, role: Role, name: str) -> str:
+    """Of a text, a part, or a list of either."""
+    if isinstance(content, str):
+        return content
     if isinstance(content, list):
-        return "".join(_part(part, role, name) for part in content)
-    return content if isinstance(content, str) else _part(content, role, name)
-
-
-def _part(part: Any, role: Role, name: str) -> str:
-    if isinstance(part, str):
-        return part
-    if not isinstance(part, dict):
-        raise BadRow(f"{name} has a part that is {str(part)[:40]}. Only text can be imported.")
-    kind = str(part.get("type") or part.get("content_type") or ", ".join(part))
-    if part.get("thought") is True or kind in _REASONING_PARTS:
+        return "".join(_text(part, role, name) for part in content)
+    if not isinstance(content, dict):
+        raise BadRow(f"{name} has a part that is {str(content)[:40]}. Only text can be imported.")
+    kind = str(content.get("type") or content.get("content_type") or ", ".join(content))
+    if content.get("thought") is True or _REASONING_PARTS.fullmatch(kind):
         return MARKS[REASONING]
-    if kind in ("message", "text", "multimodal_text") and ("content" in part or "parts" in part):
-        return _joined(part.get("content") or part.get("parts") or "", role, name)
-    text = part.get("text")
-    text = text.get("value") if isinstance(text, dict) else text
+    if kind in ("message", "text", "multimodal_text") and ("content" in content or "parts" in content):
+        return _text(content.get("content") or content.get("parts") or "", role, name)
+    text = _inner(content, "text").get("value", content.get("text"))
     if isinstance(text, str):
         return text
-    if role is Role.ASSISTANT and any(
-        word in kind.lower() for word in ("tool", "function", "code", "execution")
-    ):
+    if role is Role.ASSISTANT and re.search("tool|function|code|execution", kind, re.IGNORECASE):
         return MARKS[TOOL_CALL]
     raise BadRow(f"{name} has a part of type {kind!r}. Only text can be imported.")
 
@@ -163,11 +133,14 @@ def _ratings(raw: Raw) -> tuple[ImportedRating, ...]:
         given = raw["score"]
     if not isinstance(given, dict):
         given = {"rating": given if is_verdict(str(given)) else None}
-    verdict = THUMBS.verdict(given.get("rating"))
-    comment = words(given.get("comment") or given.get("text"))
-    if verdict is None and not comment:
-        return ()
-    return (ImportedRating(verdict, words(given.get("reason") or given.get("tag")), comment),)
+    rating = rating_of(given)
+    return () if rating.verdict is None and not rating.comment else (rating,)
+
+
+def rating_of(given: Raw) -> ImportedRating:
+    """As open-webui, LibreChat and OpenAI write it."""
+    reason, comment = given.get("reason") or given.get("tag"), given.get("comment") or given.get("text")
+    return ImportedRating(THUMBS.verdict(given.get("rating")), words(reason), words(comment))
 
 
 def words(value: Any) -> str:

@@ -5,12 +5,12 @@ Memory is bounded by one page of the store.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,15 +25,6 @@ from store.maintenance import new_file
 from store.store import Store
 
 STDOUT = Path("-")
-EXPORT_HELP = "\n\n".join(
-    [
-        "Write an assistant's conversations to a new file, also while the product is running.",
-        "JSON formats are written a row a line; a name that ends in .json makes one list of it.",
-        "Formats: shorthand (everything, read again without loss), openai (approved answers with the turns before "
-        "them), trl-preference (corrections against answers as given) and csv (a table for a spreadsheet). "
-        "docs/data.md says what each leaves out.",
-    ]
-)
 
 
 def export_file(
@@ -80,17 +71,13 @@ def _write_json(file: BinaryIO, rows: Iterable[Any], suffix: str) -> int:
 
 def _write_table(file: BinaryIO, rows: Iterable[list[str]]) -> int:
     count = 0
-    # By the mark of “utf-8-sig” a spreadsheet knows that the file is UTF-8.
-    text = TextIOWrapper(file, "utf-8-sig", newline="")
-    try:
-        # Every cell in quotes, or a cell could end early where a spreadsheet takes another sign for the delimiter.
-        writer = csv.writer(text, quoting=csv.QUOTE_ALL)
-        writer.writerow(COLUMNS)
-        for cells in rows:
-            writer.writerow(cells)
-            count += 1
-    finally:
-        text.detach()
+    # By the mark of “utf-8-sig” a spreadsheet knows that the file is UTF-8. Every cell is in quotes, or one could end
+    # early where a spreadsheet takes another sign for the delimiter.
+    writer = csv.writer(codecs.getwriter("utf-8-sig")(file), quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    for cells in rows:
+        writer.writerow(cells)
+        count += 1
     return count
 
 

@@ -25,37 +25,20 @@ Found = ImportedConversation | FullConversation | BadRow
 class Format:
     """A format of JSON rows, one a line or all in one list; `csv` alone is a table.
 
-    `read` gives what one row holds: nothing, a conversation, or a list of them. `columns` are those whose
-    meaning the whole file decides.
+    `columns` are those whose meaning the whole file decides.
     """
 
     name: str
     tool: str  # what writes such files
-    matches: Callable[[Raw], Any]  # whether a row is of this format
-    read: Callable[[Any, Meaning], Found | None | Sequence[Found]] = lambda row, meaning: None
+    matches: Callable[[Raw], bool] = lambda row: False
+    read: Callable[[Any, Meaning], Sequence[Found]] = lambda row, meaning: ()
     # The rows of a conversation; None: only read.
     write: Callable[[FullConversation], Iterator[Any]] | None = None
     columns: tuple[str, ...] = ()
 
 
-def _has(*keys: str) -> Callable[[Raw], bool]:
-    return lambda row: all(key in row for key in keys)
-
-
-def _list_of(name: str, tool: str, key: str, write: Any = None) -> Format:
-    return Format(
-        name,
-        tool,
-        lambda row: isinstance(row.get(key), list),
-        partial(chats.read_list, key=key),
-        write,
-        ("verdict",),
-    )
-
-
-def _is_completion(row: Raw) -> bool:
-    """With plain texts it is a table's row."""
-    return not isinstance(row.get("prompt"), str) and "prompt" in row and "completion" in row
+def _holds(**kinds: type | tuple[type, ...]) -> Callable[[Raw], bool]:
+    return lambda row: all(key in row and isinstance(row[key], kind) for key, kind in kinds.items())
 
 
 def _is_librechat(row: Raw) -> bool:
@@ -64,41 +47,30 @@ def _is_librechat(row: Raw) -> bool:
     return isinstance(first, dict) and ("messageId" in first or "isCreatedByUser" in first)
 
 
-def _is_open_webui(row: Raw) -> bool:
-    return isinstance(chat := row.get("chat"), dict) and ("history" in chat or "messages" in chat)
+def _list_of(name: str, tool: str, key: str, write: Any = None) -> Format:
+    return Format(name, tool, _holds(**{key: list}), partial(chats.read_list, key=key), write, ("verdict",))
 
 
-def _is_oasst(row: Raw) -> bool:
-    return isinstance(prompt := row.get("prompt"), dict) and "replies" in prompt
-
-
-def _is_feedback(row: Raw) -> bool:
-    return "snapshot" in row or (isinstance(row.get("data"), dict) and isinstance(row.get("meta"), dict))
-
-
-def _read_completion(row: Raw, meaning: Meaning) -> ImportedConversation:
+def _read_completion(row: Raw, meaning: Meaning) -> list[ImportedConversation]:
     context = read_messages(row["prompt"], is_context=True)
-    *before, answer = _ending_with_answer(read_messages(row["completion"], Role.ASSISTANT), "completion")
-    if (verdict := meaning.verdict(row)) is not None:
-        answer = replace(answer, ratings=(ImportedRating(verdict),))
-    return ImportedConversation(chats.ended([*context, *before, answer], row))
+    completion = _ending_with_answer(read_messages(row["completion"], Role.ASSISTANT), "completion")
+    return [chats.with_ending([*context, *completion], row, meaning)]
 
 
-def _read_preference(row: Raw, meaning: Meaning) -> ImportedConversation:
+def _read_preference(row: Raw, meaning: Meaning) -> list[ImportedConversation]:
     """What was chosen is the correction of what was rejected."""
-    chosen, rejected = (
-        _ending_with_answer(read_messages(_turns(text), Role.ASSISTANT, is_context=True), name)
-        for name, text in (("chosen", row["chosen"]), ("rejected", row["rejected"]))
+    (*before_chosen, chosen), (*before, rejected) = (
+        _ending_with_answer(read_messages(_turns(row[key]), Role.ASSISTANT, is_context=True), key)
+        for key in ("chosen", "rejected")
     )
-    *before, answer = rejected
-    if chosen[:-1] != before:
+    if before_chosen != before:
         raise BadRow("its 'chosen' and 'rejected' differ before the last message.")
     prompt = _prompt(row, meaning)
     asked, repeated = ([one for one in some if not one.is_system] for some in (prompt, before))
     if asked != repeated[: len(asked)]:  # many files repeat the prompt in both lists
         before = [*prompt, *before]
-    rating = ImportedRating(None, correction=chosen[-1].text)
-    return ImportedConversation((*before, replace(answer, ratings=(rating,))))
+    rating = ImportedRating(None, correction=chosen.text)
+    return [ImportedConversation((*before, replace(rejected, ratings=(rating,))))]
 
 
 def _turns(text: Any) -> Any:
@@ -106,9 +78,7 @@ def _turns(text: Any) -> Any:
     if not isinstance(text, str) or not text.startswith("\n\nHuman:"):
         return text
     _, *parts = re.split(r"\n\n(Human|Assistant): ?", text)
-    return [
-        {"role": role, "content": said.strip()} for role, said in zip(parts[::2], parts[1::2], strict=True)
-    ]
+    return [_as_message(role, said.strip()) for role, said in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _prompt(row: Raw, meaning: Meaning) -> list[ImportedMessage]:
@@ -118,7 +88,7 @@ def _prompt(row: Raw, meaning: Meaning) -> list[ImportedMessage]:
             while found and found[-1].role is Role.ASSISTANT:  # many repeat what was chosen
                 found.pop()
             return found
-    question = meaning.question(row)
+    question = meaning.cells(row).get("question")
     return read_messages(question, is_context=True) if question else []
 
 
@@ -128,21 +98,21 @@ def _ending_with_answer(messages: list[ImportedMessage], name: str) -> list[Impo
     return messages
 
 
-def _message(role: Role, text: str) -> dict[str, Any]:
+def _as_message(role: str, text: str) -> dict[str, Any]:
     return {"role": role, "content": text}
 
 
-def _messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    return [_message(message.role, message.text) for message in messages]
+def _as_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    return [_as_message(message.role, message.text) for message in messages]
 
 
 def _write_openai(conversation: FullConversation) -> Iterator[Any]:
     for answer, text in conversation.approved_answers():
-        context = _messages(answer.context)
+        context = _as_messages(answer.context)
         for message in context:
             if message["role"] is Role.ASSISTANT:
                 message["weight"] = 0
-        yield {"messages": [*context, _message(Role.ASSISTANT, text)]}
+        yield {"messages": [*context, _as_message(Role.ASSISTANT, text)]}
 
 
 def _write_preferences(conversation: FullConversation) -> Iterator[Any]:
@@ -150,37 +120,36 @@ def _write_preferences(conversation: FullConversation) -> Iterator[Any]:
         chosen, rejected = answer.correction, answer.message.text
         if chosen is not None and chosen.strip() and chosen != rejected:
             yield {
-                "prompt": _messages(answer.context),
-                "chosen": [_message(Role.ASSISTANT, chosen)],
-                "rejected": [_message(Role.ASSISTANT, rejected)],
+                "prompt": _as_messages(answer.context),
+                "chosen": [_as_message(Role.ASSISTANT, chosen)],
+                "rejected": [_as_message(Role.ASSISTANT, rejected)],
             }
 
 
+_PREFERENCE = _holds(chosen=object, rejected=object)
 SHORTHAND = Format("shorthand", "Shorthand", shorthand.matches, shorthand.read, shorthand.write)
-RECORDS = Format(
-    "records", "JSON rows with columns, such as Alpaca's", lambda row: False, columns=(*COLUMNS,)
-)
-CSV = Format("csv", "a table", lambda row: False, write=table.write, columns=(*COLUMNS,))
+RECORDS = Format("records", "JSON rows with columns, such as Alpaca's", columns=COLUMNS)
+CSV = Format("csv", "a table", write=table.write, columns=COLUMNS)
 FORMATS = (  # the first that matches a row reads it; what holds more comes first
     SHORTHAND,
+    Format("trl-preference", "preferences", _PREFERENCE, _read_preference, _write_preferences, ("question",)),
+    # With plain texts it is a table's row.
     Format(
-        "trl-preference",
-        "preferences",
-        _has("chosen", "rejected"),
-        _read_preference,
-        _write_preferences,
-        ("question",),
+        "trl-completion",
+        "TRL",
+        _holds(prompt=(list, dict), completion=object),
+        _read_completion,
+        columns=("verdict",),
     ),
-    Format("trl-completion", "TRL", _is_completion, _read_completion, columns=("verdict",)),
-    Format("open-webui", "open-webui's feedback", _is_feedback, trees.read_feedback),
-    Format("open-webui-chats", "open-webui's chats", _is_open_webui, trees.read_open_webui),
-    Format("librechat", "LibreChat", _is_librechat, trees.read_librechat),
-    Format("chatgpt", "ChatGPT", _has("mapping"), trees.read_chatgpt),
-    Format("oasst", "OASST", _is_oasst, trees.read_oasst),
+    Format("open-webui", "open-webui's feedback", _holds(data=dict, meta=dict), trees.read_feedback),
+    Format("open-webui-chats", "open-webui's chats", _holds(chat=dict), trees.read_chat),
+    Format("librechat", "LibreChat", _is_librechat, trees.read_chat),
+    Format("chatgpt", "ChatGPT", _holds(mapping=dict), trees.read_chat),
+    Format("oasst", "OASST", _holds(prompt=dict), trees.read_oasst),
     _list_of("openai", "OpenAI", "messages", _write_openai),
     _list_of("sharegpt", "ShareGPT", "conversations"),
     _list_of("lmsys", "LMSYS", "conversation"),
-    Format("claude", "Claude", lambda row: isinstance(row.get("chat_messages"), list), trees.read_claude),
+    Format("claude", "Claude", _holds(chat_messages=list), trees.read_chat),
     _list_of("gemini", "Gemini", "contents"),
     RECORDS,
     CSV,
@@ -188,16 +157,10 @@ FORMATS = (  # the first that matches a row reads it; what holds more comes firs
 NAMES = tuple(format.name for format in FORMATS)
 WRITTEN = tuple(format.name for format in FORMATS if format.write)
 _NOT_READ = {  # keys of rows that are known, and what to do
-    ("message_tree_id", "parent_id"): "has OASST's messages one by one: import its file of trees",
-    (
-        "conversation_id",
-        "rating",
-    ): "has ratings without texts: import conversations.json of the same export of ChatGPT",
-    ("mes", "is_user"): "is a chat of SillyTavern: write its messages as OpenAI's",
-    (
-        "custom_id",
-        "response",
-    ): "has answers without their questions, as OpenAI's batches: add the questions",
+    "message_tree_id parent_id": "has OASST's messages one by one: import its file of trees",
+    "conversation_id rating": "has ratings without texts: import conversations.json of the same export of ChatGPT",
+    "mes is_user": "is a chat of SillyTavern: write its messages as OpenAI's",
+    "custom_id response": "has answers without their questions, as OpenAI's batches: add the questions",
 }
 
 
@@ -211,4 +174,4 @@ def find_format(name: str) -> Format:
 
 def why_not(row: Raw) -> str:
     """What a row of a known tool is that cannot be imported, and what to do; empty for others."""
-    return next((said for keys, said in _NOT_READ.items() if _has(*keys)(row)), "")
+    return next((said for keys, said in _NOT_READ.items() if row.keys() >= {*keys.split()}), "")

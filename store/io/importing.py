@@ -7,7 +7,7 @@ row, however large the file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -37,18 +37,8 @@ LONGEST_LEARNED = 1024
 _PROGRESS_ROWS = 1000
 _KINDS = ("conversations", "messages", "ratings", "decisions", "judgement_requests")
 
-IMPORT_HELP = "\n\n".join(
-    [
-        "Import conversations and ratings from a file, also while the product is running.",
-        "The whole file is judged first: which tool wrote it, what its columns, ratings and times mean, what would be "
-        "learned and what is left out. On a terminal you are asked before anything is saved; --yes says yes, and "
-        "without a terminal nobody is asked. What can be read in two ways is refused with the option that says which.",
-        "Rated answers and corrections are there to be learned from at once. Answers that the file does not rate stay "
-        "unrated unless you say --approve. What is there already is not imported twice. A row that cannot be imported "
-        "is named with its line and the others are imported; the exit code is then 1.",
-        f"Formats: {', '.join(NAMES)}; docs/data.md says what each of them is.",
-    ]
-)
+OnProgress = Callable[[int], None]  # gets how many bytes were read
+Numbered = tuple[int, FullConversation]  # with the number of its row
 
 
 @dataclass
@@ -76,23 +66,21 @@ class ImportResult:
     def take(self, full: FullConversation) -> None:
         self.answers["rated down"] += sum(rating.verdict is Verdict.DOWN for rating in full.ratings)
         for answer, text in full.approved_answers():
-            question = answer.context[-1].text
-            if not question.strip():
+            if not answer.question.strip():
                 self.answers["to an empty question"] += 1
                 continue
-            self.answers["corrected" if answer.correction is not None else "rated up"] += 1
+            self.answers["rated up" if answer.correction is None else "corrected"] += 1
             self.answers["too long"] += len(text) > LONGEST_LEARNED
             self.longest = max(self.longest, len(text))
             if len(self.examples) < _SHOWN:
-                self.examples.append((_shown(question), _shown(text)))
+                self.examples.append((_shown(answer.question), _shown(text)))
 
     def forecast(self) -> Iterator[str]:
         """What would be learned and what is left out."""
-        learned = [
-            f"{self.answers[kind]:,} {kind}" for kind in ("rated up", "corrected") if self.answers[kind]
-        ]
+        kinds = [kind for kind in ("rated up", "corrected") if self.answers[kind]]
+        learned = ", ".join(f"{self.answers[kind]:,} {kind}" for kind in kinds)
         others = f"rated down: {self.answers['rated down']:,}; without a rating: {self.unrated:,}"
-        yield f"Answers to learn from: {', '.join(learned) or 'none'}; {others}."
+        yield f"Answers to learn from: {learned or 'none'}; {others}."
         for question, answer in self.examples:
             yield f"  for example: {question} → {answer}"
         if count := self.answers["to an empty question"]:
@@ -138,7 +126,6 @@ def _shown(text: str) -> str:
 class Judged:
     """How a file is to be read, and what came of reading it without saving anything."""
 
-    path: Path
     options: ImportOptions
     format: Format
     container: Container
@@ -147,7 +134,7 @@ class Judged:
     found: ImportResult
 
     def sentences(self) -> Iterator[str]:
-        yield f"{self.path.name} is read as {self.format.tool} (format: {self.format.name})."
+        yield f"{self.container.path.name} is read as {self.format.tool} (format: {self.format.name})."
         if columns := self.meaning.columns:
             said = ", ".join(f"{ours} = {theirs}" for ours, theirs in columns.items())
             unused = ", ".join(self.unused) if "turn" in self.format.columns else ""
@@ -161,54 +148,64 @@ def judge_file(
     path: Path,
     options: ImportOptions,
     wanted: str | None = None,
-    on_progress: Callable[[int], None] = lambda position: None,
+    on_progress: OnProgress = lambda position: None,
 ) -> Judged:
-    """Read the whole file and save nothing; `on_progress` gets how many bytes were read.
+    """Read the whole file and save nothing.
 
     Raises StoreError when none of it can be imported, or a person has to say first how.
     """
     asked = find_format(wanted) if wanted else None
     container = find_container(path, options, None if asked is None else asked is CSV)
-    profile, votes, hint = Profile(options.columns), Counter[str](), ""
-    try:
-        with container.open(path) as file:
-            for number, row in container.rows(file):
-                if isinstance(row, dict):
-                    profile.add(row)
-                    if (format := asked or _format_of(row, container, options)) is not None:
-                        votes[format.name] += 1
-                    hint = hint or why_not(row)
-                if number % _PROGRESS_ROWS == 0:
-                    on_progress(file.buffer.tell())
-    except UnicodeError as error:
-        raise StoreError(
-            f"{path} cannot be read as {container.encoding}: {error}. Give another --encoding."
-        ) from error
-    if asked is None and not votes and not container.delimiter:
-        raise StoreError(
-            f"{path} {hint or 'is in none of the formats that can be imported'} ({', '.join(NAMES)}). Write every "
-            "conversation as JSON on a line of its own or in one list, or a table with the columns question and answer."
-        )
-    # Of as many rows the format that holds more.
-    format = asked or max(FORMATS, key=lambda one: votes[one.name] if votes else one is CSV)
+    profile = Profile(options.columns)
+    format = _survey(container, profile, options, asked, on_progress)
     if options.approve and format is SHORTHAND:
         raise StoreError(
             f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
         )
     meaning = find_meaning(profile, options, format.columns)
     unused = tuple(name for name in profile.filled if name not in meaning.columns.values())
-    judged = Judged(
-        path, options, format, container, meaning, unused, ImportResult(format.name, container.unit)
-    )
-    with container.open(path) as file:
-        for _, full in _conversations(file, judged, judged.found):
-            judged.found.take(full)
+    result = ImportResult(format.name, container.unit)
+    judged = Judged(options, format, container, meaning, unused, result)
+    with container.open() as file:
+        for _, full in _conversations(file, judged, result):
+            result.take(full)
     return judged
 
 
-def _format_of(row: Mapping[str, Any], container: Container, options: ImportOptions) -> Format | None:
-    if container.delimiter:
-        return CSV
+def _survey(
+    container: Container,
+    profile: Profile,
+    options: ImportOptions,
+    asked: Format | None,
+    on_progress: OnProgress,
+) -> Format:
+    """Fill the profile, and return the format that was `asked` for, or that most rows are of."""
+    asked = asked or (CSV if container.delimiter else None)
+    path, votes, hint = container.path, Counter[str](), ""
+    try:
+        with container.open() as file:
+            for number, row in container.rows(file):
+                if isinstance(row, dict):
+                    profile.add(row)
+                    if asked is None and (format := _format_of(row, options)) is not None:
+                        votes[format.name] += 1
+                    elif asked is None and not votes:
+                        hint = hint or why_not(row)
+                if number % _PROGRESS_ROWS == 0:
+                    on_progress(file.buffer.tell())
+    except UnicodeError as error:
+        raise StoreError(
+            f"{path} cannot be read as {container.encoding}: {error}. Give another --encoding."
+        ) from error
+    if asked is None and not votes:
+        raise StoreError(
+            f"{path} {hint or 'is in none of the formats that can be imported'} ({', '.join(NAMES)}). Write every "
+            "conversation as JSON on a line of its own or in one list, or a table with the columns question and answer."
+        )
+    return asked or max(FORMATS, key=lambda one: votes[one.name])  # of as many rows the one that holds more
+
+
+def _format_of(row: Mapping[str, Any], options: ImportOptions) -> Format | None:
     found = next((format for format in FORMATS if format.matches(row)), None)
     return RECORDS if found is None and is_table(row, options.columns) else found
 
@@ -218,24 +215,21 @@ def import_file(
     path: Path,
     options: ImportOptions,
     wanted: str | None = None,
-    on_progress: Callable[[int], None] = lambda position: None,
+    on_progress: OnProgress = lambda position: None,
 ) -> ImportResult:
     """Judge a file and import it. Raises as `judge_file`."""
     return import_judged(store, judge_file(path, options, wanted), on_progress)
 
 
 def import_judged(
-    store: Store, judged: Judged, on_progress: Callable[[int], None] = lambda position: None
+    store: Store, judged: Judged, on_progress: OnProgress = lambda position: None
 ) -> ImportResult:
-    """Import what was judged; `on_progress` gets how many bytes were read."""
-    assistant_id, result = (
-        judged.options.assistant_id,
-        ImportResult(judged.format.name, judged.container.unit),
-    )
-    audited = store.audit.audited(
-        AuditAction.IMPORTED, assistant_id, {"file": judged.path.name, "format": result.format}
-    )
-    with audited as detail, judged.container.open(judged.path) as file:
+    """Import what was judged."""
+    assistant_id, container = judged.options.assistant_id, judged.container
+    result = ImportResult(judged.format.name, container.unit)
+    about = {"file": container.path.name, "format": result.format}
+    audited = store.audit.audited(AuditAction.IMPORTED, assistant_id, about)
+    with audited as detail, container.open() as file:
         for batch in _batches(_conversations(file, judged, result)):
             counts, refused = store.transfer.add(assistant_id, [full for _, full in batch])
             result.counts += counts
@@ -247,15 +241,12 @@ def import_judged(
     return result
 
 
-Numbered = tuple[int, FullConversation]  # with the number of its row
-
-
 def _batches(conversations: Iterable[Numbered]) -> Iterator[list[Numbered]]:
     batch: list[Numbered] = []
     records = 0
     for number, full in conversations:
         batch.append((number, full))
-        records += full.record_count
+        records += 1 + len(full.messages) + len(full.about_answers)
         if records >= _BATCH:
             yield batch
             batch, records = [], 0
@@ -272,7 +263,7 @@ def _conversations(file: TextIO, judged: Judged, result: ImportResult) -> Iterat
             if isinstance(found, ImportedConversation):
                 kept, left_out = without_left_out(found)
                 yield number, with_ids(kept, options)
-                result.left_out += left_out
+                result.left_out.update(left_out)
                 result.unrated += 0 if options.approve else kept.unrated_count
             else:
                 yield number, found.of_assistant(options.assistant_id)
@@ -282,9 +273,9 @@ def _conversations(file: TextIO, judged: Judged, result: ImportResult) -> Iterat
 
 def _found(file: TextIO, judged: Judged) -> Iterator[tuple[int, Found]]:
     """What the rows hold, in the order of the file."""
-    rows, format, meaning = judged.container.rows(file), judged.format, judged.meaning
+    rows, format = judged.container.rows(file), judged.format
     if format in (CSV, RECORDS):
-        yield from table.read(rows, meaning)
+        yield from table.read(rows, judged.meaning)
         return
     for number, row in rows:
         try:
@@ -292,10 +283,8 @@ def _found(file: TextIO, judged: Judged) -> Iterator[tuple[int, Found]]:
                 raise row
             if not isinstance(row, dict) or not format.matches(row):
                 raise BadRow(f"it is no row of {format.tool} (format: {format.name}).")
-            found = format.read(row, meaning)
-            for one in found if isinstance(found, Sequence) else (found,):
-                if one is not None:
-                    yield number, one
+            for one in format.read(row, judged.meaning):
+                yield number, one
         except BadRow as error:
             yield number, error
         except (msgspec.ValidationError, UnicodeEncodeError) as error:  # a key may be half a character

@@ -10,52 +10,44 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from store.errors import BadRow, StoreError
-from store.io.scales import Scale, find_scale, is_verdict
 from store.io.stable_ids import ImportOptions
-from store.io.times import BLANK, day_order, parse_time
+from store.io.values import BLANK, Scale, day_order, find_scale, is_verdict, parse_time
 from store.records import Verdict
 
-COLUMNS = (
-    *("conversation", "turn", "question", "asked_at", "answer", "answered_at"),
-    *("verdict", "correction", "reason", "comment", "rater", "rated_at"),
-    "finish_reason",
-)
-# What other tools call the same column.
-_OTHER_NAMES = {
+# Our columns, and what other tools call the same one.
+_NAMES = {
     "conversation": ("conversation_id", "chat_id", "session_id", "thread_id"),
+    "turn": (),
     "question": ("prompt", "input", "user", "instruction", "query"),
+    "asked_at": (),
     "answer": ("response", "output", "completion", "assistant", "reply"),
     "answered_at": ("created_at", "timestamp", "time", "date"),
     "verdict": (
-        "rating",
-        "ratings",
-        "stars",
-        "score",
-        "thumb",
-        "thumbs",
-        "vote",
-        "label",
-        "feedback",
-        "kto_tag",
+        *("rating", "ratings", "stars", "score", "thumb", "thumbs"),
+        *("vote", "label", "feedback", "kto_tag"),
     ),
     "correction": ("corrected", "corrected_answer", "ideal", "ideal_answer", "expected"),
+    "reason": (),
     "comment": ("comments", "note", "notes"),
     "rater": ("rated_by", "annotator", "reviewer"),
+    "rated_at": (),
     "finish_reason": ("stop_reason", "done_reason"),
 }
+COLUMNS = tuple(_NAMES)
 # What stands beside a question and belongs to it.
 _MATERIAL = {"instruction": ("input", "context"), "question": ("context",), "prompt": ("context",)}
 _ONLY_IF_THEY_FIT = {"label", "feedback", "kto_tag", "timestamp", "time", "date"}  # often something else
 _SCALES = {"stars", "score"}  # never just 0 and 1
 _HARMLESS = ("comment", "reason", "answered_at")  # of several such columns the first is taken
-_NAMES = {column: (column, *_OTHER_NAMES.get(column, ())) for column in COLUMNS}
 _TIMES = ("asked_at", "answered_at", "rated_at")
 _MOST_VALUES = 1000  # different ones that are counted of a column; no scale has as many
 
 
+@lru_cache(maxsize=1000)
 def plain(name: str) -> str:
     return name.strip().casefold().replace(" ", "_").replace("-", "_")
 
@@ -70,19 +62,22 @@ class Meaning:
     day_first: bool = False
     remark: str = ""
 
-    def text(self, row: Mapping[str, Any], column: str) -> str:
-        name = self.columns.get(column)
-        value = None if name is None else row.get(name)
-        if isinstance(value, (list, dict)):
-            raise BadRow(f"its {self.columns[column]} is not a text.")
-        return "" if value is None else str(value)
-
-    def question(self, row: Mapping[str, Any]) -> str:
-        question, material = self.text(row, "question"), self.text(row, "material")
-        return f"{question}\n\n{material}".strip() if material.strip() else question
+    def cells(self, row: Mapping[str, Any]) -> dict[str, str]:
+        """The texts of a row by our names; a column that it does not have is not there. Raises BadRow."""
+        named = {plain(name): value for name, value in row.items()}
+        found = {}
+        for column, name in self.columns.items():
+            if name in named:
+                value = named[name]
+                if isinstance(value, (list, dict)):
+                    raise BadRow(f"its {name} is not a text.")
+                found[column] = "" if value is None else str(value)
+        if "question" in found and (material := found.get("material", "")).strip():
+            found["question"] = f"{found['question']}\n\n{material}".strip()
+        return found
 
     def verdict(self, row: Mapping[str, Any]) -> Verdict | None:
-        return self.scale.verdict(self.text(row, "verdict"))
+        return self.scale.verdict(self.cells(row).get("verdict", ""))
 
     def time(self, value: object, name: str) -> float | None:
         return parse_time(value, name, self.latest, self.day_first)
@@ -93,26 +88,33 @@ class Profile:
 
     def __init__(self, asked: Mapping[str, str]):
         self.asked = {column: plain(name) for column, name in asked.items()}
-        self.filled: Counter[str] = Counter()  # column -> cells with something in them
+        self.filled: dict[str, bool] = {}  # column -> whether there is something in it
         self.values: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self.orders: defaultdict[str, dict[str, str]] = defaultdict(dict)  # of dates, what comes first -> one
-        self._verdicts = {*_NAMES["verdict"], self.asked.get("verdict", "")}
-        self._times = {name for column in _TIMES for name in (*_NAMES[column], self.asked.get(column, ""))}
+        self._verdicts = {"verdict", *_NAMES["verdict"], self.asked.get("verdict", "")}
+        self._times = {
+            name for column in _TIMES for name in (column, *_NAMES[column], self.asked.get(column, ""))
+        }
+        self._known: set[str] = set()  # names of columns of which no cell tells anything more
 
     def add(self, row: Mapping[str, Any]) -> None:
         for given, value in row.items():
-            if isinstance(value, (list, dict)):
-                continue
-            name, text = plain(given), "" if value is None else str(value).strip()
-            if len(self.filled) < _MOST_VALUES or name in self.filled:
-                self.filled[name] += text.casefold() not in BLANK
-            if text.casefold() in BLANK:
-                continue
-            if name in self._verdicts:
-                counted = self.values[name]
-                counted[text[:100] if len(counted) < _MOST_VALUES else "…"] += 1
-            elif name in self._times:
-                self._add_time(name, text)
+            if given not in self._known and not isinstance(value, (list, dict)):
+                self._add(given, plain(given), "" if value is None else str(value).strip())
+
+    def _add(self, given: str, name: str, text: str) -> None:
+        is_filled = text.casefold() not in BLANK
+        if len(self.filled) < _MOST_VALUES or name in self.filled:
+            self.filled[name] = is_filled or self.filled.get(name, False)
+        if not is_filled:
+            return
+        if name in self._verdicts:
+            counted = self.values[name]
+            counted[text[:100] if len(counted) < _MOST_VALUES else "…"] += 1
+        elif name in self._times:
+            self._add_time(name, text)
+        elif name in self.filled:
+            self._known.add(given)
 
     def _add_time(self, name: str, text: str) -> None:
         if order := day_order(text):
@@ -122,13 +124,36 @@ class Profile:
                 parse_time(text, name, float("inf"), order == "day")
                 self.values[name]["a time"] += 1
 
-    def candidates(self, column: str) -> list[str]:
-        """The columns that can be meant by ours: those with something in them, if there are such."""
-        there = [name for name in _NAMES[column] if name in self.filled and name not in self.asked.values()]
-        fitting = [name for name in there if name not in _ONLY_IF_THEY_FIT or self._fits(column, name)]
-        return [name for name in fitting if self.filled[name]] or fitting
+    def choose(self, column: str, is_a_table: bool) -> str:
+        """The file's name for our column, empty for none. Raises StoreError where several could be meant."""
+        if column in self.asked:
+            name = self.asked[column]
+            if name and name not in self.filled:
+                raise StoreError(
+                    f"There is no column {name!r}. There are: {', '.join(map(repr, self.filled))}."
+                )
+            return name
+        there = [name for name in self._candidates(column) if self._fits(column, name)]
+        there = [name for name in there if self.filled[name]] or there
+        if column == "verdict" and not is_a_table:
+            there = [name for name in there if name not in _SCALES]  # of rows of chats the score is a model's
+        if column == "question":
+            beside = {name for other in there for name in _MATERIAL.get(other, ())}
+            there = [name for name in there if name not in beside]
+        if len(there) > 1 and column not in _HARMLESS:
+            raise StoreError(
+                f"Several columns could be the {column}: {', '.join(there)}. Say which one is, such as --column "
+                f"{column}={there[0]}, or rename the others in the file. Nothing was imported."
+            )
+        return there[0] if there else ""
+
+    def _candidates(self, column: str) -> list[str]:
+        names = (column, *_NAMES[column])
+        return [name for name in names if name in self.filled and name not in self.asked.values()]
 
     def _fits(self, column: str, name: str) -> bool:
+        if name not in _ONLY_IF_THEY_FIT:
+            return True
         return bool(self.values[name]) and (column != "verdict" or all(map(is_verdict, self.values[name])))
 
 
@@ -136,21 +161,21 @@ def is_table(names: Iterable[str], asked: Mapping[str, str]) -> bool:
     """Whether there is a question and an answer, by the names that are `asked` for or by usual ones."""
     there = set(map(plain, names))
     return all(
-        there.intersection([plain(asked[column])] if column in asked else _NAMES[column])
+        there.intersection([plain(asked[column])] if column in asked else (column, *_NAMES[column]))
         for column in ("question", "answer")
     )
 
 
 def find_meaning(profile: Profile, options: ImportOptions, columns: Collection[str]) -> Meaning:
     """Only `columns` are looked for. Raises StoreError for what a person has to say."""
-    found = {column: name for column in columns if (name := _choose(column, profile, "turn" in columns))}
+    is_a_table = "turn" in columns
+    found = {column: name for column in columns if (name := profile.choose(column, is_a_table))}
     for name in _MATERIAL.get(found.get("question", ""), ()):
-        if profile.filled[name]:
+        if profile.filled.get(name):
             found.setdefault("material", name)
-    values: Mapping[str, int] = {}
-    if verdict := found.get("verdict"):
-        values = profile.values[verdict]
-    scale = find_scale(verdict or "", values, options.up_from, options.down_to, verdict in _SCALES)
+    verdict = found.get("verdict", "")
+    values = profile.values[verdict]
+    scale = find_scale(verdict, values, options.up_from, options.down_to, verdict in _SCALES)
     orders = {k: v for column in _TIMES for k, v in profile.orders[found.get(column, "")].items()}
     day_first, remark = options.day_first, ""
     if day_first is None:
@@ -163,24 +188,3 @@ def find_meaning(profile: Profile, options: ImportOptions, columns: Collection[s
         if orders.keys() == {"either"}:
             remark = f"{orders['either']} is read with the month first, as such dates are; --day-first changes that."
     return Meaning(options.at, found, scale, day_first, remark)
-
-
-def _choose(column: str, profile: Profile, is_a_table: bool) -> str:
-    if column in profile.asked:
-        name = profile.asked[column]
-        if name and name not in profile.filled:
-            raise StoreError(
-                f"There is no column {name!r}. There are: {', '.join(map(repr, profile.filled))}."
-            )
-        return name
-    there = profile.candidates(column)
-    if column == "verdict" and not is_a_table:
-        there = [name for name in there if name not in _SCALES]  # of rows of chats the score is a model's
-    if column == "question":
-        there = [name for name in there if not any(name in _MATERIAL.get(other, ()) for other in there)]
-    if len(there) > 1 and column not in _HARMLESS:
-        raise StoreError(
-            f"Several columns could be the {column}: {', '.join(there)}. Say which one is, such as --column "
-            f"{column}={there[0]}, or rename the others in the file. Nothing was imported."
-        )
-    return there[0] if there else ""

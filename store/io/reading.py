@@ -40,13 +40,14 @@ Rows = Iterator[tuple[int, Any]]  # the line or the item's number, with what is 
 class Container:
     """How rows lie in a file. `unit` is what they are counted by: “line”, or “item” of other JSON."""
 
-    unit: str
+    path: Path
     encoding: str
+    unit: str = "line"
     delimiter: str = ""  # of a table
     header_line: int = 0
 
-    def open(self, path: Path) -> TextIO:
-        return path.open(encoding=self.encoding, errors="surrogateescape", newline="")
+    def open(self) -> TextIO:
+        return self.path.open(encoding=self.encoding, errors="surrogateescape", newline="")
 
     def rows(self, file: TextIO) -> Rows:
         if self.delimiter:
@@ -59,7 +60,7 @@ def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> C
     start = _start(path)
     encoding = options.encoding or ("utf-16" if start.startswith(_UTF_16) else "utf-8-sig")
     try:
-        with path.open(encoding=encoding, errors="surrogateescape", newline="") as file:
+        with Container(path, encoding).open() as file:
             head = file.read(_START)
     except (LookupError, UnicodeError) as error:
         raise StoreError(f"{path} cannot be read as {encoding}: {error}. Give another --encoding.") from error
@@ -67,18 +68,19 @@ def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> C
     if not first:
         raise StoreError(f"{path} is empty. There is nothing to import.")
     if is_csv or (is_csv is None and first not in "[{"):
-        for number, line in enumerate(head.splitlines()[:_HEADER_LINES], start=1):
+        lines = head.splitlines()
+        for number, line in enumerate(lines[:_HEADER_LINES], start=1):
             for delimiter in _DELIMITERS:
                 with suppress(csv.Error, StopIteration):
                     if is_table(next(csv.reader([line], delimiter=delimiter, strict=True)), options.columns):
-                        return Container("line", encoding, delimiter, number)
-        if is_csv or not _has_json(head):
+                        return Container(path, encoding, "line", delimiter, number)
+        if is_csv or not any(line.lstrip()[:1] in ("{", "[") for line in lines):
             raise StoreError(
                 f"{path} needs a header with the columns question and answer, or JSON. It begins with: "
                 f"{head.strip()[:200]!r}. If its columns have other names, say --column question=NAME --column "
                 "answer=NAME."
             )
-    return Container("item" if first == "[" or _is_spread(path, encoding) else "line", encoding)
+    return Container(path, encoding, "item" if first == "[" or _is_spread(path, encoding) else "line")
 
 
 def _start(path: Path) -> bytes:
@@ -96,43 +98,35 @@ def _start(path: Path) -> bytes:
     return start
 
 
-def _has_json(head: str) -> bool:
-    return any(line.lstrip()[:1] in ("{", "[") for line in head.splitlines())
-
-
 def _is_spread(path: Path, encoding: str) -> bool:
     """Whether the first JSON value goes on after its line."""
-    with path.open(encoding=encoding, errors="surrogateescape") as file:
+    with Container(path, encoding).open() as file:
         line = next((line for line in file if not line.isspace()), "")
-        with suppress(ValueError, RecursionError):
-            _parse(line)
-            return False
-        if not line.lstrip().startswith("{"):
+        if not line.lstrip().startswith("{") or not isinstance(_parse(line), BadRow):
             return False
         file.seek(0)
         return not isinstance(next(_items(file))[1], BadRow)
 
 
 def _lines(file: TextIO) -> Rows:
-    for number, line in enumerate(file, start=1):
-        try:
-            if not line.isspace():
-                yield number, _parse(line)
-        except (ValueError, RecursionError) as error:
-            yield number, _bad_json(error)
+    return ((number, _parse(line)) for number, line in enumerate(file, start=1) if not line.isspace())
 
 
 def _parse(line: str) -> Any:
-    try:
+    with suppress(ValueError, RecursionError):
         return msgspec.json.decode(line)
-    except (ValueError, RecursionError):
-        return _DECODER.decode(
-            line.strip()
-        )  # slower; takes NaN in what nobody reads, and bytes that are not UTF-8
+    try:  # slower; takes NaN in what nobody reads, and bytes that are not UTF-8
+        return _DECODER.decode(line.strip())
+    except (ValueError, RecursionError) as error:
+        return _bad_json(error)
 
 
 # Python refuses whole numbers of thousands of digits, which no field that is read has.
 _DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
+
+
+def _bad_json(error: Exception, more: str = "") -> BadRow:
+    return BadRow(f"it is not JSON: {getattr(error, 'msg', error)}.{more}")
 
 
 def _items(file: TextIO) -> Rows:
@@ -154,7 +148,7 @@ def _items(file: TextIO) -> Rows:
                 text, at = text[at:] + more, 0
                 continue
             if is_list or text[at:]:
-                yield number, BadRow(f"{_bad_json(error)} What follows was not read.")
+                yield number, _bad_json(error, " What follows was not read.")
             return
         yield number, value
         at, number = end, number + 1
@@ -173,10 +167,6 @@ def _next_item(text: str, at: int) -> int:
     return at
 
 
-def _bad_json(error: Exception) -> BadRow:
-    return BadRow(f"it is not JSON: {getattr(error, 'msg', error)}.")
-
-
 def _table_rows(file: TextIO, delimiter: str, header_line: int) -> Rows:
     """Return the cells of each row by plain names, with the line where it begins; empty ones are left out."""
     csv.field_size_limit(_MAX_CELL)
@@ -190,18 +180,24 @@ def _table_rows(file: TextIO, delimiter: str, header_line: int) -> Rows:
             cells = next(reader)
             if not names:
                 names = [plain(unescape_formula(cell)) for cell in cells]
-                continue
-            for cell in cells:
-                storable(cell)
-            if any(cells[len(names) :]):
-                raise BadRow(
-                    f"it has {len(cells)} cells under {len(names)} names. Is a quotation mark missing?"
-                )
-            elif any(map(str.strip, cells)):
-                yield line, dict(zip(names, map(unescape_formula, cells), strict=False))
+            elif any(cells[len(names) :]):
+                raise csv.Error(f"it has {len(cells)} cells under {len(names)} names")
+            elif cells := _checked(cells):
+                yield line, dict(zip(names, cells, strict=False))
         except StopIteration:
             return
-        except (BadRow, Unstorable) as error:
+        except Unstorable as error:
             yield line, BadRow(str(error))
         except csv.Error as error:
             yield line, BadRow(f"it is no row of a table: {error}. Is a quotation mark missing?")
+
+
+def _checked(cells: list[str]) -> list[str]:
+    """The texts of cells, none of a row without any. Raises Unstorable."""
+    text = "".join(cells)  # of all together it is quick to see that most rows need nothing
+    if not text.isascii() or "\x00" in text:
+        for cell in cells:
+            storable(cell)
+    if not text or text.isspace():
+        return []
+    return [unescape_formula(cell) for cell in cells] if "'" in text else cells

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,33 +40,29 @@ class FullConversation:
         return replace(self, conversation=replace(self.conversation, assistant_id=id))
 
     @property
-    def record_count(self) -> int:
-        about_messages = len(self.ratings) + len(self.decisions) + len(self.judgement_requests)
-        return 1 + len(self.messages) + about_messages
+    def about_answers(self) -> tuple[Rating | Decision | JudgementRequest, ...]:
+        return *self.ratings, *self.decisions, *self.judgement_requests
 
     def answers(self) -> Iterator[Answer]:
         """Finished answers."""
-        by_id = {message.id: message for message in self.messages}
-        latest: dict[str, dict[str, Rating]] = {}
+        by_id: dict[str | None, Message] = {message.id: message for message in self.messages}
+        latest: defaultdict[str, dict[str, Rating]] = defaultdict(dict)
         for rating in self.ratings:
-            of_message = latest.setdefault(rating.message_id, {})
-            of_message.pop(rating.rater, None)  # the place in the order is the latest rating's
-            of_message[rating.rater] = rating
-        decisions: dict[str, list[Decision]] = {}
+            latest[rating.message_id].pop(rating.rater, None)  # the place in the order is the latest rating's
+            latest[rating.message_id][rating.rater] = rating
+        decisions: defaultdict[str, list[Decision]] = defaultdict(list)
         for decision in self.decisions:
-            decisions.setdefault(decision.message_id, []).append(decision)
+            decisions[decision.message_id].append(decision)
         for message in self.messages:
             if message.role is Role.ASSISTANT and message.status in FINISHED:
-                ratings = tuple(latest.get(message.id, {}).values())
-                counting = effective_decision(decisions.get(message.id, ()))
-                yield Answer(message, path_to(message, by_id), ratings, counting)
+                ratings = tuple(latest[message.id].values())
+                yield Answer(message, by_id, ratings, effective_decision(decisions[message.id]))
 
     def approved_answers(self) -> Iterator[tuple[Answer, str]]:
         """Approved answers with the text to learn; those without any text are left out."""
         for answer in self.answers():
-            text = approved_text(
-                answer.message.text, answer.ratings, answer.decision, answer.message.is_whole
-            )
+            message = answer.message
+            text = approved_text(message.text, answer.ratings, answer.decision, message.is_whole)
             if text is not None and not is_blank(text):
                 yield answer, text
 
@@ -75,14 +72,19 @@ class Answer:
     """An answer, the latest rating of each rater in the order of writing, and the decision that counts."""
 
     message: Message
-    path: tuple[Message, ...]  # from the first message to this one
+    by_id: Mapping[str | None, Message]  # all messages of the conversation
     ratings: tuple[Rating, ...]
     decision: Decision | None = None
 
     @property
+    def question(self) -> str:
+        return self.by_id[self.message.parent_id].text
+
+    @property
     def context(self) -> tuple[Message, ...]:
         """The messages before it, as chat sends them."""
-        return tuple(message for message in self.path[:-1] if message.role is Role.USER or message.text)
+        path = path_to(self.message, self.by_id)
+        return tuple(message for message in path[:-1] if message.role is Role.USER or message.text)
 
     @property
     def correction(self) -> str | None:
@@ -90,11 +92,11 @@ class Answer:
         return correction_of(self.ratings, self.decision)
 
 
-def path_to(message: Message, by_id: Mapping[str, Message]) -> tuple[Message, ...]:
+def path_to(message: Message, by_id: Mapping[str | None, Message]) -> tuple[Message, ...]:
     """From the first message down to this one."""
     path = [message]
-    while (parent := path[-1].parent_id) is not None:
-        path.append(by_id[parent])
+    while path[-1].parent_id is not None:
+        path.append(by_id[path[-1].parent_id])
     return tuple(reversed(path))
 
 
@@ -141,5 +143,5 @@ class ImportedConversation:
     @property
     def unrated_count(self) -> int:
         """Answers that count for nothing until somebody rates them."""
-        answers = [one for one in self.messages if one.role is Role.ASSISTANT and not one.is_context]
+        answers = (one for one in self.messages if one.role is Role.ASSISTANT and not one.is_context)
         return sum(not answer.ratings for answer in answers)

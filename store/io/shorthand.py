@@ -15,10 +15,10 @@ import msgspec
 from store.errors import BadRow
 from store.io.meaning import Meaning
 from store.io.records import FullConversation
+from store.io.values import DAY_S
 from store.records import Assistant, MessageStatus, Prompt, Role
 
 _VERSION = 1
-_DAY_S = 86_400.0  # another machine's clock may be ahead
 
 
 def matches(row: Mapping[str, Any]) -> bool:
@@ -29,37 +29,32 @@ def first_row(assistant: Assistant, prompts: Sequence[Prompt]) -> object:
     return {"shorthand": _VERSION, "assistant": {**vars(assistant), "prompts": prompts}}
 
 
-def read(row: Any, meaning: Meaning) -> FullConversation | None:
-    """None for the first row. Whose conversation it becomes is the importer's to say."""
-    if isinstance(row, dict) and "shorthand" in row:
-        if row["shorthand"] != _VERSION:
-            raise BadRow(
-                f"it was written by a newer Shorthand (version {row['shorthand']!r}). Upgrade Shorthand."
-            )
-        return None
+def read(row: Mapping[str, Any], meaning: Meaning) -> list[FullConversation]:
+    """Nothing for the first row. Whose conversation it becomes is the importer's to say."""
+    if (version := row.get("shorthand")) is not None:
+        if version != _VERSION:
+            raise BadRow(f"it was written by a newer Shorthand (version {version!r}). Upgrade Shorthand.")
+        return []
     found = msgspec.convert(row, FullConversation)
     _check_places(found)
     _check_times(found, meaning.latest)
-    return found
+    return [found]
 
 
 def _check_places(full: FullConversation) -> None:
     roles: dict[str | None, Role] = {}
     for message in full.messages:
-        above = roles.get(message.parent_id)
+        id, above = message.parent_id, roles.get(message.parent_id)
         if message.conversation_id != full.conversation.id:
             raise BadRow(f"message {message.id!r} is of conversation {message.conversation_id!r}.")
-        if message.parent_id is not None and above is None:
-            raise BadRow(
-                f"message {message.id!r} follows {message.parent_id!r}, which does not come before it."
-            )
+        if id is not None and above is None:
+            raise BadRow(f"message {message.id!r} follows {id!r}, which does not come before it.")
         if message.role is Role.ASSISTANT and above is not Role.USER:
             raise BadRow(f"message {message.id!r} is an answer that follows no user's message.")
         roles[message.id] = message.role
     if full.conversation.head_id not in (roles or {None}):
         raise BadRow(f"it shows message {full.conversation.head_id!r}, which is not in it.")
-    about: list[Any] = [*full.ratings, *full.decisions, *full.judgement_requests]
-    for id in (one.message_id for one in about):
+    for id in (one.message_id for one in full.about_answers):
         if roles.get(id) is not Role.ASSISTANT:
             raise BadRow(
                 f"a rating, decision or judgement request is about {id!r}, which is no answer in it."
@@ -68,10 +63,10 @@ def _check_places(full: FullConversation) -> None:
 
 def _check_times(full: FullConversation, latest: float) -> None:
     """What lies in the future would outrank all that people say later."""
-    records: list[Any] = [*full.messages, *full.ratings, *full.decisions, *full.judgement_requests]
-    times = [full.conversation.created_at, full.conversation.updated_at, *(one.created_at for one in records)]
+    records = (full.conversation, *full.messages, *full.about_answers)
+    times = [full.conversation.updated_at, *(one.created_at for one in records)]
     for at in (*times, *(one.decided_at or 0.0 for one in full.judgement_requests)):
-        if not 0 <= at <= latest + _DAY_S:
+        if not 0 <= at <= latest + DAY_S:
             raise BadRow(f"it has the time {at}, which is none or in the future. Write seconds since 1970.")
 
 

@@ -8,6 +8,7 @@ conversation share those messages.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -48,31 +49,28 @@ def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConv
     ratings: list[Rating] = []
     at, parent, digest = options.at, None, b""
     for given in imported.messages:
-        at = given.created_at if given.created_at is not None else at
+        at = at if given.created_at is None else given.created_at
         digest = _digest(digest, given.role, given.text)
-        message_id = f"{id}.{digest.hex()[:_SHORT]}"
+        before, parent = parent, f"{id}.{digest.hex()[:_SHORT]}"
         reason = given.finish_reason
-        message = Message(message_id, id, parent, given.role, given.text, at, finish_reason=reason)
-        messages.append(message)
-        parent = message.id
+        messages.append(Message(parent, id, before, given.role, given.text, at, finish_reason=reason))
         if given.role is Role.ASSISTANT:
-            ratings += _ratings(given, message, options)
-    title = one_line(imported.title or messages[0].text, _TITLE_CHARACTERS)
+            ratings += _ratings(given, parent, options)
+    title = imported.title or messages[0].text
     return _full_conversation(options.assistant_id, title, "import", messages, ratings)
 
 
 def _full_conversation(
     assistant_id: str, title: str, source: str, messages: Sequence[Message], ratings: Sequence[Rating]
 ) -> FullConversation:
-    first, last = messages[0], messages[-1]
     conversation = Conversation(
-        id=first.conversation_id,
+        id=messages[0].conversation_id,
         assistant_id=assistant_id,
-        title=title,
-        created_at=first.created_at,
+        title=one_line(title, _TITLE_CHARACTERS),
+        created_at=messages[0].created_at,
         updated_at=max(message.created_at for message in messages),
         source=source,
-        head_id=last.id,
+        head_id=messages[-1].id,
     )
     return FullConversation(conversation, tuple(messages), tuple(ratings))
 
@@ -99,25 +97,17 @@ def _conversation_id(imported: ImportedConversation, assistant_id: str) -> str:
     return f"import-{_digest(b'', assistant_id, imported.key, *parts).hex()[:_LONG]}"
 
 
-def _ratings(given: ImportedMessage, message: Message, options: ImportOptions) -> Iterator[Rating]:
+def _ratings(given: ImportedMessage, message_id: str, options: ImportOptions) -> Iterator[Rating]:
     ratings = given.ratings
     if not ratings and options.approve and not given.is_context:
         ratings = (ImportedRating(Verdict.UP),)
-    for rating in ratings:
-        rater = rating.rater or options.rater
-        correction = "" if rating.correction is None else f"={rating.correction}"
-        at = "" if rating.created_at is None else repr(rating.created_at)
-        digest = _digest(b"", rater, rating.verdict or "", rating.reason, rating.comment, correction, at)
-        yield Rating(
-            id=f"{message.id}.{digest.hex()[:_SHORT]}",
-            message_id=message.id,
-            rater=rater,
-            verdict=rating.verdict,
-            created_at=options.at if rating.created_at is None else rating.created_at,
-            reason=rating.reason,
-            comment=rating.comment,
-            correction=rating.correction,
-        )
+    for one in ratings:
+        rater = one.rater or options.rater
+        correction = "" if one.correction is None else f"={one.correction}"
+        at, at_text = (options.at, "") if one.created_at is None else (one.created_at, repr(one.created_at))
+        digest = _digest(b"", rater, one.verdict or "", one.reason, one.comment, correction, at_text)
+        id, texts = f"{message_id}.{digest.hex()[:_SHORT]}", (one.reason, one.comment, one.correction)
+        yield Rating(id, message_id, rater, one.verdict, at, *texts)
 
 
 def _digest(before: bytes, *parts: str) -> bytes:
@@ -129,9 +119,9 @@ def sample_conversations(
     turns: Iterable[ImportedTurn], assistant_id: str, now: float
 ) -> list[FullConversation]:
     """Conversations with source “sample”; their ids are given, those of messages and ratings derive from them."""
-    by_id: dict[str, list[ImportedTurn]] = {}
+    by_id: defaultdict[str, list[ImportedTurn]] = defaultdict(list)
     for turn in turns:
-        by_id.setdefault(turn.conversation_id, []).append(turn)
+        by_id[turn.conversation_id].append(turn)
     return [_sample(id, assistant_id, its_turns, now) for id, its_turns in by_id.items()]
 
 
@@ -147,6 +137,4 @@ def _sample(id: str, assistant_id: str, turns: list[ImportedTurn], now: float) -
         if turn.verdict is not None or turn.correction is not None:
             texts = (turn.reason, turn.comment, turn.correction)
             ratings.append(Rating(f"{id}.{number}.rating", answer, turn.rater, turn.verdict, at, *texts))
-    return _full_conversation(
-        assistant_id, one_line(turns[0].user, _TITLE_CHARACTERS), "sample", messages, ratings
-    )
+    return _full_conversation(assistant_id, turns[0].user, "sample", messages, ratings)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from store.errors import BadRow
-from store.io.meaning import Meaning, plain
+from store.io.meaning import Meaning
 from store.io.records import (
     FINISHED,
     FullConversation,
@@ -22,7 +22,7 @@ from store.io.records import (
     ImportedRating,
     path_to,
 )
-from store.records import Message, Role
+from store.records import Message, Rating, Role
 
 # What a spreadsheet may run, by OWASP's list: = + - @ tab, carriage return and line feed, and the full-width signs.
 # An apostrophe before it makes it text. One more goes before texts that begin like that already, so that taking one
@@ -52,25 +52,29 @@ def write(conversation: FullConversation) -> Iterator[list[str]]:
     """The cells of each row, branch after branch."""
     ratings = {answer.message.id: answer.ratings for answer in conversation.answers()}
     for branch in _branches(conversation):
-        for turn, (question, answer) in enumerate(_pairs(branch), start=1):
-            asked = [escape_formula(conversation.conversation.id), str(turn), escape_formula(question.text)]
-            asked.append(time_cell(question.created_at))
-            if answer is None:
-                yield [*asked, *[""] * 9]
+        turn = 0
+        for question, answer in zip(branch, [*branch[1:], None], strict=True):
+            if question.role is Role.ASSISTANT:
                 continue
-            end = answer.finish_reason or ("" if answer.is_whole else answer.status.value)
-            answered = [escape_formula(answer.text), time_cell(answer.created_at)]
-            if not ratings[answer.id]:
-                yield [*asked, *answered, *[""] * 6, escape_formula(end)]
-            for rating in ratings[answer.id]:
-                texts = (rating.correction or "", rating.reason, rating.comment, rating.rater)
-                verdict, at = rating.verdict or "", time_cell(rating.created_at)
-                yield [*asked, *answered, verdict, *map(escape_formula, texts), at, escape_formula(end)]
+            turn += 1
+            asked = [conversation.conversation.id, str(turn), question.text, time_cell(question.created_at)]
+            rows = [[""] * 9]
+            if answer is not None and answer.role is Role.ASSISTANT:
+                answered = [answer.text, time_cell(answer.created_at)]
+                end = answer.finish_reason or ("" if answer.is_whole else answer.status.value)
+                rated = [_rating_cells(rating) for rating in ratings[answer.id]] or [[""] * 6]
+                rows = [[*answered, *cells, end] for cells in rated]
+            yield from ([escape_formula(cell) for cell in (*asked, *row)] for row in rows)
+
+
+def _rating_cells(rating: Rating) -> list[str]:
+    texts = (rating.correction or "", rating.reason, rating.comment, rating.rater)
+    return [rating.verdict or "", *texts, time_cell(rating.created_at)]
 
 
 def _branches(conversation: FullConversation) -> Iterator[list[Message]]:
     """Every branch from its first message to its last, without answers that failed."""
-    by_id = {message.id: message for message in conversation.messages}
+    by_id: dict[str | None, Message] = {message.id: message for message in conversation.messages}
     written = {id for id, m in by_id.items() if m.role is Role.USER or m.status in FINISHED}
     leaves: list[Message] = []
     inner: set[str | None] = set()  # what something that is written follows
@@ -83,12 +87,6 @@ def _branches(conversation: FullConversation) -> Iterator[list[Message]]:
         yield [message for message in path_to(leaf, by_id) if message.id in written]
 
 
-def _pairs(branch: Sequence[Message]) -> Iterator[tuple[Message, Message | None]]:
-    for message, below in zip(branch, [*branch[1:], None], strict=True):
-        if message.role is Role.USER:
-            yield message, below if below is not None and below.role is Role.ASSISTANT else None
-
-
 @dataclass
 class _Open:
     """The conversation that is being read."""
@@ -97,6 +95,14 @@ class _Open:
     line: int = 0  # of its first row
     turn: int = 0
     messages: list[ImportedMessage] = field(default_factory=list)
+
+    def ends_with(self, messages: Sequence[ImportedMessage]) -> bool:
+        last = self.messages[-len(messages) :]
+        return [message.text for message in messages] == [message.text for message in last]
+
+    def ended(self) -> Iterator[tuple[int, ImportedConversation]]:
+        if self.messages:
+            yield self.line, ImportedConversation(tuple(self.messages), self.key)
 
 
 def read(
@@ -110,88 +116,77 @@ def read(
     for line, row in rows:
         key = ""
         try:
-            row = _named(row, meaning)
-            key = meaning.text(row, "conversation")
-            same = bool(key) and key == current.key
-            pair = _messages(row, meaning)
-            turn = _turn(meaning.text(row, "turn").strip(), pair, current, same)
+            cells = _cells(row, meaning)
+            key = cells.get("conversation", "")
+            messages = _messages(row, cells, meaning)
+            same = key != "" and key == current.key
+            turn = _turn(cells.get("turn", "").strip(), messages, current if same else None)
             if key and key == refused and turn > 1:
                 raise BadRow(f"an earlier turn of conversation {key!r} was refused.")
-            if same and turn == current.turn and _add_rating(current.messages, pair, turn):
-                continue
+            if same and turn == current.turn:
+                if current.ends_with(messages):  # another rating of the last answer
+                    ratings = current.messages[-1].ratings + messages[-1].ratings
+                    current.messages[-1] = replace(current.messages[-1], ratings=ratings)
+                    continue
+                if turn > 1:
+                    raise BadRow(f"turn {turn} was another question or answer in the row before.")
         except BadRow as error:
             refused = key or refused
             yield line, error
             continue
         refused = ""
-        if not same or turn <= current.turn:
-            yield from _ended(current)
+        if (
+            not same or turn <= current.turn
+        ):  # another conversation, or another branch from its first question on
+            yield from current.ended()
             current = _Open(key, line)
         current.turn = turn
-        current.messages += pair
-    yield from _ended(current)
+        current.messages += messages
+    yield from current.ended()
 
 
-def _ended(current: _Open) -> Iterator[tuple[int, ImportedConversation]]:
-    if current.messages:
-        yield current.line, ImportedConversation(tuple(current.messages), current.key)
-
-
-def _named(row: Any, meaning: Meaning) -> dict[str, Any]:
-    """The row by plain names."""
+def _cells(row: Any, meaning: Meaning) -> dict[str, str]:
     if isinstance(row, BadRow):
         raise row
-    named = {plain(name): value for name, value in row.items()} if isinstance(row, dict) else {}
+    cells = meaning.cells(row) if isinstance(row, dict) else {}
     for column in ("question", "answer"):
-        if meaning.columns.get(column) not in named:
-            raise BadRow(f"it has no {column}; it has {len(named)} cells.")
-    return named
+        if column not in cells:
+            raise BadRow(f"it has no {column}; it has {len(row) if isinstance(row, dict) else 0} cells.")
+    return cells
 
 
-def _turn(number: str, pair: Sequence[ImportedMessage], current: _Open, same: bool) -> int:
-    if number:
-        if not number.isascii() or not number.isdigit() or len(number) > 9:
-            raise BadRow(f"its turn is {number[:40]!r}. It has to be a whole number.")
-        return int(number)
-    repeated = _texts(pair) == _texts(current.messages[-len(pair) :])
-    return current.turn + (not repeated) if same else 1
+def _turn(number: str, messages: Sequence[ImportedMessage], current: _Open | None) -> int:
+    if not number:
+        return 1 if current is None else current.turn + (not current.ends_with(messages))
+    if not number.isascii() or not number.isdigit() or len(number) > 9:
+        raise BadRow(f"its turn is {number[:40]!r}. It has to be a whole number.")
+    return int(number)
 
 
-def _texts(messages: Sequence[ImportedMessage]) -> list[str]:
-    return [message.text for message in messages]
-
-
-def _add_rating(messages: list[ImportedMessage], pair: Sequence[ImportedMessage], turn: int) -> bool:
-    """Whether the row is another rating of the last answer, which then has it too."""
-    if _texts(pair) == _texts(messages[-len(pair) :]):
-        messages[-1] = replace(messages[-1], ratings=messages[-1].ratings + pair[-1].ratings)
-        return True
-    if turn > 1:
-        raise BadRow(f"turn {turn} was another question or answer in the row before.")
-    return False  # another branch, from the first question on
-
-
-def _messages(row: Mapping[str, Any], meaning: Meaning) -> list[ImportedMessage]:
+def _messages(row: Mapping[str, Any], cells: Mapping[str, str], meaning: Meaning) -> list[ImportedMessage]:
     """What was said before, where a row has a `history`, the question, and the answer unless there is none."""
+    text = cells.get
+
+    def time(column: str) -> float | None:
+        return meaning.time(cells[column], column) if column in cells else None
+
     rating = ImportedRating(
-        verdict=meaning.verdict(row),
-        reason=meaning.text(row, "reason"),
-        comment=meaning.text(row, "comment"),
-        correction=meaning.text(row, "correction") or None,
-        rater=meaning.text(row, "rater"),
-        created_at=meaning.time(meaning.text(row, "rated_at"), "rated_at"),
+        meaning.scale.verdict(text("verdict", "")),
+        text("reason", ""),
+        text("comment", ""),
+        text("correction") or None,
+        text("rater", ""),
+        time("rated_at"),
     )
-    unrated = rating.verdict is None and rating.correction is None and rating.created_at is None
-    answered_at = meaning.time(meaning.text(row, "answered_at"), "answered_at")
-    asked_at = meaning.time(meaning.text(row, "asked_at"), "asked_at")
-    asked = answered_at if asked_at is None else asked_at
-    messages = [*_before(row), ImportedMessage(Role.USER, meaning.question(row), asked)]
-    text = meaning.text(row, "answer")
-    if text or not unrated:
-        end = meaning.text(row, "finish_reason") or None
-        ratings = () if unrated else (rating,)
-        messages.append(ImportedMessage(Role.ASSISTANT, text, answered_at, ratings, finish_reason=end))
-    return messages
+    answered_at, asked_at = time("answered_at"), time("asked_at")
+    is_rated = rating.verdict is not None or rating.correction is not None or rating.created_at is not None
+    asked = ImportedMessage(Role.USER, cells["question"], answered_at if asked_at is None else asked_at)
+    if not cells["answer"] and not is_rated:
+        return [*_before(row), asked]
+    ratings = (rating,) if is_rated else ()
+    end = text("finish_reason") or None
+    answer = ImportedMessage(Role.ASSISTANT, cells["answer"], answered_at, ratings, finish_reason=end)
+    return [*_before(row), asked, answer]
 
 
 def _before(row: Mapping[str, Any]) -> Iterator[ImportedMessage]:

@@ -1,6 +1,7 @@
 """Chats of which each message names the one before it, with the answers that were regenerated: trees of messages.
 
-A broken message keeps out no branch but its own.
+open-webui, LibreChat, ChatGPT, Claude and OASST write the same things under different names. A broken message keeps
+out no branch but its own.
 """
 
 from __future__ import annotations
@@ -10,45 +11,31 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from store.errors import BadRow
-from store.io.chats import THUMBS, Raw, read_message, sender_of, words
+from store.io.chats import Raw, rating_of, read_message, sender_of, words
 from store.io.left_out import MARKS, TOOL_CALL
 from store.io.meaning import Meaning
-from store.io.records import ImportedConversation, ImportedMessage, ImportedRating
+from store.io.records import ImportedConversation, ImportedMessage
 from store.records import Role
 
 Branches = list[ImportedConversation | BadRow]
+
+_MESSAGES = ("messages", "mapping", "chat_messages")
+_SHOWN = ("currentId", "current_node", "current_leaf_message_uuid")
+_KEYS = ("conversation_id", "conversationId", "message_tree_id", "uuid", "id")
+_IDS = ("messageId", "message_id", "uuid", "id")
+_PARENTS = ("parentMessageId", "parent_message_uuid", "parentId", "parent")
 
 
 @dataclass(frozen=True)
 class Tree:
     """Messages by id, with the id of the one before each; `shown` is the last one of the branch that people saw."""
 
-    nodes: Mapping[str, Any]
+    nodes: Mapping[str, Raw]
     parents: Mapping[str, str | None]
     shown: str
     key: str
     title: str
-    rater: str = ""
-
-    @classmethod
-    def of(
-        cls,
-        nodes: Iterable[tuple[Any, Any, Any]],
-        row: Raw,
-        shown: Any,
-        key: Any,
-        title: Any = "",
-    ) -> Tree:
-        """`nodes`: id, id of the one before, and the message."""
-        listed = [(str(id), parent, raw) for id, parent, raw in nodes]
-        by_id = {id: raw for id, _, raw in listed}
-        # The first message of LibreChat follows an id of zeros.
-        parents = {
-            id: None if parent is None or str(parent).startswith("00000000-") else str(parent)
-            for id, parent, _ in listed
-        }
-        last = str(shown) if str(shown) in by_id else next(reversed(by_id), "")
-        return cls(by_id, parents, last, words(key), words(title), words(row.get("user_id")))
+    rater: str
 
     def branches(self, meaning: Meaning) -> Branches:
         """The one that is shown, and those down to other rated answers, which are all that is learned of those."""
@@ -60,20 +47,13 @@ class Tree:
             try:
                 if end not in covered:
                     path = self.path(end)
-                    messages = [
-                        self._of_rater(one, end != self.shown) for one in self.messages(path, meaning)
-                    ]
+                    found.append(self.conversation(path, meaning, end != self.shown))
                     covered.update(path)
-                    found.append(ImportedConversation(tuple(messages), self.key, self.title))
             except BadRow as error:
                 found.append(error)
         if found and isinstance(found[0], ImportedConversation):
             found[0] = replace(found[0], others=len(covered.union(answers)) - len(covered))
         return found
-
-    def _of_rater(self, message: ImportedMessage, is_context: bool) -> ImportedMessage:
-        ratings = tuple(replace(rating, rater=self.rater) for rating in message.ratings)
-        return replace(message, ratings=ratings, is_context=is_context or message.is_context)
 
     def path(self, end: str) -> list[str]:
         found: dict[str, None] = {}
@@ -85,33 +65,28 @@ class Tree:
             id = self.parents[id]
         return [*reversed(found)]
 
-    def messages(self, path: Iterable[str], meaning: Meaning) -> list[ImportedMessage]:
+    def conversation(self, path: Iterable[str], meaning: Meaning, is_context: bool) -> ImportedConversation:
         """What one turn of an assistant has in several messages, with calls of tools between them, is one answer."""
         found: list[ImportedMessage] = []
         for id in path:
-            message = _node(self.nodes[id], f"message {id!r}", meaning)
-            if message is None:
+            one = _message(self.nodes[id], f"message {id!r}", meaning)
+            if one is None:
                 continue
-            before = found[-1] if found else message
-            if found and before.role is message.role is Role.ASSISTANT and not before.is_system:
-                text = "\n\n".join(filter(None, (before.text, message.text)))
-                found[-1] = replace(
-                    message,
-                    text=text,
-                    created_at=before.created_at,
-                    ratings=before.ratings + message.ratings,
-                )
-            else:
-                found.append(message)
-        return found
+            ratings = tuple(replace(rating, rater=self.rater) for rating in one.ratings)
+            one = replace(one, ratings=ratings, is_context=is_context or one.is_context)
+            if found and found[-1].role is one.role is Role.ASSISTANT:
+                before = found.pop()
+                text = "\n\n".join(filter(None, (before.text, one.text)))
+                ratings = before.ratings + one.ratings
+                one = replace(one, text=text, created_at=before.created_at, ratings=ratings)
+            found.append(one)
+        return ImportedConversation(tuple(found), self.key, self.title)
 
 
-def _node(raw: Any, name: str, meaning: Meaning) -> ImportedMessage | None:
+def _message(raw: Raw, name: str, meaning: Meaning) -> ImportedMessage | None:
     """None for what only holds others together, or is hidden."""
-    if not raw or not isinstance(raw, dict):
-        return None
     metadata, content = raw.get("metadata"), raw.get("content")
-    if isinstance(metadata, dict) and metadata.get("is_visually_hidden_from_conversation"):
+    if not raw or (isinstance(metadata, dict) and metadata.get("is_visually_hidden_from_conversation")):
         return None
     if isinstance(content, dict) and str(content.get("content_type")).endswith("editable_context"):
         return ImportedMessage(Role.USER, "", is_system=True)  # a person's own instructions in ChatGPT
@@ -120,92 +95,76 @@ def _node(raw: Any, name: str, meaning: Meaning) -> ImportedMessage | None:
     return read_message(raw, name, meaning)
 
 
-def nested(messages: Any) -> Iterator[tuple[Any, Any, Any]]:
-    """Of messages that may hold those that follow them: id, id of the one before, and the message."""
-    waiting = [(raw, None) for raw in reversed(messages if isinstance(messages, list) else [])]
-    while waiting:
-        raw, above = waiting.pop()
-        if isinstance(raw, dict):
-            id = raw.get("messageId") or raw.get("message_id")
-            yield id, raw.get("parentMessageId", above), raw
-            below = raw.get("replies") or raw.get("children") or []
-            waiting += [(one, id) for one in reversed(below if isinstance(below, list) else [])]
+def _first(row: Raw, keys: Iterable[str], default: Any = None) -> Any:
+    return next((row[key] for key in keys if row.get(key) is not None), default)
 
 
-def read_open_webui(row: Raw, meaning: Meaning) -> Branches:
-    return _open_webui(row, row.get("id")).branches(meaning)
-
-
-def read_feedback(row: Raw, meaning: Meaning) -> ImportedConversation:
-    """open-webui's feedback export: a rating (`data`), which message it is about (`meta`) and the chat (`snapshot`)."""
-    data, meta, snapshot = (
-        found if isinstance(found := row.get(name), dict) else {} for name in ("data", "meta", "snapshot")
-    )
-    tree, rated = (
-        _open_webui(snapshot, meta.get("chat_id")),
-        str(meta.get("message_id")),
-    )
-    if rated not in tree.nodes:
-        raise BadRow(
-            f"its snapshot does not have the rated message {rated!r}. Export the feedback as JSON, under "
-            "Evaluations → Feedback, from a server that keeps snapshots."
-        )
-    messages = [replace(one, is_context=True, ratings=()) for one in tree.messages(tree.path(rated), meaning)]
-    if not messages or messages[-1].role is not Role.ASSISTANT:
-        raise BadRow(f"the rated message {rated!r} is no answer.")
-    at = meaning.time(row.get("updated_at") or row.get("created_at"), "updated_at")
-    verdict, rater = THUMBS.verdict(data.get("rating")), words(row.get("user_id"))
-    rating = ImportedRating(verdict, words(data.get("reason")), words(data.get("comment")), None, rater, at)
-    messages[-1] = replace(messages[-1], ratings=(rating,))
-    return ImportedConversation(tuple(messages), tree.key, tree.title)
-
-
-def _open_webui(row: Raw, key: Any) -> Tree:
-    """The chat's record holds the chat itself, which holds its history."""
-    title, found = row.get("title"), row
+def tree_of(row: Raw) -> Tree:
+    """The chat may lie within its record, and its history within the chat."""
+    title, found = _first(row, ("title", "name")), row
     for name in ("chat", "chat", "history"):
         if isinstance(found.get(name), dict):
             found = found[name]
             title = title or found.get("title")
-    listed = found.get("messages")
-    if isinstance(listed, list):
-        listed = {str(m.get("id")): m for m in listed if isinstance(m, dict)}
-    nodes = listed if isinstance(listed, dict) else {}
-    parents = ((id, raw.get("parentId") if isinstance(raw, dict) else None, raw) for id, raw in nodes.items())
-    return Tree.of(parents, row, found.get("currentId"), key, title)
+    nodes: dict[str, Raw] = {}
+    parents: dict[str, str | None] = {}
+    for id, parent, raw in _listed(_first(found, _MESSAGES)):
+        if "mapping" in found:  # ChatGPT's nodes hold the messages
+            raw = one if isinstance(one := raw.get("message"), dict) else {}
+        nodes[id] = raw
+        # The first message of LibreChat and Claude follows an id of zeros.
+        parents[id] = None if parent is None or str(parent).startswith("00000000-") else str(parent)
+    shown = str(_first(found, _SHOWN))
+    shown = shown if shown in nodes else next(reversed(nodes), "")
+    return Tree(nodes, parents, shown, words(_first(row, _KEYS)), words(title), words(row.get("user_id")))
 
 
-def read_chatgpt(row: Raw, meaning: Meaning) -> Branches:
-    nodes = row["mapping"] if isinstance(row["mapping"], dict) else {}
-    listed = (
-        (id, one.get("parent"), one.get("message")) for id, one in nodes.items() if isinstance(one, dict)
-    )
-    key = row.get("conversation_id") or row.get("id")
-    return Tree.of(listed, row, row.get("current_node"), key, row.get("title")).branches(meaning)
+def _listed(messages: Any) -> Iterator[tuple[str, Any, Raw]]:
+    """Id, id of the one before, and message: of messages by id, or in a list, which may hold those that follow them.
+
+    What does not say in a list which one it follows, follows the one before it.
+    """
+    waiting: list[tuple[str, Any, Raw]] = []
+    if isinstance(messages, dict):
+        waiting = [(id, None, raw) for id, raw in messages.items() if isinstance(raw, dict)]
+    for number, raw in enumerate(messages if isinstance(messages, list) else ()):
+        if isinstance(raw, dict):
+            waiting.append((str(_first(raw, _IDS, number)), waiting[-1][0] if waiting else None, raw))
+    waiting.reverse()
+    while waiting:
+        id, above, raw = waiting.pop()
+        yield id, next((raw[key] for key in _PARENTS if key in raw), above), raw
+        below = raw.get("replies") or raw.get("children") or []
+        waiting += [(str(_first(one, _IDS)), id, one) for one in reversed(below) if isinstance(one, dict)]
 
 
-def read_librechat(row: Raw, meaning: Meaning) -> Branches:
-    listed = nested(row["messages"])
-    return Tree.of(listed, row, None, row.get("conversationId"), row.get("title")).branches(meaning)
-
-
-def read_claude(row: Raw, meaning: Meaning) -> Branches:
-    """Newer exports say which message each one follows; in older ones it is the one before."""
-    nodes: list[tuple[Any, Any, Any]] = []
-    for number, raw in enumerate(one for one in row["chat_messages"] if isinstance(one, dict)):
-        before = nodes[-1][0] if nodes else None
-        nodes.append((raw.get("uuid") or number, raw.get("parent_message_uuid", before), raw))
-    shown = row.get("current_leaf_message_uuid")
-    return Tree.of(nodes, row, shown, row.get("uuid"), row.get("name")).branches(meaning)
+def read_chat(row: Raw, meaning: Meaning) -> Branches:
+    return tree_of(row).branches(meaning)
 
 
 def read_oasst(row: Raw, meaning: Meaning) -> Branches:
     """The branch of the replies that were ranked best."""
     best: Any = row["prompt"]
     while replies := [one for one in best.get("replies") or [] if isinstance(one, dict)]:
-        best = min(
-            replies,
-            key=lambda one: rank if isinstance(rank := one.get("rank"), int) else len(replies),
+        last = len(replies)
+        best = min(replies, key=lambda one: rank if isinstance(rank := one.get("rank"), int) else last)
+    return read_chat({**row, "messages": [row["prompt"]], "currentId": _first(best, _IDS)}, meaning)
+
+
+def read_feedback(row: Raw, meaning: Meaning) -> Branches:
+    """open-webui's feedback export: a rating (`data`), which message it is about (`meta`) and the chat (`snapshot`)."""
+    rated = str(row["meta"].get("message_id"))
+    tree = tree_of(row["snapshot"] if isinstance(row.get("snapshot"), dict) else {})
+    if rated not in tree.nodes:
+        raise BadRow(
+            f"its snapshot does not have the rated message {rated!r}. Export the feedback as JSON, under "
+            "Evaluations → Feedback, from a server that keeps snapshots."
         )
-    tree = Tree.of(nested([row["prompt"]]), row, best.get("message_id"), row.get("message_tree_id"))
-    return tree.branches(meaning)
+    found = tree.conversation(tree.path(rated), meaning, is_context=True)
+    if not found.messages or found.messages[-1].role is not Role.ASSISTANT:
+        raise BadRow(f"the rated message {rated!r} is no answer.")
+    at = meaning.time(row.get("updated_at") or row.get("created_at"), "updated_at")
+    rating = replace(rating_of(row["data"]), rater=words(row.get("user_id")), created_at=at)
+    *before, answer = (replace(one, ratings=()) for one in found.messages)
+    messages = (*before, replace(answer, ratings=(rating,)))
+    return [replace(found, messages=messages, key=words(row["meta"].get("chat_id")))]
