@@ -24,7 +24,7 @@ from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, se
 from benchmarks.record import Screen, fail, write_result
 from store import Store
 from store.garbage import collect_rarely
-from store.io.importing import import_file
+from store.io.importing import import_judged, judge_file
 from store.io.stable_ids import ImportOptions
 
 _CALLS = 300  # of each query
@@ -151,7 +151,7 @@ def measure_import(store: Store, folder: Path, number: int, seed: int, screen: S
         options = ImportOptions(ASSISTANTS[0], "benchmark", approve=True, at=time.time())
         with screen.bar(f"import, {name}") as bar:
             started, busy = time.perf_counter(), time.process_time()
-            imported = import_file(store, path, options, on_progress=lambda done, bar=bar: bar(done, size))
+            imported = import_judged(store, judge_file(path, options), lambda done, bar=bar: bar(done, size))
             took_s, busy_s = time.perf_counter() - started, time.process_time() - busy
         rows = sum(imported.counts[kind] for kind in ("conversations", "messages", "ratings"))
         result[name] = {

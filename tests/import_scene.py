@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from store import Store
 from store.io.exporting import export_file
-from store.io.importing import ImportResult, import_file
+from store.io.importing import ImportResult, import_judged, judge_file
 from store.io.stable_ids import ImportOptions
 from store.records import MessageStatus, Role, Ruling, Split, Verdict
 
@@ -97,6 +97,12 @@ def export_data(store: Store, folder: Path, format: str, name: str = "out") -> b
     path = folder / f"{name}-{next(_FILES)}"
     export_file(store, "bank", path, format)
     return path.read_bytes()
+
+
+def import_file(
+    store: Store, path: Path, options: ImportOptions = OPTIONS, format: str | None = None
+) -> ImportResult:
+    return import_judged(store, judge_file(path, options, format))
 
 
 def import_data(

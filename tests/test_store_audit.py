@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from import_scene import import_file
 from typer.testing import CliRunner
 
 from store import Store, StoreError
@@ -13,7 +14,6 @@ from store.__main__ import app
 from store.audit import TRAINER, AuditAction, Outcome, acting
 from store.errors import Conflict
 from store.io.exporting import export_file
-from store.io.importing import import_file
 from store.io.stable_ids import ImportOptions
 from store.records import ImportedTurn, Ruling, Segment, SegmentKind, Verdict
 

@@ -7,14 +7,24 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from import_scene import APPROVING, CHAT, OPTIONS, TABLE, chats, export_data, import_data, rated_answers_in
+from import_scene import (
+    APPROVING,
+    CHAT,
+    OPTIONS,
+    TABLE,
+    chats,
+    export_data,
+    import_data,
+    import_file,
+    rated_answers_in,
+)
 from typer.testing import CliRunner
 
 from store import Store, StoreError
 from store.__main__ import app
 from store.errors import Conflict
 from store.io import importing
-from store.io.importing import import_file
+from store.io.importing import import_judged, judge_file
 from store.io.stable_ids import ImportOptions
 from store.records import ImportedTurn, Rating, Role, Verdict
 
@@ -270,7 +280,7 @@ def test_people_can_rate_while_a_large_file_is_imported(
     path = tmp_path / "large.jsonl"
     path.write_text(chats(*range(300)))
     try:
-        import_file(bank, path, APPROVING, on_progress=positions.append)
+        import_judged(bank, judge_file(path, APPROVING), positions.append)
     finally:
         done.set()
         person.join()

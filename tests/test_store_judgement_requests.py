@@ -4,13 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from import_scene import OPTIONS
+from import_scene import OPTIONS, import_file
 from store_scene import answered
 
 from store import Store
 from store.errors import Conflict, NotFound
 from store.io.exporting import export_file
-from store.io.importing import import_file
 from store.records import JudgementRequest, Role
 
 

@@ -7,24 +7,26 @@ row, however large the file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
 
 from store.audit import AuditAction
-from store.errors import BadRow, StoreError, Unstorable
+from store.errors import BadRow, StoreError
 from store.io import table
 from store.io.formats import CSV, FORMATS, NAMES, RECORDS, SHORTHAND, Format, Found, find_format, why_not
 from store.io.left_out import without_left_out
 from store.io.meaning import Meaning, Profile, find_meaning, is_table
-from store.io.reading import Container, find_container
+from store.io.reading import Container, OnProgress, find_container, silent
 from store.io.records import FullConversation, ImportedConversation
-from store.io.stable_ids import ImportOptions, with_ids
-from store.records import Verdict
+from store.io.stable_ids import ImportOptions, ratings_of, with_ids
+from store.ratings import Approval, NotApproved, approval
+from store.records import MessageStatus, Rating, Role, Verdict, is_whole
 from store.store import Store
+from store.visible import is_blank
 
 # Records that are saved in one transaction, which takes tenths of a second: a rating given meanwhile waits for it.
 # With half as many an import takes a third longer, since every transaction touches most pages of the indexes.
@@ -34,11 +36,9 @@ _SHOWN = 3  # examples of what would be learned
 _SHOWN_CHARACTERS = 200
 # Characters of an answer that a retrain takes, by the default of its max_answer_tokens.
 LONGEST_LEARNED = 1024
-_PROGRESS_ROWS = 1000
 _KINDS = ("conversations", "messages", "ratings", "decisions", "judgement_requests")
 
-OnProgress = Callable[[int], None]  # gets how many bytes were read
-Numbered = tuple[int, FullConversation]  # with the number of its row
+Conversation = ImportedConversation | FullConversation
 
 
 @dataclass
@@ -63,17 +63,19 @@ class ImportResult:
         if len(self.refusals) < _LISTED_REFUSALS:
             self.refusals[number] = reason
 
-    def take(self, full: FullConversation) -> None:
-        self.answers["rated down"] += sum(rating.verdict is Verdict.DOWN for rating in full.ratings)
-        for answer, text in full.approved_answers():
-            if not answer.question.strip():
+    def take(self, found: Conversation, options: ImportOptions) -> None:
+        for question, ratings, approved in _rated(found, options):
+            self.answers["rated down"] += sum(rating.verdict is Verdict.DOWN for rating in ratings)
+            if not isinstance(approved, Approval) or is_blank(approved.text):
+                continue
+            if not question.strip():
                 self.answers["to an empty question"] += 1
                 continue
-            self.answers["rated up" if answer.correction is None else "corrected"] += 1
-            self.answers["too long"] += len(text) > LONGEST_LEARNED
-            self.longest = max(self.longest, len(text))
+            self.answers["corrected" if approved.corrected else "rated up"] += 1
+            self.answers["too long"] += len(approved.text) > LONGEST_LEARNED
+            self.longest = max(self.longest, len(approved.text))
             if len(self.examples) < _SHOWN:
-                self.examples.append((_shown(answer.question), _shown(text)))
+                self.examples.append((_shown(question), _shown(approved.text)))
 
     def forecast(self) -> Iterator[str]:
         """What would be learned and what is left out."""
@@ -117,6 +119,23 @@ class ImportResult:
             )
 
 
+def _rated(
+    found: Conversation, options: ImportOptions
+) -> Iterator[tuple[str, Sequence[Rating], Approval | NotApproved]]:
+    """Questions, the ratings of their answers and the text to learn; it takes no ids, which cost most."""
+    if isinstance(found, FullConversation):
+        yield from ((answer.question, answer.ratings, answer.approval) for answer in found.answers())
+        return
+    question = ""
+    for message in found.messages:
+        if message.role is Role.USER:
+            question = message.text
+        elif latest := {rating.rater: rating for rating in ratings_of(message, "", options)}:
+            ratings = [*latest.values()]
+            whole = is_whole(MessageStatus.COMPLETE, message.finish_reason)
+            yield question, ratings, approval(message.text, ratings, None, whole)
+
+
 def _shown(text: str) -> str:
     line = " ".join(text.encode(errors="backslashreplace").decode().split())  # also half characters
     return line if len(line) <= _SHOWN_CHARACTERS else f"{line[:_SHOWN_CHARACTERS]} …"
@@ -145,10 +164,7 @@ class Judged:
 
 
 def judge_file(
-    path: Path,
-    options: ImportOptions,
-    wanted: str | None = None,
-    on_progress: OnProgress = lambda position: None,
+    path: Path, options: ImportOptions, wanted: str | None = None, on_progress: OnProgress = silent
 ) -> Judged:
     """Read the whole file and save nothing.
 
@@ -156,8 +172,7 @@ def judge_file(
     """
     asked = find_format(wanted) if wanted else None
     container = find_container(path, options, None if asked is None else asked is CSV)
-    profile = Profile(options.columns)
-    format = _survey(container, profile, options, asked, on_progress)
+    profile, format = _survey(container, options, asked, on_progress)
     if options.approve and format is SHORTHAND:
         raise StoreError(
             f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
@@ -166,43 +181,32 @@ def judge_file(
     unused = tuple(name for name in profile.filled if name not in meaning.columns.values())
     result = ImportResult(format.name, container.unit)
     judged = Judged(options, format, container, meaning, unused, result)
-    with container.open() as file:
-        for _, full in _conversations(file, judged, result):
-            result.take(full)
+    for _, found in _conversations(judged, result, silent):
+        result.take(found, options)
     return judged
 
 
 def _survey(
-    container: Container,
-    profile: Profile,
-    options: ImportOptions,
-    asked: Format | None,
-    on_progress: OnProgress,
-) -> Format:
-    """Fill the profile, and return the format that was `asked` for, or that most rows are of."""
+    container: Container, options: ImportOptions, asked: Format | None, on_progress: OnProgress
+) -> tuple[Profile, Format]:
+    """What all rows have, and the format that was `asked` for or that most rows are of."""
     asked = asked or (CSV if container.delimiter else None)
-    path, votes, hint = container.path, Counter[str](), ""
-    try:
-        with container.open() as file:
-            for number, row in container.rows(file):
-                if isinstance(row, dict):
-                    profile.add(row)
-                    if asked is None and (format := _format_of(row, options)) is not None:
-                        votes[format.name] += 1
-                    elif asked is None and not votes:
-                        hint = hint or why_not(row)
-                if number % _PROGRESS_ROWS == 0:
-                    on_progress(file.buffer.tell())
-    except UnicodeError as error:
-        raise StoreError(
-            f"{path} cannot be read as {container.encoding}: {error}. Give another --encoding."
-        ) from error
+    profile, votes, hint = Profile(options.columns), Counter[str](), ""
+    for _, row in container.rows(on_progress):
+        if isinstance(row, dict):
+            profile.add(row)
+            if asked is None and (format := _format_of(row, options)) is not None:
+                votes[format.name] += 1
+            elif asked is None and not votes:
+                hint = hint or why_not(row)
     if asked is None and not votes:
         raise StoreError(
-            f"{path} {hint or 'is in none of the formats that can be imported'} ({', '.join(NAMES)}). Write every "
-            "conversation as JSON on a line of its own or in one list, or a table with the columns question and answer."
+            f"{container.path} {hint or 'is in none of the formats that can be imported'} ({', '.join(NAMES)}). Write "
+            "every conversation as JSON on a line of its own or in one list, or a table with the columns question and "
+            "answer."
         )
-    return asked or max(FORMATS, key=lambda one: votes[one.name])  # of as many rows the one that holds more
+    # Of as many rows the format that holds more.
+    return profile, asked or max(FORMATS, key=lambda one: votes[one.name])
 
 
 def _format_of(row: Mapping[str, Any], options: ImportOptions) -> Format | None:
@@ -210,41 +214,32 @@ def _format_of(row: Mapping[str, Any], options: ImportOptions) -> Format | None:
     return RECORDS if found is None and is_table(row, options.columns) else found
 
 
-def import_file(
-    store: Store,
-    path: Path,
-    options: ImportOptions,
-    wanted: str | None = None,
-    on_progress: OnProgress = lambda position: None,
-) -> ImportResult:
-    """Judge a file and import it. Raises as `judge_file`."""
-    return import_judged(store, judge_file(path, options, wanted), on_progress)
-
-
-def import_judged(
-    store: Store, judged: Judged, on_progress: OnProgress = lambda position: None
-) -> ImportResult:
+def import_judged(store: Store, judged: Judged, on_progress: OnProgress = silent) -> ImportResult:
     """Import what was judged."""
-    assistant_id, container = judged.options.assistant_id, judged.container
+    options, container = judged.options, judged.container
     result = ImportResult(judged.format.name, container.unit)
     about = {"file": container.path.name, "format": result.format}
-    audited = store.audit.audited(AuditAction.IMPORTED, assistant_id, about)
-    with audited as detail, container.open() as file:
-        for batch in _batches(_conversations(file, judged, result)):
-            counts, refused = store.transfer.add(assistant_id, [full for _, full in batch])
+    with store.audit.audited(AuditAction.IMPORTED, options.assistant_id, about) as detail:
+        for batch in _batches(_conversations(judged, result, on_progress), options):
+            counts, refused = store.transfer.add(options.assistant_id, [full for _, full in batch])
             result.counts += counts
             for place, reason in refused:
                 result.refuse(batch[place][0], reason)
-            on_progress(file.buffer.tell())
         counted = ("conversations", "ratings", "decisions")
         detail |= {"refused": result.refused, **{kind: result.counts[kind] for kind in counted}}
     return result
 
 
-def _batches(conversations: Iterable[Numbered]) -> Iterator[list[Numbered]]:
-    batch: list[Numbered] = []
+def _batches(
+    conversations: Iterable[tuple[int, Conversation]], options: ImportOptions
+) -> Iterator[list[tuple[int, FullConversation]]]:
+    batch: list[tuple[int, FullConversation]] = []
     records = 0
-    for number, full in conversations:
+    for number, found in conversations:
+        if isinstance(found, ImportedConversation):
+            full = with_ids(found, options)
+        else:
+            full = found.of_assistant(options.assistant_id)
         batch.append((number, full))
         records += 1 + len(full.messages) + len(full.about_answers)
         if records >= _BATCH:
@@ -253,27 +248,27 @@ def _batches(conversations: Iterable[Numbered]) -> Iterator[list[Numbered]]:
     yield batch
 
 
-def _conversations(file: TextIO, judged: Judged, result: ImportResult) -> Iterator[Numbered]:
-    """Return what can be imported; what cannot is refused."""
-    options = judged.options
-    for number, found in _found(file, judged):
+def _conversations(
+    judged: Judged, result: ImportResult, on_progress: OnProgress
+) -> Iterator[tuple[int, Conversation]]:
+    """Return what can be imported, with the number of its row; what cannot is refused."""
+    for number, found in _found(judged, on_progress):
         try:
             if isinstance(found, BadRow):
                 raise found
             if isinstance(found, ImportedConversation):
-                kept, left_out = without_left_out(found)
-                yield number, with_ids(kept, options)
+                found, left_out = without_left_out(found)
+                found.check()
                 result.left_out.update(left_out)
-                result.unrated += 0 if options.approve else kept.unrated_count
-            else:
-                yield number, found.of_assistant(options.assistant_id)
-        except (BadRow, Unstorable) as error:
+                result.unrated += 0 if judged.options.approve else found.unrated_count
+            yield number, found
+        except BadRow as error:
             result.refuse(number, str(error))
 
 
-def _found(file: TextIO, judged: Judged) -> Iterator[tuple[int, Found]]:
+def _found(judged: Judged, on_progress: OnProgress) -> Iterator[tuple[int, Found]]:
     """What the rows hold, in the order of the file."""
-    rows, format = judged.container.rows(file), judged.format
+    rows, format = judged.container.rows(on_progress), judged.format
     if format in (CSV, RECORDS):
         yield from table.read(rows, judged.meaning)
         return

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -34,6 +34,12 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _BETWEEN = ", \t\r\n"  # items of a list
 
 Rows = Iterator[tuple[int, Any]]  # the line or the item's number, with what is in the row or a BadRow
+OnProgress = Callable[[int], None]  # gets how many bytes were read
+_PROGRESS_ROWS = 1000
+
+
+def silent(position: int) -> None:
+    """Nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,25 @@ class Container:
     delimiter: str = ""  # of a table
     header_line: int = 0
 
-    def open(self) -> TextIO:
-        return self.path.open(encoding=self.encoding, errors="surrogateescape", newline="")
+    @contextmanager
+    def open(self) -> Iterator[TextIO]:
+        try:
+            with self.path.open(encoding=self.encoding, errors="surrogateescape", newline="") as file:
+                yield file
+        except (LookupError, UnicodeError) as error:
+            raise StoreError(
+                f"{self.path} cannot be read as {self.encoding}: {error}. Give another --encoding."
+            ) from error
 
-    def rows(self, file: TextIO) -> Rows:
+    def rows(self, on_progress: OnProgress) -> Rows:
+        with self.open() as file:
+            for count, row in enumerate(self._rows(file), start=1):
+                yield row
+                if count % _PROGRESS_ROWS == 0:
+                    on_progress(file.buffer.tell())
+            on_progress(file.buffer.tell())
+
+    def _rows(self, file: TextIO) -> Rows:
         if self.delimiter:
             return _table_rows(file, self.delimiter, self.header_line)
         return _items(file) if self.unit == "item" else _lines(file)
@@ -59,11 +80,8 @@ def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> C
     """`is_csv`: what was asked for, None to find out. Raises StoreError for what is no text, and no such table."""
     start = _start(path)
     encoding = options.encoding or ("utf-16" if start.startswith(_UTF_16) else "utf-8-sig")
-    try:
-        with Container(path, encoding).open() as file:
-            head = file.read(_START)
-    except (LookupError, UnicodeError) as error:
-        raise StoreError(f"{path} cannot be read as {encoding}: {error}. Give another --encoding.") from error
+    with Container(path, encoding).open() as file:
+        head = file.read(_START)
     first = head.lstrip("\ufeff \t\r\n")[:1]
     if not first:
         raise StoreError(f"{path} is empty. There is nothing to import.")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from store.decisions import effective_decision
-from store.ratings import approved_text, correction_of
+from store.errors import BadRow
+from store.ratings import Approval, NotApproved, approval, correction_of
 from store.records import (
     Conversation,
     Decision,
@@ -61,10 +62,9 @@ class FullConversation:
     def approved_answers(self) -> Iterator[tuple[Answer, str]]:
         """Approved answers with the text to learn; those without any text are left out."""
         for answer in self.answers():
-            message = answer.message
-            text = approved_text(message.text, answer.ratings, answer.decision, message.is_whole)
-            if text is not None and not is_blank(text):
-                yield answer, text
+            found = answer.approval
+            if isinstance(found, Approval) and not is_blank(found.text):
+                yield answer, found.text
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,10 @@ class Answer:
         """The messages before it, as chat sends them."""
         path = path_to(self.message, self.by_id)
         return tuple(message for message in path[:-1] if message.role is Role.USER or message.text)
+
+    @property
+    def approval(self) -> Approval | NotApproved:
+        return approval(self.message.text, self.ratings, self.decision, self.message.is_whole)
 
     @property
     def correction(self) -> str | None:
@@ -139,6 +143,19 @@ class ImportedConversation:
     key: str = ""  # the file's own id of the conversation, if it has one
     title: str = ""
     others: int = 0  # answers beside these that nobody rated, which are left out
+
+    def check(self) -> None:
+        """Raises BadRow when the messages are not questions and answers in turn."""
+        if not self.messages:
+            raise BadRow("there is no message in it.")
+        before: Role | None = None
+        for number, message in enumerate(self.messages, start=1):
+            if message.role is Role.ASSISTANT and before is not Role.USER:
+                raise BadRow(
+                    f"message {number} is an answer that follows {'another answer' if before else 'nothing'}. "
+                    "An answer has to follow a user's message."
+                )
+            before = message.role
 
     @property
     def unrated_count(self) -> int:

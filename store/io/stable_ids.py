@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from store.errors import BadRow
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
 from store.records import Conversation, ImportedTurn, Message, Rating, Role, Verdict
 from store.visible import one_line
@@ -42,8 +41,7 @@ class ImportOptions:
 
 
 def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConversation:
-    """Raises BadRow when the messages are not questions and answers in turn."""
-    _check(imported.messages)
+    """The same conversation has the same ids, whatever file it comes from."""
     id = _conversation_id(imported, options.assistant_id)
     messages: list[Message] = []
     ratings: list[Rating] = []
@@ -55,7 +53,7 @@ def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConv
         reason = given.finish_reason
         messages.append(Message(parent, id, before, given.role, given.text, at, finish_reason=reason))
         if given.role is Role.ASSISTANT:
-            ratings += _ratings(given, parent, options)
+            ratings += ratings_of(given, parent, options)
     title = imported.title or messages[0].text
     return _full_conversation(options.assistant_id, title, "import", messages, ratings)
 
@@ -75,19 +73,6 @@ def _full_conversation(
     return FullConversation(conversation, tuple(messages), tuple(ratings))
 
 
-def _check(messages: tuple[ImportedMessage, ...]) -> None:
-    if not messages:
-        raise BadRow("there is no message in it.")
-    before: Role | None = None
-    for number, message in enumerate(messages, start=1):
-        if message.role is Role.ASSISTANT and before is not Role.USER:
-            raise BadRow(
-                f"message {number} is an answer that follows "
-                f"{'nothing' if before is None else 'another answer'}. An answer has to follow a user's message."
-            )
-        before = message.role
-
-
 def _conversation_id(imported: ImportedConversation, assistant_id: str) -> str:
     if _IMPORTED.fullmatch(imported.key):
         return imported.key  # exported after an import: the same conversation, here or elsewhere
@@ -97,7 +82,7 @@ def _conversation_id(imported: ImportedConversation, assistant_id: str) -> str:
     return f"import-{_digest(b'', assistant_id, imported.key, *parts).hex()[:_LONG]}"
 
 
-def _ratings(given: ImportedMessage, message_id: str, options: ImportOptions) -> Iterator[Rating]:
+def ratings_of(given: ImportedMessage, message_id: str, options: ImportOptions) -> Iterator[Rating]:
     ratings = given.ratings
     if not ratings and options.approve and not given.is_context:
         ratings = (ImportedRating(Verdict.UP),)
