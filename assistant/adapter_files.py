@@ -3,11 +3,10 @@
 vLLM itself checks neither the base model nor for NaN, so both are checked here.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import zipfile
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -18,14 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 MANIFEST = "manifest.json"
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
-_IDENTITY = (
-    *(f"*{suffix}" for suffix in _WEIGHTS),
-    "*config.json",
-    "*token*",
-    "chat_template*",
-    "vocab*",
-    "merges*",
-)
+_IDENTITY = [f"*{suffix}" for suffix in _WEIGHTS]
+_IDENTITY += ["*config.json", "*token*", "chat_template*", "vocab*", "merges*"]
 _BLOCK = 4096
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 
@@ -59,9 +52,7 @@ def fingerprint(model_dir: Path) -> str:
     for path in sorted({path for pattern in _IDENTITY for path in model_dir.glob(pattern)}):
         size = path.stat().st_size
         digest.update(f"{path.name}:{size}:".encode())
-        if path.suffix in _WEIGHTS and zipfile.is_zipfile(
-            path
-        ):  # what torch saves has a checksum of each tensor
+        if path.suffix in _WEIGHTS and zipfile.is_zipfile(path):  # of torch: a checksum of each tensor
             digest.update(str([entry.CRC for entry in zipfile.ZipFile(path).infolist()]).encode())
         with path.open("rb") as file:
             starts = _tensor_starts(file) if path.suffix == ".safetensors" else []
@@ -77,10 +68,9 @@ def _tensor_starts(file: BinaryIO) -> list[int]:
     length = int.from_bytes(file.read(8), "little")
     try:
         header = json.loads(file.read(length))
-        begins = [
-            8 + length + entry["data_offsets"][0] for name, entry in header.items() if name != "__metadata__"
-        ]
-    except (ValueError, KeyError, TypeError, OverflowError, MemoryError):
+        header.pop("__metadata__", None)
+        begins = [8 + length + entry["data_offsets"][0] for entry in header.values()]
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError):
         return []  # no safetensors file; who loads it says so
     return [*range(0, 8 + length, _BLOCK), *begins]
 
@@ -98,29 +88,27 @@ def verify(directory: Path, base: str, max_rank: int, name: str | None = None) -
         raise BadAdapter(
             f"{directory.name} has no readable {MANIFEST} ({error}): it was not published completely."
         ) from error
-    if set(manifest.files) != set(FILES):
-        raise BadAdapter(
-            f"{directory.name}: the manifest lists {sorted(manifest.files)}, expected {list(FILES)}."
-        )
-    extra = {path.name for path in directory.iterdir()} - {*FILES, MANIFEST}
-    if extra:
-        raise BadAdapter(f"{directory.name} holds files that nobody published: {', '.join(sorted(extra))}.")
-    for file, expected in manifest.files.items():
-        if not (directory / file).exists() or _sha256(directory / file) != expected:
-            raise BadAdapter(
-                f"{directory.name}/{file} is not the file that was published (its hash differs)."
-            )
-    if manifest.name != (name or directory.name):
-        raise BadAdapter(f"{directory.name} was published as {manifest.name}.")
-    if manifest.base != base:
-        raise BadAdapter(
-            f"{directory.name} was trained for another base model ({manifest.base[:12]}, not {base[:12]})."
-        )
-    rank = _rank(directory)
-    if rank != manifest.rank or manifest.rank > max_rank:
-        raise BadAdapter(f"{directory.name} has rank {rank}; the server takes at most {max_rank}.")
+    for problem in _problems(directory, manifest, base, max_rank, name or directory.name):
+        raise BadAdapter(problem)
     _check_weights(directory / "adapter_model.safetensors", manifest.rank)
     return manifest
+
+
+def _problems(directory: Path, manifest: Manifest, base: str, max_rank: int, name: str) -> Iterator[str]:
+    here = directory.name
+    if set(manifest.files) != set(FILES):
+        yield f"{here}: the manifest lists {sorted(manifest.files)}, expected {list(FILES)}."
+    if extra := {path.name for path in directory.iterdir()} - {*FILES, MANIFEST}:
+        yield f"{here} holds files that nobody published: {', '.join(sorted(extra))}."
+    for file, expected in manifest.files.items():
+        if not (directory / file).exists() or _sha256(directory / file) != expected:
+            yield f"{here}/{file} is not the file that was published (its hash differs)."
+    if manifest.name != name:
+        yield f"{here} was published as {manifest.name}."
+    if manifest.base != base:
+        yield f"{here} was trained for another base model ({manifest.base[:12]}, not {base[:12]})."
+    if (rank := _rank(directory)) != manifest.rank or rank > max_rank:
+        yield f"{here} has rank {rank}; the server takes at most {max_rank}."
 
 
 def _check_weights(path: Path, rank: int) -> None:
@@ -156,8 +144,5 @@ def _rank(directory: Path) -> int:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()

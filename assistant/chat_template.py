@@ -4,8 +4,6 @@ Contents go through the template as private-use marks, so that the template neve
 would refuse, leave out or repeat is found by trying when it is loaded, and messages are put as it wants them.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence

@@ -4,8 +4,6 @@ Run as `python -m assistant.embedded_model DEST`, so that the app itself never i
 540 MB.
 """
 
-from __future__ import annotations
-
 import os
 import shutil
 import sys

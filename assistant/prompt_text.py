@@ -7,8 +7,6 @@
 - `[keep]` at the start of a segment protects it: it is never left out.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Sequence

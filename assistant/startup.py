@@ -1,7 +1,5 @@
 """What is found and checked before anything is started: the model's directory, the address, and this machine."""
 
-from __future__ import annotations
-
 import ctypes
 import errno
 import ipaddress
@@ -11,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,13 +19,13 @@ import psutil
 EMBEDDED = "SmolLM2-135M-Instruct"
 _CHECK = "model.json"  # in the data directory
 _CONTEXT = 4096  # tokens, where a model says nothing
-_CONTEXT_NAMES = (
+_CONTEXT_NAMES = [
     "max_position_embeddings",
     "n_positions",
     "max_seq_len",
     "seq_length",
     "max_sequence_length",
-)
+]
 # vLLM with the embedded model and 2 GiB of cache takes 5.4 GiB, a training run 1.9, the page 0.3 (measured).
 _MEMORY_GIB, _DISK_GIB = 8.0, 3.0
 _SHARED_MIB = 512  # vLLM puts 420 there (measured); Docker gives 64
@@ -85,41 +84,31 @@ def record_model_problem(data_dir: Path, base: str, problem: str) -> None:
 
 def complaints(data_dir: Path, host: str, port: int, own_server: bool) -> list[str]:
     """Everything that would stop the app later."""
-    memory, disk = _free_memory() / 2**30, shutil.disk_usage(data_dir).free / 2**30
-    shared = shutil.disk_usage("/dev/shm").free / 2**20 if Path("/dev/shm").is_dir() else _SHARED_MIB
-    taken = _taken(host, port)
-    checks = [
-        (
-            (3, 11) <= sys.version_info[:2] < (3, 13),
-            f"Python {sys.version.split()[0]} is not supported. Install Python 3.11 or 3.12, then: make run",
-        ),
-        (not taken, taken),
-        (
-            not own_server or find_spec("vllm") is not None,
-            "vLLM is not installed. Install it: make install. Or use one that runs elsewhere: --vllm-url",
-        ),
-        (
-            not own_server or find_spec("vllm") is None or _has_library("libnuma.so.1"),
-            "The library libnuma is missing, which vLLM needs. Install it: apt-get install libnuma1",
-        ),
-        (
-            not own_server or shared >= _SHARED_MIB,
-            f"{shared:,.0f} MiB are free in /dev/shm; vLLM needs {_SHARED_MIB}. In Docker: docker run --shm-size=1g",
-        ),
-        (
-            not own_server or any(map(shutil.which, ("gcc", "cc", "clang"))),
-            "There is no C compiler, which vLLM needs. Install one: apt-get install gcc",
-        ),
-        (
-            not own_server or memory >= _MEMORY_GIB,
-            f"{memory:.1f} GiB of memory are free; {_MEMORY_GIB:g} GiB are needed. Close something, or use --vllm-url.",
-        ),
-        (
-            disk >= _DISK_GIB,
-            f"{disk:.1f} GiB of disk are free in {data_dir}; {_DISK_GIB:g} GiB are needed. Choose another --data-dir.",
-        ),
-    ]
-    return [complaint for holds, complaint in checks if not holds]
+    return [*_machine_problems(data_dir, host, port), *(_own_server_problems() if own_server else ())]
+
+
+def _machine_problems(data_dir: Path, host: str, port: int) -> Iterator[str]:
+    if not (3, 11) <= sys.version_info[:2] < (3, 13):
+        version = sys.version.split()[0]
+        yield f"Python {version} is not supported. Install Python 3.11 or 3.12, then: make run"
+    if taken := _taken(host, port):
+        yield taken
+    if (disk := shutil.disk_usage(data_dir).free / 2**30) < _DISK_GIB:
+        yield f"{disk:.1f} GiB of disk are free in {data_dir}; {_DISK_GIB:g} GiB are needed. Choose another --data-dir."
+
+
+def _own_server_problems() -> Iterator[str]:
+    if find_spec("vllm") is None:
+        yield "vLLM is not installed. Install it: make install. Or use one that runs elsewhere: --vllm-url"
+    elif not _has_library("libnuma.so.1"):
+        yield "The library libnuma is missing, which vLLM needs. Install it: apt-get install libnuma1"
+    shared = Path("/dev/shm")
+    if shared.is_dir() and (free := shutil.disk_usage(shared).free / 2**20) < _SHARED_MIB:
+        yield f"{free:,.0f} MiB are free in {shared}; vLLM needs {_SHARED_MIB}. In Docker: docker run --shm-size=1g"
+    if not any(map(shutil.which, ("gcc", "cc", "clang"))):
+        yield "There is no C compiler, which vLLM needs. Install one: apt-get install gcc"
+    if (free := _free_memory() / 2**30) < _MEMORY_GIB:
+        yield f"{free:.1f} GiB of memory are free; {_MEMORY_GIB:g} GiB are needed. Close something, or use --vllm-url."
 
 
 def unguarded(host: str, has_admin: bool, data_dir: Path) -> str | None:
@@ -186,9 +175,8 @@ def _download(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return Path(
-            snapshot_download(model, ignore_patterns=["*.bin", "*.pth", "*.gguf", "*.onnx", "original/*"])
-        )
+        left_out = ["*.bin", "*.pth", "*.gguf", "*.onnx", "original/*"]
+        return Path(snapshot_download(model, ignore_patterns=left_out))
     except (HfHubHTTPError, OSError) as error:
         raise ModelNotFound(
             f"{model!r} could not be downloaded ({type(error).__name__}). Check the name and the "
@@ -200,12 +188,8 @@ def _embedded(destination: Path) -> Path:
     if not destination.exists():
         print("Converting the embedded model, once (about 20 s) ...", flush=True)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "assistant.embedded_model", str(destination)],
-            capture_output=True,
-            text=True,
-            cwd=Path(__file__).parent.parent,
-        )
+        command = [sys.executable, "-m", "assistant.embedded_model", str(destination)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
         if done.returncode != 0:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise ModelNotFound(f"The embedded model could not be converted: {last}")

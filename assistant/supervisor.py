@@ -5,8 +5,6 @@ the other end of that process's standard input. However the app ends, the kernel
 everything below it and removes SCRATCH, the command's directory for temporary files and sockets.
 """
 
-from __future__ import annotations
-
 import ctypes
 import logging
 import math

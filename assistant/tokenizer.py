@@ -4,8 +4,6 @@ The ids are those of transformers. `tokenizers` and `jinja2` alone are used, so 
 transformers.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import secrets
@@ -13,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tokenizers import AddedToken, Tokenizer
 
@@ -53,7 +51,7 @@ class ChatTokenizer:
         self._opening = self._find_opening()
 
     @classmethod
-    def load(cls, directory: Path) -> ChatTokenizer:
+    def load(cls, directory: Path) -> Self:
         """Read the tokenizer of a model directory; raises TokenizerError with the file that is missing or bad."""
         config = _read_json(directory / "tokenizer_config.json")
         if "added_tokens_decoder" not in config:  # else transformers does not look at it either

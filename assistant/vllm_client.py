@@ -5,12 +5,10 @@ ids, so that no text in them can become a control token. A streamed token costs 
 with the `openai` client, on the cores that the engine needs.
 """
 
-from __future__ import annotations
-
 import math
 import time
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -118,31 +116,27 @@ def async_client(
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> httpx.AsyncClient:
     """Connections to a server for the running event loop."""
-    through = transport or httpx.AsyncHTTPTransport(**_transport_options(address), limits=_LIMITS)
-    return httpx.AsyncClient(**_client_options(address, key), transport=through, timeout=timeout)
+    client, through = _options(address, key)
+    transport = transport or httpx.AsyncHTTPTransport(**through, limits=_LIMITS)
+    return httpx.AsyncClient(**client, transport=transport, timeout=timeout)
 
 
 def blocking_client(address: str, timeout_s: float) -> httpx.Client:
     """The same without a key, for a thread without an event loop."""
-    through = httpx.HTTPTransport(**_transport_options(address))
-    return httpx.Client(**_client_options(address, None), transport=through, timeout=timeout_s)
+    client, through = _options(address)
+    return httpx.Client(**client, transport=httpx.HTTPTransport(**through), timeout=timeout_s)
 
 
-def _client_options(address: str, key: str | None) -> dict[str, Any]:
-    return {
-        "base_url": "http://localhost" if address.startswith(_UNIX) else address,
+def _options(address: str, key: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of a client, and of its transport."""
+    path = address.removeprefix(_UNIX) if address.startswith(_UNIX) else None
+    client = {
+        "base_url": "http://localhost" if path else address,
         "headers": {"Authorization": f"Bearer {key}"} if key else {},
         "trust_env": False,
     }
-
-
-def _transport_options(address: str) -> dict[str, Any]:
-    return {
-        "uds": address.removeprefix(_UNIX) if address.startswith(_UNIX) else None,
-        # Where nothing is encrypted, the machine's certificates are not read: that took 56 ms of every new client.
-        "verify": address.startswith("https:"),
-        "trust_env": False,
-    }
+    # Where nothing is encrypted, the machine's certificates are not read: that took 56 ms of every new client.
+    return client, {"uds": path, "verify": address.startswith("https:"), "trust_env": False}
 
 
 class VllmClient:
@@ -168,7 +162,7 @@ class VllmClient:
 
     async def models(self) -> list[ServedModel]:
         """The base model and every adapter that is loaded now."""
-        return (await self._send("GET", "/v1/models", {}, _Models)).data
+        return self._decoded((await self._request("GET", "/v1/models")).content, _Models).data
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load a published adapter under a name that was never used before."""
@@ -187,10 +181,8 @@ class VllmClient:
 
     async def unload_adapter(self, name: str) -> None:
         """Unload an adapter; one that is not there counts as unloaded."""
-        try:
+        with suppress(UnknownModel):
             await self._request("POST", "/v1/unload_lora_adapter", {"lora_name": name})
-        except UnknownModel:
-            return
 
     async def stream(
         self,
@@ -214,8 +206,7 @@ class VllmClient:
         first: float | None = None
         usage: _Usage | None = None
         text, ln_p, reason = "", list[float](), None
-        self.in_flight += 1
-        try:
+        with self._counted():
             async with aclosing(self._events(body)) as events:
                 async for event in events:
                     usage = event.usage or usage
@@ -226,14 +217,24 @@ class VllmClient:
                         reason = choice.finish_reason or reason
                         if choice.text:
                             yield choice.text
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
-        finally:
-            self.in_flight -= 1
         if usage is None:
             raise VllmUnreachable(f"The connection to {self.url} ended in the middle of an answer.")
         now = time.monotonic()
         yield _finished(text, usage, (first or now) - started, now - started, ln_p, reason)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Around a request that is in flight; no answer from the network is VllmUnreachable."""
+        self.in_flight += 1
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise VllmUnreachable(
+                f"No answer from vLLM at {self.url} ({type(error).__name__}). If it is still loading, wait; otherwise "
+                "check the address and the server's log."
+            ) from error
+        finally:
+            self.in_flight -= 1
 
     async def _events(self, body: dict[str, Any]) -> AsyncGenerator[_Reply, None]:
         """The events of a streamed completion; raises VllmRefused, httpx.HTTPError."""
@@ -263,18 +264,13 @@ class VllmClient:
         to the first token is therefore known only for `max_tokens=1`, where it is the whole time. A `cache_salt` of
         its own keeps a request from reusing cached prefixes (a cold start, for measuring).
         """
-        body = _completion(model, ids, max_tokens, end_ids)
-        if cache_salt is not None:
-            body["cache_salt"] = cache_salt
+        body = _completion(model, ids, max_tokens, end_ids) | (
+            {"cache_salt": cache_salt} if cache_salt else {}
+        )
         started = time.monotonic()
-        self.in_flight += 1
-        try:
-            reply = await self._send("POST", _COMPLETIONS, body, _Reply, _WHOLE_ANSWER * self._read_timeout_s)
-        finally:
-            self.in_flight -= 1
+        choice, usage = await self._one_answer(body, _WHOLE_ANSWER * self._read_timeout_s)
         seconds = time.monotonic() - started
-        choice = self._only(reply)
-        return _finished(choice.text, reply.usage or _Usage(), seconds, seconds, reason=choice.finish_reason)
+        return _finished(choice.text, usage, seconds, seconds, reason=choice.finish_reason)
 
     async def greedy(self, model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
         """The next tokens, greedily, with ln p of each as the server computes it.
@@ -282,30 +278,25 @@ class VllmClient:
         Not with `prompt_logprobs`: vLLM 0.32 on CPU dies of it when an adapter's request shares the batch.
         """
         body = _completion(model, ids, count) | {"logprobs": 1, "return_token_ids": True, "ignore_eos": True}
-        choice = self._only(await self._send("POST", _COMPLETIONS, body, _Reply))
+        choice, _ = await self._one_answer(body)
         return list(zip(choice.token_ids or (), choice.ln_p, strict=True))
 
-    def _only(self, reply: _Reply) -> _Choice:
+    async def _one_answer(self, body: dict[str, Any], read_s: float | None = None) -> tuple[_Choice, _Usage]:
+        reply = self._decoded((await self._request("POST", _COMPLETIONS, body, read_s)).content, _Reply)
         if len(reply.choices) != 1:
             text = f"{len(reply.choices)} answers to one prompt"
             raise VllmRefused(f"What {self.url} answers is no vLLM's: {text}.")
-        return reply.choices[0]
-
-    async def _send(
-        self, method: str, path: str, body: dict[str, Any], type: type[_Body], read_s: float | None = None
-    ) -> _Body:
-        return self._decoded((await self._request(method, path, body, read_s)).content, type)
+        return reply.choices[0], reply.usage or _Usage()
 
     async def _request(
-        self, method: str, path: str, body: dict[str, Any], read_s: float | None = None
+        self, method: str, path: str, body: dict[str, Any] | None = None, read_s: float | None = None
     ) -> httpx.Response:
         """The response with status 200; raises VllmError for any other."""
         timeout = httpx.Timeout(10.0, read=read_s or self._read_timeout_s)
-        try:
-            response = await self._http.request(method, path, json=body or None, timeout=timeout)
-        except httpx.HTTPError as error:
-            raise self._unreachable(error) from error
+        with self._counted():
+            response = await self._http.request(method, path, json=body, timeout=timeout)
         if response.status_code != 200:
+            body = body or {}
             raise _refusal(response, str(body.get("lora_name") or body.get("model") or path))
         return response
 
@@ -316,12 +307,6 @@ class VllmClient:
             raise VllmRefused(
                 f"What {self.url} answers is no vLLM's: {str(body[:80])!r} ({error})."
             ) from error
-
-    def _unreachable(self, error: Exception) -> VllmUnreachable:
-        return VllmUnreachable(
-            f"No answer from vLLM at {self.url} ({type(error).__name__}). If it is still loading, wait; otherwise "
-            "check the address and the server's log."
-        )
 
 
 def _completion(

@@ -10,8 +10,6 @@ products over its rows; every swap checks that base-model requests stay the base
 To be deleted with the first vLLM that has one of those changes and is as fast.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

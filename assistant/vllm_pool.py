@@ -1,13 +1,11 @@
 """Several vLLM servers as one: adapters go to all, a request to the least busy, background requests wait for people."""
 
-from __future__ import annotations
-
 import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any
+from typing import Any, Self
 
 from assistant.vllm_client import (
     Completion,
@@ -93,7 +91,7 @@ class VllmPool:
     @classmethod
     async def connect(
         cls, urls: Sequence[str], key: str | None, count_answers: Callable[[], int] = lambda: 0
-    ) -> VllmPool:
+    ) -> Self:
         """Find out the base model's name and context; a server that is away is passed over. Raises VllmError when all
         are, or two disagree.
         """

@@ -4,8 +4,6 @@ vLLM is never imported, only run. Our own listens on a Unix socket in a director
 needs no port and no key: vLLM's `--api-key` guards some of its routes alone, and the adapter routes take any path.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re
@@ -14,11 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
+from typing import Self
 
 import httpx
 
@@ -64,8 +63,9 @@ class ServerState:
     detail: str
     since: float
 
-    def moved_to(self, phase: Phase, detail: str) -> ServerState:
-        return ServerState(phase, detail, self.since if phase is self.phase else time.time())
+    def moved_to(self, phase: Phase, detail: str) -> Self:
+        since = self.since if phase is self.phase else time.time()
+        return replace(self, phase=phase, detail=detail, since=since)
 
 
 def is_healthy(url: str) -> bool:

@@ -6,6 +6,7 @@ import gc
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -104,7 +105,7 @@ def services_of(store: Store, chat: Any = None, rates: Rates = RATES) -> Service
         lambda: ServerState(Phase.READY, "ready", 0.0),
         False,
         lambda assistant_id: dataset_stats(store, assistant_id, settings),
-        rates,
+        replace(rates),  # counted from now on
     )
 
 

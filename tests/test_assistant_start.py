@@ -156,7 +156,7 @@ def test_too_little_memory_disk_or_compiler_is_said_at_once(
     monkeypatch.setattr(startup, "_SHARED_MIB", 10**9)
     monkeypatch.setattr(startup, "_has_library", lambda name: False)
     found = complaints(tmp_path, "127.0.0.1", free_port(), own_server=True)
-    wanted = ["libnuma", "--shm-size", "compiler", "GiB of memory", "GiB of disk"]
+    wanted = ["GiB of disk", "libnuma", "--shm-size", "compiler", "GiB of memory"]
     assert [word in one for word, one in zip(wanted, found, strict=True)] == [True] * 5
     with_another_server = complaints(tmp_path, "127.0.0.1", free_port(), own_server=False)
     assert len(with_another_server) == 1 and "disk" in with_another_server[0]

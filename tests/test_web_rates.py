@@ -9,7 +9,7 @@ from desk_scene import Desk
 from review_scene import RATES, services_of
 
 from assistant.chat import Chat
-from assistant.web.access import Access, Person, RateLimiter, Rates, Refused
+from assistant.web.access import Access, Person, Rates, Refused
 from assistant.web.answers import Answer, Answers
 from assistant.web.app import build
 from assistant.web.chat_page import ChatPage, TabState
@@ -24,7 +24,7 @@ BO = Person("bo", UserRole.USER, signed_in=True)
 
 
 def answers_of(desk: Desk, chat: Chat, rates: Rates) -> Answers:
-    return Answers(services_of(desk.store, chat), RateLimiter(rates))
+    return Answers(services_of(desk.store, chat, rates))
 
 
 def chat_page(desk: Desk, chat: Chat) -> ChatPage:
@@ -35,7 +35,7 @@ def chat_page(desk: Desk, chat: Chat) -> ChatPage:
 
 
 def test_more_ratings_than_a_minute_allows_are_refused_for_this_person_alone() -> None:
-    limiter = RateLimiter(replace(RATES, ratings=3))
+    limiter = replace(RATES, ratings=3)
     for _ in range(3):
         limiter.count("ratings", ANN)
     with pytest.raises(Refused, match=r"At most 3 ratings a minute: wait (59|60|61) s. What you typed stays"):

@@ -14,7 +14,7 @@ from assistant.web.app import build
 from assistant.web.markup import render
 from assistant.web.run_estimate import estimate
 from assistant.web.run_report import funnel
-from assistant.web.savings_page import SavingsState, served
+from assistant.web.savings_page import served
 from store import Store
 from store.records import (
     Activation,
@@ -127,13 +127,13 @@ def test_a_resumed_run_highlights_the_step_at_which_it_goes_on() -> None:
 
 
 def test_a_run_says_in_plain_words_what_happens_and_when_all_of_it_will_be_over() -> None:
-    counted = RunEvent(7, 0.5, "dataset", {"train": 149, "dev": 31, "gate": 135})
-    began = RunEvent(7, 1.0, "train", {"step": 5, "steps": 20, "tokens_per_s": 240.0, "eta_s": 700})
-    seen = [counted, began, RunEvent(7, 2.0, "train", {"dev_loss": 1.5})]
+    counted = RunEvent(7, 100.5, "dataset", {"train": 149, "dev": 31, "gate": 135})
+    began = RunEvent(7, 159.0, "train", {"step": 2, "steps": 20, "tokens_per_s": 240.0, "eta_s": 540})
+    seen = [counted, began, RunEvent(7, 160.0, "train", {"dev_loss": 1.5})]
     html = run_report.run_status(run(), seen, [], 161.0)
-    assert "Learning from 149 answers about 9 min left" in text_of(html)
+    assert "Learning from 149 answers about 11 min left" in text_of(html)
     assert "button · started" in text_of(html) and "1 min 1 s" in html and "tokens/s" not in html
-    assert run_report.technical(seen) == "train · step 5 of 20 · 240 tokens/s"
+    assert run_report.technical(seen) == "train · step 2 of 20 · 240 tokens/s"
     asked = events("gate", what="base_full", done=3, total=9)
     assert run_report.technical(asked) == "gate · base model, full prompt · 3 of 9"
     assert run_report.technical([]) == ""
@@ -365,10 +365,12 @@ def test_savings_show_tokens_quality_and_times(savings: Any) -> None:
 
 def test_savings_are_live(savings: Any, store: Store) -> None:
     """A tick sends everything anew once something was answered, swapped or trained, and nothing otherwise."""
-    page, state = savings.fn.method.__self__, SavingsState()
+    page, seen = savings.fn.method.__self__, [None]
 
     def tick() -> dict[Any, Any]:
-        return page.refresh(Person(), "desk", 0.5, 0.05, state)
+        update = page.refresh(Person(), "desk", 0.5, 0.05, seen[-1])
+        seen.append(update.get(page.state, seen[-1]))
+        return update
 
     assert page.numbers in tick() and page.numbers not in tick()
     active = store.deployments.active("desk")

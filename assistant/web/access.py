@@ -5,8 +5,6 @@ What a browser sends may be made up: state, ids, choices of a list. Only the per
 says who it is. The session and its role are read for each event, and while one streams, so that a change holds at once.
 """
 
-from __future__ import annotations
-
 import inspect
 import math
 import time
@@ -63,23 +61,21 @@ class Person:
 
 @dataclass(frozen=True)
 class Rates:
-    """Of each person who is signed in: messages and ratings in any minute, and answers that are written at once."""
+    """Of each person who is signed in: messages and ratings in any minute, and answers that are written at once.
+
+    Counts for everybody, in memory: a restart forgets. Safe to use from any thread.
+    """
 
     messages: int
     ratings: int
     streams: int
-
-
-class RateLimiter:
-    """Counts for everybody, in memory: a restart forgets. Safe to use from any thread."""
-
-    def __init__(self, rates: Rates):
-        self.rates = rates
-        self._window = MovingWindowRateLimiter(MemoryStorage())
+    _window: MovingWindowRateLimiter = field(
+        default_factory=lambda: MovingWindowRateLimiter(MemoryStorage()), init=False, compare=False
+    )
 
     def count(self, what: Literal["messages", "ratings"], person: Person) -> None:
         """One more. Raises Refused for more than a minute allows somebody who is signed in."""
-        most: int = getattr(self.rates, what)
+        most: int = getattr(self, what)
         limit, key = RateLimitItemPerMinute(most), (what, person.name)
         if not person.signed_in or self._window.hit(limit, *key):
             return
@@ -113,16 +109,12 @@ class Access:
         async def admitted(request: gr.Request) -> Person:
             return await run_in_threadpool(self._admitted, request, least, method.__name__, quiet)
 
-        async def arguments(request: gr.Request, event: gr.EventData, inputs: tuple[Any, ...]) -> list[Any]:
-            person = await admitted(request)
-            return [person, *inputs, event] if wants_event else [person, *inputs]
-
         # Gradio reads the annotations, and whether a function gives several values.
         async def stream(request: gr.Request, event: gr.EventData, *inputs: Any) -> AsyncIterator[Any]:
+            given = (*inputs, event) if wants_event else inputs
             try:
-                person, *others = await arguments(request, event, inputs)
-                with self._place(person):
-                    async with aclosing(method(person, *others)) as updates:
+                with self._place(person := await admitted(request)):
+                    async with aclosing(method(person, *given)) as updates:
                         checked_at = time.monotonic()
                         async for update in updates:
                             if time.monotonic() - checked_at >= RECHECK_S:
@@ -133,12 +125,12 @@ class Access:
                 yield _warned(error)
 
         async def single(request: gr.Request, event: gr.EventData, *inputs: Any) -> Any:
+            given = (*inputs, event) if wants_event else inputs
             try:
-                person, *others = await arguments(request, event, inputs)
-                with self._place(person), acting(person.name):
+                with self._place(person := await admitted(request)), acting(person.name):
                     if inspect.iscoroutinefunction(method):
-                        return await method(person, *others)
-                    return await run_in_threadpool(method, person, *others)
+                        return await method(person, *given)
+                    return await run_in_threadpool(method, person, *given)
             except _SHOWN as error:
                 return _warned(error)
 
@@ -173,10 +165,10 @@ class Access:
             raise Refused("")
         if person is None:
             raise Refused(SIGNED_OUT)
-        detail = {"needs": str(least)}
-        self._store.audit.record(
-            AuditAction.REFUSED, event, detail, outcome=Outcome.REFUSED, actor=person.name
-        )
+        with acting(person.name):
+            self._store.audit.record(
+                AuditAction.REFUSED, event, {"needs": str(least)}, outcome=Outcome.REFUSED
+            )
         raise Refused(f"This needs the role {least}; you are {person.role}.")
 
     def _person(self, request: gr.Request | None) -> Person | None:

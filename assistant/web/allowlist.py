@@ -6,8 +6,6 @@ A tab's `session_hash`, under which Gradio keeps its state and its stream of eve
 is mixed with the person's name, so that whoever learns another's hash has a session of their own under it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import json
@@ -56,6 +54,7 @@ _OPENS_WITHIN_S = 15.0
 # A page that lost its server asks for it every 2 s, and loads itself again. It is random and tells nobody anything, so
 # that somebody who was signed out meanwhile comes to the sign-in page too.
 _STARTED_AS = "/gradio_api/app_id"
+ICON = "/favicon.ico"  # which browsers ask for by themselves, also beside the sign-in page and a download
 _HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "SAMEORIGIN",
@@ -115,7 +114,7 @@ class AllowlistMiddleware:
                 return request.scope, request.receive
             body = await _body(request, _FORM_BYTES)
             return request.scope, _replayed(body, request.receive)
-        if path == _STARTED_AS and request.method in _READ:
+        if path in (_STARTED_AS, ICON) and request.method in _READ:
             return request.scope, request.receive
         if not request.user.is_authenticated:
             if path == "/" and request.method in _READ:

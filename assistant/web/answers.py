@@ -4,8 +4,6 @@ An answer goes on when its watcher leaves (reload, another conversation) and is 
 again; only stop ends it early, by closing the stream to vLLM.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections import Counter
@@ -15,7 +13,7 @@ from contextlib import aclosing, suppress
 from assistant.chat import Chat, ChatError
 from assistant.vllm_server import Phase
 from assistant.web import words
-from assistant.web.access import RECHECK_S, Person, RateLimiter, Refused, Services
+from assistant.web.access import RECHECK_S, Person, Refused, Services
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
 from store.accounts import LOCAL
@@ -73,9 +71,8 @@ class Answer:
 class Answers:
     """The answers on their way, at most one in each conversation."""
 
-    def __init__(self, services: Services, limiter: RateLimiter):
+    def __init__(self, services: Services):
         self._services = services
-        self._limiter = limiter
         self._running: dict[str, Answer] = {}
         self._looking: asyncio.Task[None] | None = None
         self._starting: Counter[str] = Counter()  # by owner
@@ -103,34 +100,25 @@ class Answers:
 
         return await self._begin(person, question, vary=False)
 
-    async def ask_again(self, person: Person, message_id: str, text: str | None = None) -> Answer:
-        """Ask `text` instead of an earlier message of the person's; without it give that answer again, sampled.
-
-        Raises as `_begin` does.
+    async def ask_again(
+        self, person: Person, message_id: str, text: str | None = None, goes_on: bool = False
+    ) -> Answer:
+        """Another version of a message of the person's, which now says `text`; without it, of an answer: given again,
+        sampled, or going on where it was cut off. Raises as `_begin` does.
         """
-
-        def question() -> Message:
-            own = UserConversations(self._services.store, person.name)
-            found = own.message(message_id)
-            if text is None:
-                found = own.message(str(found.parent_id))
-            self._count(person, found.conversation_id)
-            return found if text is None else self._services.chat.edit(found.id, text)
-
-        return await self._begin(person, question, vary=text is None)
-
-    async def go_on(self, person: Person, message_id: str) -> Answer:
-        """Another version of an answer that was cut off, which goes on where it ends. Raises as `_begin` does."""
         own = UserConversations(self._services.store, person.name)
-        cut = await asyncio.to_thread(own.message, message_id)
-        if cut.is_whole:
+        found = await asyncio.to_thread(own.message, message_id)
+        if goes_on and found.is_whole:
             raise Refused("This answer ended by itself. Ask for more in a message of your own.")
 
         def question() -> Message:
-            self._count(person, cut.conversation_id)
-            return own.message(str(cut.parent_id))
+            self._count(person, found.conversation_id)
+            if text is not None:
+                return self._services.chat.edit(found.id, text)
+            return own.message(str(found.parent_id))
 
-        return await self._begin(person, question, vary=False, begun=cut.text)
+        vary, begun = text is None and not goes_on, found.text if goes_on else ""
+        return await self._begin(person, question, vary, begun)
 
     async def _begin(
         self, person: Person, question: Callable[[], Message], vary: bool, begun: str = ""
@@ -142,7 +130,7 @@ class Answers:
         if state.phase is not Phase.READY:
             raise Refused(f"{words.server(state)}. Your message stays in the box until then.")
         writing = sum(one.owner == name for one in self._running.values()) + self._starting[name]
-        if person.signed_in and writing >= self._limiter.rates.streams:
+        if person.signed_in and writing >= self._services.rates.streams:
             raise Refused(
                 f"{writing} answers are being written for you already. Wait for one, or stop it; your text stays in "
                 "the box."
@@ -174,4 +162,4 @@ class Answers:
 
     def _count(self, person: Person, conversation_id: str | None) -> None:
         self.refuse_while_busy(conversation_id)
-        self._limiter.count("messages", person)
+        self._services.rates.count("messages", person)

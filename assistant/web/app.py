@@ -1,10 +1,4 @@
-"""The pages as one Gradio app: header, tabs, and what happens when the page opens.
-
-Ids for tests: #assistant-picker #server-state (class ready/starting/restarting/stopped) #signed-in; the tabs are named
-Chat, Review, Prompt, Training, Savings and, for admins, People.
-"""
-
-from __future__ import annotations
+"""The pages as one Gradio app: header, tabs, and what happens when the page opens."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +11,13 @@ from fastapi import FastAPI
 from gradio.blocks import Block
 from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.responses import JSONResponse
+from starlette.responses import FileResponse, JSONResponse
+from starlette.routing import Route
 
 from assistant.vllm_server import Phase
 from assistant.web import downloads, run_report, theme, words
 from assistant.web.access import QUIET, Person, Services, Update
-from assistant.web.allowlist import AllowlistMiddleware, user_name
+from assistant.web.allowlist import ICON, AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
 from assistant.web.document import ROOT
 from assistant.web.markup import forward, script
@@ -83,13 +78,8 @@ class _Pages:
         self.timer = gr.Timer(_LOADING_S)
         with gr.Row(elem_id="header"):
             gr.HTML(_BRAND, elem_id="brand")
-            self.picker = gr.Dropdown(
-                show_label=False,
-                label="Assistant",
-                container=False,
-                visible=False,
-                elem_id="assistant-picker",
-            )
+            shown: dict[str, Any] = {"show_label": False, "container": False, "visible": False}
+            self.picker = gr.Dropdown(label="Assistant", elem_id="assistant-picker", **shown)
             self.server = gr.HTML(elem_id="server-state", js_on_load=forward("training"))
             self.signed_in = gr.HTML(visible=False, elem_id="signed-in")
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as self.tabs:
@@ -107,8 +97,9 @@ class _Pages:
                 self.people = PeoplePage(services)
 
     def wire(self, page: gr.Blocks) -> None:
-        tabs = [self.review_tab, self.prompt_tab, self.training_tab, self.people_tab]
-        changing = [self.conversation, self.picker, self.signed_in, self.chat.samples, *tabs]
+        self.reviewers = [self.review_tab, self.prompt_tab, self.training_tab]
+        changing = [self.conversation, self.picker, self.signed_in, self.chat.samples]
+        changing += [*self.reviewers, self.people_tab]
         opened = page.load(
             self._quiet(UserRole.USER, self.welcome), self.conversation, changing, js=_ADDRESSED, **QUIET
         )
@@ -152,17 +143,12 @@ class _Pages:
         admin, reviewer = (person.may(role) for role in (UserRole.ADMIN, UserRole.REVIEWER))
         return {
             self.conversation: last,
-            self.picker: self._choice(person, last),
+            self.picker: self.choose(person, None, last),
             self.signed_in: gr.HTML(_signed_in(person), visible=person.signed_in),
             self.chat.samples: gr.Checkbox(visible=not person.signed_in),
-            **{
-                tab: gr.Tab(visible=reviewer) for tab in (self.review_tab, self.prompt_tab, self.training_tab)
-            },
+            **{tab: gr.Tab(visible=reviewer) for tab in self.reviewers},
             self.people_tab: gr.Tab(visible=admin),
         }
-
-    def choose(self, person: Person, made: str | None) -> gr.Dropdown:
-        return self._choice(person, None, made)
 
     def open_training(self, person: Person) -> gr.Tabs:
         return gr.Tabs(selected="training")
@@ -179,12 +165,10 @@ class _Pages:
             pill = run_report.pill(self._services.store) + pill
         return pill, hint, gr.Timer(_READY_S if ready else _LOADING_S)
 
-    def _choice(self, person: Person, conversation_id: str | None, wanted: str | None = None) -> gr.Dropdown:
+    def choose(self, person: Person, wanted: str | None, conversation_id: str | None = None) -> gr.Dropdown:
         """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
-        assistants = self._services.store.assistants.all()
-        own = UserConversations(self._services.store, person.name)
-        value = wanted or own.assistant(conversation_id)
-        choices = [(assistant.name, assistant.id) for assistant in assistants]
+        value = wanted or UserConversations(self._services.store, person.name).assistant(conversation_id)
+        choices = [(assistant.name, assistant.id) for assistant in self._services.store.assistants.all()]
         return gr.Dropdown(choices=choices, value=value, visible=len(choices) > 1)
 
 
@@ -196,8 +180,9 @@ def web_app(services: Services, page: gr.Blocks) -> FastAPI:
         backend=SessionBackend(store, access),
         on_error=lambda request, error: JSONResponse({"detail": str(error)}, 503),
     )
+    icon = Route(ICON, lambda request: FileResponse(theme.ICON, media_type="image/svg+xml"))
     front = FastAPI(
-        routes=[*SignIn(store, access).routes(), *downloads.routes(store)],
+        routes=[*SignIn(store, access).routes(), *downloads.routes(store), icon],
         middleware=[signed_in, Middleware(AllowlistMiddleware, page=page)],
         openapi_url=None,
     )

@@ -1,24 +1,18 @@
 """The Chat page: conversations on the left, one of them in the middle, streaming.
 
 Every change goes to the store at once; the browser keeps nothing but the id of the conversation that was open.
-
-Ids for tests: #chat-input #chat-send #chat-stop #chat-hint #chat-log #chat-live #chat-list-toggle #chat-new
-#chat-search #show-samples #conversation-list (button.open[data-id]), and those of the templates `turns`, `live_answer`
-and `empty_chat`.
 """
-
-from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
 
 from assistant.chat import MAX_MESSAGE_CHARACTERS
-from assistant.web.access import QUIET, Person, RateLimiter, Services, Update
+from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.answers import Answer, Answers
 from assistant.web.markup import forward, render, script
 from assistant.web.swap_banner import swap_banner
@@ -32,11 +26,6 @@ Id = str | None  # of an assistant or a conversation; None for none
 _MORE = 100  # conversations that are listed, and by how many more each time
 _TWICE_S = 2.0  # what is sent again as it was within this time is a second press of the same button
 _CLICKS = ("start", "resend", "regenerate", "resume", "show", "rate", "correct", "sample")
-_SAMPLE = (
-    "A kayak hire’s front desk with a long prompt and hundreds of rated conversations: chat with it, train it, and see "
-    "its prompt get shorter. Or write a prompt of your own on the Prompt page."
-)
-_ASK = "Ask something, then rate the answer or correct it: that is what Shorthand learns from."
 
 
 class TabState:
@@ -77,8 +66,7 @@ class ChatPage:
     def __init__(self, services: Services, assistant: gr.Dropdown, conversation: gr.BrowserState):
         self._services = services
         self._store = services.store
-        self._limiter = RateLimiter(services.rates)
-        self._answers = Answers(services, self._limiter)
+        self._answers = Answers(services)
         self.assistant, self.conversation = assistant, conversation
         self.tab = gr.State(TabState())  # copied for every tab
         with gr.Row(elem_id="chat-page"):
@@ -103,9 +91,8 @@ class ChatPage:
         self.samples = gr.Checkbox(
             label="Sample and imported ones too", elem_id="show-samples", container=False
         )
-        self.list = gr.HTML(
-            elem_id="conversation-list", js_on_load=forward("open", "rename", "remove", "more")
-        )
+        clicks = forward("open", "rename", "remove", "more")
+        self.list = gr.HTML(elem_id="conversation-list", js_on_load=clicks)
 
     def _build_pane(self) -> None:
         gr.Button("Conversations", elem_id="chat-list-toggle", size="sm")
@@ -152,14 +139,9 @@ class ChatPage:
         listing.rename(on(self.rename), self.here, listing, **QUIET)
         listing.more(on(self.list_more), self.here, listing, **QUIET)
         listing.remove(on(self.remove), self.here, self.shown, **QUIET)
-        gr.on(
-            [self.search.change, self.samples.input],  # `input` of a textbox says nothing of pasted text
-            on(self.find),
-            [*self.here, self.search, self.samples],
-            listing,
-            trigger_mode="always_last",
-            **QUIET,
-        )
+        changes = [self.search.change, self.samples.input]  # `input` of a textbox says nothing of pasted text
+        searched = [*self.here, self.search, self.samples]
+        gr.on(changes, on(self.find), searched, listing, trigger_mode="always_last", **QUIET)
 
     def _own(self, person: Person) -> UserConversations:
         return UserConversations(self._store, person.name)
@@ -175,8 +157,6 @@ class ChatPage:
         with tab.sending(conversation, text) as is_new:
             answer = await self._answers.ask(person, assistant, conversation, text) if is_new else None
         yield {self.box: ""}
-        if answer is None:
-            return
         async for update in self._follow(person, assistant, answer, tab):
             yield update
 
@@ -192,21 +172,19 @@ class ChatPage:
         self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
     ) -> AsyncIterator[Update]:
         """Another version beside what was clicked: of an answer, whole or cut off, or of a message that was edited."""
-        id, text = str(event.id), event._data.get("text")
-        goes_on = event._data.get("event") == "resume"
-        again = self._answers.go_on(person, id) if goes_on else self._answers.ask_again(person, id, text)
-        with closing(again), tab.sending(tab.conversation, id, text, goes_on) as is_new:
-            answer = await again if is_new else None
-        if answer is None:
-            yield {self.box: gr.skip()}
-            return
+        again = str(event.id), event._data.get("text"), event._data.get("event") == "resume"
+        with tab.sending(tab.conversation, *again) as is_new:
+            answer = await self._answers.ask_again(person, *again) if is_new else None
+        yield {self.box: gr.skip()}
         async for update in self._follow(person, assistant, answer, tab):
             yield update
 
     async def _follow(
-        self, person: Person, assistant: Id, answer: Answer, tab: TabState
+        self, person: Person, assistant: Id, answer: Answer | None, tab: TabState
     ) -> AsyncIterator[Update]:
         """Show an answer as it grows, until it is finished or another action has taken the pane."""
+        if answer is None:
+            return
         here = answer.question.conversation_id
         owner = tab.take_ownership(here)
         yield await asyncio.to_thread(self._page, person, assistant, here, tab, answer)
@@ -234,9 +212,8 @@ class ChatPage:
 
         The browser may not know yet which conversation a message that was sent at once has begun.
         """
-        conversation = await asyncio.to_thread(
-            self._existing, person, assistant, conversation or tab.conversation
-        )
+        wanted = conversation or tab.conversation
+        conversation = await asyncio.to_thread(self._existing, person, assistant, wanted)
         if answer := self._answers.running(conversation):
             async for update in self._follow(person, assistant, answer, tab):
                 yield update
@@ -312,7 +289,7 @@ class ChatPage:
 
     def rate(self, person: Person, conversation: Id, event: gr.EventData) -> str:
         """A thumb, a reason or a correction. What was typed stays when it could not be saved."""
-        self._limiter.count("ratings", person)
+        self._services.rates.count("ratings", person)
         self._own(person).rate(event._data)
         return self._log(person, None, conversation)
 
@@ -337,12 +314,8 @@ class ChatPage:
         if conversation:
             turns = self._own(person).turns(conversation, answer.question if answer else None)
             return render("turns.html", conversation=conversation, turns=turns)
-        if assistant is not None:
-            found = self._store.assistants.get(assistant)
-            return _empty(found.name, _ASK, found.starters)
-        if person.may(UserRole.ADMIN):
-            return _empty("Start with the sample", _SAMPLE, sample=True)
-        return _empty("No assistant yet", "An admin makes the first one. Come back after that.")
+        found = self._store.assistants.get(assistant) if assistant else None
+        return render("empty_chat.html", assistant=found, is_admin=person.may(UserRole.ADMIN))
 
     def _listing(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> str:
         """This person's conversations; samples only when asked for, or there would be nothing else to see."""
@@ -350,14 +323,9 @@ class ChatPage:
             return ""
         source = None if tab.samples else "chat"
         found = self._own(person).newest(assistant, source, tab.search or None, tab.most + 1)
-        listed, more = found[: tab.most], len(found) > tab.most
-        values = {"current": conversation, "search": tab.search, "more": more}
-        return render("conversations.html", conversations=listed, **values)
+        values = {"current": conversation, "search": tab.search, "more": len(found) > tab.most}
+        return render("conversations.html", conversations=found[: tab.most], **values)
 
 
 def _live(answer: Answer) -> str:
     return render("live_answer.html", text=answer.text, not_saved=answer.not_saved)
-
-
-def _empty(title: str, text: str, starters: tuple[str, ...] = (), sample: bool = False) -> str:
-    return render("empty_chat.html", title=title, text=text, starters=starters, sample=sample)

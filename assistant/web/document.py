@@ -1,7 +1,5 @@
 """The one HTML document, as Gradio makes it, made fit for any address and for a strict policy of what may run in it."""
 
-from __future__ import annotations
-
 import secrets
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Downloads of a person's own conversations: one of them, or all, as Markdown, which any editor opens."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from datetime import datetime

@@ -3,8 +3,6 @@
 The templates' buttons fire events through `clicks.js`, which `forward` adds to a `gr.HTML`.
 """
 
-from __future__ import annotations
-
 import re
 import time
 from difflib import SequenceMatcher

@@ -54,7 +54,8 @@
     else if (!event.target.closest('#chat-sidebar') || event.target.closest('button.open, #chat-new')) drawer(false);
   });
 
-  // Focus: where an update has replaced what had it, its successor gets it. Who writes keeps the box.
+  // Focus: where an update has replaced what had it, its successor gets it; while a button that had it is disabled, what
+  // is around it has it. Who writes keeps the box.
   let held = null;
   const selectors = (element) => {
     const data = ['event', 'id', 'toggle', 'do'].filter((name) => element.dataset[name] !== undefined);
@@ -66,16 +67,25 @@
     ].filter(Boolean);
   };
   on('focusin', ({target}) => {
-    const own = target.closest('.html-container')?.parentElement;
+    if (target === held?.own) return;
+    const own = target.closest('.html-container')?.parentElement ?? target.closest('button')?.parentElement;
     const place = [...own?.querySelectorAll(target.tagName) ?? []].indexOf(target);
     held = own && {own, element: target, selectors: selectors(target), place};
   });
-  on('focusout', ({target}) => setTimeout(() => { if (target.isConnected && held?.element === target) held = null; }));
+  on('focusout', ({target}) => setTimeout(() => {
+    if (target === held?.own || target === held?.element && target.isConnected && !target.disabled) held = null;
+  }));
   const refocus = () => {
-    if (!held || document.activeElement !== document.body || held.element.isConnected) return;
-    const found = held.selectors.flatMap((selector) => [...held.own.querySelectorAll(selector)]);
-    const there = found.length ? found : [held.own.querySelectorAll(held.element.tagName)[held.place]];
-    there.find((element) => element?.getClientRects().length && !element.disabled)?.focus({preventScroll: true});
+    const waits = held && document.activeElement === held.own;
+    if (!held || !waits && document.activeElement !== document.body) return;
+    const {own, element, place} = held;
+    if (!waits && element.isConnected && !element.disabled) return;
+    const found = held.selectors.flatMap((selector) => [...own.querySelectorAll(selector)]);
+    const there = (element.isConnected ? [element] : found.length ? found : [own.querySelectorAll(element.tagName)[place]])
+      .filter((one) => one?.getClientRects().length);
+    const next = there.find((one) => !one.disabled);
+    if (!next && there.length) own.tabIndex = -1;
+    if (next ?? there.length) (next ?? own).focus({preventScroll: true});
   };
   on('click', (event) => {
     if (event.target.closest('#chat-send, #chat-stop, #chat-new') && matchMedia('(hover: hover)').matches) {

@@ -1,9 +1,4 @@
-"""The People page, for admins: who may sign in, what they may do, and the audit log.
-
-Ids for tests: #people-add #people-users (tr[data-name]) #people-audit, and the fields `name`, `role` and `password`.
-"""
-
-from __future__ import annotations
+"""The People page, for admins: who may sign in, what they may do, and the audit log."""
 
 import time
 from typing import Any

@@ -1,7 +1,5 @@
 """Draws lines of values, as wide as their place: lines are SVG, every text is HTML and keeps its size on a phone."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from typing import Any

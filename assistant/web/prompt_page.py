@@ -1,13 +1,7 @@
 """The Prompt page: the prompt as text, its segments with their cost, its versions, and new assistants.
 
 Saving makes a new version, which the base model serves in full until the next retrain.
-
-Ids for tests: #load-sample #assistant-name #assistant-scorer #new-prompt-text #create-assistant
-#prompt-text #prompt-save #prompt-notice #segments (cards: li[data-segment], .left-out) #segments-total
-#prompt-versions #another-assistant.
 """
-
-from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
@@ -24,14 +18,9 @@ from assistant.web.markup import render, script
 from assistant.web.theme import panel
 from store import StoreError
 from store.accounts import UserRole
-from store.records import DeploymentStatus, Prompt, Segment
+from store.records import Prompt, Segment
 from store.visible import is_blank, one_line
 
-_WELCOME = (
-    "Start with the sample",
-    "A kayak hire’s front desk with a long prompt and hundreds of rated conversations. Load it, press Train now, and "
-    "see the prompt get shorter in some minutes. Or write a prompt of your own.",
-)
 _EXAMPLE = """You are the help desk of a small library. Answer in one or two sentences.
 
 [keep] Never give out the data of other readers.
@@ -54,9 +43,8 @@ class PromptPage:
         self._store = services.store
         self.assistant = assistant
         self.wanted = gr.State(None)
-        title, text = _WELCOME
         with gr.Column(elem_id="prompt-page"):
-            self.first = gr.HTML(render("empty.html", title=title, text=text), elem_id="prompt-empty")
+            self.first = gr.HTML(render("prompt_first.html"), elem_id="prompt-empty")
             with gr.Column(visible=False) as self.editing:
                 self._build_editor()
             with gr.Accordion("Another assistant", open=True, elem_id="another-assistant") as self.more:
@@ -81,15 +69,10 @@ class PromptPage:
         self.sample = gr.Button("Load the sample", variant="primary", elem_id="load-sample")
         gr.HTML('<p class="none">or write your own:</p>', elem_classes="panel-html")
         with gr.Row():
-            self.name = gr.Textbox(
-                label="Name", placeholder="Help desk", elem_id="assistant-name", max_length=80
-            )
-            self.scorer = gr.Dropdown(
-                _SCORERS,
-                value="chrf",
-                label="Scorer, which judges answers at the gate",
-                elem_id="assistant-scorer",
-            )
+            example = {"placeholder": "Help desk", "max_length": 80}
+            self.name = gr.Textbox(label="Name", elem_id="assistant-name", **example)
+            label = "Scorer, which judges answers at the gate"
+            self.scorer = gr.Dropdown(_SCORERS, value="chrf", label=label, elem_id="assistant-scorer")
         self.new_text = _box(lines=8, max_lines=24, placeholder=_EXAMPLE, elem_id="new-prompt-text")
         gr.HTML(render("prompt_rules.html"), elem_classes="panel-html")
         self.create = gr.Button("Create the assistant", elem_id="create-assistant")
@@ -180,15 +163,9 @@ class PromptPage:
     def add(self, person: Person, name: str, scorer: str, text: str) -> str:
         if is_blank(name):
             raise PromptTextError("Give the assistant a name.")
-        made = create_assistant(
-            self._store,
-            self._services.tokenizer,
-            one_line(name, 200),
-            scorer,
-            _parsed(text),
-            limits=self._services.chat.limits,
-        )
-        return made.id
+        tokenizer, limits = self._services.tokenizer, self._services.chat.limits
+        name, segments = one_line(name, 200), _parsed(text)
+        return create_assistant(self._store, tokenizer, name, scorer, segments, limits=limits).id
 
     def _latest(self, assistant_id: str) -> Prompt | None:
         try:
@@ -197,15 +174,12 @@ class PromptPage:
             return None
 
     def _versions(self, assistant_id: str) -> str:
-        """The versions, newest first, each with how many tokens were served of it one after the other."""
-        deployments = self._store.deployments.all(assistant_id)
-        served: dict[int, list[str]] = {}
-        for one in deployments:
-            if one.activated_at:
-                served.setdefault(one.prompt_id, []).append(f"{one.prompt_tokens:,}")
-        active = next((one.prompt_id for one in deployments if one.status is DeploymentStatus.ACTIVE), None)
-        prompts = list(reversed(self._store.prompts.all(assistant_id)))
-        return render("prompt_versions.html", prompts=prompts, served=served, active=active)
+        """Newest first, each with how many tokens were served of it one after the other."""
+        prompts, deployments = (
+            self._store.prompts.all(assistant_id),
+            self._store.deployments.all(assistant_id),
+        )
+        return render("prompt_versions.html", prompts=prompts[::-1], deployments=deployments)
 
 
 def _parsed(text: str, before: Sequence[Segment] = ()) -> tuple[Segment, ...]:

@@ -1,7 +1,5 @@
 """The order in which answers to review help most, each with the reasons that a reviewer sees. Pure."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter, defaultdict
@@ -46,6 +44,10 @@ class Ranked:
     item: ReviewItem
     reasons: tuple[Why, ...]
     others: tuple[str, ...] = ()  # what else was approved for the same question
+
+    @property
+    def id(self) -> str:
+        return self.item.message_id
 
 
 def ranked(

@@ -1,14 +1,7 @@
 """The Review page: one answer after the other, the most helpful first, with a key for everything.
 
 An action is one short request: it saves the decision and brings the next answer.
-
-Ids for tests: #review-search #review-show #review-rater #review-reason #review-prompt #review-item
-(article.review[data-message][data-turn]) #review-approve #review-reject #review-skip #review-undo #review-editor
-#review-correction #review-save #review-diff #review-count #review-bulk #bulk-approve-open #bulk-approve-confirm
-#bulk-reject-open #bulk-reject-confirm #review-dataset.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from html import escape
@@ -39,8 +32,6 @@ _SHOWN = [
     ("Reviewed", Show.DECIDED),
 ]
 _ANY = ""
-
-_SHOWN_TURNS = 2  # before the question; earlier ones are folded
 _ALARMING = (Why.DISAGREE, Why.DIFFER)  # something is wrong with what people wrote
 
 
@@ -55,8 +46,9 @@ class ReviewPage:
         with gr.Column(elem_id="review-page"):
             self._build_filters()
             self.bulk = panel("review-bulk", js_on_load=forward("bulk"))
+            script_of_item = forward("act") + script("review_keys.js") + script("local_times.js")
             with gr.Row(elem_id="review-columns"):
-                self.item = panel("review-item", js_on_load=forward("act") + script("review_keys.js"))
+                self.item = panel("review-item", js_on_load=script_of_item)
                 with gr.Column(elem_id="review-side", scale=0, min_width=250):
                     self.progress = panel("review-progress")
                     self.prompt = panel("review-prompt")
@@ -99,10 +91,9 @@ class ReviewPage:
     def show(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
         """The page was opened, or another assistant was chosen: the queue and the choices anew."""
         update = self.find(person, assistant_id, session, *filters)
-        raters, reasons = self._store.reviews.raters(), self._store.reviews.reasons()
         return update | {
-            self.rater: _choices("Everybody", ((name, name) for name in raters)),
-            self.reason: _choices("Any", ((name, name) for name in reasons)),
+            self.rater: _choices("Everybody", self._store.reviews.raters()),
+            self.reason: _choices("Any", self._store.reviews.reasons()),
             self.prompt: self._prompt(assistant_id),
             self.dataset: self._counted(assistant_id),
         }
@@ -117,7 +108,9 @@ class ReviewPage:
 
     def find(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
         """A filter was changed."""
-        self._queue(person).open(session, assistant_id, _wanted(*filters))
+        text, show, *others = (choice or "" for choice in filters)
+        wanted = ReviewFilter(Show(show or Show.WORTH), text.strip(), *others)
+        self._queue(person).open(session, assistant_id, wanted)
         return self._update(person, session)
 
     def _queue(self, person: Person) -> ReviewQueue:
@@ -130,6 +123,7 @@ class ReviewPage:
         data, queue = event._data, self._queue(person)
         do, id = str(data.get("do")), str(data.get("id", ""))
         typed = str(data.get("text", "")) if do == "correct" else None
+        notice = ""
         try:
             if do == "undo":
                 queue.undo(session)
@@ -137,11 +131,10 @@ class ReviewPage:
                 queue.skip(session, id)
             else:
                 queue.decide(session, id, Ruling(do), typed)
-        except Refused as error:
-            return self._update(person, session, typed, str(error))
-        except StoreError as error:
-            return self._update(person, session, typed, f"Not saved. {error}")
-        return self._update(person, session)
+            typed = None
+        except (Refused, StoreError) as error:
+            notice = str(error) if isinstance(error, Refused) else f"Not saved. {error}"
+        return self._update(person, session, typed, notice)
 
     def act_on_all(
         self, person: Person, assistant_id: str | None, session: ReviewSession, event: gr.EventData
@@ -182,40 +175,28 @@ class ReviewPage:
 
     def _item(self, person: Person, session: ReviewSession, typed: str | None, notice: str) -> str:
         """A card, and behind it the one that follows, which is shown while a decision is saved (`review_keys.js`)."""
-        queue, current = self._queue(person), session.current
-        can_undo = queue.can_undo(session)
-        if current is None:
-            title, text = _nothing_left(session)
-            values = {"turn": session.turn, "can_undo": can_undo, "notice": notice}
-            return render("review_finished.html", title=title, text=text, **values)
-        following = queue.following(session)
-        cards = [self._card(queue, current, can_undo=can_undo, typed=typed, notice=notice)]
-        if following:
+        queue, can_undo = self._queue(person), self._queue(person).can_undo(session)
+        if session.current is None:
+            narrowed = session.wanted != ReviewFilter()
+            values = {"session": session, "narrowed": narrowed, "can_undo": can_undo, "notice": notice}
+            return render("review_finished.html", **values)
+        cards = [self._card(queue, session.current, can_undo=can_undo, typed=typed, notice=notice)]
+        if following := queue.following(session):
             cards.append(self._card(queue, following, can_undo=True, typed=None, notice=""))
         return render("review_card.html", turn=session.turn, cards=cards, alarming=_ALARMING)
 
     def _card(self, queue: ReviewQueue, one: Ranked, **values: Any) -> dict[str, Any]:
         """`typed` is a correction that could not be saved, `notice` says why."""
-        item, correction = one.item, shown_correction(one.item)
-        branch = queue.branch(item.message_id)
-        before, deployment_id = branch[:-2], branch[-1].deployment_id
-        authors = [rating.rater for rating in item.ratings if rating.correction == correction]
-        answered_by = "imported, not answered here"
-        if is_judgement(item.message_id):
-            answered_by = "answered by a refused candidate"
-        elif deployment_id is not None:
-            answered_by = words.deployment(self._store.deployments.get(deployment_id))
+        item, branch = one.item, queue.branch(one.id)
+        served = branch[-1].deployment_id
         return values | {
             "item": item,
             "reasons": one.reasons,
             "others": one.others,
-            "answered_by": answered_by,
-            "asks_judgement": is_judgement(item.message_id),
-            "earlier": before[:-_SHOWN_TURNS],
-            "latest": before[-_SHOWN_TURNS:],
-            "correction": correction,
-            "corrected_by": authors[-1] if correction is not None and authors else "",
-            "draft": next(text for text in (values["typed"], correction, item.answer) if text is not None),
+            "served": None if served is None else self._store.deployments.get(served),
+            "asks_judgement": is_judgement(one.id),
+            "before": branch[:-2],
+            "correction": shown_correction(item),
         }
 
     def _prompt(self, assistant_id: str | None) -> str:
@@ -232,34 +213,13 @@ class ReviewPage:
             counts = self._services.dataset_now(assistant_id)
         except StoreError as error:
             return f'<p class="notice bad">{escape(str(error))}</p>'
-        numbers = {
-            "examples": sum(counts.get(split, 0) for split in SPLITS),
-            "corrected": counts.get("corrected", 0),
-            "reviewed": counts.get("reviewed", 0),
-            "questions with answers that differ": counts.get("contradictions", 0),
-        }
-        picture, shortage = funnel(counts, "review-funnel"), counts.get("shortage")
-        return render("review_dataset.html", picture=picture, numbers=numbers, shortage=shortage)
+        picture = funnel(counts, "review-funnel")
+        return render("review_dataset.html", picture=picture, counts=counts, splits=SPLITS)
 
 
 def _choice(label: str, id: str) -> gr.Dropdown:
     return gr.Dropdown([("Any", _ANY)], value=_ANY, label=label, elem_id=id, scale=2, min_width=100)
 
 
-def _choices(any_of_them: str, names: Iterable[tuple[str, str]]) -> gr.Dropdown:
-    return gr.Dropdown([(any_of_them, _ANY), *names])
-
-
-def _wanted(text: str, show: str, rater: str, reason: str) -> ReviewFilter:
-    return ReviewFilter(Show(show or Show.WORTH), text.strip(), rater or "", reason or "")
-
-
-def _nothing_left(session: ReviewSession) -> tuple[str, str]:
-    if session.assistant_id is None:
-        return "No assistant yet", "Load the sample or write a prompt on the Prompt page."
-    if session.wanted.show is Show.DECIDED:
-        return "Nothing reviewed", "No reviewed answer is found with these filters."
-    if session.wanted != ReviewFilter():
-        return "Nothing is left", "No answer is found with these filters that is not reviewed yet."
-    title = "All reviewed" if session.actions else "Nothing needs a look"
-    return title, "To see more, choose “All undecided” or “Rated up” above."
+def _choices(any_of_them: str, names: Iterable[str]) -> gr.Dropdown:
+    return gr.Dropdown([(any_of_them, _ANY), *((name, name) for name in names)])

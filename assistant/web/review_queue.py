@@ -5,8 +5,6 @@ answer of a refused candidate, about which people are asked, is an item as well;
 a prefix, so that it is never taken for a message's.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -65,7 +63,7 @@ class ReviewQueue:
             session.actions, session.skipped = [], []
         found, full = ([], False) if assistant_id is None else self._found(assistant_id, wanted)
         late = {id: place for place, id in enumerate(session.skipped)}
-        found.sort(key=lambda one: late.get(one.item.message_id, -1))
+        found.sort(key=lambda one: late.get(one.id, -1))
         session.assistant_id, session.wanted = assistant_id, wanted
         session.waiting, session.full = found, full
         self._settle(session)
@@ -88,18 +86,18 @@ class ReviewQueue:
 
     def decide(self, session: ReviewSession, id: str, ruling: Ruling, text: str | None = None) -> None:
         """On the answer that is shown. Approving one with a correction approves of the correction. Raises Refused."""
-        shown = self._shown(session, id).item
-        if ruling is Ruling.APPROVE and not shown.is_whole and shown_correction(shown) is None:
+        shown = self._shown(session, id)
+        if ruling is Ruling.APPROVE and not shown.item.is_whole and shown_correction(shown.item) is None:
             raise Refused("This answer was cut off before its end. Correct it: write the whole answer.")
         if text is not None and is_blank(text):
             raise Refused("The correction is empty. Write the answer as it should have been.")
-        self._save(session, (self._shown(session, id),), ruling, text and text.strip())
+        self._save(session, (shown,), ruling, text and text.strip())
 
     def decide_all(self, session: ReviewSession, ruling: Ruling, count: int) -> None:
         """On everything that the filters found, if that is still `count` answers. Raises Refused."""
-        decided = self._store.decisions.effective(one.item.message_id for one in session.waiting)
+        decided = self._store.decisions.effective(one.id for one in session.waiting)
         if session.wanted.show is not Show.DECIDED:  # what somebody else has decided meanwhile stays as it is
-            session.waiting = [one for one in session.waiting if one.item.message_id not in decided]
+            session.waiting = [one for one in session.waiting if one.id not in decided]
         items = tuple(session.waiting)
         if len(items) != count:
             raise Refused(
@@ -115,14 +113,14 @@ class ReviewQueue:
     def _save(
         self, session: ReviewSession, items: tuple[Ranked, ...], ruling: Ruling, text: str | None = None
     ) -> None:
-        asked = [one.item.message_id for one in items if is_judgement(one.item.message_id)]
+        accepted = ruling is Ruling.APPROVE
+        asked = [one.id for one in items if is_judgement(one.id)]
         corrections = {
-            one.item.message_id: shown_correction(one.item) if ruling is Ruling.APPROVE else text
+            one.id: shown_correction(one.item) if accepted else text
             for one in items
-            if one.item.message_id not in asked
+            if not is_judgement(one.id)
         }
         if asked:
-            accepted = ruling is Ruling.APPROVE
             self._store.judgement_requests.decide(map(_request_id, asked), accepted, self._reviewer)
         made = self._store.decisions.add_all(self._reviewer, ruling, corrections) if corrections else []
         self._done(session, Action(items, (*asked, *(decision.id for decision in made))))
@@ -145,10 +143,10 @@ class ReviewQueue:
         if asked:
             self._store.judgement_requests.decide(map(_request_id, asked), None, "")
         session.actions = session.actions[:-1]
-        ids = {one.item.message_id for one in action.items}
+        ids = {one.id for one in action.items}
         if not action.saved:
             session.skipped = [id for id in session.skipped if id not in ids]
-        session.waiting = [*action.items, *(one for one in session.waiting if one.item.message_id not in ids)]
+        session.waiting = [*action.items, *(one for one in session.waiting if one.id not in ids)]
         self._settle(session)
 
     def can_undo(self, session: ReviewSession) -> bool:
@@ -170,7 +168,7 @@ class ReviewQueue:
         requests = [one for one in requests if one.decided_at == last >= since]
         if requests and (not decisions or (requests[0].decided_at or 0.0) > decisions[0].created_at):
             items = tuple(self._judgements(requests))
-            return Action(items, tuple(one.item.message_id for one in items))
+            return Action(items, tuple(one.id for one in items))
         if not decisions:
             return None
         found = self._store.reviews.items([decision.message_id for decision in decisions])
@@ -182,13 +180,11 @@ class ReviewQueue:
 
     def decided_today(self, assistant_id: str) -> int:
         """By this person, since midnight as the clock on this machine says."""
-        now = time.localtime()
-        midnight = time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
+        midnight = time.mktime((*time.localtime()[:3], 0, 0, 0, 0, 0, -1))
         requests = self._store.judgement_requests.decided(assistant_id)
-        mine = [one for one in requests if one.decided_by == self._reviewer]
-        return self._store.decisions.count_since(assistant_id, self._reviewer, midnight) + sum(
-            (one.decided_at or 0.0) >= midnight for one in mine
-        )
+        at = [one.decided_at or 0.0 for one in requests if one.decided_by == self._reviewer]
+        judged = sum(one >= midnight for one in at)
+        return self._store.decisions.count_since(assistant_id, self._reviewer, midnight) + judged
 
     def branch(self, id: str) -> list[Message]:
         """The turns down to the answer, or to that of which a request asks for another. Raises NotFound."""
@@ -198,7 +194,7 @@ class ReviewQueue:
 
     def _shown(self, session: ReviewSession, id: str) -> Ranked:
         current = session.current
-        if current is None or current.item.message_id != id:
+        if current is None or current.id != id:
             raise Refused("Another answer is shown by now. Look at it and press again.")
         return current
 
@@ -220,13 +216,12 @@ class ReviewQueue:
             del session.waiting[0]
 
     def _fresh(self, session: ReviewSession, one: Ranked) -> Ranked | None:
-        id = one.item.message_id
-        if is_judgement(id):
+        if is_judgement(one.id):
             with suppress(NotFound):
-                request = self._store.judgement_requests.get(_request_id(id))
+                request = self._store.judgement_requests.get(_request_id(one.id))
                 return next(iter(self._judgements([request] if request.accepted is None else [])), None)
             return None
-        item = self._store.reviews.item(id)
+        item = self._store.reviews.item(one.id)
         if item is None or (item.decision is not None and session.wanted.show is not Show.DECIDED):
             return None
         return Ranked(item, one.reasons, one.others)

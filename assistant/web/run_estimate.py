@@ -1,7 +1,5 @@
 """Says how long a run will take yet: one estimate for all of it, from what earlier runs took and how far this is."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,76 +36,58 @@ def estimate(
     counts = next((event.data for event in reversed(events) if event.phase == "dataset"), None)
     if counts is None:
         return None
-    wanted, begun = _wanted(run, counts, earlier), dict[str, float]()
+    expected, begun = _expected(run, counts, earlier), dict[str, float]()
     for event in events:
         begun.setdefault(_PHASE_OF.get(event.phase, event.phase), event.at)
     present = [phase for phase in _PHASES if phase in begun][-1]
-    took = now - begun[present]
-    trained = (now if present == "train" else begun.get("variants", now)) - begun["train"]
-    slower = _whole_training(events, trained, wanted["train"]) / wanted["train"]  # and so will the rest be
-    if present == "train":
-        share_of_epochs = _expected_end(run, events) / _USUAL_END
-        left = max(slower * wanted["train"] * share_of_epochs - took, 0.02 * wanted["train"])
-    else:
-        left = _counted_left(run, events, present, took, slower * wanted[present], int(counts.get("gate", 0)))
-    left += sum(slower * wanted[phase] for phase in _PHASES[_PHASES.index(present) + 1 :])
+    done, took = _share(run, events, present, int(counts.get("gate", 0))), now - begun[present]
+    counted = events[-1].at - begun[present]  # so long what is done took
+    if present == "train":  # one step is like the other
+        whole = _whole(expected["train"], took, counted, done, weight=10 * done)
+        slower = whole / expected["train"]  # and so will the rest be
+    else:  # of what the gate asks, the full prompt comes first and takes longest
+        slower = (begun.get("variants", begun[present]) - begun["train"]) / expected["train"]
+        whole = _whole(slower * expected[present], took, counted, done, weight=done)
+    later = _PHASES[_PHASES.index(present) + 1 :]
+    left = max(whole - took, 0.0) + slower * sum(expected[phase] for phase in later)
     left = max(left, 5.0)
     return Estimate(left, (now - run.started_at) / (now - run.started_at + left))
 
 
-def _wanted(run: TrainingRun, counts: Mapping[str, Any], earlier: Iterable[TrainingRun]) -> dict[str, float]:
+def _whole(expected: float, took: float, counted: float, share: float, weight: float) -> float:
+    """Seconds of a phase: as expected, and, with this weight, by the share that is done."""
+    weight, measured = min(1.0, weight), counted / share if share else expected
+    return weight * max(measured, took) + (1 - weight) * max(expected, took)
+
+
+def _expected(
+    run: TrainingRun, counts: Mapping[str, Any], earlier: Iterable[TrainingRun]
+) -> dict[str, float]:
     """Seconds for each phase: those of the newest run that went through all of them, for as many examples as now."""
     before = next((one.report for one in earlier if "gate" in one.report.get("seconds", {})), {})
-    wanted = {}
+    expected = {}
     for phase, (split, least, each) in _FIRST_RUN.items():
         number = counts.get(split, 0)
         epochs = run.settings.get("epochs", 10) / 10 if phase == "train" else 1.0
-        wanted[phase] = least + each * number * epochs
+        expected[phase] = least + each * number * epochs
         if known := before.get("seconds", {}).get("probe" if phase == "swap" else phase):
-            wanted[phase] = known * number / (before["dataset"].get(split) or number or 1)
-    return wanted
+            expected[phase] = known * number / (before["dataset"].get(split) or number or 1)
+    return expected
 
 
-def _whole_training(events: Sequence[RunEvent], took: float, wanted: float) -> float:
-    """Seconds of a training up to its usual end, by the steps that are done; what is wanted while there are few."""
-    rated = [event.data for event in events if event.phase == "train" and "eta_s" in event.data]
-    if len(rated) < 3:
-        return wanted
-    step, steps, eta = rated[-1]["step"], rated[-1]["steps"], rated[-1]["eta_s"]
-    usual = _USUAL_END * steps
-    if step >= usual:
-        return float(took * usual / step)
-    return float(took + eta * (usual - step) / (steps - step))
-
-
-def _expected_end(run: TrainingRun, events: Sequence[RunEvent]) -> float:
-    """The share of the epochs after which early stopping is expected."""
-    epochs, patience = run.settings.get("epochs", 10), run.settings.get("patience", 2)
-    losses = [event.data["dev_loss"] for event in events if event.data.get("dev_loss") is not None][1:]
-    usual = _USUAL_END * epochs
-    if losses:
-        best = losses.index(min(losses)) + 1
-        at_least = best + patience
-        usual = max(usual, at_least) if best == len(losses) else (2 * usual + at_least) / 3
-    return float(min(1.0, usual / epochs))
-
-
-def _counted_left(
-    run: TrainingRun, events: Sequence[RunEvent], phase: str, took: float, expected: float, gate: int
-) -> float:
-    """By what is counted in the phase, the more the further it is; by what was expected before."""
-    counted: dict[Any, tuple[int, int]] = {}
-    for event in events:
-        if event.phase == phase and event.data.get("total"):
-            counted[event.data.get("what", event.data["total"])] = (event.data["done"], event.data["total"])
-    if phase == "swap" or not counted:
-        return max(expected - took, 0.0)
-    *finished, (done, total) = counted.values()
-    did = sum(number for _, number in finished) + done
-    whole = total + run.settings.get("variants", 3) + 1 if len(counted) == 1 else did
+def _share(run: TrainingRun, events: Sequence[RunEvent], phase: str, gate: int) -> float:
+    """How much of a phase is done, by what it counts; 0 where it counts nothing."""
+    data = [event.data for event in events if event.phase == phase]
+    if phase == "train":
+        latest = {name: value for one in data for name, value in one.items()}
+        return float(min(1.0, latest.get("step", 0) / latest.get("steps", 1) / _USUAL_END))
+    counted = {one.get("what", one["total"]): (one["done"], one["total"]) for one in data if one.get("total")}
+    if not counted:
+        return 0.0
+    done, total = sum(done for done, _ in counted.values()), [*counted.values()][-1]
+    whole = done + total[1] - total[0]  # at least
     if phase == "gate":
-        whole = (_SYSTEMS + ("active" in counted)) * gate + _GENERAL
-    whole = max(whole, did + total - done)
-    measured, share = took * (whole - did) / max(1, did), did / whole
-    least = measured / 2 if share > 1 / 3 else 0.0  # what was expected may be over already
-    return share * measured + (1 - share) * max(expected - took, least)
+        whole = max(whole, (_SYSTEMS + ("active" in counted)) * gate + _GENERAL)
+    elif len(counted) == 1:
+        whole += run.settings.get("variants", 3) + 1
+    return float(done / whole)

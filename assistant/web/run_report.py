@@ -1,7 +1,5 @@
 """Shows a run as HTML: its steps, the verdict, the answers behind it, and how ratings became examples."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -136,31 +134,16 @@ def details(report: Mapping[str, Any]) -> str:
         _system(name): (words.tokens(score["prompt_tokens"]), words.quality(score, gate))
         for name, score in gate.get("scores", {}).items()
     }
-    times = [f"{phase} {words.seconds(value)}" for phase, value in report.get("seconds", {}).items()]
     return render(
         "run_details.html",
         funnel=funnel(dataset, "funnel"),
         guards=gate.get("guards", ()),
         scores=scores,
-        facts=[" · ".join(_training_facts(report.get("training"), dataset)), ", ".join(times)],
+        dataset=dataset,
+        splits=SPLITS,
+        training=report.get("training"),
+        seconds=report.get("seconds", {}),
     )
-
-
-def _training_facts(training: Mapping[str, Any] | None, dataset: Mapping[str, Any]) -> list[str]:
-    facts = [", ".join(f"{dataset[name]:,} {name}" for name in SPLITS if name in dataset)]
-    if training:
-        steps, took = words.count(training["steps"], "step"), words.seconds(training["seconds"])
-        first, last = (words.number(training[name], 3) for name in ("first_dev_loss", "dev_loss"))
-        facts += [
-            f"{steps} in {took}",
-            f"{training['tokens_per_s']:,.0f} tokens/s",
-            f"dev loss {first} → {last}",
-            "stopped early" if training["stopped_early"] else "",
-            f"{training['peak_memory_mib']:,.0f} MiB at the peak",
-        ]
-    replaced = [f"{number:,} {kind}" for kind, number in dataset.get("replaced", {}).items() if number]
-    facts.append(f"replaced by placeholders: {', '.join(replaced)}" if replaced else "")
-    return [fact for fact in facts if fact]
 
 
 def compared(report: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -1,13 +1,8 @@
-"""The Savings page: how much shorter the prompt got, at what quality, and what that is worth at a person's own prices.
-
-Ids for tests: #saved-tokens #saved-quality #saved-cold #saved-warm #savings-plot #savings-runs
-#price-uncached #price-cached #savings-cost.
-"""
-
-from __future__ import annotations
+"""The Savings page: how much shorter the prompt got, at what quality, and what that is worth at one's own prices."""
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import gradio as gr
 
@@ -21,16 +16,7 @@ from store.records import Activation, Deployment
 
 _UNCACHED, _CACHED = 0.50, 0.05  # prices per million input tokens that the boxes begin with
 _REQUESTS = 1000
-
-
 _EVERY_S = 5.0
-
-
-class SavingsState:
-    """What this tab shows already."""
-
-    def __init__(self) -> None:
-        self.shown: object = None
 
 
 class SavingsPage:
@@ -39,7 +25,7 @@ class SavingsPage:
     def __init__(self, services: Services, assistant: gr.Dropdown):
         self._services = services
         self._store = services.store
-        self.state, self.timer = gr.State(SavingsState()), gr.Timer(_EVERY_S)
+        self.state, self.timer = gr.State(None), gr.Timer(_EVERY_S)
         with gr.Column(elem_id="savings-page"):
             self.numbers = panel("savings-numbers")
             self.plot = panel("savings-plot", js_on_load=script("local_times.js"))
@@ -52,34 +38,17 @@ class SavingsPage:
         self.shown = [self.numbers, self.plot, self.runs, self.prices, self.cost]
         ticked = services.access.event(UserRole.USER, self.refresh, quiet=True)
         self.timer.tick(ticked, [*self.here, self.state], [self.state, *self.shown], **QUIET)
-        gr.on(
-            [self.uncached.input, self.cached.input],
-            services.access.event(UserRole.USER, self.price),
-            self.here,
-            self.cost,
-            trigger_mode="always_last",
-            **QUIET,
-        )
+        priced, prices = services.access.event(UserRole.USER, self.price), (self.uncached, self.cached)
+        typed = [box.input for box in prices]
+        gr.on(typed, priced, self.here, self.cost, trigger_mode="always_last", **QUIET)
 
-    def refresh(
-        self,
-        person: Person,
-        assistant_id: str | None,
-        uncached: float | None,
-        cached: float | None,
-        state: SavingsState,
-    ) -> Update:
-        """A tick: something was swapped, measured or answered since."""
+    def refresh(self, person: Person, assistant_id: str | None, *given: Any) -> Update:
+        """A tick: something was swapped, measured or answered since, or the page stays as it is."""
+        *prices, shown = given
         active, runs = self._active(assistant_id), self._store.runs.all(assistant_id or "", 1)
-        now = (
-            active,
-            [(run.id, run.status) for run in runs],
-            active and self._store.messages.answered(active.id),
-        )
-        if now == state.shown:
-            return {self.state: state}
-        state.shown = now
-        return {self.state: state} | self.show(person, assistant_id, uncached, cached)
+        answered = self._store.messages.answered(active.id) if active else 0
+        now = (active, [(run.id, run.status) for run in runs], answered)
+        return {} if now == shown else {self.state: now, **self.show(person, assistant_id, *prices)}
 
     def show(
         self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
@@ -87,37 +56,31 @@ class SavingsPage:
         store, active = self._store, self._active(assistant_id)
         if assistant_id is None or active is None:
             text = "Load the sample or write a prompt on the Prompt page."
-            return {
-                self.numbers: render("empty.html", title="Nothing is served yet", text=text),
-                self.plot: "",
-                self.runs: "",
-                self.prices: gr.Row(visible=False),
-            }
+            nothing = render("empty.html", title="Nothing is served yet", text=text)
+            hidden = {self.prices: gr.Row(visible=False)}
+            return {self.numbers: nothing, self.plot: "", self.runs: "", **hidden}
         runs = store.runs.all(assistant_id)
         report = next((run.report for run in runs if run.id == active.run_id), {})
         values = {"report": report, "gate": report.get("gate") or {}}
         steps = served(store.deployments.activations(assistant_id), store.deployments.all(assistant_id))
+        segments = store.prompts.get(active.prompt_id).segments
+        numbers = render(
+            "savings_numbers.html",
+            whole=prompt_tokens(self._services.tokenizer, segments),
+            active=active,
+            answered=store.messages.answered(active.id),
+            segments=segments,
+            tokens=segment_tokens(self._services.tokenizer, segments),
+            **values,
+        )
         tested = [run for run in runs if run.report.get("gate")]
-        before, now = self._full_tokens(active), active.prompt_tokens
-        answered = store.messages.answered(active.id)
-        numbers = render("savings_numbers.html", before=before, now=now, answered=answered, **values)
         return {
-            self.numbers: numbers + self._where_it_went(active, before),
+            self.numbers: numbers,
             self.plot: plots.tokens_over_time(steps, time.time()),
             self.runs: render("savings_runs.html", runs=tested, **values),
             self.prices: gr.Row(visible=True),
             self.cost: self.price(person, assistant_id, uncached, cached),
         }
-
-    def _where_it_went(self, active: Deployment, whole: int) -> str:
-        """The prompt as a bar of its segments: what is sent, and what the adapter has learned."""
-        segments = self._store.prompts.get(active.prompt_id).segments
-        tokens = segment_tokens(self._services.tokenizer, segments)
-        parts = [(one.text or one.user, tokens[one.id], one.id in active.segment_ids) for one in segments]
-        counts = {"sent": active.prompt_tokens, "learned": whole - active.prompt_tokens}
-        return (
-            render("knowledge.html", parts=parts, adapter=active.adapter, **counts) if active.adapter else ""
-        )
 
     def price(
         self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
@@ -125,7 +88,8 @@ class SavingsPage:
         active = self._active(assistant_id)
         if active is None:
             return ""
-        before, now = self._full_tokens(active), active.prompt_tokens
+        segments = self._store.prompts.get(active.prompt_id).segments
+        before, now = prompt_tokens(self._services.tokenizer, segments), active.prompt_tokens
         costs = {
             name: [_REQUESTS * tokens * (price or 0.0) / 1_000_000 for tokens in (before, now)]
             for name, price in (("Prefix not cached", uncached), ("Prefix cached", cached))
@@ -134,10 +98,6 @@ class SavingsPage:
 
     def _active(self, assistant_id: str | None) -> Deployment | None:
         return self._store.deployments.active(assistant_id) if assistant_id else None
-
-    def _full_tokens(self, active: Deployment) -> int:
-        """Tokens of the whole prompt of the version that is served."""
-        return prompt_tokens(self._services.tokenizer, self._store.prompts.get(active.prompt_id).segments)
 
 
 def served(activations: Sequence[Activation], deployments: Sequence[Deployment]) -> list[plots.Row]:

@@ -1,7 +1,5 @@
 """The HTTP server of the pages: what somebody sends who has not signed in is bounded in size, time and number."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import resource

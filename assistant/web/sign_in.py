@@ -3,8 +3,6 @@
 Sessions are kept in the store, not in a signed cookie, so that a new password or a removal ends them at once.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from pathlib import Path
@@ -24,8 +22,8 @@ from assistant.web import theme
 from assistant.web.access import Access
 from assistant.web.markup import render
 from store import Store
-from store.accounts import LOCAL, SESSION_S, User
-from store.audit import AuditAction, Outcome
+from store.accounts import LOCAL, SESSION_S
+from store.audit import AuditAction, Outcome, acting
 from store.errors import NotFound, StoreError
 
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
@@ -153,20 +151,26 @@ class SignIn:
         self._waiting += 1
         try:
             async with self._hashing:
-                user = await asyncio.to_thread(self._store.users.check_password, name, password)
+                return await asyncio.to_thread(self._checked, request, name, password, address)
         finally:
             self._waiting -= 1
+
+    def _checked(self, request: Request, name: str, password: str, address: str) -> Response:
+        user = self._store.users.check_password(name, password)
         if user is None:
             self._limiter.count(name, address, "address", "name")
-            await asyncio.to_thread(self._record_failure, name, address)
+            try:
+                known = self._store.users.get(name).name
+            except NotFound:
+                known = "an unknown name"  # what was typed may be a password in the wrong box
+            with acting("nobody"):
+                detail = {"address": address}
+                self._store.audit.record(AuditAction.SIGN_IN_FAILED, known, detail, outcome=Outcome.REFUSED)
             return _page(_WRONG, 401, name)
         self._limiter.forget(user.name, address)
-        return await self._begin(request, user, address)
-
-    async def _begin(self, request: Request, user: User, address: str) -> Response:
-        token = await asyncio.to_thread(self._store.sessions.begin, user.name, address)
+        token = self._store.sessions.begin(user.name, address)
         if old := _token(request):
-            await asyncio.to_thread(self._store.sessions.end, old)
+            self._store.sessions.end(old)
         response = RedirectResponse(".", 303)
         response.set_cookie(_cookie(request), token, max_age=int(SESSION_S), **_attributes(request))
         return response
@@ -178,16 +182,6 @@ class SignIn:
         response = RedirectResponse("sign-in", 303)
         response.delete_cookie(_cookie(request), **_attributes(request))
         return response
-
-    def _record_failure(self, name: str, address: str) -> None:
-        try:
-            known = self._store.users.get(name).name
-        except NotFound:
-            known = "an unknown name"  # what was typed may be a password in the wrong box
-        detail = {"address": address}
-        self._store.audit.record(
-            AuditAction.SIGN_IN_FAILED, known, detail, outcome=Outcome.REFUSED, actor="nobody"
-        )
 
 
 def _page(wrong: str, status: int = 200, name: str = "") -> Response:

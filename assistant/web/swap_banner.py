@@ -1,7 +1,5 @@
 """Above the chat's box after a swap: the last question as it was answered before, and as it is answered now."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

@@ -3,8 +3,6 @@
 `look.css` says what Gradio's themes cannot. System fonts only: nothing is fetched from the network.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote

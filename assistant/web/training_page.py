@@ -1,18 +1,11 @@
 """The Training page: ask for a run, watch it, read every run's verdict, and roll back.
 
 It does not train: it leaves a request in the store, which the trainer takes.
-
-Ids for tests: #train-now #rollback #rollback-confirm (button[data-event=serve][data-id] for the earlier ones)
-#trainer-state #retrain-planned #retrain-automatically #runs (button[data-event=pick][data-id]) #run-status #run-now
-#run-phases #verdict (class promoted/refused) #verdict-reasons #gate-answers #verdict-prompts #run-more #loss-plot.
 """
 
-from __future__ import annotations
-
 import time
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import Any
 
 import gradio as gr
 
@@ -22,6 +15,7 @@ from assistant.web.markup import forward, render, script
 from assistant.web.theme import panel
 from store.accounts import UserRole
 from store.records import Deployment, DeploymentStatus, RunEvent, RunStatus, TrainingRun
+from store.runs import AutomaticRetrains
 
 # With a look every second the app took 15 % of a core and a browser without a graphics card 21 %, which the training
 # beside them did not get.
@@ -30,14 +24,36 @@ _EARLIER = 5  # deployments that the page offers to serve again
 _WRITE_ONE = "Load the sample or write a prompt on the Prompt page."
 
 
+@dataclass(frozen=True)
+class Situation:
+    """What the page shows of an assistant: `run` of its `runs`, newest first, and what may come."""
+
+    runs: list[TrainingRun]
+    run: TrainingRun | None
+    events: list[RunEvent]
+    automatic: AutomaticRetrains
+    waiting: bool
+    watching: bool
+    active: Deployment | None
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.runs) and self.runs[0].status is RunStatus.RUNNING
+
+    def signature(self) -> object:
+        """Of two alike the page looks the same."""
+        statuses = [(one.id, one.status) for one in self.runs]
+        may_come = (self.automatic, self.waiting, self.watching, self.active)
+        return self.run and self.run.id, statuses, len(self.events), may_come
+
+
 class PageState:
     """What this tab shows already: only what changed is sent again, so nothing flickers."""
 
     def __init__(self) -> None:
         self.assistant_id: str | None = None
         self.run_id: int | None = None  # the run that is selected; None: the newest
-        self.shown: tuple[Any, ...] = ()
-        self.losses = -1
+        self.shown: object = None
 
 
 class TrainingPage:
@@ -48,36 +64,25 @@ class TrainingPage:
         self._store = services.store
         self.state = gr.State(PageState())  # copied for every tab
         self.timer = gr.Timer(_IDLE_S)
+        times = script("local_times.js")
         with gr.Column(elem_id="training-page"):
             with gr.Row(elem_id="training-bar"):
                 self.train = gr.Button("Train now", variant="primary", elem_id="train-now", scale=0)
-                self.back = panel(
-                    "rollback-bar", js_on_load=forward("roll_back", "serve") + script("local_times.js")
-                )
+                self.back = panel("rollback-bar", js_on_load=forward("roll_back", "serve") + times)
                 self.trainer = panel("trainer-state")
-            self.automatic = gr.Checkbox(
-                label="Retrain by itself when enough new answers are rated",
-                container=False,
-                elem_id="retrain-automatically",
-            )
-            self.status = panel("run-status", js_on_load=script("local_times.js"))
+            label = "Retrain by itself when enough new answers are rated"
+            self.automatic = gr.Checkbox(label=label, container=False, elem_id="retrain-automatically")
+            self.status = panel("run-status", js_on_load=times)
             self.verdict = panel("run-verdict")
             with gr.Accordion("How it was trained", open=False, elem_id="run-more") as self.more:
                 self.facts = panel("run-facts")
                 self.losses = panel("loss-plot")
                 self.details = panel("run-details")
-            self.runs = panel("runs", js_on_load=forward("pick") + script("local_times.js"))
+            self.runs = panel("runs", js_on_load=forward("pick") + times)
         self.here = [assistant]
-        self.shown = [
-            self.state,
-            self.timer,
-            self.train,
-            self.back,
-            self.trainer,
-            self.automatic,
-            self.status,
-        ]
-        self.shown += [self.runs, self.verdict, self.more, self.facts, self.losses, self.details]
+        # The state is changed in place, so it is no output.
+        self.shown = [self.timer, self.train, self.back, self.trainer, self.automatic, self.status, self.runs]
+        self.shown += [self.verdict, self.more, self.facts, self.losses, self.details]
         here, on, admin = [assistant, self.state], services.access.event, UserRole.ADMIN
         self.timer.tick(on(UserRole.REVIEWER, self.refresh, quiet=True), here, self.shown, **QUIET)
         self.runs.pick(on(UserRole.REVIEWER, self.pick), here, self.shown, **QUIET)
@@ -137,64 +142,72 @@ class TrainingPage:
             empty = render("empty.html", title="No assistant yet", text=_WRITE_ONE)
             hidden = {self.more: gr.Accordion(visible=False), self.train: gr.Button(interactive=False)}
             texts = dict.fromkeys((self.runs, self.verdict, self.trainer, self.back), "")
-            return {self.state: state, self.status: empty, **hidden, **texts}
+            return {self.status: empty, **hidden, **texts}
         if assistant_id != state.assistant_id:
-            state.assistant_id, state.run_id, state.shown, state.losses = assistant_id, None, (), -1
+            state.assistant_id, state.run_id = assistant_id, None
+        seen = self._situation(assistant_id, state.run_id)
+        changed = forced or seen.signature() != state.shown
+        update = {}
+        if changed or (seen.busy and seen.run is seen.runs[0]):  # the clock of a run that is on its way
+            update = self._status(assistant_id, seen)
+        if changed:
+            state.shown = seen.signature()
+            update |= self._buttons(assistant_id, seen) | self._evidence(seen)
+        return update
+
+    def _situation(self, assistant_id: str, run_id: int | None) -> Situation:
         runs = self._store.runs.all(assistant_id)
-        newest = runs[0] if runs else None
-        busy = newest is not None and newest.status is RunStatus.RUNNING
-        run = next((item for item in runs if item.id == state.run_id), newest)
-        events = self._store.runs.events(run.id) if run else []
+        run = next((one for one in runs if one.id == run_id), runs[0] if runs else None)
         automatic = self._store.runs.automatic(assistant_id)
         starting = automatic.starts_at is not None and automatic.starts_at <= time.time()
-        waiting = not busy and (starting or self._store.runs.is_requested(assistant_id))
-        watching = self._store.leases.get("trainer-watch") is not None
-        statuses = [one and (one.id, one.status) for one in (run, newest)]
-        active = self._store.deployments.active(assistant_id)
-        shown = (*statuses, len(events), len(runs), waiting, watching, automatic, active)
-        changed = forced or shown != state.shown
-        update: Update = {self.state: state}
-        if run and (changed or (busy and run is newest)):  # the clock of a run that is on its way
-            earlier = [one for one in runs if one.id != run.id]
-            update[self.status] = run_report.run_status(run, events, earlier, time.time())
-            update[self.facts] = f'<p class="dim">{escape(run_report.technical(events))}</p>' if busy else ""
-        if not changed:
-            return update
-        state.shown = shown
-        if run is None:
-            update[self.status] = self._nothing_yet(assistant_id)
-        update |= self._buttons(assistant_id, busy, waiting, watching)
-        update[self.runs] = render("run_choice.html", runs=runs, shown=run.id) if run else ""
-        return update | self._evidence(run, self._proof(run, runs, active), events, state, forced)
+        waits = starting or self._store.runs.is_requested(assistant_id)
+        return Situation(
+            runs,
+            run,
+            self._store.runs.events(run.id) if run else [],
+            automatic,
+            waits and not (runs and runs[0].status is RunStatus.RUNNING),
+            self._store.leases.get("trainer-watch") is not None,
+            self._store.deployments.active(assistant_id),
+        )
 
-    def _proof(
-        self, run: TrainingRun | None, runs: Sequence[TrainingRun], active: Deployment | None
-    ) -> TrainingRun | None:
-        """The run whose evidence is shown: the chosen one, or the one that brought what serves."""
-        if run is None or run.report.get("gate") or run is not runs[0]:
-            return run
-        return next((one for one in runs if active and one.id == active.run_id), run)
+    def _status(self, assistant_id: str, seen: Situation) -> Update:
+        """How far the run is."""
+        if seen.run is None:
+            rated = self._store.answers.rated_count(assistant_id)
+            text = "Rate or correct answers on the Chat page first; or load the sample on the Prompt page."
+            if rated:
+                text = (
+                    f"{words.count(rated, 'rated answer')} to learn from. Press Train now: it takes some minutes, "
+                    "and chat goes on meanwhile."
+                )
+            return {self.status: render("empty.html", title="No run yet", text=text)}
+        earlier = [one for one in seen.runs if one.id != seen.run.id]
+        facts = f'<p class="dim">{escape(run_report.technical(seen.events))}</p>' if seen.busy else ""
+        return {
+            self.status: run_report.run_status(seen.run, seen.events, earlier, time.time()),
+            self.facts: facts,
+        }
 
-    def _buttons(self, assistant_id: str, busy: bool, waiting: bool, watching: bool) -> Update:
-        automatic, deployments = self._store.runs.automatic(assistant_id), self._store.deployments
-        label = "Training…" if busy else "Waiting…" if waiting else "Train now"
-        back, other = deployments.replaced(assistant_id), self._store.runs.running()
+    def _buttons(self, assistant_id: str, seen: Situation) -> Update:
+        deployments, other = self._store.deployments, self._store.runs.running()
+        label = "Training…" if seen.busy else "Waiting…" if seen.waiting else "Train now"
+        back = deployments.replaced(assistant_id)
         earlier = [one for one in self._served(assistant_id) if back is None or one.id != back.id][:_EARLIER]
         return {
-            self.timer: gr.Timer(_RUNNING_S if busy or waiting else _IDLE_S),
-            self.train: gr.Button(label, interactive=not busy and not waiting),
-            self.automatic: gr.Checkbox(automatic.allowed),
-            self.back: render(
-                "rollback.html", served=deployments.active(assistant_id), back=back, earlier=earlier
-            ),
+            self.timer: gr.Timer(_RUNNING_S if seen.busy or seen.waiting else _IDLE_S),
+            self.train: gr.Button(label, interactive=not seen.busy and not seen.waiting),
+            self.automatic: gr.Checkbox(seen.automatic.allowed),
+            self.back: render("rollback.html", served=seen.active, back=back, earlier=earlier),
+            self.runs: render("run_choice.html", runs=seen.runs, shown=seen.run.id) if seen.run else "",
             self.trainer: render(
                 "trainer_state.html",
-                busy=busy,
-                waiting=waiting,
-                watching=watching,
+                busy=seen.busy,
+                waiting=seen.waiting,
+                watching=seen.watching,
+                automatic=seen.automatic,
                 missing=self._services.trainer_missing,
                 other=other and self._store.assistants.get(other.assistant_id).name,
-                automatic=automatic,
                 now=time.time(),
                 problem=self._services.model_problem(),
             ),
@@ -202,57 +215,35 @@ class TrainingPage:
 
     def _served(self, assistant_id: str) -> list[Deployment]:
         """What served before and may again, the latest first."""
-        retired = [
-            one
+        served = [
+            (one.activated_at, one)
             for one in self._store.deployments.all(assistant_id)
             if one.status is DeploymentStatus.RETIRED and one.activated_at
         ]
-        return sorted(retired, key=lambda one: one.activated_at or 0.0, reverse=True)
+        return [one for _, one in sorted(served, key=lambda pair: -pair[0])]
 
-    def _evidence(
-        self,
-        run: TrainingRun | None,
-        proof: TrainingRun | None,
-        events: Sequence[RunEvent],
-        state: PageState,
-        forced: bool,
-    ) -> Update:
-        """The verdict and what is behind it; the losses are drawn anew only when there are more."""
-        report = proof.report if proof else {}
-        if proof and proof is not run:
+    def _evidence(self, seen: Situation) -> Update:
+        """The verdict and what is behind it: the chosen run's, or, where the newest has none yet, of what serves."""
+        proof, events, title = seen.run, seen.events, ""
+        if seen.run and seen.run is seen.runs[0] and not seen.run.report.get("gate"):
+            serving = (one for one in seen.runs if seen.active and one.id == seen.active.run_id)
+            proof = next(serving, seen.run)
+        if proof and proof is not seen.run:
             events = self._store.runs.events(proof.id)
+            title = f'<h2 class="section">What serves now: run {proof.id}</h2>'
+        report = proof.report if proof else {}
         losses = run_report.losses(events)
-        title = (
-            ""
-            if proof is run
-            else f'<h2 class="section">What serves now: run {proof.id}</h2>'
-            if proof
-            else ""
-        )
-        update: Update = {
-            self.verdict: title + self._verdict(proof.id, report) if proof else "",
+        return {
+            self.verdict: title + self._verdict(proof) if proof else "",
             self.details: run_report.details(report),
             self.more: gr.Accordion(visible=bool(events)),
+            self.losses: plots.loss_curve(losses) if len(losses) > 1 else "",
         }
-        if forced or len(losses) != state.losses:
-            state.losses = len(losses)
-            update[self.losses] = plots.loss_curve(losses) if len(losses) > 1 else ""
-        return update
 
-    def _verdict(self, run_id: int, report: Mapping[str, Any]) -> str:
-        systems, answers = run_report.compared(report), self._store.gate_answers
+    def _verdict(self, run: TrainingRun) -> str:
+        systems, answers = run_report.compared(run.report), self._store.gate_answers
         if systems is None:
             return ""
-        tally, most = answers.tally(run_id, *systems), run_report.SHOWN_PAIRS
-        lost, won = (answers.side_by_side(run_id, *systems, most, best_first=b) for b in (False, True))
-        return run_report.verdict(report, tally, lost, won)
-
-    def _nothing_yet(self, assistant_id: str) -> str:
-        rated = self._store.answers.rated_count(assistant_id)
-        text = "Rate or correct answers on the Chat page first; or load the sample on the Prompt page."
-        if rated:
-            text = (
-                f"{words.count(rated, 'rated answer')} to learn from. Press Train now: it takes some minutes, "
-                "and chat goes on meanwhile."
-            )
-        return render("empty.html", title="No run yet", text=text)
+        tally, most = answers.tally(run.id, *systems), run_report.SHOWN_PAIRS
+        lost, won = (answers.side_by_side(run.id, *systems, most, best_first=b) for b in (False, True))
+        return run_report.verdict(run.report, tally, lost, won)

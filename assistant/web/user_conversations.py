@@ -1,7 +1,5 @@
 """One person's conversations: all that the chat can see or change of the store's."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace

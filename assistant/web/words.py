@@ -1,7 +1,5 @@
 """Numbers and states as the words that the pages show, always with their unit. Plain text, not HTML."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -68,11 +66,6 @@ def ago(then: float, now: float | None = None) -> str:
     if elapsed < 7 * 86400:
         return f"{elapsed / 86400:.0f} d ago"
     return time.strftime("%d %b %Y", time.localtime(then))
-
-
-def moment(then: float | None) -> str:
-    """Local date and time, “21 Nov, 14:05”."""
-    return NOTHING if then is None else time.strftime("%d %b, %H:%M", time.localtime(then))
 
 
 def number(value: float | None, digits: int = 2) -> str:
