@@ -164,18 +164,9 @@ def import_(
     docs/data.md says what each format is.
     """
     with opened(data_dir) as store:
-        columns = dict(_named_column(text) for text in column or [])
-        options = ImportOptions(
-            _assistant(store, assistant),
-            rater.strip() or "import",
-            approve,
-            time.time(),
-            columns,
-            up_from,
-            down_to,
-            day_first,
-            encoding,
-        )
+        said = (dict(map(_named_column, column or [])), up_from, down_to, day_first, encoding)
+        rater = rater.strip() or "import"
+        options = ImportOptions(_assistant(store, assistant), rater, approve, time.time(), *said)
         size = source.stat().st_size if source.is_file() else None
         with _bar(f"Reading {source.name}", size, TransferSpeedColumn()) as on_progress:
             judged = judge_file(source, options, format, on_progress)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from store.columns import mapper
 from store.connection import Repository, Transaction
@@ -75,8 +74,13 @@ _PLACE = "JOIN conversations c ON c.id = m.conversation_id"
 _BY_RATING = f"ratings r CROSS JOIN messages m ON m.id = r.message_id CROSS {_PLACE}"
 _BY_DECISION = f"decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS {_PLACE}"
 _BY_CONVERSATION = "conversations c CROSS JOIN messages m ON m.conversation_id = c.id"
-_BY_ID = f"json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value CROSS {_PLACE}"
+_BY_ID = f"json_each(?4) wanted CROSS JOIN messages m ON m.id = wanted.value CROSS {_PLACE}"
 _DECIDED = f"EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})"
+_OF_RATING = {
+    Show.DOWN: "r.verdict = 'down'",
+    Show.UP: "r.verdict = 'up'",
+    Show.CORRECTED: "r.correction IS NOT NULL",
+}
 # Named, since SQLite would rather go through all ratings of one kind for every message that a search found.
 _ITS_RATING = "SELECT 1 FROM ratings r INDEXED BY ratings_of_message WHERE r.message_id = m.id"
 
@@ -116,19 +120,16 @@ class Reviews(Repository):
         The second value says that the limit was reached, so that there may be others.
         """
         with self._file.reading() as transaction:
-            ids = None
+            ids: list[str] = []
             if wanted.text.strip():
                 hits = self._other(Search).find(assistant_id, wanted.text, MOST)
                 ids = hits + [row["id"] for row in transaction.rows(_ANSWERS_TO, [hits])]
-            found: dict[str, None] = {}
-            walks = queries(assistant_id, wanted, ids)
-            more = False
-            for sql, values in walks:
-                share = limit // len(walks)  # so that a pile of one kind does not hide the others
-                rows = transaction.rows(sql, [*values, share])
-                more = more or len(rows) == share
-                found.update(dict.fromkeys(row["id"] for row in rows))
-            return _items(transaction, list(found)), more
+            walks = queries(wanted)
+            share = limit // max(1, len(walks))  # so that a pile of one kind does not hide the others
+            values = [assistant_id, wanted.rater, wanted.reason, list(dict.fromkeys(ids)), share]
+            found = [[row["id"] for row in transaction.rows(sql, values)] for sql in walks]
+            each = list(dict.fromkeys(id for some in found for id in some))
+            return _items(transaction, each), any(len(some) == share for some in found)
 
     def item(self, message_id: str) -> ReviewItem | None:
         """Return one answer as it is now; None when it was deleted."""
@@ -152,61 +153,42 @@ class Reviews(Repository):
         return [row["name"] for row in self._rows(_DIFFERENT.format("reason"), [_CHOICES])]
 
 
-Walk = tuple[str, list[Any]]  # a query but for its limit, which is the last value, and the other values
+def queries(wanted: ReviewFilter) -> list[str]:
+    """One walk for each kind of answer that is wanted.
 
-
-def queries(assistant_id: str, wanted: ReviewFilter, ids: Sequence[str] | None) -> list[Walk]:
-    """Return one walk for each kind of answer that is wanted. `ids` are those that a search found."""
+    Its values are the assistant, the rater, the reason, the ids that a search found, and the limit.
+    """
     kinds = [wanted.show]
     if wanted.show is Show.WORTH:
         kinds = [Show.DOWN, Show.CORRECTED, Show.UP, Show.UNRATED]
     if wanted.rater or wanted.reason:
         kinds = [kind for kind in kinds if kind is not Show.UNRATED]
-    return [_query(assistant_id, wanted, kind, ids) for kind in kinds]
+    return [_query(wanted, kind) for kind in kinds]
 
 
-def _query(assistant_id: str, wanted: ReviewFilter, kind: Show, ids: Sequence[str] | None) -> Walk:
-    rating = _of_rating(wanted, kind)
-    first: list[Any] = []
-    if ids is not None:
-        source, order, first = _BY_ID, "wanted.key", [list(dict.fromkeys(ids))]
+def _query(wanted: ReviewFilter, kind: Show) -> str:
+    rating = [_OF_RATING[kind]] if kind in _OF_RATING else []
+    rating += ["r.rater = ?2"] * bool(wanted.rater) + ["r.reason = ?3 AND r.reason <> ''"] * bool(
+        wanted.reason
+    )
+    if wanted.text.strip():
+        source, order = _BY_ID, "wanted.key"
     elif kind is Show.DECIDED:
         source, order = _BY_DECISION, "d.seq DESC"
     elif rating:
         source, order = _BY_RATING, "r.seq DESC"
     else:
         source, order = _BY_CONVERSATION, "c.updated_at DESC"
-    conditions: dict[str, list[Any]] = {  # with the values of each
-        "c.assistant_id = ?": [assistant_id],
-        "m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND m.text <> ''": [],
-    }
+    conditions = ["c.assistant_id = ?1", "m.role = 'assistant' AND m.status IN ('complete', 'stopped')"]
+    conditions += ["m.text <> ''", _DECIDED if kind is Show.DECIDED else f"NOT {_DECIDED}"]
     if source is _BY_DECISION:
-        conditions[IS_EFFECTIVE] = []
-    else:
-        conditions[_DECIDED if kind is Show.DECIDED else f"NOT {_DECIDED}"] = []
+        conditions[-1] = IS_EFFECTIVE
     if kind is Show.UNRATED:
-        conditions["NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)"] = []
+        conditions.append("NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)")
     elif rating:
         latest = " AND ".join([IS_LATEST, *rating])
-        about = latest if source is _BY_RATING else f"EXISTS ({_ITS_RATING} AND {latest})"
-        conditions[about] = [value for values in rating.values() for value in values]
-    sql = f"SELECT m.id FROM {source} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?"
-    return sql, [*first, *(value for values in conditions.values() for value in values)]
-
-
-def _of_rating(wanted: ReviewFilter, kind: Show) -> dict[str, list[str]]:
-    """Return the conditions on one rating and their values; none where ratings do not matter."""
-    kinds = {
-        Show.DOWN: "r.verdict = 'down'",
-        Show.UP: "r.verdict = 'up'",
-        Show.CORRECTED: "r.correction IS NOT NULL",
-    }
-    conditions: dict[str, list[str]] = {kinds[kind]: []} if kind in kinds else {}
-    if wanted.rater:
-        conditions["r.rater = ?"] = [wanted.rater]
-    if wanted.reason:
-        conditions["r.reason = ? AND r.reason <> ''"] = [wanted.reason]
-    return conditions
+        conditions.append(latest if source is _BY_RATING else f"EXISTS ({_ITS_RATING} AND {latest})")
+    return f"SELECT m.id FROM {source} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?5"
 
 
 def _items(transaction: Transaction, ids: Sequence[str]) -> list[ReviewItem]:

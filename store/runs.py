@@ -121,14 +121,13 @@ class Runs(Repository):
         """
         if not self._rows("SELECT 1 FROM training_requests LIMIT 1"):  # mostly: without the write lock
             return None
+        take = """DELETE FROM training_requests WHERE assistant_id = (
+            SELECT assistant_id FROM training_requests ORDER BY seq LIMIT 1) RETURNING *"""
         with self._file.writing() as transaction:
-            first = transaction.row("SELECT assistant_id FROM training_requests ORDER BY seq LIMIT 1")
-            if first is None:
-                return None
-            ours = "FROM training_requests WHERE assistant_id = ?"
-            asked = transaction.rows(f"SELECT trigger {ours} ORDER BY seq", [first["assistant_id"]])
-            transaction.execute(f"DELETE {ours}", [first["assistant_id"]])
-        return first["assistant_id"], ", ".join(dict.fromkeys(row["trigger"] for row in asked))
+            asked = sorted(transaction.rows(take), key=lambda row: int(row["seq"]))
+        if not asked:
+            return None
+        return asked[0]["assistant_id"], ", ".join(dict.fromkeys(row["trigger"] for row in asked))
 
     def announce(self, assistant_id: str, starts_at: float | None, reason: str = "") -> None:
         """Say when the next run starts by itself, and why; None takes it back. Raises Conflict for no assistant."""

@@ -166,9 +166,8 @@ _NOT_READ = {  # keys of rows that are known, and what to do
 
 def find_format(name: str) -> Format:
     """Raises StoreError when there is none of that name."""
-    for format in FORMATS:
-        if format.name == name:
-            return format
+    if found := next((format for format in FORMATS if format.name == name), None):
+        return found
     raise StoreError(f"There is no format {name!r}. Choose one of {', '.join(NAMES)}.")
 
 

@@ -20,7 +20,7 @@ from store.io import table
 from store.io.formats import CSV, FORMATS, NAMES, RECORDS, SHORTHAND, Format, Found, find_format, why_not
 from store.io.left_out import without_left_out
 from store.io.meaning import Meaning, Profile, find_meaning, is_table
-from store.io.reading import Container, OnProgress, find_container, silent
+from store.io.reading import Container, OnProgress, find_container
 from store.io.records import FullConversation, ImportedConversation
 from store.io.stable_ids import ImportOptions, ratings_of, with_ids
 from store.ratings import Approval, NotApproved, approval
@@ -164,7 +164,7 @@ class Judged:
 
 
 def judge_file(
-    path: Path, options: ImportOptions, wanted: str | None = None, on_progress: OnProgress = silent
+    path: Path, options: ImportOptions, wanted: str | None = None, on_progress: OnProgress | None = None
 ) -> Judged:
     """Read the whole file and save nothing.
 
@@ -181,13 +181,13 @@ def judge_file(
     unused = tuple(name for name in profile.filled if name not in meaning.columns.values())
     result = ImportResult(format.name, container.unit)
     judged = Judged(options, format, container, meaning, unused, result)
-    for _, found in _conversations(judged, result, silent):
+    for _, found in _conversations(judged, result):
         result.take(found, options)
     return judged
 
 
 def _survey(
-    container: Container, options: ImportOptions, asked: Format | None, on_progress: OnProgress
+    container: Container, options: ImportOptions, asked: Format | None, on_progress: OnProgress | None = None
 ) -> tuple[Profile, Format]:
     """What all rows have, and the format that was `asked` for or that most rows are of."""
     asked = asked or (CSV if container.delimiter else None)
@@ -214,7 +214,7 @@ def _format_of(row: Mapping[str, Any], options: ImportOptions) -> Format | None:
     return RECORDS if found is None and is_table(row, options.columns) else found
 
 
-def import_judged(store: Store, judged: Judged, on_progress: OnProgress = silent) -> ImportResult:
+def import_judged(store: Store, judged: Judged, on_progress: OnProgress | None = None) -> ImportResult:
     """Import what was judged."""
     options, container = judged.options, judged.container
     result = ImportResult(judged.format.name, container.unit)
@@ -249,7 +249,7 @@ def _batches(
 
 
 def _conversations(
-    judged: Judged, result: ImportResult, on_progress: OnProgress
+    judged: Judged, result: ImportResult, on_progress: OnProgress | None = None
 ) -> Iterator[tuple[int, Conversation]]:
     """Return what can be imported, with the number of its row; what cannot is refused."""
     for number, found in _found(judged, on_progress):
@@ -266,7 +266,7 @@ def _conversations(
             result.refuse(number, str(error))
 
 
-def _found(judged: Judged, on_progress: OnProgress) -> Iterator[tuple[int, Found]]:
+def _found(judged: Judged, on_progress: OnProgress | None) -> Iterator[tuple[int, Found]]:
     """What the rows hold, in the order of the file."""
     rows, format = judged.container.rows(on_progress), judged.format
     if format in (CSV, RECORDS):

@@ -133,7 +133,8 @@ class Profile:
                     f"There is no column {name!r}. There are: {', '.join(map(repr, self.filled))}."
                 )
             return name
-        there = [name for name in self._candidates(column) if self._fits(column, name)]
+        left = [name for name in (column, *_NAMES[column]) if name not in self.asked.values()]
+        there = [name for name in left if name in self.filled and self._fits(column, name)]
         there = [name for name in there if self.filled[name]] or there
         if column == "verdict" and not is_a_table:
             there = [name for name in there if name not in _SCALES]  # of rows of chats the score is a model's
@@ -146,10 +147,6 @@ class Profile:
                 f"{column}={there[0]}, or rename the others in the file. Nothing was imported."
             )
         return there[0] if there else ""
-
-    def _candidates(self, column: str) -> list[str]:
-        names = (column, *_NAMES[column])
-        return [name for name in names if name in self.filled and name not in self.asked.values()]
 
     def _fits(self, column: str, name: str) -> bool:
         if name not in _ONLY_IF_THEY_FIT:
@@ -173,9 +170,8 @@ def find_meaning(profile: Profile, options: ImportOptions, columns: Collection[s
     for name in _MATERIAL.get(found.get("question", ""), ()):
         if profile.filled.get(name):
             found.setdefault("material", name)
-    verdict = found.get("verdict", "")
-    values = profile.values[verdict]
-    scale = find_scale(verdict, values, options.up_from, options.down_to, verdict in _SCALES)
+    name = found.get("verdict", "")
+    scale = find_scale(name, profile.values[name], options.up_from, options.down_to, name in _SCALES)
     orders = {k: v for column in _TIMES for k, v in profile.orders[found.get(column, "")].items()}
     day_first, remark = options.day_first, ""
     if day_first is None:

@@ -38,10 +38,6 @@ OnProgress = Callable[[int], None]  # gets how many bytes were read
 _PROGRESS_ROWS = 1000
 
 
-def silent(position: int) -> None:
-    """Nobody watches."""
-
-
 @dataclass(frozen=True)
 class Container:
     """How rows lie in a file. `unit` is what they are counted by: “line”, or “item” of other JSON."""
@@ -62,13 +58,14 @@ class Container:
                 f"{self.path} cannot be read as {self.encoding}: {error}. Give another --encoding."
             ) from error
 
-    def rows(self, on_progress: OnProgress) -> Rows:
+    def rows(self, on_progress: OnProgress | None = None) -> Rows:
         with self.open() as file:
             for count, row in enumerate(self._rows(file), start=1):
                 yield row
-                if count % _PROGRESS_ROWS == 0:
+                if on_progress and count % _PROGRESS_ROWS == 0:
                     on_progress(file.buffer.tell())
-            on_progress(file.buffer.tell())
+            if on_progress:
+                on_progress(file.buffer.tell())
 
     def _rows(self, file: TextIO) -> Rows:
         if self.delimiter:
@@ -91,7 +88,7 @@ def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> C
             for delimiter in _DELIMITERS:
                 with suppress(csv.Error, StopIteration):
                     if is_table(next(csv.reader([line], delimiter=delimiter, strict=True)), options.columns):
-                        return Container(path, encoding, "line", delimiter, number)
+                        return Container(path, encoding, delimiter=delimiter, header_line=number)
         if is_csv or not any(line.lstrip()[:1] in ("{", "[") for line in lines):
             raise StoreError(
                 f"{path} needs a header with the columns question and answer, or JSON. It begins with: "

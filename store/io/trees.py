@@ -127,15 +127,18 @@ def _listed(messages: Any) -> Iterator[tuple[str, Any, Raw]]:
     waiting: list[tuple[str, Any, Raw]] = []
     if isinstance(messages, dict):
         waiting = [(id, None, raw) for id, raw in messages.items() if isinstance(raw, dict)]
-    for number, raw in enumerate(messages if isinstance(messages, list) else ()):
-        if isinstance(raw, dict):
-            waiting.append((str(_first(raw, _IDS, number)), waiting[-1][0] if waiting else None, raw))
+    for number, raw in enumerate(_objects(messages)):
+        waiting.append((str(_first(raw, _IDS, number)), waiting[-1][0] if waiting else None, raw))
     waiting.reverse()
     while waiting:
         id, above, raw = waiting.pop()
         yield id, next((raw[key] for key in _PARENTS if key in raw), above), raw
-        below = raw.get("replies") or raw.get("children") or []
-        waiting += [(str(_first(one, _IDS)), id, one) for one in reversed(below) if isinstance(one, dict)]
+        below = _objects(raw.get("replies") or raw.get("children"))
+        waiting += [(str(_first(one, _IDS)), id, one) for one in reversed(below)]
+
+
+def _objects(found: Any) -> list[Raw]:
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def read_chat(row: Raw, meaning: Meaning) -> Branches:
@@ -145,7 +148,7 @@ def read_chat(row: Raw, meaning: Meaning) -> Branches:
 def read_oasst(row: Raw, meaning: Meaning) -> Branches:
     """The branch of the replies that were ranked best."""
     best: Any = row["prompt"]
-    while replies := [one for one in best.get("replies") or [] if isinstance(one, dict)]:
+    while replies := _objects(best.get("replies")):
         last = len(replies)
         best = min(replies, key=lambda one: rank if isinstance(rank := one.get("rank"), int) else last)
     return read_chat({**row, "messages": [row["prompt"]], "currentId": _first(best, _IDS)}, meaning)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def is_verdict(value: str) -> bool:
 
 
 def find_scale(
-    name: str, values: Mapping[str, int], up_from: float | None, down_to: float | None, is_scale: bool = False
+    name: str, values: Counter[str], up_from: float | None, down_to: float | None, is_scale: bool = False
 ) -> Scale:
     """By all `values` of a column, with how often each is there. `is_scale`: it never has just 0 and 1.
 
@@ -69,10 +70,8 @@ def find_scale(
     others = {value: _number(word) for value in values if (word := _word(value)) not in _WORDS}
     numbers = {number for number in others.values() if number is not None}
     unknown = sum(values[value] for value, number in others.items() if number is None)
-    shown = sorted(values, key=lambda value: (-values[value], value))
-    listed = ", ".join(f"{value[:30]!r} ({values[value]:,} ×)" for value in shown[:8]) + ", …" * (
-        len(shown) > 8
-    )
+    most = [f"{value[:30]!r} ({count:,} ×)" for value, count in values.most_common(8)]
+    listed = ", ".join(most if len(values) <= 8 else [*most, "…"])
     if up_from is None and numbers and (is_scale or numbers - _PLAIN):
         low, high = min(numbers), max(numbers)
         low, high = (1.0, 5.0) if low >= 1 and high <= 5 else (low, high)
@@ -81,7 +80,7 @@ def find_scale(
             f"numbers are good and which are bad, such as --up-from {high - (high - low) / 4:g} --down-to "
             f"{low + (high - low) / 4:g}; those between count as neither. Nothing was imported."
         )
-    if unknown > 1 and unknown > _UNKNOWN_SHARE * sum(values.values()):
+    if unknown > 1 and unknown > _UNKNOWN_SHARE * values.total():
         raise StoreError(
             f"The column {name!r} holds {listed}, which are no verdicts. Write up or down in it, or say which "
             "column has the verdicts: --column verdict=NAME (--column verdict= for none). Nothing was imported."
