@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import groupby, product
 from typing import Any, NoReturn
 
@@ -147,17 +148,8 @@ class ChatTemplate:
             return self._render(("user", "assistant", "user"), ("a", answer, "b"))
 
         raw = text(_ANSWER_WITH_THOUGHT)
-        candidates = (_after_thought_and_newlines, _after_thought)
+        candidates = [partial(re.sub, pattern, "") for pattern in (r"(?s).*</think>\n*", r"(?s).*</think>")]
         return next((shown for shown in candidates if text(shown(_ANSWER_WITH_THOUGHT)) == raw), str)
-
-
-def _after_thought(answer: str) -> str:
-    return answer.rpartition("</think>")[2]
-
-
-def _after_thought_and_newlines(answer: str) -> str:
-    before, tag, after = answer.rpartition("</think>")
-    return after.lstrip("\n") if tag else after
 
 
 class _Generation(Extension):

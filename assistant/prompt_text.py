@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain, count
 
 from store.records import Segment, SegmentKind
 
@@ -37,7 +38,9 @@ def parse(text: str, previous: Sequence[Segment] = ()) -> tuple[Segment, ...]:
     segments: list[Segment] = []
     for segment, id in zip(read, own, strict=True):
         if id is None:
-            id = _unique(_slug(segment), taken)
+            slug = _slug(segment)
+            names = chain([slug], (f"{slug}-{number}" for number in count(2)))
+            id = next(name for name in names if name not in taken)
             taken.add(id)
         segments.append(replace(segment, id=id))
     return tuple(segments)
@@ -115,11 +118,3 @@ def _slug(segment: Segment) -> str:
         return "example"
     words = re.findall(r"[a-z0-9]+", segment.text.lower())
     return "-".join(words[:3]) or "instruction"
-
-
-def _unique(wanted: str, taken: set[str]) -> str:
-    number, name = 1, wanted
-    while name in taken:
-        number += 1
-        name = f"{wanted}-{number}"
-    return name

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -153,7 +154,8 @@ class RotatingLog(RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         path = Path(self.baseFilename)
         path.parent.mkdir(parents=True, exist_ok=True)
-        return TextIOWrapper(open(path, "ab", opener=_open_private), encoding="utf-8", errors="replace")
+        private = partial(os.open, mode=0o600)
+        return TextIOWrapper(open(path, "ab", opener=private), encoding="utf-8", errors="replace")
 
     def handleError(self, record: logging.LogRecord) -> None:
         pass
@@ -161,10 +163,6 @@ class RotatingLog(RotatingFileHandler):
     def close(self) -> None:
         with suppress(OSError):
             super().close()
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _session(pid: int) -> int | None:

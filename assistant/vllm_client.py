@@ -81,6 +81,12 @@ class _Usage(msgspec.Struct):
     completion_tokens: _Count | None = None
     prompt_tokens_details: _Cached | None = None
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Of a completion: tokens of the prompt, those of them that were cached, and of the answer."""
+        cached = self.prompt_tokens_details and self.prompt_tokens_details.cached_tokens
+        return self.prompt_tokens, cached or 0, self.completion_tokens or 0
+
 
 class _LogProbabilities(msgspec.Struct):
     token_logprobs: list[float | None] = []
@@ -220,7 +226,8 @@ class VllmClient:
         if usage is None:
             raise VllmUnreachable(f"The connection to {self.url} ended in the middle of an answer.")
         now = time.monotonic()
-        yield _finished(text, usage, (first or now) - started, now - started, ln_p, reason)
+        mean = math.fsum(ln_p) / len(ln_p) if ln_p else None
+        yield Completion(text, *usage.counts, (first or now) - started, now - started, mean, reason)
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -270,7 +277,7 @@ class VllmClient:
         started = time.monotonic()
         choice, usage = await self._one_answer(body, _WHOLE_ANSWER * self._read_timeout_s)
         seconds = time.monotonic() - started
-        return _finished(choice.text, usage, seconds, seconds, reason=choice.finish_reason)
+        return Completion(choice.text, *usage.counts, seconds, seconds, finish_reason=choice.finish_reason)
 
     async def greedy(self, model: str, ids: Sequence[int], count: int) -> list[tuple[int, float]]:
         """The next tokens, greedily, with ln p of each as the server computes it.
@@ -319,26 +326,6 @@ def _completion(
         "temperature": 0,
         "stop_token_ids": list(end_ids),
     }
-
-
-def _finished(
-    text: str,
-    usage: _Usage,
-    first_token_s: float,
-    total_s: float,
-    ln_p: Sequence[float] = (),
-    reason: str | None = None,
-) -> Completion:
-    return Completion(
-        text,
-        usage.prompt_tokens,
-        (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0,
-        usage.completion_tokens or 0,
-        first_token_s,
-        total_s,
-        math.fsum(ln_p) / len(ln_p) if ln_p else None,
-        reason,
-    )
 
 
 def _refusal(response: httpx.Response, subject: str) -> VllmRefused:

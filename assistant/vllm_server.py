@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.util import find_spec
@@ -29,6 +30,7 @@ _POLL_S = 0.5
 _EXTERNAL_POLL_S = 3.0
 _HEALTH_CHECK_S = 5.0  # of a server that is ready
 _HUNG_S = 120.0  # a step of the engine may take 40 s where two slow cores read a long prompt
+_NOBODY_LISTENS = 0
 _ROOT = Path(__file__).parent.parent
 _COUNTERS = re.compile(r"^vllm:(?:prompt|generation)_tokens_total\{[^}]*\} ([0-9.e+]+)$", re.MULTILINE)
 _GENERATES = re.compile(r"generation throughput: (?!0\.0 )[\d.]+ tokens/s")
@@ -70,34 +72,32 @@ class ServerState:
 
 def is_healthy(url: str) -> bool:
     """Whether a server answers /health; never raises."""
-    try:
-        return _health(url) == 200
-    except httpx.HTTPError:
-        return False
+    return _health(url) == 200
 
 
 def is_broken(url: str) -> bool:
     """Whether a server that was ready says that its engine is dead, or listens no more; never raises.
 
-    Its process may live on for minutes, waiting for connections that nobody closes.
+    Its process may live on for minutes, waiting for connections that nobody closes. One that takes its time is not
+    broken: `HealthProbe` finds out whether it lives.
     """
-    try:
-        return _health(url) >= 500
-    except httpx.ConnectError:
-        return True
-    except httpx.HTTPError:  # it takes its time: `HealthProbe` finds out whether it lives
-        return False
+    status = _health(url)
+    return status is not None and (status == _NOBODY_LISTENS or status >= 500)
 
 
-def _health(url: str) -> int:
+def _health(url: str) -> int | None:
+    """The status of /health; None where it takes its time."""
     if url.startswith("unix:"):  # httpx leaves the socket of a refused connection open
         with socket.socket(socket.AF_UNIX) as asked:
-            try:
-                asked.connect(url.removeprefix("unix:"))
-            except OSError as error:
-                raise httpx.ConnectError(str(error)) from error
-    with blocking_client(url, timeout_s=2.0) as client:
-        return client.get("/health").status_code
+            if asked.connect_ex(url.removeprefix("unix:")):
+                return _NOBODY_LISTENS
+    try:
+        with blocking_client(url, timeout_s=2.0) as client:
+            return client.get("/health").status_code
+    except httpx.ConnectError:
+        return _NOBODY_LISTENS
+    except httpx.HTTPError:
+        return None
 
 
 class HealthProbe:
@@ -110,7 +110,7 @@ class HealthProbe:
     def __init__(self, url: str, ask_after_s: float, clock: Callable[[], float] = time.monotonic):
         self._url, self._ask_after_s, self._clock = url, ask_after_s, clock
         self._alive_at = clock()
-        self._counters: str | None = None
+        self._counters: list[str] | None = None
         self._asking: threading.Thread | None = None
 
     def reset(self) -> None:
@@ -119,33 +119,23 @@ class HealthProbe:
 
     def silence_s(self) -> float:
         """Seconds since the last sign of life, to be asked every few seconds by one thread; never raises."""
-        counters = self._read_counters()
-        if counters is not None and counters != self._counters:
-            self._counters = counters
-            self.reset()
+        with suppress(httpx.HTTPError), blocking_client(self._url, timeout_s=5.0) as client:
+            counters = _COUNTERS.findall(client.get("/metrics").text)
+            if counters != self._counters:
+                self._counters = counters
+                self.reset()
         silent_s = self._clock() - self._alive_at
         if silent_s >= self._ask_after_s and (self._asking is None or not self._asking.is_alive()):
             self._asking = threading.Thread(target=self._ask, name="vllm-health", daemon=True)
             self._asking.start()
         return silent_s
 
-    def _read_counters(self) -> str | None:
-        try:
-            with blocking_client(self._url, timeout_s=5.0) as client:
-                return " ".join(_COUNTERS.findall(client.get("/metrics").text))
-        except httpx.HTTPError:
-            return None
-
     def _ask(self) -> None:
         """Ask for one token; an answer of any kind but a failure within the server is a sign of life."""
         request = {"model": "base", "prompt": [1], "max_tokens": 1}
-        try:
-            with blocking_client(self._url, timeout_s=60.0) as client:
-                response = client.post("/v1/completions", json=request)
-        except httpx.HTTPError:
-            return
-        if response.status_code < 500:
-            self.reset()
+        with suppress(httpx.HTTPError), blocking_client(self._url, timeout_s=60.0) as client:
+            if client.post("/v1/completions", json=request).status_code < 500:
+                self.reset()
 
 
 class ExternalServers:
@@ -324,7 +314,9 @@ def _command(model_dir: Path, path: Path, context: int | None = None) -> list[st
 
 def _environment() -> dict[str, str]:
     return {
-        **_cores(),
+        # vLLM on CPU keeps one core for its scheduler, half of a machine of two: with both for the model a cold
+        # prompt of 592 tokens is read in 0.57 of the time, and 32 answers at once come 1.4 times as fast.
+        **({"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"} if len(os.sched_getaffinity(0)) <= 2 else {}),
         **os.environ,
         # vLLM's workers import our extension, from wherever the app was started.
         "PYTHONPATH": os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH")))),
@@ -335,13 +327,6 @@ def _environment() -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",  # the adapter routes take any path or hub id; the model is a directory already
     }
-
-
-def _cores() -> dict[str, str]:
-    """vLLM on CPU keeps one core for its scheduler, which is half of a machine of two: with both for the model a cold
-    prompt of 592 tokens is read in 0.57 of the time, and 32 answers at once come 1.4 times as fast.
-    """
-    return {"VLLM_CPU_NUM_OF_RESERVED_CPU": "0"} if len(os.sched_getaffinity(0)) <= 2 else {}
 
 
 def _has_cuda() -> bool:

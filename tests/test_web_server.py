@@ -20,11 +20,11 @@ from review_scene import services_of, serving
 
 from assistant.startup import network
 from assistant.web import server as module
-from assistant.web.logs import without_texts
 from assistant.web.server import PageServer
 from benchmarks.processes import AppProcess, free_port
 from store import Store
 from store.accounts import UserRole
+from store.tracebacks import without_texts
 
 pytestmark = GRADIO_WARNINGS
 

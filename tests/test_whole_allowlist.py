@@ -136,6 +136,15 @@ def test_a_stranger_reaches_the_sign_in_page_and_nothing_else(team: tuple[str, S
         assert found.status_code == 401
 
 
+def test_the_icon_that_browsers_ask_for_by_themselves_is_there_for_everybody(
+    alone: str, team: tuple[str, Store]
+) -> None:
+    for url in (alone, team[0]):
+        icon = httpx.get(f"{url}/favicon.ico")
+        assert icon.status_code == 200 and icon.headers["content-type"] == "image/svg+xml"
+        assert icon.text.startswith("<svg")
+
+
 def test_the_session_is_a_cookie_that_scripts_and_other_sites_do_not_get(team: tuple[str, Store]) -> None:
     url, store = team
     client = PageClient(url)

@@ -204,6 +204,19 @@ def test_keys_alone_do_everything(page: Page, store: Store) -> None:
     assert store.prompts.latest("otter-quay").version == before.version + 1
 
 
+def test_focus_waits_beside_a_button_that_is_disabled_and_goes_back_to_it(page: Page, store: Store) -> None:
+    store.runs.take_request()
+    go(page, "Training")
+    train = page.locator("#train-now")
+    expect(train).to_be_enabled()
+    train.press("Enter")
+    expect(train).to_be_disabled()
+    expect(page.locator("#training-bar")).to_be_focused()
+    store.runs.take_request()
+    expect(train).to_be_enabled()
+    expect(train).to_be_focused()
+
+
 def test_a_conversation_and_a_page_have_an_address(page: Page, said: list[str]) -> None:
     for row in ("talk-107", "talk-109"):
         page.locator(f"#conversation-list .open[data-id={row}]").click()

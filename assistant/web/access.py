@@ -172,11 +172,17 @@ class Access:
         raise Refused(f"This needs the role {least}; you are {person.role}.")
 
     def _person(self, request: gr.Request | None) -> Person | None:
-        """Whose session it is, with the role of this moment; None for nobody, also once the session has ended."""
-        if not self.sign_in_required():
-            return Person() if request and request.username == LOCAL else None
+        """Who sent it, with the role of this moment; None for nobody, also once the session has ended."""
         visitor = request.request.scope.get("user") if request and request.request else None
-        user = self._store.sessions.user(getattr(visitor, "token", ""))
+        person = self.person(getattr(visitor, "token", ""))
+        # Without users nobody has a session, and what went around the middleware has no name.
+        return person if person and (person.signed_in or (request and request.username == LOCAL)) else None
+
+    def person(self, token: str) -> Person | None:
+        """Whose session it is; None where somebody has to sign in first."""
+        if not self.sign_in_required():
+            return Person()
+        user = self._store.sessions.user(token) if token else None
         return Person(user.name, user.role, signed_in=True) if user else None
 
 

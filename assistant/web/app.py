@@ -20,7 +20,7 @@ from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.allowlist import ICON, AllowlistMiddleware, user_name
 from assistant.web.chat_page import ChatPage
 from assistant.web.document import ROOT
-from assistant.web.markup import forward, script
+from assistant.web.markup import forward, render, script
 from assistant.web.people_page import PeoplePage
 from assistant.web.prompt_page import PromptPage
 from assistant.web.review_page import ReviewPage
@@ -144,7 +144,7 @@ class _Pages:
         return {
             self.conversation: last,
             self.picker: self.choose(person, None, last),
-            self.signed_in: gr.HTML(_signed_in(person), visible=person.signed_in),
+            self.signed_in: gr.HTML(render("signed_in.html", person=person), visible=person.signed_in),
             self.chat.samples: gr.Checkbox(visible=not person.signed_in),
             **{tab: gr.Tab(visible=reviewer) for tab in self.reviewers},
             self.people_tab: gr.Tab(visible=admin),
@@ -156,14 +156,13 @@ class _Pages:
     def show_server(self, person: Person) -> tuple[str, str, gr.Timer]:
         """A tick: the server's state and a running retrain in the header; above the chat's box what is not ready."""
         state = self._services.server_state()
-        text, ready = escape(words.server(state)), state.phase is Phase.READY
-        notices = [] if ready else [f"{text}. What you type stays here until then."]
-        notices += map(escape, self._services.chat.notices())
-        hint = "".join(f'<p class="notice">{notice}</p>' for notice in notices)
-        pill = f'<span class="pill {state.phase}" role="status">{text}</span>'
-        if person.may(UserRole.REVIEWER):
-            pill = run_report.pill(self._services.store) + pill
-        return pill, hint, gr.Timer(_READY_S if ready else _LOADING_S)
+        ready = state.phase is Phase.READY
+        notices = [] if ready else [f"{words.server(state)}. What you type stays here until then."]
+        notices += self._services.chat.notices()
+        hint = "".join(f'<p class="notice">{escape(notice)}</p>' for notice in notices)
+        run = run_report.pill(self._services.store) if person.may(UserRole.REVIEWER) else ""
+        pill = f'<span class="pill {state.phase}" role="status">{escape(words.server(state))}</span>'
+        return run + pill, hint, gr.Timer(_READY_S if ready else _LOADING_S)
 
     def choose(self, person: Person, wanted: str | None, conversation_id: str | None = None) -> gr.Dropdown:
         """The picker: the wanted assistant, the last conversation's, or the newest; hidden while alone."""
@@ -177,7 +176,7 @@ def web_app(services: Services, page: gr.Blocks) -> FastAPI:
     store, access = services.store, services.access
     signed_in = Middleware(
         AuthenticationMiddleware,
-        backend=SessionBackend(store, access),
+        backend=SessionBackend(access),
         on_error=lambda request, error: JSONResponse({"detail": str(error)}, 503),
     )
     icon = Route(ICON, lambda request: FileResponse(theme.ICON, media_type="image/svg+xml"))
@@ -215,13 +214,3 @@ def _tab(name: str, visible: bool = True) -> Iterator[gr.Tab]:
     with gr.Tab(name, id=name.lower(), visible=visible) as tab:
         gr.HTML(f"<h2>{name}</h2>", elem_classes="sr-only")
         yield tab
-
-
-def _signed_in(person: Person) -> str:
-    """Who is signed in, and the way out; a form, since a link could be followed from elsewhere."""
-    if not person.signed_in:
-        return ""
-    return (
-        f'<form method="post" action="sign-out" class="signed-in"><b>{escape(person.name)}</b>'
-        f'<span class="badge">{person.role}</span><button type="submit" class="small">Sign out</button></form>'
-    )

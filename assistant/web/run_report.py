@@ -34,6 +34,9 @@ def run_status(
 ) -> str:
     """The head of a run: what it is, its steps, and how far it is. `earlier` as for `estimate`."""
     running = run.status is RunStatus.RUNNING
+    counts = dict.fromkeys(SPLITS, 0)
+    for event in events:
+        counts |= {name: event.data[name] for name in SPLITS if name in event.data}
     begun = [step for event in events if (step := _STEP_OF.get(event.phase, event.phase)) in STEPS]
     states = {step: "done" if step in begun else "ahead" if running else "skipped" for step in STEPS}
     if running:
@@ -45,7 +48,7 @@ def run_status(
         running=running,
         took=words.seconds((now if running else run.finished_at or now) - run.started_at),
         steps=[(*STEPS[step], state) for step, state in states.items()] if running or cut_short else [],
-        doing=_doing(events, begun[-1] if begun else "dataset"),
+        doing=STEPS[begun[-1] if begun else "dataset"][1].format(**counts),
         estimate=estimate(run, events, earlier, now) if running else None,
     )
 
@@ -57,13 +60,6 @@ def pill(store: Store) -> str:
         return ""
     events, earlier = store.runs.events(run.id), store.runs.all(run.assistant_id)[1:]
     return render("run_pill.html", estimate=estimate(run, events, earlier, time.time()))
-
-
-def _doing(events: Sequence[RunEvent], step: str) -> str:
-    counts = {split: 0 for split in SPLITS}
-    for event in events:
-        counts |= {name: event.data[name] for name in SPLITS if name in event.data}
-    return STEPS[step][1].format(**counts)
 
 
 def technical(events: Sequence[RunEvent]) -> str:

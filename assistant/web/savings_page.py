@@ -14,7 +14,7 @@ from assistant.web.theme import panel
 from store.accounts import UserRole
 from store.records import Activation, Deployment
 
-_UNCACHED, _CACHED = 0.50, 0.05  # prices per million input tokens that the boxes begin with
+_PRICES = {"uncached": 0.50, "cached": 0.05}  # per million input tokens, that the boxes begin with
 _REQUESTS = 1000
 _EVERY_S = 5.0
 
@@ -31,8 +31,16 @@ class SavingsPage:
             self.plot = panel("savings-plot", js_on_load=script("local_times.js"))
             self.runs = panel("savings-runs", js_on_load=script("local_times.js"))
             with gr.Row(elem_id="savings-prices", visible=False) as self.prices:
-                self.uncached = _price("uncached", _UNCACHED)
-                self.cached = _price("cached", _CACHED)
+                self.uncached, self.cached = (
+                    gr.Number(
+                        price,
+                        label=f"Price per million {kind} input tokens",
+                        minimum=0,
+                        elem_id=f"price-{kind}",
+                        min_width=160,
+                    )
+                    for kind, price in _PRICES.items()
+                )
                 self.cost = panel("savings-cost", min_width=320)
         self.here = [assistant, self.uncached, self.cached]
         self.shown = [self.numbers, self.plot, self.runs, self.prices, self.cost]
@@ -110,8 +118,3 @@ def served(activations: Sequence[Activation], deployments: Sequence[Deployment])
         label = f"{deployment.adapter or 'base model'}: {words.tokens(deployment.prompt_tokens)}{back}"
         steps.append({"at": activation.at, "tokens": deployment.prompt_tokens, "label": label})
     return steps
-
-
-def _price(kind: str, value: float) -> gr.Number:
-    label = f"Price per million {kind} input tokens"
-    return gr.Number(value, label=label, minimum=0, elem_id=f"price-{kind}", min_width=160)

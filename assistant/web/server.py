@@ -9,17 +9,21 @@ import threading
 import time
 from collections.abc import Sequence
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any, cast
 
 import h11
 import uvicorn
+from gradio import queueing, route_utils, routes
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from assistant.startup import network
-from assistant.web.logs import keep_texts_out, keep_texts_out_of_loop
+from store.tracebacks import WithoutTexts, without_texts
+
+_log = logging.getLogger(__name__)
 
 _LOOPBACK = ("127.0.0.0/8", "::1")  # a proxy on this machine needs no option
 _HEADER_BYTES = 64 << 10
@@ -180,9 +184,35 @@ class _Front:
         forwarded = any(name == b"x-forwarded-for" for name, _ in scope["headers"])
         if forwarded and host not in self.trusted and not self._warned:
             self._warned.add(host)
-            logging.getLogger(__name__).warning(
+            _log.warning(
                 "Requests come through %s, which is not trusted to say who asks. If it is your proxy, start with "
                 "--trusted-proxy %s",
                 host,
                 host,
             )
+
+
+# What goes wrong is logged with where, and never with what: an error's message often quotes what somebody typed.
+
+
+def keep_texts_out() -> None:
+    """For this process: what Gradio prints itself, and what is logged."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(WithoutTexts("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
+    gradios: Any = (queueing, route_utils, routes)
+    for module in gradios:
+        module.traceback = SimpleNamespace(print_exc=_log_current)
+
+
+def keep_texts_out_of_loop() -> None:
+    """For the running event loop, which would print a failed task with its error."""
+    asyncio.get_running_loop().set_exception_handler(_log_failed_task)
+
+
+def _log_current() -> None:
+    _log.error("An event of the page failed.\n%s", without_texts(sys.exception()))
+
+
+def _log_failed_task(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    _log.error("%s\n%s", context["message"], without_texts(context.get("exception")))

@@ -22,7 +22,7 @@ from assistant.web import theme
 from assistant.web.access import Access
 from assistant.web.markup import render
 from store import Store
-from store.accounts import LOCAL, SESSION_S
+from store.accounts import SESSION_S
 from store.audit import AuditAction, Outcome, acting
 from store.errors import NotFound, StoreError
 
@@ -57,23 +57,16 @@ class Visitor(SimpleUser):
 class SessionBackend(AuthenticationBackend):
     """Finds out who sends a request, for Starlette's AuthenticationMiddleware."""
 
-    def __init__(self, store: Store, access: Access) -> None:
-        self._store = store
+    def __init__(self, access: Access) -> None:
         self._access = access
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
         """None where somebody has to sign in first."""
         try:
-            name = await asyncio.to_thread(self._name, token := _token(conn))
+            person = await asyncio.to_thread(self._access.person, token := _token(conn))
         except StoreError as error:
             raise AuthenticationError(str(error)) from error
-        return (AuthCredentials(), Visitor(name, token)) if name else None
-
-    def _name(self, token: str) -> str | None:
-        if not self._access.sign_in_required():
-            return LOCAL
-        user = self._store.sessions.user(token) if token else None
-        return user.name if user else None
+        return (AuthCredentials(), Visitor(person.name, token)) if person else None
 
 
 class SignInLimiter:

@@ -147,12 +147,8 @@ def cut_off(message: Message) -> str:
 def server(state: ServerState, now: float | None = None) -> str:
     """“vLLM loading: warming up, 23 s”, “vLLM ready”."""
     waited = max(0, round((time.time() if now is None else now) - state.since))
-    match state.phase:
-        case Phase.READY:
-            return "vLLM ready" if state.detail == "ready" else f"vLLM ready, but {state.detail}"
-        case Phase.STARTING:
-            return f"vLLM loading: {state.detail}, {waited} s"
-        case Phase.RESTARTING:
-            return f"vLLM restarting: {state.detail}"
-        case _:
-            return f"vLLM stopped: {state.detail}"
+    if state.phase is Phase.READY:
+        return "vLLM ready" if state.detail == "ready" else f"vLLM ready, but {state.detail}"
+    if state.phase is Phase.STARTING:
+        return f"vLLM loading: {state.detail}, {waited} s"
+    return f"vLLM {state.phase}: {state.detail}"
