@@ -170,6 +170,8 @@ _ADD = """
     INSERT INTO judgement_requests (assistant_id, run_id, message_id, text, created_at)
     SELECT ?1, ?2, id, ?3, ?4 FROM messages WHERE id = ?5 ON CONFLICT (message_id, text) DO NOTHING"""
 _ONE = "SELECT * FROM judgement_requests WHERE id = ?"
+_DECIDE = """
+    UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ? RETURNING *"""
 
 
 class JudgementRequests(Repository):
@@ -215,20 +217,17 @@ class JudgementRequests(Repository):
 def _decide(
     transaction: Transaction, id: int, accepted: bool | None, decided_by: str, now: float
 ) -> JudgementRequest:
-    before = judgement_request_of(transaction.one(_ONE, [id], f"judgement request {id}"))
-    if accepted is None and before.run_id is None:
+    subject = f"judgement request {id}"
+    if transaction.one(_ONE, [id], subject)["run_id"] is None and accepted is None:
         raise Conflict(
             f"Judgement request {id} came in decided with a file, so no run asks about it. Accept or refuse it."
         )
-    change = "UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ?"
-    subject = f"judgement request {id}"
     if accepted is None:
-        transaction.execute(change, [None, "", None, id])
         record(transaction, now, AuditAction.REVIEW_UNDONE, subject)
     else:
-        transaction.execute(change, [int(accepted), decided_by, now, id])
         record(transaction, now, AuditAction.REVIEWED, subject, {"accepted": int(accepted)})
-    return judgement_request_of(transaction.one(_ONE, [id], f"judgement request {id}"))
+    values = [None, "", None] if accepted is None else [accepted, decided_by, now]
+    return judgement_request_of(transaction.one(_DECIDE, [*values, id], subject))
 
 
 judgement_request_of = mapper(JudgementRequest)

@@ -42,23 +42,13 @@ def query_of(text: str) -> str | None:
 
 # In the order of writing, in which an index has its rows: the first 50 of 700,000 cost as much as of 50.
 _IN_INDEX = """
-    SELECT m.id, {1}.created_at AS at FROM {0} {2} CROSS JOIN conversations c ON c.id = m.conversation_id
-    WHERE {0} MATCH ? AND c.assistant_id = ? AND {3} ORDER BY {0}.rowid DESC LIMIT ?"""
-_IN_MESSAGES = _IN_INDEX.format(
-    "message_words", "m", "CROSS JOIN messages m ON m.seq = message_words.rowid", "TRUE"
-)
-_IN_RATINGS = _IN_INDEX.format(
-    "rating_words",
-    "r",
-    "CROSS JOIN ratings r ON r.seq = rating_words.rowid CROSS JOIN messages m ON m.id = r.message_id",
-    IS_LATEST,
-)
-IN_DECISIONS = _IN_INDEX.format(
-    "decision_words",
-    "d",
-    "CROSS JOIN decisions d ON d.seq = decision_words.rowid CROSS JOIN messages m ON m.id = d.message_id",
-    IS_EFFECTIVE,
-)
+    SELECT m.id, {1}.created_at AS at FROM {0}_words CROSS JOIN {0}s {1} ON {1}.seq = {0}_words.rowid {2}
+    CROSS JOIN conversations c ON c.id = m.conversation_id
+    WHERE {0}_words MATCH ? AND c.assistant_id = ? AND {3} ORDER BY {0}_words.rowid DESC LIMIT ?"""
+_ITS_MESSAGE = "CROSS JOIN messages m ON m.id = {}.message_id"
+_IN_MESSAGES = _IN_INDEX.format("message", "m", "", "TRUE")
+_IN_RATINGS = _IN_INDEX.format("rating", "r", _ITS_MESSAGE.format("r"), IS_LATEST)
+IN_DECISIONS = _IN_INDEX.format("decision", "d", _ITS_MESSAGE.format("d"), IS_EFFECTIVE)
 
 
 class Search(Repository):

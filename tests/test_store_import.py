@@ -1,5 +1,6 @@
 """Import: nothing is imported twice, a bad row keeps no other out, and any bytes are imported or refused in words."""
 
+import json
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,13 @@ def test_a_bad_line_is_named_and_the_rest_is_imported(bank: Store, tmp_path: Pat
     result = import_data(bank, tmp_path, b"\xef\xbb\xbf" + data)
     assert list(result.refusals) == [3] and reason in result.refusals[3]
     assert result.counts["conversations"] == 2 and bank.maintenance.check() == []
+
+
+@pytest.mark.parametrize("bad", ["{oops " + "x" * 3 * 2**20, '{"a": "' + "x" * 3 * 2**20, "17"])
+def test_a_broken_line_of_any_length_ends_with_its_line(bank: Store, tmp_path: Path, bad: str) -> None:
+    spread = json.dumps(json.loads(chats(3)), indent=1)
+    result = import_data(bank, tmp_path, chats(1) + bad + "\r\n" + chats(2) + spread)
+    assert list(result.refusals) == [2] and result.counts["conversations"] == 3
 
 
 LIST_ENDS = {

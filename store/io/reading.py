@@ -15,8 +15,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
-import msgspec
-
 from store.columns import storable
 from store.errors import BadRow, StoreError, Unstorable
 from store.io.meaning import is_table, plain
@@ -31,7 +29,7 @@ _HEADER_LINES = 10  # above it spreadsheets write “sep=;”, a title and empty
 # Gzip, zip and Excel, SQLite, Parquet, PDF.
 _NO_TEXT = (b"\x1f\x8b", b"PK\x03\x04", b"SQLite format", b"PAR1", b"%PDF")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_BETWEEN = ", \t\r\n"  # items of a list
+_BETWEEN = ", \t\r\n\ufeff"  # items of a list
 
 Rows = Iterator[tuple[int, Any]]  # the line or the item's number, with what is in the row or a BadRow
 OnProgress = Callable[[int], None]  # gets how many bytes were read
@@ -51,7 +49,8 @@ class Container:
     @contextmanager
     def open(self) -> Iterator[TextIO]:
         try:
-            with self.path.open(encoding=self.encoding, errors="surrogateescape", newline="") as file:
+            newline = "" if self.delimiter else None  # cells may have line ends of their own
+            with self.path.open(encoding=self.encoding, errors="surrogateescape", newline=newline) as file:
                 yield file
         except (LookupError, UnicodeError) as error:
             raise StoreError(
@@ -70,7 +69,7 @@ class Container:
     def _rows(self, file: TextIO) -> Rows:
         if self.delimiter:
             return _table_rows(file, self.delimiter, self.header_line)
-        return _items(file) if self.unit == "item" else _lines(file)
+        return _json_rows(file, is_list=self.unit == "item")
 
 
 def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> Container:
@@ -95,7 +94,7 @@ def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> C
                 f"{head.strip()[:200]!r}. If its columns have other names, say --column question=NAME --column "
                 "answer=NAME."
             )
-    return Container(path, encoding, "item" if first == "[" or _is_spread(path, encoding) else "line")
+    return Container(path, encoding, "item" if first == "[" else "line")
 
 
 def _start(path: Path) -> bytes:
@@ -113,60 +112,43 @@ def _start(path: Path) -> bytes:
     return start
 
 
-def _is_spread(path: Path, encoding: str) -> bool:
-    """Whether the first JSON value goes on after its line."""
-    with Container(path, encoding).open() as file:
-        line = next((line for line in file if not line.isspace()), "")
-        if not line.lstrip().startswith("{") or not isinstance(_parse(line), BadRow):
-            return False
-        file.seek(0)
-        return not isinstance(next(_items(file))[1], BadRow)
-
-
-def _lines(file: TextIO) -> Rows:
-    return ((number, _parse(line)) for number, line in enumerate(file, start=1) if not line.isspace())
-
-
-def _parse(line: str) -> Any:
-    with suppress(ValueError, RecursionError):
-        return msgspec.json.decode(line)
-    try:  # slower; takes NaN in what nobody reads, and bytes that are not UTF-8
-        return _DECODER.decode(line.strip())
-    except (ValueError, RecursionError) as error:
-        return _bad_json(error)
-
-
 # Python refuses whole numbers of thousands of digits, which no field that is read has.
 _DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
 
 
-def _bad_json(error: Exception, more: str = "") -> BadRow:
-    return BadRow(f"it is not JSON: {getattr(error, 'msg', error)}.{more}")
+def _json_rows(file: TextIO, is_list: bool) -> Rows:
+    """Items of a list, or values one after the other with the line where each begins.
 
-
-def _items(file: TextIO) -> Rows:
-    """Items of a list, or values one after the other. Where one is broken, nothing after it can be told apart."""
+    What is broken ends with its line, but in a list nothing after it can be told apart.
+    """
     text, number = file.read(_CHUNK), 1
-    at = _next_item(text, 0)
-    is_list = text[at : at + 1] == "["
-    at += is_list
+    end = text.index("[") + 1 if is_list else 0
     while True:
-        at = _next_item(text, at)
+        at = _next_item(text, end)
+        number += 0 if is_list else text.count("\n", end, at)
         try:
             if is_list and text[at : at + 1] == "]":
                 if text[at + 1 :].strip() or file.read(_CHUNK).strip():
                     raise ValueError("the list has ended, but the file goes on")
                 return
             value, end = _DECODER.raw_decode(text, at)
+            if not is_list and not isinstance(value, dict):
+                raise ValueError("it is no object")
         except (ValueError, RecursionError) as error:
             if _is_cut_off(error, text) and (more := file.read(max(_CHUNK, len(text) - at))):
-                text, at = text[at:] + more, 0
+                text, end = text[at:] + more, 0
                 continue
-            if is_list or text[at:]:
-                yield number, _bad_json(error, " What follows was not read.")
-            return
+            if at == len(text) and not is_list:
+                return
+            reason = f"it is not JSON: {getattr(error, 'msg', error)}."
+            if is_list:
+                yield number, BadRow(f"{reason} What follows was not read.")
+                return
+            while (end := text.find("\n", at)) < 0 and (more := file.read(_CHUNK)):
+                text += more
+            value, end = BadRow(reason), end if end >= 0 else len(text)
         yield number, value
-        at, number = end, number + 1
+        number += 1 if is_list else text.count("\n", at, end)
 
 
 def _is_cut_off(error: Exception, text: str) -> bool:
