@@ -86,13 +86,9 @@ def backup(
         err.print(f"[red]•[/red] {escape(name)} is not in {escape(str(data_dir))} and so not in the backup.")
 
 
-@app.command(
-    "restore", epilog="Example: python -m store restore /backups/shorthand-2031-05-01.sqlite --data-dir new"
-)
+@app.command("restore", epilog="Example: python -m store restore /backups/2031-05-01.sqlite --data-dir new")
 def restore_(
-    backup: Annotated[
-        Path, typer.Argument(help="The file that `backup` wrote, with its adapters beside it.")
-    ],
+    backup: Annotated[Path, typer.Argument(help="What `backup` wrote, with its adapters beside it.")],
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Copy a backup and its adapters to a data directory that has no store yet."""
@@ -112,9 +108,8 @@ def export_(
 
     JSON formats are written a row a line; a name that ends in .json makes one list of it.
 
-    Formats: shorthand (everything, read again without loss), openai (approved answers with the turns before them),
-    trl-preference (corrections against answers as given) and csv (a table for a spreadsheet). docs/data.md says what
-    each leaves out.
+    Formats: shorthand (everything, read again without loss), openai (approved answers with the turns before them) and
+    csv (a table for a spreadsheet). docs/data.md says what each leaves out.
     """
     with opened(data_dir) as store:
         chosen = _assistant(store, assistant)
@@ -127,21 +122,17 @@ def export_(
     )
 
 
+_COLUMN_HELP = "Which column is which: question=NAME; verdict= for none. May be given several times."
+
+
 @app.command("import", epilog="Example: python -m store import chats.jsonl --approve --data-dir data")
 def import_(
     source: Annotated[Path, typer.Argument(help="The file; it is only read.")],
-    format: Annotated[
-        str | None, typer.Option(help=f"One of {', '.join(NAMES)}; found out where it is not given.")
-    ] = None,
+    format: Annotated[str | None, typer.Option(help=f"One of {', '.join(NAMES)}; else found out.")] = None,
     assistant: Assistant = "",
     rater: Annotated[str, typer.Option(help="Who rated, where the file does not say.")] = "import",
     approve: Annotated[bool, typer.Option("--approve", help="Rate answers up that have no rating.")] = False,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Which column is which: question=NAME; verdict= for none. May be given several times."
-        ),
-    ] = None,
+    column: Annotated[list[str] | None, typer.Option(help=_COLUMN_HELP)] = None,
     up_from: Annotated[float | None, typer.Option(help="Ratings on a scale are good from here on.")] = None,
     down_to: Annotated[float | None, typer.Option(help="Ratings on a scale are bad up to here.")] = None,
     day_first: Annotated[

@@ -46,11 +46,10 @@ def verify_password(password: str, password_hash: str | None) -> bool:
     if len(password) > MAX_LENGTH:
         password, password_hash = "", None
     try:
-        return (
-            _hasher.verify(password_hash or _nobodys_hash(), _bytes(password)) and password_hash is not None
-        )
+        right = _hasher.verify(password_hash or _nobodys_hash(), _bytes(password))
     except (VerificationError, InvalidHashError):
         return False
+    return right and password_hash is not None
 
 
 def _bytes(password: str) -> bytes:
@@ -117,11 +116,10 @@ class Users(Repository):
             self.check_new(name, role)
             now = self._clock()
             earlier = _set_apart(transaction, name)
-            transaction.insert(
-                "users", name=name, role=role, password=password_hash, created_at=now, changed_at=now
-            )
+            user = User(name, role, now, now)
+            transaction.insert("users", **vars(user), password=password_hash)
             record(transaction, now, AuditAction.USER_ADDED, name, {"role": role, **earlier})
-            return User(name, role, now, now)
+            return user
 
     def check_new(self, name: str, role: UserRole) -> None:
         """Raises what `add` does for a name and a role, before anybody thinks of a password."""
@@ -138,7 +136,7 @@ class Users(Repository):
     def change_role(self, name: str, role: UserRole) -> User:
         """Change the role, from the next click on. Raises NotFound, and Conflict for the last admin."""
         with self._file.writing() as transaction:
-            old = _one(transaction, name)
+            old = self.find(name)
             if role is not UserRole.ADMIN:
                 _keep_an_admin(transaction, old)
             transaction.execute("UPDATE users SET role = ? WHERE name = ?", [role, old.name])
@@ -150,7 +148,7 @@ class Users(Repository):
         """Change the password and end the user's sessions. Raises NotFound, BadPassword."""
         password_hash = hash_password(password)
         with self._file.writing() as transaction:
-            user = _one(transaction, name)
+            user = self.find(name)
             now = self._clock()
             change = "UPDATE users SET password = ?, changed_at = ? WHERE name = ?"
             transaction.execute(change, [password_hash, now, user.name])
@@ -162,7 +160,7 @@ class Users(Repository):
         """Remove a user and their sessions; what they wrote stays. Raises NotFound, Conflict for the last admin of
         several."""
         with self._file.writing() as transaction:
-            user = _one(transaction, name)
+            user = self.find(name)
             _keep_an_admin(transaction, user)
             transaction.execute("DELETE FROM users WHERE name = ?", [user.name])
             record(transaction, self._clock(), AuditAction.USER_REMOVED, user.name, {"role": user.role})
@@ -173,8 +171,7 @@ class Users(Repository):
 
     def find(self, name: str) -> User:
         """Return the user of that name in any case. Raises NotFound."""
-        with self._file.reading() as transaction:
-            return _one(transaction, name)
+        return self._one(user_of, _USER, [name], f"user {name!r}")
 
     def all(self) -> list[User]:
         """Return all users by name."""
@@ -189,10 +186,6 @@ class Users(Repository):
         row = next(iter(self._rows(_USER + " COLLATE BINARY", [name])), None)
         right = verify_password(password, row["password"] if row else None)
         return user_of(row) if right and row else None
-
-
-def _one(transaction: Transaction, name: str) -> User:
-    return user_of(transaction.one(_USER, [name], f"user {name!r}"))
 
 
 def _set_apart(transaction: Transaction, name: str) -> dict[str, str]:

@@ -24,6 +24,7 @@ _UPWARDS = """
         FROM path JOIN messages m ON m.id = path.parent_id AND m.seq < path.seq
     )
     SELECT m.* FROM path JOIN messages m ON m.id = path.id ORDER BY depth DESC"""
+_CONVERSATION = "SELECT * FROM conversations WHERE id = ?"
 _BRANCH = _UPWARDS.format("?")
 _THREAD = _UPWARDS.format("(SELECT head_id FROM conversations WHERE id = ?)")
 _NEWEST_LEAF = """
@@ -149,7 +150,7 @@ class Messages(Repository):
 
 
 def _conversation(transaction: Transaction, id: str) -> sqlite3.Row:
-    return transaction.one("SELECT * FROM conversations WHERE id = ?", [id], f"conversation {id!r}")
+    return transaction.one(_CONVERSATION, [id], f"conversation {id!r}")
 
 
 def _check_place(transaction: Transaction, conversation_id: str, parent_id: str | None, role: Role) -> None:
@@ -214,9 +215,7 @@ class Conversations(Repository):
 
     def get(self, id: str) -> Conversation:
         """Raises NotFound."""
-        return self._one(
-            conversation_of, "SELECT * FROM conversations WHERE id = ?", [id], f"conversation {id!r}"
-        )
+        return self._one(conversation_of, _CONVERSATION, [id], f"conversation {id!r}")
 
     def all(
         self,

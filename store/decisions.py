@@ -109,9 +109,8 @@ class Decisions(Repository):
 
     def all(self, message_id: str) -> list[Decision]:
         """Return every decision that was ever made about the message, oldest first."""
-        return self._all(
-            decision_of, "SELECT * FROM decisions WHERE message_id = ? ORDER BY seq", [message_id]
-        )
+        query = "SELECT * FROM decisions WHERE message_id = ? ORDER BY seq"
+        return self._all(decision_of, query, [message_id])
 
     def effective(self, message_ids: Iterable[str]) -> dict[str, Decision]:
         """Return the decision that counts, by message; undecided messages are left out."""

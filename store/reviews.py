@@ -168,9 +168,8 @@ def queries(wanted: ReviewFilter) -> list[str]:
 
 def _query(wanted: ReviewFilter, kind: Show) -> str:
     rating = [_OF_RATING[kind]] if kind in _OF_RATING else []
-    rating += ["r.rater = ?2"] * bool(wanted.rater) + ["r.reason = ?3 AND r.reason <> ''"] * bool(
-        wanted.reason
-    )
+    rating += ["r.rater = ?2"] if wanted.rater else []
+    rating += ["r.reason = ?3 AND r.reason <> ''"] if wanted.reason else []
     if wanted.text.strip():
         source, order = _BY_ID, "wanted.key"
     elif kind is Show.DECIDED:

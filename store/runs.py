@@ -34,9 +34,9 @@ class Runs(Repository):
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
             transaction.execute(_ANNOUNCE, [assistant_id, None, ""])
-            return self.get(
-                transaction.insert("runs", **columns, status=RunStatus.RUNNING, started_at=self._clock())
-            )
+            now = self._clock()
+            id = transaction.insert("runs", **columns, status=RunStatus.RUNNING, started_at=now)
+            return self.get(id)
 
     def update(self, id: int, dataset_id: int | None = None, adapter: str | None = None) -> TrainingRun:
         """Record the run's dataset or adapter; what is None stays. Raises NotFound."""
@@ -77,9 +77,8 @@ class Runs(Repository):
 
     def interrupt_running(self, reason: str) -> int:
         """Mark runs that a crash left running as interrupted; returns how many. Hold the lease first."""
-        change = (
-            "UPDATE runs SET status = 'interrupted', finished_at = ?, message = ? WHERE status = 'running'"
-        )
+        change = """UPDATE runs SET status = 'interrupted', finished_at = ?, message = ?
+                    WHERE status = 'running'"""
         return self._execute(change, [self._clock(), reason])
 
     def add_event(self, run_id: int, phase: str, data: Mapping[str, Any]) -> RunEvent:
@@ -98,16 +97,14 @@ class Runs(Repository):
         """Ask the trainer, which may be another process, for a run. Raises NotFound."""
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)
-            transaction.insert(
-                "training_requests", assistant_id=assistant_id, trigger=trigger, at=self._clock()
-            )
-            record(transaction, self._clock(), AuditAction.TRAINING_ASKED, assistant_id)
+            now = self._clock()
+            transaction.insert("training_requests", assistant_id=assistant_id, trigger=trigger, at=now)
+            record(transaction, now, AuditAction.TRAINING_ASKED, assistant_id)
 
     def is_requested(self, assistant_id: str) -> bool:
         """Whether a request waits for the trainer."""
-        return bool(
-            self._rows("SELECT 1 FROM training_requests WHERE assistant_id = ? LIMIT 1", [assistant_id])
-        )
+        query = "SELECT 1 FROM training_requests WHERE assistant_id = ? LIMIT 1"
+        return bool(self._rows(query, [assistant_id]))
 
     def running(self) -> TrainingRun | None:
         """Return the run that is under way, of whichever assistant."""

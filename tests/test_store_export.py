@@ -63,21 +63,6 @@ def test_openai_rows_are_approved_answers_and_earlier_ones_weigh_nothing(bank: S
     ]
 
 
-def test_preferences_are_corrections_against_answers_as_given(bank: Store, tmp_path: Path) -> None:
-    prompt = [
-        {"role": "user", "content": "q1"},
-        {"role": "assistant", "content": "a1"},
-        {"role": "user", "content": "q2"},
-    ]
-    assert lines(export_data(bank, tmp_path, "trl-preference")) == [
-        {
-            "prompt": prompt,
-            "chosen": [{"role": "assistant", "content": "c2"}],
-            "rejected": [{"role": "assistant", "content": "a2"}],
-        }
-    ]
-
-
 def test_rows_are_a_list_or_lines_as_the_name_says(bank: Store, tmp_path: Path) -> None:
     for name, read in (("a.json", json.loads), ("b", lines), ("c.jsonl", lines)):
         assert export_file(bank, "bank", tmp_path / name, "openai") == 2
@@ -136,19 +121,17 @@ def test_the_own_format_comes_back_to_the_byte(conversations: list) -> None:
         assert set(again.counts) == {"known"} or not conversations
 
 
-@pytest.mark.parametrize("format", ["openai", "trl-preference"])
 @ROUND_TRIP
 @given(stores)
-def test_answers_come_back_to_the_byte(format: str, conversations: list) -> None:
+def test_answers_come_back_to_the_byte(conversations: list) -> None:
     with two_stores() as (folder, one, other):
         fill(one, conversations, reviewed=True)
-        data = export_data(one, folder, format)
+        data = export_data(one, folder, "openai")
         if data:
             assert import_data(other, folder, data, APPROVING).refused == 0
         once = list(dict.fromkeys(data.splitlines()))
-        assert export_data(other, folder, format).splitlines() == once
-        if format != "trl-preference":
-            assert learned(one) == learned(other)
+        assert export_data(other, folder, "openai").splitlines() == once
+        assert learned(one) == learned(other)
 
 
 @ROUND_TRIP
@@ -231,7 +214,7 @@ def test_the_command_writes_a_file_or_standard_output(bank: Store, tmp_path: Pat
     code, _, errors = run("x")
     assert code == 2 and "--assistant: bank, shop" in errors
     help_ = CliRunner().invoke(app, ["export", "--help"]).output
-    assert "trl-preference (corrections" in " ".join(help_.split())
+    assert "openai (approved answers" in " ".join(help_.split())
     assert "Example: python -m store export" in help_
 
 

@@ -16,7 +16,7 @@ from store.io import chats, shorthand, table, trees
 from store.io.chats import Raw, read_messages
 from store.io.meaning import COLUMNS, Meaning
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
-from store.records import Message, Role
+from store.records import Role
 
 Found = ImportedConversation | FullConversation | BadRow
 
@@ -102,37 +102,27 @@ def _as_message(role: str, text: str) -> dict[str, Any]:
     return {"role": role, "content": text}
 
 
-def _as_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    return [_as_message(message.role, message.text) for message in messages]
-
-
 def _write_openai(conversation: FullConversation) -> Iterator[Any]:
     for answer, text in conversation.approved_answers():
-        context = _as_messages(answer.context)
+        context = [_as_message(message.role, message.text) for message in answer.context]
         for message in context:
             if message["role"] is Role.ASSISTANT:
                 message["weight"] = 0
         yield {"messages": [*context, _as_message(Role.ASSISTANT, text)]}
 
 
-def _write_preferences(conversation: FullConversation) -> Iterator[Any]:
-    for answer in conversation.answers():
-        chosen, rejected = answer.correction, answer.message.text
-        if chosen is not None and chosen.strip() and chosen != rejected:
-            yield {
-                "prompt": _as_messages(answer.context),
-                "chosen": [_as_message(Role.ASSISTANT, chosen)],
-                "rejected": [_as_message(Role.ASSISTANT, rejected)],
-            }
-
-
-_PREFERENCE = _holds(chosen=object, rejected=object)
 SHORTHAND = Format("shorthand", "Shorthand", shorthand.matches, shorthand.read, shorthand.write)
 RECORDS = Format("records", "JSON rows with columns, such as Alpaca's", columns=COLUMNS)
 CSV = Format("csv", "a table", write=table.write, columns=COLUMNS)
 FORMATS = (  # the first that matches a row reads it; what holds more comes first
     SHORTHAND,
-    Format("trl-preference", "preferences", _PREFERENCE, _read_preference, _write_preferences, ("question",)),
+    Format(
+        "trl-preference",
+        "preferences",
+        _holds(chosen=object, rejected=object),
+        _read_preference,
+        columns=("question",),
+    ),
     # With plain texts it is a table's row.
     Format(
         "trl-completion",

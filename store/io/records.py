@@ -9,7 +9,7 @@ from typing import Any
 
 from store.decisions import effective_decision
 from store.errors import BadRow
-from store.ratings import Approval, NotApproved, approval, correction_of
+from store.ratings import Approval, NotApproved, approval
 from store.records import (
     Conversation,
     Decision,
@@ -89,11 +89,6 @@ class Answer:
     @property
     def approval(self) -> Approval | NotApproved:
         return approval(self.message.text, self.ratings, self.decision, self.message.is_whole)
-
-    @property
-    def correction(self) -> str | None:
-        """What the answer should have been, as a reviewer decided or somebody wrote it last."""
-        return correction_of(self.ratings, self.decision)
 
 
 def path_to(message: Message, by_id: Mapping[str | None, Message]) -> tuple[Message, ...]:
