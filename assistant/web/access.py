@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import aclosing, contextmanager
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
@@ -35,6 +35,7 @@ SIGNED_OUT = "You are signed out. Reload the page to sign in; what you typed sta
 RECHECK_S = 1.0  # how often a stream looks whether its person is still signed in and may see it
 _AT_ONCE = 100  # events of one person
 
+Id = str | None  # of an assistant or a conversation; None for none
 Update = dict[Any, Any]  # component → its new value
 # How every event is registered: without a name in Gradio's API, and a tab may have several at once.
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -81,6 +82,20 @@ class Rates:
             return
         wait = max(1, math.ceil(self._window.get_window_stats(limit, *key).reset_time - time.time()))
         raise Refused(f"At most {most} {what} a minute: wait {wait} s. What you typed stays here until then.")
+
+
+@contextmanager
+def place(under_way: Counter[str], name: str, most: int, refusal: Exception) -> Iterator[None]:
+    """Room for one more of what this person has under way, so that nobody takes the places of all."""
+    if name != LOCAL and under_way[name] >= most:
+        raise refusal
+    under_way[name] += 1
+    try:
+        yield
+    finally:
+        under_way[name] -= 1
+        if not under_way[name]:
+            del under_way[name]
 
 
 class Access:
@@ -139,16 +154,9 @@ class Access:
         self._events.add(wrapper)
         return wrapper  # type: ignore[no-any-return]
 
-    @contextmanager
-    def _place(self, person: Person) -> Iterator[None]:
-        """Room for one more event of this person, so that nobody takes the places of all."""
-        if person.signed_in and self._under_way[person.name] >= _AT_ONCE:
-            raise Refused("Too much is under way for you at once. Close some tabs.")
-        self._under_way[person.name] += 1
-        try:
-            yield
-        finally:
-            self._under_way[person.name] -= 1
+    def _place(self, person: Person) -> AbstractContextManager[None]:
+        refusal = Refused("Too much is under way for you at once. Close some tabs.")
+        return place(self._under_way, person.name, _AT_ONCE, refusal)
 
     def check(self, page: gr.Blocks) -> None:
         """Raises TypeError when a function of the page can be reached in another way than through `event`."""

@@ -14,12 +14,11 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import gradio as gr
+from starlette.authentication import BaseUser, UnauthenticatedUser
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -27,11 +26,12 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from assistant.startup import is_loopback, network
-from assistant.web.access import SIGNED_OUT
+from assistant.web.access import SIGNED_OUT, Access, place
 from assistant.web.document import rewriting
 from assistant.web.downloads import DOWNLOAD
-from assistant.web.sign_in import SIGN_IN, SIGN_OUT
+from assistant.web.sign_in import SIGN_IN, SIGN_OUT, Visitor, session_token
 from store.accounts import LOCAL
+from store.errors import StoreError
 
 _CALL_BYTES = 4 << 20  # a prompt of 200,000 characters as JSON fits
 _FORM_BYTES = 16 << 10
@@ -63,11 +63,12 @@ _HEADERS = {
 
 
 class AllowlistMiddleware:
-    """ASGI middleware around Gradio's app, within Starlette's AuthenticationMiddleware."""
+    """ASGI middleware around Gradio's app; it finds out who asks."""
 
-    def __init__(self, app: ASGIApp, page: gr.Blocks) -> None:
+    def __init__(self, app: ASGIApp, page: gr.Blocks, access: Access) -> None:
         self._app = app
         self._page = page
+        self._access = access
         self._salt = secrets.token_bytes(16)
         self._open: Counter[str] = Counter()  # requests under way, by person
         self._opened: dict[str, float] = {}  # sessions, and when one that did not open here ticked first
@@ -82,8 +83,14 @@ class AllowlistMiddleware:
 
     async def _respond(self, request: Request, send: Send) -> None:
         try:
+            request.scope["user"] = await self._visitor(request)
             _refuse_other_sites(request)
-            with self._place(request.user.display_name or _address(request)):
+            address = request.client.host if request.client else ""
+            name = (
+                request.user.display_name or f"from {network(address)}"
+            )  # a network while nobody has signed in
+            too_many = HTTPException(429, "Too many requests at once. Close some tabs.")
+            with place(self._open, name, _AT_ONCE, too_many):
                 scope, receive = await self._admitted(request)
                 is_document = scope["path"] in _DOCUMENTS and request.user.is_authenticated
                 await self._app(scope, receive, rewriting(send) if is_document else send)
@@ -93,18 +100,13 @@ class AllowlistMiddleware:
             refusal = JSONResponse({"detail": error.detail} | lost, error.status_code, error.headers)
             await refusal(request.scope, request.receive, send)
 
-    @contextmanager
-    def _place(self, name: str) -> Iterator[None]:
-        """Room for one more request of this person, or of this network while nobody has signed in."""
-        if name != LOCAL and self._open[name] >= _AT_ONCE:
-            raise HTTPException(429, "Too many requests at once. Close some tabs.")
-        self._open[name] += 1
+    async def _visitor(self, request: Request) -> BaseUser:
+        token = session_token(request)
         try:
-            yield
-        finally:
-            self._open[name] -= 1
-            if not self._open[name]:
-                del self._open[name]
+            person = await asyncio.to_thread(self._access.person, token)
+        except StoreError as error:
+            raise HTTPException(503, str(error)) from error
+        return Visitor(person.name, token) if person else UnauthenticatedUser()
 
     async def _admitted(self, request: Request) -> tuple[Scope, Receive]:
         """The request as Gradio gets it. Raises HTTPException where it does not get it."""
@@ -162,13 +164,12 @@ class AllowlistMiddleware:
         """A tab that was opened before this process has to load itself again: Gradio does not know its choices any
         more. It is told as it ticks, which every open tab does, and not while it may still be opening.
         """
+        now = time.monotonic()
         if any(event == "load" for _, event in self._page.fns[function].targets):
             self._opened[session] = math.inf
             while len(self._opened) > _SESSIONS:
                 del self._opened[next(iter(self._opened))]
-        elif (
-            ticks and time.monotonic() - self._opened.setdefault(session, time.monotonic()) > _OPENS_WITHIN_S
-        ):
+        elif ticks and now - self._opened.setdefault(session, now) > _OPENS_WITHIN_S:
             raise HTTPException(410, "The app was started again. Reload the page.")
 
     def _session(self, name: str, given: str) -> str:
@@ -191,21 +192,12 @@ def _refuse_other_sites(request: Request) -> None:
     else:
         from_here = origin is None or urlsplit(origin).netloc == request.headers.get("host")
     if request.method not in (*_READ, "POST") or not from_here:
-        raise HTTPException(
-            403, "This request comes from another site, or is of a kind that nothing here uses."
-        )
-    if request.user.display_name == LOCAL and not _names_this_machine(request.headers.get("host", "")):
+        text = "This request comes from another site, or is of a kind that nothing here uses."
+        raise HTTPException(403, text)
+    # Where nobody signs in, a site whose name was made to lead here (DNS rebinding) would be of the same origin.
+    host = re.sub(r":\d*$", "", request.headers.get("host", "")).strip("[]").lower()
+    if request.user.display_name == LOCAL and not is_loopback(host):
         raise HTTPException(403, _OTHER_NAME)
-
-
-def _names_this_machine(host: str) -> bool:
-    """By the name that the browser was given. Where nobody signs in, a site whose name was made to lead here (DNS
-    rebinding) would otherwise be of the same origin.
-    """
-    try:
-        return is_loopback(urlsplit(f"//{host}").hostname or "")
-    except ValueError:
-        return False
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -253,10 +245,6 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
         return waiting.pop() if waiting else await receive()
 
     return once
-
-
-def _address(request: Request) -> str:
-    return f"from {network(request.client.host if request.client else '')}"
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:

@@ -10,8 +10,7 @@ import gradio as gr
 from fastapi import FastAPI
 from gradio.blocks import Block
 from starlette.middleware import Middleware
-from starlette.middleware.authentication import AuthenticationMiddleware
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse
 from starlette.routing import Route
 
 from assistant.vllm_server import Phase
@@ -25,7 +24,7 @@ from assistant.web.people_page import PeoplePage
 from assistant.web.prompt_page import PromptPage
 from assistant.web.review_page import ReviewPage
 from assistant.web.savings_page import SavingsPage
-from assistant.web.sign_in import SessionBackend, SignIn
+from assistant.web.sign_in import SignIn
 from assistant.web.training_page import TrainingPage
 from assistant.web.user_conversations import UserConversations
 from store.accounts import UserRole
@@ -174,15 +173,10 @@ class _Pages:
 def web_app(services: Services, page: gr.Blocks) -> FastAPI:
     """The pages behind what stands in front of them, with nothing that talks to others."""
     store, access = services.store, services.access
-    signed_in = Middleware(
-        AuthenticationMiddleware,
-        backend=SessionBackend(access),
-        on_error=lambda request, error: JSONResponse({"detail": str(error)}, 503),
-    )
     icon = Route(ICON, lambda request: FileResponse(theme.ICON, media_type="image/svg+xml"))
     front = FastAPI(
         routes=[*SignIn(store, access).routes(), *downloads.routes(store), icon],
-        middleware=[signed_in, Middleware(AllowlistMiddleware, page=page)],
+        middleware=[Middleware(AllowlistMiddleware, page=page, access=access)],
         openapi_url=None,
     )
     closed: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}

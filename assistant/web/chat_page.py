@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import gradio as gr
+from gradio import EventData
 
 from assistant.chat import MAX_MESSAGE_CHARACTERS
-from assistant.web.access import QUIET, Person, Services, Update
+from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.answers import Answer, Answers
 from assistant.web.markup import forward, render, script
 from assistant.web.swap_banner import swap_banner
@@ -21,7 +22,7 @@ from store import StoreError
 from store.accounts import UserRole
 from store.visible import is_blank, one_line
 
-Id = str | None  # of an assistant or a conversation; None for none
+Updates = AsyncIterator[Update]
 
 _MORE = 100  # conversations that are listed, and by how many more each time
 _TWICE_S = 2.0  # what is sent again as it was within this time is a second press of the same button
@@ -148,29 +149,27 @@ class ChatPage:
 
     # Streaming
 
-    async def ask(
-        self, person: Person, text: str, assistant: Id, conversation: Id, tab: TabState
-    ) -> AsyncIterator[Update]:
+    async def ask(self, person: Person, text: str, assistant: Id, talk: Id, tab: TabState) -> Updates:
         """Send what stands in the box; it is emptied once the message is stored."""
         if assistant is None:  # the page was opened this moment, and its picker is not filled yet
-            assistant = await asyncio.to_thread(self._own(person).assistant, conversation)
-        with tab.sending(conversation, text) as is_new:
-            answer = await self._answers.ask(person, assistant, conversation, text) if is_new else None
+            assistant = await asyncio.to_thread(self._own(person).assistant, talk)
+        with tab.sending(talk, text) as is_new:
+            answer = await self._answers.ask(person, assistant, talk, text) if is_new else None
         yield {self.box: ""}
         async for update in self._follow(person, assistant, answer, tab):
             yield update
 
     async def start(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
-    ) -> AsyncIterator[Update]:
+        self, person: Person, assistant: Id, talk: Id, tab: TabState, event: EventData
+    ) -> Updates:
         """A starter was clicked; it waits in the box until it is sent."""
         yield {self.box: str(event.text)}
-        async for update in self.ask(person, str(event.text), assistant, conversation, tab):
+        async for update in self.ask(person, str(event.text), assistant, talk, tab):
             yield update
 
     async def ask_again(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
-    ) -> AsyncIterator[Update]:
+        self, person: Person, assistant: Id, talk: Id, tab: TabState, event: EventData
+    ) -> Updates:
         """Another version beside what was clicked: of an answer, whole or cut off, or of a message that was edited."""
         again = str(event.id), event._data.get("text"), event._data.get("event") == "resume"
         with tab.sending(tab.conversation, *again) as is_new:
@@ -179,9 +178,7 @@ class ChatPage:
         async for update in self._follow(person, assistant, answer, tab):
             yield update
 
-    async def _follow(
-        self, person: Person, assistant: Id, answer: Answer | None, tab: TabState
-    ) -> AsyncIterator[Update]:
+    async def _follow(self, person: Person, assistant: Id, answer: Answer | None, tab: TabState) -> Updates:
         """Show an answer as it grows, until it is finished or another action has taken the pane."""
         if answer is None:
             return
@@ -197,46 +194,42 @@ class ChatPage:
             yield page | {self.list: gr.skip()}
         answer.raise_failure()
 
-    async def end(self, person: Person, conversation: Id) -> None:
+    async def end(self, person: Person, talk: Id) -> None:
         """Stop was pressed; the watcher sees the end and shows what is stored."""
-        answer = self._answers.running(conversation)
+        answer = self._answers.running(talk)
         if answer and answer.owner == person.name:
             await answer.stop()
 
     # Opening
 
-    async def show(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState
-    ) -> AsyncIterator[Update]:
+    async def show(self, person: Person, assistant: Id, talk: Id, tab: TabState) -> Updates:
         """Show a conversation, and the answer that is on its way in it; an empty page when it is gone.
 
         The browser may not know yet which conversation a message that was sent at once has begun.
         """
-        wanted = conversation or tab.conversation
-        conversation = await asyncio.to_thread(self._existing, person, assistant, wanted)
-        if answer := self._answers.running(conversation):
+        wanted = talk or tab.conversation
+        talk = await asyncio.to_thread(self._existing, person, assistant, wanted)
+        if answer := self._answers.running(talk):
             async for update in self._follow(person, assistant, answer, tab):
                 yield update
             return
-        tab.take_ownership(conversation)
-        yield await asyncio.to_thread(self._page, person, assistant, conversation, tab)
+        tab.take_ownership(talk)
+        yield await asyncio.to_thread(self._page, person, assistant, talk, tab)
 
-    async def open(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
-    ) -> AsyncIterator[Update]:
+    async def open(self, person: Person, assistant: Id, talk: Id, tab: TabState, event: EventData) -> Updates:
         """A conversation was clicked in the list."""
         async for update in self.show(person, assistant, str(event.id), tab):
             yield update
 
     async def show_version(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
-    ) -> AsyncIterator[Update]:
+        self, person: Person, assistant: Id, talk: Id, tab: TabState, event: EventData
+    ) -> Updates:
         """‹ or › was pressed: show the branch with that version."""
         own = self._own(person)
         wanted = await asyncio.to_thread(own.message, str(event.id))
         self._answers.refuse_while_busy(wanted.conversation_id)
         await asyncio.to_thread(own.show, wanted.id)
-        async for update in self.show(person, assistant, conversation, tab):
+        async for update in self.show(person, assistant, talk, tab):
             yield update
 
     def begin(self, person: Person, assistant: Id, tab: TabState) -> Update:
@@ -244,86 +237,82 @@ class ChatPage:
         tab.take_ownership(None)
         return self._page(person, assistant, None, tab)
 
-    def _existing(self, person: Person, assistant: Id, conversation: Id) -> Id:
+    def _existing(self, person: Person, assistant: Id, talk: Id) -> Id:
         """The id if it is this person's, with that assistant; the browser may remember a deleted one, or another's."""
         try:
-            found = self._own(person).conversation(conversation or "")
+            found = self._own(person).conversation(talk or "")
         except StoreError:
             return None
         return found.id if found.assistant_id == assistant else None
 
-    def show_swap(self, person: Person, conversation: Id) -> str:
+    def show_swap(self, person: Person, talk: Id) -> str:
         """A tick: an adapter may have been swapped in meanwhile."""
-        if self._answers.running(conversation):
+        if self._answers.running(talk):
             return ""
-        return swap_banner(self._store, self._own(person), conversation)
+        return swap_banner(self._store, self._own(person), talk)
 
     # The list
 
-    def find(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, search: str, samples: bool
-    ) -> str:
+    def find(self, person: Person, assistant: Id, talk: Id, tab: TabState, search: str, samples: bool) -> str:
         tab.search, tab.samples, tab.most = search.strip(), samples, _MORE
-        return self._listing(person, assistant, conversation, tab)
+        return self._listing(person, assistant, talk, tab)
 
-    def list_more(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> str:
+    def list_more(self, person: Person, assistant: Id, talk: Id, tab: TabState) -> str:
         tab.most += _MORE
-        return self._listing(person, assistant, conversation, tab)
+        return self._listing(person, assistant, talk, tab)
 
-    def rename(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
-    ) -> str:
+    def rename(self, person: Person, assistant: Id, talk: Id, tab: TabState, event: EventData) -> str:
         if not is_blank(title := one_line(str(event.title), 200)):
             self._own(person).rename(str(event.id), title)
-        return self._listing(person, assistant, conversation, tab)
+        return self._listing(person, assistant, talk, tab)
 
     async def remove(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, event: gr.EventData
+        self, person: Person, assistant: Id, talk: Id, tab: TabState, event: EventData
     ) -> Update:
         id = str(event.id)
         await self.end(person, id)
         await asyncio.to_thread(self._own(person).delete, id)
-        if id == conversation:
+        if id == talk:
             return await asyncio.to_thread(self.begin, person, assistant, tab)
-        return {self.list: await asyncio.to_thread(self._listing, person, assistant, conversation, tab)}
+        return {self.list: await asyncio.to_thread(self._listing, person, assistant, talk, tab)}
 
-    def rate(self, person: Person, conversation: Id, event: gr.EventData) -> str:
+    def rate(self, person: Person, talk: Id, event: EventData) -> str:
         """A thumb, a reason or a correction. What was typed stays when it could not be saved."""
         self._services.rates.count("ratings", person)
         self._own(person).rate(event._data)
-        return self._log(person, None, conversation)
+        return self._log(person, None, talk)
 
     # HTML
 
     def _page(
-        self, person: Person, assistant: Id, conversation: Id, tab: TabState, answer: Answer | None = None
+        self, person: Person, assistant: Id, talk: Id, tab: TabState, answer: Answer | None = None
     ) -> Update:
         """Everything that is shown, and the answer that is being written."""
         return {
-            self.log: self._log(person, assistant, conversation, answer),
+            self.log: self._log(person, assistant, talk, answer),
             self.live: _live(answer) if answer else "",
-            self.list: self._listing(person, assistant, conversation, tab),
-            self.conversation: conversation,
-            self.swap: "" if answer else swap_banner(self._store, self._own(person), conversation),
+            self.list: self._listing(person, assistant, talk, tab),
+            self.conversation: talk,
+            self.swap: "" if answer else swap_banner(self._store, self._own(person), talk),
             self.send: gr.Button(visible=answer is None),
             self.stop: gr.Button(visible=answer is not None),
         }
 
-    def _log(self, person: Person, assistant: Id, conversation: Id, answer: Answer | None = None) -> str:
+    def _log(self, person: Person, assistant: Id, talk: Id, answer: Answer | None = None) -> str:
         """The shown branch, or that of the question; without a conversation, what to do first."""
-        if conversation:
-            turns = self._own(person).turns(conversation, answer.question if answer else None)
-            return render("turns.html", conversation=conversation, turns=turns)
+        if talk:
+            turns = self._own(person).turns(talk, answer.question if answer else None)
+            return render("turns.html", conversation=talk, turns=turns)
         found = self._store.assistants.get(assistant) if assistant else None
         return render("empty_chat.html", assistant=found, is_admin=person.may(UserRole.ADMIN))
 
-    def _listing(self, person: Person, assistant: Id, conversation: Id, tab: TabState) -> str:
+    def _listing(self, person: Person, assistant: Id, talk: Id, tab: TabState) -> str:
         """This person's conversations; samples only when asked for, or there would be nothing else to see."""
         if assistant is None:
             return ""
         source = None if tab.samples else "chat"
         found = self._own(person).newest(assistant, source, tab.search or None, tab.most + 1)
-        values = {"current": conversation, "search": tab.search, "more": len(found) > tab.most}
+        values = {"current": talk, "search": tab.search, "more": len(found) > tab.most}
         return render("conversations.html", conversations=found[: tab.most], **values)
 
 

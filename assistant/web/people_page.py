@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import gradio as gr
+from gradio import EventData
 
 from assistant.web.access import QUIET, Person, Refused, Services
 from assistant.web.markup import forward, render
@@ -36,21 +37,21 @@ class PeoplePage:
             at=_at,
         )
 
-    def make(self, person: Person, event: gr.EventData) -> str:
+    def make(self, person: Person, event: EventData) -> str:
         name, role = _field(event, "name").strip(), _role(event)
         self._users.check_new(name, role)
         user = self._users.add(name, role, _field(event, "password"))
         return self._done(person, f"{user.name} may sign in, as {user.role}.")
 
-    def role(self, person: Person, event: gr.EventData) -> str:
+    def role(self, person: Person, event: EventData) -> str:
         user = self._users.change_role(_field(event, "id"), _role(event))
         return self._done(person, f"{user.name} is {user.role} now.")
 
-    def password(self, person: Person, event: gr.EventData) -> str:
+    def password(self, person: Person, event: EventData) -> str:
         user = self._users.change_password(_field(event, "id"), _field(event, "password"))
         return self._done(person, f"{user.name} has a new password and has to sign in again.")
 
-    def remove(self, person: Person, event: gr.EventData) -> str:
+    def remove(self, person: Person, event: EventData) -> str:
         name = _field(event, "id")
         self._users.remove(name)
         return self._done(person, f"{name} is removed. What {name} wrote and rated is still there.")
@@ -60,13 +61,13 @@ class PeoplePage:
         return self.show(person)
 
 
-def _field(event: gr.EventData, name: str) -> str:
+def _field(event: EventData, name: str) -> str:
     """Of what a browser sent, which may be anything."""
     data: Any = event._data
     return str(data.get(name, "")) if isinstance(data, dict) else ""
 
 
-def _role(event: gr.EventData) -> UserRole:
+def _role(event: EventData) -> UserRole:
     try:
         return UserRole(_field(event, "role"))
     except ValueError as error:

@@ -13,7 +13,7 @@ from assistant.assistants import create_assistant, load_sample, save_prompt
 from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import words
-from assistant.web.access import QUIET, Person, Services, Update
+from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.markup import render, script
 from assistant.web.theme import panel
 from store import StoreError
@@ -90,7 +90,7 @@ class PromptPage:
             self.create.click(event(admin, self.add), new, self.wanted, **QUIET),
         ]
 
-    def show(self, person: Person, assistant_id: str | None) -> Update:
+    def show(self, person: Person, assistant_id: Id) -> Update:
         """Everything of the page as the store has it."""
         edits = person.may(UserRole.ADMIN)
         if assistant_id is None:
@@ -113,7 +113,7 @@ class PromptPage:
             self.versions: self._versions(assistant_id),
         }
 
-    def preview(self, person: Person, assistant_id: str | None, text: str) -> tuple[str, str]:
+    def preview(self, person: Person, assistant_id: Id, text: str) -> tuple[str, str]:
         """The cards of what stands in the editor, and what saving it would do."""
         if assistant_id is None:
             return "", ""
@@ -136,12 +136,10 @@ class PromptPage:
             room=max(0, limits.room - total),
             segment_ids=active.segment_ids if active and served else None,
         )
-        complaint = limits.complaint(total)
-        return cards, render(
-            "prompt_notice.html", adapter=replaced, saved=None if changed else latest, complaint=complaint
-        )
+        saved, complaint = None if changed else latest, limits.complaint(total)
+        return cards, render("prompt_notice.html", adapter=replaced, saved=saved, complaint=complaint)
 
-    def save_text(self, person: Person, assistant_id: str | None, text: str) -> Update:
+    def save_text(self, person: Person, assistant_id: Id, text: str) -> Update:
         if assistant_id is None:
             return {self.notice: ""}
         latest = self._latest(assistant_id)
@@ -175,11 +173,9 @@ class PromptPage:
 
     def _versions(self, assistant_id: str) -> str:
         """Newest first, each with how many tokens were served of it one after the other."""
-        prompts, deployments = (
-            self._store.prompts.all(assistant_id),
-            self._store.deployments.all(assistant_id),
-        )
-        return render("prompt_versions.html", prompts=prompts[::-1], deployments=deployments)
+        deployments = self._store.deployments.all(assistant_id)
+        prompts = self._store.prompts.all(assistant_id)[::-1]
+        return render("prompt_versions.html", prompts=prompts, deployments=deployments)
 
 
 def _parsed(text: str, before: Sequence[Segment] = ()) -> tuple[Segment, ...]:

@@ -8,9 +8,10 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio import EventData
 
 from assistant.web import words
-from assistant.web.access import QUIET, Person, Refused, Services, Update
+from assistant.web.access import QUIET, Id, Person, Refused, Services, Update
 from assistant.web.markup import forward, render, script
 from assistant.web.review_order import Ranked, Why, reason_counts
 from assistant.web.review_queue import ReviewQueue, ReviewSession, is_judgement, shown_correction
@@ -88,7 +89,7 @@ class ReviewPage:
         changed = [part.change for part in self.filters]
         gr.on(changed, on(self.find), self.here, self.changing, trigger_mode="always_last", **QUIET)
 
-    def show(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
+    def show(self, person: Person, assistant_id: Id, session: ReviewSession, *filters: Any) -> Update:
         """The page was opened, or another assistant was chosen: the queue and the choices anew."""
         update = self.find(person, assistant_id, session, *filters)
         return update | {
@@ -98,15 +99,13 @@ class ReviewPage:
             self.dataset: self._counted(assistant_id),
         }
 
-    def show_if_open(
-        self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any
-    ) -> Update:
+    def show_if_open(self, person: Person, assistant_id: Id, session: ReviewSession, *filters: Any) -> Update:
         """The picker was filled or changed: a page that nobody has opened yet costs nothing."""
         if session.turn:
             return self.show(person, assistant_id, session, *filters)
         return {self.item: gr.skip()}
 
-    def find(self, person: Person, assistant_id: str | None, session: ReviewSession, *filters: Any) -> Update:
+    def find(self, person: Person, assistant_id: Id, session: ReviewSession, *filters: Any) -> Update:
         """A filter was changed."""
         text, show, *others = (choice or "" for choice in filters)
         wanted = ReviewFilter(Show(show or Show.WORTH), text.strip(), *others)
@@ -116,9 +115,7 @@ class ReviewPage:
     def _queue(self, person: Person) -> ReviewQueue:
         return ReviewQueue(self._store, person.name)
 
-    def act(
-        self, person: Person, assistant_id: str | None, session: ReviewSession, event: gr.EventData
-    ) -> Update:
+    def act(self, person: Person, assistant_id: Id, session: ReviewSession, event: EventData) -> Update:
         """A key or a button. What was typed stays in the box when it could not be saved."""
         data, queue = event._data, self._queue(person)
         do, id = str(data.get("do")), str(data.get("id", ""))
@@ -137,7 +134,7 @@ class ReviewPage:
         return self._update(person, session, typed, notice)
 
     def act_on_all(
-        self, person: Person, assistant_id: str | None, session: ReviewSession, event: gr.EventData
+        self, person: Person, assistant_id: Id, session: ReviewSession, event: EventData
     ) -> Update:
         """Everything that was found, after the number was confirmed."""
         count, ruling = int(event.count), Ruling(event.do)
@@ -199,13 +196,13 @@ class ReviewPage:
             "correction": shown_correction(item),
         }
 
-    def _prompt(self, assistant_id: str | None) -> str:
+    def _prompt(self, assistant_id: Id) -> str:
         """What every answer has to keep to, whichever version gave it."""
         if assistant_id is None:
             return ""
         return render("review_prompt.html", segments=self._store.prompts.latest(assistant_id).segments)
 
-    def _counted(self, assistant_id: str | None) -> str:
+    def _counted(self, assistant_id: Id) -> str:
         """What a retrain would learn from; reading it takes all ratings, so it is as of when the page was opened."""
         if assistant_id is None:
             return ""

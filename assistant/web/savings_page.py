@@ -8,13 +8,12 @@ import gradio as gr
 
 from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import plots, words
-from assistant.web.access import QUIET, Person, Services, Update
+from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.markup import render, script
 from assistant.web.theme import panel
 from store.accounts import UserRole
 from store.records import Activation, Deployment
 
-_PRICES = {"uncached": 0.50, "cached": 0.05}  # per million input tokens, that the boxes begin with
 _REQUESTS = 1000
 _EVERY_S = 5.0
 
@@ -31,16 +30,8 @@ class SavingsPage:
             self.plot = panel("savings-plot", js_on_load=script("local_times.js"))
             self.runs = panel("savings-runs", js_on_load=script("local_times.js"))
             with gr.Row(elem_id="savings-prices", visible=False) as self.prices:
-                self.uncached, self.cached = (
-                    gr.Number(
-                        price,
-                        label=f"Price per million {kind} input tokens",
-                        minimum=0,
-                        elem_id=f"price-{kind}",
-                        min_width=160,
-                    )
-                    for kind, price in _PRICES.items()
-                )
+                self.uncached = _price("uncached", 0.50)
+                self.cached = _price("cached", 0.05)
                 self.cost = panel("savings-cost", min_width=320)
         self.here = [assistant, self.uncached, self.cached]
         self.shown = [self.numbers, self.plot, self.runs, self.prices, self.cost]
@@ -50,7 +41,7 @@ class SavingsPage:
         typed = [box.input for box in prices]
         gr.on(typed, priced, self.here, self.cost, trigger_mode="always_last", **QUIET)
 
-    def refresh(self, person: Person, assistant_id: str | None, *given: Any) -> Update:
+    def refresh(self, person: Person, assistant_id: Id, *given: Any) -> Update:
         """A tick: something was swapped, measured or answered since, or the page stays as it is."""
         *prices, shown = given
         active, runs = self._active(assistant_id), self._store.runs.all(assistant_id or "", 1)
@@ -58,9 +49,7 @@ class SavingsPage:
         now = (active, [(run.id, run.status) for run in runs], answered)
         return {} if now == shown else {self.state: now, **self.show(person, assistant_id, *prices)}
 
-    def show(
-        self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
-    ) -> Update:
+    def show(self, person: Person, assistant_id: Id, uncached: float | None, cached: float | None) -> Update:
         store, active = self._store, self._active(assistant_id)
         if assistant_id is None or active is None:
             text = "Load the sample or write a prompt on the Prompt page."
@@ -90,9 +79,7 @@ class SavingsPage:
             self.cost: self.price(person, assistant_id, uncached, cached),
         }
 
-    def price(
-        self, person: Person, assistant_id: str | None, uncached: float | None, cached: float | None
-    ) -> str:
+    def price(self, person: Person, assistant_id: Id, uncached: float | None, cached: float | None) -> str:
         active = self._active(assistant_id)
         if active is None:
             return ""
@@ -104,7 +91,7 @@ class SavingsPage:
         }
         return render("savings_cost.html", costs=costs, requests=_REQUESTS)
 
-    def _active(self, assistant_id: str | None) -> Deployment | None:
+    def _active(self, assistant_id: Id) -> Deployment | None:
         return self._store.deployments.active(assistant_id) if assistant_id else None
 
 
@@ -118,3 +105,8 @@ def served(activations: Sequence[Activation], deployments: Sequence[Deployment])
         label = f"{deployment.adapter or 'base model'}: {words.tokens(deployment.prompt_tokens)}{back}"
         steps.append({"at": activation.at, "tokens": deployment.prompt_tokens, "label": label})
     return steps
+
+
+def _price(kind: str, begins_with: float) -> gr.Number:
+    label = f"Price per million {kind} input tokens"
+    return gr.Number(begins_with, label=label, minimum=0, elem_id=f"price-{kind}", min_width=160)

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 from limits import RateLimitItem, parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
-from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, SimpleUser
+from starlette.authentication import SimpleUser
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -52,21 +52,6 @@ class Visitor(SimpleUser):
     def __init__(self, name: str, token: str) -> None:
         super().__init__(name)
         self.token = token
-
-
-class SessionBackend(AuthenticationBackend):
-    """Finds out who sends a request, for Starlette's AuthenticationMiddleware."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-
-    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, SimpleUser] | None:
-        """None where somebody has to sign in first."""
-        try:
-            person = await asyncio.to_thread(self._access.person, token := _token(conn))
-        except StoreError as error:
-            raise AuthenticationError(str(error)) from error
-        return (AuthCredentials(), Visitor(person.name, token)) if person else None
 
 
 class SignInLimiter:
@@ -162,7 +147,7 @@ class SignIn:
             return _page(_WRONG, 401, name)
         self._limiter.forget(user.name, address)
         token = self._store.sessions.begin(user.name, address)
-        if old := _token(request):
+        if old := session_token(request):
             self._store.sessions.end(old)
         response = RedirectResponse(".", 303)
         response.set_cookie(_cookie(request), token, max_age=int(SESSION_S), **_attributes(request))
@@ -171,7 +156,7 @@ class SignIn:
     async def _sign_out(self, request: Request) -> Response:
         if request.method != "POST":  # a link on another site must not sign anybody out
             return RedirectResponse(".", 303)
-        await asyncio.to_thread(self._store.sessions.end, _token(request))
+        await asyncio.to_thread(self._store.sessions.end, session_token(request))
         response = RedirectResponse("sign-in", 303)
         response.delete_cookie(_cookie(request), **_attributes(request))
         return response
@@ -195,5 +180,5 @@ def _cookie(request: HTTPConnection) -> str:
     return f"{prefix}shorthand-{port}"
 
 
-def _token(request: HTTPConnection) -> str:
+def session_token(request: HTTPConnection) -> str:
     return request.cookies.get(_cookie(request), "")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
+from gradio import EventData
 
 from assistant.web import plots, run_report, words
-from assistant.web.access import QUIET, Person, Refused, Services, Update
+from assistant.web.access import QUIET, Id, Person, Refused, Services, Update
 from assistant.web.markup import forward, render, script
 from assistant.web.theme import panel
 from store.accounts import UserRole
@@ -51,7 +52,7 @@ class PageState:
     """What this tab shows already: only what changed is sent again, so nothing flickers."""
 
     def __init__(self) -> None:
-        self.assistant_id: str | None = None
+        self.assistant_id: Id = None
         self.run_id: int | None = None  # the run that is selected; None: the newest
         self.shown: object = None
 
@@ -91,7 +92,7 @@ class TrainingPage:
         self.back.serve(on(admin, self.serve), here, self.shown, **QUIET)
         self.automatic.input(on(admin, self.switch), [*here, self.automatic], self.shown, **QUIET)
 
-    def show(self, person: Person, assistant_id: str | None) -> Update:
+    def show(self, person: Person, assistant_id: Id) -> Update:
         """Everything, from scratch: the page was opened. Only who may use the buttons sees them."""
         update = self._update(assistant_id, PageState(), forced=True)
         if not person.may(UserRole.ADMIN):
@@ -99,31 +100,29 @@ class TrainingPage:
             update[self.automatic] = gr.Checkbox(visible=False)
         return update
 
-    def refresh(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
+    def refresh(self, person: Person, assistant_id: Id, state: PageState) -> Update:
         """A tick of the timer."""
         return self._update(assistant_id, state)
 
-    def ask(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
+    def ask(self, person: Person, assistant_id: Id, state: PageState) -> Update:
         if assistant_id is None:
             raise Refused(f"There is no assistant yet. {_WRITE_ONE}")
         self._store.runs.request(assistant_id, "asked for on the page")
         state.run_id = None
         return self._update(assistant_id, state, forced=True)
 
-    def pick(self, person: Person, assistant_id: str | None, state: PageState, event: gr.EventData) -> Update:
+    def pick(self, person: Person, assistant_id: Id, state: PageState, event: EventData) -> Update:
         """A run was clicked in the table."""
         id = str(event.id)
         state.run_id = int(id) if id.isdecimal() else None
         return self._update(assistant_id, state, forced=True)
 
-    def roll_back(self, person: Person, assistant_id: str | None, state: PageState) -> Update:
+    def roll_back(self, person: Person, assistant_id: Id, state: PageState) -> Update:
         served = self._store.deployments.rollback(str(assistant_id), "by hand, on the Training page")
         gr.Info(escape(f"{words.deployment(served)} serves again."))
         return self._update(assistant_id, state, forced=True)
 
-    def serve(
-        self, person: Person, assistant_id: str | None, state: PageState, event: gr.EventData
-    ) -> Update:
+    def serve(self, person: Person, assistant_id: Id, state: PageState, event: EventData) -> Update:
         """One that served before was chosen, whichever it is."""
         chosen = next((one for one in self._served(assistant_id or "") if str(one.id) == str(event.id)), None)
         if chosen is None:
@@ -132,12 +131,12 @@ class TrainingPage:
         gr.Info(escape(f"{words.deployment(chosen)} serves again."))
         return self._update(assistant_id, state, forced=True)
 
-    def switch(self, person: Person, assistant_id: str | None, state: PageState, allowed: bool) -> Update:
+    def switch(self, person: Person, assistant_id: Id, state: PageState, allowed: bool) -> Update:
         if assistant_id is not None:
             self._store.runs.allow_automatic(assistant_id, bool(allowed))
         return self._update(assistant_id, state, forced=True)
 
-    def _update(self, assistant_id: str | None, state: PageState, *, forced: bool = False) -> Update:
+    def _update(self, assistant_id: Id, state: PageState, *, forced: bool = False) -> Update:
         if assistant_id is None:
             empty = render("empty.html", title="No assistant yet", text=_WRITE_ONE)
             hidden = {self.more: gr.Accordion(visible=False), self.train: gr.Button(interactive=False)}
@@ -215,12 +214,9 @@ class TrainingPage:
 
     def _served(self, assistant_id: str) -> list[Deployment]:
         """What served before and may again, the latest first."""
-        served = [
-            (one.activated_at, one)
-            for one in self._store.deployments.all(assistant_id)
-            if one.status is DeploymentStatus.RETIRED and one.activated_at
-        ]
-        return [one for _, one in sorted(served, key=lambda pair: -pair[0])]
+        deployments = self._store.deployments.all(assistant_id)
+        retired = [one for one in deployments if one.status is DeploymentStatus.RETIRED and one.activated_at]
+        return sorted(retired, key=lambda one: one.activated_at or 0.0, reverse=True)
 
     def _evidence(self, seen: Situation) -> Update:
         """The verdict and what is behind it: the chosen run's, or, where the newest has none yet, of what serves."""
