@@ -21,6 +21,8 @@ import typer
 from assistant.adapter_files import fingerprint
 from assistant.assistants import load_sample
 from assistant.chat import Chat, ChatError, ChatLimits
+from assistant.embedding import Embedder, EmbeddingError
+from assistant.retrieval import Retriever
 from assistant.serving import ServerAddress, prepare
 from assistant.startup import (
     ModelNotFound,
@@ -74,6 +76,10 @@ def _urls(given: list[str] | None) -> list[str] | None:
 def main(
     model: Annotated[
         str | None, typer.Option(help="Model directory or hub id; default: the embedded SmolLM2-135M.")
+    ] = None,
+    embedding_model: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the model that finds like questions; default: the embedded MiniLM."),
     ] = None,
     vllm_url: Annotated[
         list[str] | None,
@@ -144,16 +150,17 @@ def main(
         context = context_length(model_dir)
         limits = ChatLimits(context, min(settings.max_answer_tokens, context // 2))
         if answer_tokens and answer_tokens > limits.answer:
-            _fail(
+            raise ChatError(
                 f"--answer-tokens {answer_tokens:,} leaves too little room: the model takes {context:,} tokens in all. "
                 f"Choose at most {limits.answer:,}."
             )
+        embedder = Embedder(embedding_model)
         store.messages.end_streaming()
         if sample:
             load_sample(store, tokenizer, limits)
     except BadSetting as error:
         _fail(f"SHORTHAND_SET: {error}")
-    except (StoreError, ModelNotFound, TokenizerError, ChatError) as error:
+    except (StoreError, ModelNotFound, TokenizerError, ChatError, EmbeddingError) as error:
         _fail(str(error))
     has_admin = any(user.role is UserRole.ADMIN for user in store.users.all())
     if open_to_all := unguarded(host, has_admin, data_dir):
@@ -173,15 +180,16 @@ def main(
         server = ExternalServers(vllm_url)
     else:
         server, vllm_key = VllmServer(model_dir, data_dir / "logs" / "vllm.log"), None
-    address = ServerAddress(server.urls, vllm_key, str(model_dir), limits.context)
+    address = ServerAddress(server.urls, vllm_key, str(model_dir), limits.context, str(embedder.directory))
     address.write(data_dir)
     pool = VllmPool([VllmClient(url, vllm_key) for url in server.urls])
     pool.away = server.away
+    retriever = Retriever(store, embedder)
     services = Services(
         store,
         Access(store, always=not is_loopback(host)),
         tokenizer,
-        Chat(store, pool, tokenizer, base, adapters, limits),
+        Chat(store, pool, tokenizer, base, adapters, limits, retriever.of_deployment),
         lambda: server.state,
         trainer_expected=trainer,
         dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),
@@ -194,7 +202,7 @@ def main(
         replace(address, context=pool.context or limits.context).write(data_dir)
 
     page = PageServer(web_app(services, build(services)), host, port, trusted_proxy or (), root_path)
-    _run(page, services, server, on_ready, data_dir)
+    _run(page, services, server, on_ready, retriever, data_dir)
     lock.close()
 
 
@@ -203,14 +211,16 @@ def _run(
     services: Services,
     server: VllmServer | ExternalServers,
     on_ready: OnReady,
+    retriever: Retriever,
     data_dir: Path,
 ) -> None:
     """Serve until a signal asks to end, then take everything down."""
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
+    only = [] if services.trainer_expected else ["--no-retrain"]
     watch = Supervisor(
-        [sys.executable, "-m", "trainer", "watch", "--data-dir", str(data_dir)],
+        [sys.executable, "-m", "trainer", "watch", "--data-dir", str(data_dir), *only],
         os.environ,
         data_dir / "logs" / "trainer.log",
         on_line=services.trainer_lines.append,
@@ -224,8 +234,8 @@ def _run(
     )
     try:
         server.start(on_ready)
-        if services.trainer_expected:
-            watch.start()
+        threading.Thread(target=_keep_prepared, args=[retriever, ended], name="vectors", daemon=True).start()
+        watch.start()
         collect_rarely()  # all that stays is loaded by now
         page.start()
         print(f"Shorthand is on {page.url}  (Ctrl-C ends it; data in {data_dir})", flush=True)
@@ -234,10 +244,19 @@ def _run(
         print("Stopping ...", flush=True)
         page.stop()
         check.terminate()
-        if services.trainer_expected:
-            watch.stop()
+        watch.stop()
         server.stop()
         services.store.close()
+
+
+def _keep_prepared(retriever: Retriever, ended: threading.Event) -> None:
+    """Make the vectors of new demonstrations before anybody asks."""
+    while not ended.wait(1.0):
+        try:
+            retriever.prepare()
+        except (StoreError, EmbeddingError) as error:
+            print(f"Approved answers cannot be found by likeness: {error}", file=sys.stderr, flush=True)
+            ended.wait(60.0)
 
 
 def _lock(data_dir: Path) -> TextIO:

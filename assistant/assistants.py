@@ -1,7 +1,6 @@
 """Creates assistants, new prompt versions, and the sample that ships with Shorthand.
 
-A new prompt is served in full by the base model, since adapters belong to the prompt version that they were trained
-for.
+A new prompt is served in full by the base model, since adapters belong to the text that they were trained for.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from assistant.chat import ChatLimits
 from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
-from store.records import Assistant, Deployment, ImportedTurn, Segment
+from store.records import Assistant, Deployment, DeploymentStatus, ImportedTurn, Segment
 
 _SAMPLE = Path(__file__).parent / "sample.json"
 SAMPLE_ID = "otter-quay"
@@ -54,24 +54,52 @@ def save_prompt(
     segments: Sequence[Segment],
     limits: ChatLimits | None = None,
 ) -> Deployment:
-    """A new prompt version, active at once: in full, without an adapter, until the next retrain.
+    """A new prompt version, active at once: in full, without an adapter, until the next retrain. One that says what an
+    earlier version said is served as that one was, which has been proven already.
 
     Raises ChatError, and saves nothing, where it leaves no room for a message within `limits`.
     """
     tokens = prompt_tokens(tokenizer, segments)
     if limits:
         limits.check(tokens)
+    proven = _last_of_same_text(store, assistant_id, segments)
     prompt = store.prompts.add(assistant_id, segments)
-    segment_ids = [segment.id for segment in segments]
-    deployment = store.deployments.add(
+    ids = [segment.id for segment in segments]
+    full = store.deployments.add(assistant_id, prompt.id, None, ids, variant=0, prompt_tokens=tokens)
+    active = store.deployments.activate(full.id)
+    if proven is None:
+        return active
+    earlier = store.prompts.get(proven.prompt_id).segments
+    kept = [id for id, segment in zip(ids, earlier, strict=True) if segment.id in proven.segment_ids]
+    again = store.deployments.add(
         assistant_id,
         prompt.id,
-        None,
-        segment_ids,
-        variant=0,
-        prompt_tokens=tokens,
+        proven.adapter,
+        kept,
+        proven.variant,
+        proven.prompt_tokens,
+        proven.run_id,
+        proven.demonstrations,
     )
-    return store.deployments.activate(deployment.id)
+    return store.deployments.activate(again.id)
+
+
+def _last_of_same_text(store: Store, assistant_id: str, segments: Sequence[Segment]) -> Deployment | None:
+    """What served last of the earlier prompt versions with these texts, if that was less than the full prompt."""
+    same = {
+        prompt.id
+        for prompt in store.prompts.all(assistant_id)
+        if [replace(one, id="") for one in prompt.segments] == [replace(one, id="") for one in segments]
+    }
+    served = [
+        one
+        for one in store.deployments.all(assistant_id)
+        if one.prompt_id in same
+        and one.activated_at is not None
+        and one.status is not DeploymentStatus.REJECTED
+    ]
+    last = max(served, key=lambda one: one.activated_at or 0.0, default=None)
+    return last if last and (last.adapter or last.variant) else None
 
 
 def load_sample(

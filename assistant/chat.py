@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from assistant.rendering import Rendered, fit, keep, render, render_answer
+from assistant.embedding import EmbeddingError
+from assistant.rendering import Rendered, fit, fit_demonstrations, keep, render, render_answer
 from assistant.serving import load_or_lose
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, UnknownModel, VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
 from store.errors import NotSaved
-from store.records import Conversation, Deployment, Message, MessageStatus, Role, Usage
+from store.records import Conversation, Demonstration, Deployment, Message, MessageStatus, Role, Usage
 from store.visible import is_blank, one_line
 
 MAX_MESSAGE_CHARACTERS = 20_000
 _SHORTEST_MESSAGE = 64  # tokens, with what the template puts around it
 _TITLE_CHARACTERS = 60
 _SAVE_AGAIN_S = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 class ChatError(Exception):
@@ -122,7 +126,9 @@ class Chat:
         base: str,
         adapters: Path,
         limits: ChatLimits,
+        retrieve: Callable[[Deployment, str], Sequence[Demonstration]] = lambda deployment, question: (),
     ):
+        """`retrieve` finds the approved answers that are sent along with a question."""
         self._store = store
         self._finalizer = MessageFinalizer(store)
         self._pool = pool
@@ -130,6 +136,7 @@ class Chat:
         self._base = base
         self._adapters = adapters
         self._limits = limits
+        self._retrieve = retrieve
 
     def ask(self, assistant_id: str, conversation_id: str | None, text: str, owner: str = "local") -> Message:
         """Store the person's message, in a new conversation if there is none yet; raises ChatError."""
@@ -217,7 +224,7 @@ class Chat:
             yield Progress(
                 replace(message, text=text)
             )  # within: a page that closes here stops the answer too
-            rendered = await asyncio.to_thread(self._render, question, deployment, begun)
+            rendered, shown = await asyncio.to_thread(self._render, question, deployment, begun)
             stream = self._pool.stream(
                 deployment.adapter or self._pool.base,
                 rendered.ids,
@@ -229,7 +236,7 @@ class Chat:
             async with aclosing(stream):
                 async for item in stream:
                     if isinstance(item, Completion):
-                        usage, reason = _usage(item, rendered), item.finish_reason
+                        usage, reason = _usage(item, rendered, shown), item.finish_reason
                         final = replace(
                             final, status=MessageStatus.COMPLETE, usage=usage, finish_reason=reason
                         )
@@ -287,8 +294,12 @@ class Chat:
                 ]
         return [*filter(None, found)]
 
-    def _render(self, question: Message, deployment: Deployment, begun: str) -> Rendered:
-        """Token ids of the request; the oldest turns are left out when the conversation outgrows the context."""
+    def _render(
+        self, question: Message, deployment: Deployment, begun: str
+    ) -> tuple[Rendered, Sequence[Demonstration]]:
+        """Token ids of the request, and the demonstrations in it; the oldest turns are left out when the conversation
+        outgrows the context.
+        """
         segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
         thread = self._store.messages.branch(question.id)
         context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
@@ -302,8 +313,19 @@ class Chat:
             raise ChatError(
                 f"Message and prompt take {taken:,} tokens; the model has room for {room:,}. Shorten the message."
             )
-        rendered = render(self._tokenizer, segments, fitting)
-        return replace(rendered, ids=rendered.ids + prefix, left_out_turns=len(context) - len(fitting))
+        found = self._find_demonstrations(deployment, question.text)
+        shown = fit_demonstrations(self._tokenizer, segments, fitting, found, room)
+        rendered = render(self._tokenizer, segments, fitting, shown)
+        left_out = len(context) - len(fitting)
+        return replace(rendered, ids=rendered.ids + prefix, left_out_turns=left_out), shown
+
+    def _find_demonstrations(self, deployment: Deployment, question: str) -> Sequence[Demonstration]:
+        """None where they cannot be found: an answer without them is better than none."""
+        try:
+            return self._retrieve(deployment, question)
+        except (EmbeddingError, StoreError) as error:
+            logger.warning("Answering without approved answers: %s", error)
+            return ()
 
     async def _load_again(self, assistant_id: str, message: Message) -> Deployment:
         """What serves the assistant now, loaded; raises ChatError, with the message marked as failed."""
@@ -325,7 +347,7 @@ class Chat:
             )
 
 
-def _usage(end: Completion, rendered: Rendered) -> Usage:
+def _usage(end: Completion, rendered: Rendered, shown: Sequence[Demonstration]) -> Usage:
     return Usage(
         prompt_tokens=end.prompt_tokens,
         prompt_part_tokens=rendered.prompt_part,
@@ -335,4 +357,6 @@ def _usage(end: Completion, rendered: Rendered) -> Usage:
         total_s=end.total_s,
         mean_ln_p=end.mean_ln_p,
         left_out_turns=rendered.left_out_turns,
+        demonstration_tokens=rendered.demonstration_part,
+        demonstrations=tuple(one.message_id for one in shown),
     )

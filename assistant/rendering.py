@@ -2,8 +2,9 @@
 
 Chat, training and gate all render here and nowhere else, so what is trained is what is served.
 
-Instructions become the system message and worked examples become turns before the conversation: with six examples
-SmolLM2-135M scored BLEU 40 on a data-to-text task this way, and 24 with the same text in the system message.
+Instructions become the system message; worked examples, then demonstrations become turns before the conversation.
+With six examples SmolLM2-135M scored BLEU 40 on a data-to-text task this way, and 24 with the same text in the system
+message.
 """
 
 from __future__ import annotations
@@ -14,27 +15,39 @@ from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 from assistant.tokenizer import ChatTokenizer, Turn
-from store.records import Role, Segment, SegmentKind
+from store.records import Demonstration, Role, Segment, SegmentKind
 
 Context = Sequence[tuple[Role, str]]
+DEMONSTRATION_TOKENS = 600  # of a request, at most
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Token ids of a request; `prompt_part` of them are there because of the assistant's prompt. `left_out_turns` are
-    the oldest ones of the conversation, for which there was no room.
+    """Token ids of a request; `prompt_part` of them are there because of the assistant's prompt, and
+    `demonstration_part` because of approved answers that were sent along. `left_out_turns` are the oldest ones of the
+    conversation, for which there was no room.
     """
 
     ids: tuple[int, ...]
     prompt_part: int
+    demonstration_part: int = 0
     left_out_turns: int = 0
 
 
-def render(tokenizer: ChatTokenizer, segments: Sequence[Segment], context: Context) -> Rendered:
+def render(
+    tokenizer: ChatTokenizer,
+    segments: Sequence[Segment],
+    context: Context,
+    demonstrations: Sequence[Demonstration] = (),
+) -> Rendered:
     """Render a request: `segments` are the kept ones in order, `context` ends with the user's message."""
-    ids = tokenizer.encode_chat(_turns(segments, context))
+    shown = [
+        turn for one in demonstrations for turn in ((Role.USER, one.question), (Role.ASSISTANT, one.answer))
+    ]
+    ids = tokenizer.encode_chat(_turns(segments, (*shown, *context)))
+    without = tokenizer.encode_chat(_turns(segments, context)) if shown else ids
     bare = tokenizer.encode_chat(_turns((), context))
-    return Rendered(ids, len(ids) - len(bare))
+    return Rendered(ids, len(without) - len(bare), len(ids) - len(without))
 
 
 def fit(tokenizer: ChatTokenizer, segments: Sequence[Segment], context: Context, room: int) -> Context | None:
@@ -50,6 +63,24 @@ def fit(tokenizer: ChatTokenizer, segments: Sequence[Segment], context: Context,
         starts, True, key=lambda n: len(tokenizer.encode_chat(_turns(segments, context[n:]))) <= room
     )
     return context[starts[first] :] if first < len(starts) else None
+
+
+def fit_demonstrations(
+    tokenizer: ChatTokenizer,
+    segments: Sequence[Segment],
+    context: Context,
+    found: Sequence[Demonstration],
+    room: int,
+) -> Sequence[Demonstration]:
+    """The demonstrations without the first ones, as many as must leave for at most `room` tokens of a request, and
+    `DEMONSTRATION_TOKENS` of all demonstrations.
+    """
+    while found:
+        rendered = render(tokenizer, segments, context, found)
+        if len(rendered.ids) <= room and rendered.demonstration_part <= DEMONSTRATION_TOKENS:
+            break
+        found = found[1:]
+    return found
 
 
 def render_answer(tokenizer: ChatTokenizer, completion: str) -> tuple[int, ...]:

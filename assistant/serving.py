@@ -29,13 +29,14 @@ class NoServer(Exception):
 @dataclass(frozen=True)
 class ServerAddress:
     """Servers of one model for the other processes of a data directory: addresses as `vllm_client` takes them, their
-    key, the model's directory on this machine, and its context in tokens.
+    key, the model's directory on this machine, its context in tokens, and the embedding model's directory.
     """
 
     urls: tuple[str, ...]
     key: str | None
     model_dir: str
     context: int
+    embedding_model: str
 
     def write(self, data_dir: Path) -> None:
         """Write `server.json`, readable by its owner alone since it may hold a key."""

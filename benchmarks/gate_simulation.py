@@ -21,6 +21,7 @@ from rich.progress import track
 from scipy import stats
 
 from benchmarks.record import write_result
+from store.records import Variant
 from trainer.evaluation.exact_paired_test import ALLOWANCE, chance, largest_chance, most_lost
 from trainer.evaluation.gate import Answers, Gate, VariantVerdict
 from trainer.evaluation.statistics import Pairs
@@ -266,7 +267,7 @@ def _promoted_variant(truth: Truth, random: np.random.Generator) -> int:
     gate, variants = Gate(texts, texts, MARGIN, not truth.graded), list[VariantVerdict]()
     for number, right in enumerate(truth.right):
         found = answers(right, 100 - 10 * number)
-        variants.append(gate.test(number, (), found, references))
+        variants.append(gate.test(number, Variant(()), found, references))
         if not variants[-1].passed:
             break
     verdict = gate.decide(variants, 100, True)

@@ -57,6 +57,9 @@ def main(
     corrects: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the bad answers that are corrected.")
     ] = 0.75,
+    traffic: Annotated[
+        int, typer.Option(min=0, help="Questions for each rating that are asked in between and not rated.")
+    ] = 5,
     data_dir: Annotated[
         Path | None,
         typer.Option(help="The app's data; default: OUT with the ending .data.", show_default=False),
@@ -68,7 +71,7 @@ def main(
     epochs: Annotated[int | None, typer.Option(min=1, hidden=True, help="As for trainer once.")] = None,
 ) -> None:
     """Ask, rate, retrain and measure on a real task. Only the ratings are simulated."""
-    settings, screen = LoopSettings(ratings, rounds, test, seed, corrects, epochs, model), Screen()
+    settings, screen = LoopSettings(ratings, rounds, test, seed, corrects, traffic, epochs, model), Screen()
     try:
         loop = Rounds(load(task), settings, out, provenance("loop", seed), screen)
     except (TaskError, OSError) as error:

@@ -11,6 +11,8 @@ import typer
 
 from assistant.adapter_files import fingerprint
 from assistant.chat import Chat, ChatLimits
+from assistant.embedding import Embedder
+from assistant.retrieval import Retriever
 from assistant.serving import ServerAddress
 from assistant.startup import resolve
 from assistant.tokenizer import ChatTokenizer
@@ -41,6 +43,7 @@ class Serving:
         self.tokenizer = ChatTokenizer.load(Path(self.address.model_dir))
         self.base = fingerprint(Path(self.address.model_dir))
         self.adapters = data_dir / "adapters"
+        self.retriever = Retriever(store, Embedder(Path(self.address.embedding_model)))
 
     async def pool(self) -> VllmPool:
         """Connections for the running event loop; raises VllmError."""
@@ -49,7 +52,8 @@ class Serving:
     def chat(self, pool: VllmPool) -> Chat:
         """As `app.py` makes it for the page."""
         limits = ChatLimits(self.address.context)
-        return Chat(self.store, pool, self.tokenizer, self.base, self.adapters, limits)
+        retrieve = self.retriever.of_deployment
+        return Chat(self.store, pool, self.tokenizer, self.base, self.adapters, limits, retrieve)
 
 
 async def wait_until_healthy(pool: VllmPool) -> None:

@@ -43,25 +43,24 @@ _RATED_COUNT_WITHOUT = f"""
     WHERE a.assistant_id = ? AND {_NOT_BY_THESE_ALONE}"""
 
 # Newest first; every served answer has its tokens measured, so the index on those finds them by deployment.
-TEACHING = "SELECT id FROM deployments WHERE prompt_id = ? AND adapter IS NULL AND variant = 0"
-UNRATED_OF_TEACHER = f"""
-    SELECT m.id, m.conversation_id, m.created_at
+SERVING = """
+    SELECT id FROM deployments WHERE prompt_id = ? AND activated_at IS NOT NULL ORDER BY activated_at DESC"""
+UNRATED = f"""
+    SELECT m.id, m.conversation_id
     FROM messages m
     WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.status = 'complete' AND m.text <> ''
-        AND coalesce(m.finish_reason, 'stop') = 'stop'
+        AND m.mean_ln_p IS NOT NULL AND coalesce(m.finish_reason, 'stop') = 'stop'
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
         AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
     ORDER BY m.created_at DESC LIMIT ?"""
 
 TURNS_OF = """
-    SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id, m.status, m.finish_reason
+    SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id, m.mean_ln_p, m.status, m.finish_reason
     FROM json_each(?) wanted
     CROSS JOIN messages m ON m.conversation_id = wanted.value"""
 SPLITS_OF = """
     SELECT s.conversation_id, s.split
     FROM json_each(?) wanted CROSS JOIN splits s ON s.conversation_id = wanted.value"""
-# The teacher is the base model with the full prompt: no adapter, variant 0.
-_TEACHERS = "SELECT id, prompt_id FROM deployments WHERE adapter IS NULL AND variant = 0"
 
 # Two indexes, one for what was measured and one for what failed before it could be.
 _SERVED_WITH = """
@@ -73,6 +72,12 @@ _SERVED_WITH = """
 _MEASURED = _SERVED_WITH.format("m.prompt_tokens IS NOT NULL AND m.status IN ('complete', 'stopped')")
 _FAILED = _SERVED_WITH.format("m.status = 'failed'")
 SERVED = f"{_MEASURED} UNION ALL {_FAILED} ORDER BY created_at DESC, seq DESC LIMIT ?2"
+
+
+_JUDGED = """
+    SELECT (SELECT max(seq) FROM ratings), (SELECT count(*) FROM ratings), (SELECT max(seq) FROM decisions),
+        (SELECT count(*) FROM decisions), (SELECT max(id) FROM prompts), (SELECT max(id) FROM redaction_rules),
+        (SELECT count(*) FROM redaction_rules)"""
 
 
 class Answers(Repository):
@@ -96,17 +101,20 @@ class Answers(Repository):
             return self._number(_RATED_COUNT_WITHOUT, [assistant_id, list(without)])
         return self._number(RATED_COUNT, [assistant_id])
 
-    def unrated_of_teacher(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
-        """Return the newest finished answers of the base model with the full prompt that nobody rated or reviewed.
+    def unrated(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
+        """Return finished answers that nobody rated or reviewed, with their log-probability; the oldest first.
 
-        The oldest of them comes first.
+        They are the newest ones of the deployments of this prompt that served last.
         """
         with self._file.reading() as transaction:
             found: list[sqlite3.Row] = []
-            for teaching in transaction.rows(TEACHING, [prompt_id]):
-                found += transaction.rows(UNRATED_OF_TEACHER, [teaching["id"], limit])
-            found.sort(key=lambda row: row["created_at"], reverse=True)
-            return _rated_answers(transaction, found[:limit])
+            for serving in transaction.rows(SERVING, [prompt_id]):
+                found += transaction.rows(UNRATED, [serving["id"], limit - len(found)])
+            return _rated_answers(transaction, found)
+
+    def judged(self) -> tuple[int, ...]:
+        """Return what changes with each rating, decision, prompt version and redaction rule that comes or goes."""
+        return tuple(self._rows(_JUDGED)[0])
 
     def served(self, deployment_id: int, limit: int) -> list[ServedAnswer]:
         """Return the newest `limit` answers that have ended, oldest first; samples and imports do not count."""
@@ -128,10 +136,9 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
     decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, [list(wanted)]))
     turns = {row[0]: row for row in transaction.tuples(TURNS_OF, conversations)}
     splits = {id: Split(split) for id, split in transaction.tuples(SPLITS_OF, conversations)}
-    teachers = {row["id"]: row["prompt_id"] for row in transaction.rows(_TEACHERS)}
     contexts: dict[str, _Context] = {}
     answers = []
-    for id, parent_id, _, text, _, served_by, *end in sorted(
+    for id, parent_id, _, text, _, served_by, ln_p, *end in sorted(
         (turns[id] for id in wanted), key=itemgetter(4, 0)
     ):
         conversation_id = wanted[id]
@@ -143,7 +150,8 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
                 answer=text,
                 ratings=ratings.get(id, ()),
                 split=splits.get(conversation_id),
-                teacher_prompt_id=teachers.get(served_by),
+                deployment_id=served_by,
+                mean_ln_p=ln_p,
                 decision=decisions.get(id),
                 is_whole=is_whole(MessageStatus(end[0]), end[1]),
             )

@@ -45,7 +45,7 @@ class Datasets(Repository):
             # The columns have the order of the fields.
             rows = ((id, position, *vars(example).values()) for position, example in enumerate(examples))
             transaction.executemany(
-                "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
+                "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
             # An answer that was deleted while the run looked at it is gone, and so is why it was not used.
             transaction.executemany(
@@ -65,6 +65,12 @@ class Datasets(Repository):
             _version(row, sizes={split: row[split.value] for split in Split})
             for row in self._rows(_VERSIONS, [assistant_id])
         ]
+
+    def message_ids(self, run_id: int) -> frozenset[str]:
+        """Return the answers that are in the dataset of a run."""
+        query = """SELECT e.message_id FROM runs r JOIN dataset_examples e ON e.dataset_id = r.dataset_id
+                   WHERE r.id = ?"""
+        return frozenset(row["message_id"] for row in self._rows(query, [run_id]))
 
     def get(self, id: int) -> Dataset:
         """Raises NotFound."""

@@ -43,6 +43,7 @@ class Deployments(Repository):
         variant: int,
         prompt_tokens: int,
         run_id: int | None = None,
+        demonstrations: int = 0,
     ) -> Deployment:
         """Save a candidate. Raises NotFound, and Conflict for another prompt's segments or assistant."""
         with self._file.writing() as transaction:
@@ -59,6 +60,7 @@ class Deployments(Repository):
                 adapter=adapter,
                 segment_ids=segment_ids,
                 variant=variant,
+                demonstrations=demonstrations,
                 prompt_tokens=prompt_tokens,
                 status=DeploymentStatus.CANDIDATE.value,
                 created_at=self._clock(),

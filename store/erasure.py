@@ -47,6 +47,9 @@ _OF_RUNS = (
 )
 # In this order: each looks at what the next ones delete.
 _OF_PERSON = (
+    # What others have approved of too comes back when the trainer next looks.
+    f"""DELETE FROM demonstrations WHERE message_id IN (SELECT message_id FROM ratings WHERE rater = ?1
+        UNION ALL SELECT message_id FROM decisions WHERE {_DECISIONS})""",
     f"DELETE FROM dataset_examples WHERE {_EXAMPLES}",
     f"DELETE FROM decisions WHERE {_DECISIONS}",
     "DELETE FROM ratings WHERE rater = ?1",
@@ -128,7 +131,7 @@ class Erasures(Repository):
 
 
 def _found(transaction: Transaction, person: str) -> Erased:
-    if not person:  # the teacher's own answers have no rater
+    if not person:  # unrated answers have no rater
         raise NotFound("Nobody is called “”. Give the name of an owner or of a rater.")
     runs = transaction.rows(_RUNS, [person])
     for run in runs:

@@ -119,8 +119,31 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Variant:
+    """What is sent before a conversation: these segments of the prompt, and so many demonstrations."""
+
+    segment_ids: tuple[str, ...]
+    demonstrations: int = 0
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """An approved answer that may be put before a like question; `seq` grows with each one that is added."""
+
+    message_id: str
+    question: str
+    answer: str
+    seq: int = 0
+    added_at: float = 0.0
+
+
+@dataclass(frozen=True)
 class Deployment:
-    """The pair (adapter, variant): what a request is served with. `segment_ids` are the segments that are sent."""
+    """The pair (adapter, variant): what a request is served with.
+
+    `segment_ids` are the segments that are sent, `demonstrations` is how many approved answers are, and
+    `prompt_tokens` are the tokens of both, as measured.
+    """
 
     id: int
     assistant_id: str
@@ -128,12 +151,13 @@ class Deployment:
     adapter: str | None  # the name it is served under; None is the base model
     segment_ids: tuple[str, ...]
     variant: int  # index in the prompt variants; 0 is the full prompt
-    prompt_tokens: int  # tokens of these segments, as rendered
+    prompt_tokens: int
     status: DeploymentStatus
     created_at: float
     run_id: int | None = None
     activated_at: float | None = None
     reason: str = ""  # why it was retired or rejected
+    demonstrations: int = 0
 
 
 @dataclass(frozen=True)
@@ -163,6 +187,8 @@ class Usage:
     total_s: float
     mean_ln_p: float | None = None
     left_out_turns: int | None = None  # of the conversation, the oldest, for want of room
+    demonstration_tokens: int = 0
+    demonstrations: tuple[str, ...] = ()  # ids of the messages whose approved answers were sent along
 
 
 @dataclass(frozen=True)
@@ -252,7 +278,7 @@ class RatedAnswer:
     """An answer, the turns before it, the latest rating of each rater and the effective decision.
 
     `context` are (role, text) pairs, oldest first, ending with the user message that was answered.
-    `teacher_prompt_id` is the prompt that the base model saw in full when it gave this answer, None for other answers.
+    `mean_ln_p` is the mean log-probability of its tokens, None where the server did not say, or nobody was served.
     One that is not whole is never learned as it stands, since the adapter would learn to end there.
     """
 
@@ -262,14 +288,15 @@ class RatedAnswer:
     answer: str
     ratings: tuple[Rating, ...]
     split: Split | None  # where the conversation was put earlier, if it was
-    teacher_prompt_id: int | None = None
+    deployment_id: int | None = None
+    mean_ln_p: float | None = None
     decision: Decision | None = None
     is_whole: bool = True
 
 
 @dataclass(frozen=True)
 class Example:
-    """A context and its completion: an approved one, or the teacher's answer that nobody has rated."""
+    """A context and its completion: an approved one, or an answer that nobody has rated and the model was sure of."""
 
     message_id: str
     conversation_id: str
@@ -278,8 +305,7 @@ class Example:
     corrected: bool  # a person wrote the completion, not the model
     split: Split
     rater: str = ""
-    approved: bool = True  # by a person; else only what the teacher thinks of it is learned
-    from_teacher: bool = False  # the teacher (the base model with the full prompt) gave this answer
+    approved: bool = True  # by a person
 
 
 @dataclass(frozen=True)

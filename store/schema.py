@@ -73,6 +73,32 @@ def v0_1_0_automatic_retrains(db: Database) -> None:
     )
 
 
+@migrations()
+def v0_1_0_demonstrations(db: Database) -> None:
+    """Approved answers that may be put before a question, personal data replaced; a changed one gets a new `seq`.
+
+    `vector` is float32, of the question by that model; `demonstrations` are how many a deployment sends, and as a JSON
+    list those that were sent with a message.
+    """
+    db.execute(
+        "CREATE TABLE demonstrations (seq INTEGER PRIMARY KEY AUTOINCREMENT, "
+        "assistant_id TEXT NOT NULL REFERENCES assistants (id), "
+        "message_id TEXT NOT NULL UNIQUE REFERENCES messages (id) ON DELETE CASCADE, "
+        "question TEXT NOT NULL, answer TEXT NOT NULL, added_at REAL NOT NULL, vector_model TEXT, vector BLOB, "
+        "CHECK ((vector IS NULL) = (vector_model IS NULL))) STRICT"
+    )
+    db.execute("CREATE INDEX demonstrations_of_assistant ON demonstrations (assistant_id, seq)")
+    db.execute("ALTER TABLE deployments ADD COLUMN demonstrations INTEGER NOT NULL DEFAULT 0")
+    db.execute("ALTER TABLE messages ADD COLUMN demonstration_tokens INTEGER")
+    db.execute("ALTER TABLE messages ADD COLUMN demonstrations TEXT")
+
+
+@migrations()
+def v0_1_0_no_teacher(db: Database) -> None:
+    """Unrated answers are learned as they are, whoever gave them."""
+    db.execute("ALTER TABLE dataset_examples DROP COLUMN from_teacher")
+
+
 def _statements(script: str) -> Iterator[str]:
     """One by one, since sqlite3's own `executescript` would end the transaction."""
     statement = ""

@@ -17,6 +17,7 @@ from store.connection import Clock, DataFile, NewId
 from store.conversations import Conversations, Messages
 from store.datasets import Datasets, Splits
 from store.decisions import Decisions, JudgementRequests
+from store.demonstrations import Demonstrations
 from store.deployments import Adapters, Deployments
 from store.erasure import Erasures
 from store.io.transfer import Transfer
@@ -74,6 +75,7 @@ class Store:
         self.gate_answers = GateAnswers(*shared)
         self.adapters = Adapters(*shared)
         self.deployments = Deployments(*shared)
+        self.demonstrations = Demonstrations(*shared)
         self.leases = Leases(*shared)
         self.users = Users(*shared)
         self.sessions = Sessions(*shared)

@@ -11,6 +11,7 @@ import pytest
 from fake_vllm import FakeVllm
 from hypothesis import settings
 from tiny_model import write_model
+from word_embedder import WordEmbedder
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
@@ -103,11 +104,17 @@ def desk(store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path)
 
 @pytest.fixture
 def scene(
-    store: Store, tokenizer: ChatTokenizer, tiny_model: Path, vllm: FakeVllm, tmp_path: Path
+    store: Store,
+    tokenizer: ChatTokenizer,
+    tiny_model: Path,
+    vllm: FakeVllm,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Scene]:
-    """All that a whole retrain needs; see `retrain_scene`."""
+    """All that a whole retrain needs; see `retrain_scene`. Other processes find like questions by the real model."""
     from retrain_scene import make_scene  # pulls in torch, which most tests do without
 
+    monkeypatch.setattr("trainer.context.Embedder", lambda directory: WordEmbedder())
     yield make_scene(store, tokenizer, tiny_model, vllm, tmp_path)
     runs = tmp_path / "runs"
     assert not runs.exists() or not list(runs.iterdir()), "checkpoints are removed however a run ends"

@@ -1,7 +1,7 @@
 """An assistant at a desk: a store, a fake vLLM, and chats that ask it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from store import Store
-from store.records import Deployment, Message, Segment, SegmentKind
+from store.records import Demonstration, Deployment, Message, Segment, SegmentKind
 
 PROMPT = (
     Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),
@@ -32,13 +32,22 @@ class Desk:
     vllm: FakeVllm
     adapters: Path
     limits: ChatLimits
+    retrieve: Callable[[Deployment, str], Sequence[Demonstration]] = lambda deployment, question: ()
 
     def run(self, act: Callable[[Chat], Coroutine[Any, Any, Any]]) -> Any:
         async def whole() -> Any:
             pool = VllmPool([VllmClient(self.vllm.url)])
             try:
                 return await act(
-                    Chat(self.store, pool, self.tokenizer, "base hash", self.adapters, self.limits)
+                    Chat(
+                        self.store,
+                        pool,
+                        self.tokenizer,
+                        "base hash",
+                        self.adapters,
+                        self.limits,
+                        self.retrieve,
+                    )
                 )
             finally:
                 await pool.close()

@@ -15,6 +15,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from assistant.assistants import create_assistant
+from assistant.embedding import default_model
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
@@ -67,6 +68,13 @@ class Scene:
                     turn = replace(turn, answer=given, verdict=Verdict.DOWN, correction=right(text))
                 turns.append(turn)
         self.store.transfer.load("bank", turns)
+
+    def try_untrained(self, tries: bool) -> None:
+        """The base model is tried without training while its prompt is the full one, which is what variant 0 says."""
+        with self.store._file.writing() as transaction:
+            transaction.execute(
+                "UPDATE deployments SET variant = ? WHERE adapter IS NULL", [0 if tries else 1]
+            )
 
     def run(self, **changes: Any) -> Any:
         settings = replace(SETTINGS, **changes)
@@ -122,9 +130,10 @@ def make_scene(
     store: Store, tokenizer: ChatTokenizer, model_dir: Path, vllm: FakeVllm, data_dir: Path
 ) -> Scene:
     create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
-    ServerAddress((vllm.url,), None, str(model_dir), 2048).write(data_dir)
+    ServerAddress((vllm.url,), None, str(model_dir), 2048, str(default_model())).write(data_dir)
     (data_dir / "adapters").mkdir()
     made = Scene(TrainingContext.open(store, data_dir, SETTINGS), vllm, tokenizer)
+    made.try_untrained(False)
     vllm.answer = right_with_adapter(made)
     vllm.greedy = served_greedily(model_dir, vllm)
     return made

@@ -173,7 +173,7 @@ def test_how_an_answer_ended_is_stored_and_no_other_end_is_taught_than_its_own(
     assert (stored.finish_reason, stored.status) == (reason, MessageStatus.COMPLETE)
     assert stored.is_whole is (reason == "stop")
     prompt = desk.store.prompts.latest("bank").id
-    assert len(desk.store.answers.unrated_of_teacher(prompt, 10)) == stored.is_whole
+    assert len(desk.store.answers.unrated(prompt, 10)) == stored.is_whole
     desk.store.ratings.add(said.id, "ann", Verdict.UP)
     chosen, dropped = select(desk.store.answers.rated("bank"), 1000)
     assert bool(chosen) is stored.is_whole

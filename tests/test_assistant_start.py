@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 import app
 from assistant import startup
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample, save_prompt
+from assistant.embedding import default_model
 from assistant.serving import NoServer, ServerAddress
 from assistant.startup import (
     EMBEDDED,
@@ -229,7 +231,7 @@ def test_the_servers_key_is_for_its_owner_alone_also_where_an_older_file_was_ope
     aside, path = tmp_path / ".server.json", tmp_path / "server.json"
     aside.write_text("{}")
     aside.chmod(0o644)
-    address = ServerAddress(("http://127.0.0.1:1",), "secret", "/model", 4096)
+    address = ServerAddress(("http://127.0.0.1:1",), "secret", "/model", 4096, str(default_model()))
     for _ in range(2):
         address.write(tmp_path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -256,6 +258,31 @@ def test_a_new_prompt_is_served_in_full_at_once(store: Store, tokenizer: ChatTok
     assert first is not None and first.segment_ids == ("a", "b") and first.adapter is None
     assert second.segment_ids == ("a",) and second.prompt_tokens < first.prompt_tokens
     assert store.deployments.get(first.id).status is DeploymentStatus.RETIRED
+
+
+def test_the_old_text_brings_back_what_was_proven_for_it(store: Store, tokenizer: ChatTokenizer) -> None:
+    segments = [
+        Segment("a", SegmentKind.INSTRUCTION, text="Be brief."),
+        Segment("b", SegmentKind.INSTRUCTION, text="x"),
+    ]
+    desk = create_assistant(store, tokenizer, "Desk", "chrf", segments).id
+    first = store.prompts.latest(desk)
+    store.datasets.add(desk, first.id, "hash", (), {})
+    run = store.runs.start(desk, {}, "test")
+    store.adapters.add("desk-v1", desk, run.id, "adapters/desk-v1", "hash")
+    proven = store.deployments.add(desk, first.id, "desk-v1", ["b"], 2, 7, run.id, demonstrations=5)
+    store.deployments.activate(proven.id)
+    changed = save_prompt(store, tokenizer, desk, [segments[0], replace(segments[1], id="c", text="y")])
+    assert (changed.adapter, changed.segment_ids) == (None, ("a", "c"))
+    renamed = [segments[0], replace(segments[1], id="b2")]  # what was gone may come back under another id
+    again = save_prompt(store, tokenizer, desk, renamed)
+    assert again.prompt_id == store.prompts.latest(desk).id != first.id and again.segment_ids == ("b2",)
+    for name in ("adapter", "variant", "prompt_tokens", "run_id", "demonstrations"):
+        assert getattr(again, name) == getattr(proven, name)
+    assert store.deployments.active(desk) == again
+    with store._file.writing() as transaction:  # as the erasure of a person does
+        transaction.execute("UPDATE deployments SET status = 'rejected' WHERE adapter = 'desk-v1'", [])
+    assert save_prompt(store, tokenizer, desk, segments).adapter is None, "what was rejected stays away"
 
 
 def test_a_name_without_letters_is_refused(store: Store, tokenizer: ChatTokenizer) -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from assistant.assistants import create_assistant
+from assistant.embedding import default_model
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from benchmarks import loop, report, serving
@@ -111,7 +112,7 @@ def bench(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Bench:
     monkeypatch.setattr(serving, "_POLL_S", 0.01)
-    ServerAddress((vllm.url,), None, str(tiny_model), 2048).write(tmp_path)
+    ServerAddress((vllm.url,), None, str(tiny_model), 2048, str(default_model())).write(tmp_path)
     (tmp_path / "adapters").mkdir()
     made = Bench(store, tokenizer, vllm, tmp_path)
 

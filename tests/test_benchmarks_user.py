@@ -1,10 +1,11 @@
 """The simulated user and the schedule: the same for the same seed, and fair."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.tasks.task import Item
-from benchmarks.tasks.user import User, rounds_of, sample_of, threshold_of
+from benchmarks.tasks.user import User, rounds_of, sample_of, threshold_of, traffic_of
 from store.records import Verdict
 from trainer.evaluation.scorers import SCORERS, best, chrf, exact
 
@@ -65,3 +66,15 @@ def test_a_seed_gives_an_order_and_a_sample_of_its_own() -> None:
     sample = sample_of(ITEMS, 10, 0)
     assert sample == sample_of(ITEMS, 10, 0) != sample_of(ITEMS, 10, 1)
     assert len({item.id for item in sample}) == 10 and sample_of(ITEMS, 99, 0) == ITEMS
+
+
+@pytest.mark.parametrize(
+    ("ratings", "rounds", "per_rating"), [(4, 2, 1), (10, 3, 5), (len(ITEMS), 1, 5), (3, 1, 0)]
+)
+def test_traffic_is_never_rated_and_never_asked_twice(ratings: int, rounds: int, per_rating: int) -> None:
+    plan = traffic_of(ITEMS, ratings, rounds, 0, per_rating)
+    asked = [item.id for some in plan for item in some]
+    rated = {item.id for some in rounds_of(ITEMS, ratings, rounds, 0) for item in some}
+    assert plan == traffic_of(ITEMS, ratings, rounds, 0, per_rating) and len(plan) == rounds
+    assert len(set(asked)) == len(asked) == min(ratings * per_rating, len(ITEMS) - len(rated))
+    assert not rated & set(asked)

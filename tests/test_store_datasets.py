@@ -8,8 +8,7 @@ from store.records import Example, ImportedTurn, Role, Split, Verdict
 
 CONTEXT = ((Role.USER, "q"), (Role.ASSISTANT, "a"), (Role.USER, "q2"))
 EXAMPLES = tuple(
-    Example(f"m{n}", "c1", CONTEXT, "yes", n > 0, split, "ann", n != 1, n == 1)
-    for n, split in enumerate(Split)
+    Example(f"m{n}", "c1", CONTEXT, "yes", n > 0, split, "ann", n != 1) for n, split in enumerate(Split)
 )
 
 

@@ -84,7 +84,7 @@ def test_undoing_leaves_alone_what_was_decided_anew_and_happens_once(desk: Store
     assert desk.decisions.undo([old.id, new.id]) == [] and desk.maintenance.check() == []
 
 
-def test_decided_answers_are_among_the_rated_ones_and_no_longer_the_teachers(desk: Store) -> None:
+def test_decided_answers_are_among_the_rated_ones(desk: Store) -> None:
     assert [answer.message_id for answer in desk.answers.rated("desk")] == [A2]
     decided = desk.decisions.add(A1, "ann", Ruling.APPROVE)
     answers = {answer.message_id: answer for answer in desk.answers.rated("desk")}

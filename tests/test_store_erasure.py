@@ -158,7 +158,6 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
     folder = tmp_path / "adapters" / adapter
     folder.mkdir(parents=True)
     (folder / "adapter_model.safetensors").write_bytes(b"weights")
-    (tmp_path / "teacher.safetensors").write_bytes(b"teacher")
 
     def run(*words: str) -> str:
         result = CliRunner().invoke(app, ["erase", *words, "--data-dir", str(tmp_path)])
@@ -174,7 +173,7 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
     assert folder.exists() and bank.conversations.get(ann)
     said = run("ann", "--yes")
     assert "Erased: conversations: 1" in said and "bank: the base model with the full prompt answers" in said
-    assert not folder.exists() and not (tmp_path / "teacher.safetensors").exists()
+    assert not folder.exists()
     assert bank.runs.take_request() == ("bank", erasure.TRIGGER)
 
 

@@ -23,7 +23,7 @@ from store.io.transfer import (
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.runs import PAIRS
 from store.search import IN_DECISIONS
-from trainer.examples.selection import ENOUGH_RATED
+from trainer.examples.traffic import ENOUGH_RATED
 
 # Tables that stay small, lists of ids that the query was given, the turns of one thread, and what a query inside has
 # found already.
@@ -48,14 +48,14 @@ BIG = (
 
 @pytest.fixture
 def full(store: Store) -> Store:
-    """A bit of everything: an assistant with a teacher that people approve of, answers, ratings, runs."""
+    """A bit of everything: an assistant, answers, ratings, runs."""
     store.assistants.create("bank", "Bank", "exact")
     prompt = store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
     served = store.deployments.activate(store.deployments.add("bank", prompt.id, None, ["a"], 0, 10).id)
     store.transfer.load("bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
     for number in range(ENOUGH_RATED + 1):
         asked = store.messages.add("c", None, Role.USER, "hours")
-        usage = Usage(1, 1, 1, 1, 0.1, 0.1)
+        usage = Usage(1, 1, 1, 1, 0.1, 0.1, -0.1)
         answer = store.messages.add(
             "c", asked.id, Role.ASSISTANT, "nine", deployment_id=served.id, usage=usage
         )

@@ -72,45 +72,47 @@ def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
     assert rated.answers.rated("shop") == []
 
 
-def test_the_teachers_answers_are_those_of_the_base_model_under_the_whole_prompt(store: Store) -> None:
+def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last_under_the_prompt(store: Store) -> None:
     store.assistants.create("bank", "Bank", "exact")
-    prompt, edited = store.prompts.add("bank", []), store.prompts.add("bank", [])
-    store.datasets.add("bank", prompt.id, "hash", (), {})
-    run = store.runs.start("bank", {}, "test")
-    store.adapters.add("bank-v1", "bank", run.id, "adapters/bank-v1", "hash")
+    edited, prompt = store.prompts.add("bank", []), store.prompts.add("bank", [])
     served = {
-        "teacher": store.deployments.add("bank", prompt.id, None, (), variant=0, prompt_tokens=9),
-        "shorter": store.deployments.add("bank", prompt.id, None, (), variant=1, prompt_tokens=5),
-        "adapter": store.deployments.add("bank", prompt.id, "bank-v1", (), variant=0, prompt_tokens=9),
-        "edited": store.deployments.add("bank", edited.id, None, (), variant=0, prompt_tokens=9),
+        name: store.deployments.add("bank", version.id, None, (), variant=variant, prompt_tokens=9)
+        for name, version, variant in (("old", prompt, 0), ("new", prompt, 1), ("edited", edited, 0))
     }
+    for name in ("edited", "old", "new"):
+        store.deployments.activate(served[name].id)
 
-    def ask(name: str, by: str, at: float, status: MessageStatus = MessageStatus.COMPLETE) -> None:
-        conversation = store.conversations.create("bank", id=name)
-        question = store.messages.add(conversation.id, None, Role.USER, f"q {name}", created_at=at)
-        usage = Usage(50, 40, 32, 9, 0.25, 1.0)
-        store.messages.add(
-            name, question.id, Role.ASSISTANT, f"a {name}", status, served[by].id, usage, name, at + 0.5
+    def ask(
+        name: str, by: str, status: MessageStatus = MessageStatus.COMPLETE, ln_p: float | None = -0.5
+    ) -> None:
+        question = store.messages.add(
+            store.conversations.create("bank", id=name).id, None, Role.USER, f"q {name}"
         )
+        usage = Usage(50, 40, 32, 9, 0.25, 1.0, ln_p)
+        store.messages.add(name, question.id, Role.ASSISTANT, f"a {name}", status, served[by].id, usage, name)
 
-    for at, by in enumerate(["teacher", "shorter", "adapter", "edited", "teacher"]):
-        ask(f"{by}{at}", by, float(at))
-    ask("cut", "teacher", 9.0, MessageStatus.FAILED)
-    ask("rated", "teacher", 10.0)
+    for name, by in (
+        ("old1", "old"),
+        ("new1", "new"),
+        ("edited1", "edited"),
+        ("new2", "new"),
+        ("rated", "new"),
+    ):
+        ask(name, by)
+    ask("cut", "new", MessageStatus.FAILED)
+    ask("unknown", "new", ln_p=None)
     store.ratings.add("rated", "ann", Verdict.UP)
-    store.ratings.add("shorter1", "ann", Verdict.UP)
-
-    found = store.answers.unrated_of_teacher(prompt.id, 10)
+    found = store.answers.unrated(prompt.id, 10)
     assert [(a.message_id, a.answer, a.ratings) for a in found] == [
-        ("teacher0", "a teacher0", ()),
-        ("teacher4", "a teacher4", ()),
+        (name, f"a {name}", ()) for name in ("old1", "new1", "new2")
     ]
-    assert found[0].context == ((Role.USER, "q teacher0"),) and found[0].teacher_prompt_id == prompt.id
-    assert [a.message_id for a in store.answers.unrated_of_teacher(prompt.id, 1)] == ["teacher4"]
-    assert {a.message_id: a.teacher_prompt_id for a in store.answers.rated("bank")} == {
-        "rated": prompt.id,
-        "shorter1": None,
-    }
+    assert found[1].context == ((Role.USER, "q new1"),)
+    assert (found[1].deployment_id, found[1].mean_ln_p) == (served["new"].id, -0.5)
+    assert [a.message_id for a in store.answers.unrated(prompt.id, 1)] == ["new2"]
+    assert [a.message_id for a in store.answers.unrated(prompt.id, 2)] == ["new1", "new2"]
+    assert [(a.message_id, a.deployment_id) for a in store.answers.rated("bank")] == [
+        ("rated", served["new"].id)
+    ]
 
 
 def newest(store: Store, number: int, without: tuple[str, ...] = ()) -> list[str]:

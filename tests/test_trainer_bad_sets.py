@@ -13,7 +13,7 @@ import pytest
 from tiny_model import write_adapter
 
 from assistant.adapter_files import BadAdapter, verify
-from store.records import Example, Role, Split
+from store.records import Example, Role, Split, Variant
 from trainer.evaluation.gate import Answers, Gate, Verdict
 from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.examples.dataset import shortage
@@ -104,7 +104,7 @@ def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
     references, variants = {"base_full": full, "active": full}, []
     for number, tokens in enumerate((600, 150, 0)):
         found = answered(bad(right, choose), tokens)
-        variants.append(gate.test(number, (), found, references))
+        variants.append(gate.test(number, Variant(()), found, references))
         if not variants[-1].passed:
             break
     return gate.decide(variants, 600, True)

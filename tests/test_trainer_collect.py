@@ -1,5 +1,6 @@
-"""Which answers count, how much one rater may give, which of the teacher's join, and how much is missing."""
+"""Which answers count, how much one rater may give, which unrated ones join, and how much is missing."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -25,16 +26,15 @@ from store.records import (
 from trainer.examples.dataset import collect, content_hash, draft, shortage, sizes
 from trainer.examples.deduplicate import deduplicate, split_of
 from trainer.examples.selection import (
-    ENOUGH_RATED,
     CollectedAnswer,
     DropReason,
-    approval_of_teacher,
     exclude_raters,
     select,
-    unrated_of_teacher,
+    unrated_example,
 )
+from trainer.examples.traffic import least_sure, sure_answers
 from trainer.settings import BadSetting, TrainerSettings, override
-from trainer.training.rows import CORRECTION_WEIGHT, row_of
+from trainer.training.rows import CORRECTION_WEIGHT, UNRATED_WEIGHT, row_of
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 
@@ -186,40 +186,45 @@ def test_only_the_newest_rated_answers_are_read_and_the_older_ones_are_counted(b
     assert [one.conversation_id for one in only.answers] == ["c3"] and only.older == 1
 
 
-PROMPT_ID = 7
+def served(number: int, ln_p: float | None, verdict: Verdict | None = None, by: int = 1) -> RatedAnswer:
+    ratings = [("ann", verdict, None)] if verdict else []
+    return replace(numbered(number, *ratings), deployment_id=by, mean_ln_p=ln_p)
 
 
-def of_teacher(
-    number: int, verdict: Verdict | None, prompt: int | None = PROMPT_ID, correction: str | None = None
-) -> RatedAnswer:
-    ratings = [("ann", verdict, correction)] if verdict else []
-    return replace(numbered(number, *ratings), teacher_prompt_id=prompt)
+def test_an_answer_is_sure_enough_where_people_approve_of_seven_in_ten_that_were_as_sure() -> None:
+    good, bad = [(-0.1, True)] * 9, [(-1.0, False)] * 30
+    assert least_sure(good) == math.inf, "nine say nothing"
+    assert least_sure([*good, (-0.2, True)]) == -0.2
+    assert least_sure([*good, (-0.2, False), *bad]) == -0.2, "the others are too unsure"
+    assert least_sure([(-0.1, False)] * 9 + [(-0.2, True)] * 9) == math.inf
+    assert least_sure([]) == math.inf
 
 
-def test_the_teachers_approval_is_the_share_of_its_rated_answers_that_stand() -> None:
-    good = [of_teacher(n, UP) for n in range(6)]
-    bad = [of_teacher(n, DOWN) for n in range(6, 9)]
-    corrected = [of_teacher(9, DOWN, correction="better")]
-    others = [of_teacher(n, UP, prompt=None) for n in range(10, 30)]
-    answers = good + bad + corrected + others
-    assert approval_of_teacher(answers, PROMPT_ID) == 6 / 10
-    again = [replace(a, message_id=f"{a.message_id}-again") for a in good]
-    assert approval_of_teacher([*answers, *again], PROMPT_ID) == 12 / 16, "the same answer is approved twice"
-    taken_back = replace(of_teacher(40, UP), ratings=())
-    assert approval_of_teacher([*answers, taken_back], PROMPT_ID) == 6 / 10
-    few = [a for a in answers if a.teacher_prompt_id][: ENOUGH_RATED - 1]
-    assert approval_of_teacher(few, PROMPT_ID) is None
-    assert approval_of_teacher(answers, PROMPT_ID + 1) is None
+def test_unrated_answers_are_measured_by_the_rated_ones_of_their_own_deployment() -> None:
+    rated_answers = [served(n, -0.1 - n / 100, UP) for n in range(10)]
+    rated_answers += [served(20 + n, -0.1, DOWN, by=2) for n in range(20)]
+    rated_answers += [replace(served(50, -9.0, UP), ratings=()), served(51, None, UP)]
+    unrated = [
+        served(100, -0.15),
+        served(101, -0.5),
+        served(102, -0.12),
+        served(103, -0.01, by=2),
+        served(104, -0.19),
+    ]
+    unrated += [served(105, -0.01, by=3), served(106, None)]
+    found = sure_answers(rated_answers, unrated, 10)
+    assert [one.message_id for one in found] == ["m102", "m100", "m104"]
+    assert sure_answers(rated_answers, unrated, 2) == found[:2]
 
 
-def test_unrated_answers_weigh_nothing_but_through_the_teacher(tokenizer: ChatTokenizer) -> None:
-    one = replace(unrated_of_teacher(of_teacher(1, None)), split=Split.TRAIN)
-    (unrated,) = deduplicate([one], 3, 0).examples(PROMPT_ID)
-    assert unrated.from_teacher and not unrated.approved and not unrated.corrected
+def test_unrated_answers_weigh_half(tokenizer: ChatTokenizer) -> None:
+    one = replace(unrated_example(served(1, -0.1)), split=Split.TRAIN)
+    (unrated,) = deduplicate([one], 3, 0).examples()
+    assert not unrated.approved and not unrated.corrected
     approved = replace(unrated, approved=True)
     corrected = replace(approved, corrected=True)
     rows = [row_of(tokenizer, (), [example]) for example in (unrated, approved, corrected)]
-    assert [max(row.weights) for row in rows] == [0.0, 1.0, CORRECTION_WEIGHT]
+    assert [max(row.weights) for row in rows] == [UNRATED_WEIGHT, 1.0, CORRECTION_WEIGHT]
 
 
 @pytest.mark.parametrize(
@@ -227,32 +232,29 @@ def test_unrated_answers_weigh_nothing_but_through_the_teacher(tokenizer: ChatTo
     [
         (4, {}, True),
         (11, {}, False),
-        (11, {"teacher_approval": 0.3}, True),
-        (0, {"distillation": 0.0}, False),
-        (0, {"teacher_answers": 0}, False),
+        (0, {"unrated_answers": 0}, False),
         (0, {"max_answer_tokens": 0}, False),
     ],
-    ids=["mostly approved", "mostly not", "a lower bar", "no distillation", "none wanted", "too long"],
+    ids=["mostly approved", "mostly not", "none wanted", "too long"],
 )
 def test_unrated_answers_join_where_people_approve_of_the_rated_ones(
     bank: Store, down: int, changes: dict, expected: bool
 ) -> None:
-    teacher = bank.deployments.add("bank", bank.prompts.latest("bank").id, None, ("a",), 0, 0)
-    usage = Usage(50, 40, 32, 9, 0.25, 1.0)
+    serving = bank.deployments.add("bank", bank.prompts.latest("bank").id, None, ("a",), 0, 0)
+    bank.deployments.activate(serving.id)
+    usage = Usage(50, 40, 32, 9, 0.25, 1.0, -0.1)
     for n in range(40):
         asked = bank.messages.add(
             bank.conversations.create("bank", id=f"c{n}").id, None, Role.USER, f"question {n}"
         )
         bank.messages.add(
-            f"c{n}", asked.id, Role.ASSISTANT, "a", MessageStatus.COMPLETE, teacher.id, usage, f"m{n}"
+            f"c{n}", asked.id, Role.ASSISTANT, "a", MessageStatus.COMPLETE, serving.id, usage, f"m{n}"
         )
     for n in range(20):
         bank.ratings.add(f"m{n}", "ann", DOWN if n < down else UP)
     found = draft(bank, "bank", replace(TrainerSettings(), **changes))
-    assert found.collection.teacher_approval == (20 - down) / 20
     approved = 0 if changes.get("max_answer_tokens") == 0 else 20 - down
     assert sum(sizes(found.examples).values()) == approved, "an unrated answer is not approved"
-    assert all(example.from_teacher for example in found.examples)
     unrated = {f"m{n}" for n in range(20, 40) if split_of(f"question {n}") is Split.TRAIN}
     assert {e.message_id for e in found.examples if not e.approved} == (unrated if expected else set())
 
@@ -267,9 +269,9 @@ def test_examples_come_in_an_order_of_their_own() -> None:
         CollectedAnswer(id, id, ((Role.USER, "q"),), completion, "q", Split.TRAIN)
         for completion, id in (("b", "m1"), ("a", "m2"))
     ]
-    examples = deduplicate(answers, 0, 0).examples(1)
+    examples = deduplicate(answers, 0, 0).examples()
     assert [e.message_id for e in examples] == ["m2", "m1"]
-    assert examples == deduplicate(answers[::-1], 0, 0).examples(1)
+    assert examples == deduplicate(answers[::-1], 0, 0).examples()
 
 
 def test_the_hash_covers_ids_texts_and_splits() -> None:

@@ -91,20 +91,17 @@ def test_what_a_rule_with_a_digit_in_its_kind_replaces_is_one_question() -> None
     assert deduplicate(redacted, 3, 0).dropped == {"m1": DropReason.NEAR_GATE}
 
 
-def test_the_teachers_unrated_answers_stay_out_of_what_the_gate_asks_and_fill_groups() -> None:
+def test_unrated_answers_stay_out_of_what_the_gate_asks_and_fill_groups() -> None:
     approved = [collected(0, ASKED[0], GATE), collected(5, ASKED[5])]
 
     def unrated(number: int, question: str, split: Split | None = TRAIN) -> CollectedAnswer:
-        return collected(number, question, split, approved=False, teacher_prompt_id=1, rater="")
+        return collected(number, question, split, approved=False, rater="")
 
     known, near_gate, fresh = (unrated(20 + n, ASKED[place]) for n, place in enumerate((5, 1, 8)))
     in_gate = unrated(30, "Is this settled in the gate?", GATE)
     found = deduplicate([*approved, known, near_gate, fresh, in_gate], 3, 0)
     assert ids(found) == ["m0", "m5", "m22"] and not found.dropped
-    (example,) = [e for e in found.examples(1) if not e.approved]
-    assert example.from_teacher and not found.examples(2)[-1].from_teacher, (
-        "the teacher is the one under this prompt"
-    )
+    assert [e.message_id for e in found.examples() if not e.approved] == ["m22"]
     some = [
         unrated(40 + n, text)
         for n, text in enumerate((ASKED[6], ASKED[7], f"{ASKED[5]} please", ASKED[5][:-1]))
@@ -123,7 +120,7 @@ def test_no_near_duplicate_is_on_both_sides_of_the_gate(asked: list[str], data: 
     settled = st.sampled_from([None, *Split])
     answers = [collected(number, text, data.draw(settled)) for number, text in enumerate(asked)]
     found = deduplicate(answers, 2, 8)
-    examples = found.examples(1)
+    examples = found.examples()
     for one, other in product(examples, examples):
         if one.split is GATE and other.split is not GATE:
             assert not near(question_of(one.context), question_of(other.context))
@@ -133,7 +130,7 @@ def test_no_near_duplicate_is_on_both_sides_of_the_gate(asked: list[str], data: 
     assert sum(e.split is TRAIN for e in examples) <= 8
     # Again with the splits that it settled, it is the same.
     again = deduplicate([replace(one, split=found.splits[one.conversation_id]) for one in answers], 2, 8)
-    assert again.examples(1) == examples and again.dropped == found.dropped
+    assert again.examples() == examples and again.dropped == found.dropped
 
 
 @given(questions=st.dictionaries(st.text(min_size=1), st.text(), max_size=20), data=st.data())

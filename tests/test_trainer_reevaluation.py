@@ -35,7 +35,7 @@ EXAMPLES = [
 
 def failed_variant(*comparisons: Comparison, guards: bool = True) -> VariantVerdict:
     guard = Guard("length", guards, "")
-    return VariantVerdict(2, ("law",), 10, Interval(0.5, 0.4, 0.6), comparisons, (guard,))
+    return VariantVerdict(2, ("law",), 0, 10, Interval(0.5, 0.4, 0.6), comparisons, (guard,))
 
 
 AGAINST_BASE = Comparison("base_full", -0.02, -0.09, False, 50)

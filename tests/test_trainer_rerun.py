@@ -9,6 +9,7 @@ from retrain_scene import SETTINGS, Scene
 from tiny_model import write_model
 
 from assistant.adapter_files import MANIFEST
+from assistant.embedding import default_model
 from assistant.serving import ServerAddress
 from store.errors import NotFound
 from trainer.context import RunProgress
@@ -98,7 +99,7 @@ def recorded(scene: Scene) -> Scene:
 
 def test_another_base_model_is_refused(recorded: Scene, tmp_path: Path) -> None:
     other = write_model(tmp_path / "other", seed=1)
-    ServerAddress((recorded.vllm.url,), None, str(other), 2048).write(tmp_path)
+    ServerAddress((recorded.vllm.url,), None, str(other), 2048, str(default_model())).write(tmp_path)
     with pytest.raises(NoRerun, match="another base model.*Start the app with that model"):
         again(recorded)
 

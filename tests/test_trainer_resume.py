@@ -18,8 +18,10 @@ from retrain_scene import PROMPT, SETTINGS, Scene
 from typer.testing import CliRunner
 
 from assistant.assistants import save_prompt
+from assistant.embedding import Embedder
 from store.records import RunStatus
 from trainer.__main__ import app
+from trainer.context import TrainingContext
 from trainer.lease import Lease, LeaseTaken
 from trainer.run import resume
 from trainer.training import finetune as finetuning
@@ -93,6 +95,8 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene.rate(60)
+    monkeypatch.setattr("trainer.context.Embedder", Embedder)  # the other process has no other
+    scene.context = TrainingContext.open(scene.store, scene.context.data_dir, LONG)
     child = start(scene, "once", *SET)
     wait_for(lambda: step(scene) > 20, child)
     child.kill()
@@ -159,6 +163,7 @@ def test_what_is_no_longer_the_same_run_starts_anew(
     said = capsys.readouterr().out
     assert "torch was 2." in said and "now it is 0.0" in said
     save_prompt(scene.store, scene.tokenizer, "bank", PROMPT[:2])
+    scene.try_untrained(False)
     scene.rate(61)
     run = scene.run(**vars(SHORT))
     assert "the approved answers have changed; the prompt was edited." in capsys.readouterr().out

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +24,10 @@ TRAINING = {
     "variants",
     "distributed",
     "teacher",
+    "untrained",
 }
+# It runs in the app's process, and imports torch and transformers when the first question is embedded, never before.
+EMBEDS = {"assistant.embedding"}
 WITHIN_VLLM = {"vllm_extension"}  # loaded by vLLM's own processes, never by ours
 
 
@@ -42,8 +46,12 @@ MODULES = {
 @cache
 def imports(module: str) -> frozenset[str]:
     """Every module that a module imports, at the top or within a function, by its full dotted name."""
+    return imported(module, ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))))
+
+
+def imported(module: str, nodes: Iterable[ast.AST]) -> frozenset[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+    for node in nodes:
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -74,6 +82,19 @@ def who_imports(package: str) -> set[str]:
     return {module for module in MODULES if any(name.split(".")[0] == package for name in imports(module))}
 
 
+def when_loaded(package: str) -> set[str]:
+    """Who imports it outside any function, so at once."""
+    found = set()
+    for module, path in MODULES.items():
+        waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+        for node in waiting:
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                waiting += ast.iter_child_nodes(node)
+        if any(name.split(".")[0] == package for name in imported(module, waiting)):
+            found.add(module)
+    return found
+
+
 def outside(modules: set[str], *packages: str) -> set[str]:
     return {module for module in modules if not f"{module}.".startswith(tuple(f"{p}." for p in packages))}
 
@@ -85,6 +106,7 @@ def last(module: str) -> str:
 def test_the_reader_of_imports_sees_them() -> None:
     assert "app" in who_imports("assistant")
     assert any(module.startswith("store.") for module in who_imports("sqlite3"))
+    assert "assistant.chat" in when_loaded("store") and "assistant.embedding" in when_loaded("numpy")
     assert "assistant.web" in {module.rpartition(".")[0] for module in reached("app")}
 
 
@@ -123,7 +145,8 @@ def test_only_the_store_speaks_sql(package: str) -> None:
 
 @pytest.mark.parametrize("package", ["torch", "transformers", "peft"])
 def test_only_what_trains_or_embeds_imports(package: str) -> None:
-    assert {last(module) for module in who_imports(package)} <= TRAINING | WITHIN_VLLM
+    assert {last(module) for module in who_imports(package) - EMBEDS} <= TRAINING | WITHIN_VLLM
+    assert not EMBEDS & when_loaded(package)
 
 
 def test_vllm_is_a_process_and_never_imported() -> None:
@@ -133,7 +156,7 @@ def test_vllm_is_a_process_and_never_imported() -> None:
 
 @pytest.mark.parametrize("module", ["app", "trainer.watch", "trainer.report"])
 def test_what_runs_beside_the_chat_imports_no_training_module(module: str) -> None:
-    assert not reached(module) & set().union(*map(who_imports, ("torch", "transformers", "peft")))
+    assert not (reached(module) - EMBEDS) & set().union(*map(who_imports, ("torch", "transformers", "peft")))
 
 
 def test_every_file_has_a_name_and_a_docstring_that_say_something() -> None:

@@ -131,7 +131,7 @@ def test_a_run_says_in_plain_words_what_happens_and_when_all_of_it_will_be_over(
     began = RunEvent(7, 159.0, "train", {"step": 2, "steps": 20, "tokens_per_s": 240.0, "eta_s": 540})
     seen = [counted, began, RunEvent(7, 160.0, "train", {"dev_loss": 1.5})]
     html = run_report.run_status(run(), seen, [], 161.0)
-    assert "Learning from 149 answers about 11 min left" in text_of(html)
+    assert "Learning from 149 answers about 10 min left" in text_of(html)
     assert "button · started" in text_of(html) and "1 min 1 s" in html and "tokens/s" not in html
     assert run_report.technical(seen) == "train · step 2 of 20 · 240 tokens/s"
     asked = events("gate", what="base_full", done=3, total=9)

@@ -98,6 +98,9 @@ def reevaluate(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> N
 def watch(
     data_dir: DataDir = Path("data"),
     every: Annotated[float, typer.Option(min=1, help="Seconds between two checks for new examples.")] = 300.0,
+    retrain: Annotated[
+        bool, typer.Option(help="Without it: only keep the approved answers that questions are sent with.")
+    ] = True,
     changed: Set = None,
 ) -> None:
     """Retrain by itself: on request from the page, and when enough new approved examples have come in."""
@@ -107,7 +110,7 @@ def watch(
     tracebacks.log_to(sys.stdout, logging.INFO)
     settings = settings_from(changed)
     options = [word for text in changed or () for word in ("--set", text)]
-    watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every)
+    watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every, retrain)
     signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
     try:
         watcher.run()

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from assistant.rendering import keep, render, segment_tokens
-from store.records import Dataset, Example, Segment, Split
+from assistant.retrieval import DEMONSTRATIONS
+from store.records import Dataset, Example, Split, Variant
 from trainer.context import Retrain, TrainingContext
-from trainer.evaluation.variants import build_variants, measure_importance, measure_losses
+from trainer.evaluation.variants import build_variants, measure_importance, measure_loss, with_demonstrations
+from trainer.examples.demonstrations import shown_with
 from trainer.training.distributed import shut_down
 from trainer.training.environment import PHASE, environment
 from trainer.training.finetune import TrainingJob, finetune
 from trainer.training.publish import publish_run
-from trainer.training.rows import TopK, dev_rows, train_rows
-from trainer.training.teacher import teacher_log_probabilities
+from trainer.training.rows import Shown, dev_rows, train_rows
 
 _PARITY_TOKENS = 8
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An adapter on disk with its variants, as plain JSON values: what the gate needs, now or at its re-evaluation."""
+    """An adapter on disk with its variants, as plain JSON values: what the gate needs, now or at its re-evaluation.
 
-    name: str
-    # Ids of the segments that each variant keeps, the full prompt first.
-    variants: Sequence[Sequence[str]]
+    `name` is None for the base model.
+    """
+
+    name: str | None
+    # The full prompt without demonstrations first, then the one with most tokens.
+    variants: Sequence[Variant]
     # Of each variant, in nats per answer token.
     dev_losses: Sequence[float]
     # A prompt, and the tokens that follow it greedily in the trainer, each with its ln p.
@@ -49,8 +53,7 @@ def train_candidate(retrain: Retrain) -> Candidate:
     """
     context, run, progress = retrain.context, retrain.run, retrain.progress
     progress.record(PHASE, **environment(context.base))
-    with progress.timed("teacher"):
-        job = build_job(context, retrain.dataset, context.work_dir(run.id), progress.counter("teacher"))
+    job = build_job(context, retrain.dataset, context.work_dir(run.id))
     with progress.timed("train"):
         trained = finetune(job, lambda note: progress.record("train", **note))
     shut_down()
@@ -58,7 +61,7 @@ def train_candidate(retrain: Retrain) -> Candidate:
         name = publish_run(context.store, run, trained.model, context.adapters, context.base)
         progress.record("publish", adapter=name)
     with progress.timed("variants"):
-        variants, losses = _build_variants(retrain, trained.model)
+        variants, losses = _build_variants(retrain, trained.model, job.shown)
     question = render(context.tokenizer, (), _split(retrain.dataset, Split.DEV)[0].context).ids
     return Candidate(
         name=name,
@@ -75,64 +78,36 @@ def train_candidate(retrain: Retrain) -> Candidate:
     )
 
 
-def build_job(
-    context: TrainingContext,
-    dataset: Dataset,
-    work_dir: Path,
-    on_teacher: Callable[[int, int], None] = lambda done, total: None,
-) -> TrainingJob:
-    """What is trained on, step by step: the same for a run and for its rerun.
-
-    `on_teacher` gets (done, total) of the answers whose teacher's log-probabilities are computed.
-    """
+def build_job(context: TrainingContext, dataset: Dataset, work_dir: Path) -> TrainingJob:
+    """What is trained on, step by step: the same for a run and for its rerun."""
     segments = context.store.prompts.get(dataset.prompt_id).segments
     train = _split(dataset, Split.TRAIN)
-    teachers = _teachers(context, segments, train, on_teacher)
-    rows, ends = train_rows(context.tokenizer, segments, train, context.settings, teachers)
-    dev = dev_rows(context.tokenizer, segments, _split(dataset, Split.DEV))
-    return TrainingJob(context.model_dir, rows, ends, dev, context.settings, work_dir)
+    shown = shown_with(context.retriever.embedder, dataset.examples, DEMONSTRATIONS)
+    rows, ends = train_rows(context.tokenizer, segments, train, context.settings, shown)
+    dev = dev_rows(context.tokenizer, segments, _split(dataset, Split.DEV), shown)
+    return TrainingJob(context.model_dir, rows, ends, dev, context.settings, work_dir, shown=shown)
 
 
 def _split(dataset: Dataset, split: Split) -> list[Example]:
     return [example for example in dataset.examples if example.split is split]
 
 
-def _build_variants(retrain: Retrain, model: Any) -> tuple[list[tuple[str, ...]], list[float]]:
+def _build_variants(retrain: Retrain, model: Any, shown: Shown) -> tuple[list[Variant], list[float]]:
     """The variants by the importance of each segment on dev, and the dev loss of each variant."""
     tokenizer, settings = retrain.context.tokenizer, retrain.context.settings
     segments = retrain.store.prompts.get(retrain.dataset.prompt_id).segments
     dev, counter = _split(retrain.dataset, Split.DEV), retrain.progress.counter("variants")
     importance = measure_importance(model, tokenizer, segments, dev, counter)
-    variants = build_variants(segments, segment_tokens(tokenizer, segments), importance, settings.variants)
-    prompts = [keep(segments, segment_ids) for segment_ids in variants]
-    losses = measure_losses(model, tokenizer, prompts, dev, counter)
+    prompts = build_variants(segments, segment_tokens(tokenizer, segments), importance, settings.variants)
+    variants = with_demonstrations(prompts, DEMONSTRATIONS if shown else 0)
+    losses = [
+        measure_loss(
+            model, tokenizer, keep(segments, one.segment_ids), dev, shown if one.demonstrations else {}
+        )
+        for one in variants
+    ]
     retrain.progress.record("variants", importance=importance, dev_losses=losses)
     return variants, losses
-
-
-def _teachers(
-    context: TrainingContext,
-    segments: Sequence[Segment],
-    examples: Sequence[Example],
-    on_teacher: Callable[[int, int], None],
-) -> dict[str, TopK]:
-    """The teacher's log-probabilities of its own answers, by message id."""
-    from_teacher = [example for example in examples if example.from_teacher]
-    if not from_teacher or context.settings.distillation == 0:
-        return {}
-    found = teacher_log_probabilities(
-        context.model_dir,
-        context.base,
-        context.tokenizer,
-        segments,
-        from_teacher,
-        context.teacher_file,
-        on_teacher,
-    )
-    return {
-        example.message_id: replace(topk, weight=context.settings.distillation)
-        for example, topk in zip(from_teacher, found, strict=True)
-    }
 
 
 def _continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float]]:

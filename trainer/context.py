@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from assistant.adapter_files import fingerprint
+from assistant.embedding import Embedder
+from assistant.retrieval import Retriever
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
@@ -17,7 +19,6 @@ from store.records import Dataset, TrainingRun
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import work_dir
 
-TEACHER_FILE = "teacher.safetensors"  # in the data directory
 _EVERY_S = 0.5  # a page can show no more
 
 
@@ -30,14 +31,17 @@ class TrainingContext:
     address: ServerAddress
     data_dir: Path
     base: str
+    retriever: Retriever
     settings: TrainerSettings = field(default_factory=TrainerSettings)
 
     @classmethod
     def open(cls, store: Store, data_dir: Path, settings: TrainerSettings) -> TrainingContext:
-        """Raises NoServer when no app has run in the data directory, TokenizerError for a bad model."""
+        """Raises NoServer when no app has run in the data directory; TokenizerError or EmbeddingError."""
         address = ServerAddress.read(data_dir)
         model_dir = Path(address.model_dir)
-        return cls(store, ChatTokenizer.load(model_dir), address, data_dir, fingerprint(model_dir), settings)
+        retriever = Retriever(store, Embedder(Path(address.embedding_model)))
+        tokenizer = ChatTokenizer.load(model_dir)
+        return cls(store, tokenizer, address, data_dir, fingerprint(model_dir), retriever, settings)
 
     @property
     def model_dir(self) -> Path:
@@ -46,11 +50,6 @@ class TrainingContext:
     @property
     def adapters(self) -> Path:
         return self.data_dir / "adapters"
-
-    @property
-    def teacher_file(self) -> Path:
-        """What the teacher thinks of answers, for all runs of this data directory; it may be deleted."""
-        return self.data_dir / TEACHER_FILE
 
     def work_dir(self, run: int | str) -> Path:
         return work_dir(self.data_dir, run)

@@ -19,7 +19,6 @@ from assistant.vllm_pool import VllmPool
 from store import Store
 from store.erasure import Erased
 from trainer.command_line import DataDir, open_store, print_lines
-from trainer.context import TEACHER_FILE
 from trainer.training.checkpoints import work_dir
 
 TRIGGER = "data was erased"
@@ -59,8 +58,6 @@ async def erase_person(store: Store, data_dir: Path, person: str) -> tuple[Erase
     await _unload(data_dir, erased.adapters)
     paths = [data_dir / "adapters" / name for name in erased.adapters]
     paths += [work_dir(data_dir, run) for run in erased.runs]
-    # The teacher's log-probabilities are kept by answer, under a hash: nobody can tell whose they are.
-    paths += [data_dir / TEACHER_FILE] if erased.examples else []
     left = []
     for path in paths:
         try:

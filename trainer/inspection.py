@@ -199,7 +199,7 @@ def _before_any_rule(store: Store, assistant: str, message: Message) -> str:
     if message.role is Role.USER:
         return "it is a question; ask about the message that answers it"
     if message.id not in {answer.message_id for answer in store.answers.rated(assistant)}:
-        return "nobody rated it, and it is not learned from as the teacher's"
+        return "nobody rated it, and the model was not sure enough of it to learn from it unrated"
     return f"{DropReason.UNRATED}, or its raters are left out (without_raters)"
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import Any
 
 from assistant.serving import load_or_lose
@@ -24,9 +25,12 @@ from trainer.training.environment import environment
 
 
 async def evaluate_and_deploy(
-    retrain: Retrain, candidate: Candidate, known_answers: Mapping[str, Mapping[int, str]] | None = None
+    retrain: Retrain,
+    candidate: Candidate,
+    known_answers: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
+    is_second: bool = False,
 ) -> TrainingRun:
-    """The finished run, promoted or refused; `known_answers` as for `GateEvaluation`.
+    """The finished run, promoted or refused; `known_answers` and `is_second` as for `GateEvaluation`.
 
     Raises VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, ScorerFailed. A candidate that is not promoted
     is unloaded.
@@ -36,9 +40,12 @@ async def evaluate_and_deploy(
     try:
         active = store.deployments.active(run.assistant_id)
         serving = active and await load_or_lose(store, pool, active, context.adapters, context.base)
-        evaluation = GateEvaluation(retrain, pool, candidate, serving, known_answers)
-        with progress.timed("load"):
-            await load_checked(pool, candidate.name, context.adapters, candidate.parity_ids, candidate.parity)
+        evaluation = GateEvaluation(retrain, pool, candidate, serving, known_answers, is_second)
+        if candidate.name is not None:
+            with progress.timed("load"):
+                await load_checked(
+                    pool, candidate.name, context.adapters, candidate.parity_ids, candidate.parity
+                )
         with progress.timed("gate"):
             verdict = await evaluation.evaluate()
         store.gate_answers.add(run.id, evaluation.answers())
@@ -60,7 +67,7 @@ async def evaluate_and_deploy(
         return await _finish_promoted(retrain, pool, deployment, report, message)
     finally:
         serves = store.deployments.active(run.assistant_id)
-        if serves is None or serves.adapter != candidate.name:
+        if candidate.name is not None and (serves is None or serves.adapter != candidate.name):
             await pool.unload_adapter(candidate.name)
         await pool.close()
 
@@ -127,6 +134,7 @@ def _add_deployment(retrain: Retrain, candidate: Candidate, variant: VariantVerd
         variant.variant,
         variant.prompt_tokens,
         retrain.run.id,
+        variant.demonstrations,
     )
 
 

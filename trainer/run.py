@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 
+import msgspec
+
 from assistant.adapter_files import BadAdapter, verify
 from assistant.serving import MAX_RANK
 from assistant.startup import model_problem
@@ -20,6 +22,7 @@ from trainer.deployment.swap import ParityError
 from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
 from trainer.examples.dataset import DatasetDraft, draft_for_model, snapshot
+from trainer.examples.demonstrations import demonstrations_of
 from trainer.lease import Lease
 from trainer.promotion import evaluate_and_deploy
 from trainer.redaction.entities import RedactionError
@@ -28,6 +31,7 @@ from trainer.training.checkpoints import RESUME, interrupted, last_checkpoint
 from trainer.training.environment import PHASE as ENVIRONMENT
 from trainer.training.environment import differences, environment
 from trainer.training.finetune import TrainingDiverged
+from trainer.untrained import NOTHING_TO_SHOW, untrained_candidate, worth_trying_untrained
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
 _EXPECTED = (
@@ -55,33 +59,66 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         store = context.store
         # Whatever is recorded as running was killed: its process would hold the lease.
         store.runs.interrupt_running("The training process was killed or crashed during this run.")
-        run = resume(context, assistant_id) or store.runs.start(
-            assistant_id, context.settings.as_record(), trigger
-        )
+        run, tried = resume(context, assistant_id), None
+        if run is None:
+            if worth_trying_untrained(store, assistant_id):
+                tried = _try_untrained(context, assistant_id, trigger)
+                if tried.status not in (RunStatus.PROMOTED, RunStatus.REFUSED):
+                    return tried
+            run = store.runs.start(assistant_id, context.settings.as_record(), trigger)
         _remove_work_dirs(context, assistant_id, run.id)
         try:
-            return _finish(context, run, lambda: _retrain(context, run))
+            return _finish(context, run, lambda: _retrain(context, run, tried))
         finally:
             if lease.still_held() and interrupted(store, context.data_dir, assistant_id) is None:
                 shutil.rmtree(context.work_dir(run.id), ignore_errors=True)
 
 
-def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
-    if problem := model_problem(context.data_dir, context.base):
-        return context.store.runs.finish(
-            run.id, RunStatus.FAILED, f"This model cannot be trained: {problem}.", {}
-        )
+def _try_untrained(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
+    """A run of its own, minutes before the one that trains."""
+    settings = replace(
+        context.settings, judgement_requests=0
+    )  # the candidate that is trained next asks people
+    run = context.store.runs.start(assistant_id, settings.as_record(), f"{trigger}, without training")
+    return _finish(context, run, lambda: _evaluate_untrained(replace(context, settings=settings), run))
+
+
+def _evaluate_untrained(context: TrainingContext, run: TrainingRun) -> TrainingRun:
     progress = RunProgress(context.store, run.id)
     with progress.timed("dataset"):
-        dataset = (
-            context.store.datasets.get(run.dataset_id) if run.dataset_id else snapshot(context, run, progress)
-        )
+        dataset = snapshot(context, run, progress, trains=False)
     if isinstance(dataset, str):
         return context.store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
+    context.store.demonstrations.replace(run.assistant_id, demonstrations_of(dataset.examples))
+    retrain = Retrain(context, run, dataset, progress)
+    with progress.timed("variants"):
+        candidate = untrained_candidate(retrain)
+    if candidate is None:
+        return context.store.runs.finish(run.id, RunStatus.REFUSED, NOTHING_TO_SHOW, {})
+    return asyncio.run(evaluate_and_deploy(retrain, candidate))
+
+
+def _retrain(context: TrainingContext, run: TrainingRun, tried: TrainingRun | None) -> TrainingRun:
+    """`tried` is a run without training, just before: its dataset and the base model's answers are used again."""
+    store = context.store
+    if problem := model_problem(context.data_dir, context.base):
+        return store.runs.finish(run.id, RunStatus.FAILED, f"This model cannot be trained: {problem}.", {})
+    progress = RunProgress(store, run.id)
+    if tried is not None and tried.dataset_id is not None:
+        run = store.runs.update(run.id, dataset_id=tried.dataset_id)
+        for event in store.runs.events(tried.id, "dataset"):
+            progress.record("dataset", **event.data | {"trains": True})
+    with progress.timed("dataset"):
+        dataset = store.datasets.get(run.dataset_id) if run.dataset_id else snapshot(context, run, progress)
+    if isinstance(dataset, str):
+        return store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
+    store.demonstrations.replace(run.assistant_id, demonstrations_of(dataset.examples))
     retrain = Retrain(context, run, dataset, progress)
     candidate = train_candidate(retrain)
+    answered = store.gate_answers.texts(tried.id) if tried else {}
+    known = {system: texts for system, texts in answered.items() if system == "base_full"}
     # One event loop for all talk with the servers: connections belong to the loop they were opened in.
-    return asyncio.run(evaluate_and_deploy(retrain, candidate))
+    return asyncio.run(evaluate_and_deploy(retrain, candidate, known))
 
 
 def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
@@ -102,12 +139,12 @@ def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | Non
 
 
 def _evaluate_again(context: TrainingContext, run: TrainingRun, refused: TrainingRun) -> TrainingRun:
-    candidate = Candidate(**refused.report["candidate"])
-    verify(context.adapters / candidate.name, context.base, MAX_RANK)  # it may be weeks old
+    candidate = msgspec.convert(refused.report["candidate"], Candidate)
+    verify(context.adapters / (candidate.name or ""), context.base, MAX_RANK)  # it may be weeks old
     dataset = context.store.datasets.get(refused.dataset_id or 0)
     retrain = Retrain(context, run, dataset, RunProgress(context.store, run.id))
     known_answers = context.store.gate_answers.texts(refused.id)
-    return asyncio.run(evaluate_and_deploy(retrain, candidate, known_answers))
+    return asyncio.run(evaluate_and_deploy(retrain, candidate, known_answers, is_second=True))
 
 
 def _finish(context: TrainingContext, run: TrainingRun, work: Callable[[], TrainingRun]) -> TrainingRun:
@@ -161,7 +198,7 @@ def resume(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
 def _changes(context: TrainingContext, run: TrainingRun, now: DatasetDraft) -> list[str]:
     """What differs between the run and one that would start now.
 
-    Examples from the teacher alone change with every chat and do not count.
+    Unrated answers change with every chat and do not count.
     """
     dataset = context.store.datasets.get(run.dataset_id or 0)
     settings = context.settings.as_record()

@@ -31,12 +31,9 @@ class TrainerSettings:
     # Noise on the embeddings while training (NEFTune, Jain et al. 2023, arXiv:2310.05914). Under the empty prompt it
     # raised chrF from 77.5 (8 epochs, none) to 83.7 (6 epochs) on 89 questions that were not trained on.
     embedding_noise: Annotated[float, Meta(ge=0.0, le=100.0)] = 5.0
-    # Weight of the teacher (base model, full prompt) beside that of an approved answer; 0 for none. It is distilled on
-    # its own answers: those rated up and, where people approve of at least `teacher_approval` of what they rate of it,
-    # also the newest `teacher_answers` that nobody has rated.
-    distillation: Annotated[float, Meta(ge=0.0, le=100.0)] = 1.0
-    teacher_approval: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.5
-    teacher_answers: Annotated[int, Meta(ge=0, le=10**6)] = 200
+    # The newest unrated answers that are considered; those that were sure enough are trained on at half the weight of
+    # approved ones (`trainer.examples.traffic`). 0 for none.
+    unrated_answers: Annotated[int, Meta(ge=0, le=10**6)] = 2_000
     # Raters whose ratings are ignored, and the largest share of all examples that one rater may give; of a rater who
     # gave more, the oldest are left out.
     without_raters: tuple[str, ...] = ()

@@ -149,7 +149,10 @@ class PromptPage:
             return {self.notice: gr.skip()}
         limits = self._services.chat.limits
         served = save_prompt(self._store, self._services.tokenizer, assistant_id, segments, limits)
-        gr.Info(f"Saved. It is served in full now: {words.tokens(served.prompt_tokens)} per request.")
+        how = (
+            "as an earlier version with the same text was" if served.adapter or served.variant else "in full"
+        )
+        gr.Info(f"Saved. It is served {how}: {words.tokens(served.prompt_tokens)} per request.")
         return self.show(person, assistant_id)
 
     def load(self, person: Person) -> str:

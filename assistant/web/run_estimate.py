@@ -11,13 +11,13 @@ from store.records import RunEvent, TrainingRun
 _FIRST_RUN = {
     "train": ("train", 15.0, 2.9),
     "variants": ("dev", 20.0, 1.5),
-    "gate": ("gate", 30.0, 1.0),
+    "gate": ("gate", 30.0, 0.6),
     "swap": ("gate", 12.0, 0.0),
 }
 _PHASES = list(_FIRST_RUN)
-_PHASE_OF = dict.fromkeys(("dataset", "environment", "teacher", "publish"), "train") | {"probe": "swap"}
+_PHASE_OF = dict.fromkeys(("dataset", "environment", "publish"), "train") | {"probe": "swap"}
 _USUAL_END = 0.8  # of the epochs: what early stopping left of most runs
-_SYSTEMS = 3  # that answer the gate's questions, at least: base model with and without prompt, candidate
+_SYSTEMS = 2  # that answer the gate's questions, at least: base model and candidate
 _GENERAL = 48  # further questions, which have nothing to do with the assistant
 
 
@@ -46,7 +46,8 @@ def estimate(
         whole = _whole(expected["train"], took, counted, done, weight=10 * done)
         slower = whole / expected["train"]  # and so will the rest be
     else:  # of what the gate asks, the full prompt comes first and takes longest
-        slower = (begun.get("variants", begun[present]) - begun["train"]) / expected["train"]
+        trained = begun.get("variants", begun[present]) - begun["train"]
+        slower = trained / expected["train"] if counts.get("trains", True) else 1.0
         whole = _whole(slower * expected[present], took, counted, done, weight=done)
     later = _PHASES[_PHASES.index(present) + 1 :]
     left = max(whole - took, 0.0) + slower * sum(expected[phase] for phase in later)
@@ -64,7 +65,7 @@ def _expected(
     run: TrainingRun, counts: Mapping[str, Any], earlier: Iterable[TrainingRun]
 ) -> dict[str, float]:
     """Seconds for each phase: those of the newest run that went through all of them, for as many examples as now."""
-    before = next((one.report for one in earlier if "gate" in one.report.get("seconds", {})), {})
+    before = next((o.report for o in earlier if {"train", "gate"} <= o.report.get("seconds", {}).keys()), {})
     expected = {}
     for phase, (split, least, each) in _FIRST_RUN.items():
         number = counts.get(split, 0)
@@ -72,6 +73,8 @@ def _expected(
         expected[phase] = least + each * number * epochs
         if known := before.get("seconds", {}).get("probe" if phase == "swap" else phase):
             expected[phase] = known * number / (before["dataset"].get(split) or number or 1)
+    if not counts.get("trains", True):
+        expected["train"] = 5.0
     return expected
 
 

@@ -15,7 +15,6 @@ SPLITS = {"train": "to train on", "dev": "to know when to stop", "gate": "to tes
 SHOWN_PAIRS = 3  # of those it lost most on, and as many of those it won most on
 _SYSTEMS = {
     "base_full": "base model, full prompt",
-    "base_empty": "base model, no prompt",
     "active": "what served before",
 }
 # What a run does, by the phase with which it begins: its name, and what happens in words.
@@ -26,7 +25,7 @@ STEPS = {
     "gate": ("Test", "Testing it on {gate:,} questions that it has not seen"),
     "swap": ("Switch", "Switching over, and measuring what it saves"),
 }
-_STEP_OF = {"environment": "train", "teacher": "train", "publish": "train", "probe": "swap"}
+_STEP_OF = {"environment": "train", "publish": "train", "probe": "swap"}
 
 
 def run_status(

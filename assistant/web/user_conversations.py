@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from assistant.chat import MAX_MESSAGE_CHARACTERS
 from store import Store
 from store.errors import NotFound, StoreError
-from store.records import Conversation, Deployment, Message, Rating, Verdict
+from store.records import Conversation, Demonstration, Deployment, Message, Rating, Verdict
 from store.visible import is_blank
 
 _ALL = 10**9
@@ -15,8 +15,8 @@ _ALL = 10**9
 
 @dataclass(frozen=True)
 class Turn:
-    """A message and what belongs to it: the ids of its versions, oldest first, this person's rating, and how many
-    ratings it has.
+    """A message and what belongs to it: the ids of its versions, oldest first, this person's rating, how many ratings
+    it has, and the demonstrations that were sent along and still are some.
     """
 
     message: Message
@@ -24,6 +24,7 @@ class Turn:
     rating: Rating | None = None
     ratings: int = 0
     served: Deployment | None = None
+    used: tuple[Demonstration, ...] = ()
 
 
 class UserConversations:
@@ -73,13 +74,15 @@ class UserConversations:
         self._store.messages.show(self.message(message_id).id)
 
     def turns(self, conversation_id: str, up_to: Message | None = None) -> list[Turn]:
-        """The shown branch, or that of `up_to`, in six queries however long it is."""
+        """The shown branch, or that of `up_to`, in seven queries however long it is."""
         store, conversation = self._store, self.conversation(conversation_id)
         messages = store.messages.branch(up_to.id) if up_to else store.messages.thread(conversation.id)
         ids = [message.id for message in messages]
         versions = store.messages.versions(conversation.id)
         latest, counts = store.ratings.latest(ids), store.ratings.counts(ids)
         served = {one.id: one for one in store.deployments.all(conversation.assistant_id)}
+        sent = {message.id: message.usage.demonstrations for message in messages if message.usage}
+        used = store.demonstrations.of_messages({id for some in sent.values() for id in some})
         return [
             Turn(
                 message,
@@ -87,6 +90,7 @@ class UserConversations:
                 self._shown(latest.get(message.id, ())),
                 counts.get(message.id, 0),
                 served.get(message.deployment_id or 0),
+                tuple(used[id] for id in sent.get(message.id, ()) if id in used),
             )
             for message in messages
         ]

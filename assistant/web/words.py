@@ -129,8 +129,10 @@ def deployment(served: Deployment | None) -> str:
 def usage(cost: Usage) -> str:
     """What an answer cost (prompt part, whole request, cached tokens, first token), and what had no room in it."""
     left_out = count(cost.left_out_turns or 0, "earlier message")
+    used = count(len(cost.demonstrations), "approved answer")
+    examples = f" + {tokens(cost.demonstration_tokens)} of {used}" if cost.demonstrations else ""
     return (
-        f"prompt {tokens(cost.prompt_part_tokens)} (total {cost.prompt_tokens:,}, cached "
+        f"prompt {tokens(cost.prompt_part_tokens)}{examples} (total {cost.prompt_tokens:,}, cached "
         f"{cost.cached_tokens:,}) · first token {seconds(cost.first_token_s)}"
     ) + (f" · {left_out} left out: the model has no room for them" if cost.left_out_turns else "")
 

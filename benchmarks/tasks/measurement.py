@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
-from assistant.rendering import prompt_tokens, render
+from assistant.rendering import render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, VllmError
 from assistant.vllm_pool import VllmPool
 from benchmarks.serving import wait_until_healthy
 from benchmarks.tasks.task import Item
-from store.records import Deployment, Role, Segment, TrainingRun
+from store.records import Demonstration, Deployment, Role, Segment, TrainingRun, Variant
 from trainer.evaluation.scorers import Scorer, best
 from trainer.evaluation.statistics import Pairs, interval
 
@@ -33,14 +33,15 @@ IGNORES = (
 class Measurement:
     """What one pair answered to the test items, in their order; None where no answer came.
 
-    `part_tokens` is what the prompt costs on every request, `request_tokens` the mean of whole requests.
+    `part_tokens` is what prompt and demonstrations cost on average, `request_tokens` the mean of whole requests.
     """
 
     adapter: str | None
     segment_ids: tuple[str, ...]
+    demonstrations: int
     answers: tuple[str | None, ...]
     scores: tuple[float | None, ...]
-    part_tokens: int
+    part_tokens: float
     request_tokens: float | None
     failures: tuple[str, ...]
 
@@ -63,16 +64,22 @@ async def measure(
     scorer: Scorer,
     max_tokens: int,
     progress: Callable[[int, int], None],
+    retrieve: Callable[[str], Sequence[Demonstration]] = lambda question: (),
+    demonstrations: int = 0,
 ) -> Measurement:
     """Answer every item; `segments` are the kept ones. Raises ScorerFailed."""
+    requests = {
+        item.id: render(tokenizer, segments, ((Role.USER, item.user),), retrieve(item.user)) for item in items
+    }
     slots = asyncio.Semaphore(AT_ONCE * len(pool.each()))
     done = 0
 
     async def answer(item: Item) -> Completion | str:
         nonlocal done
-        ids = render(tokenizer, segments, ((Role.USER, item.user),)).ids
         async with slots:
-            result = await _complete(pool, adapter or pool.base, ids, max_tokens, tokenizer.end_ids)
+            result = await _complete(
+                pool, adapter or pool.base, requests[item.id].ids, max_tokens, tokenizer.end_ids
+            )
         done += 1
         progress(done, len(items))
         return result
@@ -91,12 +98,22 @@ async def measure(
     return Measurement(
         adapter,
         tuple(segment.id for segment in segments),
+        demonstrations,
         tuple(texts),
         tuple(scores),
-        prompt_tokens(tokenizer, segments),
+        sum(one.prompt_part + one.demonstration_part for one in requests.values()) / len(requests),
         sum(tokens) / len(tokens) if tokens else None,
         tuple(result for result in results if isinstance(result, str)),
     )
+
+
+def copy_nearest(
+    items: Sequence[Item], scorer: Scorer, retrieve: Callable[[str], Sequence[Demonstration]]
+) -> Measurement:
+    """What the approved answer to the nearest question is worth, without any model. Raises ScorerFailed."""
+    answers = [found[-1].answer if (found := retrieve(item.user)) else "" for item in items]
+    scores = [best(scorer, text, item.references) for text, item in zip(answers, items, strict=True)]
+    return Measurement(None, (), 1, tuple(answers), tuple(scores), 0.0, None, ())
 
 
 async def _complete(
@@ -135,10 +152,14 @@ def _without_path(gate: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**gate, "scorer": f"{name}{colon}{PurePath(path).name}"}
 
 
-def last_tested(run: TrainingRun) -> Sequence[str] | None:
-    """The segments of the last variant that the gate tested; None where it tested none."""
+def last_tested(run: TrainingRun) -> Variant | None:
+    """The last variant that the gate tested; None where it tested none."""
     variants = (run.report.get("gate") or {}).get("variants", ())
-    tested = [variant["segment_ids"] for variant in variants if variant.get("tested", True)]
+    tested = [
+        Variant(tuple(one["segment_ids"]), one["demonstrations"])
+        for one in variants
+        if one.get("tested", True)
+    ]
     return tested[-1] if tested else None
 
 
@@ -147,9 +168,9 @@ def measured_record(
 ) -> dict[str, Any]:
     """Quality and tokens of each pair, and how the active one stands against the others.
 
-    `measured` has base_full, base_variant, base_empty, active, and once something was trained candidate_full and
-    candidate_variant, which is the last variant that the gate tested, passed or not. `margin` is the gate's, and
-    `right_or_wrong` says of the scorer that it gives 0 or 1 alone.
+    `measured` has what people are served (active), what they could do instead with the same ratings (base_full,
+    base_demonstrations, nearest_copied) and, once something was trained, the candidate in the same ways and under the
+    last variant that the gate tested. `margin` is the gate's; `right_or_wrong` says that the scorer gives 0 or 1 alone.
     """
     full, served = measured["base_full"], measured["active"]
     quality = {name: _quality(item) for name, item in measured.items()}
@@ -161,6 +182,7 @@ def measured_record(
             "adapter": active.adapter,
             "variant": active.variant,
             "segment_ids": list(active.segment_ids),
+            "demonstrations": active.demonstrations,
         },
         "prompt_tokens": {
             "full": full.part_tokens,
@@ -174,7 +196,7 @@ def measured_record(
             f"active - {name}": _difference(served, measured[name], margin, right_or_wrong)
             if name in measured
             else None
-            for name in ("base_full", "candidate_full")
+            for name in ("base_full", "base_demonstrations", "nearest_copied", "candidate_full")
         },
         "performance_index": index,
         "performance_index_note": "" if index is not None else IGNORES,
@@ -208,7 +230,7 @@ def _difference(
     one: Measurement, other: Measurement, margin: float, right_or_wrong: bool
 ) -> dict[str, float] | None:
     """Mean paired difference `one - other` and its one-sided 95 % lower bound, over what both answered."""
-    if (one.adapter, one.segment_ids) == (other.adapter, other.segment_ids):
+    if one is other:
         return {"mean": 0.0, "lower": 0.0}  # the same requests: nothing is estimated
     both = [(a, b) for a, b in zip(one.scores, other.scores, strict=True) if a is not None and b is not None]
     if not both:

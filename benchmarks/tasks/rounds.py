@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from assistant.assistants import create_assistant
 from assistant.rendering import keep
+from assistant.retrieval import DEMONSTRATIONS
 from assistant.vllm_client import VllmError
 from benchmarks import record
 from benchmarks.record import Screen
@@ -20,6 +22,7 @@ from benchmarks.serving import Serving
 from benchmarks.tasks.measurement import (
     Measurement,
     answer_limit,
+    copy_nearest,
     last_tested,
     measure,
     measured_record,
@@ -35,8 +38,9 @@ from benchmarks.tasks.user import (
     rounds_of,
     sample_of,
     threshold_of,
+    traffic_of,
 )
-from store.records import Deployment, TrainingRun
+from store.records import Demonstration, Deployment, TrainingRun, Variant
 from trainer.deployment.latency import measure_latency
 from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong, scorer
@@ -61,6 +65,7 @@ class LoopSettings:
     test: int
     seed: int
     corrects: float
+    traffic: int = 0  # unrated questions for each rating
     epochs: int | None = None
     model: str | None = None
 
@@ -73,10 +78,10 @@ class Rounds:
     ):
         """Raises OSError where `out` cannot be written."""
         self._task, self._settings, self._out, self._screen = task, settings, out, screen
-        self._full = [segment.id for segment in task.prompt]
+        self._full = tuple(segment.id for segment in task.prompt)
         self._items = sample_of(task.test, settings.test, settings.seed)
         self._user = User(scorer(task.scorer), threshold_of(task.scorer), settings.corrects, settings.seed)
-        self._measured: dict[tuple[str | None, tuple[str, ...]], Measurement] = {}
+        self._measured: dict[tuple[str | None, Variant, bool, int | None], Measurement] = {}
         # Servers that go on (--vllm-url) must never see an adapter's name twice: their prefix cache would mix the two.
         self.assistant_id = f"{task.id}-{secrets.token_hex(3)}"
         self.body: dict[str, Any] = {
@@ -128,12 +133,13 @@ class Rounds:
         """`judged` answers of the last candidate were ratings too; the last round keeps some for its own candidate."""
         s = self._settings
         questions = rounds_of(self._task.train, s.ratings, s.rounds, s.seed)[number - 1]
+        traffic = traffic_of(self._task.train, s.ratings, s.rounds, s.seed, s.traffic)[number - 1]
         kept = 0 if right_or_wrong(self._task.scorer) else TrainerSettings().judgement_requests
         count = len(questions) - judged - (kept if number == s.rounds else 0)
         chat = self._serving.chat(self._pool)
         conversations = Conversations(self._store, self._pool, chat, self.assistant_id, self._user)
         with self._screen.bar(f"Round {number}: asking and rating") as progress:
-            return await conversations.ask(questions[: max(0, count)], progress)
+            return await conversations.ask(questions[: max(0, count)], traffic, progress)
 
     def _retrain(self, number: int, round_: dict[str, Any]) -> tuple[TrainingRun, Judged]:
         """Train; answer the judgement requests, each of which is a rating; let the candidate be evaluated again."""
@@ -173,37 +179,71 @@ class Rounds:
         self, number: int, run: TrainingRun | None, active: Deployment
     ) -> dict[str, Measurement]:
         """The pairs that a reader compares; those that an earlier round measured are not asked again."""
-        pairs: dict[str, tuple[str | None, Sequence[str]]] = {
-            "base_full": (None, self._full),
-            "base_empty": (None, ()),
-            "base_variant": (None, active.segment_ids),
-            "active": (active.adapter, active.segment_ids),
+        pairs: dict[str, tuple[str | None, Variant]] = {
+            "base_full": (None, Variant(self._full)),
+            "base_empty": (None, Variant(())),
+            "base_demonstrations": (None, Variant((), DEMONSTRATIONS)),
         }
         measured: dict[str, Measurement] = {}
         for name, pair in pairs.items():
-            measured[name] = await self._measure_pair(f"Round {number}: {name}", *pair)
+            measured[name] = await self._measure_pair(f"Round {number}: {name}", number, *pair)
+        sent = Variant(active.segment_ids, active.demonstrations)
+        measured["active"] = await self._measure_pair(
+            f"Round {number}: active", number, active.adapter, sent, active
+        )
+        if number:
+            nearest = partial(self._serving.retriever.nearest, self.assistant_id, most=1)
+            measured["nearest_copied"] = await asyncio.to_thread(
+                copy_nearest, self._items, self._user.scorer, nearest
+            )
         if run is not None and run.adapter is not None:
             measured |= await self._measure_candidate(number, run.adapter, last_tested(run))
         return measured
 
     async def _measure_candidate(
-        self, number: int, adapter: str, tested: Sequence[str] | None
+        self, number: int, adapter: str, tested: Variant | None
     ) -> dict[str, Measurement]:
-        """The new adapter under the full and the last tested prompt; one that was refused is loaded for this."""
-        pairs = {"candidate_full": self._full} | ({"candidate_variant": tested} if tested is not None else {})
+        """The new adapter alone, with demonstrations, with the full prompt and with the last tested variant; one that
+        was refused is loaded for this.
+        """
+        pairs = {
+            "candidate_full": Variant(self._full),
+            "candidate_empty": Variant(()),
+            "candidate_demonstrations": Variant((), DEMONSTRATIONS),
+        }
+        pairs |= {"candidate_variant": tested} if tested is not None else {}
         is_served = adapter in await self._pool.models()
         if not is_served:
             await self._pool.load_adapter(adapter, str((self._serving.adapters / adapter).resolve()))
         measured = {
-            name: await self._measure_pair(f"Round {number}: {name}", adapter, segment_ids)
-            for name, segment_ids in pairs.items()
+            name: await self._measure_pair(f"Round {number}: {name}", number, adapter, variant)
+            for name, variant in pairs.items()
         }
         if not is_served:
             await self._pool.unload_adapter(adapter)
         return measured
 
-    async def _measure_pair(self, title: str, adapter: str | None, segment_ids: Sequence[str]) -> Measurement:
-        pair = (adapter, tuple(segment_ids))
+    async def _measure_pair(
+        self,
+        title: str,
+        number: int,
+        adapter: str | None,
+        sent: Variant,
+        deployment: Deployment | None = None,
+    ) -> Measurement:
+        """What was measured before is not asked again; with demonstrations, only of the same round.
+
+        With a deployment, as it is served: also with what was approved since.
+        """
+        retriever = self._serving.retriever
+
+        def retrieve(question: str) -> Sequence[Demonstration]:
+            if deployment is not None:
+                return retriever.of_deployment(deployment, question)
+            return retriever.nearest(self.assistant_id, question, sent.demonstrations)
+
+        shows_new = deployment is not None and number > 0 and not sent.demonstrations
+        pair = (adapter, sent, shows_new, number if sent.demonstrations or shows_new else None)
         if pair not in self._measured:
             tokenizer, items = self._serving.tokenizer, self._items
             with self._screen.bar(title) as progress:
@@ -211,11 +251,13 @@ class Rounds:
                     self._pool,
                     tokenizer,
                     adapter,
-                    keep(self._task.prompt, segment_ids),
+                    keep(self._task.prompt, sent.segment_ids),
                     items,
                     self._user.scorer,
                     answer_limit(tokenizer, items, TrainerSettings().max_answer_tokens),
                     progress,
+                    retrieve,
+                    sent.demonstrations,
                 )
             self.body["measurements"].append(asdict(self._measured[pair]))
             self._save()
@@ -223,7 +265,7 @@ class Rounds:
 
     async def _measure_latency(self, active: Deployment) -> dict[str, Any] | None:
         """Time to the first token of the full and the active prompt; None where they are the same requests."""
-        if active.adapter is None and list(active.segment_ids) == self._full:
+        if active.adapter is None and active.segment_ids == self._full:
             return None
         base = self._pool.base
         variants = {"full": (base, self._full), "short": (active.adapter or base, active.segment_ids)}

@@ -77,6 +77,20 @@ def rounds_of(train: Sequence[Item], ratings: int, rounds: int, seed: int) -> li
     return [questions[start:end] for start, end in zip(ends, ends[1:], strict=False)]
 
 
+def traffic_of(
+    train: Sequence[Item], ratings: int, rounds: int, seed: int, per_rating: int
+) -> list[list[Item]]:
+    """For each round the questions that are asked and not rated: `per_rating` for each rating, none that is ever rated
+    and none twice, so there are fewer where the task has not so many.
+    """
+    rated = {item.id for some in rounds_of(train, ratings, rounds, seed) for item in some}
+    others = [item for item in train if item.id not in rated]
+    random.Random(f"{seed}:traffic").shuffle(others)
+    others = others[: ratings * per_rating]
+    ends = [len(others) * number // rounds for number in range(rounds + 1)]
+    return [others[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+
+
 def sample_of(test: Sequence[Item], size: int, seed: int) -> list[Item]:
     """`size` test items, in the file's order; all of them where there are not more."""
     if size >= len(test):
@@ -87,13 +101,17 @@ def sample_of(test: Sequence[Item], size: int, seed: int) -> list[Item]:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a round's questions came to; `failed` holds the reason of each that was given up."""
+    """What a round's questions came to; `failed` holds the reason of each that was given up.
+
+    `unrated` were asked and left at that.
+    """
 
     rated_up: int
     corrected: int
     rated_down_only: int
     mean_score: float | None
     failed: dict[str, str] = field(default_factory=dict)
+    unrated: int = 0
 
 
 class Conversations:
@@ -103,8 +121,16 @@ class Conversations:
         self._store, self._pool, self._chat = store, pool, chat
         self._assistant_id, self._user = assistant_id, user
 
-    async def ask(self, items: Sequence[Item], progress: Callable[[int, int], None]) -> Asked:
-        """Ask and rate all; one that fails three times is counted and left. Raises ScorerFailed."""
+    async def ask(
+        self, items: Sequence[Item], traffic: Sequence[Item], progress: Callable[[int, int], None]
+    ) -> Asked:
+        """Ask all in a seeded order and rate `items`; one that fails three times is counted and left.
+
+        Raises ScorerFailed.
+        """
+        rated = {item.id for item in items}
+        every = [*items, *traffic]
+        random.Random(f"{self._user.seed}:order").shuffle(every)
         slots = asyncio.Semaphore(AT_ONCE * len(self._pool.each()))
         failed: dict[str, str] = {}
         done = 0
@@ -112,19 +138,20 @@ class Conversations:
         async def one(item: Item) -> Opinion | None:
             nonlocal done
             async with slots:
-                opinion = await self._converse(item, failed)
+                opinion = await self._converse(item, item.id in rated, failed)
             done += 1
-            progress(done, len(items))
+            progress(done, len(every))
             return opinion
 
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(item)) for item in items]
+                tasks = [group.create_task(one(item)) for item in every]
         except ExceptionGroup as failures:  # a judge that is away
             raise failures.exceptions[0] from failures
-        return _counts([opinion for task in tasks if (opinion := task.result())], failed)
+        opinions = [opinion for task in tasks if (opinion := task.result())]
+        return _counts(opinions, failed, len(every) - len(opinions) - len(failed))
 
-    async def _converse(self, item: Item, failed: dict[str, str]) -> Opinion | None:
+    async def _converse(self, item: Item, is_rated: bool, failed: dict[str, str]) -> Opinion | None:
         asked: Message | None = None
         for attempt in range(_TRIES):
             try:
@@ -134,7 +161,7 @@ class Conversations:
                 async with aclosing(self._chat.answer(asked)) as steps:
                     async for step in steps:
                         answer = step.message
-                return await asyncio.to_thread(self._rate, item, answer)
+                return await asyncio.to_thread(self._rate, item, answer) if is_rated else None
             except (ChatError, StoreError) as error:
                 failure = str(error)
             if attempt < _TRIES - 1:
@@ -148,12 +175,12 @@ class Conversations:
         return opinion
 
 
-def _counts(opinions: Sequence[Opinion], failed: dict[str, str]) -> Asked:
+def _counts(opinions: Sequence[Opinion], failed: dict[str, str], unrated: int) -> Asked:
     corrected = sum(opinion.correction is not None for opinion in opinions)
     up = sum(opinion.verdict is Verdict.UP for opinion in opinions)
     scores = [opinion.score for opinion in opinions]
     mean = sum(scores) / len(scores) if scores else None
-    return Asked(up, corrected, len(opinions) - up - corrected, mean, failed)
+    return Asked(up, corrected, len(opinions) - up - corrected, mean, failed, unrated)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any
 
+from store.records import Variant
 from trainer.evaluation.guards import Guard, answers_belong, check_texts
 from trainer.evaluation.statistics import Interval, Pairs, interval
 
@@ -48,7 +49,8 @@ class VariantVerdict:
 
     variant: int
     segment_ids: tuple[str, ...]
-    prompt_tokens: int
+    demonstrations: int
+    prompt_tokens: int  # of its segments and demonstrations, on average
     score: Interval
     comparisons: tuple[Comparison, ...]
     guards: tuple[Guard, ...]
@@ -86,12 +88,13 @@ class Gate:
     confidence: float = CONFIDENCE
 
     def test(
-        self, variant: int, segment_ids: Sequence[str], answers: Answers, references: Mapping[str, Answers]
+        self, variant: int, sent: Variant, answers: Answers, references: Mapping[str, Answers]
     ) -> VariantVerdict:
         """Compare one variant of the candidate with every reference, on the same examples."""
         return VariantVerdict(
             variant,
-            tuple(segment_ids),
+            sent.segment_ids,
+            sent.demonstrations,
             answers.prompt_tokens,
             interval(answers.scores, self.clusters),
             tuple(self._compare(name, answers, reference) for name, reference in references.items()),

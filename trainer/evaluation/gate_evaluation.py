@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any
 
-from assistant.rendering import keep, prompt_tokens, render
+from assistant.rendering import Rendered, fit_demonstrations, keep, render
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
-from store.records import Deployment, Role, Segment, Split
+from store.records import Demonstration, Deployment, Role, Segment, Split, Variant
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
 from trainer.context import Retrain
@@ -21,19 +22,22 @@ from trainer.evaluation.judgements import approved_answers, judgement_requests, 
 from trainer.evaluation.scorers import best, right_or_wrong, scorer
 from trainer.evaluation.statistics import interval
 from trainer.evaluation.variants import gate_sequence
+from trainer.examples.similar import question_of
+from trainer.examples.wording import near, wording
 
 # Margins that a refused variant may lie behind, and people are still asked whether its answers would do.
 _MOST_LOST = 3.0
 _TRIES = 3  # of a request that does not reach a server
 
 Context = tuple[tuple[Role, str], ...]
+Retrieve = Callable[[str], Sequence[Demonstration]]  # of a question
 
 
 class GateEvaluation:
     """One evaluation of a candidate: references first, then variant after variant until one fails.
 
-    `known_answers` are those of its first evaluation, text by position for each system: they are scored again by what
-    people approve of now, and only what is missing is generated.
+    `known_answers` are text by position for each system that has answered these questions before: they are scored by
+    what people approve of now, and only what is missing is generated.
     """
 
     def __init__(
@@ -42,17 +46,22 @@ class GateEvaluation:
         pool: VllmPool,
         candidate: Candidate,
         active: Deployment | None,
-        known_answers: Mapping[str, Mapping[int, str]] | None = None,
+        known_answers: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
+        is_second: bool = False,
     ):
-        """Raises UnknownScorer."""
+        """`is_second`: it was refused once, and people have judged its answers since. Raises UnknownScorer."""
         dataset, store, settings = retrain.dataset, retrain.store, retrain.context.settings
         self._store, self._tokenizer, self._settings = store, retrain.context.tokenizer, settings
         self._pool, self._progress = pool, retrain.progress
         self._candidate, self._active, self._prompt_id = candidate, active, dataset.prompt_id
-        self._known_answers = known_answers
+        self._assistant_id, self._retriever = dataset.assistant_id, retrain.context.retriever
+        self._room = retrain.context.address.context - settings.max_answer_tokens
+        self._known_answers, self._is_second = known_answers, is_second
+        self._model = candidate.name or pool.base
         # By their position in the dataset.
         self._examples = {n: e for n, e in enumerate(dataset.examples) if e.split is Split.GATE}
         examples = list(self._examples.values())
+        self._secret = {e.message_id for e in dataset.examples if e.split is not Split.TRAIN}
         self._accepted = approved_answers(examples, store.judgement_requests.decided(dataset.assistant_id))
         self._scorer_name = store.assistants.get(dataset.assistant_id).scorer
         self._scorer = scorer(self._scorer_name)
@@ -83,29 +92,57 @@ class GateEvaluation:
 
     async def _answer_as_references(self) -> None:
         base, full, active = self._pool.base, self._candidate.variants[0], self._active
-        await self._answer("base_full", base, self._prompt_id, full)
-        await self._answer("base_empty", base, self._prompt_id, ())
+        await self._answer("base_full", base, self._prompt_id, full.segment_ids)
+        if self._candidate.name is None:
+            self._answers[_system(0)] = self._answers["base_full"]  # the same requests; not sent twice
         if active is not None:
-            is_full = active.prompt_id == self._prompt_id and set(active.segment_ids) == set(full)
-            if is_full and active.adapter is None:
-                self._answers["active"] = self._answers["base_full"]  # the same requests; not sent twice
+            is_full = active.prompt_id == self._prompt_id and set(active.segment_ids) == set(full.segment_ids)
+            if is_full and active.adapter is None and not active.demonstrations:
+                self._answers["active"] = self._answers["base_full"]  # the same, too
             else:
-                await self._answer("active", active.adapter or base, active.prompt_id, active.segment_ids)
+                await self._answer(
+                    "active",
+                    active.adapter or base,
+                    active.prompt_id,
+                    active.segment_ids,
+                    lambda question: self._retriever.of_deployment(active, question),
+                )
 
     def _sequence(self) -> list[int]:
-        tokens = [
-            prompt_tokens(self._tokenizer, self._segments(self._prompt_id, segment_ids))
-            for segment_ids in self._candidate.variants
-        ]
+        tokens = [self._expected_tokens(variant) for variant in self._candidate.variants]
         active = self._active
-        served = tokens[0] if active is None or active.prompt_id != self._prompt_id else active.prompt_tokens
+        same_prompt = active is not None and active.prompt_id == self._prompt_id
+        served = self._answers["active"].prompt_tokens if same_prompt else max(tokens)
         return gate_sequence(self._candidate.dev_losses, tokens, served)
 
+    def _expected_tokens(self, variant: Variant) -> int:
+        """Mean tokens of its segments and demonstrations on the gate's questions."""
+        segments = self._segments(self._prompt_id, variant.segment_ids)
+        contexts = [e.context for e in self._examples.values()]
+        requests = self._render(segments, contexts, self._nearest(variant))
+        return _mean_tokens(requests)
+
+    def _nearest(self, variant: Variant) -> Retrieve:
+        return lambda question: self._retriever.nearest(self._assistant_id, question, variant.demonstrations)
+
+    def _shown(
+        self, segments: Sequence[Segment], context: Context, retrieve: Retrieve
+    ) -> Sequence[Demonstration]:
+        """What a request shows; never the answer to a gate question, or to one that asks the same."""
+        asked = question_of(context)
+        found = [
+            one
+            for one in retrieve(context[-1][1])
+            if one.message_id not in self._secret and not near(wording(one.question), asked)
+        ]
+        return fit_demonstrations(self._tokenizer, segments, context, found, self._room)
+
     async def _test(self, number: int) -> VariantVerdict:
-        segment_ids, system = self._candidate.variants[number], _system(number)
-        await self._answer(system, self._candidate.name, self._prompt_id, segment_ids)
+        sent, system = self._candidate.variants[number], _system(number)
+        if system not in self._answers:
+            await self._answer(system, self._model, self._prompt_id, sent.segment_ids, self._nearest(sent))
         references = {name: self._answers[name] for name in REFERENCES if name in self._answers}
-        variant = self._gate.test(number, segment_ids, self._answers[system], references)
+        variant = self._gate.test(number, sent, self._answers[system], references)
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
         return replace(variant, guards=(*variant.guards, await self._check_general_answers(number)))
@@ -116,26 +153,42 @@ class GateEvaluation:
         questions: list[Context] = [((Role.USER, question),) for question in QUESTIONS]
 
         async def answers(system: str, model: str, variant: int) -> list[str]:
-            segments = self._segments(self._prompt_id, self._candidate.variants[variant])
-            return await self._generate(f"general questions, {system}", model, segments, questions, limit)
+            sent = self._candidate.variants[variant]
+            segments = self._segments(self._prompt_id, sent.segment_ids)
+            requests = self._render(segments, questions, self._nearest(sent))
+            return await self._generate(f"general questions, {system}", model, requests, limit)
 
         if not self._base_general_answers:
             self._base_general_answers = await answers("base_full", self._pool.base, 0)
-        found = await answers(f"variant {number}", self._candidate.name, number)
+        found = await answers(f"variant {number}", self._model, number)
         return check_general_answers(self._base_general_answers, found, self._gate.approved)
 
-    async def _answer(self, system: str, model: str, prompt_id: int, segment_ids: Sequence[str]) -> None:
+    async def _answer(
+        self,
+        system: str,
+        model: str,
+        prompt_id: int,
+        segment_ids: Sequence[str],
+        retrieve: Retrieve = lambda question: (),
+    ) -> None:
         """Record the system's answers to the gate examples and their scores; known texts are not asked for again."""
         segments = self._segments(prompt_id, segment_ids)
-        known = (self._known_answers or {}).get(system, {})
+        known = self._known_answers.get(system, {})
+        requests = self._render(segments, [e.context for e in self._examples.values()], retrieve)
         if self._examples.keys() <= known.keys():
             texts = [known[position] for position in self._examples]
         else:
-            questions = [e.context for e in self._examples.values()]
-            texts = await self._generate(system, model, segments, questions, self._answer_limit())
+            texts = await self._generate(system, model, requests, self._answer_limit())
         scores = [best(self._scorer, text, right) for text, right in zip(texts, self._accepted, strict=True)]
-        tokens = prompt_tokens(self._tokenizer, segments)
-        self._answers[system] = Answers(tuple(texts), tuple(scores), tokens)
+        self._answers[system] = Answers(tuple(texts), tuple(scores), _mean_tokens(requests))
+
+    def _render(
+        self, segments: Sequence[Segment], contexts: Sequence[Context], retrieve: Retrieve
+    ) -> list[Rendered]:
+        return [
+            render(self._tokenizer, segments, context, self._shown(segments, context, retrieve))
+            for context in contexts
+        ]
 
     def _segments(self, prompt_id: int, segment_ids: Sequence[str]) -> Sequence[Segment]:
         return keep(self._store.prompts.get(prompt_id).segments, segment_ids)
@@ -148,24 +201,22 @@ class GateEvaluation:
         longest = max(len(self._tokenizer.encode_text(text)) for text in self._gate.approved)
         return min(self._settings.max_answer_tokens, 2 * longest + 16)
 
-    async def _generate(
-        self, what: str, model: str, segments: Sequence[Segment], questions: Sequence[Context], limit: int
-    ) -> list[str]:
-        """Answer every question greedily through the served path, with the served rendering."""
-        total, done, started = len(questions), 0, time.monotonic()
+    async def _generate(self, what: str, model: str, requests: Sequence[Rendered], limit: int) -> list[str]:
+        """Answer every request greedily through the served path."""
+        total, done, started = len(requests), 0, time.monotonic()
         self._progress.record("gate", what=what, done=0, total=total)
 
-        async def answer(question: Context) -> str:
+        async def answer(request: Rendered) -> str:
             nonlocal done
-            text = await self._complete(model, render(self._tokenizer, segments, question).ids, limit)
+            text = await self._complete(model, request.ids, limit)
             done += 1
             eta = (time.monotonic() - started) / done * (total - done)
             self._progress.update("gate", what=what, done=done, total=total, eta_s=round(eta))
             return text
 
         # The first one alone: the others then find its prompt in the prefix cache, instead of all computing it at once.
-        first = await answer(questions[0])
-        return [first, *await asyncio.gather(*map(answer, questions[1:]))]
+        first = await answer(requests[0])
+        return [first, *await asyncio.gather(*map(answer, requests[1:]))]
 
     async def _complete(self, model: str, ids: Sequence[int], limit: int) -> str:
         async with self._pool.background():
@@ -186,7 +237,7 @@ class GateEvaluation:
 
         None where answers are right or wrong, and none at a re-evaluation: there is no third evaluation.
         """
-        if not self._asks_people or self._known_answers is not None:
+        if not self._asks_people or self._is_second:
             return []
         if not worth_asking(verdict.variant, _MOST_LOST * self._settings.margin):
             return []
@@ -207,13 +258,13 @@ class GateEvaluation:
         """Plain JSON: what changed, and why to trust it."""
         scores = {
             name: {**self._quality(name), "prompt_tokens": self._answers[name].prompt_tokens}
-            for name in ("base_full", "base_empty", "active")
+            for name in ("base_full", "active")
             if name in self._answers
         }
         tested = {variant.variant: variant.as_record() for variant in self._variants}
         variants = [
-            tested.get(number, {"variant": number, "segment_ids": list(segment_ids), "tested": False})
-            for number, segment_ids in enumerate(self._candidate.variants)
+            tested.get(number, {"variant": number, **asdict(sent), "tested": False})
+            for number, sent in enumerate(self._candidate.variants)
         ]
         shown = verdict.variant
         return {
@@ -221,7 +272,7 @@ class GateEvaluation:
                 "promoted": verdict.promoted,
                 "margin": self._gate.margin,
                 "confidence": self._gate.confidence,
-                "evaluation": 1 if self._known_answers is None else 2,
+                "evaluation": 2 if self._is_second else 1,
                 "examples": len(self._examples),
                 "accepted_since": sum(len(texts) - 1 for texts in self._accepted),
                 "scorer": self._scorer_name,
@@ -241,7 +292,7 @@ class GateEvaluation:
         }
 
     def _served_tokens(self) -> int:
-        return (self._active or self._answers["base_full"]).prompt_tokens
+        return self._answers.get("active", self._answers["base_full"]).prompt_tokens
 
     def _quality(self, system: str) -> dict[str, float]:
         return asdict(interval(self._answers[system].scores, self._gate.clusters))
@@ -250,3 +301,8 @@ class GateEvaluation:
 def _system(variant: int) -> str:
     """What the answers of a variant are recorded under."""
     return f"variant {variant}"
+
+
+def _mean_tokens(requests: Sequence[Rendered]) -> int:
+    """Of the prompt's segments and the demonstrations."""
+    return round(sum(one.prompt_part + one.demonstration_part for one in requests) / len(requests))

@@ -1,4 +1,4 @@
-"""Builds the prompt variants of a candidate, nested and longest first, and the order in which the gate tests them.
+"""Builds the variants of a candidate, longest first, and the order in which the gate tests them.
 
 They follow from the candidate's loss on dev examples without each segment, and at each variant.
 """
@@ -6,17 +6,16 @@ They follow from the candidate's loss on dev examples without each segment, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
 from assistant.tokenizer import ChatTokenizer
-from store.records import Example, Segment, SegmentKind
+from store.records import Example, Segment, SegmentKind, Variant
 from trainer.training.environment import autocast
 from trainer.training.lora import mean_loss, to_tensors
-from trainer.training.rows import row_of
-
-Variant = tuple[str, ...]
+from trainer.training.rows import Shown, row_of
 
 # Nats per answer token. Dev losses of one adapter at two variants come from the same few answers, and say little about
 # quality when they are close: on a sample they were 0.032 and 0.023, and the variant with the higher one did better.
@@ -37,26 +36,26 @@ def measure_importance(
     """
     removable = [segment for segment in segments if not segment.protected]
     without = [[other for other in segments if other is not segment] for segment in removable]
-    complete, *losses = measure_losses(model, tokenizer, [segments, *without], examples, progress)
+    losses = []
+    for done, prompt in enumerate([segments, *without], start=1):
+        losses.append(measure_loss(model, tokenizer, prompt, examples))
+        progress(done, 1 + len(without))
+    complete, *losses = losses
     return {segment.id: loss - complete for segment, loss in zip(removable, losses, strict=True)}
 
 
-def measure_losses(
+def measure_loss(
     model: Any,
     tokenizer: ChatTokenizer,
-    prompts: Sequence[Sequence[Segment]],
+    prompt: Sequence[Segment],
     examples: Sequence[Example],
-    progress: Callable[[int, int], None],
-) -> list[float]:
-    """The loss on the same examples under each prompt; `progress` gets (done, total)."""
+    shown: Shown = MappingProxyType({}),
+) -> float:
+    """The loss on the first `EXAMPLES` examples; `shown` are the demonstrations of each message."""
     model.eval()
-    losses = []
-    for done, prompt in enumerate(prompts, start=1):
-        tensors = to_tensors(row_of(tokenizer, prompt, examples[:EXAMPLES]))
-        with torch.no_grad(), autocast():
-            losses.append(float(mean_loss(model, {k: v.to(model.device) for k, v in tensors.items()})))
-        progress(done, len(prompts))
-    return losses
+    tensors = to_tensors(row_of(tokenizer, prompt, examples[:EXAMPLES], shown=shown))
+    with torch.no_grad(), autocast():
+        return float(mean_loss(model, {k: v.to(model.device) for k, v in tensors.items()}))
 
 
 def build_variants(
@@ -64,8 +63,8 @@ def build_variants(
     tokens: Mapping[str, int],
     importance: Mapping[str, float],
     steps: int,
-) -> list[Variant]:
-    """The full prompt and at most `steps` shorter variants, each within the one before.
+) -> list[tuple[str, ...]]:
+    """The segments of the full prompt and of at most `steps` shorter ones, each within the one before.
 
     Segments leave by importance (loss without it, in nats per answer token) per token, least first; worked
     examples leave before instructions. The first step drops the examples, the others share the rest evenly.
@@ -77,6 +76,12 @@ def build_variants(
     examples = sum(s.kind is SegmentKind.EXAMPLE for s in removable)
     cuts = _cuts([tokens[s.id] for s in removable], examples, steps)
     return [tuple(s.id for s in segments if s not in removable[:cut]) for cut in [0, *cuts]]
+
+
+def with_demonstrations(prompts: Sequence[tuple[str, ...]], count: int) -> list[Variant]:
+    """The prompts as variants without demonstrations and, before the shortest one, that prompt with `count` of them."""
+    variants = [Variant(prompt) for prompt in prompts]
+    return [*variants[:-1], Variant(prompts[-1], count), variants[-1]] if count else variants
 
 
 def gate_sequence(losses: Sequence[float], tokens: Sequence[int], most: int) -> list[int]:

@@ -21,12 +21,12 @@ from trainer.examples.selection import (
     CollectedAnswer,
     Context,
     DropReason,
-    approval_of_teacher,
     exclude_raters,
     judge,
     select,
-    unrated_of_teacher,
+    unrated_example,
 )
+from trainer.examples.traffic import PER_APPROVED, sure_answers
 from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
 from trainer.settings import TrainerSettings
 
@@ -39,17 +39,13 @@ _DUPLICATES = (DropReason.NEAR_GATE, DropReason.SIMILAR, DropReason.OVER_MAX)
 
 @dataclass(frozen=True)
 class Collection:
-    """`dropped` has the reason for each answer read that is not in `answers`; `older` rated answers were not read.
-
-    `teacher_approval` is the share of the teacher's rated answers that people approve of, None while too few are rated.
-    """
+    """`dropped` has the reason for each answer read that is not in `answers`; `older` rated answers were not read."""
 
     prompt_id: int
     answers: tuple[CollectedAnswer, ...]
     dropped: dict[str, DropReason]
     older: int
     outlier_raters: tuple[OutlierRater, ...]
-    teacher_approval: float | None
 
 
 @dataclass(frozen=True)
@@ -81,8 +77,9 @@ class DatasetDraft:
 
 @without_collecting()
 def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Collection:
-    """Read the newest rated answers and apply approval, raters and share; of a teacher that people approve of also
-    unrated answers. Raises NotFound without a prompt.
+    """Read the newest rated answers and apply approval, raters and share; then unrated ones that were sure enough.
+
+    Raises NotFound without a prompt.
     """
     prompt_id = store.prompts.latest(assistant_id).id
     limit, excluded = settings.newest_answers, settings.without_raters
@@ -97,12 +94,10 @@ def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Colle
     answers, left_out = exclude_raters(answers, {one.rater for one in outliers})
     selected, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
     dropped |= dict.fromkeys(left_out, DropReason.OUTLIER_RATER)
-    share = approval_of_teacher(answers, prompt_id)
-    if settings.distillation > 0 and share is not None and share >= settings.teacher_approval:
-        found = store.answers.unrated_of_teacher(prompt_id, settings.teacher_answers)
-        unrated = map(unrated_of_teacher, found)
-        selected += [one for one in unrated if 0 < len(one.completion) <= settings.max_answer_characters]
-    return Collection(prompt_id, tuple(selected), dropped, older, outliers, share)
+    unrated = store.answers.unrated(prompt_id, settings.unrated_answers)
+    sure = map(unrated_example, sure_answers(answers, unrated, PER_APPROVED * len(selected)))
+    selected += [one for one in sure if 0 < len(one.completion) <= settings.max_answer_characters]
+    return Collection(prompt_id, tuple(selected), dropped, older, outliers)
 
 
 def draft(
@@ -129,7 +124,7 @@ def draft(
             outgrown[one.message_id] = DropReason.OUTGROWN
     found = deduplicate(fitting, settings.similar_cap, settings.max_train)
     dropped = {**collection.dropped, **outgrown, **found.dropped}
-    return DatasetDraft(collection, redacted, found, found.examples(collection.prompt_id), dropped)
+    return DatasetDraft(collection, redacted, found, found.examples(), dropped)
 
 
 def draft_for_model(context: TrainingContext, assistant_id: str) -> DatasetDraft:
@@ -147,11 +142,13 @@ def draft_for_model(context: TrainingContext, assistant_id: str) -> DatasetDraft
     return draft(context.store, assistant_id, context.settings, fitted)
 
 
-def snapshot(context: TrainingContext, run: TrainingRun, progress: RunProgress) -> Dataset | str:
+def snapshot(
+    context: TrainingContext, run: TrainingRun, progress: RunProgress, trains: bool = True
+) -> Dataset | str:
     """Record the splits and the dataset; or say how many more examples are needed. Raises as `draft`."""
     found = draft_for_model(context, run.assistant_id)
     context.store.splits.record(found.deduplicated.splits)
-    progress.record("dataset", **_record(found))
+    progress.record("dataset", **_record(found), trains=trains)
     missing = shortage(found.examples, context.settings, found.counts)
     if missing:
         return missing
@@ -266,8 +263,7 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
 def _record(found: DatasetDraft) -> dict[str, Any]:
     return {
         **sizes(found.examples),
-        "distillation_examples": sum(not example.approved for example in found.examples),
-        "teacher_approval": found.collection.teacher_approval,
+        "unrated": sum(not example.approved for example in found.examples),
         "dropped": found.counts,
         "outgrown": [id for id, reason in found.dropped.items() if reason is DropReason.OUTGROWN],
         "duplicates": sorted(id for id, reason in found.dropped.items() if reason in _DUPLICATES),

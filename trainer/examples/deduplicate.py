@@ -4,8 +4,8 @@ Each conversation is put into train, dev or gate, once and for ever. A new one g
 same was put; where there is none, a hash of a first question decides, for all that ask nearly the same.
 
 An example to train or stop on that asks what a gate question asks is dropped. Of a group at most `similar_cap` examples
-train, of all at most `max_train`; corrected ones stay before others, newer before older. Unrated answers of the teacher
-fill what is left of a group.
+train, of all at most `max_train`; corrected ones stay before others, newer before older. Unrated answers fill what is
+left of a group.
 """
 
 from __future__ import annotations
@@ -41,11 +41,8 @@ class Deduplicated:
     dropped: dict[str, DropReason]
     duplicates_of: dict[str, tuple[str, ...]]
 
-    def examples(self, prompt_id: int) -> tuple[Example, ...]:
-        """Approved ones first, ordered by what they say: the same ratings train the same adapter whatever their ids.
-
-        `prompt_id` is the prompt under which an answer is the teacher's.
-        """
+    def examples(self) -> tuple[Example, ...]:
+        """Approved ones first, ordered by what they say: the same ratings train the same adapter whatever their ids."""
         made = [
             Example(
                 one.message_id,
@@ -56,7 +53,6 @@ class Deduplicated:
                 self.splits[one.conversation_id],
                 one.rater,
                 one.approved,
-                from_teacher=one.teacher_prompt_id == prompt_id,
             )
             for one in self.answers
         ]
@@ -102,7 +98,7 @@ def deduplicate(answers: Sequence[CollectedAnswer], similar_cap: int, max_train:
             else:
                 training[group(one)] += 1
     staying = [one for one in approved if one.message_id not in dropped]
-    # The teacher's unrated answers: one for each question that nobody answered better.
+    # One unrated answer for each question that nobody answered better.
     known = {one.context for one in approved}
     unrated = {one.context: one for one in answers if not one.approved and one.context not in known}
     for _, one in sorted(unrated.items()):

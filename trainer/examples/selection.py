@@ -14,7 +14,6 @@ from store.records import RatedAnswer, Role, Split
 from store.visible import is_blank
 
 Context = tuple[tuple[Role, str], ...]
-ENOUGH_RATED = 10  # rated answers of the teacher before their share says anything
 
 
 class DropReason(StrEnum):
@@ -40,10 +39,9 @@ class DropReason(StrEnum):
 class CollectedAnswer:
     """An answer with the text to learn; the steps up to the dataset replace its texts.
 
-    `rater` wrote the completion or approved of it; empty for an unrated answer of the teacher, which is not `approved`.
+    `rater` wrote the completion or approved of it; empty for an unrated answer, which is not `approved`.
     `judged_at` is the time of the last rating or decision (UTC seconds).
     `first_question` opened the conversation and decides its split; `split` is the one that is settled, if any.
-    `teacher_prompt_id` is the prompt that the base model saw in full when it gave the completion, None for other text.
     """
 
     message_id: str
@@ -57,7 +55,6 @@ class CollectedAnswer:
     reviewed: bool = False
     approved: bool = True
     judged_at: float = 0.0
-    teacher_prompt_id: int | None = None
 
 
 def select(
@@ -101,22 +98,12 @@ def judge(answer: RatedAnswer) -> CollectedAnswer | DropReason:
         corrected=found.corrected,
         reviewed=found.reviewed,
         judged_at=max(times),
-        teacher_prompt_id=None if found.corrected else answer.teacher_prompt_id,
     )
 
 
-def unrated_of_teacher(answer: RatedAnswer) -> CollectedAnswer:
-    """An answer that nobody rated, to learn from the teacher's log-probabilities alone."""
-    return _collected(answer, answer.answer, approved=False, teacher_prompt_id=answer.teacher_prompt_id)
-
-
-def approval_of_teacher(answers: Sequence[RatedAnswer], prompt_id: int) -> float | None:
-    """Share of the teacher's rated answers that people approve of as given; None while too few are rated."""
-    judged = [judge(answer) for answer in answers if answer.teacher_prompt_id == prompt_id]
-    rated = [one for one in judged if one is not DropReason.UNRATED]
-    if len(rated) < ENOUGH_RATED:
-        return None
-    return sum(isinstance(one, CollectedAnswer) and not one.corrected for one in rated) / len(rated)
+def unrated_example(answer: RatedAnswer) -> CollectedAnswer:
+    """An answer that nobody rated, as it was given."""
+    return _collected(answer, answer.answer, approved=False)
 
 
 def exclude_raters(

@@ -30,15 +30,22 @@ class Groups:
     representative: Mapping[Wording, Wording]
 
 
+def speaks_for_itself(context: Sequence[tuple[Role, str]]) -> bool:
+    """Whether the last of (role, text) turns can be understood without those before it."""
+    if sum(role is Role.USER for role, _ in context) <= 1:
+        return True
+    text = context[-1][1]
+    return len(wording(text).words) >= _ENOUGH_WORDS and not _REFERS.search(text)
+
+
 def question_of(context: Sequence[tuple[Role, str]]) -> Wording:
     """Of (role, text) turns, oldest first, that end with what was answered.
 
     A follow-up that speaks for itself is the question that it would be without what came before.
     """
-    asked = [text for role, text in context if role is Role.USER] or [context[-1][1]]
-    last = wording(asked[-1])
-    if len(asked) == 1 or (len(last.words) >= _ENOUGH_WORDS and not _REFERS.search(asked[-1])):
-        return last
+    if speaks_for_itself(context):
+        return wording(context[-1][1])
+    asked = [text for role, text in context if role is Role.USER]
     turns = [wording(text) for text in asked]
     return Wording(
         tuple(sorted(chain.from_iterable(turn.words for turn in turns))),

@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import count
 
 import regex
@@ -93,6 +94,8 @@ class Redactor:
         own = self.detect([*prompt_texts, *(rule.pattern for rule in keep if rule.literal)])
         self._own_values = {(entity.kind, entity.value) for each in own for entity in each.entities}
         self._own_text = "\n".join(each.source.text for each in own)
+        # A millisecond an example: what is looked at again and again, after each rating, is not detected anew.
+        self._remembered = lru_cache(maxsize=1 << 15)(self._redact)
 
     @classmethod
     def of(cls, store: Store, assistant_id: str) -> Redactor:
@@ -101,10 +104,13 @@ class Redactor:
         own = [
             text for segment in segments for text in (segment.text, segment.user, segment.assistant) if text
         ]
-        return cls(store.redaction_rules.all(assistant_id), own)
+        return _redactor(tuple(store.redaction_rules.all(assistant_id)), tuple(own))
 
     def redact(self, texts: Sequence[str]) -> Redacted:
         """Raises RedactionError when a rule's pattern takes too long."""
+        return self._remembered(tuple(texts))
+
+    def _redact(self, texts: tuple[str, ...]) -> Redacted:
         detected = self.detect(texts)
         # Placeholders that somebody typed are skipped.
         typed = "\n".join([self._own_text, *texts, *(each.source.text for each in detected)])
@@ -151,6 +157,11 @@ class Redactor:
             or (written in self._own_text and re.search(alone, self._own_text) is not None)
             or any(pattern.matches_all_of(written) for pattern in self._keep)
         )
+
+
+@lru_cache(maxsize=8)
+def _redactor(rules: tuple[RedactionRule, ...], own: tuple[str, ...]) -> Redactor:
+    return Redactor(rules, own)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from trainer.training import checkpoints, distributed
 from trainer.training.checkpoints import saving_below
 from trainer.training.environment import Precision, native
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
-from trainer.training.rows import PackedRow
+from trainer.training.rows import PackedRow, Shown
 
 Progress = Callable[[dict[str, Any]], None]
 Log = Sequence[Mapping[str, Any]]  # as Trainer keeps it: losses of steps, and dev losses at the end of epochs
@@ -53,6 +53,7 @@ class TrainingJob:
     settings: TrainerSettings
     work_dir: Path
     precision: Precision = field(default_factory=native)
+    shown: Shown = field(default_factory=dict)  # the demonstrations of each example, as the rows have them
 
 
 @dataclass(frozen=True)

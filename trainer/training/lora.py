@@ -1,9 +1,4 @@
-"""The base model with a LoRA adapter, and the loss of packed rows under it.
-
-Each answer token counts cross-entropy on the approved token, by the example's weight, and forward KL to the teacher, by
-the teacher's: prompt distillation (Askell et al. 2021, arXiv:2112.00861, section 2.2; Snell et al. 2022,
-arXiv:2209.15189). The teacher's k likeliest tokens are kept, and all others are one bucket.
-"""
+"""The base model with a LoRA adapter, and the loss of packed rows under it: cross-entropy on the answers' tokens."""
 
 from __future__ import annotations
 
@@ -62,31 +57,13 @@ def _block(name: str) -> str:
 
 
 def mean_loss(model: Any, tensors: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Weighted mean over the answer tokens, in nats: cross-entropy, and divergence from a teacher where one is."""
+    """Weighted mean of the cross-entropy over the answer tokens, in nats."""
     at = counted(tensors["targets"])
-    logits = answer_logits(model, tensors)
+    losses = cross_entropy(answer_logits(model, tensors), tensors["targets"][at])
     weights = tensors["weights"][at]
-    loss = (cross_entropy(logits, tensors["targets"][at]) * weights).sum()
-    total = weights.sum()
-    if "teacher_ids" in tensors:
-        weights = tensors["teacher_weights"]
-        apart = divergence(logits, tensors["teacher_ids"], tensors["teacher_ln_p"])
-        loss, total = loss + (apart * weights).sum(), total + weights.sum()
-    return loss / total
-
-
-_TINY = 1e-6  # probability below which the bucket of other tokens is not told from none
+    return (losses * weights).sum() / weights.sum()
 
 
 def cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Nats for each position; `logits` (positions, vocabulary), `targets` (positions,)."""
     return functional.cross_entropy(logits.float(), targets, reduction="none")
-
-
-def divergence(logits: torch.Tensor, teacher_ids: torch.Tensor, teacher_ln_p: torch.Tensor) -> torch.Tensor:
-    """KL(teacher || model) in nats for each position; the teacher's tensors are (positions, k)."""
-    ln_p = logits.float().log_softmax(-1).gather(1, teacher_ids)
-    p = teacher_ln_p.exp()
-    others = (1 - p.sum(1)).clamp(min=_TINY)
-    own_others = (1 - ln_p.exp().sum(1)).clamp(min=_TINY)
-    return (p * (teacher_ln_p - ln_p)).sum(1) + others * (others.log() - own_others.log())

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from trainer.training.rows import IGNORE, PREFIX, Item, PackedRow, TopK, pack
+from trainer.training.rows import IGNORE, PREFIX, Item, PackedRow, pack
 
 _WINDOW = 8  # of the copy; its examples are longer
 _WINDOWS = ("sliding_window", "sliding_window_size", "attention_chunk_size", "window_size")
@@ -37,7 +37,6 @@ def to_tensors(row: PackedRow) -> dict[str, torch.Tensor]:
         "owners": owners,
         "targets": torch.tensor(row.targets),
         "weights": torch.tensor(row.weights),
-        **_teachers(row),
     }
 
 
@@ -120,25 +119,3 @@ def small_copy(config: PreTrainedConfig) -> PreTrainedConfig:
         with suppress(AttributeError):  # derived from others
             setattr(small, name, value)
     return small
-
-
-def _teachers(row: PackedRow) -> dict[str, torch.Tensor]:
-    """Ids and ln p (answer tokens, k) with their weights (answer tokens,); nothing for a row without a teacher."""
-    k = next((topk.ids.shape[1] for topk in row.teachers if isinstance(topk, TopK)), 0)
-    if not k:
-        return {}
-    ids, ln_p, weights = [], [], []
-    for entry in row.teachers:
-        if isinstance(entry, TopK):
-            ids.append(torch.from_numpy(entry.ids).long())
-            ln_p.append(torch.from_numpy(entry.ln_p))
-            weights.append(torch.full((len(entry.ids),), entry.weight))
-        else:
-            ids.append(torch.zeros(entry, k, dtype=torch.long))
-            ln_p.append(torch.full((entry, k), -20.0))  # any finite value: it is weighted with 0
-            weights.append(torch.zeros(entry))
-    return {
-        "teacher_ids": torch.cat(ids),
-        "teacher_ln_p": torch.cat(ln_p),
-        "teacher_weights": torch.cat(weights),
-    }

@@ -13,12 +13,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import numpy as np
-
 from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
-from store.records import Example, Segment
+from store.records import Demonstration, Example, Segment
 from trainer.settings import TrainerSettings
+
+# The demonstrations that each message's example is rendered with; without an entry it has none.
+Shown = Mapping[str, Sequence[Demonstration]]
 
 IGNORE = -100  # the target of a position whose prediction does not count
 PREFIX = -1  # the owner of the shared tokens
@@ -27,41 +28,23 @@ Tokens = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class TopK:
-    """A teacher's likeliest next tokens at every answer position, and how much following it counts.
-
-    `ids` (int32) and `ln_p` (float32) are both of shape (answer tokens, k).
-    """
-
-    ids: np.ndarray
-    ln_p: np.ndarray
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
 class Item:
-    """One example: the request's tokens, the answer's tokens (with its end token), its weight and its teacher."""
+    """One example: the request's tokens, the answer's tokens (with its end token), and its weight."""
 
     request: Tokens
     answer: Tokens
     weight: float = 1.0
-    teacher: TopK | None = None
 
 
 @dataclass(frozen=True)
 class PackedRow:
-    """Parallel lists, one entry a token: `targets[i]` is the token that follows position i in its example.
-
-    `teachers` has an entry an example, in the order of their tokens: its teacher, or for want of one the number of its
-    answer tokens.
-    """
+    """Parallel lists, one entry a token: `targets[i]` is the token that follows position i in its example."""
 
     ids: list[int]
     positions: list[int]
     owners: list[int]
     targets: list[int]
     weights: list[float]
-    teachers: list[TopK | int]
 
 
 def pack(items: Sequence[Item]) -> PackedRow:
@@ -76,8 +59,7 @@ def pack(items: Sequence[Item]) -> PackedRow:
             target, weight = (whole[n + 1], item.weight) if counts else (IGNORE, 0.0)
             tokens.append((whole[n], n, owner, target, weight))
     ids, positions, owners, targets, weights = (list(column) for column in zip(*tokens, strict=True))
-    teachers = [item.teacher or len(item.answer) for item in items]
-    return PackedRow(ids, positions, owners, targets, weights, teachers)
+    return PackedRow(ids, positions, owners, targets, weights)
 
 
 def common_prefix(sequences: Sequence[Tokens]) -> int:
@@ -91,6 +73,8 @@ def common_prefix(sequences: Sequence[Tokens]) -> int:
     return length
 
 
+WITH_DEMONSTRATIONS = 0.5  # of the examples, in each epoch
+UNRATED_WEIGHT = 0.5  # some three quarters of them are right
 CORRECTION_WEIGHT = 1.5  # a person wrote it; an approved answer was only good enough
 
 
@@ -98,16 +82,15 @@ def row_of(
     tokenizer: ChatTokenizer,
     segments: Sequence[Segment],
     examples: Sequence[Example],
-    teachers: Mapping[str, TopK] = MappingProxyType({}),
+    shown: Shown = MappingProxyType({}),
 ) -> PackedRow:
-    """One row: these examples under one prompt; `teachers` says what each message's teacher thinks, if it has one."""
+    """One row: these examples under one prompt."""
     return pack(
         [
             Item(
-                render(tokenizer, segments, example.context).ids,
+                render(tokenizer, segments, example.context, shown.get(example.message_id, ())).ids,
                 render_answer(tokenizer, example.completion),
                 _weight(example),
-                teachers.get(example.message_id),
             )
             for example in examples
         ]
@@ -115,8 +98,8 @@ def row_of(
 
 
 def _weight(example: Example) -> float:
-    if not example.approved:  # only its teacher counts
-        return 0.0
+    if not example.approved:
+        return UNRATED_WEIGHT
     return CORRECTION_WEIGHT if example.corrected else 1.0
 
 
@@ -125,9 +108,12 @@ def train_rows(
     segments: Sequence[Segment],
     examples: Sequence[Example],
     settings: TrainerSettings,
-    teachers: Mapping[str, TopK] = MappingProxyType({}),
+    shown: Shown = MappingProxyType({}),
 ) -> tuple[list[PackedRow], list[int]]:
-    """Rows of all epochs in order, each epoch shuffled, and after how many rows each epoch ends."""
+    """Rows of all epochs in order, each epoch shuffled, and after how many rows each epoch ends.
+
+    In each epoch about half of the examples, drawn anew, have their demonstrations, so that one adapter serves both.
+    """
     shortest = [segment for segment in segments if segment.protected]
     size = settings.examples_per_step
     shuffle = random.Random(settings.seed)
@@ -136,8 +122,9 @@ def train_rows(
     for _ in range(settings.epochs):
         order = list(examples)
         shuffle.shuffle(order)
+        now = {id: some for id, some in shown.items() if shuffle.random() < WITH_DEMONSTRATIONS}
         rows += [
-            row_of(tokenizer, shortest, order[start : start + size], teachers)
+            row_of(tokenizer, shortest, order[start : start + size], now)
             for start in range(0, len(order), size)
         ]
         ends.append(len(rows))
@@ -145,10 +132,16 @@ def train_rows(
 
 
 def dev_rows(
-    tokenizer: ChatTokenizer, segments: Sequence[Segment], examples: Sequence[Example], size: int = 32
+    tokenizer: ChatTokenizer,
+    segments: Sequence[Segment],
+    examples: Sequence[Example],
+    shown: Shown = MappingProxyType({}),
+    size: int = 32,
 ) -> list[PackedRow]:
-    """The dev examples under the shortest prompt: the protected segments alone."""
+    """The dev examples under the shortest prompt, the protected segments alone: without demonstrations, then with."""
     shortest = [segment for segment in segments if segment.protected]
     return [
-        row_of(tokenizer, shortest, examples[start : start + size]) for start in range(0, len(examples), size)
+        row_of(tokenizer, shortest, examples[start : start + size], shown=context)
+        for context in ([{}, shown] if shown else [{}])
+        for start in range(0, len(examples), size)
     ]

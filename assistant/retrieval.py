@@ -1,0 +1,123 @@
+"""Finds the approved answers that are sent along with a question: those to the most similar questions.
+
+Chat and gate retrieve here, so that what is proven is what is served. Only answers that are trained on are ever kept as
+demonstrations, so no gate or dev question finds its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Protocol
+
+import numpy as np
+
+from store import Store
+from store.records import Demonstration, Deployment
+
+DEMONSTRATIONS = 5  # of a request that sends any: what was measured best on three tasks
+# An approved answer that the adapter has not learned yet is sent only with what asks nearly the same: cosine of the
+# questions' vectors.
+NEARLY_THE_SAME = 0.6
+_MOST_NEW = 2
+_AT_ONCE = 32  # new vectors that a question waits for, some 0.2 s; what more there are is made by `prepare`
+_BATCH = 256
+
+
+@dataclass(frozen=True)
+class _Index:
+    """The demonstrations of one assistant; `vectors` has the shape (demonstrations, dimensions)."""
+
+    state: tuple[int, int, int]
+    items: Sequence[Demonstration]
+    vectors: np.ndarray
+
+
+class Embeds(Protocol):
+    """Makes unit vectors of texts; `name` differs for models that make others."""
+
+    name: str
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray: ...
+
+
+class Retriever:
+    """Finds demonstrations; any number of threads may ask."""
+
+    def __init__(self, store: Store, embedder: Embeds):
+        self._store, self.embedder = store, embedder
+        self._indexes: dict[str, _Index] = {}
+        self._is_loaded = False
+        self._learned = lru_cache(maxsize=8)(store.datasets.message_ids)  # of a run; a dataset never changes
+
+    def of_deployment(self, deployment: Deployment, question: str) -> list[Demonstration]:
+        """What a request of this deployment sends along, the most similar one last.
+
+        A deployment that sends none still sends what was approved under its prompt, is not learned yet, and answers
+        nearly the same question: a correction counts from the next question on, and an older one undoes no edit.
+        """
+        assistant_id = deployment.assistant_id
+        if deployment.demonstrations:
+            return self.nearest(assistant_id, question, deployment.demonstrations)
+        learned = self._learned(deployment.run_id) if deployment.adapter and deployment.run_id else ()
+        since = self._store.prompts.get(deployment.prompt_id).created_at
+        return self.nearest(assistant_id, question, _MOST_NEW, learned, NEARLY_THE_SAME, since)
+
+    def nearest(
+        self,
+        assistant_id: str,
+        question: str,
+        most: int,
+        without: Collection[str] = (),
+        at_least: float = -1.0,
+        since: float = 0.0,
+    ) -> list[Demonstration]:
+        """At most `most` demonstrations whose cosine with the question is `at_least`, the most similar one last.
+
+        `without` are message ids that are left out, and so is what was added before `since` (UTC seconds).
+        """
+        index = self._index(assistant_id)
+        if not index.items or most < 1:
+            return []
+        likeness = index.vectors @ self.embedder.embed([question])[0]
+        order = np.argsort(-likeness, kind="stable")
+        found: list[Demonstration] = []
+        for at in order:
+            if likeness[at] < at_least or len(found) == most:
+                break
+            one = index.items[at]
+            if one.message_id not in without and one.added_at >= since:
+                found.append(one)
+        return found[::-1]
+
+    def prepare(self) -> None:
+        """Make every vector that is missing, the newest first; loads the model where it is not loaded yet."""
+        if not self._is_loaded:
+            self.embedder.embed(["load it before the first question"])
+            self._is_loaded = True
+        for assistant in self._store.assistants.all():
+            while missing := self._store.demonstrations.without_vector(
+                assistant.id, self.embedder.name, _BATCH
+            ):
+                self._make_vectors(missing)
+
+    def _index(self, assistant_id: str) -> _Index:
+        state = self._store.demonstrations.state(assistant_id, self.embedder.name)
+        index = self._indexes.get(assistant_id)
+        if index is None or index.state != state:
+            if missing := self._store.demonstrations.without_vector(
+                assistant_id, self.embedder.name, _AT_ONCE
+            ):
+                self._make_vectors(missing)
+                state = self._store.demonstrations.state(assistant_id, self.embedder.name)
+            found = self._store.demonstrations.with_vectors(assistant_id, self.embedder.name)
+            vectors = [np.frombuffer(vector, np.float32) for _, vector in found]
+            index = _Index(state, [one for one, _ in found], np.array(vectors))
+            self._indexes[assistant_id] = index
+        return index
+
+    def _make_vectors(self, some: Sequence[Demonstration]) -> None:
+        vectors = self.embedder.embed([one.question for one in some])
+        made = {one.message_id: vector.tobytes() for one, vector in zip(some, vectors, strict=True)}
+        self._store.demonstrations.set_vectors(self.embedder.name, made)

@@ -1,0 +1,123 @@
+"""Approved answers before a question, through the whole chat turn: which are sent, what they cost, what may fail."""
+
+from collections.abc import Sequence
+
+import pytest
+from desk_scene import Desk
+from store_scene import answered
+from word_embedder import WordEmbedder
+
+from assistant.embedding import EmbeddingError
+from assistant.rendering import DEMONSTRATION_TOKENS
+from assistant.retrieval import Retriever
+from store import StoreError
+from store.records import Demonstration, Deployment, MessageStatus, RunStatus
+
+
+@pytest.fixture
+def teller(desk: Desk) -> Desk:
+    """A desk that finds approved answers."""
+    desk.retrieve = Retriever(desk.store, WordEmbedder()).of_deployment
+    return desk
+
+
+def serve(desk: Desk, demonstrations: int) -> Deployment:
+    """The base model without prompt, of a run that learned nothing that is approved here."""
+    run = desk.store.runs.start("bank", {}, "test")
+    desk.store.runs.finish(run.id, RunStatus.PROMOTED, "", {})
+    prompt = desk.store.prompts.latest("bank")
+    return desk.store.deployments.activate(
+        desk.store.deployments.add("bank", prompt.id, None, [], 1, 0, run.id, demonstrations).id
+    )
+
+
+def approve(desk: Desk, **answers: str) -> list[Demonstration]:
+    """Approved answers by question, whose words are joined with an underscore."""
+    new = []
+    for name, text in answers.items():
+        question = name.replace("_", " ")
+        new.append(Demonstration(answered(desk.store, question, text).id, question, text))
+    desk.store.demonstrations.replace("bank", [*desk.store.demonstrations.all("bank"), *new])
+    return new
+
+
+def turns(desk: Desk) -> list[str]:
+    """Of the last request, without the system message and the answer to come."""
+    return [turn.removesuffix("<|im_end|>\n") for turn in desk.shown().split("<|im_start|>")[2:-1]]
+
+
+def test_an_approved_near_answer_is_put_before_the_next_question_that_is_like_it(teller: Desk) -> None:
+    serve(teller, demonstrations=0)
+    teller.ask("When do you open today")
+    assert turns(teller) == ["user\nWhen do you open today"]
+    (approved,) = approve(teller, When_do_you_open_today="At nine.")
+
+    said = teller.ask("When do you open tomorrow")
+
+    assert turns(teller) == [
+        "user\nWhen do you open today",
+        "assistant\nAt nine.",
+        "user\nWhen do you open tomorrow",
+    ]
+    assert said.usage and said.usage.demonstrations == (approved.message_id,)
+    said = teller.ask("Is there a bank in the next village")
+    assert turns(teller) == ["user\nIs there a bank in the next village"], "it is not like it"
+    assert said.usage and said.usage.demonstrations == () and said.usage.demonstration_tokens == 0
+
+
+def test_a_deployment_with_demonstrations_has_the_nearest_ones_and_counts_their_tokens(teller: Desk) -> None:
+    serve(teller, demonstrations=2)
+    far, near, nearer = approve(
+        teller, Who_is_the_king="Nobody.", When_is_lunch="At one.", When_do_you_close="At five."
+    )
+    said = teller.ask("When do you open")
+    assert [turn.split("\n")[1] for turn in turns(teller)] == [
+        "When is lunch",
+        "At one.",
+        "When do you close",
+        "At five.",
+        "When do you open",
+    ]
+    stored = teller.store.messages.get(said.id)
+    assert stored.usage and stored.usage.demonstrations == (near.message_id, nearer.message_id)
+    teller.retrieve = lambda deployment, question: ()
+    bare = teller.ask("When do you open")
+    assert bare.usage and stored.usage.prompt_part_tokens == bare.usage.prompt_part_tokens
+    assert stored.usage.demonstration_tokens == stored.usage.prompt_tokens - bare.usage.prompt_tokens > 0
+    assert far.message_id not in stored.usage.demonstrations
+
+
+def test_the_least_alike_leave_where_there_is_too_little_room(teller: Desk) -> None:
+    serve(teller, demonstrations=5)
+    long = teller.tokenizer.decode(teller.tokenizer.encode_text("word " * 900)[:250])
+    approve(teller, When_do_you_open="Nine.", When_do_you_close=long, When_is_lunch=long, Count_to_ten=long)
+    said = teller.ask("When do you open")
+    assert said.usage and 0 < said.usage.demonstration_tokens <= DEMONSTRATION_TOKENS
+    shown = turns(teller)
+    assert "Count to ten" not in "".join(shown) and shown[-3:-1] == [
+        "user\nWhen do you open",
+        "assistant\nNine.",
+    ]
+    said = teller.ask("When do you open " + 2 * long)
+    assert said.status is MessageStatus.COMPLETE and said.usage and said.usage.left_out_turns == 0
+    body = teller.vllm.asked()[-1]
+    assert len(body["prompt"]) + body["max_tokens"] <= 1024 and len(turns(teller)) < len(shown)
+
+
+@pytest.mark.parametrize(
+    "trouble", [EmbeddingError("The embedding model cannot be loaded."), StoreError("The store is locked.")]
+)
+def test_an_answer_comes_without_them_where_they_cannot_be_found(
+    teller: Desk, trouble: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    serve(teller, demonstrations=2)
+    approve(teller, When_do_you_open="At nine.")
+
+    def fail(deployment: Deployment, question: str) -> Sequence[Demonstration]:
+        raise trouble
+
+    teller.retrieve = fail
+    said = teller.ask("When do you open")
+    assert said.status is MessageStatus.COMPLETE and turns(teller) == ["user\nWhen do you open"]
+    assert said.usage and said.usage.demonstrations == ()
+    assert f"Answering without approved answers: {trouble}" in caplog.text

@@ -1,0 +1,172 @@
+"""Which approved answers are found for a question, in which order, and how soon a new one is."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+from store_scene import answered
+from word_embedder import WordEmbedder
+
+from assistant.embedding import Embedder, EmbeddingError
+from assistant.retrieval import NEARLY_THE_SAME, Retriever
+from store import Store
+from store.records import (
+    Demonstration,
+    Deployment,
+    Example,
+    Prompt,
+    Role,
+    RunStatus,
+    Segment,
+    SegmentKind,
+    Split,
+)
+
+Add = Callable[..., list[Demonstration]]
+
+
+class CountingEmbedder(WordEmbedder):
+    """Remembers how many texts it was asked for at once."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        self.sizes.append(len(texts))
+        return super().embed(texts)
+
+
+@pytest.fixture
+def add(bank: Store) -> Add:
+    """Adds demonstrations of these questions; the answer names the question."""
+
+    def add(*questions: str) -> list[Demonstration]:
+        new = [Demonstration(answered(bank, q).id, q, f"answer to {q}") for q in questions]
+        bank.demonstrations.replace("bank", [*bank.demonstrations.all("bank"), *new])
+        return new
+
+    return add
+
+
+def questions(found: Sequence[Demonstration]) -> list[str]:
+    return [one.question for one in found]
+
+
+def test_the_most_similar_comes_last_and_the_least_similar_is_left_out(bank: Store, add: Add) -> None:
+    add("my card was lost", "how is the weather", "my card was stolen", "my old card was lost today")
+    found = Retriever(bank, WordEmbedder()).nearest("bank", "my card was lost", 3)
+    assert questions(found) == ["my card was stolen", "my old card was lost today", "my card was lost"]
+
+
+def test_what_is_left_out_makes_room_for_the_next_one(bank: Store, add: Add) -> None:
+    first, *_ = add("my card was lost", "my card was stolen", "how is the weather")
+    retriever = Retriever(bank, WordEmbedder())
+    assert questions(retriever.nearest("bank", "my card was lost", 1, [first.message_id])) == [
+        "my card was stolen"
+    ]
+
+
+def test_only_what_is_alike_enough(bank: Store, add: Add) -> None:
+    add("my card was lost", "my card was stolen", "how is the weather")
+    retriever = Retriever(bank, WordEmbedder())
+    found = retriever.nearest("bank", "my card was lost", 3, at_least=0.7)
+    assert questions(found) == ["my card was stolen", "my card was lost"]
+    assert retriever.nearest("bank", "nothing of this kind", 3, at_least=0.7) == []
+
+
+@pytest.mark.parametrize("most", [0, 3])
+def test_where_there_is_nothing_nothing_is_found(bank: Store, most: int) -> None:
+    assert Retriever(bank, WordEmbedder()).nearest("bank", "my card was lost", most) == []
+
+
+def test_a_change_is_seen_at_the_next_question(bank: Store, add: Add) -> None:
+    retriever = Retriever(bank, WordEmbedder())
+    first, second = add("my card was lost", "my card was stolen")
+    assert len(retriever.nearest("bank", "my card", 5)) == 2
+    add("my card was found")
+    assert "my card was found" in questions(retriever.nearest("bank", "my card", 5))
+    bank.demonstrations.replace("bank", [first, Demonstration(second.message_id, second.question, "new")])
+    assert {one.answer for one in retriever.nearest("bank", "my card", 5)} == {first.answer, "new"}
+    bank.demonstrations.replace("bank", [])
+    assert retriever.nearest("bank", "my card", 5) == []
+
+
+def test_a_question_waits_for_32_new_vectors_at_most_and_the_rest_is_prepared(bank: Store, add: Add) -> None:
+    add(*(f"question number {number}" for number in range(100)))
+    embedder = CountingEmbedder()
+    retriever = Retriever(bank, embedder)
+    found = retriever.nearest("bank", "question number 99", 100)
+    assert embedder.sizes == [32, 1] and len(found) == 32 and found[-1].question == "question number 99"
+    retriever.prepare()
+    assert len(retriever.nearest("bank", "question number 3", 100)) == 100
+    embedder.sizes.clear()
+    retriever.nearest("bank", "question number 3", 100)
+    assert embedder.sizes == [1], "what is known is not made again"
+
+
+def edited(store: Store) -> Prompt:
+    return store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+
+
+def deployment(
+    store: Store, prompt: Prompt, demonstrations: int, learned: Sequence[Demonstration] = ()
+) -> Deployment:
+    """Of a run whose adapter learned these."""
+    run = store.runs.start("bank", {}, "test")
+    examples = [
+        Example(one.message_id, "c", ((Role.USER, one.question),), one.answer, True, Split.TRAIN)
+        for one in learned
+    ]
+    dataset = store.datasets.add("bank", prompt.id, "hash", examples, {})
+    store.runs.update(run.id, dataset_id=dataset.id)
+    store.runs.finish(run.id, RunStatus.PROMOTED, "", {})
+    store.adapters.add("bank-v1", "bank", run.id, "adapters/bank-v1", "hash")
+    return store.deployments.add("bank", prompt.id, "bank-v1", [], 1, 0, run.id, demonstrations)
+
+
+def test_an_answer_that_was_approved_before_the_prompt_was_edited_undoes_no_edit(
+    bank: Store, add: Add
+) -> None:
+    add("my card was lost")
+    retriever, prompt = Retriever(bank, WordEmbedder()), edited(bank)
+    served = bank.deployments.add("bank", prompt.id, None, ["a"], 0, 0)
+    assert retriever.of_deployment(served, "my card was lost") == []
+    add("my card was lost again")
+    assert questions(retriever.of_deployment(served, "my card was lost")) == ["my card was lost again"]
+
+
+def test_a_deployment_that_sends_none_sends_what_is_new_and_nearly_the_same(bank: Store, add: Add) -> None:
+    prompt = edited(bank)
+    known = add("my card was lost", "my card was eaten")
+    add("my card was stolen", "how is the weather", "my card was found", "my card was sold")
+    retriever = Retriever(bank, WordEmbedder())
+    served = deployment(bank, prompt, 0, known)
+    found = retriever.of_deployment(served, "my card was stolen")
+    assert len(found) == 2 and found[-1].question == "my card was stolen"
+    assert not {one.message_id for one in known} & {one.message_id for one in found}
+    assert questions(retriever.of_deployment(served, "how is the weather in town")) == ["how is the weather"]
+    assert retriever.of_deployment(served, "something else entirely") == []
+    assert NEARLY_THE_SAME == 0.6
+
+
+def test_a_deployment_that_sends_some_sends_so_many_whatever_it_learned(bank: Store, add: Add) -> None:
+    known = add("my card was lost", "my card was eaten", "how is the weather", "where are you")
+    served = deployment(bank, edited(bank), 3, known)
+    found = Retriever(bank, WordEmbedder()).of_deployment(served, "my card was lost")
+    assert len(found) == 3 and found[-1].question == "my card was lost"
+
+
+def test_the_real_model_finds_what_is_asked_in_other_words(bank: Store, add: Add) -> None:
+    add("When do you open on Sundays?", "I have lost my bank card", "How much is a kayak for an hour?")
+    retriever = Retriever(bank, Embedder())
+    found = retriever.nearest("bank", "What does it cost to rent a boat for sixty minutes?", 3)
+    assert found[-1].question == "How much is a kayak for an hour?"
+    found = retriever.nearest("bank", "My debit card is gone", 3)
+    assert found[-1].question == "I have lost my bank card"
+    vectors = retriever.embedder.embed(["a", "b " * 5000])
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx([1.0, 1.0], abs=1e-5)
+
+
+def test_a_model_that_is_missing_or_damaged_is_told(tmp_path: object) -> None:
+    with pytest.raises(EmbeddingError, match="cannot be read"):
+        Embedder(tmp_path / "none")  # type: ignore[operator]
