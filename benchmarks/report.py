@@ -23,7 +23,9 @@ _TITLE = """# The loop on real tasks
 {ratings_are}
 
 “Active” is what people get after the retrain: the new adapter with its variant when the gate promoted it, else what was
-served before. The new adapter is measured also when it was refused. PI is (active − base without a prompt)
+served before. What people could do instead with the same ratings stands beside it: the base model with the full prompt,
+or with the five nearest approved answers and no other prompt, and the nearest approved answer copied without a model.
+The new adapter is measured also when it was refused. PI is (active − base without a prompt)
 / (base + full − base without a prompt). Times are the short prompt's over the full one's, cold and cached."""
 _COLUMNS = {
     "task": "---",
@@ -32,12 +34,19 @@ _COLUMNS = {
     "prompt tokens": "--:",
     "cut": "--:",
     "base + full": "--:",
-    "new adapter + full / + tested variant": "--:",
+    "base + 5 answers": "--:",
+    "nearest copied": "--:",
+    "new adapter alone / + 5 / + full": "--:",
     "active [95 %]": "--:",
     "PI": "--:",
     "first token, cold / cached": "--:",
     "verdict": "---",
 }
+_INSTEAD = (
+    "base_full",
+    "base_demonstrations",
+    "nearest_copied",
+)  # what people could do with the same ratings
 _NOTHING = "–"
 PAPER, INK, SOFT, GRID, TINT = "#fafbf7", "#18201d", "#6c786d", "#e2e7db", "#dcebe3"
 PINE, RED = "#2b8f68", "#cf5a3d"  # what is served, and what it must not fall behind: as on the pages
@@ -119,10 +128,12 @@ def _row(body: Body, measured: Body) -> list[str]:
         f"{body['task']['name']} ({body['task']['scorer']}), seed {body['settings']['seed']}",
         str(measured["round"]) if measured["round"] else "before",
         f"{measured['ratings']:,}",
-        f"{tokens['full']:,} → {tokens['active']:,}" if measured["round"] else f"{tokens['full']:,}",
+        f"{tokens['full']:,.0f}" + (f" → {tokens['active']:,.0f}" if measured["round"] else ""),
         f"{tokens['cut']:.0%}",
-        _mean(quality.get("base_full")),
-        " / ".join(_mean(quality.get(name)) for name in ("candidate_full", "candidate_variant")),
+        *(_mean(quality.get(name)) for name in _INSTEAD),
+        " / ".join(
+            _mean(quality.get(f"candidate_{context}")) for context in ("empty", "demonstrations", "full")
+        ),
         _mean(quality.get("active"), interval=True),
         _NOTHING if index is None else f"{index:.2f}",
         _times(measured.get("first_token")),
@@ -193,8 +204,8 @@ def draw(results: Sequence[Body], path: Path) -> None:
 
 
 def best_reference(quality: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The better of the two with the full prompt: the base model, and the round's new adapter."""
-    found = [q for q in (quality.get("base_full"), quality.get("candidate_full")) if q]
+    """The best of what people could do instead with the same ratings."""
+    found = [q for name in _INSTEAD if (q := quality.get(name))]
     return max(found, key=lambda q: float(q["mean"]), default=None)
 
 
@@ -203,7 +214,7 @@ def _tokens(axes: Axes, body: Body, labelled: bool) -> None:
     axes.fill_between(range(len(tokens)), tokens, color=TINT, linewidth=0)
     axes.plot(range(len(tokens)), tokens, color=PINE, marker="o", linewidth=2.2, clip_on=False)
     for number, value in enumerate(tokens):
-        axes.annotate(f"{value:,}", (number, value), (6, 8), textcoords="offset points", color=INK)
+        axes.annotate(f"{value:,.0f}", (number, value), (6, 8), textcoords="offset points", color=INK)
     axes.set_title(f"{body['task']['name']}, seed {body['settings']['seed']}", loc="left", color=INK)
     axes.set_ylim(0, max(tokens) * 1.22 or 1)
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -214,7 +225,15 @@ def _quality(axes: Axes, body: Body, labelled: bool) -> None:
     rounds = [measured["quality"] for measured in body["rounds"]]
     aside = _DODGE * max(1, len(rounds) - 1)
     references = [best_reference(quality) for quality in rounds]
-    _scores(axes, references, aside, color=RED, marker="s", linestyle="--", label="best with the full prompt")
+    _scores(
+        axes,
+        references,
+        aside,
+        color=RED,
+        marker="s",
+        linestyle="--",
+        label="best of what one could do instead",
+    )
     served = [quality.get("active") for quality in rounds]
     _scores(axes, served, -aside, color=PINE, marker="o", label="what people get, 95 % interval")
     axes.set_ylim(0, 1.02)

@@ -140,15 +140,17 @@ def test_a_whole_loop_measures_every_round(bench: Bench) -> None:
     assert 0 < first["prompt_tokens"]["cut"] < 1
     assert first["prompt_tokens"]["request_active"] < first["prompt_tokens"]["request_full"]
     assert first["quality"]["active"]["mean"] == first["quality"]["candidate_full"]["mean"] == 1.0
-    assert first["quality"]["base_variant"]["mean"] == before["quality"]["base_full"]["mean"] < 1
+    assert before["quality"]["base_full"]["mean"] == first["quality"]["base_full"]["mean"] < 1
+    assert {"base_demonstrations", "nearest_copied", "candidate_empty"} < first["quality"].keys()
     assert first["differences"]["active - base_full"]["mean"] > 0
     assert first["differences"]["active - candidate_full"]["mean"] == 0
     assert first["performance_index"] is None and "no index" in first["performance_index_note"]
     assert before["first_token"] is None and first["first_token"]["short"]["cold"]["n"] == 5
-    assert second["run"]["status"] == "refused" and second["quality"]["candidate_full"]["mean"] == 1.0
+    # What was approved after the first retrain is sent along until the second one has learned it.
+    assert second["run"]["status"] == "promoted" and second["quality"]["candidate_full"]["mean"] == 1.0
     assert first["quality"]["candidate_variant"] == first["quality"]["active"]
     assert "candidate_variant" in second["quality"]
-    assert second["active"] == first["active"] and second["first_token"]
+    assert second["active"]["segment_ids"] == ["law"] and second["first_token"]
     asked = first["asked"]
     assert asked["rated_up"] + asked["corrected"] + asked["rated_down_only"] == 60 and not asked["failed"]
     assert first["approved"] == asked["rated_up"] + asked["corrected"]
@@ -163,9 +165,10 @@ def _test_questions_are_measured_once_a_pair_and_never_chatted(bench: Bench, bod
     assert len(body["test_ids"]) == TESTED
     assert not questions & {question for _, question, _ in bench.asked(streamed=True)}
     measured = {key: n for key, n in bench.asked(streamed=False).items() if key[1] in questions}
-    assert set(measured.values()) == {1}
-    pairs = {(row["adapter"], tuple(row["segment_ids"])) for row in body["measurements"]}
-    assert len(pairs) == len(body["measurements"]) == 7
+    # Twice where no approved answer is near enough, so that a pair is served as it is without any.
+    assert set(measured.values()) <= {1, 2}
+    pairs = Counter((r["adapter"], *r["segment_ids"], r["demonstrations"]) for r in body["measurements"])
+    assert all(n == 1 or pair[-1] or pair[:2] == (pair[0], "law") for pair, n in pairs.items()), pairs
     trained = {
         e.context[0][1] for run in bench.store.runs.all(body["assistant_id"]) for e in dataset(bench, run)
     }
@@ -178,9 +181,9 @@ def _the_report_has_a_table_and_a_picture(bench: Bench) -> None:
     assert done.exit_code == 0, done.output
     page = (out / "loop.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| Codes")]
-    assert len(rows) == 2 * 3 and "promoted" in rows[1] and "refused" in rows[2]
-    assert {line.count("|") for line in page.splitlines() if line.startswith("|")} == {12}
-    assert "simulated" in page and "Nothing is gained" in page and "not finished" not in page
+    assert len(rows) == 2 * 3 and "promoted" in rows[1] and "promoted" in rows[2]
+    assert {line.count("|") for line in page.splitlines() if line.startswith("|")} == {14}
+    assert "simulated" in page and "less than 30 points worse" in page and "not finished" not in page
     picture = (out / "loop.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) > 20_000
 

@@ -79,7 +79,7 @@ def _try_untrained(context: TrainingContext, assistant_id: str, trigger: str) ->
     settings = replace(
         context.settings, judgement_requests=0
     )  # the candidate that is trained next asks people
-    run = context.store.runs.start(assistant_id, settings.as_record(), f"{trigger}, without training")
+    run = context.store.runs.start(assistant_id, settings.as_record(), trigger)
     return _finish(context, run, lambda: _evaluate_untrained(replace(context, settings=settings), run))
 
 
