@@ -6,6 +6,7 @@ import pytest
 from retrain_scene import PROMPT, Scene, colour, hash_of
 
 from assistant.assistants import save_prompt
+from assistant.rendering import prompt_tokens
 from store.records import DeploymentStatus, RunStatus, Segment, SegmentKind, Split
 from trainer.evaluation.guards import QUESTIONS
 from trainer.untrained import worth_trying_untrained
@@ -70,7 +71,7 @@ def test_the_base_model_with_approved_answers_is_served_before_anything_is_train
     assert run.adapter is None and not run.report.get("training")
     assert first.store.deployments.get(before.id).status is DeploymentStatus.RETIRED
     assert second.report["before"]["prompt_tokens"] == active.prompt_tokens, "what it has to beat"
-    assert not worth_trying_untrained(first.store, "bank")
+    assert not worth_trying_untrained(first.context, "bank")
 
 
 def test_the_training_run_has_the_same_dataset_and_asks_nothing_again(first: Scene) -> None:
@@ -123,7 +124,7 @@ def test_a_server_that_does_not_answer_ends_it_with_one_run(first: Scene) -> Non
 
 def test_where_something_shorter_is_served_already_nothing_is_tried(first: Scene) -> None:
     first.try_untrained(False)
-    assert not worth_trying_untrained(first.store, "bank")
+    assert not worth_trying_untrained(first.context, "bank")
     first.run()
     (run,) = first.store.runs.all("bank")
     assert run.trigger == "test"
@@ -132,7 +133,17 @@ def test_where_something_shorter_is_served_already_nothing_is_tried(first: Scene
 def test_a_prompt_of_protected_segments_alone_cannot_be_shorter(first: Scene) -> None:
     prompt = first.store.prompts.add("bank", first.store.prompts.latest("bank").segments[:1])
     first.store.deployments.activate(first.store.deployments.add("bank", prompt.id, None, ["law"], 0, 9).id)
-    assert not worth_trying_untrained(first.store, "bank")
+    assert not worth_trying_untrained(first.context, "bank")
+
+
+def test_a_prompt_that_is_shorter_than_approved_answers_is_left_as_it_is(first: Scene) -> None:
+    assert worth_trying_untrained(first.context, "bank")
+    prompt = first.store.prompts.add("bank", first.store.prompts.latest("bank").segments[:2])
+    ids = [segment.id for segment in prompt.segments]
+    tokens = prompt_tokens(first.tokenizer, prompt.segments)
+    short = first.store.deployments.add("bank", prompt.id, None, ids, 0, tokens)
+    first.store.deployments.activate(short.id)
+    assert not worth_trying_untrained(first.context, "bank")
 
 
 def test_nobody_is_asked_to_judge_what_is_not_trained(first: Scene) -> None:

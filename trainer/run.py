@@ -61,7 +61,7 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         store.runs.interrupt_running("The training process was killed or crashed during this run.")
         run, tried = resume(context, assistant_id), None
         if run is None:
-            if worth_trying_untrained(store, assistant_id):
+            if worth_trying_untrained(context, assistant_id):
                 tried = _try_untrained(context, assistant_id, trigger)
                 if tried.status not in (RunStatus.PROMOTED, RunStatus.REFUSED):
                     return tried

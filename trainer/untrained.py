@@ -6,29 +6,44 @@ right in 180 tokens; the full prompt brought 5 % in 825. So the first saving com
 
 from __future__ import annotations
 
+from statistics import mean
+
 import torch
 
-from assistant.rendering import keep
+from assistant.rendering import keep, prompt_tokens
 from assistant.retrieval import DEMONSTRATIONS
-from store import Store
+from store import StoreError
 from store.records import SegmentKind, Split, Variant
 from trainer.candidate import Candidate
-from trainer.context import Retrain
+from trainer.context import Retrain, TrainingContext
 from trainer.evaluation.variants import measure_loss
-from trainer.examples.demonstrations import shown_with
+from trainer.examples.demonstrations import refresh, shown_with
+from trainer.redaction.entities import RedactionError
 from trainer.training.lora import load_base
 
 NOTHING_TO_SHOW = (
     "No approved answer can be understood without its conversation, so none can be put before a question."
 )
+_LOOKED_AT = 100  # approved answers by which the tokens of all are estimated
 
 
-def worth_trying_untrained(store: Store, assistant_id: str) -> bool:
-    """Whether the base model is served with a prompt that could be shorter."""
+def worth_trying_untrained(context: TrainingContext, assistant_id: str) -> bool:
+    """Whether the base model is served with a prompt that takes more tokens than approved answers would."""
+    store, tokenizer = context.store, context.tokenizer
     active = store.deployments.active(assistant_id)
     if active is None or active.adapter is not None or active.variant:
         return False
-    return not all(segment.protected for segment in store.prompts.get(active.prompt_id).segments)
+    try:
+        refresh(store, assistant_id, context.settings)
+    except (RedactionError, StoreError):  # the run that trains meets it again and says so
+        return False
+    known = store.demonstrations.all(assistant_id)[-_LOOKED_AT:]
+    if not known:
+        return False
+    tokens = [len(tokenizer.encode_text(f"{one.question}{one.answer}")) for one in known]
+    protected = [one for one in store.prompts.get(active.prompt_id).segments if one.protected]
+    shortest = prompt_tokens(tokenizer, protected) + min(DEMONSTRATIONS, len(known)) * mean(tokens)
+    return shortest < active.prompt_tokens
 
 
 def untrained_candidate(retrain: Retrain) -> Candidate | None:
