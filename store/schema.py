@@ -89,8 +89,8 @@ def v0_1_0_demonstrations(db: Database) -> None:
     )
     db.execute("CREATE INDEX demonstrations_of_assistant ON demonstrations (assistant_id, seq)")
     db.execute("ALTER TABLE deployments ADD COLUMN demonstrations INTEGER NOT NULL DEFAULT 0")
-    db.execute("ALTER TABLE messages ADD COLUMN demonstration_tokens INTEGER")
-    db.execute("ALTER TABLE messages ADD COLUMN demonstrations TEXT")
+    db.execute("ALTER TABLE messages ADD COLUMN demonstration_tokens INTEGER DEFAULT 0")
+    db.execute("ALTER TABLE messages ADD COLUMN demonstrations TEXT DEFAULT '[]'")
 
 
 @migrations()

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
-from retrain_scene import Scene
+from retrain_scene import PROMPT, Scene
 from word_embedder import WordEmbedder
 
+from assistant.assistants import save_prompt
 from assistant.rendering import render
 from store import Store
 from store.records import Demonstration, Example, ImportedTurn, Role, Segment, SegmentKind, Split, Verdict
@@ -149,7 +150,9 @@ def test_a_planted_gate_answer_is_never_in_a_request_of_the_gate_or_of_dev(
     planted: list[Demonstration] = []
 
     def plant(assistant_id: str, wanted: Sequence[Demonstration]) -> None:
-        dataset = scene.store.datasets.get(scene.store.runs.all("bank")[0].dataset_id or 0)
+        if not (runs := scene.store.runs.all("bank")):
+            return honest(assistant_id, wanted)  # before a run has a gate
+        dataset = scene.store.datasets.get(runs[0].dataset_id or 0)
         secret = [one for one in dataset.examples if one.split is not Split.TRAIN]
         asked = [one for one in secret if one.split is Split.GATE]
         spare = [one.message_id for one in wanted][: len(asked)]
@@ -158,14 +161,15 @@ def test_a_planted_gate_answer_is_never_in_a_request_of_the_gate_or_of_dev(
             Demonstration(id, f"Please, {_question(one).lower()}", "SECRET of a near-duplicate")
             for id, one in zip(spare, asked, strict=True)
         )
-        honest(assistant_id, [*planted, *(one for one in wanted if one.message_id not in spare)])
+        return honest(assistant_id, [*planted, *(one for one in wanted if one.message_id not in spare)])
 
     monkeypatch.setattr(scene.store.demonstrations.__class__, "replace", lambda self, *given: plant(*given))
     seen: list[str] = []
     monkeypatch.setattr(
         "trainer.training.rows.render", lambda *given: seen.append(repr(given)) or render(*given)
     )
-    scene.try_untrained(True)
+    example = Segment("long", SegmentKind.EXAMPLE, user="Count!", assistant="one two three four " * 40)
+    save_prompt(scene.store, scene.tokenizer, "bank", (*PROMPT, example))
     scene.run()
 
     gate = {planted_one.question for planted_one in planted}

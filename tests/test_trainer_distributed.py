@@ -11,6 +11,8 @@ import pytest
 import torch
 from retrain_scene import SETTINGS, Scene
 
+from assistant.embedding import Embedder
+from assistant.retrieval import Retriever
 from store.records import RunStatus
 from trainer.candidate import build_job
 from trainer.training import distributed
@@ -65,7 +67,8 @@ def test_two_processes_take_different_rows_and_one_of_them_publishes(scene: Scen
     assert training["dev_loss"] < training["first_dev_loss"]
     assert [adapter.name for adapter in scene.store.adapters.all("bank")] == ["bank-v0001"]
 
-    w = replace(scene.context, settings=replace(SETTINGS, epochs=2, embedding_noise=0.0))
+    settings = replace(SETTINGS, epochs=2, embedding_noise=0.0)
+    w = replace(scene.context, settings=settings, retriever=Retriever(scene.store, Embedder()))
     job = build_job(w, scene.store.datasets.get(run.dataset_id or 0), w.work_dir("test"))
     fresh = load_with_lora(job.model_dir, SETTINGS.rank).eval()
     with torch.no_grad(), autocast():  # a fresh adapter changes nothing, so the first step's loss is known
