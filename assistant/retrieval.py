@@ -1,7 +1,7 @@
 """Finds the approved answers that are sent along with a question: those to the most similar questions.
 
-Chat and gate retrieve here, so that what is proven is what is served. Only answers that are trained on are ever kept as
-demonstrations, so no gate or dev question finds its own.
+Chat and gate retrieve here, so that what is proven is what is served. A gate or dev question never finds its own answer
+or that of another one of them: evaluation leaves those out.
 """
 
 from __future__ import annotations
@@ -51,18 +51,20 @@ class Retriever:
         self._is_loaded = False
         self._learned = lru_cache(maxsize=8)(store.datasets.message_ids)  # of a run; a dataset never changes
 
-    def of_deployment(self, deployment: Deployment, question: str) -> list[Demonstration]:
-        """What a request of this deployment sends along, the most similar one last.
+    def of_deployment(
+        self, deployment: Deployment, question: str, without: Collection[str] = frozenset()
+    ) -> list[Demonstration]:
+        """What a request of this deployment sends along, the most similar one last; `without` as for `nearest`.
 
         A deployment that sends none still sends what was approved under its prompt, is not learned yet, and answers
         nearly the same question: a correction counts from the next question on, and an older one undoes no edit.
         """
         assistant_id = deployment.assistant_id
         if deployment.demonstrations:
-            return self.nearest(assistant_id, question, deployment.demonstrations)
+            return self.nearest(assistant_id, question, deployment.demonstrations, without)
         learned = self._learned(deployment.run_id) if deployment.adapter and deployment.run_id else ()
         since = self._store.prompts.get(deployment.prompt_id).created_at
-        return self.nearest(assistant_id, question, _MOST_NEW, learned, NEARLY_THE_SAME, since)
+        return self.nearest(assistant_id, question, _MOST_NEW, {*learned, *without}, NEARLY_THE_SAME, since)
 
     def nearest(
         self,

@@ -50,6 +50,9 @@ UNRATED = f"""
     FROM messages m
     WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.status = 'complete' AND m.text <> ''
         AND m.mean_ln_p IS NOT NULL AND coalesce(m.finish_reason, 'stop') = 'stop'
+        AND NOT EXISTS (  -- what saw an answer of the gate or of dev would pass it on
+            SELECT 1 FROM json_each(m.demonstrations) wanted CROSS JOIN messages s ON s.id = wanted.value
+            CROSS JOIN splits ON splits.conversation_id = s.conversation_id WHERE splits.split <> 'train')
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
         AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
     ORDER BY m.created_at DESC LIMIT ?"""

@@ -83,12 +83,16 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last_under_the
         store.deployments.activate(served[name].id)
 
     def ask(
-        name: str, by: str, status: MessageStatus = MessageStatus.COMPLETE, ln_p: float | None = -0.5
+        name: str,
+        by: str,
+        status: MessageStatus = MessageStatus.COMPLETE,
+        ln_p: float | None = -0.5,
+        sent: tuple[str, ...] = (),
     ) -> None:
         question = store.messages.add(
             store.conversations.create("bank", id=name).id, None, Role.USER, f"q {name}"
         )
-        usage = Usage(50, 40, 32, 9, 0.25, 1.0, ln_p)
+        usage = Usage(50, 40, 32, 9, 0.25, 1.0, ln_p, demonstrations=sent)
         store.messages.add(name, question.id, Role.ASSISTANT, f"a {name}", status, served[by].id, usage, name)
 
     for name, by in (
@@ -101,6 +105,8 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last_under_the
         ask(name, by)
     ask("cut", "new", MessageStatus.FAILED)
     ask("unknown", "new", ln_p=None)
+    ask("saw the gate", "new", sent=("old1", "rated"))
+    store.splits.record({"rated": Split.GATE, "old1": Split.TRAIN})
     store.ratings.add("rated", "ann", Verdict.UP)
     found = store.answers.unrated(prompt.id, 10)
     assert [(a.message_id, a.answer, a.ratings) for a in found] == [

@@ -10,6 +10,7 @@ from assistant.assistants import save_prompt
 from assistant.rendering import render
 from store import Store
 from store.records import Demonstration, Example, ImportedTurn, Role, Segment, SegmentKind, Split, Verdict
+from trainer.examples.dataset import draft
 from trainer.examples.deduplicate import split_of
 from trainer.examples.demonstrations import DemonstrationKeeper, demonstrations_of, shown_with
 from trainer.settings import TrainerSettings
@@ -101,13 +102,19 @@ def test_personal_data_are_placeholders_in_demonstrations(
     assert placeholder in answer and placeholder.startswith(("[", "<"))
 
 
-def test_no_answer_of_the_gate_or_of_dev_becomes_one(prompted: Store, keeper: DemonstrationKeeper) -> None:
+def test_every_answer_helps_people_and_those_of_the_gate_and_of_dev_no_training(
+    prompted: Store, keeper: DemonstrationKeeper
+) -> None:
     by_split = {split: of_split(split, 4) for split in Split}
     for questions in by_split.values():
         for question in questions:
             rate(prompted, question, f"About {question}")
     keeper.tick()
-    assert set(shown(prompted)) == set(by_split[Split.TRAIN])
+    assert set(shown(prompted)) == {question for questions in by_split.values() for question in questions}
+    examples = draft(prompted, "bank", TrainerSettings()).examples
+    of_training = shown_with(WordEmbedder(), examples, 9)
+    used = {one.question for some in of_training.values() for one in some}
+    assert used == set(by_split[Split.TRAIN])
 
 
 def test_a_follow_up_that_means_nothing_alone_is_none() -> None:

@@ -105,7 +105,7 @@ class GateEvaluation:
                     active.adapter or base,
                     active.prompt_id,
                     active.segment_ids,
-                    lambda question: self._retriever.of_deployment(active, question),
+                    lambda question: self._retriever.of_deployment(active, question, self._secret),
                 )
 
     def _sequence(self) -> list[int]:
@@ -123,7 +123,8 @@ class GateEvaluation:
         return _mean_tokens(requests)
 
     def _nearest(self, variant: Variant) -> Retrieve:
-        return lambda question: self._retriever.nearest(self._assistant_id, question, variant.demonstrations)
+        most = variant.demonstrations
+        return lambda text: self._retriever.nearest(self._assistant_id, text, most, self._secret)
 
     def _shown(
         self, segments: Sequence[Segment], context: Context, retrieve: Retrieve

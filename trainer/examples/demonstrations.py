@@ -50,18 +50,21 @@ class DemonstrationKeeper:
 
 
 def refresh(store: Store, assistant_id: str, settings: TrainerSettings) -> None:
-    """Settle the splits of what is approved now, and keep its train examples as demonstrations. Raises as `draft`."""
+    """Settle the splits of what is approved now, and keep it as demonstrations. Raises as `draft`."""
     found = draft(store, assistant_id, settings)
     store.splits.record(found.deduplicated.splits)
     store.demonstrations.replace(assistant_id, demonstrations_of(found.examples))
 
 
 def demonstrations_of(examples: Sequence[Example]) -> list[Demonstration]:
-    """Approved examples of the train split whose question can be understood by itself."""
+    """Approved examples whose question can be understood by itself.
+
+    Those of the gate and of dev are for people's questions alone: evaluation leaves them out, and so does training.
+    """
     return [
         Demonstration(e.message_id, _question(e), e.completion)
         for e in examples
-        if e.approved and e.split is Split.TRAIN and speaks_for_itself(e.context)
+        if e.approved and speaks_for_itself(e.context)
     ]
 
 
@@ -74,7 +77,7 @@ def shown_with(
     example itself first of all, is never among them.
     """
     asking = [e for e in examples if e.split is not Split.GATE]
-    known = demonstrations_of(examples)
+    known = demonstrations_of([e for e in examples if e.split is Split.TRAIN])
     if not known or not count:
         return {}
     vectors = embedder.embed([_question(e) for e in asking])
