@@ -17,8 +17,9 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, UnknownModel, VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
+from store.demonstrations import Demonstration
 from store.errors import NotSaved
-from store.records import Conversation, Demonstration, Deployment, Message, MessageStatus, Role, Usage
+from store.records import Conversation, Deployment, Message, MessageStatus, Role, Usage
 from store.visible import is_blank, one_line
 
 MAX_MESSAGE_CHARACTERS = 20_000

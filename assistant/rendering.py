@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 from assistant.tokenizer import ChatTokenizer, Turn
-from store.records import Demonstration, Role, Segment, SegmentKind
+from store.demonstrations import Demonstration
+from store.records import Role, Segment, SegmentKind
 
 Context = Sequence[tuple[Role, str]]
 DEMONSTRATION_TOKENS = 600  # of a request, at most

@@ -6,15 +6,17 @@ or that of another one of them: evaluation leaves those out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice, takewhile
 from typing import Protocol
 
 import numpy as np
 
 from store import Store
-from store.records import Demonstration, Deployment
+from store.demonstrations import Demonstration
+from store.records import Deployment
 
 DEMONSTRATIONS = 5  # of a request that sends any: what was measured best on three tasks
 # An approved answer that the adapter has not learned yet is sent only with what asks nearly the same: cosine of the
@@ -34,6 +36,9 @@ class _Index:
     vectors: np.ndarray
 
 
+Allowed = Callable[[Demonstration], bool]
+
+
 class Embeds(Protocol):
     """Makes unit vectors of texts; `name` differs for models that make others."""
 
@@ -48,61 +53,58 @@ class Retriever:
     def __init__(self, store: Store, embedder: Embeds):
         self._store, self.embedder = store, embedder
         self._indexes: dict[str, _Index] = {}
-        self._is_loaded = False
-        self._learned = lru_cache(maxsize=8)(store.datasets.message_ids)  # of a run; a dataset never changes
+        self._of_run = lru_cache(maxsize=8)(store.datasets.message_ids)  # a dataset never changes
+        # The gate asks the same questions for every variant.
+        self._vector = lru_cache(maxsize=1024)(lambda question: embedder.embed([question])[0])
 
-    def of_deployment(
-        self, deployment: Deployment, question: str, without: Collection[str] = frozenset()
+    def for_deployment(
+        self, deployment: Deployment, question: str, allowed: Allowed = lambda one: True
     ) -> list[Demonstration]:
-        """What a request of this deployment sends along, the most similar one last; `without` as for `nearest`.
+        """What a request of this deployment sends along, the most similar one last.
 
-        A deployment that sends none still sends what was approved under its prompt, is not learned yet, and answers
-        nearly the same question: a correction counts from the next question on, and an older one undoes no edit.
+        A deployment that sends none still sends what was approved under its prompt, was not there when its adapter was
+        trained, and answers nearly the same question: a correction counts from the next question on, and an older one
+        undoes no edit.
         """
         assistant_id = deployment.assistant_id
         if deployment.demonstrations:
-            return self.nearest(assistant_id, question, deployment.demonstrations, without)
-        learned = self._learned(deployment.run_id) if deployment.adapter and deployment.run_id else ()
+            return self.nearest(assistant_id, question, deployment.demonstrations, allowed)
+        known = self._of_run(deployment.run_id) if deployment.adapter and deployment.run_id else frozenset()
         since = self._store.prompts.get(deployment.prompt_id).created_at
-        return self.nearest(assistant_id, question, _MOST_NEW, {*learned, *without}, NEARLY_THE_SAME, since)
+
+        def is_new(one: Demonstration) -> bool:
+            return one.added_at >= since and one.message_id not in known and allowed(one)
+
+        return self.nearest(assistant_id, question, _MOST_NEW, is_new, NEARLY_THE_SAME)
 
     def nearest(
         self,
         assistant_id: str,
         question: str,
         most: int,
-        without: Collection[str] = (),
+        allowed: Allowed = lambda one: True,
         at_least: float = -1.0,
-        since: float = 0.0,
     ) -> list[Demonstration]:
-        """At most `most` demonstrations whose cosine with the question is `at_least`, the most similar one last.
-
-        `without` are message ids that are left out, and so is what was added before `since` (UTC seconds).
+        """At most `most` of the allowed demonstrations, whose cosine with the question is `at_least` that, the most
+        similar one last.
         """
-        index = self._index(assistant_id)
-        if not index.items or most < 1:
+        index = self._index(assistant_id) if most else None
+        if index is None or not index.items:
             return []
-        likeness = index.vectors @ self.embedder.embed([question])[0]
+        likeness = index.vectors @ self._vector(question)
         order = np.argsort(-likeness, kind="stable")
-        found: list[Demonstration] = []
-        for at in order:
-            if likeness[at] < at_least or len(found) == most:
-                break
-            one = index.items[at]
-            if one.message_id not in without and one.added_at >= since:
-                found.append(one)
-        return found[::-1]
+        near = (index.items[at] for at in takewhile(lambda at: likeness[at] >= at_least, order))
+        return [*islice(filter(allowed, near), most)][::-1]
 
     def prepare(self) -> None:
-        """Make every vector that is missing, the newest first; loads the model where it is not loaded yet."""
-        if not self._is_loaded:
-            self.embedder.embed(["load it before the first question"])
-            self._is_loaded = True
+        """Make every vector that is missing, the newest first. The model is loaded once there is anything to find."""
         for assistant in self._store.assistants.all():
             while missing := self._store.demonstrations.without_vector(
                 assistant.id, self.embedder.name, _BATCH
             ):
                 self._make_vectors(missing)
+            if self._index(assistant.id).items:
+                self._vector("so that the first question need not wait for the model")
 
     def _index(self, assistant_id: str) -> _Index:
         state = self._store.demonstrations.state(assistant_id, self.embedder.name)

@@ -6,11 +6,12 @@ Examples are copies: deleting a conversation leaves them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from store.assistants import need_prompt
 from store.columns import mapper
 from store.connection import Repository
-from store.records import Dataset, DatasetVersion, Example, Split
+from store.records import Dataset, Example, Split
 
 _VERSIONS = """
     SELECT d.id, d.created_at, d.hash, d.prompt_id,
@@ -22,6 +23,19 @@ _VERSIONS = """
             WHERE r.dataset_id = d.id ORDER BY a.name)) AS adapters
     FROM datasets d LEFT JOIN dataset_examples e ON e.dataset_id = d.id
     WHERE d.assistant_id = ? GROUP BY d.id ORDER BY d.id DESC"""
+
+
+@dataclass(frozen=True)
+class DatasetVersion:
+    """A dataset without its examples: how many are in each split, how many are unrated, and its adapters."""
+
+    id: int
+    created_at: float
+    hash: str
+    prompt_id: int
+    sizes: dict[Split, int]
+    unrated: int
+    adapters: tuple[str, ...]
 
 
 class Datasets(Repository):

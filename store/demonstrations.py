@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from store.columns import mapper
 from store.connection import Repository
-from store.records import Demonstration
 
 _OF_ASSISTANT = "SELECT * FROM demonstrations WHERE assistant_id = ?"
 _REMOVE = (
@@ -19,6 +19,17 @@ _ADD = """
 _STATE = """
     SELECT count(*) AS n, coalesce(max(seq), 0) AS newest, count(*) FILTER (WHERE vector_model = ?) AS ready
     FROM demonstrations WHERE assistant_id = ?"""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """An approved answer that may be put before a like question; `seq` grows with each one that is added."""
+
+    message_id: str
+    question: str
+    answer: str
+    seq: int = 0
+    added_at: float = 0.0
 
 
 class Demonstrations(Repository):

@@ -127,17 +127,6 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Demonstration:
-    """An approved answer that may be put before a like question; `seq` grows with each one that is added."""
-
-    message_id: str
-    question: str
-    answer: str
-    seq: int = 0
-    added_at: float = 0.0
-
-
-@dataclass(frozen=True)
 class Deployment:
     """The pair (adapter, variant): what a request is served with.
 
@@ -336,19 +325,6 @@ class Dataset:
     created_at: float
     examples: tuple[Example, ...]
     dropped: dict[str, int] = field(default_factory=dict)  # rule -> how many answers it dropped
-
-
-@dataclass(frozen=True)
-class DatasetVersion:
-    """A dataset without its examples: how many are in each split, how many are unrated, and its adapters."""
-
-    id: int
-    created_at: float
-    hash: str
-    prompt_id: int
-    sizes: dict[Split, int]
-    unrated: int
-    adapters: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,8 @@ def v0_1_0_demonstrations(db: Database) -> None:
         "question TEXT NOT NULL, answer TEXT NOT NULL, added_at REAL NOT NULL, vector_model TEXT, vector BLOB, "
         "CHECK ((vector IS NULL) = (vector_model IS NULL))) STRICT"
     )
-    db.execute("CREATE INDEX demonstrations_of_assistant ON demonstrations (assistant_id, seq)")
+    # With the model, so that what has changed is seen without reading the vectors.
+    db.execute("CREATE INDEX demonstrations_of_assistant ON demonstrations (assistant_id, seq, vector_model)")
     db.execute("ALTER TABLE deployments ADD COLUMN demonstrations INTEGER NOT NULL DEFAULT 0")
     db.execute("ALTER TABLE messages ADD COLUMN demonstration_tokens INTEGER DEFAULT 0")
     db.execute("ALTER TABLE messages ADD COLUMN demonstrations TEXT DEFAULT '[]'")

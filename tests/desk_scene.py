@@ -15,7 +15,8 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from store import Store
-from store.records import Demonstration, Deployment, Message, Segment, SegmentKind
+from store.demonstrations import Demonstration
+from store.records import Deployment, Message, Segment, SegmentKind
 
 PROMPT = (
     Segment("role", SegmentKind.INSTRUCTION, text="Answer with one word."),

@@ -11,13 +11,14 @@ from assistant.embedding import EmbeddingError
 from assistant.rendering import DEMONSTRATION_TOKENS
 from assistant.retrieval import Retriever
 from store import StoreError
-from store.records import Demonstration, Deployment, MessageStatus, RunStatus
+from store.demonstrations import Demonstration
+from store.records import Deployment, MessageStatus, RunStatus
 
 
 @pytest.fixture
 def teller(desk: Desk) -> Desk:
     """A desk that finds approved answers."""
-    desk.retrieve = Retriever(desk.store, WordEmbedder()).of_deployment
+    desk.retrieve = Retriever(desk.store, WordEmbedder()).for_deployment
     return desk
 
 

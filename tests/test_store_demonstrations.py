@@ -4,7 +4,8 @@ import pytest
 from store_scene import answered
 
 from store import Store
-from store.records import Demonstration, Verdict
+from store.demonstrations import Demonstration
+from store.records import Verdict
 
 
 def demonstration(store: Store, question: str, answer: str, owner: str = "local") -> Demonstration:

@@ -32,7 +32,7 @@ from trainer.examples.selection import (
     select,
     unrated_example,
 )
-from trainer.examples.traffic import least_sure, sure_answers
+from trainer.examples.traffic import confidence_threshold, confident_answers
 from trainer.settings import BadSetting, TrainerSettings, override
 from trainer.training.rows import CORRECTION_WEIGHT, UNRATED_WEIGHT, row_of
 
@@ -193,11 +193,11 @@ def served(number: int, ln_p: float | None, verdict: Verdict | None = None, by: 
 
 def test_an_answer_is_sure_enough_where_people_approve_of_seven_in_ten_that_were_as_sure() -> None:
     good, bad = [(-0.1, True)] * 9, [(-1.0, False)] * 30
-    assert least_sure(good) == math.inf, "nine say nothing"
-    assert least_sure([*good, (-0.2, True)]) == -0.2
-    assert least_sure([*good, (-0.2, False), *bad]) == -0.2, "the others are too unsure"
-    assert least_sure([(-0.1, False)] * 9 + [(-0.2, True)] * 9) == math.inf
-    assert least_sure([]) == math.inf
+    assert confidence_threshold(good) == math.inf, "nine say nothing"
+    assert confidence_threshold([*good, (-0.2, True)]) == -0.2
+    assert confidence_threshold([*good, (-0.2, False), *bad]) == -0.2, "the others are too unsure"
+    assert confidence_threshold([(-0.1, False)] * 9 + [(-0.2, True)] * 9) == math.inf
+    assert confidence_threshold([]) == math.inf
 
 
 def test_unrated_answers_are_measured_by_the_rated_ones_of_their_own_deployment() -> None:
@@ -212,9 +212,9 @@ def test_unrated_answers_are_measured_by_the_rated_ones_of_their_own_deployment(
         served(104, -0.19),
     ]
     unrated += [served(105, -0.01, by=3), served(106, None)]
-    found = sure_answers(rated_answers, unrated, 10)
+    found = confident_answers(rated_answers, unrated, 10)
     assert [one.message_id for one in found] == ["m102", "m100", "m104"]
-    assert sure_answers(rated_answers, unrated, 2) == found[:2]
+    assert confident_answers(rated_answers, unrated, 2) == found[:2]
 
 
 def test_unrated_answers_weigh_half(tokenizer: ChatTokenizer) -> None:

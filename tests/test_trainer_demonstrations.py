@@ -1,6 +1,9 @@
 """Which approved answers become demonstrations, how soon, and that none is ever shown to the question it answers."""
 
+import threading
+import time
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from retrain_scene import PROMPT, Scene
@@ -8,12 +11,22 @@ from word_embedder import WordEmbedder
 
 from assistant.assistants import save_prompt
 from assistant.rendering import render
-from store import Store
-from store.records import Demonstration, Example, ImportedTurn, Role, Segment, SegmentKind, Split, Verdict
+from store import Store, StoreError
+from store.demonstrations import Demonstration
+from store.records import Example, ImportedTurn, Role, Segment, SegmentKind, Split, Verdict
+from trainer.candidate import Candidate, train_candidate
+from trainer.context import Retrain
 from trainer.examples.dataset import draft
 from trainer.examples.deduplicate import split_of
-from trainer.examples.demonstrations import DemonstrationKeeper, demonstrations_of, shown_with
+from trainer.examples.demonstrations import (
+    DemonstrationUpdater,
+    demonstrations_of,
+    nearest_train_examples,
+    refresh,
+)
+from trainer.lease import Lease
 from trainer.settings import TrainerSettings
+from trainer.watch import WATCH_LEASE
 
 SETTINGS = TrainerSettings()
 
@@ -25,10 +38,10 @@ def prompted(bank: Store) -> Store:
 
 
 @pytest.fixture
-def keeper(prompted: Store, monkeypatch: pytest.MonkeyPatch) -> DemonstrationKeeper:
+def updater(prompted: Store, monkeypatch: pytest.MonkeyPatch) -> DemonstrationUpdater:
     """It rests after no look."""
     monkeypatch.setattr("trainer.examples.demonstrations._BUSY", 1.0)
-    return DemonstrationKeeper(prompted, SETTINGS)
+    return DemonstrationUpdater(prompted, SETTINGS)
 
 
 def of_split(split: Split, count: int, text: str = "What is the rate of account {}?") -> list[str]:
@@ -37,10 +50,10 @@ def of_split(split: Split, count: int, text: str = "What is the rate of account 
     return [question for question in found if split_of(question) is split][:count]
 
 
-def rate(store: Store, question: str, answer: str, **more: object) -> str:
+def rate(store: Store, question: str, answer: str, **more: Any) -> str:
     """The id of a rated answer to it."""
     before = {one.message_id for one in store.answers.rated("bank")}
-    store.transfer.load("bank", [ImportedTurn(question, question, answer, Verdict.UP, **more)])  # type: ignore[arg-type]
+    store.transfer.load("bank", [ImportedTurn(question, question, answer, Verdict.UP, **more)])
     (new,) = {one.message_id for one in store.answers.rated("bank")} - before
     return new
 
@@ -50,69 +63,115 @@ def shown(store: Store) -> dict[str, str]:
 
 
 def test_a_rating_makes_a_demonstration_and_taking_it_back_removes_it(
-    prompted: Store, keeper: DemonstrationKeeper
+    prompted: Store, updater: DemonstrationUpdater
 ) -> None:
     one, two = of_split(Split.TRAIN, 2)
     first = rate(prompted, one, "Two percent.")
-    keeper.tick()
+    updater.tick()
     assert shown(prompted) == {one: "Two percent."}
     second = rate(prompted, two, "Bad.")
     prompted.ratings.add(second, "imported", Verdict.DOWN, correction="Three percent.")
-    keeper.tick()
+    updater.tick()
     assert shown(prompted) == {one: "Two percent.", two: "Three percent."}
     prompted.ratings.add(second, "imported", Verdict.DOWN, correction="Four percent.")
     prompted.ratings.add(first, prompted.answers.rated("bank")[0].ratings[-1].rater, None)
-    keeper.tick()
+    updater.tick()
     assert shown(prompted).get(two) == "Four percent." and one not in shown(prompted)
 
 
 def test_nothing_is_looked_at_twice(
-    prompted: Store, keeper: DemonstrationKeeper, monkeypatch: pytest.MonkeyPatch
+    prompted: Store, updater: DemonstrationUpdater, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rate(prompted, of_split(Split.TRAIN, 1)[0], "Two percent.")
-    keeper.tick()
+    updater.tick()
     monkeypatch.setattr("trainer.examples.demonstrations.refresh", pytest.fail)
-    keeper.tick()
+    updater.tick()
 
 
 def test_what_an_erased_rater_approved_goes_also_where_others_rated_since(
-    prompted: Store, keeper: DemonstrationKeeper
+    prompted: Store, updater: DemonstrationUpdater
 ) -> None:
     one, two = of_split(Split.TRAIN, 2)
     first, second = rate(prompted, one, "Two percent."), rate(prompted, two, "Three percent.")
     prompted.ratings.add(first, "ann", Verdict.UP)
     prompted.ratings.add(second, "bo", Verdict.UP)
-    keeper.tick()
+    updater.tick()
     prompted.erasure.erase("ann")
-    keeper.tick()
+    updater.tick()
     assert shown(prompted) == {one: "Two percent.", two: "Three percent."}, (
         "the import's rating is still there"
     )
 
 
 def test_personal_data_are_placeholders_in_demonstrations(
-    prompted: Store, keeper: DemonstrationKeeper
+    prompted: Store, updater: DemonstrationUpdater
 ) -> None:
     (question,) = of_split(Split.TRAIN, 1, "Please write to ann{}@example.com about it, will you?")
     rate(prompted, question, f"Gladly: {question.split()[3]} gets a letter.")
-    keeper.tick()
+    updater.tick()
     ((asked, answer),) = shown(prompted).items()
     assert "example.com" not in asked + answer
     placeholder = asked.split()[3]
     assert placeholder in answer and placeholder.startswith(("[", "<"))
 
 
+def test_what_fails_once_is_tried_at_the_next_tick(
+    prompted: Store, updater: DemonstrationUpdater, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rate(prompted, "When do you open?", "At nine.")
+    with monkeypatch.context() as broken:
+        broken.setattr("trainer.examples.demonstrations.refresh", _locked)
+        with pytest.raises(StoreError):
+            updater.tick()
+    updater.tick()
+    assert shown(prompted) == {"When do you open?": "At nine."}
+
+
+def _locked(*_: object) -> None:
+    raise StoreError("locked")
+
+
+def test_it_runs_beside_a_trainer_and_until_it_is_stopped(prompted: Store) -> None:
+    stopped = threading.Event()
+    with Lease(prompted, WATCH_LEASE):
+        updating = threading.Thread(target=DemonstrationUpdater(prompted, SETTINGS).run, args=[stopped])
+        updating.start()
+        rate(prompted, "When do you open?", "At nine.")
+        deadline = time.monotonic() + 60
+        while not shown(prompted) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        stopped.set()
+        updating.join(60)
+    assert shown(prompted) and not updating.is_alive()
+
+
+def test_a_run_takes_away_nothing_that_was_approved_since_its_dataset_was_frozen(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.rate(60)
+
+    def train(retrain: Retrain) -> Candidate:
+        scene.store.transfer.load("bank", [ImportedTurn("new", "Is this new?", "It is.", Verdict.UP)])
+        refresh(scene.store, "bank", SETTINGS)  # as the trainer's watch does
+        return train_candidate(retrain)
+
+    monkeypatch.setattr("trainer.run.train_candidate", train)
+    scene.run()
+    assert "Is this new?" in {one.question for one in scene.store.demonstrations.all("bank")}
+    assert not any("Is this new?" in scene.tokenizer.decode(body["prompt"]) for body in scene.vllm.asked())
+
+
 def test_every_answer_helps_people_and_those_of_the_gate_and_of_dev_no_training(
-    prompted: Store, keeper: DemonstrationKeeper
+    prompted: Store, updater: DemonstrationUpdater
 ) -> None:
     by_split = {split: of_split(split, 4) for split in Split}
     for questions in by_split.values():
         for question in questions:
             rate(prompted, question, f"About {question}")
-    keeper.tick()
+    updater.tick()
     assert set(shown(prompted)) == {question for questions in by_split.values() for question in questions}
     examples = draft(prompted, "bank", TrainerSettings()).examples
-    of_training = shown_with(WordEmbedder(), examples, 9)
+    of_training = nearest_train_examples(WordEmbedder(), examples, 9)
     used = {one.question for some in of_training.values() for one in some}
     assert used == set(by_split[Split.TRAIN])
 
@@ -139,7 +198,7 @@ def test_no_example_is_trained_or_measured_on_with_its_own_answer_or_a_near_dupl
         example("d", "How do I close the account?", Split.DEV),
         example("e", "How do I close my account?", Split.GATE),
     ]
-    found = shown_with(WordEmbedder(), examples, 5)
+    found = nearest_train_examples(WordEmbedder(), examples, 5)
     assert {id: [one.message_id for one in some] for id, some in found.items()} == {
         "a": ["c"],
         "b": ["c"],

@@ -43,7 +43,8 @@ def test_a_good_candidate_is_promoted_with_a_shorter_prompt(scene: Scene) -> Non
     assert gate["promoted"] and gate["examples"] == 30 and run.report["after"]["quality"]["mean"] == 1.0
     assert gate["scores"]["base_full"]["mean"] < 1.0
     assert run.report["after"]["prompt_tokens"] == active.prompt_tokens
-    assert run.report["before"]["prompt_tokens"] == before.prompt_tokens
+    # With the full prompt approved answers to nearly the same question were sent: at most two.
+    assert run.report["before"]["prompt_tokens"] - before.prompt_tokens in range(1, 2 * 30)
     assert set(probed) == {"full", "short"} and probed["short"]["cold"]["n"] == 5
     dataset = scene.store.datasets.get(run.dataset_id)
     assert run.report["dataset"]["hash"] == dataset.hash and len(dataset.examples) == 120

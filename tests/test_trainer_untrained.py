@@ -1,15 +1,17 @@
 """The first cut: the base model with approved answers and a shorter prompt goes through the gate before a training."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from retrain_scene import PROMPT, Scene, colour, hash_of
 
 from assistant.assistants import save_prompt
 from assistant.rendering import prompt_tokens
-from store.records import DeploymentStatus, RunStatus, Segment, SegmentKind, Split
+from store.records import DeploymentStatus, RunStatus, Segment, SegmentKind, Split, TrainingRun
+from store.runs import Runs
 from trainer.evaluation.guards import QUESTIONS
-from trainer.untrained import worth_trying_untrained
+from trainer.untrained import is_worth_trying
 
 
 @pytest.fixture
@@ -49,15 +51,15 @@ def test_the_base_model_with_approved_answers_is_served_before_anything_is_train
     right_with_demonstrations(first)
     before = first.store.deployments.active("bank")
     served: list[tuple[str | None, int, int]] = []
-    train = first.store.runs.__class__.start
+    train = Runs.start
 
-    def start(self: object, *given: object) -> object:
+    def start(self: Runs, *given: Any) -> TrainingRun:
         active = first.store.deployments.active("bank")
         assert active is not None
         served.append((active.adapter, active.demonstrations, len(active.segment_ids)))
-        return train(self, *given)  # type: ignore[arg-type]
+        return train(self, *given)
 
-    monkeypatch.setattr(first.store.runs.__class__, "start", start)
+    monkeypatch.setattr(Runs, "start", start)
     last = first.run()
 
     assert served == [(None, 0, 4), (None, 5, 1)], "when the run that trains begins, it is served already"
@@ -71,7 +73,7 @@ def test_the_base_model_with_approved_answers_is_served_before_anything_is_train
     assert run.adapter is None and not run.report.get("training")
     assert first.store.deployments.get(before.id).status is DeploymentStatus.RETIRED
     assert second.report["before"]["prompt_tokens"] == active.prompt_tokens, "what it has to beat"
-    assert not worth_trying_untrained(first.context, "bank")
+    assert not is_worth_trying(first.context, "bank")
 
 
 def test_the_training_run_has_the_same_dataset_and_asks_nothing_again(first: Scene) -> None:
@@ -82,7 +84,11 @@ def test_the_training_run_has_the_same_dataset_and_asks_nothing_again(first: Sce
     dataset = first.store.datasets.get(run.dataset_id)
     questions = {e.context[-1][1] for e in dataset.examples if e.split is Split.GATE}
     full = [text for text in gate_requests(first, questions) if "capital of France" in text]
-    assert len(full) == len(questions) == 30, "each once, in both runs together"
+    alone = [
+        text for text in full if text.count("<|im_start|>user") == 3
+    ]  # two of them are the prompt's examples
+    assert len(alone) == len(questions) == 30, "each once, in both runs together"
+    assert len(full) == len(set(full)), "nor what is served, with what was approved since"
     gates = [one.report["gate"]["scores"]["base_full"] for one in (run, second)]
     assert gates[0] == gates[1]
     (counted,) = first.store.runs.events(second.id, "dataset")
@@ -93,7 +99,7 @@ def test_the_training_run_has_the_same_dataset_and_asks_nothing_again(first: Sce
 def test_what_is_refused_without_training_is_trained(first: Scene) -> None:
     def answer(model: str, ids: Sequence[int]) -> str:
         question = first.question(ids)
-        has_prompt = model != "base" or "capital of France" in first.tokenizer.decode(ids)
+        has_prompt = model != "base" or "one two three" in first.tokenizer.decode(ids)
         return colour(question) if has_prompt or question in QUESTIONS else "grey"
 
     first.vllm.answer = answer
@@ -124,7 +130,7 @@ def test_a_server_that_does_not_answer_ends_it_with_one_run(first: Scene) -> Non
 
 def test_where_something_shorter_is_served_already_nothing_is_tried(first: Scene) -> None:
     first.try_untrained(False)
-    assert not worth_trying_untrained(first.context, "bank")
+    assert not is_worth_trying(first.context, "bank")
     first.run()
     (run,) = first.store.runs.all("bank")
     assert run.trigger == "test"
@@ -133,17 +139,17 @@ def test_where_something_shorter_is_served_already_nothing_is_tried(first: Scene
 def test_a_prompt_of_protected_segments_alone_cannot_be_shorter(first: Scene) -> None:
     prompt = first.store.prompts.add("bank", first.store.prompts.latest("bank").segments[:1])
     first.store.deployments.activate(first.store.deployments.add("bank", prompt.id, None, ["law"], 0, 9).id)
-    assert not worth_trying_untrained(first.context, "bank")
+    assert not is_worth_trying(first.context, "bank")
 
 
 def test_a_prompt_that_is_shorter_than_approved_answers_is_left_as_it_is(first: Scene) -> None:
-    assert worth_trying_untrained(first.context, "bank")
+    assert is_worth_trying(first.context, "bank")
     prompt = first.store.prompts.add("bank", first.store.prompts.latest("bank").segments[:2])
     ids = [segment.id for segment in prompt.segments]
     tokens = prompt_tokens(first.tokenizer, prompt.segments)
     short = first.store.deployments.add("bank", prompt.id, None, ids, 0, tokens)
     first.store.deployments.activate(short.id)
-    assert not worth_trying_untrained(first.context, "bank")
+    assert not is_worth_trying(first.context, "bank")
 
 
 def test_nobody_is_asked_to_judge_what_is_not_trained(first: Scene) -> None:
@@ -151,7 +157,7 @@ def test_nobody_is_asked_to_judge_what_is_not_trained(first: Scene) -> None:
 
     def answer(model: str, ids: Sequence[int]) -> str:
         plain = colour(first.question(ids))
-        has_prompt = "capital of France" in first.tokenizer.decode(ids)
+        has_prompt = "one two three" in first.tokenizer.decode(ids)
         return plain if has_prompt or hash_of(first.question(ids)) % 6 else f"{plain} it is"
 
     first.vllm.answer = answer

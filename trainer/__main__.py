@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,18 +100,25 @@ def watch(
     data_dir: DataDir = Path("data"),
     every: Annotated[float, typer.Option(min=1, help="Seconds between two checks for new examples.")] = 300.0,
     retrain: Annotated[
-        bool, typer.Option(help="Without it: only keep the approved answers that questions are sent with.")
+        bool,
+        typer.Option(help="--no-retrain only keeps up to date which approved answers can be sent along."),
     ] = True,
     changed: Set = None,
 ) -> None:
     """Retrain by itself: on request from the page, and when enough new approved examples have come in."""
+    from trainer.examples.demonstrations import DemonstrationUpdater
     from trainer.watch import Watch
 
     collect_rarely()
     tracebacks.log_to(sys.stdout, logging.INFO)
     settings = settings_from(changed)
+    store = open_store(data_dir, create=True)
+    if not retrain:
+        stopped = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+        return DemonstrationUpdater(store, settings).run(stopped)
     options = [word for text in changed or () for word in ("--set", text)]
-    watcher = Watch(open_store(data_dir, create=True), data_dir, settings, options, every, retrain)
+    watcher = Watch(store, data_dir, settings, options, every)
     signal.signal(signal.SIGTERM, lambda *_: watcher.stop())
     try:
         watcher.run()

@@ -15,7 +15,7 @@ from assistant.retrieval import DEMONSTRATIONS
 from store.records import Dataset, Example, Split, Variant
 from trainer.context import Retrain, TrainingContext
 from trainer.evaluation.variants import build_variants, measure_importance, measure_loss, with_demonstrations
-from trainer.examples.demonstrations import shown_with
+from trainer.examples.demonstrations import nearest_train_examples
 from trainer.training.distributed import shut_down
 from trainer.training.environment import PHASE, environment
 from trainer.training.finetune import TrainingJob, finetune
@@ -82,7 +82,7 @@ def build_job(context: TrainingContext, dataset: Dataset, work_dir: Path) -> Tra
     """What is trained on, step by step: the same for a run and for its rerun."""
     segments = context.store.prompts.get(dataset.prompt_id).segments
     train = _split(dataset, Split.TRAIN)
-    shown = shown_with(context.retriever.embedder, dataset.examples, DEMONSTRATIONS)
+    shown = nearest_train_examples(context.retriever.embedder, dataset.examples, DEMONSTRATIONS)
     rows, ends = train_rows(context.tokenizer, segments, train, context.settings, shown)
     dev = dev_rows(context.tokenizer, segments, _split(dataset, Split.DEV), shown)
     return TrainingJob(context.model_dir, rows, ends, dev, context.settings, work_dir, shown=shown)

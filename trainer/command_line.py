@@ -11,6 +11,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from assistant.adapter_files import BadAdapter
+from assistant.embedding import EmbeddingError
 from assistant.serving import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
@@ -23,6 +24,7 @@ from trainer.settings import BadSetting, TrainerSettings, defaults_in_words, ove
 _EXPECTED = (
     BadAdapter,
     BadSetting,
+    EmbeddingError,
     LeaseTaken,
     NoServer,
     RedactionError,

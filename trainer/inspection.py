@@ -16,7 +16,8 @@ from typing import Annotated, Any
 import typer
 
 from store import Store
-from store.records import Dataset, DatasetVersion, Example, Message, Role, Split
+from store.datasets import DatasetVersion
+from store.records import Dataset, Example, Message, Role, Split
 from trainer.command_line import (
     AsJson,
     Assistant,

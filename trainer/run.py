@@ -10,6 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from assistant.adapter_files import BadAdapter, verify
+from assistant.embedding import EmbeddingError
 from assistant.serving import MAX_RANK
 from assistant.startup import model_problem
 from assistant.vllm_client import VllmError
@@ -22,7 +23,7 @@ from trainer.deployment.swap import ParityError
 from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
 from trainer.examples.dataset import DatasetDraft, draft_for_model, snapshot
-from trainer.examples.demonstrations import demonstrations_of
+from trainer.examples.demonstrations import refresh
 from trainer.lease import Lease
 from trainer.promotion import evaluate_and_deploy
 from trainer.redaction.entities import RedactionError
@@ -31,7 +32,7 @@ from trainer.training.checkpoints import RESUME, interrupted, last_checkpoint
 from trainer.training.environment import PHASE as ENVIRONMENT
 from trainer.training.environment import differences, environment
 from trainer.training.finetune import TrainingDiverged
-from trainer.untrained import NOTHING_TO_SHOW, untrained_candidate, worth_trying_untrained
+from trainer.untrained import is_worth_trying, untrained_candidate
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
 _EXPECTED = (
@@ -41,6 +42,7 @@ _EXPECTED = (
     StoreError,
     UnknownScorer,
     ScorerFailed,
+    EmbeddingError,
     OSError,
     TrainingDiverged,
     RedactionError,
@@ -61,7 +63,7 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         store.runs.interrupt_running("The training process was killed or crashed during this run.")
         run, tried = resume(context, assistant_id), None
         if run is None:
-            if worth_trying_untrained(context, assistant_id):
+            if is_worth_trying(context, assistant_id):
                 tried = _try_untrained(context, assistant_id, trigger)
                 if tried.status not in (RunStatus.PROMOTED, RunStatus.REFUSED):
                     return tried
@@ -76,9 +78,7 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
 
 def _try_untrained(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
     """A run of its own, minutes before the one that trains."""
-    settings = replace(
-        context.settings, judgement_requests=0
-    )  # the candidate that is trained next asks people
+    settings = replace(context.settings, judgement_requests=0)  # what is trained next asks people
     run = context.store.runs.start(assistant_id, settings.as_record(), trigger)
     return _finish(context, run, lambda: _evaluate_untrained(replace(context, settings=settings), run))
 
@@ -89,12 +89,9 @@ def _evaluate_untrained(context: TrainingContext, run: TrainingRun) -> TrainingR
         dataset = snapshot(context, run, progress, trains=False)
     if isinstance(dataset, str):
         return context.store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
-    context.store.demonstrations.replace(run.assistant_id, demonstrations_of(dataset.examples))
     retrain = Retrain(context, run, dataset, progress)
     with progress.timed("variants"):
         candidate = untrained_candidate(retrain)
-    if candidate is None:
-        return context.store.runs.finish(run.id, RunStatus.REFUSED, NOTHING_TO_SHOW, {})
     return asyncio.run(evaluate_and_deploy(retrain, candidate))
 
 
@@ -112,7 +109,7 @@ def _retrain(context: TrainingContext, run: TrainingRun, tried: TrainingRun | No
         dataset = store.datasets.get(run.dataset_id) if run.dataset_id else snapshot(context, run, progress)
     if isinstance(dataset, str):
         return store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
-    store.demonstrations.replace(run.assistant_id, demonstrations_of(dataset.examples))
+    refresh(store, run.assistant_id, context.settings)
     retrain = Retrain(context, run, dataset, progress)
     candidate = train_candidate(retrain)
     answered = store.gate_answers.texts(tried.id) if tried else {}
@@ -140,7 +137,8 @@ def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | Non
 
 def _evaluate_again(context: TrainingContext, run: TrainingRun, refused: TrainingRun) -> TrainingRun:
     candidate = msgspec.convert(refused.report["candidate"], Candidate)
-    verify(context.adapters / (candidate.name or ""), context.base, MAX_RANK)  # it may be weeks old
+    if candidate.name is not None:
+        verify(context.adapters / candidate.name, context.base, MAX_RANK)  # it may be weeks old
     dataset = context.store.datasets.get(refused.dataset_id or 0)
     retrain = Retrain(context, run, dataset, RunProgress(context.store, run.id))
     known_answers = context.store.gate_answers.texts(refused.id)

@@ -17,17 +17,14 @@ from store.records import SegmentKind, Split, Variant
 from trainer.candidate import Candidate
 from trainer.context import Retrain, TrainingContext
 from trainer.evaluation.variants import measure_loss
-from trainer.examples.demonstrations import refresh, shown_with
+from trainer.examples.demonstrations import nearest_train_examples, refresh
 from trainer.redaction.entities import RedactionError
 from trainer.training.lora import load_base
 
-NOTHING_TO_SHOW = (
-    "No approved answer can be understood without its conversation, so none can be put before a question."
-)
 _LOOKED_AT = 100  # approved answers by which the tokens of all are estimated
 
 
-def worth_trying_untrained(context: TrainingContext, assistant_id: str) -> bool:
+def is_worth_trying(context: TrainingContext, assistant_id: str) -> bool:
     """Whether the base model is served with a prompt that takes more tokens than approved answers would."""
     store, tokenizer = context.store, context.tokenizer
     active = store.deployments.active(assistant_id)
@@ -46,14 +43,10 @@ def worth_trying_untrained(context: TrainingContext, assistant_id: str) -> bool:
     return shortest < active.prompt_tokens
 
 
-def untrained_candidate(retrain: Retrain) -> Candidate | None:
-    """The base model with demonstrations, under the instructions and under what is protected alone; None where there is
-    nothing to demonstrate.
-    """
+def untrained_candidate(retrain: Retrain) -> Candidate:
+    """The base model with demonstrations, under the instructions and under what is protected alone."""
     context, dataset = retrain.context, retrain.dataset
-    shown = shown_with(context.retriever.embedder, dataset.examples, DEMONSTRATIONS)
-    if not shown:
-        return None
+    shown = nearest_train_examples(context.retriever.embedder, dataset.examples, DEMONSTRATIONS)
     segments = retrain.store.prompts.get(dataset.prompt_id).segments
     every = tuple(segment.id for segment in segments)
     instructions = tuple(s.id for s in segments if s.protected or s.kind is SegmentKind.INSTRUCTION)

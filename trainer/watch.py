@@ -27,7 +27,7 @@ from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.deployment.swap import roll_back
 from trainer.evaluation.judgements import pending
 from trainer.examples.dataset import draft, newest_record, shortage
-from trainer.examples.demonstrations import DemonstrationKeeper
+from trainer.examples.demonstrations import DemonstrationUpdater
 from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.redaction.entities import RedactionError
 from trainer.redaction.redactor import Redactor, redact_answers
@@ -53,29 +53,21 @@ class Watch:
     """A loop that ticks every second; it looks for new examples and at answers every `every_s` seconds."""
 
     def __init__(
-        self,
-        store: Store,
-        data_dir: Path,
-        settings: TrainerSettings,
-        options: Sequence[str],
-        every_s: float,
-        retrain: bool = True,
+        self, store: Store, data_dir: Path, settings: TrainerSettings, options: Sequence[str], every_s: float
     ):
-        """`retrain` is False to keep nothing but the demonstrations up to date."""
         self._store = store
         self._data_dir = data_dir
         self._settings = settings
         self._command = [sys.executable, "-m", "trainer"]
         self._options = options
         self._every_s = every_s
-        self._retrain = retrain
         self._next_due = time.monotonic() + every_s
         self._rest_until = 0.0
         self._stop = threading.Event()
         self._child: subprocess.Popen[bytes] | None = None
         self._to_resume: list[tuple[str, str]] = []
         self._began: tuple[str, str, list[TrainingRun]] | None = None
-        self._demonstrations = DemonstrationKeeper(store, settings)
+        self._demonstrations = DemonstrationUpdater(store, settings)
 
     def stop(self) -> None:
         self._stop.set()
@@ -100,8 +92,6 @@ class Watch:
         if self._child is not None and self._child.poll() is not None:
             self._finish_child(self._child)
         self._demonstrations.tick()
-        if not self._retrain:
-            return
         due = time.monotonic() >= self._next_due
         if due:
             self._next_due = time.monotonic() + self._every_s

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from assistant.chat import MAX_MESSAGE_CHARACTERS
 from store import Store
+from store.demonstrations import Demonstration
 from store.errors import NotFound, StoreError
-from store.records import Conversation, Demonstration, Deployment, Message, Rating, Verdict
+from store.records import Conversation, Deployment, Message, Rating, Verdict
 from store.visible import is_blank
 
 _ALL = 10**9

@@ -17,7 +17,8 @@ from assistant.vllm_client import Completion, VllmError
 from assistant.vllm_pool import VllmPool
 from benchmarks.serving import wait_until_healthy
 from benchmarks.tasks.task import Item
-from store.records import Demonstration, Deployment, Role, Segment, TrainingRun, Variant
+from store.demonstrations import Demonstration
+from store.records import Deployment, Role, Segment, TrainingRun, Variant
 from trainer.evaluation.scorers import Scorer, best
 from trainer.evaluation.statistics import Pairs, interval
 

@@ -40,7 +40,8 @@ from benchmarks.tasks.user import (
     threshold_of,
     traffic_of,
 )
-from store.records import Demonstration, Deployment, TrainingRun, Variant
+from store.demonstrations import Demonstration
+from store.records import Deployment, TrainingRun, Variant
 from trainer.deployment.latency import measure_latency
 from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong, scorer
@@ -239,7 +240,7 @@ class Rounds:
 
         def retrieve(question: str) -> Sequence[Demonstration]:
             if deployment is not None:
-                return retriever.of_deployment(deployment, question)
+                return retriever.for_deployment(deployment, question)
             return retriever.nearest(self.assistant_id, question, sent.demonstrations)
 
         shows_new = deployment is not None and number > 0 and not sent.demonstrations

@@ -10,9 +10,11 @@ from types import MappingProxyType
 from typing import Any
 
 from assistant.rendering import Rendered, fit_demonstrations, keep, render
+from assistant.retrieval import Allowed
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
-from store.records import Demonstration, Deployment, Role, Segment, Split, Variant
+from store.demonstrations import Demonstration
+from store.records import Deployment, Role, Segment, Split, Variant
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
 from trainer.context import Retrain
@@ -30,7 +32,8 @@ _MOST_LOST = 3.0
 _TRIES = 3  # of a request that does not reach a server
 
 Context = tuple[tuple[Role, str], ...]
-Retrieve = Callable[[str], Sequence[Demonstration]]  # of a question
+# Finds demonstrations for a question, of those that are allowed.
+Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
 
 
 class GateEvaluation:
@@ -61,7 +64,7 @@ class GateEvaluation:
         # By their position in the dataset.
         self._examples = {n: e for n, e in enumerate(dataset.examples) if e.split is Split.GATE}
         examples = list(self._examples.values())
-        self._secret = {e.message_id for e in dataset.examples if e.split is not Split.TRAIN}
+        self._train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
         self._accepted = approved_answers(examples, store.judgement_requests.decided(dataset.assistant_id))
         self._scorer_name = store.assistants.get(dataset.assistant_id).scorer
         self._scorer = scorer(self._scorer_name)
@@ -77,7 +80,7 @@ class GateEvaluation:
         )
         self._answers: dict[str, Answers] = {}
         self._variants: list[VariantVerdict] = []
-        self._base_general_answers: list[str] = []  # generated once
+        self._texts: dict[tuple[str, int, tuple[int, ...]], str] = {}  # by model, limit and request
 
     async def evaluate(self) -> Verdict:
         """Raises VllmError, ScorerFailed."""
@@ -93,27 +96,23 @@ class GateEvaluation:
     async def _answer_as_references(self) -> None:
         base, full, active = self._pool.base, self._candidate.variants[0], self._active
         await self._answer("base_full", base, self._prompt_id, full.segment_ids)
-        if self._candidate.name is None:
-            self._answers[_system(0)] = self._answers["base_full"]  # the same requests; not sent twice
         if active is not None:
-            is_full = active.prompt_id == self._prompt_id and set(active.segment_ids) == set(full.segment_ids)
-            if is_full and active.adapter is None and not active.demonstrations:
-                self._answers["active"] = self._answers["base_full"]  # the same, too
-            else:
-                await self._answer(
-                    "active",
-                    active.adapter or base,
-                    active.prompt_id,
-                    active.segment_ids,
-                    lambda question: self._retriever.of_deployment(active, question, self._secret),
-                )
+            await self._answer(
+                "active",
+                active.adapter or base,
+                active.prompt_id,
+                active.segment_ids,
+                lambda question, allowed: self._retriever.for_deployment(active, question, allowed),
+            )
 
     def _sequence(self) -> list[int]:
         tokens = [self._expected_tokens(variant) for variant in self._candidate.variants]
         active = self._active
         same_prompt = active is not None and active.prompt_id == self._prompt_id
         served = self._answers["active"].prompt_tokens if same_prompt else max(tokens)
-        return gate_sequence(self._candidate.dev_losses, tokens, served)
+        numbers = gate_sequence(self._candidate.dev_losses, tokens, served)
+        # The base model with its full prompt is what everything is compared with, and no candidate.
+        return [number for number in numbers if number or self._candidate.name]
 
     def _expected_tokens(self, variant: Variant) -> int:
         """Mean tokens of its segments and demonstrations on the gate's questions."""
@@ -124,24 +123,23 @@ class GateEvaluation:
 
     def _nearest(self, variant: Variant) -> Retrieve:
         most = variant.demonstrations
-        return lambda text: self._retriever.nearest(self._assistant_id, text, most, self._secret)
+        return lambda text, allowed: self._retriever.nearest(self._assistant_id, text, most, allowed)
 
     def _shown(
         self, segments: Sequence[Segment], context: Context, retrieve: Retrieve
     ) -> Sequence[Demonstration]:
-        """What a request shows; never the answer to a gate question, or to one that asks the same."""
+        """What a request shows: train examples of the frozen dataset alone, and none that asks the same."""
         asked = question_of(context)
-        found = [
-            one
-            for one in retrieve(context[-1][1])
-            if one.message_id not in self._secret and not near(wording(one.question), asked)
-        ]
+
+        def allowed(one: Demonstration) -> bool:
+            return one.message_id in self._train_ids and not near(wording(one.question), asked)
+
+        found = retrieve(context[-1][1], allowed)
         return fit_demonstrations(self._tokenizer, segments, context, found, self._room)
 
     async def _test(self, number: int) -> VariantVerdict:
         sent, system = self._candidate.variants[number], _system(number)
-        if system not in self._answers:
-            await self._answer(system, self._model, self._prompt_id, sent.segment_ids, self._nearest(sent))
+        await self._answer(system, self._model, self._prompt_id, sent.segment_ids, self._nearest(sent))
         references = {name: self._answers[name] for name in REFERENCES if name in self._answers}
         variant = self._gate.test(number, sent, self._answers[system], references)
         if not variant.passed:  # one that is refused anyway is not worth the general questions
@@ -159,10 +157,9 @@ class GateEvaluation:
             requests = self._render(segments, questions, self._nearest(sent))
             return await self._generate(f"general questions, {system}", model, requests, limit)
 
-        if not self._base_general_answers:
-            self._base_general_answers = await answers("base_full", self._pool.base, 0)
+        of_base = await answers("base_full", self._pool.base, 0)
         found = await answers(f"variant {number}", self._model, number)
-        return check_general_answers(self._base_general_answers, found, self._gate.approved)
+        return check_general_answers(of_base, found, self._gate.approved)
 
     async def _answer(
         self,
@@ -170,16 +167,17 @@ class GateEvaluation:
         model: str,
         prompt_id: int,
         segment_ids: Sequence[str],
-        retrieve: Retrieve = lambda question: (),
+        retrieve: Retrieve = lambda question, allowed: (),
     ) -> None:
         """Record the system's answers to the gate examples and their scores; known texts are not asked for again."""
         segments = self._segments(prompt_id, segment_ids)
         known = self._known_answers.get(system, {})
         requests = self._render(segments, [e.context for e in self._examples.values()], retrieve)
-        if self._examples.keys() <= known.keys():
-            texts = [known[position] for position in self._examples]
-        else:
-            texts = await self._generate(system, model, requests, self._answer_limit())
+        limit = self._answer_limit()
+        for position, request in zip(self._examples, requests, strict=True):
+            if position in known:
+                self._texts[model, limit, request.ids] = known[position]
+        texts = await self._generate(system, model, requests, limit)
         scores = [best(self._scorer, text, right) for text, right in zip(texts, self._accepted, strict=True)]
         self._answers[system] = Answers(tuple(texts), tuple(scores), _mean_tokens(requests))
 
@@ -203,21 +201,24 @@ class GateEvaluation:
         return min(self._settings.max_answer_tokens, 2 * longest + 16)
 
     async def _generate(self, what: str, model: str, requests: Sequence[Rendered], limit: int) -> list[str]:
-        """Answer every request greedily through the served path."""
-        total, done, started = len(requests), 0, time.monotonic()
-        self._progress.record("gate", what=what, done=0, total=total)
+        """Answer every request greedily through the served path; one that was answered already is not sent again."""
+        every = dict.fromkeys((model, limit, request.ids) for request in requests)
+        missing = [key for key in every if key not in self._texts]
+        total, done, started = len(missing), 0, time.monotonic()
 
-        async def answer(request: Rendered) -> str:
+        async def answer(key: tuple[str, int, tuple[int, ...]]) -> None:
             nonlocal done
-            text = await self._complete(model, request.ids, limit)
+            self._texts[key] = await self._complete(model, key[2], limit)
             done += 1
             eta = (time.monotonic() - started) / done * (total - done)
             self._progress.update("gate", what=what, done=done, total=total, eta_s=round(eta))
-            return text
 
-        # The first one alone: the others then find its prompt in the prefix cache, instead of all computing it at once.
-        first = await answer(requests[0])
-        return [first, *await asyncio.gather(*map(answer, requests[1:]))]
+        if missing:
+            self._progress.record("gate", what=what, done=0, total=total)
+            # The first one alone: the others then find its prompt in the prefix cache, and do not all compute it.
+            await answer(missing[0])
+            await asyncio.gather(*map(answer, missing[1:]))
+        return [self._texts[model, limit, request.ids] for request in requests]
 
     async def _complete(self, model: str, ids: Sequence[int], limit: int) -> str:
         async with self._pool.background():

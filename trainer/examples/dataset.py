@@ -26,7 +26,7 @@ from trainer.examples.selection import (
     select,
     unrated_example,
 )
-from trainer.examples.traffic import PER_APPROVED, sure_answers
+from trainer.examples.traffic import PER_APPROVED, confident_answers
 from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
 from trainer.settings import TrainerSettings
 
@@ -95,7 +95,7 @@ def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Colle
     selected, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
     dropped |= dict.fromkeys(left_out, DropReason.OUTLIER_RATER)
     unrated = store.answers.unrated(prompt_id, settings.unrated_answers)
-    sure = map(unrated_example, sure_answers(answers, unrated, PER_APPROVED * len(selected)))
+    sure = map(unrated_example, confident_answers(answers, unrated, PER_APPROVED * len(selected)))
     selected += [one for one in sure if 0 < len(one.completion) <= settings.max_answer_characters]
     return Collection(prompt_id, tuple(selected), dropped, older, outliers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from itertools import islice
@@ -11,20 +12,23 @@ import numpy as np
 
 from assistant.retrieval import Embeds
 from store import Store, StoreError
-from store.records import Demonstration, Example, Split
+from store.demonstrations import Demonstration
+from store.errors import NotFound
+from store.records import Example, Split
 from trainer.examples.dataset import draft
-from trainer.examples.similar import question_of, speaks_for_itself
+from trainer.examples.similar import is_understood_alone, question_of
 from trainer.examples.wording import near, wording
 from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
 
 # Share of the time at most: of 10,000 answers the selection takes some 2 s.
 _BUSY = 0.2
+_EVERY_S = 1.0
 
 logger = logging.getLogger(__name__)
 
 
-class DemonstrationKeeper:
+class DemonstrationUpdater:
     """Looks whether anything was judged, and brings the demonstrations up to date where it was."""
 
     def __init__(self, store: Store, settings: TrainerSettings):
@@ -32,8 +36,16 @@ class DemonstrationKeeper:
         self._seen: tuple[int, ...] = ()
         self._rest_until = 0.0
 
+    def run(self, stopped: threading.Event) -> None:
+        """Every second, until it is stopped. Any number may run beside each other: they write the same."""
+        while not stopped.wait(_EVERY_S):
+            try:
+                self.tick()
+            except StoreError:  # locked for long, or a full disk: the next tick tries again
+                logger.exception("The demonstrations could not be brought up to date.")
+
     def tick(self) -> None:
-        """Cheap where nothing has changed. Raises StoreError."""
+        """Cheap where nothing has changed. Raises StoreError, and tries again at the next tick."""
         if time.monotonic() < self._rest_until:
             return
         judged = self._store.answers.judged()
@@ -43,7 +55,7 @@ class DemonstrationKeeper:
         for assistant in self._store.assistants.all():
             try:
                 refresh(self._store, assistant.id, self._settings)
-            except (RedactionError, StoreError) as error:  # no prompt yet, or a rule that takes too long
+            except (RedactionError, NotFound) as error:  # a rule that takes too long, or no prompt yet
                 logger.info("The demonstrations of %s stay as they are: %s", assistant.id, error)
         self._seen = judged
         self._rest_until = time.monotonic() + (time.monotonic() - started) * (1 / _BUSY - 1)
@@ -64,11 +76,11 @@ def demonstrations_of(examples: Sequence[Example]) -> list[Demonstration]:
     return [
         Demonstration(e.message_id, _question(e), e.completion)
         for e in examples
-        if e.approved and speaks_for_itself(e.context)
+        if e.approved and is_understood_alone(e.context)
     ]
 
 
-def shown_with(
+def nearest_train_examples(
     embedder: Embeds, examples: Sequence[Example], count: int
 ) -> dict[str, Sequence[Demonstration]]:
     """For each train and dev example the `count` train examples with the most similar questions, the most similar last.

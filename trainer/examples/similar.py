@@ -30,7 +30,7 @@ class Groups:
     representative: Mapping[Wording, Wording]
 
 
-def speaks_for_itself(context: Sequence[tuple[Role, str]]) -> bool:
+def is_understood_alone(context: Sequence[tuple[Role, str]]) -> bool:
     """Whether the last of (role, text) turns can be understood without those before it."""
     if sum(role is Role.USER for role, _ in context) <= 1:
         return True
@@ -43,7 +43,7 @@ def question_of(context: Sequence[tuple[Role, str]]) -> Wording:
 
     A follow-up that speaks for itself is the question that it would be without what came before.
     """
-    if speaks_for_itself(context):
+    if is_understood_alone(context):
         return wording(context[-1][1])
     asked = [text for role, text in context if role is Role.USER]
     turns = [wording(text) for text in asked]

@@ -22,11 +22,11 @@ ENOUGH_RATED = 10  # before their share says anything
 PER_APPROVED = 3  # unrated examples for each approved one, at most
 
 
-def sure_answers(
+def confident_answers(
     rated: Sequence[RatedAnswer], unrated: Sequence[RatedAnswer], most: int
 ) -> list[RatedAnswer]:
     """The unrated answers that were sure enough, by what people say of the same deployment's; the `most` surest."""
-    least = _least_sure(rated)
+    least = _thresholds(rated)
     sure = [
         one
         for one in unrated
@@ -35,7 +35,7 @@ def sure_answers(
     return sorted(sure, key=lambda one: (-(one.mean_ln_p or 0.0), one.message_id))[:most]
 
 
-def _least_sure(rated: Iterable[RatedAnswer]) -> Mapping[int | None, float]:
+def _thresholds(rated: Iterable[RatedAnswer]) -> Mapping[int | None, float]:
     """For each deployment the mean log-probability from which on its answers are learned unrated."""
     judged: dict[int | None, list[tuple[float, bool]]] = defaultdict(list)
     for answer in rated:
@@ -43,10 +43,10 @@ def _least_sure(rated: Iterable[RatedAnswer]) -> Mapping[int | None, float]:
             found = judge(answer)
             approved = isinstance(found, CollectedAnswer) and not found.corrected
             judged[answer.deployment_id].append((answer.mean_ln_p, approved))
-    return {deployment: least_sure(pairs) for deployment, pairs in judged.items()}
+    return {deployment: confidence_threshold(pairs) for deployment, pairs in judged.items()}
 
 
-def least_sure(judged: Iterable[tuple[float, bool]]) -> float:
+def confidence_threshold(judged: Iterable[tuple[float, bool]]) -> float:
     """The lowest log-probability such that of the answers at least as sure enough are rated and approved as given;
     infinite where there is none.
     """

@@ -15,7 +15,8 @@ from types import MappingProxyType
 
 from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
-from store.records import Demonstration, Example, Segment
+from store.demonstrations import Demonstration
+from store.records import Example, Segment
 from trainer.settings import TrainerSettings
 
 # The demonstrations that each message's example is rendered with; without an entry it has none.
