@@ -91,7 +91,8 @@ class Retriever:
         index = self._index(assistant_id) if most else None
         if index is None or not index.items:
             return []
-        likeness = index.vectors @ self._vector(question)
+        # Not by the matrix library: its threads and torch's would wait for each other (50 ms instead of 19).
+        likeness = np.einsum("nd,d->n", index.vectors, self._vector(question))
         order = np.argsort(-likeness, kind="stable")
         near = (index.items[at] for at in takewhile(lambda at: likeness[at] >= at_least, order))
         return [*islice(filter(allowed, near), most)][::-1]
