@@ -159,3 +159,13 @@ def test_what_an_event_leaves_as_it_is_costs_nothing_and_reads_the_same(services
             await page.postprocess_data(ask, {live: "<p>two</p>"}, None)
 
     asyncio.run(compare())
+
+
+def test_the_end_of_a_stream_repeats_nothing(services: Services) -> None:
+    """Another event may have changed the page since the last value was sent."""
+    page = build(services)
+    ask = next(one for one in page.fns.values() if one.name == "ask")
+    kept = [gr.skip()] * len(ask.outputs)
+    values = ["log", *kept[1:]]
+    assert page.handle_streaming_diffs(ask, list(values), "session", "run", final=False) == values
+    assert page.handle_streaming_diffs(ask, [None] * len(kept), "session", "run", final=True) == kept

@@ -40,9 +40,15 @@ _BRAND = (
 
 
 class _Blocks(gr.Blocks):  # type: ignore[misc]
-    """Gradio makes each component anew that an event leaves as it is: milliseconds each, with each piece of text."""
+    """Gradio sends and makes anew what an event leaves as it is; this does not."""
+
+    def handle_streaming_diffs(self, *args: Any, final: bool, **kwargs: Any) -> list[Any]:
+        """The end of a stream changes nothing; Gradio would repeat what came last, over what another event shows."""
+        sent = super().handle_streaming_diffs(*args, final=final, **kwargs)
+        return [gr.skip()] * len(sent) if final else list(sent)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """Each component that is made anew takes milliseconds, with each piece of text."""
         if not (isinstance(predictions, dict) and all(isinstance(key, Block) for key in predictions)):
             return list(await super().postprocess_data(block_fn, predictions, state))
         changes = {key: value for key, value in predictions.items() if value != gr.skip()}
