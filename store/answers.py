@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
@@ -46,13 +47,12 @@ _RATED_COUNT_WITHOUT = f"""
 SERVING = """
     SELECT id FROM deployments WHERE prompt_id = ? AND activated_at IS NOT NULL ORDER BY activated_at DESC"""
 UNRATED = f"""
-    SELECT m.id, m.conversation_id
+    SELECT m.id, m.conversation_id, EXISTS (
+        SELECT 1 FROM json_each(m.demonstrations) wanted CROSS JOIN messages s ON s.id = wanted.value
+        CROSS JOIN splits ON splits.conversation_id = s.conversation_id WHERE splits.split <> 'train') AS saw_held_out
     FROM messages m
     WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.status = 'complete' AND m.text <> ''
         AND m.mean_ln_p IS NOT NULL AND coalesce(m.finish_reason, 'stop') = 'stop'
-        AND NOT EXISTS (  -- what saw an answer of the gate or of dev would pass it on
-            SELECT 1 FROM json_each(m.demonstrations) wanted CROSS JOIN messages s ON s.id = wanted.value
-            CROSS JOIN splits ON splits.conversation_id = s.conversation_id WHERE splits.split <> 'train')
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
         AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
     ORDER BY m.created_at DESC LIMIT ?"""
@@ -107,13 +107,27 @@ class Answers(Repository):
     def unrated(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
         """Return finished answers that nobody rated or reviewed, with their log-probability; the oldest first.
 
-        They are the newest ones of the deployments of this prompt that served last.
+        They are the newest ones of the deployments of this prompt that served last. One that saw an answer of the gate
+        or of dev has no log-probability: learning it would pass that on.
         """
         with self._file.reading() as transaction:
             found: list[sqlite3.Row] = []
             for serving in transaction.rows(SERVING, [prompt_id]):
                 found += transaction.rows(UNRATED, [serving["id"], limit - len(found)])
-            return _rated_answers(transaction, found)
+            unsure = {row["id"] for row in found if row["saw_held_out"]}
+            return [
+                replace(one, mean_ln_p=None) if one.message_id in unsure else one
+                for one in _rated_answers(transaction, found)
+            ]
+
+    def has_unrated(self, prompt_id: int, count: int) -> bool:
+        """Return whether there are as many of them."""
+        with self._file.reading() as transaction:
+            for serving in transaction.rows(SERVING, [prompt_id]):
+                count -= len(transaction.rows(UNRATED, [serving["id"], count]))
+                if count <= 0:
+                    return True
+        return False
 
     def judged(self) -> tuple[int, ...]:
         """Return what changes with each rating, decision, prompt version and redaction rule that comes or goes."""

@@ -164,10 +164,11 @@ OPEN = """
 DECIDED = """
     SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NOT NULL ORDER BY id"""
 OF_RUN = "SELECT * FROM judgement_requests WHERE run_id = ? ORDER BY id"
-# A message that was deleted meanwhile is asked about no more.
+# A message that was deleted is asked about no more. What another run asked, and nobody has said, is asked again.
 _ADD = """
     INSERT INTO judgement_requests (assistant_id, run_id, message_id, text, created_at)
-    SELECT ?1, ?2, id, ?3, ?4 FROM messages WHERE id = ?5 ON CONFLICT (message_id, text) DO NOTHING"""
+    SELECT ?1, ?2, id, ?3, ?4 FROM messages WHERE id = ?5 
+    ON CONFLICT (message_id, text) DO UPDATE SET run_id = excluded.run_id WHERE accepted IS NULL"""
 _ONE = "SELECT * FROM judgement_requests WHERE id = ?"
 _DECIDE = """
     UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ? RETURNING *"""
@@ -175,7 +176,7 @@ _DECIDE = """
 
 class JudgementRequests(Repository):
     def add(self, run_id: int, answers: Iterable[tuple[str, str]]) -> int:
-        """Save (message id, text): another answer to what that message answered. Returns how many are new.
+        """Save (message id, text): another answer to what that message answered. Returns how many wait for people.
 
         The same text is asked about once for a message.
         """

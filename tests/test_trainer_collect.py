@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from retrain_scene import SETTINGS
+from word_embedder import WordEmbedder
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
@@ -24,7 +25,7 @@ from store.records import (
     Verdict,
 )
 from trainer.examples.dataset import collect, content_hash, draft, shortage, sizes
-from trainer.examples.deduplicate import deduplicate, split_of
+from trainer.examples.deduplicate import deduplicate, settle, split_of
 from trainer.examples.selection import (
     CollectedAnswer,
     DropReason,
@@ -32,7 +33,7 @@ from trainer.examples.selection import (
     select,
     unrated_example,
 )
-from trainer.examples.traffic import confidence_threshold, confident_answers
+from trainer.examples.traffic import choose_traffic, confidence_threshold, confident_answers
 from trainer.settings import BadSetting, TrainerSettings, override
 from trainer.training.rows import CORRECTION_WEIGHT, UNRATED_WEIGHT, row_of
 
@@ -212,14 +213,51 @@ def test_unrated_answers_are_measured_by_the_rated_ones_of_their_own_deployment(
         served(104, -0.19),
     ]
     unrated += [served(105, -0.01, by=3), served(106, None)]
-    found = confident_answers(rated_answers, unrated, 10)
-    assert [one.message_id for one in found] == ["m102", "m100", "m104"]
-    assert confident_answers(rated_answers, unrated, 2) == found[:2]
+    assert confident_answers(rated_answers, unrated) == {"m102": -0.12, "m100": -0.15, "m104": -0.19}
+
+
+def test_what_traffic_teaches_and_what_the_gate_asks() -> None:
+    """The surest come first, then what asks nearly what was approved; the questions of the gate stay as they are."""
+    embedder = WordEmbedder()
+
+    def one(name: str, question: str, completion: str, **changes: object) -> CollectedAnswer:
+        made = CollectedAnswer(name, name, ((Role.USER, question),), completion, question, rater="ann")
+        return replace(made, **changes)  # type: ignore[arg-type]
+
+    things = ("red apple", "green tree", "blue sea", "white snow", "black coal", "brown bear")
+    approved = [
+        one(f"a{n}", f"{what} {end}", what) for n, what in enumerate(things) for end in ("here", "there")
+    ]
+    approved = [replace(each, message_id=f"{each.message_id}{n}") for n, each in enumerate(approved)]
+    held_out = [one("dev", "grey mouse", "grey mouse"), one("gate", "pink rose", "pink rose")]
+    unrated = [
+        one("sure", "an unlike question", "as answered", approved=False),
+        one("surer", "one more unlike question", "as answered", approved=False),
+        one("like", "red apple now", "wrong", approved=False),
+        one("unlike", "something else entirely", "wrong", approved=False),
+        one("like dev", "grey mouse now", "wrong", approved=False),
+        one("asked", "red apple again", "as given", approved=False),
+    ]
+    splits = {each.conversation_id: Split.TRAIN for each in (*approved, *unrated)}
+    splits |= {"dev": Split.DEV, "gate": Split.GATE, "asked": Split.GATE}
+    answers, sure = [*approved, *held_out, *unrated], {"sure": -0.2, "surer": -0.1}
+
+    def chosen(*given: object) -> list[tuple[str, str]]:
+        found = choose_traffic(answers, splits, sure, *given)  # type: ignore[arg-type]
+        return [(each.message_id, each.completion) for each in found if not each.approved]
+
+    known, copied = [("surer", "as answered"), ("sure", "as answered")], [("like", "red apple")]
+    assert chosen(embedder, True) == [*known, *copied, ("asked", "as given")]
+    assert chosen(embedder, False) == [*known, *copied]
+    assert chosen(None, True) == [*known, ("asked", "as given")]
+    differing = [replace(each, completion=each.message_id) for each in approved]
+    answers = [*differing, *unrated]
+    assert chosen(embedder, False) == known, "no likeness is enough where each answer is another one"
 
 
 def test_unrated_answers_weigh_half(tokenizer: ChatTokenizer) -> None:
     one = replace(unrated_example(served(1, -0.1)), split=Split.TRAIN)
-    (unrated,) = deduplicate([one], 3, 0).examples()
+    (unrated,) = deduplicate([one], *settle([one]), 3, 0).examples()
     assert not unrated.approved and not unrated.corrected
     approved = replace(unrated, approved=True)
     corrected = replace(approved, corrected=True)
@@ -255,8 +293,10 @@ def test_unrated_answers_join_where_people_approve_of_the_rated_ones(
     found = draft(bank, "bank", replace(TrainerSettings(), **changes))
     approved = 0 if changes.get("max_answer_tokens") == 0 else 20 - down
     assert sum(sizes(found.examples).values()) == approved, "an unrated answer is not approved"
-    unrated = {f"m{n}" for n in range(20, 40) if split_of(f"question {n}") is Split.TRAIN}
-    assert {e.message_id for e in found.examples if not e.approved} == (unrated if expected else set())
+    splits = {f"m{n}": split_of(f"question {n}") for n in range(20, 40)}
+    learned = {id for id, split in splits.items() if split is Split.TRAIN and expected}
+    asked = {id for id, split in splits.items() if split is Split.GATE and 0 not in changes.values()}
+    assert {e.message_id for e in found.examples if not e.approved} == learned | asked
 
 
 def example(number: int, split: Split = Split.TRAIN, completion: str | None = None) -> Example:
@@ -269,9 +309,9 @@ def test_examples_come_in_an_order_of_their_own() -> None:
         CollectedAnswer(id, id, ((Role.USER, "q"),), completion, "q", Split.TRAIN)
         for completion, id in (("b", "m1"), ("a", "m2"))
     ]
-    examples = deduplicate(answers, 0, 0).examples()
+    examples = deduplicate(answers, *settle(answers), 0, 0).examples()
     assert [e.message_id for e in examples] == ["m2", "m1"]
-    assert examples == deduplicate(answers[::-1], 0, 0).examples()
+    assert examples == deduplicate(answers[::-1], *settle(answers), 0, 0).examples()
 
 
 def test_the_hash_covers_ids_texts_and_splits() -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -13,7 +13,7 @@ from retrain_scene import SETTINGS, Scene
 
 from store.records import ImportedTurn, RedactionAction, RedactionRule, Role, Split, Verdict
 from trainer.examples.dataset import collect, draft_for_model
-from trainer.examples.deduplicate import Deduplicated, assign_splits, deduplicate, split_of
+from trainer.examples.deduplicate import Deduplicated, assign_splits, deduplicate, settle, split_of
 from trainer.examples.selection import CollectedAnswer, DropReason
 from trainer.examples.similar import grouped, question_of
 from trainer.examples.wording import near, wording
@@ -43,6 +43,10 @@ def collected(number: int, question: str, split: Split | None = TRAIN, **changes
     return replace(one, **{"judged_at": float(number), **changes})  # type: ignore[arg-type]
 
 
+def deduplicated(answers: Sequence[CollectedAnswer], similar_cap: int, max_train: int) -> Deduplicated:
+    return deduplicate(answers, *settle(answers), similar_cap, max_train)
+
+
 def ids(found: Deduplicated) -> list[str]:
     return [one.message_id for one in found.answers]
 
@@ -53,19 +57,19 @@ def assign(firsts: Mapping[str, str], settled: Mapping[str, Split]) -> dict[str,
 
 def test_of_a_group_so_many_train_corrected_ones_first_then_the_newest() -> None:
     answers = [collected(n, ASKED[n], corrected=n == 1) for n in range(6)]
-    found = deduplicate(answers, 3, 0)
+    found = deduplicated(answers, 3, 0)
     assert ids(found) == ["m1", "m3", "m4", "m5"]
     assert found.dropped == {"m0": DropReason.SIMILAR, "m2": DropReason.SIMILAR}
     assert set(found.duplicates_of["m0"]) == {"m1", "m3", "m4"}
-    assert len(deduplicate(answers, 0, 0).answers) == 6
-    assert not deduplicate([replace(one, split=GATE) for one in answers], 1, 0).dropped, (
+    assert len(deduplicated(answers, 0, 0).answers) == 6
+    assert not deduplicated([replace(one, split=GATE) for one in answers], 1, 0).dropped, (
         "the cap is for training"
     )
 
 
 def test_of_all_so_many_train_corrected_ones_first_then_the_newest() -> None:
     answers = [collected(n, f"Which colour has number {n}?", corrected=n == 1) for n in range(6)]
-    found = deduplicate([*answers, collected(9, "In the gate?", GATE)], 3, 2)
+    found = deduplicated([*answers, collected(9, "In the gate?", GATE)], 3, 2)
     assert ids(found) == ["m1", "m5", "m9"]
     assert set(found.dropped.values()) == {DropReason.OVER_MAX}
 
@@ -74,7 +78,7 @@ def test_what_the_gate_asks_is_left_out_of_training_and_the_gate_stays() -> None
     splits = {0: GATE, 1: TRAIN, 2: DEV, 3: TRAIN, 5: TRAIN}
     context = ((Role.USER, "Hello"), (Role.ASSISTANT, "Hello!"), (Role.USER, ASKED[1]))
     later_turn = collected(7, "Hello", context=context)
-    found = deduplicate([*(collected(n, ASKED[n], split) for n, split in splits.items()), later_turn], 3, 0)
+    found = deduplicated([*(collected(n, ASKED[n], split) for n, split in splits.items()), later_turn], 3, 0)
     assert ids(found) == ["m0", "m5"]
     assert found.dropped == dict.fromkeys(("m1", "m2", "m3", "m7"), DropReason.NEAR_GATE)
     assert found.duplicates_of["m1"] == ("m0",)
@@ -88,7 +92,7 @@ def test_what_a_rule_with_a_digit_in_its_kind_replaces_is_one_question() -> None
     assert not near(wording("Is <ORD2_1> late?"), wording("Is <ORD3_1> late?"))
     redacted = redact_answers(answers, Redactor([rule])).answers
     assert redacted[1].context[-1][1] == "When does order <ORD2_2> arrive here?"
-    assert deduplicate(redacted, 3, 0).dropped == {"m1": DropReason.NEAR_GATE}
+    assert deduplicated(redacted, 3, 0).dropped == {"m1": DropReason.NEAR_GATE}
 
 
 def test_unrated_answers_stay_out_of_what_the_gate_asks_and_fill_groups() -> None:
@@ -99,15 +103,17 @@ def test_unrated_answers_stay_out_of_what_the_gate_asks_and_fill_groups() -> Non
 
     known, near_gate, fresh = (unrated(20 + n, ASKED[place]) for n, place in enumerate((5, 1, 8)))
     in_gate = unrated(30, "Is this settled in the gate?", GATE)
-    found = deduplicate([*approved, known, near_gate, fresh, in_gate], 3, 0)
-    assert ids(found) == ["m0", "m5", "m22"] and not found.dropped
-    assert [e.message_id for e in found.examples() if not e.approved] == ["m22"]
+    near_in_gate = unrated(31, "Is this settled in the gate, please?")
+    near_train = unrated(32, ASKED[6], GATE)
+    found = deduplicated([*approved, known, near_gate, fresh, in_gate, near_in_gate, near_train], 3, 0)
+    assert ids(found) == ["m0", "m5", "m30", "m22"] and not found.dropped
+    assert {e.message_id for e in found.examples() if not e.approved} == {"m22", "m30"}
     some = [
         unrated(40 + n, text)
         for n, text in enumerate((ASKED[6], ASKED[7], f"{ASKED[5]} please", ASKED[5][:-1]))
     ]
-    assert len(deduplicate([*approved, *some], 3, 0).answers) == 4, "nor one question too often"
-    assert len(deduplicate([*approved, *some], 0, 0).answers) == 6
+    assert len(deduplicated([*approved, *some], 3, 0).answers) == 4, "nor one question too often"
+    assert len(deduplicated([*approved, *some], 0, 0).answers) == 6
 
 
 ENDS = ("", " today", " at home", " in Spain", " again please")
@@ -119,7 +125,7 @@ def test_no_near_duplicate_is_on_both_sides_of_the_gate(asked: list[str], data: 
     """Whatever is settled where."""
     settled = st.sampled_from([None, *Split])
     answers = [collected(number, text, data.draw(settled)) for number, text in enumerate(asked)]
-    found = deduplicate(answers, 2, 8)
+    found = deduplicated(answers, 2, 8)
     examples = found.examples()
     for one, other in product(examples, examples):
         if one.split is GATE and other.split is not GATE:
@@ -129,7 +135,7 @@ def test_no_near_duplicate_is_on_both_sides_of_the_gate(asked: list[str], data: 
     assert set(ids(found)) | set(found.dropped) == {f"m{n}" for n in range(len(answers))}
     assert sum(e.split is TRAIN for e in examples) <= 8
     # Again with the splits that it settled, it is the same.
-    again = deduplicate([replace(one, split=found.splits[one.conversation_id]) for one in answers], 2, 8)
+    again = deduplicated([replace(one, split=found.splits[one.conversation_id]) for one in answers], 2, 8)
     assert again.examples() == examples and again.dropped == found.dropped
 
 
@@ -179,6 +185,22 @@ def test_the_shares_are_kept() -> None:
     counted = [split_of(f"question {number}") for number in range(5000)]
     assert abs(counted.count(GATE) / 5000 - 0.4) < 0.02
     assert abs(counted.count(DEV) / 5000 - 0.1) < 0.015
+    counted = [split_of(f"question {number}", 0.1) for number in range(5000)]
+    assert [abs(counted.count(split) / 5000 - 0.1) < 0.015 for split in (GATE, DEV)] == [True, True]
+
+
+def test_where_much_is_asked_that_nobody_rates_the_gate_gets_few_approved_answers() -> None:
+    answers = [collected(n, f"Where is number {n}?", None, approved=n % 2 == 0) for n in range(4000)]
+    answers += [collected(5000 + n, f"Where's number {n}?", None, approved=n % 2 == 1) for n in range(100)]
+    groups, splits = settle(answers, 0.1)
+
+    def share(of: Sequence[CollectedAnswer]) -> float:
+        return sum(splits[one.conversation_id] is GATE for one in of) / len(of)
+
+    assert abs(share([one for one in answers[:4000] if one.approved]) - 0.1) < 0.02
+    assert abs(share([one for one in answers[100:4000] if not one.approved]) - 0.4) < 0.03
+    pairs = zip(answers[:100], answers[4000:], strict=True)
+    assert all(splits[one.conversation_id] is splits[other.conversation_id] for one, other in pairs)
 
 
 def rate(scene: Scene, questions: list[str], first: int) -> None:

@@ -84,6 +84,11 @@ def test_an_answer_scores_by_the_nearest_approved_text() -> None:
     )
 
 
+def grade(scene: Scene) -> None:
+    with scene.store._file.writing() as transaction:
+        transaction.execute("UPDATE assistants SET scorer = 'chrf'")
+
+
 @pytest.fixture
 def refused(scene: Scene) -> Scene:
     """The base model gives every approved answer; the adapter says one in six of them in other words."""
@@ -94,13 +99,12 @@ def refused(scene: Scene) -> Scene:
         return f"{plain} it is" if model != "base" and hash_of(question) % 6 == 0 else plain
 
     scene.vllm.answer = answer
-    with scene.store._file.writing() as transaction:
-        transaction.execute("UPDATE assistants SET scorer = 'chrf'")
+    grade(scene)
     scene.rate(80)
     run = scene.run()
     asked = scene.store.judgement_requests.open("bank")
     assert run.status is RunStatus.REFUSED and run.report["judgement_requests"] == len(asked) > 3, run.message
-    assert f"{len(asked)} of its answers differ" in run.message and "Review page" in run.message
+    assert f"Review page whether these {len(asked)} answers are right" in run.message
     assert "the candidate is evaluated again" in run.message
     return scene
 
@@ -108,6 +112,7 @@ def refused(scene: Scene) -> Scene:
 @pytest.fixture
 def waiting(scene: Scene) -> Scene:
     """What a refused run leaves behind that asked people about two answers."""
+    grade(scene)
     scene.rate(40)
     store, active = scene.store, scene.store.deployments.active("bank")
     run = store.runs.start("bank", SETTINGS.as_record(), "test")

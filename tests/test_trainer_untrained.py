@@ -1,5 +1,6 @@
 """The first cut: the base model with approved answers and a shorter prompt goes through the gate before a training."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from assistant.rendering import prompt_tokens
 from store.records import DeploymentStatus, RunStatus, Segment, SegmentKind, Split, TrainingRun
 from store.runs import Runs
 from trainer.evaluation.guards import QUESTIONS
+from trainer.examples.deduplicate import position_of
 from trainer.untrained import is_worth_trying
 
 
@@ -76,23 +78,21 @@ def test_the_base_model_with_approved_answers_is_served_before_anything_is_train
     assert not is_worth_trying(first.context, "bank")
 
 
-def test_the_training_run_has_the_same_dataset_and_asks_nothing_again(first: Scene) -> None:
+def test_where_nothing_is_trained_half_of_the_answers_prove_the_other_half(first: Scene) -> None:
     right_with_demonstrations(first, adapters="")
-    last = first.run()
+    first.run()
     second, run = first.store.runs.all("bank")
-    assert second.dataset_id == run.dataset_id is not None and second.id == last.id
-    dataset = first.store.datasets.get(run.dataset_id)
-    questions = {e.context[-1][1] for e in dataset.examples if e.split is Split.GATE}
-    full = [text for text in gate_requests(first, questions) if "capital of France" in text]
-    alone = [
-        text for text in full if text.count("<|im_start|>user") == 3
-    ]  # two of them are the prompt's examples
-    assert len(alone) == len(questions) == 30, "each once, in both runs together"
-    assert len(full) == len(set(full)), "nor what is served, with what was approved since"
-    gates = [one.report["gate"]["scores"]["base_full"] for one in (run, second)]
-    assert gates[0] == gates[1]
-    (counted,) = first.store.runs.events(second.id, "dataset")
-    assert counted.data["trains"] is True and counted.data["train"] == 60
+    tried, trained = (first.store.datasets.get(one.dataset_id or 0).examples for one in (run, second))
+    assert {e.message_id for e in tried} == {e.message_id for e in trained}
+    splits = {e.message_id: e.split for e in first.store.datasets.get(second.dataset_id or 0).examples}
+    assert {e.split for e in tried if splits[e.message_id] is Split.DEV} == {Split.DEV}
+    halves = Counter((e.split, position_of(e.context[0][1]) < 0.5) for e in tried if e.split is not Split.DEV)
+    assert halves == {(Split.GATE, True): 30, (Split.TRAIN, False): 60}
+    questions = {e.context[-1][1]: e.completion for e in tried if e.split is Split.GATE}
+    shown = [text for text in gate_requests(first, set(questions)) if "capital of France" not in text]
+    assert shown and not any(
+        f"{other}<|im_end|>" in text for text in shown for other in questions if other not in text
+    )
     assert second.status is RunStatus.PROMOTED and second.adapter == "bank-v0002", second.message
 
 

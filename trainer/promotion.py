@@ -75,9 +75,10 @@ async def evaluate_and_deploy(
 
 def _refuse(retrain: Retrain, deployment: Deployment, report: dict[str, Any], message: str) -> TrainingRun:
     if asked := report["judgement_requests"]:
+        these = "this answer is" if asked == 1 else f"these {asked} answers are"
         message += (
-            f" {asked} of its answers differ from the approved ones and may be as good: say whether they are on the "
-            "Review page. When you have decided about all of them, the candidate is evaluated again."
+            f" Say on the Review page whether {these} right. When you have decided about all of them, the candidate is "
+            "evaluated again."
         )
     retrain.store.deployments.reject(deployment.id, message)
     return retrain.store.runs.finish(retrain.run.id, RunStatus.REFUSED, message, report)

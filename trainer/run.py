@@ -61,7 +61,7 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         store = context.store
         # Whatever is recorded as running was killed: its process would hold the lease.
         store.runs.interrupt_running("The training process was killed or crashed during this run.")
-        run, tried = resume(context, assistant_id), None
+        run = resume(context, assistant_id)
         if run is None:
             if is_worth_trying(context, assistant_id):
                 tried = _try_untrained(context, assistant_id, trigger)
@@ -70,7 +70,7 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
             run = store.runs.start(assistant_id, context.settings.as_record(), trigger)
         _remove_work_dirs(context, assistant_id, run.id)
         try:
-            return _finish(context, run, lambda: _retrain(context, run, tried))
+            return _finish(context, run, lambda: _retrain(context, run))
         finally:
             if lease.still_held() and interrupted(store, context.data_dir, assistant_id) is None:
                 shutil.rmtree(context.work_dir(run.id), ignore_errors=True)
@@ -78,9 +78,8 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
 
 def _try_untrained(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
     """A run of its own, minutes before the one that trains."""
-    settings = replace(context.settings, judgement_requests=0)  # what is trained next asks people
-    run = context.store.runs.start(assistant_id, settings.as_record(), trigger)
-    return _finish(context, run, lambda: _evaluate_untrained(replace(context, settings=settings), run))
+    run = context.store.runs.start(assistant_id, context.settings.as_record(), trigger)
+    return _finish(context, run, lambda: _evaluate_untrained(context, run))
 
 
 def _evaluate_untrained(context: TrainingContext, run: TrainingRun) -> TrainingRun:
@@ -95,16 +94,11 @@ def _evaluate_untrained(context: TrainingContext, run: TrainingRun) -> TrainingR
     return asyncio.run(evaluate_and_deploy(retrain, candidate))
 
 
-def _retrain(context: TrainingContext, run: TrainingRun, tried: TrainingRun | None) -> TrainingRun:
-    """`tried` is a run without training, just before: its dataset and the base model's answers are used again."""
+def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
     store = context.store
     if problem := model_problem(context.data_dir, context.base):
         return store.runs.finish(run.id, RunStatus.FAILED, f"This model cannot be trained: {problem}.", {})
     progress = RunProgress(store, run.id)
-    if tried is not None and tried.dataset_id is not None:
-        run = store.runs.update(run.id, dataset_id=tried.dataset_id)
-        for event in store.runs.events(tried.id, "dataset"):
-            progress.record("dataset", **event.data | {"trains": True})
     with progress.timed("dataset"):
         dataset = store.datasets.get(run.dataset_id) if run.dataset_id else snapshot(context, run, progress)
     if isinstance(dataset, str):
@@ -112,10 +106,8 @@ def _retrain(context: TrainingContext, run: TrainingRun, tried: TrainingRun | No
     refresh(store, run.assistant_id, context.settings)
     retrain = Retrain(context, run, dataset, progress)
     candidate = train_candidate(retrain)
-    answered = store.gate_answers.texts(tried.id) if tried else {}
-    known = {system: texts for system, texts in answered.items() if system == "base_full"}
     # One event loop for all talk with the servers: connections belong to the loop they were opened in.
-    return asyncio.run(evaluate_and_deploy(retrain, candidate, known))
+    return asyncio.run(evaluate_and_deploy(retrain, candidate))
 
 
 def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | None:

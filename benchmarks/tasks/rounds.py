@@ -43,6 +43,7 @@ from benchmarks.tasks.user import (
 from store.demonstrations import Demonstration
 from store.records import Deployment, TrainingRun, Variant
 from trainer.deployment.latency import measure_latency
+from trainer.evaluation.gate import MOST_UNRATED
 from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.examples.selection import select
@@ -143,20 +144,28 @@ class Rounds:
             return await conversations.ask(questions[: max(0, count)], traffic, progress)
 
     def _retrain(self, number: int, round_: dict[str, Any]) -> tuple[TrainingRun, Judged]:
-        """Train; answer the judgement requests, each of which is a rating; let the candidate be evaluated again."""
+        """Train; answer the judgement requests and let the candidate be evaluated again, as often as it asks.
+
+        Where answers are graded, each is one of the `ratings`; where they are right or wrong, they are counted apart.
+        """
         more = [] if self._settings.epochs is None else ["--epochs", str(self._settings.epochs)]
         words = ["once", "--trigger", f"benchmark, round {number}", *more]
         with self.timed(f"round {number}: train"):
             run = self._run_once(f"Round {number}: retraining", words)
         round_["run"] = run_record(run)
         with self.timed(f"round {number}: reevaluate"):
-            left = self._settings.ratings - self._ratings()
-            judged = judge(self._store, self.assistant_id, run.id, self._task.train, self._user, left)
-            round_["judged"] = asdict(judged)
-            if pending(self._store, self.assistant_id) is not None:
+            judged = self._judge(run)
+            while pending(self._store, self.assistant_id) is not None:
                 run = self._run_once(f"Round {number}: evaluating the candidate again", ["reevaluate"])
                 round_["reevaluation"] = run_record(run)
-        return run, judged
+                judged += self._judge(run)
+            round_["judged"] = asdict(judged)
+        return run, Judged(0, 0) if right_or_wrong(self._task.scorer) else judged
+
+    def _judge(self, run: TrainingRun) -> Judged:
+        is_apart = right_or_wrong(self._task.scorer)
+        left = MOST_UNRATED if is_apart else self._settings.ratings - self._ratings()
+        return judge(self._store, self.assistant_id, run.id, self._task.train, self._user, left)
 
     def _run_once(self, title: str, words: Sequence[str]) -> TrainingRun:
         with self._screen.status(title) as on_progress:
@@ -289,9 +298,10 @@ class Rounds:
         await self._pool.close()
 
     def _ratings(self) -> int:
-        """Answers that the user has rated or judged."""
+        """Answers that the user has rated or, where they are graded, judged."""
         store, name = self._store, self.assistant_id
-        return len(store.answers.rated(name)) + len(store.judgement_requests.decided(name))
+        judged = 0 if right_or_wrong(self._task.scorer) else len(store.judgement_requests.decided(name))
+        return len(store.answers.rated(name)) + judged
 
     def _print_round(self, round_: Mapping[str, Any], seconds: float) -> None:
         tokens, rounds, number = round_["prompt_tokens"], self._settings.rounds, round_["round"]

@@ -185,22 +185,28 @@ def _counts(opinions: Sequence[Opinion], failed: dict[str, str], unrated: int) -
 
 @dataclass(frozen=True)
 class Judged:
-    """The user's decisions about other answers to questions that were asked before."""
+    """The user's decisions about other answers to questions that were asked before: of so many questions, and how many
+    answers were accepted.
+    """
 
     asked: int
     accepted: int
+
+    def __add__(self, other: Judged) -> Judged:
+        return Judged(self.asked + other.asked, self.accepted + other.accepted)
 
 
 def judge(
     store: Store, assistant_id: str, run_id: int, items: Sequence[Item], user: User, most: int
 ) -> Judged:
-    """Decide at most `most` of a run's judgement requests."""
+    """Decide a run's judgement requests about at most `most` questions."""
     by_question = {item.user: item for item in items}
     opened = [one for one in store.judgement_requests.open(assistant_id) if one.run_id == run_id]
+    asked = list(dict.fromkeys(one.message_id for one in opened))[: max(0, most)]
     accepted = 0
-    for request in opened[: max(0, most)]:
+    for request in (one for one in opened if one.message_id in asked):
         item = by_question[store.messages.branch(request.message_id)[-2].text]
         is_good = user.rate(item.id, request.text, item.references).verdict is Verdict.UP
         store.judgement_requests.decide([request.id], is_good, RATER)
         accepted += is_good
-    return Judged(min(len(opened), max(0, most)), accepted)
+    return Judged(len(asked), accepted)

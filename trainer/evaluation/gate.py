@@ -3,11 +3,16 @@
 A variant passes when the one-sided lower bound of the paired score difference lies above -margin against every
 reference, and every guard holds. Variants are tested from longest to shortest, and testing stops at the first failure
 (fixed-sequence testing), which keeps the chance of any false pass at 5 % without a correction.
+
+Questions that nobody rated are evidence as well, where answers are right or wrong: where two systems say the same, the
+difference is 0 whatever is right, and only where they differ people are asked. So that they are asked little, a variant
+is tested on ever more of these questions, and each look spends a part of the 5 % (Bonferroni; group-sequential testing,
+Pocock 1977).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile
 from typing import Any
@@ -17,6 +22,9 @@ from trainer.evaluation.guards import Guard, answers_belong, check_texts
 from trainer.evaluation.statistics import Interval, Pairs, interval
 
 CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may be evaluated twice
+# Unrated questions of each look, and its part of the 5 %: the last one, by which an equal candidate passes, has most.
+LOOKS = ((25, 0.01), (75, 0.01), (250, 0.03))
+MOST_UNRATED = LOOKS[-1][0]
 REFERENCES = {
     "base_full": "the base model with the full prompt",
     "active": "what is served now",
@@ -25,10 +33,13 @@ REFERENCES = {
 
 @dataclass(frozen=True)
 class Answers:
-    """What one (adapter, variant) answered on the gate split, in the split's order, and how it scored (0 to 1)."""
+    """What one (adapter, variant) answered on the gate split, in the split's order, and how it scored (0 to 1).
+
+    None is the score of an answer to an unrated question of which nobody has said whether it is right.
+    """
 
     texts: tuple[str, ...]
-    scores: tuple[float, ...]
+    scores: tuple[float | None, ...]
     prompt_tokens: int
 
 
@@ -54,10 +65,13 @@ class VariantVerdict:
     score: Interval
     comparisons: tuple[Comparison, ...]
     guards: tuple[Guard, ...]
+    unrated: int = 0  # questions that it was tested on, beside the rated ones
+    undecided: tuple[int, ...] = ()  # questions of the next look of which people have to say who is right
 
     @property
     def passed(self) -> bool:
-        return all(c.passed for c in self.comparisons) and all(g.passed for g in self.guards)
+        judged = not self.undecided and all(c.passed for c in self.comparisons)
+        return judged and all(g.passed for g in self.guards)
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON values, as the store keeps them and the page shows them."""
@@ -78,37 +92,89 @@ class Verdict:
 class Gate:
     """The gate's examples, their approved answers and conversations, and what a variant may lose.
 
-    `right_or_wrong`: the scorer gives 0 or 1 and nothing between, which allows a sharper test.
+    Rated examples come first; then unrated ones in a random order, with the answer that people found right since, or
+    None. `right_or_wrong`: the scorer gives 0 or 1 and nothing between, which allows a sharper test. `same` says
+    whether two answers are right or wrong together.
     """
 
-    approved: Sequence[str]
+    approved: Sequence[str | None]
     clusters: Sequence[str]
     margin: float
     right_or_wrong: bool = False
     confidence: float = CONFIDENCE
+    unrated: int = 0
+    same: Callable[[str, str], bool] = str.__eq__
+
+    @property
+    def rated(self) -> int:
+        return len(self.clusters) - self.unrated
+
+    def looks(self) -> list[tuple[int, float]]:
+        """How many unrated questions each look takes, and the chance of a false pass that it may have."""
+        ends = [look for look in LOOKS if look[0] < self.unrated]
+        return [*ends, (self.unrated, 1 - self.confidence - sum(level for _, level in ends))]
 
     def test(
         self, variant: int, sent: Variant, answers: Answers, references: Mapping[str, Answers]
     ) -> VariantVerdict:
-        """Compare one variant of the candidate with every reference, on the same examples."""
-        return VariantVerdict(
-            variant,
-            sent.segment_ids,
-            sent.demonstrations,
-            answers.prompt_tokens,
-            interval(answers.scores, self.clusters),
-            tuple(self._compare(name, answers, reference) for name, reference in references.items()),
-            (
-                *check_texts(answers.texts, self.approved),
-                answers_belong(answers.texts, self.approved, self.clusters, answers.scores),
-            ),
-        )
+        """Compare one variant of the candidate with every reference, on the same examples.
 
-    def _compare(self, name: str, answers: Answers, reference: Answers) -> Comparison:
-        pairs = Pairs(answers.scores, reference.scores, self.clusters, self.right_or_wrong)
-        lower = pairs.lower_bound(self.margin, self.confidence)
+        It is tested on ever more of them, until it passes, is so far behind that more would not help, or waits for
+        people.
+        """
+        for unrated, level in self.looks():
+            rows = range(self.rated + unrated)
+            undecided = [
+                n for n in rows if any(self._is_open(n, answers, one) for one in references.values())
+            ]
+            found = VariantVerdict(
+                variant,
+                sent.segment_ids,
+                sent.demonstrations,
+                answers.prompt_tokens,
+                self.quality(answers),
+                tuple(
+                    self._compare(name, answers, reference, [n for n in rows if n not in undecided], level)
+                    for name, reference in references.items()
+                ),
+                self._guards(answers, rows),
+                unrated,
+                tuple(undecided),
+            )
+            # The first look sees too few to give it up.
+            hopeless = unrated > LOOKS[0][0] and any(
+                not one.passed and one.more_examples is None for one in found.comparisons
+            )
+            if found.passed or undecided or hopeless:
+                break
+        return found
+
+    def quality(self, answers: Answers) -> Interval:
+        """Of the rated examples: of the others only those are known on which two systems differed."""
+        rated = [score for score in answers.scores[: self.rated] if score is not None]
+        return interval(rated, self.clusters[: self.rated])
+
+    def _is_open(self, n: int, answers: Answers, reference: Answers) -> bool:
+        """Whether the two differ, and nobody has said which of them is right."""
+        unknown = answers.scores[n] is None or reference.scores[n] is None
+        return unknown and not self.same(answers.texts[n], reference.texts[n])
+
+    def _guards(self, answers: Answers, rows: Sequence[int]) -> tuple[Guard, ...]:
+        known = [n for n in rows if self.approved[n] is not None]
+        approved = [self.approved[n] or "" for n in known]
+        texts, scores = [answers.texts[n] for n in known], [answers.scores[n] or 0.0 for n in known]
+        belong = answers_belong(texts, approved, [self.clusters[n] for n in known], scores)
+        return *check_texts(texts, approved), belong
+
+    def _compare(
+        self, name: str, answers: Answers, reference: Answers, rows: Sequence[int], level: float
+    ) -> Comparison:
+        """Answers of which nobody knows whether they are right are the same here, so that neither is better."""
+        one, other = ([each.scores[n] or 0.0 for n in rows] for each in (answers, reference))
+        pairs = Pairs(one, other, [self.clusters[n] for n in rows], self.right_or_wrong)
+        lower = pairs.lower_bound(self.margin, 1 - level)
         passed = lower > -self.margin
-        more = None if passed else pairs.more_needed(self.margin, self.confidence)
+        more = None if passed else pairs.more_needed(self.margin, 1 - level)
         return Comparison(name, float(pairs.differences.mean()), lower, passed, more)
 
     def decide(self, variants: Sequence[VariantVerdict], active_tokens: int, same_prompt: bool) -> Verdict:
@@ -149,6 +215,11 @@ class Gate:
         return None
 
     def _why_failed(self, variant: VariantVerdict) -> str:
+        if asked := len(variant.undecided):
+            return (
+                f"The prompt of {variant.prompt_tokens:,} tokens needs about {asked:,} more judgements: so many "
+                "questions it answers in another way than what it is compared with."
+            )
         sentences = []
         for item in variant.comparisons:
             if not item.passed:

@@ -14,16 +14,31 @@ from assistant.retrieval import Allowed
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
 from store.demonstrations import Demonstration
-from store.records import Deployment, Role, Segment, Split, Variant
+from store.records import Deployment, Example, Role, Segment, Split, Variant
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
 from trainer.context import Retrain
-from trainer.evaluation.gate import CONFIDENCE, REFERENCES, Answers, Gate, VariantVerdict, Verdict
+from trainer.evaluation.gate import (
+    CONFIDENCE,
+    MOST_UNRATED,
+    REFERENCES,
+    Answers,
+    Gate,
+    VariantVerdict,
+    Verdict,
+)
 from trainer.evaluation.guards import GENERAL_MAX_TOKENS, QUESTIONS, Guard, check_general_answers
-from trainer.evaluation.judgements import approved_answers, judgement_requests, worth_asking
-from trainer.evaluation.scorers import best, right_or_wrong, scorer
-from trainer.evaluation.statistics import interval
+from trainer.evaluation.judgements import (
+    approved_answers,
+    differing_answers,
+    judgement_requests,
+    known_score,
+    refused_answers,
+    worth_asking,
+)
+from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.evaluation.variants import gate_sequence
+from trainer.examples.deduplicate import position_of
 from trainer.examples.similar import question_of
 from trainer.examples.wording import near, wording
 
@@ -61,22 +76,25 @@ class GateEvaluation:
         self._room = retrain.context.address.context - settings.max_answer_tokens
         self._known_answers, self._is_second = known_answers, is_second
         self._model = candidate.name or pool.base
-        # By their position in the dataset.
-        self._examples = {n: e for n, e in enumerate(dataset.examples) if e.split is Split.GATE}
+        self._examples = _gate_examples(dataset.examples)
         examples = list(self._examples.values())
         self._train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
-        self._accepted = approved_answers(examples, store.judgement_requests.decided(dataset.assistant_id))
+        decided = store.judgement_requests.decided(dataset.assistant_id)
+        self._right, self._wrong = approved_answers(examples, decided), refused_answers(examples, decided)
         self._scorer_name = store.assistants.get(dataset.assistant_id).scorer
         self._scorer = scorer(self._scorer_name)
         is_right_or_wrong = right_or_wrong(self._scorer_name)
         # Where people are asked about a refused candidate, it may be evaluated twice: half of the 5 % for each time.
-        self._asks_people = settings.judgement_requests > 0 and not is_right_or_wrong
+        asks = settings.judgement_requests > 0 and candidate.name is not None
+        self._asks_people = asks and not is_right_or_wrong
         self._gate = Gate(
-            [e.completion for e in examples],
+            [right[0] if right else None for right in self._right],
             [e.conversation_id for e in examples],
             settings.margin,
             is_right_or_wrong,
             (1 + CONFIDENCE) / 2 if self._asks_people else CONFIDENCE,
+            sum(not e.approved for e in examples),
+            lambda one, other: one.strip() == other.strip() or self._scorer(one, other) == 1.0,
         )
         self._answers: dict[str, Answers] = {}
         self._variants: list[VariantVerdict] = []
@@ -140,11 +158,13 @@ class GateEvaluation:
     async def _test(self, number: int) -> VariantVerdict:
         sent, system = self._candidate.variants[number], _system(number)
         await self._answer(system, self._model, self._prompt_id, sent.segment_ids, self._nearest(sent))
-        references = {name: self._answers[name] for name in REFERENCES if name in self._answers}
-        variant = self._gate.test(number, sent, self._answers[system], references)
+        variant = self._gate.test(number, sent, self._answers[system], self._references())
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
         return replace(variant, guards=(*variant.guards, await self._check_general_answers(number)))
+
+    def _references(self) -> dict[str, Answers]:
+        return {name: self._answers[name] for name in REFERENCES if name in self._answers}
 
     async def _check_general_answers(self, number: int) -> Guard:
         """The candidate's answers to questions that nobody trained on, beside those of base + full prompt."""
@@ -159,7 +179,9 @@ class GateEvaluation:
 
         of_base = await answers("base_full", self._pool.base, 0)
         found = await answers(f"variant {number}", self._model, number)
-        return check_general_answers(of_base, found, self._gate.approved)
+        return check_general_answers(
+            of_base, found, [text for text in self._gate.approved if text is not None]
+        )
 
     async def _answer(
         self,
@@ -178,7 +200,8 @@ class GateEvaluation:
             if position in known:
                 self._texts[model, limit, request.ids] = known[position]
         texts = await self._generate(system, model, requests, limit)
-        scores = [best(self._scorer, text, right) for text, right in zip(texts, self._accepted, strict=True)]
+        judged = zip(texts, self._right, self._wrong, strict=True)
+        scores = [known_score(self._scorer, text, right, wrong) for text, right, wrong in judged]
         self._answers[system] = Answers(tuple(texts), tuple(scores), _mean_tokens(requests))
 
     def _render(
@@ -197,7 +220,7 @@ class GateEvaluation:
 
         Without it a base model that rambles up to the chat's limit takes more time than everything else in the gate.
         """
-        longest = max(len(self._tokenizer.encode_text(text)) for text in self._gate.approved)
+        longest = max(len(self._tokenizer.encode_text(text)) for text in self._gate.approved if text)
         return min(self._settings.max_answer_tokens, 2 * longest + 16)
 
     async def _generate(self, what: str, model: str, requests: Sequence[Rendered], limit: int) -> list[str]:
@@ -235,21 +258,22 @@ class GateEvaluation:
         return completion.text
 
     def judgement_requests(self, verdict: Verdict) -> list[tuple[str, str]]:
-        """Answers of a refused variant that people should judge, as (message id, text).
-
-        None where answers are right or wrong, and none at a re-evaluation: there is no third evaluation.
+        """Answers of a refused variant that people should judge, as (message id, text): what it waits for; where
+        answers are graded those about which a word would change most, and none the second time: there is no third.
         """
+        systems = [self._answers[_system(verdict.variant.variant)], *self._references().values()]
+        if undecided := verdict.variant.undecided:
+            return differing_answers([*self._examples.values()], systems, undecided, self._scorer)
         if not self._asks_people or self._is_second:
             return []
         if not worth_asking(verdict.variant, _MOST_LOST * self._settings.margin):
             return []
-        answers = self._answers[_system(verdict.variant.variant)]
-        return judgement_requests([*self._examples.values()], answers, self._settings.judgement_requests)
+        return judgement_requests([*self._examples.values()], systems[0], self._settings.judgement_requests)
 
     def answers(self) -> list[GateAnswer]:
-        """Every system's answer to each gate example."""
+        """Every system's answer to each gate example; where nobody knows whether it is right, its score is 0."""
         return [
-            GateAnswer(position, example.message_id, system, text, score)
+            GateAnswer(position, example.message_id, system, text, score or 0.0)
             for system, given in self._answers.items()
             for (position, example), text, score in zip(
                 self._examples.items(), given.texts, given.scores, strict=True
@@ -275,8 +299,11 @@ class GateEvaluation:
                 "margin": self._gate.margin,
                 "confidence": self._gate.confidence,
                 "evaluation": 2 if self._is_second else 1,
-                "examples": len(self._examples),
-                "accepted_since": sum(len(texts) - 1 for texts in self._accepted),
+                "examples": self._gate.rated,
+                "unrated": shown.unrated,
+                "judged": sum(bool(r or w) for r, w in zip(self._right, self._wrong, strict=True))
+                - self._gate.rated,
+                "accepted_since": sum(len(texts) - 1 for texts in self._right[: self._gate.rated]),
                 "scorer": self._scorer_name,
                 "scores": scores,
                 "variants": variants,
@@ -297,7 +324,17 @@ class GateEvaluation:
         return self._answers.get("active", self._answers["base_full"]).prompt_tokens
 
     def _quality(self, system: str) -> dict[str, float]:
-        return asdict(interval(self._answers[system].scores, self._gate.clusters))
+        return asdict(self._gate.quality(self._answers[system]))
+
+
+def _gate_examples(examples: Sequence[Example]) -> dict[int, Example]:
+    """By their position in the dataset: approved ones, then the unrated ones in an order that says nothing of them."""
+    asked = [(n, e) for n, e in enumerate(examples) if e.split is Split.GATE]
+    rated = [each for each in asked if each[1].approved]
+    unrated = sorted(
+        (each for each in asked if not each[1].approved), key=lambda each: position_of(each[1].message_id)
+    )
+    return dict([*rated, *unrated[:MOST_UNRATED]])
 
 
 def _system(variant: int) -> str:

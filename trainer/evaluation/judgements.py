@@ -6,7 +6,8 @@ retrieval benchmarks: answers of all systems are judged, and all that were found
 Jones and van Rijsbergen 1975; what unjudged answers do to a comparison: Zobel 1998, SIGIR, 307).
 
 When people have decided about all answers of a candidate that was refused for its scores alone, it is evaluated again
-by what is approved then. There are two evaluations at most; each may err in half of the 5 % (`gate_evaluation`).
+by what is approved then. There are two evaluations at most; each may err in half of the 5 % (`gate_evaluation`). Where
+answers are right or wrong, they are asked about the unrated questions of the gate's next look instead (`gate`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from itertools import takewhile
 from store import Store
 from store.records import Example, JudgementRequest, RunStatus, TrainingRun
 from trainer.evaluation.gate import Answers, VariantVerdict
+from trainer.evaluation.scorers import Scorer, best, right_or_wrong
 from trainer.settings import TrainerSettings
 
 TRIGGER = "people have judged its answers"  # of a run that evaluates again
@@ -32,10 +34,34 @@ def approved_answers(
     for judgement_request in decided:
         if judgement_request.accepted:
             accepted[judgement_request.message_id].append(judgement_request.text)
+    own = [[example.completion] if example.approved else [] for example in examples]
     pooled: dict[object, dict[str, None]] = defaultdict(dict)
-    for example in examples:
-        pooled[example.context].update(dict.fromkeys([example.completion, *accepted[example.message_id]]))
-    return [tuple(dict.fromkeys([e.completion, *pooled[e.context]])) for e in examples]
+    for example, given in zip(examples, own, strict=True):
+        pooled[example.context].update(dict.fromkeys([*given, *accepted[example.message_id]]))
+    return [
+        tuple(dict.fromkeys([*given, *pooled[e.context]])) for e, given in zip(examples, own, strict=True)
+    ]
+
+
+def refused_answers(
+    examples: Sequence[Example], decided: Sequence[JudgementRequest]
+) -> list[tuple[str, ...]]:
+    """What people found wrong, for each example."""
+    refused: dict[str, list[str]] = defaultdict(list)
+    for judgement_request in decided:
+        if not judgement_request.accepted:
+            refused[judgement_request.message_id].append(judgement_request.text)
+    return [tuple(refused[example.message_id]) for example in examples]
+
+
+def known_score(score: Scorer, text: str, right: Sequence[str], wrong: Sequence[str]) -> float | None:
+    """By the texts that are right; 0 for one of those that are wrong and for what can never be right, such as a query
+    that cannot be run; None where it is neither, and nobody has said what is right.
+    """
+    if right:
+        return best(score, text, right)
+    possible = bool(text.strip()) and score(text, text) == 1.0
+    return None if possible and not any(score(text, one) == 1.0 for one in wrong) else 0.0
 
 
 def worth_asking(variant: VariantVerdict, most_lost: float) -> bool:
@@ -45,6 +71,20 @@ def worth_asking(variant: VariantVerdict, most_lost: float) -> bool:
     return bool(failed) and sound and all(comparison.difference > -most_lost for comparison in failed)
 
 
+def differing_answers(
+    examples: Sequence[Example], systems: Sequence[Answers], undecided: Sequence[int], score: Scorer
+) -> list[tuple[str, str]]:
+    """Every different answer to a question of which nobody has said what is right, as (message id, text)."""
+    asked = []
+    for n in undecided:
+        texts: list[str] = []
+        for text in (one.texts[n].strip() for one in systems if one.scores[n] is None):
+            if not any(score(text, other) == 1.0 for other in texts):
+                texts.append(text)
+        asked += [(examples[n].message_id, text) for text in texts]
+    return asked
+
+
 def judgement_requests(examples: Sequence[Example], answers: Answers, most: int) -> list[tuple[str, str]]:
     """The answers about which a word would change most, one a question, at most `most`.
 
@@ -52,7 +92,7 @@ def judgement_requests(examples: Sequence[Example], answers: Answers, most: int)
     An answer that scores s is taken to be accepted with probability s, which would bring 1 - s. What is not
     asked about, or not accepted, keeps its score, as with every other system.
     """
-    gain = {number: score * (1.0 - score) for number, score in enumerate(answers.scores)}
+    gain = {number: score * (1.0 - score) for number, score in enumerate(answers.scores) if score is not None}
     order = sorted((n for n in gain if gain[n] > 0), key=lambda n: (-gain[n], n))
     chosen: dict[object, tuple[str, str]] = {}
     for number in order:
@@ -74,10 +114,13 @@ def pending(store: Store, assistant_id: str) -> TrainingRun | None:
     if len(failed) >= min(_TRIES, len(runs)):
         return None
     run = runs[len(failed)]
-    if run.status is not RunStatus.REFUSED or run.trigger == TRIGGER or run.dataset_id is None:
+    if run.status is not RunStatus.REFUSED or run.dataset_id is None:
         return None
     asked = [one.accepted for one in store.judgement_requests.of_run(run.id)]
-    if None in asked or not any(asked):
+    # Among answers that are right or wrong a refused one changes the score as well.
+    if None in asked or not (
+        asked if right_or_wrong(store.assistants.get(assistant_id).scorer) else any(asked)
+    ):
         return None
     active = store.deployments.active(assistant_id)
     unchanged = (

@@ -5,17 +5,28 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from assistant import rendering
+from assistant.retrieval import Embeds
 from store import Store
 from store.garbage import without_collecting
 from store.records import Dataset, Example, Split, TrainingRun
 from trainer.context import RunProgress, TrainingContext
+from trainer.evaluation.gate import MOST_UNRATED
+from trainer.evaluation.scorers import right_or_wrong
 from trainer.examples.contradictions import contradictions
-from trainer.examples.deduplicate import DEV_SHARE, GATE_SHARE, Deduplicated, deduplicate
+from trainer.examples.deduplicate import (
+    DEV_SHARE,
+    GATE_SHARE,
+    SMALL_GATE_SHARE,
+    Deduplicated,
+    deduplicate,
+    position_of,
+    settle,
+)
 from trainer.examples.outlier_raters import OutlierRater, find_outlier_raters
 from trainer.examples.selection import (
     CollectedAnswer,
@@ -26,7 +37,7 @@ from trainer.examples.selection import (
     select,
     unrated_example,
 )
-from trainer.examples.traffic import PER_APPROVED, confident_answers
+from trainer.examples.traffic import choose_traffic, confident_answers
 from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
 from trainer.settings import TrainerSettings
 
@@ -39,10 +50,15 @@ _DUPLICATES = (DropReason.NEAR_GATE, DropReason.SIMILAR, DropReason.OVER_MAX)
 
 @dataclass(frozen=True)
 class Collection:
-    """`dropped` has the reason for each answer read that is not in `answers`; `older` rated answers were not read."""
+    """Approved answers, and unrated ones, of which `sure` has the log-probability of those that are worth learning.
+
+    `dropped` has the reason for each rated answer that is not in `answers`; `older` rated answers were not read.
+    """
 
     prompt_id: int
     answers: tuple[CollectedAnswer, ...]
+    sure: Mapping[str, float]
+    has_traffic: bool  # at least as many answers that nobody rated as approved ones
     dropped: dict[str, DropReason]
     older: int
     outlier_raters: tuple[OutlierRater, ...]
@@ -77,7 +93,7 @@ class DatasetDraft:
 
 @without_collecting()
 def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Collection:
-    """Read the newest rated answers and apply approval, raters and share; then unrated ones that were sure enough.
+    """Read the newest rated answers and apply approval, raters and share; then the newest unrated ones.
 
     Raises NotFound without a prompt.
     """
@@ -95,9 +111,11 @@ def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Colle
     selected, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
     dropped |= dict.fromkeys(left_out, DropReason.OUTLIER_RATER)
     unrated = store.answers.unrated(prompt_id, settings.unrated_answers)
-    sure = map(unrated_example, confident_answers(answers, unrated, PER_APPROVED * len(selected)))
-    selected += [one for one in sure if 0 < len(one.completion) <= settings.max_answer_characters]
-    return Collection(prompt_id, tuple(selected), dropped, older, outliers)
+    has_traffic = bool(selected) and store.answers.has_unrated(prompt_id, len(selected))
+    traffic = map(unrated_example, unrated)
+    selected += [one for one in traffic if 0 < len(one.completion) <= settings.max_answer_characters]
+    sure = confident_answers(answers, unrated)
+    return Collection(prompt_id, tuple(selected), sure, has_traffic, dropped, older, outliers)
 
 
 def draft(
@@ -106,8 +124,10 @@ def draft(
     settings: TrainerSettings,
     fit: Fit | None = None,
     redact: bool = True,
+    embedder: Embeds | None = None,
 ) -> DatasetDraft:
-    """Walk the whole path and record nothing. Without `fit` every context is taken as it is.
+    """Walk the whole path and record nothing. Without `fit` every context is taken as it is; without `embedder` no
+    unrated question is learned with the answer to another one.
 
     Raises NotFound without a prompt; RedactionError where personal data cannot be replaced.
     """
@@ -122,12 +142,18 @@ def draft(
             fitting.append(replace(one, context=context))
         elif one.approved:
             outgrown[one.message_id] = DropReason.OUTGROWN
-    found = deduplicate(fitting, settings.similar_cap, settings.max_train)
+    # What is right or wrong people can say of any question, so that the gate needs no approved answers to it.
+    asks_gate = settings.judgement_requests > 0 and right_or_wrong(store.assistants.get(assistant_id).scorer)
+    groups, splits = settle(fitting, SMALL_GATE_SHARE if asks_gate and collection.has_traffic else GATE_SHARE)
+    chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate)
+    found = deduplicate(chosen, groups, splits, settings.similar_cap, settings.max_train)
     dropped = {**collection.dropped, **outgrown, **found.dropped}
     return DatasetDraft(collection, redacted, found, found.examples(), dropped)
 
 
-def draft_for_model(context: TrainingContext, assistant_id: str) -> DatasetDraft:
+def draft_for_model(
+    context: TrainingContext, assistant_id: str, embedder: Embeds | None = None
+) -> DatasetDraft:
     """The draft with contexts as chat sends them: the oldest turns go where they outgrow the model's context.
 
     Raises as `draft`.
@@ -139,29 +165,42 @@ def draft_for_model(context: TrainingContext, assistant_id: str) -> DatasetDraft
         turns = rendering.fit(context.tokenizer, segments, one.context, room)
         return None if turns is None else tuple(turns)
 
-    return draft(context.store, assistant_id, context.settings, fitted)
+    return draft(context.store, assistant_id, context.settings, fitted, embedder=embedder)
 
 
 def snapshot(
     context: TrainingContext, run: TrainingRun, progress: RunProgress, trains: bool = True
 ) -> Dataset | str:
-    """Record the splits and the dataset; or say how many more examples are needed. Raises as `draft`."""
-    found = draft_for_model(context, run.assistant_id)
+    """Record the splits and the dataset; or say how many more examples are needed. Raises as `draft`.
+
+    Where nothing is trained (`trains`), every approved answer can be asked or retrieved: half of them prove the rest.
+    """
+    found = draft_for_model(context, run.assistant_id, context.retriever.embedder if trains else None)
     context.store.splits.record(found.deduplicated.splits)
-    progress.record("dataset", **_record(found), trains=trains)
-    missing = shortage(found.examples, context.settings, found.counts)
+    examples = found.examples if trains else tuple(halved(found.examples))
+    progress.record("dataset", **_record(found, examples), trains=trains)
+    missing = shortage(examples, context.settings, found.counts)
     if missing:
         return missing
     dataset = context.store.datasets.add(
         run.assistant_id,
         found.collection.prompt_id,
-        content_hash(found.examples),
-        found.examples,
+        content_hash(examples),
+        examples,
         found.counts,
         found.dropped,
     )
     context.store.runs.update(run.id, dataset_id=dataset.id)
     return dataset
+
+
+def halved(examples: Sequence[Example]) -> Iterator[Example]:
+    """The approved examples: but for dev, half of the conversations to be retrieved and half for the gate."""
+    for one in examples:
+        if one.approved and one.split is not Split.DEV:
+            yield replace(one, split=Split.GATE if position_of(one.context[0][1]) < 0.5 else Split.TRAIN)
+        elif one.approved:
+            yield one
 
 
 def content_hash(examples: Sequence[Example]) -> str:
@@ -181,10 +220,12 @@ def shortage(
 ) -> str | None:
     """Why this is not enough to train and to evaluate, as “not enough yet, N more”; None when it is."""
     have = sizes(examples)
-    train, gate, total = have[Split.TRAIN], have[Split.GATE], sum(have.values())
+    train, total = have[Split.TRAIN], sum(have.values())
+    gate = sum(example.split is Split.GATE for example in examples)  # unrated questions among them
     missing = max(
         (settings.min_train - train) / (1 - DEV_SHARE - GATE_SHARE),
         (settings.min_gate - gate) / GATE_SHARE,
+        (1 - have[Split.GATE]) / SMALL_GATE_SHARE,
         (1 - have[Split.DEV]) / DEV_SHARE,
     )
     if missing > 0:
@@ -260,10 +301,12 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _record(found: DatasetDraft) -> dict[str, Any]:
+def _record(found: DatasetDraft, examples: Sequence[Example]) -> dict[str, Any]:
+    """Unrated questions count in the split that they are in."""
+    counted = Counter(example.split for example in examples)
+    counted[Split.GATE] = min(counted[Split.GATE], sizes(examples)[Split.GATE.value] + MOST_UNRATED)
     return {
-        **sizes(found.examples),
-        "unrated": sum(not example.approved for example in found.examples),
+        **{split.value: counted[split] for split in Split},
         "dropped": found.counts,
         "outgrown": [id for id, reason in found.dropped.items() if reason is DropReason.OUTGROWN],
         "duplicates": sorted(id for id, reason in found.dropped.items() if reason in _DUPLICATES),

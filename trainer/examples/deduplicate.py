@@ -3,6 +3,8 @@
 Each conversation is put into train, dev or gate, once and for ever. A new one goes to where one that asks nearly the
 same was put; where there is none, a hash of a first question decides, for all that ask nearly the same.
 
+Unrated questions of the gate stay, where nothing that is trained on asks the same.
+
 An example to train or stop on that asks what a gate question asks is dropped. Of a group at most `similar_cap` examples
 train, of all at most `max_train`; corrected ones stay before others, newer before older. Unrated answers fill what is
 left of a group.
@@ -15,6 +17,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from store.records import Example, Split
 from trainer.examples.selection import CollectedAnswer, DropReason
@@ -24,6 +27,8 @@ from trainer.examples.wording import Wording, wording
 # The gate gets a large share: its size decides how small a loss can be told from none. At 225 approved answers 90 gate
 # examples, not 68, let 58 instead of 43 % of equal candidates pass that differ in 4 % of their right-or-wrong answers.
 DEV_SHARE, GATE_SHARE = 0.1, 0.4
+# Of rated conversations, where the gate can ask what nobody rated instead.
+SMALL_GATE_SHARE = 0.1
 # Of two that are equally near: the gate may only grow.
 _ORDER = (Split.GATE, Split.DEV, Split.TRAIN)
 
@@ -59,13 +64,29 @@ class Deduplicated:
         return tuple(sorted(made, key=lambda e: (not e.approved, e.context, e.completion, e.message_id)))
 
 
-def deduplicate(answers: Sequence[CollectedAnswer], similar_cap: int, max_train: int) -> Deduplicated:
-    """`similar_cap` and `max_train` are numbers of examples, 0 for any number."""
-    asked = {one.message_id: question_of(one.context) for one in answers}
-    groups = grouped([*asked.values(), *(wording(one.first_question) for one in answers)])
+def settle(
+    answers: Sequence[CollectedAnswer], gate_share: float = GATE_SHARE
+) -> tuple[Groups, dict[str, Split]]:
+    """Group what asks nearly the same, and settle the split of each conversation.
+
+    `gate_share` is that of new conversations with an approved answer; of the others it is GATE_SHARE.
+    """
+    groups = grouped(q for one in answers for q in (question_of(one.context), wording(one.first_question)))
     firsts = {one.conversation_id: one.first_question for one in answers}
     settled = {one.conversation_id: one.split for one in answers if one.split is not None}
-    splits = assign_splits(firsts, settled, groups)
+    shares = {one.conversation_id: gate_share for one in answers if one.approved}
+    return groups, assign_splits(firsts, settled, groups, shares)
+
+
+def deduplicate(
+    answers: Sequence[CollectedAnswer],
+    groups: Groups,
+    splits: Mapping[str, Split],
+    similar_cap: int,
+    max_train: int,
+) -> Deduplicated:
+    """`similar_cap` and `max_train` are numbers of examples, 0 for any number."""
+    asked = {one.message_id: question_of(one.context) for one in answers}
     approved = [one for one in answers if one.approved]
     in_gate: dict[Wording, list[str]] = defaultdict(list)
     for one in approved:
@@ -101,6 +122,11 @@ def deduplicate(answers: Sequence[CollectedAnswer], similar_cap: int, max_train:
     # One unrated answer for each question that nobody answered better.
     known = {one.context for one in approved}
     unrated = {one.context: one for one in answers if not one.approved and one.context not in known}
+    trained = {asked[one.message_id] for one in staying if splits[one.conversation_id] is not Split.GATE}
+    for _, one in sorted(unrated.items()):
+        if splits[one.conversation_id] is Split.GATE and not trained & groups.near[asked[one.message_id]]:
+            staying.append(one)
+            in_gate[asked[one.message_id]].append(one.message_id)
     for _, one in sorted(unrated.items()):
         full = 0 < similar_cap <= training[group(one)]
         if splits[one.conversation_id] is Split.TRAIN and not full and not gate_duplicates(one):
@@ -111,9 +137,13 @@ def deduplicate(answers: Sequence[CollectedAnswer], similar_cap: int, max_train:
 
 
 def assign_splits(
-    first_questions: Mapping[str, str], settled: Mapping[str, Split], groups: Groups
+    first_questions: Mapping[str, str],
+    settled: Mapping[str, Split],
+    groups: Groups,
+    gate_shares: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, Split]:
     """The split of each conversation id in `first_questions`, all of which `groups` has; `settled` ones keep theirs.
+    `gate_shares` are those of single conversations, GATE_SHARE of all others.
 
     Where questions that are near each other are settled in different splits, they stay there, and `deduplicate` keeps
     them out of training.
@@ -121,8 +151,11 @@ def assign_splits(
     asked = {conversation: wording(text) for conversation, text in first_questions.items()}
     placed: dict[Wording, set[Split]] = defaultdict(set)
     texts: dict[Wording, list[str]] = defaultdict(list)
+    shares: dict[Wording, float] = defaultdict(lambda: GATE_SHARE)
     for conversation, question in asked.items():
-        texts[groups.representative[question]].append(first_questions[conversation])
+        first = groups.representative[question]
+        texts[first].append(first_questions[conversation])
+        shares[first] = min(shares[first], gate_shares.get(conversation, GATE_SHARE))
         if conversation in settled:
             placed[question].add(settled[conversation])
     new: dict[Wording, Split] = {}
@@ -130,20 +163,25 @@ def assign_splits(
         first = groups.representative[question]
         nearest = ([question], groups.near[question], groups.near[first])
         found = [{split for one in some for split in placed.get(one, ())} for some in nearest]
-        splits = next((some for some in found if some), {split_of(min(texts[first]))})
+        splits = next((some for some in found if some), {split_of(min(texts[first]), shares[first])})
         new[question] = min(splits, key=_ORDER.index)
     return {
         conversation: settled.get(conversation) or new[question] for conversation, question in asked.items()
     }
 
 
-def split_of(question: str) -> Split:
+def split_of(question: str, gate_share: float = GATE_SHARE) -> Split:
     """Where a question that was never seen goes; case, spaces and punctuation do not matter."""
-    key = " ".join(re.findall(r"\w+", question.casefold())) or question
-    position = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
-    if position < GATE_SHARE:
+    position = position_of(question)
+    if position < gate_share:
         return Split.GATE
-    return Split.DEV if position < GATE_SHARE + DEV_SHARE else Split.TRAIN
+    return Split.DEV if position < gate_share + DEV_SHARE else Split.TRAIN
+
+
+def position_of(question: str) -> float:
+    """A number from 0 to below 1 that looks random and depends on the question's letters and digits alone."""
+    key = " ".join(re.findall(r"\w+", question.casefold())) or question
+    return int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8]) / 2**64
 
 
 def _better_first(one: CollectedAnswer) -> tuple[object, ...]:

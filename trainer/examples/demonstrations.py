@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -63,7 +64,7 @@ class DemonstrationUpdater:
 
 def refresh(store: Store, assistant_id: str, settings: TrainerSettings) -> None:
     """Settle the splits of what is approved now, and keep it as demonstrations. Raises as `draft`."""
-    found = draft(store, assistant_id, settings)
+    found = draft(store, assistant_id, replace(settings, unrated_answers=0))
     store.splits.record(found.deduplicated.splits)
     store.demonstrations.replace(assistant_id, demonstrations_of(found.examples))
 

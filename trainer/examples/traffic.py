@@ -1,4 +1,6 @@
-"""Chooses unrated answers to learn from: those of which the model was as sure as of answers that people approve.
+"""Chooses what to learn from questions that nobody rated, and which of them the gate asks.
+
+Learned are answers of which the model was as sure as of answers that people approve.
 
 Of 1,000 unrated Banking77 questions an adapter with demonstrations was right in 83, 75 and 66 % of its surest quarter,
 half and three quarters. Trained on the surer half beside 225 approved answers, an adapter without any prompt was right
@@ -11,28 +13,85 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
-from store.records import RatedAnswer
+import numpy as np
+
+from assistant.retrieval import Embeds
+from store.records import RatedAnswer, Split
 from trainer.examples.selection import CollectedAnswer, judge
+from trainer.examples.similar import is_understood_alone
 
 APPROVED_SHARE = 0.7  # of the rated answers that were as sure: what makes unrated ones worth learning
 ENOUGH_RATED = 10  # before their share says anything
 PER_APPROVED = 3  # unrated examples for each approved one, at most
 
 
-def confident_answers(
-    rated: Sequence[RatedAnswer], unrated: Sequence[RatedAnswer], most: int
-) -> list[RatedAnswer]:
-    """The unrated answers that were sure enough, by what people say of the same deployment's; the `most` surest."""
+def confident_answers(rated: Sequence[RatedAnswer], unrated: Sequence[RatedAnswer]) -> dict[str, float]:
+    """The unrated answers that were sure enough, by what people say of the same deployment's: id to log-probability."""
     least = _thresholds(rated)
-    sure = [
-        one
+    return {
+        one.message_id: one.mean_ln_p
         for one in unrated
         if one.mean_ln_p is not None and one.mean_ln_p >= least.get(one.deployment_id, math.inf)
-    ]
-    return sorted(sure, key=lambda one: (-(one.mean_ln_p or 0.0), one.message_id))[:most]
+    }
+
+
+def choose_traffic(
+    answers: Sequence[CollectedAnswer],
+    splits: Mapping[str, Split],
+    sure: Mapping[str, float],
+    embedder: Embeds | None,
+    asks_gate: bool,
+) -> list[CollectedAnswer]:
+    """The approved answers, and the unrated ones that are learned or that the gate asks (`asks_gate`).
+
+    Learned are those of `sure` with what was answered, surest first, then those with the approved answer to a question
+    that is very like theirs; none without an embedder.
+    """
+    approved = [one for one in answers if one.approved]
+    unrated = {
+        split: [o for o in answers if not o.approved and splits[o.conversation_id] is split]
+        for split in Split
+    }
+    taught = [one for one in approved if splits[one.conversation_id] is Split.TRAIN]
+    known = [one for one in unrated[Split.TRAIN] if one.message_id in sure]
+    learned = sorted(known, key=lambda one: (-sure[one.message_id], one.message_id))
+    if embedder is not None:
+        learned += _copied(
+            [one for one in unrated[Split.TRAIN] if one.message_id not in sure], taught, embedder
+        )
+    return [*approved, *learned[: PER_APPROVED * len(taught)], *(unrated[Split.GATE] if asks_gate else ())]
+
+
+def _copied(
+    unrated: Sequence[CollectedAnswer], approved: Sequence[CollectedAnswer], embedder: Embeds
+) -> list[CollectedAnswer]:
+    """Unrated questions with the approved answer to the most similar one, the most similar first.
+
+    The likeness that is enough is found on the approved answers themselves: of the pairs of nearest questions that are
+    as much alike, enough have the same answer. (Label propagation, Zhu and Ghahramani 2002.) Of 450 unrated Banking77
+    questions 180 to 280 get an answer by 86 approved ones, and two thirds of these are right.
+    """
+    approved = [one for one in approved if is_understood_alone(one.context)]
+    unrated = [one for one in unrated if is_understood_alone(one.context)]
+    if len(approved) <= ENOUGH_RATED or not unrated:
+        return []
+    vectors = embedder.embed([one.context[-1][1] for one in approved])
+    likeness = vectors @ vectors.T
+    np.fill_diagonal(likeness, -1.0)
+    pairs = zip(approved, likeness.argmax(axis=1), likeness.max(axis=1), strict=True)
+    enough = confidence_threshold(
+        (float(alike), one.completion == approved[at].completion) for one, at, alike in pairs
+    )
+    if math.isinf(enough):
+        return []
+    found = embedder.embed([one.context[-1][1] for one in unrated]) @ vectors.T
+    nearest = zip(found.max(axis=1), unrated, found.argmax(axis=1), strict=True)
+    order = sorted(nearest, key=lambda each: (-each[0], each[1].message_id))
+    return [replace(one, completion=approved[at].completion) for alike, one, at in order if alike >= enough]
 
 
 def _thresholds(rated: Iterable[RatedAnswer]) -> Mapping[int | None, float]:
@@ -47,8 +106,8 @@ def _thresholds(rated: Iterable[RatedAnswer]) -> Mapping[int | None, float]:
 
 
 def confidence_threshold(judged: Iterable[tuple[float, bool]]) -> float:
-    """The lowest log-probability such that of the answers at least as sure enough are rated and approved as given;
-    infinite where there is none.
+    """The lowest value (a log-probability, a likeness) such that of the answers with at least that enough are known,
+    and enough of these right; infinite where there is none.
     """
     found, count, approved = math.inf, 0, 0
     for ln_p, same in groupby(sorted(judged, reverse=True), key=itemgetter(0)):
