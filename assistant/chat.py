@@ -140,13 +140,13 @@ class Chat:
         self._retrieve = retrieve
 
     def ask(self, assistant_id: str, conversation_id: str | None, text: str, owner: str = "local") -> Message:
-        """Store the person's message, in a new conversation if there is none yet; raises ChatError."""
+        """Store the person's message, in a new conversation if there is none with this assistant; raises ChatError."""
         self._check(text)
-        if conversation_id is None:
+        begun = self._store.conversations.get(conversation_id) if conversation_id is not None else None
+        if begun is None or begun.assistant_id != assistant_id:  # another one was chosen this moment
             title = one_line(text, _TITLE_CHARACTERS)
             return self._store.conversations.start(assistant_id, text, title, owner)
-        head = self._store.conversations.get(conversation_id).head_id
-        return self._store.messages.add(conversation_id, head, Role.USER, text)
+        return self._store.messages.add(begun.id, begun.head_id, Role.USER, text)
 
     def edit(self, message_id: str, text: str) -> Message:
         """A new version of a user message, beside the old one; what followed the old one stays with it."""

@@ -76,6 +76,20 @@ def test_a_first_answer_is_greedy_and_a_varied_one_is_not(desk: Desk) -> None:
     assert set(desk.store.messages.versions(first.conversation_id)[first.id]) == {first.id, second.id}
 
 
+def test_a_question_to_another_assistant_begins_a_conversation_with_it(desk: Desk) -> None:
+    """The page may still show a conversation with the assistant that was chosen before."""
+    first = desk.ask("How do I open an account?")
+    desk.store.assistants.create("post", "Post", "exact")
+
+    async def act(chat: Chat) -> Message:
+        return chat.ask("post", first.conversation_id, "Where is my letter?")
+
+    asked = desk.run(act)
+    assert asked.conversation_id != first.conversation_id and asked.parent_id is None
+    assert desk.store.conversations.get(asked.conversation_id).assistant_id == "post"
+    assert len(desk.store.messages.thread(first.conversation_id)) == 2
+
+
 def test_an_edited_question_starts_a_branch_of_its_own(desk: Desk) -> None:
     first = desk.ask("How do I open an account?")
     question = desk.store.messages.thread(first.conversation_id)[0]
