@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from scipy import stats
 from benchmarks.record import write_result
 from store.records import Variant
 from trainer.evaluation.exact_paired_test import ALLOWANCE, chance, largest_chance, most_lost
-from trainer.evaluation.gate import Answers, Gate, VariantVerdict
+from trainer.evaluation.gate import LOOKS, Answers, Gate, VariantVerdict
 from trainer.evaluation.statistics import Pairs
 
 MARGIN, LEVEL = 0.05, 0.05
@@ -274,6 +274,54 @@ def _promoted_variant(truth: Truth, random: np.random.Generator) -> int:
     return verdict.variant.variant if verdict.promoted else -1
 
 
+@dataclass(frozen=True)
+class LookRow:
+    """Gates with few rated and many unrated questions: the share that pass, and how many questions people judge (mean,
+    and of those that pass).
+    """
+
+    won: float
+    lost: float
+    rated: int
+    unrated: int
+    passed: float
+    judged: float
+    judged_where_passed: float | None
+
+
+LOOKED_AT = [(won, won + MARGIN) for won in (0.0, 0.01, 0.05, 0.2)]
+LOOKED_AT += [(0.01, 0.01), (0.02, 0.02), (0.05, 0.05), (0.1, 0.05), (0.3, 0.2), (0.35, 0.02)]
+FEW_RATED = ((11, 180), (11, 250), (40, 250))
+
+
+@cache
+def _tested(won: int, lost: int, n: int, unrated: int, level: float) -> tuple[bool, bool]:
+    """Whether these counts pass a look, and whether they end it."""
+    one = [1.0] * won + [0.0] * (n - won)
+    pairs = Pairs(one, [0.0] * won + [1.0] * lost + [0.0] * (n - won - lost), range(n), True)
+    passed = pairs.rule_out(MARGIN, 1 - level)
+    return passed, passed or (unrated > LOOKS[0][0] and pairs.more_needed(MARGIN, 1 - level) is None)
+
+
+def look_row(won: float, lost: float, rated: int, unrated: int, trials: int, seed: int) -> LookRow:
+    """Every question on which two answers differ, and that nobody rated, is judged as soon as a look takes it."""
+    random = np.random.default_rng([seed, rated, unrated, round(1e6 * won), round(1e6 * lost)])
+    names = [str(number) for number in range(rated + unrated)]
+    looks = Gate(names, names, MARGIN, True, unrated=unrated).looks()
+    passed, judged = np.zeros(trials, bool), np.zeros(trials)
+    for trial in range(trials):
+        drawn = random.choice([1, -1, 0], size=rated + unrated, p=[won, lost, 1 - won - lost])
+        for taken, level in looks:
+            seen = drawn[: rated + taken]
+            counts = int((seen == 1).sum()), int((seen == -1).sum())
+            passed[trial], ends = _tested(*counts, len(seen), taken, level)
+            judged[trial] = np.count_nonzero(drawn[rated : rated + taken])
+            if ends:
+                break
+    of_passed = float(judged[passed].mean()) if passed.any() else None
+    return LookRow(won, lost, rated, unrated, float(passed.mean()), float(judged.mean()), of_passed)
+
+
 def main(
     trials: Annotated[int, typer.Option(min=10, help="Simulated gates a cell.")] = 1000,
     seed: Annotated[int, typer.Option(help="Every cell is seeded by this and its name.")] = 1,
@@ -291,6 +339,8 @@ def main(
     exactly, at = worst_exactly(track(range(20, 401), description="Exact", console=console))
     with console.status("Whole gates ..."):
         whole = {truth.name: promotes_worse(truth, trials // 5, seed) for truth in TRUTHS}
+    with console.status("Looks ..."):
+        looks = [look_row(*shares, *few, trials, seed) for few in FEW_RATED for shares in LOOKED_AT]
     worst = max((r for r in rows if r.at_margin and not r.exact), key=lambda r: r.gate)
     result = {
         "margin": MARGIN,
@@ -299,6 +349,7 @@ def main(
         "worst_exact": {"passed": round(exactly, 5), "examples": at},
         "worst_simulated": asdict(worst),
         "whole_gates": {"gates": trials // 5, "promoted_worse": whole},
+        "looks": [asdict(r) for r in looks],
         "rows": [asdict(r) for r in rows],
     }
     write_result(out, "gate_simulation", seed, result)
