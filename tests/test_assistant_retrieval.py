@@ -1,5 +1,6 @@
 """Which approved answers are found for a question, in which order, and how soon a new one is."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -188,3 +189,21 @@ def test_the_real_model_finds_what_is_asked_in_other_words(bank: Store, add: Add
 def test_a_model_that_is_missing_or_damaged_is_told(tmp_path: Path) -> None:
     with pytest.raises(EmbeddingError, match="cannot be read"):
         Embedder(tmp_path / "none")
+
+
+def test_nine_in_ten_corrections_are_found_when_the_question_is_asked_in_other_words(
+    bank: Store, add: Add
+) -> None:
+    """By the real model, as a deployment without demonstrations finds them."""
+    pairs = json.loads((Path(__file__).parent / "reworded.json").read_text())
+    asked = {question: reworded for name in ("banking77", "geography") for question, reworded in pairs[name]}
+    add(*asked)
+    retriever = Retriever(bank, Embedder())
+    retriever.prepare()
+    found = [
+        question in questions(retriever.nearest("bank", reworded, 2, at_least=NEARLY_THE_SAME))
+        for question, reworded in asked.items()
+    ]
+    assert len(found) == 50 and sum(found) >= 45
+    unlike = ("Tell me a joke.", "Who painted the ceiling of that chapel?", "Is it raining?")
+    assert not any(retriever.nearest("bank", one, 2, at_least=NEARLY_THE_SAME) for one in unlike)
