@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
-from operator import itemgetter
+from dataclasses import dataclass, replace
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from store.columns import mapper
@@ -16,6 +16,17 @@ from store.connection import Repository, Transaction
 from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
 from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
 from store.records import MessageStatus, RatedAnswer, Role, ServedAnswer, Split, is_whole
+
+
+@dataclass(frozen=True)
+class RequestTokens:
+    """What one request cost, by part: segments of the prompt, approved answers, and the conversation itself."""
+
+    at: float
+    prompt: int
+    demonstrations: int
+    conversation: int
+
 
 _Turn = tuple[Any, ...]  # in the order of TURNS_OF
 _Context = tuple[tuple[Role, str], ...]
@@ -77,6 +88,14 @@ _FAILED = _SERVED_WITH.format("m.status = 'failed'")
 SERVED = f"{_MEASURED} UNION ALL {_FAILED} ORDER BY created_at DESC, seq DESC LIMIT ?2"
 
 
+_TOKENS = """
+    SELECT created_at, prompt_part_tokens, demonstration_tokens, prompt_tokens FROM messages
+    WHERE deployment_id = ? AND prompt_tokens IS NOT NULL ORDER BY created_at DESC LIMIT ?"""
+_CORRECTED = """
+    SELECT r.created_at FROM rated_answers a CROSS JOIN messages m ON m.seq = a.seq
+    CROSS JOIN ratings r ON r.message_id = m.id
+    WHERE a.assistant_id = ? AND r.correction IS NOT NULL ORDER BY a.last_rating DESC LIMIT ?"""
+
 _JUDGED = """
     SELECT (SELECT max(seq) FROM ratings), (SELECT count(*) FROM ratings), (SELECT max(seq) FROM decisions),
         (SELECT count(*) FROM decisions), (SELECT max(id) FROM prompts), (SELECT max(id) FROM redaction_rules),
@@ -128,6 +147,24 @@ class Answers(Repository):
                 if count <= 0:
                     return True
         return False
+
+    def request_tokens(self, assistant_id: str, limit: int) -> list[RequestTokens]:
+        """Return the tokens of the newest requests by part, oldest first, of the deployments that served last."""
+        found: list[RequestTokens] = []
+        with self._file.reading() as transaction:
+            query = """SELECT id FROM deployments WHERE assistant_id = ? AND activated_at IS NOT NULL
+                ORDER BY activated_at DESC"""
+            for serving in transaction.rows(query, [assistant_id]):
+                for at, prompt, shown, whole in transaction.tuples(
+                    _TOKENS, [serving["id"], limit - len(found)]
+                ):
+                    found.append(RequestTokens(at, prompt, shown or 0, whole - prompt - (shown or 0)))
+        return sorted(found, key=attrgetter("at"))
+
+    def correction_times(self, assistant_id: str, limit: int) -> list[float]:
+        """Return when the newest corrections were written (UTC seconds)."""
+        with self._file.reading() as transaction:
+            return [at for (at,) in transaction.tuples(_CORRECTED, [assistant_id, limit])]
 
     def judged(self) -> tuple[int, ...]:
         """Return what changes with each rating, decision, prompt version and redaction rule that comes or goes."""

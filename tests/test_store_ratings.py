@@ -117,12 +117,20 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last_under_the
     )
     assert found[1].context == ((Role.USER, "q new1"),)
     assert (found[1].deployment_id, found[1].mean_ln_p) == (served["new"].id, -0.5)
+    costs = store.answers.request_tokens("bank", 100)
+    assert len(costs) == 8 and {(c.prompt, c.demonstrations, c.conversation) for c in costs} == {(40, 0, 10)}
+    assert [c.at for c in costs] == sorted(c.at for c in costs) and len(
+        store.answers.request_tokens("bank", 3)
+    ) == 3
     assert [a.message_id for a in store.answers.unrated(prompt.id, 1)] == ["saw the gate"]
     assert [a.message_id for a in store.answers.unrated(prompt.id, 2)] == ["new2", "saw the gate"]
     assert [store.answers.has_unrated(prompt.id, count) for count in (1, 4, 5)] == [True, True, False]
     assert [(a.message_id, a.deployment_id) for a in store.answers.rated("bank")] == [
         ("rated", served["new"].id)
     ]
+    assert store.answers.correction_times("bank", 9) == []
+    corrected = store.ratings.add("new1", "ann", Verdict.DOWN, correction="better")
+    assert store.answers.correction_times("bank", 9) == [corrected.created_at]
 
 
 def newest(store: Store, number: int, without: tuple[str, ...] = ()) -> list[str]:

@@ -16,6 +16,7 @@ from assistant.web.run_estimate import estimate
 from assistant.web.run_report import funnel
 from assistant.web.savings_page import served
 from store import Store
+from store.answers import RequestTokens
 from store.records import (
     Activation,
     Deployment,
@@ -314,6 +315,28 @@ def test_the_step_line_says_what_served_when() -> None:
     assert [float(left) for left in re.findall(r'class="dot" style="left:([\d.]+)%', html)] == [0, 5, 9]
     tops = re.findall(r"top:calc\(([\d.]+)% - (\d+)px\)", html)
     assert [lift for _, lift in tops] == ["0", "0", "0"] and tops[0] == tops[2] != tops[1]
+
+
+def test_what_requests_cost_stands_behind_the_step_line_by_part() -> None:
+    steps = [{"at": 0.0, "tokens": 592, "label": "base model"}, {"at": 48.0, "tokens": 16, "label": "v1"}]
+    requests = [
+        RequestTokens(1.0, 592, 0, 8),
+        RequestTokens(1.5, 592, 0, 12),
+        RequestTokens(95.0, 16, 84, 10),
+    ]
+    html = plots.tokens_over_time(
+        steps, 96.0, [*requests, RequestTokens(200.0, 9, 9, 9)], [2.0, 2.1, 50.0, 300.0]
+    )
+    assert re.findall(r"<title>(.*?)</title>", html) == [
+        "2 requests: 592 prompt, 0 approved answers, 10 conversation",
+        "1 request: 16 prompt, 84 approved answers, 10 conversation",
+    ]
+    first, second = html.split("</g>")[:2]
+    heights = [float(height) for height in re.findall(r'height="([\d.]+)"', second)]
+    assert heights[1] > 5 * heights[0] and len(re.findall("<rect", first)) == 3
+    assert re.findall(r'title="(\d corrections?)"', html) == ["2 corrections", "1 correction"]
+    assert all(f">{name}</span>" in html for name in ("prompt", "approved answers", "conversation"))
+    assert "<rect" not in plots.tokens_over_time(steps, 96.0), "nobody has asked anything yet"
 
 
 @pytest.mark.parametrize("span", [1, 90, 3000, 86400, 40 * 86400, 3 * 365 * 86400])

@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any
 
+from assistant.web import words
 from assistant.web.markup import moment, render
+from store.answers import RequestTokens
 
 Row = dict[str, Any]
 Point = tuple[float, float]
@@ -12,6 +15,8 @@ Point = tuple[float, float]
 _HOUR, _DAY = 3600, 86400
 _STEPS_S = (60, 300, 900, 1800, _HOUR, 3 * _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
 _MOST_TICKS = 6
+_BARS = 48
+_PARTS = ("prompt", "approved answers", "conversation")
 
 
 def loss_curve(losses: Sequence[Row]) -> str:
@@ -25,21 +30,44 @@ def loss_curve(losses: Sequence[Row]) -> str:
     return _chart("loss per token, by step", lines, ticks, 0.0, last or 1.0, top)
 
 
-def tokens_over_time(served: Sequence[Row], now: float) -> str:
+def tokens_over_time(
+    served: Sequence[Row], now: float, requests: Sequence[RequestTokens] = (), corrected: Sequence[float] = ()
+) -> str:
     """Prompt tokens per request as a step line, with a numbered mark for each deployment, and what served when.
 
-    Rows: `at` (UTC seconds), `tokens` and `label`; each holds from then on.
+    Rows: `at` (UTC seconds), `tokens` and `label`; each holds from then on. Behind the line stand what the requests
+    cost on average, by part, and below it when corrections were written.
     """
     start, points = served[0]["at"], list[Point]()
     for row, after in zip(served, [*served[1:], {"at": max(now, start + 1)}], strict=True):
         points += [(row["at"], row["tokens"]), (after["at"], row["tokens"])]
-    top = max(row["tokens"] for row in served)
     end = points[-1][0]
+    bars = _bars(requests, start, end)
+    top = max([*(row["tokens"] for row in served), *(sum(parts) for _, parts, _ in bars)])
+    times = sorted(_bar_of(at, start, end) for at in corrected if start <= at <= end)
+    notes = [(100 * (n + 0.5) / _BARS, len([*same])) for n, same in groupby(times)]
     form = "clock" if end - start < 2 * _DAY else "day"
     ticks = [(at, moment(at, form)) for at in _times(start, end)]
-    return _chart(
-        "prompt tokens per request", [("tokens", points)], ticks, start, end, top, marks=served
-    ) + render("served.html", served=served)
+    title = (
+        "prompt tokens per request" if not bars else "tokens per request, and those of the prompt that serves"
+    )
+    return _chart(title, [("tokens", points)], ticks, start, end, top, served, bars, notes) + render(
+        "served.html", served=served
+    )
+
+
+def _bar_of(at: float, start: float, end: float) -> int:
+    return min(_BARS - 1, int(_BARS * (at - start) / (end - start)))
+
+
+def _bars(requests: Sequence[RequestTokens], start: float, end: float) -> list[tuple[int, list[float], int]]:
+    """Number of the bar, mean tokens of each part and requests, for each bar that has any."""
+    shown = [one for one in requests if start <= one.at <= end]
+    bars = []
+    for number, same in groupby(shown, lambda one: _bar_of(one.at, start, end)):
+        parts = [(one.prompt, one.demonstrations, one.conversation) for one in same]
+        bars.append((number, [sum(part) / len(parts) for part in zip(*parts, strict=True)], len(parts)))
+    return bars
 
 
 def _chart(
@@ -50,6 +78,8 @@ def _chart(
     right: float,
     highest: float,
     marks: Sequence[Row] = (),
+    bars: Sequence[tuple[int, Sequence[float], int]] = (),
+    notes: Sequence[tuple[float, int]] = (),
 ) -> str:
     levels = _round(highest)
     top = max(levels[-1], highest * 1.05) or 1.0
@@ -60,6 +90,16 @@ def _chart(
     def y(value: float) -> float:
         return round(100 - 100 * value / top, 2)
 
+    stacks = []
+    for number, parts, count in bars:
+        ends = [sum(parts[:n]) for n in range(len(parts) + 1)]
+        label = f"{words.count(count, 'request')}: " + ", ".join(
+            f"{p:,.0f} {name}" for p, name in zip(parts, _PARTS, strict=True)
+        )
+        rows = [
+            (y(high), round(100 * (high - low) / top, 2)) for low, high in zip(ends, ends[1:], strict=False)
+        ]
+        stacks.append((round(100 * number / _BARS, 2), round(80 / _BARS, 2), label, rows))
     drawn = [(name, " ".join(f"{x(a)},{y(b)}" for a, b in points)) for name, points in lines if points]
     return render(
         "chart.html",
@@ -67,6 +107,9 @@ def _chart(
         lines=drawn,
         ticks=[(x(at), label) for at, label in ticks],
         levels=[(y(level), f"{level:,g}") for level in levels],
+        parts=_PARTS if bars else (),
+        stacks=stacks,
+        notes=notes,
         marks=_lifted([(x(row["at"]), y(row["tokens"]), row["label"]) for row in marks]),
     )
 

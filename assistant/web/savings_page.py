@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from statistics import mean
 from typing import Any
 
 import gradio as gr
@@ -12,9 +13,11 @@ from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.markup import render, script
 from assistant.web.theme import panel
 from store.accounts import UserRole
-from store.records import Activation, Deployment
+from store.answers import RequestTokens
+from store.records import Activation, Deployment, TrainingRun
 
 _REQUESTS = 1000
+_DRAWN = 3000  # newest requests and corrections that the plot shows
 _EVERY_S = 5.0
 
 
@@ -59,12 +62,14 @@ class SavingsPage:
         runs = store.runs.all(assistant_id)
         report = next((run.report for run in runs if run.id == active.run_id), {})
         values = {"report": report, "gate": report.get("gate") or {}}
-        steps = served(store.deployments.activations(assistant_id), store.deployments.all(assistant_id))
+        steps = served(store.deployments.activations(assistant_id), store.deployments.all(assistant_id), runs)
         segments = store.prompts.get(active.prompt_id).segments
+        requests = store.answers.request_tokens(assistant_id, _DRAWN)
         numbers = render(
             "savings_numbers.html",
             whole=prompt_tokens(self._services.tokenizer, segments),
             active=active,
+            spent=_mean_spent(requests, active),
             answered=store.messages.answered(active.id),
             segments=segments,
             tokens=segment_tokens(self._services.tokenizer, segments),
@@ -73,7 +78,12 @@ class SavingsPage:
         tested = [run for run in runs if run.report.get("gate")]
         return {
             self.numbers: numbers,
-            self.plot: plots.tokens_over_time(steps, time.time()),
+            self.plot: plots.tokens_over_time(
+                steps,
+                time.time(),
+                requests,
+                store.answers.correction_times(assistant_id, _DRAWN),
+            ),
             self.runs: render("savings_runs.html", runs=tested, **values),
             self.prices: gr.Row(visible=True),
             self.cost: self.price(person, assistant_id, uncached, cached),
@@ -95,14 +105,28 @@ class SavingsPage:
         return self._store.deployments.active(assistant_id) if assistant_id else None
 
 
-def served(activations: Sequence[Activation], deployments: Sequence[Deployment]) -> list[plots.Row]:
-    """The step line of the plot, one step per activation."""
+def _mean_spent(requests: Sequence[RequestTokens], active: Deployment) -> float:
+    """Tokens of the prompt and of approved answers, also of those that are not learned yet, in its newest requests."""
+    found = [one.prompt + one.demonstrations for one in requests if one.at >= (active.activated_at or 0.0)]
+    return mean(found) if found else active.prompt_tokens
+
+
+def served(
+    activations: Sequence[Activation], deployments: Sequence[Deployment], runs: Sequence[TrainingRun] = ()
+) -> list[plots.Row]:
+    """The step line of the plot, one step per activation, with the quality that the gate found."""
     known = {deployment.id: deployment for deployment in deployments}
+    reports = {run.id: run.report for run in runs}
     steps = []
     for activation in activations:
         deployment = known[activation.deployment_id]
         back = " (rollback)" if activation.reason.startswith("rollback") else ""
-        label = f"{deployment.adapter or 'base model'}: {words.tokens(deployment.prompt_tokens)}{back}"
+        report = reports.get(deployment.run_id or 0, {})
+        after = (report.get("after") or {}).get("quality")
+        quality = f", {words.quality(after, report.get('gate') or {})}" if after else ""
+        label = (
+            f"{deployment.adapter or 'base model'}: {words.tokens(deployment.prompt_tokens)}{quality}{back}"
+        )
         steps.append({"at": activation.at, "tokens": deployment.prompt_tokens, "label": label})
     return steps
 
