@@ -1,4 +1,4 @@
-"""Keeps what reviewers decide: about answers, which outranks ratings, and about answers of a refused candidate.
+"""Keeps what reviewers decide: about answers, which outranks ratings, and about answers that the gate asks about.
 
 History stays.
 """
@@ -6,7 +6,7 @@ History stays.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from store.audit import AuditAction, Detail, record
@@ -170,6 +170,7 @@ _ADD = """
     SELECT ?1, ?2, id, ?3, ?4 FROM messages WHERE id = ?5 
     ON CONFLICT (message_id, text) DO UPDATE SET run_id = excluded.run_id WHERE accepted IS NULL"""
 _ONE = "SELECT * FROM judgement_requests WHERE id = ?"
+_OF_MESSAGE = "SELECT * FROM judgement_requests WHERE message_id = ? ORDER BY id"
 _DECIDE = """
     UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ? RETURNING *"""
 
@@ -192,22 +193,27 @@ class JudgementRequests(Repository):
         """Return the requests that nobody has decided, the oldest first."""
         return self._all(judgement_request_of, OPEN, [assistant_id, limit])
 
-    def get(self, id: int) -> JudgementRequest:
-        """Raises NotFound."""
-        return self._one(judgement_request_of, _ONE, [id], f"judgement request {id}")
+    def of_message(self, message_id: str) -> list[JudgementRequest]:
+        """Return all about what one message answered, decided or not, the oldest first."""
+        return self._all(judgement_request_of, _OF_MESSAGE, [message_id])
 
     def decided(self, assistant_id: str) -> list[JudgementRequest]:
         """Return the requests that somebody has decided, the oldest first."""
         return self._all(judgement_request_of, DECIDED, [assistant_id])
 
-    def decide(self, ids: Iterable[int], accepted: bool | None, decided_by: str) -> list[JudgementRequest]:
-        """Decide whether each answer would do, all or none and at one moment; None takes decisions back.
+    def choose(
+        self, ids: Iterable[int], right: Collection[int] | None, decided_by: str
+    ) -> list[JudgementRequest]:
+        """Accept those of `right` and refuse the rest, all or none and at one moment; None takes decisions back.
 
         Raises NotFound, and Conflict to take one back that was imported: nothing would be left of it.
         """
         with self._file.writing() as transaction:
             now = self._clock()
-            return [_decide(transaction, id, accepted, decided_by, now) for id in ids]
+            return [
+                _decide(transaction, id, None if right is None else id in right, decided_by, now)
+                for id in ids
+            ]
 
     def of_run(self, run_id: int) -> list[JudgementRequest]:
         """Return those of one run, decided or not."""

@@ -299,7 +299,7 @@ class Example:
 
 @dataclass(frozen=True)
 class JudgementRequest:
-    """An answer of a refused candidate to what `message_id` answered; `accepted` is None until a person has decided.
+    """Another answer to what `message_id` answered; `accepted` is None until a person has decided.
 
     `run_id` is None where it was imported.
     """

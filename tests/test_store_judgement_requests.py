@@ -37,21 +37,38 @@ def test_a_request_is_open_until_somebody_decides_and_can_be_taken_back(bank: St
     assert bank.judgement_requests.open("bank", 1) == [first]
     assert bank.judgement_requests.decided("bank") == []
 
-    [decided] = bank.judgement_requests.decide([second.id], True, "bo")
+    [decided] = bank.judgement_requests.choose([second.id], [second.id], "bo")
     assert decided.accepted is True and decided.decided_by == "bo" and decided.decided_at is not None
-    bank.judgement_requests.decide([first.id], False, "bo")
+    bank.judgement_requests.choose([first.id], [], "bo")
     assert bank.judgement_requests.open("bank") == []
     assert [p.accepted for p in bank.judgement_requests.decided("bank")] == [False, True]
 
-    bank.judgement_requests.decide([first.id], None, "bo")
+    bank.judgement_requests.choose([first.id], None, "bo")
     assert bank.judgement_requests.open("bank") == [first]
     with pytest.raises(NotFound, match="judgement request 99"):
-        bank.judgement_requests.decide([99], True, "bo")
+        bank.judgement_requests.choose([99], [99], "bo")
+
+
+def test_of_several_answers_some_are_right_at_once_or_nothing_is_decided(bank: Store) -> None:
+    _, *requests = requested(bank, "Nine.", "Noon.", "Never.")
+    ids = [one.id for one in requests]
+    with pytest.raises(NotFound, match="judgement request 99"):
+        bank.judgement_requests.choose([*ids, 99], ids, "bo")
+    assert bank.judgement_requests.decided("bank") == []
+
+    decided = bank.judgement_requests.choose(ids, [ids[1]], "bo")
+    assert [one.accepted for one in decided] == [False, True, False]
+    assert len({one.decided_at for one in decided}) == 1
+    assert bank.judgement_requests.of_message(requests[0].message_id) == decided
+    written = [(entry.subject, entry.detail) for entry in bank.audit.entries(3)]
+    assert sorted(written) == [(f"judgement request {id}", {"accepted": int(id == ids[1])}) for id in ids]
+    bank.judgement_requests.choose(ids, None, "bo")
+    assert bank.judgement_requests.open("bank") == requests
 
 
 def test_nobody_is_asked_twice_about_the_same_answer(bank: Store) -> None:
     _, one = requested(bank, "Nine.")
-    bank.judgement_requests.decide([one.id], False, "bo")
+    bank.judgement_requests.choose([one.id], [], "bo")
     later = bank.runs.start("bank", {}, "test").id
     assert bank.judgement_requests.add(later, [(one.message_id, "Nine."), ("deleted", "Nine.")]) == 0
     assert bank.judgement_requests.open("bank") == []
@@ -72,7 +89,7 @@ def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
     bank.judgement_requests.add(run, [(mine, "Nine."), (theirs, "Nine.")])
     bank.runs.finish(run, "refused", "", {})
     for judgement_request in bank.judgement_requests.open("bank"):
-        bank.judgement_requests.decide([judgement_request.id], True, "bo")
+        bank.judgement_requests.choose([judgement_request.id], [judgement_request.id], "bo")
     talk = bank.conversations.create("bank", owner="bo")
     bank.messages.add(talk.id, None, Role.USER, "Hello")
     bank.erasure.erase("bo")
@@ -97,8 +114,8 @@ def imported_elsewhere(bank: Store, folder: Path) -> Store:
 
 def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: Path) -> None:
     _, first, second, _ = requested(bank, "Nine.", "Noon.", "Never.")
-    bank.judgement_requests.decide([first.id], True, "bo")
-    bank.judgement_requests.decide([second.id], False, "bo")
+    bank.judgement_requests.choose([first.id], [first.id], "bo")
+    bank.judgement_requests.choose([second.id], [], "bo")
     with imported_elsewhere(bank, tmp_path) as other:
         assert other.judgement_requests.open("bank") == []
         assert other.maintenance.stats()["judgement_requests"] == 2
@@ -107,10 +124,10 @@ def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: 
             ("Nine.", True, "bo", None),
             ("Noon.", False, "bo", None),
         ]
-        assert found[0].decided_at == bank.judgement_requests.get(first.id).decided_at
+        assert found[0].decided_at == bank.judgement_requests.of_message(first.message_id)[0].decided_at
         with pytest.raises(Conflict, match="came in decided"):
-            other.judgement_requests.decide([found[0].id], None, "cy")
-        assert other.judgement_requests.decide([found[0].id], False, "cy")[0].accepted is False
+            other.judgement_requests.choose([found[0].id], None, "cy")
+        assert other.judgement_requests.choose([found[0].id], [], "cy")[0].accepted is False
         erased = other.erasure.erase("bo")
         assert erased.judgement_requests == 1
         assert [p.decided_by for p in other.judgement_requests.decided("bank")] == ["cy"]
@@ -118,21 +135,21 @@ def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: 
 
 def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_path: Path) -> None:
     run, one = requested(bank, "Nine.")
-    bank.judgement_requests.decide([one.id], True, "bo")
+    bank.judgement_requests.choose([one.id], [one.id], "bo")
     path = tmp_path / "before.jsonl"
     export_file(bank, "bank", path, "shorthand")
-    bank.judgement_requests.decide([one.id], False, "cy")
+    bank.judgement_requests.choose([one.id], [], "cy")
     assert import_file(bank, path, OPTIONS).counts["judgement_requests"] == 0
-    assert bank.judgement_requests.get(one.id).decided_by == "cy"
+    assert bank.judgement_requests.of_message(one.message_id)[0].decided_by == "cy"
     bank._file.connection().execute("UPDATE judgement_requests SET decided_at = 1.0")
     assert import_file(bank, path, OPTIONS).counts["judgement_requests"] == 1
-    assert bank.judgement_requests.get(one.id).decided_by == "bo"
-    assert bank.judgement_requests.get(one.id).run_id == run
+    assert bank.judgement_requests.of_message(one.message_id)[0].decided_by == "bo"
+    assert bank.judgement_requests.of_message(one.message_id)[0].run_id == run
 
 
 def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:
     _, one = requested(bank, "Nine.")
-    bank.judgement_requests.decide([one.id], True, "bo")
+    bank.judgement_requests.choose([one.id], [one.id], "bo")
     path = tmp_path / "bank.jsonl"
     export_file(bank, "bank", path, "shorthand")
     head, row = path.read_text().splitlines()

@@ -129,8 +129,8 @@ def gate_examples(scene: Scene) -> list[Example]:
 
 
 def decide(scene: Scene, accepted: bool, but: int = 0) -> None:
-    for judgement_request in scene.store.judgement_requests.open("bank")[but:]:
-        scene.store.judgement_requests.decide([judgement_request.id], accepted, "bo")
+    ids = [one.id for one in scene.store.judgement_requests.open("bank")[but:]]
+    scene.store.judgement_requests.choose(ids, ids if accepted else [], "bo")
 
 
 def test_a_retrain_passes_once_people_say_that_its_answers_do(refused: Scene) -> None:
@@ -210,7 +210,7 @@ def test_it_waits_for_all_decisions_and_for_one_acceptance(waiting: Scene) -> No
     decide(waiting, True)
     assert pending(waiting.store, "bank") is not None
     for judgement_request in waiting.store.judgement_requests.decided("bank"):
-        waiting.store.judgement_requests.decide([judgement_request.id], False, "bo")
+        waiting.store.judgement_requests.choose([judgement_request.id], [], "bo")
     assert pending(waiting.store, "bank") is None, "nothing that people said helps it"
     assert reevaluate(waiting.context, "bank") is None
 

@@ -135,9 +135,9 @@ def traffic(scene: Scene) -> Scene:
 
 def say_what_is_right(scene: Scene) -> int:
     requests = scene.store.judgement_requests.open("bank")
-    for request in requests:
-        question = scene.store.messages.branch(request.message_id)[-2].text
-        scene.store.judgement_requests.decide([request.id], request.text == colour(question), "bo")
+    question = {one.id: scene.store.messages.branch(one.message_id)[-2].text for one in requests}
+    right = [one.id for one in requests if one.text == colour(question[one.id])]
+    scene.store.judgement_requests.choose([one.id for one in requests], right, "bo")
     return len({request.message_id for request in requests})
 
 

@@ -87,8 +87,8 @@ def test_answers_that_people_accepted_since_the_last_run_are_news(bank: Store) -
     bank.judgement_requests.add(run.id, [(id, "as good") for id in answers])
     first, second, _ = bank.judgement_requests.open("bank")
     assert new_examples(bank, "bank", SETTINGS) == known
-    bank.judgement_requests.decide([first.id], True, "bo")
-    bank.judgement_requests.decide([second.id], False, "bo")
+    bank.judgement_requests.choose([first.id], [first.id], "bo")
+    bank.judgement_requests.choose([second.id], [], "bo")
     assert new_examples(bank, "bank", SETTINGS) == known + 1
     train(bank)
     assert new_examples(bank, "bank", SETTINGS) == 0

@@ -132,7 +132,7 @@ def test_what_was_typed_comes_back_after_a_reload(page: Page, store: Store) -> N
 def test_search_then_all_at_once_and_undo_as_one(page: Page, store: Store) -> None:
     before = page.locator("article.review").get_attribute("data-turn") or ""
     page.keyboard.press("/")
-    page.keyboard.type("deposit")
+    page.keyboard.insert_text("deposit")  # as one change: each draws the page anew
     expect(page.locator("article.review")).not_to_have_attribute("data-turn", before)
     expect(page.locator("#review-bulk")).to_contain_text("answers found")
     found = [item.message_id for item in store.reviews.find("otter-quay", ReviewFilter(text="deposit"))[0]]
@@ -172,3 +172,38 @@ def test_the_numbers_of_the_dataset_are_new_each_time_the_page_is_opened(page: P
     for name in ("Chat", "Review"):
         page.get_by_role("tab", name=name, exact=True).click()
     expect(page.locator("#review-funnel")).to_contain_text("rejected by a reviewer", timeout=120_000)
+
+
+def accepted(store: Store) -> dict[str, bool | None]:
+    return {one.text: one.accepted for one in store.judgement_requests.decided("otter-quay")}
+
+
+def test_answers_to_one_question_are_judged_blind_by_their_numbers(page: Page, store: Store) -> None:
+    several, one = (answer.message_id for answer in store.answers.rated("otter-quay")[:2])
+    run = store.runs.start("otter-quay", {}, "test")
+    asked = [(several, text) for text in ("served", "candidate", "base")]
+    store.judgement_requests.add(run.id, [*asked, (one, "alone")])
+    page.reload()
+    page.get_by_role("tab", name="Review", exact=True).click()
+    card = page.locator(".review-card")
+    expect(card).to_contain_text("Which answer is right?", timeout=120_000)
+    expect(card.locator(".review-ratings, .caption", has_text=re.compile("answered|rated"))).to_have_count(0)
+    texts = card.locator(".review-choices .answer").all_inner_texts()
+    id, done = shown(page), page.locator("#review-count strong").inner_text()
+    page.keyboard.press("4")  # there are three
+    for key, right in (("2", texts[1:2]), ("0", []), ("r", []), ("=", texts), ("a", texts), ("3", texts[2:])):
+        press(page, key)
+        expect(card).to_contain_text("Would this answer do?")
+        assert accepted(store) == {text: text in right for text in texts}, key
+        expect(page.locator("#review-count strong")).to_have_text(str(int(done) + 1))
+        press(page, "z")
+        assert accepted(store) == {} and shown(page) == id
+    page.set_viewport_size({"width": 390, "height": 500})
+    expect(page.locator("#review-only-1")).to_be_in_viewport(ratio=1)
+    page.locator("#review-only-1").click()
+    for key, right in (("0", False), ("1", True)):
+        expect(card).to_contain_text("Would this answer do?")
+        press(page, key)
+        assert accepted(store)["alone"] is right and accepted(store)[texts[0]] is True
+        expect(card).not_to_contain_text("Would this answer do?")
+        press(page, "z")

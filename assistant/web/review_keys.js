@@ -1,12 +1,12 @@
-// One key for one action on the Review page. A key presses the button that has it as data-key, so whatever a key does can
+// One key for one action on the Review page. A key presses the button that has it in its data-key, so whatever a key does can
 // be clicked. Keys do nothing while somebody types, while another page is shown, and while a key is held down.
 //
 // An action shows the following answer at once, which the page has behind the card; until the decision is saved its buttons
 // wait. Where it could not be saved, or the app has not answered within 8 seconds, the same card comes back with what was
 // typed. That is kept by the browser tab as well, since Gradio loads the page anew when the app was gone for a while.
-const pressed = {a: 'a', r: 'r', c: 'c', s: 's', arrowright: 's', z: 'z', u: 'z'};
+const same = {arrowright: 's', u: 'z'};
 const turn = () => element.querySelector('[data-turn]')?.dataset.turn;
-const key = (name) => element.querySelector(`[data-key="${name}"]`);
+const key = (name) => element.querySelector(`[data-key~="${CSS.escape(name)}"]`);
 const typing = (target) => target.closest?.('input, textarea, select, [contenteditable="true"]');
 const listen = (event) => {
   if (!element.isConnected) { document.removeEventListener('keydown', listen); return; }
@@ -22,7 +22,8 @@ const listen = (event) => {
     document.querySelector('#review-search input, #review-search textarea')?.focus();
     return;
   }
-  const button = key(pressed[event.key.toLowerCase()]);
+  const pressed = event.key.toLowerCase();
+  const button = key(same[pressed] ?? pressed);
   if (!button) return;
   event.preventDefault();
   button.click();

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from store.ratings import approved_text
-from store.records import Rating, Verdict
+from store.records import JudgementRequest, Rating, Verdict
 from store.reviews import ReviewItem
 from store.search import words_alone
 
@@ -22,7 +22,7 @@ _UNSURE_SHARE, _UNSURE_ANSWERS = 0.1, 20
 class Why(StrEnum):
     """Why an answer is worth a look, as the page says it; the weightiest first."""
 
-    JUDGEMENT = "as good as the approved answer?"
+    JUDGEMENT = "judgement wanted"
     DISAGREE = "people disagree"
     DIFFER = "approved answers differ"
     DOWN = "rated down, no correction"
@@ -39,15 +39,19 @@ WEIGHTS = dict(zip(Why, (10.0, 8.0, 6.0, 4.0, 3.0, 2.0), strict=True))
 
 @dataclass(frozen=True)
 class Ranked:
-    """An answer with its reasons, the weightiest first; without any it is only what was asked for."""
+    """An answer with its reasons, the weightiest first; without any it is only what was asked for.
+
+    A card that asks for a judgement has the answers instead, as they are numbered.
+    """
 
     item: ReviewItem
     reasons: tuple[Why, ...]
     others: tuple[str, ...] = ()  # what else was approved for the same question
+    asked: tuple[JudgementRequest, ...] = ()
 
     @property
     def id(self) -> str:
-        return self.item.message_id
+        return f"judgement:{self.item.message_id}" if self.asked else self.item.message_id
 
 
 def ranked(

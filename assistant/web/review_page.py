@@ -14,7 +14,7 @@ from assistant.web import words
 from assistant.web.access import QUIET, Id, Person, Refused, Services, Update
 from assistant.web.markup import forward, render, script
 from assistant.web.review_order import Ranked, Why, reason_counts
-from assistant.web.review_queue import ReviewQueue, ReviewSession, is_judgement, shown_correction
+from assistant.web.review_queue import ReviewQueue, ReviewSession, shown_correction
 from assistant.web.run_report import SPLITS, funnel
 from assistant.web.theme import panel
 from store import StoreError
@@ -126,6 +126,8 @@ class ReviewPage:
                 queue.undo(session)
             elif do == "skip":
                 queue.skip(session, id)
+            elif do == "only":
+                queue.choose(session, id, int(data["number"]))
             else:
                 queue.decide(session, id, Ruling(do), typed)
             typed = None
@@ -160,7 +162,7 @@ class ReviewPage:
         return {
             self.item: self._item(person, session, typed, notice),
             # All at once is for what somebody has looked for alone; one answer has its keys.
-            self.bulk: bulk if left > 1 and wanted != ReviewFilter() else "",
+            self.bulk: bulk if session.at_once > 1 and wanted != ReviewFilter() else "",
             self.progress: render(
                 "review_progress.html",
                 today=today,
@@ -177,21 +179,22 @@ class ReviewPage:
             narrowed = session.wanted != ReviewFilter()
             values = {"session": session, "narrowed": narrowed, "can_undo": can_undo, "notice": notice}
             return render("review_finished.html", **values)
-        cards = [self._card(queue, session.current, can_undo=can_undo, typed=typed, notice=notice)]
+        cards = [self._card(session.current, can_undo=can_undo, typed=typed, notice=notice)]
         if following := queue.following(session):
-            cards.append(self._card(queue, following, can_undo=True, typed=None, notice=""))
+            cards.append(self._card(following, can_undo=True, typed=None, notice=""))
         return render("review_card.html", turn=session.turn, cards=cards, alarming=_ALARMING)
 
-    def _card(self, queue: ReviewQueue, one: Ranked, **values: Any) -> dict[str, Any]:
+    def _card(self, one: Ranked, **values: Any) -> dict[str, Any]:
         """`typed` is a correction that could not be saved, `notice` says why."""
-        item, branch = one.item, queue.branch(one.id)
+        item, branch = one.item, self._store.messages.branch(one.item.message_id)
         served = branch[-1].deployment_id
         return values | {
+            "id": one.id,
             "item": item,
             "reasons": one.reasons,
             "others": one.others,
             "served": None if served is None else self._store.deployments.get(served),
-            "asks_judgement": is_judgement(one.id),
+            "asked": one.asked,
             "before": branch[:-2],
             "correction": shown_correction(item),
         }

@@ -1,36 +1,36 @@
 """What a reviewer does becomes decisions in the store, and the next answer is found.
 
-A `ReviewSession` is one browser tab's and is gone with it; decisions are not, so a new one can undo earlier ones. An
-answer of a refused candidate, about which people are asked, is an item as well; its id is the judgement request's with
-a prefix, so that it is never taken for a message's.
+A `ReviewSession` is one browser tab's and is gone with it; decisions are not, so a new one can undo earlier ones. The
+answers to one question that the gate asks about are one card, in an order that says nothing about who gave them.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from assistant.web.access import Refused
 from assistant.web.review_order import Ranked, Why, ranked
 from store import Store, StoreError
 from store.errors import NotFound
 from store.ratings import approved_text, correction_of
-from store.records import JudgementRequest, Message, MessageStatus, Ruling
+from store.records import JudgementRequest, MessageStatus, Ruling
 from store.reviews import ReviewFilter, ReviewItem, Show
 from store.visible import is_blank
 
 _REMEMBERED = 200  # actions that can be undone, one after the other
 _UNDO_WITHIN_S = 24 * 3600.0  # what an earlier session decided; nobody means a stray key for last week's work
 _COMPARED = 500  # decided answers, the newest, that others may contradict
-_PREFIX = "judgement:"
 
 
 @dataclass(frozen=True)
 class Action:
-    """What was done to these answers at once. `saved` are ids of decisions and judgement requests; a skip has none."""
+    """What was done to these answers at once, with the ids of what was saved; a skip has none."""
 
     items: tuple[Ranked, ...]
-    saved: tuple[str, ...] = ()
+    decisions: tuple[str, ...] = ()
+    requests: tuple[int, ...] = ()
 
 
 @dataclass
@@ -48,6 +48,11 @@ class ReviewSession:
     @property
     def current(self) -> Ranked | None:
         return self.waiting[0] if self.waiting else None
+
+    @property
+    def at_once(self) -> int:
+        """How many can be decided at once: all, but none where somebody has to tell answers apart."""
+        return 0 if any(len(one.asked) > 1 for one in self.waiting) else len(self.waiting)
 
 
 class ReviewQueue:
@@ -70,7 +75,7 @@ class ReviewQueue:
 
     def _found(self, assistant_id: str, wanted: ReviewFilter) -> tuple[list[Ranked], bool]:
         """The answers in order, and whether the store may have more than these."""
-        requests = self._judgements(self._store.judgement_requests.open(assistant_id))
+        requests = self._cards(self._store.judgement_requests.open(assistant_id))
         if wanted.show is Show.PROPOSED:
             return requests, False
         reviews, decided = self._store.reviews, Show.DECIDED
@@ -85,7 +90,10 @@ class ReviewQueue:
         return found, more
 
     def decide(self, session: ReviewSession, id: str, ruling: Ruling, text: str | None = None) -> None:
-        """On the answer that is shown. Approving one with a correction approves of the correction. Raises Refused."""
+        """On the answer that is shown, or on all of a card. Approving one with a correction approves of that.
+
+        Raises Refused.
+        """
         shown = self._shown(session, id)
         if ruling is Ruling.APPROVE and not shown.item.is_whole and shown_correction(shown.item) is None:
             raise Refused("This answer was cut off before its end. Correct it: write the whole answer.")
@@ -93,18 +101,29 @@ class ReviewQueue:
             raise Refused("The correction is empty. Write the answer as it should have been.")
         self._save(session, (shown,), ruling, text and text.strip())
 
+    def choose(self, session: ReviewSession, id: str, number: int) -> None:
+        """Of the answers that the card asks about, only this one is right; the first is 1. Raises Refused."""
+        shown = self._shown(session, id)
+        if not 1 <= number <= len(shown.asked):
+            raise Refused(f"There is no answer {number}. Press one of the numbers that are shown.")
+        requests = tuple(one.id for one in shown.asked)
+        self._store.judgement_requests.choose(requests, [requests[number - 1]], self._reviewer)
+        self._done(session, Action((shown,), requests=requests))
+
     def decide_all(self, session: ReviewSession, ruling: Ruling, count: int) -> None:
         """On everything that the filters found, if that is still `count` answers. Raises Refused."""
-        decided = self._store.decisions.effective(one.id for one in session.waiting)
-        if session.wanted.show is not Show.DECIDED:  # what somebody else has decided meanwhile stays as it is
+        if session.wanted.show is Show.PROPOSED:
+            self.open(session, session.assistant_id, session.wanted)
+        elif session.wanted.show is not Show.DECIDED:
+            # What somebody else has decided meanwhile stays as it is.
+            decided = self._store.decisions.effective(one.id for one in session.waiting)
             session.waiting = [one for one in session.waiting if one.id not in decided]
-        items = tuple(session.waiting)
-        if len(items) != count:
+        if session.at_once != count:
             raise Refused(
-                f"There are {len(items):,} answers now, not {count:,}. Look at the number and press again."
+                f"There are {session.at_once:,} answers now, not {count:,}. Look at the number and press again."
             )
         try:
-            self._save(session, items, ruling)
+            self._save(session, tuple(session.waiting), ruling)
         except NotFound as error:
             self.open(session, session.assistant_id, session.wanted)
             text = "Some of them were deleted meanwhile. Look at the number and press again."
@@ -113,17 +132,16 @@ class ReviewQueue:
     def _save(
         self, session: ReviewSession, items: tuple[Ranked, ...], ruling: Ruling, text: str | None = None
     ) -> None:
-        accepted = ruling is Ruling.APPROVE
-        asked = [one.id for one in items if is_judgement(one.id)]
+        approved = ruling is Ruling.APPROVE
+        requests = tuple(request.id for one in items for request in one.asked)
         corrections = {
-            one.id: shown_correction(one.item) if accepted else text
-            for one in items
-            if not is_judgement(one.id)
+            one.id: shown_correction(one.item) if approved else text for one in items if not one.asked
         }
-        if asked:
-            self._store.judgement_requests.decide(map(_request_id, asked), accepted, self._reviewer)
+        if requests:
+            right = requests if approved else ()
+            self._store.judgement_requests.choose(requests, right, self._reviewer)
         made = self._store.decisions.add_all(self._reviewer, ruling, corrections) if corrections else []
-        self._done(session, Action(items, (*asked, *(decision.id for decision in made))))
+        self._done(session, Action(items, tuple(decision.id for decision in made), requests))
 
     def skip(self, session: ReviewSession, id: str) -> None:
         """Decide later: it goes behind all others. Raises Refused."""
@@ -137,17 +155,22 @@ class ReviewQueue:
         action = session.actions[-1] if session.actions else self._action_before(session)
         if action is None:
             raise Refused("There is nothing to undo.")
-        asked = [id for id in action.saved if is_judgement(id)]
-        if decided := [id for id in action.saved if not is_judgement(id)]:
-            self._store.decisions.undo(decided)
-        if asked:
-            self._store.judgement_requests.decide(map(_request_id, asked), None, "")
+        if action.decisions:
+            self._store.decisions.undo(action.decisions)
+        if requests := self._still_decided(action):
+            self._store.judgement_requests.choose(requests, None, "")
         session.actions = session.actions[:-1]
         ids = {one.id for one in action.items}
-        if not action.saved:
+        if not (action.decisions or action.requests):
             session.skipped = [id for id in session.skipped if id not in ids]
         session.waiting = [*action.items, *(one for one in session.waiting if one.id not in ids)]
         self._settle(session)
+
+    def _still_decided(self, action: Action) -> list[int]:
+        """Those of the action's requests whose question was not deleted, and that nobody else has decided since."""
+        of_message = self._store.judgement_requests.of_message
+        found = [request for one in action.items if one.asked for request in of_message(one.item.message_id)]
+        return [one.id for one in found if one.id in action.requests and one.decided_by == self._reviewer]
 
     def can_undo(self, session: ReviewSession) -> bool:
         return bool(session.actions) or self._action_before(session) is not None
@@ -167,8 +190,7 @@ class ReviewQueue:
         last = max((one.decided_at or 0.0 for one in requests), default=0.0)
         requests = [one for one in requests if one.decided_at == last >= since]
         if requests and (not decisions or (requests[0].decided_at or 0.0) > decisions[0].created_at):
-            items = tuple(self._judgements(requests))
-            return Action(items, tuple(one.id for one in items))
+            return Action(tuple(self._cards(requests)), requests=tuple(one.id for one in requests))
         if not decisions:
             return None
         found = self._store.reviews.items([decision.message_id for decision in decisions])
@@ -179,23 +201,22 @@ class ReviewQueue:
         return next(filter(None, (self._fresh(session, one) for one in session.waiting[1:])), None)
 
     def decided_today(self, assistant_id: str) -> int:
-        """By this person, since midnight as the clock on this machine says."""
+        """By this person, since midnight as the clock on this machine says; a card with several answers counts once."""
         midnight = time.mktime((*time.localtime()[:3], 0, 0, 0, 0, 0, -1))
-        requests = self._store.judgement_requests.decided(assistant_id)
-        at = [one.decided_at or 0.0 for one in requests if one.decided_by == self._reviewer]
-        judged = sum(one >= midnight for one in at)
-        return self._store.decisions.count_since(assistant_id, self._reviewer, midnight) + judged
-
-    def branch(self, id: str) -> list[Message]:
-        """The turns down to the answer, or to that of which a request asks for another. Raises NotFound."""
-        if is_judgement(id):
-            id = self._store.judgement_requests.get(_request_id(id)).message_id
-        return self._store.messages.branch(id)
+        cards = {
+            (one.message_id, one.decided_at)
+            for one in self._store.judgement_requests.decided(assistant_id)
+            if one.decided_by == self._reviewer and (one.decided_at or 0.0) >= midnight
+        }
+        return self._store.decisions.count_since(assistant_id, self._reviewer, midnight) + len(cards)
 
     def _shown(self, session: ReviewSession, id: str) -> Ranked:
+        shown = session.current
+        if shown is not None and shown.asked:
+            self._settle(session)  # somebody else may have decided on some of its answers, which are numbered
         current = session.current
-        if current is None or current.id != id:
-            raise Refused("Another answer is shown by now. Look at it and press again.")
+        if shown is None or current is None or (current.id, current.asked) != (id, shown.asked):
+            raise Refused("What is shown has changed. Look at it and press again.")
         return current
 
     def _done(self, session: ReviewSession, action: Action) -> None:
@@ -216,45 +237,40 @@ class ReviewQueue:
             del session.waiting[0]
 
     def _fresh(self, session: ReviewSession, one: Ranked) -> Ranked | None:
-        if is_judgement(one.id):
-            with suppress(NotFound):
-                request = self._store.judgement_requests.get(_request_id(one.id))
-                return next(iter(self._judgements([request] if request.accepted is None else [])), None)
-            return None
+        if one.asked:
+            requests = self._store.judgement_requests.of_message(one.item.message_id)
+            return next(iter(self._cards([one for one in requests if one.accepted is None])), None)
         item = self._store.reviews.item(one.id)
         if item is None or (item.decision is not None and session.wanted.show is not Show.DECIDED):
             return None
         return Ranked(item, one.reasons, one.others)
 
-    def _judgements(self, requests: Sequence[JudgementRequest]) -> list[Ranked]:
-        """As items; without those whose conversation was deleted."""
-        given = self._store.reviews.items(list(dict.fromkeys(one.message_id for one in requests)))
-        answers = {item.message_id: item for item in given}
-        return [_judgement(one, answers[one.message_id]) for one in requests if one.message_id in answers]
+    def _cards(self, requests: Iterable[JudgementRequest]) -> list[Ranked]:
+        """One for every message that is asked about; without those whose conversation was deleted."""
+        asked: dict[str, list[JudgementRequest]] = {}
+        for one in requests:
+            asked.setdefault(one.message_id, []).append(one)
+        return [_card(item, asked[item.message_id]) for item in self._store.reviews.items(list(asked))]
 
 
-def is_judgement(id: str) -> bool:
-    return id.startswith(_PREFIX)
-
-
-def _request_id(id: str) -> int:
-    return int(id.removeprefix(_PREFIX))
-
-
-def _judgement(request: JudgementRequest, given: ReviewItem) -> Ranked:
+def _card(given: ReviewItem, asked: Sequence[JudgementRequest]) -> Ranked:
+    """Nothing on it says which answer was served, and what people said about that."""
     approved = approved_text(given.answer, given.ratings, given.decision, given.is_whole)
     item = replace(
         given,
-        message_id=f"{_PREFIX}{request.id}",
-        answer=request.text,
-        at=request.created_at,
+        at=asked[0].created_at,
         ratings=(),
         decision=None,
-        mean_ln_p=None,
         status=MessageStatus.COMPLETE,
         finish_reason=None,
     )
-    return Ranked(item, (Why.JUDGEMENT,), () if approved is None else (approved,))
+    blind = tuple(sorted(asked, key=_place))
+    return Ranked(item, (Why.JUDGEMENT,), () if approved is None else (approved,), blind)
+
+
+def _place(request: JudgementRequest) -> bytes:
+    """By the message too, or else one of two labels would always come first."""
+    return sha256(f"{request.message_id}\n{request.text}".encode()).digest()
 
 
 def shown_correction(item: ReviewItem) -> str | None:

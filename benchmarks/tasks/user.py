@@ -207,6 +207,6 @@ def judge(
     for request in (one for one in opened if one.message_id in asked):
         item = by_question[store.messages.branch(request.message_id)[-2].text]
         is_good = user.rate(item.id, request.text, item.references).verdict is Verdict.UP
-        store.judgement_requests.decide([request.id], is_good, RATER)
+        store.judgement_requests.choose([request.id], [request.id] if is_good else [], RATER)
         accepted += is_good
     return Judged(len(asked), accepted)
