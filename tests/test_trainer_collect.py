@@ -299,6 +299,21 @@ def test_unrated_answers_join_where_people_approve_of_the_rated_ones(
     assert {e.message_id for e in found.examples if not e.approved} == learned | asked
 
 
+def test_what_the_prompt_no_longer_says_is_not_learned_until_it_is_judged_again(bank: Store) -> None:
+    def prompt(price: int) -> None:
+        bank.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text=f"A card costs ${price}.")])
+
+    prompt(4)
+    turns = [ImportedTurn(f"c{n}", f"question {n}", f"It is ${4 + n}.", UP) for n in range(2)]
+    bank.transfer.load("bank", turns)
+    prompt(5)
+    found = collect(bank, "bank", TrainerSettings())
+    assert [one.completion for one in found.answers] == ["It is $5."]
+    assert set(found.dropped.values()) == {DropReason.OUTDATED}
+    bank.ratings.add(next(iter(found.dropped)), "ann", DOWN, correction="It is $5 now.")
+    assert len(collect(bank, "bank", TrainerSettings()).answers) == 2
+
+
 def example(number: int, split: Split = Split.TRAIN, completion: str | None = None) -> Example:
     text = f"answer {number}" if completion is None else completion
     return Example(f"m{number:03}", f"c{number}", ((Role.USER, "q"),), text, False, split)

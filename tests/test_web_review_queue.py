@@ -3,11 +3,13 @@
 import pytest
 
 from assistant.web.access import Refused
+from assistant.web.review_order import Why
 from assistant.web.review_queue import ReviewQueue, ReviewSession
 from store import Store
 from store.accounts import LOCAL
 from store.errors import NotSaved
-from store.records import ImportedTurn, MessageStatus, Role, Ruling, Verdict
+from store.outdated import outdated_answers
+from store.records import ImportedTurn, MessageStatus, Role, Ruling, Segment, SegmentKind, Verdict
 from store.reviews import ReviewFilter, Show
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -44,6 +46,27 @@ def begun(store: Store, wanted: ReviewFilter = ALL) -> tuple[ReviewQueue, Review
 def test_what_needs_a_look_comes_first_and_alone_where_nothing_else_is_asked_for(desk: Store) -> None:
     assert shown(begun(desk)[1]) == ["c2", "c1", "c4", "c3"]
     assert shown(begun(desk, ReviewFilter())[1]) == ["c2", "c1"]
+
+
+def test_what_the_prompt_no_longer_says_comes_first_also_where_it_was_decided_before(desk: Store) -> None:
+    def prompt(price: int) -> None:
+        desk.prompts.add("desk", [Segment("a", SegmentKind.INSTRUCTION, text=f"It costs ${price}.")])
+
+    prompt(14)
+    turns = [ImportedTurn(f"old{n}", f"price {n}", "It is $14.", UP, created_at=9.0) for n in range(3)]
+    desk.transfer.load("desk", turns)
+    first, second, third = (f"old{n}.1.assistant" for n in range(3))
+    desk.decisions.add_all("bo", Ruling.APPROVE, {first: None})
+    prompt(15)
+    queue, session = begun(desk, ReviewFilter())
+    assert {one.id for one in session.waiting[:3]} == {first, second, third}
+    assert all(one.reasons[0] is Why.OUTDATED for one in session.waiting[:3])
+    assert shown(session)[3:] == ["c2", "c1"]
+    for one in list(session.waiting[:3]):
+        queue.decide(session, one.id, Ruling.CORRECT, "It is $15.")
+    assert shown(session) == ["c2", "c1"] and outdated_answers(desk, "desk") == []
+    queue.undo(session)
+    assert len(outdated_answers(desk, "desk")) == 1 and session.current.reasons == (Why.OUTDATED,)
 
 
 def test_a_decision_is_saved_and_brings_the_next(desk: Store) -> None:

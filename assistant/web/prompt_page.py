@@ -18,6 +18,7 @@ from assistant.web.markup import render, script
 from assistant.web.theme import panel
 from store import StoreError
 from store.accounts import UserRole
+from store.outdated import outdated_answers
 from store.records import Prompt, Segment
 from store.visible import is_blank, one_line
 
@@ -153,6 +154,11 @@ class PromptPage:
             "as an earlier version with the same text was" if served.adapter or served.variant else "in full"
         )
         gr.Info(f"Saved. It is served {how}: {words.tokens(served.prompt_tokens)} per request.")
+        if outdated := outdated_answers(self._store, assistant_id):
+            gr.Warning(
+                f"{words.count(len(outdated), 'approved answer')} say what the prompt no longer says. Nothing is "
+                "learned from them until somebody has decided about them: they stand first on Review."
+            )
         return self.show(person, assistant_id)
 
     def load(self, person: Person) -> str:

@@ -23,6 +23,7 @@ class Why(StrEnum):
     """Why an answer is worth a look, as the page says it; the weightiest first."""
 
     JUDGEMENT = "judgement wanted"
+    OUTDATED = "the prompt says otherwise now"
     DISAGREE = "people disagree"
     DIFFER = "approved answers differ"
     DOWN = "rated down, no correction"
@@ -34,7 +35,7 @@ class Why(StrEnum):
 # mistake and says nothing until it is settled; two different approved answers both teach, one of them wrongly; an
 # answer rated down is lost until somebody corrects it; an answer that the model was unsure of is more often wrong than
 # others (least confidence, Lewis and Gale 1994); a rare question has no other example beside it.
-WEIGHTS = dict(zip(Why, (10.0, 8.0, 6.0, 4.0, 3.0, 2.0), strict=True))
+WEIGHTS = dict(zip(Why, (10.0, 9.0, 8.0, 6.0, 4.0, 3.0, 2.0), strict=True))
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def unsure_below(mean_ln_p: Sequence[float | None]) -> float:
 def _reasons(item: ReviewItem, differs: bool, unsure: bool, rare: bool) -> tuple[Why, ...]:
     corrected = any(rating.correction is not None for rating in item.ratings)
     down = any(rating.verdict is Verdict.DOWN for rating in item.ratings)
-    holds = (False, disagree(item.ratings), differs, down and not corrected, unsure, rare)
+    holds = (False, False, disagree(item.ratings), differs, down and not corrected, unsure, rare)
     return tuple(why for why, true in zip(Why, holds, strict=True) if true)
 
 

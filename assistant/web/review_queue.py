@@ -14,6 +14,7 @@ from assistant.web.access import Refused
 from assistant.web.review_order import Ranked, Why, ranked
 from store import Store, StoreError
 from store.errors import NotFound
+from store.outdated import outdated_answers
 from store.ratings import approved_text, correction_of
 from store.records import JudgementRequest, MessageStatus, Ruling
 from store.reviews import ReviewFilter, ReviewItem, Show
@@ -86,7 +87,10 @@ class ReviewQueue:
         if wanted.show is Show.WORTH:
             found = [one for one in found if one.reasons]
         if wanted == ReviewFilter():  # nothing particular is looked for
-            found = [*requests, *found]
+            outdated = reviews.items(outdated_answers(self._store, assistant_id))
+            first = [Ranked(item, (Why.OUTDATED,)) for item in outdated]
+            listed = {one.id for one in first}
+            found = [*requests, *first, *(one for one in found if one.id not in listed)]
         return found, more
 
     def decide(self, session: ReviewSession, id: str, ruling: Ruling, text: str | None = None) -> None:
@@ -241,9 +245,19 @@ class ReviewQueue:
             requests = self._store.judgement_requests.of_message(one.item.message_id)
             return next(iter(self._cards([one for one in requests if one.accepted is None])), None)
         item = self._store.reviews.item(one.id)
-        if item is None or (item.decision is not None and session.wanted.show is not Show.DECIDED):
+        if item is None:
+            return None
+        decided = (
+            0.0 if item.decision is None or session.wanted.show is Show.DECIDED else item.decision.created_at
+        )
+        # What was decided before the prompt was changed is to be decided again.
+        since = self._prompt_since(session) if Why.OUTDATED in one.reasons else 0.0
+        if decided and decided >= since:
             return None
         return Ranked(item, one.reasons, one.others)
+
+    def _prompt_since(self, session: ReviewSession) -> float:
+        return self._store.prompts.latest(session.assistant_id or "").created_at
 
     def _cards(self, requests: Iterable[JudgementRequest]) -> list[Ranked]:
         """One for every message that is asked about; without those whose conversation was deleted."""

@@ -13,6 +13,7 @@ from assistant import rendering
 from assistant.retrieval import Embeds
 from store import Store
 from store.garbage import without_collecting
+from store.outdated import OutdatedFacts
 from store.records import Dataset, Example, Split, TrainingRun
 from trainer.context import RunProgress, TrainingContext
 from trainer.evaluation.gate import MOST_UNRATED
@@ -108,7 +109,8 @@ def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Colle
         approved = [one for one in map(judge, answers) if isinstance(one, CollectedAnswer)]
         outliers = find_outlier_raters(approved, settings.trusted_raters)
     answers, left_out = exclude_raters(answers, {one.rater for one in outliers})
-    selected, dropped = select(answers, settings.max_answer_characters, settings.rater_share)
+    outdated = OutdatedFacts(store.prompts.all(assistant_id))
+    selected, dropped = select(answers, settings.max_answer_characters, settings.rater_share, outdated)
     dropped |= dict.fromkeys(left_out, DropReason.OUTLIER_RATER)
     unrated = store.answers.unrated(prompt_id, settings.unrated_answers)
     has_traffic = bool(selected) and store.answers.has_unrated(prompt_id, len(selected))

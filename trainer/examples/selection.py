@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from store.outdated import OutdatedFacts, judged_at
 from store.ratings import Approval, NotApproved, approval
 from store.records import RatedAnswer, Role, Split
 from store.visible import is_blank
@@ -23,6 +24,7 @@ class DropReason(StrEnum):
     REJECTED = NotApproved.REJECTED.value
     RATED_DOWN = NotApproved.RATED_DOWN.value
     CUT = NotApproved.CUT.value
+    OUTDATED = "says what the prompt no longer says, and was approved before it was changed"
     OUTLIER_RATER = "its rater is set aside as an outlier, and no reviewer approved it"
     EMPTY = "question or approved answer is empty"
     TOO_LONG = "approved answer is longer than an answer may be"
@@ -58,7 +60,10 @@ class CollectedAnswer:
 
 
 def select(
-    answers: Sequence[RatedAnswer], max_characters: int, rater_share: float = 1.0
+    answers: Sequence[RatedAnswer],
+    max_characters: int,
+    rater_share: float = 1.0,
+    outdated: OutdatedFacts | None = None,
 ) -> tuple[list[CollectedAnswer], dict[str, DropReason]]:
     """Approved answers in the order given, and message id -> reason for all others.
 
@@ -74,6 +79,8 @@ def select(
             dropped[answer.message_id] = DropReason.EMPTY
         elif len(found.completion) > max_characters:
             dropped[answer.message_id] = DropReason.TOO_LONG
+        elif outdated is not None and outdated.says_one(found.completion, found.judged_at):
+            dropped[answer.message_id] = DropReason.OUTDATED
         elif (found.context, found.completion) in approved:
             dropped[answer.message_id] = DropReason.REPEATED
         else:
@@ -88,16 +95,13 @@ def judge(answer: RatedAnswer) -> CollectedAnswer | DropReason:
     found = approval(answer.answer, answer.ratings, answer.decision, answer.is_whole)
     if not isinstance(found, Approval):
         return DropReason(found)
-    times = [rating.created_at for rating in answer.ratings]
-    if answer.decision:
-        times.append(answer.decision.created_at)
     return _collected(
         answer,
         found.text,
         rater=found.rater,
         corrected=found.corrected,
         reviewed=found.reviewed,
-        judged_at=max(times),
+        judged_at=judged_at(answer.ratings, answer.decision),
     )
 
 
