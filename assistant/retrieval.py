@@ -53,7 +53,7 @@ class Retriever:
     def __init__(self, store: Store, embedder: Embeds):
         self._store, self.embedder = store, embedder
         self._indexes: dict[str, _Index] = {}
-        self._of_run = lru_cache(maxsize=8)(store.datasets.trained_on)  # a dataset never changes
+        self._of_run = lru_cache(maxsize=8)(store.datasets.message_ids)  # a dataset never changes
         # The gate asks the same questions for every variant.
         self._vector = lru_cache(maxsize=1024)(lambda question: embedder.embed([question])[0])
 
@@ -62,9 +62,9 @@ class Retriever:
     ) -> list[Demonstration]:
         """What a request of this deployment sends along, the most similar one last.
 
-        A deployment that sends none still sends what was approved under its prompt, was not trained on by its adapter
-        (it is newer, or of the gate or dev), and answers nearly the same question: a correction counts from the next
-        question on, and an older one undoes no edit.
+        A deployment that sends none still sends what was approved under its prompt, was not there when its adapter was
+        trained, and answers nearly the same question: a correction counts from the next question on, and an older one
+        undoes no edit.
         """
         assistant_id = deployment.assistant_id
         if deployment.demonstrations:

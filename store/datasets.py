@@ -80,10 +80,10 @@ class Datasets(Repository):
             for row in self._rows(_VERSIONS, [assistant_id])
         ]
 
-    def trained_on(self, run_id: int) -> frozenset[str]:
-        """Return the answers that a run trained on."""
+    def message_ids(self, run_id: int) -> frozenset[str]:
+        """Return the answers that are in the dataset of a run."""
         query = """SELECT e.message_id FROM runs r JOIN dataset_examples e ON e.dataset_id = r.dataset_id
-                   WHERE r.id = ? AND e.split = 'train'"""
+                   WHERE r.id = ?"""
         return frozenset(row["message_id"] for row in self._rows(query, [run_id]))
 
     def get(self, id: int) -> Dataset:

@@ -128,25 +128,19 @@ def edited(store: Store) -> Prompt:
 
 
 def deployment(
-    store: Store,
-    prompt: Prompt,
-    demonstrations: int,
-    learned: Sequence[Demonstration] = (),
-    held_out: Sequence[Demonstration] = (),
-    name: str = "bank-v1",
+    store: Store, prompt: Prompt, demonstrations: int, learned: Sequence[Demonstration] = ()
 ) -> Deployment:
-    """Of a run whose adapter learned these, and was tested on others."""
+    """Of a run whose adapter learned these."""
     run = store.runs.start("bank", {}, "test")
     examples = [
-        Example(one.message_id, "c", ((Role.USER, one.question),), one.answer, True, split)
-        for some, split in ((learned, Split.TRAIN), (held_out, Split.GATE))
-        for one in some
+        Example(one.message_id, "c", ((Role.USER, one.question),), one.answer, True, Split.TRAIN)
+        for one in learned
     ]
     dataset = store.datasets.add("bank", prompt.id, "hash", examples, {})
     store.runs.update(run.id, dataset_id=dataset.id)
     store.runs.finish(run.id, RunStatus.PROMOTED, "", {})
-    store.adapters.add(name, "bank", run.id, f"adapters/{name}", "hash")
-    return store.deployments.add("bank", prompt.id, name, [], 1, 0, run.id, demonstrations)
+    store.adapters.add("bank-v1", "bank", run.id, "adapters/bank-v1", "hash")
+    return store.deployments.add("bank", prompt.id, "bank-v1", [], 1, 0, run.id, demonstrations)
 
 
 def test_an_answer_that_was_approved_before_the_prompt_was_edited_undoes_no_edit(
@@ -171,10 +165,6 @@ def test_a_deployment_that_sends_none_sends_what_is_new_and_nearly_the_same(bank
     assert not {one.message_id for one in known} & {one.message_id for one in found}
     assert questions(retriever.for_deployment(served, "how is the weather in town")) == ["how is the weather"]
     assert retriever.for_deployment(served, "something else entirely") == []
-    (asked,) = add("your shop was closed")
-    served = deployment(bank, prompt, 0, known, [asked], name="bank-v2")
-    found = questions(retriever.for_deployment(served, "your shop was closed"))
-    assert found == ["your shop was closed"], "what the gate asks is not learned either"
     assert NEARLY_THE_SAME == 0.6
 
 
