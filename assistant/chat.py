@@ -19,7 +19,7 @@ from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
 from store.demonstrations import Demonstration
 from store.errors import NotSaved
-from store.records import Conversation, Deployment, Message, MessageStatus, Role, Usage
+from store.records import Deployment, Message, MessageStatus, Role, Usage
 from store.visible import is_blank, one_line
 
 MAX_MESSAGE_CHARACTERS = 20_000
@@ -164,8 +164,7 @@ class Chat:
         keeps the text so far as a stopped message. A failure yields the message as failed, then raises ChatError. Does
         not end before the end of the answer is stored.
         """
-        conversation = await asyncio.to_thread(self._store.conversations.get, question.conversation_id)
-        deployment, message = await self._begin_unbroken(conversation, question)
+        deployment, message = await self._begin_unbroken(question)
         for is_last_try in (False, True):
             try:
                 async with aclosing(self._stream(question, message, deployment, vary, begun)) as stream:
@@ -178,19 +177,17 @@ class Chat:
                     yield Progress(replace(message, status=MessageStatus.FAILED))
                     raise ChatError(f"{error} Restart the app; your message is saved.") from error
             # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
-            serving = await self._load_again(conversation.assistant_id, message)
+            serving = await self._load_again(deployment.assistant_id, message)
             if serving.id != deployment.id:
                 await self._fail(message)
-                deployment, message = await self._begin_unbroken(conversation, question)
+                deployment, message = await self._begin_unbroken(question)
 
     async def _fail(self, message: Message) -> None:
         await self._finalizer.save_or_defer(replace(message, status=MessageStatus.FAILED))
 
-    async def _begin_unbroken(
-        self, conversation: Conversation, question: Message
-    ) -> tuple[Deployment, Message]:
+    async def _begin_unbroken(self, question: Message) -> tuple[Deployment, Message]:
         """`_begin` in a thread; a stop in these milliseconds still finds the message and ends it as stopped."""
-        beginning = asyncio.ensure_future(asyncio.to_thread(self._begin, conversation, question))
+        beginning = asyncio.ensure_future(asyncio.to_thread(self._begin, question))
         try:
             return await asyncio.shield(beginning)
         except asyncio.CancelledError:
@@ -198,7 +195,8 @@ class Chat:
             await self._finalizer.save_or_defer(replace(message, status=MessageStatus.STOPPED))
             raise
 
-    def _begin(self, conversation: Conversation, question: Message) -> tuple[Deployment, Message]:
+    def _begin(self, question: Message) -> tuple[Deployment, Message]:
+        conversation = self._store.conversations.get(question.conversation_id)
         deployment = self._store.deployments.active(conversation.assistant_id)
         if deployment is None:
             raise ChatError(

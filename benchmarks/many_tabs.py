@@ -76,14 +76,16 @@ async def _measure(app: AppProcess, streams: int) -> dict[str, Any]:
         (warm,) = await tabs("warm", 1)
         await _until_ready(lambda: warm.until("chat-send", ask, "word"))
         opened, clicking = await tabs("tab", streams), await tabs("click", _CLICKS)
+        process = psutil.Process(app.process.pid)
+        before = sum(process.cpu_times()[:2])
         answers = [asyncio.create_task(one.until("chat-send", ask, "word")) for one in opened]
         firsts = await asyncio.gather(*answers)
+        start_ms = 1000 * (sum(process.cpu_times()[:2]) - before) / streams
         goes_on = [
             asyncio.create_task(one.until("chat-send", ask, "process_completed"))
             for one in await tabs("long", streams)
         ]
         await asyncio.sleep(5.0)
-        process = psutil.Process(app.process.pid)
         before, began = sum(process.cpu_times()[:2]), time.monotonic()
         clicks = [await one.until("chat-new", ["desk", None], "process_completed") for one in clicking]
         cores = (sum(process.cpu_times()[:2]) - before) / (time.monotonic() - began)
@@ -95,6 +97,7 @@ async def _measure(app: AppProcess, streams: int) -> dict[str, Any]:
         "still streaming": still,
         "cores of the app": round(cores, 2),
         "first text": _spread(firsts),
+        "CPU of a start, ms": round(start_ms),
         "click": _spread(clicks),
     }
 

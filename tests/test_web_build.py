@@ -55,6 +55,8 @@ def fill(services: Services) -> str:
 def test_it_has_no_public_endpoints_and_talks_to_nobody(services: Services) -> None:
     page = build(services)
     assert {fn.api_visibility for fn in page.fns.values() if fn.fn is not None} == {"private"}
+    inputs = [one for fn in page.fns.values() for one in fn.inputs]
+    assert not any(getattr(one, "data_model", None) for one in inputs)  # nothing that could name a file
     web_app(services, page)
     assert (page.run_history, page.enable_monitoring, page.footer_links) == (False, False, [])
 
@@ -139,12 +141,13 @@ def test_a_name_that_a_template_does_not_get_is_an_error() -> None:
 def test_what_an_event_leaves_as_it_is_costs_nothing_and_reads_the_same(services: Services) -> None:
     page = build(services)
     ask = next(one for one in page.fns.values() if one.name == "ask")
-    log, live, *_, send, stop = ask.outputs
+    log, live, _, talk, box, send, stop, _ = ask.outputs
 
     async def compare() -> None:
         for predictions in (
             {live: "<p>one</p>"},
             {log: "a", live: "b", send: gr.Button(visible=False), stop: gr.skip()},
+            {talk: "id", box: "", send: gr.update(visible=True), stop: gr.update(visible=False)},
             {live: gr.skip()},
             [gr.skip()] * len(ask.outputs),
             [_Keywords.FINISHED_ITERATING] * len(ask.outputs),

@@ -6,6 +6,7 @@ again; only stop ends it early, by closing the stream to vLLM.
 
 import asyncio
 import time
+from asyncio import FIRST_COMPLETED
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
@@ -33,26 +34,38 @@ class Answer:
         self.owner = owner
         self.text = begun
         self.not_saved = ""
+        self._first_words: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self._write(chat, vary, begun))
 
     async def _write(self, chat: Chat, vary: bool, begun: str) -> None:
         async with aclosing(chat.answer(self.question, vary=vary, begun=begun)) as steps:
             async for step in steps:
                 self.text, self.not_saved = step.message.text, step.not_saved
+                if self.text and not self._first_words.done():
+                    self._first_words.set_result(None)
 
-    async def watch(self) -> AsyncIterator[None]:
-        """Yields as the text, or why it is not saved yet, changes: the first words at once, then the more rarely the
-        more people watch. Also at times where a model says nothing: whoever watches has to be allowed to still.
+    @property
+    def state(self) -> tuple[str, str]:
+        return self.text, self.not_saved
+
+    async def watch(self, seen: tuple[str, str] | None = None) -> AsyncIterator[None]:
+        """Yields where the state is not what was `seen`: the first words at once, then the more rarely the more people
+        watch. Also at times where a model says nothing: whoever watches has to be allowed to still.
         """
-        seen, seen_at = None, 0.0
+        seen_at = time.monotonic()
         Answer.watchers += 1
         try:
             while not self.task.done():
-                if (self.text, self.not_saved) != seen or time.monotonic() - seen_at >= RECHECK_S:
-                    seen, seen_at = (self.text, self.not_saved), time.monotonic()
+                if self.state != seen or time.monotonic() - seen_at >= RECHECK_S:
+                    seen, seen_at = self.state, time.monotonic()
                     yield
-                rest = Answer.watchers / _SHOWN_A_SECOND if self.text else 0.0
-                await asyncio.wait({self.task}, timeout=max(_WATCH_EVERY_S, rest))
+                if self.text:
+                    rest = max(_WATCH_EVERY_S, Answer.watchers / _SHOWN_A_SECOND)
+                    await asyncio.wait({self.task}, timeout=rest)
+                else:
+                    await asyncio.wait(
+                        {self.task, self._first_words}, timeout=RECHECK_S, return_when=FIRST_COMPLETED
+                    )
         finally:
             Answer.watchers -= 1
 

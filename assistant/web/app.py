@@ -47,16 +47,30 @@ class _Blocks(gr.Blocks):  # type: ignore[misc]
         sent = super().handle_streaming_diffs(*args, final=final, **kwargs)
         return [gr.skip()] * len(sent) if final else list(sent)
 
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, *rest: Any) -> list[Any]:
+        """Gradio passes each input through a thread, and looks for files in it; our pages have none."""
+        self.validate_inputs(block_fn, inputs)
+        pairs = zip(block_fn.inputs, inputs, strict=True)
+        return [state[one._id] if one.stateful else state[one._id].preprocess(value) for one, value in pairs]
+
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
-        """Each component that is made anew takes milliseconds, with each piece of text."""
+        """Each component that is made anew takes milliseconds, with each piece of text; text needs no thread."""
         if not (isinstance(predictions, dict) and all(isinstance(key, Block) for key in predictions)):
             return list(await super().postprocess_data(block_fn, predictions, state))
-        changes = {key: value for key, value in predictions.items() if value != gr.skip()}
+        sent = {key: value for key, value in predictions.items() if _is_as_sent(key, value)}
+        changes = {key: value for key, value in predictions.items() if key not in sent}
         changed = copy(block_fn)
         changed.outputs = [one for one in block_fn.outputs if one in changes]
         values = await super().postprocess_data(changed, changes, state) if changes else []
-        by_id = {one._id: value for one, value in zip(changed.outputs, values, strict=True)}
-        return [by_id.get(one._id, gr.skip()) for one in block_fn.outputs]
+        sent |= dict(zip(changed.outputs, values, strict=True))
+        return [sent.get(one, gr.skip()) for one in block_fn.outputs]
+
+
+def _is_as_sent(component: Block, value: Any) -> bool:
+    """Whether it goes to the browser as it is: text, and what says nothing new but whether something is shown."""
+    if isinstance(value, dict):
+        return value.keys() - {"visible"} == {"__type__"}
+    return isinstance(component, (gr.HTML, gr.Textbox, gr.BrowserState)) and isinstance(value, str | None)
 
 
 def build(services: Services) -> gr.Blocks:

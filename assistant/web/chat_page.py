@@ -155,8 +155,7 @@ class ChatPage:
             assistant = await asyncio.to_thread(self._own(person).assistant, talk)
         with tab.sending(talk, text) as is_new:
             answer = await self._answers.ask(person, assistant, talk, text) if is_new else None
-        yield {self.box: ""}
-        async for update in self._follow(person, assistant, answer, tab):
+        async for update in self._follow(person, assistant, answer, tab, {self.box: ""}):
             yield update
 
     async def start(
@@ -174,24 +173,33 @@ class ChatPage:
         again = str(event.id), event._data.get("text"), event._data.get("event") == "resume"
         with tab.sending(tab.conversation, *again) as is_new:
             answer = await self._answers.ask_again(person, *again) if is_new else None
-        yield {self.box: gr.skip()}
-        async for update in self._follow(person, assistant, answer, tab):
+        async for update in self._follow(person, assistant, answer, tab, {self.box: gr.skip()}):
             yield update
 
-    async def _follow(self, person: Person, assistant: Id, answer: Answer | None, tab: TabState) -> Updates:
+    async def _follow(
+        self, person: Person, assistant: Id, answer: Answer | None, tab: TabState, first: Update
+    ) -> Updates:
         """Show an answer as it grows, until it is finished or another action has taken the pane."""
         if answer is None:
+            yield first
             return
         here = answer.question.conversation_id
-        owner = tab.take_ownership(here)
-        yield await asyncio.to_thread(self._page, person, assistant, here, tab, answer)
-        async for _ in answer.watch():
+        owner, seen = tab.take_ownership(here), answer.state
+        yield first | await asyncio.to_thread(self._pane, person, assistant, here, answer)
+        listed, is_first = self.list in first, True
+        async for _ in answer.watch(seen):
+            more: Update = {}
+            if not (
+                listed or is_first
+            ):  # most of what is sent, with 100 in it: the first words do not wait for it
+                more, listed = await self._listed(person, assistant, here, tab), True
             if tab.owner is not owner:
                 return
-            yield {self.live: _live(answer)}
+            is_first = False
+            yield {self.live: _live(answer)} | more
         if tab.owner is owner:
-            page = await asyncio.to_thread(self._page, person, assistant, here, tab)
-            yield page | {self.list: gr.skip()}
+            page = await asyncio.to_thread(self._pane, person, assistant, here)
+            yield page | ({} if listed else await self._listed(person, assistant, here, tab))
         answer.raise_failure()
 
     async def end(self, person: Person, talk: Id) -> None:
@@ -210,7 +218,8 @@ class ChatPage:
         wanted = talk or tab.conversation
         talk = await asyncio.to_thread(self._existing, person, assistant, wanted)
         if answer := self._answers.running(talk):
-            async for update in self._follow(person, assistant, answer, tab):
+            listed = await self._listed(person, assistant, talk, tab)
+            async for update in self._follow(person, assistant, answer, tab, listed):
                 yield update
             return
         tab.take_ownership(talk)
@@ -274,7 +283,7 @@ class ChatPage:
         await asyncio.to_thread(self._own(person).delete, id)
         if id == talk:
             return await asyncio.to_thread(self.begin, person, assistant, tab)
-        return {self.list: await asyncio.to_thread(self._listing, person, assistant, talk, tab)}
+        return await self._listed(person, assistant, talk, tab)
 
     def rate(self, person: Person, talk: Id, event: EventData) -> str:
         """A thumb, a reason or a correction. What was typed stays when it could not be saved."""
@@ -284,19 +293,24 @@ class ChatPage:
 
     # HTML
 
-    def _page(
-        self, person: Person, assistant: Id, talk: Id, tab: TabState, answer: Answer | None = None
-    ) -> Update:
-        """Everything that is shown, and the answer that is being written."""
+    def _page(self, person: Person, assistant: Id, talk: Id, tab: TabState) -> Update:
+        """Everything that is shown."""
+        listing = self._listing(person, assistant, talk, tab)
+        return {**self._pane(person, assistant, talk), self.list: listing}
+
+    def _pane(self, person: Person, assistant: Id, talk: Id, answer: Answer | None = None) -> Update:
+        """All but the list, and the answer that is being written."""
         return {
             self.log: self._log(person, assistant, talk, answer),
             self.live: _live(answer) if answer else "",
-            self.list: self._listing(person, assistant, talk, tab),
             self.conversation: talk,
             self.swap: "" if answer else swap_banner(self._store, self._own(person), talk),
-            self.send: gr.Button(visible=answer is None),
-            self.stop: gr.Button(visible=answer is not None),
+            self.send: gr.update(visible=answer is None),
+            self.stop: gr.update(visible=answer is not None),
         }
+
+    async def _listed(self, person: Person, assistant: Id, talk: Id, tab: TabState) -> Update:
+        return {self.list: await asyncio.to_thread(self._listing, person, assistant, talk, tab)}
 
     def _log(self, person: Person, assistant: Id, talk: Id, answer: Answer | None = None) -> str:
         """The shown branch, or that of the question; without a conversation, what to do first."""
