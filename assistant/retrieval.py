@@ -64,7 +64,8 @@ class Retriever:
 
         A deployment that sends none still sends what was approved under its prompt, was not there when its adapter was
         trained, and answers nearly the same question: a correction counts from the next question on, and an older one
-        undoes no edit.
+        undoes no edit. What its adapter was only tested on is not sent: where all questions are much alike, that would
+        be two answers with each of them.
         """
         assistant_id = deployment.assistant_id
         if deployment.demonstrations:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -81,8 +81,7 @@ def main(
     if model is not None:  # the app runs in the project's root, so a relative path must not stay one
         options += ["--model", str(Path(model).resolve()) if Path(model).is_dir() else model]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]
-    # So that the app is stopped too.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupt)  # so that the app is stopped too
     try:
         with AppProcess(directory, *options) as running:
             with loop.timed("start"), screen.status("Starting the app and its model server"):
@@ -94,6 +93,10 @@ def main(
     except _EXPECTED as error:
         fail(str(error), 1)
     screen.say(f"Written to {out}. A table and a picture: python -m benchmarks.report {out}")
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """What a training run sees: the rows of every epoch, the variant of each step, and the variants afterwards."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,22 @@ def test_every_epoch_holds_every_example_once(tokenizer: ChatTokenizer) -> None:
     expected = sorted(f"answer {number}<|im_end|>" for number in range(10))
     assert [sorted(epoch) for epoch in epochs] == [expected] * 3
     assert epochs[0] != epochs[1]  # shuffled anew
+
+
+def test_an_epoch_holds_as_many_unrated_examples_as_approved_ones_and_all_epochs_others(
+    tokenizer: ChatTokenizer,
+) -> None:
+    settings = TrainerSettings(epochs=6, examples_per_step=4)
+    unrated = [replace(example(100 + number), approved=False) for number in range(12)]
+    rows, ends = train_rows(tokenizer, PROMPT, [*(example(n) for n in range(4)), *unrated], settings)
+    assert ends == [2, 4, 6, 8, 10, 12]
+    seen: set[str] = set()
+    for end in ends:
+        texts = [text for row in rows[end - 2 : end] for text in answers_in(tokenizer, row)]
+        own = {text for text in texts if "answer 1" in text and "answer 1<" not in text}
+        assert len(texts) == len(set(texts)) == 8 and len(own) == 4
+        seen |= own
+    assert len(seen) > 8, "drawn anew"
 
 
 def test_rows_are_the_same_for_the_same_seed_alone(tokenizer: ChatTokenizer) -> None:

@@ -44,6 +44,9 @@ from trainer.examples.wording import near, wording
 
 # Margins that a refused variant may lie behind, and people are still asked whether its answers would do.
 _MOST_LOST = 3.0
+# Without training a variant is tested that costs at most this share of what is served: where the instructions are long,
+# they and approved answers are hardly shorter than the prompt, and their test would stand in the way of a real cut.
+_WORTH_IT = 0.7
 _TRIES = 3  # of a request that does not reach a server
 
 Context = tuple[tuple[Role, str], ...]
@@ -128,6 +131,8 @@ class GateEvaluation:
         active = self._active
         same_prompt = active is not None and active.prompt_id == self._prompt_id
         served = self._answers["active"].prompt_tokens if same_prompt else max(tokens)
+        if self._candidate.name is None:
+            served = round(_WORTH_IT * served)
         numbers = gate_sequence(self._candidate.dev_losses, tokens, served)
         # The base model with its full prompt is what everything is compared with, and no candidate.
         return [number for number in numbers if number or self._candidate.name]

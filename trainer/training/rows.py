@@ -113,15 +113,17 @@ def train_rows(
 ) -> tuple[list[PackedRow], list[int]]:
     """Rows of all epochs in order, each epoch shuffled, and after how many rows each epoch ends.
 
-    In each epoch about half of the examples, drawn anew, have their demonstrations, so that one adapter serves both.
+    In each epoch about half of the examples, drawn anew, have their demonstrations, so that one adapter serves both. Of
+    the unrated ones as many as there are approved ones, drawn anew, so that an epoch takes at most twice as long.
     """
     shortest = [segment for segment in segments if segment.protected]
     size = settings.examples_per_step
     shuffle = random.Random(settings.seed)
     rows: list[PackedRow] = []
     ends: list[int] = []
+    approved, unrated = ([e for e in examples if e.approved is said] for said in (True, False))
     for _ in range(settings.epochs):
-        order = list(examples)
+        order = approved + shuffle.sample(unrated, min(len(unrated), len(approved)))
         shuffle.shuffle(order)
         now = {id: some for id, some in shown.items() if shuffle.random() < WITH_DEMONSTRATIONS}
         rows += [
