@@ -33,7 +33,7 @@ _SHOWN = [
     ("Reviewed", Show.DECIDED),
 ]
 _ANY = ""
-_ALARMING = (Why.DISAGREE, Why.DIFFER)  # something is wrong with what people wrote
+_ALARMING = (Why.OUTDATED, Why.DISAGREE, Why.DIFFER)  # something is wrong with what people wrote
 
 
 class ReviewPage:
