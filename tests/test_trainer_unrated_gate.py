@@ -1,11 +1,12 @@
 """The gate asks what nobody rated: equal answers need no label, differing ones are judged, look after look."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
-from retrain_scene import Scene, colour, hash_of
+from retrain_scene import SETTINGS, Scene, colour, hash_of
 
-from store.records import Example, MessageStatus, Role, RunStatus, Split, TrainingRun, Usage, Variant
+from store.records import Example, MessageStatus, Role, RunStatus, Split, TrainingRun, Usage, Variant, Verdict
 from trainer.evaluation.gate import LOOKS, Answers, Gate
 from trainer.evaluation.judgements import (
     approved_answers,
@@ -16,6 +17,7 @@ from trainer.evaluation.judgements import (
 )
 from trainer.evaluation.scorers import exact, json_match
 from trainer.run import reevaluate
+from trainer.watch import due_examples, new_examples
 
 RATED, UNRATED, MARGIN = 40, 300, 0.05
 RIGHT = [f"answer {n % 17}" for n in range(RATED + UNRATED)]
@@ -177,6 +179,27 @@ def test_what_is_worse_is_refused_for_good(traffic: Scene) -> None:
         found = reevaluate(traffic.context, "bank")
     assert found is not None and "cannot be ruled out" in found.message, found.message
     assert reevaluate(traffic.context, "bank") is None and not traffic.store.judgement_requests.open("bank")
+
+
+def test_few_ratings_are_enough_for_a_retrain_and_what_was_unrated_is_new_once_it_is_rated(
+    traffic: Scene,
+) -> None:
+    settings = replace(SETTINGS, margin=0.05, min_train=10, min_gate=40, retrain_after=5)
+    rated = len(traffic.store.answers.rated("bank"))
+    assert (
+        due_examples(traffic.store, "bank", settings)
+        == new_examples(traffic.store, "bank", settings)
+        == rated
+    )
+    run = traffic.run(margin=0.05, min_train=10, min_gate=40)
+    assert run.status is RunStatus.REFUSED and new_examples(traffic.store, "bank", settings) == 0
+    say_what_is_right(traffic)
+    assert new_examples(traffic.store, "bank", settings) == 0, "a judgement is no example"
+    dataset = traffic.store.datasets.get(run.dataset_id or 0)
+    unrated = [e.message_id for e in dataset.examples if not e.approved]
+    for id in unrated[:6]:
+        traffic.store.ratings.add(id, "ann", Verdict.UP)
+    assert new_examples(traffic.store, "bank", settings) == 6
 
 
 def test_without_judgements_the_gate_is_of_rated_answers_alone(traffic: Scene) -> None:

@@ -26,6 +26,7 @@ from store.records import RunStatus, TrainingRun
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.deployment.swap import roll_back
 from trainer.evaluation.judgements import pending
+from trainer.evaluation.scorers import right_or_wrong
 from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.examples.demonstrations import DemonstrationUpdater
 from trainer.lease import Lease, LeaseTaken, is_taken
@@ -239,9 +240,10 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     record = newest_record(store, assistant_id)
     unused = {*record.get("outgrown", ()), *record.get("duplicates", ())}
     found = draft(store, assistant_id, settings, redact=False)
-    examples = [e for e in found.examples if e.approved and e.message_id not in unused]
-    if shortage(examples, settings):
+    usable = [e for e in found.examples if e.message_id not in unused]
+    if shortage(usable, settings):
         return 0
+    examples = [e for e in usable if e.approved]
     answers = {one.message_id: one for one in found.deduplicated.answers}
     if runs and runs[0].dataset_id is None:
         since = [e for e in examples if _since(runs[0].started_at, answers[e.message_id].judged_at)]
@@ -250,7 +252,7 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
     dataset = next((store.datasets.get(run.dataset_id) for run in runs if run.dataset_id is not None), None)
     if dataset is None:
         return len(examples)
-    seen = {example.message_id: example.completion for example in dataset.examples}
+    seen = {example.message_id: example.completion for example in dataset.examples if example.approved}
     new = [e for e in examples if e.message_id not in seen]
     differing = [
         answers[e.message_id] for e in examples if seen.get(e.message_id, e.completion) != e.completion
@@ -259,7 +261,7 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
         with suppress(RedactionError):  # the run will say what is wrong
             differing = list(redact_answers(differing, Redactor.of(store, assistant_id)).answers)
     changed = sum(one.completion != seen[one.message_id] for one in differing)
-    accepted = sum(
+    accepted = not right_or_wrong(store.assistants.get(assistant_id).scorer) and sum(
         one.accepted is True and _since(dataset.created_at, one.decided_at or 0.0)
         for one in store.judgement_requests.decided(assistant_id)
     )

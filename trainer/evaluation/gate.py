@@ -73,6 +73,13 @@ class VariantVerdict:
         judged = not self.undecided and all(c.passed for c in self.comparisons)
         return judged and all(g.passed for g in self.guards)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether it passed, waits for people, or is so far behind that more unrated questions would not help."""
+        hopeless = any(not one.passed and one.more_examples is None for one in self.comparisons)
+        # The first look sees too few to give it up.
+        return self.passed or bool(self.undecided) or (hopeless and self.unrated > LOOKS[0][0])
+
     def as_record(self) -> dict[str, Any]:
         """Plain JSON values, as the store keeps them and the page shows them."""
         return {**asdict(self), "passed": self.passed, "tested": True}
@@ -117,37 +124,38 @@ class Gate:
     def test(
         self, variant: int, sent: Variant, answers: Answers, references: Mapping[str, Answers]
     ) -> VariantVerdict:
-        """Compare one variant of the candidate with every reference, on the same examples.
-
-        It is tested on ever more of them, until it passes, is so far behind that more would not help, or waits for
-        people.
-        """
-        for unrated, level in self.looks():
-            rows = range(self.rated + unrated)
-            undecided = [
-                n for n in rows if any(self._is_open(n, answers, one) for one in references.values())
-            ]
-            found = VariantVerdict(
-                variant,
-                sent.segment_ids,
-                sent.demonstrations,
-                answers.prompt_tokens,
-                self.quality(answers),
-                tuple(
-                    self._compare(name, answers, reference, [n for n in rows if n not in undecided], level)
-                    for name, reference in references.items()
-                ),
-                self._guards(answers, rows),
-                unrated,
-                tuple(undecided),
-            )
-            # The first look sees too few to give it up.
-            hopeless = unrated > LOOKS[0][0] and any(
-                not one.passed and one.more_examples is None for one in found.comparisons
-            )
-            if found.passed or undecided or hopeless:
+        """Compare one variant of the candidate with every reference, look after look until it is settled."""
+        for look in self.looks():
+            found = self.look(variant, sent, answers, references, look)
+            if found.is_settled:
                 break
         return found
+
+    def look(
+        self,
+        variant: int,
+        sent: Variant,
+        answers: Answers,
+        references: Mapping[str, Answers],
+        look: tuple[int, float],
+    ) -> VariantVerdict:
+        """Compare them on the rated examples and as many unrated ones as the look takes, which are answered."""
+        unrated, level = look
+        rows = range(self.rated + unrated)
+        undecided = {n for n in rows if any(self._is_open(n, answers, one) for one in references.values())}
+        known = [n for n in rows if n not in undecided]
+        compared = (self._compare(name, answers, one, known, level) for name, one in references.items())
+        return VariantVerdict(
+            variant,
+            sent.segment_ids,
+            sent.demonstrations,
+            answers.prompt_tokens,
+            self.quality(answers),
+            tuple(compared),
+            self._guards(answers, rows),
+            unrated,
+            tuple(sorted(undecided)),
+        )
 
     def quality(self, answers: Answers) -> Interval:
         """Of the rated examples: of the others only those are known on which two systems differed."""

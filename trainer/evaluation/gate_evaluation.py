@@ -105,7 +105,7 @@ class GateEvaluation:
 
     async def evaluate(self) -> Verdict:
         """Raises VllmError, ScorerFailed."""
-        await self._answer_as_references()
+        await self._answer_as_references(self._gate.rated)
         for number in self._sequence():
             variant = await self._test(number)
             self._variants.append(variant)
@@ -114,12 +114,13 @@ class GateEvaluation:
         same_prompt = self._active is not None and self._active.prompt_id == self._prompt_id
         return self._gate.decide(self._variants, self._served_tokens(), same_prompt)
 
-    async def _answer_as_references(self) -> None:
+    async def _answer_as_references(self, count: int) -> None:
         base, full, active = self._pool.base, self._candidate.variants[0], self._active
-        await self._answer("base_full", base, self._prompt_id, full.segment_ids)
+        await self._answer("base_full", count, base, self._prompt_id, full.segment_ids)
         if active is not None:
             await self._answer(
                 "active",
+                count,
                 active.adapter or base,
                 active.prompt_id,
                 active.segment_ids,
@@ -138,9 +139,9 @@ class GateEvaluation:
         return [number for number in numbers if number or self._candidate.name]
 
     def _expected_tokens(self, variant: Variant) -> int:
-        """Mean tokens of its segments and demonstrations on the gate's questions."""
+        """Mean tokens of its segments and demonstrations on the gate's rated questions."""
         segments = self._segments(self._prompt_id, variant.segment_ids)
-        contexts = [e.context for e in self._examples.values()]
+        contexts = [e.context for e in self._examples.values() if e.approved]
         requests = self._render(segments, contexts, self._nearest(variant))
         return _mean_tokens(requests)
 
@@ -162,8 +163,15 @@ class GateEvaluation:
 
     async def _test(self, number: int) -> VariantVerdict:
         sent, system = self._candidate.variants[number], _system(number)
-        await self._answer(system, self._model, self._prompt_id, sent.segment_ids, self._nearest(sent))
-        variant = self._gate.test(number, sent, self._answers[system], self._references())
+        for look in self._gate.looks():
+            count = self._gate.rated + look[0]
+            await self._answer_as_references(count)
+            await self._answer(
+                system, count, self._model, self._prompt_id, sent.segment_ids, self._nearest(sent)
+            )
+            variant = self._gate.look(number, sent, self._answers[system], self._references(), look)
+            if variant.is_settled:
+                break
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
         return replace(variant, guards=(*variant.guards, await self._check_general_answers(number)))
@@ -191,21 +199,25 @@ class GateEvaluation:
     async def _answer(
         self,
         system: str,
+        count: int,
         model: str,
         prompt_id: int,
         segment_ids: Sequence[str],
         retrieve: Retrieve = lambda question, allowed: (),
     ) -> None:
-        """Record the system's answers to the gate examples and their scores; known texts are not asked for again."""
+        """Record the system's answers to the first examples and their scores; known texts are not asked for again."""
+        if system in self._answers and len(self._answers[system].texts) >= count:
+            return
         segments = self._segments(prompt_id, segment_ids)
         known = self._known_answers.get(system, {})
-        requests = self._render(segments, [e.context for e in self._examples.values()], retrieve)
+        contexts = [e.context for e in self._examples.values()][:count]
+        requests = self._render(segments, contexts, retrieve)
         limit = self._answer_limit()
-        for position, request in zip(self._examples, requests, strict=True):
+        for position, request in zip(self._examples, requests, strict=False):
             if position in known:
                 self._texts[model, limit, request.ids] = known[position]
         texts = await self._generate(system, model, requests, limit)
-        judged = zip(texts, self._right, self._wrong, strict=True)
+        judged = zip(texts, self._right, self._wrong, strict=False)
         scores = [known_score(self._scorer, text, right, wrong) for text, right, wrong in judged]
         self._answers[system] = Answers(tuple(texts), tuple(scores), _mean_tokens(requests))
 
@@ -225,7 +237,8 @@ class GateEvaluation:
 
         Without it a base model that rambles up to the chat's limit takes more time than everything else in the gate.
         """
-        longest = max(len(self._tokenizer.encode_text(text)) for text in self._gate.approved if text)
+        approved = (e.completion for e in self._examples.values() if e.approved)
+        longest = max(len(self._tokenizer.encode_text(text)) for text in approved)
         return min(self._settings.max_answer_tokens, 2 * longest + 16)
 
     async def _generate(self, what: str, model: str, requests: Sequence[Rendered], limit: int) -> list[str]:
@@ -281,7 +294,7 @@ class GateEvaluation:
             GateAnswer(position, example.message_id, system, text, score or 0.0)
             for system, given in self._answers.items()
             for (position, example), text, score in zip(
-                self._examples.items(), given.texts, given.scores, strict=True
+                list(self._examples.items())[: len(given.texts)], given.texts, given.scores, strict=True
             )
         ]
 
