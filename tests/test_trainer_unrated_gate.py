@@ -82,6 +82,15 @@ def test_one_that_is_as_good_is_asked_about_look_after_look_and_a_bad_one_is_giv
     assert not found.passed and not found.undecided and found.unrated == 75, "nobody is asked any more"
 
 
+def test_where_what_passed_gains_nothing_people_are_asked_about_what_is_shorter() -> None:
+    same, worse = answered((), 250), answered([n for n in range(RATED + 250) if n % 2], 250)
+    passed = gate(250).test(1, Variant(("a",)), same, {"active": same})
+    waits = gate(250).test(2, Variant(()), same, {"active": worse})
+    verdict = gate(250).decide([passed, waits], active_tokens=100, same_prompt=True)
+    assert not verdict.promoted and verdict.variant is passed and verdict.failed is waits and waits.undecided
+    assert "Nothing is gained" in verdict.reasons[0] and "more judgements" in verdict.reasons[1]
+
+
 def unrated_example(n: int) -> Example:
     return Example(f"m{n}", f"c{n}", ((Role.USER, f"q{n}"),), "as served", False, Split.GATE, approved=False)
 

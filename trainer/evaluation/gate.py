@@ -87,12 +87,13 @@ class VariantVerdict:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The gate's word on a candidate: `variant` is deployed, or the refusal is about it."""
+    """The gate's word on a candidate: `variant` is deployed, or the refusal is about it. Testing ended at `failed`."""
 
     promoted: bool
     variant: VariantVerdict
     reasons: tuple[str, ...]
     more_examples: int | None
+    failed: VariantVerdict | None = None
 
 
 @dataclass(frozen=True)
@@ -197,14 +198,14 @@ class Gate:
         more = _most_needed(failed) if failed else None
         for chosen in reversed(passed):
             if gain := self._gain(chosen, active_tokens, same_prompt):
-                return Verdict(True, chosen, (gain, *reasons), more)
+                return Verdict(True, chosen, (gain, *reasons), more, failed)
         if not passed:
-            return Verdict(False, variants[0], tuple(reasons), more)
+            return Verdict(False, variants[0], tuple(reasons), more, failed)
         nothing = (
             f"Nothing is gained: the shortest variant that passed needs {passed[-1].prompt_tokens:,} prompt tokens, "
             f"{active_tokens:,} are served now, and better answers are not proven."
         )
-        return Verdict(False, passed[-1], (nothing, *reasons), more)
+        return Verdict(False, passed[-1], (nothing, *reasons), more, failed)
 
     def _gain(self, variant: VariantVerdict, active_tokens: int, same_prompt: bool) -> str | None:
         """What serving a variant that passed brings, as a sentence; None when it brings nothing."""

@@ -276,17 +276,20 @@ class GateEvaluation:
         return completion.text
 
     def judgement_requests(self, verdict: Verdict) -> list[tuple[str, str]]:
-        """Answers of a refused variant that people should judge, as (message id, text): what it waits for; where
-        answers are graded those about which a word would change most, and none the second time: there is no third.
+        """Answers of a refused candidate that people should judge, as (message id, text): what its next test waits for;
+        where answers are graded, those about which a word would change most, once.
         """
-        systems = [self._answers[_system(verdict.variant.variant)], *self._references().values()]
-        if undecided := verdict.variant.undecided:
-            return differing_answers([*self._examples.values()], systems, undecided, self._scorer)
+        if verdict.failed is not None and verdict.failed.undecided:
+            systems = [self._answers[_system(verdict.failed.variant)], *self._references().values()]
+            return differing_answers(
+                [*self._examples.values()], systems, verdict.failed.undecided, self._scorer
+            )
         if not self._asks_people or self._is_second:
             return []
         if not worth_asking(verdict.variant, _MOST_LOST * self._settings.margin):
             return []
-        return judgement_requests([*self._examples.values()], systems[0], self._settings.judgement_requests)
+        answers = self._answers[_system(verdict.variant.variant)]
+        return judgement_requests([*self._examples.values()], answers, self._settings.judgement_requests)
 
     def answers(self) -> list[GateAnswer]:
         """Every system's answer to each gate example; where nobody knows whether it is right, its score is 0."""
