@@ -79,8 +79,11 @@ def test_nothing_gained_is_no_promotion() -> None:
 
 
 def test_better_answers_at_equal_length_are_worth_a_swap() -> None:
-    verdict = decide(judged(0, APPROVED, 100, spoiled(40)))
-    assert verdict.promoted and "stays at 100 tokens" in verdict.reasons[0]
+    verdict = decide(judged(0, APPROVED, 102, spoiled(40)))
+    assert verdict.promoted and "stays at about 100 tokens" in verdict.reasons[0]
+    assert not decide(judged(0, APPROVED, 103, spoiled(40))).promoted, "it is longer"
+    assert not decide(judged(0, APPROVED, 100, spoiled(5))).promoted, "4.2 points are less than the margin"
+    assert decide(judged(0, APPROVED, 100, spoiled(6))).promoted
     assert "better than the active ones by 33.3 points" in verdict.reasons[0]
 
 

@@ -25,6 +25,7 @@ CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may
 # Unrated questions of each look, and its part of the 5 %: the last one, by which an equal candidate passes, has most.
 LOOKS = ((25, 0.01), (75, 0.01), (250, 0.03))
 MOST_UNRATED = LOOKS[-1][0]
+_AS_LONG = 1.02  # times the tokens that are served is as long: means over some questions differ by a token
 REFERENCES = {
     "base_full": "the base model with the full prompt",
     "active": "what is served now",
@@ -203,7 +204,7 @@ class Gate:
             return Verdict(False, variants[0], tuple(reasons), more, failed)
         nothing = (
             f"Nothing is gained: the shortest variant that passed needs {passed[-1].prompt_tokens:,} prompt tokens, "
-            f"{active_tokens:,} are served now, and better answers are not proven."
+            f"{active_tokens:,} are served now, and its answers are not better by {100 * self.margin:g} points."
         )
         return Verdict(False, passed[-1], (nothing, *reasons), more, failed)
 
@@ -215,11 +216,12 @@ class Gate:
                 f"{100 * CONFIDENCE:g} % confidence, less than {100 * self.margin:g} points worse than every "
                 "reference."
             )
-        better = [c for c in variant.comparisons if c.reference == "active" and c.lower > 0]
-        if variant.prompt_tokens == active_tokens and better:
+        better = [c for c in variant.comparisons if c.reference == "active" and c.difference >= self.margin]
+        if variant.prompt_tokens <= _AS_LONG * active_tokens and better:
             return (
-                f"The prompt stays at {active_tokens:,} tokens, and the answers are better than the active ones by "
-                f"{100 * better[0].difference:.1f} points (at least {100 * better[0].lower:.1f})."
+                f"The prompt stays at about {active_tokens:,} tokens, and on the questions asked the answers are "
+                f"better than the active ones by {100 * better[0].difference:.1f} points (at least "
+                f"{100 * better[0].lower:+.1f}, with {100 * CONFIDENCE:g} % confidence)."
             )
         return None
 
