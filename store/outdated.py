@@ -30,6 +30,10 @@ class OutdatedFacts:
         now = _words(texts[-1]) if texts else set()
         self._gone = [_facts(text) - now for text in texts]
 
+    @property
+    def are_none(self) -> bool:
+        return not any(self._gone)
+
     def says_one(self, text: str, judged_at: float) -> bool:
         """Whether the text says one that was in the prompt under which it was judged (UTC seconds)."""
         gone = self._gone[max(0, bisect_right(self._since, judged_at) - 1)] if self._gone else set()
@@ -38,9 +42,10 @@ class OutdatedFacts:
 
 def outdated_answers(store: Store, assistant_id: str, newest: int = 10_000) -> list[str]:
     """Message ids of the approved answers that say what was taken out of the prompt since they were judged."""
-    prompts, found = store.prompts.all(assistant_id), list[str]()
-    facts = OutdatedFacts(prompts)
-    for one in store.answers.rated(assistant_id, newest) if len(prompts) > 1 else ():
+    facts, found = OutdatedFacts(store.prompts.all(assistant_id)), list[str]()
+    if facts.are_none:  # as mostly: no answer is read then
+        return []
+    for one in store.answers.rated(assistant_id, newest):
         approved = approval(one.answer, one.ratings, one.decision, one.is_whole)
         if isinstance(approved, Approval) and facts.says_one(
             approved.text, judged_at(one.ratings, one.decision)

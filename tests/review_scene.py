@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -154,3 +155,8 @@ def serving(services: Services, port: int = 0, **options: Any) -> Iterator[tuple
         server.stop()
         # Gradio leaves sockets open; found by chance within `ast.parse`, they make Python 3.11 fail there.
         gc.collect()
+
+
+def text_of(html: str) -> str:
+    """The words of a page's part, without its tags."""
+    return " ".join(re.sub(r"<[^>]+>", " ", html).split())

@@ -220,9 +220,9 @@ def test_what_traffic_teaches_and_what_the_gate_asks() -> None:
     """The surest come first, then what asks nearly what was approved; the questions of the gate stay as they are."""
     embedder = WordEmbedder()
 
-    def one(name: str, question: str, completion: str, **changes: object) -> CollectedAnswer:
-        made = CollectedAnswer(name, name, ((Role.USER, question),), completion, question, rater="ann")
-        return replace(made, **changes)  # type: ignore[arg-type]
+    def one(name: str, question: str, completion: str, approved: bool = True) -> CollectedAnswer:
+        context = ((Role.USER, question),)
+        return CollectedAnswer(name, name, context, completion, question, rater="ann", approved=approved)
 
     things = ("red apple", "green tree", "blue sea", "white snow", "black coal", "brown bear")
     approved = [
@@ -242,8 +242,8 @@ def test_what_traffic_teaches_and_what_the_gate_asks() -> None:
     splits |= {"dev": Split.DEV, "gate": Split.GATE, "asked": Split.GATE}
     answers, sure = [*approved, *held_out, *unrated], {"sure": -0.2, "surer": -0.1}
 
-    def chosen(*given: object) -> list[tuple[str, str]]:
-        found = choose_traffic(answers, splits, sure, *given)  # type: ignore[arg-type]
+    def chosen(embedder: WordEmbedder | None, asks_gate: bool) -> list[tuple[str, str]]:
+        found = choose_traffic(answers, splits, sure, embedder, asks_gate)
         return [(each.message_id, each.completion) for each in found if not each.approved]
 
     known, copied = [("surer", "as answered"), ("sure", "as answered")], [("like", "red apple")]

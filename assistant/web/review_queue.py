@@ -247,17 +247,13 @@ class ReviewQueue:
         item = self._store.reviews.item(one.id)
         if item is None:
             return None
-        decided = (
-            0.0 if item.decision is None or session.wanted.show is Show.DECIDED else item.decision.created_at
-        )
-        # What was decided before the prompt was changed is to be decided again.
-        since = self._prompt_since(session) if Why.OUTDATED in one.reasons else 0.0
-        if decided and decided >= since:
-            return None
+        if item.decision is not None and session.wanted.show is not Show.DECIDED:
+            # What was decided before the prompt was changed is to be decided again.
+            if Why.OUTDATED not in one.reasons:
+                return None
+            if item.decision.created_at >= self._store.prompts.latest(session.assistant_id or "").created_at:
+                return None
         return Ranked(item, one.reasons, one.others)
-
-    def _prompt_since(self, session: ReviewSession) -> float:
-        return self._store.prompts.latest(session.assistant_id or "").created_at
 
     def _cards(self, requests: Iterable[JudgementRequest]) -> list[Ranked]:
         """One for every message that is asked about; without those whose conversation was deleted."""

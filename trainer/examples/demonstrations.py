@@ -1,4 +1,4 @@
-"""Keeps the demonstrations of every assistant up to date: the approved answers that are trained on, redacted."""
+"""Keeps the demonstrations of every assistant up to date: the approved answers, redacted."""
 
 from __future__ import annotations
 
