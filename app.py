@@ -167,6 +167,7 @@ def main(
         _fail(open_to_all)
 
     # Gradio takes seconds to import; what is wrong is said before.
+    from assistant.api.app import Api, in_front
     from assistant.web.access import Access, Rates, Services
     from assistant.web.app import build, web_app
     from assistant.web.server import PageServer
@@ -201,7 +202,11 @@ def main(
         asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base))
         replace(address, context=pool.context or limits.context).write(data_dir)
 
-    page = PageServer(web_app(services, build(services)), host, port, trusted_proxy or (), root_path)
+    api = Api(
+        store, services.chat, tokenizer, embedder, services.server_state, services.access.sign_in_required
+    )
+    pages = web_app(services, build(services))
+    page = PageServer(in_front(api.app(), pages), host, port, trusted_proxy or (), root_path)
     _run(page, services, server, on_ready, retriever, data_dir)
     lock.close()
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assistant.embedding import EmbeddingError
-from assistant.rendering import Rendered, fit, fit_demonstrations, keep, render, render_answer
+from assistant.rendering import (
+    Context,
+    Rendered,
+    fit,
+    fit_demonstrations,
+    keep,
+    render,
+    render_answer,
+)
+from assistant.sampling import GREEDY, Sampling
 from assistant.serving import load_or_lose
-from assistant.tokenizer import ChatTokenizer
+from assistant.tokenizer import ChatTokenizer, Turn
 from assistant.vllm_client import Completion, UnknownModel, VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
@@ -36,10 +44,14 @@ class ChatError(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """The answer so far; `message.status` says whether more follows, `not_saved` why its end is not stored yet."""
+    """The answer so far; `message.status` says whether more follows, `not_saved` why its end is not stored yet.
+
+    `rendered` is the request, once there is one.
+    """
 
     message: Message
     not_saved: str = ""
+    rendered: Rendered | None = None
 
 
 @dataclass(frozen=True)
@@ -155,19 +167,18 @@ class Chat:
         return self._store.messages.add(old.conversation_id, old.parent_id, Role.USER, text)
 
     async def answer(
-        self, question: Message, *, vary: bool = False, begun: str = ""
+        self, question: Message, sampling: Sampling = GREEDY, begun: str = ""
     ) -> AsyncGenerator[Progress]:
         """Stream the answer to a stored user message.
 
-        The first answer is greedy, as the gate measured it; `vary` samples at 0.8, for “regenerate”. `begun` is the
-        text of an answer that was cut off: this one goes on where it ends. Closing the iterator stops the request and
-        keeps the text so far as a stopped message. A failure yields the message as failed, then raises ChatError. Does
-        not end before the end of the answer is stored.
+        `begun` is the text of an answer that was cut off: this one goes on where it ends. Closing the iterator stops
+        the request and keeps the text so far as a stopped message. A failure yields the message as failed, then raises
+        ChatError. Does not end before the end of the answer is stored.
         """
         deployment, message = await self._begin_unbroken(question)
         for is_last_try in (False, True):
             try:
-                async with aclosing(self._stream(question, message, deployment, vary, begun)) as stream:
+                async with aclosing(self._stream(question, message, deployment, sampling, begun)) as stream:
                     async for progress in stream:
                         yield progress
                 return
@@ -181,6 +192,44 @@ class Chat:
             if serving.id != deployment.id:
                 await self._fail(message)
                 deployment, message = await self._begin_unbroken(question)
+
+    async def unstored(
+        self, deployment: Deployment, context: Context, sampling: Sampling
+    ) -> AsyncGenerator[Rendered | str | Completion]:
+        """Stream a deployment's answer to these turns, after the request; nothing is stored. Raises as `complete`."""
+        if deployment.adapter in self._pool.lost:
+            deployment = await asyncio.to_thread(self._store.deployments.without_adapter, deployment)
+        limits = self._limits_for(sampling)
+        rendered, _ = await asyncio.to_thread(self._render, context, deployment, "", limits)
+        yield rendered
+        async with aclosing(self.complete(rendered.ids, sampling, deployment.adapter)) as stream:
+            async for item in stream:
+                yield item
+
+    async def relay(self, turns: Sequence[Turn], sampling: Sampling) -> AsyncGenerator[str | Completion]:
+        """Stream the base model's answer to just these turns; nothing is stored. Raises ChatError, VllmError."""
+        ids = await asyncio.to_thread(self._tokenizer.encode_chat, turns)
+        async with aclosing(self.complete(ids, sampling)) as stream:
+            async for item in stream:
+                yield item
+
+    async def complete(
+        self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+    ) -> AsyncGenerator[str | Completion]:
+        """Stream what the adapter or the base model writes after these tokens. Raises ChatError, VllmError."""
+        limits = self._limits_for(sampling)
+        if len(ids) > limits.room:
+            raise ChatError(
+                f"The request takes {len(ids):,} tokens; the model has room for {limits.room:,} beside an answer of "
+                f"{limits.answer:,}. Shorten it, or ask for fewer with max_tokens."
+            )
+        end_ids = self._tokenizer.end_ids
+        stream = self._pool.stream(
+            adapter or self._pool.base, ids, max_tokens=limits.answer, end_ids=end_ids, sampling=sampling
+        )
+        async with aclosing(stream):
+            async for item in stream:
+                yield item
 
     async def _fail(self, message: Message) -> None:
         await self._finalizer.save_or_defer(replace(message, status=MessageStatus.FAILED))
@@ -215,22 +264,24 @@ class Chat:
         return deployment, message
 
     async def _stream(
-        self, question: Message, message: Message, deployment: Deployment, vary: bool, begun: str
+        self, question: Message, message: Message, deployment: Deployment, sampling: Sampling, begun: str
     ) -> AsyncGenerator[Progress, None]:
-        text, failure = begun, None
+        text, failure, rendered = begun, None, None
         final = replace(message, text=text, status=MessageStatus.STOPPED)  # until it is known otherwise
         try:
             yield Progress(
                 replace(message, text=text)
             )  # within: a page that closes here stops the answer too
-            rendered, shown = await asyncio.to_thread(self._render, question, deployment, begun)
+            limits = self._limits_for(sampling)
+            rendered, shown = await asyncio.to_thread(
+                self._render_stored, question, deployment, begun, limits
+            )
             stream = self._pool.stream(
                 deployment.adapter or self._pool.base,
                 rendered.ids,
-                max_tokens=self.limits.answer,
+                max_tokens=limits.answer,
                 end_ids=self._tokenizer.end_ids,
-                temperature=0.8 if vary else 0.0,
-                seed=secrets.randbits(31) if vary else None,
+                sampling=sampling,
             )
             async with aclosing(stream):
                 async for item in stream:
@@ -242,7 +293,7 @@ class Chat:
                     else:
                         text += item
                         final = replace(final, text=text)
-                        yield Progress(replace(message, text=text))
+                        yield Progress(replace(message, text=text), rendered=rendered)
         except UnknownModel:
             raise  # the caller loads the adapter and goes on with the same message
         except VllmError as error:
@@ -262,7 +313,7 @@ class Chat:
         except (asyncio.CancelledError, GeneratorExit) as error:
             await self._save_interrupted(final, error)
             raise
-        yield Progress(final)
+        yield Progress(final, rendered=rendered)
         if failure is not None:
             raise failure
 
@@ -281,6 +332,12 @@ class Chat:
         context = self._pool.context or self._limits.context
         return ChatLimits(context, min(self._limits.answer, context // 2))
 
+    def _limits_for(self, sampling: Sampling) -> ChatLimits:
+        usual = self.limits
+        if sampling.max_tokens is None:
+            return usual
+        return ChatLimits(usual.context, min(sampling.max_tokens, usual.context // 2))
+
     def notices(self) -> list[str]:
         """What keeps an assistant from being served as it should be, a sentence each."""
         found = []
@@ -293,17 +350,22 @@ class Chat:
                 ]
         return [*filter(None, found)]
 
+    def _render_stored(
+        self, question: Message, deployment: Deployment, begun: str, limits: ChatLimits
+    ) -> tuple[Rendered, Sequence[Demonstration]]:
+        thread = self._store.messages.branch(question.id)
+        context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
+        return self._render(context, deployment, begun, limits)
+
     def _render(
-        self, question: Message, deployment: Deployment, begun: str
+        self, context: Context, deployment: Deployment, begun: str, limits: ChatLimits
     ) -> tuple[Rendered, Sequence[Demonstration]]:
         """Token ids of the request, and the demonstrations in it; the oldest turns are left out when the conversation
         outgrows the context.
         """
         segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
-        thread = self._store.messages.branch(question.id)
-        context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
         prefix = render_answer(self._tokenizer, begun)[:-1] if begun else ()
-        room = self.limits.room - len(prefix)
+        room = limits.room - len(prefix)
         fitting = fit(self._tokenizer, segments, context, room)
         if fitting is None and begun:
             raise ChatError("The model has no room to go on with this answer. Ask for the rest of it.")
@@ -312,7 +374,7 @@ class Chat:
             raise ChatError(
                 f"Message and prompt take {taken:,} tokens; the model has room for {room:,}. Shorten the message."
             )
-        found = self._find_demonstrations(deployment, question.text)
+        found = self._find_demonstrations(deployment, context[-1][1])
         shown = fit_demonstrations(self._tokenizer, segments, fitting, found, room)
         rendered = render(self._tokenizer, segments, fitting, shown)
         left_out = len(context) - len(fitting)

@@ -16,6 +16,8 @@ from typing import Annotated, Any, TypeVar
 import httpx
 import msgspec
 
+from assistant.sampling import GREEDY, Sampling
+
 # vLLM reads for as long as it queues; a token every minute is the slowest that is still taken for alive.
 READ_TIMEOUT_S = 60.0
 _WHOLE_ANSWER = 10  # times as long
@@ -197,13 +199,13 @@ class VllmClient:
         *,
         max_tokens: int,
         end_ids: Sequence[int],
-        temperature: float = 0.0,
-        seed: int | None = None,
+        sampling: Sampling = GREEDY,
     ) -> AsyncGenerator[str | Completion, None]:
         """Stream an answer to token ids: pieces of text, at last the whole. Raises VllmError."""
         body = _completion(model, ids, max_tokens, end_ids) | {
-            "temperature": temperature,
-            "seed": seed,
+            **sampling.more,
+            "temperature": sampling.temperature,
+            "seed": sampling.seed,
             "stream": True,
             "stream_options": {"include_usage": True},
             "logprobs": 0,  # of the token itself, and of no other

@@ -38,6 +38,7 @@ def conversation(store: Store, subject: Subject) -> None:
 def prompt_page(store: Store, subject: Subject) -> None:
     store.prompts.latest(subject.assistant_id)
     store.deployments.active(subject.assistant_id)
+    store.assistants.found()
     store.prompts.all(subject.assistant_id)
     store.deployments.all(subject.assistant_id)
 

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, TransferSpeedColumn
 from rich.table import Table
 
-from store import user_commands
+from store import key_commands, user_commands
 from store.connection import DataFile
 from store.errors import StoreError
 from store.garbage import collect_rarely
@@ -39,6 +39,7 @@ app = typer.Typer(
     help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.",
 )
 app.add_typer(user_commands.app, name="user")
+app.add_typer(key_commands.app, name="key")
 
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from store.audit import AuditAction, record
 from store.columns import mapper
@@ -17,20 +17,53 @@ _SAME_RULE = """SELECT * FROM redaction_rules
 _PROMPT = "SELECT * FROM prompts WHERE id = ?"
 
 
+_FOUND = """
+    SELECT a.id, a.created_at, coalesce(max(c.updated_at), a.created_at) AS last_at, count(c.id) AS conversations
+    FROM assistants a LEFT JOIN conversations c ON c.assistant_id = a.id
+    WHERE a.found = 1 GROUP BY a.id"""
+
+
+@dataclass(frozen=True)
+class FoundPrompt:
+    """A prompt that came through the API: the assistant that it may become, and what was asked under it."""
+
+    id: str
+    created_at: float
+    last_at: float
+    conversations: int
+
+
 class Assistants(Repository):
-    def create(self, id: str, name: str, scorer: str, starters: Iterable[str] = ()) -> Assistant:
-        """Add an assistant without a prompt. Raises Conflict when the id is taken."""
+    def create(
+        self, id: str, name: str, scorer: str, starters: Iterable[str] = (), found: bool = False
+    ) -> Assistant:
+        """Add an assistant without a prompt; `found`: nobody has adopted it. Raises Conflict when the id is taken."""
         with self._file.writing() as transaction:
             if transaction.row("SELECT 1 FROM assistants WHERE id = ?", [id]):
                 raise Conflict(f"An assistant {id!r} exists already. Choose another id.")
             made = Assistant(id, name, scorer, self._clock(), tuple(starters))
-            transaction.insert("assistants", **vars(made))
+            transaction.insert("assistants", **vars(made), found=found)
             record(transaction, made.created_at, AuditAction.ASSISTANT_MADE, id)
             return made
 
+    def adopt(self, id: str, name: str, scorer: str) -> Assistant:
+        """Make an assistant of a prompt that came through the API. Raises NotFound, Conflict for any other."""
+        with self._file.writing() as transaction:
+            need_assistant(transaction, id)
+            change = "UPDATE assistants SET found = 0, name = ?, scorer = ? WHERE id = ? AND found = 1"
+            if not transaction.execute(change, [name, scorer, id]).rowcount:
+                raise Conflict(f"{id!r} is an assistant already.")
+            record(transaction, self._clock(), AuditAction.ASSISTANT_MADE, id)
+            return self.get(id)
+
     def all(self) -> list[Assistant]:
-        """Return all assistants, oldest first."""
-        return self._all(_assistant, "SELECT * FROM assistants ORDER BY created_at, id")
+        """Return all assistants, oldest first, without those that nobody has adopted."""
+        return self._all(_assistant, "SELECT * FROM assistants WHERE found = 0 ORDER BY created_at, id")
+
+    def found(self) -> list[FoundPrompt]:
+        """Return the prompts that came through the API and nobody has adopted, the most used first."""
+        found = self._all(_found_prompt, _FOUND)
+        return sorted(found, key=lambda one: (-one.conversations, -one.last_at, one.id))
 
     def get(self, id: str) -> Assistant:
         """Raises NotFound."""
@@ -66,8 +99,14 @@ class Prompts(Repository):
         newest = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version DESC LIMIT 1"
         return self._one(_prompt, newest, [assistant_id], f"prompt of assistant {assistant_id!r}")
 
-    def all(self, assistant_id: str) -> list[Prompt]:
-        """Return all versions, oldest first."""
+    def newest_id(self) -> int:
+        """Return what changes with each version that any assistant gets."""
+        return self._number("SELECT coalesce(max(id), 0) FROM prompts")
+
+    def all(self, assistant_id: str | None = None) -> list[Prompt]:
+        """Return all versions, oldest first; of every assistant, also of those not adopted, where none is given."""
+        if assistant_id is None:
+            return self._all(_prompt, "SELECT * FROM prompts ORDER BY id")
         query = "SELECT * FROM prompts WHERE assistant_id = ? ORDER BY version"
         return self._all(_prompt, query, [assistant_id])
 
@@ -121,5 +160,6 @@ def need_prompt(transaction: Transaction, id: int, assistant_id: str) -> Prompt:
 
 
 _assistant = mapper(Assistant)
+_found_prompt = mapper(FoundPrompt)
 _prompt = mapper(Prompt)
 _rule = mapper(RedactionRule)

@@ -37,6 +37,8 @@ class AuditAction(StrEnum):
     ROLE_CHANGED = "role changed"
     PASSWORD_CHANGED = "password changed"
     USER_REMOVED = "user removed"
+    KEY_ADDED = "key added"
+    KEY_REVOKED = "key revoked"
     ASSISTANT_MADE = "assistant made"
     PROMPT_EDITED = "prompt edited"
     TRAINING_ASKED = "training asked for"

@@ -100,6 +100,21 @@ def v0_1_0_no_teacher(db: Database) -> None:
     db.execute("ALTER TABLE dataset_examples DROP COLUMN from_teacher")
 
 
+@migrations()
+def v0_1_0_api(db: Database) -> None:
+    """Keys of apps; assistants that are a prompt which came through the API and which nobody has adopted yet; of a
+    question from the API, what says which turns it ends.
+    """
+    db.execute(
+        "CREATE TABLE api_keys (name TEXT PRIMARY KEY COLLATE NOCASE CHECK (name <> ''), "
+        "key_hash TEXT NOT NULL UNIQUE CHECK (length(key_hash) = 64), scopes TEXT NOT NULL, "
+        "per_minute INTEGER NOT NULL CHECK (per_minute > 0), created_at REAL NOT NULL, revoked_at REAL) STRICT"
+    )
+    db.execute("ALTER TABLE assistants ADD COLUMN found INTEGER NOT NULL DEFAULT 0 CHECK (found IN (0, 1))")
+    db.execute("ALTER TABLE messages ADD COLUMN turns_hash TEXT")
+    db.execute("CREATE INDEX messages_of_turns ON messages (turns_hash) WHERE turns_hash IS NOT NULL")
+
+
 def _statements(script: str) -> Iterator[str]:
     """One by one, since sqlite3's own `executescript` would end the transaction."""
     statement = ""

@@ -11,6 +11,7 @@ from typing import Self
 
 from store.accounts import Sessions, Users
 from store.answers import Answers
+from store.api_keys import ApiKeys
 from store.assistants import Assistants, Prompts, RedactionRules
 from store.audit import Audits
 from store.connection import Clock, DataFile, NewId
@@ -27,6 +28,7 @@ from store.reviews import Reviews
 from store.runs import GateAnswers, Leases, Runs, held_by
 from store.schema import upgrade
 from store.search import Search
+from store.threads import Threads
 
 
 class Store:
@@ -62,6 +64,7 @@ class Store:
         self.prompts = Prompts(*shared)
         self.conversations = Conversations(*shared)
         self.messages = Messages(*shared)
+        self.threads = Threads(*shared)
         self.ratings = Ratings(*shared)
         self.decisions = Decisions(*shared)
         self.reviews = Reviews(*shared)
@@ -79,6 +82,7 @@ class Store:
         self.leases = Leases(*shared)
         self.users = Users(*shared)
         self.sessions = Sessions(*shared)
+        self.api_keys = ApiKeys(*shared)
         self.audit = Audits(*shared)
         self.erasure = Erasures(*shared)
         self.transfer = Transfer(*shared)

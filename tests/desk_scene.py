@@ -11,6 +11,7 @@ from tiny_model import write_adapter
 
 from assistant.assistants import create_assistant
 from assistant.chat import Chat, ChatLimits
+from assistant.sampling import GREEDY, Sampling
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
@@ -76,9 +77,9 @@ class Desk:
         return self.tokenizer.decode(self.vllm.asked()[-1]["prompt"])
 
 
-async def answer(chat: Chat, question: Message, vary: bool = False, begun: str = "") -> Message:
+async def answer(chat: Chat, question: Message, sampling: Sampling = GREEDY, begun: str = "") -> Message:
     last = None
-    async for progress in chat.answer(question, vary=vary, begun=begun):
+    async for progress in chat.answer(question, sampling, begun):
         last = progress.message
     assert last is not None
     return last

@@ -13,6 +13,7 @@ from tiny_model import write_adapter
 from assistant.assistants import create_assistant, load_sample, save_prompt
 from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatError, ChatLimits
 from assistant.rendering import render
+from assistant.sampling import varied
 from assistant.serving import reconcile
 from assistant.web import words
 from store.records import Message, MessageStatus, Role, Segment, SegmentKind, Verdict
@@ -66,13 +67,13 @@ def test_the_next_question_carries_the_turns_before(desk: Desk) -> None:
 def test_a_first_answer_is_greedy_and_a_varied_one_is_not(desk: Desk) -> None:
     async def act(chat: Chat) -> tuple[Message, Message]:
         question = chat.ask("bank", None, "Hi")
-        return await answer(chat, question), await answer(chat, question, vary=True)
+        return await answer(chat, question), await answer(chat, question, varied())
 
     first, second = desk.run(act)
-    greedy, varied = desk.vllm.asked()
+    greedy, other = desk.vllm.asked()
     assert (greedy["temperature"], greedy["seed"]) == (0.0, None)
-    assert varied["temperature"] > 0 and varied["seed"] is not None
-    assert greedy["prompt"] == varied["prompt"]
+    assert other["temperature"] > 0 and other["seed"] is not None
+    assert greedy["prompt"] == other["prompt"]
     assert set(desk.store.messages.versions(first.conversation_id)[first.id]) == {first.id, second.id}
 
 

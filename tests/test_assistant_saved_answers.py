@@ -9,6 +9,7 @@ from desk_scene import Desk
 
 from assistant import chat
 from assistant.chat import Chat, ChatError, MessageFinalizer
+from assistant.sampling import GREEDY
 from assistant.web.answers import Answer
 from store import Store
 from store.errors import NotFound, NotSaved
@@ -136,7 +137,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
     refuse(desk.store, monkeypatch, 10**9, NotSaved(FULL))
 
     async def act(chat: Chat) -> tuple[str, str]:
-        answering = Answer(chat, chat.ask("bank", None, "Hi"), "local", False)
+        answering = Answer(chat, chat.ask("bank", None, "Hi"), "local", GREEDY)
         watching = answering.watch()
         while not (answering.not_saved if complete else answering.text):
             await anext(watching)

@@ -158,7 +158,7 @@ def test_the_pages_ask_what_is_guarded() -> None:
     web = Path(__file__).parent.parent / "assistant" / "web"
     guarded = Path(page_queries.__file__).read_text()
     elsewhere = {"assistants.get", "runs.request", "deployments.rollback", "deployments.activate"}
-    elsewhere |= {"runs.allow_automatic"}
+    elsewhere |= {"runs.allow_automatic", "assistants.adopt"}
     elsewhere |= {"gate_answers.side_by_side", "gate_answers.tally"}  # see PAIRS
     asked = {
         (page, call)

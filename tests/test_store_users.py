@@ -254,3 +254,16 @@ def test_a_password_is_never_an_argument(tmp_path: Path) -> None:
         none.execute("SELECT 1")
     code, said = run(tmp_path, "user", "list")
     assert code == 2 and "There is no store" in said
+
+
+def test_the_commands_make_list_and_revoke_a_key(tmp_path: Path) -> None:
+    def run(*arguments: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["key", *arguments, "--data-dir", str(tmp_path)])
+        return result.exit_code, result.output
+
+    code, text = run("add", "shop", "--scope", "chat", "--per-minute", "30")
+    with Store(tmp_path / "shorthand.sqlite") as store:
+        key = store.api_keys.of(text.strip())
+    assert code == 0 and key and (key.name, key.scopes, key.per_minute) == ("shop", ("chat",), 30)
+    assert "shop" in run("list")[1] and text.strip() not in run("list")[1]
+    assert run("revoke", "shop")[0] == 0 and run("revoke", "shop")[0] == 2 == run("add", "shop")[0]

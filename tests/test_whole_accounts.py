@@ -9,7 +9,7 @@ from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, fill, page_of
 
 from store import Store
 from store.accounts import UserRole
-from store.records import Role
+from store.records import Role, Segment, SegmentKind
 
 pytestmark = IN_A_BROWSER
 
@@ -27,6 +27,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         fill(opened)
         for name, role in (("ann", "admin"), ("rev", "reviewer"), ("bo", "user")):
             opened.users.add(name, UserRole(role), f"password of {name}")
+        opened.assistants.create("prompt-1", "You are a poet.", "chrf", found=True)
+        opened.prompts.add("prompt-1", [Segment("part-1", SegmentKind.INSTRUCTION, text="You are a poet.")])
+        opened.conversations.create("prompt-1", owner="api:shop")
         for name in ("ann", "bo"):
             talk = opened.conversations.create("otter-quay", f"talk of {name}", owner=name)
             opened.messages.add(talk.id, None, Role.USER, f"a secret of {name}")
@@ -72,6 +75,8 @@ def test_each_role_sees_its_own_tabs_and_conversations(
         expect(page.locator("#segments li").first).to_be_visible()
         expect(page.locator("#prompt-save")).to_be_hidden()
         expect(page.locator("#load-sample")).to_be_hidden()
+        expect(page.locator("#found-prompts")).to_contain_text("1 conversation")
+        expect(page.get_by_role("button", name="Make it an assistant")).to_have_count(0)
     else:
         other = {"ann": "bo", "bo": "ann"}[name]
         expect(listed).to_contain_text(f"talk of {name}")
@@ -83,6 +88,8 @@ def test_each_role_sees_its_own_tabs_and_conversations(
         expect(page.locator("#people-users")).to_contain_text("reviewer")
         expect(page.locator("#people-audit")).to_contain_text("sign-in failed")
         change_people(page, store)
+        change_keys(page, store)
+        adopt_a_prompt(page, store)
     page.get_by_role("button", name="Sign out").click()
     expect(page.locator("#sign-in")).to_be_visible()
     page.go_back()
@@ -122,3 +129,29 @@ def change_people(page: Page, store: Store) -> None:
     expect(page.get_by_text("'ann' is the last admin").first).to_be_visible()
     actors = {one.actor for one in store.audit.entries(20, action="user added") if one.subject == "cy"}
     assert actors == {"ann"}
+
+
+def change_keys(page: Page, store: Store) -> None:
+    """A key is shown once, works, and can be revoked."""
+    page.get_by_label("Name of the program").fill("shop")
+    page.get_by_label("feedback").uncheck()
+    page.get_by_role("button", name="Make a key").click()
+    key = page.locator("#new-key").inner_text()
+    made = store.api_keys.of(key)
+    assert made and (made.name, made.scopes) == ("shop", ("chat",))
+    page.get_by_label("Revoke shop").click()
+    expect(page.locator("tr[data-key=shop]")).to_contain_text("revoked")
+    expect(page.locator("#new-key")).to_have_count(0)
+    assert store.api_keys.of(key) is None
+
+
+def adopt_a_prompt(page: Page, store: Store) -> None:
+    """What came through the API becomes an assistant, which every page then shows."""
+    page.get_by_role("tab", name="Prompt", exact=True).click()
+    page.get_by_role("button", name="Make it an assistant").click()
+    expect(page.get_by_text("Give the assistant a name").first).to_be_visible()
+    page.get_by_label("Name of the assistant").fill("Poet")
+    page.get_by_role("button", name="Make it an assistant").click()
+    expect(page.locator("#prompt-text textarea")).to_have_value("You are a poet.", timeout=60_000)
+    expect(page.locator("#found-prompts")).to_have_count(0)
+    assert [one.name for one in store.assistants.all()][-1] == "Poet"

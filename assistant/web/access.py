@@ -9,8 +9,8 @@ import inspect
 import math
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, aclosing, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Literal
@@ -22,6 +22,7 @@ from limits.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 
 from assistant.chat import Chat, ChatError
+from assistant.incoming import place
 from assistant.prompt_text import PromptTextError
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_server import ServerState
@@ -82,20 +83,6 @@ class Rates:
             return
         wait = max(1, math.ceil(self._window.get_window_stats(limit, *key).reset_time - time.time()))
         raise Refused(f"At most {most} {what} a minute: wait {wait} s. What you typed stays here until then.")
-
-
-@contextmanager
-def place(under_way: Counter[str], name: str, most: int, refusal: Exception) -> Iterator[None]:
-    """Room for one more of what this person has under way, so that nobody takes the places of all."""
-    if name != LOCAL and under_way[name] >= most:
-        raise refusal
-    under_way[name] += 1
-    try:
-        yield
-    finally:
-        under_way[name] -= 1
-        if not under_way[name]:
-            del under_way[name]
 
 
 class Access:

@@ -15,18 +15,19 @@ import secrets
 import time
 from collections import Counter
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import gradio as gr
 from starlette.authentication import BaseUser, UnauthenticatedUser
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assistant.startup import is_loopback, network
-from assistant.web.access import SIGNED_OUT, Access, place
+from assistant.incoming import READ, place, read_body, refuse_other_sites
+from assistant.startup import network
+from assistant.web.access import SIGNED_OUT, Access
 from assistant.web.document import rewriting
 from assistant.web.downloads import DOWNLOAD
 from assistant.web.sign_in import SIGN_IN, SIGN_OUT, Visitor, session_token
@@ -35,13 +36,7 @@ from store.errors import StoreError
 
 _CALL_BYTES = 4 << 20  # a prompt of 200,000 characters as JSON fits
 _FORM_BYTES = 16 << 10
-_ARRIVES_WITHIN_S = 30.0
 _AT_ONCE = 100  # requests of one person; a tab keeps two open
-_OTHER_NAME = (
-    "Without users this page answers under http://127.0.0.1 and http://localhost alone. To reach it under another "
-    "name, add users: python -m store user add NAME --role admin"
-)
-_READ = ("GET", "HEAD")
 _DOCUMENTS = ("/", "/config")
 _STYLES = ("/theme.css", "/gradio_api/theme.css")
 _STATIC = re.compile(r"/(assets|static|svelte)/[A-Za-z0-9._/+-]+")
@@ -84,7 +79,7 @@ class AllowlistMiddleware:
     async def _respond(self, request: Request, send: Send) -> None:
         try:
             request.scope["user"] = await self._visitor(request)
-            _refuse_other_sites(request)
+            refuse_other_sites(request, is_local=request.user.display_name == LOCAL)
             address = request.client.host if request.client else ""
             name = (
                 request.user.display_name or f"from {network(address)}"
@@ -112,17 +107,17 @@ class AllowlistMiddleware:
         """The request as Gradio gets it. Raises HTTPException where it does not get it."""
         path = request.scope["path"]
         if path in (SIGN_IN, SIGN_OUT):
-            if request.method in _READ:
+            if request.method in READ:
                 return request.scope, request.receive
-            body = await _body(request, _FORM_BYTES)
+            body = await read_body(request, _FORM_BYTES)
             return request.scope, _replayed(body, request.receive)
-        if path in (_STARTED_AS, ICON) and request.method in _READ:
+        if path in (_STARTED_AS, ICON) and request.method in READ:
             return request.scope, request.receive
         if not request.user.is_authenticated:
-            if path == "/" and request.method in _READ:
+            if path == "/" and request.method in READ:
                 raise HTTPException(303, headers={"location": SIGN_IN.lstrip("/")})
             raise HTTPException(401, SIGNED_OUT)
-        if request.method in _READ:
+        if request.method in READ:
             return self._reading(request, path), request.receive
         if path in _CALLS:
             return await self._call(request)
@@ -146,7 +141,7 @@ class AllowlistMiddleware:
 
     async def _call(self, request: Request) -> tuple[Scope, Receive]:
         """An event of a page: only what Gradio's pages send reaches Gradio."""
-        call = _parsed(await _body(request, _CALL_BYTES))
+        call = _parsed(await read_body(request, _CALL_BYTES))
         if type(call.get("fn_index")) is not int or call["fn_index"] not in self._page.fns:
             text = "The request names no event of the pages. Reload the page: it may be of another version."
             raise HTTPException(400, text)
@@ -181,43 +176,6 @@ def user_name(request: Request) -> str | None:
     """For Gradio's `auth_dependency`: who sent it; nobody where a request went around the middleware."""
     user = request.scope.get("user")
     return user.display_name if user and user.is_authenticated else None
-
-
-def _refuse_other_sites(request: Request) -> None:
-    """No other site's script or form may act for whoever is signed in here; a link may lead to a page."""
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    if site is not None:  # a script cannot make this up, and a proxy that changes the host leaves it as it is
-        link = request.method in _READ and request.headers.get("sec-fetch-mode") == "navigate"
-        from_here = site in ("same-origin", "none") or link
-    else:
-        from_here = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if request.method not in (*_READ, "POST") or not from_here:
-        text = "This request comes from another site, or is of a kind that nothing here uses."
-        raise HTTPException(403, text)
-    # Where nobody signs in, a site whose name was made to lead here (DNS rebinding) would be of the same origin.
-    host = re.sub(r":\d*$", "", request.headers.get("host", "")).strip("[]").lower()
-    if request.user.display_name == LOCAL and not is_loopback(host):
-        raise HTTPException(403, _OTHER_NAME)
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """All of it. Raises HTTPException for more than `most` bytes, and for one that takes longer than 30 s."""
-    body, size = bytearray(), 0
-    try:
-        async with asyncio.timeout(_ARRIVES_WITHIN_S):
-            async for piece in request.stream():
-                size += len(piece)
-                body += piece if size <= most else b""
-                # Read on for a while: a browser that is still sending would not see why it was refused.
-                if size > 4 * most:
-                    break
-    except ClientDisconnect as error:
-        raise HTTPException(400, "The request broke off.") from error
-    except TimeoutError as error:
-        raise HTTPException(408, "The request took too long to arrive.") from error
-    if size > most:
-        raise HTTPException(413, f"The request is larger than {most:,} bytes. Shorten the text.")
-    return bytes(body)
 
 
 def _parsed(body: bytes) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
 from assistant.chat import Chat, ChatError
+from assistant.sampling import GREEDY, Sampling, varied
 from assistant.vllm_server import Phase
 from assistant.web import words
 from assistant.web.access import RECHECK_S, Person, Refused, Services
@@ -29,16 +30,16 @@ class Answer:
 
     watchers = 0  # of all answers
 
-    def __init__(self, chat: Chat, question: Message, owner: str, vary: bool, begun: str = ""):
+    def __init__(self, chat: Chat, question: Message, owner: str, sampling: Sampling, begun: str = ""):
         self.question = question
         self.owner = owner
         self.text = begun
         self.not_saved = ""
         self._first_words: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._write(chat, vary, begun))
+        self.task = asyncio.create_task(self._write(chat, sampling, begun))
 
-    async def _write(self, chat: Chat, vary: bool, begun: str) -> None:
-        async with aclosing(chat.answer(self.question, vary=vary, begun=begun)) as steps:
+    async def _write(self, chat: Chat, sampling: Sampling, begun: str) -> None:
+        async with aclosing(chat.answer(self.question, sampling, begun)) as steps:
             async for step in steps:
                 self.text, self.not_saved = step.message.text, step.not_saved
                 if self.text and not self._first_words.done():
@@ -111,7 +112,7 @@ class Answers:
             self._count(person, conversation_id)
             return self._services.chat.ask(assistant_id, conversation_id, text, person.name)
 
-        return await self._begin(person, question, vary=False)
+        return await self._begin(person, question)
 
     async def ask_again(
         self, person: Person, message_id: str, text: str | None = None, goes_on: bool = False
@@ -130,11 +131,11 @@ class Answers:
                 return self._services.chat.edit(found.id, text)
             return own.message(str(found.parent_id))
 
-        vary, begun = text is None and not goes_on, found.text if goes_on else ""
-        return await self._begin(person, question, vary, begun)
+        sampling = varied() if text is None and not goes_on else GREEDY
+        return await self._begin(person, question, sampling, found.text if goes_on else "")
 
     async def _begin(
-        self, person: Person, question: Callable[[], Message], vary: bool, begun: str = ""
+        self, person: Person, question: Callable[[], Message], sampling: Sampling = GREEDY, begun: str = ""
     ) -> Answer:
         """Everything is checked before anything is stored: whose conversation it is, whether the server is ready, how
         much this person has sent lately. Raises Refused, ChatError, StoreError.
@@ -153,7 +154,7 @@ class Answers:
             asked = await asyncio.to_thread(question)
             here = asked.conversation_id
             self.refuse_while_busy(here)
-            answer = self._running[here] = Answer(self._services.chat, asked, name, vary, begun)
+            answer = self._running[here] = Answer(self._services.chat, asked, name, sampling, begun)
             answer.task.add_done_callback(lambda _: self._running.pop(here, None))
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._end_those_of_removed_users())

@@ -1,4 +1,4 @@
-"""The People page, for admins: who may sign in, what they may do, and the audit log."""
+"""The People page, for admins: who may sign in, the keys of programs, and the audit log."""
 
 import time
 from typing import Any
@@ -9,6 +9,7 @@ from gradio import EventData
 from assistant.web.access import QUIET, Person, Refused, Services
 from assistant.web.markup import forward, render
 from store.accounts import MIN_LENGTH, UserRole
+from store.api_keys import Scope
 
 _AUDIT_LINES = 200
 
@@ -19,16 +20,20 @@ class PeoplePage:
     def __init__(self, services: Services):
         self._services = services
         self._users = services.store.users
-        changes = (self.make, self.role, self.password, self.remove)
+        self._keys = services.store.api_keys
+        changes = (self.make, self.role, self.password, self.remove, self.add_key, self.revoke_key)
         names = [change.__name__ for change in changes]
         self.page = gr.HTML(elem_id="people-page", elem_classes="panel-html", js_on_load=forward(*names))
         for change in changes:
             event = getattr(self.page, change.__name__)
             event(services.access.event(UserRole.ADMIN, change), None, self.page, **QUIET)
 
-    def show(self, person: Person) -> str:
+    def show(self, person: Person, new_key: str = "") -> str:
         return render(
             "people.html",
+            keys=self._keys.all(),
+            scopes=list(Scope),
+            new_key=new_key,
             users=self._users.all(),
             roles=list(UserRole),
             entries=self._services.store.audit.entries(_AUDIT_LINES),
@@ -55,6 +60,16 @@ class PeoplePage:
         name = _field(event, "id")
         self._users.remove(name)
         return self._done(person, f"{name} is removed. What {name} wrote and rated is still there.")
+
+    def add_key(self, person: Person, event: EventData) -> str:
+        """Make a key, and show it this once."""
+        scopes = [scope for scope in Scope if _field(event, scope) == "on"]
+        made, text = self._keys.add(_field(event, "name").strip(), scopes)
+        gr.Info(f"The key {made.name} is made. Copy it now: it is not shown again.")
+        return self.show(person, text)
+
+    def revoke_key(self, person: Person, event: EventData) -> str:
+        return self._done(person, f"{self._keys.revoke(_field(event, 'id')).name} is revoked.")
 
     def _done(self, person: Person, said: str) -> str:
         gr.Info(said)

@@ -8,13 +8,14 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio import EventData
 
 from assistant.assistants import create_assistant, load_sample, save_prompt
 from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.rendering import prompt_tokens, segment_tokens
 from assistant.web import words
 from assistant.web.access import QUIET, Id, Person, Services, Update
-from assistant.web.markup import render, script
+from assistant.web.markup import forward, render, script
 from assistant.web.theme import panel
 from store import StoreError
 from store.accounts import UserRole
@@ -45,6 +46,8 @@ class PromptPage:
         self.assistant = assistant
         self.wanted = gr.State(None)
         with gr.Column(elem_id="prompt-page"):
+            clicks = script("local_times.js") + forward("adopt")
+            self.found = gr.HTML(elem_id="found", elem_classes="panel-html", js_on_load=clicks)
             self.first = gr.HTML(render("prompt_first.html"), elem_id="prompt-empty")
             with gr.Column(visible=False) as self.editing:
                 self._build_editor()
@@ -52,7 +55,7 @@ class PromptPage:
                 self._build_new()
         self.here = [assistant]
         self.shown = [self.first, self.editing, self.more, self.text, self.save, self.cards, self.notice]
-        self.shown += [self.versions, self.sample]
+        self.shown += [self.versions, self.sample, self.found]
         self._wire()
 
     def _build_editor(self) -> None:
@@ -89,6 +92,7 @@ class PromptPage:
         self.made = [
             self.sample.click(event(admin, self.load), None, self.wanted, **loading),
             self.create.click(event(admin, self.add), new, self.wanted, **QUIET),
+            self.found.adopt(event(admin, self.adopt), None, self.wanted, **QUIET),
         ]
 
     def show(self, person: Person, assistant_id: Id) -> Update:
@@ -96,6 +100,7 @@ class PromptPage:
         edits = person.may(UserRole.ADMIN)
         if assistant_id is None:
             return {
+                self.found: self._found(edits),
                 self.first: gr.HTML(visible=True),
                 self.editing: gr.Column(visible=False),
                 self.more: gr.Accordion(label="Your first assistant", open=True, visible=edits),
@@ -112,6 +117,7 @@ class PromptPage:
             self.cards: cards,
             self.notice: notice,
             self.versions: self._versions(assistant_id),
+            self.found: self._found(edits),
         }
 
     def preview(self, person: Person, assistant_id: Id, text: str) -> tuple[str, str]:
@@ -144,7 +150,7 @@ class PromptPage:
         if assistant_id is None:
             return {self.notice: ""}
         latest = self._latest(assistant_id)
-        segments = _parsed(text, latest.segments if latest else ())
+        segments = _parsed(text, self._latest_segments(assistant_id))
         if latest and segments == latest.segments:
             gr.Info(f"Nothing changed: this is version {latest.version}.")
             return {self.notice: gr.skip()}
@@ -173,6 +179,25 @@ class PromptPage:
         tokenizer, limits = self._services.tokenizer, self._services.chat.limits
         name, segments = one_line(name, 200), _parsed(text)
         return create_assistant(self._store, tokenizer, name, scorer, segments, limits=limits).id
+
+    def adopt(self, person: Person, event: EventData) -> str:
+        """Make an assistant of a prompt that came through the API."""
+        given = {name: str(event._data.get(name, "")) for name in ("id", "name", "scorer")}
+        if is_blank(given["name"]):
+            raise PromptTextError("Give the assistant a name.")
+        if given["scorer"] not in {scorer for _, scorer in _SCORERS}:
+            raise PromptTextError("Choose a scorer.")
+        adopted = self._store.assistants.adopt(given["id"], one_line(given["name"], 200), given["scorer"])
+        gr.Info(f"{adopted.name} is an assistant now; what programs asked it is on Review.")
+        return adopted.id
+
+    def _found(self, edits: bool) -> str:
+        found = [(one, to_text(self._latest_segments(one.id))) for one in self._store.assistants.found()]
+        return render("found_prompts.html", found=found, edits=edits, scorers=_SCORERS)
+
+    def _latest_segments(self, assistant_id: str) -> tuple[Segment, ...]:
+        latest = self._latest(assistant_id)
+        return latest.segments if latest else ()
 
     def _latest(self, assistant_id: str) -> Prompt | None:
         try:

@@ -1,0 +1,1 @@
+"""What programs call: OpenAI's routes, so that a client changes its base URL and nothing else."""

@@ -1,0 +1,208 @@
+"""One request's answers: which prompt it has, what serves it, and the pieces in which the answers come."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from assistant.api.chat_request import Asked, ChatBody, Turns
+from assistant.api.errors import ApiError
+from assistant.api.known_prompts import KnownPrompts
+from assistant.chat import Chat, Progress
+from assistant.rendering import Rendered
+from assistant.sampling import Sampling
+from assistant.vllm_client import Completion
+from store import Store
+from store.errors import NotFound
+from store.records import Deployment, Message, Usage
+from store.visible import is_blank, one_line
+
+BASE = "base"  # the model without any assistant
+_TITLE_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class End:
+    """How one answer ended, and what it cost in tokens."""
+
+    finish_reason: str
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Piece:
+    """More text of the answer with this index, its end, or both; `sent` is the request, once it is known."""
+
+    index: int
+    text: str = ""
+    end: End | None = None
+    id: str = ""  # of the stored answer
+    sent: Rendered | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What answers a request: a deployment, or the base model with just what was sent.
+
+    `question` is the stored one, None where nothing is to be kept; `turns` end with it. `full_tokens` are those of the
+    assistant's whole prompt, `version` that of the recognised one.
+    """
+
+    deployment: Deployment | None = None
+    turns: Turns = ()
+    question: Message | None = None
+    version: int | None = None
+    full_tokens: int = 0
+
+    @property
+    def model(self) -> str:
+        return self.deployment.assistant_id if self.deployment else BASE
+
+    def said(self, sent: Rendered | None) -> dict[str, Any]:
+        """For the client: what served the answer, and the tokens of the prompt that were sent and saved."""
+        if self.deployment is None:
+            return {"assistant": None, "deployment": None}
+        tokens = sent.prompt_part + sent.demonstration_part if sent else 0
+        return {
+            "assistant": self.deployment.assistant_id,
+            "deployment": self.deployment.id,
+            "recognised_version": self.version,
+            "prompt_tokens_sent": tokens,
+            "prompt_tokens_saved": max(0, self.full_tokens - tokens),
+            "left_out_turns": sent.left_out_turns if sent else 0,
+        }
+
+
+class Planner:
+    """Finds what answers a request, and keeps its question."""
+
+    def __init__(self, store: Store, chat: Chat, known: KnownPrompts):
+        self._store, self._chat, self._known = store, chat, known
+
+    def plan(self, body: ChatBody, asked: Asked, owner: str) -> Plan:
+        """Raises ApiError where no model has the name and no prompt was sent that could be recognised."""
+        wanted = None if body.model == BASE else self._assistant(body.model)
+        recognised = self._known.find(asked.system, asked.turns, wanted) if asked.system is not None else None
+        if recognised:
+            assistant_id, turns, version = recognised.assistant_id, recognised.turns, recognised.version
+            return self._served(assistant_id, turns, body, owner, version)
+        if asked.system is None or body.model == BASE and is_blank(asked.system):
+            return Plan()
+        if is_blank(asked.system):
+            if wanted is None:
+                raise ApiError(404, self._unknown(body.model), param="model", code="model_not_found")
+            return self._served(wanted, asked.turns, body, owner)
+        found = None if body.store is False else self._known.add_found(asked.system, self._chat.limits)
+        return self._served(found, asked.turns, body, owner) if found else Plan()
+
+    def _served(
+        self, assistant_id: str, turns: Turns, body: ChatBody, owner: str, version: int | None = None
+    ) -> Plan:
+        deployment = self._store.deployments.active(assistant_id)
+        if deployment is None:
+            raise ApiError(404, f"The assistant {assistant_id!r} has no prompt yet.", param="model")
+        full = self._store.deployments.without_adapter(deployment).prompt_tokens
+        title = one_line(turns[-1][1], _TITLE_CHARACTERS)
+        kept = None if body.store is False else self._store.threads.ask(assistant_id, owner, turns, title)
+        return Plan(deployment, turns, kept, version, full)
+
+    def _assistant(self, id: str) -> str | None:
+        try:
+            return self._store.assistants.get(id).id
+        except NotFound:
+            return None
+
+    def _unknown(self, model: str) -> str:
+        names = ", ".join([*(one.id for one in self._store.assistants.all()), BASE])
+        return (
+            f"There is no assistant {model[:80]!r}, and the request has no system message by which one could be "
+            f"recognised. Models here: {names}."
+        )
+
+
+async def answers(chat: Chat, plan: Plan, body: ChatBody, asked: Asked) -> AsyncGenerator[Piece]:
+    """As many as the client wants; those to a stored question are stored as they end. Raises ChatError, VllmError."""
+    streams = [_answer(chat, plan, asked, n, body.sampling(n)) for n in range(body.n or 1)]
+    async with aclosing(merged(streams)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+def _answer(chat: Chat, plan: Plan, asked: Asked, index: int, sampling: Sampling) -> AsyncGenerator[Piece]:
+    if plan.question is not None:
+        return _of_progress(index, chat.answer(plan.question, sampling))
+    if plan.deployment is not None:
+        return relayed(index, chat.unstored(plan.deployment, plan.turns, sampling))
+    return relayed(index, chat.relay(asked.as_sent, sampling))
+
+
+async def _of_progress(index: int, steps: AsyncGenerator[Progress]) -> AsyncGenerator[Piece]:
+    seen = ""
+    async with aclosing(steps):
+        async for step in steps:
+            message, text = step.message, step.message.text
+            if (
+                step.not_saved
+            ):  # it is held in memory until it can be saved; the client need not wait for that
+                raise ApiError(503, step.not_saved)
+            usage = message.usage
+            end = _end(message.finish_reason, usage) if usage else None
+            if end or text != seen or step.rendered is None:
+                yield Piece(index, text[len(seen) :], end, message.id, step.rendered)
+            seen = text
+
+
+def _end(reason: str | None, cost: Usage | Completion) -> End:
+    return End(reason or "stop", cost.prompt_tokens, cost.cached_tokens, cost.completion_tokens)
+
+
+async def relayed(
+    index: int, items: AsyncGenerator[Rendered | str | Completion] | AsyncGenerator[str | Completion]
+) -> AsyncGenerator[Piece]:
+    """An answer that is not stored. Raises ChatError, VllmError."""
+    async with aclosing(items):
+        async for item in items:
+            if isinstance(item, Completion):
+                yield Piece(index, end=_end(item.finish_reason, item))
+            elif isinstance(item, Rendered):
+                yield Piece(index, sent=item)
+            else:
+                yield Piece(index, item)
+
+
+async def merged(streams: Sequence[AsyncGenerator[Piece]]) -> AsyncGenerator[Piece]:
+    """The pieces of all streams as they come; the first error ends all."""
+    if len(streams) == 1:
+        async with aclosing(streams[0]) as only:
+            async for piece in only:
+                yield piece
+        return
+    async with AsyncExitStack() as stack:
+        for stream in streams:
+            await stack.enter_async_context(aclosing(stream))
+        async for piece in _as_they_come(streams):
+            yield piece
+
+
+async def _as_they_come(streams: Sequence[AsyncIterator[Piece]]) -> AsyncIterator[Piece]:
+    waiting = {asyncio.ensure_future(anext(stream)): stream for stream in streams}
+    try:
+        while waiting:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                stream = waiting.pop(task)
+                try:
+                    piece = task.result()
+                except StopAsyncIteration:
+                    continue
+                waiting[asyncio.ensure_future(anext(stream))] = stream
+                yield piece
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,0 +1,260 @@
+"""The API's routes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import uuid
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from assistant.api import replies
+from assistant.api.admission import Admission, Caller
+from assistant.api.answering import BASE, Piece, Plan, Planner, answers, merged, relayed
+from assistant.api.chat_request import ChatBody, CompletionBody, read, read_messages
+from assistant.api.errors import ApiError, as_api_error
+from assistant.api.feedback import FeedbackBody, ScoreBody, record_feedback
+from assistant.api.known_prompts import KnownPrompts
+from assistant.chat import Chat
+from assistant.incoming import read_body
+from assistant.retrieval import Embeds
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_server import Phase, ServerState
+from store import Store
+from store.api_keys import Scope as KeyScope
+from store.audit import acting
+from store.tracebacks import without_texts
+
+_BODY_BYTES = 4 << 20
+_MOST_EMBEDDED = 256  # texts of one request
+_PREFIXES = ("/v1/", "/api/public/")
+
+_log = logging.getLogger(__name__)
+Act = Callable[[Caller, bytes, Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True)
+class _Endpoint:
+    """An ASGI app, so that a stream counts as under way until its end."""
+
+    admission: Admission
+    scope: KeyScope
+    act: Act
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            async with self.admission.admitted(request, self.scope) as caller:
+                body = await _body(request) if request.method == "POST" else b""
+                await _unless_gone(request, self._respond(caller, body, request, send))
+        except Exception as error:
+            await _refusal(request, error)(scope, receive, send)
+
+    async def _respond(self, caller: Caller, body: bytes, request: Request, send: Send) -> None:
+        response = await self.act(caller, body, request)
+        await response(request.scope, request.receive, send)
+
+
+class _EmbeddingBody(msgspec.Struct):
+    input: str | list[str]
+    model: str = ""
+    encoding_format: str = "float"
+
+
+class Api:
+    """Answers programs through the same chat as the pages."""
+
+    def __init__(
+        self,
+        store: Store,
+        chat: Chat,
+        tokenizer: ChatTokenizer,
+        embedder: Embeds,
+        server_state: Callable[[], ServerState],
+        key_required: Callable[[], bool],
+    ):
+        self._store, self._chat, self._tokenizer, self._embedder = store, chat, tokenizer, embedder
+        self._server_state = server_state
+        self._planner = Planner(store, chat, KnownPrompts(store, tokenizer))
+        self._admission = Admission(store, key_required)
+
+    def app(self) -> Starlette:
+        post: dict[str, Any] = {"methods": ["POST"]}
+        return Starlette(
+            routes=[
+                Route("/v1/models", self._route(KeyScope.CHAT, self.models)),
+                Route("/v1/models/{id:path}", self._route(KeyScope.CHAT, self.model)),
+                Route("/v1/chat/completions", self._route(KeyScope.CHAT, self.chat_completions), **post),
+                Route("/v1/completions", self._route(KeyScope.CHAT, self.completions), **post),
+                Route("/v1/embeddings", self._route(KeyScope.CHAT, self.embeddings), **post),
+                Route("/v1/feedback", self._route(KeyScope.FEEDBACK, self.feedback), **post),
+                Route("/api/public/scores", self._route(KeyScope.FEEDBACK, self.score), **post),
+            ],
+            exception_handlers={HTTPException: _no_route},
+        )
+
+    def _route(self, scope: KeyScope, act: Act) -> _Endpoint:
+        return _Endpoint(self._admission, scope, act)
+
+    async def models(self, caller: Caller, body: bytes, request: Request) -> Response:
+        """Every assistant, and the base model."""
+        return JSONResponse({"object": "list", "data": await asyncio.to_thread(self._models)})
+
+    async def model(self, caller: Caller, body: bytes, request: Request) -> Response:
+        id = request.path_params["id"]
+        found = next((one for one in await asyncio.to_thread(self._models) if one["id"] == id), None)
+        if found is None:
+            raise ApiError(404, f"There is no model {id[:80]!r}.", param="model", code="model_not_found")
+        return JSONResponse(found)
+
+    def _models(self) -> list[dict[str, Any]]:
+        made = [(one.id, one.name, one.created_at) for one in self._store.assistants.all()]
+        return [
+            {"id": id, "object": "model", "created": int(at), "owned_by": "shorthand", "name": name}
+            for id, name, at in [*made, (BASE, "the base model alone", 0.0)]
+        ]
+
+    async def chat_completions(self, caller: Caller, body: bytes, request: Request) -> Response:
+        asked = read(body, ChatBody)
+        messages = read_messages(asked)
+        self._need_server()
+        owner = caller.of_user(asked.safety_identifier or asked.user)
+        plan = await asyncio.to_thread(self._planner.plan, asked, messages, owner)
+        pieces = answers(self._chat, plan, asked, messages)
+        return await self._reply(replies.CHAT, plan, asked, pieces)
+
+    async def completions(self, caller: Caller, body: bytes, request: Request) -> Response:
+        """What the base model writes after a text; nothing is stored."""
+        asked = read(body, CompletionBody)
+        prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
+        if len(prompts) != 1 or asked.echo or asked.logprobs:
+            text = "One prompt is answered at a time, without echo and logprobs."
+            raise ApiError(400, text, param="prompt" if len(prompts) != 1 else None)
+        self._need_server()
+        ids = self._tokenizer.encode_text(prompts[0])
+        streams = [self._chat.complete(ids, asked.sampling(n)) for n in range(asked.n or 1)]
+        pieces = merged([relayed(n, stream) for n, stream in enumerate(streams)])
+        return await self._reply(replies.TEXT, Plan(), asked, pieces)
+
+    async def _reply(
+        self,
+        shape: replies.Shape,
+        plan: Plan,
+        asked: ChatBody | CompletionBody,
+        pieces: AsyncGenerator[Piece],
+    ) -> Response:
+        reply = replies.Reply(shape, plan.model, plan.said, uuid.uuid4().hex)
+        if asked.stream:
+            usage = asked.stream_options is not None and asked.stream_options.include_usage
+            return await replies.streamed(reply, pieces, usage)
+        return await replies.whole(reply, pieces)
+
+    async def embeddings(self, caller: Caller, body: bytes, request: Request) -> Response:
+        """Unit vectors of the model that finds like questions."""
+        asked = read(body, _EmbeddingBody)
+        texts = [asked.input] if isinstance(asked.input, str) else asked.input
+        if not 1 <= len(texts) <= _MOST_EMBEDDED:
+            text = f"input has {len(texts):,} texts; it may have 1 to {_MOST_EMBEDDED}."
+            raise ApiError(400, text, param="input")
+        vectors = await asyncio.to_thread(self._embedder.embed, texts)
+        packed = asked.encoding_format == "base64"
+        data = [
+            {"object": "embedding", "index": n, "embedding": _base64(one) if packed else one.tolist()}
+            for n, one in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": 0, "total_tokens": 0}  # its own tokenizer's, which nobody pays for
+        return JSONResponse({"object": "list", "data": data, "model": self._embedder.name, "usage": usage})
+
+    async def feedback(self, caller: Caller, body: bytes, request: Request) -> Response:
+        given = read(body, FeedbackBody)
+        return JSONResponse({"feedback_id": await self._record(caller, given)})
+
+    async def score(self, caller: Caller, body: bytes, request: Request) -> Response:
+        given = read(body, ScoreBody)
+        id = await self._record(caller, given.as_feedback())
+        if given.comment:
+            comment = FeedbackBody(inference_id=given.trace_id, metric_name="comment", value=given.comment)
+            id = await self._record(caller, comment)
+        return JSONResponse({"id": id})
+
+    async def _record(self, caller: Caller, given: FeedbackBody) -> str | None:
+        with acting(caller.name):
+            rating = await asyncio.to_thread(record_feedback, self._store, caller.name, given)
+        return rating.id if rating else None
+
+    def _need_server(self) -> None:
+        state = self._server_state()
+        if state.phase is not Phase.READY:
+            raise ApiError(
+                503, f"The model is not ready: {state.phase}.", code="server_unavailable", retry_s=5
+            )
+
+
+def in_front(api: ASGIApp, pages: ASGIApp) -> ASGIApp:
+    """The API's paths to the API, which knows its callers by their keys; all others to the pages."""
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        to_api = scope["type"] == "http" and scope["path"].startswith(_PREFIXES)
+        await (api if to_api else pages)(scope, receive, send)
+
+    return front
+
+
+async def _body(request: Request) -> bytes:
+    try:
+        return await read_body(request, _BODY_BYTES)
+    except HTTPException as error:
+        raise ApiError(error.status_code, error.detail) from error
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, unless the client goes away first: then it ends, and what there is of an answer is stored.
+
+    In a task of its own, which is cancelled once: within starlette's own scope nothing could be stored any more.
+    """
+    answering, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            answering.result()
+    finally:
+        gone.cancel()
+        answering.cancel()
+        await asyncio.gather(answering, gone, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _refusal(request: Request, error: Exception) -> Response:
+    try:
+        return as_api_error(error).response()
+    except Exception:
+        _log.error("A request failed: %s\n%s", request.url.path, without_texts(error))
+        return ApiError(500, "The request failed; the app's log says where.").response()
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    said = {
+        404: f"There is no {request.url.path} here.",
+        405: f"{request.method} is not for {request.url.path}.",
+    }
+    return ApiError(status, said.get(status, str(error))).response()
+
+
+def _base64(vector: np.ndarray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()

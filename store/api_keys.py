@@ -1,0 +1,90 @@
+"""Keeps the keys with which programs use the API: each is shown once, and only its hash is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from store.audit import AuditAction, Detail, record
+from store.columns import mapper
+from store.connection import Repository
+from store.errors import Conflict, StoreError
+
+PER_MINUTE = 600  # requests, unless a key says otherwise
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    CHAT = "chat"
+    FEEDBACK = "feedback"
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """The key of an app, without the key itself."""
+
+    name: str
+    scopes: tuple[Scope, ...]
+    per_minute: int
+    created_at: float
+    revoked_at: float | None = None
+
+
+class ApiKeys(Repository):
+    def add(
+        self, name: str, scopes: Iterable[Scope] = tuple(Scope), per_minute: int = PER_MINUTE
+    ) -> tuple[ApiKey, str]:
+        """Return a new key and its text, which is kept nowhere. Raises StoreError, Conflict for a taken name.
+
+        A revoked key keeps its name, since what was asked with it does.
+        """
+        if not _NAME.fullmatch(name):
+            raise StoreError(
+                f"{name!r} is no name for a key. Use letters, digits, dots, dashes and underscores, 64 at most."
+            )
+        wanted = tuple(Scope(scope) for scope in scopes)
+        if not wanted or per_minute < 1:
+            raise StoreError("A key needs something that it may do, and at least one request a minute.")
+        text = f"sh-{secrets.token_urlsafe(32)}"
+        with self._file.writing() as transaction:
+            if transaction.row("SELECT 1 FROM api_keys WHERE name = ?", [name]):
+                raise Conflict(f"There is a key {name!r} already, or there was one. Choose another name.")
+            made = ApiKey(name, wanted, per_minute, self._clock())
+            transaction.insert("api_keys", **vars(made), key_hash=_hash(text))
+            detail: Detail = {"scopes": ", ".join(wanted), "per_minute": per_minute}
+            record(transaction, made.created_at, AuditAction.KEY_ADDED, name, detail)
+        return made, text
+
+    def revoke(self, name: str) -> ApiKey:
+        """End a key; its next request is refused. Raises NotFound, Conflict where it was revoked before."""
+        with self._file.writing() as transaction:
+            key = self._one(_key, "SELECT * FROM api_keys WHERE name = ?", [name], f"key {name!r}")
+            if key.revoked_at is not None:
+                raise Conflict(f"The key {key.name!r} was revoked before.")
+            now = self._clock()
+            transaction.execute("UPDATE api_keys SET revoked_at = ? WHERE name = ?", [now, key.name])
+            record(transaction, now, AuditAction.KEY_REVOKED, key.name)
+        return self._one(_key, "SELECT * FROM api_keys WHERE name = ?", [name], f"key {name!r}")
+
+    def all(self) -> list[ApiKey]:
+        """Return all keys by name, revoked ones too."""
+        return self._all(_key, "SELECT * FROM api_keys ORDER BY name")
+
+    def of(self, text: str) -> ApiKey | None:
+        """Return the key that has this text and is not revoked."""
+        query = "SELECT * FROM api_keys WHERE key_hash = ? AND revoked_at IS NULL"
+        return self._first(_key, query, [_hash(text)])
+
+
+def _hash(text: str) -> str:
+    # A key has 256 random bits: a fast hash is enough, where a password needs a slow one.
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+
+
+_key = mapper(ApiKey)
