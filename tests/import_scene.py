@@ -64,11 +64,7 @@ Branches = Sequence[Sequence[tuple[int, str, list[dict]]]]
 
 
 def fill(
-    store: Store,
-    conversations: Branches,
-    unique: bool = True,
-    failing: bool = True,
-    reviewed: bool = False,
+    store: Store, conversations: Branches, unique: bool = True, failing: bool = True, reviewed: bool = False
 ) -> None:
     """Conversations that branch; with `unique` no two messages say the same, with `failing` some failed."""
     number = itertools.count()

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -16,6 +15,7 @@ import gradio as gr
 import pytest
 from fake_vllm import FakeVllm
 from page_client import GRADIO_WARNINGS
+from playwright.sync_api import Browser, sync_playwright
 
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample
 from assistant.chat import Chat, ChatLimits
@@ -33,8 +33,6 @@ from store.records import ImportedTurn, Role, Usage, Verdict
 from trainer.examples.dataset import dataset_stats
 from trainer.settings import TrainerSettings
 
-CHROMIUM = Path("/usr/bin/chromium")
-OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 IN_A_BROWSER = [pytest.mark.slow, *GRADIO_WARNINGS]
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")
 COMMENTS = ("", "", "prices are old", "nobody talks like that", "<b>bold</b> claim")
@@ -111,11 +109,18 @@ def services_of(store: Store, chat: Any = None, rates: Rates = RATES) -> Service
 
 
 @contextmanager
+def chromium() -> Iterator[Browser]:
+    """A real browser."""
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=options)
+        yield browser
+        browser.close()
+
+
+@contextmanager
 def answering(
-    store: Store,
-    tokenizer: ChatTokenizer,
-    vllm: FakeVllm,
-    rates: Rates = RATES,
+    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, rates: Rates = RATES
 ) -> Iterator[tuple[str, gr.Blocks]]:
     """The pages with an assistant “desk”, answered by a fake vLLM."""
     create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")

@@ -13,16 +13,7 @@ from assistant.embedding import Embedder, EmbeddingError
 from assistant.retrieval import NEARLY_THE_SAME, Retriever
 from store import Store
 from store.demonstrations import Demonstration
-from store.records import (
-    Deployment,
-    Example,
-    Prompt,
-    Role,
-    RunStatus,
-    Segment,
-    SegmentKind,
-    Split,
-)
+from store.records import Deployment, Example, Prompt, Role, RunStatus, Segment, SegmentKind, Split
 
 Add = Callable[..., list[Demonstration]]
 

@@ -19,14 +19,7 @@ from assistant import startup
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample, save_prompt
 from assistant.embedding import default_model
 from assistant.serving import NoServer, ServerAddress
-from assistant.startup import (
-    EMBEDDED,
-    ModelNotFound,
-    complaints,
-    context_length,
-    resolve,
-    unguarded,
-)
+from assistant.startup import EMBEDDED, ModelNotFound, complaints, context_length, resolve, unguarded
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
 from store.records import DeploymentStatus, Segment, SegmentKind, Verdict
@@ -162,16 +155,6 @@ def test_too_little_memory_disk_or_compiler_is_said_at_once(
     assert [word in one for word, one in zip(wanted, found, strict=True)] == [True] * 5
     with_another_server = complaints(tmp_path, "127.0.0.1", free_port(), own_server=False)
     assert len(with_another_server) == 1 and "disk" in with_another_server[0]
-
-
-@pytest.mark.parametrize(
-    ("host", "reason"), [("10.9.8.7", "no address 10.9.8.7"), ("no.such.host.invalid", "no address")]
-)
-def test_an_address_that_is_not_this_machines_is_not_called_taken(
-    tmp_path: Path, host: str, reason: str
-) -> None:
-    (complaint,) = complaints(tmp_path, host, free_port(), own_server=False)
-    assert reason in complaint and "--host" in complaint
 
 
 @pytest.mark.parametrize(("limit", "free"), [("max\n", None), (str(5 << 30), 4 << 30), (str(1 << 60), None)])

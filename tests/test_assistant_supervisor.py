@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import wait_for
 
 from assistant import supervisor
 from assistant.supervisor import RotatingLog, Supervisor
@@ -52,13 +52,6 @@ time.sleep(120)
 """
 
 
-def wait_for(what: Callable[[], bool], seconds: float) -> bool:
-    end = time.monotonic() + seconds
-    while not what() and time.monotonic() < end:
-        time.sleep(0.02)
-    return what()
-
-
 def is_alive(pid: int) -> bool:
     """A zombie is dead; whether somebody reaps it is up to the machine's first process."""
     try:
@@ -83,7 +76,7 @@ def test_a_tree_that_ignores_sigterm_is_gone_after_its_parent_was_killed(
     )
     tree: list[psutil.Process] = []
     try:
-        assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, 20)
+        assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
         tree = psutil.Process(parent.pid).children(recursive=True)
         assert {int(pid) for pid in pids.read_text().split()} <= {process.pid for process in tree}
         assert len(tree) == 3  # supervising process, child, grandchild
@@ -102,7 +95,7 @@ def test_stopping_takes_the_tree_down_before_it_returns(stubborn: Path, tmp_path
     pids = tmp_path / "pids"
     process = Supervisor([sys.executable, str(stubborn), str(pids)], os.environ, tmp_path / "logs" / "log")
     process.start()
-    assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2, 20)
+    assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
     process.stop()
     assert not [pid for pid in pids.read_text().split() if is_alive(int(pid))]
 
@@ -118,7 +111,7 @@ def test_what_a_process_shared_or_put_aside_goes_with_it(tmp_path: Path, end: st
     )
     process.start()
     try:
-        assert wait_for(lambda: names.exists() and names.read_text().endswith("\n"), 20)
+        assert wait_for(lambda: names.exists() and names.read_text().endswith("\n"))
         litter = [Path(name) for name in names.read_text().split()]
         assert all(path.exists() for path in litter) and (litter[1] / "socket").exists()
         parent = next(p for p in psutil.Process().children() if "assistant.supervisor" in p.cmdline())

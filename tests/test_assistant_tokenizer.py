@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_kinds import LLAMA2, R1, TEMPLATES, TOKENIZERS, Template, write_kind
-from tiny_model import CHAT_TEMPLATE, DEFAULT_SYSTEM, SPECIAL, write_tokenizer
+from tiny_model import CHAT_TEMPLATE, SPECIAL, write_tokenizer
 from tokenizers import Tokenizer, processors
 
 from assistant.tokenizer import ChatTokenizer, TokenizerError, Turn
@@ -52,34 +52,6 @@ def test_text_that_looks_like_the_markers_of_the_rendering_is_text(tokenizer: Ch
     assert text.count("secret") == 1 and "\ue0001\ue001 \ue0000\ue001" in text
 
 
-@pytest.mark.parametrize(
-    "turns",
-    [
-        [Turn("system", "Answer with one word."), Turn("user", "What is the capital of France?")],
-        [Turn("user", "Hello\n\nthere"), Turn("assistant", "Hi."), Turn("user", "äöü 你好 🙂")],
-        [Turn("system", ""), Turn("user", "x")],
-    ],
-)
-def test_ordinary_text_renders_as_transformers_renders_it(
-    tokenizer: ChatTokenizer, tiny_model: Path, turns: list[Turn]
-) -> None:
-    from transformers import AutoTokenizer
-
-    theirs = AutoTokenizer.from_pretrained(tiny_model)
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    for follows in (True, False):
-        expected = theirs.apply_chat_template(messages, add_generation_prompt=follows, return_dict=False)
-        ours = tokenizer.encode_chat(turns, answer_follows=follows)
-        assert tokenizer.decode(ours) == theirs.decode(expected)
-        assert ours == tuple(expected)
-
-
-def test_an_explicit_empty_system_message_keeps_the_templates_own_away(tokenizer: ChatTokenizer) -> None:
-    without = tokenizer.decode(tokenizer.encode_chat([Turn("user", "x")]))
-    explicit = tokenizer.decode(tokenizer.encode_chat([Turn("system", ""), Turn("user", "x")]))
-    assert DEFAULT_SYSTEM in without and DEFAULT_SYSTEM not in explicit
-
-
 CHATS = {
     "instructions": [
         "system Answer with one word.",
@@ -90,7 +62,8 @@ CHATS = {
     "two answers": ["user Hello\n\nthere", "assistant Hi.", "user äöü 你好 🙂"],
     "spaces around": ["system  Be brief. ", "user \n x ", "assistant   y\n", "user   z"],
     "a thought": ["user a", "assistant <think>\nwhy\n</think>\n\nyes", "user b"],
-    "no instructions": ["system ", "user x"],
+    "empty instructions": ["system ", "user x"],
+    "no instructions": ["user x"],
 }
 KINDS = [
     *((name, "bytes") for name in TEMPLATES),

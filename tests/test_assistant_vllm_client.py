@@ -56,43 +56,31 @@ def test_an_answer_streams_in_pieces_or_comes_whole_and_ends_with_its_cost(vllm:
         )
 
 
-@pytest.mark.parametrize(
-    "said",
-    [
-        "{",
-        "[]",
-        "null",
-        '{"choices": null}',
-        '{"choices": [1]}',
-        '{"choices": [{"text": 1}]}',
-        '{"usage": [1]}',
-        '{"usage": {"prompt_tokens": -1}}',
-        "[" * 9999,
-    ],  # fmt: skip
-)
-def test_a_server_that_is_no_vllm_is_refused_in_words(said: str) -> None:
-    async def act() -> None:
-        reply = httpx.MockTransport(lambda request: httpx.Response(200, text=f"data: {said}\n\n"))
-        client = VllmClient("http://127.0.0.1:9", transport=reply)
-        with pytest.raises(VllmRefused, match="is no vLLM's"):
-            await stream(client)
-        await client.close()
-
-    asyncio.run(act())
+NO_STREAM = ["{", "[]", "null", '{"choices": null}', '{"choices": [1]}', '{"choices": [{"text": 1}]}']
+NO_STREAM += ['{"usage": [1]}', '{"usage": {"prompt_tokens": -1}}', "[" * 9999]
+NO_ANSWER = [
+    "[]",
+    '{"choices": []}',
+    '{"choices": [{"text": null}]}',
+    '{"choices": [{"text": "x"}], "usage": "1"}',
+]
 
 
 @pytest.mark.parametrize(
-    "body", [[], {"choices": []}, {"choices": [{"text": None}]}, {"choices": [{"text": "x"}], "usage": "1"}]
+    ("act", "said"),
+    [*((stream, f"data: {said}\n\n") for said in NO_STREAM), *((answer, said) for said in NO_ANSWER)],
 )
-def test_a_whole_answer_of_something_else_is_refused_in_words(body: object) -> None:
-    async def act() -> None:
-        reply = httpx.MockTransport(lambda request: httpx.Response(200, json=body))
+def test_a_server_that_is_no_vllm_is_refused_in_words(
+    act: Callable[[VllmClient], Awaitable[object]], said: str
+) -> None:
+    async def ask_it() -> None:
+        reply = httpx.MockTransport(lambda request: httpx.Response(200, text=said))
         client = VllmClient("http://127.0.0.1:9", transport=reply)
         with pytest.raises(VllmRefused, match="is no vLLM's"):
-            await answer(client)
+            await act(client)
         await client.close()
 
-    asyncio.run(act())
+    asyncio.run(ask_it())
 
 
 def test_pieces_arrive_before_the_answer_is_complete(vllm: FakeVllm) -> None:

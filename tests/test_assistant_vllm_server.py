@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_vllm import FakeVllm
+from waiting import wait_for
 
 from assistant import supervisor, vllm_server
 from assistant.vllm_server import ExternalServers, HealthProbe, Phase, VllmServer, _command, _environment
@@ -111,13 +112,6 @@ def test_a_failure_within_the_server_is_no_sign_of_life(vllm: FakeVllm) -> None:
         assert time.monotonic() < end
         time.sleep(0.01)
     assert vllm.asked()[0]["max_tokens"] == 1
-
-
-def wait_for(true: Callable[[], bool], within_s: float = 20.0) -> bool:
-    end = time.monotonic() + within_s
-    while not true() and time.monotonic() < end:
-        time.sleep(0.02)
-    return true()
 
 
 @pytest.mark.parametrize("trouble", ["away from the start", "goes away", "serves another model"])

@@ -49,13 +49,3 @@ def test_a_dataset_needs_its_assistants_prompt(bank: Store) -> None:
         bank.datasets.add("shop", prompt.id, "abc", EXAMPLES, {})
     with pytest.raises(NotFound, match="dataset 3"):
         bank.datasets.get(3)
-
-
-def test_an_adapter_name_is_given_out_once(bank: Store) -> None:
-    run = bank.runs.start("bank", {}, "test")
-    made = bank.adapters.add("bank-v0001", "bank", run.id, "/adapters/bank-v0001", "hash")
-    assert bank.adapters.all("bank") == [made]
-    with pytest.raises(Conflict, match="already"):
-        bank.adapters.add("bank-v0001", "bank", run.id, "/elsewhere", "hash")
-    with pytest.raises(Conflict, match="would not be there"):
-        bank.adapters.add("bank-v0002", "bank", 9, "/x", "hash")

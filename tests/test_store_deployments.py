@@ -22,27 +22,6 @@ def candidate(store: Store, adapter: str | None = None) -> Deployment:
     return store.deployments.add("bank", prompt.id, adapter, segment_ids=("s1",), variant=0, prompt_tokens=5)
 
 
-def test_rollback_goes_to_what_was_replaced_not_to_what_failed_meanwhile(bank: Store) -> None:
-    d1, d2, d3, d4 = (candidate(bank) for _ in range(4))
-    for deployment in (d1, d2, d3):
-        bank.deployments.activate(deployment.id)
-    assert bank.deployments.rollback("bank", "thumbs down").id == d2.id
-    bank.deployments.activate(d4.id)
-
-    assert bank.deployments.rollback("bank", "again").id == d2.id
-    assert bank.deployments.get(d4.id).reason == "again"
-    assert bank.deployments.active("bank") == bank.deployments.get(d2.id)
-    assert bank.deployments.get(d2.id).reason == ""
-
-    assert bank.deployments.rollback("bank", "and again").id == d1.id
-    with pytest.raises(Conflict, match=f"deployment {d1.id} replaced none"):
-        bank.deployments.rollback("bank", "too far")
-    assert bank.deployments.active("bank") == bank.deployments.get(d1.id)
-    assert [a.deployment_id for a in bank.deployments.activations("bank")] == [
-        d.id for d in (d1, d2, d3, d2, d4, d2, d1)
-    ]
-
-
 def test_a_deployment_keeps_only_segments_of_its_own_prompt(bank: Store) -> None:
     prompt = bank.prompts.latest("bank")
     bank.assistants.create("shop", "Shop", "exact")

@@ -186,24 +186,6 @@ def test_a_table_needs_no_more_than_questions_and_answers(
     ]
 
 
-def test_a_row_with_preferences_and_messages_is_a_preference(bank: Store, tmp_path: Path) -> None:
-    chosen, rejected = ([message("user", "q"), message("assistant", text)] for text in ("good", "bad"))
-    row = {
-        "messages": chosen,
-        "chosen": chosen,
-        "rejected": rejected,
-        "score": float("nan"),
-    }  # nobody reads the score
-    result = import_data(bank, tmp_path, json.dumps(row))
-    assert result.format == "trl-preference" and result.refused == 0
-    assert rated_answers_in(bank) == [(["q"], "bad", [("importer", None, "good")])]
-
-
-def test_a_table_may_end_its_lines_with_carriage_returns(bank: Store, tmp_path: Path) -> None:
-    result = import_data(bank, tmp_path, "question,answer,verdict\rq1,a1,up\rq2,a2,maybe\r")
-    assert result.counts["conversations"] == 1 and list(result.refusals) == [3]
-
-
 CUT = {
     "message": {"messages": [message("user", "q"), message("assistant", "a", finish_reason="length")]},
     "row": {"messages": [message("user", "q"), message("assistant", "a")], "finish_reason": "max_tokens"},

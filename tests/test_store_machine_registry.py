@@ -108,7 +108,9 @@ class Registry(StoreMachine):
             with pytest.raises(Conflict):
                 self.store.deployments.rollback(assistant, "worse")
             return
-        assert self.store.deployments.rollback(assistant, "worse").id == previous
+        back = self.store.deployments.rollback(assistant, "worse since then")
+        assert (back.id, back.reason) == (previous, "")
+        assert self.store.deployments.get(active).reason == "worse since then"
         self.status[active] = DeploymentStatus.RETIRED
         self._now(assistant, previous)
 

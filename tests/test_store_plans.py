@@ -12,14 +12,7 @@ from benchmarks import page_queries
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
 from store.decisions import DECIDED, DECIDED_LAST, OPEN
-from store.io.transfer import (
-    DECISIONS_OF,
-    MESSAGES_OF,
-    OWNERS_OF,
-    PAGE_OF_ASSISTANT,
-    RATINGS_OF,
-    REQUESTS_OF,
-)
+from store.io.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, RATINGS_OF, REQUESTS_OF
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.runs import PAIRS
 from store.search import IN_DECISIONS

@@ -62,11 +62,7 @@ def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
 
     answers = rated.answers.rated("bank")
     assert [(a.message_id, a.ratings) for a in answers] == [("a1", (one,)), ("a2", (two,)), ("a2b", (other,))]
-    assert answers[2].context == (
-        (Role.USER, "text q1"),
-        (Role.ASSISTANT, "text a1"),
-        (Role.USER, "text q2"),
-    )
+    assert answers[2].context == ((Role.USER, "text q1"), (Role.ASSISTANT, "text a1"), (Role.USER, "text q2"))
     assert {answer.split for answer in answers} == {Split.GATE}
     rated.assistants.create("shop", "Shop", "exact")
     assert rated.answers.rated("shop") == []

@@ -55,10 +55,7 @@ def test_filters_together_are_about_one_rating(desk: Store) -> None:
     assert found(desk, reason="too long") == ["mixed"]
     assert found(desk, show=Show.UP, reason="too long") == []
     assert desk.reviews.raters() == ["ann", "bo", "sample"]
-    assert desk.reviews.reasons() == [
-        "too long",
-        "wrong fact",
-    ]
+    assert desk.reviews.reasons() == ["too long", "wrong fact"]
 
 
 def test_search_finds_answers_by_question_answer_comment_and_correction(desk: Store) -> None:

@@ -5,8 +5,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from store_scene import answered
 
 from store import Store
@@ -93,13 +91,6 @@ def test_what_is_typed_is_words_and_never_syntax(bank: Store, typed: str, there:
 def test_of_many_words_the_first_ones_count(bank: Store) -> None:
     ask(bank, " ".join(f"w{number}" for number in range(MOST_WORDS)))
     assert len(bank.search.find("bank", " ".join(f"w{number}" for number in range(10_000)))) == 1
-
-
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(typed=st.text(st.characters() | st.sampled_from("\"*-^():'\x00\ud800"), max_size=30))
-def test_no_text_raises(bank: Store, typed: str) -> None:
-    bank.search.find("bank", typed)
-    bank.conversations.all("bank", search=typed)
 
 
 def test_an_answer_is_found_when_it_has_ended_however_it_ends(bank: Store) -> None:

@@ -1,23 +1,17 @@
 """Bad training sets, forty seeded variations of each: none is promoted, and the reason names the fault.
 
 What the trained model would answer is made up (a model trained on shuffled answers gives other questions' answers) and
-goes through the real scorers, guards, `Gate`; faults that selection or training sees are shown to
-the real selection, training and check of the published files.
+goes through the real scorers, guards and `Gate`.
 """
 
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from tiny_model import write_adapter
 
-from assistant.adapter_files import BadAdapter, verify
-from store.records import Example, Role, Split, Variant
+from store.records import Variant
 from trainer.evaluation.gate import Answers, Gate, Verdict
 from trainer.evaluation.scorers import right_or_wrong, scorer
-from trainer.examples.dataset import shortage
-from trainer.settings import TrainerSettings
 
 SEEDS = range(40)
 MARGIN = 0.05
@@ -113,8 +107,7 @@ def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
 @pytest.mark.parametrize(
     ("bad", "tasks", "words"),
     [
-        (shuffled, ("exact",), "approved answers may be mixed up"),
-        (shuffled, ("chrf",), "approved answers may be mixed up"),
+        (shuffled, ("exact", "chrf"), "approved answers may be mixed up"),
         (one_answer, ("exact", "chrf"), "one answer to everything: "),
         (loops, ("exact", "chrf"), "answers repeat themselves"),
         (empty, ("exact", "chrf"), "answers are empty"),
@@ -142,31 +135,3 @@ def test_a_good_set_is_promoted(task: str) -> None:
     """The same scene with a model that learned its answers: the refusals above are not the scene's doing."""
     for seed in range(10):
         assert refused(lambda right, _: right, task, (LIKE_APPROVED, USELESS)[seed % 2], seed).promoted, seed
-
-
-def test_one_class_is_told_before_anything_is_trained() -> None:
-    for seed in SEEDS:
-        choose = random.Random(seed)
-        always = sentence(choose)
-        examples = [
-            Example(f"m{n}", f"c{n}", ((Role.USER, f"{n}?"),), always, False, choose.choice([*Split]))
-            for n in range(choose.randint(300, 400))
-        ]
-        said = shortage(examples, TrainerSettings())
-        assert said is not None and "are the same text" in said and always[:40] in said
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_weights_that_are_no_numbers_never_reach_a_server(value: float, tmp_path: Path) -> None:
-    """One bad number at a drawn place, and a manifest that was made after it: the hashes are right."""
-    import numpy as np
-
-    names = [f"base_model.model.model.layers.0.self_attn.q_proj.lora_{side}.weight" for side in "AB"]
-    for seed in SEEDS:
-        choose = random.Random(seed)
-        name, shape = choose.choice([(names[0], (4, 32)), (names[1], (32, 4))])
-        weights = np.ones(shape, np.float32)
-        weights[choose.randrange(shape[0]), choose.randrange(shape[1])] = value
-        write_adapter(tmp_path, f"bank-v{seed:04d}", **{name: weights})
-        with pytest.raises(BadAdapter, match="NaN"):
-            verify(tmp_path / f"bank-v{seed:04d}", "base hash", 32)

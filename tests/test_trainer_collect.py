@@ -26,13 +26,7 @@ from store.records import (
 )
 from trainer.examples.dataset import collect, content_hash, draft, shortage, sizes
 from trainer.examples.deduplicate import deduplicate, settle, split_of
-from trainer.examples.selection import (
-    CollectedAnswer,
-    DropReason,
-    exclude_raters,
-    select,
-    unrated_example,
-)
+from trainer.examples.selection import CollectedAnswer, DropReason, exclude_raters, select, unrated_example
 from trainer.examples.traffic import choose_traffic, confidence_threshold, confident_answers
 from trainer.settings import BadSetting, TrainerSettings, override
 from trainer.training.rows import CORRECTION_WEIGHT, UNRATED_WEIGHT, row_of

@@ -1,7 +1,8 @@
 """Training on a tiny model: it learns, repeats, stops, resumes, and publishes what a server may load."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,14 @@ from trainer.training.finetune import (
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
 from trainer.training.rows import dev_rows, train_rows
 
+Course = Callable[..., Trained]
+
+
+@pytest.fixture
+def course(tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path) -> Course:
+    """A short training in a folder of the test's own."""
+    return partial(train, tiny_model, tokenizer, work=tmp_path)
+
 
 def test_the_dev_loss_falls(trained: Trained) -> None:
     assert trained.dev_loss < 0.8 * trained.first_dev_loss
@@ -47,16 +56,11 @@ def test_the_best_model_is_the_one_that_comes_back(trained: Trained, tokenizer: 
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(
-    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+    trained: Trained, course: Course, tmp_path: Path
 ) -> None:
-    again = train(tiny_model, tokenizer, tmp_path / "again")
-    other = train(tiny_model, tokenizer, tmp_path / "other", replace(QUICK, seed=1))
+    again, other = course(), course(work=tmp_path / "other", wanted=replace(QUICK, seed=1))
     assert losses(again) == losses(trained) != losses(other)
-    assert again.dev_loss == trained.dev_loss
-    for (name, weight), (_, same) in zip(
-        again.model.named_parameters(), trained.model.named_parameters(), strict=True
-    ):
-        assert torch.equal(weight, same), name
+    assert again.dev_loss == trained.dev_loss and weights(again) == weights(trained)
 
 
 def test_each_precision_learns_and_they_are_not_the_same(
@@ -81,30 +85,22 @@ def test_each_precision_learns_and_they_are_not_the_same(
         )
 
 
-def test_every_step_is_told_with_rate_and_time_left(
-    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
-) -> None:
+def test_every_step_is_told_with_rate_and_time_left(trained: Trained, course: Course) -> None:
     progress: list[dict[str, Any]] = []
-    train(tiny_model, tokenizer, tmp_path, progress=progress)
+    course(progress=progress)
     steps = [note for note in progress if "loss" in note]
-    assert [note["loss"] for note in steps] == losses(trained), (
-        "told in full, so that a rerun can compare them"
-    )
+    assert [note["loss"] for note in steps] == losses(trained), "in full, so that a rerun can compare them"
     assert [note["step"] for note in steps] == list(range(1, 13))
     assert all(note["steps"] == 12 and note["tokens_per_s"] > 0 for note in steps)
     assert steps[-1]["eta_s"] == 0
 
 
-def test_numbers_that_are_none_stop_the_run(
-    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
-) -> None:
+def test_numbers_that_are_none_stop_the_run(course: Course) -> None:
     with pytest.raises(TrainingDiverged, match="step 1.*nan.*[Ll]ower the learning rate"):
-        train(tiny_model, tokenizer, tmp_path, spoil=True)
+        course(spoil=True)
 
 
-def test_a_gradient_that_is_zero_stops_the_run(
-    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gradient_that_is_zero_stops_the_run(course: Course, monkeypatch: pytest.MonkeyPatch) -> None:
     def detached(model: Any, tensors: Any) -> torch.Tensor:
         return mean_loss(model, tensors).detach() + 0 * sum(
             p.sum() for p in model.parameters() if p.requires_grad
@@ -112,7 +108,7 @@ def test_a_gradient_that_is_zero_stops_the_run(
 
     monkeypatch.setattr(finetuning, "mean_loss", detached)
     with pytest.raises(TrainingDiverged, match="step 1 the gradient is zero.*linear layers"):
-        train(tiny_model, tokenizer, tmp_path)
+        course()
 
 
 def test_a_dev_loss_that_is_no_number_is_told(
@@ -164,7 +160,7 @@ class Killed(BaseException):
     pass
 
 
-def killed_at(step: int, model: Path, tokenizer: ChatTokenizer, work: Path) -> None:
+def killed_at(step: int, course: Course) -> None:
     """Train until a step is told, and no further, as a kill would; what is not on disk is lost."""
 
     class RunProgress(list[dict[str, Any]]):
@@ -173,15 +169,15 @@ def killed_at(step: int, model: Path, tokenizer: ChatTokenizer, work: Path) -> N
                 raise Killed
 
     with pytest.raises(Killed):
-        train(model, tokenizer, work, progress=RunProgress())
+        course(progress=RunProgress())
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_same_losses(
-    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+    trained: Trained, course: Course
 ) -> None:
-    killed_at(7, tiny_model, tokenizer, tmp_path)
+    killed_at(7, course)
     progress: list[dict[str, Any]] = []
-    resumed = train(tiny_model, tokenizer, tmp_path, progress=progress)
+    resumed = course(progress=progress)
     assert [note["step"] for note in progress if "loss" in note] == list(range(5, 13))
     assert resumed.resumed_at == 4 and resumed.steps == 12
     assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
@@ -189,40 +185,33 @@ def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_same_losses(
     assert weights(resumed) == weights(trained)
 
 
-def test_a_checkpoint_that_does_not_fit_on_the_disk_is_told(
-    tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
-) -> None:
+def test_a_checkpoint_that_does_not_fit_on_the_disk_is_told(course: Course) -> None:
     with (
         files_of_at_most(10_000),
         pytest.raises(OSError, match=r"could not be written .* MiB are free there"),
     ):
-        train(tiny_model, tokenizer, tmp_path)
+        course()
 
 
 @pytest.mark.parametrize("step", [3, 9])
 def test_checkpoints_by_the_clock_are_as_good_as_those_at_the_end_of_an_epoch(
-    step: int,
-    trained: Trained,
-    tiny_model: Path,
-    tokenizer: ChatTokenizer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    step: int, trained: Trained, course: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetuning, "_SAVE_EVERY_S", 0.0)
-    killed_at(step, tiny_model, tokenizer, tmp_path)
-    resumed = train(tiny_model, tokenizer, tmp_path)
+    killed_at(step, course)
+    resumed = course()
     assert resumed.resumed_at == step - 1
     assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
     assert weights(resumed) == weights(trained)
 
 
 def test_a_checkpoint_that_a_kill_cut_short_is_not_used(
-    trained: Trained, tiny_model: Path, tokenizer: ChatTokenizer, tmp_path: Path
+    trained: Trained, course: Course, tmp_path: Path
 ) -> None:
-    killed_at(10, tiny_model, tokenizer, tmp_path)
+    killed_at(10, course)
     state = tmp_path / "checkpoint-8" / "trainer_state.json"
     state.write_text(state.read_text()[:200])
-    resumed = train(tiny_model, tokenizer, tmp_path)
+    resumed = course()
     assert resumed.resumed_at == 4 and losses(resumed) == losses(trained)
 
 
@@ -235,15 +224,11 @@ def weights(run: Trained) -> list[list[float]]:
 
 
 def test_activations_that_are_computed_twice_change_no_loss(
-    trained: Trained,
-    tiny_model: Path,
-    tokenizer: ChatTokenizer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    trained: Trained, course: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a big model does on a GPU, here on CPU."""
     monkeypatch.setattr(finetuning, "_is_short_of_memory", lambda model: True)
-    run = train(tiny_model, tokenizer, tmp_path)
+    run = course()
     assert run.model.base_model.model.is_gradient_checkpointing
     assert losses(run) == pytest.approx(losses(trained), abs=1e-4)
 
@@ -292,12 +277,7 @@ def log(train: Sequence[float], dev: Sequence[float]) -> list[dict[str, Any]]:
         ([3, 2, 1, 0.5], [3, 2, 2.2, 2.5], 2, 3),
         ([3, 2, 1, 0.5], [3, 2, 2.01, 2.5], 2, 4),  # half a percent is no overfitting
         ([3, 2, 1, 0.5], [3, 2, 2.2, 2.01], 2, None),  # it came back
-        (
-            [3, 2, 2.1, 2.2],
-            [3, 2, 2.2, 2.5],
-            2,
-            None,
-        ),  # training got worse as well: that is no learning by heart
+        ([3, 2, 2.1, 2.2], [3, 2, 2.2, 2.5], 2, None),  # training got worse as well: no learning by heart
     ],
 )
 def test_overfitting_is_dev_getting_worse_while_training_gets_better(

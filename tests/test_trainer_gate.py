@@ -87,10 +87,6 @@ def test_better_answers_at_equal_length_are_worth_a_swap() -> None:
     assert "better than the active ones by 33.3 points" in verdict.reasons[0]
 
 
-def test_better_answers_do_not_pay_for_a_longer_prompt() -> None:
-    assert not decide(judged(0, APPROVED, 140, spoiled(40))).promoted
-
-
 def test_an_edited_prompt_may_be_longer_than_the_one_before() -> None:
     verdict = decide(judged(0, APPROVED, 140), same_prompt=False)
     assert verdict.promoted

@@ -7,17 +7,7 @@ from retrain_scene import SETTINGS, Scene
 from typer.testing import CliRunner
 
 from store import Store
-from store.records import (
-    Dataset,
-    Example,
-    ImportedTurn,
-    Role,
-    Ruling,
-    Segment,
-    SegmentKind,
-    Split,
-    Verdict,
-)
+from store.records import Dataset, Example, ImportedTurn, Role, Ruling, Segment, SegmentKind, Split, Verdict
 from trainer.__main__ import app
 from trainer.examples.dataset import dataset_stats
 from trainer.examples.selection import DropReason

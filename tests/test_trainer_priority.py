@@ -13,13 +13,19 @@ from trainer.watch import lower_priority
 AUTOGROUP = Path("/proc/self/autogroup")
 
 
-def test_a_process_is_nicer_and_so_is_its_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    group = tmp_path / "autogroup"
-    monkeypatch.setattr("trainer.watch._GROUP", group)
-    monkeypatch.setattr("trainer.watch._has_terminal", lambda: False)
+@pytest.mark.parametrize(
+    ("group", "terminal", "written"),
+    [("autogroup", False, True), ("autogroup", True, False), ("no-such-folder/autogroup", False, False)],
+    ids=["its session is nicer too", "that of a terminal is left alone", "where sessions have no weights"],
+)
+def test_a_process_is_nicer(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, group: str, terminal: bool, written: bool
+) -> None:
+    monkeypatch.setattr("trainer.watch._GROUP", tmp_path / group)
+    monkeypatch.setattr("trainer.watch._has_terminal", lambda: terminal)
     [nice] = _said("import os; print(os.nice(0))")
     assert int(nice) == os.nice(0) + 10
-    assert group.read_text() == "5"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["5"] * written
 
 
 def test_the_system_understands_what_is_written() -> None:
@@ -31,21 +37,6 @@ def test_the_system_understands_what_is_written() -> None:
     assert yielding.endswith("nice 5") == bool(usual)
     assert not usual.endswith("nice 5")
     assert (AUTOGROUP.read_text() if AUTOGROUP.exists() else "") == mine
-
-
-def test_the_session_of_a_terminal_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    group = tmp_path / "autogroup"
-    monkeypatch.setattr("trainer.watch._GROUP", group)
-    monkeypatch.setattr("trainer.watch._has_terminal", lambda: True)
-    [nice] = _said("import os; print(os.nice(0))")
-    assert int(nice) == os.nice(0) + 10
-    assert not group.exists()
-
-
-def test_a_system_without_session_weights_is_nice_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainer.watch._GROUP", Path("/proc/self/no-such-file/autogroup"))
-    [nice] = _said("import os; print(os.nice(0))")
-    assert int(nice) == os.nice(0) + 10
 
 
 def _said(code: str, preexec_fn: Callable[[], None] | None = lower_priority) -> list[str]:

@@ -1,6 +1,5 @@
 """A trained model to files that a server may load: complete, equal in numbers, never half there."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from file_faults import files_of_at_most, under_faults
 
 from assistant.adapter_files import FILES, MANIFEST, BadAdapter, fingerprint, verify
-from trainer.training import publish as publishing
 from trainer.training.finetune import Trained
 from trainer.training.lora import load_with_lora
 from trainer.training.publish import publish
@@ -54,21 +52,6 @@ def test_a_full_disk_is_told_and_nothing_is_left_on_it(trained: Trained, tmp_pat
         publish(trained.model, tmp_path, "bank-v0001", "base")
     assert not list(tmp_path.iterdir())
     publish(trained.model, tmp_path, "bank-v0001", "base")
-
-
-def test_a_crash_before_the_rename_leaves_nothing_under_the_name(
-    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def crash(*_: object) -> None:
-        raise OSError("No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(publishing.os, "rename", crash)
-        with pytest.raises(OSError, match="No space left"):
-            publish(trained.model, tmp_path, "bank-v0001", "base")
-    assert not (tmp_path / "bank-v0001").exists()
-    publish(trained.model, tmp_path, "bank-v0001", "base")  # what the crash left is no obstacle
-    assert sorted(os.listdir(tmp_path)) == ["bank-v0001"]
 
 
 def test_a_fault_at_any_call_to_the_system_leaves_no_half_adapter(tiny_model: Path, tmp_path: Path) -> None:

@@ -14,13 +14,7 @@ from trainer.context import RunProgress
 from trainer.evaluation import gate_evaluation
 from trainer.evaluation.gate import Answers, Comparison, VariantVerdict
 from trainer.evaluation.guards import QUESTIONS, Guard
-from trainer.evaluation.judgements import (
-    TRIGGER,
-    approved_answers,
-    judgement_requests,
-    pending,
-    worth_asking,
-)
+from trainer.evaluation.judgements import TRIGGER, approved_answers, judgement_requests, pending, worth_asking
 from trainer.evaluation.scorers import best, chrf, exact
 from trainer.evaluation.statistics import Interval
 from trainer.examples.dataset import snapshot

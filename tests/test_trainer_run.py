@@ -182,12 +182,6 @@ def test_too_few_answers_are_not_enough_and_cost_nothing(scene: Scene, count: in
     assert run.dataset_id is None and not scene.vllm.requests
 
 
-def test_one_answer_to_everything_is_not_enough(scene: Scene) -> None:
-    scene.rate(40, answer=lambda question: "red")
-    run = scene.run()
-    assert run.status is RunStatus.NOT_ENOUGH and "same text (“red”)" in run.message
-
-
 def test_a_second_trainer_is_told(scene: Scene) -> None:
     with Lease(scene.store), pytest.raises(LeaseTaken, match="Another trainer"):
         scene.run()

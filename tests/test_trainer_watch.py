@@ -3,25 +3,17 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
+from waiting import wait_for
 
 from store import Store
-from store.records import (
-    ImportedTurn,
-    MessageStatus,
-    Role,
-    RunStatus,
-    Segment,
-    SegmentKind,
-    Usage,
-    Verdict,
-)
+from store.records import ImportedTurn, MessageStatus, Role, RunStatus, Segment, SegmentKind, Usage, Verdict
 from trainer import watch as watching_module
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.examples.dataset import content_hash, draft
@@ -124,6 +116,11 @@ def test_a_run_that_came_to_no_dataset_is_not_tried_again_while_nothing_changes(
     assert new_examples(bank, "bank", SETTINGS) == (83 if status is RunStatus.NOT_ENOUGH else 3)
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching_module, "_TICK_S", 0.1)
+
+
 class Recorder:
     """Stands in for `python -m trainer once`: writes its arguments down and takes as long as it is told."""
 
@@ -162,13 +159,6 @@ def watching(
         watch.stop()
         thread.join(15)
         assert not thread.is_alive()
-
-
-def wait_for(what: Callable[[], object], seconds: float = 15.0) -> bool:
-    end = time.monotonic() + seconds
-    while not what() and time.monotonic() < end:
-        time.sleep(0.02)
-    return bool(what())
 
 
 def test_a_request_from_the_page_starts_a_run_once(bank: Store, tmp_path: Path) -> None:
@@ -217,7 +207,8 @@ def test_what_was_announced_does_not_start_when_it_should_not_any_more(
             bank.runs.allow_automatic("bank", False)
         else:
             train(bank)
-        time.sleep(3.5)
+        assert wait_for(lambda: bank.runs.automatic("bank").starts_at is None)
+        time.sleep(0.5)
     assert recorder.calls == [] and bank.runs.automatic("bank").starts_at is None
 
 
@@ -229,11 +220,11 @@ def test_a_candidate_is_evaluated_again_when_people_have_decided(
         watching_module, "pending", lambda store, name: waiting and not recorder.calls and waiting[0] or None
     )
     with watching(bank, tmp_path, recorder):
-        time.sleep(1.5)
+        time.sleep(0.5)
         assert recorder.calls == [], "people have not decided"
         waiting.append(bank.runs.start("bank", {}, "test"))
         assert wait_for(lambda: recorder.calls)
-        time.sleep(1.5)
+        time.sleep(0.5)
     assert recorder.calls == [f"reevaluate --data-dir {tmp_path} --assistant bank"]
 
 
@@ -245,7 +236,7 @@ def test_a_reevaluation_that_cannot_begin_is_not_tried_again_at_once(
     monkeypatch.setattr(watching_module, "pending", lambda store, name: waiting)
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: recorder.calls)
-        time.sleep(2.5)
+        time.sleep(0.5)
         bank.runs.request("bank", "asked")
         assert wait_for(lambda: len(recorder.calls) > 1)
     assert [call.split()[0] for call in recorder.calls] == ["reevaluate", "once"]
@@ -258,7 +249,7 @@ def test_a_process_that_ends_before_its_run_begins_is_a_failed_run_and_not_start
     recorder = Recorder(tmp_path, status=2)
     with watching(bank, tmp_path, recorder, every_s=0.1):
         assert wait_for(lambda: bank.runs.all("bank"))
-        time.sleep(2.5)
+        time.sleep(0.5)
     (run,) = bank.runs.all("bank")
     assert run.status is RunStatus.FAILED and "status 2" in run.message and len(recorder.calls) == 1
     assert new_examples(bank, "bank", SETTINGS) == 0
@@ -318,7 +309,7 @@ def test_a_run_of_another_trainer_is_left_alone(bank: Store, tmp_path: Path) -> 
     bank.runs.request("bank", "asked")
     by_hand = Lease(bank)
     with by_hand, watching(bank, tmp_path, recorder):
-        time.sleep(2.5)
+        time.sleep(0.5)
         assert bank.runs.get(run.id).status is RunStatus.RUNNING and recorder.calls == []
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: recorder.calls), "the request was not lost"
@@ -364,7 +355,7 @@ def test_a_swap_is_left_alone_where_people_want_that(bank: Store, tmp_path: Path
     serve(bank, Verdict.UP, 20, None)
     worse = serve(bank, Verdict.DOWN, 10, bank.runs.start("bank", {}, "test").id)
     with watching(bank, tmp_path, Recorder(tmp_path), 0.1, replace(SETTINGS, roll_back=False)):
-        time.sleep(1.5)
+        time.sleep(0.5)
     assert serving(bank) == worse
 
 

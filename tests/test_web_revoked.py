@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,6 +11,7 @@ import pytest
 from fake_vllm import FakeVllm
 from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of
 from review_scene import answering
+from waiting import wait_for
 
 from assistant.tokenizer import ChatTokenizer
 from assistant.web import access
@@ -126,9 +126,9 @@ def test_the_answer_of_a_removed_user_ends_with_what_was_written(
                     "event_data": None,
                 },
             )
-        wait_for(lambda: vllm.streams == 1)
+        assert wait_for(lambda: vllm.streams == 1)
         team.users.remove("bo")
-        wait_for(lambda: vllm.streams == 0)
+        assert wait_for(lambda: vllm.streams == 0)
         if watched:
             watcher.join(20)
             assert not watcher.is_alive() and "process_completed" in said[0]
@@ -136,10 +136,3 @@ def test_the_answer_of_a_removed_user_ends_with_what_was_written(
         client.close()
     (talk,) = team.conversations.all("desk", "bo")
     assert team.messages.thread(talk.id)[-1].status is MessageStatus.STOPPED
-
-
-def wait_for(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.02)

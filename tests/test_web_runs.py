@@ -13,24 +13,12 @@ from assistant.web.markup import render
 from assistant.web.run_estimate import estimate
 from assistant.web.run_report import funnel
 from store import Store
-from store.records import (
-    RunEvent,
-    RunStatus,
-    TrainingRun,
-)
+from store.records import RunEvent, RunStatus, TrainingRun
 from store.runs import SideBySide, Tally
 
 pytestmark = pytest.mark.usefixtures("event_loops")
 
-PRIVATE_WORDS = (
-    "variant",
-    "rung",
-    "nats",
-    "probe",
-    "hearing",
-    "performance index",
-    "base_full",
-)
+PRIVATE_WORDS = ("variant", "rung", "nats", "probe", "hearing", "performance index", "base_full")
 REPORT: dict[str, Any] = {
     "gate": {
         "promoted": True,
@@ -213,11 +201,7 @@ def test_a_report_without_a_gate_is_shown_as_far_as_it_goes() -> None:
 
 def test_details_say_what_stands_behind_it() -> None:
     text = text_of(run_report.details(REPORT))
-    for line in (
-        "ok length fine",
-        "base model, full prompt 592 tokens 20 points",
-        "dev loss 2.000 → 1.250",
-    ):
+    for line in ("ok length fine", "base model, full prompt 592 tokens 20 points", "dev loss 2.000 → 1.250"):
         assert line in text
     failed = {"gate": {"guards": [{"name": "length", "passed": False, "detail": "too long"}]}}
     assert "<details open>" in run_report.details(failed)

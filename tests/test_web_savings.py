@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from review_scene import services_of, text_of
+from test_web_runs import REPORT
 
 from assistant.web import plots
 from assistant.web.access import Person
@@ -27,70 +28,6 @@ from store.records import (
 from store.runs import AutomaticRetrains
 
 pytestmark = pytest.mark.usefixtures("event_loops")
-
-PRIVATE_WORDS = (
-    "variant",
-    "rung",
-    "nats",
-    "probe",
-    "hearing",
-    "performance index",
-    "base_full",
-)
-REPORT: dict[str, Any] = {
-    "gate": {
-        "promoted": True,
-        "margin": 0.05,
-        "confidence": 0.975,
-        "examples": 90,
-        "scorer": "chrf",
-        "scores": {"base_full": {"mean": 0.2, "low": 0.1, "high": 0.3, "prompt_tokens": 592}},
-        "shown": "variant 1",
-        "chosen_variant": 1,
-        "reasons": ["<b>why</b>"],
-        "more_examples": None,
-        "variants": [
-            {
-                "variant": 0,
-                "segment_ids": ["a", "b"],
-                "prompt_tokens": 592,
-                "score": {"mean": 0.6, "low": 0.5, "high": 0.7},
-                "comparisons": [{"reference": "base_full", "difference": 0.4, "lower": 0.36, "passed": True}],
-                "passed": True,
-                "tested": True,
-            },
-            {
-                "variant": 1,
-                "segment_ids": ["a"],
-                "prompt_tokens": 16,
-                "score": {"mean": 0.59, "low": 0.5, "high": 0.7},
-                "comparisons": [
-                    {"reference": "base_full", "difference": 0.39, "lower": 0.3, "passed": True},
-                    {"reference": "active", "difference": -0.01, "lower": -0.04, "passed": True},
-                ],
-                "passed": True,
-                "tested": True,
-            },
-            {"variant": 2, "segment_ids": ["b"], "tested": False},
-            {"variant": 3, "segment_ids": [], "tested": False},
-        ],
-        "guards": [{"name": "length", "passed": True, "detail": "fine"}],
-    },
-    "dataset": {"train": 30, "dev": 10, "gate": 20, "dropped": {"rated down": 30}, "replaced": {"EMAIL": 2}},
-    "training": {
-        "steps": 12,
-        "seconds": 61.0,
-        "tokens_per_s": 240.4,
-        "first_dev_loss": 2.0,
-        "dev_loss": 1.25,
-        "stopped_early": True,
-        "peak_memory_mib": 900,
-    },
-    "seconds": {"train": 61.0},
-    "before": {"prompt_tokens": 592, "quality": {"mean": 0.2}},
-    "after": {"prompt_tokens": 16, "quality": {"mean": 0.59}},
-    "probe": {"full": {"cold": {"median_s": 3.4, "n": 12}}, "short": {"cold": {"median_s": 0.3, "n": 12}}},
-}
 
 
 def test_the_step_line_says_what_served_when() -> None:

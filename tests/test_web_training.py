@@ -135,12 +135,7 @@ def forbid(store: Store) -> None:
     ],
 )
 def test_train_now_works_or_says_why_it_does_not(
-    desk: Store,
-    page: TrainingPage,
-    acts: list[Callable[[Store], None]],
-    button: str,
-    works: bool,
-    why: str,
+    desk: Store, page: TrainingPage, acts: list[Callable[[Store], None]], button: str, works: bool, why: str
 ) -> None:
     for act in acts:
         act(desk)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 from page_client import cheap_passwords
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, fill, page_of
+from playwright.sync_api import Browser, Page, expect
+from review_scene import IN_A_BROWSER, chromium, fill, page_of
 
 from store import Store
 from store.accounts import UserRole
@@ -38,10 +38,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def site(store: Store) -> Iterator[tuple[str, Browser]]:
-    with page_of(store) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=OPTIONS)
+    with page_of(store) as url, chromium() as browser:
         yield url, browser
-        browser.close()
 
 
 def sign_in(site: tuple[str, Browser], name: str) -> Page:

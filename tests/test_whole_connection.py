@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, fill, services_of, serving
+from playwright.sync_api import Browser, Page, expect
+from review_scene import IN_A_BROWSER, chromium, fill, services_of, serving
 
 from benchmarks.processes import free_port
 from store import Store
@@ -15,6 +15,12 @@ from store import Store
 pytestmark = IN_A_BROWSER
 
 TYPED = "Is the otter in?\nI have typed for a while."
+
+
+@pytest.fixture(autouse=True)
+def seen_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tab finds out when it next reads the server's state."""
+    monkeypatch.setattr("assistant.web.app._READY_S", 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +32,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=str(CHROMIUM), args=OPTIONS)
+    with chromium() as running:
         yield running
-        running.close()
 
 
 def typed(browser: Browser, url: str) -> Page:

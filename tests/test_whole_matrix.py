@@ -5,8 +5,7 @@ events that the page never showed. Nothing of the other's may come back, and not
 """
 
 import sqlite3
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 from fake_vllm import FakeVllm
 from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of, page_name, value_of
 from review_scene import answering
+from waiting import wait_for
 
 from assistant.tokenizer import ChatTokenizer
 from assistant.web.access import Access, Rates
@@ -29,7 +29,6 @@ HERS = ("where is zanzibar", "is an island", "in the sea", "not zanzibar", "abou
 PEOPLE = {"ann": "user", "mal": "user", "rev": "reviewer", "root": "admin"}
 # Pages that are about everybody's, by the role that may see them.
 OF_REVIEWERS = {"ReviewPage", "PromptPage", "TrainingPage"}
-TABLES = ("conversations", "messages", "ratings")
 CENTRAL = ("prompts", "deployments", "decisions", "training_requests", "assistants", "users")
 
 
@@ -221,9 +220,9 @@ def test_anothers_answer_under_way_is_neither_seen_nor_stopped(scene: Scene) -> 
         data = [f"tell me of {SECRET}", "desk", None, None]
         body = {"data": data, "fn_index": ask._id, "session_hash": "same"}
         assert ann.http.post("/gradio_api/queue/join", json=body).status_code == 200
-        wait_for(lambda: "tell me" in scene.store.conversations.all("desk", "ann")[0].title)
+        assert wait_for(lambda: "tell me" in scene.store.conversations.all("desk", "ann")[0].title)
         (id,) = [talk.id for talk in scene.store.conversations.all("desk", "ann") if "tell me" in talk.title]
-        wait_for(lambda: len(scene.store.messages.thread(id)) == 2)
+        assert wait_for(lambda: len(scene.store.messages.thread(id)) == 2)
         assert mal.http.get("/gradio_api/queue/data", params={"session_hash": "same"}).status_code == 404
         mal.call(welcome, [None])
         mal.call(scene.function("ChatPage", "end"), [id])
@@ -231,13 +230,6 @@ def test_anothers_answer_under_way_is_neither_seen_nor_stopped(scene: Scene) -> 
     finally:
         scene.vllm.holds_after = None
         scene.vllm.go_on.set()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 def test_a_removed_user_is_out_at_once(scene: Scene) -> None:

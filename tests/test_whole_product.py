@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +20,9 @@ from pathlib import Path
 import psutil
 import pytest
 from passers_by import PassersBy
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
+from review_scene import chromium
+from waiting import wait_for
 
 from assistant.assistants import create_assistant
 from assistant.serving import LORA_SLOTS, ServerAddress
@@ -37,16 +38,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 PATIENCE_S = 600.0  # what has not happened by then never will, on any machine
 
-CHROMIUM = "/usr/bin/chromium"
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 SAMPLE, ORDERS = "otter-quay", "orders"
 # What a small model learns in a dozen steps, on any machine and in any number format: to repeat parts of a question in
 # another order. The sample, whose first retrain takes a quarter of an hour, is measured by a benchmark.
@@ -93,13 +84,11 @@ def store(app: AppProcess) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def page(app: AppProcess) -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+    with chromium() as browser:
         tab = browser.new_page(viewport={"width": 1280, "height": 900})
         tab.set_default_timeout(1000 * PATIENCE_S)
         tab.goto(app.url)
         yield tab
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -374,7 +363,4 @@ def _line(process: psutil.Process) -> str:
 
 
 def _wait(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
-    ends = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends, f"not true within {timeout_s:.0f} s"
-        time.sleep(0.25)
+    assert wait_for(condition, timeout_s, 0.25), f"not true within {timeout_s:.0f} s"

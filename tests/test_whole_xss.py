@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, Request, expect, sync_playwright
-from review_scene import CHROMIUM, IN_A_BROWSER, OPTIONS, Words, page_of
+from playwright.sync_api import Page, Request, expect
+from review_scene import IN_A_BROWSER, Words, chromium, page_of
 from test_web_runs import REPORT
 from xss_payloads import payloads
 
@@ -98,8 +98,7 @@ def requests() -> list[Request]:
 
 @pytest.fixture(scope="module")
 def page(store: Store, requests: list[Request]) -> Iterator[Page]:
-    with page_of(store) as url, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=OPTIONS)
+    with page_of(store) as url, chromium() as browser:
         context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=url)
         tab = context.new_page()
         tab.set_default_timeout(30_000)
@@ -107,7 +106,6 @@ def page(store: Store, requests: list[Request]) -> Iterator[Page]:
         tab.on("dialog", lambda dialog: dialog.dismiss())
         tab.goto(url)
         yield tab
-        browser.close()
 
 
 def harmless(page: Page, requests: list[Request]) -> None:

@@ -45,7 +45,9 @@ class Publish:
             if not (directory / "bank-v0001").exists():
                 if end == "done":
                     return "published, and not there"
-                self.do(directory)  # what is left behind is no obstacle
+                self.do(directory)  # what is left behind is no obstacle, and goes
+                if (left := os.listdir(directory)) != ["bank-v0001"]:
+                    return f"left behind: {left}"
             self._verify(directory / "bank-v0001", "base", 16)
         except self.refusals as trouble:
             return str(trouble)
