@@ -43,7 +43,8 @@ class Assistants(Repository):
                 raise Conflict(f"An assistant {id!r} exists already. Choose another id.")
             made = Assistant(id, name, scorer, self._clock(), tuple(starters))
             transaction.insert("assistants", **vars(made), found=found)
-            record(transaction, made.created_at, AuditAction.ASSISTANT_MADE, id)
+            if not found:  # then it is recorded when somebody adopts it
+                record(transaction, made.created_at, AuditAction.ASSISTANT_MADE, id)
             return made
 
     def adopt(self, id: str, name: str, scorer: str) -> Assistant:

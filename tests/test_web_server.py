@@ -137,13 +137,30 @@ def test_a_request_that_trickles_is_ended_in_the_same_time(monkeypatch: pytest.M
         assert time.monotonic() - began < 5
 
 
-def test_half_open_connections_make_room_for_whole_requests() -> None:
+def test_what_waits_for_its_request_makes_room_for_whole_ones(
+    elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_OF_ONE_NETWORK", 20)
     with ExitStack() as stack, listening() as (address, url):
-        opened = [stack.enter_context(socket.create_connection(address)) for _ in range(230)]
-        for one in opened[::2]:
+
+        def connection() -> socket.socket:
+            return stack.enter_context(socket.create_connection(address, source_address=(ELSEWHERE, 0)))
+
+        waiting = [connection() for _ in range(50)]
+        for one in waiting[::2]:
             one.sendall(b"GET / HTTP/1.1\r\n")
-        assert httpx.get(url, trust_env=False).status_code == 200
-        assert sum(is_open(one) for one in opened) <= module._HALF_OPEN
+        newest = connection()
+        newest.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert newest.recv(12) == b"HTTP/1.1 200"
+        assert sum(is_open(one) for one in waiting) < 20
+
+
+def test_an_app_may_open_many_connections_at_once() -> None:
+    with ExitStack() as stack, listening() as (address, url):
+        opened = [stack.enter_context(socket.create_connection(address)) for _ in range(200)]
+        for one in opened:
+            one.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert all(one.recv(12) == b"HTTP/1.1 200" for one in opened)
 
 
 def test_one_address_has_a_share_of_the_connections(elsewhere: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -130,7 +130,8 @@ class Api:
         messages = read_messages(asked)
         self._need_server()
         owner = caller.of_user(asked.safety_identifier or asked.user)
-        plan = await asyncio.to_thread(self._planner.plan, asked, messages, owner)
+        with acting(caller.name):
+            plan = await asyncio.to_thread(self._planner.plan, asked, messages, owner)
         pieces = answers(self._chat, plan, asked, messages)
         return await self._reply(replies.CHAT, plan, asked, pieces)
 

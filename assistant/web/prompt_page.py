@@ -46,11 +46,11 @@ class PromptPage:
         self.assistant = assistant
         self.wanted = gr.State(None)
         with gr.Column(elem_id="prompt-page"):
-            clicks = script("local_times.js") + forward("adopt")
-            self.found = gr.HTML(elem_id="found", elem_classes="panel-html", js_on_load=clicks)
             self.first = gr.HTML(render("prompt_first.html"), elem_id="prompt-empty")
             with gr.Column(visible=False) as self.editing:
                 self._build_editor()
+            clicks = script("local_times.js") + forward("adopt")
+            self.found = gr.HTML(elem_id="found", elem_classes="panel-html", js_on_load=clicks)
             with gr.Accordion("Another assistant", open=True, elem_id="another-assistant") as self.more:
                 self._build_new()
         self.here = [assistant]

@@ -28,7 +28,6 @@ _log = logging.getLogger(__name__)
 _LOOPBACK = ("127.0.0.0/8", "::1")  # a proxy on this machine needs no option
 _HEADER_BYTES = 64 << 10
 _HEADER_S, _BODY_S = 10.0, 35.0  # the second a little longer than the allow-list reads, which can say more
-_HALF_OPEN = 64  # connections of one network whose request has not arrived whole; the oldest makes room
 _OF_ONE_NETWORK = 512  # behind one office's address; a browser opens up to 6
 _IN_ALL = 4096
 _STOPS_WITHIN_S = 2.0
@@ -54,17 +53,20 @@ class BoundedConnection(H11Protocol):
         host = self.client[0] if self.client else ""
         beside = [other for other in self.connections if isinstance(other, BoundedConnection)]
         same = [one for one in beside if one.client and network(one.client[0]) == network(host)]
-        half_open = [one for one in same if one.is_half_open]
-        if len(beside) > _IN_ALL or (len(same) > _OF_ONE_NETWORK and host not in self._trusted):
-            transport.abort()
-        elif len(half_open) > _HALF_OPEN:
-            min(half_open, key=lambda one: one.since).transport.abort()
+        over_in_all = len(beside) > _IN_ALL
+        if over_in_all or (len(same) > _OF_ONE_NETWORK and host not in self._trusted):
+            # What waits longest for its request makes room; an app that asks 100 things at once has many for a moment.
+            others = [
+                one for one in (beside if over_in_all else same) if one.is_half_open and one is not self
+            ]
+            min(others, key=lambda one: one.since, default=self).transport.abort()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
         before = self.conn.their_state
         if before is h11.IDLE and not self._deadline:  # the next request on a connection that was kept
+            self.since = time.monotonic()
             self._expect(_HEADER_S)
         super().data_received(data)
         if self.conn.their_state is h11.SEND_BODY:
