@@ -22,7 +22,7 @@ from assistant.rendering import (
 from assistant.sampling import GREEDY, Sampling
 from assistant.serving import load_or_lose
 from assistant.tokenizer import ChatTokenizer, Turn
-from assistant.vllm_client import Completion, UnknownModel, VllmError
+from assistant.vllm_client import Completion, Token, UnknownModel, VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
 from store.demonstrations import Demonstration
@@ -46,12 +46,13 @@ class ChatError(Exception):
 class Progress:
     """The answer so far; `message.status` says whether more follows, `not_saved` why its end is not stored yet.
 
-    `rendered` is the request, once there is one.
+    `rendered` is the request, once there is one; `tokens` are those of a whole answer, where they were asked for.
     """
 
     message: Message
     not_saved: str = ""
     rendered: Rendered | None = None
+    tokens: tuple[Token, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -266,7 +267,7 @@ class Chat:
     async def _stream(
         self, question: Message, message: Message, deployment: Deployment, sampling: Sampling, begun: str
     ) -> AsyncGenerator[Progress, None]:
-        text, failure, rendered = begun, None, None
+        text, failure, rendered, tokens = begun, None, None, tuple[Token, ...]()
         final = replace(message, text=text, status=MessageStatus.STOPPED)  # until it is known otherwise
         try:
             yield Progress(
@@ -287,6 +288,7 @@ class Chat:
                 async for item in stream:
                     if isinstance(item, Completion):
                         usage, reason = _usage(item, rendered, shown), item.finish_reason
+                        tokens = item.tokens
                         final = replace(
                             final, status=MessageStatus.COMPLETE, usage=usage, finish_reason=reason
                         )
@@ -313,7 +315,7 @@ class Chat:
         except (asyncio.CancelledError, GeneratorExit) as error:
             await self._save_interrupted(final, error)
             raise
-        yield Progress(final, rendered=rendered)
+        yield Progress(final, rendered=rendered, tokens=tokens)
         if failure is not None:
             raise failure
 

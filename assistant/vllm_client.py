@@ -45,6 +45,15 @@ class UnknownModel(VllmRefused):
 
 
 @dataclass(frozen=True)
+class Token:
+    """A token of an answer, its log-probability in nats, and the likeliest others with theirs."""
+
+    text: str
+    ln_p: float
+    others: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Completion:
     """A whole answer: its cost in tokens, and times in seconds since the request."""
 
@@ -56,6 +65,7 @@ class Completion:
     total_s: float
     mean_ln_p: float | None = None  # of a token of the answer, in nats; None where the server does not say
     finish_reason: str | None = None  # stop, length or abort; None where the server does not say
+    tokens: tuple[Token, ...] = ()  # where they were asked for
 
 
 class ServedModel(msgspec.Struct):
@@ -92,6 +102,8 @@ class _Usage(msgspec.Struct):
 
 class _LogProbabilities(msgspec.Struct):
     token_logprobs: list[float | None] = []
+    tokens: list[str] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -104,6 +116,17 @@ class _Choice(msgspec.Struct):
     def ln_p(self) -> list[float]:
         """The log-probability of each token, in nats, as far as the server gives them."""
         return [one for one in self.logprobs.token_logprobs if one is not None] if self.logprobs else []
+
+    @property
+    def tokens(self) -> list[Token]:
+        found = self.logprobs
+        if found is None or not found.tokens:
+            return []
+        others = found.top_logprobs or [None] * len(found.tokens)
+        return [
+            Token(text, -math.inf if ln_p is None else ln_p, tuple((more or {}).items()))
+            for text, ln_p, more in zip(found.tokens, found.token_logprobs, others, strict=True)
+        ]
 
 
 class _Reply(msgspec.Struct):
@@ -203,17 +226,17 @@ class VllmClient:
     ) -> AsyncGenerator[str | Completion, None]:
         """Stream an answer to token ids: pieces of text, at last the whole. Raises VllmError."""
         body = _completion(model, ids, max_tokens, end_ids) | {
+            "logprobs": 0,  # of the token itself, and of no other
             **sampling.more,
             "temperature": sampling.temperature,
             "seed": sampling.seed,
             "stream": True,
             "stream_options": {"include_usage": True},
-            "logprobs": 0,  # of the token itself, and of no other
         }
         started = time.monotonic()
         first: float | None = None
         usage: _Usage | None = None
-        text, ln_p, reason = "", list[float](), None
+        text, ln_p, reason, tokens = "", list[float](), None, list[Token]()
         with self._counted():
             async with aclosing(self._events(body)) as events:
                 async for event in events:
@@ -221,6 +244,7 @@ class VllmClient:
                     for choice in event.choices:
                         first = first or time.monotonic()
                         ln_p += choice.ln_p
+                        tokens += choice.tokens if "logprobs" in sampling.more else ()
                         text += choice.text
                         reason = choice.finish_reason or reason
                         if choice.text:
@@ -229,7 +253,8 @@ class VllmClient:
             raise VllmUnreachable(f"The connection to {self.url} ended in the middle of an answer.")
         now = time.monotonic()
         mean = math.fsum(ln_p) / len(ln_p) if ln_p else None
-        yield Completion(text, *usage.counts, (first or now) - started, now - started, mean, reason)
+        seconds = (first or now) - started, now - started
+        yield Completion(text, *usage.counts, *seconds, mean, reason, tuple(tokens))
 
     @contextmanager
     def _counted(self) -> Iterator[None]:

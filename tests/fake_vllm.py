@@ -315,7 +315,9 @@ class FakeVllm:
                 await asyncio.sleep(self.pace_s)
             choice = {"index": 0, "text": piece, "finish_reason": None}
             if "logprobs" in body:
-                choice["logprobs"] = {"token_logprobs": [self.ln_p(piece)]}
+                choice["logprobs"] = {"token_logprobs": [self.ln_p(piece)], "tokens": [piece]}
+                if body["logprobs"]:
+                    choice["logprobs"]["top_logprobs"] = [{piece: self.ln_p(piece), "other": -9.0}]
             yield _event({"choices": [choice]})
         yield _event({"choices": [{"index": 0, "text": "", "finish_reason": reason}]})
         if body.get("stream_options", {}).get("include_usage"):

@@ -25,14 +25,17 @@ EXAMPLE = [
 ]
 
 
+def asked(text: str) -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+HI = [asked("Hi")]
+
+
 @pytest.fixture
 def scene(store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path) -> Iterator[Scene]:
     with api(store, tokenizer, vllm, tmp_path) as running:
         yield running
-
-
-def asked(text: str) -> dict[str, str]:
-    return {"role": "user", "content": text}
 
 
 def test_an_answer_is_stored_and_says_what_it_cost(scene: Scene) -> None:
@@ -180,6 +183,18 @@ def test_without_a_word_from_the_client_an_answer_is_greedy(scene: Scene) -> Non
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("kept", [None, False])
+def test_tokens_come_with_their_log_probabilities(scene: Scene, stream: bool, kept: bool | None) -> None:
+    reply = scene.client().chat.completions.create(
+        model="bank", messages=HI, logprobs=True, top_logprobs=2, stream=stream, store=kept
+    )
+    choices = [choice for chunk in reply for choice in chunk.choices] if stream else reply.choices
+    tokens = [token for choice in choices if choice.logprobs for token in choice.logprobs.content]
+    assert "".join(token.token for token in tokens) == "Call the front desk."
+    assert tokens[0].logprob == -0.5 and [one.token for one in tokens[0].top_logprobs] == ["Call", "other"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
 def test_several_answers_are_versions_of_one(scene: Scene, stream: bool) -> None:
     numbers = iter(range(9))
     scene.desk.vllm.answer = lambda model, ids: f"Answer {next(numbers)}."
@@ -213,7 +228,6 @@ def test_nothing_is_kept_where_the_client_says_so(scene: Scene) -> None:
     assert not scene.desk.store.conversations.all("bank", owner="api")
 
 
-HI = [asked("Hi")]
 REFUSED = [
     ({"model": None}, 400, "model", "str"),
     ({"messages": "Hi"}, 400, "messages", "array"),
@@ -233,7 +247,7 @@ REFUSED = [
     ({"n": 99}, 400, "n", "8"),
     ({"temperature": 3}, 400, "temperature", "2"),
     ({"tools": [{}]}, 400, "tools", "Tool"),
-    ({"logprobs": True}, 400, "logprobs", "logprobs"),
+    ({"logprobs": True, "top_logprobs": 21}, 400, "top_logprobs", "20"),
     ({"model": "bnak"}, 404, "model", "bank, base"),
 ]
 

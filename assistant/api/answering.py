@@ -14,7 +14,7 @@ from assistant.api.known_prompts import KnownPrompts
 from assistant.chat import Chat, Progress
 from assistant.rendering import Rendered
 from assistant.sampling import Sampling
-from assistant.vllm_client import Completion
+from assistant.vllm_client import Completion, Token
 from store import Store
 from store.errors import NotFound
 from store.records import Deployment, Message, Usage
@@ -32,6 +32,7 @@ class End:
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
+    tokens: tuple[Token, ...] = ()  # with their log-probabilities, where the client asked for them
 
 
 @dataclass(frozen=True)
@@ -151,14 +152,14 @@ async def _of_progress(index: int, steps: AsyncGenerator[Progress]) -> AsyncGene
             ):  # it is held in memory until it can be saved; the client need not wait for that
                 raise ApiError(503, step.not_saved)
             usage = message.usage
-            end = _end(message.finish_reason, usage) if usage else None
+            end = _end(message.finish_reason, usage, step.tokens) if usage else None
             if end or text != seen or step.rendered is None:
                 yield Piece(index, text[len(seen) :], end, message.id, step.rendered)
             seen = text
 
 
-def _end(reason: str | None, cost: Usage | Completion) -> End:
-    return End(reason or "stop", cost.prompt_tokens, cost.cached_tokens, cost.completion_tokens)
+def _end(reason: str | None, cost: Usage | Completion, tokens: tuple[Token, ...]) -> End:
+    return End(reason or "stop", cost.prompt_tokens, cost.cached_tokens, cost.completion_tokens, tokens)
 
 
 async def relayed(
@@ -168,7 +169,7 @@ async def relayed(
     async with aclosing(items):
         async for item in items:
             if isinstance(item, Completion):
-                yield Piece(index, end=_end(item.finish_reason, item))
+                yield Piece(index, end=_end(item.finish_reason, item, item.tokens))
             elif isinstance(item, Rendered):
                 yield Piece(index, sent=item)
             else:

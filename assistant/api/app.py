@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,6 +22,7 @@ from assistant.api import replies
 from assistant.api.admission import Admission, Caller
 from assistant.api.answering import BASE, Piece, Plan, Planner, answers, merged, relayed
 from assistant.api.chat_request import ChatBody, CompletionBody, read, read_messages
+from assistant.api.description import EmbeddingBody, description
 from assistant.api.errors import ApiError, as_api_error
 from assistant.api.feedback import FeedbackBody, ScoreBody, record_feedback
 from assistant.api.known_prompts import KnownPrompts
@@ -66,12 +66,6 @@ class _Endpoint:
         await response(request.scope, request.receive, send)
 
 
-class _EmbeddingBody(msgspec.Struct):
-    input: str | list[str]
-    model: str = ""
-    encoding_format: str = "float"
-
-
 class Api:
     """Answers programs through the same chat as the pages."""
 
@@ -93,6 +87,7 @@ class Api:
         post: dict[str, Any] = {"methods": ["POST"]}
         return Starlette(
             routes=[
+                Route("/v1/openapi.json", self._route(KeyScope.CHAT, self.description)),
                 Route("/v1/models", self._route(KeyScope.CHAT, self.models)),
                 Route("/v1/models/{id:path}", self._route(KeyScope.CHAT, self.model)),
                 Route("/v1/chat/completions", self._route(KeyScope.CHAT, self.chat_completions), **post),
@@ -106,6 +101,9 @@ class Api:
 
     def _route(self, scope: KeyScope, act: Act) -> _Endpoint:
         return _Endpoint(self._admission, scope, act)
+
+    async def description(self, caller: Caller, body: bytes, request: Request) -> Response:
+        return JSONResponse(description())
 
     async def models(self, caller: Caller, body: bytes, request: Request) -> Response:
         """Every assistant, and the base model."""
@@ -163,7 +161,7 @@ class Api:
 
     async def embeddings(self, caller: Caller, body: bytes, request: Request) -> Response:
         """Unit vectors of the model that finds like questions."""
-        asked = read(body, _EmbeddingBody)
+        asked = read(body, EmbeddingBody)
         texts = [asked.input] if isinstance(asked.input, str) else asked.input
         if not 1 <= len(texts) <= _MOST_EMBEDDED:
             text = f"input has {len(texts):,} texts; it may have 1 to {_MOST_EMBEDDED}."

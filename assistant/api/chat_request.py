@@ -74,6 +74,7 @@ class ChatBody(_Sampled, kw_only=True):
     tool_choice: Any = None
     functions: list[Any] | None = None
     logprobs: bool | None = None
+    top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
     safety_identifier: str | None = None
     store: bool | None = None
 
@@ -82,7 +83,9 @@ class ChatBody(_Sampled, kw_only=True):
 
     def sampling(self, index: int = 0, **more: Any) -> Sampling:
         text = (self.response_format or {}).get("type") == "text"
-        return super().sampling(index, response_format=None if text else self.response_format)
+        logprobs = (self.top_logprobs or 0) if self.logprobs else None
+        wanted = None if text else self.response_format
+        return super().sampling(index, response_format=wanted, logprobs=logprobs)
 
 
 class CompletionBody(_Sampled, kw_only=True):
@@ -153,8 +156,6 @@ def _taking_turns(sent: Sequence[Turn]) -> Turns:
 def _refuse_unsupported(body: ChatBody) -> None:
     if (body.tools and body.tool_choice != "none") or body.functions:
         raise ApiError(400, "Tool calls are not supported. Leave tools out.", param="tools")
-    if body.logprobs:
-        raise ApiError(400, "Log-probabilities are not supported. Leave logprobs out.", param="logprobs")
 
 
 def _role(message: _Message, n: int) -> str:

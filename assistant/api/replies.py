@@ -95,7 +95,7 @@ async def whole(reply: Reply, pieces: AsyncGenerator[Piece]) -> Response:
         async for piece in pieces:
             reply.take(piece)
     choices = [
-        {"index": n, **reply.shape.message(text), "logprobs": None, "finish_reason": _reason(reply, n)}
+        {"index": n, **reply.shape.message(text), **_ended(reply, n)}
         for n, text in sorted(reply.texts.items())
     ]
     body = {**reply.head(reply.shape.whole), "choices": choices, "usage": reply.usage}
@@ -157,16 +157,29 @@ def _of_piece(reply: Reply, head: dict[str, Any], piece: Piece, begun: set[int])
     if piece.text:
         events.append(_choice(head, piece.index, shape.delta(piece.text)))
     if piece.end:
-        events.append(_choice(head, piece.index, shape.delta(""), _reason(reply, piece.index)))
+        events.append(_choice(head, piece.index, shape.delta("") | _ended(reply, piece.index)))
     return events
 
 
-def _choice(head: dict[str, Any], index: int, part: dict[str, Any], reason: str | None = None) -> bytes:
-    return _event({**head, "choices": [{"index": index, **part, "logprobs": None, "finish_reason": reason}]})
+def _choice(head: dict[str, Any], index: int, part: dict[str, Any]) -> bytes:
+    return _event({**head, "choices": [{"index": index, "logprobs": None, "finish_reason": None, **part}]})
 
 
-def _reason(reply: Reply, index: int) -> str | None:
-    return reply.ends[index].finish_reason if index in reply.ends else None
+def _ended(reply: Reply, index: int) -> dict[str, Any]:
+    """Why an answer ended, and its tokens, which come at its end also in a stream."""
+    if index not in reply.ends:
+        return {"logprobs": None, "finish_reason": None}
+    end = reply.ends[index]
+    tokens = [
+        {**_token(one.text, one.ln_p), "top_logprobs": [_token(*other) for other in one.others]}
+        for one in end.tokens
+    ]
+    logprobs = {"content": tokens, "refusal": None} if tokens else None
+    return {"logprobs": logprobs, "finish_reason": end.finish_reason}
+
+
+def _token(text: str, ln_p: float) -> dict[str, Any]:
+    return {"token": text, "logprob": max(ln_p, -9999.0), "bytes": list(text.encode())}
 
 
 def _event(body: dict[str, Any]) -> bytes:
