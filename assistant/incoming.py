@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -35,7 +35,7 @@ def place(under_way: Counter[str], name: str, most: int, refusal: Exception) -> 
             del under_way[name]
 
 
-def refuse_other_sites(request: Request, is_local: bool) -> None:
+def refuse_other_sites(request: Request, is_local: bool, methods: Sequence[str] = (*READ, "POST")) -> None:
     """No other site's script or form may act for whoever is signed in here; a link may lead to a page.
 
     `is_local`: nobody has to sign in, or to name a key. Raises HTTPException.
@@ -46,7 +46,7 @@ def refuse_other_sites(request: Request, is_local: bool) -> None:
         from_here = site in ("same-origin", "none") or link
     else:
         from_here = origin is None or urlsplit(origin).netloc == request.headers.get("host")
-    if request.method not in (*READ, "POST") or not from_here:
+    if request.method not in methods or not from_here:
         text = "This request comes from another site, or is of a kind that nothing here uses."
         raise HTTPException(403, text)
     # Where nobody signs in, a site whose name was made to lead here (DNS rebinding) would be of the same origin.

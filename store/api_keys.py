@@ -23,6 +23,10 @@ class Scope(StrEnum):
 
     CHAT = "chat"
     FEEDBACK = "feedback"
+    TRAIN = "train"
+
+
+USUAL = (Scope.CHAT, Scope.FEEDBACK)
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class ApiKey:
 
 class ApiKeys(Repository):
     def add(
-        self, name: str, scopes: Iterable[Scope] = tuple(Scope), per_minute: int = PER_MINUTE
+        self, name: str, scopes: Iterable[Scope] = USUAL, per_minute: int = PER_MINUTE
     ) -> tuple[ApiKey, str]:
         """Return a new key and its text, which is kept nowhere. Raises StoreError, Conflict for a taken name.
 

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from store.api_keys import PER_MINUTE, Scope
+from store.api_keys import PER_MINUTE, USUAL, Scope
 from store.user_commands import DEFAULT_DATA_DIR, DataDir, opened, out
 
 app = typer.Typer(
@@ -23,14 +23,14 @@ Name = Annotated[str, typer.Argument(help="The app's name; what it asks and rate
 def add(
     name: Name,
     scope: Annotated[
-        list[Scope] | None, typer.Option(help="What it may do; default: all. May be repeated.")
+        list[Scope] | None, typer.Option(help="What it may do; default: chat and feedback. May be repeated.")
     ] = None,
     per_minute: Annotated[int, typer.Option(min=1, help="Requests.")] = PER_MINUTE,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Make a key and print it, once: only its hash is kept."""
     with opened(data_dir, create=True) as store:
-        _, text = store.api_keys.add(name, scope or list(Scope), per_minute)
+        _, text = store.api_keys.add(name, scope or USUAL, per_minute)
     out.print(text, markup=False)
 
 

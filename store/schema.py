@@ -112,6 +112,16 @@ def v0_1_0_api(db: Database) -> None:
     )
     db.execute("ALTER TABLE assistants ADD COLUMN found INTEGER NOT NULL DEFAULT 0 CHECK (found IN (0, 1))")
     db.execute("ALTER TABLE messages ADD COLUMN turns_hash TEXT")
+    # Of the fine-tuning routes.
+    db.execute(
+        "CREATE TABLE api_files (id TEXT PRIMARY KEY, owner TEXT NOT NULL, name TEXT NOT NULL, "
+        "created_at REAL NOT NULL, content BLOB NOT NULL) STRICT"
+    )
+    db.execute(
+        "CREATE TABLE api_jobs (id TEXT PRIMARY KEY, owner TEXT NOT NULL, assistant_id TEXT NOT NULL "
+        "REFERENCES assistants (id), file_id TEXT NOT NULL, model TEXT NOT NULL, imported TEXT NOT NULL, "
+        "created_at REAL NOT NULL, cancelled_at REAL) STRICT"
+    )
     db.execute("CREATE INDEX messages_of_turns ON messages (turns_hash) WHERE turns_hash IS NOT NULL")
 
 

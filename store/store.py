@@ -11,6 +11,7 @@ from typing import Self
 
 from store.accounts import Sessions, Users
 from store.answers import Answers
+from store.api_jobs import ApiFiles, ApiJobs
 from store.api_keys import ApiKeys
 from store.assistants import Assistants, Prompts, RedactionRules
 from store.audit import Audits
@@ -83,6 +84,8 @@ class Store:
         self.users = Users(*shared)
         self.sessions = Sessions(*shared)
         self.api_keys = ApiKeys(*shared)
+        self.api_files = ApiFiles(*shared)
+        self.api_jobs = ApiJobs(*shared)
         self.audit = Audits(*shared)
         self.erasure = Erasures(*shared)
         self.transfer = Transfer(*shared)

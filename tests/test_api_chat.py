@@ -12,6 +12,7 @@ from api_scene import Scene, api
 from fake_vllm import FakeVllm
 from page_client import GRADIO_WARNINGS
 
+from assistant.assistants import create_assistant
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import MessageStatus, Role
@@ -98,6 +99,12 @@ def test_an_example_that_differs_makes_another_prompt(scene: Scene) -> None:
         model="x", messages=[SYSTEM, *other, asked("And of Spain?")]
     )
     assert reply.model != "bank" and "Lyon." in scene.desk.shown()
+
+
+def test_an_assistant_without_a_prompt_is_not_recognised_by_nothing(scene: Scene) -> None:
+    create_assistant(scene.desk.store, scene.desk.tokenizer, "Bare", "exact", ())
+    assert scene.client().chat.completions.create(model="base", messages=HI).model == "base"
+    assert scene.client().chat.completions.create(model="bare", messages=HI).model == "bare"
 
 
 def test_an_unknown_prompt_is_served_unchanged_by_the_base_model_and_kept_to_be_adopted(scene: Scene) -> None:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from assistant.api.errors import ApiError
-from assistant.incoming import place, refuse_other_sites
+from assistant.incoming import READ, place, refuse_other_sites
 from store import Store
 from store.api_keys import Scope
 
@@ -61,7 +61,7 @@ class Admission:
         text = _key(request.headers.get("authorization", ""))
         if not self._key_required():
             try:
-                refuse_other_sites(request, is_local=True)
+                refuse_other_sites(request, True, (*READ, "POST", "DELETE"))
             except HTTPException as error:
                 raise ApiError(error.status_code, error.detail) from error
             return Caller("api")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import uuid
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import numpy as np
@@ -23,47 +21,23 @@ from assistant.api.admission import Admission, Caller
 from assistant.api.answering import BASE, Piece, Plan, Planner, answers, merged, relayed
 from assistant.api.chat_request import ChatBody, CompletionBody, read, read_messages
 from assistant.api.description import EmbeddingBody, description
-from assistant.api.errors import ApiError, as_api_error
+from assistant.api.endpoint import Act, Endpoint
+from assistant.api.errors import ApiError
 from assistant.api.feedback import FeedbackBody, ScoreBody, record_feedback
+from assistant.api.jobs import Jobs
 from assistant.api.known_prompts import KnownPrompts
+from assistant.api.tuning import Tuning
 from assistant.chat import Chat
-from assistant.incoming import read_body
 from assistant.retrieval import Embeds
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_server import Phase, ServerState
 from store import Store
 from store.api_keys import Scope as KeyScope
 from store.audit import acting
-from store.tracebacks import without_texts
 
 _BODY_BYTES = 4 << 20
 _MOST_EMBEDDED = 256  # texts of one request
 _PREFIXES = ("/v1/", "/api/public/")
-
-_log = logging.getLogger(__name__)
-Act = Callable[[Caller, bytes, Request], Coroutine[Any, Any, Response]]
-
-
-@dataclass(frozen=True)
-class _Endpoint:
-    """An ASGI app, so that a stream counts as under way until its end."""
-
-    admission: Admission
-    scope: KeyScope
-    act: Act
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive)
-        try:
-            async with self.admission.admitted(request, self.scope) as caller:
-                body = await _body(request) if request.method == "POST" else b""
-                await _unless_gone(request, self._respond(caller, body, request, send))
-        except Exception as error:
-            await _refusal(request, error)(scope, receive, send)
-
-    async def _respond(self, caller: Caller, body: bytes, request: Request, send: Send) -> None:
-        response = await self.act(caller, body, request)
-        await response(request.scope, request.receive, send)
 
 
 class Api:
@@ -80,7 +54,9 @@ class Api:
     ):
         self._store, self._chat, self._tokenizer, self._embedder = store, chat, tokenizer, embedder
         self._server_state = server_state
-        self._planner = Planner(store, chat, KnownPrompts(store, tokenizer))
+        known = KnownPrompts(store, tokenizer)
+        self._planner = Planner(store, chat, known)
+        self._tuning = Tuning(store, chat, Jobs(store, tokenizer, known))
         self._admission = Admission(store, key_required)
 
     def app(self) -> Starlette:
@@ -95,12 +71,13 @@ class Api:
                 Route("/v1/embeddings", self._route(KeyScope.CHAT, self.embeddings), **post),
                 Route("/v1/feedback", self._route(KeyScope.FEEDBACK, self.feedback), **post),
                 Route("/api/public/scores", self._route(KeyScope.FEEDBACK, self.score), **post),
+                *self._tuning.routes(self._admission),
             ],
             exception_handlers={HTTPException: _no_route},
         )
 
-    def _route(self, scope: KeyScope, act: Act) -> _Endpoint:
-        return _Endpoint(self._admission, scope, act)
+    def _route(self, scope: KeyScope, act: Act) -> Endpoint:
+        return Endpoint(self._admission, scope, act)
 
     async def description(self, caller: Caller, body: bytes, request: Request) -> Response:
         return JSONResponse(description())
@@ -208,42 +185,6 @@ def in_front(api: ASGIApp, pages: ASGIApp) -> ASGIApp:
         await (api if to_api else pages)(scope, receive, send)
 
     return front
-
-
-async def _body(request: Request) -> bytes:
-    try:
-        return await read_body(request, _BODY_BYTES)
-    except HTTPException as error:
-        raise ApiError(error.status_code, error.detail) from error
-
-
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work, unless the client goes away first: then it ends, and what there is of an answer is stored.
-
-    In a task of its own, which is cancelled once: within starlette's own scope nothing could be stored any more.
-    """
-    answering, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
-    try:
-        await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if answering.done():
-            answering.result()
-    finally:
-        gone.cancel()
-        answering.cancel()
-        await asyncio.gather(answering, gone, return_exceptions=True)
-
-
-async def _disconnected(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def _refusal(request: Request, error: Exception) -> Response:
-    try:
-        return as_api_error(error).response()
-    except Exception:
-        _log.error("A request failed: %s\n%s", request.url.path, without_texts(error))
-        return ApiError(500, "The request failed; the app's log says where.").response()
 
 
 async def _no_route(request: Request, error: Exception) -> Response:

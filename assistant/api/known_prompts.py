@@ -79,7 +79,7 @@ class KnownPrompts:
                 limits.check(len(self._tokenizer.encode_text(system)))
                 self._store.assistants.create(id, one_line(system, 60), "chrf", found=True)
             if self._store.deployments.active(id) is None:
-                save_prompt(self._store, self._tokenizer, id, _as_sent(system))
+                save_prompt(self._store, self._tokenizer, id, as_sent(system))
             return id
 
 
@@ -95,10 +95,10 @@ def _forms(segments: tuple[Segment, ...]) -> list[tuple[str, Turns]]:
     forms: list[tuple[str, Turns]] = [("\n\n".join(instructions), turns)]
     if turns:
         forms.append((to_text([replace(one, protected=False) for one in segments]), ()))
-    return forms
+    return [form for form in forms if form[0] or form[1]]  # nothing at all is no sign of a prompt
 
 
-def _as_sent(system: str) -> tuple[Segment, ...]:
+def as_sent(system: str) -> tuple[Segment, ...]:
     """A segment for each paragraph where they make up just this text, else one for all of it."""
     paragraphs = system.split("\n\n")
     if any(one != one.strip() or not one for one in paragraphs):

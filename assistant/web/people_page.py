@@ -9,7 +9,7 @@ from gradio import EventData
 from assistant.web.access import QUIET, Person, Refused, Services
 from assistant.web.markup import forward, render
 from store.accounts import MIN_LENGTH, UserRole
-from store.api_keys import Scope
+from store.api_keys import USUAL, Scope
 
 _AUDIT_LINES = 200
 
@@ -33,6 +33,7 @@ class PeoplePage:
             "people.html",
             keys=self._keys.all(),
             scopes=list(Scope),
+            usual=USUAL,
             new_key=new_key,
             users=self._users.all(),
             roles=list(UserRole),

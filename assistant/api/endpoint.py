@@ -1,0 +1,82 @@
+"""A route: who may call it, how large a request may be, and what becomes of it when something goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from assistant.api.admission import Admission, Caller
+from assistant.api.errors import ApiError, as_api_error
+from assistant.incoming import read_body
+from store.api_keys import Scope as KeyScope
+from store.tracebacks import without_texts
+
+_log = logging.getLogger(__name__)
+Act = Callable[[Caller, bytes, Request], Coroutine[Any, Any, Response]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """An ASGI app, so that a stream counts as under way until its end."""
+
+    admission: Admission
+    scope: KeyScope
+    act: Act
+    most_bytes: int = 4 << 20
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            async with self.admission.admitted(request, self.scope) as caller:
+                body = await _body(request, self.most_bytes) if request.method == "POST" else b""
+                await _unless_gone(request, self._respond(caller, body, request, send))
+        except Exception as error:
+            await _refusal(request, error)(scope, receive, send)
+
+    async def _respond(self, caller: Caller, body: bytes, request: Request, send: Send) -> None:
+        response = await self.act(caller, body, request)
+        await response(request.scope, request.receive, send)
+
+
+async def _body(request: Request, most: int) -> bytes:
+    try:
+        return await read_body(request, most)
+    except HTTPException as error:
+        raise ApiError(error.status_code, error.detail) from error
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, unless the client goes away first: then it ends, and what there is of an answer is stored.
+
+    In a task of its own, which is cancelled once: within starlette's own scope nothing could be stored any more.
+    """
+    answering, gone = asyncio.ensure_future(work), asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if answering.done():
+            answering.result()
+    finally:
+        gone.cancel()
+        answering.cancel()
+        await asyncio.gather(answering, gone, return_exceptions=True)
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _refusal(request: Request, error: Exception) -> Response:
+    try:
+        return as_api_error(error).response()
+    except Exception:
+        _log.error("A request failed: %s\n%s", request.url.path, without_texts(error))
+        return ApiError(500, "The request failed; the app's log says where.").response()
