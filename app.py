@@ -168,6 +168,7 @@ def main(
 
     # Gradio takes seconds to import; what is wrong is said before.
     from assistant.api.app import Api, in_front
+    from assistant.api.metrics import Metrics
     from assistant.web.access import Access, Rates, Services
     from assistant.web.app import build, web_app
     from assistant.web.server import PageServer
@@ -186,11 +187,12 @@ def main(
     pool = VllmPool([VllmClient(url, vllm_key) for url in server.urls])
     pool.away = server.away
     retriever = Retriever(store, embedder)
+    metrics = Metrics(store)
     services = Services(
         store,
         Access(store, always=not is_loopback(host)),
         tokenizer,
-        Chat(store, pool, tokenizer, base, adapters, limits, retriever.for_deployment),
+        Chat(store, pool, tokenizer, base, adapters, limits, retriever.for_deployment, metrics.answered),
         lambda: server.state,
         trainer_expected=trainer,
         dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),
@@ -202,9 +204,8 @@ def main(
         asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base))
         replace(address, context=pool.context or limits.context).write(data_dir)
 
-    api = Api(
-        store, services.chat, tokenizer, embedder, services.server_state, services.access.sign_in_required
-    )
+    key_required = services.access.sign_in_required
+    api = Api(store, services.chat, tokenizer, embedder, metrics, services.server_state, key_required)
     pages = web_app(services, build(services))
     page = PageServer(in_front(api.app(), pages), host, port, trusted_proxy or (), root_path)
     _run(page, services, server, on_ready, retriever, data_dir)

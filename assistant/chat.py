@@ -141,8 +141,9 @@ class Chat:
         adapters: Path,
         limits: ChatLimits,
         retrieve: Callable[[Deployment, str], Sequence[Demonstration]] = lambda deployment, question: (),
+        on_answer: Callable[[Deployment, Message], None] = lambda deployment, answer: None,
     ):
-        """`retrieve` finds the approved answers that are sent along with a question."""
+        """`retrieve` finds the approved answers that are sent along with a question; `on_answer` hears of each end."""
         self._store = store
         self._finalizer = MessageFinalizer(store)
         self._pool = pool
@@ -151,6 +152,7 @@ class Chat:
         self._adapters = adapters
         self._limits = limits
         self._retrieve = retrieve
+        self._on_answer = on_answer
 
     def ask(self, assistant_id: str, conversation_id: str | None, text: str, owner: str = "local") -> Message:
         """Store the person's message, in a new conversation if there is none with this assistant; raises ChatError."""
@@ -315,6 +317,7 @@ class Chat:
         except (asyncio.CancelledError, GeneratorExit) as error:
             await self._save_interrupted(final, error)
             raise
+        self._on_answer(deployment, final)
         yield Progress(final, rendered=rendered, tokens=tokens)
         if failure is not None:
             raise failure

@@ -24,6 +24,7 @@ class Scope(StrEnum):
     CHAT = "chat"
     FEEDBACK = "feedback"
     TRAIN = "train"
+    METRICS = "metrics"
 
 
 USUAL = (Scope.CHAT, Scope.FEEDBACK)

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from word_embedder import WordEmbedder
 
 from assistant.api.app import Api, in_front
+from assistant.api.metrics import Metrics
 from assistant.chat import Chat
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
@@ -56,8 +57,11 @@ def api(
 ) -> Iterator[Scene]:
     desk = make_desk(store, tokenizer, vllm, directory)
     pool = VllmPool([VllmClient(vllm.url)])
-    chat = Chat(store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.retrieve)
-    app = Api(store, chat, tokenizer, WordEmbedder(), lambda: READY, key_required).app()
+    metrics = Metrics(store)
+    chat = Chat(
+        store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.retrieve, metrics.answered
+    )
+    app = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: READY, key_required).app()
     server = PageServer(in_front(app, PlainTextResponse("a page")), "127.0.0.1", 0)
     server.start()
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -141,6 +141,26 @@ def test_with_users_every_route_needs_a_key_that_may(closed_scene: Scene) -> Non
     assert closed_scene.post(*chatting[0], chat).status_code == 401
 
 
+def test_prometheus_reads_what_was_served(closed_scene: Scene) -> None:
+    store = closed_scene.desk.store
+    _, key = store.api_keys.add("prometheus", [Scope.METRICS])
+    full = store.deployments.active("bank")
+    closed_scene.desk.deploy("bank-v0001")
+    _, chat = store.api_keys.add("shop")
+    closed_scene.post(
+        "/v1/chat/completions", {"model": "bank", "messages": [{"role": "user", "content": "Hi"}]}, chat
+    )
+    assert httpx.get(f"{closed_scene.url}/metrics").status_code == 401
+    text = httpx.get(f"{closed_scene.url}/metrics", headers={"authorization": f"Bearer {key}"}).text
+    assert 'shorthand_answers_total{assistant="bank",status="complete"} 1.0' in text
+    assert (
+        full
+        and f'shorthand_prompt_tokens_total{{assistant="bank",part="saved"}} {full.prompt_tokens}.0' in text
+    )
+    assert 'shorthand_active_deployment{adapter="bank-v0001",assistant="bank"} 2.0' in text
+    assert 'shorthand_first_token_seconds_count{assistant="bank"} 1.0' in text
+
+
 def test_one_keys_answers_are_not_another_ones_to_rate(closed_scene: Scene) -> None:
     keys = closed_scene.desk.store.api_keys
     _, shop = keys.add("shop")

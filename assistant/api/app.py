@@ -26,6 +26,7 @@ from assistant.api.errors import ApiError
 from assistant.api.feedback import FeedbackBody, ScoreBody, record_feedback
 from assistant.api.jobs import Jobs
 from assistant.api.known_prompts import KnownPrompts
+from assistant.api.metrics import Metrics
 from assistant.api.tuning import Tuning
 from assistant.chat import Chat
 from assistant.retrieval import Embeds
@@ -37,7 +38,8 @@ from store.audit import acting
 
 _BODY_BYTES = 4 << 20
 _MOST_EMBEDDED = 256  # texts of one request
-_PREFIXES = ("/v1/", "/api/public/")
+_METRICS = "/metrics"
+_PREFIXES = ("/v1/", "/api/public/", _METRICS)
 
 
 class Api:
@@ -49,11 +51,12 @@ class Api:
         chat: Chat,
         tokenizer: ChatTokenizer,
         embedder: Embeds,
+        metrics: Metrics,
         server_state: Callable[[], ServerState],
         key_required: Callable[[], bool],
     ):
         self._store, self._chat, self._tokenizer, self._embedder = store, chat, tokenizer, embedder
-        self._server_state = server_state
+        self._metrics, self._server_state = metrics, server_state
         known = KnownPrompts(store, tokenizer)
         self._planner = Planner(store, chat, known)
         self._tuning = Tuning(store, chat, Jobs(store, tokenizer, known))
@@ -63,6 +66,7 @@ class Api:
         post: dict[str, Any] = {"methods": ["POST"]}
         return Starlette(
             routes=[
+                Route(_METRICS, self._route(KeyScope.METRICS, self.metrics)),
                 Route("/v1/openapi.json", self._route(KeyScope.CHAT, self.description)),
                 Route("/v1/models", self._route(KeyScope.CHAT, self.models)),
                 Route("/v1/models/{id:path}", self._route(KeyScope.CHAT, self.model)),
@@ -78,6 +82,10 @@ class Api:
 
     def _route(self, scope: KeyScope, act: Act) -> Endpoint:
         return Endpoint(self._admission, scope, act)
+
+    async def metrics(self, caller: Caller, body: bytes, request: Request) -> Response:
+        text = await asyncio.to_thread(self._metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     async def description(self, caller: Caller, body: bytes, request: Request) -> Response:
         return JSONResponse(description())
