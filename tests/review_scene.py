@@ -49,6 +49,11 @@ class Words:
 
 def fill(store: Store, seed: int = 1) -> str:
     """The sample, which one person has rated, with disagreements, objections and odd questions; the assistant's id."""
+    with store._file.writing():  # one transaction, or a hundred syncs
+        return _fill(store, seed)
+
+
+def _fill(store: Store, seed: int) -> str:
     load_sample(store, cast(Any, Words()))
     chance = random.Random(seed)
     for answer in store.answers.rated(SAMPLE_ID):

@@ -83,23 +83,27 @@ def test_a_bad_directory_is_refused_with_its_reason(
         verify(directory, BASE, 32)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_of_a_run_that_diverged_are_refused(tmp_path: Path, value: float) -> None:
+def diverged(value: float) -> np.ndarray:
     bad = np.ones((4, 32), np.float32)
     bad[3, 31] = value
-    directory = write_adapter(tmp_path, "bank-v0001", **{"x.lora_A.weight": bad})
-    with pytest.raises(BadAdapter, match="NaN or infinity"):
-        verify(directory, BASE, 32)
+    return bad
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("x.lora_A.weight", (5, 32)), ("x.weight", (4, 4)), ("x.lora_B.weight", (4,))]
+    ("name", "tensor", "reason"),
+    [
+        ("x.lora_A.weight", diverged(np.nan), "NaN or infinity"),
+        ("x.lora_A.weight", diverged(np.inf), "NaN or infinity"),
+        ("x.lora_A.weight", np.ones((5, 32), np.float32), "no rank-4 LoRA matrix"),
+        ("x.weight", np.ones((4, 4), np.float32), "no rank-4 LoRA matrix"),
+        ("x.lora_B.weight", np.ones(4, np.float32), "no rank-4 LoRA matrix"),
+    ],
 )
-def test_a_tensor_that_is_no_matrix_of_the_rank_is_refused(
-    tmp_path: Path, name: str, shape: tuple[int, ...]
+def test_a_tensor_that_is_no_matrix_of_the_rank_or_of_a_run_that_diverged_is_refused(
+    tmp_path: Path, name: str, tensor: np.ndarray, reason: str
 ) -> None:
-    directory = write_adapter(tmp_path, "bank-v0001", **{name: np.ones(shape, np.float32)})
-    with pytest.raises(BadAdapter, match="no rank-4 LoRA matrix"):
+    directory = write_adapter(tmp_path, "bank-v0001", **{name: tensor})
+    with pytest.raises(BadAdapter, match=reason):
         verify(directory, BASE, 32)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,25 +46,20 @@ def questions(found: Sequence[Demonstration]) -> list[str]:
     return [one.question for one in found]
 
 
-def test_the_most_similar_comes_last_and_the_least_similar_is_left_out(bank: Store, add: Add) -> None:
-    add("my card was lost", "how is the weather", "my card was stolen", "my old card was lost today")
-    found = Retriever(bank, WordEmbedder()).nearest("bank", "my card was lost", 3)
-    assert questions(found) == ["my card was stolen", "my old card was lost today", "my card was lost"]
-
-
-def test_what_is_left_out_makes_room_for_the_next_one(bank: Store, add: Add) -> None:
-    first, *_ = add("my card was lost", "my card was stolen", "how is the weather")
+def test_the_most_similar_that_may_be_shown_comes_last_and_what_is_unlike_is_left_out(
+    bank: Store, add: Add
+) -> None:
+    first, *_ = add(
+        "my card was lost", "how is the weather", "my card was stolen", "my old card was lost today"
+    )
     retriever = Retriever(bank, WordEmbedder())
-    assert questions(
-        retriever.nearest("bank", "my card was lost", 1, lambda one: one.message_id != first.message_id)
-    ) == ["my card was stolen"]
 
+    def found(most: int, **wanted: Any) -> list[str]:
+        return questions(retriever.nearest("bank", "my card was lost", most, **wanted))
 
-def test_only_what_is_alike_enough(bank: Store, add: Add) -> None:
-    add("my card was lost", "my card was stolen", "how is the weather")
-    retriever = Retriever(bank, WordEmbedder())
-    found = retriever.nearest("bank", "my card was lost", 3, at_least=0.7)
-    assert questions(found) == ["my card was stolen", "my card was lost"]
+    by_likeness = ["my card was stolen", "my old card was lost today", "my card was lost"]
+    assert found(3) == by_likeness and found(4, at_least=0.7) == by_likeness
+    assert found(2, allowed=lambda one: one.message_id != first.message_id) == by_likeness[:2]
     assert retriever.nearest("bank", "nothing of this kind", 3, at_least=0.7) == []
 
 

@@ -93,7 +93,7 @@ def test_a_conversation_does_not_begin_without_its_message(store: Store) -> None
 
 
 @pytest.mark.parametrize("pieces", [0, 2])
-def test_stopping_keeps_the_text_so_far(desk: Desk, pieces: int) -> None:
+def test_stopping_keeps_the_text_so_far_and_ends_the_request_at_the_server(desk: Desk, pieces: int) -> None:
     desk.vllm.holds_after = pieces
 
     async def act(chat: Chat) -> str:
@@ -104,7 +104,7 @@ def test_stopping_keeps_the_text_so_far(desk: Desk, pieces: int) -> None:
         await stream.aclose()
         # No sleep: once the page has closed the iterator, nothing may still count as being generated.
         saved = desk.store.messages.get(progress.message.id)
-        assert saved.status is MessageStatus.STOPPED
+        assert saved.status is MessageStatus.STOPPED and chat._pool.pick().in_flight == 0
         return saved.text
 
     assert desk.run(act) == ["", "Call the"][bool(pieces)]
@@ -155,15 +155,3 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
         return said.text, said.status.value
 
     assert desk.run(act) == (("Call the front desk.", "complete") if complete else ("Call the", "stopped"))
-
-
-def test_stopping_ends_the_request_at_the_server(desk: Desk) -> None:
-    desk.vllm.holds_after = 1
-
-    async def act(chat: Chat) -> int:
-        stream = chat.answer(chat.ask("bank", None, "Hi"))
-        await anext(stream), await anext(stream)
-        await stream.aclose()
-        return chat._pool.pick().in_flight
-
-    assert desk.run(act) == 0

@@ -21,6 +21,7 @@ from assistant.embedding import default_model
 from assistant.serving import NoServer, ServerAddress
 from assistant.startup import EMBEDDED, ModelNotFound, complaints, context_length, resolve, unguarded
 from assistant.tokenizer import ChatTokenizer
+from benchmarks.processes import free_port
 from store import Store, StoreError
 from store.records import DeploymentStatus, Segment, SegmentKind, Verdict
 from trainer.examples.dataset import draft, sizes
@@ -35,13 +36,7 @@ def roomy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(startup, "_DISK_GIB", 0.0)
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.5"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.5", "::1"])
 def test_a_loopback_address_with_a_free_port_is_fine(tmp_path: Path, host: str) -> None:
     assert complaints(tmp_path, host, free_port(), own_server=False) == []
     assert unguarded(host, False, tmp_path) is None
@@ -91,10 +86,6 @@ def test_each_reason_why_nothing_can_listen_has_its_words(
         monkeypatch.setattr(socket.socket, "bind", refuse)
     (complaint,) = complaints(tmp_path, host, 80, own_server=False)
     assert said in complaint
-
-
-def test_an_ipv6_address_can_be_listened_on(tmp_path: Path) -> None:
-    assert complaints(tmp_path, "::1", free_port(), own_server=False) == []
 
 
 def start(*words: str) -> tuple[int, str]:
@@ -168,9 +159,14 @@ def test_a_containers_own_limit_counts_and_what_it_can_drop_is_free(
     assert startup._free_memory() == free or free is None
 
 
-def test_a_local_model_directory_is_taken_as_it_is(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_local_model_directory_is_taken_as_it_is_and_what_was_converted_is_not_converted_again(
+    tiny_model: Path, tmp_path: Path
+) -> None:
     assert resolve(str(tiny_model), tmp_path) == tiny_model
     assert context_length(tiny_model) == 2048
+    there = tmp_path / "models" / EMBEDDED
+    there.mkdir(parents=True)
+    assert resolve(None, tmp_path) == there
 
 
 @pytest.mark.parametrize(
@@ -200,12 +196,6 @@ def test_what_is_neither_directory_nor_hub_id_is_refused_without_asking_anyone(
 ) -> None:
     with pytest.raises(ModelNotFound, match="neither a directory nor a hub id"):
         resolve(model, tmp_path)
-
-
-def test_an_embedded_model_that_was_converted_is_not_converted_again(tmp_path: Path) -> None:
-    there = tmp_path / "models" / EMBEDDED
-    there.mkdir(parents=True)
-    assert resolve(None, tmp_path) == there
 
 
 def test_the_servers_key_is_for_its_owner_alone_also_where_an_older_file_was_open_to_all(

@@ -4,7 +4,6 @@ import errno
 import logging
 import math
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -67,37 +66,34 @@ def stubborn(tmp_path: Path) -> Path:
     return script
 
 
-def test_a_tree_that_ignores_sigterm_is_gone_after_its_parent_was_killed(
+def test_trees_that_ignore_sigterm_are_gone_after_their_parent_was_killed_or_has_stopped_them(
     stubborn: Path, tmp_path: Path
 ) -> None:
-    pids = tmp_path / "pids"
+    """Side by side, since each is given time to end by itself."""
+    pids, others = tmp_path / "pids", tmp_path / "others"
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(stubborn), str(pids), str(tmp_path / "log")], cwd=ROOT
     )
+    process = Supervisor([sys.executable, str(stubborn), str(others)], os.environ, tmp_path / "logs" / "log")
+    process.start()
     tree: list[psutil.Process] = []
     try:
-        assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
+        for file in (pids, others):
+            assert wait_for(lambda file=file: file.exists() and len(file.read_text().split()) == 2)
         tree = psutil.Process(parent.pid).children(recursive=True)
         assert {int(pid) for pid in pids.read_text().split()} <= {process.pid for process in tree}
         assert len(tree) == 3  # supervising process, child, grandchild
-        parent.send_signal(signal.SIGKILL)
+        parent.kill()
         parent.wait(5)
-        gone, alive = psutil.wait_procs(tree, timeout=25)
-        assert not alive
+        process.stop()
+        assert not [pid for pid in others.read_text().split() if is_alive(int(pid))], "before it returns"
+        assert not psutil.wait_procs(tree, timeout=25)[1]
     finally:
-        for process in [*tree, parent]:
-            if isinstance(process, subprocess.Popen) or process.is_running():
-                process.kill()
+        process.stop()
+        for one in [*tree, parent]:
+            if isinstance(one, subprocess.Popen) or one.is_running():
+                one.kill()
         parent.wait(5)
-
-
-def test_stopping_takes_the_tree_down_before_it_returns(stubborn: Path, tmp_path: Path) -> None:
-    pids = tmp_path / "pids"
-    process = Supervisor([sys.executable, str(stubborn), str(pids)], os.environ, tmp_path / "logs" / "log")
-    process.start()
-    assert wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 2)
-    process.stop()
-    assert not [pid for pid in pids.read_text().split() if is_alive(int(pid))]
 
 
 @pytest.mark.parametrize("end", ["asked", "killed", "supervising process killed"])

@@ -90,16 +90,10 @@ def test_a_deleted_answer_is_none_any_more_and_becomes_none_again(
     assert bank.maintenance.check() == []
 
 
-def test_what_a_person_is_erased_with(bank: Store) -> None:
+def test_what_a_person_asked_or_put_right_is_erased_with_them(bank: Store) -> None:
     mine, other = (demonstration(bank, f"by {who}", "answer", who) for who in ("ann", "bo"))
-    bank.demonstrations.replace("bank", [mine, other])
+    corrected = demonstration(bank, "question", "as ann puts it", "bo")
+    bank.ratings.add(corrected.message_id, "ann", Verdict.DOWN, correction="as ann puts it")
+    bank.demonstrations.replace("bank", [mine, other, corrected])
     bank.erasure.erase("ann")
     assert texts(bank) == [("by bo", "answer")]
-
-
-def test_an_erased_raters_correction_is_no_demonstration_any_more(bank: Store) -> None:
-    one = demonstration(bank, "question", "as ann puts it", "bo")
-    bank.ratings.add(one.message_id, "ann", Verdict.DOWN, correction="as ann puts it")
-    bank.demonstrations.replace("bank", [one])
-    bank.erasure.erase("ann")
-    assert texts(bank) == []

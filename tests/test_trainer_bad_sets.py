@@ -6,6 +6,7 @@ goes through the real scorers, guards and `Gate`.
 
 import random
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 
@@ -79,14 +80,19 @@ LIKE_APPROVED = "the base model answers well"
 USELESS = "the base model is never right"
 
 
+@cache
+def scored(task: str, text: str, right: str) -> float:
+    return scorer(task)(text, right)
+
+
 def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
     """The gate's word on one variation: its size, its questions and the base model's answers are drawn."""
     choose = random.Random(seed)
     right = [(label if task == "exact" else sentence)(choose) for _ in range(choose.randint(60, 75))]
-    score = scorer(task)
 
     def answered(texts: list[str], tokens: int) -> Answers:
-        return Answers(tuple(texts), tuple(map(score, texts, right)), tokens)
+        scores = (scored(task, text, expected) for text, expected in zip(texts, right, strict=True))
+        return Answers(tuple(texts), tuple(scores), tokens)
 
     if base == USELESS:
         served = ["I am sorry, I cannot help with that."] * len(right)

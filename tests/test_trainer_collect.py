@@ -275,15 +275,16 @@ def test_unrated_answers_join_where_people_approve_of_the_rated_ones(
     serving = bank.deployments.add("bank", bank.prompts.latest("bank").id, None, ("a",), 0, 0)
     bank.deployments.activate(serving.id)
     usage = Usage(50, 40, 32, 9, 0.25, 1.0, -0.1)
-    for n in range(40):
-        asked = bank.messages.add(
-            bank.conversations.create("bank", id=f"c{n}").id, None, Role.USER, f"question {n}"
-        )
-        bank.messages.add(
-            f"c{n}", asked.id, Role.ASSISTANT, "a", MessageStatus.COMPLETE, serving.id, usage, f"m{n}"
-        )
-    for n in range(20):
-        bank.ratings.add(f"m{n}", "ann", DOWN if n < down else UP)
+    with bank._file.writing():
+        for n in range(40):
+            asked = bank.messages.add(
+                bank.conversations.create("bank", id=f"c{n}").id, None, Role.USER, f"question {n}"
+            )
+            bank.messages.add(
+                f"c{n}", asked.id, Role.ASSISTANT, "a", MessageStatus.COMPLETE, serving.id, usage, f"m{n}"
+            )
+        for n in range(20):
+            bank.ratings.add(f"m{n}", "ann", DOWN if n < down else UP)
     found = draft(bank, "bank", replace(TrainerSettings(), **changes))
     approved = 0 if changes.get("max_answer_tokens") == 0 else 20 - down
     assert sum(sizes(found.examples).values()) == approved, "an unrated answer is not approved"

@@ -73,13 +73,11 @@ def test_a_server_that_computes_something_else_is_refused(vllm: FakeVllm, ln_p: 
         on(vllm, lambda pool: check_parity(pool, "base", IDS, [(5, ln_p)] * 8))
 
 
-def test_a_base_model_that_stays_itself_passes_the_probe(vllm: FakeVllm) -> None:
+def test_a_base_model_that_stays_itself_passes_and_one_that_an_adapter_answers_for_is_found_out(
+    vllm: FakeVllm,
+) -> None:
     vllm.adapters["bank-v0001"] = "/somewhere"
     on(vllm, lambda pool: check_base_is_base(pool, IDS, "bank-v0001"))
-
-
-def test_a_base_model_that_an_adapter_answers_for_is_found_out(vllm: FakeVllm) -> None:
-    vllm.adapters["bank-v0001"] = "/somewhere"
     vllm.mixes_batches = True
     with pytest.raises(ParityError, match="--worker-extension-cls assistant.vllm_extension.Extension"):
         on(vllm, lambda pool: check_base_is_base(pool, IDS, "bank-v0001"))
@@ -127,23 +125,23 @@ def test_a_swap_that_is_refused_changes_nothing(
     assert bank.deployments.get(candidate.id).status is DeploymentStatus.REJECTED
 
 
-def test_the_active_and_the_previous_adapter_stay_loaded(bank: Store, vllm: FakeVllm, tmp_path: Path) -> None:
-    for _ in range(4):
-        deployment = add(bank, tmp_path)
-        vllm.adapters[str(deployment.adapter)] = "/somewhere"
-    vllm.adapters["other-v0001"] = "/of another assistant"
+def loaded(bank: Store, vllm: FakeVllm, adapters: Path, count: int) -> list[Deployment]:
+    """So many deployments, one after the other, all of them on the server."""
+    found = [add(bank, adapters) for _ in range(count)]
+    vllm.adapters |= {str(deployment.adapter): "/somewhere" for deployment in found}
+    return found
 
+
+def test_the_active_and_the_previous_adapter_stay_loaded_as_do_both_sides_of_a_rollback(
+    bank: Store, vllm: FakeVllm, tmp_path: Path
+) -> None:
+    loaded(bank, vllm, tmp_path, 4)
+    vllm.adapters["other-v0001"] = "/of another assistant"
     on(vllm, lambda pool: unload_older(bank, pool, "bank"))
     assert set(vllm.adapters) == {"bank-v0003", "bank-v0004", "other-v0001"}
-
-
-def test_after_a_rollback_both_sides_of_it_stay_loaded(bank: Store, vllm: FakeVllm, tmp_path: Path) -> None:
-    for _ in range(3):
-        deployment = add(bank, tmp_path)
-        vllm.adapters[str(deployment.adapter)] = "/somewhere"
     bank.deployments.rollback("bank", "worse")
     on(vllm, lambda pool: unload_older(bank, pool, "bank"))
-    assert set(vllm.adapters) == {"bank-v0002", "bank-v0003"}
+    assert set(vllm.adapters) == {"bank-v0003", "bank-v0004", "other-v0001"}
 
 
 def start_answer(bank: Store, deployment: Deployment) -> str:
@@ -157,10 +155,7 @@ def start_answer(bank: Store, deployment: Deployment) -> str:
 def test_an_adapter_with_a_running_answer_is_unloaded_once_it_has_finished(
     bank: Store, vllm: FakeVllm, tmp_path: Path
 ) -> None:
-    deployments = [add(bank, tmp_path) for _ in range(3)]
-    for deployment in deployments:
-        vllm.adapters[str(deployment.adapter)] = "/somewhere"
-    running = start_answer(bank, deployments[0])
+    running = start_answer(bank, loaded(bank, vllm, tmp_path, 3)[0])
 
     async def act(pool: VllmPool) -> None:
         unloading = asyncio.create_task(unload_older(bank, pool, "bank"))
@@ -177,10 +172,7 @@ def test_an_answer_that_never_ends_keeps_its_adapter(
     bank: Store, vllm: FakeVllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(swap, "_WAIT_S", 0.0)
-    deployments = [add(bank, tmp_path) for _ in range(3)]
-    for deployment in deployments:
-        vllm.adapters[str(deployment.adapter)] = "/somewhere"
-    start_answer(bank, deployments[0])
+    start_answer(bank, loaded(bank, vllm, tmp_path, 3)[0])
     on(vllm, lambda pool: unload_older(bank, pool, "bank"))
     assert "bank-v0001" in vllm.adapters
 
@@ -188,6 +180,8 @@ def test_an_answer_that_never_ends_keeps_its_adapter(
 def test_what_the_store_says_is_active_is_loaded_at_start(
     bank: Store, vllm: FakeVllm, tmp_path: Path
 ) -> None:
+    assert on(vllm, lambda pool: reconcile(bank, pool, tmp_path, "base hash")) == []
+    assert not vllm.requests, "the base model needs no loading"
     add(bank, tmp_path)
     add(bank, tmp_path)
     assert on(vllm, lambda pool: reconcile(bank, pool, tmp_path, "base hash")) == ["bank-v0002"]
@@ -200,11 +194,6 @@ def test_an_adapter_of_another_base_model_is_never_loaded(
     deployment = add(bank, tmp_path)
     with pytest.raises(BadAdapter, match="another base model"):
         on(vllm, lambda pool: load_deployment(pool, deployment, tmp_path, "other"))
-    assert not vllm.requests
-
-
-def test_the_base_model_needs_no_loading(bank: Store, vllm: FakeVllm, tmp_path: Path) -> None:
-    assert on(vllm, lambda pool: reconcile(bank, pool, tmp_path, "base hash")) == []
     assert not vllm.requests
 
 

@@ -321,14 +321,15 @@ def serve(store: Store, verdict: Verdict, count: int, run: int | None) -> int:
     deployment = store.deployments.activate(
         store.deployments.add("bank", prompt.id, None, ("a",), 0, 3, run).id
     )
-    for _ in range(count):
-        talk = store.conversations.create("bank")
-        asked = store.messages.add(talk.id, None, Role.USER, "When?")
-        usage = Usage(50, 40, 32, 9, 0.25, 1.0)
-        said = store.messages.add(
-            talk.id, asked.id, Role.ASSISTANT, "At nine.", MessageStatus.COMPLETE, deployment.id, usage
-        )
-        store.ratings.add(said.id, "local", verdict)
+    with store._file.writing():
+        for _ in range(count):
+            talk = store.conversations.create("bank")
+            asked = store.messages.add(talk.id, None, Role.USER, "When?")
+            usage = Usage(50, 40, 32, 9, 0.25, 1.0)
+            said = store.messages.add(
+                talk.id, asked.id, Role.ASSISTANT, "At nine.", MessageStatus.COMPLETE, deployment.id, usage
+            )
+            store.ratings.add(said.id, "local", verdict)
     return deployment.id
 
 

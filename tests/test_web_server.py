@@ -321,12 +321,12 @@ def test_a_failed_task_is_logged_without_its_text(caplog: pytest.LogCaptureFixtu
     assert "never retrieved" in caplog.text and "ValueError" in caplog.text and TYPED not in caplog.text
 
 
-@pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
-def test_the_app_starts_where_a_proxy_is_set_and_asks_itself_without_it(
-    variable: str, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_app_starts_where_proxies_are_set_and_asks_itself_without_them(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (variable, variable.lower(), "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "socks5://127.0.0.1:9" if variable == "ALL_PROXY" else "http://127.0.0.1:9")
+    for name, scheme in (("HTTP_PROXY", "http"), ("HTTPS_PROXY", "http"), ("ALL_PROXY", "socks5")):
+        for spelled in (name, name.lower()):
+            monkeypatch.setenv(spelled, f"{scheme}://127.0.0.1:9")
     options = ("--model", str(tiny_model), "--vllm-url", "http://127.0.0.1:9", "--no-trainer")
     with AppProcess(tmp_path / "data", *options) as app:
         app.wait_for_page(400)

@@ -52,9 +52,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         write_adapter(opened.path.parent, "otter-quay-1", "base")
         served = opened.deployments.add(assistant, base.prompt_id, "otter-quay-1", ["role"], 1, 60, run.id)
         opened.deployments.activate(served.id)
-        for number in range(120):
-            talk = opened.conversations.create(assistant, f"Question number {number}", id=f"talk-{number}")
-            opened.messages.add(talk.id, None, Role.USER, f"What about number {number}?")
+        with opened._file.writing():  # one transaction, or 240 syncs
+            for number in range(120):
+                talk = opened.conversations.create(
+                    assistant, f"Question number {number}", id=f"talk-{number}"
+                )
+                opened.messages.add(talk.id, None, Role.USER, f"What about number {number}?")
         yield opened
 
 
