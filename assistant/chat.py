@@ -56,6 +56,15 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Started:
+    """A stored question and its answer, still without text, which `deployment` gives."""
+
+    question: Message
+    deployment: Deployment
+    message: Message
+
+
+@dataclass(frozen=True)
 class ChatLimits:
     """In tokens: what a request may hold in all, and what an answer may take of it."""
 
@@ -169,32 +178,49 @@ class Chat:
         old = self._store.messages.get(message_id)
         return self._store.messages.add(old.conversation_id, old.parent_id, Role.USER, text)
 
+    async def start(self, question: Callable[[], Message]) -> Started:
+        """Store the question that `question` adds, or finds, and its empty answer: both at once, or none of them.
+
+        A stop in these milliseconds still finds the answer and ends it as stopped.
+        """
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start, question))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            await self.abandon(await starting)
+            raise
+
+    async def abandon(self, started: Started) -> None:
+        """End as stopped what nobody will answer."""
+        await self._finalizer.save_or_defer(replace(started.message, status=MessageStatus.STOPPED))
+
     async def answer(
-        self, question: Message, sampling: Sampling = GREEDY, begun: str = ""
+        self, asked: Message | Started, sampling: Sampling = GREEDY, begun: str = ""
     ) -> AsyncGenerator[Progress]:
-        """Stream the answer to a stored user message.
+        """Stream the answer to a stored user message, or one that is started.
 
         `begun` is the text of an answer that was cut off: this one goes on where it ends. Closing the iterator stops
         the request and keeps the text so far as a stopped message. A failure yields the message as failed, then raises
         ChatError. Does not end before the end of the answer is stored.
         """
-        deployment, message = await self._begin_unbroken(question)
+        started = asked if isinstance(asked, Started) else await self.start(lambda: asked)
+        question = started.question
         for is_last_try in (False, True):
             try:
-                async with aclosing(self._stream(question, message, deployment, sampling, begun)) as stream:
+                async with aclosing(self._stream(started, sampling, begun)) as stream:
                     async for progress in stream:
                         yield progress
                 return
             except UnknownModel as error:
                 if is_last_try:
-                    await self._fail(message)
-                    yield Progress(replace(message, status=MessageStatus.FAILED))
+                    await self._fail(started.message)
+                    yield Progress(replace(started.message, status=MessageStatus.FAILED))
                     raise ChatError(f"{error} Restart the app; your message is saved.") from error
             # The server was restarted by hand, or the deployment was replaced and unloaded this very moment.
-            serving = await self._load_again(deployment.assistant_id, message)
-            if serving.id != deployment.id:
-                await self._fail(message)
-                deployment, message = await self._begin_unbroken(question)
+            serving = await self._load_again(started.deployment.assistant_id, started.message)
+            if serving.id != started.deployment.id:
+                await self._fail(started.message)
+                started = await self.start(lambda: question)
 
     async def unstored(
         self, deployment: Deployment, context: Context, sampling: Sampling
@@ -237,38 +263,31 @@ class Chat:
     async def _fail(self, message: Message) -> None:
         await self._finalizer.save_or_defer(replace(message, status=MessageStatus.FAILED))
 
-    async def _begin_unbroken(self, question: Message) -> tuple[Deployment, Message]:
-        """`_begin` in a thread; a stop in these milliseconds still finds the message and ends it as stopped."""
-        beginning = asyncio.ensure_future(asyncio.to_thread(self._begin, question))
-        try:
-            return await asyncio.shield(beginning)
-        except asyncio.CancelledError:
-            _, message = await beginning
-            await self._finalizer.save_or_defer(replace(message, status=MessageStatus.STOPPED))
-            raise
-
-    def _begin(self, question: Message) -> tuple[Deployment, Message]:
-        conversation = self._store.conversations.get(question.conversation_id)
-        deployment = self._store.deployments.active(conversation.assistant_id)
-        if deployment is None:
-            raise ChatError(
-                "This assistant has no prompt yet. Write one on the Prompt page, or load the sample."
+    def _start(self, question: Callable[[], Message]) -> Started:
+        with self._store.writing():
+            asked = question()
+            conversation = self._store.conversations.get(asked.conversation_id)
+            deployment = self._store.deployments.active(conversation.assistant_id)
+            if deployment is None:
+                raise ChatError(
+                    "This assistant has no prompt yet. Write one on the Prompt page, or load the sample."
+                )
+            if deployment.adapter in self._pool.lost:
+                deployment = self._store.deployments.without_adapter(deployment)
+            message = self._store.messages.add(
+                conversation.id,
+                asked.id,
+                Role.ASSISTANT,
+                "",
+                status=MessageStatus.STREAMING,
+                deployment_id=deployment.id,
             )
-        if deployment.adapter in self._pool.lost:
-            deployment = self._store.deployments.without_adapter(deployment)
-        message = self._store.messages.add(
-            conversation.id,
-            question.id,
-            Role.ASSISTANT,
-            "",
-            status=MessageStatus.STREAMING,
-            deployment_id=deployment.id,
-        )
-        return deployment, message
+            return Started(asked, deployment, message)
 
     async def _stream(
-        self, question: Message, message: Message, deployment: Deployment, sampling: Sampling, begun: str
+        self, started: Started, sampling: Sampling, begun: str
     ) -> AsyncGenerator[Progress, None]:
+        question, deployment, message = started.question, started.deployment, started.message
         text, failure, rendered, tokens = begun, None, None, tuple[Token, ...]()
         final = replace(message, text=text, status=MessageStatus.STOPPED)  # until it is known otherwise
         try:

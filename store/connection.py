@@ -113,6 +113,7 @@ class DataFile:
         self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._open_lock = threading.Lock()
         self._closed = threading.Event()
+        self._writer = threading.Lock()
         self._check: Callable[[Transaction], None] | None = None
         if not self.path.exists():
             if not create:
@@ -179,12 +180,21 @@ class DataFile:
         """Let all queries of a block see one state. Inside a writing() block they see that block's changes."""
         return self._transaction(writing=False)
 
-    def writing(self) -> AbstractContextManager[Transaction]:
+    @contextmanager
+    def writing(self) -> Iterator[Transaction]:
         """Save all changes of a block or none: NotSaved, safe to try again.
 
-        IMMEDIATE takes the write lock first, so what the block reads cannot change before it writes.
+        IMMEDIATE takes the write lock first, so what the block reads cannot change before it writes. The writers of
+        this process wait in turn; only for those of others SQLite is asked again and again.
         """
-        return self._transaction(writing=True)
+        is_outer = not self.connection().in_transaction
+        in_turn = is_outer and self._writer.acquire(timeout=self._busy_timeout_s)
+        try:
+            with self._transaction(writing=True) as transaction:
+                yield transaction
+        finally:
+            if in_turn:
+                self._writer.release()
 
     @contextmanager
     def _transaction(self, writing: bool) -> Iterator[Transaction]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 import uuid
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -96,6 +97,14 @@ class Store:
         other = copy.copy(self)
         other._use(self._file.checked(held_by(name, holder)))
         return other
+
+    def reading(self) -> AbstractContextManager[object]:
+        """Let all that a block reads see one state; each reading by itself costs a lock and a look at the file."""
+        return self._file.reading()
+
+    def writing(self) -> AbstractContextManager[object]:
+        """Save all changes of a block, or none, with one wait for the disk."""
+        return self._file.writing()
 
     @property
     def path(self) -> Path:

@@ -371,7 +371,8 @@ def test_an_assistant_without_a_prompt_says_so(desk: Desk) -> None:
     desk.store.assistants.create("new", "New", "exact")
 
     async def act(chat: Chat) -> Message:
-        return await answer(chat, chat.ask("new", None, "Hi"))
+        return (await chat.start(lambda: chat.ask("new", None, "Hi"))).message
 
     with pytest.raises(ChatError, match="no prompt yet"):
         desk.run(act)
+    assert not desk.store.conversations.all("new"), "a question that nobody answers stays in the box"

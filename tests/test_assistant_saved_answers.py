@@ -1,6 +1,7 @@
 """The end of an answer, stopped or complete, reaches the store, also one that was full or locked when it came."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -137,7 +138,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
     refuse(desk.store, monkeypatch, 10**9, NotSaved(FULL))
 
     async def act(chat: Chat) -> tuple[str, str]:
-        answering = Answer(chat, chat.ask("bank", None, "Hi"), "local", GREEDY)
+        answering = Answer(chat, await chat.start(lambda: chat.ask("bank", None, "Hi")), "local", GREEDY)
         watching = answering.watch()
         while not (answering.not_saved if complete else answering.text):
             await anext(watching)
@@ -155,3 +156,31 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
         return said.text, said.status.value
 
     assert desk.run(act) == (("Call the front desk.", "complete") if complete else ("Call the", "stopped"))
+
+
+@pytest.mark.parametrize("moment", ["while it is stored", "before the answer's first step"])
+def test_a_stop_in_the_first_milliseconds_ends_the_answer(desk: Desk, moment: str) -> None:
+    storing, go_on = threading.Event(), threading.Event()
+
+    async def act(chat: Chat) -> None:
+        def question() -> Message:
+            storing.set()
+            go_on.wait(10)
+            return chat.ask("bank", None, "Hi")
+
+        if moment == "while it is stored":
+            starting = asyncio.create_task(chat.start(question))
+            await asyncio.to_thread(storing.wait, 10)
+            starting.cancel()
+            go_on.set()
+            with pytest.raises(asyncio.CancelledError):
+                await starting
+        else:
+            go_on.set()
+            await Answer(chat, await chat.start(question), "local", GREEDY).stop()
+
+    desk.run(act)
+    (conversation,) = desk.store.conversations.all("bank")
+    asked, said = desk.store.messages.thread(conversation.id)
+    assert (asked.text, said.text, said.status) == ("Hi", "", MessageStatus.STOPPED)
+    assert not desk.vllm.in_flight

@@ -6,9 +6,11 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from file_faults import under_faults
@@ -165,3 +167,34 @@ def test_a_fault_at_any_call_to_the_system_loses_no_rating_and_damages_nothing(t
         assert calls > 60 and "fault" not in of_it
         assert of_it["wrong"] in ([], [f"call {calls}: refused, and there are 2 ratings"])
         assert of_it["killed" if name == "kill -9" else "refused"] > 60
+
+
+def test_writers_of_one_process_wait_in_turn_and_ask_sqlite_once(
+    rated: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked_again = list[float]()
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=asked_again.append)
+    monkeypatch.setattr("store.connection.time", clock)
+    ready, go_on = threading.Barrier(6), threading.Event()
+
+    def fail() -> None:
+        with suppress(ValueError), rated.writing():
+            ready.wait(10)
+            go_on.wait(10)
+            raise ValueError("Who fails gives the turn up, too.")
+
+    def write(id: str) -> None:
+        rated.assistants.all()  # opens this thread's connection
+        ready.wait(10)
+        rated.assistants.create(id, "A", "exact")
+
+    ids = [f"a{number}" for number in range(4)]
+    threads = [threading.Thread(target=write, args=(id,)) for id in ids]
+    threads.append(threading.Thread(target=fail))
+    for thread in threads:
+        thread.start()
+    ready.wait(10)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert {*ids} <= {one.id for one in rated.assistants.all()} and not asked_again

@@ -136,3 +136,26 @@ def test_the_answer_of_a_removed_user_ends_with_what_was_written(
         client.close()
     (talk,) = team.conversations.all("desk", "bo")
     assert team.messages.thread(talk.id)[-1].status is MessageStatus.STOPPED
+
+
+def test_nothing_is_kept_for_a_tab_that_was_closed_and_its_answer_goes_on(
+    store: Store, tokenizer: ChatTokenizer
+) -> None:
+    vllm = FakeVllm(answer=lambda model, ids: "one two three")
+    vllm.holds_after = 2
+    with answering(store, tokenizer, vllm) as (url, page):
+        client = PageClient(url)
+        ask = next(one for one in events_of(page) if one.name == "ask")
+        call = {"data": ["hello", None, None, None], "fn_index": ask._id, "session_hash": client.session}
+        client._post("/gradio_api/queue/join", call)
+        session = {"session_hash": client.session}
+        with client.http.stream("GET", "/gradio_api/queue/data", params=session) as stream:
+            lines = stream.iter_lines()  # ends with it
+            next(lines)
+            assert len(page._queue.pending_messages_per_session) == 1
+            assert wait_for(lambda: vllm.streams == 1)
+        assert wait_for(lambda: not page._queue.pending_messages_per_session)
+        vllm.go_on.set()
+        (talk,) = store.conversations.all("desk", "local")
+        assert wait_for(lambda: store.messages.thread(talk.id)[-1].status is MessageStatus.COMPLETE)
+        client.close()

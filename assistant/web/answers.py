@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
-from assistant.chat import Chat, ChatError
+from assistant.chat import Chat, ChatError, Started
 from assistant.sampling import GREEDY, Sampling, varied
 from assistant.vllm_server import Phase
 from assistant.web import words
@@ -30,16 +30,16 @@ class Answer:
 
     watchers = 0  # of all answers
 
-    def __init__(self, chat: Chat, question: Message, owner: str, sampling: Sampling, begun: str = ""):
-        self.question = question
+    def __init__(self, chat: Chat, started: Started, owner: str, sampling: Sampling, begun: str = ""):
+        self.question = started.question
         self.owner = owner
         self.text = begun
         self.not_saved = ""
         self._first_words: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.task = asyncio.create_task(self._write(chat, sampling, begun))
+        self.task = asyncio.create_task(self._write(chat, started, sampling, begun))
 
-    async def _write(self, chat: Chat, sampling: Sampling, begun: str) -> None:
-        async with aclosing(chat.answer(self.question, sampling, begun)) as steps:
+    async def _write(self, chat: Chat, started: Started, sampling: Sampling, begun: str) -> None:
+        async with aclosing(chat.answer(started, sampling, begun)) as steps:
             async for step in steps:
                 self.text, self.not_saved = step.message.text, step.not_saved
                 if self.text and not self._first_words.done():
@@ -77,6 +77,7 @@ class Answer:
 
     async def stop(self) -> None:
         """End it here; when this returns the text so far is stored, or kept until the store takes it."""
+        await asyncio.sleep(0)  # its first step: a task that is cancelled before it would end nothing
         self.task.cancel()
         with suppress(asyncio.CancelledError, ChatError):
             await self.task
@@ -151,10 +152,12 @@ class Answers:
             )
         self._starting[name] += 1
         try:
-            asked = await asyncio.to_thread(question)
-            here = asked.conversation_id
+            started = await self._services.chat.start(question)
+            here = started.question.conversation_id
+            if self.running(here):  # asked in two tabs at the same moment
+                await self._services.chat.abandon(started)
             self.refuse_while_busy(here)
-            answer = self._running[here] = Answer(self._services.chat, asked, name, sampling, begun)
+            answer = self._running[here] = Answer(self._services.chat, started, name, sampling, begun)
             answer.task.add_done_callback(lambda _: self._running.pop(here, None))
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._end_those_of_removed_users())
@@ -172,7 +175,7 @@ class Answers:
                 users = await asyncio.to_thread(self._services.store.users.all)
                 names = {LOCAL, *(user.name for user in users)}
                 for answer in [one for one in self._running.values() if one.owner not in names]:
-                    answer.task.cancel()
+                    await answer.stop()
 
     def _count(self, person: Person, conversation_id: str | None) -> None:
         self.refuse_while_busy(conversation_id)

@@ -75,7 +75,11 @@ class UserConversations:
         self._store.messages.show(self.message(message_id).id)
 
     def turns(self, conversation_id: str, up_to: Message | None = None) -> list[Turn]:
-        """The shown branch, or that of `up_to`, in seven queries however long it is."""
+        """The shown branch, or that of `up_to`, in seven queries however long it is, of one state of the store."""
+        with self._store.reading():
+            return self._turns(conversation_id, up_to)
+
+    def _turns(self, conversation_id: str, up_to: Message | None) -> list[Turn]:
         store, conversation = self._store, self.conversation(conversation_id)
         messages = store.messages.branch(up_to.id) if up_to else store.messages.thread(conversation.id)
         ids = [message.id for message in messages]
