@@ -64,6 +64,9 @@ class DeploymentStatus(StrEnum):
     REJECTED = "rejected"
 
 
+WITHOUT_TRAINING = "without training"  # the end of the trigger of a run that one that trains follows
+
+
 class RunStatus(StrEnum):
     RUNNING = "running"
     PROMOTED = "promoted"

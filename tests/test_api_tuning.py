@@ -14,7 +14,7 @@ from page_client import GRADIO_WARNINGS
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.api_keys import Scope
-from store.records import RunStatus
+from store.records import WITHOUT_TRAINING, RunStatus
 
 pytestmark = GRADIO_WARNINGS  # the fake server goes with its connections open
 SYSTEM = "Sort the question.\n\nAnswer with one word."
@@ -54,6 +54,10 @@ def test_a_file_becomes_an_assistant_and_a_run_its_model(scene: Scene) -> None:
     assistant = store.assistants.get(job.shorthand["assistant"])
     assert (assistant.name, assistant.scorer) == ("Sorter", "exact")
     assert [one.text for one in store.prompts.latest(assistant.id).segments] == SYSTEM.split("\n\n")
+    # What is tried before anything is trained ends no job.
+    first = store.runs.start(assistant.id, {}, f"fine-tuning job {job.id}, {WITHOUT_TRAINING}")
+    store.runs.finish(first.id, RunStatus.REFUSED, "Without training: it failed.", {})
+    assert client.fine_tuning.jobs.retrieve(job.id).status == "running"
     # The trainer takes the request, as it does one from the page.
     taken = store.runs.take_request()
     assert taken and taken[0] == assistant.id

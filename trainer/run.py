@@ -16,7 +16,7 @@ from assistant.startup import model_problem
 from assistant.vllm_client import VllmError
 from store import StoreError
 from store.errors import LeaseLost, NotSaved
-from store.records import Example, RunStatus, TrainingRun
+from store.records import WITHOUT_TRAINING, Example, RunStatus, TrainingRun
 from trainer.candidate import Candidate, train_candidate
 from trainer.context import Retrain, RunProgress, TrainingContext
 from trainer.deployment.swap import ParityError
@@ -78,7 +78,9 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
 
 def _try_untrained(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
     """A run of its own, minutes before the one that trains."""
-    run = context.store.runs.start(assistant_id, context.settings.as_record(), trigger)
+    run = context.store.runs.start(
+        assistant_id, context.settings.as_record(), f"{trigger}, {WITHOUT_TRAINING}"
+    )
     return _finish(context, run, lambda: _evaluate_untrained(context, run))
 
 

@@ -22,7 +22,7 @@ from store.api_jobs import ApiFile, ApiJob
 from store.errors import StoreError
 from store.io.importing import Judged, import_judged, judge_file
 from store.io.stable_ids import ImportOptions
-from store.records import Role, RunStatus, TrainingRun
+from store.records import WITHOUT_TRAINING, Role, RunStatus, TrainingRun
 
 _RATER = "import"
 _FEW_ANSWERS = 0.5  # of the examples: with fewer different answers they are labels
@@ -86,7 +86,7 @@ class Jobs:
     def shown(self, job: ApiJob) -> dict[str, Any]:
         """The job as OpenAI's clients read it."""
         run = self._run(job)
-        status = "cancelled" if job.cancelled_at else _STATUS[run.status] if run else "queued"
+        status = "cancelled" if job.cancelled_at else _status(run) if run else "queued"
         failed = status == "failed" and run is not None
         served = status == "succeeded"
         return {
@@ -158,6 +158,14 @@ class Jobs:
     def _run(self, job: ApiJob) -> TrainingRun | None:
         runs = self._store.runs.all(job.assistant_id)
         return next((run for run in runs if job.trigger in run.trigger.split(", ")), None)
+
+
+def _status(run: TrainingRun) -> str:
+    is_first = run.trigger.endswith(WITHOUT_TRAINING) and run.status in (
+        RunStatus.PROMOTED,
+        RunStatus.REFUSED,
+    )
+    return "running" if is_first else _STATUS[run.status]  # the run that trains comes next
 
 
 def shown_file(file: ApiFile) -> dict[str, Any]:
