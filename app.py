@@ -20,8 +20,9 @@ import typer
 
 from assistant.adapter_files import fingerprint
 from assistant.assistants import load_sample
-from assistant.chat import Chat, ChatError, ChatLimits
+from assistant.chat import Chat
 from assistant.embedding import Embedder, EmbeddingError
+from assistant.limits import ChatError, ChatLimits
 from assistant.retrieval import Retriever
 from assistant.serving import ServerAddress, prepare
 from assistant.startup import (

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from assistant.chat import ChatLimits
+from assistant.limits import ChatLimits
 from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError

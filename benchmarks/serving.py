@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from assistant.adapter_files import fingerprint
-from assistant.chat import Chat, ChatLimits
+from assistant.chat import Chat
 from assistant.embedding import Embedder
+from assistant.limits import ChatLimits
 from assistant.retrieval import Retriever
 from assistant.serving import ServerAddress
 from assistant.startup import resolve

@@ -19,7 +19,8 @@ from typing import Annotated, Any
 
 import typer
 
-from assistant.chat import Chat, ChatError, ChatLimits
+from assistant.chat import Chat
+from assistant.limits import ChatError, ChatLimits
 from assistant.vllm_client import VllmError
 from benchmarks.faults.references import Greedy, References, System, find_references, questions
 from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene

@@ -10,7 +10,8 @@ from fake_vllm import FakeVllm
 from tiny_model import write_adapter
 
 from assistant.assistants import create_assistant
-from assistant.chat import Chat, ChatLimits
+from assistant.chat import Chat
+from assistant.limits import ChatLimits
 from assistant.sampling import GREEDY, Sampling
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient

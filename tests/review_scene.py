@@ -18,7 +18,8 @@ from page_client import GRADIO_WARNINGS
 from playwright.sync_api import Browser, sync_playwright
 
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample
-from assistant.chat import Chat, ChatLimits
+from assistant.chat import Chat
+from assistant.limits import ChatLimits
 from assistant.prompt_text import parse
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient

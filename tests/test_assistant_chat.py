@@ -11,7 +11,8 @@ from desk_scene import PROMPT, Desk, answer
 from tiny_model import write_adapter
 
 from assistant.assistants import create_assistant, load_sample, save_prompt
-from assistant.chat import MAX_MESSAGE_CHARACTERS, Chat, ChatError, ChatLimits
+from assistant.chat import Chat
+from assistant.limits import MAX_MESSAGE_CHARACTERS, ChatError, ChatLimits
 from assistant.rendering import render
 from assistant.sampling import varied
 from assistant.serving import reconcile

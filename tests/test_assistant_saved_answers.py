@@ -8,8 +8,10 @@ from dataclasses import replace
 import pytest
 from desk_scene import Desk
 
-from assistant import chat
-from assistant.chat import Chat, ChatError, MessageFinalizer
+from assistant import message_finalizer
+from assistant.chat import Chat
+from assistant.limits import ChatError
+from assistant.message_finalizer import MessageFinalizer
 from assistant.sampling import GREEDY
 from assistant.web.answers import Answer
 from store import Store
@@ -30,7 +32,7 @@ def answer(store: Store) -> Message:
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat, "_SAVE_AGAIN_S", 0.01)
+    monkeypatch.setattr(message_finalizer, "_SAVE_AGAIN_S", 0.01)
 
 
 def refuse(store: Store, monkeypatch: pytest.MonkeyPatch, times: int, error: Exception) -> Callable[[], int]:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from fake_vllm import FakeVllm
 
-from assistant.chat import Chat, ChatLimits
+from assistant.chat import Chat
+from assistant.limits import ChatLimits
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool

@@ -11,7 +11,8 @@ import pytest
 from fake_vllm import FakeVllm, Fault, How
 from tiny_model import write_adapter
 
-from assistant.chat import Chat, ChatError, ChatLimits
+from assistant.chat import Chat
+from assistant.limits import ChatError, ChatLimits
 from assistant.serving import reconcile
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError, VllmRefused

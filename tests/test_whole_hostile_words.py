@@ -17,7 +17,7 @@ from fake_vllm import FakeVllm
 from page_client import GRADIO_WARNINGS, PageClient, events_of, page_name, value_of
 from review_scene import answering
 
-from assistant.chat import MAX_MESSAGE_CHARACTERS
+from assistant.limits import MAX_MESSAGE_CHARACTERS
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import Role

@@ -11,7 +11,7 @@ from typing import Any
 from assistant.api.chat_request import Asked, ChatBody, Turns
 from assistant.api.errors import ApiError
 from assistant.api.known_prompts import KnownPrompts
-from assistant.chat import Chat, Progress
+from assistant.chat import Chat, Progress, Started
 from assistant.rendering import Rendered
 from assistant.sampling import Sampling
 from assistant.vllm_client import Completion, Token
@@ -50,13 +50,13 @@ class Piece:
 class Plan:
     """What answers a request: a deployment, or the base model with just what was sent.
 
-    `question` is the stored one, None where nothing is to be kept; `turns` end with it. `full_tokens` are those of the
+    `turns` end with the question, and `is_kept` says whether they are stored. `full_tokens` are those of the
     assistant's whole prompt, `version` that of the recognised one.
     """
 
     deployment: Deployment | None = None
     turns: Turns = ()
-    question: Message | None = None
+    is_kept: bool = False
     version: int | None = None
     full_tokens: int = 0
 
@@ -80,37 +80,38 @@ class Plan:
 
 
 class Planner:
-    """Finds what answers a request, and keeps its question."""
+    """Finds what answers a request."""
 
     def __init__(self, store: Store, chat: Chat, known: KnownPrompts):
         self._store, self._chat, self._known = store, chat, known
 
-    def plan(self, body: ChatBody, asked: Asked, owner: str) -> Plan:
+    def plan(self, body: ChatBody, asked: Asked) -> Plan:
         """Raises ApiError where no model has the name and no prompt was sent that could be recognised."""
         wanted = None if body.model == BASE else self._assistant(body.model)
         recognised = self._known.find(asked.system, asked.turns, wanted) if asked.system is not None else None
         if recognised:
             assistant_id, turns, version = recognised.assistant_id, recognised.turns, recognised.version
-            return self._served(assistant_id, turns, body, owner, version)
+            return self._served(assistant_id, turns, body, version)
         if asked.system is None or body.model == BASE and is_blank(asked.system):
             return Plan()
         if is_blank(asked.system):
             if wanted is None:
                 raise ApiError(404, self._unknown(body.model), param="model", code="model_not_found")
-            return self._served(wanted, asked.turns, body, owner)
+            return self._served(wanted, asked.turns, body)
         found = None if body.store is False else self._known.add_found(asked.system, self._chat.limits)
-        return self._served(found, asked.turns, body, owner) if found else Plan()
+        return self._served(found, asked.turns, body) if found else Plan()
 
-    def _served(
-        self, assistant_id: str, turns: Turns, body: ChatBody, owner: str, version: int | None = None
-    ) -> Plan:
+    def _served(self, assistant_id: str, turns: Turns, body: ChatBody, version: int | None = None) -> Plan:
         deployment = self._store.deployments.active(assistant_id)
         if deployment is None:
             raise ApiError(404, f"The assistant {assistant_id!r} has no prompt yet.", param="model")
         full = self._store.deployments.without_adapter(deployment).prompt_tokens
-        title = one_line(turns[-1][1], _TITLE_CHARACTERS)
-        kept = None if body.store is False else self._store.threads.ask(assistant_id, owner, turns, title)
-        return Plan(deployment, turns, kept, version, full)
+        return Plan(deployment, turns, body.store is not False, version, full)
+
+    def ask(self, plan: Plan, owner: str) -> Message:
+        """Store the question of a plan."""
+        title = one_line(plan.turns[-1][1], _TITLE_CHARACTERS)
+        return self._store.threads.ask(plan.model, owner, plan.turns, title)
 
     def _assistant(self, id: str) -> str | None:
         try:
@@ -126,20 +127,24 @@ class Planner:
         )
 
 
-async def answers(chat: Chat, plan: Plan, body: ChatBody, asked: Asked) -> AsyncGenerator[Piece]:
+async def answers(
+    chat: Chat, plan: Plan, kept: Started | Message | None, body: ChatBody, asked: Asked
+) -> AsyncGenerator[Piece]:
     """As many as the client wants; those to a stored question are stored as they end. Raises ChatError, VllmError."""
-    streams = [_answer(chat, plan, asked, n, body.sampling(n)) for n in range(body.n or 1)]
+    streams = [_answer(chat, plan, kept, asked, n, body.sampling(n)) for n in range(body.n or 1)]
     async with aclosing(merged(streams)) as pieces:
         async for piece in pieces:
             yield piece
 
 
-def _answer(chat: Chat, plan: Plan, asked: Asked, index: int, sampling: Sampling) -> AsyncGenerator[Piece]:
-    if plan.question is not None:
-        return _of_progress(index, chat.answer(plan.question, sampling))
+def _answer(
+    chat: Chat, plan: Plan, kept: Started | Message | None, asked: Asked, index: int, sampling: Sampling
+) -> AsyncGenerator[Piece]:
+    if kept is not None:
+        return _of_progress(index, chat.answer(kept, sampling))
     if plan.deployment is not None:
-        return relayed(index, chat.unstored(plan.deployment, plan.turns, sampling))
-    return relayed(index, chat.relay(asked.as_sent, sampling))
+        return relayed(index, chat.requests.unstored(plan.deployment, plan.turns, sampling))
+    return relayed(index, chat.requests.relay(asked.as_sent, sampling))
 
 
 async def _of_progress(index: int, steps: AsyncGenerator[Progress]) -> AsyncGenerator[Piece]:

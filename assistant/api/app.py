@@ -6,6 +6,7 @@ import asyncio
 import base64
 import uuid
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,13 +29,14 @@ from assistant.api.jobs import Jobs
 from assistant.api.known_prompts import KnownPrompts
 from assistant.api.metrics import Metrics
 from assistant.api.tuning import Tuning
-from assistant.chat import Chat
+from assistant.chat import Chat, Started
 from assistant.retrieval import Embeds
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_server import Phase, ServerState
 from store import Store
 from store.api_keys import Scope as KeyScope
 from store.audit import acting
+from store.records import Message
 
 _BODY_BYTES = 4 << 20
 _MOST_EMBEDDED = 256  # texts of one request
@@ -114,8 +116,14 @@ class Api:
         self._need_server()
         owner = caller.of_user(asked.safety_identifier or asked.user)
         with acting(caller.name):
-            plan = await asyncio.to_thread(self._planner.plan, asked, messages, owner)
-        pieces = answers(self._chat, plan, asked, messages)
+            plan = await asyncio.to_thread(self._planner.plan, asked, messages)
+        kept: Started | Message | None = None
+        if plan.is_kept and (asked.n or 1) > 1:
+            kept = await asyncio.to_thread(self._planner.ask, plan, owner)
+        elif plan.is_kept:  # with the place of its answer, which saves a wait for the disk
+            kept = await self._chat.start(lambda: self._planner.ask(plan, owner))
+            plan = replace(plan, deployment=kept.deployment)
+        pieces = answers(self._chat, plan, kept, asked, messages)
         return await self._reply(replies.CHAT, plan, asked, pieces)
 
     async def completions(self, caller: Caller, body: bytes, request: Request) -> Response:
@@ -127,7 +135,7 @@ class Api:
             raise ApiError(400, text, param="prompt" if len(prompts) != 1 else None)
         self._need_server()
         ids = self._tokenizer.encode_text(prompts[0])
-        streams = [self._chat.complete(ids, asked.sampling(n)) for n in range(asked.n or 1)]
+        streams = [self._chat.requests.complete(ids, asked.sampling(n)) for n in range(asked.n or 1)]
         pieces = merged([relayed(n, stream) for n, stream in enumerate(streams)])
         return await self._reply(replies.TEXT, Plan(), asked, pieces)
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from assistant.api.errors import ApiError
-from assistant.chat import MAX_MESSAGE_CHARACTERS
+from assistant.limits import MAX_MESSAGE_CHARACTERS
 from assistant.sampling import Sampling
 from assistant.tokenizer import Turn
 from store.records import Role

@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.responses import JSONResponse
 
-from assistant.chat import ChatError
 from assistant.embedding import EmbeddingError
+from assistant.limits import ChatError
 from assistant.vllm_client import VllmError, VllmRefused, VllmUnreachable
 from store.errors import Conflict, NotFound, NotSaved, StoreError, Unstorable
 

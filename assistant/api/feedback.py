@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from assistant.api.errors import ApiError
-from assistant.chat import MAX_MESSAGE_CHARACTERS
+from assistant.limits import MAX_MESSAGE_CHARACTERS
 from store import Store
 from store.records import Rating, Verdict
 from store.visible import is_blank

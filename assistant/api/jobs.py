@@ -15,7 +15,7 @@ import msgspec
 from assistant.api.errors import ApiError
 from assistant.api.known_prompts import KnownPrompts, as_sent
 from assistant.assistants import create_assistant
-from assistant.chat import ChatLimits
+from assistant.limits import ChatLimits
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.api_jobs import ApiFile, ApiJob

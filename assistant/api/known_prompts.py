@@ -9,7 +9,7 @@ from hashlib import sha256
 
 from assistant.api.chat_request import Turns
 from assistant.assistants import save_prompt
-from assistant.chat import ChatLimits
+from assistant.limits import ChatLimits
 from assistant.prompt_text import to_text
 from assistant.tokenizer import ChatTokenizer
 from store import Store

@@ -21,8 +21,9 @@ from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 
-from assistant.chat import Chat, ChatError
+from assistant.chat import Chat
 from assistant.incoming import place
+from assistant.limits import ChatError
 from assistant.prompt_text import PromptTextError
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_server import ServerState

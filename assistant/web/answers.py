@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, suppress
 
-from assistant.chat import Chat, ChatError, Started
+from assistant.chat import Chat, Started
+from assistant.limits import ChatError
 from assistant.sampling import GREEDY, Sampling, varied
 from assistant.vllm_server import Phase
 from assistant.web import words

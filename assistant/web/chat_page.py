@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 from gradio import EventData
 
-from assistant.chat import MAX_MESSAGE_CHARACTERS
+from assistant.limits import MAX_MESSAGE_CHARACTERS
 from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.answers import Answer, Answers
 from assistant.web.markup import forward, render, script

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from assistant.chat import MAX_MESSAGE_CHARACTERS
+from assistant.limits import MAX_MESSAGE_CHARACTERS
 from store import Store
 from store.demonstrations import Demonstration
 from store.errors import NotFound, StoreError

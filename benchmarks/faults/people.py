@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
-from assistant.chat import Chat, ChatError, ChatLimits
+from assistant.chat import Chat
+from assistant.limits import ChatError, ChatLimits
 from assistant.serving import reconcile
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError

@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from assistant.chat import Chat, ChatError
+from assistant.chat import Chat
+from assistant.limits import ChatError
 from assistant.vllm_pool import VllmPool
 from benchmarks.serving import wait_until_healthy
 from benchmarks.tasks.task import Item

@@ -1,0 +1,129 @@
+"""Renders requests and streams what answers them; the store is only read."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+
+from assistant.embedding import EmbeddingError
+from assistant.limits import ChatError, ChatLimits
+from assistant.rendering import Context, Rendered, fit, fit_demonstrations, keep, render, render_answer
+from assistant.sampling import Sampling
+from assistant.tokenizer import ChatTokenizer, Turn
+from assistant.vllm_client import Completion
+from assistant.vllm_pool import VllmPool
+from store import Store, StoreError
+from store.demonstrations import Demonstration
+from store.records import Deployment, Usage
+
+logger = logging.getLogger(__name__)
+Retrieve = Callable[[Deployment, str], Sequence[Demonstration]]
+
+
+class Requests:
+    """Of one pool of servers. `retrieve` finds the approved answers that are sent along with a question."""
+
+    def __init__(
+        self, store: Store, pool: VllmPool, tokenizer: ChatTokenizer, limits: ChatLimits, retrieve: Retrieve
+    ):
+        self._store, self._pool, self._tokenizer = store, pool, tokenizer
+        self._limits, self._retrieve = limits, retrieve
+
+    @property
+    def limits(self) -> ChatLimits:
+        """As the servers have them, once they are known; an answer takes at most half of the context."""
+        context = self._pool.context or self._limits.context
+        return ChatLimits(context, min(self._limits.answer, context // 2))
+
+    def limits_for(self, sampling: Sampling) -> ChatLimits:
+        usual = self.limits
+        if sampling.max_tokens is None:
+            return usual
+        return ChatLimits(usual.context, min(sampling.max_tokens, usual.context // 2))
+
+    def render(
+        self, context: Context, deployment: Deployment, begun: str, limits: ChatLimits
+    ) -> tuple[Rendered, Sequence[Demonstration]]:
+        """Token ids of the request, and the demonstrations in it; the oldest turns are left out when the conversation
+        outgrows the context.
+        """
+        segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
+        prefix = render_answer(self._tokenizer, begun)[:-1] if begun else ()
+        room = limits.room - len(prefix)
+        fitting = fit(self._tokenizer, segments, context, room)
+        if fitting is None and begun:
+            raise ChatError("The model has no room to go on with this answer. Ask for the rest of it.")
+        if fitting is None:
+            taken = len(render(self._tokenizer, segments, context[-1:]).ids)
+            raise ChatError(
+                f"Message and prompt take {taken:,} tokens; the model has room for {room:,}. Shorten the message."
+            )
+        found = self._find_demonstrations(deployment, context[-1][1])
+        shown = fit_demonstrations(self._tokenizer, segments, fitting, found, room)
+        rendered = render(self._tokenizer, segments, fitting, shown)
+        left_out = len(context) - len(fitting)
+        return replace(rendered, ids=rendered.ids + prefix, left_out_turns=left_out), shown
+
+    def _find_demonstrations(self, deployment: Deployment, question: str) -> Sequence[Demonstration]:
+        """None where they cannot be found: an answer without them is better than none."""
+        try:
+            return self._retrieve(deployment, question)
+        except (EmbeddingError, StoreError) as error:
+            logger.warning("Answering without approved answers: %s", error)
+            return ()
+
+    async def unstored(
+        self, deployment: Deployment, context: Context, sampling: Sampling
+    ) -> AsyncGenerator[Rendered | str | Completion]:
+        """Stream a deployment's answer to these turns, after the request; nothing is stored. Raises as `complete`."""
+        if deployment.adapter in self._pool.lost:
+            deployment = await asyncio.to_thread(self._store.deployments.without_adapter, deployment)
+        limits = self.limits_for(sampling)
+        rendered, _ = await asyncio.to_thread(self.render, context, deployment, "", limits)
+        yield rendered
+        async with aclosing(self.complete(rendered.ids, sampling, deployment.adapter)) as stream:
+            async for item in stream:
+                yield item
+
+    async def relay(self, turns: Sequence[Turn], sampling: Sampling) -> AsyncGenerator[str | Completion]:
+        """Stream the base model's answer to just these turns; nothing is stored. Raises ChatError, VllmError."""
+        ids = await asyncio.to_thread(self._tokenizer.encode_chat, turns)
+        async with aclosing(self.complete(ids, sampling)) as stream:
+            async for item in stream:
+                yield item
+
+    async def complete(
+        self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+    ) -> AsyncGenerator[str | Completion]:
+        """Stream what the adapter or the base model writes after these tokens. Raises ChatError, VllmError."""
+        limits = self.limits_for(sampling)
+        if len(ids) > limits.room:
+            raise ChatError(
+                f"The request takes {len(ids):,} tokens; the model has room for {limits.room:,} beside an answer of "
+                f"{limits.answer:,}. Shorten it, or ask for fewer with max_tokens."
+            )
+        end_ids = self._tokenizer.end_ids
+        stream = self._pool.stream(
+            adapter or self._pool.base, ids, max_tokens=limits.answer, end_ids=end_ids, sampling=sampling
+        )
+        async with aclosing(stream):
+            async for item in stream:
+                yield item
+
+
+def usage_of(end: Completion, rendered: Rendered, shown: Sequence[Demonstration]) -> Usage:
+    return Usage(
+        prompt_tokens=end.prompt_tokens,
+        prompt_part_tokens=rendered.prompt_part,
+        cached_tokens=end.cached_tokens,
+        completion_tokens=end.completion_tokens,
+        first_token_s=end.first_token_s,
+        total_s=end.total_s,
+        mean_ln_p=end.mean_ln_p,
+        left_out_turns=rendered.left_out_turns,
+        demonstration_tokens=rendered.demonstration_part,
+        demonstrations=tuple(one.message_id for one in shown),
+    )
