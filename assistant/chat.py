@@ -158,11 +158,12 @@ class Chat:
     ) -> AsyncGenerator[Progress, None]:
         question, deployment, message = started.question, started.deployment, started.message
         text, failure, rendered, tokens = begun, None, None, tuple[Token, ...]()
-        final = replace(message, text=text, status=MessageStatus.STOPPED)  # until it is known otherwise
+        final = replace(
+            message, status=MessageStatus.STOPPED
+        )  # until it is known otherwise; without its text
         try:
-            yield Progress(
-                replace(message, text=text)
-            )  # within: a page that closes here stops the answer too
+            # Within: a page that closes here stops the answer too.
+            yield Progress(replace(message, text=text))
             limits = self.requests.limits_for(sampling)
             rendered, shown = await asyncio.to_thread(
                 self._render_stored, question, deployment, begun, limits
@@ -178,7 +179,6 @@ class Chat:
                         )
                     else:
                         text += item
-                        final = replace(final, text=text)
                         yield Progress(replace(message, text=text), rendered=rendered)
         except UnknownModel:
             raise  # the caller loads the adapter and goes on with the same message
@@ -188,10 +188,9 @@ class Chat:
         except ChatError as error:
             failure = error
         except BaseException as error:
-            await self._save_interrupted(final, error)
+            await self._save_interrupted(replace(final, text=text), error)
             raise
-        if failure is not None:
-            final = replace(final, status=MessageStatus.FAILED)
+        final = replace(final, text=text, status=MessageStatus.FAILED if failure else final.status)
         try:
             async with aclosing(self._finalizer.save(final)) as refusals:
                 async for reason in refusals:

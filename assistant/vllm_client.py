@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar
 
 import httpx
 import msgspec
+from httpx_aiohttp import AiohttpTransport
 
 from assistant.sampling import GREEDY, Sampling
 
@@ -148,7 +149,7 @@ def async_client(
 ) -> httpx.AsyncClient:
     """Connections to a server for the running event loop."""
     client, through = _options(address, key)
-    transport = transport or httpx.AsyncHTTPTransport(**through, limits=_LIMITS)
+    transport = transport or AiohttpTransport(**through, limits=_LIMITS)
     return httpx.AsyncClient(**client, transport=transport, timeout=timeout)
 
 
