@@ -208,7 +208,8 @@ def main(
     key_required = services.access.sign_in_required
     api = Api(store, services.chat, tokenizer, embedder, metrics, services.server_state, key_required)
     pages = web_app(services, build(services))
-    page = PageServer(in_front(api.app(), pages), host, port, trusted_proxy or (), root_path)
+    front = in_front(api.app(), pages)
+    page = PageServer(front, host, port, trusted_proxy or (), root_path, on_stop=pool.close)
     _run(page, services, server, on_ready, retriever, data_dir)
     lock.close()
 

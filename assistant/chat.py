@@ -158,9 +158,8 @@ class Chat:
     ) -> AsyncGenerator[Progress, None]:
         question, deployment, message = started.question, started.deployment, started.message
         text, failure, rendered, tokens = begun, None, None, tuple[Token, ...]()
-        final = replace(
-            message, status=MessageStatus.STOPPED
-        )  # until it is known otherwise; without its text
+        # Stopped until it is known otherwise, and without its text.
+        final = replace(message, status=MessageStatus.STOPPED)
         try:
             # Within: a page that closes here stops the answer too.
             yield Progress(replace(message, text=text))

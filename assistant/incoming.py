@@ -1,14 +1,20 @@
 """What pages and API ask of every request: its size, its time, how many at once, and where it comes from."""
 
 import asyncio
+import math
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message, Receive
 
 from assistant.startup import is_loopback
 from store.accounts import LOCAL
@@ -35,6 +41,20 @@ def place(under_way: Counter[str], name: str, most: int, refusal: Exception) -> 
             del under_way[name]
 
 
+class MinuteWindow:
+    """Counts what happens in any minute, in memory: a restart forgets. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._window = MovingWindowRateLimiter(MemoryStorage())
+
+    def wait_s(self, most: int, *key: str) -> int:
+        """Count one more under this key; where that is more than `most`, count nothing and return how long to wait."""
+        limit = RateLimitItemPerMinute(most)
+        if self._window.hit(limit, *key):
+            return 0
+        return max(1, math.ceil(self._window.get_window_stats(limit, *key).reset_time - time.time()))
+
+
 def refuse_other_sites(request: Request, is_local: bool, methods: Sequence[str] = (*READ, "POST")) -> None:
     """No other site's script or form may act for whoever is signed in here; a link may lead to a page.
 
@@ -53,6 +73,16 @@ def refuse_other_sites(request: Request, is_local: bool, methods: Sequence[str] 
     host = re.sub(r":\d*$", "", request.headers.get("host", "")).strip("[]").lower()
     if is_local and not is_loopback(host):
         raise HTTPException(403, _OTHER_NAME)
+
+
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """For whoever reads a request whose body was read already."""
+    waiting = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def once() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return once
 
 
 async def read_body(request: Request, most: int) -> bytes:

@@ -73,10 +73,10 @@ class ChatTokenizer:
             ) from error
         return cls(markup, template, end_ids, specials.get("bos_token"))
 
-    def encode_chat(self, turns: Sequence[Turn], *, answer_follows: bool = True) -> tuple[int, ...]:
-        """Token ids of the messages; with `answer_follows`, up to where the next answer starts."""
+    def encode_chat(self, turns: Sequence[Turn]) -> tuple[int, ...]:
+        """Token ids of the messages, up to where the next answer starts."""
         ids: list[int] = []
-        for run in self._runs(self._template.pieces(turns, answer_follows)):
+        for run in self._runs(self._template.pieces(turns)):
             ids += [run] if isinstance(run, int) else self._encode_run(run, bool(ids))
         return tuple(ids)
 

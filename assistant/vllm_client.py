@@ -126,7 +126,7 @@ class _Choice(msgspec.Struct):
         others = found.top_logprobs or [None] * len(found.tokens)
         return [
             Token(text, -math.inf if ln_p is None else ln_p, tuple((more or {}).items()))
-            for text, ln_p, more in zip(found.tokens, found.token_logprobs, others, strict=True)
+            for text, ln_p, more in zip(found.tokens, found.token_logprobs, others, strict=False)
         ]
 
 

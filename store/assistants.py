@@ -61,6 +61,10 @@ class Assistants(Repository):
         """Return all assistants, oldest first, without those that nobody has adopted."""
         return self._all(_assistant, "SELECT * FROM assistants WHERE found = 0 ORDER BY created_at, id")
 
+    def found_ids(self) -> set[str]:
+        """Return the ids of those that `found` gives, without counting what was asked."""
+        return {row["id"] for row in self._rows("SELECT id FROM assistants WHERE found = 1")}
+
     def found(self) -> list[FoundPrompt]:
         """Return the prompts that came through the API and nobody has adopted, the most used first."""
         found = self._all(_found_prompt, _FOUND)

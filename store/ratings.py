@@ -7,8 +7,8 @@ is rated up and nobody rated it down. An unrated answer is never approved.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from store.columns import grouped, mapper
@@ -48,6 +48,20 @@ class Ratings(Repository):
             transaction.insert("ratings", **vars(rating))
             return rating
 
+    def change(self, message_id: str, rater: str, changed: Callable[[Rating], Rating]) -> Rating:
+        """Add what `changed` makes of the rater's latest rating, or of an empty one, unless it leaves that as it is.
+
+        In one transaction, so that of two changes at the same moment none is lost. Raises as `add`.
+        """
+        with self._file.writing():
+            latest = self.latest([message_id]).get(message_id, ())
+            before = next((one for one in latest if one.rater == rater), None)
+            before = before or Rating("", message_id, rater, None, 0.0)
+            new = changed(before)
+            if new == before:
+                return before
+            return self.add(message_id, rater, new.verdict, new.reason, new.comment, new.correction)
+
     def all(self, message_id: str) -> list[Rating]:
         """Return every rating that was ever given to the message, oldest first."""
         return self._all(rating_of, "SELECT * FROM ratings WHERE message_id = ? ORDER BY seq", [message_id])
@@ -71,6 +85,11 @@ def ratings_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, tuple[Rating, .
 
 
 rating_of = mapper(Rating)
+
+
+def corrected(rating: Rating, text: str) -> Rating:
+    """With a correction; an answer that had to be corrected counts as bad, unless this rater rated it up."""
+    return replace(rating, verdict=rating.verdict or Verdict.DOWN, correction=text)
 
 
 class NotApproved(StrEnum):

@@ -75,6 +75,17 @@ class Runs(Repository):
         query = "SELECT * FROM runs WHERE assistant_id = ? ORDER BY id DESC LIMIT ?"
         return self._all(_run, query, [assistant_id, limit])
 
+    def of_trigger(self, assistant_id: str, reason: str) -> TrainingRun | None:
+        """Return the newest run with this reason among those that its trigger names."""
+        query = """SELECT * FROM runs WHERE assistant_id = ? AND instr(', ' || trigger || ', ', ', ' || ? || ', ')
+                   ORDER BY id DESC LIMIT 1"""
+        return self._first(_run, query, [assistant_id, reason])
+
+    def counts(self, assistant_id: str) -> dict[str, int]:
+        """Return how many runs ended, or go on, with each status."""
+        query = "SELECT status, count(*) AS n FROM runs WHERE assistant_id = ? GROUP BY status"
+        return {row["status"]: row["n"] for row in self._rows(query, [assistant_id])}
+
     def interrupt_running(self, reason: str) -> int:
         """Mark runs that a crash left running as interrupted; returns how many. Hold the lease first."""
         change = """UPDATE runs SET status = 'interrupted', finished_at = ?, message = ?

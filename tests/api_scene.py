@@ -62,7 +62,7 @@ def api(
         store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.retrieve, metrics.answered
     )
     app = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: READY, key_required).app()
-    server = PageServer(in_front(app, PlainTextResponse("a page")), "127.0.0.1", 0)
+    server = PageServer(in_front(app, PlainTextResponse("a page")), "127.0.0.1", 0, on_stop=pool.close)
     server.start()
     port = server.servers[0].sockets[0].getsockname()[1]
     try:

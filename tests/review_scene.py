@@ -44,7 +44,7 @@ RATES = Rates(messages=20, ratings=60, streams=4)
 class Words:
     """As much of a tokenizer as counting needs: a token is a word."""
 
-    def encode_chat(self, turns: Any, *, answer_follows: bool = True) -> tuple[int, ...]:
+    def encode_chat(self, turns: Any) -> tuple[int, ...]:
         return tuple(range(sum(3 + len(turn.content.split()) for turn in turns)))
 
 
@@ -142,7 +142,7 @@ def answered(
     with vllm.serving() as address:
         pool = VllmPool([VllmClient(address)])
         chat = Chat(store, pool, tokenizer, "base", store.path.parent, ChatLimits(8192))
-        with serving(services_of(store, chat, rates)) as running:
+        with serving(services_of(store, chat, rates), on_stop=pool.close) as running:
             yield running
 
 

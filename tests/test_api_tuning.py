@@ -84,6 +84,8 @@ def test_what_the_gate_refuses_is_a_failed_job_that_says_why(scene: Scene) -> No
     assert job.shorthand["assistant"] == "bank"  # a model that is an assistant is trained further
     run = store.runs.start("bank", {}, f"asked for on the page, fine-tuning job {job.id}")
     store.runs.finish(run.id, RunStatus.NOT_ENOUGH, "12 approved answers are too few.", {})
+    for _ in range(60):  # a job is found however many runs came after its own
+        store.runs.finish(store.runs.start("bank", {}, "examples").id, RunStatus.REFUSED, "", {})
     failed = client.fine_tuning.jobs.retrieve(job.id)
     assert failed.status == "failed" and failed.error and "too few" in (failed.error.message or "")
 

@@ -1,6 +1,8 @@
 """Ratings: nothing is forgotten, the latest of each rater counts, and they lead to rated answers."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,3 +166,18 @@ def test_rated_answers_follow_what_is_deleted_and_what_comes_in_late(rated: Stor
     rated.ratings.add("a1", "eve", Verdict.UP)
     rated.conversations.delete("c")
     assert rated.answers.rated_count("bank") == 0 and rated.maintenance.check() == []
+
+
+def test_changes_at_the_same_moment_are_all_kept(bank: Store) -> None:
+    talk = bank.conversations.start("bank", "hours")
+    answer = bank.messages.add(talk.conversation_id, talk.id, Role.ASSISTANT, "nine")
+
+    def mark(letter: str) -> None:
+        bank.ratings.change(answer.id, "ann", lambda before: replace(before, comment=before.comment + letter))
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(mark, "abcdefghijklmnop"))
+    (rating,) = bank.ratings.latest([answer.id])[answer.id]
+    assert sorted(rating.comment) == list("abcdefghijklmnop")
+    bank.ratings.change(answer.id, "ann", lambda before: before)  # what changes nothing is no new rating
+    assert len(bank.ratings.all(answer.id)) == 16

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from assistant.api.errors import ApiError
-from assistant.incoming import READ, place, refuse_other_sites
+from assistant.incoming import READ, MinuteWindow, place, refuse_other_sites
 from store import Store
 from store.api_keys import Scope
 
@@ -39,6 +35,9 @@ class Caller:
         """The owner and rater of what a user of the app asks and rates."""
         return f"{self.name}/{user[:200]}" if user else self.name
 
+    def owns(self, owner: str) -> bool:
+        return owner == self.name or owner.startswith(f"{self.name}/")
+
 
 class Admission:
     """For one running API. Without users, who have to sign in, nobody needs a key."""
@@ -46,7 +45,7 @@ class Admission:
     def __init__(self, store: Store, key_required: Callable[[], bool]):
         self._store, self._key_required = store, key_required
         self._under_way: Counter[str] = Counter()
-        self._window = MovingWindowRateLimiter(MemoryStorage())
+        self._window = MinuteWindow()
 
     @asynccontextmanager
     async def admitted(self, request: Request, scope: Scope) -> AsyncIterator[Caller]:
@@ -72,9 +71,7 @@ class Admission:
             )
         if scope not in key.scopes:
             raise ApiError(403, f"The key {key.name!r} may do {', '.join(key.scopes)}; this needs {scope}.")
-        limit = RateLimitItemPerMinute(key.per_minute)
-        if not self._window.hit(limit, key.name):
-            wait = self._window.get_window_stats(limit, key.name).reset_time - time.time()
+        if wait := self._window.wait_s(key.per_minute, key.name):
             text = f"The key {key.name!r} may send {key.per_minute:,} requests a minute."
             raise ApiError(429, text, code="rate_limit_exceeded", retry_s=wait)
         return Caller(f"api:{key.name}")

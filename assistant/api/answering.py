@@ -92,7 +92,7 @@ class Planner:
         if recognised:
             assistant_id, turns, version = recognised.assistant_id, recognised.turns, recognised.version
             return self._served(assistant_id, turns, body, version)
-        if asked.system is None or body.model == BASE and is_blank(asked.system):
+        if asked.system is None or (body.model == BASE and is_blank(asked.system)):
             return Plan()
         if is_blank(asked.system):
             if wanted is None:
@@ -152,9 +152,8 @@ async def _of_progress(index: int, steps: AsyncGenerator[Progress]) -> AsyncGene
     async with aclosing(steps):
         async for step in steps:
             message, text = step.message, step.message.text
-            if (
-                step.not_saved
-            ):  # it is held in memory until it can be saved; the client need not wait for that
+            if step.not_saved:
+                # It is held in memory until it can be saved; the client need not wait for that.
                 raise ApiError(503, step.not_saved)
             usage = message.usage
             end = _end(message.finish_reason, usage, step.tokens) if usage else None

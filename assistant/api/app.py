@@ -38,7 +38,6 @@ from store.api_keys import Scope as KeyScope
 from store.audit import acting
 from store.records import Message
 
-_BODY_BYTES = 4 << 20
 _MOST_EMBEDDED = 256  # texts of one request
 _METRICS = "/metrics"
 _PREFIXES = ("/v1/", "/api/public/", _METRICS)
@@ -182,7 +181,7 @@ class Api:
 
     async def _record(self, caller: Caller, given: FeedbackBody) -> str | None:
         with acting(caller.name):
-            rating = await asyncio.to_thread(record_feedback, self._store, caller.name, given)
+            rating = await asyncio.to_thread(record_feedback, self._store, caller, given)
         return rating.id if rating else None
 
     def _need_server(self) -> None:

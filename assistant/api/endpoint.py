@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,8 @@ from assistant.api.admission import Admission, Caller
 from assistant.api.errors import ApiError, as_api_error
 from assistant.incoming import read_body
 from store.api_keys import Scope as KeyScope
-from store.tracebacks import without_texts
 
-_log = logging.getLogger(__name__)
+BODY_BYTES = 4 << 20
 Act = Callable[[Caller, bytes, Request], Coroutine[Any, Any, Response]]
 
 
@@ -30,7 +28,7 @@ class Endpoint:
     admission: Admission
     scope: KeyScope
     act: Act
-    most_bytes: int = 4 << 20
+    most_bytes: int = BODY_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -39,7 +37,7 @@ class Endpoint:
                 body = await _body(request, self.most_bytes) if request.method == "POST" else b""
                 await _unless_gone(request, self._respond(caller, body, request, send))
         except Exception as error:
-            await _refusal(request, error)(scope, receive, send)
+            await as_api_error(error).response()(scope, receive, send)
 
     async def _respond(self, caller: Caller, body: bytes, request: Request, send: Send) -> None:
         response = await self.act(caller, body, request)
@@ -72,11 +70,3 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, None]) -> Non
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _refusal(request: Request, error: Exception) -> Response:
-    try:
-        return as_api_error(error).response()
-    except Exception:
-        _log.error("A request failed: %s\n%s", request.url.path, without_texts(error))
-        return ApiError(500, "The request failed; the app's log says where.").response()

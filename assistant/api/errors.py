@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any
 
@@ -11,7 +12,9 @@ from assistant.embedding import EmbeddingError
 from assistant.limits import ChatError
 from assistant.vllm_client import VllmError, VllmRefused, VllmUnreachable
 from store.errors import Conflict, NotFound, NotSaved, StoreError, Unstorable
+from store.tracebacks import without_texts
 
+_log = logging.getLogger(__name__)
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
@@ -47,7 +50,7 @@ class ApiError(Exception):
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """What went wrong while a request was answered; raises what is a fault of the program's own."""
+    """What went wrong while a request was answered; a fault of the program's own is logged, without what was sent."""
     cause = error.__cause__ if isinstance(error, ChatError) else None
     known = cause if isinstance(cause, VllmError) else error
     match known:
@@ -63,4 +66,5 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(400, str(known))
         case VllmError() | EmbeddingError() | StoreError():
             return ApiError(500, str(known))
-    raise error
+    _log.error("A request failed.\n%s", without_texts(error))
+    return ApiError(500, "The request failed; the app's log says where.")

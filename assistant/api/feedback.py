@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
+from assistant.api.admission import Caller
 from assistant.api.errors import ApiError
 from assistant.limits import MAX_MESSAGE_CHARACTERS
 from store import Store
+from store.ratings import corrected
 from store.records import Rating, Verdict
 from store.visible import is_blank
 
@@ -52,6 +54,11 @@ class Change:
     comment: str | None = None
     reason: str | None = None
 
+    def applied(self, rating: Rating) -> Rating:
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        changed = replace(rating, **given)
+        return changed if self.correction is None else corrected(changed, self.correction)
+
 
 def read_change(metric: str, value: bool | float | str) -> Change:
     """Raises ApiError for what says nothing."""
@@ -75,27 +82,17 @@ def read_change(metric: str, value: bool | float | str) -> Change:
     return Change(verdict=Verdict.UP if value >= _GOOD else Verdict.DOWN, reason=metric[:80])
 
 
-def record_feedback(store: Store, caller: str, body: FeedbackBody) -> Rating | None:
+def record_feedback(store: Store, caller: Caller, body: FeedbackBody) -> Rating | None:
     """Keep it as the rater's latest rating of that answer, which keeps what this does not change.
 
     `caller` sees only answers to what it asked itself. Raises ApiError, StoreError.
     """
     change = read_change(body.metric_name, body.value)
     message_id = body.inference_id.removeprefix("chatcmpl-")
-    message = store.messages.get(message_id)
-    owner = store.conversations.get(message.conversation_id).owner
-    if owner != caller and not owner.startswith(f"{caller}/"):
+    owner = store.conversations.get(store.messages.get(message_id).conversation_id).owner
+    if not caller.owns(owner):
         raise ApiError(404, f"There is no answer {body.inference_id!r}.", param="inference_id")
-    rater = f"{caller}/{body.user[:200]}" if body.user else owner
     if body.dryrun:
         return None
-    given = {name: value for name, value in vars(change).items() if value is not None}
-    latest = store.ratings.latest([message_id]).get(message_id, ())
-    before = next((one for one in latest if one.rater == rater), None)
-    kept = before or Rating("", message_id, rater, None, 0.0)
-    new = replace(kept, **given)
-    if (
-        change.correction is not None
-    ):  # as on the page: what had to be corrected was bad, unless somebody said good
-        new = replace(new, verdict=kept.verdict or Verdict.DOWN)
-    return store.ratings.add(message_id, rater, new.verdict, new.reason, new.comment, new.correction)
+    rater = caller.of_user(body.user) if body.user else owner
+    return store.ratings.change(message_id, rater, change.applied)

@@ -87,13 +87,13 @@ class Jobs:
         """The job as OpenAI's clients read it."""
         run = self._run(job)
         status = "cancelled" if job.cancelled_at else _status(run) if run else "queued"
-        failed = status == "failed" and run is not None
-        served = status == "succeeded"
+        error = {"code": str(run.status), "message": run.message, "param": None} if run else None
+        served = run if status == "succeeded" else None
         return {
             "id": job.id,
             "object": "fine_tuning.job",
             "created_at": int(job.created_at),
-            "finished_at": int(run.finished_at) if served and run and run.finished_at else None,
+            "finished_at": int(served.finished_at) if served and served.finished_at else None,
             "model": job.model,
             "fine_tuned_model": job.assistant_id if served else None,
             "organization_id": "shorthand",
@@ -104,9 +104,7 @@ class Jobs:
             "hyperparameters": {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"},
             "trained_tokens": None,
             "seed": 0,
-            "error": {"code": str(run.status), "message": run.message, "param": None}
-            if failed and run
-            else None,
+            "error": error if status == "failed" else None,
             "estimated_finish": None,
             "shorthand": {
                 "assistant": job.assistant_id,
@@ -156,8 +154,7 @@ class Jobs:
         return [made]
 
     def _run(self, job: ApiJob) -> TrainingRun | None:
-        runs = self._store.runs.all(job.assistant_id)
-        return next((run for run in runs if job.trigger in run.trigger.split(", ")), None)
+        return self._store.runs.of_trigger(job.assistant_id, job.trigger)
 
 
 def _status(run: TrainingRun) -> str:

@@ -72,8 +72,8 @@ class KnownPrompts:
         """
         id = f"prompt-{sha256(_comparable(system).encode()).hexdigest()[:12]}"
         with self._lock:  # two requests with a new prompt come at the same moment
-            known = self._store.assistants.found()
-            if all(one.id != id for one in known):
+            known = self._store.assistants.found_ids()
+            if id not in known:
                 if len(known) >= MOST_FOUND:
                     return None
                 limits.check(len(self._tokenizer.encode_text(system)))

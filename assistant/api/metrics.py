@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import lru_cache
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
-from prometheus_client import Counter as Total
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from store import Store
 from store.records import Deployment, Message
@@ -22,11 +20,11 @@ class Metrics:
         self._store, self._registry = store, CollectorRegistry()
         self._full_tokens = lru_cache(maxsize=256)(self._full_tokens_of)
         shared: dict[str, Any] = {"namespace": "shorthand", "registry": self._registry}
-        self._answers = Total("answers", "Answers, by how they ended.", ["assistant", "status"], **shared)
-        self._tokens = Total(
+        self._answers = Counter("answers", "Answers, by how they ended.", ["assistant", "status"], **shared)
+        self._tokens = Counter(
             "prompt_tokens", "Tokens of requests, by part, and those saved.", ["assistant", "part"], **shared
         )
-        self._written = Total("completion_tokens", "Tokens of answers.", ["assistant"], **shared)
+        self._written = Counter("completion_tokens", "Tokens of answers.", ["assistant"], **shared)
         self._first = Histogram(
             "first_token_seconds", "Time to the first token.", ["assistant"], buckets=_SECONDS, **shared
         )
@@ -65,7 +63,6 @@ class Metrics:
             if active := self._store.deployments.active(assistant.id):
                 self._active.labels(assistant.id, active.adapter or "").set(active.id)
                 self._sent.labels(assistant.id).set(active.prompt_tokens)
-            runs = Counter(run.status.value for run in self._store.runs.all(assistant.id, limit=10_000))
-            for status, count in runs.items():
+            for status, count in self._store.runs.counts(assistant.id).items():
                 self._runs.labels(assistant.id, status).set(count)
         return generate_latest(self._registry)

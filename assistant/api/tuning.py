@@ -13,10 +13,11 @@ from starlette.routing import Route
 
 from assistant.api.admission import Admission, Caller
 from assistant.api.chat_request import read
-from assistant.api.endpoint import Act, Endpoint
+from assistant.api.endpoint import BODY_BYTES, Act, Endpoint
 from assistant.api.errors import ApiError
 from assistant.api.jobs import JobBody, Jobs, shown_file
 from assistant.chat import Chat
+from assistant.incoming import replayed
 from store import Store
 from store.api_keys import Scope
 from store.audit import acting
@@ -29,10 +30,10 @@ class Tuning:
     """Answers programs that were written for a hosted fine-tuning service."""
 
     def __init__(self, store: Store, chat: Chat, jobs: Jobs):
-        self._files, self._jobs_kept, self._chat, self._jobs = store.api_files, store.api_jobs, chat, jobs
+        self._files, self._kept, self._chat, self._jobs = store.api_files, store.api_jobs, chat, jobs
 
     def routes(self, admission: Admission) -> list[Route]:
-        def route(path: str, act: Act, method: str = "GET", most: int = 4 << 20) -> Route:
+        def route(path: str, act: Act, method: str = "GET", most: int = BODY_BYTES) -> Route:
             return Route(path, Endpoint(admission, Scope.TRAIN, act, most), methods=[method])
 
         job = "/v1/fine_tuning/jobs/{id}"
@@ -51,7 +52,8 @@ class Tuning:
         ]
 
     async def upload(self, caller: Caller, body: bytes, request: Request) -> Response:
-        async with _again(request, body).form(max_files=1, max_fields=20) as form:
+        form_request = Request(request.scope, replayed(body, request.receive))
+        async with form_request.form(max_files=1, max_fields=20) as form:
             file, purpose = form.get("file"), form.get("purpose")
             if not isinstance(file, UploadFile):
                 raise ApiError(400, "Send the file as a form, in the field file.", param="file")
@@ -86,15 +88,19 @@ class Tuning:
             )
 
     async def jobs(self, caller: Caller, body: bytes, request: Request) -> Response:
-        found = await asyncio.to_thread(self._jobs_kept.all, caller.name)
-        return _list([self._jobs.shown(one) for one in found[:_LIMIT]], more=len(found) > _LIMIT)
+        def shown() -> tuple[list[dict[str, Any]], bool]:
+            found = self._kept.all(caller.name)
+            return [self._jobs.shown(one) for one in found[:_LIMIT]], len(found) > _LIMIT
+
+        return _list(*await asyncio.to_thread(shown))
 
     async def job(self, caller: Caller, body: bytes, request: Request) -> Response:
         return JSONResponse(await asyncio.to_thread(self._of_job, caller, request, self._jobs.shown))
 
     async def cancel(self, caller: Caller, body: bytes, request: Request) -> Response:
-        job = await asyncio.to_thread(self._jobs_kept.cancel, caller.name, request.path_params["id"])
-        return JSONResponse(self._jobs.shown(job))
+        id = request.path_params["id"]
+        cancelled = await asyncio.to_thread(lambda: self._jobs.shown(self._kept.cancel(caller.name, id)))
+        return JSONResponse(cancelled)
 
     async def events(self, caller: Caller, body: bytes, request: Request) -> Response:
         events = await asyncio.to_thread(self._of_job, caller, request, lambda job: [*self._jobs.events(job)])
@@ -104,18 +110,9 @@ class Tuning:
         return _list(await asyncio.to_thread(self._of_job, caller, request, self._jobs.checkpoints))
 
     def _of_job(self, caller: Caller, request: Request, show: Callable[..., Any]) -> Any:
-        return show(self._jobs_kept.get(caller.name, request.path_params["id"]))
+        return show(self._kept.get(caller.name, request.path_params["id"]))
 
 
 def _list(data: list[dict[str, Any]], more: bool = False) -> Response:
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
     return JSONResponse({"object": "list", "data": data, "has_more": more, **ends})
-
-
-def _again(request: Request, body: bytes) -> Request:
-    """The same request, whose body was read."""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return Request(request.scope, receive)

@@ -6,7 +6,6 @@ says who it is. The session and its role are read for each event, and while one 
 """
 
 import inspect
-import math
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,13 +15,10 @@ from html import escape
 from typing import Any, Literal
 
 import gradio as gr
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
 from starlette.concurrency import run_in_threadpool
 
 from assistant.chat import Chat
-from assistant.incoming import place
+from assistant.incoming import MinuteWindow, place
 from assistant.limits import ChatError
 from assistant.prompt_text import PromptTextError
 from assistant.tokenizer import ChatTokenizer
@@ -72,18 +68,15 @@ class Rates:
     messages: int
     ratings: int
     streams: int
-    _window: MovingWindowRateLimiter = field(
-        default_factory=lambda: MovingWindowRateLimiter(MemoryStorage()), init=False, compare=False
-    )
+    _window: MinuteWindow = field(default_factory=MinuteWindow, init=False, compare=False)
 
     def count(self, what: Literal["messages", "ratings"], person: Person) -> None:
         """One more. Raises Refused for more than a minute allows somebody who is signed in."""
         most: int = getattr(self, what)
-        limit, key = RateLimitItemPerMinute(most), (what, person.name)
-        if not person.signed_in or self._window.hit(limit, *key):
-            return
-        wait = max(1, math.ceil(self._window.get_window_stats(limit, *key).reset_time - time.time()))
-        raise Refused(f"At most {most} {what} a minute: wait {wait} s. What you typed stays here until then.")
+        if person.signed_in and (wait := self._window.wait_s(most, what, person.name)):
+            raise Refused(
+                f"At most {most} {what} a minute: wait {wait} s. What you typed stays here until then."
+            )
 
 
 class Access:

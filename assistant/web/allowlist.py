@@ -25,7 +25,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from assistant.incoming import READ, place, read_body, refuse_other_sites
+from assistant.incoming import READ, place, read_body, refuse_other_sites, replayed
 from assistant.startup import network
 from assistant.web.access import SIGNED_OUT, Access
 from assistant.web.document import rewriting
@@ -110,7 +110,7 @@ class AllowlistMiddleware:
             if request.method in READ:
                 return request.scope, request.receive
             body = await read_body(request, _FORM_BYTES)
-            return request.scope, _replayed(body, request.receive)
+            return request.scope, replayed(body, request.receive)
         if path in (_STARTED_AS, ICON) and request.method in READ:
             return request.scope, request.receive
         if not request.user.is_authenticated:
@@ -153,7 +153,7 @@ class AllowlistMiddleware:
         headers = MutableHeaders(scope=dict(request.scope))
         headers["content-length"], headers["content-type"] = str(len(body)), "application/json"
         scope = {**request.scope, "headers": headers.raw, "query_string": b""}
-        return scope, _replayed(body, request.receive)
+        return scope, replayed(body, request.receive)
 
     def _refuse_lost(self, session: str, function: int, ticks: bool) -> None:
         """A tab that was opened before this process has to load itself again: Gradio does not know its choices any
@@ -194,15 +194,6 @@ def _whole_characters(text: str) -> str:
     What Gradio sends back with one in it ended the stream of the page's events.
     """
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    waiting = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def once() -> Message:
-        return waiting.pop() if waiting else await receive()
-
-    return once
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:

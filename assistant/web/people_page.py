@@ -1,4 +1,4 @@
-"""The People page, for admins: who may sign in, the keys of programs, and the audit log."""
+"""The People page, for admins: who may sign in, API keys, and the audit log."""
 
 import time
 from typing import Any

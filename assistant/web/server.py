@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any, cast
@@ -112,12 +112,20 @@ class PageServer(uvicorn.Server):
     """In a thread of its own, so that signals stay with whoever started it.
 
     `proxies` are addresses or networks, besides this machine, whose word counts for who asks, and whether over https.
+    `on_stop` runs at the end in its event loop, to which the connections to the model server belong.
     """
 
     def __init__(
-        self, app: ASGIApp, host: str, port: int, proxies: Sequence[str] = (), root_path: str = ""
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        proxies: Sequence[str] = (),
+        root_path: str = "",
+        on_stop: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         keep_texts_out()
+        self._on_stop = on_stop
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * _IN_ALL)), hard))
         sys.setswitchinterval(_SWITCH_S)
@@ -155,6 +163,8 @@ class PageServer(uvicorn.Server):
         for connection in list(self.server_state.connections):  # a page's streams never end by themselves
             connection.transport.abort()
         await super().shutdown(sockets)
+        if self._on_stop:
+            await self._on_stop()
 
     def stop(self) -> None:
         self.should_exit = True

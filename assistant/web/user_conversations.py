@@ -8,6 +8,7 @@ from assistant.limits import MAX_MESSAGE_CHARACTERS
 from store import Store
 from store.demonstrations import Demonstration
 from store.errors import NotFound, StoreError
+from store.ratings import corrected
 from store.records import Conversation, Deployment, Message, Rating, Verdict
 from store.visible import is_blank
 
@@ -108,8 +109,7 @@ class UserConversations:
     def rate(self, click: Mapping[str, str]) -> None:
         """A `verdict`, a correction as `text`, or `remove` for none; what the click does not say stays as it was.
 
-        An answer that had to be corrected counts as bad, unless this person rated it up. Raises StoreError also for a
-        text that no box lets through.
+        Raises StoreError also for a text that no box lets through.
         """
         longest = max((len(str(value)) for value in click.values()), default=0)
         if longest > MAX_MESSAGE_CHARACTERS:
@@ -117,20 +117,16 @@ class UserConversations:
                 f"The text has {longest:,} characters; at most {MAX_MESSAGE_CHARACTERS:,} fit. Shorten it."
             )
         id = self.message(click["id"]).id
-        ratings = self._store.ratings.latest([id]).get(id, ())
-        mine = [rating for rating in ratings if rating.rater == self._owner]
-        before = mine[-1] if mine else Rating("", id, self._owner, None, 0.0)
-        if "verdict" in click:
-            verdict = Verdict(click["verdict"]) if click["verdict"] else None
-            comment = click.get("comment", "").strip() if verdict is Verdict.DOWN else ""
-            rated = replace(before, verdict=verdict, reason=click.get("reason", ""), comment=comment)
-        elif click.get("remove"):
-            rated = replace(before, correction=None)
-        elif not is_blank(text := click.get("text", "").strip()):
-            rated = replace(before, verdict=before.verdict or Verdict.DOWN, correction=text)
-        else:
-            raise StoreError("The correction is empty. Write the answer as it should have been.")
-        if rated != before:
-            self._store.ratings.add(
-                id, self._owner, rated.verdict, rated.reason, rated.comment, rated.correction
-            )
+        self._store.ratings.change(id, self._owner, lambda before: _rated(before, click))
+
+
+def _rated(before: Rating, click: Mapping[str, str]) -> Rating:
+    if "verdict" in click:
+        verdict = Verdict(click["verdict"]) if click["verdict"] else None
+        comment = click.get("comment", "").strip() if verdict is Verdict.DOWN else ""
+        return replace(before, verdict=verdict, reason=click.get("reason", ""), comment=comment)
+    if click.get("remove"):
+        return replace(before, correction=None)
+    if is_blank(text := click.get("text", "").strip()):
+        raise StoreError("The correction is empty. Write the answer as it should have been.")
+    return corrected(before, text)
