@@ -3,13 +3,15 @@
 -- adapter's name, is never given out again.
 
 PRAGMA application_id = 0x53484E44;  -- "SHND": tells a store from any other SQLite file
+PRAGMA user_version = 1;  -- of these tables, see `schema.py`
 
 CREATE TABLE assistants (
     id TEXT PRIMARY KEY CHECK (id <> ''),
     name TEXT NOT NULL,
     scorer TEXT NOT NULL,
     starters TEXT NOT NULL,  -- JSON list of text
-    created_at REAL NOT NULL
+    created_at REAL NOT NULL,
+    found INTEGER NOT NULL DEFAULT 0 CHECK (found IN (0, 1))  -- 1: a prompt from the API that nobody has adopted
 ) STRICT;
 
 CREATE TABLE prompts (
@@ -45,7 +47,6 @@ CREATE TABLE dataset_examples (
     split TEXT NOT NULL CHECK (split IN ('train', 'dev', 'gate')),
     rater TEXT NOT NULL,
     approved INTEGER NOT NULL CHECK (approved IN (0, 1)),
-    from_teacher INTEGER NOT NULL CHECK (from_teacher IN (0, 1)),
     PRIMARY KEY (dataset_id, position)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX examples_of_conversation ON dataset_examples (conversation_id);
@@ -112,6 +113,14 @@ CREATE TABLE training_requests (
     at REAL NOT NULL
 ) STRICT;
 
+-- Whether an assistant is retrained without being asked, and the next such run: when it starts, and why.
+CREATE TABLE automatic_retrains (
+    assistant_id TEXT PRIMARY KEY REFERENCES assistants (id),
+    allowed INTEGER NOT NULL DEFAULT 1 CHECK (allowed IN (0, 1)),
+    starts_at REAL,
+    reason TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+
 -- By position in the run's dataset, which has the question as it was asked; the message takes its answers with it.
 CREATE TABLE gate_answers (
     run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
@@ -166,7 +175,8 @@ CREATE TABLE deployments (
     run_id INTEGER REFERENCES runs (id),
     activated_at REAL,
     reason TEXT NOT NULL DEFAULT '',
-    previous_id INTEGER REFERENCES deployments (id)  -- what it replaced when it was first active
+    previous_id INTEGER REFERENCES deployments (id),  -- what it replaced when it was first active
+    demonstrations INTEGER NOT NULL DEFAULT 0  -- how many it sends along
 ) STRICT;
 CREATE INDEX deployments_of_assistant ON deployments (assistant_id, id);
 CREATE INDEX deployments_of_prompt ON deployments (prompt_id, variant);
@@ -222,6 +232,11 @@ CREATE TABLE messages (
     first_token_s REAL,
     total_s REAL,
     mean_ln_p REAL,  -- mean log-probability of a token of the answer; NULL of servers that do not say
+    left_out_turns INTEGER,  -- of the conversation, which did not fit into the request
+    demonstration_tokens INTEGER DEFAULT 0,
+    demonstrations TEXT DEFAULT '[]',  -- JSON list of the messages whose approved answers were sent along
+    finish_reason TEXT,  -- the server's or the file's word
+    turns_hash TEXT,  -- of a question from the API: which turns it ends
     UNIQUE (conversation_id, id),
     FOREIGN KEY (conversation_id, parent_id) REFERENCES messages (conversation_id, id)
         DEFERRABLE INITIALLY DEFERRED
@@ -229,6 +244,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_below ON messages (conversation_id, parent_id, role);
 CREATE INDEX messages_streaming ON messages (deployment_id) WHERE status = 'streaming';
 CREATE INDEX messages_failed ON messages (deployment_id, created_at) WHERE status = 'failed';
+CREATE INDEX messages_of_turns ON messages (turns_hash) WHERE turns_hash IS NOT NULL;
 CREATE INDEX messages_measured ON messages (deployment_id, created_at) WHERE prompt_tokens IS NOT NULL;
 
 CREATE TABLE ratings (
@@ -273,6 +289,21 @@ CREATE TRIGGER rated_answers_update AFTER UPDATE OF seq ON ratings BEGIN
     UPDATE rated_answers SET last_rating = (SELECT max(seq) FROM ratings WHERE message_id = new.message_id)
         WHERE seq = (SELECT seq FROM messages WHERE id = new.message_id);
 END;
+
+-- Approved answers that may be put before a question, personal data replaced; a changed one gets a new `seq`.
+CREATE TABLE demonstrations (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    assistant_id TEXT NOT NULL REFERENCES assistants (id),
+    message_id TEXT NOT NULL UNIQUE REFERENCES messages (id) ON DELETE CASCADE,
+    question TEXT NOT NULL,
+    answer TEXT NOT NULL,
+    added_at REAL NOT NULL,
+    vector_model TEXT,
+    vector BLOB,  -- float32, of the question by that model
+    CHECK ((vector IS NULL) = (vector_model IS NULL))
+) STRICT;
+-- With the model, so that what has changed is seen without reading the vectors.
+CREATE INDEX demonstrations_of_assistant ON demonstrations (assistant_id, seq, vector_model);
 
 -- An approval has a correction where a rater's correction was approved, rather than the answer as given.
 CREATE TABLE decisions (
@@ -378,6 +409,34 @@ CREATE TABLE sessions (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX sessions_of_user ON sessions (user, expires_at);
 CREATE INDEX sessions_by_end ON sessions (expires_at);
+
+CREATE TABLE api_keys (
+    name TEXT PRIMARY KEY COLLATE NOCASE CHECK (name <> ''),
+    key_hash TEXT NOT NULL UNIQUE CHECK (length(key_hash) = 64),
+    scopes TEXT NOT NULL,  -- JSON list
+    per_minute INTEGER NOT NULL CHECK (per_minute > 0),
+    created_at REAL NOT NULL,
+    revoked_at REAL
+) STRICT;
+
+-- Of the fine-tuning routes.
+CREATE TABLE api_files (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    content BLOB NOT NULL
+) STRICT;
+CREATE TABLE api_jobs (
+    id TEXT PRIMARY KEY,
+    owner TEXT NOT NULL,
+    assistant_id TEXT NOT NULL REFERENCES assistants (id),
+    file_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    imported TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    cancelled_at REAL
+) STRICT;
 
 CREATE TABLE audit (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -28,7 +28,7 @@ from store.maintenance import Maintenance
 from store.ratings import Ratings
 from store.reviews import Reviews
 from store.runs import GateAnswers, Leases, Runs, held_by
-from store.schema import upgrade
+from store.schema import prepare
 from store.search import Search
 from store.threads import Threads
 
@@ -36,7 +36,7 @@ from store.threads import Threads
 class Store:
     """Everything that Shorthand remembers. Any number of threads and processes may use the same file.
 
-    Opening brings an older file up to this version and refuses a newer one. Every change is one transaction
+    Opening creates a new file, and refuses one of another version. Every change is one transaction
     that is on the disk when the call returns; NotSaved says that nothing was changed.
     """
 
@@ -53,7 +53,7 @@ class Store:
         self._clock, self._new_id = clock, new_id
         file = DataFile(Path(path), busy_timeout_s, create)
         try:
-            upgrade(file)
+            prepare(file)
         except BaseException:
             file.close()
             raise
