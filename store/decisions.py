@@ -1,13 +1,12 @@
 """Keeps what reviewers decide: about answers, which outranks ratings, and about answers that the gate asks about.
 
-History stays.
+Earlier decisions stay; one that is undone goes, and the audit log says so.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from store.audit import AuditAction, Detail, record
 from store.columns import grouped, mapper
@@ -16,7 +15,7 @@ from store.errors import Conflict, NotFound
 from store.records import Decision, JudgementRequest, Role, Ruling
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
-IS_EFFECTIVE = """d.ruling <> 'withdrawn' AND d.seq = (
+IS_EFFECTIVE = """d.seq = (
     SELECT max(l.seq) FROM decisions l WHERE l.message_id = d.message_id AND l.reviewer = d.reviewer)"""
 
 EFFECTIVE_OF_MESSAGES = f"""
@@ -24,17 +23,10 @@ EFFECTIVE_OF_MESSAGES = f"""
     WHERE {IS_EFFECTIVE} ORDER BY d.seq"""
 _ANSWERS = """
     SELECT m.id, m.role FROM json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value"""
-# A decision is the reviewer's latest also where one made after it was undone, which restored it.
-_IS_LATEST = """EXISTS (
-    SELECT 1 FROM decisions l WHERE l.message_id = d.message_id AND l.reviewer = d.reviewer
-        AND coalesce(l.restores, l.id) = d.id AND l.seq = (
-            SELECT max(n.seq) FROM decisions n WHERE n.message_id = d.message_id AND n.reviewer = d.reviewer))"""
 _TO_UNDO = f"""
     SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.id = wanted.value
-    WHERE {_IS_LATEST} ORDER BY d.seq"""
-# What a reviewer decided last for an assistant, as far as it still counts. All of one moment was one action, and what
-# undoes another decision is none.
-_COUNTS = f"d.ruling <> 'withdrawn' AND d.restores IS NULL AND {_IS_LATEST}"
+    WHERE {IS_EFFECTIVE} ORDER BY d.seq"""
+# What a reviewer decided last for an assistant, as far as it still counts. All of one moment was one action.
 _IN_ASSISTANT = """
     FROM decisions d CROSS JOIN messages m ON m.id = d.message_id
     CROSS JOIN conversations c ON c.id = m.conversation_id"""
@@ -42,11 +34,10 @@ DECIDED_LAST = f"""
     SELECT d.* {_IN_ASSISTANT}
     WHERE d.reviewer = ? AND d.created_at = (
         SELECT d.created_at {_IN_ASSISTANT}
-        WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {_COUNTS}
+        WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {IS_EFFECTIVE}
         ORDER BY d.created_at DESC LIMIT 1)
-    AND c.assistant_id = ? AND {_COUNTS} ORDER BY d.seq"""
-_BEFORE = """
-    SELECT * FROM decisions WHERE message_id = ? AND reviewer = ? AND seq < ? ORDER BY seq DESC LIMIT 1"""
+    AND c.assistant_id = ? AND {IS_EFFECTIVE} ORDER BY d.seq"""
+_REMOVE = "DELETE FROM decisions WHERE id IN (SELECT value FROM json_each(?))"
 DECIDED_SINCE = f"""
     SELECT count(DISTINCT d.message_id) AS n FROM decisions d
     CROSS JOIN messages m ON m.id = d.message_id
@@ -79,25 +70,18 @@ class Decisions(Repository):
             ]
 
     def undo(self, ids: Iterable[str]) -> list[Decision]:
-        """Make what each reviewer had decided before count again, as of then; return the decisions that say so.
+        """Take these back, so that what each reviewer had decided before counts again; return those that are gone.
 
         What the same reviewer has decided anew since then, and what was deleted meanwhile, is left alone.
         """
         with self._file.writing() as transaction:
-            restored = []
-            for row in transaction.rows(_TO_UNDO, [list(set(ids))]):
-                answer, reviewer = row["message_id"], row["reviewer"]
-                before = self._first(decision_of, _BEFORE, [answer, reviewer, row["seq"]])
-                if before is None:
-                    again = Decision(self._new_id(), answer, reviewer, Ruling.WITHDRAWN, self._clock())
-                else:
-                    again = replace(before, id=self._new_id(), restores=before.restores or before.id)
-                restored.append(_insert(transaction, again))
-            if restored:
-                first = _first(decision.message_id for decision in restored)
-                detail: Detail = {"answers": len(restored), "reviewer": restored[0].reviewer}
+            gone = self._all(decision_of, _TO_UNDO, [list(set(ids))])
+            transaction.execute(_REMOVE, [[decision.id for decision in gone]])
+            if gone:
+                first = _first(decision.message_id for decision in gone)
+                detail: Detail = {"answers": len(gone), "reviewer": gone[0].reviewer}
                 record(transaction, self._clock(), AuditAction.REVIEW_UNDONE, first, detail)
-            return restored
+            return gone
 
     def last(self, assistant_id: str, reviewer: str, since: float) -> list[Decision]:
         """Return what undoing takes back: what this reviewer decided last and at once, as far as it still counts.
@@ -108,7 +92,7 @@ class Decisions(Repository):
         return self._all(decision_of, DECIDED_LAST, values)
 
     def all(self, message_id: str) -> list[Decision]:
-        """Return every decision that was ever made about the message, oldest first."""
+        """Return every decision about the message, oldest first."""
         query = "SELECT * FROM decisions WHERE message_id = ? ORDER BY seq"
         return self._all(decision_of, query, [message_id])
 
@@ -139,21 +123,20 @@ def _check(transaction: Transaction, ruling: Ruling, corrections: Mapping[str, s
             raise Conflict(f"Message {message_id!r} is from the user; only answers can be reviewed.")
         if ruling is Ruling.CORRECT and correction is None:
             raise Conflict(f"The correction of {message_id!r} has no text. Give the answer as it should be.")
-        if ruling in (Ruling.REJECT, Ruling.WITHDRAWN) and correction is not None:
+        if ruling is Ruling.REJECT and correction is not None:
             raise Conflict(f"{ruling.value!r} of {message_id!r} takes no text. Leave the correction out.")
 
 
 def effective_decision(decisions: Sequence[Decision]) -> Decision | None:
     """Return the decision that counts among all about one answer, which are in the order of writing."""
     latest = {decision.reviewer: decision for decision in decisions}
-    left = [decision for decision in latest.values() if decision.ruling is not Ruling.WITHDRAWN]
-    return max(left, key=lambda decision: (decision.created_at, decision.id), default=None)
+    return max(latest.values(), key=lambda decision: (decision.created_at, decision.id), default=None)
 
 
 def effective_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, Decision]:
     found = grouped(rows, "message_id", decision_of)
-    chosen = {message_id: effective_decision(decisions) for message_id, decisions in found.items()}
-    return {message_id: decision for message_id, decision in chosen.items() if decision is not None}
+    chosen = ((message_id, effective_decision(decisions)) for message_id, decisions in found.items())
+    return {message_id: decision for message_id, decision in chosen if decision is not None}
 
 
 decision_of = mapper(Decision)

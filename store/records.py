@@ -54,7 +54,6 @@ class Ruling(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     CORRECT = "correct"  # the reviewer wrote the answer as it should have been
-    WITHDRAWN = "withdrawn"  # takes the reviewer's earlier one back
 
 
 class DeploymentStatus(StrEnum):
@@ -222,8 +221,7 @@ class Decision:
     """What a reviewer decided about one answer; it outranks every rating.
 
     The latest of each reviewer counts, and of several reviewers the one decided last. `correction` is the text to learn
-    where that is not the answer as given: the reviewer's own, or a rater's that was approved. `restores` is the id of
-    the earlier decision that counts again because of this one.
+    where that is not the answer as given: the reviewer's own, or a rater's that was approved.
     """
 
     id: str
@@ -232,7 +230,6 @@ class Decision:
     ruling: Ruling
     created_at: float
     correction: str | None = None
-    restores: str | None = None
 
 
 @dataclass(frozen=True)

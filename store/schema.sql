@@ -311,11 +311,10 @@ CREATE TABLE decisions (
     id TEXT NOT NULL UNIQUE CHECK (id <> ''),
     message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
     reviewer TEXT NOT NULL,
-    ruling TEXT NOT NULL CHECK (ruling IN ('approve', 'reject', 'correct', 'withdrawn')),
+    ruling TEXT NOT NULL CHECK (ruling IN ('approve', 'reject', 'correct')),
     correction TEXT CHECK (CASE ruling
         WHEN 'approve' THEN 1 WHEN 'correct' THEN correction IS NOT NULL ELSE correction IS NULL END),
-    created_at REAL NOT NULL,
-    restores TEXT  -- the id of the earlier decision that counts again; no foreign key, since it may be erased
+    created_at REAL NOT NULL
 ) STRICT;
 CREATE INDEX decisions_of_message ON decisions (message_id, reviewer, seq);
 CREATE INDEX decisions_of_reviewer ON decisions (reviewer, created_at);

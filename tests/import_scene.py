@@ -56,7 +56,7 @@ RULINGS = [
     None,
     ("rev", Ruling.REJECT),
     ("sue", Ruling.CORRECT, "as it should be"),
-    ("sue", Ruling.WITHDRAWN),
+    ("sue", Ruling.REJECT),
     ("rev", Ruling.APPROVE, "a rater's"),
 ]
 
