@@ -85,13 +85,6 @@ EXPORTS = {
             {"uuid": "b", "parent_message_uuid": "u", "sender": "assistant", "text": "again"},
         ],
     },
-    "gemini": {
-        "contents": [
-            {"role": "user", "parts": [{"text": ASK}]},
-            {"role": "model", "parts": [{"text": "Hm.", "thought": True}, {"text": SAY}]},
-        ]
-    },
-    "lmsys": {"conversation_id": "1", "conversation": PAIR},
     "oasst": {
         "prompt": {
             "message_id": "u",
@@ -104,7 +97,6 @@ EXPORTS = {
         }
     },
     "records": {"instruction": ASK, "input": "", "output": SAY},
-    "records with turns": {"system": "x", "history": [], "instruction": ASK, "output": SAY},
     "openai": {"messages": [message("system", {"odd": 1}), *PAIR], "score": float("nan"), "n": 10**500},
     "openai parts": {
         "messages": [*ASKED, message("assistant", [{"type": "thinking"}, {"type": "text", "text": SAY}])]
@@ -112,15 +104,6 @@ EXPORTS = {
     "sharegpt": {"conversations": [{"from": "human", "value": ASK}, {"from": "gpt", "value": SAY}]},
     "trl-preference": {"messages": PAIR, "chosen": PAIR, "rejected": [*ASKED, message("assistant", "no")]},
     "trl-preference of texts": {"question": ASK, "system": "x", "chosen": SAY, "rejected": "no"},
-    "trl-preference of LLaMA-Factory": {
-        "conversations": [{"from": "human", "value": ASK}],
-        "chosen": {"from": "gpt", "value": SAY},
-        "rejected": {"from": "gpt", "value": "no"},
-    },
-    "trl-preference of transcripts": {
-        "chosen": f"\n\nHuman: {ASK}\n\nAssistant: {SAY}",
-        "rejected": f"\n\nHuman: {ASK}\n\nAssistant: no",
-    },
 }
 
 
@@ -163,8 +146,6 @@ def test_the_rows_of_a_file_decide_and_not_its_first_ones(bank: Store, tmp_path:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"message_tree_id": "t", "parent_id": None, "text": "a"}, "trees"),
-        ({"conversation_id": "c", "rating": "thumbs_up"}, "conversations.json"),
         ({"text": "a"}, "in none of the formats"),
         ({"messages": [{**PAIR[0], "files": [{"type": "image"}]}, PAIR[1]]}, "comes with files"),
         ({"messages": PAIR, "images": ["a.png"]}, "it comes with images"),
@@ -220,7 +201,6 @@ SPOKEN = {  # what is in the text -> what is learned and how much was taken off
     f"<think>\n\n</think>\n\n{SAY}": (SAY, 1),
     f"<thinking>Hm.</thinking>\n{SAY}": (SAY, 1),
     f"[THINK]Hm.[/THINK]{SAY}": (SAY, 1),
-    f"◁think▷Hm.◁/think▷{SAY}": (SAY, 1),
     f"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>{SAY}<|return|>": (
         SAY,
         1,

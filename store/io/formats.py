@@ -5,7 +5,6 @@ Readers raise BadRow or msgspec.ValidationError for a row that cannot be importe
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -60,7 +59,7 @@ def _read_completion(row: Raw, meaning: Meaning) -> list[ImportedConversation]:
 def _read_preference(row: Raw, meaning: Meaning) -> list[ImportedConversation]:
     """What was chosen is the correction of what was rejected."""
     (*before_chosen, chosen), (*before, rejected) = (
-        _ending_with_answer(read_messages(_turns(row[key]), Role.ASSISTANT, is_context=True), key)
+        _ending_with_answer(read_messages(row[key], Role.ASSISTANT, is_context=True), key)
         for key in ("chosen", "rejected")
     )
     if before_chosen != before:
@@ -73,16 +72,8 @@ def _read_preference(row: Raw, meaning: Meaning) -> list[ImportedConversation]:
     return [ImportedConversation((*before, replace(rejected, ratings=(rating,))))]
 
 
-def _turns(text: Any) -> Any:
-    """Messages of Anthropic's transcripts, “\\n\\nHuman: …\\n\\nAssistant: …”; anything else as it is."""
-    if not isinstance(text, str) or not text.startswith("\n\nHuman:"):
-        return text
-    _, *parts = re.split(r"\n\n(Human|Assistant): ?", text)
-    return [_as_message(role, said.strip()) for role, said in zip(parts[::2], parts[1::2], strict=True)]
-
-
 def _prompt(row: Raw, meaning: Meaning) -> list[ImportedMessage]:
-    for key in ("prompt", "conversations", "messages"):
+    for key in ("prompt", "messages"):
         if isinstance(row.get(key), list):
             found = read_messages(row[key], is_context=True)
             while found and found[-1].role is Role.ASSISTANT:  # many repeat what was chosen
@@ -138,20 +129,12 @@ FORMATS = (  # the first that matches a row reads it; what holds more comes firs
     Format("oasst", "OASST", _holds(prompt=dict), trees.read_oasst),
     _list_of("openai", "OpenAI", "messages", _write_openai),
     _list_of("sharegpt", "ShareGPT", "conversations"),
-    _list_of("lmsys", "LMSYS", "conversation"),
     Format("claude", "Claude", _holds(chat_messages=list), trees.read_chat),
-    _list_of("gemini", "Gemini", "contents"),
     RECORDS,
     CSV,
 )
 NAMES = tuple(format.name for format in FORMATS)
 WRITTEN = tuple(format.name for format in FORMATS if format.write)
-_NOT_READ = {  # keys of rows that are known, and what to do
-    "message_tree_id parent_id": "has OASST's messages one by one: import its file of trees",
-    "conversation_id rating": "has ratings without texts: import conversations.json of the same export of ChatGPT",
-    "mes is_user": "is a chat of SillyTavern: write its messages as OpenAI's",
-    "custom_id response": "has answers without their questions, as OpenAI's batches: add the questions",
-}
 
 
 def find_format(name: str) -> Format:
@@ -159,8 +142,3 @@ def find_format(name: str) -> Format:
     if found := next((format for format in FORMATS if format.name == name), None):
         return found
     raise StoreError(f"There is no format {name!r}. Choose one of {', '.join(NAMES)}.")
-
-
-def why_not(row: Raw) -> str:
-    """What a row of a known tool is that cannot be imported, and what to do; empty for others."""
-    return next((said for keys, said in _NOT_READ.items() if row.keys() >= {*keys.split()}), "")

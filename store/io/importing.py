@@ -17,7 +17,7 @@ import msgspec
 from store.audit import AuditAction
 from store.errors import BadRow, StoreError
 from store.io import table
-from store.io.formats import CSV, FORMATS, NAMES, RECORDS, SHORTHAND, Format, Found, find_format, why_not
+from store.io.formats import CSV, FORMATS, NAMES, RECORDS, SHORTHAND, Format, Found, find_format
 from store.io.left_out import without_left_out
 from store.io.meaning import Meaning, Profile, find_meaning, is_table
 from store.io.reading import Container, OnProgress, find_container
@@ -158,8 +158,6 @@ class Judged:
             said = ", ".join(f"{ours} = {theirs}" for ours, theirs in columns.items())
             unused = ", ".join(self.unused) if "turn" in self.format.columns else ""
             yield _shown(f"Columns: {said}{unused and f'; not used: {unused}'}.")
-        if self.meaning.remark:
-            yield self.meaning.remark
         yield from self.found.forecast()
 
 
@@ -191,19 +189,16 @@ def _survey(
 ) -> tuple[Profile, Format]:
     """What all rows have, and the format that was `asked` for or that most rows are of."""
     asked = asked or (CSV if container.delimiter else None)
-    profile, votes, hint = Profile(options.columns), Counter[str](), ""
+    profile, votes = Profile(options.columns), Counter[str]()
     for _, row in container.rows(on_progress):
         if isinstance(row, dict):
             profile.add(row)
             if asked is None and (format := _format_of(row, options)) is not None:
                 votes[format.name] += 1
-            elif asked is None and not votes:
-                hint = hint or why_not(row)
     if asked is None and not votes:
         raise StoreError(
-            f"{container.path} {hint or 'is in none of the formats that can be imported'} ({', '.join(NAMES)}). Write "
-            "every conversation as JSON on a line of its own or in one list, or a table with the columns question and "
-            "answer."
+            f"{container.path} is in none of the formats that can be imported ({', '.join(NAMES)}). Write every "
+            "conversation as JSON on a line of its own or in one list, or a table with the columns question and answer."
         )
     # Of as many rows the format that holds more.
     return profile, asked or max(FORMATS, key=lambda one: votes[one.name])

@@ -19,23 +19,17 @@ MARKS = {  # what stands in a text for a part that came by itself
     TOOL_CALL: '\n<details type="tool_calls"></details>\n',
 }
 
-_TAGS = "think|thinking|thought|thoughts|reasoning|seed:think"
-_OPENING = re.compile(
-    r'<details\b[^>]*\btype="(?P<details>reasoning|tool_calls|code_interpreter)"[^>]*>'
-    rf"|^[ \t]*<(?P<tag>{_TAGS})>"
-    r"|^[ \t]*(?P<other>\[THINK\]|<\|begin_of_thought\|>|<\|START_THINKING\|>|◁think▷"
-    r"|<\|channel\|>analysis<\|message\|>)",
-    re.MULTILINE,
+_TAGS = "think|thinking|thought|thoughts|reasoning"
+_PART = re.compile(  # also one without an end
+    r'<details\b[^>]*\btype="(?P<details>reasoning|tool_calls|code_interpreter)"[^>]*>(?:.*?</details>|.*)'
+    rf"|^[ \t]*<(?P<tag>{_TAGS})>(?:.*?</(?P=tag)>|.*)"
+    r"|^[ \t]*\[THINK\](?:.*?\[/THINK\]|.*)"
+    r"|<\|channel\|>analysis<\|message\|>(?:.*?<\|end\|>|.*)",
+    re.MULTILINE | re.DOTALL,
 )
-_CLOSING = {
-    "[THINK]": "[/THINK]",
-    "<|begin_of_thought|>": "<|end_of_thought|>",
-    "<|START_THINKING|>": "<|END_THINKING|>",
-    "◁think▷": "◁/think▷",
-    "<|channel|>analysis<|message|>": "<|end|>",
-}
+_CLOSINGS = ("</details>", "[/THINK]", "<|end|>", *(f"</{tag}>" for tag in _TAGS.split("|")))
 # Templates that open the reasoning themselves leave its end alone in the answer.
-_END_ALONE = re.compile(rf"^[ \t]*(?:</(?:{_TAGS})>|\[/THINK\]|◁/think▷)[ \t]*$", re.MULTILINE)
+_END_ALONE = re.compile(rf"^[ \t]*(?:</(?:{_TAGS})>|\[/THINK\])[ \t]*$", re.MULTILINE)
 _FINAL = "<|channel|>final<|message|>"  # gpt-oss: the channels before it are not the answer
 _ENDS = re.compile(r"<\|(?:return|end)\|>\s*$")
 
@@ -70,33 +64,23 @@ def _spoken(message: ImportedMessage, found: list[str]) -> ImportedMessage:
 
 def take_off(text: str, found: list[str]) -> str:
     """Return the answer that people read; a text without such parts as it is."""
-    if not any(sign in text for sign in "<[◁"):  # nearly all, in a hundredth of the time
+    if not any(sign in text for sign in "<["):  # nearly all, in a hundredth of the time
         return text
-    kept: list[str] = []
-    before, start = len(found), 0
-    channels = text.rfind(_FINAL)
-    if channels >= 0:
+    before, spoken = len(found), text
+    if _FINAL in text:
         found.append(REASONING)
-        start, text = channels + len(_FINAL), _ENDS.sub("", text)
-    elif (end := _END_ALONE.search(text)) and not _OPENING.search(text, 0, end.start()):
+        spoken = _ENDS.sub("", text.rpartition(_FINAL)[2])
+    elif (end := _END_ALONE.search(text)) and not _PART.search(text, 0, end.start()):
         found.append(REASONING)
-        start = end.end()
-    at = start
-    while opening := _OPENING.search(text, at):
-        closing, kind = _closing(opening)
-        end_at = text.find(closing, opening.end())
-        is_code = text.count("```", start, opening.start()) % 2 == 1
-        is_word = end_at < 0 and text[start : opening.start()].strip() != ""
-        kept.append(text[at : opening.end() if is_code or is_word else opening.start()])
-        if is_code or is_word:
-            at = opening.end()
-        else:
-            found.append(kind)
-            at = len(text) if end_at < 0 else end_at + len(closing)
-    return ("".join(kept) + text[at:]).strip() if len(found) > before else text
+        spoken = text[end.end() :]
 
+    def leave_out(part: re.Match[str]) -> str:
+        above = spoken[: part.start()]
+        is_word = above.strip() and not part[0].endswith(_CLOSINGS)
+        if is_word or above.count("```") % 2 == 1:  # in code
+            return part[0]
+        found.append(TOOL_CALL if part["details"] in ("tool_calls", "code_interpreter") else REASONING)
+        return ""
 
-def _closing(opening: re.Match[str]) -> tuple[str, str]:
-    if details := opening["details"]:
-        return "</details>", REASONING if details == REASONING else TOOL_CALL
-    return f"</{opening['tag']}>" if opening["tag"] else _CLOSING[opening["other"]], REASONING
+    left = _PART.sub(leave_out, spoken)
+    return left.strip() if len(found) > before else text

@@ -15,7 +15,7 @@ from typing import Any
 
 from store.errors import BadRow, StoreError
 from store.io.stable_ids import ImportOptions
-from store.io.values import BLANK, Scale, day_order, find_scale, is_verdict, parse_time
+from store.io.values import BLANK, Scale, find_scale, is_verdict, parse_time
 from store.records import Verdict
 
 # Our columns, and what other tools call the same one.
@@ -40,10 +40,9 @@ _NAMES = {
 COLUMNS = tuple(_NAMES)
 # What stands beside a question and belongs to it.
 _MATERIAL = {"instruction": ("input", "context"), "question": ("context",), "prompt": ("context",)}
-_ONLY_IF_THEY_FIT = {"label", "feedback", "kto_tag", "timestamp", "time", "date"}  # often something else
+_MAYBE_VERDICTS, _MAYBE_TIMES = {"label", "feedback", "kto_tag"}, {"timestamp", "time", "date"}
 _SCALES = {"stars", "score"}  # never just 0 and 1
 _HARMLESS = ("comment", "reason", "answered_at")  # of several such columns the first is taken
-_TIMES = ("asked_at", "answered_at", "rated_at")
 _MOST_VALUES = 1000  # different ones that are counted of a column; no scale has as many
 
 
@@ -59,8 +58,7 @@ class Meaning:
     latest: float
     columns: Mapping[str, str] = field(default_factory=dict)
     scale: Scale = Scale()
-    day_first: bool = False
-    remark: str = ""
+    day_first: bool | None = None
 
     def cells(self, row: Mapping[str, Any]) -> dict[str, str]:
         """The texts of a row by our names; a column that it does not have is not there. Raises BadRow."""
@@ -90,11 +88,7 @@ class Profile:
         self.asked = {column: plain(name) for column, name in asked.items()}
         self.filled: dict[str, bool] = {}  # column -> whether there is something in it
         self.values: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self.orders: defaultdict[str, dict[str, str]] = defaultdict(dict)  # of dates, what comes first -> one
         self._verdicts = {"verdict", *_NAMES["verdict"], self.asked.get("verdict", "")}
-        self._times = {
-            name for column in _TIMES for name in (column, *_NAMES[column], self.asked.get(column, ""))
-        }
         self._known: set[str] = set()  # names of columns of which no cell tells anything more
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -111,18 +105,12 @@ class Profile:
         if name in self._verdicts:
             counted = self.values[name]
             counted[text[:100] if len(counted) < _MOST_VALUES else "…"] += 1
-        elif name in self._times:
-            self._add_time(name, text)
+        elif name in _MAYBE_TIMES and not self.values[name]:
+            with suppress(BadRow):
+                parse_time(text, name, float("inf"), day_first=True)
+                self.values[name]["a time"] += 1
         elif name in self.filled:
             self._known.add(given)
-
-    def _add_time(self, name: str, text: str) -> None:
-        if order := day_order(text):
-            self.orders[name].setdefault(order, text)
-        if name in _ONLY_IF_THEY_FIT and not self.values[name]:
-            with suppress(BadRow):
-                parse_time(text, name, float("inf"), order == "day")
-                self.values[name]["a time"] += 1
 
     def choose(self, column: str, is_a_table: bool) -> str:
         """The file's name for our column, empty for none. Raises StoreError where several could be meant."""
@@ -149,9 +137,10 @@ class Profile:
         return there[0] if there else ""
 
     def _fits(self, column: str, name: str) -> bool:
-        if name not in _ONLY_IF_THEY_FIT:
-            return True
-        return bool(self.values[name]) and (column != "verdict" or all(map(is_verdict, self.values[name])))
+        """Columns of these names often hold something else."""
+        if name in _MAYBE_VERDICTS:
+            return bool(self.values[name]) and all(map(is_verdict, self.values[name]))
+        return name not in _MAYBE_TIMES or bool(self.values[name])
 
 
 def is_table(names: Iterable[str], asked: Mapping[str, str]) -> bool:
@@ -172,15 +161,4 @@ def find_meaning(profile: Profile, options: ImportOptions, columns: Collection[s
             found.setdefault("material", name)
     name = found.get("verdict", "")
     scale = find_scale(name, profile.values[name], options.up_from, options.down_to, name in _SCALES)
-    orders = {k: v for column in _TIMES for k, v in profile.orders[found.get(column, "")].items()}
-    day_first, remark = options.day_first, ""
-    if day_first is None:
-        if "day" in orders and "month" in orders:
-            raise StoreError(
-                f"In {orders['day']!r} the day comes first, and in {orders['month']!r} the month. Write dates as "
-                "2025-05-01. Nothing was imported."
-            )
-        day_first = "day" in orders
-        if orders.keys() == {"either"}:
-            remark = f"{orders['either']} is read with the month first, as such dates are; --day-first changes that."
-    return Meaning(options.at, found, scale, day_first, remark)
+    return Meaning(options.at, found, scale, options.day_first)

@@ -1,7 +1,7 @@
-"""Reads the rows of a file: lines of JSON, JSON values one after the other or in one list, or a table.
+"""Reads the rows of a file: lines of JSON, one JSON list or object, or a table.
 
 A row that cannot be read comes as a BadRow, and the next ones follow. Bytes that are not UTF-8 become half surrogates
-(`surrogateescape`), by which their row is found. Memory is bounded by the largest row.
+(`surrogateescape`), by which their row is found. Of lines and tables memory is bounded by the largest row.
 """
 
 from __future__ import annotations
@@ -24,12 +24,10 @@ from store.io.table import unescape_formula
 _MAX_CELL = 16 * 2**20  # characters; a missing quotation mark makes a cell of all that follows
 _DELIMITERS = ",;\t|"
 _START = 4096  # bytes, for what kind of file it is
-_CHUNK = 2**20  # characters
 _HEADER_LINES = 10  # above it spreadsheets write “sep=;”, a title and empty lines
 # Gzip, zip and Excel, SQLite, Parquet, PDF.
 _NO_TEXT = (b"\x1f\x8b", b"PK\x03\x04", b"SQLite format", b"PAR1", b"%PDF")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_BETWEEN = ", \t\r\n\ufeff"  # items of a list
 
 Rows = Iterator[tuple[int, Any]]  # the line or the item's number, with what is in the row or a BadRow
 OnProgress = Callable[[int], None]  # gets how many bytes were read
@@ -38,7 +36,7 @@ _PROGRESS_ROWS = 1000
 
 @dataclass(frozen=True)
 class Container:
-    """How rows lie in a file. `unit` is what they are counted by: “line”, or “item” of other JSON."""
+    """How rows lie in a file. `unit` is what they are counted by: “line”, or “item” of one JSON list or object."""
 
     path: Path
     encoding: str
@@ -69,7 +67,14 @@ class Container:
     def _rows(self, file: TextIO) -> Rows:
         if self.delimiter:
             return _table_rows(file, self.delimiter, self.header_line)
-        return _json_rows(file, is_list=self.unit == "item")
+        return _json_lines(file) if self.unit == "line" else self._items(file)
+
+    def _items(self, file: TextIO) -> Rows:
+        try:
+            found = _DECODER.decode(file.read())
+        except (ValueError, RecursionError) as error:
+            raise StoreError(f"{self.path} is not JSON: {error}. Write it again, or a row a line.") from error
+        yield from enumerate(found if isinstance(found, list) else [found], start=1)
 
 
 def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> Container:
@@ -94,7 +99,18 @@ def find_container(path: Path, options: ImportOptions, is_csv: bool | None) -> C
                 f"{head.strip()[:200]!r}. If its columns have other names, say --column question=NAME --column "
                 "answer=NAME."
             )
-    return Container(path, encoding, "item" if first == "[" else "line")
+    whole = Container(path, encoding, "item")
+    return whole if first == "[" or _is_one_object(whole) else Container(path, encoding)
+
+
+def _is_one_object(container: Container) -> bool:
+    """Whether a file that does not begin with a whole line of JSON is one object, with line ends in it."""
+    with container.open() as file:
+        if any(isinstance(row, dict) for _, row in islice(_json_lines(file), 1)):
+            return False
+    with suppress(StoreError):
+        return any(isinstance(row, dict) for _, row in container.rows())
+    return False
 
 
 def _start(path: Path) -> bytes:
@@ -116,52 +132,18 @@ def _start(path: Path) -> bytes:
 _DECODER = json.JSONDecoder(parse_int=lambda digits: int(digits) if len(digits) < 400 else float(digits))
 
 
-def _json_rows(file: TextIO, is_list: bool) -> Rows:
-    """Items of a list, or values one after the other with the line where each begins.
-
-    What is broken ends with its line, but in a list nothing after it can be told apart.
-    """
-    text, number = file.read(_CHUNK), 1
-    end = text.index("[") + 1 if is_list else 0
-    while True:
-        at = _next_item(text, end)
-        number += 0 if is_list else text.count("\n", end, at)
+def _json_lines(file: TextIO) -> Rows:
+    for number, line in enumerate(file, start=1):
+        value: Any
         try:
-            if is_list and text[at : at + 1] == "]":
-                if text[at + 1 :].strip() or file.read(_CHUNK).strip():
-                    raise ValueError("the list has ended, but the file goes on")
-                return
-            value, end = _DECODER.raw_decode(text, at)
-            if not is_list and not isinstance(value, dict):
+            value = _DECODER.decode(line)
+            if not isinstance(value, dict):
                 raise ValueError("it is no object")
         except (ValueError, RecursionError) as error:
-            if _is_cut_off(error, text) and (more := file.read(max(_CHUNK, len(text) - at))):
-                text, end = text[at:] + more, 0
+            if line.isspace():
                 continue
-            if at == len(text) and not is_list:
-                return
-            reason = f"it is not JSON: {getattr(error, 'msg', error)}."
-            if is_list:
-                yield number, BadRow(f"{reason} What follows was not read.")
-                return
-            while (end := text.find("\n", at)) < 0 and (more := file.read(_CHUNK)):
-                text += more
-            value, end = BadRow(reason), end if end >= 0 else len(text)
+            value = BadRow(f"it is not JSON: {getattr(error, 'msg', error)}.")
         yield number, value
-        number += 1 if is_list else text.count("\n", at, end)
-
-
-def _is_cut_off(error: Exception, text: str) -> bool:
-    """Whether the text may only end too early: an error near its end, or a string without one."""
-    return isinstance(error, json.JSONDecodeError) and (
-        error.pos > len(text) - 12 or error.msg.startswith("Unterminated")
-    )
-
-
-def _next_item(text: str, at: int) -> int:
-    while at < len(text) and text[at] in _BETWEEN:
-        at += 1
-    return at
 
 
 def _table_rows(file: TextIO, delimiter: str, header_line: int) -> Rows:

@@ -118,7 +118,7 @@ def read(
         try:
             cells = _cells(row, meaning)
             key = cells.get("conversation", "")
-            messages = _messages(row, cells, meaning)
+            messages = _messages(cells, meaning)
             same = key != "" and key == current.key
             turn = _turn(cells.get("turn", "").strip(), messages, current if same else None)
             if key and key == refused and turn > 1:
@@ -163,8 +163,8 @@ def _turn(number: str, messages: Sequence[ImportedMessage], current: _Open | Non
     return int(number)
 
 
-def _messages(row: Mapping[str, Any], cells: Mapping[str, str], meaning: Meaning) -> list[ImportedMessage]:
-    """What was said before, where a row has a `history`, the question, and the answer unless there is none."""
+def _messages(cells: Mapping[str, str], meaning: Meaning) -> list[ImportedMessage]:
+    """The question, and the answer unless there is none."""
     text = cells.get
 
     def time(column: str) -> float | None:
@@ -182,20 +182,8 @@ def _messages(row: Mapping[str, Any], cells: Mapping[str, str], meaning: Meaning
     is_rated = rating.verdict is not None or rating.correction is not None or rating.created_at is not None
     asked = ImportedMessage(Role.USER, cells["question"], answered_at if asked_at is None else asked_at)
     if not cells["answer"] and not is_rated:
-        return [*_before(row), asked]
+        return [asked]
     ratings = (rating,) if is_rated else ()
     end = text("finish_reason") or None
     answer = ImportedMessage(Role.ASSISTANT, cells["answer"], answered_at, ratings, finish_reason=end)
-    return [*_before(row), asked, answer]
-
-
-def _before(row: Mapping[str, Any]) -> Iterator[ImportedMessage]:
-    """As LLaMA-Factory writes them: a system text, and the turns before as pairs."""
-    if isinstance(row.get("system"), str) and row["system"].strip():
-        yield ImportedMessage(Role.USER, "", is_system=True)
-    history = row.get("history")
-    for turn in history if isinstance(history, list) else ():
-        if not isinstance(turn, list) or len(turn) != 2 or not all(isinstance(text, str) for text in turn):
-            raise BadRow("its history is not a list of questions with their answers.")
-        yield ImportedMessage(Role.USER, turn[0])
-        yield ImportedMessage(Role.ASSISTANT, turn[1], is_context=True)
+    return [asked, answer]

@@ -107,8 +107,6 @@ def _number(text: str) -> float | None:
 # From this size on, so many of them are a second.
 _UNITS = {1e17: 1e9, 1e14: 1e6, 1e11: 1e3, 1e8: 1.0}
 _EARLIEST = 631_152_000.0  # 1990
-_EXCEL = (32_874, 80_000)  # days since 30 December 1899: years 1990 to 2119
-_EXCEL_1970 = 25_569
 DAY_S = 86_400.0  # another machine's clock may be ahead, and so may a time without a zone
 # 10/9/2025 8:53, 09.10.25, 2025/10/9, 10/9/2025, 8:53:20 PM
 _DATE = re.compile(
@@ -116,10 +114,11 @@ _DATE = re.compile(
 )
 
 
-def parse_time(value: object, name: str, latest: float, day_first: bool = False) -> float | None:
-    """Seconds since 1970, UTC where no zone is given; None for an empty cell. Raises BadRow.
+def parse_time(value: object, name: str, latest: float, day_first: bool | None = None) -> float | None:
+    """Seconds since 1970, UTC where no zone is given; None for an empty cell.
 
-    What is more than a day after `latest` is refused.
+    Raises BadRow, also for what is more than a day after `latest`; and StoreError for a date that can be read in two
+    ways while nobody has said whether the day comes first.
     """
     text = str(value).strip()
     if text.casefold() in BLANK:
@@ -135,16 +134,6 @@ def parse_time(value: object, name: str, latest: float, day_first: bool = False)
     raise BadRow(f"its {name} is {text[:40]!r}, which is {why}. Write it as 2025-05-01T09:30:00.")
 
 
-def day_order(value: str) -> str:
-    """“day” or “month” for what comes first in a date, “either” where it does not tell; empty for other times."""
-    found = _DATE.fullmatch(value)
-    if found is None or len(found[1]) > 2:
-        return ""
-    if found[2] == "." or int(found[1]) > 12:
-        return "day"
-    return "month" if int(found[3]) > 12 else "either"
-
-
 def _of_number(text: str) -> float | None:
     value = _number(text)
     if value is None or (len(text) == 8 and text.startswith(("19", "20"))):
@@ -152,12 +141,10 @@ def _of_number(text: str) -> float | None:
     for size, per_second in _UNITS.items():
         if value >= size:
             return value / per_second
-    if _EXCEL[0] <= value <= _EXCEL[1]:
-        return float(round((value - _EXCEL_1970) * DAY_S))
     raise ValueError(text)
 
 
-def _of_date(text: str, day_first: bool) -> float:
+def _of_date(text: str, day_first: bool | None) -> float:
     if text.endswith(("UTC", "GMT")):
         text = text[:-3].rstrip() + "+00:00"
     with suppress(ValueError):
@@ -167,14 +154,25 @@ def _of_date(text: str, day_first: bool) -> float:
         raise ValueError(text)
     first, sign, second, third, hour, minute, second_, half = found.groups()
     if len(first) == 4:
-        year, month, day = first, second, third
+        year, month, day = first, int(second), int(third)
     else:
-        year, month, day = third, *((second, first) if day_first or sign == "." else (first, second))
+        year, month, day = third, *_month_and_day(text, int(first), int(second), sign == "." or day_first)
     hours = int(hour or 0)
     if half:
         hours = hours % 12 + 12 * (half.lower() == "pm")
     years = int(year) + (2000 if len(year) == 2 else 0)
-    return _seconds(datetime(years, int(month), int(day), hours, int(minute or 0), int(second_ or 0)))
+    return _seconds(datetime(years, month, day, hours, int(minute or 0), int(second_ or 0)))
+
+
+def _month_and_day(text: str, first: int, second: int, day_first: bool | None) -> tuple[int, int]:
+    if max(first, second) > 12:
+        return (second, first) if first > 12 else (first, second)
+    if day_first is None and first != second:
+        raise StoreError(
+            f"In {text!r} the day or the month may come first. Say --day-first or --month-first, or write dates as "
+            "2025-05-01. Nothing was imported."
+        )
+    return (second, first) if day_first else (first, second)
 
 
 def _seconds(at: datetime) -> float:
