@@ -1,6 +1,5 @@
 """Import: nothing is imported twice, a bad row keeps no other out, and any bytes are imported or refused in words."""
 
-import json
 import threading
 from dataclasses import replace
 from pathlib import Path
