@@ -1,6 +1,6 @@
 """kill -9 of the chat, the trainer and vLLM at random moments: nothing acknowledged is lost, and all is ready again.
 
-People chat and rate in one process, another publishes, swaps and rolls back under the trainer's lease, and both talk to
+People chat and rate in one process, another publishes, swaps and rolls back under the trainer's lock, and both talk to
 a server: the fake one of the tests, or with `--real` vLLM under `python app.py`. After each kill the victim is started
 again as it always is, and everything that was acknowledged since the kill before is looked up.
 """

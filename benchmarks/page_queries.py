@@ -53,7 +53,6 @@ def training_page(store: Store, subject: Subject) -> None:
     store.runs.automatic(subject.assistant_id)
     store.deployments.active(subject.assistant_id)
     store.deployments.replaced(subject.assistant_id)
-    store.leases.get("trainer-watch")
 
 
 def funnel(store: Store, subject: Subject) -> None:

@@ -34,7 +34,7 @@ _FEWEST_SAMPLES = 24  # two minutes: a shorter life says nothing about growth
 _WARM_UP = 0.25  # of the samples: caches fill up and connections are opened
 _MOST_RUNS = 100_000
 # Small enough for a run of some minutes; whether the gate lets it pass is not what a soak is about. Nothing is
-# retrained but on request: a retrain and the process that swaps beside it would wait for each other's lease.
+# retrained but on request: a retrain and the process that swaps beside it would wait for each other's lock.
 SETTINGS = "epochs=1 max_train=24 min_train=10 min_gate=10 max_answer_tokens=12 retrain_after=1000000"
 
 
@@ -136,7 +136,7 @@ def soak(
 
 
 def _request_retrain(world: World, progress: Progress) -> None:
-    world.pause(TRAINER)  # there is one lease: it swaps again when the retrain is done
+    world.pause(TRAINER)  # there is one lock: it swaps again when the retrain is done
     with world.where.store() as store:
         store.runs.request(ASSISTANT, "soak")
     progress.requested += 1

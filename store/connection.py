@@ -6,7 +6,6 @@ and Python here links 3.40.1. FULL sync, because the page says that a rating is 
 
 from __future__ import annotations
 
-import copy
 import os
 import random
 import sqlite3
@@ -114,7 +113,6 @@ class DataFile:
         self._open_lock = threading.Lock()
         self._closed = threading.Event()
         self._writer = threading.Lock()
-        self._check: Callable[[Transaction], None] | None = None
         if not self.path.exists():
             if not create:
                 raise StoreError(f"There is no store at {self.path}. Check the data directory.")
@@ -129,12 +127,6 @@ class DataFile:
             raise NotSaved(
                 f"Cannot create {self.path}: {error.strerror}. Choose a writable data directory."
             ) from error
-
-    def checked(self, check: Callable[[Transaction], None]) -> DataFile:
-        """Return the same file and connections; `check` runs first in every write and may raise, to change nothing."""
-        view = copy.copy(self)
-        view._check = check
-        return view
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened on first use."""
@@ -207,8 +199,6 @@ class DataFile:
                 self._waiting(connection, "BEGIN IMMEDIATE")
                 # For what is left to wait for, which ends by itself: readers who are in the middle of something.
                 connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
-                if self._check is not None:
-                    self._check(Transaction(connection))
             else:
                 connection.execute("BEGIN")
                 self._waiting(connection, _FIRST_READ)

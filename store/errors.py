@@ -17,10 +17,6 @@ class Conflict(StoreError):
     """The record exists, but what it says now does not allow this change."""
 
 
-class LeaseLost(Conflict):
-    """Whoever was to change this has been replaced meanwhile; nothing was changed."""
-
-
 class Unstorable(StoreError):
     """A text holds a character that would not come back as it was."""
 

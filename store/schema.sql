@@ -190,12 +190,6 @@ CREATE TABLE activations (
 ) STRICT;
 CREATE INDEX activations_of_deployment ON activations (deployment_id, seq);
 
-CREATE TABLE leases (
-    name TEXT PRIMARY KEY,
-    holder TEXT NOT NULL,
-    expires_at REAL NOT NULL
-) STRICT, WITHOUT ROWID;
-
 -- Conversations -------------------------------------------------------------------------------------------------------
 
 -- The two-column keys hold a parent and a head inside their own conversation. They are deferred because deleting a

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 import uuid
 from contextlib import AbstractContextManager
@@ -27,7 +26,7 @@ from store.io.transfer import Transfer
 from store.maintenance import Maintenance
 from store.ratings import Ratings
 from store.reviews import Reviews
-from store.runs import GateAnswers, Leases, Runs, held_by
+from store.runs import GateAnswers, Runs
 from store.schema import prepare
 from store.search import Search
 from store.threads import Threads
@@ -50,17 +49,13 @@ class Store:
         create: bool = True,
     ) -> None:
         """Open the file. `busy_timeout_s`: how long to wait for a lock. Raises StoreError."""
-        self._clock, self._new_id = clock, new_id
         file = DataFile(Path(path), busy_timeout_s, create)
         try:
             prepare(file)
         except BaseException:
             file.close()
             raise
-        self._use(file)
-
-    def _use(self, file: DataFile) -> None:
-        shared = (file, self._clock, self._new_id)
+        shared = (file, clock, new_id)
         self._file = file
         self.assistants = Assistants(*shared)
         self.prompts = Prompts(*shared)
@@ -81,7 +76,6 @@ class Store:
         self.adapters = Adapters(*shared)
         self.deployments = Deployments(*shared)
         self.demonstrations = Demonstrations(*shared)
-        self.leases = Leases(*shared)
         self.users = Users(*shared)
         self.sessions = Sessions(*shared)
         self.api_keys = ApiKeys(*shared)
@@ -91,12 +85,6 @@ class Store:
         self.erasure = Erasures(*shared)
         self.transfer = Transfer(*shared)
         self.maintenance = Maintenance(*shared)
-
-    def under_lease(self, name: str, holder: str) -> Self:
-        """Return this store for a lease's holder: once another takes the lease, every write raises LeaseLost."""
-        other = copy.copy(self)
-        other._use(self._file.checked(held_by(name, holder)))
-        return other
 
     def reading(self) -> AbstractContextManager[object]:
         """Let all that a block reads see one state; each reading by itself costs a lock and a look at the file."""

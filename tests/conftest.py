@@ -15,6 +15,7 @@ from word_embedder import WordEmbedder
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
+from store.lock import TRAINING, is_locked
 
 # No test depends on how busy the machine is, and the same examples are tried each time; "long" looks for new ones.
 settings.register_profile("default", deadline=None, derandomize=True)
@@ -118,4 +119,4 @@ def scene(
     yield make_scene(store, tokenizer, tiny_model, vllm, tmp_path)
     runs = tmp_path / "runs"
     assert not runs.exists() or not list(runs.iterdir()), "checkpoints are removed however a run ends"
-    assert store.leases.get("trainer") is None
+    assert not is_locked(tmp_path, TRAINING)

@@ -21,7 +21,7 @@ from trainer.examples.traffic import ENOUGH_RATED
 # Tables that stay small, lists of ids that the query was given, the turns of one thread, and what a query inside has
 # found already.
 SMALL = {
-    *("assistants", "prompts", "deployments", "runs", "leases", "training_requests", "activations", "d", "a"),
+    *("assistants", "prompts", "deployments", "runs", "training_requests", "activations", "d", "a"),
     *("json_each", "wanted", "path", "below", "CONSTANT"),
 }
 SMALL_SCAN = re.compile(

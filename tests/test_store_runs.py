@@ -1,4 +1,4 @@
-"""Runs, their events, requests for training and leases under a clock that the test moves, and answers at the gate."""
+"""Runs, their events, requests for training under a clock that the test moves, and answers at the gate."""
 
 import math
 from collections.abc import Iterator
@@ -98,26 +98,6 @@ def test_requests_are_taken_once_oldest_first_and_one_run_answers_all_of_an_assi
     assert bank.runs.take_request() is None
     with pytest.raises(NotFound, match="assistant 'shop'"):
         bank.runs.request("shop", "button")
-
-
-def test_a_lease_is_held_renewed_released_and_expires(bank: Store, clock: Clock) -> None:
-    assert bank.leases.acquire("trainer", "p1", ttl_s=30)
-    assert not bank.leases.acquire("trainer", "p2", ttl_s=30)
-    clock.now += 20
-    assert bank.leases.acquire("trainer", "p1", ttl_s=30)  # renewed until 1050
-    clock.now += 29
-    assert not bank.leases.acquire("trainer", "p2", ttl_s=30)
-    assert bank.leases.get("trainer") == ("p1", 1050.0)
-    clock.now += 1
-    assert bank.leases.get("trainer") is None
-    assert bank.leases.acquire("trainer", "p2", ttl_s=30)
-
-    bank.leases.release("trainer", "p1")  # too late: it is p2's now
-    assert bank.leases.get("trainer") == ("p2", 1080.0)
-    bank.leases.release("trainer", "p2")
-    assert bank.leases.get("trainer") is None
-    with pytest.raises(StoreError, match="longer than 0 s"):
-        bank.leases.acquire("trainer", "p1", ttl_s=0)
 
 
 SCORES = {"base_full": [0.5, 0.9, 0.2, 0.4], "variant 2": [0.9, 0.3, 0.2, 0.5]}

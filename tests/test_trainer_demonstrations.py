@@ -13,6 +13,7 @@ from assistant.assistants import save_prompt
 from assistant.rendering import render
 from store import Store, StoreError
 from store.demonstrations import Demonstration
+from store.lock import WATCH, Lock
 from store.records import Example, ImportedTurn, Role, Segment, SegmentKind, Split, Verdict
 from trainer.candidate import Candidate, train_candidate
 from trainer.context import Retrain
@@ -24,9 +25,7 @@ from trainer.examples.demonstrations import (
     nearest_train_examples,
     refresh,
 )
-from trainer.lease import Lease
 from trainer.settings import TrainerSettings
-from trainer.watch import WATCH_LEASE
 
 SETTINGS = TrainerSettings()
 
@@ -133,7 +132,7 @@ def _locked(*_: object) -> None:
 
 def test_it_runs_beside_a_trainer_and_until_it_is_stopped(prompted: Store) -> None:
     stopped = threading.Event()
-    with Lease(prompted, WATCH_LEASE):
+    with Lock(prompted.path.parent, WATCH):
         updating = threading.Thread(target=DemonstrationUpdater(prompted, SETTINGS).run, args=[stopped])
         updating.start()
         rate(prompted, "When do you open?", "At nine.")

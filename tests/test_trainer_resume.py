@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 
 from assistant.assistants import save_prompt
 from assistant.embedding import Embedder
+from store.lock import TRAINING, is_locked
 from store.records import RunStatus
 from trainer.__main__ import app
 from trainer.context import TrainingContext
-from trainer.lease import Lease, LeaseTaken
 from trainer.run import resume
 from trainer.training import finetune as finetuning
 from trainer.training.checkpoints import last_checkpoint
@@ -101,7 +101,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     wait_for(lambda: step(scene) > 20, child)
     child.kill()
     child.communicate()
-    assert scene.store.runs.all("bank")[0].status is RunStatus.RUNNING and scene.store.leases.get("trainer")
+    assert scene.store.runs.all("bank")[0].status is RunStatus.RUNNING
 
     run = scene.run(**vars(LONG))
 
@@ -132,7 +132,7 @@ def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(
     assert child.returncode == 130, said
     (run,) = scene.store.runs.all("bank")
     assert run.status is RunStatus.INTERRUPTED and "The next retrain goes on from step" in run.message
-    assert "The next retrain goes on from step" in said and scene.store.leases.get("trainer") is None
+    assert "The next retrain goes on from step" in said and not is_locked(scene.context.data_dir, TRAINING)
     found = last_checkpoint(scene.context.work_dir(run.id))
     assert found is not None and found.step >= 8
 
@@ -218,18 +218,3 @@ def test_a_run_that_dies_again_and_again_waits_for_a_person(
     assert not watch.interrupted_runs()
     run = scene.run(**vars(SHORT))
     assert run.id == 1 and run.status is RunStatus.PROMOTED
-
-
-def test_the_lease_of_a_process_that_is_gone_is_free(scene: Scene) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    scene.store.leases.acquire("trainer", f"{gone.pid}-{namespace}-abc", 60)
-    with Lease(scene.store):
-        pass
-    scene.store.leases.acquire(
-        "trainer", f"{gone.pid}-another-abc", 60
-    )  # of a container: not known to be gone
-    with pytest.raises(LeaseTaken):
-        Lease(scene.store).__enter__()
-    scene.store.leases.release("trainer", f"{gone.pid}-another-abc")

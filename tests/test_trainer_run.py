@@ -1,7 +1,6 @@
 """Whole retrains of a tiny model against a fake vLLM: every way that a run can end, and what is left behind."""
 
 import errno
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from retrain_scene import PROMPT, SETTINGS, Scene, colour
 from assistant.serving import NoServer
 from store import Store
 from store.errors import NotSaved
+from store.lock import TRAINING, Lock, LockTaken
 from store.records import DeploymentStatus, ImportedTurn, MessageStatus, Role, RunStatus, Split, Verdict
 from store.runs import Runs
 from trainer import candidate
@@ -19,7 +19,6 @@ from trainer import run as running
 from trainer.context import TrainingContext
 from trainer.evaluation.guards import QUESTIONS
 from trainer.examples.deduplicate import split_of
-from trainer.lease import Lease, LeaseTaken
 from trainer.report import table
 
 
@@ -183,33 +182,9 @@ def test_too_few_answers_are_not_enough_and_cost_nothing(scene: Scene, count: in
 
 
 def test_a_second_trainer_is_told(scene: Scene) -> None:
-    with Lease(scene.store), pytest.raises(LeaseTaken, match="Another trainer"):
+    with Lock(scene.context.data_dir, TRAINING), pytest.raises(LockTaken, match="Another trainer"):
         scene.run()
     assert not scene.store.runs.all("bank")
-
-
-def test_a_trainer_that_lost_its_lease_swaps_nothing(scene: Scene) -> None:
-    """The gate takes long; meanwhile this process was paused past its lease, and another one took it."""
-    scene.rate(60)
-    before = scene.store.deployments.active("bank")
-    honest = scene.vllm.answer
-
-    def steal(model: str, ids: Sequence[int]) -> str:
-        lease = scene.store.leases.get("trainer")
-        if lease and lease[0] != "thief":
-            scene.store.leases.release("trainer", lease[0])
-            scene.store.leases.acquire("trainer", "thief", 60)
-            scene.store.runs.interrupt_running("Taken over.")  # as every trainer does first
-        return honest(model, ids)
-
-    scene.vllm.answer = steal
-    run = scene.run()
-    scene.store.leases.release("trainer", "thief")
-    assert run.status is RunStatus.INTERRUPTED and run.message == "Taken over."
-    assert scene.store.deployments.active("bank") == before and not scene.vllm.adapters
-    assert [d.status for d in scene.store.deployments.all("bank")] == [DeploymentStatus.ACTIVE]
-    assert (scene.context.data_dir / "runs").exists()  # another may go on from its checkpoints
-    shutil.rmtree(scene.context.data_dir / "runs")
 
 
 @pytest.mark.parametrize(

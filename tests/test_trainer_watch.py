@@ -1,5 +1,6 @@
 """When a retrain starts by itself."""
 
+import os
 import sys
 import threading
 import time
@@ -13,13 +14,13 @@ import pytest
 from waiting import wait_for
 
 from store import Store
+from store.lock import TRAINING, WATCH, Lock, LockTaken, is_locked
 from store.records import ImportedTurn, MessageStatus, Role, RunStatus, Segment, SegmentKind, Usage, Verdict
 from trainer import watch as watching_module
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.examples.dataset import content_hash, draft
-from trainer.lease import Lease, LeaseTaken
 from trainer.settings import TrainerSettings
-from trainer.watch import WATCH_LEASE, Watch, new_examples
+from trainer.watch import Watch, new_examples
 
 SETTINGS = TrainerSettings(min_train=20, min_gate=10, retrain_after=30)
 
@@ -290,7 +291,7 @@ def test_a_training_that_ignores_the_end_is_killed_with_all_it_started(
     with watching(bank, tmp_path, recorder):
         assert wait_for(lambda: len(recorder.calls) == 2)  # the process and the one that it forked
         stopped = time.monotonic()
-    assert time.monotonic() - stopped < 10 and bank.leases.get(WATCH_LEASE) is None
+    assert time.monotonic() - stopped < 10 and not is_locked(tmp_path, WATCH)
     script = recorder.command[1]
     assert wait_for(lambda: not [p for p in psutil.process_iter() if _runs(p, script)])
 
@@ -307,8 +308,7 @@ def test_a_run_of_another_trainer_is_left_alone(bank: Store, tmp_path: Path) -> 
     run = bank.runs.start("bank", {}, "by hand")
     recorder = Recorder(tmp_path)
     bank.runs.request("bank", "asked")
-    by_hand = Lease(bank)
-    with by_hand, watching(bank, tmp_path, recorder):
+    with Lock(tmp_path, TRAINING), watching(bank, tmp_path, recorder):
         time.sleep(0.5)
         assert bank.runs.get(run.id).status is RunStatus.RUNNING and recorder.calls == []
     with watching(bank, tmp_path, recorder):
@@ -367,16 +367,5 @@ def test_what_a_person_put_there_is_theirs_to_take_back(bank: Store) -> None:
 
 
 def test_one_watch_serves_a_data_directory(bank: Store, tmp_path: Path) -> None:
-    with Lease(bank, WATCH_LEASE), pytest.raises(LeaseTaken, match="process"):
+    with Lock(tmp_path, WATCH), pytest.raises(LockTaken, match=f"process {os.getpid()}"):
         Watch(bank, tmp_path, SETTINGS, [], 60).run()
-
-
-def test_a_lease_is_given_back_and_can_be_lost(bank: Store) -> None:
-    with Lease(bank) as lease:
-        assert lease.still_held()
-        holder = bank.leases.get("trainer")
-        assert holder is not None
-        bank.leases.release("trainer", holder[0])
-        bank.leases.acquire("trainer", "another", 60)
-        assert not lease.still_held()
-    assert bank.leases.get("trainer") is not None  # another's

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -16,6 +17,7 @@ from assistant.web.access import Person
 from assistant.web.training_page import PageState, TrainingPage
 from store import Store
 from store.errors import Conflict
+from store.lock import WATCH, Lock
 from store.records import Deployment, RunStatus
 
 pytestmark = pytest.mark.usefixtures("event_loops")
@@ -101,7 +103,7 @@ def test_what_served_before_can_serve_again(desk: Store, page: TrainingPage) -> 
 
 
 def watching(store: Store) -> None:
-    store.leases.acquire("trainer-watch", "a process", 60)
+    """Said here; the test holds the lock."""
 
 
 def ask(store: Store) -> None:
@@ -139,7 +141,8 @@ def test_train_now_works_or_says_why_it_does_not(
 ) -> None:
     for act in acts:
         act(desk)
-    parts = shown(page)
+    with Lock(desk.path.parent, WATCH) if watching in acts else nullcontext():
+        parts = shown(page)
     assert (parts["train-now"].value, parts["train-now"].interactive) == (button, works)
     assert why in parts["trainer-state"]
     if announce in acts and works and forbid not in acts:

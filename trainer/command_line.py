@@ -16,7 +16,7 @@ from assistant.serving import NoServer
 from assistant.tokenizer import TokenizerError
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
-from trainer.lease import LeaseTaken
+from store.lock import LockTaken
 from trainer.redaction.entities import RedactionError
 from trainer.settings import BadSetting, TrainerSettings, defaults_in_words, override
 
@@ -25,7 +25,7 @@ _EXPECTED = (
     BadAdapter,
     BadSetting,
     EmbeddingError,
-    LeaseTaken,
+    LockTaken,
     NoServer,
     RedactionError,
     StoreError,

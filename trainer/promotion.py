@@ -98,7 +98,6 @@ async def _finish_promoted(
         message += " It was stopped before the time it saves was measured."
         store.runs.finish(run.id, RunStatus.PROMOTED, message, report)
         raise
-    # Raises LeaseLost where another trainer is at work, whose candidate would be unloaded here.
     finished = store.runs.finish(run.id, RunStatus.PROMOTED, message, report)
     with suppress(VllmError):
         await unload_older(store, pool, run.assistant_id)

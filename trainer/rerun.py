@@ -18,12 +18,12 @@ import torch
 from assistant.adapter_files import BadAdapter, Manifest, verify
 from assistant.serving import MAX_RANK
 from store import Store
+from store.lock import TRAINING, Lock
 from store.records import Dataset, TrainingRun
 from trainer.candidate import build_job
 from trainer.context import TrainingContext
 from trainer.evaluation.judgements import TRIGGER as REEVALUATION
 from trainer.examples.dataset import content_hash
-from trainer.lease import Lease
 from trainer.settings import TrainerSettings
 from trainer.training.environment import PHASE, Precision, differences, environment
 from trainer.training.finetune import Trained, TrainingDiverged, finetune
@@ -78,7 +78,7 @@ class Rerun:
 def rerun(store: Store, data_dir: Path, run_id: int, on_step: Callable[[int, int], None]) -> Rerun:
     """Train again and publish under a new name; `on_step` gets (step, steps).
 
-    Raises NoRerun, BadSetting, NoServer, TokenizerError, LeaseTaken, NotFound.
+    Raises NoRerun, BadSetting, NoServer, TokenizerError, LockTaken, NotFound.
     """
     run = store.runs.get(run_id)
     dataset, recorded, losses = _record(store, run)
@@ -89,7 +89,7 @@ def rerun(store: Store, data_dir: Path, run_id: int, on_step: Callable[[int, int
             "the app with that model in this data directory, then run this again."
         )
     torch.set_num_threads(recorded["threads"])  # another number of them rounds sums differently
-    with Lease(store):
+    with Lock(data_dir, TRAINING):
         trained = _train(context, run, dataset, Precision(recorded["precision"]), on_step)
         name = free_name(context.adapters, f"{run.assistant_id}-v{run.id:04d}-rerun")
         manifest = publish(trained.model, context.adapters, name, context.base)
@@ -133,7 +133,7 @@ def _train(
     on_step: Callable[[int, int], None],
 ) -> Trained:
     work_dir = context.work_dir(f"rerun-{run.id}")
-    for killed in work_dir.parent.glob("rerun-*"):  # whoever made it is dead: this process holds the lease
+    for killed in work_dir.parent.glob("rerun-*"):  # whoever made it is dead: this process holds the lock
         shutil.rmtree(killed, ignore_errors=True)
     try:
         job = replace(build_job(context, dataset, work_dir), precision=precision)

@@ -15,7 +15,8 @@ from assistant.serving import MAX_RANK
 from assistant.startup import model_problem
 from assistant.vllm_client import VllmError
 from store import StoreError
-from store.errors import LeaseLost, NotSaved
+from store.errors import NotSaved
+from store.lock import TRAINING, Lock
 from store.records import WITHOUT_TRAINING, Example, RunStatus, TrainingRun
 from trainer.candidate import Candidate, train_candidate
 from trainer.context import Retrain, RunProgress, TrainingContext
@@ -24,7 +25,6 @@ from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
 from trainer.examples.dataset import DatasetDraft, draft_for_model, snapshot
 from trainer.examples.demonstrations import refresh
-from trainer.lease import Lease
 from trainer.promotion import evaluate_and_deploy
 from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
@@ -52,14 +52,12 @@ _EXPECTED = (
 def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
     """Retrain once, or resume a run that was interrupted when nothing has changed since.
 
-    A shortage or a refusal is a finished run, and a fault of the outside world a failed one. Raises LeaseTaken when
+    A shortage or a refusal is a finished run, and a fault of the outside world a failed one. Raises LockTaken when
     another trainer works on this data directory, and what interrupts it (KeyboardInterrupt, which a SIGTERM becomes).
     """
-    with Lease(context.store) as lease:
-        # Every write from here on is refused once another trainer has taken the lease.
-        context = replace(context, store=lease.store)
-        store = context.store
-        # Whatever is recorded as running was killed: its process would hold the lease.
+    store = context.store
+    with Lock(context.data_dir, TRAINING):
+        # Whatever is recorded as running was killed: its process would hold the lock.
         store.runs.interrupt_running("The training process was killed or crashed during this run.")
         run = resume(context, assistant_id)
         if run is None:
@@ -72,7 +70,7 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         try:
             return _finish(context, run, lambda: _retrain(context, run))
         finally:
-            if lease.still_held() and interrupted(store, context.data_dir, assistant_id) is None:
+            if interrupted(store, context.data_dir, assistant_id) is None:
                 shutil.rmtree(context.work_dir(run.id), ignore_errors=True)
 
 
@@ -115,17 +113,17 @@ def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
 def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
     """Evaluate a refused candidate again once people have judged its answers; None where none waits.
 
-    Nothing is trained, and nothing that was answered is asked again. Raises LeaseTaken as `run_once` does.
+    Nothing is trained, and nothing that was answered is asked again. Raises LockTaken as `run_once` does.
     """
-    with Lease(context.store) as lease:
-        store = lease.store
+    store = context.store
+    with Lock(context.data_dir, TRAINING):
         refused = pending(store, assistant_id)
         if refused is None or refused.dataset_id is None:
             return None
         run = store.runs.start(assistant_id, refused.settings, TRIGGER)
         run = store.runs.update(run.id, dataset_id=refused.dataset_id, adapter=refused.adapter)
         # By the settings of the first evaluation: the margin does not move with what people have said.
-        context = replace(context, store=store, settings=TrainerSettings.from_record(refused.settings))
+        context = replace(context, settings=TrainerSettings.from_record(refused.settings))
         return _finish(context, run, lambda: _evaluate_again(context, run, refused))
 
 
@@ -144,9 +142,6 @@ def _finish(context: TrainingContext, run: TrainingRun, work: Callable[[], Train
     store = context.store
     try:
         return work()
-    except LeaseLost as error:
-        print(f"Run {run.id}: {error}", flush=True)
-        return store.runs.get(run.id)  # whoever took the lease has recorded what became of it
     except _EXPECTED as error:
         return _fail(context, run, str(error))
     except KeyboardInterrupt:

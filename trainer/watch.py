@@ -22,6 +22,7 @@ from assistant.serving import NoServer
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.audit import TRAINER, acting
+from store.lock import TRAINING, WATCH, Lock, LockTaken, is_locked
 from store.records import RunStatus, TrainingRun
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.deployment.swap import roll_back
@@ -29,13 +30,11 @@ from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong
 from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.examples.demonstrations import DemonstrationUpdater
-from trainer.lease import Lease, LeaseTaken, is_taken
 from trainer.redaction.entities import RedactionError
 from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import RESUME, interrupted
 
-WATCH_LEASE = "trainer-watch"
 _TICK_S = 1.0
 _MOST_RESUMED = 3  # a run that dies again and again (out of memory, say) is left to people
 _REST_S = 60.0  # before a re-evaluation that could not even begin is tried again: no server answers, say
@@ -74,8 +73,8 @@ class Watch:
         self._stop.set()
 
     def run(self) -> None:
-        """Until `stop`; raises LeaseTaken when another watch serves this data directory."""
-        with Lease(self._store, WATCH_LEASE):
+        """Until `stop`; raises LockTaken when another watch serves this data directory."""
+        with Lock(self._data_dir, WATCH):
             self._interrupt_running("The trainer was stopped or crashed during this run.")
             self._to_resume = self.interrupted_runs()
             try:
@@ -98,7 +97,7 @@ class Watch:
             self._next_due = time.monotonic() + self._every_s
         if due and self._settings.roll_back:
             self._roll_back_what_is_worse()
-        if self._child is None and not is_taken(self._store):  # nobody trains by hand
+        if self._child is None and not is_locked(self._data_dir, TRAINING):  # nobody trains by hand
             self._start_next(due)
 
     def _start_next(self, due: bool) -> None:
@@ -185,9 +184,9 @@ class Watch:
     def _interrupt_running(self, reason: str) -> None:
         """Mark runs that a crash left running; not those of a trainer that is at work elsewhere."""
         try:
-            with Lease(self._store):
+            with Lock(self._data_dir, TRAINING):
                 self._store.runs.interrupt_running(reason)
-        except LeaseTaken as taken:
+        except LockTaken as taken:
             logger.info("%s", taken)
 
     def _roll_back_what_is_worse(self) -> None:

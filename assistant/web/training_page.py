@@ -15,6 +15,7 @@ from assistant.web.access import QUIET, Id, Person, Refused, Services, Update
 from assistant.web.markup import forward, render, script
 from assistant.web.theme import panel
 from store.accounts import UserRole
+from store.lock import WATCH, is_locked
 from store.records import Deployment, DeploymentStatus, RunEvent, RunStatus, TrainingRun
 from store.runs import AutomaticRetrains
 
@@ -166,7 +167,7 @@ class TrainingPage:
             self._store.runs.events(run.id) if run else [],
             automatic,
             waits and not (runs and runs[0].status is RunStatus.RUNNING),
-            self._store.leases.get("trainer-watch") is not None,
+            is_locked(self._store.path.parent, WATCH),
             self._store.deployments.active(assistant_id),
         )
 

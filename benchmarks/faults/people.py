@@ -1,6 +1,6 @@
 """Processes to be killed: one in which several people chat and rate, and one that swaps and rolls back all the time.
 
-Both use the product's own ways: the chat path; lease, publishing, loading, activation and unloading. Each sends a
+Both use the product's own ways: the chat path; lock, publishing, loading, activation and unloading. Each sends a
 `Saved` after everything that a person was told is saved, and the swapping one before each of its steps.
 """
 
@@ -27,8 +27,8 @@ from benchmarks.faults.ledger import Saved, digest
 from benchmarks.faults.references import System, questions
 from benchmarks.faults.scene import ASSISTANT, FULL, Scene
 from store import Store, StoreError
+from store.lock import TRAINING, Lock, LockTaken
 from store.records import MessageStatus, RunStatus, Verdict
-from trainer.lease import Lease, LeaseTaken
 
 _ANSWER_TOKENS = 12
 _LOCK_WORDS = ("locked", "busy")
@@ -146,15 +146,15 @@ class _Person:
 
 
 def swap_all_the_time(where: Where, pause_s: float, seed: int, events: Connection) -> None:
-    """Swap and roll back under the trainer's lease until it is killed."""
+    """Swap and roll back under the trainer's lock until it is killed."""
     chance = random.Random(seed)
     with where.store() as store:
         while True:
             time.sleep(chance.uniform(0, 2 * pause_s))
             try:
-                with Lease(store) as lease:
-                    asyncio.run(_swap(where, lease.store, chance, events))
-            except (VllmError, StoreError, BadAdapter, LeaseTaken, OSError) as error:
+                with Lock(store.path.parent, TRAINING):
+                    asyncio.run(_swap(where, store, chance, events))
+            except (VllmError, StoreError, BadAdapter, LockTaken, OSError) as error:
                 events.send(Saved("failure", str(error)[:300]))
                 time.sleep(0.2)
 

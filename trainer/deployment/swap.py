@@ -19,7 +19,6 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
-from store.errors import LeaseLost
 from store.records import Deployment, Role
 
 # Mean absolute difference of log-probabilities, in nats. float32 on one machine differs by under 0.01; bfloat16
@@ -125,8 +124,7 @@ async def hot_swap(
     except (VllmError, StoreError) as error:
         if candidate.adapter is not None:
             await pool.unload_adapter(candidate.adapter)
-        if not isinstance(error, LeaseLost):  # then nothing may be recorded any more
-            store.deployments.reject(candidate.id, str(error))
+        store.deployments.reject(candidate.id, str(error))
         raise
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from assistant.adapter_files import FILES, MANIFEST, Manifest, make_manifest, verify
 from assistant.serving import MAX_RANK
 from store import Store
-from store.errors import LeaseLost
 from store.records import TrainingRun
 from trainer.training.checkpoints import saving_below
 
@@ -20,17 +19,12 @@ from trainer.training.checkpoints import saving_below
 def publish_run(store: Store, run: TrainingRun, model: Any, adapters: Path, base: str) -> str:
     """Publish a run's adapter under the first free name and record it; returns the name. `model` is a peft model.
 
-    Raises BadAdapter, OSError, and LeaseLost, where `store` is under a lease that another has taken meanwhile: then
-    nothing is left of what was written.
+    Raises BadAdapter, OSError.
     """
     name = free_name(adapters, f"{run.assistant_id}-v{run.id:04d}")
     manifest = publish(model, adapters, name, base)
-    try:
-        store.adapters.add(name, run.assistant_id, run.id, str(adapters / name), manifest.hash)
-        store.runs.update(run.id, adapter=name)
-    except LeaseLost:
-        shutil.rmtree(adapters / name)
-        raise
+    store.adapters.add(name, run.assistant_id, run.id, str(adapters / name), manifest.hash)
+    store.runs.update(run.id, adapter=name)
     return name
 
 
