@@ -1,4 +1,4 @@
-"""Keeps frozen, versioned lists of examples, why other answers are not in them, and each conversation's split.
+"""Keeps frozen, versioned lists of examples, and each conversation's split.
 
 Examples are copies: deleting a conversation leaves them.
 """
@@ -6,36 +6,11 @@ Examples are copies: deleting a conversation leaves them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from store.assistants import need_prompt
 from store.columns import mapper
 from store.connection import Repository
 from store.records import Dataset, Example, Split
-
-_VERSIONS = """
-    SELECT d.id, d.created_at, d.hash, d.prompt_id,
-        count(*) FILTER (WHERE e.approved = 1 AND e.split = 'train') AS train,
-        count(*) FILTER (WHERE e.approved = 1 AND e.split = 'dev') AS dev,
-        count(*) FILTER (WHERE e.approved = 1 AND e.split = 'gate') AS gate,
-        count(*) FILTER (WHERE e.approved = 0) AS unrated,
-        (SELECT json_group_array(name) FROM (SELECT DISTINCT a.name FROM runs r JOIN adapters a ON a.run_id = r.id
-            WHERE r.dataset_id = d.id ORDER BY a.name)) AS adapters
-    FROM datasets d LEFT JOIN dataset_examples e ON e.dataset_id = d.id
-    WHERE d.assistant_id = ? GROUP BY d.id ORDER BY d.id DESC"""
-
-
-@dataclass(frozen=True)
-class DatasetVersion:
-    """A dataset without its examples: how many are in each split, how many are unrated, and its adapters."""
-
-    id: int
-    created_at: float
-    hash: str
-    prompt_id: int
-    sizes: dict[Split, int]
-    unrated: int
-    adapters: tuple[str, ...]
 
 
 class Datasets(Repository):
@@ -46,12 +21,8 @@ class Datasets(Repository):
         hash: str,
         examples: Iterable[Example],
         dropped: Mapping[str, int],
-        left_out: Mapping[str, str] | None = None,
     ) -> Dataset:
-        """Save a dataset; `dropped` counts answers by rule, `left_out` names the rule of each message.
-
-        Raises NotFound, Conflict for another's prompt.
-        """
+        """Save a dataset; `dropped` counts answers by rule. Raises NotFound, Conflict for another's prompt."""
         with self._file.writing() as transaction:
             need_prompt(transaction, prompt_id, assistant_id)
             columns = {"assistant_id": assistant_id, "prompt_id": prompt_id, "hash": hash}
@@ -61,30 +32,17 @@ class Datasets(Repository):
             transaction.executemany(
                 "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
-            # An answer that was deleted while the run looked at it is gone, and so is why it was not used.
-            transaction.executemany(
-                "INSERT INTO dataset_left_out SELECT ?, id, ? FROM messages WHERE id = ?",
-                ((id, rule, message_id) for message_id, rule in (left_out or {}).items()),
-            )
             return self.get(id)
-
-    def left_out(self, dataset_id: int) -> dict[str, str]:
-        """Return the rule by which each answer is not in the dataset, by message."""
-        query = "SELECT * FROM dataset_left_out WHERE dataset_id = ? ORDER BY message_id"
-        return {row["message_id"]: row["rule"] for row in self._rows(query, [dataset_id])}
-
-    def versions(self, assistant_id: str) -> list[DatasetVersion]:
-        """Return the assistant's datasets without their examples, newest first."""
-        return [
-            _version(row, sizes={split: row[split.value] for split in Split})
-            for row in self._rows(_VERSIONS, [assistant_id])
-        ]
 
     def message_ids(self, run_id: int) -> frozenset[str]:
         """Return the answers that are in the dataset of a run."""
         query = """SELECT e.message_id FROM runs r JOIN dataset_examples e ON e.dataset_id = r.dataset_id
                    WHERE r.id = ?"""
         return frozenset(row["message_id"] for row in self._rows(query, [run_id]))
+
+    def newest(self, assistant_id: str) -> Dataset | None:
+        query = "SELECT id FROM datasets WHERE assistant_id = ? ORDER BY id DESC LIMIT 1"
+        return next((self.get(row["id"]) for row in self._rows(query, [assistant_id])), None)
 
     def get(self, id: int) -> Dataset:
         """Raises NotFound."""
@@ -112,5 +70,4 @@ class Splits(Repository):
 
 
 _dataset = mapper(Dataset, given=["examples"])
-_version = mapper(DatasetVersion, given=["sizes"])
 _example = mapper(Example)

@@ -26,17 +26,6 @@ _ANSWERS = """
 _TO_UNDO = f"""
     SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.id = wanted.value
     WHERE {IS_EFFECTIVE} ORDER BY d.seq"""
-# What a reviewer decided last for an assistant, as far as it still counts. All of one moment was one action.
-_IN_ASSISTANT = """
-    FROM decisions d CROSS JOIN messages m ON m.id = d.message_id
-    CROSS JOIN conversations c ON c.id = m.conversation_id"""
-DECIDED_LAST = f"""
-    SELECT d.* {_IN_ASSISTANT}
-    WHERE d.reviewer = ? AND d.created_at = (
-        SELECT d.created_at {_IN_ASSISTANT}
-        WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {IS_EFFECTIVE}
-        ORDER BY d.created_at DESC LIMIT 1)
-    AND c.assistant_id = ? AND {IS_EFFECTIVE} ORDER BY d.seq"""
 _REMOVE = "DELETE FROM decisions WHERE id IN (SELECT value FROM json_each(?))"
 DECIDED_SINCE = f"""
     SELECT count(DISTINCT d.message_id) AS n FROM decisions d
@@ -82,14 +71,6 @@ class Decisions(Repository):
                 detail: Detail = {"answers": len(gone), "reviewer": gone[0].reviewer}
                 record(transaction, self._clock(), AuditAction.REVIEW_UNDONE, first, detail)
             return gone
-
-    def last(self, assistant_id: str, reviewer: str, since: float) -> list[Decision]:
-        """Return what undoing takes back: what this reviewer decided last and at once, as far as it still counts.
-
-        Nothing, where that was before `since` (UTC seconds).
-        """
-        values = [reviewer, reviewer, since, assistant_id, assistant_id]
-        return self._all(decision_of, DECIDED_LAST, values)
 
     def all(self, message_id: str) -> list[Decision]:
         """Return every decision about the message, oldest first."""
@@ -152,7 +133,6 @@ _ADD = """
     INSERT INTO judgement_requests (assistant_id, run_id, message_id, text, created_at)
     SELECT ?1, ?2, id, ?3, ?4 FROM messages WHERE id = ?5 
     ON CONFLICT (message_id, text) DO UPDATE SET run_id = excluded.run_id WHERE accepted IS NULL"""
-_ONE = "SELECT * FROM judgement_requests WHERE id = ?"
 _OF_MESSAGE = "SELECT * FROM judgement_requests WHERE message_id = ? ORDER BY id"
 _DECIDE = """
     UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ? RETURNING *"""
@@ -189,7 +169,7 @@ class JudgementRequests(Repository):
     ) -> list[JudgementRequest]:
         """Accept those of `right` and refuse the rest, all or none and at one moment; None takes decisions back.
 
-        Raises NotFound, and Conflict to take one back that was imported: nothing would be left of it.
+        Raises NotFound.
         """
         with self._file.writing() as transaction:
             now = self._clock()
@@ -207,10 +187,6 @@ def _decide(
     transaction: Transaction, id: int, accepted: bool | None, decided_by: str, now: float
 ) -> JudgementRequest:
     subject = f"judgement request {id}"
-    if transaction.one(_ONE, [id], subject)["run_id"] is None and accepted is None:
-        raise Conflict(
-            f"Judgement request {id} came in decided with a file, so no run asks about it. Accept or refuse it."
-        )
     if accepted is None:
         record(transaction, now, AuditAction.REVIEW_UNDONE, subject)
     else:

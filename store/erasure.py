@@ -53,8 +53,6 @@ _OF_PERSON = (
     f"DELETE FROM dataset_examples WHERE {_EXAMPLES}",
     f"DELETE FROM decisions WHERE {_DECISIONS}",
     "DELETE FROM ratings WHERE rater = ?1",
-    # One that came in with a file is nothing but the decision, and the answer of an adapter that is unknown here.
-    "DELETE FROM judgement_requests WHERE decided_by = ?1 AND run_id IS NULL",
     "UPDATE judgement_requests SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?1",
     "DELETE FROM conversations WHERE owner = ?1",
 )
@@ -73,7 +71,7 @@ class Erased:
     conversations: int
     ratings: int
     decisions: int
-    judgement_requests: int  # that the person decided; those of this store are asked about again
+    judgement_requests: int  # that the person decided; they are asked about again
     examples: int
     adapters: tuple[str, ...]
     runs: tuple[int, ...]

@@ -299,13 +299,10 @@ class Example:
 
 @dataclass(frozen=True)
 class JudgementRequest:
-    """Another answer to what `message_id` answered; `accepted` is None until a person has decided.
-
-    `run_id` is None where it was imported.
-    """
+    """Another answer to what `message_id` answered; `accepted` is None until a person has decided."""
 
     id: int
-    run_id: int | None
+    run_id: int
     message_id: str
     text: str
     created_at: float

@@ -51,15 +51,6 @@ CREATE TABLE dataset_examples (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX examples_of_conversation ON dataset_examples (conversation_id);
 
--- By answer what `datasets.dropped` counts by rule. With a foreign key: a rule says nothing of an erased answer.
-CREATE TABLE dataset_left_out (
-    dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
-    message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
-    rule TEXT NOT NULL CHECK (rule <> ''),
-    PRIMARY KEY (dataset_id, message_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX left_out_of_message ON dataset_left_out (message_id);
-
 -- Without a foreign key: what was once gate stays gate, also when the conversation is deleted and imported again.
 CREATE TABLE splits (
     conversation_id TEXT PRIMARY KEY,
@@ -136,14 +127,13 @@ CREATE INDEX gate_answers_of_message ON gate_answers (message_id);
 CREATE TABLE judgement_requests (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     assistant_id TEXT NOT NULL REFERENCES assistants (id),
-    run_id INTEGER REFERENCES runs (id) ON DELETE CASCADE,  -- NULL where it came in with a file
+    run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
     message_id TEXT NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
     text TEXT NOT NULL,
     created_at REAL NOT NULL,
     accepted INTEGER CHECK (accepted IN (0, 1)),  -- NULL until a person has decided
     decided_by TEXT NOT NULL DEFAULT '',
     decided_at REAL CHECK ((decided_at IS NULL) = (accepted IS NULL)),
-    CHECK (run_id IS NOT NULL OR accepted IS NOT NULL),
     UNIQUE (message_id, text)
 ) STRICT;
 CREATE INDEX judgement_requests_of_run ON judgement_requests (run_id);

@@ -1,15 +1,10 @@
 """Answers that a person is asked about: kept once, decided, taken back, and forgotten with whom they came from."""
 
-import json
-from pathlib import Path
-
 import pytest
-from import_scene import OPTIONS, import_file
 from store_scene import answered
 
 from store import Store
-from store.errors import Conflict, NotFound
-from store.io.exporting import export_file
+from store.errors import NotFound
 from store.records import JudgementRequest, Role
 
 
@@ -97,64 +92,3 @@ def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
     bank.erasure.erase("ann")
     assert [p.message_id for p in bank.judgement_requests.open("bank")] == [theirs]
     assert all(p.decided_by == "" for p in bank.judgement_requests.open("bank"))
-
-
-def imported_elsewhere(bank: Store, folder: Path) -> Store:
-    path = folder / "bank.jsonl"
-    export_file(bank, "bank", path, "shorthand")
-    other = Store(folder / "other.sqlite")
-    other.assistants.create("bank", "Bank", "chrf")
-    other.prompts.add("bank", [])
-    result = import_file(other, path, OPTIONS)
-    assert result.counts["judgement_requests"] == len(bank.judgement_requests.decided("bank"))
-    assert other.maintenance.check() == []
-    assert import_file(other, path, OPTIONS).counts["judgement_requests"] == 0, "nothing comes in twice"
-    return other
-
-
-def test_decided_requests_are_exported_open_ones_are_not(bank: Store, tmp_path: Path) -> None:
-    _, first, second, _ = requested(bank, "Nine.", "Noon.", "Never.")
-    bank.judgement_requests.choose([first.id], [first.id], "bo")
-    bank.judgement_requests.choose([second.id], [], "bo")
-    with imported_elsewhere(bank, tmp_path) as other:
-        assert other.judgement_requests.open("bank") == []
-        assert other.maintenance.stats()["judgement_requests"] == 2
-        found = other.judgement_requests.decided("bank")
-        assert [(p.text, p.accepted, p.decided_by, p.run_id) for p in found] == [
-            ("Nine.", True, "bo", None),
-            ("Noon.", False, "bo", None),
-        ]
-        assert found[0].decided_at == bank.judgement_requests.of_message(first.message_id)[0].decided_at
-        with pytest.raises(Conflict, match="came in decided"):
-            other.judgement_requests.choose([found[0].id], None, "cy")
-        assert other.judgement_requests.choose([found[0].id], [], "cy")[0].accepted is False
-        erased = other.erasure.erase("bo")
-        assert erased.judgement_requests == 1
-        assert [p.decided_by for p in other.judgement_requests.decided("bank")] == ["cy"]
-
-
-def test_of_two_decisions_about_one_answer_the_later_counts(bank: Store, tmp_path: Path) -> None:
-    run, one = requested(bank, "Nine.")
-    bank.judgement_requests.choose([one.id], [one.id], "bo")
-    path = tmp_path / "before.jsonl"
-    export_file(bank, "bank", path, "shorthand")
-    bank.judgement_requests.choose([one.id], [], "cy")
-    assert import_file(bank, path, OPTIONS).counts["judgement_requests"] == 0
-    assert bank.judgement_requests.of_message(one.message_id)[0].decided_by == "cy"
-    bank._file.connection().execute("UPDATE judgement_requests SET decided_at = 1.0")
-    assert import_file(bank, path, OPTIONS).counts["judgement_requests"] == 1
-    assert bank.judgement_requests.of_message(one.message_id)[0].decided_by == "bo"
-    assert bank.judgement_requests.of_message(one.message_id)[0].run_id == run
-
-
-def test_a_file_whose_request_is_about_no_answer_is_refused(bank: Store, tmp_path: Path) -> None:
-    _, one = requested(bank, "Nine.")
-    bank.judgement_requests.choose([one.id], [one.id], "bo")
-    path = tmp_path / "bank.jsonl"
-    export_file(bank, "bank", path, "shorthand")
-    head, row = path.read_text().splitlines()
-    changed = json.loads(row)
-    changed["judgement_requests"][0]["message_id"] = "elsewhere"
-    path.write_text(f"{head}\n{json.dumps(changed)}\n")
-    result = import_file(bank, path, OPTIONS)
-    assert "judgement request is about 'elsewhere'" in result.refusals[2]

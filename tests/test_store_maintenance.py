@@ -1,6 +1,5 @@
 """Backup, check, stats, the command that shows them, and the settings of the garbage collector."""
 
-import gc
 import itertools
 import sqlite3
 import stat
@@ -14,7 +13,6 @@ from typer.testing import CliRunner
 from store import Store, maintenance
 from store.__main__ import app
 from store.errors import Conflict, NotSaved
-from store.garbage import without_collecting
 from store.maintenance import backup_file
 from store.records import ImportedTurn, Verdict
 
@@ -169,17 +167,3 @@ def test_a_store_is_checked_while_others_write_without_a_pause(store: Store) -> 
         enough.set()
         for writer in writers:
             writer.join()
-
-
-def test_the_collector_is_off_inside_and_afterwards_as_it_was() -> None:
-    with pytest.raises(ZeroDivisionError), without_collecting():
-        assert not gc.isenabled()
-        raise ZeroDivisionError
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        with without_collecting():
-            pass
-        assert not gc.isenabled()
-    finally:
-        gc.enable()

@@ -11,8 +11,8 @@ import pytest
 from benchmarks import page_queries
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
-from store.decisions import DECIDED, DECIDED_LAST, OPEN
-from store.io.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, RATINGS_OF, REQUESTS_OF
+from store.decisions import DECIDED, OPEN
+from store.io.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, RATINGS_OF
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.runs import PAIRS
 from store.search import IN_DECISIONS
@@ -92,8 +92,8 @@ def test_what_is_asked_often_goes_by_index(full: Store, name: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [MESSAGES_OF, RATINGS_OF, OWNERS_OF, DECISIONS_OF, REQUESTS_OF],
-    ids=["messages", "ratings", "owners", "decisions", "judgement_requests"],
+    [MESSAGES_OF, RATINGS_OF, OWNERS_OF, DECISIONS_OF],
+    ids=["messages", "ratings", "owners", "decisions"],
 )
 def test_import_and_export_go_by_index(full: Store, statement: str) -> None:
     assert reads_all(full, statement.replace("?", "'[]'")) == []
@@ -101,8 +101,8 @@ def test_import_and_export_go_by_index(full: Store, statement: str) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    [OPEN, DECIDED, DECIDED_LAST, f"SELECT 1 {PAIRS}"],
-    ids=["open requests", "decided requests", "decided last", "gate answers"],
+    [OPEN, DECIDED, f"SELECT 1 {PAIRS}"],
+    ids=["open requests", "decided requests", "gate answers"],
 )
 def test_what_the_review_and_training_pages_ask_goes_by_index(full: Store, statement: str) -> None:
     assert reads_all(full, statement.replace("?", "'bank'")) == []

@@ -137,19 +137,6 @@ def test_an_excluded_raters_decisions_do_not_count_and_those_of_others_do() -> N
     assert exclude_raters([reviewed], {"mal", "rev"}) == ([], ["m3"])
 
 
-def test_of_a_rater_with_more_than_the_share_the_oldest_are_left_out() -> None:
-    ann = [numbered(number, ("ann", UP, None)) for number in range(8)]
-    others = [numbered(10, ("bo", UP, None)), numbered(11, ("cy", UP, None))]
-    approved, dropped = select([*ann, *others], 100, 0.5)
-    assert [one.message_id for one in approved] == ["m6", "m7", "m10", "m11"]
-    assert set(dropped.values()) == {DropReason.ONE_RATER} and len(dropped) == 6
-    reviewed = [replace(numbered(20 + n), decision=decided(Ruling.APPROVE)) for n in range(8)]
-    approved, dropped = select([*ann, *others, *reviewed], 100, 0.5)
-    assert sum(one.reviewed for one in approved) == 8 and len(dropped) == 6, "reviewed ones do not count"
-    assert len(select(ann, 100, 0.5)[0]) == 8, "nobody is under the share where one alone rates"
-    assert len(select([*ann, others[0]], 100, 0.4)[0]) == 9 and select([], 100, 0.4) == ([], {})
-
-
 @pytest.fixture
 def bank(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
@@ -165,8 +152,8 @@ def test_the_settings_reach_what_is_collected(bank: Store) -> None:
     assert without.without_raters == (rater, "other")
     assert collect(bank, "bank", without).answers == ()
     assert TrainerSettings.from_record(without.as_record()) == without
-    with pytest.raises(BadSetting, match="rater_share cannot be"):
-        override(SETTINGS, ["rater_share=0"])
+    with pytest.raises(BadSetting, match="margin cannot be"):
+        override(SETTINGS, ["margin=0"])
 
 
 def test_only_the_newest_rated_answers_are_read_and_the_older_ones_are_counted(bank: Store) -> None:

@@ -35,7 +35,7 @@ def test_values_take_the_type_of_their_field_and_the_last_one_wins() -> None:
         ("epochs=", "sets nothing"),
         ("epochs=3.5", "epochs cannot be '3.5': expected int."),
         ("epochs=0", "epochs cannot be '0': expected int >= 1."),
-        ("rater_share=nan", "cannot be 'nan': expected float >= 0.01"),
+        ("margin=nan", "cannot be 'nan': expected float >= 0.001"),
         ("learning_rate=fast", "learning_rate cannot be 'fast': expected float."),
         ("learning_rate=-1", "cannot be '-1': expected float >= 1e-08"),
         (f"rank={MAX_RANK + 1}", f"expected int <= {MAX_RANK}"),

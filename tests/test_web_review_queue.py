@@ -6,7 +6,6 @@ from review_queue_scene import ALL, begun, message, rated_desk, shown
 from assistant.web.access import Refused
 from assistant.web.review_order import Why
 from store import Store
-from store.accounts import LOCAL
 from store.errors import NotSaved
 from store.outdated import outdated_answers
 from store.records import ImportedTurn, MessageStatus, Role, Ruling, Segment, SegmentKind, Verdict
@@ -132,31 +131,6 @@ def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_
     assert shown(session) == ["c3"]
     queue.decide_all(session, Ruling.REJECT, 1)
     assert desk.decisions.effective([message(1)]) == {message(1): theirs}
-
-
-def test_a_new_session_undoes_what_was_decided_before_it_all_at_once_first(desk: Store) -> None:
-    desk.decisions.add(message(4), LOCAL, Ruling.APPROVE)
-    queue, bulk = begun(desk, ReviewFilter(Show.DOWN))
-    queue.decide_all(bulk, Ruling.REJECT, 3)
-
-    queue, reloaded = begun(desk, ReviewFilter(Show.DOWN))
-    assert shown(reloaded) == [] and not reloaded.actions and queue.can_undo(reloaded)
-    queue.undo(reloaded)
-    assert sorted(shown(reloaded)) == ["c1", "c2", "c3"]
-    assert list(desk.decisions.effective(message(n) for n in range(1, 5))) == [message(4)]
-    queue.undo(reloaded)
-    assert desk.decisions.effective([message(4)]) == {} and not queue.can_undo(reloaded)
-    with pytest.raises(Refused, match="nothing to undo"):
-        queue.undo(reloaded)
-
-
-def test_what_somebody_else_or_nobody_today_decided_is_not_undone(desk: Store) -> None:
-    desk.decisions.add(message(1), "somebody", Ruling.REJECT)
-    queue, session = begun(desk)
-    assert not queue.can_undo(session)
-    queue.decide(session, message(2), Ruling.REJECT)
-    desk._file.connection().execute("UPDATE decisions SET created_at = created_at - 90000")
-    assert not queue.can_undo(begun(desk)[1])
 
 
 def test_an_action_on_what_is_no_longer_shown_changes_nothing(desk: Store) -> None:

@@ -164,7 +164,6 @@ app.command(epilog="Example: python -m trainer erase ann --yes")(erasure.erase)
 app.command(epilog="Example: python -m trainer runs")(report.runs)
 app.command(epilog="Example: python -m trainer disagreements --data-dir data")(inspection.disagreements)
 app.command(epilog="Example: python -m trainer why 5f0c2a --json")(inspection.why)
-app.command(epilog="Example: python -m trainer datasets 3 5")(inspection.datasets)
 
 
 @app.command(epilog="Example: python -m trainer rollback --reason 'worse answers about prices'")

@@ -34,10 +34,8 @@ class TrainerSettings:
     # The newest unrated answers that are considered; those that were sure enough are trained on at half the weight of
     # approved ones (`trainer.examples.traffic`). 0 for none.
     unrated_answers: Annotated[int, Meta(ge=0, le=10**6)] = 2_000
-    # Raters whose ratings are ignored, and the largest share of all examples that one rater may give; of a rater who
-    # gave more, the oldest are left out.
+    # Raters whose ratings are ignored.
     without_raters: tuple[str, ...] = ()
-    rater_share: Annotated[float, Meta(ge=0.01, le=1.0)] = 1.0
     # A rater whose corrections say what nobody else says, whatever was asked, is not learned from until a reviewer
     # approves or the rater is trusted (`trainer.examples.outlier_raters`).
     exclude_outliers: bool = True

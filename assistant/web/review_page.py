@@ -174,7 +174,7 @@ class ReviewPage:
 
     def _item(self, person: Person, session: ReviewSession, typed: str | None, notice: str) -> str:
         """A card, and behind it the one that follows, which is shown while a decision is saved (`review_keys.js`)."""
-        queue, can_undo = self._queue(person), self._queue(person).can_undo(session)
+        queue, can_undo = self._queue(person), bool(session.actions)
         if session.current is None:
             narrowed = session.wanted != ReviewFilter()
             values = {"session": session, "narrowed": narrowed, "can_undo": can_undo, "notice": notice}

@@ -1,7 +1,7 @@
 """What a reviewer does becomes decisions in the store, and the next answer is found.
 
-A `ReviewSession` is one browser tab's and is gone with it; decisions are not, so a new one can undo earlier ones. The
-answers to one question that the gate asks about are one card, in an order that says nothing about who gave them.
+A `ReviewSession` is one browser tab's and is gone with it; decisions are not, and are found as reviewed. The answers to
+one question that the gate asks about are one card, in an order that says nothing about who gave them.
 """
 
 import time
@@ -21,7 +21,6 @@ from store.reviews import ReviewFilter, ReviewItem, Show
 from store.visible import is_blank
 
 _REMEMBERED = 200  # actions that can be undone, one after the other
-_UNDO_WITHIN_S = 24 * 3600.0  # what an earlier session decided; nobody means a stray key for last week's work
 _COMPARED = 500  # decided answers, the newest, that others may contradict
 
 
@@ -156,9 +155,9 @@ class ReviewQueue:
 
     def undo(self, session: ReviewSession) -> None:
         """Take the last action back, however many answers it was about, and show the first of them. Raises Refused."""
-        action = session.actions[-1] if session.actions else self._action_before(session)
-        if action is None:
+        if not session.actions:
             raise Refused("There is nothing to undo.")
+        action = session.actions[-1]
         if action.decisions:
             self._store.decisions.undo(action.decisions)
         if requests := self._still_decided(action):
@@ -175,30 +174,6 @@ class ReviewQueue:
         of_message = self._store.judgement_requests.of_message
         found = [request for one in action.items if one.asked for request in of_message(one.item.message_id)]
         return [one.id for one in found if one.id in action.requests and one.decided_by == self._reviewer]
-
-    def can_undo(self, session: ReviewSession) -> bool:
-        return bool(session.actions) or self._action_before(session) is not None
-
-    def _action_before(self, session: ReviewSession) -> Action | None:
-        """What this person decided last, in a session that is gone. All that was decided at once is one action."""
-        if session.assistant_id is None:
-            return None
-        since = time.time() - _UNDO_WITHIN_S
-        decisions = self._store.decisions.last(session.assistant_id, self._reviewer, since)
-        requests = [
-            one
-            for one in self._store.judgement_requests.decided(session.assistant_id)
-            # Requests that a file brought were decided elsewhere.
-            if one.decided_by == self._reviewer and one.run_id is not None
-        ]
-        last = max((one.decided_at or 0.0 for one in requests), default=0.0)
-        requests = [one for one in requests if one.decided_at == last >= since]
-        if requests and (not decisions or (requests[0].decided_at or 0.0) > decisions[0].created_at):
-            return Action(tuple(self._cards(requests)), requests=tuple(one.id for one in requests))
-        if not decisions:
-            return None
-        found = self._store.reviews.items([decision.message_id for decision in decisions])
-        return Action(tuple(Ranked(item, ()) for item in found), tuple(one.id for one in decisions))
 
     def following(self, session: ReviewSession) -> Ranked | None:
         """What will be shown next, as it is now, so that the page can have it ready."""

@@ -36,7 +36,7 @@ _SHOWN = 3  # examples of what would be learned
 _SHOWN_CHARACTERS = 200
 # Characters of an answer that a retrain takes, by the default of its max_answer_tokens.
 LONGEST_LEARNED = 1024
-_KINDS = ("conversations", "messages", "ratings", "decisions", "judgement_requests")
+_KINDS = ("conversations", "messages", "ratings", "decisions")
 
 Conversation = ImportedConversation | FullConversation
 
@@ -47,8 +47,7 @@ class ImportResult:
 
     format: str
     unit: str  # what a row's number counts: “line” or “item”
-    # New conversations, messages, ratings, decisions and decided judgement requests; “known”: conversations that were
-    # there.
+    # New conversations, messages, ratings and decisions; “known”: conversations that were there.
     counts: Counter[str] = field(default_factory=Counter)
     answers: Counter[str] = field(default_factory=Counter)  # approved, corrected, too long to be learned
     left_out: Counter[str] = field(default_factory=Counter)  # of what is imported: kind -> how many
@@ -101,7 +100,7 @@ class ImportResult:
 
     def summary(self) -> Iterator[str]:
         """What was imported, what was not, and what to do about it."""
-        counts = ", ".join(f"{kind.replace('_', ' ')} {self.counts[kind]:,}" for kind in _KINDS)
+        counts = ", ".join(f"{kind} {self.counts[kind]:,}" for kind in _KINDS)
         yield f"Imported (format: {self.format}): {counts}."
         if known := self.counts["known"]:
             yield (

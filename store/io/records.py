@@ -13,7 +13,6 @@ from store.ratings import Approval, NotApproved, approval
 from store.records import (
     Conversation,
     Decision,
-    JudgementRequest,
     Message,
     MessageStatus,
     Rating,
@@ -35,14 +34,13 @@ class FullConversation:
     ratings: tuple[Rating, ...] = ()
     split: Split | None = None
     decisions: tuple[Decision, ...] = ()
-    judgement_requests: tuple[JudgementRequest, ...] = ()  # decided ones
 
     def of_assistant(self, id: str) -> FullConversation:
         return replace(self, conversation=replace(self.conversation, assistant_id=id))
 
     @property
-    def about_answers(self) -> tuple[Rating | Decision | JudgementRequest, ...]:
-        return *self.ratings, *self.decisions, *self.judgement_requests
+    def about_answers(self) -> tuple[Rating | Decision, ...]:
+        return *self.ratings, *self.decisions
 
     def answers(self) -> Iterator[Answer]:
         """Finished answers."""

@@ -56,16 +56,13 @@ def _check_places(full: FullConversation) -> None:
         raise BadRow(f"it shows message {full.conversation.head_id!r}, which is not in it.")
     for id in (one.message_id for one in full.about_answers):
         if roles.get(id) is not Role.ASSISTANT:
-            raise BadRow(
-                f"a rating, decision or judgement request is about {id!r}, which is no answer in it."
-            )
+            raise BadRow(f"a rating or decision is about {id!r}, which is no answer in it.")
 
 
 def _check_times(full: FullConversation, latest: float) -> None:
     """What lies in the future would outrank all that people say later."""
     records = (full.conversation, *full.messages, *full.about_answers)
-    times = [full.conversation.updated_at, *(one.created_at for one in records)]
-    for at in (*times, *(one.decided_at or 0.0 for one in full.judgement_requests)):
+    for at in (full.conversation.updated_at, *(one.created_at for one in records)):
         if not 0 <= at <= latest + DAY_S:
             raise BadRow(f"it has the time {at}, which is none or in the future. Write seconds since 1970.")
 
@@ -77,5 +74,4 @@ def write(conversation: FullConversation) -> Iterator[FullConversation]:
         replace(one, deployment_id=None, status=statuses.get(one.status, one.status))
         for one in conversation.messages
     )
-    requests = tuple(replace(one, id=0, run_id=None) for one in conversation.judgement_requests)
-    yield replace(conversation, messages=messages, judgement_requests=requests)
+    yield replace(conversation, messages=messages)

@@ -18,7 +18,7 @@ from store.audit import AuditAction, record
 from store.columns import grouped
 from store.connection import Repository, Transaction
 from store.conversations import conversation_of, message_of, usage_columns
-from store.decisions import decision_of, judgement_request_of
+from store.decisions import decision_of
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
 from store.io.stable_ids import sample_conversations
@@ -42,7 +42,6 @@ _ABOUT_MESSAGES = """
     CROSS JOIN {} a ON a.message_id = m.id"""
 RATINGS_OF = f"{_ABOUT_MESSAGES.format('ratings')} ORDER BY a.seq"
 DECISIONS_OF = f"{_ABOUT_MESSAGES.format('decisions')} ORDER BY a.seq"
-REQUESTS_OF = f"{_ABOUT_MESSAGES.format('judgement_requests')} WHERE a.accepted IS NOT NULL ORDER BY a.id"
 _SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
 OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
 
@@ -52,13 +51,6 @@ _COLUMNS = {  # which deployment gave an answer is not imported, and `usage` is 
     for kind, record in _KINDS.items()
 }
 _ADD_USAGE = f"UPDATE messages SET {', '.join(f'{f.name} = ?' for f in fields(Usage))} WHERE id = ?"
-# Of one judgement request the decision made last counts, here or in the file.
-_REQUEST_COLUMNS = ("message_id", "text", "created_at", "accepted", "decided_by", "decided_at")
-_DECIDE_REQUEST = f"""
-    INSERT INTO judgement_requests (assistant_id, {", ".join(_REQUEST_COLUMNS)})
-    VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (message_id, text) DO UPDATE
-    SET accepted = excluded.accepted, decided_by = excluded.decided_by, decided_at = excluded.decided_at
-    WHERE judgement_requests.accepted IS NULL OR judgement_requests.decided_at < excluded.decided_at"""
 _INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
 _SHOW_NEWER = "UPDATE conversations SET head_id = ?, updated_at = ? WHERE id = ? AND updated_at <= ?"
 # The latest rating of a rater is the one written last: what was given after the imported one stays the latest.
@@ -126,7 +118,6 @@ class Transfer(Repository):
             need_assistant(transaction, assistant_id)
             new, known, refused = _sort(transaction, assistant_id, conversations)
             counts = _add(transaction, new) + _merge(transaction, known)
-            counts["judgement_requests"] = _decide_requests(transaction, assistant_id, [*new, *known])
             splits = [
                 (full.conversation.id, full.split, self._clock()) for full in conversations if full.split
             ]
@@ -144,7 +135,6 @@ def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -
     ratings = by_conversation(RATINGS_OF, rating_of)
     splits = by_conversation(_SPLITS_OF, lambda row: Split(row["split"]))
     decisions = by_conversation(DECISIONS_OF, decision_of)
-    judgement_requests = by_conversation(REQUESTS_OF, judgement_request_of)
     return [
         FullConversation(
             conversation,
@@ -152,7 +142,6 @@ def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -
             tuple(ratings[conversation.id]),
             next(iter(splits[conversation.id]), None),
             tuple(decisions[conversation.id]),
-            tuple(judgement_requests[conversation.id]),
         )
         for conversation in map(conversation_of, rows)
     ]
@@ -214,14 +203,3 @@ def _insert(transaction: Transaction, table: str, records: Sequence[Any]) -> Non
     if table == "messages":  # few that are imported were measured here
         used = [(*usage_columns(message.usage).values(), message.id) for message in records if message.usage]
         transaction.executemany(_ADD_USAGE, used)
-
-
-def _decide_requests(
-    transaction: Transaction, assistant_id: str, conversations: Sequence[FullConversation]
-) -> int:
-    """Return how many were not decided here yet, or earlier."""
-    requests = [one for full in conversations for one in full.judgement_requests if one.accepted is not None]
-    return sum(
-        transaction.execute(_DECIDE_REQUEST, [assistant_id, *map(vars(one).get, _REQUEST_COLUMNS)]).rowcount
-        for one in requests
-    )

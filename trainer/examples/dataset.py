@@ -12,7 +12,6 @@ from typing import Any
 from assistant import rendering
 from assistant.retrieval import Embeds
 from store import Store
-from store.garbage import without_collecting
 from store.outdated import OutdatedFacts
 from store.records import Dataset, Example, Split, TrainingRun
 from trainer.context import RunProgress, TrainingContext
@@ -92,7 +91,6 @@ class DatasetDraft:
         return len(contradictions(self.deduplicated.answers, self.deduplicated.groups))
 
 
-@without_collecting()
 def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Collection:
     """Read the newest rated answers and apply approval, raters and share; then the newest unrated ones.
 
@@ -110,7 +108,7 @@ def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Colle
         outliers = find_outlier_raters(approved, settings.trusted_raters)
     answers, left_out = exclude_raters(answers, {one.rater for one in outliers})
     outdated = OutdatedFacts(store.prompts.all(assistant_id))
-    selected, dropped = select(answers, settings.max_answer_characters, settings.rater_share, outdated)
+    selected, dropped = select(answers, settings.max_answer_characters, outdated)
     dropped |= dict.fromkeys(left_out, DropReason.OUTLIER_RATER)
     unrated = store.answers.unrated(prompt_id, settings.unrated_answers)
     has_traffic = bool(selected) and store.answers.has_unrated(prompt_id, len(selected))
@@ -190,7 +188,6 @@ def snapshot(
         content_hash(examples),
         examples,
         found.counts,
-        found.dropped,
     )
     context.store.runs.update(run.id, dataset_id=dataset.id)
     return dataset

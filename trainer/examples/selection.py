@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -29,7 +27,6 @@ class DropReason(StrEnum):
     EMPTY = "question or approved answer is empty"
     TOO_LONG = "approved answer is longer than an answer may be"
     REPEATED = "same question and approved answer as another example"
-    ONE_RATER = "its rater has given as large a share as one may"
     OLDER = "rated before the newest ones that are read (newest_answers)"
     OUTGROWN = "question and prompt are longer than the model's context"
     NEAR_GATE = "asks what a gate question asks, which may not be trained on"
@@ -62,13 +59,9 @@ class CollectedAnswer:
 def select(
     answers: Sequence[RatedAnswer],
     max_characters: int,
-    rater_share: float = 1.0,
     outdated: OutdatedFacts | None = None,
 ) -> tuple[list[CollectedAnswer], dict[str, DropReason]]:
-    """Approved answers in the order given, and message id -> reason for all others.
-
-    No rater gives more than `rater_share` of them, where there are raters enough; reviewed ones do not count for that.
-    """
+    """Approved answers in the order given, and message id -> reason for all others."""
     approved: dict[tuple[Context, str], CollectedAnswer] = {}
     dropped: dict[str, DropReason] = {}
     for answer in answers:
@@ -85,9 +78,7 @@ def select(
             dropped[answer.message_id] = DropReason.REPEATED
         else:
             approved[found.context, found.completion] = found
-    over = _over_share([one for one in approved.values() if not one.reviewed], rater_share)
-    dropped |= dict.fromkeys(over, DropReason.ONE_RATER)
-    return [one for one in approved.values() if one.message_id not in over], dropped
+    return list(approved.values()), dropped
 
 
 def judge(answer: RatedAnswer) -> CollectedAnswer | DropReason:
@@ -125,26 +116,6 @@ def exclude_raters(
         else:
             gone.append(answer.message_id)
     return left, gone
-
-
-def _over_share(approved: Sequence[CollectedAnswer], share: float) -> set[str]:
-    """Message ids of the oldest examples of each rater who would give more than `share` of all that stay.
-
-    Nobody is over it where there are too few raters for everybody to be under it.
-    """
-    counts = Counter(one.rater for one in approved)
-    if share >= 1 or len(counts) * share < 1:
-        return set()
-    # The largest cap that is within the share. What all give grows slower than the cap, so every lower one is, too.
-    caps = range(1, max(counts.values()) + 1)
-    most = bisect_left(caps, True, key=lambda cap: cap > share * sum(min(n, cap) for n in counts.values()))
-    staying: Counter[str] = Counter()
-    over = set()
-    for one in sorted(approved, key=lambda one: (one.judged_at, one.message_id), reverse=True):
-        staying[one.rater] += 1
-        if staying[one.rater] > max(1, most):
-            over.add(one.message_id)
-    return over
 
 
 def _collected(answer: RatedAnswer, completion: str, **given: Any) -> CollectedAnswer:
