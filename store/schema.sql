@@ -3,7 +3,6 @@
 -- adapter's name, is never given out again.
 
 PRAGMA application_id = 0x53484E44;  -- "SHND": tells a store from any other SQLite file
-PRAGMA user_version = 1;  -- of these tables, see `schema.py`
 
 CREATE TABLE assistants (
     id TEXT PRIMARY KEY CHECK (id <> ''),

@@ -27,7 +27,7 @@ from store.maintenance import Maintenance
 from store.ratings import Ratings
 from store.reviews import Reviews
 from store.runs import GateAnswers, Runs
-from store.schema import prepare
+from store.schema import upgrade
 from store.search import Search
 from store.threads import Threads
 
@@ -35,7 +35,7 @@ from store.threads import Threads
 class Store:
     """Everything that Shorthand remembers. Any number of threads and processes may use the same file.
 
-    Opening creates a new file, and refuses one of another version. Every change is one transaction
+    Opening brings an older file up to this version and refuses a newer one. Every change is one transaction
     that is on the disk when the call returns; NotSaved says that nothing was changed.
     """
 
@@ -51,7 +51,7 @@ class Store:
         """Open the file. `busy_timeout_s`: how long to wait for a lock. Raises StoreError."""
         file = DataFile(Path(path), busy_timeout_s, create)
         try:
-            prepare(file)
+            upgrade(file)
         except BaseException:
             file.close()
             raise

@@ -6,8 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database, Migrations
 
-from store import Store, StoreError
+from store import Store, StoreError, schema
+from store.schema import migrations
 
 
 def columns_of(path: Path) -> dict[str, str]:
@@ -18,15 +20,16 @@ def columns_of(path: Path) -> dict[str, str]:
 def test_every_table_is_strict(store: Store) -> None:
     tables = {name: sql for name, sql in columns_of(store.path).items() if sql.startswith("CREATE TABLE")}
     loose = {name for name, sql in tables.items() if "STRICT" not in sql}
-    assert {name for name in loose if "_words_" not in name} == {"sqlite_sequence"}  # nor are those of FTS5
+    not_ours = {"_sqlite_migrations", "sqlite_sequence"}
+    assert {name for name in loose if "_words_" not in name} == not_ours  # nor are those that FTS5 makes
 
 
-def test_another_versions_file_is_refused_and_left_alone(store: Store) -> None:
+def test_a_newer_file_is_refused_and_left_alone(store: Store) -> None:
     store.close()
     with closing(sqlite3.connect(store.path, isolation_level=None)) as connection:
-        connection.execute("PRAGMA user_version = 99")
+        connection.execute("INSERT INTO _sqlite_migrations VALUES (99, 'shorthand', 'm099_future', 'now')")
     before = store.path.read_bytes()
-    with pytest.raises(StoreError, match=r"another version of Shorthand \(its tables are version 99"):
+    with pytest.raises(StoreError, match=r"another version of Shorthand \(it has m099_future\)"):
         Store(store.path)
     assert store.path.read_bytes() == before
 
@@ -39,6 +42,26 @@ def test_another_programs_file_is_refused_and_left_alone(tmp_path: Path) -> None
     with pytest.raises(StoreError, match="another program"):
         Store(path)
     assert path.read_bytes() == before
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.sqlite"
+    Store(path).close()
+    before = columns_of(path)
+    later = Migrations("shorthand")
+    later._migrations = list(migrations._migrations)
+
+    @later()
+    def v9_9_9(db: Database) -> None:
+        db.execute("CREATE TABLE songs (title TEXT)")
+        db.execute("CREATE TABLE ratings (in_the_way TEXT)")
+
+    monkeypatch.setattr(schema, "migrations", later)
+    with pytest.raises(StoreError, match="ratings"):
+        Store(path)
+    assert columns_of(path) == before
 
 
 def test_stores_that_open_a_new_file_at_once_create_it_once(tmp_path: Path) -> None:
