@@ -85,6 +85,13 @@ EXPORTS = {
             {"uuid": "b", "parent_message_uuid": "u", "sender": "assistant", "text": "again"},
         ],
     },
+    "gemini": {
+        "contents": [
+            {"role": "user", "parts": [{"text": ASK}]},
+            {"role": "model", "parts": [{"text": "Hm.", "thought": True}, {"text": SAY}]},
+        ]
+    },
+    "lmsys": {"conversation_id": "1", "conversation": PAIR},
     "oasst": {
         "prompt": {
             "message_id": "u",
@@ -104,6 +111,11 @@ EXPORTS = {
     "sharegpt": {"conversations": [{"from": "human", "value": ASK}, {"from": "gpt", "value": SAY}]},
     "trl-preference": {"messages": PAIR, "chosen": PAIR, "rejected": [*ASKED, message("assistant", "no")]},
     "trl-preference of texts": {"question": ASK, "system": "x", "chosen": SAY, "rejected": "no"},
+    "trl-preference of LLaMA-Factory": {
+        "conversations": [{"from": "human", "value": ASK}],
+        "chosen": {"from": "gpt", "value": SAY},
+        "rejected": {"from": "gpt", "value": "no"},
+    },
 }
 
 
@@ -201,6 +213,7 @@ SPOKEN = {  # what is in the text -> what is learned and how much was taken off
     f"<think>\n\n</think>\n\n{SAY}": (SAY, 1),
     f"<thinking>Hm.</thinking>\n{SAY}": (SAY, 1),
     f"[THINK]Hm.[/THINK]{SAY}": (SAY, 1),
+    f"◁think▷Hm.◁/think▷{SAY}": (SAY, 1),
     f"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>{SAY}<|return|>": (
         SAY,
         1,

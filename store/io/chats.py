@@ -115,7 +115,7 @@ def _text(content: Any, role: Role, name: str) -> str:
     if not isinstance(content, dict):
         raise BadRow(f"{name} has a part that is {str(content)[:40]}. Only text can be imported.")
     kind = str(content.get("type") or content.get("content_type") or ", ".join(content))
-    if _REASONING_PARTS.fullmatch(kind):
+    if content.get("thought") is True or _REASONING_PARTS.fullmatch(kind):
         return MARKS[REASONING]
     if kind in ("message", "text", "multimodal_text") and ("content" in content or "parts" in content):
         return _text(content.get("content") or content.get("parts") or "", role, name)

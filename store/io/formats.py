@@ -73,7 +73,7 @@ def _read_preference(row: Raw, meaning: Meaning) -> list[ImportedConversation]:
 
 
 def _prompt(row: Raw, meaning: Meaning) -> list[ImportedMessage]:
-    for key in ("prompt", "messages"):
+    for key in ("prompt", "conversations", "messages"):
         if isinstance(row.get(key), list):
             found = read_messages(row[key], is_context=True)
             while found and found[-1].role is Role.ASSISTANT:  # many repeat what was chosen
@@ -129,7 +129,9 @@ FORMATS = (  # the first that matches a row reads it; what holds more comes firs
     Format("oasst", "OASST", _holds(prompt=dict), trees.read_oasst),
     _list_of("openai", "OpenAI", "messages", _write_openai),
     _list_of("sharegpt", "ShareGPT", "conversations"),
+    _list_of("lmsys", "LMSYS", "conversation"),
     Format("claude", "Claude", _holds(chat_messages=list), trees.read_chat),
+    _list_of("gemini", "Gemini", "contents"),
     RECORDS,
     CSV,
 )

@@ -19,17 +19,24 @@ MARKS = {  # what stands in a text for a part that came by itself
     TOOL_CALL: '\n<details type="tool_calls"></details>\n',
 }
 
-_TAGS = "think|thinking|thought|thoughts|reasoning"
+_TAGS = "think|thinking|thought|thoughts|reasoning|seed:think"
+_SIGNS = {
+    "[THINK]": "[/THINK]",
+    "◁think▷": "◁/think▷",
+    "<|begin_of_thought|>": "<|end_of_thought|>",
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "<|channel|>analysis<|message|>": "<|end|>",
+}
 _PART = re.compile(  # also one without an end
     r'<details\b[^>]*\btype="(?P<details>reasoning|tool_calls|code_interpreter)"[^>]*>(?:.*?</details>|.*)'
-    rf"|^[ \t]*<(?P<tag>{_TAGS})>(?:.*?</(?P=tag)>|.*)"
-    r"|^[ \t]*\[THINK\](?:.*?\[/THINK\]|.*)"
-    r"|<\|channel\|>analysis<\|message\|>(?:.*?<\|end\|>|.*)",
+    rf"|^[ \t]*<(?P<tag>{_TAGS})>(?:.*?</(?P=tag)>|.*)|^[ \t]*(?:"
+    + "|".join(f"{re.escape(start)}(?:.*?{re.escape(end)}|.*)" for start, end in _SIGNS.items())
+    + ")",
     re.MULTILINE | re.DOTALL,
 )
-_CLOSINGS = ("</details>", "[/THINK]", "<|end|>", *(f"</{tag}>" for tag in _TAGS.split("|")))
+_CLOSINGS = ("</details>", *_SIGNS.values(), *(f"</{tag}>" for tag in _TAGS.split("|")))
 # Templates that open the reasoning themselves leave its end alone in the answer.
-_END_ALONE = re.compile(rf"^[ \t]*(?:</(?:{_TAGS})>|\[/THINK\])[ \t]*$", re.MULTILINE)
+_END_ALONE = re.compile(rf"^[ \t]*(?:</(?:{_TAGS})>|\[/THINK\]|◁/think▷)[ \t]*$", re.MULTILINE)
 _FINAL = "<|channel|>final<|message|>"  # gpt-oss: the channels before it are not the answer
 _ENDS = re.compile(r"<\|(?:return|end)\|>\s*$")
 
@@ -64,7 +71,7 @@ def _spoken(message: ImportedMessage, found: list[str]) -> ImportedMessage:
 
 def take_off(text: str, found: list[str]) -> str:
     """Return the answer that people read; a text without such parts as it is."""
-    if not any(sign in text for sign in "<["):  # nearly all, in a hundredth of the time
+    if not any(sign in text for sign in "<[◁"):  # nearly all, in a hundredth of the time
         return text
     before, spoken = len(found), text
     if _FINAL in text:

@@ -106,6 +106,7 @@ def _number(text: str) -> float | None:
 
 # From this size on, so many of them are a second.
 _UNITS = {1e17: 1e9, 1e14: 1e6, 1e11: 1e3, 1e8: 1.0}
+_EXCEL = range(32_874, 80_000)  # days since 30 December 1899: years 1990 to 2119
 _EARLIEST = 631_152_000.0  # 1990
 DAY_S = 86_400.0  # another machine's clock may be ahead, and so may a time without a zone
 # 10/9/2025 8:53, 09.10.25, 2025/10/9, 10/9/2025, 8:53:20 PM
@@ -141,6 +142,8 @@ def _of_number(text: str) -> float | None:
     for size, per_second in _UNITS.items():
         if value >= size:
             return value / per_second
+    if int(value) in _EXCEL:
+        return float(round((value - 25_569) * DAY_S))
     raise ValueError(text)
 
 
