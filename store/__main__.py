@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, TransferSpeedColumn
+from rich.status import Status
 from rich.table import Table
 
 from store import key_commands, user_commands
@@ -115,8 +114,8 @@ def export_(
     with opened(data_dir) as store:
         chosen = _assistant(store, assistant)
         total = store.transfer.count(chosen)
-        with _bar(f"Exporting {chosen}", total, MofNCompleteColumn()) as on_progress:
-            rows = export_file(store, chosen, dest, format, on_progress)
+        with _working(f"Exporting {chosen}"):
+            rows = export_file(store, chosen, dest, format)
     console = err if dest == STDOUT else out  # standard output is the file
     console.print(
         f"Wrote {rows:,} rows of {total:,} conversations to {escape(str(dest))} (format: {format})."
@@ -159,17 +158,16 @@ def import_(
         said = (dict(map(_named_column, column or [])), up_from, down_to, day_first, encoding)
         rater = rater.strip() or "import"
         options = ImportOptions(_assistant(store, assistant), rater, approve, time.time(), *said)
-        size = source.stat().st_size if source.is_file() else None
-        with _bar(f"Reading {source.name}", size, TransferSpeedColumn()) as on_progress:
-            judged = judge_file(source, options, format, on_progress)
+        with _working(f"Reading {source.name}"):
+            judged = judge_file(source, options, format)
         for sentence in judged.sentences():
             out.print(escape(sentence), highlight=False)
         _print_refusals(judged.found)
         if not yes and _is_terminal() and not typer.confirm("Import this?"):
             out.print("Nothing was imported.")
             raise typer.Exit(1)
-        with _bar(f"Importing {source.name}", size, TransferSpeedColumn()) as on_progress:
-            result = import_judged(store, judged, on_progress)
+        with _working(f"Importing {source.name}"):
+            result = import_judged(store, judged)
     if result.refused > judged.found.refused:  # what the store itself did not take
         _print_refusals(result)
     for sentence in result.summary():
@@ -238,13 +236,9 @@ def _assistant(store: Store, wanted: str) -> str:
     return found[0]
 
 
-@contextmanager
-def _bar(title: str, total: int | None, column: ProgressColumn) -> Iterator[Callable[[int], None]]:
-    """A function of how much is done; the bar is on standard error, and only on a terminal."""
-    columns = (*Progress.get_default_columns(), column)
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
-        task = progress.add_task(escape(title), total=total)
-        yield lambda done: progress.update(task, completed=done)
+def _working(text: str) -> Status:
+    """Says on standard error, where that is a terminal, what is being done."""
+    return err.status(f"{escape(text)} ...")
 
 
 if __name__ == "__main__":

@@ -228,24 +228,26 @@ class Sessions(Repository):
                 raise StoreError(f"The user {name!r} was removed.")
             now = self._clock()
             transaction.execute("DELETE FROM sessions WHERE expires_at <= ?", [now])
-            transaction.insert("sessions", token_hash=_hash(token), user=name, expires_at=now + SESSION_S)
+            transaction.insert(
+                "sessions", token_hash=token_hash(token), user=name, expires_at=now + SESSION_S
+            )
             transaction.execute(_OLDEST, [name, name, _AT_ONCE])
             record(transaction, now, AuditAction.SIGNED_IN, name, {"address": address}, actor=name)
         return token
 
     def user(self, token: str) -> User | None:
         """Return the user whose session it is; None once it has ended."""
-        return self._first(user_of, _OF_TOKEN, [_hash(token), self._clock()])
+        return self._first(user_of, _OF_TOKEN, [token_hash(token), self._clock()])
 
     def end(self, token: str) -> None:
         """Sign out; nothing happens to a token that is no session's."""
         with self._file.writing() as transaction:
-            row = transaction.row("SELECT user FROM sessions WHERE token_hash = ?", [_hash(token)])
+            row = transaction.row("SELECT user FROM sessions WHERE token_hash = ?", [token_hash(token)])
             if row is not None:
-                transaction.execute("DELETE FROM sessions WHERE token_hash = ?", [_hash(token)])
+                transaction.execute("DELETE FROM sessions WHERE token_hash = ?", [token_hash(token)])
                 record(transaction, self._clock(), AuditAction.SIGNED_OUT, row["user"], actor=row["user"])
 
 
-def _hash(token: str) -> str:
-    # A token has 256 random bits: a fast hash is enough, where a password needs a slow one.
+def token_hash(token: str) -> str:
+    """Of a session or an API key: 256 random bits, for which a fast hash is enough."""
     return hashlib.sha256(token.encode(errors="replace")).hexdigest()

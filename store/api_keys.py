@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from store.accounts import token_hash
 from store.audit import AuditAction, Detail, record
 from store.columns import mapper
 from store.connection import Repository
@@ -61,7 +61,7 @@ class ApiKeys(Repository):
             if transaction.row("SELECT 1 FROM api_keys WHERE name = ?", [name]):
                 raise Conflict(f"There is a key {name!r} already, or there was one. Choose another name.")
             made = ApiKey(name, wanted, per_minute, self._clock())
-            transaction.insert("api_keys", **vars(made), key_hash=_hash(text))
+            transaction.insert("api_keys", **vars(made), key_hash=token_hash(text))
             detail: Detail = {"scopes": ", ".join(wanted), "per_minute": per_minute}
             record(transaction, made.created_at, AuditAction.KEY_ADDED, name, detail)
         return made, text
@@ -84,12 +84,7 @@ class ApiKeys(Repository):
     def of(self, text: str) -> ApiKey | None:
         """Return the key that has this text and is not revoked."""
         query = "SELECT * FROM api_keys WHERE key_hash = ? AND revoked_at IS NULL"
-        return self._first(_key, query, [_hash(text)])
-
-
-def _hash(text: str) -> str:
-    # A key has 256 random bits: a fast hash is enough, where a password needs a slow one.
-    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+        return self._first(_key, query, [token_hash(text)])
 
 
 _key = mapper(ApiKey)

@@ -231,9 +231,7 @@ class DataFile:
     def _in_words(self, error: sqlite3.Error, writing: bool) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if isinstance(error, sqlite3.IntegrityError):
-            return Conflict(
-                f"The change breaks a rule of the store, nothing was saved: {_broken_rule(str(error))}."
-            )
+            return Conflict(f"The change breaks a rule of the store, nothing was saved: {error}.")
         if code in _NOT_SAVED_ADVICE:
             advice = _NOT_SAVED_ADVICE[code]
             if writing:
@@ -251,19 +249,6 @@ class DataFile:
         with self._open_lock:
             for connection in list(self._open):
                 connection.close()
-
-
-def _broken_rule(error: str) -> str:
-    """What SQLite says of a constraint, in words; what our own triggers say is in words already."""
-    kind, _, what = error.partition(" constraint failed")
-    what = what.removeprefix(": ")
-    said = {
-        "UNIQUE": f"there is one with this {what} already",
-        "FOREIGN KEY": "what it belongs to, or what belongs to it, would not be there",
-        "NOT NULL": f"{what} is missing",
-        "CHECK": f"a value is not allowed, this has to hold: {what}",
-    }
-    return said.get(kind, error)
 
 
 Clock = Callable[[], float]  # UTC seconds

@@ -29,7 +29,7 @@ def test_a_deployment_keeps_only_segments_of_its_own_prompt(bank: Store) -> None
         bank.deployments.add("bank", prompt.id, None, segment_ids=("s1", "x"), variant=0, prompt_tokens=5)
     with pytest.raises(Conflict, match="belongs to assistant 'bank'"):
         bank.deployments.add("shop", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5)
-    with pytest.raises(Conflict, match="would not be there"):
+    with pytest.raises(Conflict, match="FOREIGN KEY"):
         bank.deployments.add("bank", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5, run_id=4)
 
 

@@ -176,7 +176,9 @@ def test_pages_are_read_one_after_the_other(bank: Store) -> None:
     assert list(bank.transfer.conversations("shop")) == []
 
 
-def test_a_file_is_private_whole_and_never_overwritten(bank: Store, tmp_path: Path) -> None:
+def test_a_file_is_private_whole_and_never_overwritten(
+    bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "out.jsonl"
     export_file(bank, "bank", path, "shorthand")
     assert path.stat().st_mode & 0o777 == 0o600
@@ -191,11 +193,12 @@ def test_a_file_is_private_whole_and_never_overwritten(bank: Store, tmp_path: Pa
     with pytest.raises(NotFound, match="'shop'"):
         export_file(bank, "shop", tmp_path / "c", "shorthand")
 
-    def stop(done: int) -> None:
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
+    monkeypatch.setattr(bank.transfer, "conversations", stop)
     with pytest.raises(KeyboardInterrupt):
-        export_file(bank, "bank", tmp_path / "d", "shorthand", stop)
+        export_file(bank, "bank", tmp_path / "d", "shorthand")
     assert [name for name in sorted(os.listdir(tmp_path)) if "sqlite" not in name] == ["out.jsonl"]
 
 

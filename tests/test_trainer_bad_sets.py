@@ -10,6 +10,7 @@ from functools import cache
 
 import pytest
 
+from benchmarks.gate_simulation import walk_looks
 from store.records import Variant
 from trainer.evaluation.gate import Answers, Gate, Verdict
 from trainer.evaluation.scorers import right_or_wrong, scorer
@@ -104,7 +105,7 @@ def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
     references, variants = {"base_full": full, "active": full}, []
     for number, tokens in enumerate((600, 150, 0)):
         found = answered(bad(right, choose), tokens)
-        variants.append(gate.test(number, Variant(()), found, references))
+        variants.append(walk_looks(gate, number, Variant(()), found, references))
         if not variants[-1].passed:
             break
     return gate.decide(variants, 600, True)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from benchmarks.gate_simulation import RESULT, TRUTHS, Truth, promotes_worse
+from benchmarks.gate_simulation import RESULT, TRUTHS, Truth, promotes_worse, walk_looks
 from store.records import Variant
 from trainer.evaluation.gate import Answers, Gate, VariantVerdict, Verdict
 from trainer.evaluation.guards import QUESTIONS, check_general_answers, check_texts, is_broken
@@ -33,7 +33,9 @@ def spoiled(count: int, text: str = "something else") -> list[str]:
 
 def judged(number: int, texts: list[str], tokens: int, reference: list[str] | None = None) -> VariantVerdict:
     full = answers(reference or APPROVED)
-    return GATE.test(number, Variant(("a",)), answers(texts, tokens), {"base_full": full, "active": full})
+    return walk_looks(
+        GATE, number, Variant(("a",)), answers(texts, tokens), {"base_full": full, "active": full}
+    )
 
 
 def decide(*variants: VariantVerdict, same_prompt: bool = True) -> Verdict:
@@ -68,7 +70,7 @@ def test_too_few_examples_are_not_a_bad_candidate() -> None:
     few = 20
     full = Answers(tuple(APPROVED[:few]), (1.0,) * few, 100)
     gate = Gate(APPROVED[:few], CLUSTERS[:few], MARGIN)
-    verdict = gate.decide([gate.test(0, Variant(()), full, {"base_full": full})], 100, True)
+    verdict = gate.decide([walk_looks(gate, 0, Variant(()), full, {"base_full": full})], 100, True)
     assert not verdict.promoted and verdict.more_examples is not None and verdict.more_examples > 0
     assert f"not enough evidence, about {verdict.more_examples} more gate examples" in verdict.reasons[0]
 
@@ -95,7 +97,7 @@ def test_an_edited_prompt_may_be_longer_than_the_one_before() -> None:
 
 def test_a_variant_must_hold_against_every_reference() -> None:
     good, worse = answers(APPROVED), answers(spoiled(30))
-    variant = GRADED.test(1, Variant(()), worse, {"base_full": worse, "active": good})
+    variant = walk_looks(GRADED, 1, Variant(()), worse, {"base_full": worse, "active": good})
     assert [(c.reference, c.passed) for c in variant.comparisons] == [("base_full", True), ("active", False)]
     assert not variant.passed
 
@@ -140,7 +142,7 @@ def test_two_useless_things_are_no_worse_than_each_other_and_that_is_not_enough(
 def test_answers_that_a_judge_accepts_need_not_share_a_word_with_the_approved_ones() -> None:
     mixed = tuple(APPROVED[5:] + APPROVED[:5])
     accepted = Answers(mixed, (0.9,) * N, 10)
-    assert GRADED.test(1, Variant(()), accepted, {"base_full": accepted}).passed
+    assert walk_looks(GRADED, 1, Variant(()), accepted, {"base_full": accepted}).passed
 
 
 BASE_GENERALLY = [f"Well, {question}" for question in QUESTIONS]
@@ -207,7 +209,7 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
         for name, take in (("worse", min), ("better", max)):
             found = Answers(tuple(map(str, range(n))), tuple(map(take, one, other)), cost)
             references = {"base_full": Answers((), base, 100), "active": Answers((), active, 60)}
-            variants[name].append(gate.test(number, Variant(()), found, references))
+            variants[name].append(walk_looks(gate, number, Variant(()), found, references))
     for worse, better in zip(variants["worse"], variants["better"], strict=True):
         assert better.passed or not worse.passed
     verdicts = {name: gate.decide(found, 60, same_prompt) for name, found in variants.items()}

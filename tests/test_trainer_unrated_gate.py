@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from retrain_scene import SETTINGS, Scene, colour, hash_of
 
+from benchmarks.gate_simulation import walk_looks
 from store.records import Example, MessageStatus, Role, RunStatus, Split, TrainingRun, Usage, Variant, Verdict
 from trainer.evaluation.gate import LOOKS, Answers, Gate
 from trainer.evaluation.judgements import (
@@ -44,7 +45,7 @@ def test_the_looks_spend_five_percent_together() -> None:
 
 def test_where_both_say_the_same_nobody_is_asked() -> None:
     same = answered((), 250)
-    found = gate(250).test(1, Variant(("a",)), same, {"base_full": same, "active": same})
+    found = walk_looks(gate(250), 1, Variant(("a",)), same, {"base_full": same, "active": same})
     assert found.passed and not found.undecided and 25 <= found.unrated <= 250
     assert found.score.mean == 1.0, "of the rated ones"
 
@@ -52,10 +53,10 @@ def test_where_both_say_the_same_nobody_is_asked() -> None:
 def test_one_that_is_far_better_passes_with_the_first_look() -> None:
     worse = [n for n in range(RATED + 250) if n % 2]
     asked = range(RATED, RATED + 25)
-    waits = gate(250).test(1, Variant(()), answered((), 250), {"active": answered(worse, 250)})
+    waits = walk_looks(gate(250), 1, Variant(()), answered((), 250), {"active": answered(worse, 250)})
     assert not waits.passed and set(waits.undecided) == {n for n in asked if n % 2} and waits.unrated == 25
     decided = answered((), 250, asked), answered(worse, 250, asked)
-    found = gate(250, asked).test(1, Variant(()), decided[0], {"active": decided[1]})
+    found = walk_looks(gate(250, asked), 1, Variant(()), decided[0], {"active": decided[1]})
     assert found.passed and found.unrated == 25
 
 
@@ -67,25 +68,25 @@ def test_one_that_is_as_good_is_asked_about_look_after_look_and_a_bad_one_is_giv
     known: list[int] = []
     for look, _ in LOOKS:
         one, other = answered(mine, 250, known), answered(theirs, 250, known)
-        found = gate(250, known).test(1, Variant(()), one, {"active": other})
+        found = walk_looks(gate(250, known), 1, Variant(()), one, {"active": other})
         assert not found.passed and found.undecided and found.unrated == look
         known = list(range(RATED + look))
     one, other = answered(mine, 250, known), answered(theirs, 250, known)
-    last = gate(250, known).test(1, Variant(()), one, {"active": other})
+    last = walk_looks(gate(250, known), 1, Variant(()), one, {"active": other})
     assert last.passed and not last.undecided and len([*mine, *theirs]) == 25, "as many judgements as differ"
 
     bad = [n for n in range(RATED + 250) if n % 3]
     known = list(range(RATED + 75))
-    found = gate(250, known).test(
-        1, Variant(()), answered(bad, 250, known), {"active": answered((), 250, known)}
+    found = walk_looks(
+        gate(250, known), 1, Variant(()), answered(bad, 250, known), {"active": answered((), 250, known)}
     )
     assert not found.passed and not found.undecided and found.unrated == 75, "nobody is asked any more"
 
 
 def test_where_what_passed_gains_nothing_people_are_asked_about_what_is_shorter() -> None:
     same, worse = answered((), 250), answered([n for n in range(RATED + 250) if n % 2], 250)
-    passed = gate(250).test(1, Variant(("a",)), same, {"active": same})
-    waits = gate(250).test(2, Variant(()), same, {"active": worse})
+    passed = walk_looks(gate(250), 1, Variant(("a",)), same, {"active": same})
+    waits = walk_looks(gate(250), 2, Variant(()), same, {"active": worse})
     verdict = gate(250).decide([passed, waits], active_tokens=100, same_prompt=True)
     assert not verdict.promoted and verdict.variant is passed and verdict.failed is waits and waits.undecided
     assert "Nothing is gained" in verdict.reasons[0] and "more judgements" in verdict.reasons[1]

@@ -9,7 +9,7 @@ import codecs
 import csv
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,14 +27,8 @@ from store.store import Store
 STDOUT = Path("-")
 
 
-def export_file(
-    store: Store,
-    assistant_id: str,
-    path: Path,
-    format_name: str,
-    on_progress: Callable[[int], None] = lambda done: None,
-) -> int:
-    """Write a new file, or standard output for “-”; returns how many rows. `on_progress` gets how many conversations.
+def export_file(store: Store, assistant_id: str, path: Path, format_name: str) -> int:
+    """Write a new file, or standard output for “-”; returns how many rows.
 
     Raises NotFound for the assistant, Conflict when the file exists, NotSaved when it cannot be written.
     """
@@ -46,9 +40,8 @@ def export_file(
     def rows() -> Iterator[Any]:
         if format is SHORTHAND:
             yield shorthand.first_row(assistant, prompts)
-        for done, conversation in enumerate(store.transfer.conversations(assistant_id), start=1):
+        for conversation in store.transfer.conversations(assistant_id):
             yield from write(conversation)
-            on_progress(done)
 
     audited = store.audit.audited(
         AuditAction.EXPORTED, assistant_id, {"file": path.name, "format": format_name}

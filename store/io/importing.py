@@ -20,7 +20,7 @@ from store.io import table
 from store.io.formats import CSV, FORMATS, NAMES, RECORDS, SHORTHAND, Format, Found, find_format
 from store.io.left_out import without_left_out
 from store.io.meaning import Meaning, Profile, find_meaning, is_table
-from store.io.reading import Container, OnProgress, find_container
+from store.io.reading import Container, find_container
 from store.io.records import FullConversation, ImportedConversation
 from store.io.stable_ids import ImportOptions, ratings_of, with_ids
 from store.ratings import Approval, NotApproved, approval
@@ -160,16 +160,14 @@ class Judged:
         yield from self.found.forecast()
 
 
-def judge_file(
-    path: Path, options: ImportOptions, wanted: str | None = None, on_progress: OnProgress | None = None
-) -> Judged:
+def judge_file(path: Path, options: ImportOptions, wanted: str | None = None) -> Judged:
     """Read the whole file and save nothing.
 
     Raises StoreError when none of it can be imported, or a person has to say first how.
     """
     asked = find_format(wanted) if wanted else None
     container = find_container(path, options, None if asked is None else asked is CSV)
-    profile, format = _survey(container, options, asked, on_progress)
+    profile, format = _survey(container, options, asked)
     if options.approve and format is SHORTHAND:
         raise StoreError(
             f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
@@ -183,13 +181,11 @@ def judge_file(
     return judged
 
 
-def _survey(
-    container: Container, options: ImportOptions, asked: Format | None, on_progress: OnProgress | None = None
-) -> tuple[Profile, Format]:
+def _survey(container: Container, options: ImportOptions, asked: Format | None) -> tuple[Profile, Format]:
     """What all rows have, and the format that was `asked` for or that most rows are of."""
     asked = asked or (CSV if container.delimiter else None)
     profile, votes = Profile(options.columns), Counter[str]()
-    for _, row in container.rows(on_progress):
+    for _, row in container.rows():
         if isinstance(row, dict):
             profile.add(row)
             if asked is None and (format := _format_of(row, options)) is not None:
@@ -208,13 +204,13 @@ def _format_of(row: Mapping[str, Any], options: ImportOptions) -> Format | None:
     return RECORDS if found is None and is_table(row, options.columns) else found
 
 
-def import_judged(store: Store, judged: Judged, on_progress: OnProgress | None = None) -> ImportResult:
+def import_judged(store: Store, judged: Judged) -> ImportResult:
     """Import what was judged."""
     options, container = judged.options, judged.container
     result = ImportResult(judged.format.name, container.unit)
     about = {"file": container.path.name, "format": result.format}
     with store.audit.audited(AuditAction.IMPORTED, options.assistant_id, about) as detail:
-        for batch in _batches(_conversations(judged, result, on_progress), options):
+        for batch in _batches(_conversations(judged, result), options):
             counts, refused = store.transfer.add(options.assistant_id, [full for _, full in batch])
             result.counts += counts
             for place, reason in refused:
@@ -242,11 +238,9 @@ def _batches(
     yield batch
 
 
-def _conversations(
-    judged: Judged, result: ImportResult, on_progress: OnProgress | None = None
-) -> Iterator[tuple[int, Conversation]]:
+def _conversations(judged: Judged, result: ImportResult) -> Iterator[tuple[int, Conversation]]:
     """Return what can be imported, with the number of its row; what cannot is refused."""
-    for number, found in _found(judged, on_progress):
+    for number, found in _found(judged):
         try:
             if isinstance(found, BadRow):
                 raise found
@@ -260,9 +254,9 @@ def _conversations(
             result.refuse(number, str(error))
 
 
-def _found(judged: Judged, on_progress: OnProgress | None) -> Iterator[tuple[int, Found]]:
+def _found(judged: Judged) -> Iterator[tuple[int, Found]]:
     """What the rows hold, in the order of the file."""
-    rows, format = judged.container.rows(on_progress), judged.format
+    rows, format = judged.container.rows(), judged.format
     if format in (CSV, RECORDS):
         yield from table.read(rows, judged.meaning)
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -30,8 +30,6 @@ _NO_TEXT = (b"\x1f\x8b", b"PK\x03\x04", b"SQLite format", b"PAR1", b"%PDF")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 Rows = Iterator[tuple[int, Any]]  # the line or the item's number, with what is in the row or a BadRow
-OnProgress = Callable[[int], None]  # gets how many bytes were read
-_PROGRESS_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -55,19 +53,12 @@ class Container:
                 f"{self.path} cannot be read as {self.encoding}: {error}. Give another --encoding."
             ) from error
 
-    def rows(self, on_progress: OnProgress | None = None) -> Rows:
+    def rows(self) -> Rows:
         with self.open() as file:
-            for count, row in enumerate(self._rows(file), start=1):
-                yield row
-                if on_progress and count % _PROGRESS_ROWS == 0:
-                    on_progress(file.buffer.tell())
-            if on_progress:
-                on_progress(file.buffer.tell())
-
-    def _rows(self, file: TextIO) -> Rows:
-        if self.delimiter:
-            return _table_rows(file, self.delimiter, self.header_line)
-        return _json_lines(file) if self.unit == "line" else self._items(file)
+            if self.delimiter:
+                yield from _table_rows(file, self.delimiter, self.header_line)
+            else:
+                yield from _json_lines(file) if self.unit == "line" else self._items(file)
 
     def _items(self, file: TextIO) -> Rows:
         try:

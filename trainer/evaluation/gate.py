@@ -123,16 +123,6 @@ class Gate:
         ends = [look for look in LOOKS if look[0] < self.unrated]
         return [*ends, (self.unrated, 1 - self.confidence - sum(level for _, level in ends))]
 
-    def test(
-        self, variant: int, sent: Variant, answers: Answers, references: Mapping[str, Answers]
-    ) -> VariantVerdict:
-        """Compare one variant of the candidate with every reference, look after look until it is settled."""
-        for look in self.looks():
-            found = self.look(variant, sent, answers, references, look)
-            if found.is_settled:
-                break
-        return found
-
     def look(
         self,
         variant: int,
