@@ -3,10 +3,8 @@
 The trainer is the real one with small settings; once it runs in a process of its own, as the command does it.
 """
 
-import asyncio
 import hashlib
 import json
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +21,7 @@ from assistant.assistants import create_assistant
 from assistant.embedding import default_model
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
-from benchmarks import loop, report, serving
+from benchmarks import report, serving
 from benchmarks.processes import RetrainFailed, run_trainer
 from benchmarks.record import Screen
 from benchmarks.serving import Serving
@@ -208,25 +206,6 @@ def test_a_question_that_cannot_be_asked_is_counted_and_skipped(bench: Bench) ->
     assert first["run"]["status"] == "not enough" and "candidate_full" not in first["quality"]
 
 
-def test_a_server_that_fails_for_a_while_does_not_end_the_loop(bench: Bench) -> None:
-    honest, failures = bench.vllm.answer, iter(range(3))
-
-    def stumble(model: str, ids: Sequence[int]) -> str:
-        bench.vllm.fails_with = 500 if next(failures, None) is not None else None
-        return honest(model, ids)
-
-    bench.vllm.answer = stumble
-
-    async def mend() -> None:
-        while True:
-            await asyncio.sleep(0.02)
-            bench.vllm.fails_with = None
-
-    threading.Thread(target=lambda: asyncio.run(mend()), daemon=True).start()
-    body = bench.run(settings=replace(LOOP, ratings=20, rounds=1))
-    assert body["finished"] and body["rounds"][1]["ratings"] == 20
-
-
 def test_the_real_trainer_runs_in_a_process_of_its_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     create_assistant(bench.store, bench.tokenizer, "Codes", "exact", TASK.prompt, assistant_id="codes")
     notes: list[str] = []
@@ -236,21 +215,6 @@ def test_the_real_trainer_runs_in_a_process_of_its_own(bench: Bench, monkeypatch
     monkeypatch.setattr("sys.executable", "false")
     with pytest.raises(RetrainFailed, match="status 1 before it began"):
         run_trainer(bench.store, bench.folder, "codes", words, notes.append)
-
-
-def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
-    empty = tmp_path / "result.json"
-    Rounds(TASK, LOOP, empty, {}, Screen(Console(quiet=True)))
-    for path, says in ((empty, "with a round in it"), (tmp_path / "none.json", "cannot be read")):
-        done = CliRunner().invoke(report.app, [str(path)])
-        assert done.exit_code == 2 and says in done.output.replace("\n", " ")
-
-
-def test_a_task_file_that_is_none_is_refused(tmp_path: Path) -> None:
-    task, out = tmp_path / "task.json", tmp_path / "out.json"
-    task.write_text("{}")
-    done = CliRunner().invoke(loop.app, ["--task", str(task), "--out", str(out)])
-    assert done.exit_code == 2 and "missing required field" in done.output and not out.exists()
 
 
 def test_a_candidate_that_says_it_in_other_words_is_judged_and_evaluated_again(bench: Bench) -> None:

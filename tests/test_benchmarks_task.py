@@ -47,21 +47,6 @@ def test_a_task_is_read(tmp_path: Path) -> None:
     assert task.train[0].references == ("England", "Surrey") and task.test[0].id == "t"
 
 
-def test_ids_of_any_form_become_texts(tmp_path: Path) -> None:
-    ids = [7, None, "", 1.5, "x"]
-    rows = [{"id": id, "user": f"Question {n}?", "references": ["r"]} for n, id in enumerate(ids)]
-    assert [item.id for item in read(tmp_path, train=rows).train] == ["7", "train-1", "train-2", "1.5", "x"]
-
-
-def test_answers_may_be_json_values_or_one_text(tmp_path: Path) -> None:
-    rows = [
-        {"id": "a", "user": "A?", "references": [{"b": 1}, "text"]},
-        {"id": "b", "user": "B?", "references": "text"},
-    ]
-    first, second = read(tmp_path, scorer="json", train=rows).train
-    assert first.references == ('{"b": 1}', "text") and second.references == ("text",)
-
-
 def test_what_is_measured_is_never_asked(tmp_path: Path) -> None:
     rows = [*GOOD["train"], {"id": "b", "user": "where is  WARE", "references": ["England"]}]
     task = read(tmp_path, train=rows)

@@ -4,7 +4,6 @@ import pytest
 from store_scene import answered
 
 from store import Store
-from store.answers import SERVED
 from store.records import MessageStatus, Usage, Verdict
 
 COMPLETE = MessageStatus.COMPLETE
@@ -50,10 +49,3 @@ def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(bank: S
     ]
     assert [[r.verdict for r in a.ratings] for a in found] == [[], [Verdict.DOWN], []]
     assert [a.message_id for a in bank.answers.served(1, 2)] == [first, stopped]
-
-
-def test_served_answers_are_found_by_index(store: Store) -> None:
-    with store._file.reading() as transaction:
-        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {SERVED}", [1, 10])]
-    assert not [step for step in plan if step.startswith(("SCAN m", "SCAN c"))], plan
-    assert sum("USING INDEX messages_measured" in s or "USING INDEX messages_failed" in s for s in plan) == 2

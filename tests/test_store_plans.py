@@ -4,18 +4,15 @@ A plan does not depend on how much is in the tables (nobody runs ANALYZE), so a 
 """
 
 import re
-from pathlib import Path
 
 import pytest
 
-from benchmarks import page_queries
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
 from store.decisions import DECIDED, OPEN
-from store.io.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, PAGE_OF_ASSISTANT, RATINGS_OF
+from store.io.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, RATINGS_OF
 from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
 from store.runs import PAIRS
-from store.search import IN_DECISIONS
 from trainer.examples.traffic import ENOUGH_RATED
 
 # Tables that stay small, lists of ids that the query was given, the turns of one thread, and what a query inside has
@@ -108,55 +105,7 @@ def test_what_the_review_and_training_pages_ask_goes_by_index(full: Store, state
     assert reads_all(full, statement.replace("?", "'bank'")) == []
 
 
-def test_words_of_reviewers_are_found_by_their_index(full: Store) -> None:
-    (first, *rest) = (
-        full._file.connection().execute(f"EXPLAIN QUERY PLAN {IN_DECISIONS}", ["nine", "bank", 5]).fetchall()
-    )
-    assert first["detail"].startswith("SCAN decision_words VIRTUAL TABLE INDEX")
-    assert all(step["detail"].startswith(("SEARCH", "CORRELATED")) for step in rest), [*map(dict, rest)]
-
-
-def test_an_export_reads_on_where_the_last_page_ended(full: Store) -> None:
-    (step,) = (
-        full._file.connection().execute(f"EXPLAIN QUERY PLAN {PAGE_OF_ASSISTANT}", [0, "bank", 5]).fetchall()
-    )
-    assert step["detail"] == "SEARCH conversations USING INTEGER PRIMARY KEY (rowid>?)"
-
-
-@pytest.mark.parametrize(
-    ("index", "asking"),
-    [
-        ("conversations_newest", "chat: everybody's list"),
-        ("messages_below", "chat: conversation"),
-        ("ratings_of_message", "chat: conversation"),
-        ("events_of_run", "training page"),
-        ("rated_answers_newest", "training set"),
-    ],
-)
-def test_a_lost_index_is_noticed(full: Store, index: str, asking: str) -> None:
-    with full._file.writing() as transaction:
-        transaction.execute(f"DROP INDEX {index}")
-    statements = asked(full, {**PAGES, "training set": select}[asking])
-    assert any(reads_all(full, statement) for statement in statements)
-
-
 def test_a_persons_list_does_not_walk_through_what_others_own(full: Store) -> None:
     (statement,) = asked(full, PAGES["chat: list of conversations"])
     (step,) = full._file.connection().execute(f"EXPLAIN QUERY PLAN {statement}").fetchall()
     assert "USING INDEX conversations_of_owner (assistant_id=? AND owner=?)" in step["detail"]
-
-
-def test_the_pages_ask_what_is_guarded() -> None:
-    """Where a page asks the store something else, `benchmarks.page_queries` has to follow."""
-    web = Path(__file__).parent.parent / "assistant" / "web"
-    guarded = Path(page_queries.__file__).read_text()
-    elsewhere = {"assistants.get", "runs.request", "deployments.rollback", "deployments.activate"}
-    elsewhere |= {"runs.allow_automatic", "assistants.adopt"}
-    elsewhere |= {"gate_answers.side_by_side", "gate_answers.tally"}  # see PAIRS
-    asked = {
-        (page, call)
-        for page in ("training_page.py", "savings_page.py", "prompt_page.py")
-        for call in re.findall(r"self\._store\.(\w+\.\w+)\(", (web / page).read_text())
-        if call not in elsewhere
-    }
-    assert len(asked) > 8 and not [one for one in asked if f"store.{one[1]}(" not in guarded]

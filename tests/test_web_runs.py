@@ -15,6 +15,7 @@ from assistant.web.run_report import funnel
 from store import Store
 from store.records import RunEvent, RunStatus, TrainingRun
 from store.runs import SideBySide, Tally
+from trainer.evaluation.scorers import right_or_wrong
 
 pytestmark = pytest.mark.usefixtures("event_loops")
 
@@ -192,21 +193,6 @@ def test_pages_of_a_run_use_no_word_of_the_trainers_own() -> None:
     assert [word for word in PRIVATE_WORDS if word in shown] == []
 
 
-def test_a_report_without_a_gate_is_shown_as_far_as_it_goes() -> None:
-    for report in ({}, {"gate": None}, {"dataset": {}, "training": None}):
-        assert run_report.compared(report) is None
-        assert isinstance(run_report.verdict(report) + run_report.details(report), str)
-        assert words.first_token(report, "full", "cold") is None
-
-
-def test_details_say_what_stands_behind_it() -> None:
-    text = text_of(run_report.details(REPORT))
-    for line in ("ok length fine", "base model, full prompt 592 tokens 20 points", "dev loss 2.000 → 1.250"):
-        assert line in text
-    failed = {"gate": {"guards": [{"name": "length", "passed": False, "detail": "too long"}]}}
-    assert "<details open>" in run_report.details(failed)
-
-
 # Answers side by side
 
 
@@ -260,3 +246,9 @@ def test_every_rule_takes_its_share_away_until_the_examples_are_left() -> None:
     assert [float(width) for _, width in bars] == [100, 30, 10, 60, 30, 10, 20]
     assert [float(start) for start, _ in bars] == [0, 70, 60, 0, 0, 30, 40]
     assert 'aria-label="Of 100 rated answers 60 became examples."' in html and funnel({}, "funnel") == ""
+
+
+@pytest.mark.parametrize("scorer", ["exact", "json", "sql", "chrf", "bleu"])
+def test_the_pages_count_answers_where_the_gate_calls_them_right_or_wrong(scorer: str) -> None:
+    shown = words.quality({"mean": 1.0}, {"scorer": scorer, "examples": 2})
+    assert (shown == "2 of 2 right") is right_or_wrong(scorer)
