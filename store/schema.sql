@@ -220,6 +220,7 @@ CREATE TABLE messages (
     demonstrations TEXT DEFAULT '[]',  -- JSON list of the messages whose approved answers were sent along
     finish_reason TEXT,  -- the server's or the file's word
     turns_hash TEXT,  -- of a question from the API: which turns it ends
+    metadata TEXT,  -- of a question from the API: a JSON object of texts that the program keeps with it
     UNIQUE (conversation_id, id),
     FOREIGN KEY (conversation_id, parent_id) REFERENCES messages (conversation_id, id)
         DEFERRABLE INITIALLY DEFERRED
@@ -227,6 +228,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_below ON messages (conversation_id, parent_id, role);
 CREATE INDEX messages_streaming ON messages (deployment_id) WHERE status = 'streaming';
 CREATE INDEX messages_failed ON messages (deployment_id, created_at) WHERE status = 'failed';
+CREATE INDEX messages_asked_by_programs ON messages (seq) WHERE turns_hash IS NOT NULL;
 CREATE INDEX messages_of_turns ON messages (turns_hash) WHERE turns_hash IS NOT NULL;
 CREATE INDEX messages_measured ON messages (deployment_id, created_at) WHERE prompt_tokens IS NOT NULL;
 

@@ -1,13 +1,18 @@
-"""Keeps questions that programs ask with all turns before them, by which their conversation is found again."""
+"""Keeps questions that programs ask with all turns before them, by which their conversation is found again, and finds
+what was answered to them.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from store.columns import column
 from store.connection import Repository
-from store.conversations import Conversations, Messages
+from store.conversations import Conversations, Messages, message_of
 from store.records import Message, Role
 
 _LAST_ANSWER = """
@@ -16,11 +21,41 @@ _LAST_ANSWER = """
     WHERE question.turns_hash = ? AND answer.text = ? AND answer.status <> 'streaming'
     ORDER BY answer.seq DESC LIMIT 1"""
 
+# What one owner, ?1, and those below its name were answered.
+_STORED = """
+    SELECT answer.*, question.metadata AS kept, c.assistant_id FROM messages question
+    CROSS JOIN conversations c ON c.id = question.conversation_id
+    CROSS JOIN messages answer ON answer.conversation_id = c.id AND answer.parent_id = question.id
+    WHERE question.turns_hash IS NOT NULL AND (c.owner = ?1 OR substr(c.owner, 1, length(?1) + 1) = ?1 || '/')
+        AND answer.role = 'assistant' AND answer.status <> 'streaming' AND {}"""
+# In the order of asking, of several answers to one question in that of writing; from the answer ?2 on, of the assistant
+# ?3, where these are named.
+_PAGE = """(?3 IS NULL OR c.assistant_id = ?3) AND (?2 IS NULL OR (question.seq, answer.seq) {0} (
+        SELECT asked.seq, given.seq FROM messages given JOIN messages asked ON asked.id = given.parent_id
+        WHERE given.id = ?2))"""
+_ORDER = " ORDER BY question.seq {0}, answer.seq {0} LIMIT {1}"
+
 Turns = Sequence[tuple[Role, str]]
 
 
+@dataclass(frozen=True)
+class StoredAnswer:
+    """An answer that a program was given, and what it keeps with the question."""
+
+    message: Message
+    assistant_id: str
+    metadata: Mapping[str, str]
+
+
 class Threads(Repository):
-    def ask(self, assistant_id: str, owner: str, turns: Turns, title: str = "") -> Message:
+    def ask(
+        self,
+        assistant_id: str,
+        owner: str,
+        turns: Turns,
+        title: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Message:
         """Keep the last turn, a question, below the turns before it, and return it.
 
         Turns that end with an answer that this owner was given go on in that conversation; others become a new one,
@@ -40,9 +75,49 @@ class Threads(Repository):
                 for role, text in before:
                     parent = messages.add(here, parent, role, text).id
             asked = messages.add(here, parent, Role.USER, question)
-            change = "UPDATE messages SET turns_hash = ? WHERE id = ?"
-            transaction.execute(change, [_hash(assistant_id, owner, turns), asked.id])
+            change = "UPDATE messages SET turns_hash = ?, metadata = ? WHERE id = ?"
+            kept = column(dict(metadata)) if metadata else None
+            transaction.execute(change, [_hash(assistant_id, owner, turns), kept, asked.id])
             return asked
+
+    def answers(
+        self,
+        owner: str,
+        assistant_id: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        after: str | None = None,
+        limit: int = 20,
+        newest_first: bool = False,
+    ) -> list[StoredAnswer]:
+        """Return what this owner, and those below its name, were answered, in the order of writing.
+
+        `metadata` are pairs that all have to be kept with the question; `after` is the answer before the first one.
+        """
+        wanted = dict(metadata or {})
+        pairs = "EXISTS (SELECT 1 FROM json_each(question.metadata) WHERE key = ? AND atom = ?)"
+        where = " AND ".join([_PAGE.format("<" if newest_first else ">"), *[pairs] * len(wanted)])
+        query = _STORED.format(where) + _ORDER.format("DESC" if newest_first else "ASC", int(limit))
+        values = [part for pair in wanted.items() for part in pair]
+        return self._all(_stored, query, [owner, after, assistant_id, *values])
+
+    def answer(self, owner: str, id: str) -> StoredAnswer:
+        """Raises NotFound, also for an answer of somebody else."""
+        query = _STORED.format(
+            "answer.id = ?2 AND question.id = (SELECT parent_id FROM messages WHERE id = ?2)"
+        )
+        return self._one(_stored, query, [owner, id], f"stored completion {id!r}")
+
+    def set_metadata(self, owner: str, id: str, metadata: Mapping[str, str]) -> StoredAnswer:
+        """Keep this with the question instead. Raises NotFound."""
+        with self._file.writing() as transaction:
+            parent = self.answer(owner, id).message.parent_id
+            change = "UPDATE messages SET metadata = ? WHERE id = ?"
+            transaction.execute(change, [column(dict(metadata)), parent])
+            return self.answer(owner, id)
+
+
+def _stored(row: sqlite3.Row) -> StoredAnswer:
+    return StoredAnswer(message_of(row), row["assistant_id"], json.loads(row["kept"] or "{}"))
 
 
 def _hash(assistant_id: str, owner: str, turns: Turns) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +50,8 @@ class Piece:
 class Plan:
     """What answers a request: a deployment, or the base model with just what was sent.
 
-    `turns` end with the question, and `is_kept` says whether they are stored. `full_tokens` are those of the
-    assistant's whole prompt, `version` that of the recognised one.
+    `turns` end with the question, and `is_kept` says whether they are stored, with `metadata`. `full_tokens` are those
+    of the assistant's whole prompt, `version` that of the recognised one.
     """
 
     deployment: Deployment | None = None
@@ -59,6 +59,7 @@ class Plan:
     is_kept: bool = False
     version: int | None = None
     full_tokens: int = 0
+    metadata: Mapping[str, str] | None = None
 
     @property
     def model(self) -> str:
@@ -106,12 +107,12 @@ class Planner:
         if deployment is None:
             raise ApiError(404, f"The assistant {assistant_id!r} has no prompt yet.", param="model")
         full = self._store.deployments.without_adapter(deployment).prompt_tokens
-        return Plan(deployment, turns, body.store is not False, version, full)
+        return Plan(deployment, turns, body.store is not False, version, full, body.metadata)
 
     def ask(self, plan: Plan, owner: str) -> Message:
         """Store the question of a plan."""
         title = one_line(plan.turns[-1][1], _TITLE_CHARACTERS)
-        return self._store.threads.ask(plan.model, owner, plan.turns, title)
+        return self._store.threads.ask(plan.model, owner, plan.turns, title, plan.metadata)
 
     def _assistant(self, id: str) -> str | None:
         try:

@@ -28,6 +28,7 @@ from assistant.api.feedback import FeedbackBody, ScoreBody, record_feedback
 from assistant.api.jobs import Jobs
 from assistant.api.known_prompts import KnownPrompts
 from assistant.api.metrics import Metrics
+from assistant.api.stored import Stored
 from assistant.api.tuning import Tuning
 from assistant.chat import Chat, Started
 from assistant.retrieval import Embeds
@@ -61,6 +62,7 @@ class Api:
         known = KnownPrompts(store, tokenizer)
         self._planner = Planner(store, chat, known)
         self._tuning = Tuning(store, chat, Jobs(store, tokenizer, known))
+        self._stored = Stored(store)
         self._admission = Admission(store, key_required)
 
     def app(self) -> Starlette:
@@ -76,6 +78,7 @@ class Api:
                 Route("/v1/embeddings", self._route(KeyScope.CHAT, self.embeddings), **post),
                 Route("/v1/feedback", self._route(KeyScope.FEEDBACK, self.feedback), **post),
                 Route("/api/public/scores", self._route(KeyScope.FEEDBACK, self.score), **post),
+                *self._stored.routes(self._admission),
                 *self._tuning.routes(self._admission),
             ],
             exception_handlers={HTTPException: _no_route},

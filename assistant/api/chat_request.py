@@ -21,6 +21,11 @@ _SYSTEM = ("system", "developer")
 _VARIED = 0.8  # of the second and further answers to a request that names no temperature
 
 Turns = tuple[tuple[Role, str], ...]
+# As OpenAI bounds them.
+Metadata = Annotated[
+    dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=512)]],
+    msgspec.Meta(max_length=16),
+]
 
 
 class _Part(msgspec.Struct):
@@ -77,6 +82,7 @@ class ChatBody(_Sampled, kw_only=True):
     top_logprobs: Annotated[int, msgspec.Meta(ge=0, le=20)] | None = None
     safety_identifier: str | None = None
     store: bool | None = None
+    metadata: Metadata | None = None
 
     def __post_init__(self) -> None:
         self.max_tokens = self.max_completion_tokens or self.max_tokens
@@ -104,8 +110,8 @@ def read(body: bytes, type: type[_Body]) -> _Body:
     try:
         return msgspec.json.decode(body, type=type)
     except msgspec.ValidationError as error:
-        text, _, where = str(error).partition(" - at `$")
-        param = where.strip("`.") or None
+        text, _, where = str(error).partition(" - at `")  # “$.n`”, or “key` in `$.metadata`”
+        param = where.rpartition("$")[2].strip("`.") or None
         raise ApiError(400, f"{param or 'The request'}: {text}", param=param) from error
     except (ValueError, RecursionError) as error:
         raise ApiError(400, f"The request is no JSON: {error}") from error

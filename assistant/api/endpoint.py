@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from assistant.api.admission import Admission, Caller
@@ -70,3 +70,9 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, None]) -> Non
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+def listed(data: list[dict[str, Any]], more: bool = False) -> Response:
+    """A page of a list, as OpenAI's clients go through it."""
+    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
+    return JSONResponse({"object": "list", "data": data, "has_more": more, **ends})

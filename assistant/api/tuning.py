@@ -13,7 +13,7 @@ from starlette.routing import Route
 
 from assistant.api.admission import Admission, Caller
 from assistant.api.chat_request import read
-from assistant.api.endpoint import BODY_BYTES, Act, Endpoint
+from assistant.api.endpoint import BODY_BYTES, Act, Endpoint, listed
 from assistant.api.errors import ApiError
 from assistant.api.jobs import JobBody, Jobs, shown_file
 from assistant.chat import Chat
@@ -65,7 +65,7 @@ class Tuning:
 
     async def files(self, caller: Caller, body: bytes, request: Request) -> Response:
         found = await asyncio.to_thread(self._files.all, caller.name)
-        return _list([shown_file(one) for one in found])
+        return listed([shown_file(one) for one in found])
 
     async def file(self, caller: Caller, body: bytes, request: Request) -> Response:
         found = await asyncio.to_thread(self._files.get, caller.name, request.path_params["id"])
@@ -92,7 +92,7 @@ class Tuning:
             found = self._kept.all(caller.name)
             return [self._jobs.shown(one) for one in found[:_LIMIT]], len(found) > _LIMIT
 
-        return _list(*await asyncio.to_thread(shown))
+        return listed(*await asyncio.to_thread(shown))
 
     async def job(self, caller: Caller, body: bytes, request: Request) -> Response:
         return JSONResponse(await asyncio.to_thread(self._of_job, caller, request, self._jobs.shown))
@@ -104,15 +104,10 @@ class Tuning:
 
     async def events(self, caller: Caller, body: bytes, request: Request) -> Response:
         events = await asyncio.to_thread(self._of_job, caller, request, lambda job: [*self._jobs.events(job)])
-        return _list(events)
+        return listed(events)
 
     async def checkpoints(self, caller: Caller, body: bytes, request: Request) -> Response:
-        return _list(await asyncio.to_thread(self._of_job, caller, request, self._jobs.checkpoints))
+        return listed(await asyncio.to_thread(self._of_job, caller, request, self._jobs.checkpoints))
 
     def _of_job(self, caller: Caller, request: Request, show: Callable[..., Any]) -> Any:
         return show(self._kept.get(caller.name, request.path_params["id"]))
-
-
-def _list(data: list[dict[str, Any]], more: bool = False) -> Response:
-    ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-    return JSONResponse({"object": "list", "data": data, "has_more": more, **ends})

@@ -1,0 +1,118 @@
+"""The routes of stored completions: what a program was answered, found again by model and metadata."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from assistant.api.admission import Admission, Caller
+from assistant.api.chat_request import Metadata, read
+from assistant.api.endpoint import Act, Endpoint, listed
+from assistant.api.errors import ApiError
+from store import Store
+from store.api_keys import Scope
+from store.threads import StoredAnswer
+
+_PREFIX = "chatcmpl-"
+_MOST = 100  # of a list
+_METADATA = "metadata["
+
+
+class MetadataBody(msgspec.Struct):
+    """`POST /v1/chat/completions/{id}`."""
+
+    metadata: Metadata
+
+
+class Stored:
+    """Answers programs about what they asked; each key sees its own."""
+
+    def __init__(self, store: Store):
+        self._threads, self._messages = store.threads, store.messages
+
+    def routes(self, admission: Admission) -> list[Route]:
+        def route(path: str, act: Act, method: str = "GET") -> Route:
+            return Route(path, Endpoint(admission, Scope.CHAT, act), methods=[method])
+
+        one = "/v1/chat/completions/{id}"
+        return [
+            route("/v1/chat/completions", self.all),
+            route(one, self.get),
+            route(one, self.update, "POST"),
+            route(f"{one}/messages", self.turns),
+        ]
+
+    async def all(self, caller: Caller, body: bytes, request: Request) -> Response:
+        query = request.query_params
+        limit, order = query.get("limit", "20"), query.get("order", "asc")
+        if not (limit.isdecimal() and 1 <= int(limit) <= _MOST):
+            raise ApiError(400, f"limit is {limit[:20]!r}; it may be 1 to {_MOST}.", param="limit")
+        if order not in ("asc", "desc"):
+            raise ApiError(400, f"order is {order[:20]!r}; it may be asc or desc.", param="order")
+        pairs = {
+            name[len(_METADATA) : -1]: value
+            for name, value in query.items()
+            if name.startswith(_METADATA) and name.endswith("]")
+        }
+        after = query.get("after")
+        found = await asyncio.to_thread(
+            self._threads.answers,
+            caller.name,
+            query.get("model"),
+            pairs,
+            after and after.removeprefix(_PREFIX),
+            int(limit) + 1,
+            order == "desc",
+        )
+        return listed([shown(one) for one in found[: int(limit)]], len(found) > int(limit))
+
+    async def get(self, caller: Caller, body: bytes, request: Request) -> Response:
+        return JSONResponse(shown(await asyncio.to_thread(self._threads.answer, caller.name, _id(request))))
+
+    async def update(self, caller: Caller, body: bytes, request: Request) -> Response:
+        given = read(body, MetadataBody)
+        changed = await asyncio.to_thread(
+            self._threads.set_metadata, caller.name, _id(request), given.metadata
+        )
+        return JSONResponse(shown(changed))
+
+    async def turns(self, caller: Caller, body: bytes, request: Request) -> Response:
+        """The turns that were answered, without the prompt, which is the assistant's."""
+
+        def before() -> list[dict[str, Any]]:
+            answer = self._threads.answer(caller.name, _id(request)).message
+            return [
+                {"id": one.id, "role": one.role.value, "content": one.text}
+                for one in self._messages.branch(answer.id)[:-1]
+            ]
+
+        return listed(await asyncio.to_thread(before))
+
+
+def shown(stored: StoredAnswer) -> dict[str, Any]:
+    message, usage = stored.message, stored.message.usage
+    prompt, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    said = {"role": "assistant", "content": message.text, "refusal": None}
+    reason = message.finish_reason or "stop"
+    return {
+        "id": _PREFIX + message.id,
+        "object": "chat.completion",
+        "created": int(message.created_at),
+        "model": stored.assistant_id,
+        "choices": [{"index": 0, "message": said, "finish_reason": reason, "logprobs": None}],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": written,
+            "total_tokens": prompt + written,
+        },
+        "metadata": dict(stored.metadata),
+    }
+
+
+def _id(request: Request) -> str:
+    return str(request.path_params["id"]).removeprefix(_PREFIX)
