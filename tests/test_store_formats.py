@@ -76,23 +76,6 @@ def test_what_was_chosen_is_the_correction_of_what_was_rejected(
     assert select(bank.answers.rated("bank"), 1000)[0][0].completion == "good"
 
 
-@pytest.mark.parametrize("as_list", [False, True])
-@pytest.mark.parametrize(
-    "names", [("from", "value", "human", "gpt"), ("role", "content", "user", "assistant")]
-)
-def test_sharegpt_in_both_spellings_and_containers(
-    bank: Store, tmp_path: Path, names: tuple[str, str, str, str], as_list: bool
-) -> None:
-    speaker, text, human, gpt = names
-    turns = [(human, "q1"), (gpt, "a1"), (human, "q2"), (gpt, "a2")]
-    row = {"id": "0", "conversations": [{speaker: who, text: what} for who, what in turns]}
-    result = import_data(
-        bank, tmp_path, json.dumps([row, row], indent=1) if as_list else json.dumps(row), APPROVING
-    )
-    assert (result.format, result.counts["conversations"]) == ("sharegpt", 1)
-    assert [answer for _, answer, _ in rated_answers_in(bank)] == ["a1", "a2"]
-
-
 def feedback(rating: object, message_id: str, user: str, **data: object) -> dict:
     """As open-webui writes it, with some of what is not read left in."""
     branches = [("u1", None, "q1"), ("a1", "u1", "first"), ("a1b", "u1", "again"), ("u2", "a1", "q2")]

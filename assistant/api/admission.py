@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from assistant.api.errors import ApiError
@@ -49,7 +48,7 @@ class Admission:
 
     @asynccontextmanager
     async def admitted(self, request: Request, scope: Scope) -> AsyncIterator[Caller]:
-        """Who asks, around the request. Raises ApiError for anybody who may not, or not now."""
+        """Who asks, around the request. Raises ApiError or HTTPException for anybody who may not, or not now."""
         caller = await asyncio.to_thread(self._caller, request, scope)
         with place(
             self._under_way, caller.name, _AT_ONCE, ApiError(429, "Too many requests at once.", retry_s=1)
@@ -59,10 +58,7 @@ class Admission:
     def _caller(self, request: Request, scope: Scope) -> Caller:
         text = _key(request.headers.get("authorization", ""))
         if not self._key_required():
-            try:
-                refuse_other_sites(request, True, (*READ, "POST", "DELETE"))
-            except HTTPException as error:
-                raise ApiError(error.status_code, error.detail) from error
+            refuse_other_sites(request, True, (*READ, "POST", "DELETE"))
             return Caller("api")
         key = self._store.api_keys.of(text) if text else None
         if key is None:

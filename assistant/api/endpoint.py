@@ -7,13 +7,12 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from assistant.api.admission import Admission, Caller
-from assistant.api.errors import ApiError, as_api_error
+from assistant.api.errors import as_api_error
 from assistant.incoming import read_body
 from store.api_keys import Scope as KeyScope
 
@@ -34,7 +33,7 @@ class Endpoint:
         request = Request(scope, receive)
         try:
             async with self.admission.admitted(request, self.scope) as caller:
-                body = await _body(request, self.most_bytes) if request.method == "POST" else b""
+                body = await read_body(request, self.most_bytes) if request.method == "POST" else b""
                 await _unless_gone(request, self._respond(caller, body, request, send))
         except Exception as error:
             await as_api_error(error).response()(scope, receive, send)
@@ -42,13 +41,6 @@ class Endpoint:
     async def _respond(self, caller: Caller, body: bytes, request: Request, send: Send) -> None:
         response = await self.act(caller, body, request)
         await response(request.scope, request.receive, send)
-
-
-async def _body(request: Request, most: int) -> bytes:
-    try:
-        return await read_body(request, most)
-    except HTTPException as error:
-        raise ApiError(error.status_code, error.detail) from error
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, None]) -> None:

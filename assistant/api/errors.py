@@ -6,6 +6,7 @@ import logging
 import math
 from typing import Any
 
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from assistant.embedding import EmbeddingError
@@ -56,6 +57,8 @@ def as_api_error(error: Exception) -> ApiError:
     match known:
         case ApiError():
             return known
+        case HTTPException():
+            return ApiError(known.status_code, known.detail)
         case VllmUnreachable():
             return ApiError(503, str(known), code="server_unavailable", retry_s=_AGAIN_S)
         case NotFound():

@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
-from scipy.stats import hypergeom
+import numpy as np
+from scipy.stats import hypergeom, mannwhitneyu
 
 from trainer.examples.selection import CollectedAnswer
 
@@ -118,25 +118,21 @@ def _nearer(asked: Sequence[set[str]], by_others: Sequence[set[str]]) -> float:
         if count >= least and word != mark
     }
 
-    def direction(words: set[str]) -> dict[str, float]:
-        known = sorted(words & weight.keys())
-        length = math.hypot(*(weight[word] for word in known))
-        return {word: weight[word] / length for word in known}
+    columns = {word: number for number, word in enumerate(sorted(weight))}
 
-    def along_middle(direction: Mapping[str, float]) -> float:
-        return math.fsum(value * middle[word] for word, value in direction.items() if word in middle)
+    def directions(questions: Sequence[set[str]]) -> np.ndarray:
+        rows = np.zeros((len(questions), len(columns)))
+        for row, words in zip(rows, questions, strict=True):
+            for word in words & weight.keys():
+                row[columns[word]] = weight[word]
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
-    mine = [direction(words) for words in asked]
-    middle: dict[str, float] = defaultdict(float)
-    for word, value in chain.from_iterable(one.items() for one in mine):
-        middle[word] += value
-    # As long, in the mean, as the middle of the others of `mine` is for each.
-    rest = (len(mine) - 1) / len(mine)
-    # Rounded, so that what is equally near is a tie.
-    theirs = sorted(round(rest * along_middle(direction(words)), 9) for words in by_others)
-    near = [round(along_middle(one) - bool(one), 9) for one in mine]
-    below = sum(bisect_left(theirs, one) + bisect_right(theirs, one) for one in near) / 2
-    return below / (len(near) * len(theirs))
+    mine = directions(asked)
+    middle = mine.sum(axis=0)
+    # As long, in the mean, as the middle of the others of `mine` is for each; rounded, so that equally near is a tie.
+    theirs = np.round((len(mine) - 1) / len(mine) * (directions(by_others) @ middle), 9)
+    near = np.round(mine @ middle - mine.any(axis=1), 9)
+    return float(mannwhitneyu(near, theirs).statistic) / (len(near) * len(theirs))
 
 
 def _texts(completion: str) -> set[str]:
