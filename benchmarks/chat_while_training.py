@@ -48,16 +48,16 @@ class Waited:
 
 def main(
     idle: Annotated[int, typer.Option(min=5, help="Questions before the retrain, and after it.")] = 30,
-    train: Annotated[int, typer.Option(min=0, help="Examples to train on at most; 0 for all.")] = 0,
+    rated: Annotated[int, typer.Option(min=1, help="Newest rated answers to read.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 1,
     out: Annotated[Path, typer.Option(help="Where the result goes.")] = RESULT,
 ) -> None:
     """Chat on an idle machine, during a whole retrain, and again. 15 minutes on two cores.
 
-    Example: python -m benchmarks.chat_while_training --train 60 --out /tmp/chat_while_training.json
+    Example: python -m benchmarks.chat_while_training --rated 120 --out /tmp/chat_while_training.json
     """
     screen = Screen()
-    os.environ["SHORTHAND_SET"] = f"max_train={train}"
+    os.environ["SHORTHAND_SET"] = f"newest_answers={rated}"
     with tempfile.TemporaryDirectory() as temporary, AppProcess(Path(temporary), "--sample") as app:
         app.wait_for_page()
         app.wait_for_model()

@@ -35,7 +35,7 @@ _WARM_UP = 0.25  # of the samples: caches fill up and connections are opened
 _MOST_RUNS = 100_000
 # Small enough for a run of some minutes; whether the gate lets it pass is not what a soak is about. Nothing is
 # retrained but on request: a retrain and the process that swaps beside it would wait for each other's lock.
-SETTINGS = "epochs=1 max_train=24 min_train=10 min_gate=10 max_answer_tokens=12 retrain_after=1000000"
+SETTINGS = "epochs=1 newest_answers=60 min_train=10 min_gate=10 max_answer_tokens=12 retrain_after=1000000"
 
 
 class Footprints:

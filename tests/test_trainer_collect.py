@@ -238,7 +238,7 @@ def test_what_traffic_teaches_and_what_the_gate_asks() -> None:
 
 def test_unrated_answers_weigh_half(tokenizer: ChatTokenizer) -> None:
     one = replace(unrated_example(served(1, -0.1)), split=Split.TRAIN)
-    (unrated,) = deduplicate([one], *settle([one]), 3, 0).examples()
+    (unrated,) = deduplicate([one], *settle([one]), 3).examples()
     assert not unrated.approved and not unrated.corrected
     approved = replace(unrated, approved=True)
     corrected = replace(approved, corrected=True)
@@ -306,9 +306,9 @@ def test_examples_come_in_an_order_of_their_own() -> None:
         CollectedAnswer(id, id, ((Role.USER, "q"),), completion, "q", Split.TRAIN)
         for completion, id in (("b", "m1"), ("a", "m2"))
     ]
-    examples = deduplicate(answers, *settle(answers), 0, 0).examples()
+    examples = deduplicate(answers, *settle(answers), 0).examples()
     assert [e.message_id for e in examples] == ["m2", "m1"]
-    assert examples == deduplicate(answers[::-1], *settle(answers), 0, 0).examples()
+    assert examples == deduplicate(answers[::-1], *settle(answers), 0).examples()
 
 
 def test_the_hash_covers_ids_texts_and_splits() -> None:

@@ -42,8 +42,8 @@ def collected(number: int, question: str, split: Split | None = TRAIN, **changes
     return replace(one, **{"judged_at": float(number), **changes})  # type: ignore[arg-type]
 
 
-def deduplicated(answers: Sequence[CollectedAnswer], similar_cap: int, max_train: int) -> Deduplicated:
-    return deduplicate(answers, *settle(answers), similar_cap, max_train)
+def deduplicated(answers: Sequence[CollectedAnswer], similar_cap: int) -> Deduplicated:
+    return deduplicate(answers, *settle(answers), similar_cap)
 
 
 def ids(found: Deduplicated) -> list[str]:
@@ -56,28 +56,21 @@ def assign(firsts: Mapping[str, str], settled: Mapping[str, Split]) -> dict[str,
 
 def test_of_a_group_so_many_train_corrected_ones_first_then_the_newest() -> None:
     answers = [collected(n, ASKED[n], corrected=n == 1) for n in range(6)]
-    found = deduplicated(answers, 3, 0)
+    found = deduplicated(answers, 3)
     assert ids(found) == ["m1", "m3", "m4", "m5"]
     assert found.dropped == {"m0": DropReason.SIMILAR, "m2": DropReason.SIMILAR}
     assert set(found.duplicates_of["m0"]) == {"m1", "m3", "m4"}
-    assert len(deduplicated(answers, 0, 0).answers) == 6
-    assert not deduplicated([replace(one, split=GATE) for one in answers], 1, 0).dropped, (
+    assert len(deduplicated(answers, 0).answers) == 6
+    assert not deduplicated([replace(one, split=GATE) for one in answers], 1).dropped, (
         "the cap is for training"
     )
-
-
-def test_of_all_so_many_train_corrected_ones_first_then_the_newest() -> None:
-    answers = [collected(n, f"Which colour has number {n}?", corrected=n == 1) for n in range(6)]
-    found = deduplicated([*answers, collected(9, "In the gate?", GATE)], 3, 2)
-    assert ids(found) == ["m1", "m5", "m9"]
-    assert set(found.dropped.values()) == {DropReason.OVER_MAX}
 
 
 def test_what_the_gate_asks_is_left_out_of_training_and_the_gate_stays() -> None:
     splits = {0: GATE, 1: TRAIN, 2: DEV, 3: TRAIN, 5: TRAIN}
     context = ((Role.USER, "Hello"), (Role.ASSISTANT, "Hello!"), (Role.USER, ASKED[1]))
     later_turn = collected(7, "Hello", context=context)
-    found = deduplicated([*(collected(n, ASKED[n], split) for n, split in splits.items()), later_turn], 3, 0)
+    found = deduplicated([*(collected(n, ASKED[n], split) for n, split in splits.items()), later_turn], 3)
     assert ids(found) == ["m0", "m5"]
     assert found.dropped == dict.fromkeys(("m1", "m2", "m3", "m7"), DropReason.NEAR_GATE)
     assert found.duplicates_of["m1"] == ("m0",)
@@ -91,7 +84,7 @@ def test_what_a_rule_with_a_digit_in_its_kind_replaces_is_one_question() -> None
     assert not near(wording("Is <ORD2_1> late?"), wording("Is <ORD3_1> late?"))
     redacted = redact_answers(answers, Redactor([rule])).answers
     assert redacted[1].context[-1][1] == "When does order <ORD2_2> arrive here?"
-    assert deduplicated(redacted, 3, 0).dropped == {"m1": DropReason.NEAR_GATE}
+    assert deduplicated(redacted, 3).dropped == {"m1": DropReason.NEAR_GATE}
 
 
 def test_unrated_answers_stay_out_of_what_the_gate_asks_and_fill_groups() -> None:
@@ -104,15 +97,15 @@ def test_unrated_answers_stay_out_of_what_the_gate_asks_and_fill_groups() -> Non
     in_gate = unrated(30, "Is this settled in the gate?", GATE)
     near_in_gate = unrated(31, "Is this settled in the gate, please?")
     near_train = unrated(32, ASKED[6], GATE)
-    found = deduplicated([*approved, known, near_gate, fresh, in_gate, near_in_gate, near_train], 3, 0)
+    found = deduplicated([*approved, known, near_gate, fresh, in_gate, near_in_gate, near_train], 3)
     assert ids(found) == ["m0", "m5", "m30", "m22"] and not found.dropped
     assert {e.message_id for e in found.examples() if not e.approved} == {"m22", "m30"}
     some = [
         unrated(40 + n, text)
         for n, text in enumerate((ASKED[6], ASKED[7], f"{ASKED[5]} please", ASKED[5][:-1]))
     ]
-    assert len(deduplicated([*approved, *some], 3, 0).answers) == 4, "nor one question too often"
-    assert len(deduplicated([*approved, *some], 0, 0).answers) == 6
+    assert len(deduplicated([*approved, *some], 3).answers) == 4, "nor one question too often"
+    assert len(deduplicated([*approved, *some], 0).answers) == 6
 
 
 ENDS = ("", " today", " at home", " in Spain", " again please")
@@ -124,7 +117,7 @@ def test_no_near_duplicate_is_on_both_sides_of_the_gate(asked: list[str], data: 
     """Whatever is settled where."""
     settled = st.sampled_from([None, *Split])
     answers = [collected(number, text, data.draw(settled)) for number, text in enumerate(asked)]
-    found = deduplicated(answers, 2, 8)
+    found = deduplicated(answers, 2)
     examples = found.examples()
     for one, other in product(examples, examples):
         if one.split is GATE and other.split is not GATE:
@@ -132,9 +125,8 @@ def test_no_near_duplicate_is_on_both_sides_of_the_gate(asked: list[str], data: 
     gate = {f"m{id[1:]}" for id, split in found.splits.items() if split is GATE}
     assert {e.message_id for e in examples if e.split is GATE} == gate, "the gate loses none"
     assert set(ids(found)) | set(found.dropped) == {f"m{n}" for n in range(len(answers))}
-    assert sum(e.split is TRAIN for e in examples) <= 8
     # Again with the splits that it settled, it is the same.
-    again = deduplicated([replace(one, split=found.splits[one.conversation_id]) for one in answers], 2, 8)
+    again = deduplicated([replace(one, split=found.splits[one.conversation_id]) for one in answers], 2)
     assert again.examples() == examples and again.dropped == found.dropped
 
 
@@ -230,7 +222,7 @@ def test_the_settings_reach_the_dataset(scene: Scene) -> None:
     rate(scene, list(ASKED[:5]), 0)
     scene.store.splits.record({f"n{n}": TRAIN for n in range(5)})
     assert len(draft_for_model(scene.context, "bank").examples) == 3
-    for changes, count in (({"similar_cap": 0}, 5), ({"similar_cap": 1}, 1), ({"max_train": 2}, 2)):
+    for changes, count in (({"similar_cap": 0}, 5), ({"similar_cap": 1}, 1)):
         w = replace(scene.context, settings=replace(SETTINGS, **changes))
         assert len(draft_for_model(w, "bank").examples) == count
     assert len(collect(scene.store, "bank", SETTINGS).answers) == 5

@@ -46,8 +46,6 @@ class TrainerSettings:
     # So many examples at most train on one question, however it is worded; 0 for any number. Three teach several ways
     # to ask and drown nothing: of 3,000 Banking77 questions 34 are over it (0.7 % of the clusters), of the sample none.
     similar_cap: Annotated[int, Meta(ge=0, le=10**6)] = 3
-    # So many examples at most are trained on, 0 for any number; corrected ones stay first, then the newest.
-    max_train: Annotated[int, Meta(ge=0, le=10**9)] = 0
     # E-mail addresses, keys, card numbers and the like become placeholders in all splits (docs/privacy.md).
     privacy: bool = True
     examples_per_step: Annotated[int, Meta(ge=1, le=1024)] = 8

@@ -45,7 +45,7 @@ from trainer.settings import TrainerSettings
 Fit = Callable[[CollectedAnswer], Context | None]
 
 _NO_LOSS = (DropReason.UNRATED, DropReason.REJECTED, DropReason.RATED_DOWN, DropReason.REPEATED)
-_DUPLICATES = (DropReason.NEAR_GATE, DropReason.SIMILAR, DropReason.OVER_MAX)
+_DUPLICATES = (DropReason.NEAR_GATE, DropReason.SIMILAR)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def draft(
     asks_gate = settings.judgement_requests > 0 and right_or_wrong(store.assistants.get(assistant_id).scorer)
     groups, splits = settle(fitting, SMALL_GATE_SHARE if asks_gate and collection.has_traffic else GATE_SHARE)
     chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate)
-    found = deduplicate(chosen, groups, splits, settings.similar_cap, settings.max_train)
+    found = deduplicate(chosen, groups, splits, settings.similar_cap)
     dropped = {**collection.dropped, **outgrown, **found.dropped}
     return DatasetDraft(collection, redacted, found, found.examples(), dropped)
 

@@ -6,8 +6,7 @@ same was put; where there is none, a hash of a first question decides, for all t
 Unrated questions of the gate stay, where nothing that is trained on asks the same.
 
 An example to train or stop on that asks what a gate question asks is dropped. Of a group at most `similar_cap` examples
-train, of all at most `max_train`; corrected ones stay before others, newer before older. Unrated answers fill what is
-left of a group.
+train; corrected ones stay before others, newer before older. Unrated answers fill what is left of a group.
 """
 
 from __future__ import annotations
@@ -83,9 +82,8 @@ def deduplicate(
     groups: Groups,
     splits: Mapping[str, Split],
     similar_cap: int,
-    max_train: int,
 ) -> Deduplicated:
-    """`similar_cap` and `max_train` are numbers of examples, 0 for any number."""
+    """`similar_cap` is a number of examples, 0 for any number."""
     asked = {one.message_id: question_of(one.context) for one in answers}
     approved = [one for one in answers if one.approved]
     in_gate: dict[Wording, list[str]] = defaultdict(list)
@@ -114,10 +112,7 @@ def deduplicate(
             duplicates_of[one.message_id] = tuple(same)
         elif split is Split.TRAIN:
             same.append(one.message_id)
-            if 0 < max_train <= training.total():
-                dropped[one.message_id] = DropReason.OVER_MAX
-            else:
-                training[group(one)] += 1
+            training[group(one)] += 1
     staying = [one for one in approved if one.message_id not in dropped]
     # One unrated answer for each question that nobody answered better.
     known = {one.context for one in approved}

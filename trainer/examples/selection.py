@@ -31,7 +31,6 @@ class DropReason(StrEnum):
     OUTGROWN = "question and prompt are longer than the model's context"
     NEAR_GATE = "asks what a gate question asks, which may not be trained on"
     SIMILAR = "near-duplicate of other examples, of which there are enough"
-    OVER_MAX = "more examples than max_train allows"
 
 
 @dataclass(frozen=True)
