@@ -128,7 +128,7 @@ def watch(
 
 @app.command(epilog="Example: python -m trainer rerun 3 --data-dir data")
 def rerun(
-    run: Annotated[int, typer.Argument(help="The run's number; see python -m trainer runs.")],
+    run: Annotated[int, typer.Argument(help="The run's number; see python -m trainer report.")],
     data_dir: DataDir = Path("data"),
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Nats by which a loss may differ and still be the same.")
@@ -161,7 +161,6 @@ def rerun(
 
 app.command(epilog="Example: python -m trainer report --json")(report.report)
 app.command(epilog="Example: python -m trainer erase ann --yes")(erasure.erase)
-app.command(epilog="Example: python -m trainer runs")(report.runs)
 app.command(epilog="Example: python -m trainer disagreements --data-dir data")(inspection.disagreements)
 app.command(epilog="Example: python -m trainer why 5f0c2a --json")(inspection.why)
 

@@ -1,4 +1,4 @@
-"""The commands `report` and `runs`: what each retrain changed, as a table, as lines or as JSON."""
+"""The command `report`: what each retrain changed, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from store.records import TrainingRun
-from trainer.command_line import AsJson, Assistant, DataDir, assistant_id, console, open_store, print_lines
+from trainer.command_line import AsJson, Assistant, DataDir, assistant_id, console, open_store
 
 _COLUMNS = (
     "run",
@@ -41,13 +41,6 @@ def report(
         console.print(table(runs))
     else:
         console.print("No retrain yet. Rate some answers, then: python -m trainer once")
-
-
-def runs(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
-    """A line a run, newest first."""
-    store = open_store(data_dir)
-    for run in store.runs.all(assistant_id(store, assistant)):
-        print_lines(f"{run.id:>4}  {run.status.value:<11} {run.trigger:<20} {run.message}")
 
 
 def table(runs: Sequence[TrainingRun]) -> Table:

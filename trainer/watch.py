@@ -159,7 +159,7 @@ class Watch:
     def _finish_child(self, child: subprocess.Popen[bytes]) -> None:
         self._child = None
         logger.info(
-            "The process ended with status %d; the Training page and `python -m trainer runs` say how it went.",
+            "The process ended with status %d; the Training page and `python -m trainer report` say how it went.",
             child.returncode,
         )
         if self._began is not None:  # it may have ended before it came to a run
