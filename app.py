@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,12 @@ def main(
         ),
     ] = None,
     root_path: Annotated[str, typer.Option(help="Sub-path that a proxy leaves on, such as /shorthand.")] = "",
+    request_log: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a line for each request goes; - is standard output; default: a file in the data directory."
+        ),
+    ] = None,
     trainer: Annotated[bool, typer.Option("--trainer/--no-trainer", help="Retrain by itself.")] = True,
     sample: Annotated[
         bool, typer.Option("--sample", help="Load the sample assistant with its rated answers.")
@@ -133,6 +140,8 @@ def main(
     # The page must never fetch or report anything from elsewhere.
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     lock = _lock(data_dir)
+    if scratch := os.environ.get("TMPDIR"):
+        _make_scratch(Path(scratch), data_dir)
     for complaint in complaints(data_dir, host, port, own_server=not vllm_url):
         _fail(complaint)
     if answer_tokens:  # the trainer, which reads it there, must not leave out what the chat may write
@@ -170,6 +179,7 @@ def main(
     # Gradio takes seconds to import; what is wrong is said before.
     from assistant.api.app import Api, in_front
     from assistant.api.metrics import Metrics
+    from assistant.request_log import RequestLog
     from assistant.web.access import Access, Rates, Services
     from assistant.web.app import build, web_app
     from assistant.web.server import PageServer
@@ -208,7 +218,7 @@ def main(
     key_required = services.access.sign_in_required
     api = Api(store, services.chat, tokenizer, embedder, metrics, services.server_state, key_required)
     pages = web_app(services, build(services))
-    front = in_front(api.app(), pages)
+    front = RequestLog(in_front(api.app(), pages), request_log or str(data_dir / "logs" / "requests.log"))
     page = PageServer(front, host, port, trusted_proxy or (), root_path, on_stop=pool.close)
     _run(page, services, server, on_ready, retriever, data_dir)
     lock.close()
@@ -283,10 +293,21 @@ def _lock(data_dir: Path) -> TextIO:
     return file
 
 
+def _make_scratch(path: Path, data_dir: Path) -> None:
+    """In a container TMPDIR may lie in the data directory, and then outlives a kill."""
+    path.mkdir(parents=True, exist_ok=True)
+    for left in (
+        path.glob("shorthand-" + "?" * 16) if path.resolve().is_relative_to(data_dir.resolve()) else ()
+    ):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 def _fail(message: str) -> NoReturn:
     print(message, file=sys.stderr)
     raise typer.Exit(2)
 
 
 if __name__ == "__main__":
+    # As process 1 of a container it would ignore what it does not handle; later `_run` handles it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     tracebacks.run(lambda: typer.run(main))

@@ -28,7 +28,7 @@ _CONTEXT_NAMES = [
 ]
 # vLLM with the embedded model and 2 GiB of cache takes 5.4 GiB, a training run 1.9, the page 0.3 (measured).
 _MEMORY_GIB, _DISK_GIB = 8.0, 3.0
-_SHARED_MIB = 512  # vLLM puts 420 there (measured); Docker gives 64
+_SHARED_MIB = 32  # vLLM puts 21 there (measured); Docker gives 64
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -104,7 +104,7 @@ def _own_server_problems() -> Iterator[str]:
         yield "The library libnuma is missing, which vLLM needs. Install it: apt-get install libnuma1"
     shared = Path("/dev/shm")
     if shared.is_dir() and (free := shutil.disk_usage(shared).free / 2**20) < _SHARED_MIB:
-        yield f"{free:,.0f} MiB are free in {shared}; vLLM needs {_SHARED_MIB}. In Docker: docker run --shm-size=1g"
+        yield f"{free:,.0f} MiB are free in {shared}; vLLM needs {_SHARED_MIB}. In Docker: docker run --shm-size=64m"
     if not any(map(shutil.which, ("gcc", "cc", "clang"))):
         yield "There is no C compiler, which vLLM needs. Install one: apt-get install gcc"
     if (free := _free_memory() / 2**30) < _MEMORY_GIB:

@@ -10,9 +10,11 @@ products over its rows; every swap checks that base-model requests stay the base
 To be deleted with the first vLLM that has one of those changes and is as fast.
 """
 
+from functools import partialmethod
 from typing import Any
 
 import torch
+from vllm.distributed.device_communicators.shm_broadcast import MessageQueue
 from vllm.lora.punica_wrapper import punica_cpu
 
 # Of one adapter: its slot, and its rows as a slice where they follow each other, which needs no copy.
@@ -105,3 +107,5 @@ class Extension:
 
 # `CpuPlatform.get_punica_wrapper` names the class by this path, and it is looked up after the worker's extension.
 punica_cpu.PunicaWrapperCPU = RowsOfAdapters  # type: ignore[misc]
+# Ten pieces of 24 MiB do not fit into a container's /dev/shm, of 64 MiB; what is larger goes through a socket.
+MessageQueue.__init__ = partialmethod(MessageQueue.__init__, max_chunk_bytes=1 << 20)  # type: ignore[assignment]

@@ -323,6 +323,7 @@ def _environment() -> dict[str, str]:
         "VLLM_API_KEY": "",  # whatever it is for, it is not for this one
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",
         "VLLM_CPU_KVCACHE_SPACE": os.environ.get("VLLM_CPU_KVCACHE_SPACE", "2"),  # GiB; 46,000 tokens at 135M
+        "VLLM_MQ_MAX_CHUNK_BYTES_MB": "1",  # as in vllm_extension: 10 MiB of /dev/shm
         "VLLM_NO_USAGE_STATS": "1",
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",  # the adapter routes take any path or hub id; the model is a directory already

@@ -29,7 +29,7 @@ from store.io.importing import ImportResult, import_judged, judge_file
 from store.io.meaning import COLUMNS
 from store.io.stable_ids import ImportOptions
 from store.maintenance import backup_file
-from store.restoring import restore, save_adapters
+from store.restoring import TIMED_NAME, remove_older, restore, save_adapters
 from store.store import Store
 from store.user_commands import DEFAULT_DATA_DIR, FILE_NAME, DataDir, err, errors_in_words, opened, out
 
@@ -69,12 +69,23 @@ def check(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     out.print(f"{path} is sound.")
 
 
-@app.command(epilog="Example: python -m store backup /backups/shorthand-2031-05-01.sqlite --data-dir data")
+@app.command(epilog="Example: python -m store backup /backups --keep 14 --data-dir data")
 def backup(
-    dest: Annotated[Path, typer.Argument(help="The new file; an existing one is never overwritten.")],
+    dest: Annotated[Path, typer.Argument(help="The new file, never one that exists; or a folder for many.")],
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Of the folder's backups, remove all but so many, the newest.")
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
-    """Copy the store to DEST and the adapters that serve to DEST.adapters, also while the product is running."""
+    """Copy the store to DEST and the adapters that serve to DEST.adapters, also while the product is running.
+
+    In a folder the file is named after the time (UTC), such as shorthand-20310501-120000.sqlite.
+    """
+    folder = dest if dest.is_dir() else None
+    if keep and folder is None:
+        raise typer.BadParameter(f"--keep goes with a folder; there is no folder {dest}. Create it.")
+    if folder:
+        dest = folder / time.strftime(TIMED_NAME, time.gmtime())
     # Without opening it as a store, which would bring an older file up to this version.
     with errors_in_words(), closing(DataFile(data_dir / FILE_NAME, create=False)) as file:
         target = backup_file(file, dest)
@@ -84,6 +95,9 @@ def backup(
     )
     for name in missing:
         err.print(f"[red]•[/red] {escape(name)} is not in {escape(str(data_dir))} and so not in the backup.")
+    if folder and keep:
+        with errors_in_words():
+            remove_older(folder, keep)
 
 
 @app.command("restore", epilog="Example: python -m store restore /backups/2031-05-01.sqlite --data-dir new")

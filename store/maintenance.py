@@ -90,6 +90,10 @@ class Maintenance(Repository):
                 f"No copy of {self._file.path} to check could be made: {error.strerror}. Free as much space as it has."
             ) from error
 
+    def ping(self) -> None:
+        """Raises StoreError where the file cannot be read."""
+        self._number("PRAGMA schema_version")
+
     def stats(self) -> dict[str, int]:
         """Return how many records of each kind, and the size of the file in bytes."""
         # One by one: a single look at all of a large file would keep others from writing.

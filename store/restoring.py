@@ -16,6 +16,21 @@ _SERVING = """
     SELECT DISTINCT adapter FROM deployments WHERE adapter IS NOT NULL
         AND (status = 'active' OR id IN (SELECT previous_id FROM deployments WHERE status = 'active'))"""
 
+TIMED_NAME = (
+    "shorthand-%Y%m%d-%H%M%S.sqlite"  # of a backup in a folder of many; by it they are in order of time
+)
+_TIMED = f"shorthand-{'[0-9]' * 8}-{'[0-9]' * 6}.sqlite"
+
+
+def remove_older(folder: Path, keep: int) -> None:
+    """Of the backups with such a name, keep so many, the newest. Raises NotSaved."""
+    try:
+        for backup in sorted(folder.glob(_TIMED))[:-keep]:
+            backup.unlink()
+            shutil.rmtree(adapters_of(backup), ignore_errors=True)
+    except OSError as error:
+        raise NotSaved(f"An older backup was not removed: {error}. It takes space in {folder}.") from error
+
 
 def adapters_of(backup: Path) -> Path:
     """The folder beside a backup with its adapters."""

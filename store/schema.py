@@ -7,6 +7,7 @@ changes once released and imports no other code of the product.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from importlib.resources import files
 
@@ -14,6 +15,7 @@ from sqlite_utils import Database, Migrations
 
 from store.connection import DataFile
 from store.errors import StoreError
+from store.maintenance import backup_file
 
 _APPLICATION_ID = 0x53484E44  # as in schema.sql
 
@@ -21,13 +23,21 @@ migrations = Migrations("shorthand")
 
 
 def upgrade(file: DataFile) -> None:
-    """Apply what is missing; raise StoreError for a newer file or one that is no store."""
+    """Apply what is missing, after a backup beside the file; raise StoreError for a newer file or one that is no store.
+
+    The backup is named after the last change that it has.
+    """
     with file.reading():
         if _is_current(file):
             return
     with file.writing():  # holds the write lock, so two processes cannot both upgrade
         if not _is_current(file):
-            migrations.apply(_database(file))
+            db = _database(file)
+            if applied := [migration.name for migration in migrations.applied(db)]:
+                backup_file(
+                    file, file.path.with_name(f"{file.path.stem}-{applied[-1]}-{time.time():.0f}.sqlite")
+                )
+            migrations.apply(db)
 
 
 def _database(file: DataFile) -> Database:

@@ -54,6 +54,7 @@ def api(
     vllm: FakeVllm,
     directory: Path,
     key_required: Callable[[], bool] = lambda: False,
+    state: ServerState = READY,
 ) -> Iterator[Scene]:
     desk = make_desk(store, tokenizer, vllm, directory)
     pool = VllmPool([VllmClient(vllm.url)])
@@ -61,7 +62,7 @@ def api(
     chat = Chat(
         store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.retrieve, metrics.answered
     )
-    app = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: READY, key_required).app()
+    app = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: state, key_required).app()
     server = PageServer(in_front(app, PlainTextResponse("a page")), "127.0.0.1", 0, on_stop=pool.close)
     server.start()
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from store import Store
 from store.__main__ import app
 from store.records import Segment, SegmentKind
+from store.restoring import remove_older
 
 
 def run(*arguments: str | Path) -> tuple[int, str]:
@@ -76,3 +77,20 @@ def test_an_adapter_that_is_not_there_is_named_and_the_rest_is_saved(data_dir: P
     (data_dir / "adapters" / "bank-v2").rename(tmp_path / "away")
     status, text = run("backup", tmp_path / "copy.sqlite", "--data-dir", data_dir)
     assert status == 0 and "1 adapters" in text and "bank-v2 is not in" in text
+
+
+def test_of_a_folders_backups_the_newest_are_kept_with_their_adapters(data_dir: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    status, text = run("backup", folder, "--keep", 2, "--data-dir", data_dir)
+    assert status == 2 and "no folder" in text
+    (folder / "shorthand-20310501-120000.sqlite.adapters").mkdir(parents=True)
+    others = ["shorthand-20310501-120000.sqlite", "shorthand-20260101-000000.sqlite", "shorthand-mine.sqlite"]
+    for name in others:
+        (folder / name).touch()
+    status, text = run("backup", folder, "--keep", 2, "--data-dir", data_dir)
+    assert status == 0, text
+    kept = sorted(path.name for path in folder.glob("*.sqlite"))
+    assert others[0] in kept and others[1] not in kept and others[2] in kept and len(kept) == 3
+    remove_older(folder, 1)
+    assert [path.name for path in folder.glob("*-2*.sqlite")] == others[:1]
+    assert [path.name for path in folder.glob("*.adapters")] == [f"{others[0]}.adapters"]

@@ -64,6 +64,31 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     assert columns_of(path) == before
 
 
+def test_before_an_older_file_is_changed_it_is_copied_beside_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.sqlite"
+    Store(path).close()
+    assert sorted(tmp_path.glob("*.sqlite")) == [path], "nothing is copied before there is anything"
+    before, last = columns_of(path), migrations._migrations[-1].name
+    later = Migrations("shorthand")
+    later._migrations = list(migrations._migrations)
+
+    @later()
+    def v9_9_9(db: Database) -> None:
+        db.execute("CREATE TABLE songs (title TEXT)")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "migrations", later)
+        Store(path).close()
+        Store(path).close()
+    [copy] = tmp_path.glob(f"s-{last}-*.sqlite")
+    assert columns_of(copy) == before and columns_of(path).keys() - before.keys() == {"songs"}
+    with pytest.raises(StoreError, match=r"another version of Shorthand \(it has v9_9_9\)"):
+        Store(path)
+    Store(copy).close()
+
+
 def test_stores_that_open_a_new_file_at_once_create_it_once(tmp_path: Path) -> None:
     start, errors = threading.Barrier(4), []
 

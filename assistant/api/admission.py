@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from starlette.authentication import SimpleUser
 from starlette.requests import Request
 
 from assistant.api.errors import ApiError
@@ -53,6 +54,7 @@ class Admission:
         with place(
             self._under_way, caller.name, _AT_ONCE, ApiError(429, "Too many requests at once.", retry_s=1)
         ):
+            request.scope["user"] = SimpleUser(caller.name)  # for the log of requests
             yield caller
 
     def _caller(self, request: Request, scope: Scope) -> Caller:

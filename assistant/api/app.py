@@ -13,7 +13,7 @@ import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -31,17 +31,18 @@ from assistant.api.metrics import Metrics
 from assistant.api.stored import Stored
 from assistant.api.tuning import Tuning
 from assistant.chat import Chat, Started
+from assistant.request_log import PROBES
 from assistant.retrieval import Embeds
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_server import Phase, ServerState
-from store import Store
+from store import Store, StoreError
 from store.api_keys import Scope as KeyScope
 from store.audit import acting
 from store.records import Message
 
 _MOST_EMBEDDED = 256  # texts of one request
 _METRICS = "/metrics"
-_PREFIXES = ("/v1/", "/api/public/", _METRICS)
+_PREFIXES = ("/v1/", "/api/public/", _METRICS, *PROBES)
 
 
 class Api:
@@ -69,6 +70,7 @@ class Api:
         post: dict[str, Any] = {"methods": ["POST"]}
         return Starlette(
             routes=[
+                *(Route(path, self.probe) for path in PROBES),
                 Route(_METRICS, self._route(KeyScope.METRICS, self.metrics)),
                 Route("/v1/openapi.json", self._route(KeyScope.CHAT, self.description)),
                 Route("/v1/models", self._route(KeyScope.CHAT, self.models)),
@@ -86,6 +88,20 @@ class Api:
 
     def _route(self, scope: KeyScope, act: Act) -> Endpoint:
         return Endpoint(self._admission, scope, act)
+
+    async def probe(self, request: Request) -> Response:
+        """For whoever restarts the app, or sends people to it; open to all, and tells nothing else.
+
+        /healthz: the store answers. /readyz: a model server is ready too.
+        """
+        try:
+            await asyncio.to_thread(self._store.maintenance.ping)
+        except StoreError:
+            return PlainTextResponse("The store does not answer.", 503)
+        phase = self._server_state().phase
+        if request.scope["path"] == PROBES[1] and phase is not Phase.READY:
+            return PlainTextResponse(f"The model is {phase}.", 503)
+        return PlainTextResponse("ok")
 
     async def metrics(self, caller: Caller, body: bytes, request: Request) -> Response:
         text = await asyncio.to_thread(self._metrics.text)

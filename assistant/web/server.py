@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from assistant.request_log import with_request_id
 from assistant.startup import network
 from store.tracebacks import WithoutTexts, without_texts
 
@@ -224,7 +225,8 @@ class _Front:
 def keep_texts_out() -> None:
     """For this process: what Gradio prints itself, and what is logged."""
     handler = logging.StreamHandler()
-    handler.setFormatter(WithoutTexts("%(levelname)s: %(message)s"))
+    handler.addFilter(with_request_id)
+    handler.setFormatter(WithoutTexts("%(levelname)s%(request)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
     gradios: Any = (queueing, route_utils, routes)
     for module in gradios:
