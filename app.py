@@ -37,7 +37,6 @@ from assistant.startup import (
 )
 from assistant.supervisor import Supervisor
 from assistant.tokenizer import ChatTokenizer, TokenizerError
-from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import ExternalServers, OnReady, VllmServer
 from store import Store, StoreError, tracebacks
@@ -195,8 +194,7 @@ def main(
         server, vllm_key = VllmServer(model_dir, data_dir / "logs" / "vllm.log"), None
     address = ServerAddress(server.urls, vllm_key, str(model_dir), limits.context, str(embedder.directory))
     address.write(data_dir)
-    pool = VllmPool([VllmClient(url, vllm_key) for url in server.urls])
-    pool.away = server.away
+    pool = VllmPool.following(server, vllm_key)
     retriever = Retriever(store, embedder)
     metrics = Metrics(store)
     services = Services(
@@ -213,7 +211,7 @@ def main(
 
     def on_ready(url: str) -> None:
         asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base))
-        replace(address, context=pool.context or limits.context).write(data_dir)
+        replace(address, urls=server.urls, context=pool.context or limits.context).write(data_dir)
 
     key_required = services.access.sign_in_required
     api = Api(store, services.chat, tokenizer, embedder, metrics, services.server_state, key_required)

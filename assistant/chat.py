@@ -167,7 +167,9 @@ class Chat:
             rendered, shown = await asyncio.to_thread(
                 self._render_stored, question, deployment, begun, limits
             )
-            stream = self.requests.complete(rendered.ids, sampling, deployment.adapter)
+            stream = self.requests.complete(
+                rendered.ids, sampling, deployment.adapter, question.conversation_id
+            )
             async with aclosing(stream):
                 async for item in stream:
                     if isinstance(item, Completion):

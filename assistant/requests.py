@@ -96,7 +96,7 @@ class Requests:
                 yield item
 
     async def complete(
-        self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None
+        self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None, conversation: str = ""
     ) -> AsyncGenerator[str | Completion]:
         """Stream what the adapter or the base model writes after these tokens. Raises ChatError, VllmError."""
         limits = self.limits_for(sampling)
@@ -106,9 +106,8 @@ class Requests:
                 f"{limits.answer:,}. Shorten it, or ask for fewer with max_tokens."
             )
         end_ids = self._tokenizer.end_ids
-        stream = self._pool.stream(
-            adapter or self._pool.base, ids, max_tokens=limits.answer, end_ids=end_ids, sampling=sampling
-        )
+        name, options = adapter or self._pool.base, {"max_tokens": limits.answer, "end_ids": end_ids}
+        stream = self._pool.stream(name, ids, conversation, sampling=sampling, **options)
         async with aclosing(stream):
             async for item in stream:
                 yield item

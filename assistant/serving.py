@@ -69,6 +69,8 @@ async def prepare(store: Store, pool: VllmPool, address: ServerAddress, adapters
         if others and fresh.base != pool.base:
             raise VllmRefused(f"It serves {fresh.base}, the other servers {pool.base}. Start them alike.")
         await reconcile(store, fresh, adapters, base)
+        if others and (lacking := fresh.lost.keys() - pool.lost.keys()):
+            raise VllmRefused(fresh.lost[min(lacking)])  # the others go on with it, and without this server
         for client in fresh.each():  # the first token takes 12 s on an idle machine
             await client.greedy(fresh.base, (1,), 1)
         contexts = [fresh.context, pool.context if others else None]

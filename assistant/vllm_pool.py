@@ -1,11 +1,12 @@
 """Several vLLM servers as one: adapters go to all, a request to the least busy, background requests wait for people."""
 
 import asyncio
+import hashlib
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from typing import Any, Self
+from typing import Any, Protocol, Self, TypeVar
 
 from assistant.vllm_client import (
     Completion,
@@ -27,6 +28,10 @@ _QUIET_AFTER_S = 30.0
 _POLL_S = 0.05
 # Where people ask without a pause, one background request is admitted after this wait, so that a gate goes on.
 _LONGEST_WAIT_S = 5.0
+# A conversation stays where its turns are in the prefix cache, unless that server has so many more requests.
+_BUSIER = 8
+
+_Answer = TypeVar("_Answer")
 
 
 class AdmissionControl:
@@ -70,6 +75,16 @@ class AdmissionControl:
         return apart and self._running < self._servers * _BESIDE_PEOPLE
 
 
+class Servers(Protocol):
+    """Which servers there are now, by address, and which of them are away."""
+
+    @property
+    def urls(self) -> tuple[str, ...]: ...
+
+    @property
+    def away(self) -> set[str]: ...
+
+
 class VllmPool:
     """The servers that serve the same base model. `base` is the name under which they serve it, `context` how many
     tokens a request may hold on each of them, None while nobody has asked; `away` are the addresses that are passed
@@ -81,12 +96,21 @@ class VllmPool:
     def __init__(
         self, clients: Sequence[VllmClient], base: str = "base", count_answers: Callable[[], int] = lambda: 0
     ):
-        self._clients = list(clients)
+        self._clients = {client.url: client for client in clients}
+        self._servers: Servers | None = None
+        self._key: str | None = None
         self.base = base
         self.context: int | None = None
         self.away: set[str] = set()
         self.lost: dict[str, str] = {}
         self._admission = AdmissionControl(count_answers, len(self._clients))
+
+    @classmethod
+    def following(cls, servers: Servers, key: str | None) -> Self:
+        """Of whatever servers there are at the moment."""
+        pool = cls([VllmClient(url, key) for url in servers.urls])
+        pool._servers, pool._key, pool.away = servers, key, servers.away
+        return pool
 
     @classmethod
     async def connect(
@@ -104,15 +128,7 @@ class VllmPool:
         return pool
 
     async def _ask_for_base(self) -> None:
-        found: dict[str, list[ServedModel]] = {}
-        for client in self._clients:
-            try:
-                found[client.url] = await client.models()
-            except VllmUnreachable as error:
-                self.away.add(client.url)
-                if len(self.away) == len(self._clients):
-                    raise error
-        bases = [base_model(models, url) for url, models in found.items()]
+        bases = await self.on_each(_base_of)
         names = sorted({base.id for base in bases})
         if len(names) > 1:
             raise VllmRefused(
@@ -125,48 +141,101 @@ class VllmPool:
         """To be entered around a request that can wait: people's questions go first."""
         return self._admission
 
-    def pick(self) -> VllmClient:
-        """The server with the fewest requests in flight from here."""
-        return min(self.each(), key=lambda client: client.in_flight)
+    def pick(self, conversation: str = "", tried: Collection[str] = ()) -> VllmClient:
+        """The server with the fewest requests in flight from here; of a conversation always the same one (rendezvous
+        hashing), unless it is clearly busier.
+        """
+        clients = [client for client in self.each() if client.url not in tried] or self.each()
+        least = min(clients, key=lambda client: client.in_flight)
+        if not conversation:
+            return least
+        home = max(
+            clients, key=lambda client: hashlib.sha256(f"{conversation} {client.url}".encode()).digest()
+        )
+        return home if home.in_flight < least.in_flight + _BUSIER else least
+
+    async def on_each(self, ask: Callable[[VllmClient], Awaitable[_Answer]]) -> list[_Answer]:
+        """What each server answers, asked all at once. One that cannot be reached is passed over from now on, while
+        another one can. Raises VllmError.
+        """
+        clients = self.each()
+        results = await asyncio.gather(*map(ask, clients), return_exceptions=True)
+        gone = {
+            c.url for c, result in zip(clients, results, strict=True) if isinstance(result, VllmUnreachable)
+        }
+        if len(gone) < len(clients):
+            self.away |= gone
+            results = [result for c, result in zip(clients, results, strict=True) if c.url not in gone]
+        answers = list[_Answer]()
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+            answers.append(result)
+        return answers
+
+    async def complete(self, model: str, ids: Sequence[int], **options: Any) -> Completion:
+        """As `VllmClient.complete`; where a server does not answer, another one is asked."""
+        tried = set[str]()
+        while True:
+            client = self.pick(tried=tried)
+            try:
+                return await client.complete(model, ids, **options)
+            except VllmUnreachable as error:
+                self._pass_over(client, tried, error)
+
+    def _pass_over(self, client: VllmClient, tried: set[str], error: VllmUnreachable) -> None:
+        """From now on; raises the error where no other server is left to try."""
+        tried.add(client.url)
+        if {other.url for other in self.each()} <= tried:
+            raise error
+        self.away.add(client.url)
 
     async def stream(
-        self, model: str, ids: Sequence[int], **options: Any
+        self, model: str, ids: Sequence[int], conversation: str = "", **options: Any
     ) -> AsyncGenerator[str | Completion, None]:
         """As `VllmClient.stream`; where a server does not answer at all, another one is asked."""
+        tried = set[str]()
         while True:
-            client, begun = self.pick(), False
+            client, begun = self.pick(conversation, tried), False
             try:
                 async with aclosing(client.stream(model, ids, **options)) as stream:
                     async for item in stream:
                         begun = True
                         yield item
                 return
-            except VllmUnreachable:
-                if begun or client.url in self.away or self.each() == [client]:
+            except VllmUnreachable as error:
+                if begun:
                     raise
-                self.away.add(client.url)
+                self._pass_over(client, tried, error)
 
     async def models(self) -> set[str]:
         """Names that every server answers to."""
-        served = await asyncio.gather(*(client.models() for client in self.each()))
+        served = await self.on_each(VllmClient.models)
         return set.intersection(*({model.id for model in models} for models in served))
 
     async def load_adapter(self, name: str, path: str) -> None:
         """Load on every server, or on none: a partial load is taken back before the error is raised."""
-        lacking = [client for client in self.each() if not await client.has(name, path)]
-        results = await asyncio.gather(
-            *(client.load_adapter(name, path) for client in lacking), return_exceptions=True
-        )
-        failures = [result for result in results if isinstance(result, BaseException)]
-        if failures:  # only what this call loaded: the others may be answering people with it
+        lacking = list[VllmClient]()
+
+        async def load(client: VllmClient) -> None:
+            if not await client.has(name, path):
+                lacking.append(client)
+                await client.load_adapter(name, path)
+
+        try:
+            await self.on_each(load)
+        except BaseException:  # only what this call loaded: the others may be answering people with it
             await asyncio.gather(*(client.unload_adapter(name) for client in lacking), return_exceptions=True)
-            raise failures[0]
+            raise
 
     async def need_adapter(self, name: str, path: str) -> None:
         """Raises UnknownModel where a server does not have it, VllmRefused where one has another under its name."""
-        for client in self.each():
+
+        async def need(client: VllmClient) -> None:
             if not await client.has(name, path):
                 raise UnknownModel(f"vLLM at {client.url} has lost “{name}”: it was started again meanwhile.")
+
+        await self.on_each(need)
 
     async def unload_adapter(self, name: str) -> list[str]:
         """Best effort on every server; returns what went wrong where, for the log."""
@@ -176,11 +245,21 @@ class VllmPool:
         return [str(result) for result in results if isinstance(result, VllmError)]
 
     async def close(self) -> None:
-        await asyncio.gather(*(client.close() for client in self._clients))
+        await asyncio.gather(*(client.close() for client in self._clients.values()))
 
     def each(self) -> list[VllmClient]:
         """Those that are not away; all of them where none is left."""
-        return [client for client in self._clients if client.url not in self.away] or list(self._clients)
+        urls = self._servers.urls if self._servers else tuple(self._clients)
+        for url in urls:
+            if url not in self._clients:  # those that have left stay: their last answers may be under way
+                self._clients[url] = VllmClient(url, self._key)
+        return [self._clients[url] for url in urls if url not in self.away] or [
+            self._clients[url] for url in urls
+        ]
+
+
+async def _base_of(client: VllmClient) -> ServedModel:
+    return base_model(await client.models(), client.url)
 
 
 def base_model(models: Sequence[ServedModel], url: str) -> ServedModel:

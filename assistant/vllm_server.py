@@ -19,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
 from typing import Self
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -140,11 +141,12 @@ class HealthProbe:
 
 class ExternalServers:
     """The servers at `urls`, which somebody else runs: watched, never started or stopped. `away` are those that answer
-    nothing now; chat goes on with the others.
+    nothing now; chat goes on with the others. A name with several addresses, such as that of a headless service in
+    Kubernetes, is as many servers, which come and go.
     """
 
     def __init__(self, urls: Sequence[str]):
-        self.urls = tuple(url.rstrip("/") for url in urls)
+        self._given = self.urls = tuple(url.rstrip("/") for url in urls)
         self.away = set(self.urls)
         self.state = ServerState(Phase.STARTING, f"waiting for {', '.join(self.urls)}", time.time())
         self._stopped = threading.Event()
@@ -159,8 +161,11 @@ class ExternalServers:
 
     def _watch(self, on_ready: OnReady) -> None:
         while not self._stopped.is_set():
+            found = tuple(dict.fromkeys(one for url in self._given for one in addresses(url)))
+            self.away |= {*found} - {*self.urls}  # until they are prepared
+            self.urls = found
             trouble = [*filter(None, (self._look_at(url, on_ready) for url in self.urls))]
-            phase = Phase.READY if self.away < set(self.urls) else Phase.STARTING
+            phase = Phase.READY if {*self.urls} - self.away else Phase.STARTING
             self.state = self.state.moved_to(phase, "; ".join(trouble) or "ready")
             self._stopped.wait(_EXTERNAL_POLL_S)
 
@@ -177,6 +182,23 @@ class ExternalServers:
             return f"{url} is {detail}"
         self.away.discard(url)
         return None
+
+
+def addresses(url: str) -> list[str]:
+    """The URL with each address of its host, where the name has several (and a certificate does not name it)."""
+    parts = urlsplit(url)
+    if parts.scheme != "http" or not parts.hostname:
+        return [url]
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_STREAM)
+    except OSError:
+        return [url]  # it is away, and says so itself
+    same_kind = sorted({str(address[0]) for family, *_, address in found if family == found[0][0]})
+    if len(same_kind) < 2:
+        return [url]
+    port = f":{parts.port}" if parts.port else ""
+    hosts = [f"[{one}]" if ":" in one else one for one in same_kind]
+    return [parts._replace(netloc=host + port).geturl() for host in hosts]
 
 
 class VllmServer:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from desk_scene import PROMPT, Desk, answer
+from fake_vllm import FakeVllm
 from tiny_model import write_adapter
 
 from assistant.assistants import create_assistant, load_sample, save_prompt
@@ -15,7 +16,9 @@ from assistant.chat import Chat
 from assistant.limits import MAX_MESSAGE_CHARACTERS, ChatError, ChatLimits
 from assistant.rendering import render
 from assistant.sampling import varied
-from assistant.serving import reconcile
+from assistant.serving import ServerAddress, prepare, reconcile
+from assistant.vllm_client import VllmClient, VllmRefused
+from assistant.vllm_pool import VllmPool
 from assistant.web import words
 from store.records import Message, MessageStatus, Role, Segment, SegmentKind, Verdict
 from trainer.examples.selection import DropReason, select
@@ -177,6 +180,29 @@ def test_an_assistant_whose_adapter_is_lost_goes_on_with_the_base_model_and_the_
     assert len(notices) == 1 and notices[0].startswith("Bank: its adapter cannot be loaded")
     assert "backup" in notices[0] and "bank-v0001" not in desk.vllm.adapters
     assert desk.store.messages.streaming_count() == 0
+
+
+def test_a_server_that_comes_back_has_the_active_adapter_before_it_answers_or_stays_out(desk: Desk) -> None:
+    """One that cannot load what the others serve does not take the adapter from everybody."""
+    desk.deploy("bank-v0001")
+    other = FakeVllm()
+    with other.serving():
+        address = ServerAddress((other.url,), None, "", 1024, "")
+
+        async def act(chat: Chat) -> None:
+            pool = VllmPool([VllmClient(desk.vllm.url), VllmClient(other.url)])
+            pool.away.add(other.url)
+            await reconcile(desk.store, pool, desk.adapters, "base hash")
+            other.max_loras = 0
+            with pytest.raises(VllmRefused, match="Bank: its adapter cannot be loaded"):
+                await prepare(desk.store, pool, address, desk.adapters, "base hash")
+            assert not pool.lost
+            other.max_loras = 4
+            await prepare(desk.store, pool, address, desk.adapters, "base hash")
+            await pool.close()
+
+        desk.run(act)
+        assert [*other.adapters] == [*desk.vllm.adapters] == ["bank-v0001"]
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "abort", "content_filter", "tool_calls", "error"])

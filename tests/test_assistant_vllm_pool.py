@@ -9,7 +9,7 @@ import pytest
 from fake_vllm import FakeVllm
 
 from assistant import vllm_pool
-from assistant.vllm_client import VllmClient, VllmRefused, VllmUnreachable
+from assistant.vllm_client import UnknownModel, VllmClient, VllmRefused, VllmUnreachable
 from assistant.vllm_pool import AdmissionControl, VllmPool, base_model
 
 
@@ -131,6 +131,89 @@ def test_a_server_that_dies_before_its_first_word_is_passed_over_and_one_that_di
 
     found = with_pool(two, act)
     assert isinstance(found, list) and [one for one in found if isinstance(one, str)] == ["ok", "two"]
+
+
+def test_every_stream_of_a_server_that_dies_before_its_first_word_is_asked_again(two: list[FakeVllm]) -> None:
+    """Also those that find that another one has found it out."""
+    two[0].holds_after = two[1].holds_after = 0
+
+    async def act(pool: VllmPool) -> list[list[object]]:
+        async def ask() -> list[object]:
+            return [item async for item in pool.stream("base", (5, 6), max_tokens=3, end_ids=(2,))]
+
+        asked = [asyncio.create_task(ask()) for _ in range(8)]
+        while sum(fake.streams for fake in two) < 8:
+            await asyncio.sleep(0.005)
+        await asyncio.to_thread(two[0]._end)
+        two[1].go_on.set()
+        return await asyncio.gather(*asked)
+
+    found = with_pool(two, act)
+    assert isinstance(found, list) and [answer[0] for answer in found] == ["ok"] * 8
+
+
+def test_an_answer_in_one_piece_is_asked_for_elsewhere_too(two: list[FakeVllm]) -> None:
+    async def act(pool: VllmPool) -> str:
+        two[0]._end()
+        return (await pool.complete("base", (5, 6), max_tokens=3, end_ids=(2,))).text
+
+    assert with_pool(two, act) == "ok"
+
+
+def test_what_is_asked_of_all_goes_on_without_one_that_dies_and_fails_where_one_refuses(
+    two: list[FakeVllm], adapter_dir: str
+) -> None:
+    async def act(pool: VllmPool) -> set[str]:
+        two[1]._end()
+        await pool.load_adapter("bank-v0001", adapter_dir)
+        await pool.need_adapter("bank-v0001", adapter_dir)
+        assert pool.away == {two[1].url}
+        two[0].restart()
+        with pytest.raises(UnknownModel):
+            await pool.need_adapter("bank-v0001", adapter_dir)
+        return await pool.models()
+
+    assert with_pool(two, act) == {"base"}
+
+
+def test_a_conversation_stays_on_its_server_unless_that_is_busier_or_away() -> None:
+    urls = [f"http://10.0.0.{number}:8000" for number in range(5)]
+    pool = VllmPool([VllmClient(url) for url in urls])
+    names = [f"talk-{number}" for number in range(200)]
+    home = {name: pool.pick(name) for name in names}
+    assert all(20 <= list(home.values()).count(client) <= 60 for client in pool.each())
+    gone = home[names[0]]
+    gone.in_flight = vllm_pool._BUSIER - 1
+    assert pool.pick(names[0]) is gone
+    gone.in_flight += 1
+    assert pool.pick(names[0]) is not gone and pool.pick() is not gone
+    gone.in_flight = 0
+    pool.away.add(gone.url)
+    moved = [name for name in names if pool.pick(name) is not home[name]]
+    assert moved == [name for name in names if home[name] is gone], "no other conversation moves"
+    pool.away.clear()
+    assert {name: pool.pick(name) for name in names} == home
+    asyncio.run(pool.close())
+
+
+class Members:
+    urls: tuple[str, ...] = ("http://10.0.0.1:8000",)
+    away = set[str]()
+
+
+def test_a_pool_follows_the_servers_that_there_are() -> None:
+    servers = Members()
+    pool = VllmPool.following(servers, "key")
+    first = pool.pick()
+    servers.urls = ("http://10.0.0.1:8000", "http://10.0.0.2:8000")
+    assert [client.url for client in pool.each()] == [*servers.urls] and pool.each()[0] is first
+    servers.away.add("http://10.0.0.2:8000")
+    assert pool.each() == [first]
+    servers.urls, servers.away = ("http://10.0.0.2:8000",), servers.away
+    assert [client.url for client in pool.each()] == ["http://10.0.0.2:8000"], (
+        "all of them, where none is left"
+    )
+    asyncio.run(pool.close())
 
 
 def test_when_all_servers_are_away_the_error_says_so(two: list[FakeVllm]) -> None:

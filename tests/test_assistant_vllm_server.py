@@ -1,5 +1,6 @@
 """Our own vLLM: where it listens, and that one that hangs or whose engine died is started again."""
 
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -146,6 +147,69 @@ def test_of_two_servers_the_healthy_one_is_ready_and_the_other_joins_when_it_is_
             assert prepared[-1] == other.url and vllm.url in prepared
         finally:
             servers.stop()
+
+
+def resolves_to(monkeypatch: pytest.MonkeyPatch, *found: str) -> list[str]:
+    """Every host has these addresses; the list may be changed."""
+    now = [*found]
+
+    def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        if not now:
+            raise OSError("no such name")
+        kinds = [socket.AF_INET6 if ":" in one else socket.AF_INET for one in now]
+        return [(kind, 1, 6, "", (one, port)) for kind, one in zip(kinds, now, strict=True)]
+
+    monkeypatch.setattr(vllm_server.socket, "getaddrinfo", getaddrinfo)
+    return now
+
+
+@pytest.mark.parametrize(
+    ("url", "found", "expected"),
+    [
+        ("http://vllm:8000", ["10.0.0.2", "10.0.0.1"], ["http://10.0.0.1:8000", "http://10.0.0.2:8000"]),
+        (
+            "http://vllm:8000/x",
+            ["fd00::1", "fd00::2"],
+            ["http://[fd00::1]:8000/x", "http://[fd00::2]:8000/x"],
+        ),
+        ("http://localhost:8000", ["::1", "127.0.0.1"], ["http://localhost:8000"]),
+        ("http://vllm:8000", ["10.0.0.1"], ["http://vllm:8000"]),
+        ("http://vllm:8000", [], ["http://vllm:8000"]),
+        ("https://vllm:8000", ["10.0.0.2", "10.0.0.1"], ["https://vllm:8000"]),
+    ],
+)
+def test_a_name_with_several_addresses_is_several_servers(
+    monkeypatch: pytest.MonkeyPatch, url: str, found: list[str], expected: list[str]
+) -> None:
+    resolves_to(monkeypatch, *found)
+    assert vllm_server.addresses(url) == expected
+
+
+def test_replicas_behind_a_name_join_prepared_and_leave(
+    vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vllm_server, "_EXTERNAL_POLL_S", 0.02)
+    monkeypatch.setattr(vllm_server, "_health", lambda url: 200)
+    now = resolves_to(monkeypatch, "10.0.0.1", "10.0.0.2")
+    joined, unprepared = list[str](), list[str]()
+
+    def on_ready(url: str) -> None:
+        joined.append(url)
+        unprepared.extend({url} - servers.away)
+
+    servers = ExternalServers(["http://vllm:8000"])
+    servers.start(on_ready)
+    try:
+        assert wait_for(lambda: servers.urls[1:] and not {*servers.urls} & servers.away)
+        now.append("10.0.0.3")
+        now.remove("10.0.0.1")
+        assert wait_for(lambda: servers.urls == ("http://10.0.0.2:8000", "http://10.0.0.3:8000"))
+        assert wait_for(lambda: not {*servers.urls} & servers.away)
+        now.append("10.0.0.1")
+        assert wait_for(lambda: joined.count("http://10.0.0.1:8000") == 2)
+    finally:
+        servers.stop()
+    assert sorted({*joined}) == [f"http://10.0.0.{n}:8000" for n in (1, 2, 3)] and not unprepared
 
 
 def test_a_busy_server_of_others_is_not_taken_for_one_that_is_away(

@@ -16,7 +16,7 @@ from assistant.adapter_files import fingerprint
 from assistant.rendering import keep, render
 from assistant.serving import ServerAddress, load_deployment
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_client import VllmError
+from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
 from store.records import Deployment, Role
@@ -52,7 +52,8 @@ async def check_parity(
     pool: VllmPool, model: str, ids: Sequence[int], expected: Sequence[tuple[int, float]]
 ) -> None:
     """Compare the next greedy tokens and their ln p with the trainer's; raises ParityError."""
-    for client in pool.each():
+
+    async def check(client: VllmClient) -> None:
         async with pool.background():
             found = await client.greedy(model, ids, len(expected))
         distance = _distance(found, expected)
@@ -62,13 +63,16 @@ async def check_parity(
                 f"({_PARITY} allowed). Does it serve the base model that the adapter was trained on?"
             )
 
+    await pool.on_each(check)
+
 
 async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -> None:
     """Base-model requests in one batch with adapter requests must stay base-model answers; raises ParityError.
 
     vLLM 0.32 on CPU answers them with whatever adapter has the last LoRA slot, unless our extension runs in it.
     """
-    for client in pool.each():
+
+    async def check(client: VllmClient) -> None:
         async with pool.background():
             alone = await client.greedy(pool.base, ids, _TOKENS)
             together = await asyncio.gather(
@@ -82,6 +86,8 @@ async def check_base_is_base(pool: VllmPool, ids: Sequence[int], adapter: str) -
                     f"{distance:.3f} nats). Start vLLM again with --worker-extension-cls "
                     "assistant.vllm_extension.Extension, with Shorthand's folder in PYTHONPATH."
                 )
+
+    await pool.on_each(check)
 
 
 def _distance(found: Sequence[tuple[int, float]], expected: Sequence[tuple[int, float]]) -> float:
@@ -113,11 +119,9 @@ async def hot_swap(
     """
     segments = keep(store.prompts.get(candidate.prompt_id).segments, candidate.segment_ids)
     ids = render(tokenizer, segments, ((Role.USER, "Hello"),)).ids
+    name = candidate.adapter or pool.base
     try:
-        for client in pool.each():
-            await client.complete(
-                candidate.adapter or pool.base, ids, max_tokens=1, end_ids=tokenizer.end_ids
-            )
+        await pool.on_each(lambda one: one.complete(name, ids, max_tokens=1, end_ids=tokenizer.end_ids))
         if candidate.adapter is not None:
             await pool.need_adapter(candidate.adapter, str((adapters / candidate.adapter).resolve()))
         return store.deployments.activate(candidate.id, expect_active=active.id if active else None)

@@ -265,7 +265,7 @@ class GateEvaluation:
         async with self._pool.background():
             for attempt in range(_TRIES):
                 try:
-                    completion = await self._pool.pick().complete(
+                    completion = await self._pool.complete(
                         model, ids, max_tokens=limit, end_ids=self._tokenizer.end_ids
                     )
                     break
