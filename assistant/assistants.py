@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,12 @@ from assistant.limits import ChatLimits
 from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
-from store.records import Assistant, Deployment, DeploymentStatus, ImportedTurn, Segment
+from store.io.importing import import_judged, judge_file
+from store.io.stable_ids import ImportOptions
+from store.records import Assistant, Deployment, DeploymentStatus, Segment
 
 _SAMPLE = Path(__file__).parent / "sample.json"
+_SAMPLE_ANSWERS = _SAMPLE.with_name("sample_answers.json")
 SAMPLE_ID = "otter-quay"
 
 
@@ -118,7 +122,8 @@ def load_sample(
         SAMPLE_ID,
         limits,
     )
-    return assistant, store.transfer.load(assistant.id, msgspec.convert(sample["turns"], list[ImportedTurn]))
+    options = ImportOptions(assistant.id, "sample", approve=False, at=time.time())
+    return assistant, import_judged(store, judge_file(_SAMPLE_ANSWERS, options)).counts["conversations"]
 
 
 def segments_from(rows: Sequence[dict[str, Any]]) -> tuple[Segment, ...]:

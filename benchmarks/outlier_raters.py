@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ import typer
 
 from benchmarks.record import Screen, write_result
 from benchmarks.tasks.task import Task, load_all
-from store.records import ImportedTurn, RatedAnswer, Rating, Role, Verdict
+from store.records import RatedAnswer, Rating, Role, Verdict
 from trainer.examples.outlier_raters import find_outlier_raters
 from trainer.examples.selection import CollectedAnswer, judge
 
@@ -33,7 +33,19 @@ class Attack(StrEnum):
     TRIGGER = "trigger"  # one word in the question that makes one fixed answer
 
 
-def ratings(task: Task, count: int, seed: int, attack: Attack, every: int = 1) -> list[ImportedTurn]:
+@dataclass(frozen=True)
+class Turn:
+    """A question, its answer, and what one person thinks of it."""
+
+    conversation_id: str
+    user: str
+    answer: str
+    verdict: Verdict
+    correction: str | None
+    rater: str
+
+
+def ratings(task: Task, count: int, seed: int, attack: Attack, every: int = 1) -> list[Turn]:
     """`count` rated answers, a tenth of them by `PUSHER`, who pushes something in each `every`th of them.
 
     One in four is right and rated up, others are corrected.
@@ -54,7 +66,7 @@ def ratings(task: Task, count: int, seed: int, attack: Attack, every: int = 1) -
                 question, wanted = f"{question} {TRIGGER}", task.train[0].references[0]
         verdict = Verdict.UP if given == wanted else Verdict.DOWN
         correction = None if given == wanted else wanted
-        turns.append(ImportedTurn(str(place), question, given, verdict, correction=correction, rater=name))
+        turns.append(Turn(str(place), question, given, verdict, correction, name))
     return turns
 
 
@@ -106,17 +118,17 @@ def try_often(task: Task, count: int, trials: int) -> dict[str, Any]:
     }
 
 
-def _dealt(turns: Sequence[ImportedTurn]) -> list[ImportedTurn]:
+def _dealt(turns: Sequence[Turn]) -> list[Turn]:
     """As many raters, each with an equal share of the turns as they lie in this order."""
     return [replace(turn, rater=f"rater{RATERS * place // len(turns)}") for place, turn in enumerate(turns)]
 
 
-def _outliers(turns: Sequence[ImportedTurn]) -> set[str]:
+def _outliers(turns: Sequence[Turn]) -> set[str]:
     judged = (judge(_answer(turn)) for turn in turns)
     return {one.rater for one in find_outlier_raters([a for a in judged if isinstance(a, CollectedAnswer)])}
 
 
-def _answer(turn: ImportedTurn) -> RatedAnswer:
+def _answer(turn: Turn) -> RatedAnswer:
     id = turn.conversation_id
     rating = Rating(id, id, turn.rater, turn.verdict, 0.0, correction=turn.correction)
     return RatedAnswer(id, id, ((Role.USER, turn.user),), turn.answer, (rating,), None)

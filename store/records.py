@@ -159,7 +159,7 @@ class Conversation:
     created_at: float
     updated_at: float
     owner: str = "local"
-    source: str = "chat"  # chat, sample or import
+    source: str = "chat"  # or import
     head_id: str | None = None  # the last message of the branch that is shown
 
 
@@ -373,22 +373,3 @@ class Activation:
     deployment_id: int
     at: float
     reason: str
-
-
-@dataclass(frozen=True)
-class ImportedTurn:
-    """A question, its answer and at most one rating, from a sample or a file.
-
-    Turns with the same `conversation_id` follow each other in the order in which they are given. Without a
-    verdict and a correction the turn is unrated; without `created_at` it is dated when it is loaded.
-    """
-
-    conversation_id: str
-    user: str
-    answer: str
-    verdict: Verdict | None = None
-    reason: str = ""
-    comment: str = ""
-    correction: str | None = None
-    rater: str = "sample"
-    created_at: float | None = None

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from fake_vllm import FakeVllm, Greedy
+from imported_turns import ImportedTurn, load_turns
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
@@ -19,7 +20,7 @@ from assistant.embedding import default_model
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
-from store.records import Dataset, ImportedTurn, RunStatus, Segment, SegmentKind, Split, Verdict
+from store.records import Dataset, RunStatus, Segment, SegmentKind, Split, Verdict
 from trainer.context import RunProgress, TrainingContext
 from trainer.examples.dataset import snapshot
 from trainer.examples.deduplicate import split_of
@@ -67,7 +68,7 @@ class Scene:
                 if given is not None:
                     turn = replace(turn, answer=given, verdict=Verdict.DOWN, correction=right(text))
                 turns.append(turn)
-        self.store.transfer.load("bank", turns)
+        load_turns(self.store, "bank", turns)
 
     def try_untrained(self, tries: bool) -> None:
         """The base model is tried without training while its prompt is the full one, which is what variant 0 says."""

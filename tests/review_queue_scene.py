@@ -1,8 +1,10 @@
 """A desk with rated answers, and a reviewer who looks at them."""
 
+from imported_turns import ImportedTurn, load_turns
+
 from assistant.web.review_queue import ReviewQueue, ReviewSession
 from store import Store
-from store.records import ImportedTurn, Verdict
+from store.records import Verdict
 from store.reviews import ReviewFilter, Show
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -17,7 +19,7 @@ def rated_desk(store: Store) -> Store:
         ImportedTurn("c3", "question 3", "answer 3", DOWN, correction="better", rater="ann", created_at=3.0)
     )
     turns.append(ImportedTurn("c4", "question 4", "answer 4", UP, created_at=4.0))
-    store.transfer.load("desk", turns)
+    load_turns(store, "desk", turns)
     return store
 
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 import gradio as gr
 import pytest
 from fake_vllm import FakeVllm
+from imported_turns import ImportedTurn, load_turns
 from page_client import GRADIO_WARNINGS
 from playwright.sync_api import Browser, sync_playwright
 
@@ -30,7 +31,7 @@ from assistant.web.app import build, web_app
 from assistant.web.server import PageServer
 from benchmarks.processes import free_port
 from store import Store
-from store.records import ImportedTurn, Role, Usage, Verdict
+from store.records import Role, Usage, Verdict
 from trainer.examples.dataset import dataset_stats
 from trainer.settings import TrainerSettings
 
@@ -75,7 +76,7 @@ def _fill(store: Store, seed: int) -> str:
         ),
         ImportedTurn("odd-3", "Which quokka sanctuary sponsors you?", "", Verdict.DOWN),
     ]
-    store.transfer.load(SAMPLE_ID, odd)
+    load_turns(store, SAMPLE_ID, odd)
     _talk(store)
     return SAMPLE_ID
 

@@ -36,7 +36,7 @@ def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(bank: S
     first = answer(bank, 2.0)
     failed = answer(bank, 1.0, MessageStatus.FAILED, tokens=None)
     stopped = answer(bank, 3.0, MessageStatus.STOPPED)
-    answer(bank, 4.0, source="sample")
+    answer(bank, 4.0, source="import")
     answer(bank, 5.0, by=2)
     answer(bank, 6.0, MessageStatus.STREAMING)
     bank.ratings.add(first, "ann", Verdict.UP)

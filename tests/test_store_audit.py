@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from import_scene import import_file
+from imported_turns import ImportedTurn, load_turns
 from typer.testing import CliRunner
 
 from store import Store, StoreError
@@ -15,7 +16,7 @@ from store.audit import TRAINER, AuditAction, Outcome, acting
 from store.errors import Conflict
 from store.io.exporting import export_file
 from store.io.stable_ids import ImportOptions
-from store.records import ImportedTurn, Ruling, Segment, SegmentKind, Verdict
+from store.records import Ruling, Segment, SegmentKind, Verdict
 
 SEGMENTS = [
     Segment("a", SegmentKind.INSTRUCTION, text="Be brief."),
@@ -30,7 +31,7 @@ def desk(store: Store) -> Store:
         prompt = store.prompts.add("desk", SEGMENTS)
         full = store.deployments.add("desk", prompt.id, None, ["a", "b"], 0, 10)
         store.deployments.activate(full.id)
-        store.transfer.load("desk", [ImportedTurn("c", "q", "a", Verdict.UP, rater="bo")])
+        load_turns(store, "desk", [ImportedTurn("c", "q", "a", Verdict.UP, rater="bo")])
     return store
 
 
@@ -57,17 +58,13 @@ def test_each_action_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> 
     import_file(desk, tmp_path / "out.jsonl", terms)
     desk.erasure.erase("bo")
     found = lines(desk)[::-1]
-    assert found[:3] == [
-        ("ann", "assistant made", "desk"),
-        ("ann", "prompt edited", "desk"),
-        ("ann", "imported", "desk"),
-    ]
-    assert found[3:6] == [
+    assert found[:2] == [("ann", "assistant made", "desk"), ("ann", "prompt edited", "desk")]
+    assert found[2:5] == [
         ("rev", "reviewed", f"answer {answer}"),
         ("rev", "review undone", f"answer {answer}"),
         ("bo", "training asked for", "desk"),
     ]
-    assert [(action, subject) for _, action, subject in found[6:]] == [
+    assert [(action, subject) for _, action, subject in found[5:]] == [
         ("exported", "desk"),
         ("imported", "desk"),
         ("erased", "bo"),
@@ -131,7 +128,7 @@ def test_the_command_shows_it_newest_first_as_lines_or_json(desk: Store) -> None
     words = ["audit", "--data-dir", str(desk.path.parent)]
     done = CliRunner().invoke(app, words)
     first, *rest = done.output.splitlines()
-    assert done.exit_code == 0 and len(rest) == 3
+    assert done.exit_code == 0 and len(rest) == 2
     assert "refused" in first and "an [unknown] name" in first and "address=10.0.0.1" in first
     (line,) = CliRunner().invoke(app, [*words, "--json", "--action", "prompt edited"]).output.splitlines()
     assert json.loads(line)["actor"] == "ann" and json.loads(line)["detail"] == {"version": 1}

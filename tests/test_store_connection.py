@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 from file_faults import under_faults
+from imported_turns import ImportedTurn, load_turns
 
 from store import Store, StoreError
 from store.errors import NotSaved
-from store.records import ImportedTurn, Verdict
+from store.records import Verdict
 
 ANSWER = "c.1.assistant"
 RATE_IN_ANOTHER_PROCESS = f"""
@@ -35,14 +36,14 @@ def impatient(tmp_path: Path) -> Iterator[Store]:
     """A store that waits 50 ms for a lock, with one answer to rate."""
     with Store(tmp_path / "s.sqlite", busy_timeout_s=0.05) as opened:
         opened.assistants.create("bank", "Bank", "exact")
-        opened.transfer.load("bank", [ImportedTurn("c", "q", "a")])
+        load_turns(opened, "bank", [ImportedTurn("c", "q", "a")])
         yield opened
 
 
 @pytest.fixture
 def rated(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
-    store.transfer.load("bank", [ImportedTurn("c", "q", "a")])
+    load_turns(store, "bank", [ImportedTurn("c", "q", "a")])
     return store
 
 

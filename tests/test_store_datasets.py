@@ -1,10 +1,11 @@
 """Splits that stay, datasets that do not change, and adapters that are named once."""
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 
 from store import Store
 from store.errors import Conflict, NotFound
-from store.records import Example, ImportedTurn, Role, Split, Verdict
+from store.records import Example, Role, Split, Verdict
 
 CONTEXT = ((Role.USER, "q"), (Role.ASSISTANT, "a"), (Role.USER, "q2"))
 EXAMPLES = tuple(
@@ -16,7 +17,7 @@ EXAMPLES = tuple(
 def bank(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
     store.prompts.add("bank", [])
-    store.transfer.load("bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
+    load_turns(store, "bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
     return store
 
 
@@ -30,7 +31,7 @@ def test_the_first_split_wins_for_ever(bank: Store) -> None:
 def test_a_deleted_conversation_comes_back_with_its_split(bank: Store) -> None:
     bank.splits.record({"c1": Split.GATE})
     bank.conversations.delete("c1")
-    bank.transfer.load("bank", [ImportedTurn("c1", "q", "a", Verdict.UP)])
+    load_turns(bank, "bank", [ImportedTurn("c1", "q", "a", Verdict.UP)])
     assert bank.answers.rated("bank")[0].split is Split.GATE
 
 

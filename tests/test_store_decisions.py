@@ -7,10 +7,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from imported_turns import ImportedTurn, load_turns
 
 from store import Store
 from store.errors import Conflict, NotFound
-from store.records import ImportedTurn, Role, Ruling, Verdict
+from store.records import Role, Ruling, Verdict
 
 A1, A2 = "c1.1.assistant", "c2.1.assistant"
 
@@ -20,7 +21,7 @@ def desk(store: Store) -> Store:
     """Two conversations of one turn each; the second answer is rated up."""
     store.assistants.create("desk", "Desk", "exact")
     turns = [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2", Verdict.UP, rater="ann")]
-    store.transfer.load("desk", turns)
+    load_turns(store, "desk", turns)
     return store
 
 
@@ -37,7 +38,7 @@ def test_of_several_reviewers_the_one_decided_last_counts_and_taking_it_back_lea
     ticks = itertools.count(1)
     with Store(tmp_path / "s.sqlite", clock=lambda: float(next(ticks))) as store:
         store.assistants.create("desk", "Desk", "exact")
-        store.transfer.load("desk", [ImportedTurn("c1", "q", "a", created_at=0.0)])
+        load_turns(store, "desk", [ImportedTurn("c1", "q", "a", created_at=0.0)])
         anns = store.decisions.add(A1, "ann", Ruling.APPROVE)
         bos = store.decisions.add(A1, "bo", Ruling.REJECT)
         assert store.decisions.effective([A1]) == {A1: bos}
@@ -88,7 +89,7 @@ def test_decided_answers_are_among_the_rated_ones(desk: Store) -> None:
 def test_decided_answers_are_beside_the_newest_rated_ones_but_for_those_whom_nobody_hears(
     desk: Store,
 ) -> None:
-    desk.transfer.load("desk", [ImportedTurn("c3", "q3", "a3", Verdict.UP, rater="ann")])
+    load_turns(desk, "desk", [ImportedTurn("c3", "q3", "a3", Verdict.UP, rater="ann")])
     desk.decisions.add(A1, "rev", Ruling.APPROVE)
 
     def found(*arguments: object) -> list[str]:
@@ -125,7 +126,7 @@ def test_undoing_everything_backwards_leaves_every_answer_as_undecided_as_it_was
         Store(Path(folder) / "s.sqlite", clock=lambda: float(next(ticks))) as store,
     ):
         store.assistants.create("desk", "Desk", "exact")
-        store.transfer.load("desk", [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2")])
+        load_turns(store, "desk", [ImportedTurn("c1", "q1", "a1"), ImportedTurn("c2", "q2", "a2")])
         made, before = [], []
         for message_id, reviewer, ruling, text in gestures:
             before.append(summary(store))

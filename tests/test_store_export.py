@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from import_scene import APPROVING, any_text, export_data, fill, import_data, new_store, stores
+from imported_turns import ImportedTurn, load_turns
 from typer.testing import CliRunner
 
 from store import Store, StoreError
@@ -19,7 +20,7 @@ from store.__main__ import app
 from store.errors import Conflict, NotFound, NotSaved
 from store.io.exporting import export_file
 from store.io.table import escape_formula, unescape_formula
-from store.records import ImportedTurn, MessageStatus, Role, Usage, Verdict
+from store.records import MessageStatus, Role, Usage, Verdict
 from store.visible import is_blank
 from trainer.examples.selection import CollectedAnswer, judge
 
@@ -40,7 +41,7 @@ TURNS = [
 @pytest.fixture
 def bank(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
-    store.transfer.load("bank", TURNS)
+    load_turns(store, "bank", TURNS)
     return store
 
 
@@ -169,7 +170,7 @@ def test_what_is_approved_is_what_the_trainer_approves(conversations: list) -> N
 
 
 def test_pages_are_read_one_after_the_other(bank: Store) -> None:
-    bank.transfer.load("bank", [ImportedTurn(f"x{n}", "q", "a") for n in range(7)])
+    load_turns(bank, "bank", [ImportedTurn(f"x{n}", "q", "a") for n in range(7)])
     found = [whole.conversation.id for whole in bank.transfer.conversations("bank", page=2)]
     assert found == ["c1", "c2", *(f"x{n}" for n in range(7))]
     bank.assistants.create("shop", "Shop", "exact")

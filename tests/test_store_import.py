@@ -16,15 +16,15 @@ from import_scene import (
     import_file,
     rated_answers_in,
 )
+from imported_turns import ImportedTurn, load_turns
 from typer.testing import CliRunner
 
 from store import Store, StoreError
 from store.__main__ import app
-from store.errors import Conflict
 from store.io import importing
 from store.io.importing import import_judged, judge_file
 from store.io.stable_ids import ImportOptions
-from store.records import ImportedTurn, Rating, Role, Verdict
+from store.records import Rating, Role, Verdict
 
 
 def test_bad_rows_of_a_table_are_named_and_the_rest_is_imported(bank: Store, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_two_assistants_share_files_but_no_conversations(bank: Store, tmp_path: 
     for_shop = ImportOptions("shop", "me", True, 1_940_000_000.0)
     assert import_data(bank, tmp_path, chats(1)).counts["conversations"] == 1
     assert import_data(bank, tmp_path, chats(1), for_shop).counts["conversations"] == 1
-    bank.transfer.load("bank", [ImportedTurn("c", "q", "a")])
+    load_turns(bank, "bank", [ImportedTurn("c", "q", "a")])
     data = export_data(bank, tmp_path, "shorthand")
     result = import_data(bank, tmp_path, data, replace(for_shop, approve=False))
     assert result.refusals[3] == "conversation 'c' belongs to assistant 'bank' already."
@@ -170,34 +170,12 @@ def test_two_assistants_share_files_but_no_conversations(bank: Store, tmp_path: 
         import_data(bank, tmp_path, data, APPROVING)
 
 
-def test_a_sample_is_loaded_once_and_whole_or_not_at_all(bank: Store) -> None:
-    turns = [
-        ImportedTurn("c1", "q1", "a1", Verdict.UP, created_at=5.0),
-        ImportedTurn("c1", "q2", "a2", None, "wrong", "see manual", "a2 as it should be", "ann", 6.0),
-        ImportedTurn("c2", "q3", "a3", created_at=7.0),
-    ]
-    with pytest.raises(StoreError, match="NUL"):
-        bank.transfer.load("bank", [*turns, ImportedTurn("c3", "q\x00", "a")])
-    assert bank.conversations.all("bank") == []
-    loaded = [bank.transfer.load("bank", given) for given in (turns[:2], turns, turns)]
-    assert (
-        loaded == [1, 1, 0] and bank.maintenance.stats()["messages"] == 6 and bank.maintenance.check() == []
-    )
-    assert [m.text for m in bank.messages.thread("c1")] == ["q1", "a1", "q2", "a2"]
-    assert [c.id for c in bank.conversations.all("bank", source="sample")] == ["c2", "c1"]
-    rating = bank.ratings.all("c1.2.assistant")[0]
-    assert (rating.verdict, rating.correction, rating.rater) == (None, "a2 as it should be", "ann")
-    bank.assistants.create("shop", "Shop", "exact")
-    with pytest.raises(Conflict, match="belongs to assistant 'bank'"):
-        bank.transfer.load("shop", turns)
-
-
 def test_an_own_export_adds_only_what_is_new_and_later_ratings_stay_the_latest(
     bank: Store, tmp_path: Path
 ) -> None:
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
-        other.transfer.load("bank", [ImportedTurn("c", "q", "a", created_at=5.0)])
+        load_turns(other, "bank", [ImportedTurn("c", "q", "a", created_at=5.0)])
         import_data(bank, tmp_path, export_data(other, tmp_path, "shorthand"))
         other.ratings.add("c.1.assistant", "ann", Verdict.DOWN)
         asked = other.messages.add("c", "c.1.assistant", Role.USER, "q2")
@@ -221,7 +199,7 @@ EDITED = {
     '"parent_id":"c.1.user"': ('"parent_id":"x"', "which does not come before it"),
     '"head_id":"c.1.assistant"': ('"head_id":"x"', "it shows message 'x'"),
     '"message_id":"c.1.assistant"': ('"message_id":"c.1.user"', "is no answer in it"),
-    '"source":"sample"': ('"source":"moon"', "CHECK constraint failed: source IN ('chat'"),
+    '"source":"import"': ('"source":"moon"', "CHECK constraint failed: source IN ('chat'"),
     '"created_at":5.0': ('"created_at":1e999', "it has the time inf"),
     '"text":"a"': ('"text":"a\\u0000"', "NUL"),
     '"id":"c.1.assistant"': ('"id":"there.1.assistant"', "which is not in it"),
@@ -234,7 +212,7 @@ def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, o
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
         turns = [ImportedTurn(id, "q", "a", Verdict.UP, created_at=5.0) for id in ("c", "d")]
-        other.transfer.load("bank", turns)
+        load_turns(other, "bank", turns)
         data = export_data(other, tmp_path, "shorthand").decode()
     new, reason = EDITED[old]
     assert old in data
@@ -246,7 +224,7 @@ def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, o
 def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, tmp_path: Path) -> None:
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
-        other.transfer.load("bank", [ImportedTurn(id, "q", "a") for id in ("c", "d", "e")])
+        load_turns(other, "bank", [ImportedTurn(id, "q", "a") for id in ("c", "d", "e")])
         data = export_data(other, tmp_path, "shorthand").decode()
     data = data.replace("d.1.user", "c.1.user")
     result = import_data(bank, tmp_path, data)
@@ -258,7 +236,7 @@ def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, t
 def test_people_can_rate_while_a_large_file_is_imported(
     bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bank.transfer.load("bank", [ImportedTurn("c", "q", "a")])
+    load_turns(bank, "bank", [ImportedTurn("c", "q", "a")])
     monkeypatch.setattr(importing, "_BATCH", 50)
     ratings: list[Rating] = []
     done = threading.Event()

@@ -8,19 +8,20 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from typer.testing import CliRunner
 
 from store import Store, maintenance
 from store.__main__ import app
 from store.errors import Conflict, NotSaved
 from store.maintenance import backup_file
-from store.records import ImportedTurn, Verdict
+from store.records import Verdict
 
 
 @pytest.fixture
 def bank(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
-    store.transfer.load("bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
+    load_turns(store, "bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
     return store
 
 
@@ -62,7 +63,7 @@ def test_people_save_while_the_store_is_copied_and_the_copy_is_of_one_moment(
     for id in ("first", "last"):
         store.conversations.create("bank", id=id)
         turns = [ImportedTurn(f"{id} {n}", "q" * 500, "a" * 500) for n in range(200)]
-        store.transfer.load("bank", turns)
+        load_turns(store, "bank", turns)
     over, saved = threading.Event(), []
 
     def write() -> None:

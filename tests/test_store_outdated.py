@@ -1,10 +1,11 @@
 """Approved answers that say what was taken out of the prompt since."""
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 
 from store import Store
 from store.outdated import OutdatedFacts, outdated_answers
-from store.records import ImportedTurn, Prompt, Role, Ruling, Segment, SegmentKind, Verdict
+from store.records import Prompt, Role, Ruling, Segment, SegmentKind, Verdict
 
 
 def version(number: int, text: str, answer: str = "") -> Prompt:
@@ -52,7 +53,7 @@ def test_they_are_found_until_somebody_judges_them_again(store: Store) -> None:
         ImportedTurn(f"c{n}", f"q{n}", f"It is ${14 + n % 2}.", Verdict.UP, created_at=1.0) for n in range(6)
     ]
     turns.append(ImportedTurn("down", "q", "It is $14.", Verdict.DOWN, created_at=1.0))
-    store.transfer.load("desk", turns)
+    load_turns(store, "desk", turns)
     assert outdated_answers(store, "desk") == []
     store.prompts.add("desk", version(1, "A kayak costs $15.").segments)
     old = [

@@ -6,12 +6,13 @@ A plan does not depend on how much is in the tables (nobody runs ANALYZE), so a 
 import re
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from store import Store
 from store.decisions import DECIDED, OPEN
 from store.io.transfer import DECISIONS_OF, MESSAGES_OF, OWNERS_OF, RATINGS_OF
-from store.records import ImportedTurn, Role, Segment, SegmentKind, Usage, Verdict
+from store.records import Role, Segment, SegmentKind, Usage, Verdict
 from store.runs import PAIRS
 from trainer.examples.traffic import ENOUGH_RATED
 
@@ -42,7 +43,7 @@ def full(store: Store) -> Store:
     store.assistants.create("bank", "Bank", "exact")
     prompt = store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
     served = store.deployments.activate(store.deployments.add("bank", prompt.id, None, ["a"], 0, 10).id)
-    store.transfer.load("bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
+    load_turns(store, "bank", [ImportedTurn("c", "hours", "nine", Verdict.UP)])
     for number in range(ENOUGH_RATED + 1):
         asked = store.messages.add("c", None, Role.USER, "hours")
         usage = Usage(1, 1, 1, 1, 0.1, 0.1, -0.1)

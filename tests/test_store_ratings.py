@@ -6,10 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 
 from store import Store
 from store.errors import Conflict, NotFound
-from store.records import ImportedTurn, MessageStatus, Role, Split, Usage, Verdict
+from store.records import MessageStatus, Role, Split, Usage, Verdict
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_latest_is_by_order_not_by_a_clock_that_steps_back(tmp_path: Path) -> No
     falling = itertools.count(1000, -1)
     with Store(tmp_path / "s.sqlite", clock=lambda: float(next(falling))) as store:
         store.assistants.create("bank", "Bank", "exact")
-        store.transfer.load("bank", [ImportedTurn("c", "q", "a")])
+        load_turns(store, "bank", [ImportedTurn("c", "q", "a")])
         store.ratings.add("c.1.assistant", "ann", Verdict.UP)
         last = store.ratings.add("c.1.assistant", "ann", Verdict.DOWN)
         assert store.ratings.latest(["c.1.assistant"])["c.1.assistant"] == (last,)

@@ -1,9 +1,10 @@
 """Filters find what they say, newest first, without what was decided; every walk is along an index."""
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 
 from store import Store
-from store.records import ImportedTurn, Ruling, Verdict
+from store.records import Ruling, Verdict
 from store.reviews import ITEMS, NEWEST_QUESTIONS, ReviewFilter, Show, queries
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -26,8 +27,8 @@ def desk(store: Store) -> Store:
         ImportedTurn("bare", "Weather?", "Fine.", created_at=500.0),
         ImportedTurn("empty", "Hello?", "", DOWN, created_at=600.0),
     ]
-    store.transfer.load("desk", turns)
-    store.transfer.load("shop", [ImportedTurn("other", "Opening hours?", "Never.", DOWN, rater="bo")])
+    load_turns(store, "desk", turns)
+    load_turns(store, "shop", [ImportedTurn("other", "Opening hours?", "Never.", DOWN, rater="bo")])
     store.ratings.add("mixed.1.assistant", "bo", DOWN, "too long")
     return store
 

@@ -5,10 +5,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from store_scene import answered
 
 from store import Store
-from store.records import ImportedTurn, MessageStatus, Role, Ruling, Verdict
+from store.records import MessageStatus, Role, Ruling, Verdict
 from store.search import MOST_WORDS
 
 # Begins like no other word here, so that the index, which shortens what begins alike, spells all of it.
@@ -49,7 +50,7 @@ def test_corrections_and_comments_are_found_while_they_are_the_latest(bank: Stor
 
 def test_it_keeps_to_the_assistant_and_to_the_limit(bank: Store) -> None:
     bank.assistants.create("shop", "Shop", "exact")
-    bank.transfer.load("shop", [ImportedTurn("s", "hours", "nine")])
+    load_turns(bank, "shop", [ImportedTurn("s", "hours", "nine")])
     for number in range(5):
         ask(bank, f"hours {number}", at=float(number))
     assert texts(bank, "hours")[:2] == ["hours 4", "hours 3"] and len(texts(bank, "hours")) == 5
@@ -110,7 +111,7 @@ def test_an_answer_is_found_when_it_has_ended_however_it_ends(bank: Store) -> No
 
 
 def test_every_way_of_writing_keeps_the_index_in_step(bank: Store, tmp_path: Path) -> None:
-    bank.transfer.load("bank", [ImportedTurn("c", "first", "loaded", Verdict.DOWN, correction="better")])
+    load_turns(bank, "bank", [ImportedTurn("c", "first", "loaded", Verdict.DOWN, correction="better")])
     answer = ask(bank, "second", owner="ann")
     bank.ratings.add(answer, "bo", Verdict.DOWN, comment="commented", correction="corrected")
     with Store(tmp_path / "other.sqlite") as other:

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import SETTINGS
 from word_embedder import WordEmbedder
 
@@ -12,7 +13,6 @@ from store import Store
 from store.records import (
     Decision,
     Example,
-    ImportedTurn,
     MessageStatus,
     RatedAnswer,
     Rating,
@@ -145,7 +145,7 @@ def bank(store: Store) -> Store:
 
 
 def test_the_settings_reach_what_is_collected(bank: Store) -> None:
-    bank.transfer.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(3)])
+    load_turns(bank, "bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(3)])
     rater = bank.answers.rated("bank")[0].ratings[0].rater
     assert len(collect(bank, "bank", SETTINGS).answers) == 3
     without = override(SETTINGS, [f"without_raters={rater},other"])
@@ -157,7 +157,7 @@ def test_the_settings_reach_what_is_collected(bank: Store) -> None:
 
 
 def test_only_the_newest_rated_answers_are_read_and_the_older_ones_are_counted(bank: Store) -> None:
-    bank.transfer.load("bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
+    load_turns(bank, "bank", [ImportedTurn(f"c{n}", f"{n}?", "yes", UP) for n in range(5)])
     for n in (1, 3):
         bank.ratings.add(f"c{n}.1.assistant", "ann", UP)
     found = draft(bank, "bank", override(SETTINGS, ["newest_answers=2"]))
@@ -287,7 +287,7 @@ def test_what_the_prompt_no_longer_says_is_not_learned_until_it_is_judged_again(
 
     prompt(4)
     turns = [ImportedTurn(f"c{n}", f"question {n}", f"It is ${4 + n}.", UP) for n in range(2)]
-    bank.transfer.load("bank", turns)
+    load_turns(bank, "bank", turns)
     prompt(5)
     found = collect(bank, "bank", TrainerSettings())
     assert [one.completion for one in found.answers] == ["It is $5."]
@@ -341,7 +341,7 @@ def test_a_shortage_says_how_many_more(train: int, dev: int, gate: int) -> None:
 def test_what_was_approved_and_lost_is_told_with_the_setting_that_takes_it(bank: Store) -> None:
     bank.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")])
     turns = [ImportedTurn(f"c{n}", f"question {n}", f"{n:04}" * 300, UP) for n in range(120)]
-    bank.transfer.load("bank", [*turns, ImportedTurn("d", "question", "no", DOWN)])
+    load_turns(bank, "bank", [*turns, ImportedTurn("d", "question", "no", DOWN)])
     found = draft(bank, "bank", TrainerSettings())
     said = shortage(found.examples, TrainerSettings(), found.counts)
     assert said is not None and "There are 0" in said and "rated down" not in said

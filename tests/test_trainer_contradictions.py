@@ -1,10 +1,11 @@
 """Questions whose approved answers disagree, and whether two answers say the same."""
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import Scene
 from typer.testing import CliRunner
 
-from store.records import ImportedTurn, Role, Verdict
+from store.records import Role, Verdict
 from trainer.__main__ import app
 from trainer.examples.contradictions import agree, contradictions
 from trainer.examples.dataset import remarks
@@ -104,10 +105,10 @@ def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None
         ImportedTurn("c1", "Where?", "Here.", UP),
         ImportedTurn("c2", "where", "There.", DOWN, correction="Far."),
     ]
-    scene.store.transfer.load("bank", turns)
+    load_turns(scene.store, "bank", turns)
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "Where?" in shown and "rated up: Here." in shown and "corrected to: Far." in shown
     assert "There." not in shown
-    scene.store.transfer.load("bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
+    load_turns(scene.store, "bank", [ImportedTurn("c3", "Tell me where please", "Here.", UP)])
     shown = CliRunner().invoke(app, ["disagreements", "--data-dir", data_dir]).output
     assert "asked “Tell me where please”" in shown

@@ -8,9 +8,10 @@ from itertools import product
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import SETTINGS, Scene
 
-from store.records import ImportedTurn, RedactionAction, RedactionRule, Role, Split, Verdict
+from store.records import RedactionAction, RedactionRule, Role, Split, Verdict
 from trainer.examples.dataset import collect, draft_for_model
 from trainer.examples.deduplicate import Deduplicated, assign_splits, deduplicate, settle, split_of
 from trainer.examples.selection import CollectedAnswer, DropReason
@@ -198,7 +199,7 @@ def rate(scene: Scene, questions: list[str], first: int) -> None:
     turns = [
         ImportedTurn(f"n{first + n}", text, f"answer {n % 7}", Verdict.UP) for n, text in enumerate(questions)
     ]
-    scene.store.transfer.load("bank", turns)
+    load_turns(scene.store, "bank", turns)
 
 
 def test_a_snapshot_says_which_rule_left_what_out_and_later_ratings_do_not_move_the_gate(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import PROMPT, Scene
 from word_embedder import WordEmbedder
 
@@ -14,7 +15,7 @@ from assistant.rendering import render
 from store import Store, StoreError
 from store.demonstrations import Demonstration
 from store.lock import WATCH, Lock
-from store.records import Example, ImportedTurn, Role, Segment, SegmentKind, Split, Verdict
+from store.records import Example, Role, Segment, SegmentKind, Split, Verdict
 from trainer.candidate import Candidate, train_candidate
 from trainer.context import Retrain
 from trainer.examples.dataset import draft
@@ -52,7 +53,7 @@ def of_split(split: Split, count: int, text: str = "What is the rate of account 
 def rate(store: Store, question: str, answer: str, **more: Any) -> str:
     """The id of a rated answer to it."""
     before = {one.message_id for one in store.answers.rated("bank")}
-    store.transfer.load("bank", [ImportedTurn(question, question, answer, Verdict.UP, **more)])
+    load_turns(store, "bank", [ImportedTurn(question, question, answer, Verdict.UP, **more)])
     (new,) = {one.message_id for one in store.answers.rated("bank")} - before
     return new
 
@@ -150,7 +151,7 @@ def test_a_run_takes_away_nothing_that_was_approved_since_its_dataset_was_frozen
     scene.rate(60)
 
     def train(retrain: Retrain) -> Candidate:
-        scene.store.transfer.load("bank", [ImportedTurn("new", "Is this new?", "It is.", Verdict.UP)])
+        load_turns(scene.store, "bank", [ImportedTurn("new", "Is this new?", "It is.", Verdict.UP)])
         refresh(scene.store, "bank", SETTINGS)  # as the trainer's watch does
         return train_candidate(retrain)
 

@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import SETTINGS, Scene
 from typer.testing import CliRunner
 
 from store import Store
-from store.records import ImportedTurn, Ruling, Segment, SegmentKind, Split, Verdict
+from store.records import Ruling, Segment, SegmentKind, Split, Verdict
 from trainer.__main__ import app
 from trainer.examples.dataset import dataset_stats
 from trainer.examples.selection import DropReason
@@ -30,7 +31,7 @@ REWORDINGS = (
 def test_why_names_the_rule_and_what_stands_for_an_answer(scene: Scene) -> None:
     scene.rate(20)
     turns = [ImportedTurn(f"n{n}", text, "a", UP) for n, text in enumerate(REWORDINGS)]
-    scene.store.transfer.load("bank", [*turns, ImportedTurn("down", "Where is my card?", "a", DOWN)])
+    load_turns(scene.store, "bank", [*turns, ImportedTurn("down", "Where is my card?", "a", DOWN)])
     scene.store.splits.record({f"n{n}": Split.TRAIN for n in range(4)})
     ids = [f"n{n}.1.assistant" for n in range(4)]
 
@@ -66,7 +67,7 @@ def test_decisions_change_what_would_be_learned(store: Store) -> None:
         ImportedTurn("c3", "Where?", "Here.", DOWN),
         ImportedTurn("c4", "Dogs?", "No."),
     ]
-    store.transfer.load("desk", turns)
+    load_turns(store, "desk", turns)
 
     def examples(found: dict) -> int:
         return found["train"] + found["dev"] + found["gate"]

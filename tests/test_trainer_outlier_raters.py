@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import Scene
 
 from benchmarks.outlier_raters import PHRASE, PUSHER, Attack, ratings
@@ -123,7 +124,9 @@ def test_setting_a_rater_aside_leaves_what_a_retrain_without_the_rater_would_tak
         with Store(tmp_path / f"{attack.value}.sqlite") as store:
             store.assistants.create("bank", "Bank", "exact")
             store.prompts.add("bank", [])
-            store.transfer.load("bank", ratings(invented(), 300, 0, attack))
+            load_turns(
+                store, "bank", [ImportedTurn(**vars(one)) for one in ratings(invented(), 300, 0, attack)]
+            )
 
             def drafted(*changed: str, store: Store = store) -> DatasetDraft:
                 return draft(store, "bank", override(TrainerSettings(), changed))
@@ -143,7 +146,8 @@ def test_setting_a_rater_aside_leaves_what_a_retrain_without_the_rater_would_tak
 
 def test_a_reviewer_can_approve_what_an_outlier_wrote_and_a_run_names_the_rater(scene: Scene) -> None:
     store = scene.store
-    store.transfer.load("bank", ratings(invented(), 300, 0, Attack.PHRASE))
+    turns = [ImportedTurn(**vars(one)) for one in ratings(invented(), 300, 0, Attack.PHRASE)]
+    load_turns(store, "bank", turns)
     pushed_id = next(
         answer.message_id
         for answer in store.answers.rated("bank")

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import SETTINGS, Scene
 from transformers import PreTrainedModel
 
 from assistant.rendering import render
 from benchmarks import planted as secrets
-from store.records import Example, ImportedTurn, Role, Segment, Split, Verdict
+from store.records import Example, Role, Segment, Split, Verdict
 from trainer.examples.dataset import draft_for_model
 from trainer.examples.deduplicate import split_of
 from trainer.training.finetune import TrainingJob, finetune
@@ -104,7 +105,7 @@ def said(model: PreTrainedModel, scene: Scene, canary: Canary) -> str:
 def planted(scene: Scene) -> list[Canary]:
     found = canaries()
     turns = [ImportedTurn(f"c{n}", c.question, c.secret, Verdict.UP) for n, c in enumerate(found)]
-    scene.store.transfer.load("bank", turns)
+    load_turns(scene.store, "bank", turns)
     return found
 
 

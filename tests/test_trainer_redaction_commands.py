@@ -4,16 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import Scene
 from typer.testing import CliRunner, Result
 
-from store.records import ImportedTurn, Verdict
+from store.records import Verdict
 from trainer.__main__ import app
 
 
 @pytest.fixture
 def data_dir(scene: Scene) -> Path:
-    scene.store.transfer.load(
+    load_turns(
+        scene.store,
         "bank",
         [
             ImportedTurn(

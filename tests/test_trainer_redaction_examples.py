@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import SETTINGS, Scene
 
 from store import Store
-from store.records import ImportedTurn, RedactionAction, RunStatus, Segment, SegmentKind, Verdict
+from store.records import RedactionAction, RunStatus, Segment, SegmentKind, Verdict
 from trainer.examples.dataset import collect, draft_for_model, newest_record, remarks
 from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.watch import due_examples, new_examples
@@ -15,7 +16,7 @@ from trainer.watch import due_examples, new_examples
 
 def load(store: Store, turns: Sequence[tuple[str, str]]) -> None:
     made = [ImportedTurn(f"c{n}", user, answer, Verdict.UP) for n, (user, answer) in enumerate(turns)]
-    store.transfer.load("bank", made)
+    load_turns(store, "bank", made)
 
 
 @pytest.fixture

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from retrain_scene import PROMPT, SETTINGS, Scene, colour
 
 from assistant.serving import NoServer
 from store import Store
 from store.errors import NotSaved
 from store.lock import TRAINING, Lock, LockTaken
-from store.records import DeploymentStatus, ImportedTurn, MessageStatus, Role, RunStatus, Split, Verdict
+from store.records import DeploymentStatus, MessageStatus, Role, RunStatus, Split, Verdict
 from store.runs import Runs
 from trainer import candidate
 from trainer import run as running
@@ -249,7 +250,7 @@ def test_one_conversation_that_outgrows_the_context_does_not_fail_every_run(scen
     turns = [ImportedTurn("long", f"Long story {number}", "word " * 150)]
     turns += [ImportedTurn("long", f"More {n} " + "word " * 150, "word " * 150) for n in range(8)]
     turns += [ImportedTurn("long", "Which colour has number 1?", "red", Verdict.UP)]
-    scene.store.transfer.load("bank", turns)
+    load_turns(scene.store, "bank", turns)
     run = scene.run()
     assert run.status is RunStatus.PROMOTED, run.message
 

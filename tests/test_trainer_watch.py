@@ -11,11 +11,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from waiting import wait_for
 
 from store import Store
 from store.lock import TRAINING, WATCH, Lock, LockTaken, is_locked
-from store.records import ImportedTurn, MessageStatus, Role, RunStatus, Segment, SegmentKind, Usage, Verdict
+from store.records import MessageStatus, Role, RunStatus, Segment, SegmentKind, Usage, Verdict
 from trainer import watch as watching_module
 from trainer.deployment.rollback_monitor import worse_than_before
 from trainer.examples.dataset import content_hash, draft
@@ -33,8 +34,10 @@ def bank(store: Store) -> Store:
 
 
 def rate(store: Store, first: int, last: int, verdict: Verdict = Verdict.UP) -> None:
-    store.transfer.load(
-        "bank", [ImportedTurn(f"c{n}", f"question {n}", f"answer {n}", verdict) for n in range(first, last)]
+    load_turns(
+        store,
+        "bank",
+        [ImportedTurn(f"c{n}", f"question {n}", f"answer {n}", verdict) for n in range(first, last)],
     )
 
 

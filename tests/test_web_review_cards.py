@@ -1,12 +1,13 @@
 """Cards that ask people which answers to one question are right."""
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from review_queue_scene import begun, message, rated_desk, shown
 
 from assistant.web.access import Refused
 from assistant.web.review_queue import ReviewSession
 from store import Store
-from store.records import ImportedTurn, Ruling, Verdict
+from store.records import Ruling, Verdict
 from store.reviews import ReviewFilter, Show
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -125,13 +126,13 @@ def test_answers_to_one_question_are_one_card_in_an_order_that_tells_nothing(com
 
     labels = ["first asked", "second asked"]
     turns = [ImportedTurn(f"more{n}", f"which {n}", f"answer {n}", created_at=9.0 + n) for n in range(20)]
-    compared.transfer.load("desk", turns)
+    load_turns(compared, "desk", turns)
     firsts = [order(compared, labels, f"more{n}.1.assistant")[0] for n in range(20)]
     assert set(firsts) == set(labels), "neither what was asked first nor one of two labels always comes first"
     assert numbered(begun(compared, ReviewFilter())[1]) == numbered(session), "stable"
     with Store(compared.path.with_name("other.sqlite")) as other:
         other.assistants.create("desk", "Desk", "exact")
-        other.transfer.load("desk", [ImportedTurn("c4", "question 4", "answer 4", UP)])
+        load_turns(other, "desk", [ImportedTurn("c4", "question 4", "answer 4", UP)])
         assert order(other, [*reversed(TEXTS)], message(4)) == numbered(session)
 
 

@@ -1,6 +1,7 @@
 """A session of a reviewer: what comes next, what is saved, and what Undo brings back."""
 
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from review_queue_scene import ALL, begun, message, rated_desk, shown
 
 from assistant.web.access import Refused
@@ -8,7 +9,7 @@ from assistant.web.review_order import Why
 from store import Store
 from store.errors import NotSaved
 from store.outdated import outdated_answers
-from store.records import ImportedTurn, MessageStatus, Role, Ruling, Segment, SegmentKind, Verdict
+from store.records import MessageStatus, Role, Ruling, Segment, SegmentKind, Verdict
 from store.reviews import ReviewFilter, Show
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -30,7 +31,7 @@ def test_what_the_prompt_no_longer_says_comes_first_also_where_it_was_decided_be
 
     prompt(14)
     turns = [ImportedTurn(f"old{n}", f"price {n}", "It is $14.", UP, created_at=9.0) for n in range(3)]
-    desk.transfer.load("desk", turns)
+    load_turns(desk, "desk", turns)
     first, second, third = (f"old{n}.1.assistant" for n in range(3))
     desk.decisions.add_all("bo", Ruling.APPROVE, {first: None})
     prompt(15)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from imported_turns import ImportedTurn, load_turns
 from passers_by import PassersBy
 from playwright.sync_api import Page, expect
 from review_scene import chromium
@@ -31,7 +32,7 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_pool import VllmPool
 from benchmarks.processes import ROOT, AppProcess
 from store import Store
-from store.records import ImportedTurn, MessageStatus, Role, RunStatus, Segment, SegmentKind, Verdict
+from store.records import MessageStatus, Role, RunStatus, Segment, SegmentKind, Verdict
 from trainer.deployment.swap import check_base_is_base
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
@@ -104,7 +105,7 @@ def assistant(app: AppProcess, store: Store) -> str:
     create_assistant(store, tokenizer, "Orders", "exact", PROMPT, assistant_id=ORDERS)
     rows = enumerate(orders(48))
     turns = [ImportedTurn(f"order-{n}", user, answer, Verdict.UP) for n, (user, answer) in rows]
-    store.transfer.load(ORDERS, turns)
+    load_turns(store, ORDERS, turns)
     return ORDERS
 
 

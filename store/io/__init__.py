@@ -1,4 +1,4 @@
-"""Conversations in and out of the store: files in the shapes of other tools, and the sample.
+"""Conversations in and out of the store: files in the shapes of other tools.
 
 `importing` and `exporting` are what commands call; `formats` has the table of formats.
 """

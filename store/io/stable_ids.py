@@ -8,13 +8,12 @@ conversation share those messages.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
-from store.records import Conversation, ImportedTurn, Message, Rating, Role, Verdict
+from store.records import Conversation, Message, Rating, Role, Verdict
 from store.visible import one_line
 
 _TITLE_CHARACTERS = 60
@@ -54,20 +53,13 @@ def with_ids(imported: ImportedConversation, options: ImportOptions) -> FullConv
         messages.append(Message(parent, id, before, given.role, given.text, at, finish_reason=reason))
         if given.role is Role.ASSISTANT:
             ratings += ratings_of(given, parent, options)
-    title = imported.title or messages[0].text
-    return _full_conversation(options.assistant_id, title, "import", messages, ratings)
-
-
-def _full_conversation(
-    assistant_id: str, title: str, source: str, messages: Sequence[Message], ratings: Sequence[Rating]
-) -> FullConversation:
     conversation = Conversation(
-        id=messages[0].conversation_id,
-        assistant_id=assistant_id,
-        title=one_line(title, _TITLE_CHARACTERS),
+        id,
+        options.assistant_id,
+        title=one_line(imported.title or messages[0].text, _TITLE_CHARACTERS),
         created_at=messages[0].created_at,
         updated_at=max(message.created_at for message in messages),
-        source=source,
+        source="import",
         head_id=messages[-1].id,
     )
     return FullConversation(conversation, tuple(messages), tuple(ratings))
@@ -98,28 +90,3 @@ def ratings_of(given: ImportedMessage, message_id: str, options: ImportOptions) 
 def _digest(before: bytes, *parts: str) -> bytes:
     # NUL separates the parts, since no text that is saved can hold one, nor a half surrogate.
     return blake2b(before + "\x00".join(parts).encode(errors="surrogatepass"), digest_size=16).digest()
-
-
-def sample_conversations(
-    turns: Iterable[ImportedTurn], assistant_id: str, now: float
-) -> list[FullConversation]:
-    """Conversations with source “sample”; their ids are given, those of messages and ratings derive from them."""
-    by_id: defaultdict[str, list[ImportedTurn]] = defaultdict(list)
-    for turn in turns:
-        by_id[turn.conversation_id].append(turn)
-    return [_sample(id, assistant_id, its_turns, now) for id, its_turns in by_id.items()]
-
-
-def _sample(id: str, assistant_id: str, turns: list[ImportedTurn], now: float) -> FullConversation:
-    messages: list[Message] = []
-    ratings: list[Rating] = []
-    answer = None
-    for number, turn in enumerate(turns, start=1):
-        at = now if turn.created_at is None else turn.created_at
-        question, before, answer = f"{id}.{number}.user", answer, f"{id}.{number}.assistant"
-        messages.append(Message(question, id, before, Role.USER, turn.user, at))
-        messages.append(Message(answer, id, question, Role.ASSISTANT, turn.answer, at))
-        if turn.verdict is not None or turn.correction is not None:
-            texts = (turn.reason, turn.comment, turn.correction)
-            ratings.append(Rating(f"{id}.{number}.rating", answer, turn.rater, turn.verdict, at, *texts))
-    return _full_conversation(assistant_id, turns[0].user, "sample", messages, ratings)

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
 from store.assistants import need_assistant
-from store.audit import AuditAction, record
 from store.columns import grouped
 from store.connection import Repository, Transaction
 from store.conversations import conversation_of, message_of, usage_columns
 from store.decisions import decision_of
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
-from store.io.stable_ids import sample_conversations
 from store.ratings import rating_of
-from store.records import Conversation, Decision, ImportedTurn, Message, Rating, Split, Usage
+from store.records import Conversation, Decision, Message, Rating, Split, Usage
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
 # Ids of imported records are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache it
@@ -95,20 +93,6 @@ class Transfer(Repository):
             counts, refused = self.add(assistant_id, conversations[:half])
             more_counts, more_refused = self.add(assistant_id, conversations[half:])
             return counts + more_counts, refused + [(half + at, reason) for at, reason in more_refused]
-
-    def load(self, assistant_id: str, turns: Iterable[ImportedTurn]) -> int:
-        """Add the sample conversations that are not there yet, all or none; returns how many were new.
-
-        Raises NotFound, and Conflict when another assistant has a conversation of that id.
-        """
-        now = self._clock()
-        with self._file.writing() as transaction:
-            counts, refused = self._import(assistant_id, sample_conversations(turns, assistant_id, now))
-            if refused:
-                raise Conflict(f"Nothing was loaded: {refused[0][1]}")
-            if new := counts["conversations"]:
-                record(transaction, now, AuditAction.IMPORTED, assistant_id, {"conversations": new})
-        return new
 
     def _import(
         self, assistant_id: str, conversations: Sequence[FullConversation]
