@@ -130,10 +130,10 @@ def test_what_was_typed_comes_back_after_a_reload(page: Page, store: Store) -> N
 def test_search_then_all_at_once_and_undo_as_one(page: Page, store: Store) -> None:
     before = page.locator("article.review").get_attribute("data-turn") or ""
     page.keyboard.press("/")
-    page.keyboard.insert_text("deposit")  # as one change: each draws the page anew
+    page.keyboard.insert_text("lesson")  # as one change: each draws the page anew
     expect(page.locator("article.review")).not_to_have_attribute("data-turn", before)
     expect(page.locator("#review-bulk")).to_contain_text("answers found")
-    found = [item.message_id for item in store.reviews.find("otter-quay", ReviewFilter(text="deposit"))[0]]
+    found = [item.message_id for item in store.reviews.find("otter-quay", ReviewFilter(text="lesson"))[0]]
     page.locator("#bulk-reject-open").click()
     confirm = page.locator("#bulk-reject-confirm")
     count = int(re.search(r"\d+", confirm.inner_text())[0])
@@ -185,7 +185,9 @@ def test_answers_to_one_question_are_judged_blind_by_their_numbers(page: Page, s
         assert accepted(store) == {} and shown(page) == id
     page.set_viewport_size({"width": 390, "height": 500})
     expect(page.locator("#review-only-1")).to_be_in_viewport(ratio=1)
+    turn = page.locator("article.review").get_attribute("data-turn") or ""
     page.locator("#review-only-1").click()
+    expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn)
     for key, right in (("0", False), ("1", True)):
         expect(card).to_contain_text("Would this answer do?")
         press(page, key)
