@@ -218,9 +218,17 @@ class VllmPool:
         lacking = list[VllmClient]()
 
         async def load(client: VllmClient) -> None:
-            if not await client.has(name, path):
-                lacking.append(client)
+            if await client.has(name, path):
+                return
+            lacking.append(client)
+            try:
                 await client.load_adapter(name, path)
+            except VllmRefused:
+                if not await client.has(name, path):
+                    raise
+                lacking.remove(
+                    client
+                )  # another request has loaded it at the same moment, and answers with it
 
         try:
             await self.on_each(load)

@@ -58,6 +58,26 @@ def test_an_adapter_is_loaded_on_every_server(two: list[FakeVllm], adapter_dir: 
     assert all(list(fake.adapters) == ["bank-v0001"] for fake in two)
 
 
+def test_what_another_request_loads_at_the_same_moment_stays_loaded(
+    two: list[FakeVllm], adapter_dir: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that was started again lacks the adapter for every request that comes to it."""
+    looked, look = set[str](), VllmClient.has
+
+    async def has(client: VllmClient, name: str, path: str) -> bool:
+        if client.url in looked:
+            return await look(client, name, path)
+        looked.add(client.url)
+        return False  # it is loaded right after
+
+    monkeypatch.setattr(VllmClient, "has", has)
+    for fake in two:
+        fake.adapters["bank-v0001"] = adapter_dir
+    with_pool(two, lambda pool: pool.load_adapter("bank-v0001", adapter_dir))
+    assert all([*fake.adapters] == ["bank-v0001"] for fake in two)
+    assert not any(fake.asked("/v1/unload_lora_adapter") for fake in two)
+
+
 @pytest.mark.parametrize("answers_already", [False, True])
 def test_an_adapter_that_one_server_refuses_is_loaded_on_none_and_stays_where_it_was(
     two: list[FakeVllm], adapter_dir: str, answers_already: bool

@@ -1,0 +1,196 @@
+"""Several model servers that are killed, stopped and started again while people chat and adapters are swapped.
+
+The servers are the fake one of the tests, a process each, which says which adapter answered. All else is the product's:
+the watch over servers, the pool, the chat, and for each swap a pool of its own, as a retrain has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import time
+from collections import Counter
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+
+from assistant.chat import Chat
+from assistant.limits import ChatError, ChatLimits
+from assistant.serving import ServerAddress, prepare
+from assistant.tokenizer import ChatTokenizer
+from assistant.vllm_client import VllmError
+from assistant.vllm_pool import VllmPool
+from assistant.vllm_server import ExternalServers
+from benchmarks import random_adapters
+from benchmarks.faults.references import System
+from benchmarks.faults.scene import ASSISTANT, FULL, Scene, create_swapped_assistant
+from benchmarks.processes import FakeServer
+from benchmarks.record import Screen, fail, write_result
+from store import Store, StoreError
+from store.records import Message, MessageStatus
+from tests.tiny_model import write_tokenizer
+
+_BASE = "base hash"
+_PACE_S = 0.05  # of a word; an answer has five
+_FAULT_S = 2.0  # a fault lasts so long, and as long passes until the next
+
+
+@dataclass
+class Found:
+    """`broken_off` have begun and are stored as far as they came; `refused` never began, and the person was told."""
+
+    answers: int = 0
+    complete: int = 0
+    broken_off: int = 0
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+    swaps: int = 0
+    swaps_given_up: int = 0
+    swap_s: list[float] = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def take(self, stored: Message, adapter: str | None) -> None:
+        """Compare what is stored with what its deployment answers."""
+        self.answers += 1
+        right = f"this is answered by {adapter or 'base'}"
+        if stored.status is MessageStatus.COMPLETE and stored.text == right:
+            self.complete += 1
+        elif stored.status is MessageStatus.FAILED and right.startswith(stored.text):
+            self.broken_off += bool(stored.text)
+            self.refused += not stored.text
+        else:
+            self.wrong.append(f"{stored.status}: {stored.text!r} instead of {right!r}")
+
+
+class Fleet:
+    """The app's side of the servers, in one data directory."""
+
+    def __init__(self, folder: Path, store: Store, servers: list[FakeServer], seed: int):
+        self.store, self.servers, self.chance = store, servers, random.Random(seed)
+        self.adapters, self.templates = folder / "adapters", folder / "templates"
+        self.adapters.mkdir()
+        self.tokenizer = ChatTokenizer.load(write_tokenizer(folder / "model"))
+        self.systems = [
+            System(name, FULL[:1]) for name in random_adapters.make_small(self.templates, 3, _BASE)
+        ]
+        self.watch = ExternalServers([server.url for server in servers])
+        self.found = Found()
+        self.ended = asyncio.Event()
+        create_swapped_assistant(store, self.tokenizer)
+
+    async def run(self, seconds: float, streams: int) -> Found:
+        self.pool = VllmPool.following(self.watch, None)
+        chat = Chat(self.store, self.pool, self.tokenizer, _BASE, self.adapters, ChatLimits(2048, 16))
+        address = ServerAddress((), None, "", 2048, "")
+
+        def on_ready(url: str) -> None:
+            asyncio.run(prepare(self.store, self.pool, _with(address, url), self.adapters, _BASE))
+
+        self.watch.start(on_ready)
+        while self.watch.away:
+            await asyncio.sleep(0.1)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(streams):
+                    group.create_task(self._ask(chat))
+                group.create_task(self._swap())
+                if len(self.servers) > 1:
+                    group.create_task(self._harm())
+                await asyncio.sleep(seconds)
+                self.ended.set()
+        finally:
+            self.watch.stop()
+            await self.pool.close()
+        return self.found
+
+    async def _ask(self, chat: Chat) -> None:
+        while not self.ended.is_set():
+            question = await asyncio.to_thread(chat.ask, ASSISTANT, None, "Who is there?")
+            id = ""
+            try:
+                async with aclosing(chat.answer(question)) as steps:
+                    async for step in steps:
+                        id = step.message.id
+            except ChatError:
+                await asyncio.sleep(0.2)
+            stored = await asyncio.to_thread(self.store.messages.get, id)
+            deployment = await asyncio.to_thread(self.store.deployments.get, stored.deployment_id or 0)
+            self.found.take(stored, deployment.adapter)
+
+    async def _swap(self) -> None:
+        while not self.ended.is_set():
+            began = time.monotonic()
+            try:
+                pool = await VllmPool.connect(self.watch.urls, None)
+                try:
+                    scene = Scene(self.store, pool, self.tokenizer, self.adapters, self.templates, _BASE)
+                    candidate = await asyncio.to_thread(scene.candidate, self.chance.choice(self.systems))
+                    await scene.swap_to(candidate)
+                finally:
+                    await pool.close()
+                self.found.swaps += 1
+                self.found.swap_s.append(round(time.monotonic() - began, 3))
+            except (VllmError, StoreError):
+                self.found.swaps_given_up += 1
+            await asyncio.sleep(0.5)
+
+    async def _harm(self) -> None:
+        """One server at a time."""
+        while not self.ended.is_set():
+            await asyncio.sleep(_FAULT_S)
+            server, how = self.chance.choice(self.servers), self.chance.choice(["kill", "stop", "restart"])
+            self.found.faults[how] += 1
+            if how == "stop":  # as a partition: connections stay, nothing comes
+                os.kill(server.pid, signal.SIGSTOP)
+                await asyncio.sleep(_FAULT_S)
+                os.kill(server.pid, signal.SIGCONT)
+                continue
+            server.kill()
+            await asyncio.sleep(_FAULT_S if how == "kill" else 0)
+            await asyncio.to_thread(server.start)
+
+
+def _with(address: ServerAddress, url: str) -> ServerAddress:
+    return ServerAddress((url,), address.key, address.model_dir, address.context, address.embedding_model)
+
+
+def main(
+    replicas: Annotated[int, typer.Option(min=1, help="Servers; one alone is not harmed.")] = 4,
+    streams: Annotated[int, typer.Option(min=1)] = 32,
+    seconds: Annotated[float, typer.Option(min=1)] = 60.0,
+    seed: Annotated[int, typer.Option(help="Of faults and swaps.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
+) -> None:
+    """Kill, stop and restart model servers under chat and swaps, and compare every answer.
+
+    Example: python -m benchmarks.fleet --replicas 4 --seconds 120
+    """
+    with TemporaryDirectory() as name, ExitStack() as stack:
+        folder = Path(name)
+        servers = [stack.enter_context(FakeServer(pace_s=_PACE_S)) for _ in range(replicas)]
+        with Store(folder / "shorthand.sqlite") as store:
+            found = asyncio.run(Fleet(folder, store, servers, seed).run(seconds, streams))
+            complaints = store.maintenance.check()
+            left = store.messages.streaming_count()
+    took = sorted(found.swap_s) or [0.0]
+    numbers: dict[str, Any] = {
+        **{"replicas": replicas, "streams": streams, "seconds": seconds, "answers": found.answers},
+        **{"complete": found.complete, "broken_off": found.broken_off, "refused": found.refused},
+        **{"wrong": found.wrong[:20], "left_streaming": left, "complaints": complaints},
+        **{"swaps": found.swaps, "swaps_given_up": found.swaps_given_up, "faults": dict(found.faults)},
+        **{"median_swap_s": took[len(took) // 2], "slowest_swap_s": took[-1]},
+    }
+    write_result(out, "fleet", seed, numbers)
+    Screen().say(str(numbers))
+    if found.wrong or complaints or left:
+        fail("Not every answer is stored as it should be.", 1)
+
+
+if __name__ == "__main__":
+    typer.run(main)
