@@ -226,9 +226,7 @@ class VllmPool:
             except VllmRefused:
                 if not await client.has(name, path):
                     raise
-                lacking.remove(
-                    client
-                )  # another request has loaded it at the same moment, and answers with it
+                lacking.remove(client)  # another request has loaded it meanwhile, and answers with it
 
         try:
             await self.on_each(load)
