@@ -34,6 +34,7 @@ _MOST_FAILURES, _WELL_S, _NEVER_WELL = 20, 600.0, 4
 _GRACE_S = 10.0  # vLLM needs about 3 s to stop its engine
 _TREE_GRACE_S = 3.0
 _TRACKER_GRACE_S = 3.0  # it needs some milliseconds
+_ROUNDS = 5  # what a process starts while it is being ended is found the next time, before SCRATCH is removed
 _LOG_BYTES = 20 << 20
 _LINE_BYTES = 64 << 10
 _PR_SET_PDEATHSIG = 1
@@ -224,7 +225,10 @@ def main(scratch: str, command: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     threading.Thread(target=end_with_parent, daemon=True).start()
     status = child.wait()
-    end_processes(psutil.Process().children(recursive=True))
+    for _ in range(_ROUNDS):
+        if not (left := psutil.Process().children(recursive=True)):
+            break
+        end_processes(left)
     shutil.rmtree(scratch, ignore_errors=True)  # vLLM leaves 8 sockets, even when it is asked to end
     return status
 

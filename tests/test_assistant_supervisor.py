@@ -50,6 +50,22 @@ with open(sys.argv[1], "w") as file:
 time.sleep(120)
 """
 
+# Each process that is asked to end starts another one first, two of them after the command's own.
+FERTILE = """
+import os, signal, subprocess, sys, time
+generation = int(sys.argv[2])
+def end(*_):
+    if generation:
+        child = subprocess.Popen([sys.executable, sys.argv[0], sys.argv[1], str(generation - 1)])
+        while str(child.pid) not in open(sys.argv[1]).read().split():
+            time.sleep(0.02)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+with open(sys.argv[1], "a") as file:
+    file.write(f"{os.getpid()}\\n")
+time.sleep(120)
+"""
+
 
 def is_alive(pid: int) -> bool:
     """A zombie is dead; whether somebody reaps it is up to the machine's first process."""
@@ -57,6 +73,18 @@ def is_alive(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def test_what_a_process_starts_while_it_is_ended_is_ended_too(tmp_path: Path) -> None:
+    script, pids, scratch = tmp_path / "fertile.py", tmp_path / "pids", tmp_path / "scratch"
+    script.write_text(FERTILE)
+    scratch.mkdir()
+    words = ["-m", "assistant.supervisor", str(scratch), sys.executable, str(script), str(pids), "2"]
+    supervising = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdin=subprocess.PIPE)
+    assert wait_for(lambda: pids.exists() and pids.read_text())
+    supervising.communicate(timeout=60)  # closes its input, as the end of the app does
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) >= 2 and not any(map(is_alive, started)) and not scratch.exists()
 
 
 @pytest.fixture
