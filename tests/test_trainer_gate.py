@@ -120,6 +120,20 @@ def test_guards_see_what_a_mean_hides(texts: list[str], failing: set[str]) -> No
     assert {guard.name for guard in check_texts(texts, APPROVED) if not guard.passed} == failing
 
 
+def test_what_loops_no_oftener_than_what_people_get_now_is_no_worse() -> None:
+    looping = "and so on and " * 5
+
+    def fails(now: int) -> bool:
+        guards = check_texts(spoiled(6, looping), APPROVED, spoiled(now, looping))
+        return any(not guard.passed for guard in guards)
+
+    assert not fails(6) and not fails(9) and fails(5) and fails(0)
+    base, active = answers(spoiled(9, looping)), answers(APPROVED)
+    references = {"base_full": base, "active": active}
+    found = walk_looks(GRADED, 1, Variant(()), answers(spoiled(6, looping)), references)
+    assert [guard.name for guard in found.guards if not guard.passed] == ["looping answers"]
+
+
 def test_a_failing_guard_refuses_with_its_detail() -> None:
     verdict = decide(judged(0, spoiled(3, " "), 50))
     assert not verdict.promoted and "3 of 120 answers are empty" in verdict.reasons[0]
@@ -207,8 +221,9 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
     for number, cost in enumerate(sorted(tokens, reverse=True)):
         one, other = data.draw(rows), data.draw(rows)
         for name, take in (("worse", min), ("better", max)):
-            found = Answers(tuple(map(str, range(n))), tuple(map(take, one, other)), cost)
-            references = {"base_full": Answers((), base, 100), "active": Answers((), active, 60)}
+            texts = tuple(map(str, range(n)))
+            found = Answers(texts, tuple(map(take, one, other)), cost)
+            references = {"base_full": Answers(texts, base, 100), "active": Answers(texts, active, 60)}
             variants[name].append(walk_looks(gate, number, Variant(()), found, references))
     for worse, better in zip(variants["worse"], variants["better"], strict=True):
         assert better.passed or not worse.passed

@@ -144,7 +144,7 @@ class Gate:
             answers.prompt_tokens,
             self.quality(answers),
             tuple(compared),
-            self._guards(answers, rows),
+            self._guards(answers, references, rows),
             unrated,
             tuple(sorted(undecided)),
         )
@@ -159,12 +159,15 @@ class Gate:
         unknown = answers.scores[n] is None or reference.scores[n] is None
         return unknown and not self.same(answers.texts[n], reference.texts[n])
 
-    def _guards(self, answers: Answers, rows: Sequence[int]) -> tuple[Guard, ...]:
+    def _guards(
+        self, answers: Answers, references: Mapping[str, Answers], rows: Sequence[int]
+    ) -> tuple[Guard, ...]:
         known = [n for n in rows if self.approved[n] is not None]
         approved = [self.approved[n] or "" for n in known]
         texts, scores = [answers.texts[n] for n in known], [answers.scores[n] or 0.0 for n in known]
         belong = answers_belong(texts, approved, [self.clusters[n] for n in known], scores)
-        return *check_texts(texts, approved), belong
+        served = references.get("active") or references["base_full"]
+        return *check_texts(texts, approved, [served.texts[n] for n in known]), belong
 
     def _compare(
         self, name: str, answers: Answers, reference: Answers, rows: Sequence[int], level: float
