@@ -294,10 +294,9 @@ def _lock(data_dir: Path) -> TextIO:
 def _make_scratch(path: Path, data_dir: Path) -> None:
     """In a container TMPDIR may lie in the data directory, and then outlives a kill."""
     path.mkdir(parents=True, exist_ok=True)
-    for left in (
-        path.glob("shorthand-" + "?" * 16) if path.resolve().is_relative_to(data_dir.resolve()) else ()
-    ):
-        shutil.rmtree(left, ignore_errors=True)
+    if path.resolve().is_relative_to(data_dir.resolve()):
+        for left in path.glob("shorthand-" + "?" * 16):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _fail(message: str) -> NoReturn:

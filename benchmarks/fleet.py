@@ -13,7 +13,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -90,7 +90,7 @@ class Fleet:
         address = ServerAddress((), None, "", 2048, "")
 
         def on_ready(url: str) -> None:
-            asyncio.run(prepare(self.store, self.pool, _with(address, url), self.adapters, _BASE))
+            asyncio.run(prepare(self.store, self.pool, replace(address, urls=(url,)), self.adapters, _BASE))
 
         self.watch.start(on_ready)
         while self.watch.away:
@@ -154,10 +154,6 @@ class Fleet:
             server.kill()
             await asyncio.sleep(_FAULT_S if how == "kill" else 0)
             await asyncio.to_thread(server.start)
-
-
-def _with(address: ServerAddress, url: str) -> ServerAddress:
-    return ServerAddress((url,), address.key, address.model_dir, address.context, address.embedding_model)
 
 
 def main(

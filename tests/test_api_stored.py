@@ -92,7 +92,14 @@ def test_each_key_sees_its_own_and_those_of_its_users(
 
 
 @pytest.mark.parametrize(
-    ("query", "field"), [("limit=0", "limit"), ("limit=x", "limit"), ("order=up", "order")]
+    ("query", "field"),
+    [
+        ("limit=0", "limit"),
+        ("limit=x", "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("order=up", "order"),
+        ("&".join(f"metadata[{n}]=x" for n in range(17)), "metadata"),
+    ],
 )
 def test_a_page_that_cannot_be_is_refused(scene: Scene, query: str, field: str) -> None:
     reply = httpx.get(f"{scene.url}/v1/chat/completions?{query}", trust_env=False)

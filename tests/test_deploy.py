@@ -40,9 +40,15 @@ def commands() -> dict[str, str]:
     return found | {"Dockerfile": " ".join(yaml.safe_load(line))}
 
 
+class Unit(ConfigParser):
+    """Names are as they are written."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 def read_unit(path: Path) -> ConfigParser:
-    unit = ConfigParser(interpolation=None, strict=False)
-    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit = Unit(interpolation=None, strict=False)
     unit.read(path)
     return unit
 

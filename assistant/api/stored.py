@@ -14,12 +14,13 @@ from assistant.api.admission import Admission, Caller
 from assistant.api.chat_request import Metadata, read
 from assistant.api.endpoint import Act, Endpoint, listed
 from assistant.api.errors import ApiError
+from assistant.api.replies import CHAT
 from store import Store
 from store.api_keys import Scope
 from store.threads import StoredAnswer
 
-_PREFIX = "chatcmpl-"
-_MOST = 100  # of a list
+_PREFIX = f"{CHAT.id}-"
+_MOST, _MOST_PAIRS = 100, 16  # of a list; of metadata to choose by, as many as one may have
 _METADATA = "metadata["
 
 
@@ -50,7 +51,7 @@ class Stored:
     async def all(self, caller: Caller, body: bytes, request: Request) -> Response:
         query = request.query_params
         limit, order = query.get("limit", "20"), query.get("order", "asc")
-        if not (limit.isdecimal() and 1 <= int(limit) <= _MOST):
+        if not (limit.isdecimal() and len(limit) <= 3 and 1 <= int(limit) <= _MOST):
             raise ApiError(400, f"limit is {limit[:20]!r}; it may be 1 to {_MOST}.", param="limit")
         if order not in ("asc", "desc"):
             raise ApiError(400, f"order is {order[:20]!r}; it may be asc or desc.", param="order")
@@ -59,6 +60,9 @@ class Stored:
             for name, value in query.items()
             if name.startswith(_METADATA) and name.endswith("]")
         }
+        if len(pairs) > _MOST_PAIRS:
+            text = f"Choose by at most {_MOST_PAIRS} metadata, not {len(pairs)}."
+            raise ApiError(400, text, param="metadata")
         after = query.get("after")
         found = await asyncio.to_thread(
             self._threads.answers,
@@ -97,14 +101,13 @@ class Stored:
 def shown(stored: StoredAnswer) -> dict[str, Any]:
     message, usage = stored.message, stored.message.usage
     prompt, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-    said = {"role": "assistant", "content": message.text, "refusal": None}
-    reason = message.finish_reason or "stop"
+    ended = {"finish_reason": message.finish_reason or "stop", "logprobs": None}
     return {
         "id": _PREFIX + message.id,
-        "object": "chat.completion",
+        "object": CHAT.whole,
         "created": int(message.created_at),
         "model": stored.assistant_id,
-        "choices": [{"index": 0, "message": said, "finish_reason": reason, "logprobs": None}],
+        "choices": [{"index": 0, **CHAT.message(message.text), **ended}],
         "usage": {
             "prompt_tokens": prompt,
             "completion_tokens": written,

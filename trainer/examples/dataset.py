@@ -92,7 +92,7 @@ class DatasetDraft:
 
 
 def collect(store: Store, assistant_id: str, settings: TrainerSettings) -> Collection:
-    """Read the newest rated answers and apply approval, raters and share; then the newest unrated ones.
+    """Read the newest rated answers and apply approval and raters; then the newest unrated ones.
 
     Raises NotFound without a prompt.
     """

@@ -1,6 +1,6 @@
 """Several processes that train one adapter together, as `accelerate launch` or `torchrun` start them.
 
-Rank 0 holds the lease, freezes, publishes and talks to the servers; the others only take part in training. Without a
+Rank 0 holds the lock, freezes, publishes and talks to the servers; the others only take part in training. Without a
 launcher there is one process, and nothing here costs anything.
 """
 
