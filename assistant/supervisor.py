@@ -2,7 +2,7 @@
 
 The app does not run the command itself but `python -m assistant.supervisor SCRATCH COMMAND...`, which does, and holds
 the other end of that process's standard input. However the app ends, the kernel then closes the pipe; the process ends
-everything below it and removes SCRATCH, the command's directory for temporary files and sockets.
+everything below it and removes SCRATCH, the command's directory for temporary files and sockets, which it has made.
 """
 
 import ctypes
@@ -37,6 +37,7 @@ _TRACKER_GRACE_S = 3.0  # it needs some milliseconds
 _ROUNDS = 5  # what a process starts while it is being ended is found the next time, before SCRATCH is removed
 _LOG_BYTES = 20 << 20
 _LINE_BYTES = 64 << 10
+_NOT_STARTED = "It could not be started: {}"
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -106,8 +107,6 @@ class Supervisor:
     def _run_once(self) -> int:
         """The exit status, or the error number where the command could not even be started."""
         try:
-            shutil.rmtree(self._scratch, ignore_errors=True)  # left by a supervising process that was killed
-            self._scratch.mkdir(mode=0o700)
             process = subprocess.Popen(
                 [sys.executable, "-m", "assistant.supervisor", str(self._scratch), *self._command],
                 stdin=subprocess.PIPE,
@@ -118,7 +117,7 @@ class Supervisor:
                 cwd=Path(__file__).parent.parent,
             )
         except OSError as error:
-            self._take_line(f"It could not be started: {error}")
+            self._take_line(_NOT_STARTED.format(error))
             return error.errno or 1
         with process:
             self._process = process
@@ -204,16 +203,27 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def main(scratch: str, command: Sequence[str]) -> int:
-    """Run the command until it ends or standard input closes; returns its exit status."""
+    """Run the command until it ends or standard input closes; returns its exit status, or the error number where it
+    could not even be started.
+    """
     libc = ctypes.CDLL(None)
     # Grandchildren whose own parent dies become children of this process, so that `end_processes` finds them.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        # Should this process be killed, the kernel kills the command at once.
-        preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
-    )
+    shutil.rmtree(scratch, ignore_errors=True)  # left by a process like this one that was killed
+    try:
+        os.mkdir(
+            scratch, 0o700
+        )  # made by the app, it stayed where the app was killed before this process began
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            # Should this process be killed, the kernel kills the command at once.
+            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+        )
+    except OSError as error:
+        print(_NOT_STARTED.format(error))
+        shutil.rmtree(scratch, ignore_errors=True)
+        return error.errno or 1
 
     def end_with_parent() -> None:
         while os.read(0, 4096):

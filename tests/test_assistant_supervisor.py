@@ -78,7 +78,6 @@ def is_alive(pid: int) -> bool:
 def test_what_a_process_starts_while_it_is_ended_is_ended_too(tmp_path: Path) -> None:
     script, pids, scratch = tmp_path / "fertile.py", tmp_path / "pids", tmp_path / "scratch"
     script.write_text(FERTILE)
-    scratch.mkdir()
     words = ["-m", "assistant.supervisor", str(scratch), sys.executable, str(script), str(pids), "2"]
     supervising = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdin=subprocess.PIPE)
     assert wait_for(lambda: pids.exists() and pids.read_text())
@@ -242,6 +241,22 @@ def test_nobody_else_may_enter_the_directory_of_a_process(tmp_path: Path) -> Non
     script = f"import os, tempfile; print(tempfile.gettempdir(), oct(os.stat('{scratch}').st_mode))"
     lines, _ = ends_of(1, script, tmp_path / "log", scratch)
     assert lines[0] == f"{scratch} 0o40700" and not scratch.exists()
+
+
+def test_the_directory_of_a_process_is_made_by_who_removes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made by the app, it stayed where the app was killed between that and the start of the process."""
+    scratch, there = tmp_path / "scratch", []
+    start = subprocess.Popen
+
+    def watched(*words: object, **options: object) -> object:
+        there.append(scratch.exists())
+        return start(*words, **options)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(subprocess, "Popen", watched)
+    lines, _ = ends_of(1, f"import os; print(os.path.isdir('{scratch}'))", tmp_path / "log", scratch)
+    assert there == [False] and lines[0] == "True" and not scratch.exists()
 
 
 def test_one_that_cannot_be_started_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
