@@ -1,6 +1,6 @@
 """Creates assistants, new prompt versions, and the sample that ships with Shorthand.
 
-A new prompt is served in full by the base model, since adapters belong to the text that they were trained for.
+A new prompt is served in full by the base model until the gate has seen it: an adapter was proven for another text.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
 from store.io.importing import import_judged, judge_file
 from store.io.stable_ids import ImportOptions
-from store.records import Assistant, Deployment, DeploymentStatus, Segment
+from store.records import Assistant, Deployment, Segment
 
 _SAMPLE = Path(__file__).parent / "sample.json"
 _SAMPLE_ANSWERS = _SAMPLE.with_name("sample_answers.json")
@@ -58,8 +58,8 @@ def save_prompt(
     segments: Sequence[Segment],
     limits: ChatLimits | None = None,
 ) -> Deployment:
-    """A new prompt version, active at once: in full, without an adapter, until the next retrain. One that says what an
-    earlier version said is served as that one was, which has been proven already.
+    """A new prompt version, active at once: in full, without an adapter, until less is proven to do. One that says
+    what an earlier version said is served as that one was, which has been proven already.
 
     Raises ChatError, and saves nothing, where it leaves no room for a message within `limits`.
     """
@@ -90,19 +90,12 @@ def save_prompt(
 
 def _last_of_same_text(store: Store, assistant_id: str, segments: Sequence[Segment]) -> Deployment | None:
     """What served last of the earlier prompt versions with these texts, if that was less than the full prompt."""
-    same = {
+    same = [
         prompt.id
         for prompt in store.prompts.all(assistant_id)
         if [replace(one, id="") for one in prompt.segments] == [replace(one, id="") for one in segments]
-    }
-    served = [
-        one
-        for one in store.deployments.all(assistant_id)
-        if one.prompt_id in same
-        and one.activated_at is not None
-        and one.status is not DeploymentStatus.REJECTED
     ]
-    last = max(served, key=lambda one: one.activated_at or 0.0, default=None)
+    last = next(iter(store.deployments.served(same)), None)
     return last if last and (last.adapter or last.variant) else None
 
 

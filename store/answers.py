@@ -56,7 +56,8 @@ _RATED_COUNT_WITHOUT = f"""
 
 # Newest first; every served answer has its tokens measured, so the index on those finds them by deployment.
 SERVING = """
-    SELECT id FROM deployments WHERE prompt_id = ? AND activated_at IS NOT NULL ORDER BY activated_at DESC"""
+    SELECT d.id, d.prompt_id FROM prompts p CROSS JOIN deployments d ON d.assistant_id = p.assistant_id
+    WHERE p.id = ? AND d.activated_at IS NOT NULL ORDER BY d.activated_at DESC"""
 UNRATED = f"""
     SELECT m.id, m.conversation_id, EXISTS (
         SELECT 1 FROM json_each(m.demonstrations) wanted CROSS JOIN messages s ON s.id = wanted.value
@@ -126,14 +127,16 @@ class Answers(Repository):
     def unrated(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
         """Return finished answers that nobody rated or reviewed, with their log-probability; the oldest first.
 
-        They are the newest ones of the deployments of this prompt that served last. One that saw an answer of the gate
-        or of dev has no log-probability: learning it would pass that on.
+        They are the newest ones of the deployments that served last. One that saw an answer of the gate or of dev has
+        no log-probability, since learning it would pass that on; nor has one under another version of the prompt.
         """
         with self._file.reading() as transaction:
-            found: list[sqlite3.Row] = []
+            found, unsure = list[sqlite3.Row](), set[str]()
             for serving in transaction.rows(SERVING, [prompt_id]):
-                found += transaction.rows(UNRATED, [serving["id"], limit - len(found)])
-            unsure = {row["id"] for row in found if row["saw_held_out"]}
+                rows = transaction.rows(UNRATED, [serving["id"], limit - len(found)])
+                other = serving["prompt_id"] != prompt_id
+                unsure |= {row["id"] for row in rows if other or row["saw_held_out"]}
+                found += rows
             return [
                 replace(one, mean_ln_p=None) if one.message_id in unsure else one
                 for one in _rated_answers(transaction, found)

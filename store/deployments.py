@@ -136,6 +136,12 @@ class Deployments(Repository):
         """Return what serves the assistant now, if anything does."""
         return self._first(_deployment, _ACTIVE, [assistant_id])
 
+    def served(self, prompt_ids: Iterable[int]) -> list[Deployment]:
+        """Return what has served these versions of a prompt, the last one first."""
+        query = """SELECT d.* FROM json_each(?) wanted JOIN deployments d ON d.prompt_id = wanted.value
+            WHERE d.activated_at IS NOT NULL AND d.status <> 'rejected' ORDER BY d.activated_at DESC, d.id DESC"""
+        return self._all(_deployment, query, [list(prompt_ids)])
+
     def without_adapter(self, deployment: Deployment) -> Deployment:
         """Return that of the same prompt in full by the base model, with which every prompt begins; else itself."""
         query = (

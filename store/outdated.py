@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from store.ratings import Approval, approval
-from store.records import Decision, Prompt, Rating
+from store.records import Decision, Prompt, RatedAnswer, Rating
 from store.store import Store
 
 # Numbers with their currency, and words. Of words only names count: others change with every rewording.
@@ -40,9 +40,9 @@ class OutdatedFacts:
         return bool(gone) and not gone.isdisjoint(_words(text))
 
 
-def outdated_answers(store: Store, assistant_id: str, newest: int = 10_000) -> list[str]:
-    """Message ids of the approved answers that say what was taken out of the prompt since they were judged."""
-    facts, found = OutdatedFacts(store.prompts.all(assistant_id)), list[str]()
+def outdated_answers(store: Store, assistant_id: str, newest: int = 10_000) -> list[RatedAnswer]:
+    """The approved answers that say what was taken out of the prompt since they were judged."""
+    facts, found = OutdatedFacts(store.prompts.all(assistant_id)), list[RatedAnswer]()
     if facts.are_none:  # as mostly: no answer is read then
         return []
     for one in store.answers.rated(assistant_id, newest):
@@ -50,7 +50,7 @@ def outdated_answers(store: Store, assistant_id: str, newest: int = 10_000) -> l
         if isinstance(approved, Approval) and facts.says_one(
             approved.text, judged_at(one.ratings, one.decision)
         ):
-            found.append(one.message_id)
+            found.append(one)
     return found
 
 

@@ -35,7 +35,6 @@ from trainer.command_line import (
 )
 from trainer.deployment.swap import roll_back
 from trainer.redaction import commands as privacy
-from trainer.settings import TrainerSettings
 from trainer.training import distributed
 
 app = typer.Typer(
@@ -74,8 +73,9 @@ def once(
 
 
 @app.command(epilog="Example: python -m trainer reevaluate --data-dir data")
-def reevaluate(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
-    """Evaluate a refused candidate again, once people have decided about its answers on the Review page.
+def reevaluate(data_dir: DataDir = Path("data"), assistant: Assistant = "", changed: Set = None) -> None:
+    """Evaluate a refused candidate again, once people have decided about its answers on the Review page; or, after an
+    edit of the prompt, what was served before it, with the changed segments added.
 
     Nothing is trained. `watch` does this by itself.
     """
@@ -85,12 +85,12 @@ def reevaluate(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> N
     from trainer.context import TrainingContext
 
     with _working("Scoring its answers again ...", lambda: _newest_run(store, name)):
-        run = runs.reevaluate(TrainingContext.open(store, data_dir, TrainerSettings()), name)
+        run = runs.reevaluate(TrainingContext.open(store, data_dir, settings_from(changed)), name)
     if run is None:
         fail(
-            f"No candidate of {name!r} waits for a re-evaluation. One does when it was refused for its scores alone, "
-            "the Review page has a decision about every answer that it asked about, one of them was accepted, and "
-            "prompt and deployment are still the same."
+            f"Nothing of {name!r} waits for a re-evaluation. A candidate does when it was refused for its scores alone,"
+            " the Review page has a decision about every answer that it asked about, one of them was accepted, and "
+            "prompt and deployment are still the same; and what was served before the prompt was edited, once."
         )
     _print_result(run)
 

@@ -68,7 +68,7 @@ def train_candidate(retrain: Retrain) -> Candidate:
         variants=variants,
         dev_losses=losses,
         parity_ids=question,
-        parity=_continue_greedily(trained.model, question),
+        parity=continue_greedily(trained.model, question),
         training={
             **trained.as_record(),
             "learning_rate": context.settings.learning_rate,
@@ -110,8 +110,8 @@ def _build_variants(retrain: Retrain, model: Any, shown: Shown) -> tuple[list[Va
     return variants, losses
 
 
-def _continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float]]:
-    """The next tokens under the trained model, each with its ln p."""
+def continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float]]:
+    """The next tokens under a trained model, each with its ln p: what the server must give as well."""
     following: list[tuple[int, float]] = []
     with torch.no_grad():
         for _ in range(_PARITY_TOKENS):

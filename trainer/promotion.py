@@ -51,7 +51,7 @@ async def evaluate_and_deploy(
         store.gate_answers.add(run.id, evaluation.answers())
         report = evaluation.report(verdict) | _report(retrain, candidate)
         message = " ".join([*verdict.reasons, *candidate.remarks, *datasets.remarks(_dataset_event(retrain))])
-        message = message if candidate.name else f"Without training: {message}"
+        message = message if candidate.training else f"Without training: {message}"
         deployment = _add_deployment(retrain, candidate, verdict.variant)
         if not verdict.promoted:
             report |= {

@@ -26,13 +26,15 @@ from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
 from trainer.examples.dataset import DatasetDraft, draft_for_model, snapshot
 from trainer.examples.demonstrations import refresh
 from trainer.promotion import evaluate_and_deploy
+from trainer.prompt_edit import TRIGGER as EDITED
+from trainer.prompt_edit import served_before_edit
 from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import RESUME, interrupted, last_checkpoint
 from trainer.training.environment import PHASE as ENVIRONMENT
 from trainer.training.environment import differences, environment
 from trainer.training.finetune import TrainingDiverged
-from trainer.untrained import is_worth_trying, untrained_candidate
+from trainer.untrained import candidate_after_edit, is_worth_trying, untrained_candidate
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
 _EXPECTED = (
@@ -79,18 +81,21 @@ def _try_untrained(context: TrainingContext, assistant_id: str, trigger: str) ->
     run = context.store.runs.start(
         assistant_id, context.settings.as_record(), f"{trigger}, {WITHOUT_TRAINING}"
     )
-    return _finish(context, run, lambda: _evaluate_untrained(context, run))
+    return _finish(context, run, lambda: _evaluate_untrained(context, run, untrained_candidate))
 
 
-def _evaluate_untrained(context: TrainingContext, run: TrainingRun) -> TrainingRun:
+def _evaluate_untrained(
+    context: TrainingContext, run: TrainingRun, candidate_of: Callable[[Retrain], Candidate]
+) -> TrainingRun:
+    """Where no adapter has learned them (`run.adapter`), half of the approved answers prove the other half."""
     progress = RunProgress(context.store, run.id)
     with progress.timed("dataset"):
-        dataset = snapshot(context, run, progress, trains=False)
+        dataset = snapshot(context, run, progress, trains=False, proves_half=run.adapter is None)
     if isinstance(dataset, str):
         return context.store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
     retrain = Retrain(context, run, dataset, progress)
     with progress.timed("variants"):
-        candidate = untrained_candidate(retrain)
+        candidate = candidate_of(retrain)
     return asyncio.run(evaluate_and_deploy(retrain, candidate))
 
 
@@ -111,7 +116,8 @@ def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
 
 
 def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
-    """Evaluate a refused candidate again once people have judged its answers; None where none waits.
+    """Evaluate a refused candidate again once people have judged its answers, or after an edit of the prompt what was
+    served before it; None where neither waits.
 
     Nothing is trained, and nothing that was answered is asked again. Raises LockTaken as `run_once` does.
     """
@@ -119,12 +125,27 @@ def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | Non
     with Lock(context.data_dir, TRAINING):
         refused = pending(store, assistant_id)
         if refused is None or refused.dataset_id is None:
-            return None
+            return _evaluate_after_edit(context, assistant_id)
         run = store.runs.start(assistant_id, refused.settings, TRIGGER)
         run = store.runs.update(run.id, dataset_id=refused.dataset_id, adapter=refused.adapter)
         # By the settings of the first evaluation: the margin does not move with what people have said.
         context = replace(context, settings=TrainerSettings.from_record(refused.settings))
         return _finish(context, run, lambda: _evaluate_again(context, run, refused))
+
+
+def _evaluate_after_edit(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
+    store = context.store
+    served = served_before_edit(store, assistant_id)
+    if served is None:
+        return None
+    run = store.runs.start(assistant_id, context.settings.as_record(), EDITED)
+    run = store.runs.update(run.id, adapter=served.adapter)
+
+    def work() -> TrainingRun:
+        refresh(store, assistant_id, context.settings)
+        return _evaluate_untrained(context, run, lambda retrain: candidate_after_edit(retrain, served))
+
+    return _finish(context, run, work)
 
 
 def _evaluate_again(context: TrainingContext, run: TrainingRun, refused: TrainingRun) -> TrainingRun:

@@ -30,6 +30,8 @@ from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong
 from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.examples.demonstrations import DemonstrationUpdater
+from trainer.prompt_edit import TRIGGER as EDITED
+from trainer.prompt_edit import served_before_edit
 from trainer.redaction.entities import RedactionError
 from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.settings import TrainerSettings
@@ -106,9 +108,9 @@ class Watch:
             self._train(*self._to_resume.pop(0))
         elif request := self._store.runs.take_request():
             self._train(*request)
-        elif time.monotonic() >= self._rest_until and (assistant_id := self._first(self._has_judgements)):
-            logger.info("Evaluating the candidate of %s again ...", assistant_id)
-            self._start("reevaluate", "--assistant", assistant_id)
+        elif time.monotonic() >= self._rest_until and (assistant_id := self._first(self._waits)):
+            logger.info("Evaluating %s again ...", assistant_id)
+            self._start("reevaluate", "--assistant", assistant_id, *self._options)
         elif due:
             self._start_or_announce()
 
@@ -125,8 +127,9 @@ class Watch:
             elif new and (planned.starts_at or 0.0) <= now + _TICK_S and self._child is None:
                 self._train(assistant.id, f"by itself: {new} new rated answers")
 
-    def _has_judgements(self, assistant_id: str) -> bool:
-        return pending(self._store, assistant_id) is not None
+    def _waits(self, assistant_id: str) -> bool:
+        """Whether people have judged the answers of a refused candidate, or have edited the prompt."""
+        return bool(pending(self._store, assistant_id) or served_before_edit(self._store, assistant_id))
 
     def _first(self, condition: Callable[[str], bool]) -> str | None:
         return next((one.id for one in self._store.assistants.all() if condition(one.id)), None)
@@ -248,7 +251,9 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
         since = [e for e in examples if _since(runs[0].started_at, answers[e.message_id].judged_at)]
         if not since or runs[0].status is not RunStatus.NOT_ENOUGH:
             examples = since
-    dataset = next((store.datasets.get(run.dataset_id) for run in runs if run.dataset_id is not None), None)
+    untrained = {run.dataset_id for run in runs if run.trigger == EDITED}
+    trained = (run.dataset_id for run in runs if run.dataset_id not in {None, *untrained})
+    dataset = next((store.datasets.get(id) for id in trained if id is not None), None)
     if dataset is None:
         return len(examples)
     seen = {example.message_id: example.completion for example in dataset.examples if example.approved}

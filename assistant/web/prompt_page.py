@@ -1,6 +1,6 @@
 """The Prompt page: the prompt as text, its segments with their cost, its versions, and new assistants.
 
-Saving makes a new version, which the base model serves in full until the next retrain.
+Saving makes a new version, which the base model serves in full until something shorter is proven.
 """
 
 from collections.abc import Sequence

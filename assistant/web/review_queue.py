@@ -86,8 +86,8 @@ class ReviewQueue:
         if wanted.show is Show.WORTH:
             found = [one for one in found if one.reasons]
         if wanted == ReviewFilter():  # nothing particular is looked for
-            outdated = reviews.items(outdated_answers(self._store, assistant_id))
-            first = [Ranked(item, (Why.OUTDATED,)) for item in outdated]
+            outdated = [one.message_id for one in outdated_answers(self._store, assistant_id)]
+            first = [Ranked(item, (Why.OUTDATED,)) for item in reviews.items(outdated)]
             listed = {one.id for one in first}
             found = [*requests, *first, *(one for one in found if one.id not in listed)]
         return found, more

@@ -14,6 +14,7 @@ from assistant.retrieval import Allowed
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
 from store.demonstrations import Demonstration
+from store.outdated import OutdatedFacts, judged_at, outdated_answers
 from store.records import Deployment, Example, Role, Segment, Split, Variant
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
@@ -27,7 +28,13 @@ from trainer.evaluation.gate import (
     VariantVerdict,
     Verdict,
 )
-from trainer.evaluation.guards import GENERAL_MAX_TOKENS, QUESTIONS, Guard, check_general_answers
+from trainer.evaluation.guards import (
+    GENERAL_MAX_TOKENS,
+    QUESTIONS,
+    Guard,
+    check_general_answers,
+    check_outdated,
+)
 from trainer.evaluation.judgements import (
     approved_answers,
     differing_answers,
@@ -47,6 +54,7 @@ _MOST_LOST = 3.0
 # Without training a variant is tested that costs at most this share of what is served: where the instructions are long,
 # they and approved answers are hardly shorter than the prompt, and their test would stand in the way of a real cut.
 _WORTH_IT = 0.7
+_MOST_OUTDATED = 20  # answers that an edit has made wrong, the newest
 _TRIES = 3  # of a request that does not reach a server
 
 Context = tuple[tuple[Role, str], ...]
@@ -174,7 +182,8 @@ class GateEvaluation:
                 break
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
-        return replace(variant, guards=(*variant.guards, await self._check_general_answers(number)))
+        guards = [await self._check_general_answers(number), *await self._check_outdated_answers(number)]
+        return replace(variant, guards=(*variant.guards, *guards))
 
     def _references(self) -> dict[str, Answers]:
         return {name: self._answers[name] for name in REFERENCES if name in self._answers}
@@ -183,18 +192,41 @@ class GateEvaluation:
         """The candidate's answers to questions that nobody trained on, beside those of base + full prompt."""
         limit = min(GENERAL_MAX_TOKENS, self._settings.max_answer_tokens)
         questions: list[Context] = [((Role.USER, question),) for question in QUESTIONS]
-
-        async def answers(system: str, model: str, variant: int) -> list[str]:
-            sent = self._candidate.variants[variant]
-            segments = self._segments(self._prompt_id, sent.segment_ids)
-            requests = self._render(segments, questions, self._nearest(sent))
-            return await self._generate(f"general questions, {system}", model, requests, limit)
-
-        of_base = await answers("base_full", self._pool.base, 0)
-        found = await answers(f"variant {number}", self._model, number)
+        of_base, found = await self._of_both("general questions", questions, number, limit)
         return check_general_answers(
             of_base, found, [text for text in self._gate.approved if text is not None]
         )
+
+    async def _check_outdated_answers(self, number: int) -> list[Guard]:
+        """Where an edit has taken something out of the prompt: what is answered now where it was the answer before."""
+        facts = OutdatedFacts(self._store.prompts.all(self._assistant_id))
+        asked = outdated_answers(self._store, self._assistant_id)[-_MOST_OUTDATED:]
+        if not asked:
+            return []
+        contexts, limit = [one.context for one in asked], self._answer_limit()
+        both = await self._of_both("edited questions", contexts, number, limit)
+        of_base, found = (
+            sum(
+                facts.says_one(text, judged_at(o.ratings, o.decision))
+                for text, o in zip(texts, asked, strict=True)
+            )
+            for texts in both
+        )
+        return [check_outdated(of_base, found, len(asked))]
+
+    async def _of_both(
+        self, what: str, contexts: Sequence[Context], number: int, limit: int
+    ) -> tuple[list[str], list[str]]:
+        """What base + full prompt and the candidate's variant answer."""
+
+        async def answers(system: str, model: str, sent: Variant) -> list[str]:
+            segments = self._segments(self._prompt_id, sent.segment_ids)
+            requests = self._render(segments, contexts, self._nearest(sent))
+            return await self._generate(f"{what}, {system}", model, requests, limit)
+
+        variants = self._candidate.variants
+        of_base = await answers("base_full", self._pool.base, variants[0])
+        return of_base, await answers(_system(number), self._model, variants[number])
 
     async def _answer(
         self,

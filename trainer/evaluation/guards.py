@@ -157,6 +157,20 @@ def check_general_answers(base: Sequence[str], candidate: Sequence[str], approve
     )
 
 
+def check_outdated(of_base: int, found: int, asked: int) -> Guard:
+    """Answers of so many that say what an edit took out of the prompt, to questions that were answered with it before.
+
+    An adapter can say the old price with the new one before its eyes, and no approved answer tells: those that say the
+    old one are not asked about any more.
+    """
+    return Guard(
+        "what the prompt no longer says",
+        found <= of_base,
+        f"{found} of {asked} answers still say what was taken out of the prompt (base model with the full prompt: "
+        f"{of_base})",
+    )
+
+
 def is_broken(text: str) -> bool:
     """Empty, without a letter or digit, going in circles, or with characters that are none; a cut-off end is not."""
     whole = text.rstrip("\ufffd").strip()

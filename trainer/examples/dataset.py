@@ -169,15 +169,19 @@ def draft_for_model(
 
 
 def snapshot(
-    context: TrainingContext, run: TrainingRun, progress: RunProgress, trains: bool = True
+    context: TrainingContext,
+    run: TrainingRun,
+    progress: RunProgress,
+    trains: bool = True,
+    proves_half: bool = False,
 ) -> Dataset | str:
     """Record the splits and the dataset; or say how many more examples are needed. Raises as `draft`.
 
-    Where nothing is trained (`trains`), every approved answer can be asked or retrieved: half of them prove the rest.
+    Where nothing was trained, every approved answer can be asked or retrieved: half of them prove the rest.
     """
     found = draft_for_model(context, run.assistant_id, context.retriever.embedder if trains else None)
     context.store.splits.record(found.deduplicated.splits)
-    examples = found.examples if trains else tuple(halved(found.examples))
+    examples = tuple(halved(found.examples)) if proves_half else found.examples
     progress.record("dataset", **_record(found, examples), trains=trains)
     missing = shortage(examples, context.settings, found.counts)
     if missing:

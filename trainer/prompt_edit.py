@@ -1,0 +1,52 @@
+"""What was served before an edit of the prompt, and which segments it needs now. Nothing here loads a model.
+
+What an adapter learned of the unchanged segments stays learned, and what has changed is sent: right after an edit that
+goes to the gate, and nothing is trained for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from store import Store
+from store.records import Deployment, RunStatus, Segment
+
+TRIGGER = "the prompt was edited"
+_TRIES = 3  # of a run that was interrupted
+
+
+def served_before_edit(store: Store, assistant_id: str) -> Deployment | None:
+    """The last one that was served in less than the full prompt; None where there was none, where it would be no
+    shorter now, where it was tried already, where people went back to the full prompt, and where one is served.
+    """
+    active, prompts = store.deployments.active(assistant_id), store.prompts.all(assistant_id)
+    if active is None or active.adapter or active.variant or active.prompt_id != prompts[-1].id:
+        return None
+    for prompt in reversed(prompts[:-1]):
+        served = store.deployments.served([prompt.id])
+        if any(one.adapter or one.variant for one in served):
+            last, after = served[0], prompts[-1].segments
+            wanted = last.adapter or last.variant
+            wanted = wanted and len(segments_after_edit(prompt.segments, last.segment_ids, after)) < len(
+                after
+            )
+            return last if wanted and not _was_tried(store, assistant_id, prompts[-1].created_at) else None
+    return None
+
+
+def segments_after_edit(
+    before: Sequence[Segment], sent: Collection[str], after: Sequence[Segment]
+) -> tuple[str, ...]:
+    """Ids of the segments of `after` that are new, protected, or the same as one of `before` that was `sent`."""
+    known = {_text(one): one.id for one in reversed(before)}
+    return tuple(s.id for s in after if s.protected or known.get(_text(s)) in {None, *sent})
+
+
+def _text(segment: Segment) -> Segment:
+    return replace(segment, id="", protected=False)
+
+
+def _was_tried(store: Store, assistant_id: str, since: float) -> bool:
+    runs = [run for run in store.runs.all(assistant_id) if run.trigger == TRIGGER and run.started_at >= since]
+    return len(runs) >= _TRIES or any(run.status is not RunStatus.INTERRUPTED for run in runs)
