@@ -1,21 +1,33 @@
-"""The sample's first retrain, as a newcomer sees it: from start to page, from click to swap, and what it saved."""
+"""The sample's first retrain, as a newcomer sees it: from start to page, from click to swap, and what it saved; then an
+edit of its prompt, the price of a kayak, until something shorter than the whole new text is served.
+"""
 
 from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from rich.console import Console
 
-from assistant.assistants import SAMPLE_ID
+from assistant.assistants import SAMPLE_ID, save_prompt
+from assistant.tokenizer import ChatTokenizer
 from benchmarks.processes import AppProcess
 from benchmarks.record import write_result
 from store import Store
+from store.outdated import outdated_answers
 from store.records import RunStatus, TrainingRun
 
+_PRICES = "$14", "$15"
+_QUESTIONS = (
+    "How much is a kayak for an hour?",
+    "What does one hour in a kayak cost?",
+    "price of a single kayak?",
+)
 RESULT = Path("benchmarks/results/first_retrain.json")
 
 console = Console()
@@ -27,7 +39,7 @@ def main(
         Path | None, typer.Option(help="Keep the data here instead of a temporary folder.")
     ] = None,
 ) -> None:
-    """Measure the first retrain on the sample. Takes about fifteen minutes on two cores."""
+    """Measure the first retrain on the sample, and an edit after it. Takes about twenty minutes on two cores."""
     with tempfile.TemporaryDirectory() as temporary:
         result = _start_and_retrain(data_dir or Path(temporary))
     write_result(out, "first_retrain", result["settings"]["seed"], result)
@@ -44,32 +56,74 @@ def _start_and_retrain(directory: Path) -> dict[str, Any]:
         console.print(f"Page after {page_s:.0f} s, model after {model_s:.0f} s. Training ...")
         with Store(directory / "shorthand.sqlite") as store:
             result = _retrain(store)
-    return result | {"page_s": round(page_s, 1), "model_s": round(model_s, 1)}
+            edit = _edit(store, ChatTokenizer.load(Path(app.address().model_dir)), app.url)
+    return result | {"edit": edit, "page_s": round(page_s, 1), "model_s": round(model_s, 1)}
 
 
 def _retrain(store: Store) -> dict[str, Any]:
     """What the run changed and how long it took; seconds from the click."""
     clicked = time.time()
     store.runs.request(SAMPLE_ID, "benchmark")
-    run = _wait(store)
+    run = _wait(store, 0)
     console.print(f"{run.status.value}: {run.message}")
-    activations = store.deployments.activations(SAMPLE_ID)
-    swapped = [a.at for a in activations if store.deployments.get(a.deployment_id).run_id == run.id]
+    swapped = _swapped_at(store, run)
     return {
         "status": run.status.value,
         "message": run.message,
-        "click_to_swap_s": round(swapped[0] - clicked, 1) if swapped else None,
+        "click_to_swap_s": round(swapped - clicked, 1) if swapped else None,
         "click_to_end_s": round(run.finished_at - clicked, 1) if run.finished_at else None,
         "settings": run.settings,
         "report": run.report,
     }
 
 
-def _wait(store: Store) -> TrainingRun:
-    """The finished run; prints its events meanwhile."""
+def _edit(store: Store, tokenizer: ChatTokenizer, url: str) -> dict[str, Any]:
+    """What is served after the edit, and what it answers; seconds from saving it."""
+    prompt = store.prompts.latest(SAMPLE_ID)
+    old, new = _PRICES
+    segments = [
+        replace(one, text=one.text.replace(old, new), assistant=one.assistant.replace(old, new))
+        for one in prompt.segments
+    ]
+    newest, saved = store.runs.all(SAMPLE_ID, 1)[0].id, time.time()
+    full = save_prompt(store, tokenizer, SAMPLE_ID, segments)
+    run = _wait(store, newest)
+    console.print(f"{run.status.value}: {run.message}")
+    swapped, active = _swapped_at(store, run), store.deployments.active(SAMPLE_ID)
+    answers = {question: _ask(url, question) for question in _QUESTIONS}
+    console.print(answers)
+    return {
+        "status": run.status.value,
+        "message": run.message,
+        "saved_to_swap_s": round(swapped - saved, 1) if swapped else None,
+        "changed_segments": sum(a != b for a, b in zip(segments, prompt.segments, strict=True)),
+        "tokens_full": full.prompt_tokens,
+        "tokens_served": active.prompt_tokens if active else None,
+        "outdated_answers": len(outdated_answers(store, SAMPLE_ID)),
+        "answers": answers,
+        "report": run.report,
+    }
+
+
+def _ask(url: str, question: str) -> str:
+    body = {"model": SAMPLE_ID, "messages": [{"role": "user", "content": question}]}
+    response = httpx.post(f"{url}/v1/chat/completions", json=body, timeout=120.0)
+    return str(response.raise_for_status().json()["choices"][0]["message"]["content"])
+
+
+def _swapped_at(store: Store, run: TrainingRun) -> float | None:
+    """When what the run made was served (UTC seconds)."""
+    for one in store.deployments.activations(SAMPLE_ID):
+        if store.deployments.get(one.deployment_id).run_id == run.id:
+            return one.at
+    return None
+
+
+def _wait(store: Store, after: int) -> TrainingRun:
+    """The finished run that follows this one; prints its events meanwhile."""
     seen = 0
     while True:
-        runs = store.runs.all(SAMPLE_ID, 1)
+        runs = [run for run in store.runs.all(SAMPLE_ID, 1) if run.id > after]
         for event in store.runs.events(runs[0].id)[seen:] if runs else ():
             seen += 1
             console.print(f"{event.phase} {event.data}", soft_wrap=True)
