@@ -97,6 +97,23 @@ def test_pieces_arrive_before_the_answer_is_complete(vllm: FakeVllm) -> None:
     assert ask(vllm, act) == ("one", 1)
 
 
+def test_a_stream_may_be_silent_for_longer_than_other_requests_since_it_may_be_queued() -> None:
+    allowed: dict[str, float] = {}
+
+    def silent(request: httpx.Request) -> httpx.Response:
+        allowed[request.url.path] = request.extensions["timeout"]["read"]
+        raise httpx.ReadTimeout("silent")
+
+    async def both() -> None:
+        client = VllmClient("http://server", transport=httpx.MockTransport(silent), read_timeout_s=5.0)
+        for act in (stream(client), client.models()):
+            with pytest.raises(VllmUnreachable):
+                await act
+
+    asyncio.run(both())
+    assert allowed == {"/v1/completions": 15.0, "/v1/models": 5.0}
+
+
 def test_the_request_is_greedy_token_ids_with_the_end_tokens(vllm: FakeVllm) -> None:
     ask(vllm, answer)
     body = vllm.asked()[0]
