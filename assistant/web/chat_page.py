@@ -185,7 +185,11 @@ class ChatPage:
             return
         here = answer.question.conversation_id
         owner, seen = tab.take_ownership(here), answer.state
-        yield first | await asyncio.to_thread(self._pane, person, assistant, here, answer)
+        begun = await asyncio.to_thread(self._pane, person, assistant, here, answer)
+        if tab.owner is not owner:  # New was pressed meanwhile, and what is asked next belongs there
+            yield first
+            return
+        yield first | begun
         listed, is_first = self.list in first, True
         async for _ in answer.watch(seen):
             more: Update = {}
