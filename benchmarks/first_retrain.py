@@ -20,7 +20,7 @@ from benchmarks.processes import AppProcess
 from benchmarks.record import write_result
 from store import Store
 from store.outdated import outdated_answers
-from store.records import RunStatus, TrainingRun
+from store.records import WITHOUT_TRAINING, RunStatus, TrainingRun
 
 _PRICES = "$14", "$15"
 _QUESTIONS = (
@@ -28,6 +28,7 @@ _QUESTIONS = (
     "What does one hour in a kayak cost?",
     "price of a single kayak?",
 )
+_VERDICTS = (RunStatus.PROMOTED, RunStatus.REFUSED)
 RESULT = Path("benchmarks/results/first_retrain.json")
 
 console = Console()
@@ -120,15 +121,18 @@ def _swapped_at(store: Store, run: TrainingRun) -> float | None:
 
 
 def _wait(store: Store, after: int) -> TrainingRun:
-    """The finished run that follows this one; prints its events meanwhile."""
-    seen = 0
+    """The finished run that follows this one, and what it tries before it trains; prints its events meanwhile."""
+    seen: dict[int, int] = {}
     while True:
         runs = [run for run in store.runs.all(SAMPLE_ID, 1) if run.id > after]
-        for event in store.runs.events(runs[0].id)[seen:] if runs else ():
-            seen += 1
-            console.print(f"{event.phase} {event.data}", soft_wrap=True)
-        if runs and runs[0].status is not RunStatus.RUNNING:
-            return runs[0]
+        for run in runs:
+            events = store.runs.events(run.id)
+            for event in events[seen.get(run.id, 0) :]:
+                console.print(f"{event.phase} {event.data}", soft_wrap=True)
+            seen[run.id] = len(events)
+            is_first = run.trigger.endswith(WITHOUT_TRAINING) and run.status in _VERDICTS
+            if run.status is not RunStatus.RUNNING and not is_first:
+                return run
         time.sleep(2.0)
 
 

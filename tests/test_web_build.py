@@ -29,6 +29,14 @@ def services(store: Store) -> Services:
     return services_of(store)
 
 
+def test_what_the_page_changes_of_gradios_queue_is_there_in_this_version() -> None:
+    with gr.Blocks() as page:
+        page.queue()
+    assert {"sleep_when_free", "ANALYTICS_MAX_EVENTS"} <= vars(page._queue).keys() | vars(
+        type(page._queue)
+    ).keys()
+
+
 def fill(services: Services) -> str:
     store = services.store
     segments = parse("Be brief.\n\n[keep] Be kind.\n\nUser: hi\nAssistant: hello")
