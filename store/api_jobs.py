@@ -35,6 +35,7 @@ class ApiJob:
     imported: str
     created_at: float
     cancelled_at: float | None = None
+    validation_file_id: str | None = None  # its examples are the gate's
 
     @property
     def trigger(self) -> str:
@@ -70,10 +71,18 @@ class ApiFiles(Repository):
 
 
 class ApiJobs(Repository):
-    def add(self, owner: str, assistant_id: str, file_id: str, model: str, imported: str) -> ApiJob:
+    def add(
+        self,
+        owner: str,
+        assistant_id: str,
+        file_id: str,
+        model: str,
+        imported: str,
+        validation_file_id: str | None = None,
+    ) -> ApiJob:
         """Keep a job and ask the trainer for its run, both or none."""
         id, now = f"ftjob-{self._new_id()}", self._clock()
-        made = ApiJob(id, owner, assistant_id, file_id, model, imported, now)
+        made = ApiJob(id, owner, assistant_id, file_id, model, imported, now, None, validation_file_id)
         with self._file.writing() as transaction:
             transaction.insert("api_jobs", **vars(made))
             self._other(Runs).request(assistant_id, made.trigger)

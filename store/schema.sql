@@ -419,7 +419,8 @@ CREATE TABLE api_jobs (
     model TEXT NOT NULL,
     imported TEXT NOT NULL,
     created_at REAL NOT NULL,
-    cancelled_at REAL
+    cancelled_at REAL,
+    validation_file_id TEXT
 ) STRICT;
 
 CREATE TABLE audit (

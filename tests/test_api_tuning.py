@@ -14,7 +14,9 @@ from page_client import GRADIO_WARNINGS
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.api_keys import Scope
-from store.records import WITHOUT_TRAINING, RunStatus
+from store.records import WITHOUT_TRAINING, RunStatus, Split
+from trainer.examples.dataset import draft
+from trainer.settings import TrainerSettings
 
 pytestmark = GRADIO_WARNINGS  # the fake server goes with its connections open
 SYSTEM = "Sort the question.\n\nAnswer with one word."
@@ -88,6 +90,32 @@ def test_what_the_gate_refuses_is_a_failed_job_that_says_why(scene: Scene) -> No
         store.runs.finish(store.runs.start("bank", {}, "examples").id, RunStatus.REFUSED, "", {})
     failed = client.fine_tuning.jobs.retrieve(job.id)
     assert failed.status == "failed" and failed.error and "too few" in (failed.error.message or "")
+
+
+def test_nothing_is_trained_on_a_validation_file_also_what_is_in_both(scene: Scene) -> None:
+    client, store = scene.client(), scene.desk.store
+    validation = upload(client, b"\n".join(lines(40).splitlines()[30:]))
+    job = client.fine_tuning.jobs.create(
+        training_file=upload(client, lines(35)), validation_file=validation, model="x", suffix="Sorter"
+    )
+    assert job.validation_file == client.fine_tuning.jobs.retrieve(job.id).validation_file == validation
+    examples = draft(store, job.shorthand["assistant"], TrainerSettings()).examples
+    numbers = {e.context[-1][1].split()[1]: e.split for e in examples}
+    assert len(numbers) == 40 and {numbers[str(n)] for n in range(30, 40)} == {Split.GATE}
+    assert Split.TRAIN in numbers.values()
+    with pytest.raises(openai.NotFoundError):
+        client.fine_tuning.jobs.create(
+            training_file=upload(client, lines()), validation_file="file-0", model="x"
+        )
+    with pytest.raises(openai.BadRequestError, match="are the same"):
+        client.fine_tuning.jobs.create(training_file=validation, validation_file=validation, model="x")
+    broken = upload(client, b'{"a": 1}')
+    before = len(store.assistants.all())
+    with pytest.raises(openai.BadRequestError, match="none of the formats"):
+        client.fine_tuning.jobs.create(
+            training_file=upload(client, lines(9, "New.")), validation_file=broken, model="y"
+        )
+    assert len(store.assistants.all()) == before, "nothing was made of the training file either"
 
 
 def test_a_prompt_that_is_known_keeps_its_assistant(scene: Scene) -> None:

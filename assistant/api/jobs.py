@@ -22,7 +22,7 @@ from store.api_jobs import ApiFile, ApiJob
 from store.errors import StoreError
 from store.io.importing import Judged, import_judged, judge_file
 from store.io.stable_ids import ImportOptions
-from store.records import WITHOUT_TRAINING, Role, RunStatus, TrainingRun
+from store.records import WITHOUT_TRAINING, Role, RunStatus, Split, TrainingRun
 
 _RATER = "import"
 _FEW_ANSWERS = 0.5  # of the examples: with fewer different answers they are labels
@@ -55,23 +55,23 @@ class Jobs:
         """Import the file's examples as approved ones, and ask for a retrain. Raises ApiError, StoreError, ChatError.
 
         They go to the assistant that `model` names or whose prompt they have; else to a new one, with their system
-        message as its prompt.
+        message as its prompt. Nothing is trained on the validation file: the gate asks it.
         """
-        if body.validation_file:
-            text = (
-                "Leave validation_file out: the gate asks what nobody trained on, out of the training file."
-            )
+        if body.validation_file == body.training_file:
+            text = "Training and validation file are the same: nothing would be left to train on."
             raise ApiError(400, text, param="validation_file")
-        content = self._store.api_files.content(owner, body.training_file)
+        files = {body.training_file: None, body.validation_file: Split.GATE}
+        contents = {id: self._store.api_files.content(owner, id) for id in files if id}
         with tempfile.TemporaryDirectory(prefix="shorthand-") as folder:
-            path = Path(folder) / f"{body.training_file}.jsonl"
-            path.write_bytes(content)
-            judged = _judge(path)  # before anything is made
-            assistant_id = self._assistant(body, *_survey(content), limits)
-            options = replace(judged.options, assistant_id=assistant_id)
-            imported = " ".join(import_judged(self._store, replace(judged, options=options)).summary())
-        job = self._store.api_jobs.add(owner, assistant_id, body.training_file, body.model, imported)
-        return self.shown(job)
+            judged = {id: _judge(Path(folder) / f"{id}.jsonl", one) for id, one in contents.items()}
+            # Only now is anything made.
+            assistant_id = self._assistant(body, *_survey(contents[body.training_file]), limits)
+            said = list[str]()
+            for id, one in reversed(judged.items()):  # what is in both files is not trained on
+                options = replace(one.options, assistant_id=assistant_id)
+                said += import_judged(self._store, replace(one, options=options), files[id]).summary()
+        given = body.training_file, body.model, " ".join(said), body.validation_file
+        return self.shown(self._store.api_jobs.add(owner, assistant_id, *given))
 
     def _assistant(self, body: JobBody, system: str, answers: Counter[str], limits: ChatLimits) -> str:
         if any(one.id == body.model for one in self._store.assistants.all()):
@@ -99,7 +99,7 @@ class Jobs:
             "organization_id": "shorthand",
             "status": status,
             "training_file": job.file_id,
-            "validation_file": None,
+            "validation_file": job.validation_file_id,
             "result_files": [],
             "hyperparameters": {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"},
             "trained_tokens": None,
@@ -178,8 +178,9 @@ def shown_file(file: ApiFile) -> dict[str, Any]:
     }
 
 
-def _judge(path: Path) -> Judged:
+def _judge(path: Path, content: bytes) -> Judged:
     """Raises ApiError where nothing of the file can be imported."""
+    path.write_bytes(content)
     try:
         judged = judge_file(path, ImportOptions("", _RATER, approve=True, at=time.time()))
     except StoreError as error:

@@ -24,7 +24,7 @@ from store.io.reading import Container, find_container
 from store.io.records import FullConversation, ImportedConversation
 from store.io.stable_ids import ImportOptions, ratings_of, with_ids
 from store.ratings import Approval, NotApproved, approval
-from store.records import MessageStatus, Rating, Role, Verdict, is_whole
+from store.records import MessageStatus, Rating, Role, Split, Verdict, is_whole
 from store.store import Store
 from store.visible import is_blank
 
@@ -204,8 +204,8 @@ def _format_of(row: Mapping[str, Any], options: ImportOptions) -> Format | None:
     return RECORDS if found is None and is_table(row, options.columns) else found
 
 
-def import_judged(store: Store, judged: Judged) -> ImportResult:
-    """Import what was judged."""
+def import_judged(store: Store, judged: Judged, split: Split | None = None) -> ImportResult:
+    """Import what was judged; conversations that have no split yet get this one."""
     options, container = judged.options, judged.container
     result = ImportResult(judged.format.name, container.unit)
     about = {"file": container.path.name, "format": result.format}
@@ -213,6 +213,10 @@ def import_judged(store: Store, judged: Judged) -> ImportResult:
         for batch in _batches(_conversations(judged, result), options):
             counts, refused = store.transfer.add(options.assistant_id, [full for _, full in batch])
             result.counts += counts
+            if split is not None:
+                bad = {place for place, _ in refused}
+                ids = [full.conversation.id for n, (_, full) in enumerate(batch) if n not in bad]
+                store.splits.record(dict.fromkeys(ids, split))
             for place, reason in refused:
                 result.refuse(batch[place][0], reason)
         counted = ("conversations", "ratings", "decisions")
