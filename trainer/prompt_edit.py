@@ -27,11 +27,10 @@ def served_before_edit(store: Store, assistant_id: str) -> Deployment | None:
         served = store.deployments.served([prompt.id])
         if any(one.adapter or one.variant for one in served):
             last, after = served[0], prompts[-1].segments
-            wanted = last.adapter or last.variant
-            wanted = wanted and len(segments_after_edit(prompt.segments, last.segment_ids, after)) < len(
-                after
-            )
-            return last if wanted and not _was_tried(store, assistant_id, prompts[-1].created_at) else None
+            if not (last.adapter or last.variant) or _was_tried(store, assistant_id, prompts[-1].created_at):
+                return None
+            sent = segments_after_edit(prompt.segments, last.segment_ids, after)
+            return last if len(sent) < len(after) else None
     return None
 
 
