@@ -55,6 +55,65 @@ def test_completions_and_their_labels(bank: Store, tmp_path: Path, text: bool) -
     assert sorted(verdicts) == [("a1", Verdict.UP), ("a2", Verdict.DOWN)]
 
 
+def test_langfuses_generations_and_traces_keep_what_people_said_of_them(bank: Store, tmp_path: Path) -> None:
+    history = [
+        message("system", "Be brief."),
+        message("user", "q1"),
+        message("assistant", "a1"),
+        message("user", "q2"),
+    ]
+    up = {"name": "ok", "value": 1, "dataType": "BOOLEAN", "source": "API", "comment": "Good."}
+    judge = {"name": "quality", "value": 0, "dataType": "NUMERIC", "source": "EVAL"}
+    fix = {
+        "name": "fix",
+        "value": 0,
+        "stringValue": "better",
+        "dataType": "CORRECTION",
+        "source": "ANNOTATION",
+    }
+    generation = {
+        "id": "o",
+        "traceId": "t",
+        "type": "GENERATION",
+        "input": {"messages": history},
+        "output": "a2",
+    }
+    rows = [
+        generation,
+        {
+            "id": "t1",
+            "projectId": "p",
+            "input": "q3",
+            "output": {"role": "assistant", "content": "a3"},
+            "scores": [up, judge],
+        },
+        {
+            "id": "t2",
+            "observations": [],
+            "input": json.dumps(history[3:]),
+            "output": json.dumps(message("assistant", "a4")),
+            "scores": [fix],
+        },
+        {
+            "id": "t3",
+            "input": None,
+            "output": None,
+            "scores": [{**up, "value": 0}],
+            "observations": [{"type": "SPAN", "output": "x"}, {**generation, "output": {"content": "[a5]"}}],
+        },
+        {"trace_id": "t4", "type": "SPAN", "input": "q", "output": "a"},
+        {"trace_id": "t5", "type": "GENERATION", "input": "q", "output": None},
+    ]
+    result = import_data(bank, tmp_path, "\n".join(map(json.dumps, rows)))
+    assert (result.format, result.unrated, result.refused) == ("langfuse", 1, 2)
+    assert "it is a span" in result.refusals[5] and "no output" in result.refusals[6]
+    assert sorted(rated_answers_in(bank)) == [
+        (["q1", "a1", "q2"], "[a5]", [("importer", Verdict.DOWN, None)]),
+        (["q2"], "a4", [("importer", None, "better")]),
+        (["q3"], "a3", [("importer", Verdict.UP, None)]),
+    ]
+
+
 PREFERENCES = {
     "explicit": {"prompt": [message("user", "q")], "chosen": [message("assistant", "good")]},
     "implicit": {"chosen": [message("user", "q"), message("assistant", "good")]},

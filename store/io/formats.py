@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from store.errors import BadRow, StoreError
-from store.io import chats, shorthand, table, trees
+from store.io import chats, shorthand, table, traces, trees
 from store.io.chats import Raw, read_messages
 from store.io.meaning import COLUMNS, Meaning
 from store.io.records import FullConversation, ImportedConversation, ImportedMessage, ImportedRating
@@ -127,6 +127,7 @@ FORMATS = (  # the first that matches a row reads it; what holds more comes firs
     Format("librechat", "LibreChat", _is_librechat, trees.read_chat),
     Format("chatgpt", "ChatGPT", _holds(mapping=dict), trees.read_chat),
     Format("oasst", "OASST", _holds(prompt=dict), trees.read_oasst),
+    Format("langfuse", "Langfuse", traces.is_trace, traces.read_trace),
     _list_of("openai", "OpenAI", "messages", _write_openai),
     _list_of("sharegpt", "ShareGPT", "conversations"),
     _list_of("lmsys", "LMSYS", "conversation"),

@@ -1,0 +1,103 @@
+"""What tracing tools write: the input and the output of each request, and the scores that people gave.
+
+Langfuse's traces and generations, as its API, its downloads and its scheduled exports have them
+(https://langfuse.com/docs/api-and-data-platform): inputs and outputs may be JSON in a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from store.errors import BadRow
+from store.io.chats import Raw, read_messages
+from store.io.meaning import Meaning
+from store.io.records import ImportedConversation, ImportedMessage, ImportedRating
+from store.records import Role, Verdict
+
+_KEYS = (
+    "traceId",
+    "trace_id",
+    "observations",
+    "projectId",
+    "project_id",
+)  # Alpaca has inputs and outputs too
+_GOOD, _BAD = 0.75, 0.25  # of a score between 0 and 1; one between them is no verdict
+
+
+def is_trace(row: Raw) -> bool:
+    return "input" in row and "output" in row and any(key in row for key in _KEYS)
+
+
+def read_trace(row: Raw, meaning: Meaning) -> Sequence[ImportedConversation | BadRow]:
+    """A generation, or a trace: its own input and output, else the generations in it."""
+    kind = str(row.get("type") or "GENERATION").upper()
+    if kind != "GENERATION":
+        raise BadRow(f"it is a {kind.lower()}; only generations and traces are imported.")
+    ratings = _ratings(row.get("scores"))
+    if row["output"] is not None:
+        return [_conversation(row, ratings)]
+    inner = row.get("observations")
+    made = [one for one in inner if _is_generation(one)] if isinstance(inner, list) else []
+    if not made:
+        raise BadRow("it has no output, and no generation in it.")
+    return [_conversation(one, ratings if one is made[-1] else ()) for one in made]
+
+
+def _is_generation(row: Any) -> bool:
+    return isinstance(row, dict) and row.get("type") == "GENERATION" and row.get("output") is not None
+
+
+def _conversation(row: Raw, ratings: tuple[ImportedRating, ...]) -> ImportedConversation:
+    asked, said = _decoded(row.get("input")), _decoded(row["output"])
+    if isinstance(asked, dict):
+        asked = asked.get("messages", asked.get("input", asked))
+    if isinstance(said, dict) and isinstance(said.get("choices"), list) and said["choices"]:
+        said = said["choices"][0]
+        said = said.get("message") if isinstance(said, dict) else said
+    context = read_messages(asked, is_context=True)
+    if isinstance(said, dict):
+        said = {"role": "assistant"} | said
+    *others, answer = read_messages(said, Role.ASSISTANT) or [ImportedMessage(Role.USER, "")]
+    if answer.role is not Role.ASSISTANT:
+        raise BadRow("its output is not an assistant's message.")
+    return ImportedConversation((*context, *others, replace(answer, ratings=ratings)))
+
+
+def _decoded(value: Any) -> Any:
+    """Of a text that is JSON what it says, where that can be messages; else the text."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        with suppress(msgspec.DecodeError, RecursionError):
+            decoded = msgspec.json.decode(value)
+            if any(
+                isinstance(one, dict) and ("role" in one or "messages" in one) for one in _listed(decoded)
+            ):
+                return decoded
+    return value
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _ratings(scores: Any) -> tuple[ImportedRating, ...]:
+    """One of all scores that people gave; those of a judge model (source EVAL) are nobody's rating."""
+    verdict, correction, comments = None, None, list[str]()
+    for score in scores if isinstance(scores, list) else ():
+        if not isinstance(score, dict) or score.get("source") == "EVAL":
+            continue
+        value = score.get("value")
+        text = score.get("stringValue") or score.get("string_value") or value
+        if isinstance(score.get("comment"), str):
+            comments.append(score["comment"])
+        if (score.get("dataType") or score.get("data_type")) == "CORRECTION":
+            correction = text if isinstance(text, str) else correction
+        elif isinstance(value, (int, float)) and 0 <= value <= 1 and not _BAD < value < _GOOD:
+            verdict = Verdict.UP if value >= _GOOD and verdict is not Verdict.DOWN else Verdict.DOWN
+    if verdict is None and correction is None and not comments:
+        return ()
+    return (ImportedRating(verdict, comment=" ".join(comments), correction=correction),)
