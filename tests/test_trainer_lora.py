@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainer.training import packing
 from trainer.training.lora import answer_logits, cross_entropy, load_with_lora, to_tensors
 from trainer.training.rows import IGNORE, Item, PackedRow, common_prefix, pack
 
@@ -58,6 +59,19 @@ def test_a_packed_row_gives_the_losses_of_separate_rows(
         apart = [token_losses(model, pack([item])) for item in items]
     assert torch.allclose(together, torch.cat([losses for losses, _ in apart]), atol=1e-4)
     assert torch.equal(weights, torch.cat([weight for _, weight in apart]))
+
+
+def test_long_examples_with_little_in_common_are_read_one_at_a_time_and_say_the_same(
+    tiny_model: Path,
+) -> None:
+    model = load_with_lora(tiny_model, 4).eval()
+    width = model.config.hidden_size
+    long = to_tensors(pack([Item((1, *range(first, first + 200)), (7, 8, 9)) for first in range(4, 100, 16)]))
+    assert packing._is_cheaper_apart(long["owners"], width)
+    with torch.no_grad():
+        assert torch.allclose(answer_logits(model, long), packing._together(model, long), atol=1e-5)
+    short = to_tensors(pack([Item((*range(4, 300), n), (7, 8, 9)) for n in range(8)]))
+    assert not packing._is_cheaper_apart(short["owners"], width)
 
 
 def test_a_row_gives_the_losses_that_the_plain_model_gives(tiny_model: Path) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
+from store.demonstrations import Demonstration
 from store.records import Example, Role, Segment, SegmentKind, Split
 from trainer.evaluation.variants import build_variants, gate_sequence
 from trainer.settings import TrainerSettings
@@ -63,6 +64,19 @@ def test_an_epoch_holds_as_many_unrated_examples_as_approved_ones_and_all_epochs
         assert len(texts) == len(set(texts)) == 8 and len(own) == 4
         seen |= own
     assert len(seen) > 8, "drawn anew"
+
+
+def test_a_quarter_comes_again_with_its_demonstrations_and_everything_without(
+    tokenizer: ChatTokenizer,
+) -> None:
+    examples = [example(number) for number in range(80)]
+    shown = {e.message_id: [Demonstration("d", "Another one?", "shown")] for e in examples}
+    rows, (end,) = train_rows(tokenizer, PROMPT, examples, TrainerSettings(epochs=1), shown)
+    with_some = [row for row in rows if "shown" in tokenizer.decode(row.ids)]
+    without = [text for row in rows if row not in with_some for text in answers_in(tokenizer, row)]
+    again = [text for row in with_some for text in answers_in(tokenizer, row)]
+    assert sorted(without) == sorted(f"{e.completion}<|im_end|>" for e in examples) and end == len(rows)
+    assert len(again) == len(set(again)) and 8 <= len(again) <= 32 and set(again) < set(without)
 
 
 def test_rows_are_the_same_for_the_same_seed_alone(tokenizer: ChatTokenizer) -> None:

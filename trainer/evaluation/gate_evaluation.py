@@ -212,7 +212,7 @@ class GateEvaluation:
             )
             for texts in both
         )
-        return [check_outdated(of_base, found, len(asked))]
+        return [check_outdated(of_base, found, len(asked), self._gate.margin)]
 
     async def _of_both(
         self, what: str, contexts: Sequence[Context], number: int, limit: int

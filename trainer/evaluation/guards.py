@@ -157,15 +157,16 @@ def check_general_answers(base: Sequence[str], candidate: Sequence[str], approve
     )
 
 
-def check_outdated(of_base: int, found: int, asked: int) -> Guard:
-    """Answers of so many that say what an edit took out of the prompt, to questions that were answered with it before.
+def check_outdated(of_base: int, found: int, asked: int, margin: float) -> Guard:
+    """Answers of so many that say what an edit took out of the prompt, to questions that were answered with it before:
+    no more than the margin allows beside those of the base model.
 
     An adapter can say the old price with the new one before its eyes, and no approved answer tells: those that say the
     old one are not asked about any more.
     """
     return Guard(
         "what the prompt no longer says",
-        found <= of_base,
+        found <= of_base + margin * asked,
         f"{found} of {asked} answers still say what was taken out of the prompt (base model with the full prompt: "
         f"{of_base})",
     )

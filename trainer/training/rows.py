@@ -74,7 +74,7 @@ def common_prefix(sequences: Sequence[Tokens]) -> int:
     return length
 
 
-WITH_DEMONSTRATIONS = 0.5  # of the examples, in each epoch
+WITH_DEMONSTRATIONS = 0.25  # of the examples, in each epoch, beside themselves without any
 UNRATED_WEIGHT = 0.5  # some three quarters of them are right
 CORRECTION_WEIGHT = 1.5  # a person wrote it; an approved answer was only good enough
 
@@ -113,8 +113,9 @@ def train_rows(
 ) -> tuple[list[PackedRow], list[int]]:
     """Rows of all epochs in order, each epoch shuffled, and after how many rows each epoch ends.
 
-    In each epoch about half of the examples, drawn anew, have their demonstrations, so that one adapter serves both. Of
-    the unrated ones as many as there are approved ones, drawn anew, so that an epoch takes at most twice as long.
+    In each epoch every example comes without demonstrations, and a quarter of them, drawn anew, with theirs too, so
+    that one adapter serves both. Of the unrated ones as many as there are approved ones, drawn anew, so that an epoch
+    takes at most twice as long.
     """
     shortest = [segment for segment in segments if segment.protected]
     size = settings.examples_per_step
@@ -125,11 +126,14 @@ def train_rows(
     for _ in range(settings.epochs):
         order = approved + shuffle.sample(unrated, min(len(unrated), len(approved)))
         shuffle.shuffle(order)
-        now = {id: some for id, some in shown.items() if shuffle.random() < WITH_DEMONSTRATIONS}
-        rows += [
-            row_of(tokenizer, shortest, order[start : start + size], now)
-            for start in range(0, len(order), size)
+        again = [e for e in order if e.message_id in shown and shuffle.random() < WITH_DEMONSTRATIONS]
+        made = [
+            row_of(tokenizer, shortest, some[start : start + size], context)
+            for some, context in ((order, {}), (again, shown))
+            for start in range(0, len(some), size)
         ]
+        shuffle.shuffle(made)
+        rows += made
         ends.append(len(rows))
     return rows, ends
 
