@@ -71,7 +71,7 @@ def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
     assert rated.answers.rated("shop") == []
 
 
-def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last_under_the_prompt(store: Store) -> None:
+def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last(store: Store) -> None:
     store.assistants.create("bank", "Bank", "exact")
     edited, prompt = store.prompts.add("bank", []), store.prompts.add("bank", [])
     served = {
@@ -109,10 +109,10 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last_under_the
     store.ratings.add("rated", "ann", Verdict.UP)
     found = store.answers.unrated(prompt.id, 10)
     assert [(a.message_id, a.answer, a.ratings) for a in found] == [
-        (name, f"a {name}", ()) for name in ("old1", "new1", "new2", "saw the gate")
+        (name, f"a {name}", ()) for name in ("old1", "new1", "edited1", "new2", "saw the gate")
     ]
-    assert [a.mean_ln_p is None for a in found] == [False, False, False, True], (
-        "that one says what the gate knows"
+    assert [a.mean_ln_p is None for a in found] == [False, False, True, False, True], (
+        "one answers another text, one says what the gate knows"
     )
     assert found[1].context == ((Role.USER, "q new1"),)
     assert (found[1].deployment_id, found[1].mean_ln_p) == (served["new"].id, -0.5)
@@ -123,7 +123,7 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last_under_the
     ) == 3
     assert [a.message_id for a in store.answers.unrated(prompt.id, 1)] == ["saw the gate"]
     assert [a.message_id for a in store.answers.unrated(prompt.id, 2)] == ["new2", "saw the gate"]
-    assert [store.answers.has_unrated(prompt.id, count) for count in (1, 4, 5)] == [True, True, False]
+    assert [store.answers.has_unrated(prompt.id, count) for count in (1, 5, 6)] == [True, True, False]
     assert [(a.message_id, a.deployment_id) for a in store.answers.rated("bank")] == [
         ("rated", served["new"].id)
     ]

@@ -29,7 +29,7 @@ from trainer.training.checkpoints import last_checkpoint
 from trainer.watch import Watch
 
 ROOT = Path(__file__).parent.parent
-EPOCHS = 12  # of 8 steps, about 50 ms each: long enough to be hit in the middle
+EPOCHS = 12  # of about 10 steps, about 50 ms each: long enough to be hit in the middle
 LONG = replace(SETTINGS, epochs=EPOCHS, patience=EPOCHS)
 SHORT = replace(LONG, epochs=2)
 SET = [
@@ -106,18 +106,22 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     run = scene.run(**vars(LONG))
 
     (resumed,) = scene.store.runs.events(run.id, "resume")
-    assert f"Resumed run 1 at step {resumed.data['step']} of 96." in capsys.readouterr().out
-    assert resumed.data["step"] >= 16 and "killed or crashed" in resumed.data["interruption"]
-    assert run.id == 1 and run.status is RunStatus.PROMOTED and run.adapter == "bank-v0001"
     training = run.report["training"]
-    assert training["resumed_at"] == resumed.data["step"] and training["steps"] == 96
+    steps = training["steps"]
+    assert f"Resumed run 1 at step {resumed.data['step']} of {steps}." in capsys.readouterr().out
+    assert resumed.data["step"] >= 8 and "killed or crashed" in resumed.data["interruption"]
+    assert run.id == 1 and run.status is RunStatus.PROMOTED and run.adapter == "bank-v0001"
+    assert training["resumed_at"] == resumed.data["step"] and 96 <= steps <= 12 * 12
     assert run.report["environment"]["threads"] == 1
 
     monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests keep their own
     words = command(scene, "rerun", "1", "--tolerance", "0")[3:]
     done = CliRunner().invoke(app, words, env={"COLUMNS": "200"})
     assert done.exit_code == 0, done.output
-    assert "The same losses (max difference 0 in 96 steps)" in done.output and "the very same" in done.output
+    assert (
+        f"The same losses (max difference 0 in {steps} steps)" in done.output
+        and "the very same" in done.output
+    )
 
 
 @pytest.mark.timeout(240)
@@ -150,7 +154,7 @@ def test_what_is_no_longer_the_same_run_starts_anew(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene.rate(60)
-    with interrupting(scene, monkeypatch, at=10):
+    with interrupting(scene, monkeypatch, at=14):
         scene.run(**vars(SHORT))
     context = replace(scene.context, settings=SHORT)
     assert resume(replace(context, settings=replace(SHORT, variants=2)), "bank") is None
@@ -185,7 +189,10 @@ def test_a_run_that_was_stopped_in_the_gate_keeps_its_training_and_publishes_ane
     assert not scene.vllm.adapters, "what was not judged does not keep a slot"
     run = scene.run()
     assert run.id == 1 and run.status is RunStatus.PROMOTED, run.message
-    assert run.adapter == "bank-v0001-2" and run.report["training"]["resumed_at"] == 8
+    assert (
+        run.adapter == "bank-v0001-2"
+        and run.report["training"]["resumed_at"] == run.report["training"]["steps"]
+    )
     assert {adapter.name for adapter in scene.store.adapters.all("bank")} == {"bank-v0001", "bank-v0001-2"}
 
 
@@ -210,7 +217,7 @@ def test_a_run_that_dies_again_and_again_waits_for_a_person(
     scene.rate(60)
     watch = Watch(scene.store, scene.context.data_dir, SHORT, [], 3600.0)
     for _ in range(2):
-        with interrupting(scene, monkeypatch, at=10):
+        with interrupting(scene, monkeypatch, at=14):
             scene.run(**vars(SHORT))
         assert watch.interrupted_runs()
     for _ in range(2):  # as each time that it goes on

@@ -196,6 +196,8 @@ def _arguments(job: TrainingJob, model: Any, steps: int) -> TrainingArguments:
         gradient_checkpointing=_is_short_of_memory(model),
         gradient_checkpointing_kwargs={"use_reentrant": False},
         ddp_find_unused_parameters=False,
+        # No buffer changes, and a row may take one forward pass on one process and eight on another.
+        ddp_broadcast_buffers=False,
         log_level="error",
     )
     # One process uses one GPU. Trainer would take every GPU it sees into one process and hand the collator as many
