@@ -46,7 +46,7 @@ def main(
     """
     with tempfile.TemporaryDirectory() as temporary:
         result = _start_and_retrain(data_dir or Path(temporary))
-    write_result(out, "first_retrain", 0, result)
+    write_result(out, "first_retrain", result["edit"]["settings"]["seed"], result)
     console.print(f"Written to {out}.")
 
 
@@ -106,6 +106,7 @@ def _edit(store: Store, tokenizer: ChatTokenizer, url: str) -> dict[str, Any]:
         "tokens_served": active.prompt_tokens if active else None,
         "outdated_answers": len(outdated_answers(store, SAMPLE_ID)),
         "answers": answers,
+        "settings": run.settings,
         "report": run.report,
     }
 

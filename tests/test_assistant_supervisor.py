@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -248,11 +249,11 @@ def test_the_directory_of_a_process_is_made_by_who_removes_it(
 ) -> None:
     """Made by the app, it stayed where the app was killed between that and the start of the process."""
     scratch, there = tmp_path / "scratch", []
-    start = subprocess.Popen
+    start: Any = subprocess.Popen
 
-    def watched(*words: object, **options: object) -> object:
+    def watched(*words: Any, **options: Any) -> Any:
         there.append(scratch.exists())
-        return start(*words, **options)  # type: ignore[call-overload]
+        return start(*words, **options)
 
     monkeypatch.setattr(subprocess, "Popen", watched)
     lines, _ = ends_of(1, f"import os; print(os.path.isdir('{scratch}'))", tmp_path / "log", scratch)

@@ -20,8 +20,11 @@ def served_before_edit(store: Store, assistant_id: str) -> Deployment | None:
     """The last one that was served in less than the full prompt; None where there was none, where it would be no
     shorter now, where it was tried already, where people went back to the full prompt, and where one is served.
     """
-    active, prompts = store.deployments.active(assistant_id), store.prompts.all(assistant_id)
-    if active is None or active.adapter or active.variant or active.prompt_id != prompts[-1].id:
+    active = store.deployments.active(assistant_id)
+    if active is None or active.adapter or active.variant:  # as mostly: the watch asks every second
+        return None
+    prompts = store.prompts.all(assistant_id)
+    if active.prompt_id != prompts[-1].id:
         return None
     for prompt in reversed(prompts[:-1]):
         served = store.deployments.served([prompt.id])

@@ -252,10 +252,10 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
         if not since or runs[0].status is not RunStatus.NOT_ENOUGH:
             examples = since
     untrained = {run.dataset_id for run in runs if run.trigger == EDITED}
-    trained = (run.dataset_id for run in runs if run.dataset_id not in {None, *untrained})
-    dataset = next((store.datasets.get(id) for id in trained if id is not None), None)
-    if dataset is None:
+    trained = [run.dataset_id for run in runs if run.dataset_id and run.dataset_id not in untrained]
+    if not trained:
         return len(examples)
+    dataset = store.datasets.get(trained[0])
     seen = {example.message_id: example.completion for example in dataset.examples if example.approved}
     new = [e for e in examples if e.message_id not in seen]
     differing = [

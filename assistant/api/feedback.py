@@ -11,11 +11,10 @@ from assistant.api.admission import Caller
 from assistant.api.errors import ApiError
 from assistant.limits import MAX_MESSAGE_CHARACTERS
 from store import Store
+from store.io.values import SCORES
 from store.ratings import corrected
 from store.records import Rating, Verdict
 from store.visible import is_blank
-
-_GOOD, _BAD = 0.75, 0.25  # of a metric between 0 and 1; what is between them is kept as a comment
 
 
 class FeedbackBody(msgspec.Struct, kw_only=True):
@@ -77,9 +76,10 @@ def read_change(metric: str, value: bool | float | str) -> Change:
             f"{metric} is {value:g}. Send true or false, or a number from 0 (bad) to 1 (good).",
             param="value",
         )
-    if _BAD < value < _GOOD:
+    verdict = SCORES.verdict(value)
+    if verdict is None:
         return Change(comment=f"{metric}: {value:g}")
-    return Change(verdict=Verdict.UP if value >= _GOOD else Verdict.DOWN, reason=metric[:80])
+    return Change(verdict=verdict, reason=metric[:80])
 
 
 def record_feedback(store: Store, caller: Caller, body: FeedbackBody) -> Rating | None:

@@ -17,6 +17,7 @@ from store.errors import BadRow
 from store.io.chats import Raw, read_messages
 from store.io.meaning import Meaning
 from store.io.records import ImportedConversation, ImportedMessage, ImportedRating
+from store.io.values import SCORES
 from store.records import Role, Verdict
 
 _KEYS = (
@@ -26,7 +27,6 @@ _KEYS = (
     "projectId",
     "project_id",
 )  # Alpaca has inputs and outputs too
-_GOOD, _BAD = 0.75, 0.25  # of a score between 0 and 1; one between them is no verdict
 
 
 def is_trace(row: Raw) -> bool:
@@ -86,7 +86,7 @@ def _listed(value: Any) -> list[Any]:
 
 def _ratings(scores: Any) -> tuple[ImportedRating, ...]:
     """One of all scores that people gave; those of a judge model (source EVAL) are nobody's rating."""
-    verdict, correction, comments = None, None, list[str]()
+    verdicts, correction, comments = set[Verdict | None](), None, list[str]()
     for score in scores if isinstance(scores, list) else ():
         if not isinstance(score, dict) or score.get("source") == "EVAL":
             continue
@@ -96,8 +96,9 @@ def _ratings(scores: Any) -> tuple[ImportedRating, ...]:
             comments.append(score["comment"])
         if (score.get("dataType") or score.get("data_type")) == "CORRECTION":
             correction = text if isinstance(text, str) else correction
-        elif isinstance(value, (int, float)) and 0 <= value <= 1 and not _BAD < value < _GOOD:
-            verdict = Verdict.UP if value >= _GOOD and verdict is not Verdict.DOWN else Verdict.DOWN
+        elif isinstance(value, (int, float)) and 0 <= value <= 1:
+            verdicts.add(SCORES.verdict(value))
+    verdict = next((one for one in (Verdict.DOWN, Verdict.UP) if one in verdicts), None)
     if verdict is None and correction is None and not comments:
         return ()
     return (ImportedRating(verdict, comment=" ".join(comments), correction=correction),)

@@ -51,6 +51,7 @@ class Scale:
 
 
 THUMBS = Scale(zero=None)
+SCORES = Scale(up_from=0.75, down_to=0.25)  # of metrics between 0 and 1
 
 
 def is_verdict(value: str) -> bool:
