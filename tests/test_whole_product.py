@@ -338,8 +338,9 @@ def test_nothing_outlives_an_app_that_is_killed(
         with AppProcess(tmp_path, "--model", str(converted), "--no-trainer") as other:
             process = psutil.Process(other.process.pid)
             _wait(lambda: any("api_server" in _line(child) for child in process.children(recursive=True)))
+            # The supervising process bears vLLM's command line before it has made its directory.
+            _wait(lambda: any(Path(scratch).glob("shorthand-*")))
             family = process.children(recursive=True)
-            assert list(Path(scratch).glob("shorthand-*"))
             other.stop(signal.SIGKILL)
             _, alive = psutil.wait_procs(family, timeout=60)
             assert not alive
