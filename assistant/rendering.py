@@ -45,9 +45,9 @@ def render(
     shown = [
         turn for one in demonstrations for turn in ((Role.USER, one.question), (Role.ASSISTANT, one.answer))
     ]
-    ids = tokenizer.encode_chat(_turns(segments, (*shown, *context)))
-    without = tokenizer.encode_chat(_turns(segments, context)) if shown else ids
-    bare = tokenizer.encode_chat(_turns((), context))
+    ids = tokenizer.encode_chat(turns(segments, (*shown, *context)))
+    without = tokenizer.encode_chat(turns(segments, context)) if shown else ids
+    bare = tokenizer.encode_chat(turns((), context))
     return Rendered(ids, len(without) - len(bare), len(ids) - len(without))
 
 
@@ -61,7 +61,7 @@ def fit(tokenizer: ChatTokenizer, segments: Sequence[Segment], context: Context,
     most = sum(1 for _ in takewhile(lambda total: total <= room, tokens))
     starts = [n for n in range(len(context) - most, len(context)) if context[n][0] is Role.USER]
     first = bisect_left(
-        starts, True, key=lambda n: len(tokenizer.encode_chat(_turns(segments, context[n:]))) <= room
+        starts, True, key=lambda n: len(tokenizer.encode_chat(turns(segments, context[n:]))) <= room
     )
     return context[starts[first] :] if first < len(starts) else None
 
@@ -109,12 +109,13 @@ def keep(segments: Iterable[Segment], segment_ids: Iterable[str]) -> tuple[Segme
     return tuple(segment for segment in segments if segment.id in wanted)
 
 
-def _turns(segments: Sequence[Segment], context: Context) -> list[Turn]:
+def turns(segments: Sequence[Segment], context: Context) -> list[Turn]:
+    """The messages of a request: instructions as the system's, worked examples and the conversation as turns."""
     instructions = [s.text for s in segments if s.kind is SegmentKind.INSTRUCTION]
     # An explicit system message, empty or not: SmolLM2's template would otherwise insert one of its own.
-    turns = [Turn("system", "\n\n".join(instructions))]
+    made = [Turn("system", "\n\n".join(instructions))]
     for segment in segments:
         if segment.kind is SegmentKind.EXAMPLE:
-            turns += [Turn("user", segment.user), Turn("assistant", segment.assistant)]
-    turns += [Turn(role.value, text) for role, text in context]
-    return turns
+            made += [Turn("user", segment.user), Turn("assistant", segment.assistant)]
+    made += [Turn(role.value, text) for role, text in context]
+    return made

@@ -54,6 +54,20 @@ class Datasets(Repository):
         return _dataset(row, examples=tuple(map(_example, examples)))
 
 
+class TeacherAnswers(Repository):
+    def of(self, asked: Mapping[str, str]) -> dict[str, str]:
+        """Return the texts by message id, where exactly this (a hash) was asked."""
+        query = "SELECT * FROM teacher_answers WHERE message_id IN (SELECT value FROM json_each(?))"
+        rows = self._rows(query, [list(asked)])
+        return {row["message_id"]: row["text"] for row in rows if row["asked"] == asked[row["message_id"]]}
+
+    def add(self, message_id: str, asked: str, text: str) -> None:
+        """Save an answer; of a message that was deleted meanwhile none is kept."""
+        query = "INSERT OR REPLACE INTO teacher_answers SELECT id, ?, ? FROM messages WHERE id = ?"
+        with self._file.writing() as transaction:
+            transaction.execute(query, [asked, text, message_id])
+
+
 class Splits(Repository):
     def record(self, mapping: Mapping[str, Split]) -> dict[str, Split]:
         """Save splits of conversations that have none yet; returns the one that holds for each given id."""

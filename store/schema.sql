@@ -123,6 +123,13 @@ CREATE TABLE gate_answers (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX gate_answers_of_message ON gate_answers (message_id);
 
+-- What a larger model said to questions that nobody rated; asked once for all retrains.
+CREATE TABLE teacher_answers (
+    message_id TEXT PRIMARY KEY REFERENCES messages (id) ON DELETE CASCADE,
+    asked TEXT NOT NULL,  -- SHA-256 of the model and of all that it was sent
+    text TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE judgement_requests (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     assistant_id TEXT NOT NULL REFERENCES assistants (id),

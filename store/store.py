@@ -17,7 +17,7 @@ from store.assistants import Assistants, Prompts, RedactionRules
 from store.audit import Audits
 from store.connection import Clock, DataFile, NewId
 from store.conversations import Conversations, Messages
-from store.datasets import Datasets, Splits
+from store.datasets import Datasets, Splits, TeacherAnswers
 from store.decisions import Decisions, JudgementRequests
 from store.demonstrations import Demonstrations
 from store.deployments import Adapters, Deployments
@@ -71,6 +71,7 @@ class Store:
         self.splits = Splits(*shared)
         self.redaction_rules = RedactionRules(*shared)
         self.datasets = Datasets(*shared)
+        self.teacher_answers = TeacherAnswers(*shared)
         self.runs = Runs(*shared)
         self.gate_answers = GateAnswers(*shared)
         self.adapters = Adapters(*shared)

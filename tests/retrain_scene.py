@@ -20,7 +20,17 @@ from assistant.embedding import default_model
 from assistant.serving import ServerAddress
 from assistant.tokenizer import ChatTokenizer
 from store import Store
-from store.records import Dataset, RunStatus, Segment, SegmentKind, Split, Verdict
+from store.records import (
+    Dataset,
+    MessageStatus,
+    Role,
+    RunStatus,
+    Segment,
+    SegmentKind,
+    Split,
+    Usage,
+    Verdict,
+)
 from trainer.context import RunProgress, TrainingContext
 from trainer.examples.dataset import snapshot
 from trainer.examples.deduplicate import split_of
@@ -69,6 +79,27 @@ class Scene:
                     turn = replace(turn, answer=given, verdict=Verdict.DOWN, correction=right(text))
                 turns.append(turn)
         load_turns(self.store, "bank", turns)
+
+    def ask_unrated(
+        self, count: int, question: str = "Which colour has the house with number {}?", id: str = "t"
+    ) -> None:
+        """So many questions, each in a conversation of its own, which are answered with “grey” and not rated."""
+        active = self.store.deployments.active("bank")
+        usage = Usage(50, 40, 32, 9, 0.25, 1.0, -0.1)
+        with self.store.writing():  # one transaction, or three syncs each
+            for n in range(count):
+                talk = self.store.conversations.create("bank", id=f"{id}{n}").id
+                asked = self.store.messages.add(talk, None, Role.USER, question.format(n))
+                self.store.messages.add(
+                    talk,
+                    asked.id,
+                    Role.ASSISTANT,
+                    "grey",
+                    MessageStatus.COMPLETE,
+                    active and active.id,
+                    usage,
+                    f"unrated {id}{n}",
+                )
 
     def try_untrained(self, tries: bool) -> None:
         """The base model is tried without training while its prompt is the full one, which is what variant 0 says."""

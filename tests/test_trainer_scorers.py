@@ -1,23 +1,15 @@
 """Scorers that look further than the text: equal JSON, rows of queries in a cage, and a judge behind a real server."""
 
-import asyncio
 import json
 import pickle
-import socket
 import sqlite3
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from fake_chat_model import FakeChatModel, serving
 
 from trainer.evaluation import scorers
 from trainer.evaluation.scorers import Scorer, ScorerFailed, UnknownScorer, right_or_wrong, scorer
@@ -151,45 +143,15 @@ def test_every_scorer_can_be_sent_to_another_process(rows: Scorer) -> None:
     assert callable(pickle.loads(pickle.dumps(scorer("judge:http://127.0.0.1:1#m"))))
 
 
-class FakeJudge:
-    """A server with OpenAI's route; `replies` are given in turn, the last one again and again."""
-
-    def __init__(self) -> None:
-        self.replies: list[str | int] = ["10"]
-        self.asked: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
-        self.url = ""
-
-    async def complete(self, request: Request) -> Response:
-        self.asked.append(await request.json())
-        self.keys.append(request.headers.get("authorization"))
-        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
-        if isinstance(reply, int):
-            return JSONResponse({"error": {"message": "no"}}, reply)
-        return JSONResponse({"choices": [{"message": {"role": "assistant", "content": reply}}]})
-
-
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeJudge]:
-    monkeypatch.setattr(scorers, "_FIRST_PAUSE_S", 0.0)
-    fake = FakeJudge()
-    app = Starlette(routes=[Route("/v1/chat/completions", fake.complete, methods=["POST"])])
-    with socket.socket(proto=socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
-        running = uvicorn.Server(
-            uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
-        )
-        thread = threading.Thread(target=lambda: asyncio.run(running.serve([listener])), daemon=True)
-        thread.start()
-        while not running.started:
-            time.sleep(0.002)
-        fake.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeChatModel]:
+    with serving(monkeypatch) as fake:
         yield fake
-        running.should_exit = running.force_exit = True
-        thread.join(10)
 
 
-def test_a_judge_compares_once_and_is_remembered(server: FakeJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_judge_compares_once_and_is_remembered(
+    server: FakeChatModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(scorers.JUDGE_KEY, "secret")
     server.replies = ["7", "3"]
     score = scorer(f"judge:{server.url}/v1/#model/a")
@@ -207,7 +169,7 @@ def test_a_judge_compares_once_and_is_remembered(server: FakeJudge, monkeypatch:
     [([" 10\n"], 1.0), (["Score: 8/10"], 0.8), (["6.5"], 0.65), (["0"], 0.0), ([503, 429, "4"], 0.4)],
 )
 def test_a_number_is_found_in_what_the_judge_says_also_where_it_was_busy(
-    server: FakeJudge, replies: list[str | int], score: float
+    server: FakeChatModel, replies: list[str | int], score: float
 ) -> None:
     server.replies = replies
     assert scorer(f"judge:{server.url}#m")("a", "b") == pytest.approx(score)
@@ -223,13 +185,13 @@ def test_a_number_is_found_in_what_the_judge_says_also_where_it_was_busy(
         (503, "status 503"),
     ],
 )
-def test_a_judge_that_does_not_judge_is_a_failure(server: FakeJudge, reply: str | int, says: str) -> None:
+def test_a_judge_that_does_not_judge_is_a_failure(server: FakeChatModel, reply: str | int, says: str) -> None:
     server.replies = [reply]
     with pytest.raises(ScorerFailed, match=says):
         scorer(f"judge:{server.url}#m")("a", "b")
 
 
-def test_a_judge_that_is_away_is_a_failure_that_a_run_reports(server: FakeJudge) -> None:
+def test_a_judge_that_is_away_is_a_failure_that_a_run_reports(server: FakeChatModel) -> None:
     with pytest.raises(ScorerFailed, match="http://127.0.0.1:9 does not answer"):
         scorer("judge:http://127.0.0.1:9#m")("a", "b")
     assert ScorerFailed in _EXPECTED

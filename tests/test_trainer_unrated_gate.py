@@ -7,7 +7,7 @@ import pytest
 from retrain_scene import SETTINGS, Scene, colour, hash_of
 
 from benchmarks.gate_simulation import walk_looks
-from store.records import Example, MessageStatus, Role, RunStatus, Split, TrainingRun, Usage, Variant, Verdict
+from store.records import Example, Role, RunStatus, Split, TrainingRun, Variant, Verdict
 from trainer.evaluation.gate import LOOKS, Answers, Gate
 from trainer.evaluation.judgements import (
     approved_answers,
@@ -126,25 +126,7 @@ def test_each_different_answer_is_asked_about_once() -> None:
 def traffic(scene: Scene) -> Scene:
     """Few answers are rated and many questions asked. The base model is right three times in four."""
     scene.rate(30)
-    store, active = scene.store, scene.store.deployments.active("bank")
-    assert active is not None
-    with store._file.writing():  # one transaction, or 1,200 syncs
-        for n in range(400):
-            text = f"Which colour has the house with number {n}?"
-            asked = store.messages.add(
-                store.conversations.create("bank", id=f"t{n}").id, None, Role.USER, text
-            )
-            usage = Usage(50, 40, 32, 9, 0.25, 1.0, -0.1)
-            store.messages.add(
-                f"t{n}",
-                asked.id,
-                Role.ASSISTANT,
-                "grey",
-                MessageStatus.COMPLETE,
-                active.id,
-                usage,
-                f"unrated {n}",
-            )
+    scene.ask_unrated(400)
     return scene
 
 

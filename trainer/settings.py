@@ -34,6 +34,9 @@ class TrainerSettings:
     # The newest unrated answers that are considered; those that were sure enough are trained on at half the weight of
     # approved ones (`trainer.examples.traffic`). 0 for none.
     unrated_answers: Annotated[int, Meta(ge=0, le=10**6)] = 2_000
+    # A larger model that answers questions that nobody rated, as <base url>#<model>, for the adapter to learn. The text
+    # of these questions and the prompt leave this machine; personal data are replaced first.
+    teacher: Annotated[str, Meta(pattern=r"^($|https?://[^#]+#.+)")] = ""
     # Raters whose ratings are ignored.
     without_raters: tuple[str, ...] = ()
     # A rater whose corrections say what nobody else says, whatever was asked, is not learned from until a reviewer
@@ -93,8 +96,8 @@ def override(settings: TrainerSettings, texts: Sequence[str]) -> TrainerSettings
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         name = name.replace("-", "_")
-        is_list = types.get(name) == tuple[str, ...]
-        if not equals or not (value or is_list):
+        is_list, may_be_empty = types.get(name) == tuple[str, ...], isinstance(record.get(name), str | list)
+        if not equals or not (value or may_be_empty):
             raise BadSetting(f"{text!r} sets nothing: write name=value, such as epochs=3.")
         if name not in types:
             raise BadSetting(f"There is no setting {name!r}. There are: {', '.join(types)}.")

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
-from urllib.parse import urlsplit
 
-import httpx
 from sacrebleu.metrics import BLEU, CHRF
 
+from trainer.chat_model import ChatModel, NoReply
 from trainer.evaluation.sql import same_rows
 
 Scorer = Callable[[str, str], float]
 
 JUDGE_KEY = "SHORTHAND_JUDGE_KEY"  # the environment variable
-_TIMEOUT = httpx.Timeout(10.0, read=120.0)
-_TRIES = 3
-_FIRST_PAUSE_S = 1.0
 _JUDGE_TOKENS = 512  # a number takes two; a model that thinks first needs the rest
 _TASK = """You compare two answers to the same question. The first one was approved by a person and is right.
 Say how well the second one agrees with it, as a whole number from 0 to 10: 10 when it says the same in any words, \
@@ -107,59 +101,29 @@ def judge(address: str) -> Scorer:
 
     Raises ValueError where the address is not `<base url>#<model>`.
     """
-    url, _, model = address.partition("#")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or not model:
+    try:
+        return partial(_judge, ChatModel.at(address, JUDGE_KEY))
+    except ValueError as error:
         raise ValueError(
-            "write judge:<base url>#<model>, such as judge:http://127.0.0.1:8000#my-model (the key comes from the "
-            f"environment variable {JUDGE_KEY})."
-        )
-    return partial(_judge, url.rstrip("/").removesuffix("/v1"), model)
+            f"write judge:<base url>#<model>, such as judge:http://127.0.0.1:8000#my-model; {error}"
+        ) from error
 
 
 @lru_cache(maxsize=65536)  # the same answer comes again from other variants, and costs a request each time
-def _judge(url: str, model: str, answer: str, approved: str) -> float:
+def _judge(model: ChatModel, answer: str, approved: str) -> float:
     question = f"Approved answer: {json.dumps(approved)}\nAnswer to compare: {json.dumps(answer)}"
-    reply = _ask(
-        url,
-        {
-            "model": model,
-            "temperature": 0,
-            "max_tokens": _JUDGE_TOKENS,
-            "messages": [{"role": "system", "content": _TASK}, {"role": "user", "content": question}],
-        },
-    )
+    messages = [{"role": "system", "content": _TASK}, {"role": "user", "content": question}]
+    try:
+        reply = model.ask(messages, _JUDGE_TOKENS)
+    except NoReply as error:
+        raise ScorerFailed(f"The judge {error}") from error
     number = re.search(r"-?\d+(?:\.\d+)?", reply)
     if number is None or not 0 <= float(number[0]) <= 10:
         raise ScorerFailed(
-            f"The judge {model} at {url} replied {reply[:100]!r}, which is no number from 0 to 10. Choose a model "
+            f"The judge {model} replied {reply[:100]!r}, which is no number from 0 to 10. Choose a model "
             "that follows instructions."
         )
     return float(number[0]) / 10
-
-
-def _ask(url: str, request: dict[str, object]) -> str:
-    """The reply's text; a judge that is busy or away is asked three times. Raises ScorerFailed."""
-    key = os.environ.get(JUDGE_KEY)
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
-    failure = ""
-    for attempt in range(_TRIES):
-        time.sleep(_FIRST_PAUSE_S * 2 ** (attempt - 1) if attempt else 0.0)
-        try:
-            response = httpx.post(
-                f"{url}/v1/chat/completions", json=request, headers=headers, timeout=_TIMEOUT, trust_env=False
-            )
-            if response.status_code == 200:
-                return str(response.json()["choices"][0]["message"]["content"] or "")
-            failure = f"answered with status {response.status_code}: {response.text[:200]}. Check model and {JUDGE_KEY}"
-            if response.status_code < 500 and response.status_code != 429:
-                break
-        except httpx.HTTPError as error:
-            failure = f"does not answer ({type(error).__name__}). Start it, or check the address"
-        except (ValueError, LookupError, TypeError):
-            failure = f"sent no chat completion: {response.text[:200]!r}. Is it an OpenAI-style server?"
-            break
-    raise ScorerFailed(f"The judge at {url} {failure}.")
 
 
 SCORERS: dict[str, Scorer] = {"chrf": chrf, "exact": exact, "bleu": bleu, "json": json_match}

@@ -37,7 +37,8 @@ from trainer.examples.selection import (
     select,
     unrated_example,
 )
-from trainer.examples.traffic import choose_traffic, confident_answers
+from trainer.examples.teacher import Taught, Teacher
+from trainer.examples.traffic import choose_traffic, confident_answers, questions_to_learn
 from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
 from trainer.settings import TrainerSettings
 
@@ -73,6 +74,7 @@ class DatasetDraft:
     deduplicated: Deduplicated
     examples: tuple[Example, ...]
     dropped: dict[str, DropReason]
+    taught: Taught
 
     @property
     def counts(self) -> dict[str, int]:
@@ -125,9 +127,10 @@ def draft(
     fit: Fit | None = None,
     redact: bool = True,
     embedder: Embeds | None = None,
+    teacher: Teacher | None = None,
 ) -> DatasetDraft:
     """Walk the whole path and record nothing. Without `fit` every context is taken as it is; without `embedder` no
-    unrated question is learned with the answer to another one.
+    unrated question is learned with the answer to another one, without `teacher` none with a larger model's.
 
     Raises NotFound without a prompt; RedactionError where personal data cannot be replaced.
     """
@@ -145,10 +148,11 @@ def draft(
     # What is right or wrong people can say of any question, so that the gate needs no approved answers to it.
     asks_gate = settings.judgement_requests > 0 and right_or_wrong(store.assistants.get(assistant_id).scorer)
     groups, splits = settle(fitting, SMALL_GATE_SHARE if asks_gate and collection.has_traffic else GATE_SHARE)
-    chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate)
+    taught = teacher.answers(questions_to_learn(fitting, splits)) if teacher else Taught()
+    chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate, taught.texts)
     found = deduplicate(chosen, groups, splits, settings.similar_cap)
     dropped = {**collection.dropped, **outgrown, **found.dropped}
-    return DatasetDraft(collection, redacted, found, found.examples(), dropped)
+    return DatasetDraft(collection, redacted, found, found.examples(), dropped, taught)
 
 
 def draft_for_model(
@@ -156,16 +160,19 @@ def draft_for_model(
 ) -> DatasetDraft:
     """The draft with contexts as chat sends them: the oldest turns go where they outgrow the model's context.
 
-    Raises as `draft`.
+    The teacher, where there is one, is asked for a draft that has an embedder: one that is trained on. Raises as
+    `draft`.
     """
     segments = context.store.prompts.latest(assistant_id).segments
+    teaches = embedder is not None and context.settings.teacher
+    teacher = Teacher(context.store, assistant_id, segments, context.settings) if teaches else None
     room = context.address.context - context.settings.max_answer_tokens
 
     def fitted(one: CollectedAnswer) -> Context | None:
         turns = rendering.fit(context.tokenizer, segments, one.context, room)
         return None if turns is None else tuple(turns)
 
-    return draft(context.store, assistant_id, context.settings, fitted, embedder=embedder)
+    return draft(context.store, assistant_id, context.settings, fitted, True, embedder, teacher)
 
 
 def snapshot(
@@ -296,6 +303,11 @@ def remarks(record: Mapping[str, Any]) -> list[str]:
     if count := record.get("contradictions", 0):
         some = "A question has" if count == 1 else f"{count:,} questions have"
         found.append(f"{some} approved answers that disagree; to see them: python -m trainer disagreements.")
+    if (taught := record.get("taught", {})).get("asked"):
+        found.append(
+            f"The teacher answered {taught['texts']:,} of {taught['asked']:,} questions that nobody rated, which are "
+            f"trained on. {taught['failure']}".strip()
+        )
     for one in record.get("outlier_raters", ()):
         found.append(
             f"{OutlierRater(**one)}. Nothing of it is learned; approve what is right on the Review page, or trust this "
@@ -315,6 +327,7 @@ def _record(found: DatasetDraft, examples: Sequence[Example]) -> dict[str, Any]:
         "duplicates": sorted(id for id, reason in found.dropped.items() if reason in _DUPLICATES),
         "replaced": found.replaced(),
         "unasked": len(found.redacted.unasked),
+        "taught": {**asdict(found.taught), "texts": len(found.taught.texts)},
         "outlier_raters": [asdict(one) for one in found.collection.outlier_raters],
         "contradictions": found.contradictions(),
     }
