@@ -85,12 +85,13 @@ class Chat:
         old = self._store.messages.get(message_id)
         return self._store.messages.add(old.conversation_id, old.parent_id, Role.USER, text)
 
-    async def start(self, question: Callable[[], Message]) -> Started:
+    async def start(self, question: Callable[[], Message], unshortened: bool = False) -> Started:
         """Store the question that `question` adds, or finds, and its empty answer: both at once, or none of them.
 
-        A stop in these milliseconds still finds the answer and ends it as stopped.
+        `unshortened`: the base model gives it under the whole prompt. A stop in these milliseconds still finds the
+        answer and ends it as stopped.
         """
-        starting = asyncio.ensure_future(asyncio.to_thread(self._start, question))
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start, question, unshortened))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -102,19 +103,25 @@ class Chat:
         await self._finalizer.save_or_defer(replace(started.message, status=MessageStatus.STOPPED))
 
     async def answer(
-        self, asked: Message | Started, sampling: Sampling = GREEDY, begun: str = ""
+        self,
+        asked: Message | Started,
+        sampling: Sampling = GREEDY,
+        begun: str = "",
+        rendered: Rendered | None = None,
     ) -> AsyncGenerator[Progress]:
         """Stream the answer to a stored user message, or one that is started.
 
-        `begun` is the text of an answer that was cut off: this one goes on where it ends. Closing the iterator stops
-        the request and keeps the text so far as a stopped message. A failure yields the message as failed, then raises
-        ChatError. Does not end before the end of the answer is stored.
+        `begun` is the text of an answer that was cut off: this one goes on where it ends. `rendered` is the request,
+        where the store does not have all of it. Closing the iterator stops the request and keeps the text so far as a
+        stopped message. A failure yields the message as failed, then raises ChatError. Does not end before the end of
+        the answer is stored.
         """
-        started = asked if isinstance(asked, Started) else await self.start(lambda: asked)
+        whole = rendered is not None
+        started = asked if isinstance(asked, Started) else await self.start(lambda: asked, whole)
         question = started.question
         for is_last_try in (False, True):
             try:
-                async with aclosing(self._stream(started, sampling, begun)) as stream:
+                async with aclosing(self._stream(started, sampling, begun, rendered)) as stream:
                     async for progress in stream:
                         yield progress
                 return
@@ -127,12 +134,12 @@ class Chat:
             serving = await self._load_again(started.deployment.assistant_id, started.message)
             if serving.id != started.deployment.id:
                 await self._fail(started.message)
-                started = await self.start(lambda: question)
+                started = await self.start(lambda: question, whole)
 
     async def _fail(self, message: Message) -> None:
         await self._finalizer.save_or_defer(replace(message, status=MessageStatus.FAILED))
 
-    def _start(self, question: Callable[[], Message]) -> Started:
+    def _start(self, question: Callable[[], Message], unshortened: bool) -> Started:
         with self._store.writing():
             asked = question()
             conversation = self._store.conversations.get(asked.conversation_id)
@@ -141,7 +148,7 @@ class Chat:
                 raise ChatError(
                     "This assistant has no prompt yet. Write one on the Prompt page, or load the sample."
                 )
-            if deployment.adapter in self._pool.lost:
+            if unshortened or deployment.adapter in self._pool.lost:
                 deployment = self._store.deployments.without_adapter(deployment)
             message = self._store.messages.add(
                 conversation.id,
@@ -154,26 +161,29 @@ class Chat:
             return Started(asked, deployment, message)
 
     async def _stream(
-        self, started: Started, sampling: Sampling, begun: str
+        self, started: Started, sampling: Sampling, begun: str, rendered: Rendered | None
     ) -> AsyncGenerator[Progress, None]:
         question, deployment, message = started.question, started.deployment, started.message
-        text, failure, rendered, tokens = begun, None, None, tuple[Token, ...]()
+        text, failure, tokens = begun, None, tuple[Token, ...]()
         # Stopped until it is known otherwise, and without its text.
         final = replace(message, status=MessageStatus.STOPPED)
         try:
             # Within: a page that closes here stops the answer too.
-            yield Progress(replace(message, text=text))
+            yield Progress(replace(message, text=text), rendered=rendered)
             limits = self.requests.limits_for(sampling)
-            rendered, shown = await asyncio.to_thread(
-                self._render_stored, question, deployment, begun, limits
+            request, shown = (
+                (rendered, ())
+                if rendered
+                else await asyncio.to_thread(self._render_stored, question, deployment, begun, limits)
             )
+            rendered = request
             stream = self.requests.complete(
-                rendered.ids, sampling, deployment.adapter, question.conversation_id
+                request.ids, sampling, deployment.adapter, question.conversation_id
             )
             async with aclosing(stream):
                 async for item in stream:
                     if isinstance(item, Completion):
-                        usage, reason = usage_of(item, rendered, shown), item.finish_reason
+                        usage, reason = usage_of(item, request, shown), item.finish_reason
                         tokens = item.tokens
                         final = replace(
                             final, status=MessageStatus.COMPLETE, usage=usage, finish_reason=reason

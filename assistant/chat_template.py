@@ -6,29 +6,39 @@ would refuse, leave out or repeat is found by trying when it is loaded, and mess
 
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from itertools import groupby, product
+from itertools import chain, product
+from os.path import commonprefix
 from typing import Any, NoReturn
 
 import jinja2
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from assistant.tool_calls import PROBE_CALLS, PROBE_TOOL, TYPED, Call, CallForm, form_of, typed
+
 # Around the marks stand spaces that a text would not have: where they are gone, the template strips contents.
 _MARK = re.compile("(\u2003?)\ue000(\\d+)\ue001(\u2003?)")
 _OPENED_THOUGHT = re.compile(r"<(think\w*|reasoning)>\s*\Z")
+_UNFINISHED_TAG = re.compile(r"[<\[][^>\]]*\Z")
 _ANSWER_WITH_THOUGHT = "<think>\nwhy\n</think>\n\nyes"
+
+Tools = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One message for the template: `role` is system, user or assistant."""
+    """One message for the template: `role` is system, user, assistant or tool.
+
+    `calls` are those of an answer, or the one whose result a tool gives.
+    """
 
     role: str
     content: str
+    calls: tuple[Call, ...] = ()
 
 
 _PROBES = [
@@ -60,10 +70,12 @@ class _Manner:
 
 
 def _join(turns: Sequence[Turn]) -> list[Turn]:
-    return [
-        Turn(role, "\n\n".join(turn.content for turn in same if turn.content))
-        for role, same in groupby(turns, lambda turn: turn.role)
-    ]
+    joined: list[Turn] = []
+    for turn in turns:
+        if joined and joined[-1].role == turn.role and not (joined[-1].calls or turn.calls):
+            turn = Turn(turn.role, "\n\n".join(filter(None, (joined.pop().content, turn.content))))
+        joined.append(turn)
+    return joined
 
 
 _MANNERS = sorted(
@@ -72,7 +84,9 @@ _MANNERS = sorted(
 
 
 class UnusableTemplate(Exception):
-    """No way of putting messages makes the template show each of them once; the message says what it does."""
+    """No way of putting messages makes the template show each of them once, or it refuses these; the message says what
+    it does.
+    """
 
 
 class ChatTemplate:
@@ -95,14 +109,22 @@ class ChatTemplate:
             raise UnusableTemplate(problems[0])  # with messages as they come
         self._shown = self._find_out_what_history_shows()
 
-    def pieces(self, turns: Sequence[Turn], answer_follows: bool = True) -> list[str]:
+    def pieces(self, turns: Sequence[Turn], answer_follows: bool = True, tools: Tools = ()) -> list[str]:
         """Markup, content, markup, content, ..., markup; contents as far as the template shows them."""
         put = self._manner.apply(
-            [Turn(t.role, self.history(t.content)) if t.role == "assistant" else t for t in turns]
+            [replace(t, content=self.history(t.content)) if t.role == "assistant" else t for t in turns]
         )
-        # What is empty stays empty: templates ask for it.
-        marks = [f"\u2003\ue000{n}\ue001\u2003" if turn.content else "" for n, turn in enumerate(put)]
-        text = self._render([turn.role for turn in put], marks, answer_follows)
+        # What is empty stays empty: templates ask for it. What a tool answers may be quoted.
+        marks = [
+            typed(turn.content)
+            if turn.role == "tool"
+            else f"\u2003\ue000{n}\ue001\u2003"
+            if turn.content
+            else ""
+            for n, turn in enumerate(put)
+        ]
+        marked = [replace(turn, content=mark) for turn, mark in zip(put, marks, strict=True)]
+        text = self._render(marked, answer_follows, tools)
         if answer_follows and (opened := _OPENED_THOUGHT.search(text)):
             # Answers are learned and given without a thought: an opened one is closed, as Qwen3's template closes it.
             text = f"{text.rstrip()}\n\n</{opened[1]}>\n\n"
@@ -111,24 +133,65 @@ class ChatTemplate:
             content = put[int(found[at])].content
             content = content if found[at - 1] else content.lstrip()
             found[at] = content if found[at + 1] else content.rstrip()
-        return found[::2]
+        pieces = [[piece] if n % 2 else TYPED.split(piece) for n, piece in enumerate(found[::2])]
+        return [*chain(*pieces)]
 
     def history(self, answer: str) -> str:
         """An answer as later turns show it: without the thought before it, where the template leaves that out."""
         return self._shown(answer)
 
-    def _render(self, roles: Iterable[str], contents: Iterable[str], answer_follows: bool = True) -> str:
-        messages = [
-            {"role": role, "content": [{"type": "text", "text": content}] if self._manner.parts else content}
-            for role, content in zip(roles, contents, strict=True)
+    def call_form(self, ends: Sequence[str]) -> CallForm:
+        """How an answer calls tools, found by trying; raises UnusableTemplate where the template has no tools, or
+        writes calls as nothing here reads them. `ends` are the tokens that end an answer.
+        """
+        asked, problem = [Turn("user", "q")], ""
+        advice = "Leave tools out, or serve a model whose template has them"
+        for calls in (PROBE_CALLS, PROBE_CALLS[:1]):  # some have one call in an answer, and no more
+            results = [Turn("tool", f"result {call.id}", (call,)) for call in calls]
+            try:
+                before = "".join(self.pieces(asked, tools=[PROBE_TOOL]))
+                text = "".join(
+                    self.pieces([*asked, Turn("assistant", "", calls), *results], tools=[PROBE_TOOL])
+                )
+            except Exception as error:  # a template is a program, and may raise anything
+                problem = f"cannot show calls of tools ({error})"
+                continue
+            if calls[0].name not in before or not all(one.content in text for one in results):
+                problem = "has no tools: it leaves out those that a request names, or what they answer"
+                continue
+            start = len(_UNFINISHED_TAG.sub("", commonprefix([before, text])))
+            answer = re.split("|".join(map(re.escape, ends)), text[start:])[0]
+            if form := form_of(answer, calls):
+                return form
+            problem = "writes calls of tools in a form that is not read here"
+        raise UnusableTemplate(f"{problem}. {advice}")
+
+    def _render(self, turns: Iterable[Turn], answer_follows: bool = True, tools: Tools = ()) -> str:
+        try:
+            return self._template.render(
+                messages=[self._message(turn) for turn in turns],
+                add_generation_prompt=answer_follows,
+                tools=typed([*tools]) or None,
+                documents=None,
+                **self._specials,
+            )
+        except jinja2.TemplateError as error:
+            raise UnusableTemplate(f"refuses these messages ({error})") from error
+
+    def _message(self, turn: Turn) -> dict[str, Any]:
+        content: Any = [{"type": "text", "text": turn.content}] if self._manner.parts else turn.content
+        message = {"role": turn.role, "content": content}
+        if turn.role == "tool":
+            return message | {"tool_call_id": turn.calls[0].id, "name": typed(turn.calls[0].name)}
+        calls = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": typed(call.name), "arguments": typed(call.arguments)},
+            }
+            for call in turn.calls
         ]
-        return self._template.render(
-            messages=messages,
-            add_generation_prompt=answer_follows,
-            tools=None,
-            documents=None,
-            **self._specials,
-        )
+        return message | ({"tool_calls": calls} if calls else {})
 
     def _problem(self) -> str:
         """What the template does wrong with messages that are put in this manner."""
@@ -145,7 +208,7 @@ class ChatTemplate:
 
     def _find_out_what_history_shows(self) -> Callable[[str], str]:
         def text(answer: str) -> str:
-            return self._render(("user", "assistant", "user"), ("a", answer, "b"))
+            return self._render([Turn("user", "a"), Turn("assistant", answer), Turn("user", "b")])
 
         raw = text(_ANSWER_WITH_THOUGHT)
         candidates = [partial(re.sub, pattern, "") for pattern in (r"(?s).*</think>\n*", r"(?s).*</think>")]

@@ -12,7 +12,7 @@ from assistant.embedding import EmbeddingError
 from assistant.limits import ChatError, ChatLimits
 from assistant.rendering import Context, Rendered, fit, fit_demonstrations, keep, render, render_answer
 from assistant.sampling import Sampling
-from assistant.tokenizer import ChatTokenizer, Turn
+from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
@@ -85,13 +85,6 @@ class Requests:
         rendered, _ = await asyncio.to_thread(self.render, context, deployment, "", limits)
         yield rendered
         async with aclosing(self.complete(rendered.ids, sampling, deployment.adapter)) as stream:
-            async for item in stream:
-                yield item
-
-    async def relay(self, turns: Sequence[Turn], sampling: Sampling) -> AsyncGenerator[str | Completion]:
-        """Stream the base model's answer to just these turns; nothing is stored. Raises ChatError, VllmError."""
-        ids = await asyncio.to_thread(self._tokenizer.encode_chat, turns)
-        async with aclosing(self.complete(ids, sampling)) as stream:
             async for item in stream:
                 yield item
 

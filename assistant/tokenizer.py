@@ -15,9 +15,10 @@ from typing import Any, Self
 
 from tokenizers import AddedToken, Tokenizer
 
-from assistant.chat_template import ChatTemplate, Turn, UnusableTemplate
+from assistant.chat_template import ChatTemplate, Tools, Turn, UnusableTemplate
+from assistant.tool_calls import CallForm
 
-__all__ = ["ChatTokenizer", "TokenizerError", "Turn"]
+__all__ = ["ChatTokenizer", "TokenizerError", "Tools", "Turn", "UnusableTemplate"]
 
 _TALK = [Turn("user", "q"), Turn("assistant", "a"), Turn("user", "q")]
 
@@ -73,12 +74,21 @@ class ChatTokenizer:
             ) from error
         return cls(markup, template, end_ids, specials.get("bos_token"))
 
-    def encode_chat(self, turns: Sequence[Turn]) -> tuple[int, ...]:
-        """Token ids of the messages, up to where the next answer starts."""
+    def encode_chat(
+        self, turns: Sequence[Turn], tools: Tools = (), begun: Sequence[str] = ("",)
+    ) -> tuple[int, ...]:
+        """Token ids of the messages, up to where the next answer starts, or goes on behind what is `begun` of it:
+        markup, and by turns a text and more markup.
+        """
         ids: list[int] = []
-        for run in self._runs(self._template.pieces(turns)):
+        *pieces, last = self._template.pieces(turns, tools=tools)
+        for run in self._runs([*pieces, last + begun[0], *begun[1:]]):
             ids += [run] if isinstance(run, int) else self._encode_run(run, bool(ids))
         return tuple(ids)
+
+    def call_form(self) -> CallForm:
+        """How answers call tools; raises UnusableTemplate where that is impossible."""
+        return self._template.call_form([self._markup.id_to_token(id) or "" for id in self.end_ids])
 
     def render(self, turns: Sequence[Turn]) -> str:
         """The text that `encode_chat` encodes."""

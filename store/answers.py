@@ -62,7 +62,7 @@ UNRATED = f"""
     SELECT m.id, m.conversation_id, EXISTS (
         SELECT 1 FROM json_each(m.demonstrations) wanted CROSS JOIN messages s ON s.id = wanted.value
         CROSS JOIN splits ON splits.conversation_id = s.conversation_id WHERE splits.split <> 'train') AS saw_held_out
-    FROM messages m
+    FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id AND c.source = 'chat'
     WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.status = 'complete' AND m.text <> ''
         AND m.mean_ln_p IS NOT NULL AND coalesce(m.finish_reason, 'stop') = 'stop'
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
@@ -76,6 +76,8 @@ TURNS_OF = """
 SPLITS_OF = """
     SELECT s.conversation_id, s.split
     FROM json_each(?) wanted CROSS JOIN splits s ON s.conversation_id = wanted.value"""
+_WITH_TOOLS = """
+    SELECT c.id FROM json_each(?) wanted CROSS JOIN conversations c ON c.id = wanted.value WHERE c.source = 'tools'"""
 
 # Two indexes, one for what was measured and one for what failed before it could be.
 _SERVED_WITH = """
@@ -193,6 +195,7 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
     decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, [list(wanted)]))
     turns = {row[0]: row for row in transaction.tuples(TURNS_OF, conversations)}
     splits = {id: Split(split) for id, split in transaction.tuples(SPLITS_OF, conversations)}
+    with_tools = {id for (id,) in transaction.tuples(_WITH_TOOLS, conversations)}
     contexts: dict[str, _Context] = {}
     answers = []
     for id, parent_id, _, text, _, served_by, ln_p, *end in sorted(
@@ -211,6 +214,7 @@ def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> li
                 mean_ln_p=ln_p,
                 decision=decisions.get(id),
                 is_whole=is_whole(MessageStatus(end[0]), end[1]),
+                with_tools=conversation_id in with_tools,
             )
         )
     return answers

@@ -198,7 +198,7 @@ class Conversations(Repository):
         source: str = "chat",
         id: str | None = None,
     ) -> Conversation:
-        """Add a conversation; `source` is chat or import. Raises NotFound, Conflict for a taken id."""
+        """Add a conversation; `source` is chat, tools or import. Raises NotFound, Conflict for a taken id."""
         id = self._new_id() if id is None else id
         with self._file.writing() as transaction:
             need_assistant(transaction, assistant_id)

@@ -159,7 +159,7 @@ class Conversation:
     created_at: float
     updated_at: float
     owner: str = "local"
-    source: str = "chat"  # or import
+    source: str = "chat"  # or import; tools: from a program whose model could call some, and never trained on
     head_id: str | None = None  # the last message of the branch that is shown
 
 
@@ -268,7 +268,8 @@ class RatedAnswer:
 
     `context` are (role, text) pairs, oldest first, ending with the user message that was answered.
     `mean_ln_p` is the mean log-probability of its tokens, None where the server did not say, or nobody was served.
-    One that is not whole is never learned as it stands, since the adapter would learn to end there.
+    One that is not whole is never learned as it stands, since the adapter would learn to end there. `with_tools`: it
+    could call tools.
     """
 
     message_id: str
@@ -281,6 +282,7 @@ class RatedAnswer:
     mean_ln_p: float | None = None
     decision: Decision | None = None
     is_whole: bool = True
+    with_tools: bool = False
 
 
 @dataclass(frozen=True)

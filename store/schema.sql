@@ -195,7 +195,7 @@ CREATE TABLE conversations (
     assistant_id TEXT NOT NULL REFERENCES assistants (id),
     title TEXT NOT NULL,
     owner TEXT NOT NULL,
-    source TEXT NOT NULL CHECK (source IN ('chat', 'import')),
+    source TEXT NOT NULL CHECK (source IN ('chat', 'import', 'tools')),
     created_at REAL NOT NULL,
     updated_at REAL NOT NULL,
     head_id TEXT,

@@ -23,7 +23,7 @@ _LAST_ANSWER = """
 
 # What one owner, ?1, and those below its name were answered.
 _STORED = """
-    SELECT answer.*, question.metadata AS kept, c.assistant_id FROM messages question
+    SELECT answer.*, question.metadata AS kept, c.assistant_id, c.source FROM messages question
     CROSS JOIN conversations c ON c.id = question.conversation_id
     CROSS JOIN messages answer ON answer.conversation_id = c.id AND answer.parent_id = question.id
     WHERE question.turns_hash IS NOT NULL AND (c.owner = ?1 OR substr(c.owner, 1, length(?1) + 1) = ?1 || '/')
@@ -45,6 +45,7 @@ class StoredAnswer:
     message: Message
     assistant_id: str
     metadata: Mapping[str, str]
+    with_tools: bool
 
 
 class Threads(Repository):
@@ -55,29 +56,31 @@ class Threads(Repository):
         turns: Turns,
         title: str = "",
         metadata: Mapping[str, str] | None = None,
+        source: str = "chat",
     ) -> Message:
         """Keep the last turn, a question, below the turns before it, and return it.
 
         Turns that end with an answer that this owner was given go on in that conversation; others become a new one,
-        whose earlier answers nobody here gave. Turns begin with a question and take turns. Raises NotFound.
+        whose earlier answers nobody here gave. Turns begin with a question and take turns. `source` is chat, or tools
+        for what could call some. Raises NotFound.
         """
         messages = self._other(Messages)
         with self._file.writing() as transaction:
             before, (_, question) = turns[:-1], turns[-1]
             last = None
             if before:
-                values = [_hash(assistant_id, owner, before[:-1]), before[-1][1]]
+                values = [_hash(assistant_id, owner, source, before[:-1]), before[-1][1]]
                 last = transaction.row(_LAST_ANSWER, values)
             if last is not None:
                 here, parent = last["conversation_id"], last["id"]
             else:
-                here, parent = self._other(Conversations).create(assistant_id, title, owner).id, None
+                here, parent = self._other(Conversations).create(assistant_id, title, owner, source).id, None
                 for role, text in before:
                     parent = messages.add(here, parent, role, text).id
             asked = messages.add(here, parent, Role.USER, question)
             change = "UPDATE messages SET turns_hash = ?, metadata = ? WHERE id = ?"
             kept = column(dict(metadata)) if metadata else None
-            transaction.execute(change, [_hash(assistant_id, owner, turns), kept, asked.id])
+            transaction.execute(change, [_hash(assistant_id, owner, source, turns), kept, asked.id])
             return asked
 
     def answers(
@@ -117,9 +120,10 @@ class Threads(Repository):
 
 
 def _stored(row: sqlite3.Row) -> StoredAnswer:
-    return StoredAnswer(message_of(row), row["assistant_id"], json.loads(row["kept"] or "{}"))
+    metadata = json.loads(row["kept"] or "{}")
+    return StoredAnswer(message_of(row), row["assistant_id"], metadata, row["source"] == "tools")
 
 
-def _hash(assistant_id: str, owner: str, turns: Turns) -> str:
-    text = json.dumps([assistant_id, owner, *([role.value, text] for role, text in turns)])
+def _hash(assistant_id: str, owner: str, source: str, turns: Turns) -> str:
+    text = json.dumps([assistant_id, owner, source, *([role.value, text] for role, text in turns)])
     return hashlib.sha256(text.encode()).hexdigest()

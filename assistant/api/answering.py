@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
 
 from assistant.api.chat_request import Asked, ChatBody, Turns
 from assistant.api.errors import ApiError
 from assistant.api.known_prompts import KnownPrompts
 from assistant.chat import Chat, Progress, Started
-from assistant.rendering import Rendered
+from assistant.rendering import Rendered, turns
 from assistant.sampling import Sampling
+from assistant.tokenizer import ChatTokenizer
+from assistant.tool_calls import Call, CallForm
 from assistant.vllm_client import Completion, Token
 from store import Store
 from store.errors import NotFound
@@ -44,6 +49,7 @@ class Piece:
     end: End | None = None
     id: str = ""  # of the stored answer
     sent: Rendered | None = None
+    calls: tuple[Call, ...] = ()  # of tools, at the end
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,8 @@ class Plan:
     """What answers a request: a deployment, or the base model with just what was sent.
 
     `turns` end with the question, and `is_kept` says whether they are stored, with `metadata`. `full_tokens` are those
-    of the assistant's whole prompt, `version` that of the recognised one.
+    of the assistant's whole prompt, `version` that of the recognised one. `unchanged` is the request where it is served
+    as it was sent, `begun` what its answer begins with.
     """
 
     deployment: Deployment | None = None
@@ -60,6 +67,8 @@ class Plan:
     version: int | None = None
     full_tokens: int = 0
     metadata: Mapping[str, str] | None = None
+    unchanged: Rendered | None = None
+    begun: str = ""
 
     @property
     def model(self) -> str:
@@ -83,11 +92,28 @@ class Plan:
 class Planner:
     """Finds what answers a request."""
 
-    def __init__(self, store: Store, chat: Chat, known: KnownPrompts):
-        self._store, self._chat, self._known = store, chat, known
+    def __init__(self, store: Store, chat: Chat, known: KnownPrompts, tokenizer: ChatTokenizer):
+        self._store, self._chat, self._known, self._tokenizer = store, chat, known, tokenizer
 
     def plan(self, body: ChatBody, asked: Asked) -> Plan:
-        """Raises ApiError where no model has the name and no prompt was sent that could be recognised."""
+        """A request with tools is served as it was sent: what was proven without them is not proven with them.
+
+        Raises ApiError where no model has the name and no prompt was sent that could be recognised.
+        """
+        plan = self._found(body, asked)
+        if plan.deployment is not None and asked.form is None:
+            return plan
+        sent, begun = [*asked.as_sent], body.begun(asked.form)
+        if plan.deployment is not None:
+            whole = self._store.deployments.without_adapter(plan.deployment)
+            plan = replace(plan, deployment=whole)
+            if is_blank(asked.system or ""):
+                prompt = turns(self._store.prompts.get(whole.prompt_id).segments, ())
+                sent = [*prompt, *(one for one in sent if one.role != "system")]
+        ids = self._tokenizer.encode_chat(sent, msgspec.to_builtins(body.callable), begun)
+        return replace(plan, unchanged=Rendered(ids, plan.full_tokens), begun="".join(begun))
+
+    def _found(self, body: ChatBody, asked: Asked) -> Plan:
         wanted = None if body.model == BASE else self._assistant(body.model)
         recognised = self._known.find(asked.system, asked.turns, wanted) if asked.system is not None else None
         if recognised:
@@ -112,7 +138,8 @@ class Planner:
     def ask(self, plan: Plan, owner: str) -> Message:
         """Store the question of a plan."""
         title = one_line(plan.turns[-1][1], _TITLE_CHARACTERS)
-        return self._store.threads.ask(plan.model, owner, plan.turns, title, plan.metadata)
+        source = "tools" if plan.unchanged else "chat"
+        return self._store.threads.ask(plan.model, owner, plan.turns, title, plan.metadata, source)
 
     def _assistant(self, id: str) -> str | None:
         try:
@@ -132,20 +159,43 @@ async def answers(
     chat: Chat, plan: Plan, kept: Started | Message | None, body: ChatBody, asked: Asked
 ) -> AsyncGenerator[Piece]:
     """As many as the client wants; those to a stored question are stored as they end. Raises ChatError, VllmError."""
-    streams = [_answer(chat, plan, kept, asked, n, body.sampling(n)) for n in range(body.n or 1)]
-    async with aclosing(merged(streams)) as pieces:
+    streams = [_answer(chat, plan, kept, n, body.sampling(n)) for n in range(body.n or 1)]
+    whole = merged(streams)
+    if asked.form:
+        whole = with_calls(whole, asked.form, 1 if body.parallel_tool_calls is False else None)
+    async with aclosing(whole) as pieces:
         async for piece in pieces:
             yield piece
 
 
 def _answer(
-    chat: Chat, plan: Plan, kept: Started | Message | None, asked: Asked, index: int, sampling: Sampling
+    chat: Chat, plan: Plan, kept: Started | Message | None, index: int, sampling: Sampling
 ) -> AsyncGenerator[Piece]:
     if kept is not None:
-        return _of_progress(index, chat.answer(kept, sampling))
-    if plan.deployment is not None:
-        return relayed(index, chat.requests.unstored(plan.deployment, plan.turns, sampling))
-    return relayed(index, chat.requests.relay(asked.as_sent, sampling))
+        return _of_progress(index, chat.answer(kept, sampling, plan.begun, plan.unchanged))
+    if plan.unchanged is not None:
+        first = Piece(index, plan.begun, sent=plan.unchanged)
+        return relayed(index, chat.requests.complete(plan.unchanged.ids, sampling), first)
+    assert plan.deployment is not None
+    return relayed(index, chat.requests.unstored(plan.deployment, plan.turns, sampling))
+
+
+async def with_calls(
+    pieces: AsyncGenerator[Piece], form: CallForm, most: int | None = None
+) -> AsyncGenerator[Piece]:
+    """The calls of tools, at the end of each answer, instead of the text that they are written as."""
+    texts, sent = defaultdict[int, str](str), defaultdict[int, int](int)
+    async with aclosing(pieces):
+        async for piece in pieces:
+            n, end, calls = piece.index, piece.end, tuple[Call, ...]()
+            texts[n] += piece.text
+            content = form.content_of(texts[n])
+            if end:
+                content, calls = form.read(texts[n])
+                if calls and end.finish_reason == "stop":
+                    end = replace(end, finish_reason="tool_calls")
+            yield replace(piece, text=content[sent[n] :], end=end, calls=calls[:most])
+            sent[n] = len(content)
 
 
 async def _of_progress(index: int, steps: AsyncGenerator[Progress]) -> AsyncGenerator[Piece]:
@@ -168,10 +218,14 @@ def _end(reason: str | None, cost: Usage | Completion, tokens: tuple[Token, ...]
 
 
 async def relayed(
-    index: int, items: AsyncGenerator[Rendered | str | Completion] | AsyncGenerator[str | Completion]
+    index: int,
+    items: AsyncGenerator[Rendered | str | Completion] | AsyncGenerator[str | Completion],
+    first: Piece | None = None,
 ) -> AsyncGenerator[Piece]:
-    """An answer that is not stored. Raises ChatError, VllmError."""
+    """An answer that is not stored, behind `first`. Raises ChatError, VllmError."""
     async with aclosing(items):
+        if first:
+            yield first
         async for item in items:
             if isinstance(item, Completion):
                 yield Piece(index, end=_end(item.finish_reason, item, item.tokens))

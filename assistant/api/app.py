@@ -61,9 +61,9 @@ class Api:
         self._store, self._chat, self._tokenizer, self._embedder = store, chat, tokenizer, embedder
         self._metrics, self._server_state = metrics, server_state
         known = KnownPrompts(store, tokenizer)
-        self._planner = Planner(store, chat, known)
+        self._planner = Planner(store, chat, known, tokenizer)
         self._tuning = Tuning(store, chat, Jobs(store, tokenizer, known))
-        self._stored = Stored(store)
+        self._stored = Stored(store, tokenizer)
         self._admission = Admission(store, key_required)
 
     def app(self) -> Starlette:
@@ -130,7 +130,7 @@ class Api:
 
     async def chat_completions(self, caller: Caller, body: bytes, request: Request) -> Response:
         asked = read(body, ChatBody)
-        messages = read_messages(asked)
+        messages = read_messages(asked, self._tokenizer.call_form() if asked.has_tools else None)
         self._need_server()
         owner = caller.of_user(asked.safety_identifier or asked.user)
         with acting(caller.name):
@@ -139,7 +139,8 @@ class Api:
         if plan.is_kept and (asked.n or 1) > 1:
             kept = await asyncio.to_thread(self._planner.ask, plan, owner)
         elif plan.is_kept:  # with the place of its answer, which saves a wait for the disk
-            kept = await self._chat.start(lambda: self._planner.ask(plan, owner))
+            unshortened = plan.unchanged is not None
+            kept = await self._chat.start(lambda: self._planner.ask(plan, owner), unshortened)
             plan = replace(plan, deployment=kept.deployment)
         pieces = answers(self._chat, plan, kept, asked, messages)
         return await self._reply(replies.CHAT, plan, asked, pieces)

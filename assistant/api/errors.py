@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse
 
 from assistant.embedding import EmbeddingError
 from assistant.limits import ChatError
+from assistant.tokenizer import UnusableTemplate
 from assistant.vllm_client import VllmError, VllmRefused, VllmUnreachable
 from store.errors import Conflict, NotFound, NotSaved, StoreError, Unstorable
 from store.tracebacks import without_texts
@@ -65,6 +66,8 @@ def as_api_error(error: Exception) -> ApiError:
             return ApiError(404, str(known))
         case NotSaved():
             return ApiError(503, str(known), retry_s=_AGAIN_S)
+        case UnusableTemplate():
+            return ApiError(400, f"The model's chat template {known}.")
         case VllmRefused() | ChatError() | Conflict() | Unstorable():
             return ApiError(400, str(known))
         case VllmError() | EmbeddingError() | StoreError():

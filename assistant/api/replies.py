@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from assistant.api.answering import End, Piece
 from assistant.api.errors import as_api_error
 from assistant.rendering import Rendered
+from assistant.tool_calls import Call
 
 
 @dataclass(frozen=True)
@@ -24,22 +26,43 @@ class Shape:
     id: str
     whole: str
     chunk: str
-    message: Callable[[str], dict[str, Any]]
+    message: Callable[[str, list[dict[str, Any]]], dict[str, Any]]
     delta: Callable[[str], dict[str, Any]]
     first: dict[str, Any] | None = None  # the delta before any text
+
+
+def _message(text: str, calls: list[dict[str, Any]]) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text or None if calls else text, "refusal": None}
+    return {"message": message | ({"tool_calls": calls} if calls else {})}
 
 
 CHAT = Shape(
     "chatcmpl",
     "chat.completion",
     "chat.completion.chunk",
-    lambda text: {"message": {"role": "assistant", "content": text, "refusal": None}},
+    _message,
     lambda text: {"delta": {"content": text} if text else {}},
     {"delta": {"role": "assistant", "content": ""}},
 )
 TEXT = Shape(
-    "cmpl", "text_completion", "text_completion", lambda text: {"text": text}, lambda text: {"text": text}
+    "cmpl",
+    "text_completion",
+    "text_completion",
+    lambda text, calls: {"text": text},
+    lambda text: {"text": text},
 )
+
+
+def calls_as_sent(calls: Sequence[Call], id: str) -> list[dict[str, Any]]:
+    """As OpenAI's clients read them; `id` is the answer's."""
+    return [
+        {
+            "id": f"call_{id}_{n}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)},
+        }
+        for n, call in enumerate(calls)
+    ]
 
 
 @dataclass
@@ -54,6 +77,7 @@ class Reply:
     sent: Rendered | None = None
     texts: dict[int, str] = field(default_factory=dict)
     ends: dict[int, End] = field(default_factory=dict)
+    calls: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     def take(self, piece: Piece) -> None:
         self.texts[piece.index] = self.texts.get(piece.index, "") + piece.text
@@ -62,6 +86,10 @@ class Reply:
             self.ends[piece.index] = piece.end
         if piece.id and piece.index == 0:
             self.id = piece.id
+        self.calls[piece.index] = self.calls_of(piece)
+
+    def calls_of(self, piece: Piece) -> list[dict[str, Any]]:
+        return calls_as_sent(piece.calls, piece.id or f"{self.id}_{piece.index}")
 
     def head(self, kind: str) -> dict[str, Any]:
         id = f"{self.shape.id}-{self.id}"
@@ -95,7 +123,7 @@ async def whole(reply: Reply, pieces: AsyncGenerator[Piece]) -> Response:
         async for piece in pieces:
             reply.take(piece)
     choices = [
-        {"index": n, **reply.shape.message(text), **_ended(reply, n)}
+        {"index": n, **reply.shape.message(text, reply.calls[n]), **_ended(reply, n)}
         for n, text in sorted(reply.texts.items())
     ]
     body = {**reply.head(reply.shape.whole), "choices": choices, "usage": reply.usage}
@@ -156,6 +184,9 @@ def _of_piece(reply: Reply, head: dict[str, Any], piece: Piece, begun: set[int])
     begun.add(piece.index)
     if piece.text:
         events.append(_choice(head, piece.index, shape.delta(piece.text)))
+    if piece.calls:
+        numbered = [{"index": n, **call} for n, call in enumerate(reply.calls_of(piece))]
+        events.append(_choice(head, piece.index, {"delta": {"tool_calls": numbered}}))
     if piece.end:
         events.append(_choice(head, piece.index, shape.delta("") | _ended(reply, piece.index)))
     return events

@@ -14,7 +14,8 @@ from assistant.api.admission import Admission, Caller
 from assistant.api.chat_request import Metadata, read
 from assistant.api.endpoint import Act, Endpoint, listed
 from assistant.api.errors import ApiError
-from assistant.api.replies import CHAT
+from assistant.api.replies import CHAT, calls_as_sent
+from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.api_keys import Scope
 from store.threads import StoredAnswer
@@ -33,8 +34,8 @@ class MetadataBody(msgspec.Struct):
 class Stored:
     """Answers programs about what they asked; each key sees its own."""
 
-    def __init__(self, store: Store):
-        self._threads, self._messages = store.threads, store.messages
+    def __init__(self, store: Store, tokenizer: ChatTokenizer):
+        self._threads, self._messages, self._tokenizer = store.threads, store.messages, tokenizer
 
     def routes(self, admission: Admission) -> list[Route]:
         def route(path: str, act: Act, method: str = "GET") -> Route:
@@ -73,17 +74,18 @@ class Stored:
             int(limit) + 1,
             order == "desc",
         )
-        return listed([shown(one) for one in found[: int(limit)]], len(found) > int(limit))
+        return listed([shown(one, self._tokenizer) for one in found[: int(limit)]], len(found) > int(limit))
 
     async def get(self, caller: Caller, body: bytes, request: Request) -> Response:
-        return JSONResponse(shown(await asyncio.to_thread(self._threads.answer, caller.name, _id(request))))
+        found = await asyncio.to_thread(self._threads.answer, caller.name, _id(request))
+        return JSONResponse(shown(found, self._tokenizer))
 
     async def update(self, caller: Caller, body: bytes, request: Request) -> Response:
         given = read(body, MetadataBody)
         changed = await asyncio.to_thread(
             self._threads.set_metadata, caller.name, _id(request), given.metadata
         )
-        return JSONResponse(shown(changed))
+        return JSONResponse(shown(changed, self._tokenizer))
 
     async def turns(self, caller: Caller, body: bytes, request: Request) -> Response:
         """The turns that were answered, without the prompt, which is the assistant's."""
@@ -98,16 +100,18 @@ class Stored:
         return listed(await asyncio.to_thread(before))
 
 
-def shown(stored: StoredAnswer) -> dict[str, Any]:
+def shown(stored: StoredAnswer, tokenizer: ChatTokenizer) -> dict[str, Any]:
     message, usage = stored.message, stored.message.usage
+    text, calls = tokenizer.call_form().read(message.text) if stored.with_tools else (message.text, ())
     prompt, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-    ended = {"finish_reason": message.finish_reason or "stop", "logprobs": None}
+    reason = "tool_calls" if calls else message.finish_reason or "stop"
+    ended = {"finish_reason": reason, "logprobs": None}
     return {
         "id": _PREFIX + message.id,
         "object": CHAT.whole,
         "created": int(message.created_at),
         "model": stored.assistant_id,
-        "choices": [{"index": 0, **CHAT.message(message.text), **ended}],
+        "choices": [{"index": 0, **CHAT.message(text, calls_as_sent(calls, message.id)), **ended}],
         "usage": {
             "prompt_tokens": prompt,
             "completion_tokens": written,

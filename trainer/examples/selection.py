@@ -22,6 +22,7 @@ class DropReason(StrEnum):
     REJECTED = NotApproved.REJECTED.value
     RATED_DOWN = NotApproved.RATED_DOWN.value
     CUT = NotApproved.CUT.value
+    WITH_TOOLS = "could call tools, which nothing that is trained or proven here has"
     OUTDATED = "says what the prompt no longer says, and was approved before it was changed"
     OUTLIER_RATER = "its rater is set aside as an outlier, and no reviewer approved it"
     EMPTY = "question or approved answer is empty"
@@ -85,6 +86,8 @@ def judge(answer: RatedAnswer) -> CollectedAnswer | DropReason:
     found = approval(answer.answer, answer.ratings, answer.decision, answer.is_whole)
     if not isinstance(found, Approval):
         return DropReason(found)
+    if answer.with_tools:
+        return DropReason.WITH_TOOLS
     return _collected(
         answer,
         found.text,
