@@ -4,7 +4,8 @@
   may hold blank lines;
 - where a line of dashes (`---`) stands in the text, segments are what stands between such lines instead;
 - a segment that starts with `User:` and has a line that starts with `Assistant:` is a worked example;
-- `[keep]` at the start of a segment protects it: it is never left out.
+- `[keep]` at the start of a segment protects it: it is never left out;
+- `[varies]` alone stands for lines that a program fills in anew for each request, such as a date.
 """
 
 import re
@@ -17,6 +18,7 @@ from itertools import chain, count
 from store.records import Segment, SegmentKind
 
 _KEEP = "[keep]"
+VARIES = "[varies]"
 _SEPARATOR = re.compile(r"^[^\S\n]*---+[^\S\n]*$", re.MULTILINE)
 _HEADING = re.compile(r"\s*(\[keep\]\s*)?#{1,6} ")
 _FENCE = re.compile(r"\s*(\[keep\]\s*)?((User|Assistant):\s*)*```")
@@ -53,7 +55,7 @@ def to_text(segments: Sequence[Segment]) -> str:
     example, and one with a line of dashes as two.
     """
     written = [
-        (f"{_KEEP} " if segment.protected else "")
+        (f"{_KEEP} " if segment.protected and segment.kind is not SegmentKind.VARYING else "")
         + (
             f"User: {segment.user}\nAssistant: {segment.assistant}"
             if segment.kind is SegmentKind.EXAMPLE
@@ -97,6 +99,8 @@ def _segment(text: str) -> Segment:
         raise PromptTextError(
             f"'{_KEEP}' stands alone. Put it at the start of the paragraph that it protects."
         )
+    if body == VARIES:
+        return Segment("", SegmentKind.VARYING, text=VARIES, protected=True)
     if not body.startswith("User:"):
         return Segment("", SegmentKind.INSTRUCTION, text=body, protected=protected)
     question, _, answer = (part.strip() for part in body.removeprefix("User:").partition("\nAssistant:"))

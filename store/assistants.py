@@ -47,13 +47,19 @@ class Assistants(Repository):
                 record(transaction, made.created_at, AuditAction.ASSISTANT_MADE, id)
             return made
 
-    def adopt(self, id: str, name: str, scorer: str) -> Assistant:
-        """Make an assistant of a prompt that came through the API. Raises NotFound, Conflict for any other."""
+    def adopt(self, id: str, name: str, scorer: str, others: Iterable[str] = ()) -> Assistant:
+        """Make an assistant of a prompt that came through the API, of which `others` are forms that nobody need adopt
+        any more. Raises NotFound, Conflict for any other.
+        """
         with self._file.writing() as transaction:
             need_assistant(transaction, id)
             change = "UPDATE assistants SET found = 0, name = ?, scorer = ? WHERE id = ? AND found = 1"
             if not transaction.execute(change, [name, scorer, id]).rowcount:
                 raise Conflict(f"{id!r} is an assistant already.")
+            forms = (
+                "UPDATE assistants SET found = 2 WHERE id IN (SELECT value FROM json_each(?)) AND found = 1"
+            )
+            transaction.execute(forms, [[*others]])
             record(transaction, self._clock(), AuditAction.ASSISTANT_MADE, id)
             return self.get(id)
 
@@ -64,6 +70,10 @@ class Assistants(Repository):
     def found_ids(self) -> set[str]:
         """Return the ids of those that `found` gives, without counting what was asked."""
         return {row["id"] for row in self._rows("SELECT id FROM assistants WHERE found = 1")}
+
+    def adopted_ids(self) -> set[str]:
+        """Return the ids of those that `all` gives."""
+        return {row["id"] for row in self._rows("SELECT id FROM assistants WHERE found = 0")}
 
     def found(self) -> list[FoundPrompt]:
         """Return the prompts that came through the API and nobody has adopted, the most used first."""

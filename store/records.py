@@ -13,6 +13,7 @@ from typing import Any
 class SegmentKind(StrEnum):
     INSTRUCTION = "instruction"
     EXAMPLE = "example"
+    VARYING = "varying"  # lines that differ from request to request: they stand before the question instead
 
 
 class Role(StrEnum):
@@ -88,7 +89,9 @@ class Split(StrEnum):
 
 @dataclass(frozen=True)
 class Segment:
-    """One piece of a prompt: an instruction (`text`) or a worked example (`user`, `assistant`)."""
+    """One piece of a prompt: an instruction (`text`), a worked example (`user`, `assistant`), or the place of lines
+    that vary, which costs the prompt nothing.
+    """
 
     id: str
     kind: SegmentKind

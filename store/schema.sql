@@ -10,7 +10,7 @@ CREATE TABLE assistants (
     scorer TEXT NOT NULL,
     starters TEXT NOT NULL,  -- JSON list of text
     created_at REAL NOT NULL,
-    found INTEGER NOT NULL DEFAULT 0 CHECK (found IN (0, 1))  -- 1: a prompt from the API that nobody has adopted
+    found INTEGER NOT NULL DEFAULT 0 CHECK (found IN (0, 1, 2))  -- 1: a prompt from the API that nobody has adopted, 2: a form of one
 ) STRICT;
 
 CREATE TABLE prompts (

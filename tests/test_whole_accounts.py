@@ -27,8 +27,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         fill(opened)
         for name, role in (("ann", "admin"), ("rev", "reviewer"), ("bo", "user")):
             opened.users.add(name, UserRole(role), f"password of {name}")
-        opened.assistants.create("prompt-1", "You are a poet.", "chrf", found=True)
-        opened.prompts.add("prompt-1", [Segment("part-1", SegmentKind.INSTRUCTION, text="You are a poet.")])
+        for id, day in (("prompt-1", "Monday"), ("prompt-2", "Tuesday")):
+            texts = ("You are a poet of the sea.", f"Today is {day}.")
+            opened.assistants.create(id, texts[0], "chrf", found=True)
+            opened.prompts.add(
+                id, [Segment(f"part-{n}", SegmentKind.INSTRUCTION, text=text) for n, text in enumerate(texts)]
+            )
         opened.conversations.create("prompt-1", owner="api:shop")
         for name in ("ann", "bo"):
             talk = opened.conversations.create("otter-quay", f"talk of {name}", owner=name)
@@ -146,10 +150,12 @@ def change_keys(page: Page, store: Store) -> None:
 def adopt_a_prompt(page: Page, store: Store) -> None:
     """What came through the API becomes an assistant, which every page then shows."""
     page.get_by_role("tab", name="Prompt", exact=True).click()
+    expect(page.locator("#found-prompts")).to_contain_text("in 2 forms")
     page.get_by_role("button", name="Make it an assistant").click()
     expect(page.get_by_text("Give the assistant a name").first).to_be_visible()
     page.get_by_label("Name of the assistant").fill("Poet")
     page.get_by_role("button", name="Make it an assistant").click()
-    expect(page.locator("#prompt-text textarea")).to_have_value("You are a poet.", timeout=60_000)
+    expected = "You are a poet of the sea.\n\n[varies]"
+    expect(page.locator("#prompt-text textarea")).to_have_value(expected, timeout=60_000)
     expect(page.locator("#found-prompts")).to_have_count(0)
     assert [one.name for one in store.assistants.all()][-1] == "Poet"

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 
 from assistant.api.chat_request import Turns
 from assistant.assistants import save_prompt
 from assistant.limits import ChatLimits
-from assistant.prompt_text import to_text
+from assistant.prompt_text import VARIES, to_text
 from assistant.tokenizer import ChatTokenizer
+from assistant.varying import Lines, comparable, varying_lines
 from store import Store
 from store.records import Prompt, Role, Segment, SegmentKind
 from store.visible import one_line
@@ -28,6 +31,35 @@ class Recognised:
     turns: Turns
 
 
+@dataclass(frozen=True)
+class _Form:
+    """A prompt as a program may send it: the lines of a system message, and turns before the first question."""
+
+    prompt: Prompt
+    lines: Lines
+    examples: Turns
+
+    @property
+    def varies(self) -> bool:
+        return any(one.kind is SegmentKind.VARYING for one in self.prompt.segments)
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        return len(self.examples), self.prompt.id
+
+
+@dataclass(frozen=True)
+class _Fit:
+    form: _Form
+    varying: Lines
+
+    def recognised(self, turns: Turns) -> Recognised:
+        (role, question), *rest = turns[len(self.form.examples) :]
+        if self.varying:
+            question = "\n".join([*self.varying, "", question])
+        return Recognised(self.form.prompt.assistant_id, self.form.prompt.version, ((role, question), *rest))
+
+
 class KnownPrompts:
     """Every version of every assistant's prompt; any number of threads may ask."""
 
@@ -35,42 +67,61 @@ class KnownPrompts:
         self._store, self._tokenizer = store, tokenizer
         self._lock = threading.Lock()
         self._newest = -1
-        self._by_system: dict[str, list[tuple[Turns, Prompt]]] = {}
+        self._known: tuple[Mapping[Lines, Sequence[_Form]], Sequence[_Form]] = ({}, ())
 
     def find(self, system: str, turns: Turns, assistant_id: str | None = None) -> Recognised | None:
-        """The prompt whose instructions are this system message, and whose worked examples come first among the turns;
-        of several the wanted assistant's, then the longest, then the newest. Blank lines and spaces at the ends of
-        lines make no difference.
+        """The prompt whose instructions are this system message, and whose worked examples come first among the turns.
+
+        Lines that vary then stand before the first question. Of several prompts it is the wanted assistant's, then one
+        that somebody adopted, then one where nothing varies, then the longest, then the newest. Blank lines and spaces
+        at the ends of lines make no difference.
         """
-        fitting = [
-            (examples, prompt)
-            for examples, prompt in self._prompts().get(_comparable(system), ())
-            if turns[: len(examples)] == examples and len(turns) > len(examples)
-        ]
+        fitting: dict[str, _Fit] = {}  # the best of each assistant
+        lines = comparable(system)
+        for form in self._fitting(lines):
+            size = len(form.examples)
+            if turns[:size] == form.examples and len(turns) > size:
+                fit = _Fit(form, (varying_lines(form.lines, lines) or ()) if form.varies else ())
+                fitting[form.prompt.assistant_id] = max(
+                    fit, fitting.get(form.prompt.assistant_id, fit), key=lambda one: one.form.rank
+                )
         if not fitting:
             return None
-        examples, prompt = max(
-            fitting, key=lambda one: (one[1].assistant_id == assistant_id, len(one[0]), one[1].id)
+        adopted = self._store.assistants.adopted_ids() if len(fitting) > 1 else set()
+        best = max(
+            fitting.values(),
+            key=lambda fit: (
+                fit.form.prompt.assistant_id == assistant_id,
+                fit.form.prompt.assistant_id in adopted,
+                not fit.varying,
+                fit.form.rank,
+            ),
         )
-        return Recognised(prompt.assistant_id, prompt.version, turns[len(examples) :])
+        return best.recognised(turns)
 
-    def _prompts(self) -> dict[str, list[tuple[Turns, Prompt]]]:
+    def _fitting(self, lines: Lines) -> Iterator[_Form]:
+        forms, templates = self._forms()
+        yield from forms.get(lines, ())
+        yield from (one for one in templates if varying_lines(one.lines, lines) is not None)
+
+    def _forms(self) -> tuple[Mapping[Lines, Sequence[_Form]], Sequence[_Form]]:
+        """Those of which every line is known, by their lines, and the others."""
         with self._lock:
             newest = self._store.prompts.newest_id()
             if newest != self._newest:
-                found = defaultdict(list)
-                for prompt in self._store.prompts.all():
-                    for system, examples in _forms(prompt.segments):
-                        found[_comparable(system)].append((examples, prompt))
-                self._newest, self._by_system = newest, dict(found)
-            return self._by_system
+                forms, templates = defaultdict[Lines, list[_Form]](list), list[_Form]()
+                for form in chain.from_iterable(map(_forms_of, self._store.prompts.all())):
+                    (templates if form.varies else forms[form.lines]).append(form)
+                self._newest, self._known = newest, (dict(forms), templates)
+            return self._known
 
     def add_found(self, system: str, limits: ChatLimits) -> str | None:
         """The id of a new assistant with this prompt, which nobody has adopted yet; None where there are too many.
 
         Its prompt is served as it was sent. Raises ChatError where it leaves no room for a message.
         """
-        id = f"prompt-{sha256(_comparable(system).encode()).hexdigest()[:12]}"
+        digest = sha256("\n".join(comparable(system)).encode()).hexdigest()
+        id = f"prompt-{digest[:12]}"
         with self._lock:  # two requests with a new prompt come at the same moment
             known = self._store.assistants.found_ids()
             if id not in known:
@@ -83,19 +134,22 @@ class KnownPrompts:
             return id
 
 
-def _forms(segments: tuple[Segment, ...]) -> list[tuple[str, Turns]]:
+def _forms_of(prompt: Prompt) -> list[_Form]:
     """What a program may send for a prompt: examples as turns, or all of it as the text that stands on its page."""
-    instructions = [one.text for one in segments if one.kind is SegmentKind.INSTRUCTION]
+    segments = prompt.segments
+    instructions = [one.text for one in segments if one.kind is not SegmentKind.EXAMPLE]
     turns = tuple(
         turn
         for one in segments
         if one.kind is SegmentKind.EXAMPLE
         for turn in ((Role.USER, one.user), (Role.ASSISTANT, one.assistant))
     )
-    forms: list[tuple[str, Turns]] = [("\n\n".join(instructions), turns)]
+    forms = [_Form(prompt, comparable("\n\n".join(instructions)), turns)]
     if turns:
-        forms.append((to_text([replace(one, protected=False) for one in segments]), ()))
-    return [form for form in forms if form[0] or form[1]]  # nothing at all is no sign of a prompt
+        text = to_text([replace(one, protected=False) for one in segments])
+        forms.append(_Form(prompt, comparable(text), ()))
+    # Nothing at all is no sign of a prompt.
+    return [form for form in forms if set(form.lines) - {VARIES} or form.examples]
 
 
 def as_sent(system: str) -> tuple[Segment, ...]:
@@ -106,7 +160,3 @@ def as_sent(system: str) -> tuple[Segment, ...]:
     return tuple(
         Segment(f"part-{n}", SegmentKind.INSTRUCTION, text=text) for n, text in enumerate(paragraphs, 1)
     )
-
-
-def _comparable(system: str) -> str:
-    return "\n".join(line.rstrip() for line in system.strip().splitlines() if line.strip())

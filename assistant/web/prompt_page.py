@@ -13,6 +13,7 @@ from gradio import EventData
 from assistant.assistants import create_assistant, load_sample, save_prompt
 from assistant.prompt_text import PromptTextError, parse, to_text
 from assistant.rendering import prompt_tokens, segment_tokens
+from assistant.varying import PromptForms, as_segments, group_forms
 from assistant.web import words
 from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.markup import forward, render, script
@@ -187,13 +188,33 @@ class PromptPage:
             raise PromptTextError("Give the assistant a name.")
         if given["scorer"] not in {scorer for _, scorer in _SCORERS}:
             raise PromptTextError("Choose a scorer.")
-        adopted = self._store.assistants.adopt(given["id"], one_line(given["name"], 200), given["scorer"])
+        group = next((one for one in self._found_groups() if given["id"] in one.ids), None)
+        adopted = self._store.assistants.adopt(
+            given["id"], one_line(given["name"], 200), given["scorer"], group.ids[1:] if group else ()
+        )
+        if group and len(group.ids) > 1:
+            segments = as_segments(self._text(adopted.id), group.lines)
+            save_prompt(
+                self._store, self._services.tokenizer, adopted.id, segments, self._services.chat.limits
+            )
         gr.Info(f"{adopted.name} is an assistant now; what programs asked it is on Review.")
         return adopted.id
 
     def _found(self, edits: bool) -> str:
-        found = [(one, to_text(self._latest_segments(one.id))) for one in self._store.assistants.found()]
+        known = {one.id: one for one in self._store.assistants.found()}
+        groups = [([known[id] for id in group.ids], group) for group in self._found_groups()]
+        texts = [
+            "\n".join(group.lines) if len(forms) > 1 else self._text(forms[0].id) for forms, group in groups
+        ]
+        found = [(forms, text) for (forms, _), text in zip(groups, texts, strict=True)]
         return render("found_prompts.html", found=found, edits=edits, scorers=_SCORERS)
+
+    def _found_groups(self) -> list[PromptForms]:
+        return group_forms((one.id, self._text(one.id)) for one in self._store.assistants.found())
+
+    def _text(self, assistant_id: str) -> str:
+        """A found prompt as it was sent."""
+        return "\n\n".join(one.text for one in self._latest_segments(assistant_id))
 
     def _latest_segments(self, assistant_id: str) -> tuple[Segment, ...]:
         latest = self._latest(assistant_id)
