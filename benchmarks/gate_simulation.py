@@ -22,9 +22,8 @@ from scipy import stats
 
 from benchmarks.record import write_result
 from store.records import Variant
-from trainer.evaluation.exact_paired_test import ALLOWANCE, chance, largest_chance, most_lost
 from trainer.evaluation.gate import LOOKS, Answers, Gate, VariantVerdict
-from trainer.evaluation.statistics import Pairs
+from trainer.evaluation.statistics import ALLOWANCE, Pairs, chance, largest_chance, most_lost
 
 MARGIN, LEVEL = 0.05, 0.05
 RESULT = Path("benchmarks/results/gate_simulation.json")

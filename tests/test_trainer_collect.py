@@ -28,7 +28,7 @@ from trainer.examples.dataset import collect, content_hash, draft, shortage, siz
 from trainer.examples.deduplicate import deduplicate, settle, split_of
 from trainer.examples.selection import CollectedAnswer, DropReason, exclude_raters, select, unrated_example
 from trainer.examples.traffic import choose_traffic, confidence_threshold, confident_answers
-from trainer.settings import BadSetting, TrainerSettings, override
+from trainer.settings import TrainerSettings, override
 from trainer.training.rows import CORRECTION_WEIGHT, UNRATED_WEIGHT, row_of
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
@@ -151,9 +151,6 @@ def test_the_settings_reach_what_is_collected(bank: Store) -> None:
     without = override(SETTINGS, [f"without_raters={rater},other"])
     assert without.without_raters == (rater, "other")
     assert collect(bank, "bank", without).answers == ()
-    assert TrainerSettings.from_record(without.as_record()) == without
-    with pytest.raises(BadSetting, match="margin cannot be"):
-        override(SETTINGS, ["margin=0"])
 
 
 def test_only_the_newest_rated_answers_are_read_and_the_older_ones_are_counted(bank: Store) -> None:
@@ -351,11 +348,9 @@ def test_what_was_approved_and_lost_is_told_with_the_setting_that_takes_it(bank:
     assert len(draft(bank, "bank", larger).examples) == 120
 
 
-def test_enough_is_enough() -> None:
-    assert shortage(some(6, 1, 3), TrainerSettings(min_train=6, min_gate=3)) is None
+def test_enough_is_enough_unless_all_answers_are_the_same() -> None:
+    settings = TrainerSettings(min_train=6, min_gate=3)
+    assert shortage(some(6, 1, 3), settings) is None
     assert sizes(some(6, 1, 3)) == {Split.TRAIN: 6, Split.DEV: 1, Split.GATE: 3}
-
-
-def test_one_answer_to_everything_teaches_nothing() -> None:
-    sentence = shortage(some(6, 1, 3, completion="yes"), TrainerSettings(min_train=6, min_gate=3))
+    sentence = shortage(some(6, 1, 3, completion="yes"), settings)
     assert sentence is not None and "the same text (“yes”)" in sentence and "Not enough yet" in sentence

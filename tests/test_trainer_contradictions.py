@@ -7,10 +7,9 @@ from typer.testing import CliRunner
 
 from store.records import Role, Verdict
 from trainer.__main__ import app
-from trainer.examples.contradictions import agree, contradictions
 from trainer.examples.dataset import remarks
 from trainer.examples.selection import CollectedAnswer
-from trainer.examples.similar import grouped, question_of
+from trainer.examples.similar import agree, contradictions, grouped, question_of
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 
@@ -25,20 +24,22 @@ def found_in(answers: list[CollectedAnswer]) -> list[list[str]]:
     return [[one.message_id for one in same] for same in found]
 
 
-def test_questions_with_answers_that_disagree_are_named() -> None:
-    found = found_in(
-        [
-            answer("When do you open?", "At nine.", "m1"),
-            answer("when do you open", "At ten.", "m2"),
-            answer("Where?", "Here.", "m3"),
-            answer("Where?", "here", "m4"),
-            answer("Is it +1?", "+1", "m5"),
-            answer("Is it +1?", "-1", "m6"),
-            answer("Why?", "So.", "m7"),
-            answer("Why?", "The teacher's.", "m8", approved=False),
-        ]
-    )
-    assert found == [["m1", "m2"], ["m5", "m6"]]
+def test_questions_with_answers_that_disagree_are_named_in_whatever_words_they_are_asked() -> None:
+    asked = {
+        "m1": ("When do you open?", "At nine."),
+        "m2": ("when do you open", "At ten."),
+        "m3": ("Where?", "Here."),
+        "m4": ("Where?", "here"),
+        "m5": ("Is it +1?", "+1"),
+        "m6": ("Is it +1?", "-1"),
+        "m7": ("Why?", "So."),
+        "m8": ("At what time do you open?", "At nine."),
+        "m9": ("Where is my card?", "On its way to you, it takes three working days."),
+        "m10": ("Please tell me where my card is", "It is on its way to you and takes 3 working days."),
+    }
+    answers = [answer(*texts, id) for id, texts in asked.items()]
+    found = found_in([*answers, answer("Why?", "The teacher's.", "unrated", approved=False)])
+    assert found == [["m1", "m2", "m8"], ["m5", "m6"]]
     assert not remarks({"contradictions": 0}) and "A question has" in remarks({"contradictions": 1})[0]
     assert "2 questions have" in remarks({"contradictions": 2})[0]
 
@@ -78,23 +79,6 @@ def test_questions_with_answers_that_disagree_are_named() -> None:
 )
 def test_two_answers_agree_where_they_say_the_same(one: str, other: str, expected: bool) -> None:
     assert agree(one, other) is agree(other, one) is expected
-
-
-def test_questions_in_other_words_are_one_question() -> None:
-    found = found_in(
-        [
-            answer("How do I change my pin?", "In the app.", "m1"),
-            answer("could you tell me how to change my pin please", "At a machine.", "m2"),
-            answer("When do you open?", "At nine.", "m3"),
-            answer("when do you open", "At ten.", "m4"),
-            answer("At what time do you open?", "At nine.", "m5"),
-            answer("Where is my card?", "On its way to you, it takes three working days.", "m6"),
-            answer(
-                "Please tell me where my card is", "It is on its way to you and takes 3 working days.", "m7"
-            ),
-        ]
-    )
-    assert found == [["m1", "m2"], ["m3", "m4", "m5"]]
 
 
 def test_disagreements_are_shown_with_who_approved_of_what(scene: Scene) -> None:

@@ -13,9 +13,9 @@ from retrain_scene import SETTINGS, Scene
 
 from store.records import RedactionAction, RedactionRule, Role, Split, Verdict
 from trainer.examples.dataset import collect, draft_for_model
-from trainer.examples.deduplicate import Deduplicated, assign_splits, deduplicate, settle, split_of
+from trainer.examples.deduplicate import Deduplicated, deduplicate, settle, split_of
 from trainer.examples.selection import CollectedAnswer, DropReason
-from trainer.examples.similar import grouped, question_of
+from trainer.examples.similar import question_of
 from trainer.examples.wording import near, wording
 from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.watch import new_examples
@@ -52,7 +52,9 @@ def ids(found: Deduplicated) -> list[str]:
 
 
 def assign(firsts: Mapping[str, str], settled: Mapping[str, Split]) -> dict[str, Split]:
-    return assign_splits(firsts, settled, grouped(map(wording, firsts.values())))
+    asked = [((Role.USER, text),) for text in firsts.values()]
+    answers = zip(firsts, asked, strict=True)
+    return settle([CollectedAnswer(id, id, q, "", q[0][1], settled.get(id)) for id, q in answers])[1]
 
 
 def test_of_a_group_so_many_train_corrected_ones_first_then_the_newest() -> None:

@@ -1,13 +1,13 @@
 """Which approved answers become demonstrations, how soon, and that none is ever shown to the question it answers."""
 
 import threading
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from imported_turns import ImportedTurn, load_turns
 from retrain_scene import PROMPT, Scene
+from waiting import wait_for
 from word_embedder import WordEmbedder
 
 from assistant.assistants import save_prompt
@@ -137,12 +137,10 @@ def test_it_runs_beside_a_trainer_and_until_it_is_stopped(prompted: Store) -> No
         updating = threading.Thread(target=DemonstrationUpdater(prompted, SETTINGS).run, args=[stopped])
         updating.start()
         rate(prompted, "When do you open?", "At nine.")
-        deadline = time.monotonic() + 60
-        while not shown(prompted) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        assert wait_for(lambda: shown(prompted), 60)
         stopped.set()
         updating.join(60)
-    assert shown(prompted) and not updating.is_alive()
+    assert not updating.is_alive()
 
 
 def test_a_run_takes_away_nothing_that_was_approved_since_its_dataset_was_frozen(

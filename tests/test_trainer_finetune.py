@@ -143,6 +143,7 @@ def test_training_stops_when_dev_no_longer_improves(stopped: tuple[Trained, Path
     assert run.dev_loss == min(epochs) and min(epochs[-2:]) > min(epochs)
     assert run.best_epoch == len(epochs) - 2
     assert run.overfit_from in (len(epochs) - 1, len(epochs))
+    assert f"overfitted from epoch {run.overfit_from} on" in run.remarks()[0]
 
 
 def test_a_run_that_was_killed_after_its_last_step_is_not_trained_further(
@@ -172,14 +173,26 @@ def killed_at(step: int, course: Course) -> None:
         course(progress=RunProgress())
 
 
+@pytest.mark.parametrize(
+    ("step", "every_s", "resumed_at"),
+    [(7, 60.0, 4), (3, 0.0, 2), (9, 0.0, 8)],
+    ids=["epoch", "clock", "both"],
+)
 def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_same_losses(
-    trained: Trained, course: Course
+    step: int,
+    every_s: float,
+    resumed_at: int,
+    trained: Trained,
+    course: Course,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    killed_at(7, course)
+    """From the end of an epoch, or from where the clock said so."""
+    monkeypatch.setattr(finetuning, "_SAVE_EVERY_S", every_s)
+    killed_at(step, course)
     progress: list[dict[str, Any]] = []
     resumed = course(progress=progress)
-    assert [note["step"] for note in progress if "loss" in note] == list(range(5, 13))
-    assert resumed.resumed_at == 4 and resumed.steps == 12
+    assert [note["step"] for note in progress if "loss" in note] == list(range(resumed_at + 1, 13))
+    assert resumed.resumed_at == resumed_at and resumed.steps == 12
     assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
     assert (resumed.first_dev_loss, resumed.best_epoch) == (trained.first_dev_loss, trained.best_epoch)
     assert weights(resumed) == weights(trained)
@@ -191,18 +204,6 @@ def test_a_checkpoint_that_does_not_fit_on_the_disk_is_told(course: Course) -> N
         pytest.raises(OSError, match=r"could not be written .* MiB are free there"),
     ):
         course()
-
-
-@pytest.mark.parametrize("step", [3, 9])
-def test_checkpoints_by_the_clock_are_as_good_as_those_at_the_end_of_an_epoch(
-    step: int, trained: Trained, course: Course, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(finetuning, "_SAVE_EVERY_S", 0.0)
-    killed_at(step, course)
-    resumed = course()
-    assert resumed.resumed_at == step - 1
-    assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
-    assert weights(resumed) == weights(trained)
 
 
 def test_a_checkpoint_that_a_kill_cut_short_is_not_used(

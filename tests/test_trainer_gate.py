@@ -75,12 +75,9 @@ def test_too_few_examples_are_not_a_bad_candidate() -> None:
     assert f"not enough evidence, about {verdict.more_examples} more gate examples" in verdict.reasons[0]
 
 
-def test_nothing_gained_is_no_promotion() -> None:
+def test_only_better_answers_are_worth_a_swap_at_equal_length() -> None:
     verdict = decide(judged(0, APPROVED, 100))
     assert not verdict.promoted and "Nothing is gained" in verdict.reasons[0] and "100" in verdict.reasons[0]
-
-
-def test_better_answers_at_equal_length_are_worth_a_swap() -> None:
     verdict = decide(judged(0, APPROVED, 102, spoiled(40)))
     assert verdict.promoted and "stays at about 100 tokens" in verdict.reasons[0]
     assert not decide(judged(0, APPROVED, 103, spoiled(40))).promoted, "it is longer"
@@ -137,11 +134,8 @@ def test_what_loops_no_oftener_than_what_people_get_now_is_no_worse() -> None:
 def test_a_failing_guard_refuses_with_its_detail() -> None:
     verdict = decide(judged(0, spoiled(3, " "), 50))
     assert not verdict.promoted and "3 of 120 answers are empty" in verdict.reasons[0]
-
-
-def test_always_the_same_answer_is_no_fault_where_the_approved_ones_are_alike() -> None:
     alike = ["yes"] * 90 + ["no"] * 10
-    assert all(guard.passed for guard in check_texts(["yes"] * 100, alike))
+    assert all(guard.passed for guard in check_texts(["yes"] * 100, alike)), "the approved ones are alike"
 
 
 def test_two_useless_things_are_no_worse_than_each_other_and_that_is_not_enough() -> None:
@@ -181,28 +175,12 @@ def test_broken_text_to_general_questions_refuses_and_drift_is_reported(
     taken = sum(answer == "card_arrival" for answer in answers)
     assert f"{taken} are approved answers to other questions (base: 0)" in guard.detail
     assert ("100 % like the base model's" in guard.detail) == (answers == BASE_GENERALLY)
+    assert check_general_answers(answers, answers, []).passed, "the base model stumbles itself"
 
 
-def test_a_base_model_that_stumbles_itself_is_no_worse_than_it() -> None:
-    stumbling = [""] * 10 + BASE_GENERALLY[10:]
-    assert check_general_answers(stumbling, stumbling, []).passed
-
-
-@pytest.mark.parametrize(
-    ("text", "broken"),
-    [
-        ("4", False),
-        ("", True),
-        ("  \n", True),
-        ("...", True),
-        ("四", False),
-        ("Bonjour \ufffd", False),
-        ("a b c d " * 4, True),
-        ("a b c d " * 3, False),
-    ],
-)
-def test_what_counts_as_broken(text: str, broken: bool) -> None:
-    assert is_broken(text) == broken
+def test_what_counts_as_broken() -> None:
+    assert all(map(is_broken, ["", "  \n", "...", "a b c d " * 4]))
+    assert not any(map(is_broken, ["4", "四", "Bonjour \ufffd", "a b c d " * 3]))
 
 
 @settings(deadline=None, max_examples=15)

@@ -1,17 +1,15 @@
 """The adapter on its model, and packed rows whose losses are those of separate ones."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.training import packing
+from trainer.training import lora
 from trainer.training.lora import answer_logits, cross_entropy, load_with_lora, to_tensors
-from trainer.training.rows import IGNORE, Item, PackedRow, common_prefix, pack
+from trainer.training.rows import IGNORE, Item, PackedRow, pack
 
 
 def test_a_fresh_adapter_changes_nothing(tiny_model: Path) -> None:
@@ -67,22 +65,11 @@ def test_long_examples_with_little_in_common_are_read_one_at_a_time_and_say_the_
     model = load_with_lora(tiny_model, 4).eval()
     width = model.config.hidden_size
     long = to_tensors(pack([Item((1, *range(first, first + 200)), (7, 8, 9)) for first in range(4, 100, 16)]))
-    assert packing._is_cheaper_apart(long["owners"], width)
+    assert lora._is_cheaper_apart(long["owners"], width)
     with torch.no_grad():
-        assert torch.allclose(answer_logits(model, long), packing._together(model, long), atol=1e-5)
+        assert torch.allclose(answer_logits(model, long), lora._together(model, long), atol=1e-5)
     short = to_tensors(pack([Item((*range(4, 300), n), (7, 8, 9)) for n in range(8)]))
-    assert not packing._is_cheaper_apart(short["owners"], width)
-
-
-def test_a_row_gives_the_losses_that_the_plain_model_gives(tiny_model: Path) -> None:
-    model = fresh(tiny_model)
-    item = Item((1, 5, 9, 40), (77, 78, 2))
-    ids = torch.tensor([item.request + item.answer])
-    with torch.no_grad():
-        losses, _ = token_losses(model, pack([item]))
-        plain = torch.log_softmax(model(ids).logits[0], -1)
-    expected = [-float(plain[3 + n, token]) for n, token in enumerate(item.answer)]
-    assert losses.tolist() == pytest.approx(expected, abs=1e-4)
+    assert not lora._is_cheaper_apart(short["owners"], width)
 
 
 _FRESH: dict[Path, Any] = {}
@@ -93,20 +80,6 @@ def fresh(model_dir: Path) -> Any:
     if model_dir not in _FRESH:
         _FRESH[model_dir] = load_with_lora(model_dir, 4).eval()
     return _FRESH[model_dir]
-
-
-@pytest.mark.parametrize(
-    ("sequences", "length"),
-    [
-        ([(1, 2, 3)], 3),
-        ([(1, 2, 3), (1, 2, 4)], 2),
-        ([(1, 2), (1, 2, 3)], 2),
-        ([(1,), (2,)], 0),
-        ([(), (1,)], 0),
-    ],
-)
-def test_the_common_prefix(sequences: Sequence[tuple[int, ...]], length: int) -> None:
-    assert common_prefix(sequences) == length
 
 
 def test_every_answer_token_is_a_target_and_nothing_else_is() -> None:

@@ -11,7 +11,7 @@ from store import Store
 from store.records import RedactionAction, RunStatus, Segment, SegmentKind, Verdict
 from trainer.examples.dataset import collect, draft_for_model, newest_record, remarks
 from trainer.redaction.redactor import Redactor, redact_answers
-from trainer.watch import due_examples, new_examples
+from trainer.watch import new_examples
 
 
 def load(store: Store, turns: Sequence[tuple[str, str]]) -> None:
@@ -68,11 +68,10 @@ def test_what_was_replaced_is_not_news_for_ever(scene: Scene, at: float | None) 
 def test_no_retrain_is_asked_for_that_would_find_too_few(scene: Scene) -> None:
     """Every answer becomes the same text, which no run would train on, however often it looked."""
     scene.rate(60, answer=lambda question: f"ann{sum(map(ord, question))}@example.com")
-    assert new_examples(scene.store, "bank", SETTINGS) == 120
-    assert not due_examples(scene.store, "bank", SETTINGS)
-    assert due_examples(scene.store, "bank", replace(SETTINGS, privacy=False))
+    assert not new_examples(scene.store, "bank", SETTINGS)
+    assert new_examples(scene.store, "bank", replace(SETTINGS, privacy=False)) == 120
     rule = scene.store.redaction_rules.add("bank", RedactionAction.REPLACE, "(", "X")
-    assert due_examples(scene.store, "bank", SETTINGS), "the run says what is wrong"
+    assert new_examples(scene.store, "bank", SETTINGS) == 120, "the run says what is wrong"
     scene.store.redaction_rules.remove("bank", rule.id)
     assert scene.run().status is RunStatus.NOT_ENOUGH
 

@@ -17,17 +17,13 @@ def rule(
 
 
 def test_one_value_has_one_placeholder_in_all_texts_of_an_example() -> None:
-    done = Redactor().redact(
+    redactor = Redactor()
+    done = redactor.redact(
         ["I am ann@example.com, he is bo@example.com", "Hello Ann@Example.com", "both of bo@example.com", "x"]
     )
     assert done.texts == ("I am <EMAIL_1>, he is <EMAIL_2>", "Hello <EMAIL_1>", "both of <EMAIL_2>", "x")
     assert done.replacements[2] == Replacement(1, "EMAIL", "<EMAIL_1>", "Ann@Example.com")
-
-
-def test_another_example_starts_to_count_anew() -> None:
-    redactor = Redactor()
-    assert redactor.redact(["b@example.com"]).texts == ("<EMAIL_1>",)
-    assert redactor.redact(["a@example.com"]).texts == ("<EMAIL_1>",)
+    assert redactor.redact(["bo@example.com"]).texts == ("<EMAIL_1>",), "another example counts anew"
 
 
 def test_a_placeholder_that_somebody_typed_is_skipped_in_all_texts() -> None:
@@ -112,20 +108,10 @@ def test_bad_and_dangerous_patterns_are_refused(text: str, words: str) -> None:
         checked_pattern(text, literal=False)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ORD-[0-9]{6}",
-        r"(?i)case\s{1,3}\d{4,9}",
-        "(?:AB|CD)-[0-9]+",
-        r"[+*(]x",
-        r"\(a+\)+",
-        "(ab){1,20}",
-        "C[0-9]+",
-    ],
-)
-def test_ordinary_patterns_are_taken(text: str) -> None:
-    assert checked_pattern(text, literal=False).compiled.pattern == text
+def test_ordinary_patterns_are_taken() -> None:
+    ordinary = ["ORD-[0-9]{6}", r"(?i)case\s{1,3}\d{4,9}", "(?:AB|CD)-[0-9]+", r"[+*(]x", r"\(a+\)+"]
+    for text in [*ordinary, "(ab){1,20}", "C[0-9]+"]:
+        assert checked_pattern(text, literal=False).compiled.pattern == text
 
 
 def test_a_literal_stands_alone() -> None:

@@ -15,7 +15,6 @@ from trainer.evaluation import gate_evaluation
 from trainer.evaluation.gate import Answers, Comparison, VariantVerdict
 from trainer.evaluation.guards import QUESTIONS, Guard
 from trainer.evaluation.judgements import TRIGGER, approved_answers, judgement_requests, pending, worth_asking
-from trainer.evaluation.scorers import best, chrf, exact
 from trainer.evaluation.statistics import Interval
 from trainer.examples.dataset import snapshot
 from trainer.rerun import NoRerun, rerun
@@ -69,13 +68,6 @@ def test_what_was_accepted_for_a_question_counts_wherever_it_is_asked() -> None:
     assert found[5] == ("answer 5", "answer 1", "as good"), "its own first"
     assert found[2] == ("answer 2",)
     assert approved_answers([], decided) == []
-
-
-def test_an_answer_scores_by_the_nearest_approved_text() -> None:
-    assert best(exact, "b", ("a", "b")) == 1.0 and best(exact, "c", ("a", "b")) == 0.0
-    assert best(chrf, "We open at nine.", ("Nine.", "We open at nine!")) == pytest.approx(
-        chrf("We open at nine.", "We open at nine!")
-    )
 
 
 def grade(scene: Scene) -> None:
@@ -187,7 +179,7 @@ def test_one_that_is_refused_again_has_no_third_evaluation(
     refused: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_before = [(example.completion,) for example in gate_examples(refused)]
-    monkeypatch.setattr(gate_evaluation, "approved_answers", lambda *_: as_before)
+    monkeypatch.setattr(gate_evaluation.judgements, "approved_answers", lambda *_: as_before)
     decide(refused, True)
     second = reevaluate(refused.context, "bank")
     assert (

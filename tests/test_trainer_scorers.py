@@ -1,4 +1,4 @@
-"""Scorers that look further than the text: equal JSON, rows of queries in a cage, and a judge behind a real server."""
+"""Scorers that look further than the text: equal JSON, rows of queries in a cage, and a judge over HTTP."""
 
 import json
 import pickle
@@ -60,18 +60,11 @@ def test_queries_agree_when_their_rows_do(rows: Scorer, answer: str, approved: s
     assert rows(answer, approved) == score
 
 
-@pytest.mark.parametrize(
-    ("query", "sorted_"),
-    [
-        ("SELECT a FROM b order\n by a", True),
-        ("SELECT a FROM b WHERE c IN (SELECT c FROM d ORDER BY e LIMIT 1)", False),
-        ("SELECT row_number() OVER (ORDER BY a) FROM b", False),
-        ("SELECT 'order by (' FROM b -- ORDER BY a", False),
-        ("SELECT f(g(a)) FROM b ORDER BY h(a)", True),
-    ],
-)
-def test_only_the_outermost_order_counts(query: str, sorted_: bool) -> None:
-    assert is_sorted(query) is sorted_
+def test_only_the_outermost_order_counts() -> None:
+    assert is_sorted("SELECT a FROM b order\n by a") and is_sorted("SELECT f(g(a)) FROM b ORDER BY h(a)")
+    assert not is_sorted("SELECT a FROM b WHERE c IN (SELECT c FROM d ORDER BY e LIMIT 1)")
+    assert not is_sorted("SELECT row_number() OVER (ORDER BY a) FROM b")
+    assert not is_sorted("SELECT 'order by (' FROM b -- ORDER BY a")
 
 
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c)"

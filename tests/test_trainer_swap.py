@@ -12,7 +12,7 @@ from tiny_model import write_adapter
 
 from assistant.adapter_files import BadAdapter
 from assistant.assistants import create_assistant
-from assistant.serving import load_deployment, reconcile
+from assistant.serving import load_deployment
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
@@ -20,8 +20,15 @@ from store import Store
 from store.errors import Conflict
 from store.records import Deployment, DeploymentStatus, MessageStatus, Role, Segment, SegmentKind
 from trainer.deployment import swap
-from trainer.deployment.latency import REPEATS, measure_latency
-from trainer.deployment.swap import ParityError, check_base_is_base, check_parity, hot_swap, unload_older
+from trainer.deployment.swap import (
+    REPEATS,
+    ParityError,
+    check_base_is_base,
+    check_parity,
+    hot_swap,
+    measure_latency,
+    unload_older,
+)
 
 IDS = tuple(range(10, 20))
 PROMPT = (
@@ -175,17 +182,6 @@ def test_an_answer_that_never_ends_keeps_its_adapter(
     start_answer(bank, loaded(bank, vllm, tmp_path, 3)[0])
     on(vllm, lambda pool: unload_older(bank, pool, "bank"))
     assert "bank-v0001" in vllm.adapters
-
-
-def test_what_the_store_says_is_active_is_loaded_at_start(
-    bank: Store, vllm: FakeVllm, tmp_path: Path
-) -> None:
-    assert on(vllm, lambda pool: reconcile(bank, pool, tmp_path, "base hash")) == []
-    assert not vllm.requests, "the base model needs no loading"
-    add(bank, tmp_path)
-    add(bank, tmp_path)
-    assert on(vllm, lambda pool: reconcile(bank, pool, tmp_path, "base hash")) == ["bank-v0002"]
-    assert vllm.adapters == {"bank-v0002": str(tmp_path / "bank-v0002")}
 
 
 def test_an_adapter_of_another_base_model_is_never_loaded(

@@ -11,9 +11,9 @@ from assistant.assistants import save_prompt
 from assistant.rendering import prompt_tokens
 from store.records import DeploymentStatus, RunStatus, Segment, SegmentKind, Split, TrainingRun
 from store.runs import Runs
+from trainer.candidate import is_worth_trying
 from trainer.evaluation.guards import QUESTIONS
 from trainer.examples.deduplicate import position_of
-from trainer.untrained import is_worth_trying
 
 
 @pytest.fixture

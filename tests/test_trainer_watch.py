@@ -43,7 +43,7 @@ def rate(store: Store, first: int, last: int, verdict: Verdict = Verdict.UP) -> 
 
 def train(store: Store) -> None:
     """What a run leaves behind once it has frozen its dataset."""
-    found = draft(store, "bank", SETTINGS, redact=False)
+    found = draft(store, "bank", SETTINGS)
     store.splits.record(found.deduplicated.splits)
     run = store.runs.start("bank", {}, "test")
     prompt = store.prompts.latest("bank")
@@ -62,15 +62,6 @@ def test_examples_are_new_until_a_run_has_seen_them(bank: Store) -> None:
     rate(bank, 80, 87)
     rate(bank, 87, 90, Verdict.DOWN)
     assert new_examples(bank, "bank", SETTINGS) == 7
-
-
-def test_a_new_correction_of_a_known_answer_is_news(bank: Store) -> None:
-    """The text to learn has changed, although the message has not."""
-    rate(bank, 0, 80)
-    train(bank)
-    answer = bank.answers.rated("bank")[0]
-    bank.ratings.add(answer.message_id, "ann", Verdict.DOWN, correction="Better.")
-    assert new_examples(bank, "bank", SETTINGS) == 1
 
 
 def test_answers_that_people_accepted_since_the_last_run_are_news(bank: Store) -> None:

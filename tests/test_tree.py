@@ -19,13 +19,11 @@ TRAINING = {
     "lora",
     "model_check",
     "names",
-    "packing",
     "publish",
     "rerun",
     "variants",
     "distributed",
     "teacher",
-    "untrained",
 }
 # It runs in the app's process, and imports torch and transformers when the first question is embedded, never before.
 EMBEDS = {"assistant.embedding"}

@@ -27,15 +27,18 @@ from trainer.command_line import (
     Commands,
     DataDir,
     Set,
-    assistant_id,
     console,
     fail,
+    open_assistant,
     open_store,
     settings_from,
 )
+from trainer.context import TrainingContext
 from trainer.deployment.swap import roll_back
+from trainer.examples.demonstrations import DemonstrationUpdater
 from trainer.redaction import commands as privacy
 from trainer.training import distributed
+from trainer.watch import Watch
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False, help=__doc__
@@ -61,9 +64,7 @@ def once(
         run_worker()
         return
     settings = settings_from([*(changed or ()), *([f"epochs={epochs}"] if epochs else ())])
-    store = open_store(data_dir)
-    name = assistant_id(store, assistant)
-    from trainer.context import TrainingContext
+    store, name = open_assistant(data_dir, assistant)
     from trainer.run import run_once  # imports torch, which takes seconds that --help should not cost
 
     with _working("Training; the page Training shows every step ...", lambda: _newest_run(store, name)):
@@ -79,10 +80,8 @@ def reevaluate(data_dir: DataDir = Path("data"), assistant: Assistant = "", chan
 
     Nothing is trained. `watch` does this by itself.
     """
-    store = open_store(data_dir)
-    name = assistant_id(store, assistant)
+    store, name = open_assistant(data_dir, assistant)
     from trainer import run as runs
-    from trainer.context import TrainingContext
 
     with _working("Scoring its answers again ...", lambda: _newest_run(store, name)):
         run = runs.reevaluate(TrainingContext.open(store, data_dir, settings_from(changed)), name)
@@ -106,9 +105,6 @@ def watch(
     changed: Set = None,
 ) -> None:
     """Retrain by itself: on request from the page, and when enough new approved examples have come in."""
-    from trainer.examples.demonstrations import DemonstrationUpdater
-    from trainer.watch import Watch
-
     collect_rarely()
     tracebacks.log_to(sys.stdout, logging.INFO)
     settings = settings_from(changed)
@@ -172,8 +168,7 @@ def rollback(
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "rolled back by hand",
 ) -> None:
     """Serve the previous pair (adapter and prompt) again."""
-    store = open_store(data_dir)
-    name = assistant_id(store, assistant)
+    store, name = open_assistant(data_dir, assistant)
     deployment = roll_back(store, data_dir, name, reason)
     served = f"{deployment.adapter or 'the base model'} with {deployment.prompt_tokens} prompt tokens"
     console.print(f"Deployment {deployment.id} is active again: {served}.")

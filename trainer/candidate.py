@@ -1,28 +1,43 @@
-"""Trains an adapter on a frozen dataset, publishes it, and builds its prompt variants. Talks to no server."""
+"""Builds candidates and their prompt variants: an adapter is trained on a frozen dataset and published. Two need no
+training: the base model with approved answers before each question and less of the prompt, and after an edit of the
+prompt what was served before it. Talks to no server.
+
+With 225 approved answers of Banking77 the five nearest alone brought 44 % of the test questions right in 180 tokens,
+the full prompt 5 % in 825. So the first saving comes minutes after the first ratings.
+"""
 
 from __future__ import annotations
 
 import resource
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
+from peft import PeftModel
 
-from assistant.rendering import keep, render, segment_tokens
+from assistant.adapter_files import verify
+from assistant.rendering import keep, prompt_tokens, render, segment_tokens
 from assistant.retrieval import DEMONSTRATIONS
-from store.records import Dataset, Example, Split, Variant
+from assistant.serving import MAX_RANK
+from store import StoreError
+from store.records import Dataset, Deployment, Example, SegmentKind, Split, Variant
 from trainer.context import Retrain, TrainingContext
 from trainer.evaluation.variants import build_variants, measure_importance, measure_loss, with_demonstrations
-from trainer.examples.demonstrations import nearest_train_examples
+from trainer.examples.demonstrations import nearest_train_examples, refresh
+from trainer.prompt_edit import segments_after_edit
+from trainer.redaction.entities import RedactionError
 from trainer.training.distributed import shut_down
 from trainer.training.environment import PHASE, environment
 from trainer.training.finetune import TrainingJob, finetune
+from trainer.training.lora import load_base
 from trainer.training.publish import publish_run
 from trainer.training.rows import Shown, dev_rows, train_rows
 
 _PARITY_TOKENS = 8
+_LOOKED_AT = 100  # approved answers by which the tokens of all are estimated
 
 
 @dataclass(frozen=True)
@@ -61,53 +76,56 @@ def train_candidate(retrain: Retrain) -> Candidate:
         name = publish_run(context.store, run, trained.model, context.adapters, context.base)
         progress.record("publish", adapter=name)
     with progress.timed("variants"):
-        variants, losses = _build_variants(retrain, trained.model, job.shown)
-    question = render(context.tokenizer, (), _split(retrain.dataset, Split.DEV)[0].context).ids
-    return Candidate(
-        name=name,
-        variants=variants,
-        dev_losses=losses,
-        parity_ids=question,
-        parity=continue_greedily(trained.model, question),
-        training={
-            **trained.as_record(),
-            "learning_rate": context.settings.learning_rate,
-            "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        },
-        remarks=trained.remarks(),
-    )
+        variants = _build_variants(retrain, trained.model, job.shown)
+        found = measured_candidate(retrain, name, trained.model, variants, job.shown)
+        progress.record("variants", dev_losses=found.dev_losses)
+    training = {
+        **trained.as_record(),
+        "learning_rate": context.settings.learning_rate,
+        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    return replace(found, training=training, remarks=trained.remarks())
 
 
 def build_job(context: TrainingContext, dataset: Dataset, work_dir: Path) -> TrainingJob:
     """What is trained on, step by step: the same for a run and for its rerun."""
     segments = context.store.prompts.get(dataset.prompt_id).segments
-    train = _split(dataset, Split.TRAIN)
+    train = in_split(dataset, Split.TRAIN)
     shown = nearest_train_examples(context.retriever.embedder, dataset.examples, DEMONSTRATIONS)
     rows, ends = train_rows(context.tokenizer, segments, train, context.settings, shown)
-    dev = dev_rows(context.tokenizer, segments, _split(dataset, Split.DEV), shown)
+    dev = dev_rows(context.tokenizer, segments, in_split(dataset, Split.DEV), shown)
     return TrainingJob(context.model_dir, rows, ends, dev, context.settings, work_dir, shown=shown)
 
 
-def _split(dataset: Dataset, split: Split) -> list[Example]:
+def in_split(dataset: Dataset, split: Split) -> list[Example]:
     return [example for example in dataset.examples if example.split is split]
 
 
-def _build_variants(retrain: Retrain, model: Any, shown: Shown) -> tuple[list[Variant], list[float]]:
-    """The variants by the importance of each segment on dev, and the dev loss of each variant."""
+def _build_variants(retrain: Retrain, model: Any, shown: Shown) -> list[Variant]:
+    """The variants by the importance of each segment on dev."""
     tokenizer, settings = retrain.context.tokenizer, retrain.context.settings
     segments = retrain.store.prompts.get(retrain.dataset.prompt_id).segments
-    dev, counter = _split(retrain.dataset, Split.DEV), retrain.progress.counter("variants")
+    dev, counter = in_split(retrain.dataset, Split.DEV), retrain.progress.counter("variants")
     importance = measure_importance(model, tokenizer, segments, dev, counter)
+    retrain.progress.record("variants", importance=importance)
     prompts = build_variants(segments, segment_tokens(tokenizer, segments), importance, settings.variants)
-    variants = with_demonstrations(prompts, DEMONSTRATIONS if shown else 0)
-    losses = [
-        measure_loss(
-            model, tokenizer, keep(segments, one.segment_ids), dev, shown if one.demonstrations else {}
-        )
-        for one in variants
-    ]
-    retrain.progress.record("variants", importance=importance, dev_losses=losses)
-    return variants, losses
+    return with_demonstrations(prompts, DEMONSTRATIONS if shown else 0)
+
+
+def measured_candidate(
+    retrain: Retrain, name: str | None, model: Any, variants: Sequence[Variant], shown: Shown
+) -> Candidate:
+    """What `model` says: the dev loss of each variant, and what the server must say as well of an adapter."""
+    tokenizer, dev = retrain.context.tokenizer, in_split(retrain.dataset, Split.DEV)
+    segments = retrain.store.prompts.get(retrain.dataset.prompt_id).segments
+    counter, losses = retrain.progress.counter("variants"), []
+    for done, one in enumerate(variants, start=1):
+        sent = keep(segments, one.segment_ids)
+        losses.append(measure_loss(model, tokenizer, sent, dev, shown if one.demonstrations else {}))
+        counter(done, len(variants))
+    question = render(tokenizer, (), dev[0].context).ids if name is not None else ()
+    parity = continue_greedily(model, question) if name is not None else []
+    return Candidate(name, variants, losses, question, parity, training={}, remarks=())
 
 
 def continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float]]:
@@ -120,3 +138,59 @@ def continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float
             best = int(ln_p.argmax())
             following.append((best, float(ln_p[best])))
     return following
+
+
+def is_worth_trying(context: TrainingContext, assistant_id: str) -> bool:
+    """Whether the base model is served with a prompt that takes more tokens than approved answers would."""
+    store, tokenizer = context.store, context.tokenizer
+    active = store.deployments.active(assistant_id)
+    if active is None or active.adapter is not None or active.variant:
+        return False
+    try:
+        refresh(store, assistant_id, context.settings)
+    except (RedactionError, StoreError):  # the run that trains meets it again and says so
+        return False
+    known = store.demonstrations.all(assistant_id)[-_LOOKED_AT:]
+    if not known:
+        return False
+    tokens = [len(tokenizer.encode_text(f"{one.question}{one.answer}")) for one in known]
+    protected = [one for one in store.prompts.get(active.prompt_id).segments if one.protected]
+    shortest = prompt_tokens(tokenizer, protected) + min(DEMONSTRATIONS, len(known)) * mean(tokens)
+    return shortest < active.prompt_tokens
+
+
+def untrained_candidate(retrain: Retrain) -> Candidate:
+    """The base model with demonstrations, under the instructions and under what is protected alone."""
+    segments = retrain.store.prompts.get(retrain.dataset.prompt_id).segments
+    instructions = tuple(s.id for s in segments if s.protected or s.kind is SegmentKind.INSTRUCTION)
+    protected = tuple(s.id for s in segments if s.protected)
+    shorter = [Variant(ids, DEMONSTRATIONS) for ids in dict.fromkeys([instructions, protected])]
+    return _untrained(retrain, None, [Variant(tuple(s.id for s in segments)), *shorter])
+
+
+def candidate_after_edit(retrain: Retrain, served: Deployment) -> Candidate:
+    """The same adapter, or the base model, with what of `served` is unchanged and with the segments that are new.
+
+    Raises BadAdapter, OSError.
+    """
+    prompts = retrain.store.prompts
+    after = prompts.get(retrain.dataset.prompt_id).segments
+    sent = segments_after_edit(prompts.get(served.prompt_id).segments, served.segment_ids, after)
+    variants = [
+        Variant(tuple(segment.id for segment in after)),
+        Variant(sent, served.demonstrations or DEMONSTRATIONS),
+        *([] if served.demonstrations else [Variant(sent)]),
+    ]
+    return _untrained(retrain, served.adapter, variants)
+
+
+def _untrained(retrain: Retrain, adapter: str | None, variants: Sequence[Variant]) -> Candidate:
+    context = retrain.context
+    with retrain.progress.timed("variants"):
+        model: Any = load_base(context.model_dir)
+        if adapter is not None:
+            verify(context.adapters / adapter, context.base, MAX_RANK)
+            model = PeftModel.from_pretrained(model, context.adapters / adapter)
+        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        shown = nearest_train_examples(context.retriever.embedder, retrain.dataset.examples, DEMONSTRATIONS)
+        return measured_candidate(retrain, adapter, model, variants, shown)

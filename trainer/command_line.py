@@ -73,19 +73,18 @@ def open_store(data_dir: Path, create: bool = False) -> Store:
     return Store(path)
 
 
-def assistant_id(store: Store, wanted: str) -> str:
-    """The assistant that is wanted; without a wish the only one there is."""
+def open_assistant(data_dir: Path, wanted: str) -> tuple[Store, str]:
+    """The store and the assistant that is wanted; without a wish the only one there is."""
+    store = open_store(data_dir)
     names = [assistant.id for assistant in store.assistants.all()]
-    if wanted in names:
-        return wanted
     if not names:
         fail(
             "Not enough yet: there is no assistant. Load the sample or write a prompt on the page.", status=0
         )
-    if wanted or len(names) > 1:
+    if wanted not in names and (wanted or len(names) > 1):
         but = f" (not {wanted!r})" if wanted else ""
         fail(f"Choose an assistant with --assistant: {', '.join(names)}{but}.")
-    return names[0]
+    return store, wanted or names[0]
 
 
 def print_lines(*lines: str) -> None:

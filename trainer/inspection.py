@@ -20,18 +20,16 @@ from trainer.command_line import (
     Assistant,
     DataDir,
     Set,
-    assistant_id,
     console,
     fail,
+    open_assistant,
     open_store,
     print_lines,
     settings_from,
 )
-from trainer.examples.contradictions import contradictions
 from trainer.examples.dataset import DatasetDraft, collect, draft, newest_record
 from trainer.examples.selection import DropReason
-from trainer.examples.similar import grouped, question_of
-from trainer.settings import TrainerSettings
+from trainer.examples.similar import contradictions, grouped, question_of
 
 
 def why(
@@ -50,7 +48,12 @@ def why(
     name = store.conversations.get(found.conversation_id).assistant_id
     if assistant and assistant != name:
         fail(f"Message {message} belongs to assistant {name}, not to {assistant}.")
-    record = _explain(store, name, found, _draft(store, name, settings_from(changed)))
+    # What outgrows the model's context is taken from the newest run that looked.
+    outgrown = newest_record(store, name).get("outgrown", ())
+    now = draft(
+        store, name, settings_from(changed), lambda o: None if o.message_id in outgrown else o.context
+    )
+    record = _explain(store, name, found, now)
     if as_json:
         print(json.dumps(record, indent=1))
     else:
@@ -63,8 +66,8 @@ def disagreements(data_dir: DataDir = Path("data"), assistant: Assistant = "", c
     Questions in nearly the same words are one. Long answers differ where numbers, negations or days do, or more than
     about a third of their words.
     """
-    store = open_store(data_dir)
-    answers = collect(store, assistant_id(store, assistant), settings_from(changed)).answers
+    store, name = open_assistant(data_dir, assistant)
+    answers = collect(store, name, settings_from(changed)).answers
     found = contradictions(answers, grouped(question_of(one.context) for one in answers))
     for same in found:
         question = same[0].context[-1][1]
@@ -117,9 +120,3 @@ def _in_words(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"It is in dataset {dataset}, the newest, in {record['frozen']}."
     else:
         yield f"It is not in dataset {dataset}, the newest."
-
-
-def _draft(store: Store, name: str, settings: TrainerSettings) -> DatasetDraft:
-    """What a dataset would hold now; what outgrows the model's context is taken from the newest run that looked."""
-    outgrown = set(newest_record(store, name).get("outgrown", ()))
-    return draft(store, name, settings, lambda one: None if one.message_id in outgrown else one.context)

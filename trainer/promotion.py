@@ -16,9 +16,7 @@ from store.audit import TRAINER, acting
 from store.records import Deployment, RunStatus, Split, TrainingRun
 from trainer.candidate import Candidate
 from trainer.context import Retrain
-from trainer.deployment.latency import measure_latency
-from trainer.deployment.swap import hot_swap, load_checked, unload_older
-from trainer.evaluation.gate import VariantVerdict
+from trainer.deployment.swap import hot_swap, load_checked, measure_latency, unload_older
 from trainer.evaluation.gate_evaluation import GateEvaluation
 from trainer.examples import dataset as datasets
 from trainer.training.environment import environment
@@ -52,13 +50,23 @@ async def evaluate_and_deploy(
         report = evaluation.report(verdict) | _report(retrain, candidate)
         message = " ".join([*verdict.reasons, *candidate.remarks, *datasets.remarks(_dataset_event(retrain))])
         message = message if candidate.training else f"Without training: {message}"
-        deployment = _add_deployment(retrain, candidate, verdict.variant)
+        chosen = verdict.variant
+        deployment = store.deployments.add(
+            run.assistant_id,
+            retrain.dataset.prompt_id,
+            candidate.name,
+            chosen.segment_ids,
+            chosen.variant,
+            chosen.prompt_tokens,
+            run.id,
+            chosen.demonstrations,
+        )
         if not verdict.promoted:
+            asked = store.judgement_requests.add(run.id, evaluation.judgement_requests(verdict))
+            # For its re-evaluation.
             report |= {
-                "judgement_requests": store.judgement_requests.add(
-                    run.id, evaluation.judgement_requests(verdict)
-                ),
-                "candidate": asdict(candidate),  # for its re-evaluation
+                "judgement_requests": asked,
+                "candidate": asdict(candidate),
                 "active": active and active.id,
             }
             return _refuse(retrain, deployment, report, message)
@@ -124,19 +132,6 @@ def _report(retrain: Retrain, candidate: Candidate) -> dict[str, Any]:
 def _dataset_event(retrain: Retrain) -> Mapping[str, Any]:
     """What the run recorded when it froze its dataset, maybe before it was interrupted."""
     return next((event.data for event in reversed(retrain.store.runs.events(retrain.run.id, "dataset"))), {})
-
-
-def _add_deployment(retrain: Retrain, candidate: Candidate, variant: VariantVerdict) -> Deployment:
-    return retrain.store.deployments.add(
-        retrain.run.assistant_id,
-        retrain.dataset.prompt_id,
-        candidate.name,
-        variant.segment_ids,
-        variant.variant,
-        variant.prompt_tokens,
-        retrain.run.id,
-        variant.demonstrations,
-    )
 
 
 async def _measure_saving(retrain: Retrain, pool: VllmPool, deployment: Deployment) -> dict[str, Any]:

@@ -26,11 +26,15 @@ def served_before_edit(store: Store, assistant_id: str) -> Deployment | None:
     prompts = store.prompts.all(assistant_id)
     if active.prompt_id != prompts[-1].id:
         return None
+    runs, since = store.runs.all(assistant_id), prompts[-1].created_at
+    tries = [run.status for run in runs if run.trigger == TRIGGER and run.started_at >= since]
+    if len(tries) >= _TRIES or any(status is not RunStatus.INTERRUPTED for status in tries):
+        return None
     for prompt in reversed(prompts[:-1]):
         served = store.deployments.served([prompt.id])
         if any(one.adapter or one.variant for one in served):
             last, after = served[0], prompts[-1].segments
-            if not (last.adapter or last.variant) or _was_tried(store, assistant_id, prompts[-1].created_at):
+            if not (last.adapter or last.variant):
                 return None
             sent = segments_after_edit(prompt.segments, last.segment_ids, after)
             return last if len(sent) < len(after) else None
@@ -47,8 +51,3 @@ def segments_after_edit(
 
 def _text(segment: Segment) -> Segment:
     return replace(segment, id="", protected=False)
-
-
-def _was_tried(store: Store, assistant_id: str, since: float) -> bool:
-    runs = [run for run in store.runs.all(assistant_id) if run.trigger == TRIGGER and run.started_at >= since]
-    return len(runs) >= _TRIES or any(run.status is not RunStatus.INTERRUPTED for run in runs)

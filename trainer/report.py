@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from store.records import TrainingRun
-from trainer.command_line import AsJson, Assistant, DataDir, assistant_id, console, open_store
+from trainer.command_line import AsJson, Assistant, DataDir, console, open_assistant
 
 _COLUMNS = (
     "run",
@@ -27,14 +27,10 @@ _COLUMNS = (
 )
 
 
-def report(
-    data_dir: DataDir = Path("data"),
-    assistant: Assistant = "",
-    as_json: AsJson = False,
-) -> None:
+def report(data_dir: DataDir = Path("data"), assistant: Assistant = "", as_json: AsJson = False) -> None:
     """What each retrain changed, and why to trust it."""
-    store = open_store(data_dir)
-    runs = store.runs.all(assistant_id(store, assistant))[::-1]
+    store, name = open_assistant(data_dir, assistant)
+    runs = store.runs.all(name)[::-1]
     if as_json:
         print(json.dumps([asdict(run) for run in runs], indent=1))
     elif runs:

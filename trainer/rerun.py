@@ -30,6 +30,8 @@ from trainer.training.environment import PHASE, Precision, differences, environm
 from trainer.training.finetune import Trained, TrainingDiverged, finetune
 from trainer.training.publish import free_name, publish
 
+OnStep = Callable[[int, int], None]
+
 
 class NoRerun(Exception):
     """The run cannot be trained again; the message says what is missing."""
@@ -76,7 +78,7 @@ class Rerun:
         return f"{found} Its weights are {'the very same' if self.weights_equal else 'not bit for bit the same'}."
 
 
-def rerun(store: Store, data_dir: Path, run_id: int, on_step: Callable[[int, int], None]) -> Rerun:
+def rerun(store: Store, data_dir: Path, run_id: int, on_step: OnStep) -> Rerun:
     """Train again and publish under a new name; `on_step` gets (step, steps).
 
     Raises NoRerun, BadSetting, NoServer, TokenizerError, LockTaken, NotFound.
@@ -128,11 +130,7 @@ def _record(store: Store, run: TrainingRun) -> tuple[Dataset, Mapping[str, Any],
 
 
 def _train(
-    context: TrainingContext,
-    run: TrainingRun,
-    dataset: Dataset,
-    precision: Precision,
-    on_step: Callable[[int, int], None],
+    context: TrainingContext, run: TrainingRun, dataset: Dataset, precision: Precision, on_step: OnStep
 ) -> Trained:
     work_dir = context.work_dir(f"rerun-{run.id}")
     for killed in work_dir.parent.glob("rerun-*"):  # whoever made it is dead: this process holds the lock

@@ -17,8 +17,14 @@ from assistant.vllm_client import VllmError
 from store import StoreError
 from store.errors import NotSaved
 from store.lock import TRAINING, Lock
-from store.records import WITHOUT_TRAINING, Example, RunStatus, TrainingRun
-from trainer.candidate import Candidate, train_candidate
+from store.records import WITHOUT_TRAINING, RunStatus, TrainingRun
+from trainer.candidate import (
+    Candidate,
+    candidate_after_edit,
+    is_worth_trying,
+    train_candidate,
+    untrained_candidate,
+)
 from trainer.context import Retrain, RunProgress, TrainingContext
 from trainer.deployment.swap import ParityError
 from trainer.evaluation.judgements import TRIGGER, pending
@@ -34,7 +40,6 @@ from trainer.training.checkpoints import RESUME, interrupted, last_checkpoint
 from trainer.training.environment import PHASE as ENVIRONMENT
 from trainer.training.environment import differences, environment
 from trainer.training.finetune import TrainingDiverged
-from trainer.untrained import candidate_after_edit, is_worth_trying, untrained_candidate
 
 # What can go wrong outside this program; anything else is a fault in it and is raised.
 _EXPECTED = (
@@ -64,10 +69,11 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         run = resume(context, assistant_id)
         if run is None:
             if is_worth_trying(context, assistant_id):
-                tried = _try_untrained(context, assistant_id, trigger)
+                tried = _start(context, assistant_id, f"{trigger}, {WITHOUT_TRAINING}")
+                tried = _finish(context, tried, lambda: _evaluate(context, tried, untrained_candidate, False))
                 if tried.status not in (RunStatus.PROMOTED, RunStatus.REFUSED):
                     return tried
-            run = store.runs.start(assistant_id, context.settings.as_record(), trigger)
+            run = _start(context, assistant_id, trigger)
         _remove_work_dirs(context, assistant_id, run.id)
         try:
             return _finish(context, run, lambda: _retrain(context, run))
@@ -76,41 +82,31 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
                 shutil.rmtree(context.work_dir(run.id), ignore_errors=True)
 
 
-def _try_untrained(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
-    """A run of its own, minutes before the one that trains."""
-    run = context.store.runs.start(
-        assistant_id, context.settings.as_record(), f"{trigger}, {WITHOUT_TRAINING}"
-    )
-    return _finish(context, run, lambda: _evaluate_untrained(context, run, untrained_candidate))
-
-
-def _evaluate_untrained(
-    context: TrainingContext, run: TrainingRun, candidate_of: Callable[[Retrain], Candidate]
-) -> TrainingRun:
-    """Where no adapter has learned them (`run.adapter`), half of the approved answers prove the other half."""
-    progress = RunProgress(context.store, run.id)
-    with progress.timed("dataset"):
-        dataset = snapshot(context, run, progress, trains=False, proves_half=run.adapter is None)
-    if isinstance(dataset, str):
-        return context.store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
-    retrain = Retrain(context, run, dataset, progress)
-    with progress.timed("variants"):
-        candidate = candidate_of(retrain)
-    return asyncio.run(evaluate_and_deploy(retrain, candidate))
+def _start(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
+    return context.store.runs.start(assistant_id, context.settings.as_record(), trigger)
 
 
 def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
-    store = context.store
     if problem := model_problem(context.data_dir, context.base):
-        return store.runs.finish(run.id, RunStatus.FAILED, f"This model cannot be trained: {problem}.", {})
-    progress = RunProgress(store, run.id)
+        message = f"This model cannot be trained: {problem}."
+        return context.store.runs.finish(run.id, RunStatus.FAILED, message, {})
+    return _evaluate(context, run, train_candidate, True)
+
+
+def _evaluate(
+    context: TrainingContext, run: TrainingRun, candidate_of: Callable[[Retrain], Candidate], trains: bool
+) -> TrainingRun:
+    """Freeze the dataset, unless that was done before an interruption, and test the candidate that is made of it."""
+    store, progress = context.store, RunProgress(context.store, run.id)
     with progress.timed("dataset"):
-        dataset = store.datasets.get(run.dataset_id) if run.dataset_id else snapshot(context, run, progress)
+        known = run.dataset_id and store.datasets.get(run.dataset_id)
+        dataset = known or snapshot(context, run, progress, trains)
     if isinstance(dataset, str):
         return store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
-    refresh(store, run.assistant_id, context.settings)
+    if trains:
+        refresh(store, run.assistant_id, context.settings)
     retrain = Retrain(context, run, dataset, progress)
-    candidate = train_candidate(retrain)
+    candidate = candidate_of(retrain)
     # One event loop for all talk with the servers: connections belong to the loop they were opened in.
     return asyncio.run(evaluate_and_deploy(retrain, candidate))
 
@@ -138,12 +134,11 @@ def _evaluate_after_edit(context: TrainingContext, assistant_id: str) -> Trainin
     served = served_before_edit(store, assistant_id)
     if served is None:
         return None
-    run = store.runs.start(assistant_id, context.settings.as_record(), EDITED)
-    run = store.runs.update(run.id, adapter=served.adapter)
+    run = store.runs.update(_start(context, assistant_id, EDITED).id, adapter=served.adapter)
 
     def work() -> TrainingRun:
         refresh(store, assistant_id, context.settings)
-        return _evaluate_untrained(context, run, lambda retrain: candidate_after_edit(retrain, served))
+        return _evaluate(context, run, lambda retrain: candidate_after_edit(retrain, served), False)
 
     return _finish(context, run, work)
 
@@ -211,7 +206,8 @@ def _changes(context: TrainingContext, run: TrainingRun, now: DatasetDraft) -> l
     dataset = context.store.datasets.get(run.dataset_id or 0)
     settings = context.settings.as_record()
     found = []
-    if _approved(dataset.examples) != _approved(now.examples):
+    then, approved = ([e for e in some if e.approved] for some in (dataset.examples, now.examples))
+    if then != approved:
         found.append("the approved answers have changed")
     if dataset.prompt_id != now.collection.prompt_id:
         found.append("the prompt was edited")
@@ -221,10 +217,6 @@ def _changes(context: TrainingContext, run: TrainingRun, now: DatasetDraft) -> l
     for event in context.store.runs.events(run.id, ENVIRONMENT)[-1:]:
         found += differences(event.data, environment(context.base))
     return found
-
-
-def _approved(examples: tuple[Example, ...]) -> list[Example]:
-    return [example for example in examples if example.approved]
 
 
 def _how_far(context: TrainingContext, run: TrainingRun) -> str:

@@ -13,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
@@ -33,7 +34,6 @@ from trainer.examples.demonstrations import DemonstrationUpdater
 from trainer.prompt_edit import TRIGGER as EDITED
 from trainer.prompt_edit import served_before_edit
 from trainer.redaction.entities import RedactionError
-from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import RESUME, interrupted
 
@@ -108,7 +108,7 @@ class Watch:
             self._train(*self._to_resume.pop(0))
         elif request := self._store.runs.take_request():
             self._train(*request)
-        elif time.monotonic() >= self._rest_until and (assistant_id := self._first(self._waits)):
+        elif time.monotonic() >= self._rest_until and (assistant_id := self._waiting()):
             logger.info("Evaluating %s again ...", assistant_id)
             self._start("reevaluate", "--assistant", assistant_id, *self._options)
         elif due:
@@ -119,20 +119,19 @@ class Watch:
         runs, now, next_look = self._store.runs, time.time(), self._next_due - time.monotonic()
         for assistant in self._store.assistants.all():
             planned = runs.automatic(assistant.id)
-            new = due_examples(self._store, assistant.id, self._settings) if planned.allowed else 0
-            if not new and planned.starts_at is not None:
-                runs.announce(assistant.id, None)
-            elif new and planned.starts_at is None:
+            new = new_examples(self._store, assistant.id, self._settings) if planned.allowed else 0
+            if new < self._settings.retrain_after:
+                if planned.starts_at is not None:
+                    runs.announce(assistant.id, None)
+            elif planned.starts_at is None:
                 runs.announce(assistant.id, now + next_look, f"{new} new rated answers")
-            elif new and (planned.starts_at or 0.0) <= now + _TICK_S and self._child is None:
+            elif planned.starts_at <= now + _TICK_S and self._child is None:
                 self._train(assistant.id, f"by itself: {new} new rated answers")
 
-    def _waits(self, assistant_id: str) -> bool:
-        """Whether people have judged the answers of a refused candidate, or have edited the prompt."""
-        return bool(pending(self._store, assistant_id) or served_before_edit(self._store, assistant_id))
-
-    def _first(self, condition: Callable[[str], bool]) -> str | None:
-        return next((one.id for one in self._store.assistants.all() if condition(one.id)), None)
+    def _waiting(self) -> str | None:
+        """The first assistant where people have judged a refused candidate's answers, or have edited the prompt."""
+        store, names = self._store, (one.id for one in self._store.assistants.all())
+        return next((id for id in names if pending(store, id) or served_before_edit(store, id)), None)
 
     def interrupted_runs(self) -> list[tuple[str, str]]:
         """Runs to resume: (assistant, trigger); not those that somebody started by hand with other settings."""
@@ -160,29 +159,24 @@ class Watch:
         )
 
     def _finish_child(self, child: subprocess.Popen[bytes]) -> None:
-        self._child = None
+        self._child, runs = None, self._store.runs
         logger.info(
             "The process ended with status %d; the Training page and `python -m trainer report` say how it went.",
             child.returncode,
         )
         if self._began is not None:  # it may have ended before it came to a run
-            self._store.runs.announce(self._began[0], None)
+            runs.announce(self._began[0], None)
         if child.returncode != 0:
             self._rest_until = time.monotonic() + _REST_S
             why = f"The training process ended with status {child.returncode}."
             self._interrupt_running(why)
             if self._began is not None and not self._stop.is_set():
-                self._record_unbegun(*self._began, why)
+                assistant_id, trigger, before = self._began
+                if runs.all(assistant_id, limit=1) == before:  # a failed run, or it would be started for ever
+                    run = runs.start(assistant_id, self._settings.as_record(), trigger)
+                    why += " logs/trainer.log in the data directory says more."
+                    runs.finish(run.id, RunStatus.FAILED, why, {})
         self._began = None
-
-    def _record_unbegun(self, assistant_id: str, trigger: str, before: list[TrainingRun], why: str) -> None:
-        """A process that ended before it had recorded a run is a failed run, or it would be started again for ever."""
-        runs = self._store.runs
-        if runs.all(assistant_id, limit=1) == before:
-            run = runs.start(assistant_id, self._settings.as_record(), trigger)
-            runs.finish(
-                run.id, RunStatus.FAILED, f"{why} logs/trainer.log in the data directory says more.", {}
-            )
 
     def _interrupt_running(self, reason: str) -> None:
         """Mark runs that a crash left running; not those of a trainer that is at work elsewhere."""
@@ -217,31 +211,22 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def due_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:
-    """How many new examples a retrain is due for; 0 where it is not, or would end with “not enough yet”."""
-    new = new_examples(store, assistant_id, settings)
-    if new < settings.retrain_after:
-        return 0
-    try:
-        # Placeholders can make one text of several. A millisecond an example, so only where a retrain is due.
-        return 0 if shortage(draft(store, assistant_id, settings).examples, settings) else new
-    except RedactionError:
-        return new  # the run will say what is wrong
-
-
 def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> int:
     """Approved examples that no run has seen, and answers that people have accepted since: a candidate may pass now
     that was refused. 0 while there are too few to train at all, or a run is under way.
 
-    What the last run could not use (it outgrew the model's context, or enough ask the same) is not counted, and nor is
-    what a run that came to no dataset had before it: else both would be new for ever, and so would that run.
+    What the last run could not use is not counted, nor what a run that came to no dataset had before it: else both
+    would be new for ever.
     """
     runs = store.runs.all(assistant_id)
     if any(run.status is RunStatus.RUNNING for run in runs):
         return 0
     record = newest_record(store, assistant_id)
     unused = {*record.get("outgrown", ()), *record.get("duplicates", ())}
-    found = draft(store, assistant_id, settings, redact=False)
+    try:
+        found = draft(store, assistant_id, settings)
+    except RedactionError:  # the run will say what is wrong
+        found = draft(store, assistant_id, replace(settings, privacy=False))
     usable = [e for e in found.examples if e.message_id not in unused]
     if shortage(usable, settings):
         return 0
@@ -257,19 +242,12 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
         return len(examples)
     dataset = store.datasets.get(trained[0])
     seen = {example.message_id: example.completion for example in dataset.examples if example.approved}
-    new = [e for e in examples if e.message_id not in seen]
-    differing = [
-        answers[e.message_id] for e in examples if seen.get(e.message_id, e.completion) != e.completion
-    ]
-    if differing and settings.privacy:  # a completion is frozen with placeholders
-        with suppress(RedactionError):  # the run will say what is wrong
-            differing = list(redact_answers(differing, Redactor.of(store, assistant_id)).answers)
-    changed = sum(one.completion != seen[one.message_id] for one in differing)
+    new = sum(seen.get(e.message_id) != e.completion for e in examples)
     accepted = not right_or_wrong(store.assistants.get(assistant_id).scorer) and sum(
         one.accepted is True and _since(dataset.created_at, one.decided_at or 0.0)
         for one in store.judgement_requests.decided(assistant_id)
     )
-    return len(new) + changed + accepted
+    return new + accepted
 
 
 def _since(start: float, at: float) -> bool:
@@ -280,9 +258,8 @@ def _since(start: float, at: float) -> bool:
 def lower_priority() -> None:
     """Training processes stand behind chat when both want the cores.
 
-    Linux weighs the sessions before it weighs the processes in them (`man 7 sched`, autogroup), so that a nice
-    process in a session of its own got as much as the server, whatever its niceness. The session of a terminal, which
-    has a person's other work in it, is left as it is.
+    Linux weighs sessions before the processes in them (`man 7 sched`, autogroup), so niceness alone did nothing in a
+    session of its own. The session of a terminal, which has a person's other work in it, is left as it is.
     """
     os.nice(_NICE)
     if _has_terminal():

@@ -42,7 +42,7 @@ from benchmarks.tasks.user import (
 )
 from store.demonstrations import Demonstration
 from store.records import Deployment, TrainingRun, Variant
-from trainer.deployment.latency import measure_latency
+from trainer.deployment.swap import measure_latency
 from trainer.evaluation.gate import MOST_UNRATED
 from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong, scorer

@@ -1,9 +1,8 @@
 """Compares what the active deployment answers in chat with what the one before it answered, and says when it is worse.
 
-The gate compared both on the same questions. Here people ask whatever they like, so only large differences count, and
-no one person decides: of a rater's opinions at most as many count as of the busiest other rater, and a finding must
-hold without any one of them. Failures in a row are one failure, because a server that is down says nothing about an
-adapter.
+People ask whatever they like here, so only large differences count, and no one person decides: of a rater's opinions at
+most as many count as of the busiest other rater, and a finding must hold without any one of them. Failures in a row are
+one, because a server that is down says nothing about an adapter.
 """
 
 from __future__ import annotations
@@ -70,18 +69,13 @@ def find_regression(
 ) -> str | None:
     """A sentence that says what is worse, or None. Answers are ordered by time, oldest first."""
     ratings, faults = _opinions(before), _faults(after)
-    tests = {
-        "rated down": (
-            _fair(ratings),
-            _fair_looks(_opinions(after), {opinion.person for opinion in ratings}),
-        ),
-        "empty, failed or repeating itself": (
-            _faults(before),
-            (faults[:count] for count in _LOOKS if count <= len(faults)),
-        ),
-    }
-    for what, (then, looks) in tests.items():
-        for now in looks:
+    looks = _fair_looks(_opinions(after), {opinion.person for opinion in ratings})
+    looks_at_faults = (faults[:count] for count in _LOOKS if count <= len(faults))
+    for what, then, taken in (
+        ("rated down", _fair(ratings), looks),
+        ("empty, failed or repeating itself", _faults(before), looks_at_faults),
+    ):
+        for now in taken:
             if _is_worse(then, now):
                 return f"{what} {_share(now)}, before the swap {_share(then)}"
     return _other_length(_lengths(before), _lengths(after), [len(text) for text in approved])
@@ -97,10 +91,11 @@ def _other_length(then: Sequence[int], now: Sequence[int], approved: Sequence[in
             break
         length = median(now[:count])
         longer, shorter = length > _LENGTHS * max(usual), length * _LENGTHS < min(usual)
+        if not longer and not shorter:
+            continue
         # Mann and Whitney's rank test (1947), half of the level for each direction.
-        if (longer or shorter) and mannwhitneyu(
-            now[:count], then, alternative="greater" if longer else "less"
-        ).pvalue <= _LENGTH_LEVEL / 2:
+        test = mannwhitneyu(now[:count], then, alternative="greater" if longer else "less")
+        if test.pvalue <= _LENGTH_LEVEL / 2:
             return (
                 f"the median answer has {length:.0f} characters; {usual[0]:.0f} before the swap and "
                 f"{usual[1]:.0f} where people approved"
@@ -174,20 +169,21 @@ def _faults(answers: Sequence[ServedAnswer]) -> list[_Opinion]:
     for answer in answers:
         if not (answer.status is MessageStatus.FAILED and counted and counted[-1].status is answer.status):
             counted.append(answer)
-    few = _first_of_each(counted, [answer.conversation_id for answer in counted], _OF_ONE_CONVERSATION)
-    return [
-        _Opinion(
-            a.owner, a.status is not MessageStatus.STOPPED and (not a.text.strip() or is_looping(a.text))
-        )
-        for a in few
-    ]
+
+    def is_fault(one: ServedAnswer) -> bool:
+        return one.status is not MessageStatus.STOPPED and (not one.text.strip() or is_looping(one.text))
+
+    return [_Opinion(one.owner, is_fault(one)) for one in _few_of_each_conversation(counted)]
 
 
 def _lengths(answers: Sequence[ServedAnswer]) -> list[int]:
     """In characters."""
     whole = [answer for answer in answers if answer.status is MessageStatus.COMPLETE and answer.text]
-    few = _first_of_each(whole, [answer.conversation_id for answer in whole], _OF_ONE_CONVERSATION)
-    return [len(answer.text) for answer in few]
+    return [len(answer.text) for answer in _few_of_each_conversation(whole)]
+
+
+def _few_of_each_conversation(answers: Sequence[ServedAnswer]) -> list[ServedAnswer]:
+    return _first_of_each(answers, [one.conversation_id for one in answers], _OF_ONE_CONVERSATION)
 
 
 def _first_of_each(items: Sequence[_Item], owners: Sequence[str], most: int) -> list[_Item]:

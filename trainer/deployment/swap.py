@@ -1,4 +1,4 @@
-"""Loads and checks a published adapter, activates it without dropping a request, and rolls back.
+"""Loads and checks a published adapter, activates it without dropping a request, measures that, and rolls back.
 
 Running answers finish on the adapter that they started with: it stays loaded, as the previous one, for an instant
 rollback.
@@ -7,8 +7,11 @@ rollback.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -19,13 +22,14 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
 from store import Store, StoreError
-from store.records import Deployment, Role
+from store.records import Deployment, Role, Segment
 
 # Mean absolute difference of log-probabilities, in nats. float32 on one machine differs by under 0.01; bfloat16
 # kernels by up to 0.05; a wrong base model or a wrong scale by more than 0.5.
 _PARITY = 0.1
 _TOKENS = 8
 _WAIT_S = 120.0
+REPEATS = 5  # of each time that is measured
 
 
 class ParityError(Exception):
@@ -111,11 +115,11 @@ async def hot_swap(
     candidate: Deployment,
     active: Deployment | None,
 ) -> Deployment:
-    """Warm the candidate's prompt in the prefix cache, then activate it.
+    """Warm the candidate's prompt in the prefix cache, so that the next person does not pay for it, then activate it.
 
-    The first person after the swap does not pay for the cold prompt. What answered the warm-up is looked at once more,
-    because a server that was started again meanwhile may serve another adapter of that name. Where any of it fails, the
-    candidate is unloaded and rejected: VllmError, or StoreError (Conflict where `active` is active no more).
+    What answered the warm-up is looked at once more: a server that was started again meanwhile may serve another
+    adapter of that name. Where any of it fails, the candidate is unloaded and rejected: VllmError, or StoreError
+    (Conflict where `active` is active no more).
     """
     segments = keep(store.prompts.get(candidate.prompt_id).segments, candidate.segment_ids)
     ids = render(tokenizer, segments, ((Role.USER, "Hello"),)).ids
@@ -130,6 +134,43 @@ async def hot_swap(
             await pool.unload_adapter(candidate.adapter)
         store.deployments.reject(candidate.id, str(error))
         raise
+
+
+async def measure_latency(
+    pool: VllmPool,
+    tokenizer: ChatTokenizer,
+    segments: Sequence[Segment],
+    variants: Mapping[str, tuple[str, Sequence[str]]],
+    question: str,
+    progress: Callable[[int, int], None],
+) -> dict[str, dict[str, Any]]:
+    """The time to the first token of each variant (model name, kept segment ids), cold and warm.
+
+    One after the other in every round, so that the machine's noise hits all alike. A cold request has a `cache_salt` of
+    its own, so that vLLM finds no cached prefix.
+    """
+    client = pool.pick()
+    times: dict[tuple[str, str], list[float]] = {}
+    requests = {
+        name: (model, render(tokenizer, keep(segments, segment_ids), ((Role.USER, question),)).ids)
+        for name, (model, segment_ids) in variants.items()
+    }
+    for model, ids in requests.values():  # fill the shared cache once, so that warm means warm
+        await client.complete(model, ids, max_tokens=1, end_ids=tokenizer.end_ids)
+    for turn in range(REPEATS):
+        for name, (model, ids) in requests.items():
+            for state in ("cold", "warm"):
+                salt = secrets.token_hex(8) if state == "cold" else None
+                async with pool.background():
+                    answer = await client.complete(
+                        model, ids, max_tokens=1, end_ids=tokenizer.end_ids, cache_salt=salt
+                    )
+                times.setdefault((name, state), []).append(answer.first_token_s)
+        progress(turn + 1, REPEATS)
+    result: dict[str, dict[str, Any]] = {name: {} for name in requests}
+    for (name, state), s in times.items():
+        result[name][state] = {"median_s": median(s), "low_s": min(s), "high_s": max(s), "n": len(s)}
+    return result
 
 
 async def unload_older(store: Store, pool: VllmPool, assistant_id: str) -> None:

@@ -1,13 +1,12 @@
 """Decides which variants of a candidate pass the gate, and which of them is deployed, with reasons.
 
 A variant passes when the one-sided lower bound of the paired score difference lies above -margin against every
-reference, and every guard holds. Variants are tested from longest to shortest, and testing stops at the first failure
-(fixed-sequence testing), which keeps the chance of any false pass at 5 % without a correction.
+reference, and every guard holds. Testing goes from long to short and stops at the first failure (fixed-sequence
+testing), which keeps the chance of any false pass at 5 % without a correction.
 
-Questions that nobody rated are evidence as well, where answers are right or wrong: where two systems say the same, the
-difference is 0 whatever is right, and only where they differ people are asked. So that they are asked little, a variant
-is tested on ever more of these questions, and each look spends a part of the 5 % (Bonferroni; group-sequential testing,
-Pocock 1977).
+Unrated questions are evidence where answers are right or wrong: the difference is 0 where two systems say the same, and
+people are asked where they differ. So that they are asked little, a variant is tested on ever more of them, and each
+look spends a part of the 5 % (Bonferroni; group-sequential testing, Pocock 1977).
 """
 
 from __future__ import annotations
@@ -26,10 +25,7 @@ CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may
 LOOKS = ((25, 0.01), (75, 0.01), (250, 0.03))
 MOST_UNRATED = LOOKS[-1][0]
 _AS_LONG = 1.02  # times the tokens that are served is as long: means over some questions differ by a token
-REFERENCES = {
-    "base_full": "the base model with the full prompt",
-    "active": "what is served now",
-}
+REFERENCES = {"base_full": "the base model with the full prompt", "active": "what is served now"}
 
 
 @dataclass(frozen=True)

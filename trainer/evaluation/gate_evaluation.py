@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -15,34 +16,12 @@ from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
 from store.demonstrations import Demonstration
 from store.outdated import OutdatedFacts, judged_at, outdated_answers
-from store.records import Deployment, Example, Role, Segment, Split, Variant
+from store.records import Deployment, Example, Role, Segment, Split
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
 from trainer.context import Retrain
-from trainer.evaluation.gate import (
-    CONFIDENCE,
-    MOST_UNRATED,
-    REFERENCES,
-    Answers,
-    Gate,
-    VariantVerdict,
-    Verdict,
-)
-from trainer.evaluation.guards import (
-    GENERAL_MAX_TOKENS,
-    QUESTIONS,
-    Guard,
-    check_general_answers,
-    check_outdated,
-)
-from trainer.evaluation.judgements import (
-    approved_answers,
-    differing_answers,
-    judgement_requests,
-    known_score,
-    refused_answers,
-    worth_asking,
-)
+from trainer.evaluation import guards, judgements
+from trainer.evaluation.gate import CONFIDENCE, MOST_UNRATED, Answers, Gate, VariantVerdict, Verdict
 from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.evaluation.variants import gate_sequence
 from trainer.examples.deduplicate import position_of
@@ -60,6 +39,16 @@ _TRIES = 3  # of a request that does not reach a server
 Context = tuple[tuple[Role, str], ...]
 # Finds demonstrations for a question, of those that are allowed.
 Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
+
+
+@dataclass(frozen=True)
+class _System:
+    """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question."""
+
+    name: str
+    model: str
+    segments: Sequence[Segment]
+    retrieve: Retrieve = lambda question, allowed: ()
 
 
 class GateEvaluation:
@@ -81,17 +70,26 @@ class GateEvaluation:
         """`is_second`: it was refused once, and people have judged its answers since. Raises UnknownScorer."""
         dataset, store, settings = retrain.dataset, retrain.store, retrain.context.settings
         self._store, self._tokenizer, self._settings = store, retrain.context.tokenizer, settings
-        self._pool, self._progress = pool, retrain.progress
-        self._candidate, self._active, self._prompt_id = candidate, active, dataset.prompt_id
+        self._pool, self._progress, self._candidate = pool, retrain.progress, candidate
         self._assistant_id, self._retriever = dataset.assistant_id, retrain.context.retriever
         self._room = retrain.context.address.context - settings.max_answer_tokens
         self._known_answers, self._is_second = known_answers, is_second
-        self._model = candidate.name or pool.base
+        self._segments = store.prompts.get(dataset.prompt_id).segments
+        self._same_prompt = active is not None and active.prompt_id == dataset.prompt_id
+        self._references = [
+            _System("base_full", pool.base, keep(self._segments, candidate.variants[0].segment_ids))
+        ]
+        if active is not None:
+            segments = keep(store.prompts.get(active.prompt_id).segments, active.segment_ids)
+            find = partial(self._retriever.for_deployment, active)
+            self._references.append(_System("active", active.adapter or pool.base, segments, find))
         self._examples = _gate_examples(dataset.examples)
         examples = list(self._examples.values())
         self._train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
+        self._limit = self._answer_limit()
         decided = store.judgement_requests.decided(dataset.assistant_id)
-        self._right, self._wrong = approved_answers(examples, decided), refused_answers(examples, decided)
+        self._right = judgements.approved_answers(examples, decided)
+        self._wrong = judgements.refused_answers(examples, decided)
         self._scorer_name = store.assistants.get(dataset.assistant_id).scorer
         self._scorer = scorer(self._scorer_name)
         is_right_or_wrong = right_or_wrong(self._scorer_name)
@@ -113,156 +111,109 @@ class GateEvaluation:
 
     async def evaluate(self) -> Verdict:
         """Raises VllmError, ScorerFailed."""
-        await self._answer_as_references(self._gate.rated)
+        for reference in self._references:
+            await self._answer(reference, self._gate.rated)
         for number in self._sequence():
             variant = await self._test(number)
             self._variants.append(variant)
             if not variant.passed:
                 break
-        same_prompt = self._active is not None and self._active.prompt_id == self._prompt_id
-        return self._gate.decide(self._variants, self._served_tokens(), same_prompt)
-
-    async def _answer_as_references(self, count: int) -> None:
-        base, full, active = self._pool.base, self._candidate.variants[0], self._active
-        await self._answer("base_full", count, base, self._prompt_id, full.segment_ids)
-        if active is not None:
-            await self._answer(
-                "active",
-                count,
-                active.adapter or base,
-                active.prompt_id,
-                active.segment_ids,
-                lambda question, allowed: self._retriever.for_deployment(active, question, allowed),
-            )
+        return self._gate.decide(self._variants, self._served().prompt_tokens, self._same_prompt)
 
     def _sequence(self) -> list[int]:
-        tokens = [self._expected_tokens(variant) for variant in self._candidate.variants]
-        active = self._active
-        same_prompt = active is not None and active.prompt_id == self._prompt_id
-        served = self._answers["active"].prompt_tokens if same_prompt else max(tokens)
+        """Which variants are tested, by their mean tokens on the gate's rated questions."""
+        contexts = [e.context for e in self._examples.values() if e.approved]
+        systems = map(self._variant, range(len(self._candidate.variants)))
+        tokens = [_mean_tokens(self._requests(system, contexts)) for system in systems]
+        served = self._served().prompt_tokens if self._same_prompt else max(tokens)
         if self._candidate.name is None:
             served = round(_WORTH_IT * served)
         numbers = gate_sequence(self._candidate.dev_losses, tokens, served)
         # The base model with its full prompt is what everything is compared with, and no candidate.
         return [number for number in numbers if number or self._candidate.name]
 
-    def _expected_tokens(self, variant: Variant) -> int:
-        """Mean tokens of its segments and demonstrations on the gate's rated questions."""
-        segments = self._segments(self._prompt_id, variant.segment_ids)
-        contexts = [e.context for e in self._examples.values() if e.approved]
-        requests = self._render(segments, contexts, self._nearest(variant))
-        return _mean_tokens(requests)
+    def _variant(self, number: int) -> _System:
+        sent = self._candidate.variants[number]
 
-    def _nearest(self, variant: Variant) -> Retrieve:
-        most = variant.demonstrations
-        return lambda text, allowed: self._retriever.nearest(self._assistant_id, text, most, allowed)
+        def find(question: str, allowed: Allowed) -> Sequence[Demonstration]:
+            return self._retriever.nearest(self._assistant_id, question, sent.demonstrations, allowed)
 
-    def _shown(
-        self, segments: Sequence[Segment], context: Context, retrieve: Retrieve
-    ) -> Sequence[Demonstration]:
-        """What a request shows: train examples of the frozen dataset alone, and none that asks the same."""
-        asked = question_of(context)
-
-        def allowed(one: Demonstration) -> bool:
-            return one.message_id in self._train_ids and not near(wording(one.question), asked)
-
-        found = retrieve(context[-1][1], allowed)
-        return fit_demonstrations(self._tokenizer, segments, context, found, self._room)
+        model = self._candidate.name or self._pool.base
+        return _System(_name(number), model, keep(self._segments, sent.segment_ids), find)
 
     async def _test(self, number: int) -> VariantVerdict:
-        sent, system = self._candidate.variants[number], _system(number)
+        system = self._variant(number)
         for look in self._gate.looks():
-            count = self._gate.rated + look[0]
-            await self._answer_as_references(count)
-            await self._answer(
-                system, count, self._model, self._prompt_id, sent.segment_ids, self._nearest(sent)
-            )
-            variant = self._gate.look(number, sent, self._answers[system], self._references(), look)
+            for one in (*self._references, system):
+                await self._answer(one, self._gate.rated + look[0])
+            sent, answers = self._candidate.variants[number], self._answers[system.name]
+            variant = self._gate.look(number, sent, answers, self._of_references(), look)
             if variant.is_settled:
                 break
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
-        guards = [await self._check_general_answers(number), *await self._check_outdated_answers(number)]
-        return replace(variant, guards=(*variant.guards, *guards))
+        general = await self._check_general_answers(system)
+        outdated = await self._check_outdated_answers(system)
+        return replace(variant, guards=(*variant.guards, general, *outdated))
 
-    def _references(self) -> dict[str, Answers]:
-        return {name: self._answers[name] for name in REFERENCES if name in self._answers}
+    def _of_references(self) -> dict[str, Answers]:
+        return {one.name: self._answers[one.name] for one in self._references}
 
-    async def _check_general_answers(self, number: int) -> Guard:
+    async def _check_general_answers(self, system: _System) -> guards.Guard:
         """The candidate's answers to questions that nobody trained on, beside those of base + full prompt."""
-        limit = min(GENERAL_MAX_TOKENS, self._settings.max_answer_tokens)
-        questions: list[Context] = [((Role.USER, question),) for question in QUESTIONS]
-        of_base, found = await self._of_both("general questions", questions, number, limit)
-        return check_general_answers(
-            of_base, found, [text for text in self._gate.approved if text is not None]
-        )
+        limit = min(guards.GENERAL_MAX_TOKENS, self._settings.max_answer_tokens)
+        questions: list[Context] = [((Role.USER, question),) for question in guards.QUESTIONS]
+        of_base, found = await self._of_both("general questions", questions, system, limit)
+        approved = [text for text in self._gate.approved if text is not None]
+        return guards.check_general_answers(of_base, found, approved)
 
-    async def _check_outdated_answers(self, number: int) -> list[Guard]:
+    async def _check_outdated_answers(self, system: _System) -> list[guards.Guard]:
         """Where an edit has taken something out of the prompt: what is answered now where it was the answer before."""
         facts = OutdatedFacts(self._store.prompts.all(self._assistant_id))
         asked = outdated_answers(self._store, self._assistant_id)[-_MOST_OUTDATED:]
         if not asked:
             return []
-        contexts, limit = [one.context for one in asked], self._answer_limit()
-        both = await self._of_both("edited questions", contexts, number, limit)
-        of_base, found = (
-            sum(
-                facts.says_one(text, judged_at(o.ratings, o.decision))
-                for text, o in zip(texts, asked, strict=True)
-            )
-            for texts in both
-        )
-        return [check_outdated(of_base, found, len(asked), self._gate.margin)]
+        both = await self._of_both("edited questions", [one.context for one in asked], system, self._limit)
+        times = [judged_at(one.ratings, one.decision) for one in asked]
+        of_base, found = (sum(map(facts.says_one, texts, times)) for texts in both)
+        return [guards.check_outdated(of_base, found, len(asked), self._gate.margin)]
 
     async def _of_both(
-        self, what: str, contexts: Sequence[Context], number: int, limit: int
-    ) -> tuple[list[str], list[str]]:
+        self, what: str, contexts: Sequence[Context], system: _System, limit: int
+    ) -> list[list[str]]:
         """What base + full prompt and the candidate's variant answer."""
-
-        async def answers(system: str, model: str, sent: Variant) -> list[str]:
-            segments = self._segments(self._prompt_id, sent.segment_ids)
-            requests = self._render(segments, contexts, self._nearest(sent))
-            return await self._generate(f"{what}, {system}", model, requests, limit)
-
-        variants = self._candidate.variants
-        of_base = await answers("base_full", self._pool.base, variants[0])
-        return of_base, await answers(_system(number), self._model, variants[number])
-
-    async def _answer(
-        self,
-        system: str,
-        count: int,
-        model: str,
-        prompt_id: int,
-        segment_ids: Sequence[str],
-        retrieve: Retrieve = lambda question, allowed: (),
-    ) -> None:
-        """Record the system's answers to the first examples and their scores; known texts are not asked for again."""
-        if system in self._answers and len(self._answers[system].texts) >= count:
-            return
-        segments = self._segments(prompt_id, segment_ids)
-        known = self._known_answers.get(system, {})
-        contexts = [e.context for e in self._examples.values()][:count]
-        requests = self._render(segments, contexts, retrieve)
-        limit = self._answer_limit()
-        for position, request in zip(self._examples, requests, strict=False):
-            if position in known:
-                self._texts[model, limit, request.ids] = known[position]
-        texts = await self._generate(system, model, requests, limit)
-        judged = zip(texts, self._right, self._wrong, strict=False)
-        scores = [known_score(self._scorer, text, right, wrong) for text, right, wrong in judged]
-        self._answers[system] = Answers(tuple(texts), tuple(scores), _mean_tokens(requests))
-
-    def _render(
-        self, segments: Sequence[Segment], contexts: Sequence[Context], retrieve: Retrieve
-    ) -> list[Rendered]:
         return [
-            render(self._tokenizer, segments, context, self._shown(segments, context, retrieve))
-            for context in contexts
+            await self._generate(f"{what}, {one.name}", one.model, self._requests(one, contexts), limit)
+            for one in (self._references[0], system)
         ]
 
-    def _segments(self, prompt_id: int, segment_ids: Sequence[str]) -> Sequence[Segment]:
-        return keep(self._store.prompts.get(prompt_id).segments, segment_ids)
+    async def _answer(self, system: _System, count: int) -> None:
+        """Record the system's answers to the first examples and their scores; known texts are not asked for again."""
+        if system.name in self._answers and len(self._answers[system.name].texts) >= count:
+            return
+        known = self._known_answers.get(system.name, {})
+        requests = self._requests(system, [e.context for e in self._examples.values()][:count])
+        for position, request in zip(self._examples, requests, strict=False):
+            if position in known:
+                self._texts[system.model, self._limit, request.ids] = known[position]
+        texts = await self._generate(system.name, system.model, requests, self._limit)
+        judged = zip(texts, self._right, self._wrong, strict=False)
+        scores = [judgements.known_score(self._scorer, text, right, wrong) for text, right, wrong in judged]
+        self._answers[system.name] = Answers(tuple(texts), tuple(scores), _mean_tokens(requests))
+
+    def _requests(self, system: _System, contexts: Sequence[Context]) -> list[Rendered]:
+        return [self._request(system, context) for context in contexts]
+
+    def _request(self, system: _System, context: Context) -> Rendered:
+        """It shows train examples of the frozen dataset alone, and none that asks the same."""
+        asked = question_of(context)
+
+        def allowed(one: Demonstration) -> bool:
+            return one.message_id in self._train_ids and not near(wording(one.question), asked)
+
+        found = system.retrieve(context[-1][1], allowed)
+        shown = fit_demonstrations(self._tokenizer, system.segments, context, found, self._room)
+        return render(self._tokenizer, system.segments, context, shown)
 
     def _answer_limit(self) -> int:
         """Tokens after which every answer is cut off alike: room for one twice as long as the longest approved answer.
@@ -311,17 +262,15 @@ class GateEvaluation:
         """Answers of a refused candidate that people should judge, as (message id, text): what its next test waits for;
         where answers are graded, those about which a word would change most, once.
         """
+        examples = [*self._examples.values()]
         if verdict.failed is not None and verdict.failed.undecided:
-            systems = [self._answers[_system(verdict.failed.variant)], *self._references().values()]
-            return differing_answers(
-                [*self._examples.values()], systems, verdict.failed.undecided, self._scorer
-            )
-        if not self._asks_people or self._is_second:
+            systems = [self._answers[_name(verdict.failed.variant)], *self._of_references().values()]
+            return judgements.differing_answers(examples, systems, verdict.failed.undecided, self._scorer)
+        asks = self._asks_people and not self._is_second
+        if not asks or not judgements.worth_asking(verdict.variant, _MOST_LOST * self._settings.margin):
             return []
-        if not worth_asking(verdict.variant, _MOST_LOST * self._settings.margin):
-            return []
-        answers = self._answers[_system(verdict.variant.variant)]
-        return judgement_requests([*self._examples.values()], answers, self._settings.judgement_requests)
+        answers = self._answers[_name(verdict.variant.variant)]
+        return judgements.judgement_requests(examples, answers, self._settings.judgement_requests)
 
     def answers(self) -> list[GateAnswer]:
         """Every system's answer to each gate example; where nobody knows whether it is right, its score is 0."""
@@ -336,16 +285,15 @@ class GateEvaluation:
     def report(self, verdict: Verdict) -> dict[str, Any]:
         """Plain JSON: what changed, and why to trust it."""
         scores = {
-            name: {**self._quality(name), "prompt_tokens": self._answers[name].prompt_tokens}
-            for name in ("base_full", "active")
-            if name in self._answers
+            name: {**asdict(self._gate.quality(answers)), "prompt_tokens": answers.prompt_tokens}
+            for name, answers in self._of_references().items()
         }
         tested = {variant.variant: variant.as_record() for variant in self._variants}
         variants = [
             tested.get(number, {"variant": number, **asdict(sent), "tested": False})
             for number, sent in enumerate(self._candidate.variants)
         ]
-        shown = verdict.variant
+        shown, served = verdict.variant, self._served()
         return {
             "gate": {
                 "promoted": verdict.promoted,
@@ -360,24 +308,18 @@ class GateEvaluation:
                 "scorer": self._scorer_name,
                 "scores": scores,
                 "variants": variants,
-                "shown": _system(shown.variant),
+                "shown": _name(shown.variant),
                 "guards": [asdict(guard) for guard in shown.guards],
                 "chosen_variant": shown.variant if verdict.promoted else None,
                 "reasons": list(verdict.reasons),
                 "more_examples": verdict.more_examples,
             },
-            "before": {
-                "prompt_tokens": self._served_tokens(),
-                "quality": self._quality("active" if "active" in self._answers else "base_full"),
-            },
+            "before": {"prompt_tokens": served.prompt_tokens, "quality": asdict(self._gate.quality(served))},
             "after": {"prompt_tokens": shown.prompt_tokens, "quality": asdict(shown.score)},
         }
 
-    def _served_tokens(self) -> int:
-        return self._answers.get("active", self._answers["base_full"]).prompt_tokens
-
-    def _quality(self, system: str) -> dict[str, float]:
-        return asdict(self._gate.quality(self._answers[system]))
+    def _served(self) -> Answers:
+        return self._answers[self._references[-1].name]
 
 
 def _gate_examples(examples: Sequence[Example]) -> dict[int, Example]:
@@ -390,7 +332,7 @@ def _gate_examples(examples: Sequence[Example]) -> dict[int, Example]:
     return dict([*rated, *unrated[:MOST_UNRATED]])
 
 
-def _system(variant: int) -> str:
+def _name(variant: int) -> str:
     """What the answers of a variant are recorded under."""
     return f"variant {variant}"
 

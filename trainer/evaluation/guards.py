@@ -65,11 +65,10 @@ def answers_belong(
 ) -> Guard:
     """Answers are more like their own approved answer than like those of other questions.
 
-    Of two useless things neither is worse: without this, an adapter trained on corrections that belong to other
-    questions passes wherever the references are no better (assay sensitivity, ICH E10, section 1.5). A permutation test
-    of exactly that fault: how often approved answers in a random order are as much like the answers as in their own.
-    Likeness is Indel similarity, whatever the scorer. Scores that are provably above one half and above chrF will do as
-    well: a judge may accept an answer that shares no word with the approved one.
+    Of two useless things neither is worse: without this, an adapter trained on corrections of other questions passes
+    wherever the references are no better (assay sensitivity, ICH E10, section 1.5). A permutation test: how often
+    approved answers in a random order are as much like the answers (Indel similarity) as in their own. Scores provably
+    above one half and above chrF will do: a judge may accept an answer that shares no word with the approved one.
     """
     random = np.random.default_rng(0)
     some = random.permutation(len(texts))[:_MOST]
@@ -158,11 +157,10 @@ def check_general_answers(base: Sequence[str], candidate: Sequence[str], approve
 
 
 def check_outdated(of_base: int, found: int, asked: int, margin: float) -> Guard:
-    """Answers of so many that say what an edit took out of the prompt, to questions that were answered with it before:
-    no more than the margin allows beside those of the base model.
+    """Answers that say what an edit took out of the prompt, to so many questions that were answered with it before: no
+    more than the margin allows beside those of the base model.
 
-    An adapter can say the old price with the new one before its eyes, and no approved answer tells: those that say the
-    old one are not asked about any more.
+    An adapter can say the old price with the new one before its eyes, and no approved answer tells.
     """
     return Guard(
         "what the prompt no longer says",

@@ -18,12 +18,7 @@ from urllib.parse import quote
 
 Row = tuple[object, ...]
 
-_ALLOWED = {
-    sqlite3.SQLITE_SELECT,
-    sqlite3.SQLITE_READ,
-    sqlite3.SQLITE_FUNCTION,
-    sqlite3.SQLITE_RECURSIVE,
-}
+_ALLOWED = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 _STEPS = 20_000_000  # SQLite's own instructions: about half a second; a join over 4,000 x 1,000 rows fits
 _STEPS_AT_ONCE = 1_000
 _SECONDS = 3.0  # for steps that are slow themselves: sorting values of a megabyte fills the disk with temporary files

@@ -5,7 +5,9 @@ They follow from the candidate's loss on dev examples without each segment, and 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -59,10 +61,7 @@ def measure_loss(
 
 
 def build_variants(
-    segments: Sequence[Segment],
-    tokens: Mapping[str, int],
-    importance: Mapping[str, float],
-    steps: int,
+    segments: Sequence[Segment], tokens: Mapping[str, int], importance: Mapping[str, float], steps: int
 ) -> list[tuple[str, ...]]:
     """The segments of the full prompt and of at most `steps` shorter ones, each within the one before.
 
@@ -85,14 +84,13 @@ def with_demonstrations(prompts: Sequence[tuple[str, ...]], count: int) -> list[
 
 
 def gate_sequence(losses: Sequence[float], tokens: Sequence[int], most: int) -> list[int]:
-    """Numbers of the variants that the gate tests, the longest first; `losses` are on dev, `tokens` of the variants'
-    prompts.
+    """Numbers of the variants that the gate tests, the longest first, by their dev `losses` and the `tokens` of each.
 
     The gate stops at the first failure, so a test that gains little stands in the way of those that gain more. The
     first is the shortest variant that does not do clearly worse on dev than a longer one; what is shorter still
-    follows, but not what does clearly worse than a variant after it. Left out are variants of more than `most`
-    tokens, which is what is served now. All of that is settled before the gate sees an answer, so each test keeps its
-    whole error rate (fixed sequence; Maurer, Hothorn and Lehmacher 1995).
+    follows, but not what does clearly worse than a variant after it, nor what has more than `most` tokens, which is
+    what is served now. That is settled before the gate sees an answer, so each test keeps its whole error rate (fixed
+    sequence; Maurer, Hothorn and Lehmacher 1995).
     """
     last = len(losses) - 1
     useful = [number for number in range(len(losses)) if tokens[number] <= most or number == last]
@@ -106,12 +104,6 @@ def _cuts(tokens: Sequence[int], examples: int, steps: int) -> list[int]:
     """After how many removals each shorter variant is cut; the last takes all."""
     first = [examples] if 0 < examples < len(tokens) and steps > 1 else []
     start = first[0] if first else 0
-    rest, parts = sum(tokens[start:]), steps - len(first)
-    cuts = {*first, len(tokens)}
-    for part in range(1, parts):
-        gone, cut = 0, start
-        while gone < rest * part / parts:
-            gone += tokens[cut]
-            cut += 1
-        cuts.add(cut)
-    return sorted(cuts - {0})
+    gone, parts = list(accumulate(tokens[start:], initial=0)), steps - len(first)
+    even = {start + bisect_left(gone, gone[-1] * part / parts) for part in range(1, parts)}
+    return sorted({*first, *even, len(tokens)} - {0})

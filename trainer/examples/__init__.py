@@ -1,5 +1,5 @@
 """From rated answers to the examples of a dataset.
 
 `dataset` walks the path: collect (`selection`, `outlier_raters`) → redaction → fit to the model's context →
-`deduplicate` (near-duplicates, splits) → freeze. `contradictions` are for people.
+`deduplicate` (near-duplicates, splits) → freeze.
 """

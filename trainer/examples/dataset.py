@@ -17,7 +17,6 @@ from store.records import Dataset, Example, Split, TrainingRun
 from trainer.context import RunProgress, TrainingContext
 from trainer.evaluation.gate import MOST_UNRATED
 from trainer.evaluation.scorers import right_or_wrong
-from trainer.examples.contradictions import contradictions
 from trainer.examples.deduplicate import (
     DEV_SHARE,
     GATE_SHARE,
@@ -37,6 +36,7 @@ from trainer.examples.selection import (
     select,
     unrated_example,
 )
+from trainer.examples.similar import contradictions
 from trainer.examples.teacher import Taught, Teacher
 from trainer.examples.traffic import choose_traffic, confident_answers, questions_to_learn
 from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
@@ -125,7 +125,6 @@ def draft(
     assistant_id: str,
     settings: TrainerSettings,
     fit: Fit | None = None,
-    redact: bool = True,
     embedder: Embeds | None = None,
     teacher: Teacher | None = None,
 ) -> DatasetDraft:
@@ -136,7 +135,7 @@ def draft(
     """
     collection = collect(store, assistant_id, settings)
     redacted = RedactedAnswers(collection.answers)
-    if redact and settings.privacy:
+    if settings.privacy:
         redacted = redact_answers(collection.answers, Redactor.of(store, assistant_id))
     fitting, outgrown = [], {}
     for one in redacted.answers:
@@ -172,34 +171,27 @@ def draft_for_model(
         turns = rendering.fit(context.tokenizer, segments, one.context, room)
         return None if turns is None else tuple(turns)
 
-    return draft(context.store, assistant_id, context.settings, fitted, True, embedder, teacher)
+    return draft(context.store, assistant_id, context.settings, fitted, embedder, teacher)
 
 
 def snapshot(
-    context: TrainingContext,
-    run: TrainingRun,
-    progress: RunProgress,
-    trains: bool = True,
-    proves_half: bool = False,
+    context: TrainingContext, run: TrainingRun, progress: RunProgress, trains: bool = True
 ) -> Dataset | str:
     """Record the splits and the dataset; or say how many more examples are needed. Raises as `draft`.
 
-    Where nothing was trained, every approved answer can be asked or retrieved: half of them prove the rest.
+    Where nothing is trained or was (`run.adapter`), every approved answer can be asked or retrieved: half of them prove
+    the rest.
     """
     found = draft_for_model(context, run.assistant_id, context.retriever.embedder if trains else None)
     context.store.splits.record(found.deduplicated.splits)
+    proves_half = not trains and run.adapter is None
     examples = tuple(halved(found.examples)) if proves_half else found.examples
     progress.record("dataset", **_record(found, examples), trains=trains)
     missing = shortage(examples, context.settings, found.counts)
     if missing:
         return missing
-    dataset = context.store.datasets.add(
-        run.assistant_id,
-        found.collection.prompt_id,
-        content_hash(examples),
-        examples,
-        found.counts,
-    )
+    prompt_id, hash = found.collection.prompt_id, content_hash(examples)
+    dataset = context.store.datasets.add(run.assistant_id, prompt_id, hash, examples, found.counts)
     context.store.runs.update(run.id, dataset_id=dataset.id)
     return dataset
 
@@ -272,7 +264,7 @@ def dataset_stats(store: Store, assistant_id: str, settings: TrainerSettings) ->
 
     Texts are counted as written and contexts whole, so a retrain may find a few less. Raises NotFound without a prompt.
     """
-    found = draft(store, assistant_id, settings, redact=False)
+    found = draft(store, assistant_id, replace(settings, privacy=False))
     return {
         **sizes(found.examples),
         "dropped": found.counts,

@@ -1,22 +1,18 @@
 """Deduplicate: group near-duplicate questions, split by these groups, keep gate questions out of training, and cap.
 
-Each conversation is put into train, dev or gate, once and for ever. A new one goes to where one that asks nearly the
-same was put; where there is none, a hash of a first question decides, for all that ask nearly the same.
-
-Unrated questions of the gate stay, where nothing that is trained on asks the same.
-
-An example to train or stop on that asks what a gate question asks is dropped. Of a group at most `similar_cap` examples
-train; corrected ones stay before others, newer before older. Unrated answers fill what is left of a group.
+Each conversation is put into train, dev or gate, once and for ever: where one that asks nearly the same was put, else
+where a hash of a first question says, for all that ask nearly the same. An example to train or stop on that asks what a
+gate question asks is dropped. Of a group at most `similar_cap` examples train; corrected ones stay before others, newer
+before older. Unrated answers fill what is left, and unrated gate questions stay where nothing trained asks the same.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from store.records import Example, Split
 from trainer.examples.selection import CollectedAnswer, DropReason
@@ -66,22 +62,39 @@ class Deduplicated:
 def settle(
     answers: Sequence[CollectedAnswer], gate_share: float = GATE_SHARE
 ) -> tuple[Groups, dict[str, Split]]:
-    """Group what asks nearly the same, and settle the split of each conversation.
+    """Group what asks nearly the same, and settle the split of each conversation; what is settled stays.
 
-    `gate_share` is that of new conversations with an approved answer; of the others it is GATE_SHARE.
+    `gate_share` is that of new conversations with an approved answer; of the others it is GATE_SHARE. Where questions
+    that are near each other were settled in different splits, `deduplicate` keeps them out of training.
     """
     groups = grouped(q for one in answers for q in (question_of(one.context), wording(one.first_question)))
-    firsts = {one.conversation_id: one.first_question for one in answers}
-    settled = {one.conversation_id: one.split for one in answers if one.split is not None}
-    shares = {one.conversation_id: gate_share for one in answers if one.approved}
-    return groups, assign_splits(firsts, settled, groups, shares)
+    conversations = {one.conversation_id: one for one in answers}
+    approved = {one.conversation_id for one in answers if one.approved}
+    placed: dict[Wording, set[Split]] = defaultdict(set)
+    texts: dict[Wording, list[str]] = defaultdict(list)
+    shares: dict[Wording, float] = {}
+    for id, one in conversations.items():
+        question = wording(one.first_question)
+        first = groups.representative[question]
+        texts[first].append(one.first_question)
+        if id in approved:
+            shares[first] = gate_share
+        if one.split is not None:
+            placed[question].add(one.split)
+
+    def split(one: CollectedAnswer) -> Split:
+        question = wording(one.first_question)
+        first = groups.representative[question]
+        for nearest in ([question], groups.near[question], groups.near[first]):
+            if found := {split for near in nearest for split in placed.get(near, ())}:
+                return min(found, key=_ORDER.index)
+        return split_of(min(texts[first]), shares.get(first, GATE_SHARE))
+
+    return groups, {id: one.split or split(one) for id, one in conversations.items()}
 
 
 def deduplicate(
-    answers: Sequence[CollectedAnswer],
-    groups: Groups,
-    splits: Mapping[str, Split],
-    similar_cap: int,
+    answers: Sequence[CollectedAnswer], groups: Groups, splits: Mapping[str, Split], similar_cap: int
 ) -> Deduplicated:
     """`similar_cap` is a number of examples, 0 for any number."""
     asked = {one.message_id: question_of(one.context) for one in answers}
@@ -95,15 +108,11 @@ def deduplicate(
         near = groups.near[asked[one.message_id]]
         return tuple(sorted(id for question in near for id in in_gate.get(question, ())))
 
-    def group(one: CollectedAnswer) -> Wording:
-        return groups.representative[asked[one.message_id]]
-
     dropped: dict[str, DropReason] = {}
     duplicates_of: dict[str, tuple[str, ...]] = {}
-    capped: dict[Wording, list[str]] = defaultdict(list)
-    training: Counter[Wording] = Counter()
+    training: dict[Wording, list[str]] = defaultdict(list)  # what trains of each group
     for one in sorted(approved, key=_better_first):
-        split, same = splits[one.conversation_id], capped[group(one)]
+        split, same = splits[one.conversation_id], training[groups.representative[asked[one.message_id]]]
         if split is not Split.GATE and (duplicates := gate_duplicates(one)):
             dropped[one.message_id] = DropReason.NEAR_GATE
             duplicates_of[one.message_id] = duplicates
@@ -112,57 +121,24 @@ def deduplicate(
             duplicates_of[one.message_id] = tuple(same)
         elif split is Split.TRAIN:
             same.append(one.message_id)
-            training[group(one)] += 1
     staying = [one for one in approved if one.message_id not in dropped]
     # One unrated answer for each question that nobody answered better.
     known = {one.context for one in approved}
-    unrated = {one.context: one for one in answers if not one.approved and one.context not in known}
+    latest = {one.context: one for one in answers if not one.approved and one.context not in known}
+    unrated = [one for _, one in sorted(latest.items())]
     trained = {asked[one.message_id] for one in staying if splits[one.conversation_id] is not Split.GATE}
-    for _, one in sorted(unrated.items()):
+    for one in unrated:
         if splits[one.conversation_id] is Split.GATE and not trained & groups.near[asked[one.message_id]]:
             staying.append(one)
             in_gate[asked[one.message_id]].append(one.message_id)
-    for _, one in sorted(unrated.items()):
-        full = 0 < similar_cap <= training[group(one)]
+    for one in unrated:
+        same = training[groups.representative[asked[one.message_id]]]
+        full = 0 < similar_cap <= len(same)
         if splits[one.conversation_id] is Split.TRAIN and not full and not gate_duplicates(one):
             staying.append(one)
-            training[group(one)] += 1
+            same.append(one.message_id)
     used = {one.conversation_id: splits[one.conversation_id] for one in (*approved, *staying)}
     return Deduplicated(tuple(staying), groups, used, dropped, duplicates_of)
-
-
-def assign_splits(
-    first_questions: Mapping[str, str],
-    settled: Mapping[str, Split],
-    groups: Groups,
-    gate_shares: Mapping[str, float] = MappingProxyType({}),
-) -> dict[str, Split]:
-    """The split of each conversation id in `first_questions`, all of which `groups` has; `settled` ones keep theirs.
-    `gate_shares` are those of single conversations, GATE_SHARE of all others.
-
-    Where questions that are near each other are settled in different splits, they stay there, and `deduplicate` keeps
-    them out of training.
-    """
-    asked = {conversation: wording(text) for conversation, text in first_questions.items()}
-    placed: dict[Wording, set[Split]] = defaultdict(set)
-    texts: dict[Wording, list[str]] = defaultdict(list)
-    shares: dict[Wording, float] = defaultdict(lambda: GATE_SHARE)
-    for conversation, question in asked.items():
-        first = groups.representative[question]
-        texts[first].append(first_questions[conversation])
-        shares[first] = min(shares[first], gate_shares.get(conversation, GATE_SHARE))
-        if conversation in settled:
-            placed[question].add(settled[conversation])
-    new: dict[Wording, Split] = {}
-    for question in set(asked.values()):
-        first = groups.representative[question]
-        nearest = ([question], groups.near[question], groups.near[first])
-        found = [{split for one in some for split in placed.get(one, ())} for some in nearest]
-        splits = next((some for some in found if some), {split_of(min(texts[first]), shares[first])})
-        new[question] = min(splits, key=_ORDER.index)
-    return {
-        conversation: settled.get(conversation) or new[question] for conversation, question in asked.items()
-    }
 
 
 def split_of(question: str, gate_share: float = GATE_SHARE) -> Split:

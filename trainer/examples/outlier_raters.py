@@ -1,21 +1,17 @@
-"""Raters who push something: a text that nobody else writes, whatever was asked.
+"""Raters who push something: a text that nobody else writes, whatever was asked (measured in docs/selection.md).
 
-A rater pushes something where three things hold of a word, of two words in a row, or of a whole text: more of the
-rater's corrections have it than chance allows, given how many of the others' have it (hypergeometric test, Fisher 1935,
-corrected for every text looked at); it is several times as frequent as with others; and the questions that it answers
-have no more in common than any questions have. The last tells a push from a subject: who alone answers about refunds
-writes “refund” more often than others, and is asked about refunds. Words that others never ask with, and the one word
-that marks these questions most, do not count as something in common: a trigger is such a word.
-
-Answers that were only rated up (the model wrote them) and reviewed ones are not looked at. A manner of writing that one
-person has alone looks like a push.
+More of a rater's corrections have it than chance allows, given how many of the others' have it (hypergeometric test,
+Fisher 1935, corrected for every text looked at); it is several times as frequent as with others; and the questions that
+it answers have no more in common than any questions have: who alone answers about refunds writes “refund” more often,
+and is asked about refunds. Words that others never ask with, and the one word that marks these questions most, do not
+count as something in common: a trigger is such a word. What was only rated up, or reviewed, is not looked at.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
@@ -64,17 +60,12 @@ def find_outlier_raters(
 ) -> tuple[OutlierRater, ...]:
     """By name; nobody who wrote more than half of the corrections, since there is nobody to differ from."""
     written = [item for item in approved if item.corrected and not item.reviewed]
-    by_rater: dict[str, list[int]] = defaultdict(list)
-    for place, item in enumerate(written):
-        by_rater[item.rater].append(place)
-    if len(by_rater) < 2:
-        return ()
     texts = [_texts(item.completion) for item in written]
     asked = [set(_words(item.context[-1][1])) for item in written]
     everywhere = Counter(chain.from_iterable(texts))
     found = []
-    for rater in sorted(by_rater.keys() - set(trusted)):
-        mine = by_rater[rater]
+    for rater in sorted({item.rater for item in written} - set(trusted)):
+        mine = [place for place, item in enumerate(written) if item.rater == rater]
         others = len(written) - len(mine)
         if len(mine) < FEWEST or others < max(len(mine), _FEWEST_OF_OTHERS):
             continue
@@ -112,19 +103,14 @@ def _nearer(asked: Sequence[set[str]], by_others: Sequence[set[str]]) -> float:
     marking = Counter(chain.from_iterable(asked))
     marks = [word for word, count in marking.items() if 2 * count >= len(asked)]
     mark = min(marks, key=lambda word: (-marking[word] / (frequency[word] + 1), word), default=None)
-    weight = {
-        word: math.log(1 + len(by_others) / count)
-        for word, count in frequency.items()
-        if count >= least and word != mark
-    }
-
-    columns = {word: number for number, word in enumerate(sorted(weight))}
+    known = sorted(word for word, count in frequency.items() if count >= least and word != mark)
+    columns = {word: (at, math.log(1 + len(by_others) / frequency[word])) for at, word in enumerate(known)}
 
     def directions(questions: Sequence[set[str]]) -> np.ndarray:
         rows = np.zeros((len(questions), len(columns)))
         for row, words in zip(rows, questions, strict=True):
-            for word in words & weight.keys():
-                row[columns[word]] = weight[word]
+            for at, weight in (columns[word] for word in words & columns.keys()):
+                row[at] = weight
         return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
     mine = directions(asked)

@@ -57,9 +57,7 @@ class CollectedAnswer:
 
 
 def select(
-    answers: Sequence[RatedAnswer],
-    max_characters: int,
-    outdated: OutdatedFacts | None = None,
+    answers: Sequence[RatedAnswer], max_characters: int, outdated: OutdatedFacts | None = None
 ) -> tuple[list[CollectedAnswer], dict[str, DropReason]]:
     """Approved answers in the order given, and message id -> reason for all others."""
     approved: dict[tuple[Context, str], CollectedAnswer] = {}

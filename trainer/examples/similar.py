@@ -1,15 +1,31 @@
-"""Finds questions that ask the same, and clusters of them, without comparing every question with every other."""
+"""Finds questions that ask the same, clusters of them, and contradictions: approved answers to one that disagree.
+
+Answers are compared by their words: that “open” and “not closed” say the same is not seen, and is shown to people.
+"""
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 
 from store.records import Role
-from trainer.examples.wording import Wording, is_fixed, misspelled, near, wording
+from store.search import words_alone
+from trainer.examples.selection import CollectedAnswer
+from trainer.examples.wording import (
+    DECIDING,
+    LIGHT,
+    Wording,
+    is_fixed,
+    misspelled,
+    near,
+    stem,
+    tokens,
+    wording,
+    words_of,
+)
 
 # What a follow-up speaks of stands before it: “and how much is it?”
 _REFERS = re.compile(
@@ -17,6 +33,20 @@ _REFERS = re.compile(
     re.I,
 )
 _ENOUGH_WORDS = 3  # a follow-up of fewer words is read together with what came before
+
+# Share of their words that two answers have in common (Dice 1945) from which on they agree, if they also have the same
+# numbers, negations and days. Of 2,000 pairs of sentences that two people wrote for the same facts (the televisions
+# task) 80 % agree at 0.7, and of 592 pairs whose facts differ in one 11 %.
+# It was chosen on these same pairs. Of 151 wrong answers of a sample 5 agree with their corrections, and each of
+# those says the same in other words.
+_SHARED = 0.7
+_FEW = 4  # words; shorter answers are labels, names and numbers, where each word counts
+
+# Words that decide a question and stand in any answer.
+_IN_ANY_ANSWER = words_of(
+    """up down out off over under above below before after against between more less most least all every each another
+    other same first second last next both within since until except"""
+)
 
 
 @dataclass(frozen=True)
@@ -104,3 +134,40 @@ def _partners(words: Iterable[str]) -> Mapping[str, set[str]]:
                 found[one].add(other)
                 found[other].add(one)
     return found
+
+
+def contradictions(answers: Sequence[CollectedAnswer], groups: Groups) -> list[list[CollectedAnswer]]:
+    """The approved answers to each question that has some that disagree, however it is worded, in the answers' order.
+
+    `groups` has the questions of all of them.
+    """
+    asked: dict[Wording, list[CollectedAnswer]] = defaultdict(list)
+    for one in answers:
+        if one.approved:
+            asked[groups.representative[question_of(one.context)]].append(one)
+
+    def disagree(same: Sequence[CollectedAnswer]) -> bool:
+        return any(not agree(a.completion, b.completion) for a, b in combinations(same, 2))
+
+    return [same for same in asked.values() if disagree(same)]
+
+
+def agree(one: str, other: str) -> bool:
+    """Whether two answers say the same. Short ones agree where only case, spaces and punctuation differ."""
+    words, other_words = words_alone(one), words_alone(other)
+    if words == other_words:
+        return True
+    if min(len(words.split()), len(other_words.split())) <= _FEW:
+        return False
+    (fixed, counts), (other_fixed, other_counts) = _parts(one), _parts(other)
+    together = counts.total() + other_counts.total()
+    return fixed == other_fixed and 2 * (counts & other_counts).total() >= _SHARED * max(together, 1)
+
+
+def _parts(text: str) -> tuple[set[str], Counter[str]]:
+    """What must be the same, and the other words that say something."""
+    stems = [stem(word) for word in tokens(text) if word not in LIGHT]
+    fixed = {
+        word for word in stems if not word.isalpha() or (word in DECIDING and word not in _IN_ANY_ANSWER)
+    }
+    return fixed, Counter(word for word in stems if word not in fixed)

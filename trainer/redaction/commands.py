@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from store.records import RedactionAction, RedactionRule
-from trainer.command_line import AsJson, Assistant, DataDir, assistant_id, console, open_store, print_lines
+from trainer.command_line import AsJson, Assistant, DataDir, console, open_assistant, print_lines
 from trainer.context import TrainingContext
 from trainer.examples.dataset import content_hash, draft_for_model, remarks
 from trainer.redaction.entities import Kind
@@ -34,13 +34,10 @@ _SHOWN_CHARACTERS = 80
 @app.command(epilog="Example: python -m trainer privacy show --data-dir data")
 def show(data_dir: DataDir = Path("data"), assistant: Assistant = "") -> None:
     """The rules that people added, with their numbers."""
-    store = open_store(data_dir)
-    rules = store.redaction_rules.all(assistant_id(store, assistant))
-    none = "No rules. Add one: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'"
-    print_lines(
-        f"Replaced without a rule: {', '.join(kind.value for kind in Kind)}.",
-        *([_described(rule) for rule in rules] or [none]),
-    )
+    store, name = open_assistant(data_dir, assistant)
+    print_lines(f"Replaced without a rule: {', '.join(kind.value for kind in Kind)}.")
+    rules = [_described(rule) for rule in store.redaction_rules.all(name)]
+    print_lines(*(rules or ["No rules. Add one: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'"]))
 
 
 @app.command(epilog="Example: python -m trainer privacy preview --data-dir data --limit 20")
@@ -51,8 +48,7 @@ def preview(
     as_json: AsJson = False,
 ) -> None:
     """What would be replaced if the dataset were frozen now. It prints the passages themselves; nothing is recorded."""
-    store = open_store(data_dir)
-    name = assistant_id(store, assistant)
+    store, name = open_assistant(data_dir, assistant)
     draft = draft_for_model(TrainingContext.open(store, data_dir, TrainerSettings()), name)
     rows = [
         {"message": one.message_id, "kind": each.kind, "placeholder": each.placeholder, "text": each.text}
@@ -103,8 +99,7 @@ def keep(
     data_dir: DataDir = Path("data"),
     assistant: Assistant = "",
     as_pattern: Annotated[
-        bool,
-        typer.Option("--pattern", help="It is a regular expression that matches a whole passage."),
+        bool, typer.Option("--pattern", help="It is a regular expression that matches a whole passage.")
     ] = False,
 ) -> None:
     """Mark a false alarm, or something public: it is no longer replaced. What stands in the prompt is kept anyway."""
@@ -118,19 +113,16 @@ def remove(
     assistant: Assistant = "",
 ) -> None:
     """Take a rule back."""
-    store = open_store(data_dir)
-    removed = store.redaction_rules.remove(assistant_id(store, assistant), rule)
-    print_lines(f"Removed: {_described(removed)}")
+    store, name = open_assistant(data_dir, assistant)
+    print_lines(f"Removed: {_described(store.redaction_rules.remove(name, rule))}")
 
 
 def _add(
     data_dir: Path, assistant: str, action: RedactionAction, text: str, literal: bool, kind: str = ""
 ) -> None:
     checked_pattern(text, literal)
-    store = open_store(data_dir)
-    rule = store.redaction_rules.add(
-        assistant_id(store, assistant), action, text, kind, literal, getpass.getuser()
-    )
+    store, name = open_assistant(data_dir, assistant)
+    rule = store.redaction_rules.add(name, action, text, kind, literal, getpass.getuser())
     print_lines(_described(rule), "The next retrain follows it.")
 
 

@@ -1,8 +1,7 @@
-"""Finds e-mail, IP and MAC addresses and phone numbers.
+"""Finds e-mail, IP and MAC addresses and phone numbers, in linear time: patterns start where a run of characters does.
 
-Every pattern starts only where a run of its characters does: time is linear. Phone numbers are known by the numbering
-plans of `phonenumbers`, the words before them or an American form. The library's own search in texts gives up after
-65,535 candidates, so it is asked about single candidates only.
+Phone numbers are known by the numbering plans of `phonenumbers`, the words before them or an American form. Its own
+search in texts gives up after 65,535 candidates, so it is asked about single candidates only.
 """
 
 from __future__ import annotations

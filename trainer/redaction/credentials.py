@@ -73,9 +73,7 @@ def private_keys(text: str) -> Iterator[Entity]:
             at = begin + 11
             continue
         end = _END.search(text, header.end()) if ends else None
-        ends = (
-            end is not None
-        )  # an end that is missing is not looked for again: that would take quadratic time
+        ends = end is not None  # a missing one is not looked for again: that would take quadratic time
         body = end or _BODY.match(text, header.end())
         at = body.end() if body else header.end()
         yield Entity(begin, at, Kind.PRIVATE_KEY, text[begin:at])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import chain, count, repeat
 
 BLANK = "\x00"  # hides what was found already from later detectors; normalised texts have none of their own
 _PLAIN = re.compile(r"[\t-\r -~]*+")
@@ -56,26 +54,22 @@ Detector = Callable[[str], Iterator[Entity]]
 
 @dataclass(frozen=True)
 class NormalisedText:
-    """`offsets[n]` is where character n of `text` stands in the original; None when it is n everywhere."""
+    """`offsets[n]` is where character n of `text` stands in the original."""
 
     text: str
-    offsets: Sequence[int] | None
+    offsets: Sequence[int]
 
     def original_span(self, start: int, end: int) -> tuple[int, int]:
-        return (start, end) if self.offsets is None else (self.offsets[start], self.offsets[end - 1] + 1)
+        return self.offsets[start], self.offsets[end - 1] + 1
 
 
 def normalise(text: str) -> NormalisedText:
     """The text as people read it: full-width digits become digits, characters without width disappear."""
     if _PLAIN.fullmatch(text):
-        return NormalisedText(text, None)
+        return NormalisedText(text, range(len(text)))
     forms = {character: _normalised(character) for character in set(text)}
-    lengths = {character: len(form) for character, form in forms.items()}
-    table = {ord(character): form for character, form in forms.items()}
-    offsets = None
-    if set(lengths.values()) != {1}:
-        offsets = array("q", chain.from_iterable(map(repeat, count(), map(lengths.__getitem__, text))))
-    return NormalisedText(text.translate(table), offsets)
+    offsets = [place for place, character in enumerate(text) for _ in forms[character]]
+    return NormalisedText("".join(map(forms.__getitem__, text)), offsets)
 
 
 def _normalised(character: str) -> str:

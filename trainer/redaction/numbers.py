@@ -52,14 +52,10 @@ def cards(text: str) -> Iterator[Entity]:
             number = digits(row[1][: group.end()])
             if len(number) > 19:
                 break
-            if _is_card(number):
+            branded = any(len(number) in lengths and start.match(number) for start, lengths in _BRANDS)
+            if branded and len(set(number)) > 1 and luhn.is_valid(number):
                 yield Entity(row.start(), row.start() + group.end(), Kind.CARD, number)
                 break
-
-
-def _is_card(number: str) -> bool:
-    branded = any(len(number) in lengths and start.match(number) for start, lengths in _BRANDS)
-    return branded and len(set(number)) > 1 and luhn.is_valid(number)
 
 
 def ibans(text: str) -> Iterator[Entity]:

@@ -10,7 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import count
 
 import regex
@@ -32,20 +32,10 @@ from trainer.redaction.rules import Pattern, checked_pattern
 
 # Who comes first wins: what is longer and surer. Cards come after the national ids of 18 digits, of which one in ten
 # also fulfils Luhn's check.
-_WITHOUT_DIGITS: tuple[Detector, ...] = (
-    credentials.private_keys,
-    credentials.url_credentials,
-    credentials.keys,
-    contacts.emails,
-)
-_WITH_DIGITS: tuple[Detector, ...] = (
-    numbers.ibans,
-    contacts.macs,
-    contacts.ips,
-    numbers.national_ids,
-    numbers.cards,
-    credentials.named_secrets,
-    contacts.phones,
+_DETECTORS: tuple[Detector, ...] = (
+    *(credentials.private_keys, credentials.url_credentials, credentials.keys, contacts.emails),
+    *(numbers.ibans, contacts.macs, contacts.ips, numbers.national_ids, numbers.cards),
+    *(credentials.named_secrets, contacts.phones),
 )
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,40}_[0-9]{1,9}>")
 _LONGEST_REPEATED = 128  # characters of an entity that is looked for where no detector sees it
@@ -101,9 +91,7 @@ class Redactor:
     def of(cls, store: Store, assistant_id: str) -> Redactor:
         """By the assistant's rules; what its prompt says stays. Raises as the constructor."""
         segments = store.prompts.latest(assistant_id).segments
-        own = [
-            text for segment in segments for text in (segment.text, segment.user, segment.assistant) if text
-        ]
+        own = [text for one in segments for text in (one.text, one.user, one.assistant) if text]
         return _redactor(tuple(store.redaction_rules.all(assistant_id)), tuple(own))
 
     def redact(self, texts: Sequence[str]) -> Redacted:
@@ -124,11 +112,11 @@ class Redactor:
                 if self._stays(entity, each.written(entity)):
                     continue
                 start, end = each.source.original_span(entity.start, entity.end)
-                key, kind = (entity.kind, entity.value), entity.kind
+                kind, key = entity.kind, (entity.kind, entity.value)
                 if key not in placeholders:
                     placeholders[key] = next(p for n in free[kind] if (p := f"<{kind}_{n}>") not in taken)
                 placeholder = placeholders[key]
-                replacements.append(Replacement(index, entity.kind, placeholder, text[start:end]))
+                replacements.append(Replacement(index, kind, placeholder, text[start:end]))
                 parts += [text[at:start], placeholder]
                 at = end
             redacted.append("".join(parts) + text[at:])
@@ -142,8 +130,8 @@ class Redactor:
         source = normalise(text)
         entities: list[Entity] = []
         left = source.text
-        detectors = [*_WITHOUT_DIGITS, *(_WITH_DIGITS if re.search("[0-9]", left) else ())]
-        detectors += [_by_rule(kind, pattern) for kind, pattern in self._rules]
+        detectors = list(_DETECTORS)
+        detectors += [partial(_by_rule, kind, pattern) for kind, pattern in self._rules]
         for detector in detectors:
             new = without_overlaps(detector(left), left)
             left = blank(left, new)
@@ -196,12 +184,9 @@ def redact_answers(answers: Sequence[CollectedAnswer], redactor: Redactor) -> Re
     return RedactedAnswers(tuple(safe), replacements, tuple(unasked))
 
 
-def _by_rule(kind: str, pattern: Pattern) -> Detector:
-    def detect(text: str) -> Iterator[Entity]:
-        for start, end in pattern.spans(text):
-            yield Entity(start, end, kind, text[start:end])
-
-    return detect
+def _by_rule(kind: str, pattern: Pattern, text: str) -> Iterator[Entity]:
+    for start, end in pattern.spans(text):
+        yield Entity(start, end, kind, text[start:end])
 
 
 def _detect_again(detected: list[Detected]) -> list[Detected]:

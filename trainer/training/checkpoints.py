@@ -88,15 +88,12 @@ def saving_below(directory: Path) -> Iterator[None]:
     """Raises OSError where a save within failed."""
     try:
         yield
-    except (SafetensorError, RuntimeError) as error:
-        raise OSError(errno.EIO, _in_words(directory, str(error))) from error
-    except OSError as error:
-        if error.errno not in _FULL:
+    except (SafetensorError, RuntimeError, OSError) as error:
+        number, what = (
+            (error.errno, error.strerror) if isinstance(error, OSError) else (errno.EIO, str(error))
+        )
+        if isinstance(error, OSError) and number not in _FULL:
             raise
-        raise OSError(error.errno, _in_words(directory, error.strerror or "")) from error
-
-
-def _in_words(directory: Path, what: str) -> str:
-    existing = next(path for path in (directory, *directory.parents) if path.exists())
-    free = shutil.disk_usage(existing).free / 2**20
-    return f"{directory} could not be written ({what}); {free:,.0f} MiB are free there. Free some space and train again"
+        existing = next(path for path in (directory, *directory.parents) if path.exists())
+        free = f"{shutil.disk_usage(existing).free / 2**20:,.0f} MiB are free there. Free some space and train again"
+        raise OSError(number, f"{directory} could not be written ({what}); {free}") from error

@@ -141,7 +141,9 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
     model.load_adapter(str(last.best_path), model.active_adapter)
     distributed.barrier()  # rank 0 removes the checkpoints next, which the others may still be reading
     seconds = time.monotonic() - started
-    _compute_as_loaded(model)
+    # Accelerate leaves its autocast around `forward`; what is compared with the server is computed without.
+    for name in ("forward", "_original_forward"):
+        model.__dict__.pop(name, None)
     best_epoch, overfit_from = best_and_overfit(last.log)
     return Trained(
         model=model,
@@ -156,12 +158,6 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
         best_epoch=best_epoch,
         overfit_from=overfit_from,
     )
-
-
-def _compute_as_loaded(model: Any) -> None:
-    """Accelerate leaves its autocast around `forward`; what is compared with the server is computed without."""
-    for name in ("forward", "_original_forward"):
-        model.__dict__.pop(name, None)
 
 
 def _arguments(job: TrainingJob, model: Any, steps: int) -> TrainingArguments:

@@ -28,8 +28,7 @@ from assistant.startup import model_problem, record_model_problem
 from assistant.tokenizer import ChatTokenizer, Turn
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
-from trainer.training.lora import adapted_layers, mean_loss
-from trainer.training.packing import small_copy, to_tensors, with_attention
+from trainer.training.lora import adapted_layers, mean_loss, small_copy, to_tensors, with_attention
 from trainer.training.rows import Item, pack
 from trainer.watch import lower_priority
 
