@@ -178,6 +178,7 @@ def main(
     # Gradio takes seconds to import; what is wrong is said before.
     from assistant.api.app import Api, in_front
     from assistant.api.metrics import Metrics
+    from assistant.api.tracing import tracer_of_environment
     from assistant.request_log import RequestLog
     from assistant.web.access import Access, Rates, Services
     from assistant.web.app import build, web_app
@@ -214,7 +215,16 @@ def main(
         replace(address, urls=server.urls, context=pool.context or limits.context).write(data_dir)
 
     key_required = services.access.sign_in_required
-    api = Api(store, services.chat, tokenizer, embedder, metrics, services.server_state, key_required)
+    api = Api(
+        store,
+        services.chat,
+        tokenizer,
+        embedder,
+        metrics,
+        services.server_state,
+        key_required,
+        tracer_of_environment(),
+    )
     pages = web_app(services, build(services))
     front = RequestLog(in_front(api.app(), pages), request_log or str(data_dir / "logs" / "requests.log"))
     page = PageServer(front, host, port, trusted_proxy or (), root_path, on_stop=pool.close)

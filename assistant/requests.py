@@ -31,6 +31,7 @@ class Requests:
     ):
         self._store, self._pool, self._tokenizer = store, pool, tokenizer
         self._limits, self._retrieve = limits, retrieve
+        self.waiting = 0  # answers that have no token yet
 
     @property
     def limits(self) -> ChatLimits:
@@ -101,9 +102,16 @@ class Requests:
         end_ids = self._tokenizer.end_ids
         name, options = adapter or self._pool.base, {"max_tokens": limits.answer, "end_ids": end_ids}
         stream = self._pool.stream(name, ids, conversation, sampling=sampling, **options)
-        async with aclosing(stream):
-            async for item in stream:
-                yield item
+        self.waiting += 1
+        is_first = True
+        try:
+            async with aclosing(stream):
+                async for item in stream:
+                    self.waiting -= is_first
+                    is_first = False
+                    yield item
+        finally:
+            self.waiting -= is_first
 
 
 def usage_of(end: Completion, rendered: Rendered, shown: Sequence[Demonstration]) -> Usage:

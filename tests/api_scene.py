@@ -10,6 +10,7 @@ import httpx
 from desk_scene import Desk, make_desk
 from fake_vllm import FakeVllm
 from openai import OpenAI
+from opentelemetry.trace import Tracer
 from starlette.responses import PlainTextResponse
 from word_embedder import WordEmbedder
 
@@ -55,6 +56,7 @@ def api(
     directory: Path,
     key_required: Callable[[], bool] = lambda: False,
     state: ServerState = READY,
+    tracer: Tracer | None = None,
 ) -> Iterator[Scene]:
     desk = make_desk(store, tokenizer, vllm, directory)
     pool = VllmPool([VllmClient(vllm.url)])
@@ -62,7 +64,7 @@ def api(
     chat = Chat(
         store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.retrieve, metrics.answered
     )
-    app = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: state, key_required).app()
+    app = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: state, key_required, tracer).app()
     server = PageServer(in_front(app, PlainTextResponse("a page")), "127.0.0.1", 0, on_stop=pool.close)
     server.start()
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from opentelemetry.trace import NoOpTracer, Span, Tracer
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -29,6 +30,7 @@ from assistant.api.jobs import Jobs
 from assistant.api.known_prompts import KnownPrompts
 from assistant.api.metrics import Metrics
 from assistant.api.stored import Stored
+from assistant.api.tracing import begin, traced
 from assistant.api.tuning import Tuning
 from assistant.chat import Chat, Started
 from assistant.request_log import PROBES
@@ -57,18 +59,20 @@ class Api:
         metrics: Metrics,
         server_state: Callable[[], ServerState],
         key_required: Callable[[], bool],
+        tracer: Tracer | None = None,
     ):
         self._store, self._chat, self._tokenizer, self._embedder = store, chat, tokenizer, embedder
         self._metrics, self._server_state = metrics, server_state
+        self._tracer = tracer or NoOpTracer()
         known = KnownPrompts(store, tokenizer)
         self._planner = Planner(store, chat, known, tokenizer)
         self._tuning = Tuning(store, chat, Jobs(store, tokenizer, known))
         self._stored = Stored(store, tokenizer)
         self._admission = Admission(store, key_required)
 
-    def app(self) -> Starlette:
+    def app(self) -> ASGIApp:
         post: dict[str, Any] = {"methods": ["POST"]}
-        return Starlette(
+        app = Starlette(
             routes=[
                 *(Route(path, self.probe) for path in PROBES),
                 Route(_METRICS, self._route(KeyScope.METRICS, self.metrics)),
@@ -85,6 +89,7 @@ class Api:
             ],
             exception_handlers={HTTPException: _no_route},
         )
+        return self._metrics.counted(app)
 
     def _route(self, scope: KeyScope, act: Act) -> Endpoint:
         return Endpoint(self._admission, scope, act)
@@ -104,7 +109,7 @@ class Api:
         return PlainTextResponse("ok")
 
     async def metrics(self, caller: Caller, body: bytes, request: Request) -> Response:
-        text = await asyncio.to_thread(self._metrics.text)
+        text = await asyncio.to_thread(self._metrics.text, self._chat.requests.waiting)
         return Response(text, media_type="text/plain; version=0.0.4")
 
     async def description(self, caller: Caller, body: bytes, request: Request) -> Response:
@@ -130,6 +135,7 @@ class Api:
 
     async def chat_completions(self, caller: Caller, body: bytes, request: Request) -> Response:
         asked = read(body, ChatBody)
+        span = begin(self._tracer, request, "chat", asked)
         messages = read_messages(asked, self._tokenizer.call_form() if asked.has_tools else None)
         self._need_server()
         owner = caller.of_user(asked.safety_identifier or asked.user)
@@ -143,11 +149,12 @@ class Api:
             kept = await self._chat.start(lambda: self._planner.ask(plan, owner), unshortened)
             plan = replace(plan, deployment=kept.deployment)
         pieces = answers(self._chat, plan, kept, asked, messages)
-        return await self._reply(replies.CHAT, plan, asked, pieces)
+        return await self._reply(replies.CHAT, plan, asked, pieces, span)
 
     async def completions(self, caller: Caller, body: bytes, request: Request) -> Response:
         """What the base model writes after a text; nothing is stored."""
         asked = read(body, CompletionBody)
+        span = begin(self._tracer, request, "text_completion", asked)
         prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
         if len(prompts) != 1 or asked.echo or asked.logprobs:
             text = "One prompt is answered at a time, without echo and logprobs."
@@ -156,7 +163,7 @@ class Api:
         ids = self._tokenizer.encode_text(prompts[0])
         streams = [self._chat.requests.complete(ids, asked.sampling(n)) for n in range(asked.n or 1)]
         pieces = merged([relayed(n, stream) for n, stream in enumerate(streams)])
-        return await self._reply(replies.TEXT, Plan(), asked, pieces)
+        return await self._reply(replies.TEXT, Plan(), asked, pieces, span)
 
     async def _reply(
         self,
@@ -164,8 +171,10 @@ class Api:
         plan: Plan,
         asked: ChatBody | CompletionBody,
         pieces: AsyncGenerator[Piece],
+        span: Span,
     ) -> Response:
         reply = replies.Reply(shape, plan.model, plan.said, uuid.uuid4().hex)
+        pieces = traced(span, reply, pieces)
         if asked.stream:
             usage = asked.stream_options is not None and asked.stream_options.include_usage
             return await replies.streamed(reply, pieces, usage)

@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from store import Store
 from store.records import Deployment, Message
@@ -28,10 +29,33 @@ class Metrics:
         self._first = Histogram(
             "first_token_seconds", "Time to the first token.", ["assistant"], buckets=_SECONDS, **shared
         )
+        self._requests = Counter(
+            "requests", "Requests of programs, by how they were answered.", ["route", "status"], **shared
+        )
+        self._waiting = Gauge("answers_waiting", "Answers that have no token yet.", **shared)
         self._streaming = Gauge("answers_streaming", "Answers that are being written.", **shared)
         self._active = Gauge("active_deployment", "Its number.", ["assistant", "adapter"], **shared)
         self._sent = Gauge("active_prompt_tokens", "What it sends of the prompt.", ["assistant"], **shared)
         self._runs = Gauge("runs", "Training runs, by the gate's verdict.", ["assistant", "status"], **shared)
+
+    def counted(self, app: ASGIApp) -> ASGIApp:
+        """The same app, whose requests are counted."""
+
+        async def counting(scope: Scope, receive: Receive, send: Send) -> None:
+            status = 500
+
+            async def sending(message: Any) -> None:
+                nonlocal status
+                status = message.get("status", status)
+                await send(message)
+
+            try:
+                await app(scope, receive, sending)
+            finally:  # by the route's pattern: anybody may send any path
+                route = scope.get("route")
+                self._requests.labels(route.path if route else "none", status).inc()
+
+        return counting
 
     def answered(self, deployment: Deployment, message: Message) -> None:
         """Count an answer that has ended."""
@@ -54,8 +78,9 @@ class Metrics:
     def _full_tokens_of(self, deployment: Deployment) -> int:
         return self._store.deployments.without_adapter(deployment).prompt_tokens
 
-    def text(self) -> bytes:
+    def text(self, waiting: int) -> bytes:
         """Return all of it in Prometheus' text format."""
+        self._waiting.set(waiting)
         self._streaming.set(self._store.messages.streaming_count())
         for gauge in (self._active, self._sent, self._runs):
             gauge.clear()
