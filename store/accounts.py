@@ -79,6 +79,8 @@ _NAMED = {
     "judgement_requests": "decided_by",
     "dataset_examples": "rater",
     "redaction_rules": "added_by",
+    "api_files": "owner",
+    "api_jobs": "owner",
 }
 
 

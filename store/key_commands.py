@@ -26,11 +26,14 @@ def add(
         list[Scope] | None, typer.Option(help="What it may do; default: chat and feedback. May be repeated.")
     ] = None,
     per_minute: Annotated[int, typer.Option(min=1, help="Requests.")] = PER_MINUTE,
+    user: Annotated[
+        str | None, typer.Option(help="Whose it is: it asks as this person, and may do what the role may.")
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
 ) -> None:
     """Make a key and print it, once: only its hash is kept."""
     with opened(data_dir, create=True) as store:
-        _, text = store.api_keys.add(name, scope or USUAL, per_minute)
+        _, text = store.api_keys.add(name, scope or USUAL, per_minute, user)
     out.print(text, markup=False)
 
 
@@ -42,13 +45,15 @@ def list_(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     if not keys:
         out.print("There are no keys. Where nobody has to sign in, programs on this machine need none.")
         return
-    table = Table("name", "may", "a minute", "added", "revoked")
+    table = Table("name", "of", "may", "a minute", "added", "revoked")
     for key in keys:
         days = (
             time.strftime("%Y-%m-%d", time.localtime(at)) if at else ""
             for at in (key.created_at, key.revoked_at)
         )
-        table.add_row(escape(key.name), ", ".join(key.scopes), f"{key.per_minute:,}", *days)
+        table.add_row(
+            escape(key.name), escape(key.user or ""), ", ".join(key.scopes), f"{key.per_minute:,}", *days
+        )
     out.print(table)
 
 

@@ -407,7 +407,8 @@ CREATE TABLE api_keys (
     scopes TEXT NOT NULL,  -- JSON list
     per_minute INTEGER NOT NULL CHECK (per_minute > 0),
     created_at REAL NOT NULL,
-    revoked_at REAL
+    revoked_at REAL,
+    user TEXT REFERENCES users (name) ON DELETE CASCADE  -- whose it is; NULL: an app's
 ) STRICT;
 
 -- Of the fine-tuning routes.

@@ -12,6 +12,7 @@ from fake_vllm import FakeVllm
 from openai import OpenAI
 from opentelemetry.trace import Tracer
 from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 from word_embedder import WordEmbedder
 
 from assistant.api.app import Api, in_front
@@ -33,6 +34,7 @@ class Scene:
 
     desk: Desk
     url: str
+    routes: list[Route]
 
     def client(self, key: str = "none") -> OpenAI:
         return OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
@@ -64,11 +66,11 @@ def api(
     chat = Chat(
         store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.retrieve, metrics.answered
     )
-    app = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: state, key_required, tracer).app()
-    server = PageServer(in_front(app, PlainTextResponse("a page")), "127.0.0.1", 0, on_stop=pool.close)
+    made = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: state, key_required, tracer)
+    server = PageServer(in_front(made.app(), PlainTextResponse("a page")), "127.0.0.1", 0, on_stop=pool.close)
     server.start()
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        yield Scene(desk, f"http://127.0.0.1:{port}")
+        yield Scene(desk, f"http://127.0.0.1:{port}", made.routes())
     finally:
         server.stop()

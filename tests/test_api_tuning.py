@@ -13,7 +13,6 @@ from page_client import GRADIO_WARNINGS
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
-from store.api_keys import Scope
 from store.records import WITHOUT_TRAINING, RunStatus, Split
 from trainer.examples.dataset import draft
 from trainer.settings import TrainerSettings
@@ -159,28 +158,3 @@ def test_files_are_kept_listed_and_removed(scene: Scene) -> None:
     with pytest.raises(openai.BadRequestError, match="purpose fine-tune"):
         client.files.create(file=("a.png", b"x"), purpose="vision")
     assert scene.post("/v1/files", {"file": "x"}).status_code == 400
-
-
-def test_a_key_sees_its_own_files_and_needs_the_right_to_train(
-    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path
-) -> None:
-    with api(store, tokenizer, vllm, tmp_path, lambda: True) as scene:
-        _, chats = store.api_keys.add("chats")
-        _, one = store.api_keys.add("one", [Scope.TRAIN])
-        _, other = store.api_keys.add("other", [Scope.TRAIN])
-        file = upload(scene.client(one), lines())
-        job = scene.client(one).fine_tuning.jobs.create(training_file=file, model="bank").id
-        with pytest.raises(openai.PermissionDeniedError):
-            scene.client(chats).files.list()
-        with pytest.raises(openai.AuthenticationError):
-            scene.client("sh-none").files.list()
-        theirs = scene.client(other)
-        assert not [*theirs.files.list()] and not [*theirs.fine_tuning.jobs.list()]
-        for act in (
-            lambda: theirs.files.content(file),
-            lambda: theirs.fine_tuning.jobs.retrieve(job),
-            lambda: theirs.fine_tuning.jobs.cancel(job),
-            lambda: theirs.fine_tuning.jobs.create(training_file=file, model="bank"),
-        ):
-            with pytest.raises(openai.NotFoundError):
-                act()

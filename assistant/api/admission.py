@@ -27,13 +27,16 @@ _NO_KEY = (
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `name` owns the conversations that are asked; with users of the app, each has a name below it."""
+    """Who asks. `name` owns the conversations that are asked; with users of the app, each has a name below it. A person
+    is one, whatever is said.
+    """
 
     name: str
+    is_person: bool = False
 
     def of_user(self, user: str | None) -> str:
         """The owner and rater of what a user of the app asks and rates."""
-        return f"{self.name}/{user[:200]}" if user else self.name
+        return f"{self.name}/{user[:200]}" if user and not self.is_person else self.name
 
     def owns(self, owner: str) -> bool:
         return owner == self.name or owner.startswith(f"{self.name}/")
@@ -68,11 +71,12 @@ class Admission:
                 401, "The key is unknown, or was revoked." if text else _NO_KEY, code="invalid_api_key"
             )
         if scope not in key.scopes:
-            raise ApiError(403, f"The key {key.name!r} may do {', '.join(key.scopes)}; this needs {scope}.")
+            may = ", ".join(key.scopes) or "nothing"
+            raise ApiError(403, f"The key {key.name!r} may do {may}; this needs {scope}.")
         if wait := self._window.wait_s(key.per_minute, key.name):
             text = f"The key {key.name!r} may send {key.per_minute:,} requests a minute."
             raise ApiError(429, text, code="rate_limit_exceeded", retry_s=wait)
-        return Caller(f"api:{key.name}")
+        return Caller(key.user, True) if key.user else Caller(f"api:{key.name}")
 
 
 def _key(header: str) -> str:

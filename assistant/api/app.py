@@ -27,6 +27,7 @@ from assistant.api.endpoint import Act, Endpoint
 from assistant.api.errors import ApiError
 from assistant.api.feedback import FeedbackBody, ScoreBody, record_feedback
 from assistant.api.jobs import Jobs
+from assistant.api.keys import Keys
 from assistant.api.known_prompts import KnownPrompts
 from assistant.api.metrics import Metrics
 from assistant.api.stored import Stored
@@ -68,28 +69,31 @@ class Api:
         self._planner = Planner(store, chat, known, tokenizer)
         self._tuning = Tuning(store, chat, Jobs(store, tokenizer, known))
         self._stored = Stored(store, tokenizer)
+        self._keys = Keys(store)
         self._admission = Admission(store, key_required)
 
     def app(self) -> ASGIApp:
-        post: dict[str, Any] = {"methods": ["POST"]}
-        app = Starlette(
-            routes=[
-                *(Route(path, self.probe) for path in PROBES),
-                Route(_METRICS, self._route(KeyScope.METRICS, self.metrics)),
-                Route("/v1/openapi.json", self._route(KeyScope.CHAT, self.description)),
-                Route("/v1/models", self._route(KeyScope.CHAT, self.models)),
-                Route("/v1/models/{id:path}", self._route(KeyScope.CHAT, self.model)),
-                Route("/v1/chat/completions", self._route(KeyScope.CHAT, self.chat_completions), **post),
-                Route("/v1/completions", self._route(KeyScope.CHAT, self.completions), **post),
-                Route("/v1/embeddings", self._route(KeyScope.CHAT, self.embeddings), **post),
-                Route("/v1/feedback", self._route(KeyScope.FEEDBACK, self.feedback), **post),
-                Route("/api/public/scores", self._route(KeyScope.FEEDBACK, self.score), **post),
-                *self._stored.routes(self._admission),
-                *self._tuning.routes(self._admission),
-            ],
-            exception_handlers={HTTPException: _no_route},
+        return self._metrics.counted(
+            Starlette(routes=self.routes(), exception_handlers={HTTPException: _no_route})
         )
-        return self._metrics.counted(app)
+
+    def routes(self) -> list[Route]:
+        post: dict[str, Any] = {"methods": ["POST"]}
+        return [
+            *(Route(path, self.probe) for path in PROBES),
+            Route(_METRICS, self._route(KeyScope.METRICS, self.metrics)),
+            Route("/v1/openapi.json", self._route(KeyScope.CHAT, self.description)),
+            Route("/v1/models", self._route(KeyScope.CHAT, self.models)),
+            Route("/v1/models/{id:path}", self._route(KeyScope.CHAT, self.model)),
+            Route("/v1/chat/completions", self._route(KeyScope.CHAT, self.chat_completions), **post),
+            Route("/v1/completions", self._route(KeyScope.CHAT, self.completions), **post),
+            Route("/v1/embeddings", self._route(KeyScope.CHAT, self.embeddings), **post),
+            Route("/v1/feedback", self._route(KeyScope.FEEDBACK, self.feedback), **post),
+            Route("/api/public/scores", self._route(KeyScope.FEEDBACK, self.score), **post),
+            *self._stored.routes(self._admission),
+            *self._tuning.routes(self._admission),
+            *self._keys.routes(self._admission),
+        ]
 
     def _route(self, scope: KeyScope, act: Act) -> Endpoint:
         return Endpoint(self._admission, scope, act)

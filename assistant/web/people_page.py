@@ -65,7 +65,7 @@ class PeoplePage:
     def add_key(self, person: Person, event: EventData) -> str:
         """Make a key, and show it this once."""
         scopes = [scope for scope in Scope if _field(event, scope) == "on"]
-        made, text = self._keys.add(_field(event, "name").strip(), scopes)
+        made, text = self._keys.add(_field(event, "name").strip(), scopes, user=_field(event, "user") or None)
         gr.Info(f"The key {made.name} is made. Copy it now: it is not shown again.")
         return self.show(person, text)
 
