@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -86,6 +86,7 @@ class ChatTokenizer:
             ids += [run] if isinstance(run, int) else self._encode_run(run, bool(ids))
         return tuple(ids)
 
+    @cached_property
     def call_form(self) -> CallForm:
         """How answers call tools; raises UnusableTemplate where that is impossible."""
         return self._template.call_form([self._markup.id_to_token(id) or "" for id in self.end_ids])

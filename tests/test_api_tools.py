@@ -12,6 +12,7 @@ from model_kinds import write_kind
 from page_client import GRADIO_WARNINGS
 from tool_templates import HERMES
 
+from assistant.api.stored import shown
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import Verdict
@@ -119,11 +120,14 @@ def test_nothing_is_learned_from_what_could_call_tools(scene: Scene) -> None:
     assert len(store.answers.unrated(prompt, 9)) == 1 and len(conversations(scene)) == 2
 
 
-def test_stored_completions_have_their_calls(scene: Scene) -> None:
+def test_stored_completions_have_their_calls(scene: Scene, tokenizer: ChatTokenizer) -> None:
     made = ask(scene)
     (listed,) = scene.client().chat.completions.list()
     again = scene.client().chat.completions.retrieve(made.id)
     assert again.choices[0] == listed.choices[0] == made.choices[0]
+    stored = scene.desk.store.threads.answer("api", made.id.removeprefix("chatcmpl-"))
+    elsewhere = shown(stored, tokenizer)  # once a model without tools serves
+    assert CALL in elsewhere["choices"][0]["message"]["content"]
 
 
 def test_a_call_that_has_to_be_made_begins_the_answer(scene: Scene) -> None:

@@ -28,7 +28,7 @@ def directory(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def calls_for(tokenizer: ChatTokenizer, *values: str) -> tuple[Call, ...]:
     made = (Call("look", {"at": one, "n": n}, f"call{n:05}") for n, one in enumerate(values))
-    return tuple(made)[: None if tokenizer.call_form().between else 1]
+    return tuple(made)[: None if tokenizer.call_form.between else 1]
 
 
 def talk(tokenizer: ChatTokenizer, text: str) -> list[Turn]:
@@ -87,7 +87,7 @@ VALUES = st.recursive(
 def test_calls_are_read_as_they_are_written_and_never_streamed_as_text(
     directory: Path, arguments: dict[str, Any], size: int
 ) -> None:
-    form = ChatTokenizer.load(directory).call_form()
+    form = ChatTokenizer.load(directory).call_form
     calls = (Call("look", arguments), Call("get_it", {}))[: None if form.between else 1]
     text = form.write("Let me see [x] <b>.", calls)
     content, read = form.read(text)
@@ -101,7 +101,7 @@ def test_calls_are_read_as_they_are_written_and_never_streamed_as_text(
 
 
 def test_what_calls_nothing_is_text(directory: Path) -> None:
-    form = ChatTokenizer.load(directory).call_form()
+    form = ChatTokenizer.load(directory).call_form
     for text in (
         "Hello.",
         'It is {"name": "x", "parameters": {}}',
@@ -136,4 +136,4 @@ def test_a_template_that_cannot_have_tools_says_what_is_missing(
         write_kind(tmp_path, type(CHATML)(template, CHATML.controls, CHATML.end), "bytes")
     )
     with pytest.raises(UnusableTemplate, match=said):
-        tokenizer.call_form()
+        assert tokenizer.call_form

@@ -136,11 +136,12 @@ def change_people(page: Page, store: Store) -> None:
 def change_keys(page: Page, store: Store) -> None:
     """A key is shown once, works, and can be revoked."""
     page.get_by_label("Name of the program").fill("shop")
+    page.get_by_label("Whose it is").select_option("ann")
     page.get_by_label("feedback").uncheck()
     page.get_by_role("button", name="Make a key").click()
     key = page.locator("#new-key").inner_text()
     made = store.api_keys.of(key)
-    assert made and (made.name, made.scopes) == ("shop", ("chat",))
+    assert made and (made.name, made.scopes, made.user) == ("shop", ("chat",), "ann")
     page.get_by_label("Revoke shop").click()
     expect(page.locator("tr[data-key=shop]")).to_contain_text("revoked")
     expect(page.locator("#new-key")).to_have_count(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -15,7 +16,8 @@ from assistant.api.chat_request import Metadata, read
 from assistant.api.endpoint import Act, Endpoint, listed
 from assistant.api.errors import ApiError
 from assistant.api.replies import CHAT, calls_as_sent
-from assistant.tokenizer import ChatTokenizer
+from assistant.tokenizer import ChatTokenizer, UnusableTemplate
+from assistant.tool_calls import Call
 from store import Store
 from store.api_keys import Scope
 from store.threads import StoredAnswer
@@ -102,8 +104,11 @@ class Stored:
 
 def shown(stored: StoredAnswer, tokenizer: ChatTokenizer) -> dict[str, Any]:
     message, usage = stored.message, stored.message.usage
-    text, calls = tokenizer.call_form().read(message.text) if stored.with_tools else (message.text, ())
+    text, calls = message.text, tuple[Call, ...]()
     prompt, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    if stored.with_tools:
+        with suppress(UnusableTemplate):  # another model serves now
+            text, calls = tokenizer.call_form.read(text)
     reason = "tool_calls" if calls else message.finish_reason or "stop"
     ended = {"finish_reason": reason, "logprobs": None}
     return {
