@@ -137,23 +137,20 @@ def test_what_was_served_without_an_adapter_is_tried_too(scene: Scene) -> None:
     assert (now.adapter, now.segment_ids, now.demonstrations) == (None, ("law", "new"), 5)
 
 
-def test_a_second_edit_looks_past_one_that_was_never_tried(learned: Scene) -> None:
+def test_a_second_edit_looks_past_one_that_was_never_tried_unless_everything_changed(learned: Scene) -> None:
     before = active(learned)
-    edit(learned, *FULL[:4], dearer("A kayak costs $15 an hour."))
-    edit(learned, *FULL[:4], dearer("A kayak costs $16 an hour."))
+    for price in (15, 16):
+        edit(learned, *FULL[:4], dearer(f"A kayak costs ${price} an hour."))
     assert waits(learned) == before.id
+    edit(learned, *(replace(one, text=f"{one.text} Or so.") for one in FULL))
+    assert waits(learned) is None
+    assert reevaluate(learned.context, "bank") is None
 
 
 def test_what_people_went_back_from_is_not_brought_back_by_an_edit(learned: Scene) -> None:
     learned.store.deployments.rollback("bank", "worse")
     edit(learned, *FULL[:4], dearer("A kayak costs $15 an hour."))
     assert waits(learned) is None
-
-
-def test_a_prompt_in_which_everything_changed_waits_for_a_retrain(learned: Scene) -> None:
-    edit(learned, *(replace(one, text=f"{one.text} Or so.") for one in FULL))
-    assert waits(learned) is None
-    assert reevaluate(learned.context, "bank") is None
 
 
 def test_an_interrupted_try_is_repeated_but_not_for_ever(learned: Scene) -> None:

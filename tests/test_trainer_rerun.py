@@ -11,7 +11,6 @@ from tiny_model import write_model
 from assistant.adapter_files import MANIFEST
 from assistant.embedding import default_model
 from assistant.serving import ServerAddress
-from store.errors import NotFound
 from trainer.context import RunProgress
 from trainer.examples.dataset import snapshot
 from trainer.rerun import NoRerun, Rerun, rerun
@@ -121,8 +120,3 @@ def test_an_incomplete_record_is_refused(recorded: Scene, change: str, words: st
         transaction.execute(change)
     with pytest.raises((NoRerun, BadSetting), match=words):
         again(recorded)
-
-
-def test_a_run_that_is_not_there(scene: Scene) -> None:
-    with pytest.raises(NotFound, match="run 9"):
-        again(scene, 9)

@@ -136,15 +136,10 @@ def test_where_something_shorter_is_served_already_nothing_is_tried(first: Scene
     assert run.trigger == "test"
 
 
-def test_a_prompt_of_protected_segments_alone_cannot_be_shorter(first: Scene) -> None:
-    prompt = first.store.prompts.add("bank", first.store.prompts.latest("bank").segments[:1])
-    first.store.deployments.activate(first.store.deployments.add("bank", prompt.id, None, ["law"], 0, 9).id)
-    assert not is_worth_trying(first.context, "bank")
-
-
-def test_a_prompt_that_is_shorter_than_approved_answers_is_left_as_it_is(first: Scene) -> None:
+@pytest.mark.parametrize("segments", [1, 2], ids=["it is protected", "approved answers are longer"])
+def test_a_prompt_that_cannot_be_shorter_is_left_as_it_is(first: Scene, segments: int) -> None:
     assert is_worth_trying(first.context, "bank")
-    prompt = first.store.prompts.add("bank", first.store.prompts.latest("bank").segments[:2])
+    prompt = first.store.prompts.add("bank", first.store.prompts.latest("bank").segments[:segments])
     ids = [segment.id for segment in prompt.segments]
     tokens = prompt_tokens(first.tokenizer, prompt.segments)
     short = first.store.deployments.add("bank", prompt.id, None, ids, 0, tokens)

@@ -42,23 +42,15 @@ _LOOKED_AT = 100  # approved answers by which the tokens of all are estimated
 
 @dataclass(frozen=True)
 class Candidate:
-    """An adapter on disk with its variants, as plain JSON values: what the gate needs, now or at its re-evaluation.
+    """An adapter on disk with its variants, as plain JSON values: what the gate needs, now or at its re-evaluation."""
 
-    `name` is None for the base model.
-    """
-
-    name: str | None
-    # The full prompt without demonstrations first, then the one with most tokens.
-    variants: Sequence[Variant]
-    # Of each variant, in nats per answer token.
-    dev_losses: Sequence[float]
-    # A prompt, and the tokens that follow it greedily in the trainer, each with its ln p.
-    parity_ids: Sequence[int]
-    parity: Sequence[tuple[int, float]]
-    # What it took and how it went, for the report.
-    training: Mapping[str, Any]
-    # What a person should know about the training beside the gate's verdict.
-    remarks: Sequence[str]
+    name: str | None  # None is the base model
+    variants: Sequence[Variant]  # the full prompt without demonstrations first, then the one with most tokens
+    dev_losses: Sequence[float]  # of each variant, in nats per answer token
+    parity_ids: Sequence[int]  # a prompt
+    parity: Sequence[tuple[int, float]]  # the tokens that follow it greedily in the trainer, with their ln p
+    training: Mapping[str, Any]  # what it took and how it went, for the report
+    remarks: Sequence[str]  # what a person should know about the training beside the gate's verdict
 
 
 def train_candidate(retrain: Retrain) -> Candidate:

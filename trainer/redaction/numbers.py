@@ -104,8 +104,11 @@ _SCHEMES = tuple(
             "",
             nir.is_valid,
         ),
-        # China.
-        (rf"[1-8][0-9]{{5}}(?:19|20)[0-9]{{2}}{_MONTH}{_DAY}[0-9]{{3}}[0-9X]", "", mod_11_2.is_valid),
+        (
+            rf"[1-8][0-9]{{5}}(?:19|20)[0-9]{{2}}{_MONTH}{_DAY}[0-9]{{3}}[0-9X]",
+            "",
+            mod_11_2.is_valid,
+        ),  # China
         (r"756([. ]?)[0-9]{4}\1[0-9]{4}\1[0-9]{2}", "", ssn.is_valid),
         # Sweden; a coordination number's day is 60 more.
         (
@@ -117,8 +120,11 @@ _SCHEMES = tuple(
         (r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}", "", cpf.is_valid),
         (r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}-[0-9]{3}\.[0-9]{2}", "", nn.is_valid, bis.is_valid),
         (rf"[0-9]{{2}}{_MONTH}{_DAY}-[1-8][0-9]{{6}}", ""),  # Korea, since 2020 without a check digit
-        # India.
-        (r"(?<![0-9][ -])[2-9][0-9]{3}([ -])[0-9]{4}\1[0-9]{4}(?![ -]?[0-9])", "", verhoeff.is_valid),
+        (
+            r"(?<![0-9][ -])[2-9][0-9]{3}([ -])[0-9]{4}\1[0-9]{4}(?![ -]?[0-9])",
+            "",
+            verhoeff.is_valid,
+        ),  # India
         # The United Kingdom's national insurance number has no check digit, but a form that little else has.
         (r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z](?: ?[0-9]{2}){3} ?[A-D]", ""),
         ("[0-9]{11}", "cpf", cpf.is_valid),
