@@ -33,9 +33,17 @@ from trainer.redaction.rules import Pattern, checked_pattern
 # Who comes first wins: what is longer and surer. Cards come after the national ids of 18 digits, of which one in ten
 # also fulfils Luhn's check.
 _DETECTORS: tuple[Detector, ...] = (
-    *(credentials.private_keys, credentials.url_credentials, credentials.keys, contacts.emails),
-    *(numbers.ibans, contacts.macs, contacts.ips, numbers.national_ids, numbers.cards),
-    *(credentials.named_secrets, contacts.phones),
+    credentials.private_keys,
+    credentials.url_credentials,
+    credentials.keys,
+    contacts.emails,
+    numbers.ibans,
+    contacts.macs,
+    contacts.ips,
+    numbers.national_ids,
+    numbers.cards,
+    credentials.named_secrets,
+    contacts.phones,
 )
 _PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,40}_[0-9]{1,9}>")
 _LONGEST_REPEATED = 128  # characters of an entity that is looked for where no detector sees it
