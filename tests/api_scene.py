@@ -11,6 +11,7 @@ from desk_scene import Desk, make_desk
 from fake_vllm import FakeVllm
 from openai import OpenAI
 from opentelemetry.trace import Tracer
+from page_client import post
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from word_embedder import WordEmbedder
@@ -41,7 +42,7 @@ class Scene:
 
     def post(self, path: str, body: Any, key: str | None = None, **headers: str) -> httpx.Response:
         given = headers | ({"authorization": f"Bearer {key}"} if key else {})
-        return httpx.post(self.url + path, json=body, headers=given, trust_env=False, timeout=30)
+        return post(self.url + path, json=body, headers=given)
 
     def ask(self, *contents: str, **fields: Any) -> httpx.Response:
         """The last of `contents` is asked, after the others in turn."""

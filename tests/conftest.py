@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_vllm import FakeVllm
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from tiny_model import write_model
 from word_embedder import WordEmbedder
 
@@ -18,8 +18,9 @@ from store import Store
 from store.lock import TRAINING, is_locked
 
 # No test depends on how busy the machine is, and the same examples are tried each time; "long" looks for new ones.
-settings.register_profile("default", deadline=None, derandomize=True)
-settings.register_profile("long", max_examples=4000, deadline=None)
+at_any_speed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("default", at_any_speed, derandomize=True)
+settings.register_profile("long", at_any_speed, max_examples=4000)
 settings.load_profile("default")
 
 if TYPE_CHECKING:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import gradio as gr
 import httpx
 import pytest
 from argon2 import PasswordHasher
+from waiting import PATIENCE_S
 
 from store import accounts
 
@@ -21,6 +23,8 @@ GRADIO_WARNINGS = [
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
 
+get, post = (partial(ask, timeout=PATIENCE_S, trust_env=False) for ask in (httpx.get, httpx.post))
+
 
 class PageClient:
     """One person. `session` is the tab's session hash, which a browser makes up."""
@@ -28,7 +32,7 @@ class PageClient:
     def __init__(self, url: str, session: str = "a1b2c3d4e5f"):
         self.url, self.session = url, session
         self.statuses: list[int] = []  # of every call
-        self.http = httpx.Client(base_url=url, timeout=60.0, trust_env=False)
+        self.http = httpx.Client(base_url=url, timeout=PATIENCE_S, trust_env=False)
 
     def sign_in(self, name: str, password: str) -> httpx.Response:
         return self.http.post("/sign-in", data={"name": name, "password": password})

@@ -16,7 +16,8 @@ import pytest
 from fake_vllm import FakeVllm
 from imported_turns import ImportedTurn, load_turns
 from page_client import GRADIO_WARNINGS
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from waiting import PATIENCE_S
 
 from assistant.assistants import SAMPLE_ID, create_assistant, load_sample
 from assistant.chat import Chat
@@ -36,6 +37,8 @@ from trainer.examples.dataset import dataset_stats
 from trainer.settings import TrainerSettings
 
 IN_A_BROWSER = [pytest.mark.slow, *GRADIO_WARNINGS]
+DESKTOP = {"width": 1280, "height": 900}
+expect.set_options(timeout=1000 * PATIENCE_S)
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")
 COMMENTS = ("", "", "prices are old", "nobody talks like that", "<b>bold</b> claim")
 
@@ -123,6 +126,13 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=options)
         yield browser
         browser.close()
+
+
+def new_tab(browser: Browser, **options: Any) -> Page:
+    """A tab in a context of its own with these options."""
+    tab = browser.new_context(**{"viewport": DESKTOP, **options}).new_page()
+    tab.set_default_timeout(1000 * PATIENCE_S)
+    return tab
 
 
 @contextmanager

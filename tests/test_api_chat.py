@@ -1,18 +1,17 @@
 """Programs chat through the API with OpenAI's client, and are served as the page is."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
-import httpx
 import openai
 import pytest
 from api_scene import Scene, api
 from fake_vllm import FakeVllm
-from page_client import GRADIO_WARNINGS
+from page_client import GRADIO_WARNINGS, get, post
+from waiting import wait_for
 
 from assistant.assistants import create_assistant
 from assistant.tokenizer import ChatTokenizer
@@ -274,13 +273,13 @@ def test_openais_client_raises_its_own_errors(scene: Scene) -> None:
         scene.client().chat.completions.create(model="bnak", messages=[asked("Hi")])
     assert scene.post("/v1/chat/completions", {}, **{"content-type": "text/plain"}).status_code == 400
     assert (
-        httpx.post(f"{scene.url}/v1/chat/completions", content=b"{")
+        post(f"{scene.url}/v1/chat/completions", content=b"{")
         .json()["error"]["message"]
         .startswith("The request is no JSON")
     )
-    assert httpx.get(f"{scene.url}/v1/nothing").json()["error"]["type"] == "not_found_error"
-    assert httpx.get(f"{scene.url}/v1/feedback").status_code == 405
-    assert httpx.get(f"{scene.url}/other").text == "a page"
+    assert get(f"{scene.url}/v1/nothing").json()["error"]["type"] == "not_found_error"
+    assert get(f"{scene.url}/v1/feedback").status_code == 405
+    assert get(f"{scene.url}/other").text == "a page"
 
 
 def test_a_server_that_is_away_or_refuses_is_told_apart(scene: Scene) -> None:
@@ -308,8 +307,8 @@ def test_a_client_that_goes_away_ends_its_answer(scene: Scene) -> None:
         body = {"model": "bank", "messages": [asked("Hi")], "stream": stream}
         with closing(HTTPConnection(scene.url.removeprefix("http://"))) as connection:
             connection.request("POST", "/v1/chat/completions", json.dumps(body))
-            wait_until(lambda count=count: len(scene.desk.vllm.asked()) == count and answering() == 1)
-        wait_until(lambda: answering() == 0)
+            assert wait_for(lambda count=count: len(scene.desk.vllm.asked()) == count and answering() == 1)
+        assert wait_for(lambda: answering() == 0)
     for conversation in scene.desk.store.conversations.all("bank", owner="api"):
         last = scene.desk.store.messages.thread(conversation.id)[-1]
         assert last.role is Role.ASSISTANT and last.status is MessageStatus.STOPPED
@@ -332,10 +331,3 @@ def test_models_embeddings_and_plain_completions(scene: Scene) -> None:
     )
     streamed = client.completions.create(model="base", prompt="Once", stream=True)
     assert "".join(chunk.choices[0].text for chunk in streamed) == "Call the front desk."
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
-    while not happened():
-        assert time.monotonic() < ends
-        time.sleep(0.02)

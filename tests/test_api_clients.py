@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from api_scene import Scene, api
 from fake_vllm import FakeVllm
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from page_client import GRADIO_WARNINGS
+from page_client import GRADIO_WARNINGS, get, post
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
@@ -98,19 +97,19 @@ FIELDS = sorted(
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_whatever_is_sent_is_answered_or_refused(scene: Scene, route: str) -> None:
-    description = httpx.get(f"{scene.url}/v1/openapi.json").json()
+    description = get(f"{scene.url}/v1/openapi.json").json()
     known = {*description["paths"][route]["post"]["responses"]} - {"503"}
 
     @settings(max_examples=30)
     @given(st.dictionaries(st.sampled_from(FIELDS), VALUES, max_size=3), st.booleans())
     def send(fields: dict[str, Any], as_text: bool) -> None:
         text = json.dumps(fields if as_text else ROUTES[route] | fields)
-        reply = httpx.post(scene.url + route, content=text, trust_env=False, timeout=30)
+        reply = post(scene.url + route, content=text)
         assert str(reply.status_code) in known
         if reply.status_code != 200:
             error = reply.json()["error"]
             assert error["message"] and {"type", "param", "code"} <= error.keys()
 
     send()
-    assert httpx.post(scene.url + route, content=b"[" * 100_000).status_code == 400
-    assert httpx.post(scene.url + route, content=b" " * (5 << 20)).status_code == 413
+    assert post(scene.url + route, content=b"[" * 100_000).status_code == 400
+    assert post(scene.url + route, content=b" " * (5 << 20)).status_code == 413

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from api_scene import Scene, api
 from fake_vllm import FakeVllm
-from page_client import GRADIO_WARNINGS
+from page_client import GRADIO_WARNINGS, get, post
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
@@ -126,8 +126,8 @@ def test_prometheus_reads_what_was_served(closed_scene: Scene) -> None:
     closed_scene.post(
         "/v1/chat/completions", {"model": "bank", "messages": [{"role": "user", "content": "Hi"}]}, chat
     )
-    assert httpx.get(f"{closed_scene.url}/metrics").status_code == 401
-    text = httpx.get(f"{closed_scene.url}/metrics", headers={"authorization": f"Bearer {key}"}).text
+    assert get(f"{closed_scene.url}/metrics").status_code == 401
+    text = get(f"{closed_scene.url}/metrics", headers={"authorization": f"Bearer {key}"}).text
     assert 'shorthand_answers_total{assistant="bank",status="complete"} 1.0' in text
     assert (
         full
@@ -147,14 +147,14 @@ def test_one_keys_answers_are_not_another_ones_to_rate(closed_scene: Scene) -> N
     assert closed_scene.post("/v1/feedback", given, other).status_code == 404
     # As Langfuse's client names its key: the password beside a name.
     basic = httpx.BasicAuth("pk", shop)
-    reply = httpx.post(closed_scene.url + "/v1/feedback", json=given, auth=basic)
+    reply = post(closed_scene.url + "/v1/feedback", json=given, auth=basic)
     assert reply.status_code == 200 and [one.rater for one in ratings(closed_scene, id)] == ["api:shop/ann"]
 
 
 def test_a_key_may_ask_just_so_often(closed_scene: Scene) -> None:
     _, key = closed_scene.desk.store.api_keys.add("slow", per_minute=2)
     headers = {"authorization": f"Bearer {key}"}
-    replies = [httpx.get(f"{closed_scene.url}/v1/models", headers=headers) for _ in range(3)]
+    replies = [get(f"{closed_scene.url}/v1/models", headers=headers) for _ in range(3)]
     assert [reply.status_code for reply in replies] == [200, 200, 429]
     assert 1 <= int(replies[2].headers["retry-after"]) <= 60
     assert "2 requests a minute" in replies[2].json()["error"]["message"]

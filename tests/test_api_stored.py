@@ -3,12 +3,11 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import openai
 import pytest
 from api_scene import Scene, api
 from fake_vllm import FakeVllm
-from page_client import GRADIO_WARNINGS
+from page_client import GRADIO_WARNINGS, get
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
@@ -93,7 +92,7 @@ def test_a_key_sees_what_its_users_asked(
     ],
 )
 def test_a_page_that_cannot_be_is_refused(scene: Scene, query: str, field: str) -> None:
-    reply = httpx.get(f"{scene.url}/v1/chat/completions?{query}", trust_env=False)
+    reply = get(f"{scene.url}/v1/chat/completions?{query}")
     assert reply.status_code == 400 and reply.json()["error"]["param"] == field
 
 

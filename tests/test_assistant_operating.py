@@ -13,10 +13,11 @@ import httpx
 import pytest
 from api_scene import READY, api
 from fake_vllm import FakeVllm
-from page_client import GRADIO_WARNINGS
+from page_client import GRADIO_WARNINGS, get
 from starlette.authentication import SimpleUser
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
+from waiting import wait_for
 
 from assistant.request_log import RequestLog, request_id
 from assistant.tokenizer import ChatTokenizer
@@ -73,7 +74,7 @@ def test_what_fails_is_a_line_with_500_and_probes_have_none(tmp_path: Path) -> N
 
 
 def probe(url: str) -> list[tuple[int, str]]:
-    found = [httpx.get(f"{url}/{name}", trust_env=False) for name in ("healthz", "readyz")]
+    found = [get(f"{url}/{name}") for name in ("healthz", "readyz")]
     return [(one.status_code, one.text) for one in found]
 
 
@@ -114,7 +115,7 @@ def test_with_one_folder_to_write_to_and_no_home_it_starts_serves_and_ends(
     options = ("--model", str(tiny_model), "--vllm-url", vllm.url, "--request-log", "-", "--no-trainer")
     with AppProcess(data, *options) as app:
         app.wait_for_page()
-        health = httpx.get(f"{app.url}/healthz", trust_env=False)
+        health = get(f"{app.url}/healthz")
         status = app.stop(signal.SIGTERM)
     assert health.text == "ok" and status == 0 and not left.exists()
     assert re.search(r'^{"id": "[0-9a-f]{32}".*"path": "/"', app.output(), re.MULTILINE)
@@ -122,6 +123,5 @@ def test_with_one_folder_to_write_to_and_no_home_it_starts_serves_and_ends(
 
 def test_asked_to_end_while_it_starts_it_ends(tmp_path: Path) -> None:
     with AppProcess(tmp_path / "data") as app:  # converts its model for many seconds
-        while "Converting" not in app.output():
-            assert app.process.poll() is None, app.output()
+        assert wait_for(lambda: "Converting" in app.output() or app.process.poll() is not None), app.output()
         assert app.stop(signal.SIGTERM) == 0

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from desk_scene import Desk
+from waiting import PATIENCE_S
 
 from assistant import message_finalizer
 from assistant.chat import Chat
@@ -58,7 +59,7 @@ def test_one_that_is_refused_is_stored_later_without_anybody_waiting(
     async def leave() -> None:
         final = replace(answer, text="Hel", status=MessageStatus.STOPPED)
         assert await MessageFinalizer(store).save_or_defer(final) == FULL
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while store.messages.get(answer.id).status is not MessageStatus.STOPPED:
                 await asyncio.sleep(0.01)
 
@@ -150,7 +151,7 @@ def test_who_stops_an_answer_that_cannot_be_saved_is_told_and_it_is_saved_later(
         ):
             answering.raise_failure()
         monkeypatch.undo()  # there is room again
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             while (
                 said := desk.store.messages.thread(answering.question.conversation_id)[-1]
             ).status is MessageStatus.STREAMING:
@@ -167,12 +168,12 @@ def test_a_stop_in_the_first_milliseconds_ends_the_answer(desk: Desk, moment: st
     async def act(chat: Chat) -> None:
         def question() -> Message:
             storing.set()
-            go_on.wait(10)
+            go_on.wait(PATIENCE_S)
             return chat.ask("bank", None, "Hi")
 
         if moment == "while it is stored":
             starting = asyncio.create_task(chat.start(question))
-            await asyncio.to_thread(storing.wait, 10)
+            await asyncio.to_thread(storing.wait, PATIENCE_S)
             starting.cancel()
             go_on.set()
             with pytest.raises(asyncio.CancelledError):

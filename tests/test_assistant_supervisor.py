@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 from assistant import supervisor
 from assistant.supervisor import RotatingLog, Supervisor
@@ -82,7 +82,7 @@ def test_what_a_process_starts_while_it_is_ended_is_ended_too(tmp_path: Path) ->
     words = ["-m", "assistant.supervisor", str(scratch), sys.executable, str(script), str(pids), "2"]
     supervising = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdin=subprocess.PIPE)
     assert wait_for(lambda: pids.exists() and pids.read_text())
-    supervising.communicate(timeout=60)  # closes its input, as the end of the app does
+    supervising.communicate(timeout=PATIENCE_S)  # closes its input, as the end of the app does
     started = [int(pid) for pid in pids.read_text().split()]
     assert len(started) >= 2 and not any(map(is_alive, started)) and not scratch.exists()
 
@@ -112,16 +112,16 @@ def test_trees_that_ignore_sigterm_are_gone_after_their_parent_was_killed_or_has
         assert {int(pid) for pid in pids.read_text().split()} <= {process.pid for process in tree}
         assert len(tree) == 3  # supervising process, child, grandchild
         parent.kill()
-        parent.wait(5)
+        parent.wait(PATIENCE_S)
         process.stop()
         assert not [pid for pid in others.read_text().split() if is_alive(int(pid))], "before it returns"
-        assert not psutil.wait_procs(tree, timeout=25)[1]
+        assert not psutil.wait_procs(tree, timeout=PATIENCE_S)[1]
     finally:
         process.stop()
         for one in [*tree, parent]:
             if isinstance(one, subprocess.Popen) or one.is_running():
                 one.kill()
-        parent.wait(5)
+        parent.wait(PATIENCE_S)
 
 
 @pytest.mark.parametrize("end", ["asked", "killed", "supervising process killed"])
@@ -141,7 +141,7 @@ def test_what_a_process_shared_or_put_aside_goes_with_it(tmp_path: Path, end: st
         parent = next(p for p in psutil.Process().children() if "assistant.supervisor" in p.cmdline())
         if end != "asked":
             (parent if end == "supervising process killed" else parent.children()[0]).kill()
-            assert again.wait(20)
+            assert again.wait(PATIENCE_S)
     finally:
         process.stop()
     assert not [path for path in litter if path.exists()]
@@ -166,7 +166,7 @@ def ends_of(
     command = [sys.executable, "-c", script]
     process = Supervisor(command, os.environ, log, scratch, on_line=lines.append, on_exit=ended)
     process.start()
-    assert enough.wait(30)
+    assert enough.wait(PATIENCE_S)
     process.stop()
     return lines, ends[:times]
 
@@ -195,7 +195,7 @@ def test_a_process_that_dies_at_once_again_and_again_is_given_up(
     if never_well:
         process._on_start = lambda: setattr(process, "well_since", math.inf)
     process.start()
-    process._thread.join(20)
+    process._thread.join(PATIENCE_S)
     assert pauses == [0.0] * (lives - 1) + [None] and not process._thread.is_alive()
 
 

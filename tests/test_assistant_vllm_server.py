@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fake_vllm import FakeVllm
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 from assistant import supervisor, vllm_server
 from assistant.vllm_server import ExternalServers, HealthProbe, Phase, VllmServer, _command, _environment
@@ -30,8 +30,8 @@ def server(vllm: FakeVllm, tmp_path: Path, ended: list[str], monkeypatch: pytest
     return made
 
 
-def look_until(server: VllmServer, true: Callable[[], bool], within_s: float = 20.0) -> None:
-    end = time.monotonic() + within_s
+def look_until(server: VllmServer, true: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE_S
     while not true():
         assert time.monotonic() < end, server.state
         server._check_health()
@@ -107,10 +107,7 @@ def test_tokens_that_others_get_are_signs_of_life(vllm: FakeVllm) -> None:
 def test_a_failure_within_the_server_is_no_sign_of_life(vllm: FakeVllm) -> None:
     vllm.fails_with = 500
     probe = HealthProbe(vllm.url, ask_after_s=0.05)
-    end = time.monotonic() + 10.0
-    while probe.silence_s() < 0.5:
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    assert wait_for(lambda: probe.silence_s() >= 0.5 and vllm.asked())
     assert vllm.asked()[0]["max_tokens"] == 1
 
 
@@ -232,19 +229,29 @@ def test_a_busy_server_of_others_is_not_taken_for_one_that_is_away(
 def test_a_server_whose_counters_cannot_be_read_lives_by_what_it_answers_and_logs(
     server: VllmServer, vllm: FakeVllm, ended: list[str], metrics: str
 ) -> None:
-    server._hung_s = 1.0
+    now = [0.0]
+    server._probe = HealthProbe(vllm.url, ask_after_s=0.5, clock=lambda: now[0])
     vllm.metrics = None if metrics == "404" else "vllm:other 1\n"
-    look_until(server, lambda: len(vllm.asked()) > 3)
-    assert ended == [] and server.state.phase is Phase.READY
-    vllm.holds_after = 0  # the question waits behind others, whose tokens the log tells of
-    end = time.monotonic() + 2.0
-    while time.monotonic() < end:
-        server._read_line("Engine 000: Avg generation throughput: 31.7 tokens/s, Running: 64 reqs")
+
+    def look(tokens_per_s: str = "0.0") -> None:
+        now[0] += 1.0
+        server._read_line(f"Engine 000: Avg generation throughput: {tokens_per_s} tokens/s, Running: 1 reqs")
         server._check_health()
-        time.sleep(0.1)
+
+    for _ in range(4):
+        look()
+        if server._probe._asking is not None:
+            server._probe._asking.join()
+    assert len(vllm.asked()) == 3 and ended == [] and server.state.phase is Phase.READY
+    vllm.holds_after = 0  # the question waits behind others, whose tokens the log tells of
+    look()
+    for _ in range(4):
+        look("31.7")
     assert ended == []
-    nothing = "Engine 000: Avg generation throughput: 0.0 tokens/s, Running: 1 reqs"
-    look_until(server, lambda: server._read_line(nothing) or bool(ended))  # no token for a second
+    look()
+    assert ended == []
+    look()
+    assert ended[0].startswith("no sign of life for 2 s")
 
 
 CAUSES = [

@@ -103,7 +103,7 @@ def test_a_soak_of_seconds_recovers_and_measures_everybody(
 ) -> None:
     monkeypatch.setattr("benchmarks.soak._POLL_S", 0.1)
     monkeypatch.setattr("benchmarks.soak._FEWEST_SAMPLES", 1)  # however busy the machine is
-    progress = soak(world, 3.0, 1.0, 60.0, 1, lambda progress: None)
+    progress = soak(world, 3.0, 0.2, 60.0, 1, lambda progress: None)
     found = record(world, progress)
     assert world.ledger.sound and not found["not_recovered"], found
     assert found["kills"] >= 1 and found["processes"]

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import pytest
 from file_faults import under_faults
 from imported_turns import ImportedTurn, load_turns
+from waiting import PATIENCE_S
 
 from store import Store, StoreError
 from store.errors import NotSaved
@@ -73,7 +74,7 @@ def test_processes_that_write_at_once_lose_nothing(rated: Store) -> None:
     others = [subprocess.Popen([*command, f"p{n}"], cwd=root) for n in range(2)]
     for _ in range(20):
         rated.ratings.add(ANSWER, "here", Verdict.DOWN)
-    assert [other.wait(60) for other in others] == [0, 0]
+    assert [other.wait(PATIENCE_S) for other in others] == [0, 0]
     assert len(rated.ratings.all(ANSWER)) == 60 and rated.maintenance.check() == []
 
 
@@ -180,13 +181,13 @@ def test_writers_of_one_process_wait_in_turn_and_ask_sqlite_once(
 
     def fail() -> None:
         with suppress(ValueError), rated.writing():
-            ready.wait(10)
-            go_on.wait(10)
+            ready.wait(PATIENCE_S)
+            go_on.wait(PATIENCE_S)
             raise ValueError("Who fails gives the turn up, too.")
 
     def write(id: str) -> None:
         rated.assistants.all()  # opens this thread's connection
-        ready.wait(10)
+        ready.wait(PATIENCE_S)
         rated.assistants.create(id, "A", "exact")
 
     ids = [f"a{number}" for number in range(4)]
@@ -194,7 +195,7 @@ def test_writers_of_one_process_wait_in_turn_and_ask_sqlite_once(
     threads.append(threading.Thread(target=fail))
     for thread in threads:
         thread.start()
-    ready.wait(10)
+    ready.wait(PATIENCE_S)
     go_on.set()
     for thread in threads:
         thread.join()

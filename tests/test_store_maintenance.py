@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from imported_turns import ImportedTurn, load_turns
 from typer.testing import CliRunner
+from waiting import wait_for
 
 from store import Store, maintenance
 from store.__main__ import app
@@ -79,6 +80,7 @@ def test_people_save_while_the_store_is_copied_and_the_copy_is_of_one_moment(
     writer = threading.Thread(target=write)
     writer.start()
     try:
+        assert wait_for(lambda: saved)
         before = len(saved)
         copy = backup_file(store._file, tmp_path / "copy.sqlite")
         assert store.maintenance.check() == []

@@ -35,8 +35,7 @@ def in_thread():
     thread.join()
 
 async def forgotten():
-    task = asyncio.ensure_future(asyncio.to_thread(nested))
-    await asyncio.sleep(0.2)
+    await asyncio.wait([asyncio.ensure_future(asyncio.to_thread(nested))])
 
 def grouped():
     raise ExceptionGroup(text, [ValueError(text), KeyError(text)])

@@ -56,8 +56,8 @@ def start(scene: Scene, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def output(process: subprocess.Popen[str], seconds: float = 100.0) -> str:
-    return process.communicate(timeout=seconds)[0]
+def output(process: subprocess.Popen[str]) -> str:
+    return process.communicate(timeout=300)[0]
 
 
 def step(scene: Scene) -> int:
@@ -68,7 +68,7 @@ def step(scene: Scene) -> int:
 
 
 def wait_for(what: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    end = time.monotonic() + 120  # torch alone takes a minute to import on a busy machine
+    end = time.monotonic() + 300  # torch alone takes a minute to import on a busy machine
     while not what():
         assert process.poll() is None, output(process)
         assert time.monotonic() < end
@@ -90,7 +90,6 @@ def interrupting(scene: Scene, monkeypatch: pytest.MonkeyPatch, at: int) -> Iter
         yield
 
 
-@pytest.mark.timeout(240)
 def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     scene: Scene, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +123,6 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_if_it_had_not_been(
     )
 
 
-@pytest.mark.timeout(240)
 def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +130,7 @@ def test_a_sigterm_ends_a_run_as_interrupted_and_it_can_go_on(
     child = start(scene, "once", *SET)
     wait_for(lambda: step(scene) > 10, child)
     child.send_signal(signal.SIGTERM)
-    said = output(child, 60)
+    said = output(child)
     assert child.returncode == 130, said
     (run,) = scene.store.runs.all("bank")
     assert run.status is RunStatus.INTERRUPTED and "The next retrain goes on from step" in run.message

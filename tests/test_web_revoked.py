@@ -11,7 +11,7 @@ import pytest
 from fake_vllm import FakeVllm
 from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of
 from review_scene import answering
-from waiting import wait_for
+from waiting import PATIENCE_S, wait_for
 
 from assistant.tokenizer import ChatTokenizer
 from assistant.web import access
@@ -130,7 +130,7 @@ def test_the_answer_of_a_removed_user_ends_with_what_was_written(
         team.users.remove("bo")
         assert wait_for(lambda: vllm.streams == 0)
         if watched:
-            watcher.join(20)
+            watcher.join(PATIENCE_S)
             assert not watcher.is_alive() and "process_completed" in said[0]
         assert client.http.get("/config").status_code == 401
         client.close()

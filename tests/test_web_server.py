@@ -15,8 +15,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from little_proxy import proxied
-from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of
+from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of, get, post
 from review_scene import services_of, serving
+from waiting import PATIENCE_S, wait_for
 
 from assistant.startup import network
 from assistant.web import server as module
@@ -55,7 +56,7 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def said(connection: socket.socket) -> bytes:
     """All that comes back until the connection ends."""
-    connection.settimeout(20)
+    connection.settimeout(PATIENCE_S)
     received = b""
     try:
         while piece := connection.recv(65536):
@@ -98,9 +99,9 @@ def test_an_endless_header_holds_up_nobody() -> None:
             pass
         for _ in range(5):
             began = time.monotonic()
-            assert httpx.get(url, trust_env=False).status_code == 200
+            assert get(url).status_code == 200
             slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 1.0
+        assert slowest < 10.0  # an endless one that is kept takes minutes
 
 
 @pytest.mark.parametrize(
@@ -127,14 +128,11 @@ def test_a_request_that_never_arrives_whole_is_ended(
 def test_a_request_that_trickles_is_ended_in_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_HEADER_S", 0.5)
     with listening() as (address, _), socket.create_connection(address) as connection:
-        began = time.monotonic()
-        try:
-            while time.monotonic() - began < 10:
+        end = time.monotonic() + PATIENCE_S
+        with pytest.raises(OSError):
+            while time.monotonic() < end:
                 connection.sendall(b"G")
                 time.sleep(0.05)
-        except OSError:
-            pass
-        assert time.monotonic() - began < 5
 
 
 def test_what_waits_for_its_request_makes_room_for_whole_ones(
@@ -152,7 +150,7 @@ def test_what_waits_for_its_request_makes_room_for_whole_ones(
         newest = connection()
         newest.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         assert newest.recv(12) == b"HTTP/1.1 200"
-        assert sum(is_open(one) for one in waiting) < 20
+        assert wait_for(lambda: sum(is_open(one) for one in waiting) < 20)
 
 
 def test_an_app_may_open_many_connections_at_once() -> None:
@@ -170,8 +168,8 @@ def test_one_address_has_a_share_of_the_connections(elsewhere: None, monkeypatch
             stack.enter_context(socket.create_connection(address, source_address=(ELSEWHERE, 0)))
             for _ in range(30)
         ]
-        assert httpx.get(url, trust_env=False).status_code == 200
-        assert sum(is_open(one) for one in theirs) <= 10
+        assert get(url).status_code == 200
+        assert wait_for(lambda: sum(is_open(one) for one in theirs) <= 10)
 
 
 def is_open(connection: socket.socket) -> bool:
@@ -211,7 +209,7 @@ def test_only_a_trusted_proxy_says_who_asks_and_that_it_is_https(
     with (
         serving(services_of(team), proxies=proxies) as (url, _),
         proxied(url, headers=headers, source=ELSEWHERE) as outside,
-        httpx.Client(base_url=outside, trust_env=False) as client,
+        httpx.Client(base_url=outside, timeout=PATIENCE_S, trust_env=False) as client,
     ):
         found = client.post("sign-in", data={"name": "ann", "password": "password of ann"})
     cookie = found.headers["set-cookie"].lower()
@@ -231,10 +229,10 @@ def test_an_outsider_behind_the_proxy_does_not_lock_the_others_out(team: Store, 
             for address in ("203.0.113.66", "203.0.113.9")
         )
         for number in range(41):
-            httpx.post(f"{outside}sign-in", data=wrong | {"name": f"n{number}"}, trust_env=False)
-        assert httpx.post(f"{outside}sign-in", data=wrong, trust_env=False).status_code == 429
+            post(f"{outside}sign-in", data=wrong | {"name": f"n{number}"})
+        assert post(f"{outside}sign-in", data=wrong).status_code == 429
         right = {"name": "ann", "password": "password of ann"}
-        assert httpx.post(f"{inside}sign-in", data=right, trust_env=False).status_code == 303
+        assert post(f"{inside}sign-in", data=right).status_code == 303
 
 
 @pytest.mark.parametrize(("strips", "root"), [(True, ""), (True, "/team/chat"), (False, "/team/chat")])
@@ -259,7 +257,7 @@ def test_the_pages_live_under_a_sub_path(team: Store, strips: bool, root: str) -
 
 def test_the_document_may_run_its_own_scripts_alone(store: Store) -> None:
     with serving(services_of(store)) as (url, _):
-        found = [httpx.get(url, trust_env=False) for _ in range(2)]
+        found = [get(url) for _ in range(2)]
     nonces = set[str]()
     for one in found:
         policy = dict(

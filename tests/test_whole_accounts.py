@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from page_client import cheap_passwords
 from playwright.sync_api import Browser, Page, expect
-from review_scene import IN_A_BROWSER, chromium, fill, page_of
+from review_scene import IN_A_BROWSER, chromium, fill, new_tab, page_of
 
 from store import Store
 from store.accounts import UserRole
@@ -48,8 +48,7 @@ def site(store: Store) -> Iterator[tuple[str, Browser]]:
 
 def sign_in(site: tuple[str, Browser], name: str) -> Page:
     url, browser = site
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    page.set_default_timeout(30_000)
+    page = new_tab(browser)
     page.goto(url)
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill("not this one")
@@ -58,7 +57,7 @@ def sign_in(site: tuple[str, Browser], name: str) -> Page:
     expect(page.get_by_label("Name")).to_have_value(name)
     page.get_by_label("Password").fill(f"password of {name}")
     page.keyboard.press("Enter")
-    expect(page.locator("#signed-in")).to_contain_text(name, timeout=120_000)
+    expect(page.locator("#signed-in")).to_contain_text(name)
     return page
 
 
@@ -111,12 +110,12 @@ def change_people(page: Page, store: Store) -> None:
     page.wait_for_timeout(600)  # a second press within half a second is the same press (page.js)
     add.get_by_label("Password").fill("long enough")
     add.get_by_role("button", name="Add").click()
-    expect(page.locator("tr[data-name=cy]")).to_contain_text("user", timeout=60_000)
+    expect(page.locator("tr[data-name=cy]")).to_contain_text("user")
     expect(add.get_by_label("Password")).to_have_value("")
     page.get_by_label("Change cy").click()
     page.get_by_label("Role of cy").select_option("reviewer")
     page.get_by_role("button", name="Change role").filter(visible=True).click()
-    expect(page.locator("tr[data-name=cy]")).to_contain_text("reviewer", timeout=60_000)
+    expect(page.locator("tr[data-name=cy]")).to_contain_text("reviewer")
     page.get_by_label("Change cy").click()
     page.get_by_label("New password of cy").fill("another one")
     page.keyboard.press("Enter")
@@ -157,6 +156,6 @@ def adopt_a_prompt(page: Page, store: Store) -> None:
     page.get_by_label("Name of the assistant").fill("Poet")
     page.get_by_role("button", name="Make it an assistant").click()
     expected = "You are a poet of the sea.\n\n[varies]"
-    expect(page.locator("#prompt-text textarea")).to_have_value(expected, timeout=60_000)
+    expect(page.locator("#prompt-text textarea")).to_have_value(expected)
     expect(page.locator("#found-prompts")).to_have_count(0)
     assert [one.name for one in store.assistants.all()][-1] == "Poet"

@@ -3,13 +3,13 @@
 import json
 import re
 import socket
-import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
-from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords
+from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, get, post
 from review_scene import services_of, serving
+from waiting import PATIENCE_S, wait_for
 
 from assistant.web.access import Access
 from assistant.web.sign_in import SIGN_IN_LIMITS
@@ -75,7 +75,7 @@ def ann(team: tuple[str, Store]) -> Iterator[PageClient]:
 def raw(url: str, request: str) -> bytes:
     """What comes back for a request line that no client library would send."""
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
         connection.sendall(f"{request}\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
         said = b""
         while piece := connection.recv(65536):
@@ -84,9 +84,9 @@ def raw(url: str, request: str) -> bytes:
 
 
 def test_without_users_everything_is_open_and_nothing_asks_for_a_name(alone: str) -> None:
-    assert [httpx.get(alone + path).status_code for path in USED] == [200, 200, 200]
-    assert httpx.get(f"{alone}/sign-in").status_code == 303
-    assert "set-cookie" not in httpx.get(alone).headers
+    assert [get(alone + path).status_code for path in USED] == [200, 200, 200]
+    assert get(f"{alone}/sign-in").status_code == 303
+    assert "set-cookie" not in get(alone).headers
 
 
 def test_routes_that_no_page_uses_do_not_exist(alone: str, ann: PageClient) -> None:
@@ -116,8 +116,8 @@ def test_paths_that_climb_find_nothing(alone: str, line: str) -> None:
 
 def test_a_stranger_reaches_the_sign_in_page_and_nothing_else(team: tuple[str, Store]) -> None:
     url, _ = team
-    assert httpx.get(url).headers["location"] == "sign-in"
-    page = httpx.get(f"{url}/sign-in")
+    assert get(url).headers["location"] == "sign-in"
+    page = get(f"{url}/sign-in")
     assert page.status_code == 200 and "<script" not in page.text and "Gradio" not in page.text
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert page.headers["cache-control"] == "no-store"
@@ -128,11 +128,11 @@ def test_a_stranger_reaches_the_sign_in_page_and_nothing_else(team: tuple[str, S
         "/gradio_api/heartbeat/a",
         "/static/x",
     ]:
-        assert httpx.get(url + path).status_code == 401, path
+        assert get(url + path).status_code == 401, path
     for path in [*UNUSED_POSTS.split(), "/gradio_api/queue/join", "/gradio_api/run/predict"]:
-        assert httpx.post(url + path, json={}).status_code == 401, path
+        assert post(url + path, json={}).status_code == 401, path
     for token in ("x", "", "a" * 10_000, "../../etc"):
-        found = httpx.get(f"{url}/config", cookies={f"shorthand-{url.rsplit(':')[-1]}": token})
+        found = get(f"{url}/config", cookies={f"shorthand-{url.rsplit(':')[-1]}": token})
         assert found.status_code == 401
 
 
@@ -140,7 +140,7 @@ def test_the_icon_that_browsers_ask_for_by_themselves_is_there_for_everybody(
     alone: str, team: tuple[str, Store]
 ) -> None:
     for url in (alone, team[0]):
-        icon = httpx.get(f"{url}/favicon.ico")
+        icon = get(f"{url}/favicon.ico")
         assert icon.status_code == 200 and icon.headers["content-type"] == "image/svg+xml"
         assert icon.text.startswith("<svg")
 
@@ -153,7 +153,7 @@ def test_the_session_is_a_cookie_that_scripts_and_other_sites_do_not_get(team: t
     assert (
         said.status_code == 303 and "httponly" in cookie and "samesite=lax" in cookie and "path=/" in cookie
     )
-    behind = httpx.post(
+    behind = post(
         f"{url}/sign-in",
         data={"name": "bo", "password": "password of bo"},
         headers={"x-forwarded-proto": "https", "x-forwarded-for": "203.0.113.9"},
@@ -243,20 +243,18 @@ def test_one_person_cannot_take_all_requests(ann: PageClient, monkeypatch: pytes
     monkeypatch.setattr("assistant.web.allowlist._AT_ONCE", 2)
     with ann.http.stream("GET", "/gradio_api/heartbeat/a"), ann.http.stream("GET", "/gradio_api/heartbeat/b"):
         assert ann.http.get("/config").status_code == 429
-    until = time.monotonic() + 20
-    while ann.http.get("/config").status_code != 200:
-        assert time.monotonic() < until
+    assert wait_for(lambda: ann.http.get("/config").status_code == 200)
 
 
 def test_the_first_user_closes_a_page_that_runs_and_nothing_opens_it_again(store: Store) -> None:
     with cheap_passwords(), serving(services_of(store)) as (url, _):
-        assert httpx.get(f"{url}/config").status_code == 200
+        assert get(f"{url}/config").status_code == 200
         store.users.add("ann", UserRole.ADMIN, "password of ann")
-        assert httpx.get(f"{url}/config").status_code == 401
+        assert get(f"{url}/config").status_code == 401
         store.users.remove("ann")
-        assert httpx.get(f"{url}/config").status_code == 401
-        assert httpx.get(url).headers["location"] == "sign-in"
-        assert "user add NAME --role admin" in httpx.get(f"{url}/sign-in").text
+        assert get(f"{url}/config").status_code == 401
+        assert get(url).headers["location"] == "sign-in"
+        assert "user add NAME --role admin" in get(f"{url}/sign-in").text
 
 
 def test_an_address_that_others_reach_is_closed_also_where_nobody_can_sign_in(store: Store) -> None:
@@ -274,8 +272,8 @@ def test_the_limits_are_as_documented() -> None:
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "10.0.0.1:7860"])
 def test_without_users_the_page_answers_under_names_of_this_machine_alone(alone: str, host: str) -> None:
     """A site whose name was made to lead here (DNS rebinding) is of the same origin to a browser."""
-    refused = httpx.get(alone, headers={"host": host})
+    refused = get(alone, headers={"host": host})
     assert refused.status_code in (400, 403) and "<script" not in refused.text
     port = alone.rsplit(":", 1)[1].strip("/")
     for mine in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
-        assert httpx.get(alone, headers={"host": mine}).status_code == 200
+        assert get(alone, headers={"host": mine}).status_code == 200

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from review_scene import IN_A_BROWSER, chromium, fill, services_of, serving
+from review_scene import IN_A_BROWSER, chromium, fill, new_tab, services_of, serving
 
 from benchmarks.processes import free_port
 from store import Store
@@ -37,11 +37,10 @@ def browser() -> Iterator[Browser]:
 
 
 def typed(browser: Browser, url: str) -> Page:
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    page.set_default_timeout(120_000)
+    page = new_tab(browser)
     page.goto(url)
     page.locator("#conversation-list button.open").first.click()
-    expect(page.locator("#chat-log article").first).to_be_visible(timeout=120_000)
+    expect(page.locator("#chat-log article").first).to_be_visible()
     page.locator("#chat-input textarea").fill(TYPED)
     page.evaluate("window.wasHereBefore = true")
     return page
@@ -49,11 +48,11 @@ def typed(browser: Browser, url: str) -> Page:
 
 def is_back(page: Page) -> None:
     """Loaded again, with the conversation and the text, and its events work."""
-    page.wait_for_function("!window.wasHereBefore", timeout=180_000)
-    expect(page.locator("#chat-input textarea")).to_have_value(TYPED, timeout=120_000)
-    expect(page.locator("#chat-log article").first).to_be_visible(timeout=120_000)
+    page.wait_for_function("!window.wasHereBefore")
+    expect(page.locator("#chat-input textarea")).to_have_value(TYPED)
+    expect(page.locator("#chat-log article").first).to_be_visible()
     page.locator("#chat-new").click()
-    expect(page.locator("#chat-log article")).to_have_count(0, timeout=120_000)
+    expect(page.locator("#chat-log article")).to_have_count(0)
     assert page.evaluate("sessionStorage.length") <= 2
 
 
@@ -70,7 +69,7 @@ def test_a_tab_without_network_for_a_while(browser: Browser, store: Store) -> No
     with serving(services_of(store)) as (url, _):
         page = typed(browser, url)
         page.context.set_offline(True)
-        expect(page.get_by_text("Attempting reconnection")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Attempting reconnection")).to_be_visible()
         page.context.set_offline(False)
         is_back(page)
         page.context.close()

@@ -14,7 +14,7 @@ import axe_playwright_python
 import pytest
 from fake_vllm import FakeVllm
 from playwright.sync_api import Browser, Page, expect
-from review_scene import IN_A_BROWSER, answered, chromium, fill
+from review_scene import DESKTOP, IN_A_BROWSER, answered, chromium, fill, new_tab
 from test_web_runs import REPORT
 from tiny_model import write_adapter
 from waiting import wait_for
@@ -34,9 +34,8 @@ SMALL = """() => [...document.querySelectorAll('button, a[href], input, textarea
     .filter((one) => one.checkVisibility({visibilityProperty: true}) && !one.closest('.prose-text'))
     .map((one) => [(one.type === 'checkbox' ? one.closest('label') : one).getBoundingClientRect(), one.outerHTML])
     .filter(([box]) => box.width && Math.min(box.width, box.height) < 39.5).map(([box, html]) => html.slice(0, 120))"""
-expect.set_options(timeout=120_000)
 PAGES = ("Chat", "Review", "Prompt", "Training", "Savings", "People")
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+PHONE = {"width": 390, "height": 844}
 
 
 @pytest.fixture(scope="module")
@@ -78,20 +77,18 @@ def said() -> list[str]:
 def page(site: tuple[str, Browser], said: list[str], request: pytest.FixtureRequest) -> Iterator[Page]:
     """A tab of its own; a parameter has options of its context, such as a phone's size."""
     url, browser = site
-    context = browser.new_context(**{"viewport": DESKTOP, **getattr(request, "param", {})})
-    tab = opened(context.new_page(), url, said)
+    tab = opened(new_tab(browser, **getattr(request, "param", {})), url, said)
     yield tab
-    context.close()
+    tab.context.close()
     assert said == []
 
 
 def opened(tab: Page, url: str, said: list[str]) -> Page:
-    tab.set_default_timeout(30_000)
     tab.on("console", lambda one: said.append(one.text) if one.type in ("error", "warning") else None)
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.goto(url)
-    expect(tab.locator("#server-state")).to_contain_text("ready", timeout=120_000)
-    expect(tab.locator("#chat-log .empty, #chat-log .turns")).to_be_visible(timeout=120_000)
+    expect(tab.locator("#server-state")).to_contain_text("ready")
+    expect(tab.locator("#chat-log .empty, #chat-log .turns")).to_be_visible()
     return tab
 
 
@@ -223,7 +220,9 @@ def test_focus_waits_beside_a_button_that_is_disabled_and_goes_back_to_it(page: 
     expect(train).to_be_focused()
 
 
-def test_a_conversation_and_a_page_have_an_address(page: Page, said: list[str]) -> None:
+def test_a_conversation_and_a_page_have_an_address(
+    site: tuple[str, Browser], page: Page, said: list[str]
+) -> None:
     for row in ("talk-107", "talk-109"):
         page.locator(f"#conversation-list .open[data-id={row}]").click()
         expect(page).to_have_url(re.compile(f"#chat/{row}$"))
@@ -241,12 +240,10 @@ def test_a_conversation_and_a_page_have_an_address(page: Page, said: list[str]) 
     expect(page.locator("#runs button").first).to_be_visible()
     page.reload()
     expect(page.locator("#runs button").first).to_be_visible()
-    other = page.context.browser
-    assert other is not None
-    stranger = other.new_page()
+    stranger = new_tab(site[1])
     stranger.goto(page.url.split("#")[0] + "#chat/talk-3")
     expect(stranger.locator("#chat-log .bubble")).to_contain_text("number 3?")
-    stranger.close()
+    stranger.context.close()
     # A page that is left ends what is on its way, which Gradio reports.
     said[:] = [text for text in said if "AbortError" not in text and "errored out" not in text]
 
@@ -344,7 +341,7 @@ def test_a_newcomer_with_a_phone_finds_the_way(
 ) -> None:
     vllm = FakeVllm(max_model_len=8192, answer=lambda model, ids: "We close at 7 pm.")
     with Store(tmp_path / "new.sqlite") as new, answered(new, tokenizer, vllm) as (url, _):
-        tab = opened(site[1].new_page(viewport=PHONE, has_touch=True), url, said)
+        tab = opened(new_tab(site[1], viewport=PHONE, has_touch=True), url, said)
         tab.locator("#chat-load-sample").tap()
         tab.locator("#starters button").first.tap()
         expect(tab.locator("#newest-answer")).to_contain_text("We close at 7 pm.")

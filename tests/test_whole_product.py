@@ -22,7 +22,7 @@ import pytest
 from imported_turns import ImportedTurn, load_turns
 from passers_by import PassersBy
 from playwright.sync_api import Page, expect
-from review_scene import chromium
+from review_scene import chromium, new_tab
 from waiting import wait_for
 
 from assistant.assistants import create_assistant
@@ -86,7 +86,7 @@ def store(app: AppProcess) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def page(app: AppProcess) -> Iterator[Page]:
     with chromium() as browser:
-        tab = browser.new_page(viewport={"width": 1280, "height": 900})
+        tab = new_tab(browser)
         tab.set_default_timeout(1000 * PATIENCE_S)
         tab.goto(app.url)
         yield tab
@@ -311,10 +311,10 @@ def test_the_base_model_stays_itself_however_many_adapters_were_loaded(
 
 def test_nobody_lost_a_word_meanwhile(passers_by: PassersBy) -> None:
     """The short soak: people beside a full disk, a retrain, a swap, a kill and a rollback."""
-    passers_by.stop()
     ledger = passers_by.ledger
+    _wait(lambda: {"answered", "rating"} <= ledger.acknowledged.keys())
+    passers_by.stop()
     assert ledger.sound, (ledger.lost, ledger.wrong, ledger.lock_errors)
-    assert ledger.acknowledged["answered"] > 0 and ledger.acknowledged["rating"] > 0
 
 
 def test_the_store_is_sound_after_all_of_this(store: Store) -> None:

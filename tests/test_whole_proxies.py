@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fake_vllm import FakeVllm
 from page_client import cheap_passwords
 from playwright.sync_api import Page, expect
-from review_scene import IN_A_BROWSER, answering, chromium
+from review_scene import IN_A_BROWSER, answering, chromium, new_tab
 from waiting import wait_for
 
 from assistant.tokenizer import ChatTokenizer
@@ -99,7 +99,6 @@ def answers(url: str) -> bool:
 
 
 def sign_in(page: Page, url: str) -> None:
-    page.set_default_timeout(120_000)
     page.goto(url)  # without the last slash
     page.get_by_label("Name").fill("ann")
     page.get_by_label("Password").fill("password of ann")
@@ -121,12 +120,11 @@ def test_a_person_chats_through_it_at_a_sub_path_with_tls(
         proxied(proxy, app, tmp_path) as url,
         chromium() as browser,
     ):
-        context = browser.new_context(ignore_https_errors=True)
-        page, faults = context.new_page(), list[str]()
+        page, faults = new_tab(browser, ignore_https_errors=True), list[str]()
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("response", lambda got: faults.append(got.url) if got.status >= 400 else None)
         sign_in(page, url)
-        [cookie] = context.cookies()
+        [cookie] = page.context.cookies()
         assert cookie["secure"] and cookie["httpOnly"]
         page.locator("#chat-input textarea").fill("Who is there?")
         page.locator("#chat-send").click()

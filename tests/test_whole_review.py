@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
-from review_scene import IN_A_BROWSER, chromium, fill, page_of
+from review_scene import IN_A_BROWSER, chromium, fill, new_tab, page_of
 
 from store import Store
 from store.errors import NotSaved
@@ -28,11 +28,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 @pytest.fixture(scope="module")
 def page(store: Store) -> Iterator[Page]:
     with page_of(store) as url, chromium() as browser:
-        tab = browser.new_page(viewport={"width": 1280, "height": 900})
-        tab.set_default_timeout(20_000)
+        tab = new_tab(browser)
         tab.goto(url)
         tab.get_by_role("tab", name="Review", exact=True).click()
-        expect(tab.locator("article.review[data-message]")).to_be_visible(timeout=120_000)
+        expect(tab.locator("article.review[data-message]")).to_be_visible()
         yield tab
 
 
@@ -117,7 +116,7 @@ def test_what_was_typed_comes_back_after_a_reload(page: Page, store: Store) -> N
     typed = page.locator("#review-correction").input_value()
     page.reload()
     page.get_by_role("tab", name="Review", exact=True).click()
-    expect(page.locator("#review-correction")).to_have_value(typed, timeout=120_000)
+    expect(page.locator("#review-correction")).to_have_value(typed)
     expect(page.locator(".review-notice")).to_contain_text("not saved yet")
     assert shown(page) == id
     page.locator("#review-correction").focus()
@@ -156,7 +155,7 @@ def test_the_numbers_of_the_dataset_are_new_each_time_the_page_is_opened(page: P
     press(page, "r")
     for name in ("Chat", "Review"):
         page.get_by_role("tab", name=name, exact=True).click()
-    expect(page.locator("#review-funnel")).to_contain_text("rejected by a reviewer", timeout=120_000)
+    expect(page.locator("#review-funnel")).to_contain_text("rejected by a reviewer")
 
 
 def accepted(store: Store) -> dict[str, bool | None]:
@@ -171,7 +170,7 @@ def test_answers_to_one_question_are_judged_blind_by_their_numbers(page: Page, s
     page.reload()
     page.get_by_role("tab", name="Review", exact=True).click()
     card = page.locator(".review-card")
-    expect(card).to_contain_text("Which answer is right?", timeout=120_000)
+    expect(card).to_contain_text("Which answer is right?")
     expect(card.locator(".review-ratings, .caption", has_text=re.compile("answered|rated"))).to_have_count(0)
     texts = card.locator(".review-choices .answer").all_inner_texts()
     id, done = shown(page), page.locator("#review-count strong").inner_text()

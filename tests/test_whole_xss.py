@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, Request, expect
-from review_scene import IN_A_BROWSER, Words, chromium, page_of
+from review_scene import IN_A_BROWSER, Words, chromium, new_tab, page_of
 from test_web_runs import REPORT
 from xss_payloads import payloads
 
@@ -100,9 +100,7 @@ def requests() -> list[Request]:
 @pytest.fixture(scope="module")
 def page(store: Store, requests: list[Request]) -> Iterator[Page]:
     with page_of(store) as url, chromium() as browser:
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, base_url=url)
-        tab = context.new_page()
-        tab.set_default_timeout(30_000)
+        tab = new_tab(browser)
         tab.on("request", lambda request: requests.append(request))
         tab.on("dialog", lambda dialog: dialog.dismiss())
         tab.goto(url)
@@ -139,11 +137,11 @@ def test_chat_shows_all_of_it_as_text(page: Page, requests: list[Request]) -> No
 )
 def test_every_other_page_runs_none_of_it(page: Page, requests: list[Request], tab: str, shown: str) -> None:
     page.get_by_role("tab", name=tab, exact=True).click()
-    expect(page.locator(shown).first).to_be_visible(timeout=60_000)
+    expect(page.locator(shown).first).to_be_visible()
     harmless(page, requests)
     if tab == "Review":
         for _ in range(8):  # judgement requests, disagreements, corrections
             turn = page.locator("article.review").get_attribute("data-turn") or ""
             page.keyboard.press("s")
-            expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn, timeout=60_000)
+            expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn)
             harmless(page, requests)
