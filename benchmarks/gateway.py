@@ -5,25 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import statistics
-import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, ExitStack
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
 import httpx
 import psutil
 import typer
 
-from assistant.assistants import create_assistant
 from assistant.prompt_text import parse
 from assistant.rendering import render
-from assistant.startup import resolve
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
-from benchmarks.processes import AppProcess, FakeServer
-from store import Store
+from benchmarks.processes import AppProcess
+from benchmarks.serving import desk_app, wait_until_answered
 from store.records import Role
 
 _WORDS, _PACE_S = 50, 0.02  # of an answer of the fast fake: a second
@@ -87,7 +83,7 @@ async def _measure(app: AppProcess, tokenizer: ChatTokenizer, streams: int, turn
             "vLLM": lambda question: _through_vllm(client, tokenizer, question),
             "API": lambda question: _through_api(http, question),
         }
-        await _until_ready(lambda: _first_s(ways["API"]("Are you there?")))
+        await wait_until_answered(lambda: _first_s(ways["API"]("Are you there?")), httpx.HTTPStatusError)
         process = psutil.Process(app.process.pid)
         found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
         for turn in range(turns):
@@ -109,16 +105,6 @@ def _medians(rows: list[dict[str, float]]) -> dict[str, list[float]]:
     }
 
 
-async def _until_ready(ask: Callable[[], Awaitable[float]]) -> None:
-    for _ in range(300):
-        try:
-            await ask()
-            return
-        except httpx.HTTPStatusError:
-            await asyncio.sleep(1.0)
-    raise RuntimeError("The app does not answer within five minutes.")
-
-
 def main(
     streams: Annotated[int, typer.Option(help="Answers at once.")] = 100,
     turns: Annotated[int, typer.Option(help="Of each way, in turn.")] = 5,
@@ -127,18 +113,7 @@ def main(
     ] = False,
 ) -> None:
     """Example: python -m benchmarks.gateway --streams 32 --real"""
-    with ExitStack() as stack:
-        data_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gateway-")))
-        model_dir = resolve(None, data_dir)
-        tokenizer = ChatTokenizer.load(model_dir)
-        with Store(data_dir / "shorthand.sqlite") as store:
-            create_assistant(store, tokenizer, "Desk", "chrf", parse(_PROMPT), (), "desk")
-        options = ["--model", str(model_dir), "--no-trainer"]
-        if not real:
-            options += ["--vllm-url", stack.enter_context(FakeServer(_WORDS, _PACE_S)).url]
-        app = stack.enter_context(AppProcess(data_dir, *options))
-        app.wait_for_page()
-        app.wait_for_model()
+    with desk_app(_PROMPT, 0 if real else _WORDS, _PACE_S) as (app, tokenizer, _):
         print(json.dumps(asyncio.run(_measure(app, tokenizer, streams, turns)), indent=1))
 
 

@@ -6,23 +6,16 @@ import asyncio
 import json
 import os
 import statistics
-import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import psutil
 import typer
 
-from assistant.assistants import create_assistant
-from assistant.prompt_text import parse
-from assistant.startup import resolve
-from assistant.tokenizer import ChatTokenizer
-from benchmarks.processes import AppProcess, FakeServer
-from store import Store
+from benchmarks.processes import AppProcess
+from benchmarks.serving import desk_app, wait_until_answered
 
 _WORDS, _PACE_S = 250, 0.1  # of each answer: 25 s, which is longer than what is measured
 _CLICKS = 30
@@ -81,7 +74,7 @@ async def _asked(
     return head
 
 
-async def _measure(app: AppProcess, fake: FakeServer, streams: int) -> dict[str, Any]:
+async def _measure(app: AppProcess, pids: dict[str, int], streams: int) -> dict[str, Any]:
     config = httpx.get(f"{app.url}/config", trust_env=False).json()
 
     async def tabs(name: str, count: int) -> list[Tab]:
@@ -89,9 +82,8 @@ async def _measure(app: AppProcess, fake: FakeServer, streams: int) -> dict[str,
 
     ask = ["hello", "desk", None, None]
     (warm,) = await tabs("warm", 1)
-    await _until_ready(lambda: warm.until("chat-send", ask, "word"))
+    await wait_until_answered(lambda: warm.until("chat-send", ask, "word"), RuntimeError)
     opened, clicking = await tabs("tab", streams), await tabs("click", _CLICKS)
-    pids = {"app": app.process.pid, "fake model": fake.pid, "tabs": os.getpid()}
     before = _cpu_s(pids)
     answers = [asyncio.create_task(one.until("chat-send", ask, "word")) for one in opened]
     firsts = await asyncio.gather(*answers)
@@ -122,16 +114,6 @@ def _cpu_s(pids: dict[str, int]) -> dict[str, float]:
     return {name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in pids.items()}
 
 
-async def _until_ready(ask: Callable[[], Awaitable[float]]) -> None:
-    for _ in range(60):
-        try:
-            await ask()
-            return
-        except RuntimeError:
-            await asyncio.sleep(1.0)
-    raise RuntimeError("The app does not answer within a minute.")
-
-
 def _spread(seconds: list[float]) -> dict[str, float]:
     ordered = sorted(seconds)
     return {
@@ -148,16 +130,10 @@ def main(
     model: Annotated[str | None, typer.Option(help="Whose tokenizer counts; it does not answer.")] = None,
 ) -> None:
     """Example: python -m benchmarks.many_tabs --streams 45 --streams 100"""
-    with tempfile.TemporaryDirectory(prefix="many-tabs-") as folder, FakeServer(_WORDS, _PACE_S) as fake:
-        data_dir = Path(folder)
-        model_dir = resolve(model, data_dir)
-        with Store(data_dir / "shorthand.sqlite") as store:
-            prompt = parse("Be brief.")
-            create_assistant(store, ChatTokenizer.load(model_dir), "Desk", "exact", prompt, (), "desk")
-        with AppProcess(data_dir, "--model", str(model_dir), "--vllm-url", fake.url, "--no-trainer") as app:
-            app.wait_for_page()
-            for count in streams or (45, 50, 100):
-                print(json.dumps(asyncio.run(_measure(app, fake, count))), flush=True)
+    with desk_app("Be brief.", _WORDS, _PACE_S, model) as (app, _, fake):
+        pids = {"app": app.process.pid, "tabs": os.getpid()} | ({"fake model": fake.pid} if fake else {})
+        for count in streams or (45, 50, 100):
+            print(json.dumps(asyncio.run(_measure(app, pids, count))), flush=True)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 
 from assistant.adapter_files import fingerprint
+from assistant.assistants import create_assistant
 from assistant.chat import Chat
 from assistant.embedding import Embedder
 from assistant.limits import ChatLimits
+from assistant.prompt_text import parse
 from assistant.retrieval import Retriever
 from assistant.serving import ServerAddress
 from assistant.startup import resolve
@@ -21,7 +26,7 @@ from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import VllmServer, is_healthy
 from benchmarks import random_adapters
-from benchmarks.processes import AppFailed
+from benchmarks.processes import AppFailed, AppProcess, FakeServer
 from store import Store
 
 _READY_WITHIN_S = 400.0
@@ -55,6 +60,38 @@ class Serving:
         limits = ChatLimits(self.address.context)
         retrieve = self.retriever.for_deployment
         return Chat(self.store, pool, self.tokenizer, self.base, self.adapters, limits, retrieve)
+
+
+@contextmanager
+def desk_app(
+    prompt: str, words: int, pace_s: float, model: str | None = None
+) -> Iterator[tuple[AppProcess, ChatTokenizer, FakeServer | None]]:
+    """An app with the one assistant “desk”, answered by a fast fake of so many words, or by the model itself where
+    these are 0. Raises AppFailed, ModelNotFound.
+    """
+    with ExitStack() as stack:
+        data_dir = Path(stack.enter_context(TemporaryDirectory(prefix="desk-")))
+        model_dir = resolve(model, data_dir)
+        tokenizer = ChatTokenizer.load(model_dir)
+        with Store(data_dir / "shorthand.sqlite") as store:
+            create_assistant(store, tokenizer, "Desk", "exact", parse(prompt), (), "desk")
+        fake = stack.enter_context(FakeServer(words, pace_s)) if words else None
+        url = ["--vllm-url", fake.url] if fake else []
+        app = stack.enter_context(AppProcess(data_dir, "--model", str(model_dir), "--no-trainer", *url))
+        app.wait_for_page()
+        app.wait_for_model(_READY_WITHIN_S)
+        yield app, tokenizer, fake
+
+
+async def wait_until_answered(ask: Callable[[], Awaitable[object]], refused: type[Exception]) -> None:
+    """Ask until it is not refused: a server that answers may still get its adapters."""
+    for _ in range(int(_HEALTHY_WITHIN_S / _POLL_S)):
+        try:
+            await ask()
+            return
+        except refused:
+            await asyncio.sleep(_POLL_S)
+    raise AppFailed(f"The app does not answer within {_HEALTHY_WITHIN_S:.0f} s.")
 
 
 async def wait_until_healthy(pool: VllmPool) -> None:
