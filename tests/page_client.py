@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,6 +105,11 @@ def value_of(component: Any, conversation_id: str, words: str) -> Any:
 def page_name(function: Any) -> str:
     """The class of pages that an event belongs to."""
     return type(getattr(function.fn.method, "__self__", None)).__name__
+
+
+def takes_event(function: Any) -> bool:
+    """Whether it is told what was pressed, such as the id of a message."""
+    return "event" in inspect.signature(function.fn.method).parameters
 
 
 @contextmanager

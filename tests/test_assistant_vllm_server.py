@@ -1,6 +1,7 @@
 """Our own vLLM: where it listens, and that one that hangs or whose engine died is started again."""
 
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,8 @@ from waiting import PATIENCE_S, wait_for
 
 from assistant import supervisor, vllm_server
 from assistant.vllm_server import ExternalServers, HealthProbe, Phase, VllmServer, _command, _environment
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -44,6 +47,12 @@ def test_it_listens_on_a_socket_that_no_other_user_reaches_and_on_no_port(tmp_pa
     assert words[words.index("--uds") + 1] == "/private/vllm.sock" and not {"--port", "--host"} & set(words)
     assert Path(server.url.removeprefix("unix:")).parent == server._supervisor._scratch
     assert len(server.url) < 100, "a Unix socket's path has 107 bytes at most"
+
+
+def test_who_runs_it_imports_neither_vllm_nor_torch() -> None:
+    words = "import sys; from pathlib import Path; from assistant.vllm_server import VllmServer\n"
+    words += "VllmServer(Path(), Path()); sys.exit('vllm' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], cwd=ROOT).returncode == 0
 
 
 def test_one_that_hangs_is_ended(server: VllmServer, vllm: FakeVllm, ended: list[str]) -> None:

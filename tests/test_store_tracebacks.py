@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 SECRET = "my card is 4111"
 SCRIPT = f"""
-import asyncio, json, logging, sys, threading
+import asyncio, json, logging, os, sys, threading
 from store import tracebacks
 text = "{SECRET} \\ud800"
 
@@ -47,21 +47,34 @@ CASES = dict(
     nested=nested, group=grouped, logged=logged, thread=in_thread, unraisable=lambda: Bad() and None,
     task=lambda: asyncio.run(forgotten()),
 )
-tracebacks.run(CASES[sys.argv[1]])
+for case, act in CASES.items():
+    if not os.fork():
+        os.dup2(os.open(f"{{sys.argv[1]}}/{{case}}", os.O_WRONLY | os.O_CREAT), 1)
+        os.dup2(1, 2)
+        tracebacks.run(act)
+        sys.exit()
+    print(case, os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 """
 GOES_ON = {"logged", "thread", "unraisable", "task"}
 CASES = {"value", "encoding", "decoding", "key", "json", "assertion", "nested", "group"} | GOES_ON
 
 
-@pytest.mark.parametrize("case", sorted(CASES))
-def test_an_error_says_where_and_never_what(tmp_path: Path, case: str) -> None:
-    script = tmp_path / "fails.py"
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """The exit status and the output of each case, in a process of its own; what they import is imported once."""
+    folder = tmp_path_factory.mktemp("cases")
+    script = folder / "fails.py"
     script.write_text(SCRIPT)
-    done = subprocess.run(
-        [sys.executable, str(script), case], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == (case not in GOES_ON)
+    command, environment = [sys.executable, str(script), str(folder)], {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    statuses = dict(line.split() for line in done.stdout.splitlines())
+    return {case: (int(status), (folder / case).read_text()) for case, status in statuses.items()}
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_an_error_says_where_and_never_what(ends: dict[str, tuple[int, str]], case: str) -> None:
+    status, said = ends[case]
+    assert status == (case not in GOES_ON)
     assert "Error" in said and "fails.py" in said
     assert "4111" not in said and "udd800" not in said
 

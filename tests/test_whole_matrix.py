@@ -12,7 +12,15 @@ from typing import Any
 import gradio as gr
 import pytest
 from fake_vllm import FakeVllm
-from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of, page_name, value_of
+from page_client import (
+    GRADIO_WARNINGS,
+    PageClient,
+    cheap_passwords,
+    events_of,
+    page_name,
+    takes_event,
+    value_of,
+)
 from review_scene import answering
 from waiting import wait_for
 
@@ -133,7 +141,9 @@ def test_no_event_shows_or_changes_what_is_another_users(scene: Scene, attacker:
         page = page_name(function)
         if role is not UserRole.USER and (page in OF_REVIEWERS or function.name in ("load", "add")):
             continue  # their own work: they see everybody's there
-        for id in (scene.conversation, scene.question, scene.answer):
+        # What is not told which message was pressed is the same call each time.
+        ids = (scene.conversation, scene.question, scene.answer) if takes_event(function) else ("",)
+        for id in ids:
             event = {
                 "id": id,
                 "text": "mine now",
@@ -147,7 +157,7 @@ def test_no_event_shows_or_changes_what_is_another_users(scene: Scene, attacker:
             for phrase in HERS:
                 assert phrase not in said, (attacker, page, function.name, said[:500])
             assert scene.anns() == before, (attacker, page, function.name, id)
-    assert calls > 60
+    assert calls > 30
     if role is UserRole.USER:
         assert scene.rows(*CENTRAL) == central
 

@@ -122,7 +122,7 @@ def send(page: Page, text: str) -> None:
 def wait_for_answer(page: Page, count: int) -> None:
     """Until `count` answers are there and the last one is complete."""
     answers = page.locator("article.answer[data-status=complete]")
-    expect(answers).to_have_count(count, timeout=1000 * PATIENCE_S)
+    expect(answers).to_have_count(count)
     expect(page.locator("#answer-caption")).to_contain_text("tokens")
 
 
@@ -143,7 +143,7 @@ def caption_tokens(page: Page) -> int:
 def test_the_sample_loads_with_one_click(page: Page, app: AppProcess, store: Store) -> None:
     open_tab(page, "Prompt")
     page.locator("#load-sample").click()
-    expect(page.locator("#segments li[data-segment]").first).to_be_visible(timeout=1000 * PATIENCE_S)
+    expect(page.locator("#segments li[data-segment]").first).to_be_visible()
     assert store.deployments.active(SAMPLE).prompt_tokens >= 400
     assert len(store.answers.rated(SAMPLE)) >= 150
 
@@ -168,9 +168,7 @@ def test_a_person_chats_rates_and_corrects(page: Page, app: AppProcess, store: S
 
 def test_the_conversation_and_its_rating_come_back_after_a_reload(page: Page, passers_by: PassersBy) -> None:
     page.reload()
-    expect(page.locator("#chat-log")).to_contain_text(
-        "paddleboard cost for two hours", timeout=1000 * PATIENCE_S
-    )
+    expect(page.locator("#chat-log")).to_contain_text("paddleboard cost for two hours")
     expect(page.locator("#rate-down")).to_be_visible()
 
 
@@ -189,7 +187,7 @@ def test_nothing_that_was_typed_or_answered_is_lost_on_a_full_disk(
     live = page.locator("article.answer.live .prose-text")
     expect(live).to_contain_text(re.compile(r"\w+ \w+"))
     with _full_disk(app):
-        expect(page.locator("#not-saved")).to_contain_text("not saved yet", timeout=1000 * PATIENCE_S)
+        expect(page.locator("#not-saved")).to_contain_text("not saved yet")
         answer = live.inner_text()
         [conversation] = store.conversations.all(SAMPLE, source="chat", search="otter that rents")
         assert store.messages.thread(conversation.id)[-1].status is MessageStatus.STREAMING
@@ -198,7 +196,7 @@ def test_nothing_that_was_typed_or_answered_is_lost_on_a_full_disk(
     assert [m.status for m in messages] == [MessageStatus.COMPLETE] * 2
     assert messages[0].text == question and messages[1].text.split()[:20] == answer.split()[:20]
     page.locator("#conversation-list button.open", has_text="paddleboard").click()
-    expect(page.locator("#chat-log")).to_contain_text("paddleboard", timeout=1000 * PATIENCE_S)
+    expect(page.locator("#chat-log")).to_contain_text("paddleboard")
     store.conversations.delete(conversation.id)
     wait_for_answer(page, 1)
 
@@ -210,7 +208,7 @@ def test_the_prompt_gets_shorter_while_a_conversation_is_open(
     page.reload()  # the picker has the new assistant then
     page.locator("#assistant-picker input").click()
     page.get_by_role("option", name="Orders").click()
-    expect(page.locator("#chat-log")).not_to_contain_text("paddleboard", timeout=1000 * PATIENCE_S)
+    expect(page.locator("#chat-log")).not_to_contain_text("paddleboard")
     ask(page, "Uma would like 3 oars, please.")
     assert caption_tokens(page) == before.prompt_tokens
     open_tab(page, "Training")
@@ -225,14 +223,12 @@ def test_the_prompt_gets_shorter_while_a_conversation_is_open(
     assert after.prompt_tokens < before.prompt_tokens
     chosen = run.report["gate"]["variants"][after.variant]
     assert all(item["lower"] > -run.settings["margin"] for item in chosen["comparisons"])
-    expect(page.locator("#verdict")).to_contain_text(re.compile("promoted", re.I), timeout=1000 * PATIENCE_S)
+    expect(page.locator("#verdict")).to_contain_text(re.compile("promoted", re.I))
     open_tab(page, "Chat")
     ask(page, "Victor would like 5 tents, please.")
     assert caption_tokens(page) == after.prompt_tokens
     open_tab(page, "Savings")
-    expect(page.locator("#saved-tokens")).to_contain_text(
-        f"{after.prompt_tokens:,}", timeout=1000 * PATIENCE_S
-    )
+    expect(page.locator("#saved-tokens")).to_contain_text(f"{after.prompt_tokens:,}")
 
 
 def test_every_answer_is_recorded_with_the_pair_that_gave_it(store: Store, assistant: str) -> None:
@@ -254,7 +250,7 @@ def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
         if "api_server" in _line(p) and "supervisor" not in _line(p)
     ]
     server.kill()
-    expect(page.locator("#server-state")).not_to_contain_text("ready", timeout=1000 * PATIENCE_S)
+    expect(page.locator("#server-state")).not_to_contain_text("ready")
     expect(page.locator("#server-state")).to_contain_text("ready", timeout=1000 * PATIENCE_S)
     open_tab(page, "Chat")
     ask(page, "Wanda would like 2 maps, please.")
@@ -264,21 +260,9 @@ def test_vllm_comes_back_with_the_active_adapter_after_it_was_killed(
 def test_a_rollback_restores_adapter_and_prompt(
     page: Page, app: AppProcess, store: Store, assistant: str
 ) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "trainer",
-            "rollback",
-            "--assistant",
-            assistant,
-            "--data-dir",
-            str(app.data_dir),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    words = ["rollback", "--assistant", assistant, "--data-dir", str(app.data_dir)]
+    command = [sys.executable, "-m", "trainer", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     active = store.deployments.active(assistant)
     assert active.adapter is None and active.variant == 0

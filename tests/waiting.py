@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 120.0  # what has not happened by then never will, however slow and busy the machine is
+PATIENCE_S = 300.0  # what has not happened by then never will, however slow and busy the machine is
 
 
 def wait_for(what: Callable[[], object], seconds: float = PATIENCE_S, every_s: float = 0.02) -> bool:
