@@ -59,7 +59,7 @@ class AppProcess:
     def address(self) -> ServerAddress:
         return ServerAddress.read(self.data_dir)
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 40.0) -> int:
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 120.0) -> int:
         """Send a signal and wait; returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
