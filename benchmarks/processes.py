@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from assistant.serving import NoServer, ServerAddress
+from assistant.vllm_client import blocking_client
 from assistant.vllm_server import is_healthy
 from store import Store
 from store.records import TrainingRun
@@ -186,6 +187,7 @@ def free_port() -> int:
 
 def answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=2.0, trust_env=False).status_code == 200
+        with blocking_client(url, timeout_s=2.0) as client:
+            return client.get("/").status_code == 200
     except httpx.HTTPError:
         return False

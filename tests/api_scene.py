@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 from desk_scene import Desk, make_desk
 from fake_vllm import FakeVllm
-from openai import OpenAI
+from openai import DefaultHttpxClient, OpenAI
 from opentelemetry.trace import Tracer
-from page_client import post
+from page_client import HTTP, post
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from word_embedder import WordEmbedder
@@ -38,7 +38,8 @@ class Scene:
     routes: list[Route]
 
     def client(self, key: str = "none") -> OpenAI:
-        return OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+        http = DefaultHttpxClient(**HTTP)
+        return OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0, http_client=http)
 
     def post(self, path: str, body: Any, key: str | None = None, **headers: str) -> httpx.Response:
         given = headers | ({"authorization": f"Bearer {key}"} if key else {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +25,13 @@ GRADIO_WARNINGS = [
     pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning"),
 ]
 
-get, post = (partial(ask, timeout=PATIENCE_S, trust_env=False) for ask in (httpx.get, httpx.post))
+# Where nothing is encrypted, the machine's certificates need not be read: 40 ms of every call.
+HTTP: dict[str, Any] = {
+    "timeout": PATIENCE_S,
+    "trust_env": False,
+    "verify": ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+}
+get, post = partial(httpx.get, **HTTP), partial(httpx.post, **HTTP)
 
 
 class PageClient:
@@ -33,7 +40,7 @@ class PageClient:
     def __init__(self, url: str, session: str = "a1b2c3d4e5f"):
         self.url, self.session = url, session
         self.statuses: list[int] = []  # of every call
-        self.http = httpx.Client(base_url=url, timeout=PATIENCE_S, trust_env=False)
+        self.http = httpx.Client(base_url=url, **HTTP)
 
     def sign_in(self, name: str, password: str) -> httpx.Response:
         return self.http.post("/sign-in", data={"name": name, "password": password})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -135,6 +135,13 @@ def new_tab(browser: Browser, **options: Any) -> Page:
     tab = browser.new_context(**{"viewport": DESKTOP, "reduced_motion": "reduce", **options}).new_page()
     tab.set_default_timeout(1000 * PATIENCE_S)
     return tab
+
+
+def turned(page: Page, act: Callable[[], object]) -> None:
+    """Do it, and wait until the Review page shows what it brought."""
+    before = page.locator("article.review").get_attribute("data-turn") or ""
+    act()
+    expect(page.locator("article.review")).not_to_have_attribute("data-turn", before)
 
 
 @contextmanager

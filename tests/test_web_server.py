@@ -15,7 +15,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from little_proxy import proxied
-from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, events_of, get, post
+from page_client import GRADIO_WARNINGS, HTTP, PageClient, cheap_passwords, events_of, get, post
 from review_scene import services_of, serving
 from waiting import PATIENCE_S, wait_for
 
@@ -209,7 +209,7 @@ def test_only_a_trusted_proxy_says_who_asks_and_that_it_is_https(
     with (
         serving(services_of(team), proxies=proxies) as (url, _),
         proxied(url, headers=headers, source=ELSEWHERE) as outside,
-        httpx.Client(base_url=outside, timeout=PATIENCE_S, trust_env=False) as client,
+        httpx.Client(base_url=outside, **HTTP) as client,
     ):
         found = client.post("sign-in", data={"name": "ann", "password": "password of ann"})
     cookie = found.headers["set-cookie"].lower()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from page_client import GRADIO_WARNINGS, PageClient, cheap_passwords, get, post
+from page_client import GRADIO_WARNINGS, HTTP, PageClient, cheap_passwords, get, post
 from review_scene import services_of, serving
 from waiting import PATIENCE_S, wait_for
 
@@ -90,7 +90,7 @@ def test_without_users_everything_is_open_and_nothing_asks_for_a_name(alone: str
 
 
 def test_routes_that_no_page_uses_do_not_exist(alone: str, ann: PageClient) -> None:
-    for client in (httpx.Client(base_url=alone), ann.http):
+    for client in (httpx.Client(base_url=alone, **HTTP), ann.http):
         for path in UNUSED.split():
             assert client.get(path).status_code == 404, path
         for path in UNUSED_POSTS.split():

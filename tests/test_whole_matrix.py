@@ -144,14 +144,8 @@ def test_no_event_shows_or_changes_what_is_another_users(scene: Scene, attacker:
         # What is not told which message was pressed is the same call each time.
         ids = (scene.conversation, scene.question, scene.answer) if takes_event(function) else ("",)
         for id in ids:
-            event = {
-                "id": id,
-                "text": "mine now",
-                "title": "mine now",
-                "verdict": "up",
-                "comment": "mine now",
-            }
-            event |= {"reason": "other", "do": "approve", "count": 1}
+            event = dict.fromkeys(("text", "title", "comment"), "mine now")
+            event |= {"id": id, "verdict": "up", "reason": "other", "do": "approve", "count": 1}
             said = client.call(function, scene.data(function), event)
             calls += 1
             for phrase in HERS:
@@ -164,18 +158,12 @@ def test_no_event_shows_or_changes_what_is_another_users(scene: Scene, attacker:
 
 def test_a_plain_user_gets_nothing_from_the_other_pages(scene: Scene) -> None:
     mal = scene.people["mal"]
+    theirs = ("review-card", "segments", "Be brief", "run-head", "Who may sign in", "sign-in failed")
     for function in scene.functions():
         if page_name(function) in OF_REVIEWERS or function.name == "show_people":
             assert function.fn.least is not UserRole.USER or function.name == "price", function.name
             said = mal.call(function, scene.data(function), {"id": 1, "do": "approve", "count": 0})
-            for shown in (
-                "review-card",
-                "segments",
-                "Be brief",
-                "run-head",
-                "Who may sign in",
-                "sign-in failed",
-            ):
+            for shown in theirs:
                 assert shown not in said, (function.name, said[:300])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
-from review_scene import IN_A_BROWSER, chromium, fill, new_tab, page_of
+from review_scene import IN_A_BROWSER, chromium, fill, new_tab, page_of, turned
 
 from store import Store
 from store.errors import NotSaved
@@ -41,10 +41,7 @@ def shown(page: Page) -> str:
 
 
 def press(page: Page, key: str) -> None:
-    """Press it, and wait until the page shows what it brought."""
-    turn = page.locator("article.review").get_attribute("data-turn") or ""
-    page.keyboard.press(key)
-    expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn)
+    turned(page, lambda: page.keyboard.press(key))
 
 
 def ruled(store: Store, message_id: str) -> Ruling | None:
@@ -127,10 +124,8 @@ def test_what_was_typed_comes_back_after_a_reload(page: Page, store: Store) -> N
 
 
 def test_search_then_all_at_once_and_undo_as_one(page: Page, store: Store) -> None:
-    before = page.locator("article.review").get_attribute("data-turn") or ""
     page.keyboard.press("/")
-    page.keyboard.insert_text("lesson")  # as one change: each draws the page anew
-    expect(page.locator("article.review")).not_to_have_attribute("data-turn", before)
+    turned(page, lambda: page.keyboard.insert_text("lesson"))  # as one change: each draws the page anew
     expect(page.locator("#review-bulk")).to_contain_text("answers found")
     found = [item.message_id for item in store.reviews.find("otter-quay", ReviewFilter(text="lesson"))[0]]
     page.locator("#bulk-reject-open").click()
@@ -184,9 +179,7 @@ def test_answers_to_one_question_are_judged_blind_by_their_numbers(page: Page, s
         assert accepted(store) == {} and shown(page) == id
     page.set_viewport_size({"width": 390, "height": 500})
     expect(page.locator("#review-only-1")).to_be_in_viewport(ratio=1)
-    turn = page.locator("article.review").get_attribute("data-turn") or ""
-    page.locator("#review-only-1").click()
-    expect(page.locator("article.review")).not_to_have_attribute("data-turn", turn)
+    turned(page, page.locator("#review-only-1").click)
     for key, right in (("0", False), ("1", True)):
         expect(card).to_contain_text("Would this answer do?")
         press(page, key)
