@@ -15,6 +15,7 @@ from word_embedder import WordEmbedder
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
+from store.garbage import collect_rarely
 from store.lock import TRAINING, is_locked
 
 # No test depends on how busy the machine is, and the same examples are tried each time; "long" looks for new ones.
@@ -34,6 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first, before all the one that often waits for a process: others have the cores meanwhile."""
     items.sort(key=lambda item: item.path.name.startswith("test_whole_"), reverse=True)
     items.sort(key=lambda item: item.path.name == "test_whole_product.py", reverse=True)
+
+
+def pytest_collection_finish() -> None:
+    """As the app does: each look through all that was imported takes 0.7 s, and trainings and pages ask for many."""
+    collect_rarely()
 
 
 @pytest.fixture
