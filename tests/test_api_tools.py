@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import Verdict
 from trainer.examples.selection import DropReason, select
+from trainer.examples.traffic import confident_answers
 
 pytestmark = [*GRADIO_WARNINGS, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -113,6 +115,9 @@ def test_nothing_is_learned_from_what_could_call_tools(scene: Scene) -> None:
     store.ratings.add(ids[0], "ann", Verdict.UP)
     (rated,) = store.answers.rated("bank")
     assert select([rated], 1000) == ([], {ids[0]: DropReason.WITH_TOOLS})
+    plain = replace(rated, with_tools=False)  # how sure the model has to be is not said by answers with tools
+    unrated = replace(plain, message_id="other", ratings=())
+    assert confident_answers([plain] * 10 + [rated] * 10, [unrated]).keys() == {"other"}
     assert not store.answers.unrated(prompt, 9) and not store.answers.has_unrated(prompt, 1)
     assert not store.answers.served(store.deployments.active("bank").id, 9)
     # The same question without tools is another conversation, which is learned from.

@@ -51,6 +51,9 @@ def lines(data: bytes) -> list[dict]:
 
 def test_openai_rows_are_approved_answers_and_earlier_ones_weigh_nothing(bank: Store, tmp_path: Path) -> None:
     user, answer = {"role": "user"}, {"role": "assistant"}
+    called = bank.threads.ask("bank", "api", [(Role.USER, "q4")], source="tools")
+    answered = bank.messages.add(called.conversation_id, called.id, Role.ASSISTANT, "<tool_call>")
+    bank.ratings.add(answered.id, "ann", Verdict.UP)  # without the tools it is nothing to learn from
     assert lines(export_data(bank, tmp_path, "openai")) == [
         {"messages": [{**user, "content": "q1"}, {**answer, "content": "a1"}]},
         {

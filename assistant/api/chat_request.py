@@ -65,13 +65,9 @@ class _Tool(msgspec.Struct):
     function: _Function
 
 
-class _Named(msgspec.Struct):
-    name: str
-
-
 class _Choice(msgspec.Struct):
     type: Literal["function"]
-    function: _Named
+    function: _Called
 
 
 class _StreamOptions(msgspec.Struct):

@@ -58,7 +58,9 @@ class FullConversation:
                 yield Answer(message, by_id, ratings, effective_decision(decisions[message.id]))
 
     def approved_answers(self) -> Iterator[tuple[Answer, str]]:
-        """Approved answers with the text to learn; those without any text are left out."""
+        """Approved answers with the text to learn, if they have any and could call no tools."""
+        if self.conversation.source == "tools":
+            return
         for answer in self.answers():
             found = answer.approval
             if isinstance(found, Approval) and not is_blank(found.text):

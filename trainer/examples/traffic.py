@@ -115,7 +115,7 @@ def _thresholds(rated: Iterable[RatedAnswer]) -> Mapping[int | None, float]:
     """For each deployment the mean log-probability from which on its answers are learned unrated."""
     judged: dict[int | None, list[tuple[float, bool]]] = defaultdict(list)
     for answer in rated:
-        if answer.mean_ln_p is not None and answer.ratings:
+        if answer.mean_ln_p is not None and answer.ratings and not answer.with_tools:
             found = judge(answer)
             approved = isinstance(found, CollectedAnswer) and not found.corrected
             judged[answer.deployment_id].append((answer.mean_ln_p, approved))
