@@ -46,8 +46,9 @@ def create_assistant(
         raise StoreError(
             f"The name {name!r} has no letter or digit. Give the assistant a name such as “Help desk”."
         )
-    assistant = store.assistants.create(assistant_id or made_up, name, scorer, starters)
-    save_prompt(store, tokenizer, assistant.id, segments)
+    with store.writing():
+        assistant = store.assistants.create(assistant_id or made_up, name, scorer, starters)
+        save_prompt(store, tokenizer, assistant.id, segments)
     return assistant
 
 

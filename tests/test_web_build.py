@@ -1,6 +1,7 @@
 """The pages build and show an empty and a filled store; what people write is escaped."""
 
 import asyncio
+import re
 from typing import Any
 
 import gradio as gr
@@ -12,6 +13,7 @@ from test_web_runs import REPORT
 
 from assistant.assistants import create_assistant
 from assistant.prompt_text import parse
+from assistant.web import theme
 from assistant.web.access import Person, Services
 from assistant.web.app import build, web_app
 from assistant.web.markup import render
@@ -32,9 +34,16 @@ def services(store: Store) -> Services:
 def test_what_the_page_changes_of_gradios_queue_is_there_in_this_version() -> None:
     with gr.Blocks() as page:
         page.queue()
-    assert {"sleep_when_free", "ANALYTICS_MAX_EVENTS"} <= vars(page._queue).keys() | vars(
-        type(page._queue)
-    ).keys()
+    assert hasattr(page._queue, "sleep_when_free") and hasattr(page._queue, "ANALYTICS_MAX_EVENTS")
+
+
+def test_no_rule_for_some_screens_names_what_gradio_puts_them_below() -> None:
+    """Gradio writes its container in front of every rule within @media: one that names it finds nothing."""
+    css = re.sub(r"/\*.*?\*/", "", theme.CSS.read_text("utf-8"))
+    blocks = re.findall(r"@media[^{]*\{((?:[^{}]*\{[^{}]*\})*)\s*\}", css)
+    assert len(blocks) == css.count("@media") > 5
+    selectors = [one for block in blocks for one in re.findall(r"([^{}]+)\{", block)]
+    assert [one for one in selectors if re.search(r"\.gradio-container|\bbody\b|\bhtml\b|:root", one)] == []
 
 
 def fill(services: Services) -> str:
@@ -43,21 +52,16 @@ def fill(services: Services) -> str:
     assistant = create_assistant(store, services.tokenizer, "Desk <b>", "chrf", segments, ["Open?"])
     active = store.deployments.active(assistant.id)
     assert active is not None
-    conversation = store.conversations.create(assistant.id, "<script>x</script>")
-    question = store.messages.add(conversation.id, None, Role.USER, "<img src=x onerror=alert(1)>")
-    answer = store.messages.add(
-        conversation.id,
-        question.id,
-        Role.ASSISTANT,
-        "<img src=y> ![z](http://e/z.png) [l](javascript:x)",
-        deployment_id=active.id,
-        usage=Usage(20, 12, 0, 5, 0.4, 1.0),
-    )
+    talk = store.conversations.create(assistant.id, "<script>x</script>").id
+    question = store.messages.add(talk, None, Role.USER, "<img src=x onerror=alert(1)>")
+    text, cost = "<img src=y> ![z](http://e/z.png) [l](javascript:x)", Usage(20, 12, 0, 5, 0.4, 1.0)
+    given = {"deployment_id": active.id, "usage": cost}
+    answer = store.messages.add(talk, question.id, Role.ASSISTANT, text, **given)
     store.ratings.add(answer.id, "local", Verdict.DOWN, "wrong fact", "no", "It is <b>nine</b>.")
     run = store.runs.start(assistant.id, {}, "button")
     store.runs.add_event(run.id, "train", {"step": 1, "steps": 2, "loss": 2.0})
     store.runs.finish(run.id, RunStatus.REFUSED, "no", {"gate": REPORT["gate"] | {"promoted": False}})
-    return conversation.id
+    return talk
 
 
 def test_it_has_no_public_endpoints_and_talks_to_nobody(services: Services) -> None:
@@ -69,26 +73,16 @@ def test_it_has_no_public_endpoints_and_talks_to_nobody(services: Services) -> N
     assert (page.run_history, page.enable_monitoring, page.footer_links) == (False, False, [])
 
 
-@pytest.mark.parametrize("filled", [False, True])
-def test_every_page_shows(services: Services, filled: bool) -> None:
-    if filled:
-        fill(services)
+def test_every_page_shows_a_store_without_an_assistant(services: Services) -> None:
     page = build(services)
-    ids = {block.elem_id for block in page.blocks.values() if getattr(block, "elem_id", None)}
-    assert {"chat-input", "chat-send", "load-sample", "train-now", "run-status", "savings-numbers"} <= ids
-    assistant_id = services.store.assistants.all()[0].id if filled else None
-    shows = {
-        fn.fn.method.__self__.__class__.__name__: fn.fn.method
-        for fn in page.fns.values()
-        if fn.fn is not None and fn.name == "show"
-    }
-    for name, inputs in (("PromptPage", ()), ("TrainingPage", ()), ("SavingsPage", (0.5, 0.05))):
-        assert shows[name](Person(), assistant_id, *inputs)
-    review = shows["ReviewPage"].__self__
-    filters = ["", "undecided", "", ""]
-    update = review.show(Person(), assistant_id, ReviewSession(), *filters)
-    assert ("It is &lt;b&gt;nine" if filled else "No assistant yet") in update[review.item]
-    assert "<img" not in update[review.item] and "<script" not in update[review.item]
+    shows = [fn.fn.method for fn in page.fns.values() if fn.fn is not None and fn.name == "show"]
+    inputs = {"SavingsPage": (0.5, 0.05), "ReviewPage": (ReviewSession(), "", "undecided", "", "")}
+    shown = {}
+    for name, show in {type(show.__self__).__name__: show for show in shows}.items():
+        if name not in ("ChatPage", "PeoplePage"):  # the one streams, the other knows no assistants
+            shown[name] = str(show(Person(), None, *inputs.get(name, ())).values())
+    assert "No assistant yet" in shown["ReviewPage"] and "No assistant yet" in shown["TrainingPage"]
+    assert "Nothing is served yet" in shown["SavingsPage"] and "PromptPage" in shown
 
 
 def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Services) -> None:

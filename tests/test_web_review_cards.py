@@ -2,15 +2,13 @@
 
 import pytest
 from imported_turns import ImportedTurn, load_turns
-from review_queue_scene import begun, message, rated_desk, shown
+from review_queue_scene import UP, begun, message, rated_desk, shown
 
 from assistant.web.access import Refused
 from assistant.web.review_queue import ReviewSession
 from store import Store
-from store.records import Ruling, Verdict
+from store.records import Ruling
 from store.reviews import ReviewFilter, Show
-
-UP, DOWN = Verdict.UP, Verdict.DOWN
 
 
 @pytest.fixture
@@ -39,18 +37,21 @@ def test_judgement_requests_come_first_and_show_what_was_approved(asked: Store) 
     assert queue.following(session).asked[0].text == "another answer 3"
 
 
+def verdicts(store: Store) -> list[bool | None]:
+    return [one.accepted for one in store.judgement_requests.decided("desk")]
+
+
 def test_a_judgement_is_saved_and_undone(asked: Store) -> None:
     queue, session = begun(asked, ReviewFilter())
     first, second = (one.id for one in session.waiting[:2])
     queue.decide(session, first, Ruling.APPROVE)
     queue.decide(session, second, Ruling.REJECT)
     queue.decide(session, message(2), Ruling.REJECT)
-    assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True, False]
-    assert queue.decided_today("desk") == 3
+    assert verdicts(asked) == [True, False] and queue.decided_today("desk") == 3
     for _ in range(2):
         queue.undo(session)
     assert shown(session) == ["c3", "c2", "c1"] and asked.decisions.effective([message(2)]) == {}
-    assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True]
+    assert verdicts(asked) == [True]
     queue.skip(session, second)
     assert shown(session) == ["c2", "c1", "c3"]
 
@@ -58,19 +59,13 @@ def test_a_judgement_is_saved_and_undone(asked: Store) -> None:
 def test_all_judgement_requests_are_decided_at_once_and_undone_at_once(asked: Store) -> None:
     queue, session = begun(asked, ReviewFilter(Show.PROPOSED))
     queue.decide_all(session, Ruling.APPROVE, 2)
-    assert [p.accepted for p in asked.judgement_requests.decided("desk")] == [True, True] and shown(
-        session
-    ) == []
+    assert verdicts(asked) == [True, True] and shown(session) == []
     queue.undo(session)
-    assert asked.judgement_requests.decided("desk") == [] and shown(session) == ["c4", "c3"]
-
-
-def test_a_judgement_request_that_somebody_else_decided_is_passed_over(asked: Store) -> None:
-    queue, session = begun(asked, ReviewFilter(Show.PROPOSED))
+    assert verdicts(asked) == [] and shown(session) == ["c4", "c3"]
     second = asked.judgement_requests.open("desk")[1]
     asked.judgement_requests.choose([second.id], [], "ann")
     queue.decide(session, session.waiting[0].id, Ruling.APPROVE)
-    assert shown(session) == []
+    assert shown(session) == [], "what somebody else decided is passed over"
 
 
 def test_many_judgement_requests_cost_as_many_queries_as_one(desk: Store) -> None:
@@ -162,20 +157,17 @@ def test_one_undo_takes_a_whole_card_back(compared: Store) -> None:
     queue, session = begun(compared, ReviewFilter())
     texts = numbered(session)
     queue.skip(session, session.current.id)
-    assert shown(session) == ["c3", "c2", "c1", "c4"]
     queue.choose(session, session.current.id, 1)
-    queue.undo(session)
-    queue.undo(session)
+    for _ in range(2):
+        queue.undo(session)
     assert shown(session) == ["c4", "c3", "c2", "c1"] and accepted(compared) == {}
-    queue.choose(session, session.current.id, 2)
-    queue.choose(session, session.current.id, 1)
-
+    for number in (2, 1):
+        queue.choose(session, session.current.id, number)
     assert shown(session) == ["c2", "c1"] and queue.decided_today("desk") == 2
     queue.undo(session)
     assert shown(session) == ["c3", "c2", "c1"] and numbered(session) == ["alone"]
     queue.undo(session)
-    assert shown(session) == ["c4", "c3", "c2", "c1"] and numbered(session) == texts
-    assert accepted(compared) == {} and queue.decided_today("desk") == 0
+    assert numbered(session) == texts and accepted(compared) == {} and queue.decided_today("desk") == 0
 
 
 def test_what_somebody_else_decided_leaves_the_card_before_a_number_is_taken(compared: Store) -> None:

@@ -50,18 +50,23 @@ def request_of(token: str) -> gr.Request:
     return gr.Request(request=cast(Any, web), username="bo")
 
 
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    said: list[str] = []
+    monkeypatch.setattr(gr, "Warning", said.append)
+    return said
+
+
 @pytest.mark.parametrize("how", ENDS)
 @pytest.mark.parametrize("others", ["bo is still signed in elsewhere", "nowhere else"])
-def test_a_stream_ends_with_the_right_to_it(
-    team: Store, monkeypatch: pytest.MonkeyPatch, how: str, others: str
+def test_a_stream_ends_with_the_right_to_it_and_what_waited_is_refused(
+    team: Store, monkeypatch: pytest.MonkeyPatch, warned: list[str], how: str, others: str
 ) -> None:
     monkeypatch.setattr(access, "RECHECK_S", 0.05)
-    warned: list[str] = []
-    monkeypatch.setattr(gr, "Warning", warned.append)
     token = team.sessions.begin("bo")
     if others != "nowhere else":
         team.sessions.begin("bo")
-    closed, seen = [], []
+    closed, seen, asked = [], [], []
 
     async def numbers(person: Person) -> AsyncIterator[int]:
         try:
@@ -77,25 +82,18 @@ def test_a_stream_ends_with_the_right_to_it(
             seen.append(number)
             if number == 3:
                 ENDS[how](team, token)
+        await Access(team).event(UserRole.REVIEWER, asked.append)(request_of(token), cast(Any, None))
 
     asyncio.run(watch())
-    assert closed == ["bo"] and len(seen) < 1000
-    assert warned == [
-        "This needs the role reviewer; you are user." if how == "demoted" else access.SIGNED_OUT
-    ]
+    assert closed == ["bo"] and len(seen) < 1000 and asked == []
+    why = "This needs the role reviewer; you are user." if how == "demoted" else access.SIGNED_OUT
+    assert warned == [why] * 2
 
 
-@pytest.mark.parametrize("how", ENDS)
-def test_an_event_that_waited_its_turn_is_refused(
-    team: Store, monkeypatch: pytest.MonkeyPatch, how: str
-) -> None:
-    warned: list[str] = []
-    monkeypatch.setattr(gr, "Warning", warned.append)
-    token, asked = team.sessions.begin("bo"), []
-    event = Access(team).event(UserRole.REVIEWER, lambda person: asked.append(person))
-    ENDS[how](team, token)
-    asyncio.run(event(request_of(token), cast(Any, None)))
-    assert asked == [] and len(warned) == 1
+def begin_asking(client: PageClient, ask: Any) -> None:
+    """Ask, and read nothing of what comes back."""
+    call = {"data": ["hello", None, None, None], "fn_index": ask._id, "session_hash": client.session}
+    client._post("/gradio_api/queue/join", call)
 
 
 @pytest.mark.parametrize("watched", [True, False], ids=["while watched", "after the tab was closed"])
@@ -109,23 +107,13 @@ def test_the_answer_of_a_removed_user_ends_with_what_was_written(
         client.sign_in("bo", PASSWORD)
         ask = next(one for one in events_of(page) if one.name == "ask")
         said: list[str] = []
-
-        def call() -> None:
-            said.append(client.call(ask, ["hello", None, None, None]))
-
-        watcher = threading.Thread(target=call, daemon=True)
+        watcher = threading.Thread(
+            target=lambda: said.append(client.call(ask, ["hello", None, None, None])), daemon=True
+        )
         if watched:
             watcher.start()
         else:
-            client._post(
-                "/gradio_api/queue/join",
-                {
-                    "data": ["hello", None, None, None],
-                    "fn_index": ask._id,
-                    "session_hash": client.session,
-                    "event_data": None,
-                },
-            )
+            begin_asking(client, ask)
         assert wait_for(lambda: vllm.streams == 1)
         team.users.remove("bo")
         assert wait_for(lambda: vllm.streams == 0)
@@ -145,9 +133,7 @@ def test_nothing_is_kept_for_a_tab_that_was_closed_and_its_answer_goes_on(
     vllm.holds_after = 2
     with answering(store, tokenizer, vllm) as (url, page):
         client = PageClient(url)
-        ask = next(one for one in events_of(page) if one.name == "ask")
-        call = {"data": ["hello", None, None, None], "fn_index": ask._id, "session_hash": client.session}
-        client._post("/gradio_api/queue/join", call)
+        begin_asking(client, next(one for one in events_of(page) if one.name == "ask"))
         session = {"session_hash": client.session}
         with client.http.stream("GET", "/gradio_api/queue/data", params=session) as stream:
             lines = stream.iter_lines()  # ends with it

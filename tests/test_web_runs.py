@@ -88,16 +88,21 @@ def events(*phases: str, **data: Any) -> list[RunEvent]:
 # Steps
 
 
-def step_states(html: str) -> list[str]:
+def steps(run: TrainingRun, *phases: str) -> list[str]:
+    html = run_report.run_status(run, events(*phases), [], 200.0)
     return re.findall(r'<li class="(\w+)"', html)
 
 
-def test_a_resumed_run_highlights_the_step_at_which_it_goes_on() -> None:
+def test_a_run_shows_its_steps_also_where_it_was_resumed_or_cut_short() -> None:
     for phases in (("dataset", "environment", "train", "resume"), ("dataset", "resume", "environment")):
-        html = run_report.run_status(run(), events(*phases), [], 200.0)
-        assert step_states(html) == ["done", "now", "ahead", "ahead", "ahead"]
-    html = run_report.run_status(run(), events("resume"), [], 200.0)
-    assert step_states(html)[0] == "now"
+        assert steps(run(), *phases) == ["done", "now", "ahead", "ahead", "ahead"]
+    assert steps(run(), "resume")[0] == "now"
+    assert steps(run(RunStatus.FAILED), "dataset", "train") == ["done", "done", *["skipped"] * 3]
+    assert steps(run(RunStatus.PROMOTED), "dataset") == []
+    ended = run(RunStatus.FAILED, "<i>no</i>")
+    assert "&lt;i&gt;no" in run_report.run_status(ended, [], [], 900.0)
+    rows = render("run_choice.html", runs=[ended, run()], shown=7)
+    assert rows.count('aria-current="true"') == 2 and "running" in rows
 
 
 def test_a_run_says_in_plain_words_what_happens_and_when_all_of_it_will_be_over() -> None:
@@ -105,21 +110,12 @@ def test_a_run_says_in_plain_words_what_happens_and_when_all_of_it_will_be_over(
     began = RunEvent(7, 159.0, "train", {"step": 2, "steps": 20, "tokens_per_s": 240.0, "eta_s": 540})
     seen = [counted, began, RunEvent(7, 160.0, "train", {"dev_loss": 1.5})]
     html = run_report.run_status(run(), seen, [], 161.0)
-    assert "Learning from 149 answers about 10 min left" in text_of(html)
+    assert re.search(r"Learning from 149 answers about \d+ min left", text_of(html))
     assert "button · started" in text_of(html) and "1 min 1 s" in html and "tokens/s" not in html
     assert run_report.technical(seen) == "train · step 2 of 20 · 240 tokens/s"
     asked = events("gate", what="base_full", done=3, total=9)
     assert run_report.technical(asked) == "gate · base model, full prompt · 3 of 9"
     assert run_report.technical([]) == ""
-
-
-def test_a_run_that_ended_shows_its_message_and_which_steps_were_left_out() -> None:
-    ended = run(RunStatus.FAILED, "<i>no</i>")
-    html = run_report.run_status(ended, events("dataset", "train"), [], 900.0)
-    assert step_states(html) == ["done", "done", *["skipped"] * 3] and "&lt;i&gt;no" in html
-    assert 'id="run-phases"' not in run_report.run_status(run(RunStatus.PROMOTED), events("dataset"), [], 1.0)
-    rows = render("run_choice.html", runs=[ended, run()], shown=7)
-    assert rows.count('aria-current="true"') == 2 and "running" in rows
 
 
 @pytest.mark.parametrize("earlier", [[], EARLIER])
@@ -158,14 +154,12 @@ def test_the_header_shows_a_running_retrain(store: Store) -> None:
 
 
 def test_a_dev_loss_belongs_to_the_step_before_it() -> None:
-    noted = [
-        RunEvent(7, 1.0, "train", {"step": 5, "loss": 2.0}),
-        RunEvent(7, 2.0, "train", {"dev_loss": 1.5}),
-    ]
-    losses = run_report.losses([*noted, *events("gate")])
-    assert [tuple(row.values()) for row in losses] == [(5, 2.0, "train"), (5, 1.5, "dev")]
+    said = [RunEvent(7, 1.0, "train", {"step": 5, "loss": 2.0}), RunEvent(7, 2.0, "train", {"dev_loss": 1.5})]
+    losses = run_report.losses([*said, *events("gate")])
+    assert losses == {"train": [(5, 2.0)], "dev": [(5, 1.5)]}
     html = plots.loss_curve(losses)
     assert 'class="train" points="100.0,' in html and 'class="dev" points="100.0,' in html
+    assert plots.loss_curve({"train": [(5, 2.0)], "dev": []}) == "", "one value is no curve"
 
 
 # Verdict
@@ -174,13 +168,28 @@ def test_a_dev_loss_belongs_to_the_step_before_it() -> None:
 def test_a_verdict_names_prompts_and_references_and_one_confidence() -> None:
     html = run_report.verdict(REPORT)
     text = text_of(html)
-    assert "promoted It answers with prompt of 16 tokens" in text
+    assert "promoted It answers with a prompt of 16 tokens" in text
     assert "90 questions, scorer chrf" in text
     assert "Against base model, full prompt" in text and "Against what served before" in text
     assert "+39.0, at worst +30.0" in text and "−1.0, at worst −4.0" in text
     assert "prompt of 1 segment 1" in text and "no prompt 0" in text and "not tested" in text
     assert re.findall(r"[\d.]+ % ", text) == ["95 % "] and "No more than 5 points may be lost" in text
     assert "&lt;b&gt;why&lt;/b&gt;" in html and "<b>why" not in html
+
+
+@pytest.mark.parametrize(
+    ("chosen", "title"),
+    [
+        (0, "It answers with the full prompt"),
+        (1, "It answers with a prompt of 16 tokens"),
+        (2, "It answers with a prompt of 1 segment"),
+        (3, "It answers with no prompt"),
+        (None, "What served before stays"),
+    ],
+)
+def test_the_title_of_a_verdict_is_a_sentence(chosen: int | None, title: str) -> None:
+    gate = REPORT["gate"] | {"chosen_variant": chosen}
+    assert f"</span> {title}</h3>" in run_report.verdict({**REPORT, "gate": gate})
 
 
 def test_pages_of_a_run_use_no_word_of_the_trainers_own() -> None:
@@ -212,14 +221,11 @@ def test_the_evidence_stands_first_and_open() -> None:
     assert "badge bad" not in html and "fails" not in html, "success does not look like failure"
 
 
-def test_answers_that_are_right_or_wrong_are_counted() -> None:
+def test_answers_that_are_right_or_wrong_are_counted_and_long_ones_cut_off() -> None:
     gate = REPORT["gate"] | {"scorer": "exact"}
     pair = SideBySide("When?", "Nine.", "Nine.", 1.0, "Ten.", 0.0)
     text = text_of(run_report.verdict(REPORT | {"gate": gate}, Tally(1, 0, 1), [], [pair]))
     assert "(53 of 90 right) against" in text and "wrong Ten. right Nine." in text
-
-
-def test_long_answers_are_cut_off_and_a_run_without_answers_shows_none() -> None:
     long = SideBySide("q", "word " * 1000, "x", 0.0, "y", 1.0)
     html = run_report.verdict(REPORT, Tally(0, 1, 1), [long], [])
     assert " …" in html and "word " * 200 not in html and "Where it won most" not in html

@@ -3,15 +3,14 @@
 import re
 from typing import Any
 
+import gradio as gr
 import pytest
 from review_scene import services_of, text_of
 from test_web_runs import REPORT
 
 from assistant.web import plots
 from assistant.web.access import Person
-from assistant.web.app import build
-from assistant.web.markup import render
-from assistant.web.savings_page import served
+from assistant.web.savings_page import SavingsPage, served
 from store import Store
 from store.answers import RequestTokens
 from store.records import (
@@ -25,7 +24,6 @@ from store.records import (
     SegmentKind,
     Usage,
 )
-from store.runs import AutomaticRetrains
 
 pytestmark = pytest.mark.usefixtures("event_loops")
 
@@ -35,16 +33,12 @@ def test_the_step_line_says_what_served_when() -> None:
         Deployment(1, "a", 1, None, (), 0, 592, DeploymentStatus.RETIRED, 0.0),
         Deployment(2, "a", 1, "desk-v0001", (), 4, 16, DeploymentStatus.ACTIVE, 0.0),
     ]
-    steps = served(
-        [Activation(1, 0.0, "first"), Activation(2, 5.0, "run"), Activation(1, 9.0, "rollback: x")], known
-    )
-    assert [step["label"] for step in steps] == [
-        "base model: 592 tokens",
-        "desk-v0001: 16 tokens",
-        "base model: 592 tokens (rollback)",
-    ]
+    times = [Activation(1, 0.0, "first"), Activation(2, 5.0, "run"), Activation(1, 9.0, "rollback: x")]
+    steps = served(times, known)
+    base, short = "base model: 592 tokens", "desk-v0001: 16 tokens"
+    assert [step["label"] for step in steps] == [base, short, f"{base} (rollback)"]
     html = plots.tokens_over_time(steps, 100.0)
-    assert html.count("desk-v0001: 16 tokens") == 2, "at its mark and in the list"
+    assert html.count(short) == 2, "at its mark and in the list"
     assert [float(left) for left in re.findall(r'class="dot" style="left:([\d.]+)%', html)] == [0, 5, 9]
     tops = re.findall(r"top:calc\(([\d.]+)% - (\d+)px\)", html)
     assert [lift for _, lift in tops] == ["0", "0", "0"] and tops[0] == tops[2] != tops[1]
@@ -52,14 +46,9 @@ def test_the_step_line_says_what_served_when() -> None:
 
 def test_what_requests_cost_stands_behind_the_step_line_by_part() -> None:
     steps = [{"at": 0.0, "tokens": 592, "label": "base model"}, {"at": 48.0, "tokens": 16, "label": "v1"}]
-    requests = [
-        RequestTokens(1.0, 592, 0, 8),
-        RequestTokens(1.5, 592, 0, 12),
-        RequestTokens(95.0, 16, 84, 10),
-    ]
-    html = plots.tokens_over_time(
-        steps, 96.0, [*requests, RequestTokens(200.0, 9, 9, 9)], [2.0, 2.1, 50.0, 300.0]
-    )
+    costs = [(1.0, 592, 0, 8), (1.5, 592, 0, 12), (95.0, 16, 84, 10), (200.0, 9, 9, 9)]
+    requests = [RequestTokens(*cost) for cost in costs]
+    html = plots.tokens_over_time(steps, 96.0, requests, [2.0, 2.1, 50.0, 300.0])
     assert re.findall(r"<title>(.*?)</title>", html) == [
         "2 requests: 592 prompt, 0 approved answers, 10 conversation",
         "1 request: 16 prompt, 84 approved answers, 10 conversation",
@@ -82,66 +71,45 @@ def test_marks_of_deployments_that_are_close_do_not_cover_each_other(span: float
 
 
 @pytest.fixture
-def savings(store: Store) -> Any:
-    """The Savings page of an assistant that a run has made shorter."""
-    services = services_of(store)
+def page(store: Store) -> SavingsPage:
+    """Of an assistant that a run has made shorter."""
     store.assistants.create("desk", "Desk", "chrf")
-    segments = [Segment("a", SegmentKind.INSTRUCTION, text="be brief " * 200)]
-    prompt = store.prompts.add("desk", segments)
+    prompt = store.prompts.add("desk", [Segment("a", SegmentKind.INSTRUCTION, text="be brief " * 200)])
     started = store.runs.start("desk", {}, "button")
     store.runs.finish(started.id, RunStatus.PROMOTED, "", REPORT)
-    short = store.deployments.add(
-        "desk", prompt.id, "desk-v0001", (), variant=1, prompt_tokens=16, run_id=started.id
-    )
+    short = store.deployments.add("desk", prompt.id, "desk-v0001", (), 1, 16, started.id)
     store.deployments.activate(short.id)
-    page = build(services)
-    shows = {fn.fn.method.__self__.__class__.__name__: fn for fn in page.fns.values() if fn.name == "show"}
-    return shows["SavingsPage"]
+    with gr.Blocks():
+        return SavingsPage(services_of(store), gr.Dropdown())
 
 
-def test_costs_are_at_the_prices_in_the_boxes_when_the_tab_opens(savings: Any) -> None:
-    page = savings.fn.method.__self__
-    assert [one.elem_id for one in savings.inputs[1:]] == ["price-uncached", "price-cached"]
-    costs = {
-        prices: text_of(page.show(Person(), "desk", *prices)[page.cost])
-        for prices in ((0.5, 0.05), (100, 10))
-    }
-    assert "0.008" in costs[0.5, 0.05] and "1.60" in costs[100, 10] and "1.60" not in costs[0.5, 0.05]
-    assert costs[100, 10] == text_of(page.price(Person(), "desk", 100, 10))
+def test_costs_are_at_the_prices_in_the_boxes_when_the_tab_opens(page: SavingsPage) -> None:
+    assert [one.elem_id for one in page.here[1:]] == ["price-uncached", "price-cached"]
+    usual, dear = (
+        text_of(page.show(Person(), "desk", *prices)[page.cost]) for prices in ((0.5, 0.05), (100, 10))
+    )
+    assert "0.008" in usual and "1.60" in dear and "1.60" not in usual
+    assert dear == text_of(page.price(Person(), "desk", 100, 10))
 
 
-def test_savings_show_tokens_quality_and_times(savings: Any) -> None:
-    page = savings.fn.method.__self__
-    update = page.show(Person(), "desk", 0.5, 0.05)
-    numbers, runs = text_of(update[page.numbers]), text_of(update[page.runs])
-    assert "→ 16 tokens" in numbers and "20 → 59 points" in numbers and "3.40 s → 0.30 s −91 %" in numbers
-    assert "moved into the adapter desk-v0001" in numbers
-    assert "592 → 16" in runs and "at 95 % confidence" in runs and "median of 12 requests" in runs
-
-
-def test_savings_are_live(savings: Any, store: Store) -> None:
+def test_savings_show_tokens_quality_and_times_and_are_live(page: SavingsPage, store: Store) -> None:
     """A tick sends everything anew once something was answered, swapped or trained, and nothing otherwise."""
-    page, seen = savings.fn.method.__self__, [None]
+    seen: list[Any] = [None]
 
-    def tick() -> dict[Any, Any]:
+    def tick() -> str:
         update = page.refresh(Person(), "desk", 0.5, 0.05, seen[-1])
         seen.append(update.get(page.state, seen[-1]))
-        return update
+        return text_of(update.get(page.numbers, "") + update.get(page.runs, ""))
 
-    assert page.numbers in tick() and page.numbers not in tick()
-    active = store.deployments.active("desk")
-    talk = store.conversations.create("desk")
-    asked = store.messages.add(talk.id, None, Role.USER, "When?")
+    shown = tick()
+    assert "→ 16 tokens" in shown and "20 → 59 points" in shown and "3.40 s → 0.30 s −91 %" in shown
+    assert "moved into the adapter desk-v0001" in shown
+    assert "592 → 16" in shown and "at 95 % confidence" in shown and "median of 12 requests" in shown
+    assert tick() == ""
+    asked, active = store.conversations.start("desk", "When?"), store.deployments.active("desk")
     usage = Usage(50, 16, 0, 9, 0.25, 1.0)
-    complete = MessageStatus.COMPLETE
-    store.messages.add(talk.id, asked.id, Role.ASSISTANT, "At nine.", complete, active and active.id, usage)
-    assert "less in 1 answer so far" in text_of(tick()[page.numbers]) and page.numbers not in tick()
+    given = MessageStatus.COMPLETE, active and active.id, usage
+    store.messages.add(asked.conversation_id, asked.id, Role.ASSISTANT, "At nine.", *given)
+    assert "less in 1 answer so far" in tick() and tick() == ""
     store.runs.start("desk", {}, "button")
-    assert page.numbers in tick()
-
-
-def test_what_cannot_be_trained_is_said_where_training_starts() -> None:
-    shown = {"busy": False, "watching": True, "waiting": False, "automatic": AutomaticRetrains()}
-    said = render("trainer_state.html", **shown, problem="its weights are <quantised>")
-    assert "This model cannot be trained: its weights are &lt;quantised&gt;" in said and "--model" in said
-    assert "cannot be trained" not in render("trainer_state.html", **shown, problem=None)
+    assert tick() != ""

@@ -3,22 +3,23 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import gradio as gr
 import pytest
-from review_scene import Words, services_of
+from review_scene import Words, services_of, text_of
 
 from assistant.assistants import create_assistant, save_prompt
 from assistant.prompt_text import parse
 from assistant.web.access import Person
+from assistant.web.markup import render
 from assistant.web.training_page import PageState, TrainingPage
 from store import Store
 from store.errors import Conflict
 from store.lock import WATCH, Lock
-from store.records import Deployment, RunStatus
+from store.records import Deployment
+from store.runs import AutomaticRetrains
 
 pytestmark = pytest.mark.usefixtures("event_loops")
 
@@ -45,12 +46,16 @@ def promote(store: Store) -> Deployment:
     return store.deployments.activate(made.id)
 
 
-def edit(store: Store) -> None:
-    save_prompt(store, WORDS, "desk", parse("Be very brief."))
-
-
-def roll_back(store: Store) -> None:
-    store.deployments.rollback("desk", "test")
+ACTS: dict[str, Callable[[Store], object]] = {
+    "promote": promote,
+    "edit": lambda store: save_prompt(store, WORDS, "desk", parse("Be very brief.")),
+    "rollback": lambda store: store.deployments.rollback("desk", "test"),
+    "watch": lambda store: None,  # the test holds the lock
+    "ask": lambda store: store.runs.request("desk", "button"),
+    "begin": lambda store: store.runs.start("desk", {}, "button"),
+    "announce": lambda store: store.runs.announce("desk", time.time() + 240, "31 new rated answers"),
+    "forbid": lambda store: store.runs.allow_automatic("desk", False),
+}
 
 
 def shown(page: TrainingPage) -> dict[str, Any]:
@@ -61,21 +66,21 @@ def shown(page: TrainingPage) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "acts",
     [
-        [],
-        [promote],
-        [promote, edit],
-        [edit],
-        [promote, roll_back],
-        [promote, promote, roll_back],
-        [promote, edit, roll_back],
-        [promote, edit, promote, roll_back, edit],
+        "",
+        "promote",
+        "promote edit",
+        "edit",
+        "promote rollback",
+        "promote promote rollback",
+        "promote edit rollback",
+        "promote edit promote rollback edit",
     ],
 )
 def test_the_page_offers_a_rollback_whenever_the_command_can(
-    desk: Store, page: TrainingPage, acts: list[Callable[[Store], object]]
+    desk: Store, page: TrainingPage, acts: str
 ) -> None:
-    for act in acts:
-        act(desk)
+    for act in acts.split():
+        ACTS[act](desk)
     html = shown(page)["rollback-bar"]
     expected = desk.deployments.replaced("desk")
     assert ('id="rollback-confirm"' in html) is (expected is not None)
@@ -88,74 +93,57 @@ def test_the_page_offers_a_rollback_whenever_the_command_can(
 
 def test_what_served_before_can_serve_again(desk: Store, page: TrainingPage) -> None:
     """Also after a rollback and after a saved prompt; not what was refused, or another assistant's."""
-    first, second = promote(desk), promote(desk)
-    roll_back(desk)
-    edit(desk)
+    _, second = promote(desk), promote(desk)
+    ACTS["rollback"](desk)
+    ACTS["edit"](desk)
     other = create_assistant(desk, WORDS, "Other", "exact", parse("Hi."), (), "other")
     html = shown(page)["rollback-bar"]
-    assert f'data-id="{second.id}"' in html and "Roll back to desk-v1" in html
+    assert f'data-id="{second.id}"' in html and "Roll back to desk-v1, no prompt" in html
     served = desk.deployments.active(other.id)
     with pytest.raises(Exception, match="cannot serve again"):
-        page.serve(Person(), "desk", PageState(), cast(Any, SimpleNamespace(id=served.id if served else 0)))
+        page.serve(Person(), "desk", PageState(), cast(Any, SimpleNamespace(id=served and served.id)))
     page.serve(Person(), "desk", PageState(), cast(Any, SimpleNamespace(id=str(second.id))))
     active = desk.deployments.active("desk")
-    assert active is not None and active.id == second.id and first.id != second.id
-
-
-def watching(store: Store) -> None:
-    """Said here; the test holds the lock."""
-
-
-def ask(store: Store) -> None:
-    store.runs.request("desk", "button")
-
-
-def begin(store: Store) -> None:
-    store.runs.start("desk", {}, "button")
-
-
-def announce(store: Store) -> None:
-    store.runs.announce("desk", time.time() + 240, "31 new rated answers")
-
-
-def forbid(store: Store) -> None:
-    store.runs.allow_automatic("desk", False)
+    assert active is not None and active.id == second.id
 
 
 @pytest.mark.parametrize(
-    ("acts", "button", "works", "why"),
+    ("acts", "button", "why"),
     [
-        ([], "Train now", True, "The app runs without a trainer"),
-        ([ask], "Waiting…", False, "Your request waits. The app runs without a trainer"),
-        ([watching], "Train now", True, "trainer is watching"),
-        ([watching, ask], "Waiting…", False, "The trainer begins in some seconds"),
-        ([watching, begin], "Training…", False, "works again when this run ends"),
-        ([watching, announce], "Train now", True, "31 new rated answers"),
-        ([watching, announce, forbid], "Train now", True, "not by itself"),
-        ([watching, forbid], "Train now", True, "not by itself"),
-        ([watching, announce, begin], "Training…", False, "works again when this run ends"),
+        ("", "Train now", "The app runs without a trainer"),
+        ("ask", "Waiting…", "Your request waits. The app runs without a trainer"),
+        ("watch", "Train now", "trainer is watching"),
+        ("watch ask", "Waiting…", "The trainer begins in some seconds"),
+        ("watch begin", "Training…", "works again when this run ends"),
+        ("watch announce", "Train now", "in 4 min 31 new rated answers"),
+        ("watch announce forbid", "Train now", "not by itself"),
+        ("watch forbid", "Train now", "not by itself"),
+        ("watch announce begin", "Training…", "works again when this run ends"),
     ],
 )
 def test_train_now_works_or_says_why_it_does_not(
-    desk: Store, page: TrainingPage, acts: list[Callable[[Store], None]], button: str, works: bool, why: str
+    desk: Store, page: TrainingPage, acts: str, button: str, why: str
 ) -> None:
-    for act in acts:
-        act(desk)
-    with Lock(desk.path.parent, WATCH) if watching in acts else nullcontext():
+    for act in acts.split():
+        ACTS[act](desk)
+    with Lock(desk.path.parent, WATCH) if "watch" in acts else nullcontext():
         parts = shown(page)
-    assert (parts["train-now"].value, parts["train-now"].interactive) == (button, works)
-    assert why in parts["trainer-state"]
-    if announce in acts and works and forbid not in acts:
-        assert "in 4 min" in parts["trainer-state"]
+    train = parts["train-now"]
+    assert (train.value, train.interactive) == (button, button == "Train now")
+    assert why in text_of(parts["trainer-state"])
 
 
 def test_the_switch_is_kept_and_takes_back_what_was_announced(desk: Store, page: TrainingPage) -> None:
-    announce(desk)
+    ACTS["announce"](desk)
     page.switch(Person(), "desk", PageState(), False)
-    with Store(Path(desk.path)) as again:
-        assert again.runs.automatic("desk").allowed is False
-        assert again.runs.automatic("desk").starts_at is None
+    with Store(desk.path) as again:
+        kept = again.runs.automatic("desk")
+    assert (kept.allowed, kept.starts_at) == (False, None)
     assert shown(page)["retrain-automatically"].value is False
-    begin(desk)
-    desk.runs.finish(1, RunStatus.FAILED, "", {})
-    assert desk.runs.automatic("desk").allowed is False
+
+
+def test_what_cannot_be_trained_is_said_where_training_starts() -> None:
+    state = {"busy": False, "watching": True, "waiting": False, "automatic": AutomaticRetrains()}
+    said = render("trainer_state.html", **state, problem="its weights are <quantised>")
+    assert "This model cannot be trained: its weights are &lt;quantised&gt;" in said and "--model" in said
+    assert "cannot be trained" not in render("trainer_state.html", **state, problem=None)

@@ -123,6 +123,7 @@ def test_a_phone_shows_every_tab_and_nothing_that_is_too_wide_or_too_small(page:
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], name
         assert page.evaluate(SMALL) == [], name
     go(page, "Savings")
+    expect(page.locator(".gradio-container")).to_have_css("padding-left", "10px")
     chart = page.locator("#savings-plot .drawing").first
     expect(chart).to_be_visible()
     box = chart.bounding_box()

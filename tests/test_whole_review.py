@@ -153,6 +153,14 @@ def test_the_numbers_of_the_dataset_are_new_each_time_the_page_is_opened(page: P
     expect(page.locator("#review-funnel")).to_contain_text("rejected by a reviewer")
 
 
+def test_undo_stands_alone_on_no_line_of_a_phone(page: Page) -> None:
+    for width in (300, 320, 360, 390, 430):
+        page.set_viewport_size({"width": width, "height": 844})
+        skip, undo = (page.locator(f"#review-{name}").bounding_box() for name in ("skip", "undo"))
+        assert skip and undo and skip["y"] == undo["y"], width
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
 def accepted(store: Store) -> dict[str, bool | None]:
     return {one.text: one.accepted for one in store.judgement_requests.decided("otter-quay")}
 

@@ -147,7 +147,11 @@ class Access:
 
     def _admitted(self, request: gr.Request | None, least: UserRole, event: str, quiet: bool) -> Person:
         """Raises Refused, which is audited, both without a word where the event is quiet."""
-        person = self._person(request)
+        visitor = request.request.scope.get("user") if request and request.request else None
+        person = self.person(getattr(visitor, "token", ""))
+        # Without users nobody has a session, and what went around the middleware has no name.
+        if person and not person.signed_in and not (request and request.username == LOCAL):
+            person = None
         if person and person.may(least):
             return person
         if quiet:
@@ -160,15 +164,8 @@ class Access:
             )
         raise Refused(f"This needs the role {least}; you are {person.role}.")
 
-    def _person(self, request: gr.Request | None) -> Person | None:
-        """Who sent it, with the role of this moment; None for nobody, also once the session has ended."""
-        visitor = request.request.scope.get("user") if request and request.request else None
-        person = self.person(getattr(visitor, "token", ""))
-        # Without users nobody has a session, and what went around the middleware has no name.
-        return person if person and (person.signed_in or (request and request.username == LOCAL)) else None
-
     def person(self, token: str) -> Person | None:
-        """Whose session it is; None where somebody has to sign in first."""
+        """Whose session it is, with the role of this moment; None where somebody has to sign in first."""
         if not self.sign_in_required():
             return Person()
         user = self._store.sessions.user(token) if token else None

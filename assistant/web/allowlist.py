@@ -80,10 +80,8 @@ class AllowlistMiddleware:
         try:
             request.scope["user"] = await self._visitor(request)
             refuse_other_sites(request, is_local=request.user.display_name == LOCAL)
-            address = request.client.host if request.client else ""
-            name = (
-                request.user.display_name or f"from {network(address)}"
-            )  # a network while nobody has signed in
+            address = network(request.client.host) if request.client else ""
+            name = request.user.display_name or f"from {address}"  # while nobody has signed in
             too_many = HTTPException(429, "Too many requests at once. Close some tabs.")
             with place(self._open, name, _AT_ONCE, too_many):
                 scope, receive = await self._admitted(request)
@@ -149,7 +147,10 @@ class AllowlistMiddleware:
         passed_on = {key: call[key] for key in fields if key in call}
         session = passed_on["session_hash"] = self._session(request.user.display_name, call["session_hash"])
         self._refuse_lost(session, call["fn_index"], ticks=request.scope["path"] == _TICK)
-        body = _whole_characters(json.dumps(passed_on, ensure_ascii=False)).encode()
+        # Halves of characters, which JSON can name and UTF-8 cannot hold, become U+FFFD, as a browser sends them from a
+        # form: what Gradio sends back with one in it ended the stream of the page's events.
+        units = json.dumps(passed_on, ensure_ascii=False).encode("utf-16-le", "surrogatepass")
+        body = units.decode("utf-16-le", "replace").encode()
         headers = MutableHeaders(scope=dict(request.scope))
         headers["content-length"], headers["content-type"] = str(len(body)), "application/json"
         scope = {**request.scope, "headers": headers.raw, "query_string": b""}
@@ -186,14 +187,6 @@ def _parsed(body: bytes) -> dict[str, Any]:
     if not isinstance(call, dict) or not isinstance(call.get("session_hash"), str):
         raise HTTPException(400, "The request names no session.")
     return call
-
-
-def _whole_characters(text: str) -> str:
-    """Halves of characters, which JSON can name and UTF-8 cannot hold, as a browser sends them from a form: U+FFFD.
-
-    What Gradio sends back with one in it ended the stream of the page's events.
-    """
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def _with_headers(scope: Scope, send: Send) -> Send:

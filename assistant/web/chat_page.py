@@ -17,6 +17,7 @@ from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.answers import Answer, Answers
 from assistant.web.markup import forward, render, script
 from assistant.web.swap_banner import swap_banner
+from assistant.web.theme import bare
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
 from store.accounts import UserRole
@@ -81,14 +82,8 @@ class ChatPage:
 
     def _build_sidebar(self) -> None:
         self.new = gr.Button("New conversation", elem_id="chat-new", size="sm", variant="primary")
-        self.search = gr.Textbox(
-            placeholder="Search titles and messages",
-            show_label=False,
-            label="Search conversations",
-            container=False,
-            elem_id="chat-search",
-            max_length=1000,
-        )
+        options = {"placeholder": "Search titles and messages", "max_length": 1000}
+        self.search = bare(gr.Textbox, "Search conversations", "chat-search", **options)
         self.samples = gr.Checkbox(
             label="Sample and imported ones too", elem_id="show-samples", container=False
         )
@@ -104,18 +99,8 @@ class ChatPage:
         with gr.Column(elem_id="chat-foot"):
             self.hint = gr.HTML(elem_id="chat-hint")
             with gr.Row(elem_id="chat-bar"):
-                self.box = gr.Textbox(
-                    placeholder="Ask something",
-                    show_label=False,
-                    label="Message",
-                    container=False,
-                    lines=1,
-                    max_lines=8,
-                    autofocus=True,
-                    elem_id="chat-input",
-                    max_length=MAX_MESSAGE_CHARACTERS,
-                    scale=1,
-                )
+                options = {"placeholder": "Ask something", "max_length": MAX_MESSAGE_CHARACTERS, "scale": 1}
+                self.box = bare(gr.Textbox, "Message", "chat-input", autofocus=True, max_lines=8, **options)
                 size: dict[str, Any] = {"scale": 0, "min_width": 88}
                 self.send = gr.Button("Send", variant="primary", elem_id="chat-send", **size)
                 self.stop = gr.Button("Stop", variant="stop", elem_id="chat-stop", visible=False, **size)
@@ -190,20 +175,16 @@ class ChatPage:
             yield first
             return
         yield first | begun
-        listed, is_first = self.list in first, True
+        shown = 0
         async for _ in answer.watch(seen):
-            more: Update = {}
-            if not (
-                listed or is_first
-            ):  # most of what is sent, with 100 in it: the first words do not wait for it
-                more, listed = await self._listed(person, assistant, here, tab), True
+            shown += 1
+            # The list is most of what is sent, with 100 in it: the first words do not wait for it.
+            more = await self._listed(person, assistant, here, tab) if shown == 2 else {}
             if tab.owner is not owner:
                 return
-            is_first = False
             yield {self.live: _live(answer)} | more
         if tab.owner is owner:
-            page = await asyncio.to_thread(self._pane, person, assistant, here)
-            yield page | ({} if listed else await self._listed(person, assistant, here, tab))
+            yield await asyncio.to_thread(self._page, person, assistant, here, tab)
         answer.raise_failure()
 
     async def end(self, person: Person, talk: Id) -> None:
@@ -222,12 +203,11 @@ class ChatPage:
         wanted = talk or tab.conversation
         talk = await asyncio.to_thread(self._existing, person, assistant, wanted)
         if answer := self._answers.running(talk):
-            listed = await self._listed(person, assistant, talk, tab)
-            async for update in self._follow(person, assistant, answer, tab, listed):
+            async for update in self._follow(person, assistant, answer, tab, {}):
                 yield update
-            return
-        tab.take_ownership(talk)
-        yield await asyncio.to_thread(self._page, person, assistant, talk, tab)
+        else:
+            tab.take_ownership(talk)
+            yield await asyncio.to_thread(self._page, person, assistant, talk, tab)
 
     async def open(self, person: Person, assistant: Id, talk: Id, tab: TabState, event: EventData) -> Updates:
         """A conversation was clicked in the list."""

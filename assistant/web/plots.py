@@ -1,8 +1,8 @@
 """Draws lines of values, as wide as their place: lines are SVG, every text is HTML and keeps its size on a phone."""
 
 import time
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, groupby
 from typing import Any
 
 from assistant.web import words
@@ -11,6 +11,7 @@ from store.answers import RequestTokens
 
 Row = dict[str, Any]
 Point = tuple[float, float]
+_Bar = tuple[int, Sequence[float], int]  # its number, the mean tokens of each part, and of how many requests
 
 _HOUR, _DAY = 3600, 86400
 _STEPS_S = (60, 300, 900, 1800, _HOUR, 3 * _HOUR, 6 * _HOUR, _DAY, 2 * _DAY, 7 * _DAY, 30 * _DAY, 365 * _DAY)
@@ -19,15 +20,15 @@ _BARS = 48
 _PARTS = ("prompt", "approved answers", "conversation")
 
 
-def loss_curve(losses: Sequence[Row]) -> str:
-    """Loss over steps, for train and dev. Rows: `step`, `value`, `split`."""
-    top, last = max(row["value"] for row in losses), max(row["step"] for row in losses)
-    lines = [
-        (split, [(row["step"], row["value"]) for row in losses if row["split"] == split])
-        for split in ("train", "dev")
-    ]
+def loss_curve(losses: Mapping[str, Sequence[Point]]) -> str:
+    """Loss over steps, for train and dev; nothing of a single value."""
+    points = [point for line in losses.values() for point in line]
+    if len(points) < 2:
+        return ""
+    last = max(step for step, _ in points)
     ticks = [(step, f"{step:,g}") for step in _round(last)[1:]]
-    return _chart("loss per token, by step", lines, ticks, 0.0, last or 1.0, top)
+    top = max(loss for _, loss in points)
+    return _chart("loss per token, by step", losses, ticks, (0.0, last or 1.0), top)
 
 
 def tokens_over_time(
@@ -38,32 +39,33 @@ def tokens_over_time(
     Rows: `at` (UTC seconds), `tokens` and `label`; each holds from then on. Behind the line stand what the requests
     cost on average, by part, and below it when corrections were written.
     """
-    start, points = served[0]["at"], list[Point]()
-    for row, after in zip(served, [*served[1:], {"at": max(now, start + 1)}], strict=True):
+    start = served[0]["at"]
+    end, points = max(now, start + 1), list[Point]()
+    for row, after in zip(served, [*served[1:], {"at": end}], strict=True):
         points += [(row["at"], row["tokens"]), (after["at"], row["tokens"])]
-    end = points[-1][0]
     bars = _bars(requests, start, end)
     top = max([*(row["tokens"] for row in served), *(sum(parts) for _, parts, _ in bars)])
     times = sorted(_bar_of(at, start, end) for at in corrected if start <= at <= end)
-    notes = [(100 * (n + 0.5) / _BARS, len([*same])) for n, same in groupby(times)]
     form = "clock" if end - start < 2 * _DAY else "day"
-    ticks = [(at, moment(at, form)) for at in _times(start, end)]
-    title = (
-        "prompt tokens per request" if not bars else "tokens per request, and those of the prompt that serves"
-    )
-    return _chart(title, [("tokens", points)], ticks, start, end, top, served, bars, notes) + render(
-        "served.html", served=served
-    )
+    return _chart(
+        "tokens per request, and those of the prompt that serves" if bars else "prompt tokens per request",
+        {"tokens": points},
+        [(at, moment(at, form)) for at in _times(start, end)],
+        (start, end),
+        top,
+        served,
+        bars,
+        notes=[(100 * (n + 0.5) / _BARS, len([*same])) for n, same in groupby(times)],
+    ) + render("served.html", served=served)
 
 
 def _bar_of(at: float, start: float, end: float) -> int:
     return min(_BARS - 1, int(_BARS * (at - start) / (end - start)))
 
 
-def _bars(requests: Sequence[RequestTokens], start: float, end: float) -> list[tuple[int, list[float], int]]:
-    """Number of the bar, mean tokens of each part and requests, for each bar that has any."""
+def _bars(requests: Sequence[RequestTokens], start: float, end: float) -> list[_Bar]:
     shown = [one for one in requests if start <= one.at <= end]
-    bars = []
+    bars = list[_Bar]()
     for number, same in groupby(shown, lambda one: _bar_of(one.at, start, end)):
         parts = [(one.prompt, one.demonstrations, one.conversation) for one in same]
         bars.append((number, [sum(part) / len(parts) for part in zip(*parts, strict=True)], len(parts)))
@@ -72,16 +74,15 @@ def _bars(requests: Sequence[RequestTokens], start: float, end: float) -> list[t
 
 def _chart(
     title: str,
-    lines: Sequence[tuple[str, Sequence[Point]]],
+    lines: Mapping[str, Sequence[Point]],
     ticks: Sequence[tuple[float, str]],
-    left: float,
-    right: float,
+    span: tuple[float, float],
     highest: float,
     marks: Sequence[Row] = (),
-    bars: Sequence[tuple[int, Sequence[float], int]] = (),
+    bars: Sequence[_Bar] = (),
     notes: Sequence[tuple[float, int]] = (),
 ) -> str:
-    levels = _round(highest)
+    levels, (left, right) = _round(highest), span
     top = max(levels[-1], highest * 1.05) or 1.0
 
     def x(value: float) -> float:
@@ -91,24 +92,23 @@ def _chart(
         return round(100 - 100 * value / top, 2)
 
     stacks = []
-    for number, parts, count in bars:
-        ends = [sum(parts[:n]) for n in range(len(parts) + 1)]
-        label = f"{words.count(count, 'request')}: " + ", ".join(
-            f"{p:,.0f} {name}" for p, name in zip(parts, _PARTS, strict=True)
-        )
+    for number, parts, requests in bars:
+        label = ", ".join(f"{part:,.0f} {name}" for part, name in zip(parts, _PARTS, strict=True))
         rows = [
-            (y(high), round(100 * (high - low) / top, 2)) for low, high in zip(ends, ends[1:], strict=False)
+            (y(end), round(100 * part / top, 2)) for end, part in zip(accumulate(parts), parts, strict=True)
         ]
-        stacks.append((round(100 * number / _BARS, 2), round(80 / _BARS, 2), label, rows))
-    drawn = [(name, " ".join(f"{x(a)},{y(b)}" for a, b in points)) for name, points in lines if points]
+        stacks.append((round(100 * number / _BARS, 2), f"{words.count(requests, 'request')}: {label}", rows))
     return render(
         "chart.html",
         title=title,
-        lines=drawn,
+        lines={
+            name: " ".join(f"{x(a)},{y(b)}" for a, b in points) for name, points in lines.items() if points
+        },
         ticks=[(x(at), label) for at, label in ticks],
         levels=[(y(level), f"{level:,g}") for level in levels],
         parts=_PARTS if bars else (),
         stacks=stacks,
+        width=round(80 / _BARS, 2),
         notes=notes,
         marks=_lifted([(x(row["at"]), y(row["tokens"]), row["label"]) for row in marks]),
     )

@@ -18,10 +18,9 @@ from assistant.web import words
 from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.markup import forward, render, script
 from assistant.web.theme import panel
-from store import StoreError
 from store.accounts import UserRole
 from store.outdated import outdated_answers
-from store.records import Prompt, Segment
+from store.records import Segment
 from store.visible import is_blank, one_line
 
 _EXAMPLE = """You are the help desk of a small library. Answer in one or two sentences.
@@ -106,8 +105,11 @@ class PromptPage:
                 self.editing: gr.Column(visible=False),
                 self.more: gr.Accordion(label="Your first assistant", open=True, visible=edits),
             }
-        prompt = self._latest(assistant_id)
-        text = to_text(prompt.segments) if prompt else ""
+        prompts, deployments = (
+            self._store.prompts.all(assistant_id),
+            self._store.deployments.all(assistant_id),
+        )
+        text = to_text(prompts[-1].segments)
         cards, notice = self.preview(person, assistant_id, text)
         return {
             self.first: gr.HTML(visible=False),
@@ -117,7 +119,7 @@ class PromptPage:
             self.save: gr.Button(visible=edits),
             self.cards: cards,
             self.notice: notice,
-            self.versions: self._versions(assistant_id),
+            self.versions: render("prompt_versions.html", prompts=prompts[::-1], deployments=deployments),
             self.found: self._found(edits),
         }
 
@@ -125,15 +127,18 @@ class PromptPage:
         """The cards of what stands in the editor, and what saving it would do."""
         if assistant_id is None:
             return "", ""
-        latest, active = self._latest(assistant_id), self._store.deployments.active(assistant_id)
+        latest, active = (
+            self._store.prompts.latest(assistant_id),
+            self._store.deployments.active(assistant_id),
+        )
         try:
-            segments = parse(text, latest.segments if latest else ())
+            segments = parse(text, latest.segments)
         except PromptTextError as error:
             return f'<p class="notice bad">{escape(str(error))}</p>', ""
-        changed = latest is None or segments != latest.segments
+        changed = segments != latest.segments
         replaced = active.adapter if active and changed else None
         # Of text that is not served yet no card says sent or left out.
-        served = active and latest and not changed and active.prompt_id == latest.id
+        served = active and not changed and active.prompt_id == latest.id
         tokenizer, limits = self._services.tokenizer, self._services.chat.limits
         total = prompt_tokens(tokenizer, segments)
         cards = render(
@@ -150,16 +155,15 @@ class PromptPage:
     def save_text(self, person: Person, assistant_id: Id, text: str) -> Update:
         if assistant_id is None:
             return {self.notice: ""}
-        latest = self._latest(assistant_id)
-        segments = _parsed(text, self._latest_segments(assistant_id))
-        if latest and segments == latest.segments:
+        latest = self._store.prompts.latest(assistant_id)
+        segments = _parsed(text, latest.segments)
+        if segments == latest.segments:
             gr.Info(f"Nothing changed: this is version {latest.version}.")
             return {self.notice: gr.skip()}
         limits = self._services.chat.limits
         served = save_prompt(self._store, self._services.tokenizer, assistant_id, segments, limits)
-        how = (
-            "as an earlier version with the same text was" if served.adapter or served.variant else "in full"
-        )
+        known = served.adapter or served.variant
+        how = "as an earlier version with the same text was" if known else "in full"
         gr.Info(f"Saved. It is served {how}: {words.tokens(served.prompt_tokens)} per request.")
         if outdated := outdated_answers(self._store, assistant_id):
             gr.Warning(
@@ -175,38 +179,31 @@ class PromptPage:
         return assistant.id
 
     def add(self, person: Person, name: str, scorer: str, text: str) -> str:
-        if is_blank(name):
-            raise PromptTextError("Give the assistant a name.")
         tokenizer, limits = self._services.tokenizer, self._services.chat.limits
-        name, segments = one_line(name, 200), _parsed(text)
+        name, segments = _named(name), _parsed(text)
         return create_assistant(self._store, tokenizer, name, scorer, segments, limits=limits).id
 
     def adopt(self, person: Person, event: EventData) -> str:
         """Make an assistant of a prompt that came through the API."""
-        given = {name: str(event._data.get(name, "")) for name in ("id", "name", "scorer")}
-        if is_blank(given["name"]):
-            raise PromptTextError("Give the assistant a name.")
-        if given["scorer"] not in {scorer for _, scorer in _SCORERS}:
+        id, name, scorer = (str(event._data.get(key, "")) for key in ("id", "name", "scorer"))
+        name = _named(name)
+        if scorer not in dict(_SCORERS).values():
             raise PromptTextError("Choose a scorer.")
-        group = next((one for one in self._found_groups() if given["id"] in one.ids), None)
-        adopted = self._store.assistants.adopt(
-            given["id"], one_line(given["name"], 200), given["scorer"], group.ids[1:] if group else ()
-        )
+        group = next((one for one in self._found_groups() if id in one.ids), None)
+        adopted = self._store.assistants.adopt(id, name, scorer, group.ids[1:] if group else ())
         if group and len(group.ids) > 1:
             segments = as_segments(self._text(adopted.id), group.lines)
-            save_prompt(
-                self._store, self._services.tokenizer, adopted.id, segments, self._services.chat.limits
-            )
+            limits = self._services.chat.limits
+            save_prompt(self._store, self._services.tokenizer, adopted.id, segments, limits)
         gr.Info(f"{adopted.name} is an assistant now; what programs asked it is on Review.")
         return adopted.id
 
     def _found(self, edits: bool) -> str:
         known = {one.id: one for one in self._store.assistants.found()}
-        groups = [([known[id] for id in group.ids], group) for group in self._found_groups()]
-        texts = [
-            "\n".join(group.lines) if len(forms) > 1 else self._text(forms[0].id) for forms, group in groups
+        found = [
+            ([known[id] for id in one.ids], "\n".join(one.lines) if len(one.ids) > 1 else self._text(one.ids[0]))
+            for one in self._found_groups()
         ]
-        found = [(forms, text) for (forms, _), text in zip(groups, texts, strict=True)]
         return render("found_prompts.html", found=found, edits=edits, scorers=_SCORERS)
 
     def _found_groups(self) -> list[PromptForms]:
@@ -214,23 +211,12 @@ class PromptPage:
 
     def _text(self, assistant_id: str) -> str:
         """A found prompt as it was sent."""
-        return "\n\n".join(one.text for one in self._latest_segments(assistant_id))
+        return "\n\n".join(one.text for one in self._store.prompts.latest(assistant_id).segments)
 
-    def _latest_segments(self, assistant_id: str) -> tuple[Segment, ...]:
-        latest = self._latest(assistant_id)
-        return latest.segments if latest else ()
-
-    def _latest(self, assistant_id: str) -> Prompt | None:
-        try:
-            return self._store.prompts.latest(assistant_id)
-        except StoreError:
-            return None
-
-    def _versions(self, assistant_id: str) -> str:
-        """Newest first, each with how many tokens were served of it one after the other."""
-        deployments = self._store.deployments.all(assistant_id)
-        prompts = self._store.prompts.all(assistant_id)[::-1]
-        return render("prompt_versions.html", prompts=prompts, deployments=deployments)
+def _named(name: str) -> str:
+    if is_blank(name):
+        raise PromptTextError("Give the assistant a name.")
+    return one_line(name, 200)
 
 
 def _parsed(text: str, before: Sequence[Segment] = ()) -> tuple[Segment, ...]:

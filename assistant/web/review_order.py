@@ -61,7 +61,8 @@ def ranked(
     """The weightiest first, and of equal ones in the order given. `asked` are questions, the items' own among them."""
     others = _contradicting([*items, *decided])
     rare = rarities([item.question for item in items], asked)
-    limit = unsure_below([item.mean_ln_p for item in items])
+    known = sorted(item.mean_ln_p for item in items if item.mean_ln_p is not None)
+    limit = known[int(_UNSURE_SHARE * len(known))] if len(known) >= _UNSURE_ANSWERS else -math.inf
     weighed = []
     for item, rarity in zip(items, rare, strict=True):
         differing = others.get(item.message_id, ())
@@ -72,12 +73,6 @@ def ranked(
             weight += 1 - math.exp(min(0.0, item.mean_ln_p))  # of unsure ones the least sure first
         weighed.append((weight, Ranked(item, reasons, differing)))
     return [one for _, one in sorted(weighed, key=lambda pair: -pair[0])]
-
-
-def unsure_below(mean_ln_p: Sequence[float | None]) -> float:
-    """The mean log-probability below which a tenth of these answers are; minus infinity where too few are known."""
-    known = sorted(one for one in mean_ln_p if one is not None)
-    return known[int(_UNSURE_SHARE * len(known))] if len(known) >= _UNSURE_ANSWERS else -math.inf
 
 
 def _reasons(item: ReviewItem, differs: bool, unsure: bool, rare: bool) -> tuple[Why, ...]:

@@ -64,17 +64,9 @@ class ReviewPage:
 
     def _build_filters(self) -> None:
         with gr.Row(elem_id="review-filters"):
-            self.search = gr.Textbox(
-                label="Search",
-                placeholder="Questions, answers, comments",
-                max_lines=1,
-                elem_id="review-search",
-                scale=3,
-                min_width=220,
-            )
-            self.show_kind = gr.Dropdown(
-                _SHOWN, value=Show.WORTH, label="Show", elem_id="review-show", scale=2, min_width=100
-            )
+            options = {"placeholder": "Questions, answers, comments", "scale": 3, "min_width": 220}
+            self.search = gr.Textbox(label="Search", max_lines=1, elem_id="review-search", **options)
+            self.show_kind = _choice("Show", "review-show", _SHOWN)
             self.rater = _choice("Rater", "review-rater")
             self.reason = _choice("Reason", "review-reason")
 
@@ -92,10 +84,13 @@ class ReviewPage:
     def show(self, person: Person, assistant_id: Id, session: ReviewSession, *filters: Any) -> Update:
         """The page was opened, or another assistant was chosen: the queue and the choices anew."""
         update = self.find(person, assistant_id, session, *filters)
+        if assistant_id is None:
+            return update
+        segments = self._store.prompts.latest(assistant_id).segments
         return update | {
             self.rater: _choices("Everybody", self._store.reviews.raters()),
             self.reason: _choices("Any", self._store.reviews.reasons()),
-            self.prompt: self._prompt(assistant_id),
+            self.prompt: render("review_prompt.html", segments=segments),
             self.dataset: self._counted(assistant_id),
         }
 
@@ -155,60 +150,48 @@ class ReviewPage:
         self, person: Person, session: ReviewSession, typed: str | None = None, notice: str = ""
     ) -> Update:
         session.turn += 1
-        left, wanted = len(session.waiting), session.wanted
-        to_do = 0 if wanted.show is Show.DECIDED else left
         today = self._queue(person).decided_today(session.assistant_id) if session.assistant_id else 0
-        bulk = render("review_bulk.html", count=left, more=session.full)
+        values = {
+            "session": session,
+            "narrowed": session.wanted != ReviewFilter(),
+            "to_do": 0 if session.wanted.show is Show.DECIDED else len(session.waiting),
+            "today": today,
+            "reasons": reason_counts(session.waiting),
+            "cards": self._cards(person, session, typed, notice),
+            "alarming": _ALARMING,
+            "notice": notice,
+        }
         return {
-            self.item: self._item(person, session, typed, notice),
-            # All at once is for what somebody has looked for alone; one answer has its keys.
-            self.bulk: bulk if session.at_once > 1 and wanted != ReviewFilter() else "",
-            self.progress: render(
-                "review_progress.html",
-                today=today,
-                whole=today + to_do,
-                more=session.full and to_do > 0,
-                reasons=reason_counts(session.waiting),
-            ),
+            self.item: render("review_card.html", **values),
+            self.bulk: render("review_bulk.html", **values),
+            self.progress: render("review_progress.html", **values),
         }
 
-    def _item(self, person: Person, session: ReviewSession, typed: str | None, notice: str) -> str:
-        """A card, and behind it the one that follows, which is shown while a decision is saved (`review_keys.js`)."""
-        queue, can_undo = self._queue(person), bool(session.actions)
+    def _cards(
+        self, person: Person, session: ReviewSession, typed: str | None, notice: str
+    ) -> list[dict[str, Any]]:
+        """What is shown, and behind it what follows, which is shown while a decision is saved (`review_keys.js`)."""
         if session.current is None:
-            narrowed = session.wanted != ReviewFilter()
-            values = {"session": session, "narrowed": narrowed, "can_undo": can_undo, "notice": notice}
-            return render("review_finished.html", **values)
-        cards = [self._card(session.current, can_undo=can_undo, typed=typed, notice=notice)]
-        if following := queue.following(session):
-            cards.append(self._card(following, can_undo=True, typed=None, notice=""))
-        return render("review_card.html", turn=session.turn, cards=cards, alarming=_ALARMING)
+            return []
+        can_undo, following = bool(session.actions), self._queue(person).following(session)
+        shown = self._card(session.current, can_undo=can_undo, typed=typed, notice=notice)
+        return [shown, self._card(following, can_undo=True, typed=None, notice="")] if following else [shown]
 
     def _card(self, one: Ranked, **values: Any) -> dict[str, Any]:
         """`typed` is a correction that could not be saved, `notice` says why."""
-        item, branch = one.item, self._store.messages.branch(one.item.message_id)
+        branch = self._store.messages.branch(one.item.message_id)
         served = branch[-1].deployment_id
-        return values | {
+        return {
+            **values,
+            **vars(one),
             "id": one.id,
-            "item": item,
-            "reasons": one.reasons,
-            "others": one.others,
             "served": None if served is None else self._store.deployments.get(served),
-            "asked": one.asked,
             "before": branch[:-2],
-            "correction": shown_correction(item),
+            "correction": shown_correction(one.item),
         }
 
-    def _prompt(self, assistant_id: Id) -> str:
-        """What every answer has to keep to, whichever version gave it."""
-        if assistant_id is None:
-            return ""
-        return render("review_prompt.html", segments=self._store.prompts.latest(assistant_id).segments)
-
-    def _counted(self, assistant_id: Id) -> str:
+    def _counted(self, assistant_id: str) -> str:
         """What a retrain would learn from; reading it takes all ratings, so it is as of when the page was opened."""
-        if assistant_id is None:
-            return ""
         try:
             counts = self._services.dataset_now(assistant_id)
         except StoreError as error:
@@ -217,8 +200,9 @@ class ReviewPage:
         return render("review_dataset.html", picture=picture, counts=counts, splits=SPLITS)
 
 
-def _choice(label: str, id: str) -> gr.Dropdown:
-    return gr.Dropdown([("Any", _ANY)], value=_ANY, label=label, elem_id=id, scale=2, min_width=100)
+def _choice(label: str, id: str, choices: Iterable[tuple[str, str]] = (("Any", _ANY),)) -> gr.Dropdown:
+    choices = list(choices)
+    return gr.Dropdown(choices, value=choices[0][1], label=label, elem_id=id, scale=2, min_width=100)
 
 
 def _choices(any_of_them: str, names: Iterable[str]) -> gr.Dropdown:

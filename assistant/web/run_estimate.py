@@ -36,29 +36,16 @@ def estimate(
     counts = next((event.data for event in reversed(events) if event.phase == "dataset"), None)
     if counts is None:
         return None
-    expected, begun = _expected(run, counts, earlier), dict[str, float]()
-    for event in events:
-        begun.setdefault(_PHASE_OF.get(event.phase, event.phase), event.at)
+    expected = _expected(run, counts, earlier)
+    begun = {_PHASE_OF.get(event.phase, event.phase) for event in events}
     present = [phase for phase in _PHASES if phase in begun][-1]
-    done, took = _share(run, events, present, int(counts.get("gate", 0))), now - begun[present]
-    counted = events[-1].at - begun[present]  # so long what is done took
-    if present == "train":  # one step is like the other
-        whole = _whole(expected["train"], took, counted, done, weight=10 * done)
-        slower = whole / expected["train"]  # and so will the rest be
-    else:  # of what the gate asks, the full prompt comes first and takes longest
-        trained = begun.get("variants", begun[present]) - begun["train"]
-        slower = trained / expected["train"] if counts.get("trains", True) else 1.0
-        whole = _whole(slower * expected[present], took, counted, done, weight=done)
-    later = _PHASES[_PHASES.index(present) + 1 :]
-    left = max(whole - took, 0.0) + slower * sum(expected[phase] for phase in later)
-    left = max(left, 5.0)
+    before = sum(expected[phase] for phase in _PHASES[: _PHASES.index(present)])
+    done = before + expected[present] * _share(run, events, present, int(counts.get("gate", 0)))
+    # How much slower than expected: believed the more, the more is done, and from a tenth on altogether.
+    whole, counted = sum(expected.values()), events[-1].at - run.started_at
+    pace = 1 + min(1.0, 10 * done / whole) * (counted / done - 1) if done else 1.0
+    left = max(pace * (whole - done) - (now - events[-1].at), 5.0)
     return Estimate(left, (now - run.started_at) / (now - run.started_at + left))
-
-
-def _whole(expected: float, took: float, counted: float, share: float, weight: float) -> float:
-    """Seconds of a phase: as expected, and, with this weight, by the share that is done."""
-    weight, measured = min(1.0, weight), counted / share if share else expected
-    return weight * max(measured, took) + (1 - weight) * max(expected, took)
 
 
 def _expected(

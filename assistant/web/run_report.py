@@ -13,10 +13,7 @@ from store.runs import SideBySide, Tally
 
 SPLITS = {"train": "to train on", "dev": "to know when to stop", "gate": "to test it on"}
 SHOWN_PAIRS = 3  # of those it lost most on, and as many of those it won most on
-_SYSTEMS = {
-    "base_full": "base model, full prompt",
-    "active": "what served before",
-}
+_SYSTEMS = {"base_full": "base model, full prompt", "active": "what served before"}
 # What a run does, by the phase with which it begins: its name, and what happens in words.
 STEPS = {
     "dataset": ("Read", "Reading the rated answers"),
@@ -33,21 +30,20 @@ def run_status(
 ) -> str:
     """The head of a run: what it is, its steps, and how far it is. `earlier` as for `estimate`."""
     running = run.status is RunStatus.RUNNING
-    counts = dict.fromkeys(SPLITS, 0)
-    for event in events:
-        counts |= {name: event.data[name] for name in SPLITS if name in event.data}
+    counts = dict.fromkeys(SPLITS, 0) | {key: value for one in events for key, value in one.data.items()}
     begun = [step for event in events if (step := _STEP_OF.get(event.phase, event.phase)) in STEPS]
     states = {step: "done" if step in begun else "ahead" if running else "skipped" for step in STEPS}
+    present = begun[-1] if begun else "dataset"
     if running:
-        states[begun[-1] if begun else "dataset"] = "now"
+        states[present] = "now"
     cut_short = run.status in (RunStatus.FAILED, RunStatus.INTERRUPTED)
     return render(
         "run_status.html",
         run=run,
         running=running,
         took=words.seconds((now if running else run.finished_at or now) - run.started_at),
-        steps=[(*STEPS[step], state) for step, state in states.items()] if running or cut_short else [],
-        doing=STEPS[begun[-1] if begun else "dataset"][1].format(**counts),
+        steps=[(STEPS[step][0], state) for step, state in states.items()] if running or cut_short else [],
+        doing=STEPS[present][1].format(**counts),
         estimate=estimate(run, events, earlier, now) if running else None,
     )
 
@@ -77,16 +73,14 @@ def technical(events: Sequence[RunEvent]) -> str:
     return " · ".join(fact for fact in facts if fact)
 
 
-def losses(events: Sequence[RunEvent]) -> list[dict[str, Any]]:
-    """The rows of the loss curve; a dev loss without a step belongs to the step before it."""
-    points, step = [], 0.0
-    for event in events:
-        if event.phase != "train":
-            continue
-        step = float(event.data.get("step", step))
+def losses(events: Sequence[RunEvent]) -> dict[str, list[tuple[float, float]]]:
+    """Step and loss of each split; a dev loss without a step belongs to the step before it."""
+    points, step = dict[str, list[tuple[float, float]]](train=[], dev=[]), 0.0
+    for data in (event.data for event in events if event.phase == "train"):
+        step = float(data.get("step", step))
         for name, split in (("loss", "train"), ("dev_loss", "dev")):
-            if event.data.get(name) is not None:
-                points.append({"step": step, "value": float(event.data[name]), "split": split})
+            if data.get(name) is not None:
+                points[split].append((step, float(data[name])))
     return points
 
 
@@ -103,37 +97,34 @@ def verdict(
     gate = report.get("gate")
     if not gate:
         return ""
+    names = {variant["variant"]: _prompt(variant) for variant in gate["variants"]}
+    served = names.get(gate["chosen_variant"])
+    article = {"full prompt": "the ", "no prompt": ""}.get(served or "", "a ")
     comparisons = [one for variant in gate["variants"] for one in variant.get("comparisons", ())]
-    chosen = [one for one in gate["variants"] if one["variant"] == gate["chosen_variant"]]
-    groups = {
-        "Where it won most": [pair for pair in won if pair.score > pair.other_score],
-        "Where it lost most": [pair for pair in lost if pair.score < pair.other_score],
-    }
     return render(
         "verdict.html",
         gate=gate,
         report=report,
-        title=f"It answers with {_prompt(chosen[0])}" if chosen else "What served before stays",
-        prompts=[(_prompt(variant), variant) for variant in gate["variants"]],
+        title=f"It answers with {article}{served}" if served else "What served before stays",
+        prompts=names,
         references={one["reference"]: _system(one["reference"]) for one in comparisons},
         tally=tally if tally and tally.asked else None,
         names=[answered_by(gate, system) for system in compared(report) or ()],
-        groups=groups,
+        groups={
+            "Where it won most": [pair for pair in won if pair.score > pair.other_score],
+            "Where it lost most": [pair for pair in lost if pair.score < pair.other_score],
+        },
     )
 
 
 def details(report: Mapping[str, Any]) -> str:
     """What stands behind the verdict: how ratings became examples, guards, references, training, times."""
     gate, dataset = report.get("gate") or {}, report.get("dataset") or {}
-    scores = {
-        _system(name): (words.tokens(score["prompt_tokens"]), words.quality(score, gate))
-        for name, score in gate.get("scores", {}).items()
-    }
     return render(
         "run_details.html",
         funnel=funnel(dataset, "funnel"),
-        guards=gate.get("guards", ()),
-        scores=scores,
+        gate=gate,
+        scores={_system(name): score for name, score in gate.get("scores", {}).items()},
         dataset=dataset,
         splits=SPLITS,
         training=report.get("training"),
@@ -160,13 +151,9 @@ def _system(name: str) -> str:
 
 
 def _prompt(variant: Mapping[str, Any]) -> str:
-    if variant["variant"] == 0:
-        return "full prompt"
-    if not variant["segment_ids"]:
-        return "no prompt"
-    if "prompt_tokens" not in variant:  # it was not tested
+    if variant["variant"] and variant["segment_ids"] and "prompt_tokens" not in variant:  # it was not tested
         return f"prompt of {words.count(len(variant['segment_ids']), 'segment')}"
-    return f"prompt of {words.tokens(variant['prompt_tokens'])}"
+    return words.prompt(variant["variant"], variant.get("prompt_tokens", 0))
 
 
 def funnel(dataset: Mapping[str, Any], id: str) -> str:
@@ -174,9 +161,8 @@ def funnel(dataset: Mapping[str, Any], id: str) -> str:
 
     `dataset` is that of a run's report, `id` that of the element.
     """
-    splits = {name: dataset.get(name, 0) for name in SPLITS}
     dropped = {rule: n for rule, n in dataset.get("dropped", {}).items() if n}
-    approved = sum(splits.values())
+    approved = sum(dataset.get(name, 0) for name in SPLITS)
     at = rated = approved + sum(dropped.values())
     bars = [("Answers that people rated", rated, "", 0)]  # label, count, CSS class, where the bar starts
     for rule, number in sorted(dropped.items(), key=lambda item: -item[1]):
@@ -185,6 +171,6 @@ def funnel(dataset: Mapping[str, Any], id: str) -> str:
     bars.append(("Examples", approved, "", 0))
     at = 0
     for name, purpose in SPLITS.items():
-        bars.append((f"{name}: {purpose}", splits[name], name, at))
-        at += splits[name]
+        bars.append((f"{name}: {purpose}", dataset.get(name, 0), name, at))
+        at += dataset.get(name, 0)
     return render("dataset_funnel.html", id=id, bars=bars, rated=rated, approved=approved) if rated else ""

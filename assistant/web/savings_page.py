@@ -53,41 +53,42 @@ class SavingsPage:
         return {} if now == shown else {self.state: now, **self.show(person, assistant_id, *prices)}
 
     def show(self, person: Person, assistant_id: Id, uncached: float | None, cached: float | None) -> Update:
-        store, active = self._store, self._active(assistant_id)
-        if assistant_id is None or active is None:
+        store, tokenizer, active = self._store, self._services.tokenizer, self._active(assistant_id)
+        if active is None:
             text = "Load the sample or write a prompt on the Prompt page."
             nothing = render("empty.html", title="Nothing is served yet", text=text)
-            hidden = {self.prices: gr.Row(visible=False)}
-            return {self.numbers: nothing, self.plot: "", self.runs: "", **hidden}
-        runs = store.runs.all(assistant_id)
+            return {self.numbers: nothing, self.plot: "", self.runs: "", self.prices: gr.Row(visible=False)}
+        runs, requests = (
+            store.runs.all(active.assistant_id),
+            store.answers.request_tokens(active.assistant_id, _DRAWN),
+        )
         report = next((run.report for run in runs if run.id == active.run_id), {})
         values = {"report": report, "gate": report.get("gate") or {}}
-        steps = served(store.deployments.activations(assistant_id), store.deployments.all(assistant_id), runs)
         segments = store.prompts.get(active.prompt_id).segments
-        requests = store.answers.request_tokens(assistant_id, _DRAWN)
         numbers = render(
             "savings_numbers.html",
-            whole=prompt_tokens(self._services.tokenizer, segments),
+            whole=prompt_tokens(tokenizer, segments),
             active=active,
             spent=_mean_spent(requests, active),
             answered=store.messages.answered(active.id),
             segments=segments,
-            tokens=segment_tokens(self._services.tokenizer, segments),
+            tokens=segment_tokens(tokenizer, segments),
             **values,
         )
-        tested = [run for run in runs if run.report.get("gate")]
         return {
             self.numbers: numbers,
-            self.plot: plots.tokens_over_time(
-                steps,
-                time.time(),
-                requests,
-                store.answers.correction_times(assistant_id, _DRAWN),
+            self.plot: self._plot(active.assistant_id, runs, requests),
+            self.runs: render(
+                "savings_runs.html", runs=[run for run in runs if run.report.get("gate")], **values
             ),
-            self.runs: render("savings_runs.html", runs=tested, **values),
             self.prices: gr.Row(visible=True),
             self.cost: self.price(person, assistant_id, uncached, cached),
         }
+
+    def _plot(self, id: str, runs: Sequence[TrainingRun], requests: Sequence[RequestTokens]) -> str:
+        steps = served(self._store.deployments.activations(id), self._store.deployments.all(id), runs)
+        corrected = self._store.answers.correction_times(id, _DRAWN)
+        return plots.tokens_over_time(steps, time.time(), requests, corrected)
 
     def price(self, person: Person, assistant_id: Id, uncached: float | None, cached: float | None) -> str:
         active = self._active(assistant_id)
@@ -115,18 +116,16 @@ def served(
     activations: Sequence[Activation], deployments: Sequence[Deployment], runs: Sequence[TrainingRun] = ()
 ) -> list[plots.Row]:
     """The step line of the plot, one step per activation, with the quality that the gate found."""
-    known = {deployment.id: deployment for deployment in deployments}
-    reports = {run.id: run.report for run in runs}
+    known, reports = {one.id: one for one in deployments}, {run.id: run.report for run in runs}
     steps = []
     for activation in activations:
         deployment = known[activation.deployment_id]
-        back = " (rollback)" if activation.reason.startswith("rollback") else ""
         report = reports.get(deployment.run_id or 0, {})
-        after = (report.get("after") or {}).get("quality")
-        quality = f", {words.quality(after, report.get('gate') or {})}" if after else ""
-        label = (
-            f"{deployment.adapter or 'base model'}: {words.tokens(deployment.prompt_tokens)}{quality}{back}"
-        )
+        label = f"{deployment.adapter or 'base model'}: {words.tokens(deployment.prompt_tokens)}"
+        if after := (report.get("after") or {}).get("quality"):
+            label += f", {words.quality(after, report.get('gate') or {})}"
+        if activation.reason.startswith("rollback"):
+            label += " (rollback)"
         steps.append({"at": activation.at, "tokens": deployment.prompt_tokens, "label": label})
     return steps
 

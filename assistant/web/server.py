@@ -48,10 +48,6 @@ class BoundedConnection(H11Protocol):
         self._refused = False
         self.since = time.monotonic()
 
-    @property
-    def is_half_open(self) -> bool:
-        return self._deadline is not None
-
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self._expect(_HEADER_S)
@@ -61,9 +57,7 @@ class BoundedConnection(H11Protocol):
         over_in_all = len(beside) > _IN_ALL
         if over_in_all or (len(same) > _OF_ONE_NETWORK and host not in self._trusted):
             # What waits longest for its request makes room; an app that asks 100 things at once has many for a moment.
-            others = [
-                one for one in (beside if over_in_all else same) if one.is_half_open and one is not self
-            ]
+            others = [one for one in (beside if over_in_all else same) if one._deadline and one is not self]
             min(others, key=lambda one: one.since, default=self).transport.abort()
 
     def data_received(self, data: bytes) -> None:
@@ -224,23 +218,23 @@ class _Front:
 
 def keep_texts_out() -> None:
     """For this process: what Gradio prints itself, and what is logged."""
+
+    def print_exc() -> None:
+        _log.error("An event of the page failed.\n%s", without_texts(sys.exception()))
+
     handler = logging.StreamHandler()
     handler.addFilter(with_request_id)
     handler.setFormatter(WithoutTexts("%(levelname)s%(request)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
     gradios: Any = (queueing, route_utils, routes)
     for module in gradios:
-        module.traceback = SimpleNamespace(print_exc=_log_current)
+        module.traceback = SimpleNamespace(print_exc=print_exc)
 
 
 def keep_texts_out_of_loop() -> None:
     """For the running event loop, which would print a failed task with its error."""
-    asyncio.get_running_loop().set_exception_handler(_log_failed_task)
 
+    def log(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        _log.error("%s\n%s", context["message"], without_texts(context.get("exception")))
 
-def _log_current() -> None:
-    _log.error("An event of the page failed.\n%s", without_texts(sys.exception()))
-
-
-def _log_failed_task(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    _log.error("%s\n%s", context["message"], without_texts(context.get("exception")))
+    asyncio.get_running_loop().set_exception_handler(log)

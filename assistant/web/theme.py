@@ -79,3 +79,8 @@ def theme() -> gr.themes.Base:
 def panel(id: str, html: str = "", **options: Any) -> gr.HTML:
     """A place for HTML on a page, without Gradio's own frame."""
     return gr.HTML(html, elem_id=id, elem_classes="panel-html", **options)
+
+
+def bare(kind: type[gr.components.Component], label: str, id: str, **options: Any) -> Any:
+    """A field without Gradio's own frame, whose label is for those who hear it read."""
+    return kind(label=label, show_label=False, container=False, elem_id=id, **options)

@@ -49,13 +49,13 @@ class Situation:
         return self.run and self.run.id, statuses, len(self.events), may_come
 
 
+@dataclass
 class PageState:
     """What this tab shows already: only what changed is sent again, so nothing flickers."""
 
-    def __init__(self) -> None:
-        self.assistant_id: Id = None
-        self.run_id: int | None = None  # the run that is selected; None: the newest
-        self.shown: object = None
+    assistant_id: Id = None
+    run_id: int | None = None  # the run that is selected; None: the newest
+    shown: object = None
 
 
 class TrainingPage:
@@ -120,17 +120,18 @@ class TrainingPage:
 
     def roll_back(self, person: Person, assistant_id: Id, state: PageState) -> Update:
         served = self._store.deployments.rollback(str(assistant_id), "by hand, on the Training page")
-        gr.Info(escape(f"{words.deployment(served)} serves again."))
-        return self._update(assistant_id, state, forced=True)
+        return self._serves_again(served, state)
 
     def serve(self, person: Person, assistant_id: Id, state: PageState, event: EventData) -> Update:
         """One that served before was chosen, whichever it is."""
         chosen = next((one for one in self._served(assistant_id or "") if str(one.id) == str(event.id)), None)
         if chosen is None:
             raise Refused("That one cannot serve again. Reload the page.")
-        self._store.deployments.activate(chosen.id)
-        gr.Info(escape(f"{words.deployment(chosen)} serves again."))
-        return self._update(assistant_id, state, forced=True)
+        return self._serves_again(self._store.deployments.activate(chosen.id), state)
+
+    def _serves_again(self, served: Deployment, state: PageState) -> Update:
+        gr.Info(escape(f"{words.deployment(served)} serves again."))
+        return self._update(served.assistant_id, state, forced=True)
 
     def switch(self, person: Person, assistant_id: Id, state: PageState, allowed: bool) -> Update:
         if assistant_id is not None:
@@ -174,20 +175,11 @@ class TrainingPage:
     def _status(self, assistant_id: str, seen: Situation) -> Update:
         """How far the run is."""
         if seen.run is None:
-            rated = self._store.answers.rated_count(assistant_id)
-            text = "Rate or correct answers on the Chat page first; or load the sample on the Prompt page."
-            if rated:
-                text = (
-                    f"{words.count(rated, 'rated answer')} to learn from. Press Train now: it takes some minutes, "
-                    "and chat goes on meanwhile."
-                )
-            return {self.status: render("empty.html", title="No run yet", text=text)}
+            return {self.status: render("no_run.html", rated=self._store.answers.rated_count(assistant_id))}
         earlier = [one for one in seen.runs if one.id != seen.run.id]
+        status = run_report.run_status(seen.run, seen.events, earlier, time.time())
         facts = f'<p class="dim">{escape(run_report.technical(seen.events))}</p>' if seen.busy else ""
-        return {
-            self.status: run_report.run_status(seen.run, seen.events, earlier, time.time()),
-            self.facts: facts,
-        }
+        return {self.status: status, self.facts: facts}
 
     def _buttons(self, assistant_id: str, seen: Situation) -> Update:
         deployments, other = self._store.deployments, self._store.runs.running()
@@ -208,7 +200,6 @@ class TrainingPage:
                 automatic=seen.automatic,
                 missing=self._services.trainer_missing,
                 other=other and self._store.assistants.get(other.assistant_id).name,
-                now=time.time(),
                 problem=self._services.model_problem(),
             ),
         }
@@ -229,12 +220,11 @@ class TrainingPage:
             events = self._store.runs.events(proof.id)
             title = f'<h2 class="section">What serves now: run {proof.id}</h2>'
         report = proof.report if proof else {}
-        losses = run_report.losses(events)
         return {
             self.verdict: title + self._verdict(proof) if proof else "",
             self.details: run_report.details(report),
             self.more: gr.Accordion(visible=bool(events)),
-            self.losses: plots.loss_curve(losses) if len(losses) > 1 else "",
+            self.losses: plots.loss_curve(run_report.losses(events)),
         }
 
     def _verdict(self, run: TrainingRun) -> str:

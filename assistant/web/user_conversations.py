@@ -77,18 +77,16 @@ class UserConversations:
 
     def turns(self, conversation_id: str, up_to: Message | None = None) -> list[Turn]:
         """The shown branch, or that of `up_to`, in seven queries however long it is, of one state of the store."""
-        with self._store.reading():
-            return self._turns(conversation_id, up_to)
-
-    def _turns(self, conversation_id: str, up_to: Message | None) -> list[Turn]:
-        store, conversation = self._store, self.conversation(conversation_id)
-        messages = store.messages.branch(up_to.id) if up_to else store.messages.thread(conversation.id)
-        ids = [message.id for message in messages]
-        versions = store.messages.versions(conversation.id)
-        latest, counts = store.ratings.latest(ids), store.ratings.counts(ids)
-        served = {one.id: one for one in store.deployments.all(conversation.assistant_id)}
-        sent = {message.id: message.usage.demonstrations for message in messages if message.usage}
-        used = store.demonstrations.of_messages({id for some in sent.values() for id in some})
+        store = self._store
+        with store.reading():
+            conversation = self.conversation(conversation_id)
+            messages = store.messages.branch(up_to.id) if up_to else store.messages.thread(conversation.id)
+            ids = [message.id for message in messages]
+            versions = store.messages.versions(conversation.id)
+            latest, counts = store.ratings.latest(ids), store.ratings.counts(ids)
+            served = {one.id: one for one in store.deployments.all(conversation.assistant_id)}
+            sent = {message.id: message.usage.demonstrations for message in messages if message.usage}
+            used = store.demonstrations.of_messages({id for some in sent.values() for id in some})
         return [
             Turn(
                 message,

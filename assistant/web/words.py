@@ -18,64 +18,49 @@ def count(number: float, noun: str) -> str:
     return f"{number:,.0f} {noun if round(number) == 1 else noun + 's'}"
 
 
-def tokens(number: float | None) -> str:
-    return NOTHING if number is None else count(number, "token")
+def tokens(number: float) -> str:
+    return count(number, "token")
 
 
 def seconds(value: float | None) -> str:
     """“0.41 s”, “12.3 s”, “2 min 5 s”, “1 h 4 min”."""
     if value is None:
         return NOTHING
-    if value < 9.995:
-        return f"{value:.2f} s"
     if value < 59.95:
-        return f"{value:.1f} s"
-    whole = round(value)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return f"{value:.{2 if value < 9.995 else 1}f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def remaining(value: float | None) -> str:
-    """“about 40 s left”, “about 12 min left”; empty when nobody knows."""
-    if value is None or value < 0:
-        return ""
+def remaining(value: float) -> str:
+    """“about 40 s left”, “about 12 min left”."""
     if value < 55:
-        return f"about {max(5, round(value / 5) * 5)} s left"
-    if value < 3600 - 30:
-        return f"about {max(1, round(value / 60))} min left"
-    return f"about {value / 3600:.1f} h left"
+        return f"about {5 * round(value / 5)} s left"
+    return f"about {value / 60:.0f} min left" if value < 3570 else f"about {value / 3600:.1f} h left"
 
 
-def soon(then: float, now: float) -> str:
+def soon(then: float) -> str:
     """“at 14:05, in 4 min”; “in a moment” when it is due."""
-    if then - now < 60:
+    left = then - time.time()
+    if left < 60:
         return "in a moment"
-    return f"at {time.strftime('%H:%M', time.localtime(then))}, in {(then - now) / 60:.0f} min"
+    return f"at {time.strftime('%H:%M', time.localtime(then))}, in {left / 60:.0f} min"
 
 
-def ago(then: float, now: float | None = None) -> str:
+def ago(then: float) -> str:
     """“just now”, “5 min ago”, “3 h ago”, “2 d ago”, then the date."""
-    elapsed = (time.time() if now is None else now) - then
+    elapsed = time.time() - then
     if elapsed < 60:
         return "just now"
-    if elapsed < 3600:
-        return f"{elapsed / 60:.0f} min ago"
-    if elapsed < 86400:
-        return f"{elapsed / 3600:.0f} h ago"
-    if elapsed < 7 * 86400:
-        return f"{elapsed / 86400:.0f} d ago"
+    for unit, size, most in (("min", 60, 3600), ("h", 3600, 86400), ("d", 86400, 7 * 86400)):
+        if elapsed < most:
+            return f"{elapsed / size:.0f} {unit} ago"
     return time.strftime("%d %b %Y", time.localtime(then))
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """A score or a loss."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
-
-
-def points(value: float | None) -> str:
+def points(value: float) -> str:
     """A difference of two scores from 0 to 1 in points of 100, “+4.1” or “−2.0” (with a real minus)."""
-    return NOTHING if value is None else f"{100 * value:+.1f}".replace("-", "−")
+    return f"{100 * value:+.1f}".replace("-", "−")
 
 
 def score(value: float, gate: Mapping[str, Any]) -> str:
@@ -118,23 +103,33 @@ def money(value: float) -> str:
     return f"{value:,.2f}" if value >= 1 or value == 0 else f"{value:.3g}"
 
 
+def prompt(variant: int, prompt_tokens: float) -> str:
+    """“full prompt”, “prompt of 16 tokens”, “no prompt”."""
+    if variant == 0:
+        return "full prompt"
+    return f"prompt of {tokens(prompt_tokens)}" if prompt_tokens else "no prompt"
+
+
 def deployment(served: Deployment | None) -> str:
     """“base model, full prompt” or “otter-quay-v0003, prompt of 16 tokens”."""
     if served is None:
         return "unknown deployment"
-    prompt = "full prompt" if served.variant == 0 else f"prompt of {tokens(served.prompt_tokens)}"
-    return f"{served.adapter or 'base model'}, {prompt}"
+    return f"{served.adapter or 'base model'}, {prompt(served.variant, served.prompt_tokens)}"
 
 
 def usage(cost: Usage) -> str:
     """What an answer cost (prompt part, whole request, cached tokens, first token), and what had no room in it."""
-    left_out = count(cost.left_out_turns or 0, "earlier message")
     used = count(len(cost.demonstrations), "approved answer")
-    examples = f" + {tokens(cost.demonstration_tokens)} of {used}" if cost.demonstrations else ""
-    return (
-        f"prompt {tokens(cost.prompt_part_tokens)}{examples} (total {cost.prompt_tokens:,}, cached "
-        f"{cost.cached_tokens:,}) · first token {seconds(cost.first_token_s)}"
-    ) + (f" · {left_out} left out: the model has no room for them" if cost.left_out_turns else "")
+    parts = f"prompt {tokens(cost.prompt_part_tokens)}"
+    if cost.demonstrations:
+        parts += f" + {tokens(cost.demonstration_tokens)} of {used}"
+    parts += f" (total {cost.prompt_tokens:,}, cached {cost.cached_tokens:,})"
+    parts += f" · first token {seconds(cost.first_token_s)}"
+    if cost.left_out_turns:
+        parts += (
+            f" · {count(cost.left_out_turns, 'earlier message')} left out: the model has no room for them"
+        )
+    return parts
 
 
 def cut_off(message: Message) -> str:
@@ -146,11 +141,10 @@ def cut_off(message: Message) -> str:
     return f"cut off: {reasons.get(message.finish_reason or '', message.finish_reason)}"
 
 
-def server(state: ServerState, now: float | None = None) -> str:
+def server(state: ServerState) -> str:
     """“vLLM loading: warming up, 23 s”, “vLLM ready”."""
-    waited = max(0, round((time.time() if now is None else now) - state.since))
     if state.phase is Phase.READY:
         return "vLLM ready" if state.detail == "ready" else f"vLLM ready, but {state.detail}"
     if state.phase is Phase.STARTING:
-        return f"vLLM loading: {state.detail}, {waited} s"
+        return f"vLLM loading: {state.detail}, {max(0, round(time.time() - state.since))} s"
     return f"vLLM {state.phase}: {state.detail}"
