@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from assistant.web.swap_banner import swap_banner
+from assistant.web.markup import render
 from assistant.web.user_conversations import UserConversations
 from store import Store
 from store.errors import NotFound
@@ -34,8 +34,8 @@ class Scene:
         return self.store.messages.add(here, self.question.id, Role.ASSISTANT, text, status, id)
 
     def banner(self, owner: str = "local") -> str:
-        own = UserConversations(self.store, owner)
-        return swap_banner(self.store, own, self.question.conversation_id)
+        swap = UserConversations(self.store, owner).swap(self.question.conversation_id)
+        return render("swap_banner.html", **swap) if swap else ""
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_it_asks_first_and_then_shows_both_side_by_side(scene: Scene) -> None:
         lambda scene, patch: scene.store.messages.add(
             scene.question.conversation_id, scene.answer("x").id, Role.USER, "And then?"
         ),
-        lambda scene, patch: patch.setattr("assistant.web.swap_banner._RECENT_S", -1.0),
+        lambda scene, patch: patch.setattr("assistant.web.user_conversations._RECENT_S", -1.0),
     ],
     ids=["rolled back", "a prompt was saved", "the talk went on", "a day later"],
 )

@@ -9,9 +9,10 @@ import time
 from asyncio import FIRST_COMPLETED
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing, suppress
+from contextlib import ExitStack, aclosing, suppress
 
 from assistant.chat import Chat, Started
+from assistant.incoming import place
 from assistant.limits import ChatError
 from assistant.sampling import GREEDY, Sampling, varied
 from assistant.vllm_server import Phase
@@ -91,7 +92,7 @@ class Answers:
         self._services = services
         self._running: dict[str, Answer] = {}
         self._looking: asyncio.Task[None] | None = None
-        self._starting: Counter[str] = Counter()  # by owner
+        self._writing: Counter[str] = Counter()  # by owner
 
     def running(self, conversation_id: str | None) -> Answer | None:
         return self._running.get(conversation_id or "")
@@ -145,14 +146,11 @@ class Answers:
         state, name = self._services.server_state(), person.name
         if state.phase is not Phase.READY:
             raise Refused(f"{words.server(state)}. Your message stays in the box until then.")
-        writing = sum(one.owner == name for one in self._running.values()) + self._starting[name]
-        if person.signed_in and writing >= self._services.rates.streams:
-            raise Refused(
-                f"{writing} answers are being written for you already. Wait for one, or stop it; your text stays in "
-                "the box."
-            )
-        self._starting[name] += 1
-        try:
+        most = self._services.rates.streams
+        text = f"{most} answers are being written for you already. Wait for one, or stop it; "
+        too_many = Refused(f"{text}your text stays in the box.")
+        with ExitStack() as writing:
+            writing.enter_context(place(self._writing, name, most, too_many))
             started = await self._services.chat.start(question)
             here = started.question.conversation_id
             if self.running(here):  # asked in two tabs at the same moment
@@ -160,11 +158,11 @@ class Answers:
             self.refuse_while_busy(here)
             answer = self._running[here] = Answer(self._services.chat, started, name, sampling, begun)
             answer.task.add_done_callback(lambda _: self._running.pop(here, None))
+            over = writing.pop_all()
+            answer.task.add_done_callback(lambda _: over.close())
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._end_those_of_removed_users())
             return answer
-        finally:
-            self._starting[name] -= 1
 
     async def _end_those_of_removed_users(self) -> None:
         """An answer goes on when its watcher leaves, and not when its user is removed."""

@@ -16,7 +16,6 @@ from assistant.limits import MAX_MESSAGE_CHARACTERS
 from assistant.web.access import QUIET, Id, Person, Services, Update
 from assistant.web.answers import Answer, Answers
 from assistant.web.markup import forward, render, script
-from assistant.web.swap_banner import swap_banner
 from assistant.web.theme import bare
 from assistant.web.user_conversations import UserConversations
 from store import StoreError
@@ -240,9 +239,11 @@ class ChatPage:
 
     def show_swap(self, person: Person, talk: Id) -> str:
         """A tick: an adapter may have been swapped in meanwhile."""
-        if self._answers.running(talk):
-            return ""
-        return swap_banner(self._store, self._own(person), talk)
+        return "" if self._answers.running(talk) else self._swapped(person, talk)
+
+    def _swapped(self, person: Person, talk: Id) -> str:
+        swap = self._own(person).swap(talk)
+        return render("swap_banner.html", **swap) if swap else ""
 
     # The list
 
@@ -288,7 +289,7 @@ class ChatPage:
             self.log: self._log(person, assistant, talk, answer),
             self.live: _live(answer) if answer else "",
             self.conversation: talk,
-            self.swap: "" if answer else swap_banner(self._store, self._own(person), talk),
+            self.swap: "" if answer else self._swapped(person, talk),
             self.send: gr.update(visible=answer is None),
             self.stop: gr.update(visible=answer is not None),
         }

@@ -1,18 +1,21 @@
 """One person's conversations: all that the chat can see or change of the store's."""
 
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from assistant.limits import MAX_MESSAGE_CHARACTERS
 from store import Store
 from store.demonstrations import Demonstration
 from store.errors import NotFound, StoreError
 from store.ratings import corrected
-from store.records import Conversation, Deployment, Message, Rating, Verdict
+from store.records import Conversation, Deployment, Message, MessageStatus, Rating, Role, Verdict
 from store.visible import is_blank
 
 _ALL = 10**9
+_RECENT_S = 86400.0  # a swap is news for a day
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,27 @@ class UserConversations:
         """This person's latest, or of an imported answer anybody's."""
         mine = [rating for rating in ratings if rating.rater == self._owner]
         return (mine or list(ratings))[-1] if ratings else None
+
+    def swap(self, conversation_id: str | None) -> dict[str, Any] | None:
+        """The last answer as it was before a recent swap and, once it was asked again, as it is now.
+
+        None where no adapter was swapped in lately, or the last answer has no version from before.
+        """
+        conversation = self.conversation(conversation_id) if conversation_id else None
+        active = self._store.deployments.active(conversation.assistant_id) if conversation else None
+        if conversation is None or active is None or active.adapter is None:
+            return None
+        if time.time() - (active.activated_at or 0.0) > _RECENT_S:
+            return None
+        last = [turn for turn in self.turns(conversation.id)[-1:] if turn.message.role is Role.ASSISTANT]
+        versions = [self.message(id) for turn in last for id in turn.versions]
+        whole = [one for one in versions if one.status is MessageStatus.COMPLETE]
+        new = [one for one in whole if one.deployment_id == active.id]
+        old = [one for one in whole if one.deployment_id not in (None, active.id)]
+        if not old:
+            return None
+        before = self._store.deployments.get(old[-1].deployment_id or 0)
+        return {"active": active, "before": before, "old": old[-1], "new": new[-1] if new else None}
 
     def rate(self, click: Mapping[str, str]) -> None:
         """A `verdict`, a correction as `text`, or `remove` for none; what the click does not say stays as it was.
