@@ -20,40 +20,34 @@ from trainer.evaluation.scorers import right_or_wrong
 pytestmark = pytest.mark.usefixtures("event_loops")
 
 PRIVATE_WORDS = ("variant", "rung", "nats", "probe", "hearing", "performance index", "base_full")
+
+
+def tested(
+    number: int, segments: str, tokens: int, mean: float, **against: tuple[float, float]
+) -> dict[str, Any]:
+    """A variant that passed; against each reference the difference and its lower bound."""
+    comparisons = [
+        {"reference": name, "difference": difference, "lower": lower, "passed": True}
+        for name, (difference, lower) in against.items()
+    ]
+    shown = {"variant": number, "segment_ids": [*segments], "prompt_tokens": tokens, "score": {"mean": mean}}
+    return {**shown, "comparisons": comparisons, "passed": True, "tested": True}
+
+
 REPORT: dict[str, Any] = {
     "gate": {
         "promoted": True,
         "margin": 0.05,
-        "confidence": 0.975,
         "examples": 90,
         "scorer": "chrf",
-        "scores": {"base_full": {"mean": 0.2, "low": 0.1, "high": 0.3, "prompt_tokens": 592}},
+        "scores": {"base_full": {"mean": 0.2, "prompt_tokens": 592}},
         "shown": "variant 1",
         "chosen_variant": 1,
         "reasons": ["<b>why</b>"],
         "more_examples": None,
         "variants": [
-            {
-                "variant": 0,
-                "segment_ids": ["a", "b"],
-                "prompt_tokens": 592,
-                "score": {"mean": 0.6, "low": 0.5, "high": 0.7},
-                "comparisons": [{"reference": "base_full", "difference": 0.4, "lower": 0.36, "passed": True}],
-                "passed": True,
-                "tested": True,
-            },
-            {
-                "variant": 1,
-                "segment_ids": ["a"],
-                "prompt_tokens": 16,
-                "score": {"mean": 0.59, "low": 0.5, "high": 0.7},
-                "comparisons": [
-                    {"reference": "base_full", "difference": 0.39, "lower": 0.3, "passed": True},
-                    {"reference": "active", "difference": -0.01, "lower": -0.04, "passed": True},
-                ],
-                "passed": True,
-                "tested": True,
-            },
+            tested(0, "ab", 592, 0.6, base_full=(0.4, 0.36)),
+            tested(1, "a", 16, 0.59, base_full=(0.39, 0.3), active=(-0.01, -0.04)),
             {"variant": 2, "segment_ids": ["b"], "tested": False},
             {"variant": 3, "segment_ids": [], "tested": False},
         ],

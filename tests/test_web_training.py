@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -143,7 +144,21 @@ def test_the_switch_is_kept_and_takes_back_what_was_announced(desk: Store, page:
 
 
 def test_what_cannot_be_trained_is_said_where_training_starts() -> None:
-    state = {"busy": False, "watching": True, "waiting": False, "automatic": AutomaticRetrains()}
-    said = render("trainer_state.html", **state, problem="its weights are <quantised>")
+    seen = SimpleNamespace(busy=False, watching=True, waiting=False, automatic=AutomaticRetrains())
+    problems = ["its weights are <quantised>", None]
+    said, nothing = (
+        render("trainer_state.html", seen=seen, services=SimpleNamespace(model_problem=lambda one=one: one))
+        for one in problems
+    )
     assert "This model cannot be trained: its weights are &lt;quantised&gt;" in said and "--model" in said
-    assert "cannot be trained" not in render("trainer_state.html", **state, problem=None)
+    assert "cannot be trained" not in nothing
+
+
+def test_what_the_trainer_said_last_is_shown_where_it_does_not_answer(
+    desk: Store, page: TrainingPage
+) -> None:
+    assert "The app runs without a trainer. Start" in text_of(shown(page)["trainer-state"])
+    page._services = replace(page._services, trainer_expected=True)
+    assert "The trainer does not answer. Start" in text_of(shown(page)["trainer-state"])
+    page._services.trainer_lines.append("<b>no memory</b>")
+    assert "not answer; it said last: “&lt;b&gt;no memory&lt;/b&gt;”. Start" in shown(page)["trainer-state"]

@@ -157,7 +157,7 @@ def test_undo_stands_alone_on_no_line_of_a_phone(page: Page) -> None:
     for width in (300, 320, 360, 390, 430):
         page.set_viewport_size({"width": width, "height": 844})
         skip, undo = (page.locator(f"#review-{name}").bounding_box() for name in ("skip", "undo"))
-        assert skip and undo and skip["y"] == undo["y"], width
+        assert skip and undo and abs(skip["y"] - undo["y"]) < skip["height"] / 2, width
     page.set_viewport_size({"width": 1280, "height": 900})
 
 

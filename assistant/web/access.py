@@ -192,14 +192,6 @@ class Services:
     model_problem: Callable[[], str | None] = lambda: None
     trainer_lines: deque[str] = field(default_factory=lambda: deque(maxlen=1))
 
-    @property
-    def trainer_missing(self) -> str:
-        """Why no trainer answers, where none does."""
-        if not self.trainer_expected:
-            return "The app runs without a trainer"
-        said = f"; it said last: “{self.trainer_lines[-1][:300]}”" if self.trainer_lines else ""
-        return f"The trainer does not answer{said}"
-
 
 def _warned(error: Exception) -> Any:
     if text := str(error):

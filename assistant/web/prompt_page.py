@@ -201,7 +201,10 @@ class PromptPage:
     def _found(self, edits: bool) -> str:
         known = {one.id: one for one in self._store.assistants.found()}
         found = [
-            ([known[id] for id in one.ids], "\n".join(one.lines) if len(one.ids) > 1 else self._text(one.ids[0]))
+            (
+                [known[id] for id in one.ids],
+                "\n".join(one.lines) if len(one.ids) > 1 else self._text(one.ids[0]),
+            )
             for one in self._found_groups()
         ]
         return render("found_prompts.html", found=found, edits=edits, scorers=_SCORERS)
@@ -210,8 +213,10 @@ class PromptPage:
         return group_forms((one.id, self._text(one.id)) for one in self._store.assistants.found())
 
     def _text(self, assistant_id: str) -> str:
-        """A found prompt as it was sent."""
-        return "\n\n".join(one.text for one in self._store.prompts.latest(assistant_id).segments)
+        """A found prompt as it was sent; nothing of one that is being saved."""
+        newest = self._store.prompts.all(assistant_id)[-1:]
+        return "\n\n".join(segment.text for prompt in newest for segment in prompt.segments)
+
 
 def _named(name: str) -> str:
     if is_blank(name):

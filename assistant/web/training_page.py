@@ -194,13 +194,9 @@ class TrainingPage:
             self.runs: render("run_choice.html", runs=seen.runs, shown=seen.run.id) if seen.run else "",
             self.trainer: render(
                 "trainer_state.html",
-                busy=seen.busy,
-                waiting=seen.waiting,
-                watching=seen.watching,
-                automatic=seen.automatic,
-                missing=self._services.trainer_missing,
+                seen=seen,
+                services=self._services,
                 other=other and self._store.assistants.get(other.assistant_id).name,
-                problem=self._services.model_problem(),
             ),
         }
 
