@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("event_loops")
 PRIVATE_WORDS = ("variant", "rung", "nats", "probe", "hearing", "performance index", "base_full")
 
 
-def tested(
+def passed(
     number: int, segments: str, tokens: int, mean: float, **against: tuple[float, float]
 ) -> dict[str, Any]:
     """A variant that passed; against each reference the difference and its lower bound."""
@@ -46,8 +46,8 @@ REPORT: dict[str, Any] = {
         "reasons": ["<b>why</b>"],
         "more_examples": None,
         "variants": [
-            tested(0, "ab", 592, 0.6, base_full=(0.4, 0.36)),
-            tested(1, "a", 16, 0.59, base_full=(0.39, 0.3), active=(-0.01, -0.04)),
+            passed(0, "ab", 592, 0.6, base_full=(0.4, 0.36)),
+            passed(1, "a", 16, 0.59, base_full=(0.39, 0.3), active=(-0.01, -0.04)),
             {"variant": 2, "segment_ids": ["b"], "tested": False},
             {"variant": 3, "segment_ids": [], "tested": False},
         ],
