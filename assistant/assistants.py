@@ -20,7 +20,7 @@ from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
 from store.io.importing import import_judged, judge_file
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from store.records import Assistant, Deployment, Segment
 
 _SAMPLE = Path(__file__).parent / "sample.json"

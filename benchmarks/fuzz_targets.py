@@ -24,7 +24,7 @@ from benchmarks.random_adapters import make_small
 from benchmarks.tasks.task import TaskError, load
 from store import Store, StoreError
 from store.io.importing import import_judged, judge_file
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from trainer.evaluation.scorers import bleu, chrf, exact, json_match
 from trainer.examples.wording import near, wording
 from trainer.redaction.redactor import Redactor

@@ -25,7 +25,7 @@ from benchmarks.record import Screen, fail, write_result
 from store import Store
 from store.garbage import collect_rarely
 from store.io.importing import import_judged, judge_file
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 
 _CALLS = 300  # of each query
 _SELECTIONS = 5

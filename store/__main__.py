@@ -16,10 +16,10 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.status import Status
 from rich.table import Table
 
-from store import key_commands, user_commands
+from store import access_commands
+from store.access_commands import DEFAULT_DATA_DIR, FILE_NAME, DataDir, err, errors_in_words, opened, out
 from store.connection import DataFile
 from store.errors import StoreError
 from store.garbage import collect_rarely
@@ -27,18 +27,17 @@ from store.io.exporting import STDOUT, export_file
 from store.io.formats import NAMES, WRITTEN
 from store.io.importing import ImportResult, import_judged, judge_file
 from store.io.meaning import COLUMNS
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from store.maintenance import backup_file
 from store.restoring import TIMED_NAME, remove_older, restore, save_adapters
 from store.store import Store
-from store.user_commands import DEFAULT_DATA_DIR, FILE_NAME, DataDir, err, errors_in_words, opened, out
 
 app = typer.Typer(
     rich_markup_mode="markdown",
     help="Look after Shorthand's memory: the file shorthand.sqlite in the data directory.",
 )
-app.add_typer(user_commands.app, name="user")
-app.add_typer(key_commands.app, name="key")
+app.add_typer(access_commands.users, name="user")
+app.add_typer(access_commands.keys, name="key")
 
 Assistant = Annotated[
     str, typer.Option("--assistant", help="Which assistant; needed when there are several.")
@@ -90,9 +89,8 @@ def backup(
     with errors_in_words(), closing(DataFile(data_dir / FILE_NAME, create=False)) as file:
         target = backup_file(file, dest)
         saved, missing = save_adapters(target, data_dir)
-    out.print(
-        f"Saved {target.stat().st_size:,} bytes to {escape(str(target))}, and {len(saved)} adapters beside it."
-    )
+    size = target.stat().st_size
+    out.print(f"Saved {size:,} bytes to {escape(str(target))}, and {len(saved)} adapters beside it.")
     for name in missing:
         err.print(f"[red]•[/red] {escape(name)} is not in {escape(str(data_dir))} and so not in the backup.")
     if folder and keep:
@@ -128,7 +126,7 @@ def export_(
     with opened(data_dir) as store:
         chosen = _assistant(store, assistant)
         total = store.transfer.count(chosen)
-        with _working(f"Exporting {chosen}"):
+        with err.status(f"Exporting {escape(chosen)} ..."):
             rows = export_file(store, chosen, dest, format)
     console = err if dest == STDOUT else out  # standard output is the file
     console.print(
@@ -172,7 +170,7 @@ def import_(
         said = (dict(map(_named_column, column or [])), up_from, down_to, day_first, encoding)
         rater = rater.strip() or "import"
         options = ImportOptions(_assistant(store, assistant), rater, approve, time.time(), *said)
-        with _working(f"Reading {source.name}"):
+        with err.status(f"Reading {escape(source.name)} ..."):
             judged = judge_file(source, options, format)
         for sentence in judged.sentences():
             out.print(escape(sentence), highlight=False)
@@ -180,7 +178,7 @@ def import_(
         if not yes and _is_terminal() and not typer.confirm("Import this?"):
             out.print("Nothing was imported.")
             raise typer.Exit(1)
-        with _working(f"Importing {source.name}"):
+        with err.status(f"Importing {escape(source.name)} ..."):
             result = import_judged(store, judged)
     if result.refused > judged.found.refused:  # what the store itself did not take
         _print_refusals(result)
@@ -197,9 +195,8 @@ def _is_terminal() -> bool:
 def _named_column(text: str) -> tuple[str, str]:
     ours, equals, theirs = text.partition("=")
     if ours not in COLUMNS or not equals:
-        raise StoreError(
-            f"--column {text!r} names no column. Write one of {', '.join(COLUMNS)}, = and its name."
-        )
+        names = ", ".join(COLUMNS)
+        raise StoreError(f"--column {text!r} names no column. Write one of {names}, = and its name.")
     return ours, theirs
 
 
@@ -226,10 +223,8 @@ def audit(
             print(json.dumps(asdict(entry), ensure_ascii=False))
             continue
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.at))
-        detail = " ".join(f"{key}={value}" for key, value in entry.detail.items())
-        print(
-            f"{entry.seq:>6}  {at}  {entry.actor:<16} {entry.action:<18} {entry.outcome:<8} {entry.subject}  {detail}"
-        )
+        done = f"{entry.actor:<16} {entry.action:<18} {entry.outcome:<8} {entry.subject}"
+        print(f"{entry.seq:>6}  {at}  {done} ", *(f"{key}={value}" for key, value in entry.detail.items()))
     if not entries and not as_json:
         out.print("Nothing is recorded yet.")
 
@@ -243,16 +238,9 @@ def _assistant(store: Store, wanted: str) -> str:
             "There is no assistant yet. Start the app (make run) and write its prompt, then try again."
         )
     if wanted or len(found) > 1:
-        raise StoreError(
-            f"Choose an assistant with --assistant: {', '.join(found)}"
-            + (f" (not {wanted!r})." if wanted else ".")
-        )
+        but = f" (not {wanted!r})" if wanted else ""
+        raise StoreError(f"Choose an assistant with --assistant: {', '.join(found)}{but}.")
     return found[0]
-
-
-def _working(text: str) -> Status:
-    """Says on standard error, where that is a terminal, what is being done."""
-    return err.status(f"{escape(text)} ...")
 
 
 if __name__ == "__main__":

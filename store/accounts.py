@@ -1,7 +1,4 @@
-"""Keeps the users who may sign in, their passwords as Argon2id hashes, and their sessions.
-
-Without any user the product is one person's, who needs no password.
-"""
+"""Keeps the users who may sign in, their passwords as Argon2id hashes, and their sessions."""
 
 from __future__ import annotations
 
@@ -17,8 +14,8 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from store.audit import AuditAction, record
-from store.columns import mapper
+from store.audit import AuditAction, Audits
+from store.columns import record_of
 from store.connection import Repository, Transaction
 from store.errors import Conflict, StoreError
 
@@ -29,15 +26,14 @@ _hasher = PasswordHasher()
 
 
 class BadPassword(StoreError):
-    """The password cannot be used; the message says what to change and never repeats it."""
+    """The password cannot be used; the message never repeats it."""
 
 
 def hash_password(password: str) -> str:
     """Raises BadPassword for one that is too short or too long."""
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise BadPassword(
-            f"The password has {len(password):,} characters; it has to have {MIN_LENGTH} to {MAX_LENGTH}."
-        )
+        allowed = f"{MIN_LENGTH} to {MAX_LENGTH}"
+        raise BadPassword(f"The password has {len(password):,} characters; it has to have {allowed}.")
     return _hasher.hash(_bytes(password))
 
 
@@ -110,8 +106,7 @@ class Users(Repository):
     def add(self, name: str, role: UserRole, password: str) -> User:
         """Add a user. Raises StoreError for a name that cannot be used, BadPassword, Conflict for a taken name.
 
-        The first user has to be an admin: nobody else could make changes from then on. What a removed user of that
-        name left is kept under another one, such as “bo (removed 2031-05-01 12:00:00)”: two people are not one.
+        What a removed user of that name left is kept under another one, such as “bo (removed 2031-05-01 12:00:00)”.
         """
         password_hash = hash_password(password)
         with self._file.writing() as transaction:
@@ -120,7 +115,7 @@ class Users(Repository):
             earlier = _set_apart(transaction, name)
             user = User(name, role, now, now)
             transaction.insert("users", **vars(user), password=password_hash)
-            record(transaction, now, AuditAction.USER_ADDED, name, {"role": role, **earlier})
+            self._other(Audits).record(AuditAction.USER_ADDED, name, {"role": role, **earlier})
             return user
 
     def check_new(self, name: str, role: UserRole) -> None:
@@ -143,7 +138,7 @@ class Users(Repository):
                 _keep_an_admin(transaction, old)
             transaction.execute("UPDATE users SET role = ? WHERE name = ?", [role, old.name])
             detail = {"role": role, "before": old.role}
-            record(transaction, self._clock(), AuditAction.ROLE_CHANGED, old.name, detail)
+            self._other(Audits).record(AuditAction.ROLE_CHANGED, old.name, detail)
             return replace(old, role=role)
 
     def change_password(self, name: str, password: str) -> User:
@@ -155,7 +150,7 @@ class Users(Repository):
             change = "UPDATE users SET password = ?, changed_at = ? WHERE name = ?"
             transaction.execute(change, [password_hash, now, user.name])
             transaction.execute("DELETE FROM sessions WHERE user = ?", [user.name])
-            record(transaction, now, AuditAction.PASSWORD_CHANGED, user.name)
+            self._other(Audits).record(AuditAction.PASSWORD_CHANGED, user.name)
             return replace(user, changed_at=now)
 
     def remove(self, name: str) -> None:
@@ -165,19 +160,19 @@ class Users(Repository):
             user = self.find(name)
             _keep_an_admin(transaction, user)
             transaction.execute("DELETE FROM users WHERE name = ?", [user.name])
-            record(transaction, self._clock(), AuditAction.USER_REMOVED, user.name, {"role": user.role})
+            self._other(Audits).record(AuditAction.USER_REMOVED, user.name, {"role": user.role})
 
     def get(self, name: str) -> User:
         """Return the user of exactly that name, in the same case. Raises NotFound."""
-        return self._one(user_of, _USER + " COLLATE BINARY", [name], f"user {name!r}")
+        return self._one(User, _USER + " COLLATE BINARY", [name], f"user {name!r}")
 
     def find(self, name: str) -> User:
         """Return the user of that name in any case. Raises NotFound."""
-        return self._one(user_of, _USER, [name], f"user {name!r}")
+        return self._one(User, _USER, [name], f"user {name!r}")
 
     def all(self) -> list[User]:
         """Return all users by name."""
-        return self._all(user_of, "SELECT * FROM users ORDER BY name")
+        return self._all(User, "SELECT * FROM users ORDER BY name")
 
     def any(self) -> bool:
         """Return whether there is a user, so that people have to sign in."""
@@ -187,7 +182,7 @@ class Users(Repository):
         """Return the user, or None for a wrong password or an unknown name: both take as long."""
         row = next(iter(self._rows(_USER + " COLLATE BINARY", [name])), None)
         right = verify_password(password, row["password"] if row else None)
-        return user_of(row) if right and row else None
+        return record_of(User, row) if right and row else None
 
 
 def _set_apart(transaction: Transaction, name: str) -> dict[str, str]:
@@ -207,8 +202,6 @@ def _keep_an_admin(transaction: Transaction, user: User) -> None:
         raise Conflict(f"{user.name!r} is the last admin. Make another user an admin first.")
 
 
-user_of = mapper(User)
-
 SESSION_S: Final = 7 * 86400.0
 _AT_ONCE = 20  # of one user: the oldest go
 _OF_TOKEN = """
@@ -220,34 +213,29 @@ _OLDEST = """
 
 class Sessions(Repository):
     def begin(self, name: str, address: str = "") -> str:
-        """Return the token of a new session of a user whose password was checked; `address` is for the audit log.
-
-        Raises StoreError when the user was removed meanwhile.
-        """
+        """Return the token of a new session of a user whose password was right. Raises StoreError after a removal."""
         token = secrets.token_urlsafe(32)
         with self._file.writing() as transaction:
-            if transaction.row("SELECT 1 FROM users WHERE name = ?", [name]) is None:
+            if not self._rows(_USER, [name]):
                 raise StoreError(f"The user {name!r} was removed.")
             now = self._clock()
             transaction.execute("DELETE FROM sessions WHERE expires_at <= ?", [now])
-            transaction.insert(
-                "sessions", token_hash=token_hash(token), user=name, expires_at=now + SESSION_S
-            )
+            columns = {"token_hash": token_hash(token), "user": name, "expires_at": now + SESSION_S}
+            transaction.insert("sessions", **columns)
             transaction.execute(_OLDEST, [name, name, _AT_ONCE])
-            record(transaction, now, AuditAction.SIGNED_IN, name, {"address": address}, actor=name)
+            self._other(Audits).record(AuditAction.SIGNED_IN, name, {"address": address}, actor=name)
         return token
 
     def user(self, token: str) -> User | None:
         """Return the user whose session it is; None once it has ended."""
-        return self._first(user_of, _OF_TOKEN, [token_hash(token), self._clock()])
+        return self._first(User, _OF_TOKEN, [token_hash(token), self._clock()])
 
     def end(self, token: str) -> None:
         """Sign out; nothing happens to a token that is no session's."""
+        end = "DELETE FROM sessions WHERE token_hash = ? RETURNING user"
         with self._file.writing() as transaction:
-            row = transaction.row("SELECT user FROM sessions WHERE token_hash = ?", [token_hash(token)])
-            if row is not None:
-                transaction.execute("DELETE FROM sessions WHERE token_hash = ?", [token_hash(token)])
-                record(transaction, self._clock(), AuditAction.SIGNED_OUT, row["user"], actor=row["user"])
+            for row in transaction.rows(end, [token_hash(token)]):
+                self._other(Audits).record(AuditAction.SIGNED_OUT, row["user"], actor=row["user"])
 
 
 def token_hash(token: str) -> str:

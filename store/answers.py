@@ -1,7 +1,4 @@
-"""Reads answers as the trainer and the Savings page need them.
-
-These are rated answers with their turns, answers that a deployment served, and the prompt tokens of each request.
-"""
+"""Reads rated, unrated and served answers, and what requests cost, as the trainer and the Savings page need them."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import Any
 
-from store.columns import mapper
+from store.columns import record_of
 from store.connection import Repository, Transaction
-from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
-from store.ratings import LATEST_OF_MESSAGES, ratings_by_message
+from store.decisions import IS_EFFECTIVE, Decisions
+from store.ratings import Ratings
 from store.records import MessageStatus, RatedAnswer, Role, ServedAnswer, Split, is_whole
 
 
@@ -28,37 +25,32 @@ class RequestTokens:
     conversation: int
 
 
-_Turn = tuple[Any, ...]  # in the order of TURNS_OF
+_Turn = tuple[Any, ...]  # in the order of _TURNS_OF
 _Context = tuple[tuple[Role, str], ...]
-_ROLES = {role.value: role for role in Role}
 
 _NOT_BY_THESE_ALONE = """
     EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id AND r.rater NOT IN (SELECT value FROM json_each(?)))"""
 
 # Newest first, by the order in which ratings were written.
-NEWEST_RATED = f"""
+_NEWEST_RATED = f"""
     SELECT m.id, m.conversation_id
     FROM rated_answers rated CROSS JOIN messages m ON m.seq = rated.seq
     WHERE rated.assistant_id = ? AND m.role = 'assistant' AND m.status IN ('complete', 'stopped')
         AND (? OR {_NOT_BY_THESE_ALONE})
     ORDER BY rated.last_rating DESC LIMIT ?"""
 # Decisions are read from the newest back: reviewers make thousands of them where raters give a million ratings.
-NEWEST_DECIDED = f"""
+_NEWEST_DECIDED = f"""
     SELECT m.id, m.conversation_id
     FROM decisions d CROSS JOIN messages m ON m.id = d.message_id CROSS JOIN conversations c ON c.id = m.conversation_id
     WHERE c.assistant_id = ? AND m.role = 'assistant' AND m.status IN ('complete', 'stopped') AND {IS_EFFECTIVE}
         AND d.reviewer NOT IN (SELECT value FROM json_each(?))
     ORDER BY d.seq DESC LIMIT ?"""
-RATED_COUNT = "SELECT count(*) AS n FROM rated_answers WHERE assistant_id = ?"
-_RATED_COUNT_WITHOUT = f"""
-    SELECT count(*) AS n FROM rated_answers a CROSS JOIN messages m ON m.seq = a.seq
-    WHERE a.assistant_id = ? AND {_NOT_BY_THESE_ALONE}"""
 
 # Newest first; every served answer has its tokens measured, so the index on those finds them by deployment.
-SERVING = """
+_SERVING = """
     SELECT d.id, d.prompt_id FROM prompts p CROSS JOIN deployments d ON d.assistant_id = p.assistant_id
     WHERE p.id = ? AND d.activated_at IS NOT NULL ORDER BY d.activated_at DESC"""
-UNRATED = f"""
+_UNRATED = f"""
     SELECT m.id, m.conversation_id, EXISTS (
         SELECT 1 FROM json_each(m.demonstrations) wanted CROSS JOIN messages s ON s.id = wanted.value
         CROSS JOIN splits ON splits.conversation_id = s.conversation_id WHERE splits.split <> 'train') AS saw_held_out
@@ -69,11 +61,10 @@ UNRATED = f"""
         AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
     ORDER BY m.created_at DESC LIMIT ?"""
 
-TURNS_OF = """
+_TURNS_OF = """
     SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id, m.mean_ln_p, m.status, m.finish_reason
-    FROM json_each(?) wanted
-    CROSS JOIN messages m ON m.conversation_id = wanted.value"""
-SPLITS_OF = """
+    FROM json_each(?) wanted CROSS JOIN messages m ON m.conversation_id = wanted.value"""
+_SPLITS_OF = """
     SELECT s.conversation_id, s.split
     FROM json_each(?) wanted CROSS JOIN splits s ON s.conversation_id = wanted.value"""
 _WITH_TOOLS = """
@@ -88,7 +79,7 @@ _SERVED_WITH = """
         ORDER BY m.created_at DESC LIMIT ?2)"""
 _MEASURED = _SERVED_WITH.format("m.prompt_tokens IS NOT NULL AND m.status IN ('complete', 'stopped')")
 _FAILED = _SERVED_WITH.format("m.status = 'failed'")
-SERVED = f"{_MEASURED} UNION ALL {_FAILED} ORDER BY created_at DESC, seq DESC LIMIT ?2"
+_SERVED = f"{_MEASURED} UNION ALL {_FAILED} ORDER BY created_at DESC, seq DESC LIMIT ?2"
 
 
 _TOKENS = """
@@ -116,15 +107,17 @@ class Answers(Repository):
         """
         limit = -1 if newest is None else newest
         with self._file.reading() as transaction:
-            decided = transaction.rows(NEWEST_DECIDED, [assistant_id, list(without), limit])
+            decided = transaction.rows(_NEWEST_DECIDED, [assistant_id, list(without), limit])
             values = [assistant_id, not without, list(without), limit]
-            return _rated_answers(transaction, [*transaction.rows(NEWEST_RATED, values), *decided])
+            return self._rated(transaction, [*transaction.rows(_NEWEST_RATED, values), *decided])
 
     def rated_count(self, assistant_id: str, without: Collection[str] = ()) -> int:
         """Return how many answers have a rating, also a failed answer, or a rating that was taken back."""
-        if without:
-            return self._number(_RATED_COUNT_WITHOUT, [assistant_id, list(without)])
-        return self._number(RATED_COUNT, [assistant_id])
+        query = "SELECT count(*) FROM rated_answers a {} WHERE a.assistant_id = ?"
+        if not without:
+            return self._number(query.format(""), [assistant_id])
+        query = f"{query.format('CROSS JOIN messages m ON m.seq = a.seq')} AND {_NOT_BY_THESE_ALONE}"
+        return self._number(query, [assistant_id, list(without)])
 
     def unrated(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
         """Return finished answers that nobody rated or reviewed, with their log-probability; the oldest first.
@@ -134,24 +127,23 @@ class Answers(Repository):
         """
         with self._file.reading() as transaction:
             found, unsure = list[sqlite3.Row](), set[str]()
-            for serving in transaction.rows(SERVING, [prompt_id]):
-                rows = transaction.rows(UNRATED, [serving["id"], limit - len(found)])
+            for serving in transaction.rows(_SERVING, [prompt_id]):
+                rows = transaction.rows(_UNRATED, [serving["id"], limit - len(found)])
                 other = serving["prompt_id"] != prompt_id
                 unsure |= {row["id"] for row in rows if other or row["saw_held_out"]}
                 found += rows
             return [
                 replace(one, mean_ln_p=None) if one.message_id in unsure else one
-                for one in _rated_answers(transaction, found)
+                for one in self._rated(transaction, found)
             ]
 
     def has_unrated(self, prompt_id: int, count: int) -> bool:
         """Return whether there are as many of them."""
         with self._file.reading() as transaction:
-            for serving in transaction.rows(SERVING, [prompt_id]):
-                count -= len(transaction.rows(UNRATED, [serving["id"], count]))
-                if count <= 0:
-                    return True
-        return False
+            for serving in transaction.rows(_SERVING, [prompt_id]):
+                if count > 0:
+                    count -= len(transaction.rows(_UNRATED, [serving["id"], count]))
+        return count <= 0
 
     def request_tokens(self, assistant_id: str, limit: int) -> list[RequestTokens]:
         """Return the tokens of the newest requests by part, oldest first, of the deployments that served last."""
@@ -160,16 +152,14 @@ class Answers(Repository):
             query = """SELECT id FROM deployments WHERE assistant_id = ? AND activated_at IS NOT NULL
                 ORDER BY activated_at DESC"""
             for serving in transaction.rows(query, [assistant_id]):
-                for at, prompt, shown, whole in transaction.tuples(
-                    _TOKENS, [serving["id"], limit - len(found)]
-                ):
+                values = [serving["id"], limit - len(found)]
+                for at, prompt, shown, whole in transaction.tuples(_TOKENS, values):
                     found.append(RequestTokens(at, prompt, shown or 0, whole - prompt - (shown or 0)))
         return sorted(found, key=attrgetter("at"))
 
     def correction_times(self, assistant_id: str, limit: int) -> list[float]:
         """Return when the newest corrections were written (UTC seconds)."""
-        with self._file.reading() as transaction:
-            return [at for (at,) in transaction.tuples(_CORRECTED, [assistant_id, limit])]
+        return [row["created_at"] for row in self._rows(_CORRECTED, [assistant_id, limit])]
 
     def judged(self) -> tuple[int, ...]:
         """Return what changes with each rating, decision, prompt version and redaction rule that comes or goes."""
@@ -178,46 +168,38 @@ class Answers(Repository):
     def served(self, deployment_id: int, limit: int) -> list[ServedAnswer]:
         """Return the newest `limit` answers that have ended, oldest first; samples and imports do not count."""
         with self._file.reading() as transaction:
-            rows = transaction.rows(SERVED, [deployment_id, limit])
-            wanted = [row["message_id"] for row in rows]
-            ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [wanted]))
-        return [_served(row, ratings=ratings.get(row["message_id"], ())) for row in reversed(rows)]
+            rows = transaction.rows(_SERVED, [deployment_id, limit])
+            ratings = self._other(Ratings).latest(row["message_id"] for row in rows)
+        rows.reverse()
+        return [record_of(ServedAnswer, row, ratings=ratings.get(row["message_id"], ())) for row in rows]
 
-
-_served = mapper(ServedAnswer, given=["ratings"])
-
-
-def _rated_answers(transaction: Transaction, found: Iterable[sqlite3.Row]) -> list[RatedAnswer]:
-    """Return the answers that `found` names by message and conversation, oldest first."""
-    wanted = {row["id"]: row["conversation_id"] for row in found}
-    conversations = [list(dict.fromkeys(wanted.values()))]
-    ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, [list(wanted)]))
-    decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, [list(wanted)]))
-    turns = {row[0]: row for row in transaction.tuples(TURNS_OF, conversations)}
-    splits = {id: Split(split) for id, split in transaction.tuples(SPLITS_OF, conversations)}
-    with_tools = {id for (id,) in transaction.tuples(_WITH_TOOLS, conversations)}
-    contexts: dict[str, _Context] = {}
-    answers = []
-    for id, parent_id, _, text, _, served_by, ln_p, *end in sorted(
-        (turns[id] for id in wanted), key=itemgetter(4, 0)
-    ):
-        conversation_id = wanted[id]
-        answers.append(
+    def _rated(self, transaction: Transaction, found: Iterable[sqlite3.Row]) -> list[RatedAnswer]:
+        """Return the answers that `found` names by message and conversation, oldest first."""
+        wanted = {row["id"]: row["conversation_id"] for row in found}
+        conversations = [list(dict.fromkeys(wanted.values()))]
+        ratings = self._other(Ratings).latest(wanted)
+        decisions = self._other(Decisions).effective(wanted)
+        turns = {row[0]: row for row in transaction.tuples(_TURNS_OF, conversations)}
+        splits = {id: Split(split) for id, split in transaction.tuples(_SPLITS_OF, conversations)}
+        with_tools = {id for (id,) in transaction.tuples(_WITH_TOOLS, conversations)}
+        contexts: dict[str, _Context] = {}
+        chosen = sorted((turns[id] for id in wanted), key=itemgetter(4, 0))
+        return [
             RatedAnswer(
                 message_id=id,
-                conversation_id=conversation_id,
+                conversation_id=wanted[id],
                 context=_down_to(parent_id, turns, contexts),
                 answer=text,
                 ratings=ratings.get(id, ()),
-                split=splits.get(conversation_id),
+                split=splits.get(wanted[id]),
                 deployment_id=served_by,
                 mean_ln_p=ln_p,
                 decision=decisions.get(id),
-                is_whole=is_whole(MessageStatus(end[0]), end[1]),
-                with_tools=conversation_id in with_tools,
+                is_whole=is_whole(MessageStatus(status), reason),
+                with_tools=wanted[id] in with_tools,
             )
-        )
-    return answers
+            for id, parent_id, _, text, _, served_by, ln_p, status, reason in chosen
+        ]
 
 
 def _down_to(id: str | None, turns: Mapping[str, _Turn], contexts: dict[str, _Context]) -> _Context:
@@ -229,6 +211,6 @@ def _down_to(id: str | None, turns: Mapping[str, _Turn], contexts: dict[str, _Co
     context = () if id is None else contexts[id]
     for turn_id, _, role, text, *_ in reversed(unknown):
         if role == "user" or text:  # as chat sends it: without answers that failed
-            context = (*context, (_ROLES[role], text))
+            context = (*context, (Role(role), text))
         contexts[turn_id] = context
     return context

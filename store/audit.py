@@ -16,8 +16,7 @@ from enum import StrEnum
 from functools import cache
 from types import MappingProxyType
 
-from store.columns import mapper
-from store.connection import Repository, Transaction
+from store.connection import Repository
 from store.errors import StoreError
 
 TRAINER = "trainer"  # what it does by itself
@@ -81,22 +80,6 @@ def acting(name: str) -> Iterator[None]:
         _actor.reset(token)
 
 
-def record(
-    transaction: Transaction,
-    at: float,
-    action: AuditAction,
-    subject: str,
-    detail: Detail = _NONE,
-    *,
-    outcome: Outcome = Outcome.DONE,
-    actor: str | None = None,
-) -> None:
-    """Add one line, if the transaction is saved. `actor` names somebody who is not signed in yet."""
-    actor = actor or _actor.get() or _of_this_process()
-    columns = {"at": at, "actor": actor, "action": action, "subject": subject, "outcome": outcome}
-    transaction.insert("audit", **columns, detail=dict(detail))
-
-
 @cache
 def _of_this_process() -> str:
     try:
@@ -115,9 +98,11 @@ class Audits(Repository):
         outcome: Outcome = Outcome.DONE,
         actor: str | None = None,
     ) -> None:
-        """Add a line about what happened outside the store."""
+        """Add a line, if the transaction around it is saved. `actor` names somebody who is not signed in yet."""
+        columns = {"action": action, "subject": subject, "outcome": outcome, "detail": dict(detail)}
+        actor = actor or _actor.get() or _of_this_process()
         with self._file.writing() as transaction:
-            record(transaction, self._clock(), action, subject, detail, outcome=outcome, actor=actor)
+            transaction.insert("audit", at=self._clock(), actor=actor, **columns)
 
     @contextmanager
     def audited(
@@ -139,7 +124,4 @@ class Audits(Repository):
         values = {column: value for column, value in wanted.items() if value is not None}
         where = " AND ".join(["TRUE", *(f"{column} = ?" for column in values)])
         query = f"SELECT * FROM audit WHERE {where} ORDER BY seq DESC LIMIT ?"
-        return self._all(_entry, query, [*values.values(), limit])
-
-
-_entry = mapper(Entry)
+        return self._all(Entry, query, [*values.values(), limit])

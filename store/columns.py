@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import partial
+from functools import cache
+from operator import itemgetter
 from types import UnionType
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -55,50 +57,49 @@ def to_json(value: Any) -> str:
     try:
         text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise StoreError(
-            f"Cannot save this value as JSON: {error}. Use text, numbers, lists and dicts."
-        ) from error
+        use = "Use text, numbers, lists and dicts"
+        raise StoreError(f"Cannot save this value as JSON: {error}. {use}.") from error
     return storable(text.replace("\\u0000", "\x00") if _NUL_IN_JSON.search(text) else text)
 
 
-def mapper(record: type[T], given: Collection[str] = ()) -> Callable[..., T]:
-    """Return a function from a row to a `record`, whose fields are columns of the same names.
+def record_of(kind: type[T], row: sqlite3.Row, **given: Any) -> T:
+    """Return a `kind` whose fields are columns of the same names, but for those that are `given`.
 
-    Enums, booleans and JSON are converted to the fields' types, and NULL stays None. Fields without a column are
-    `given` to that function by name.
+    Enums, booleans and JSON are converted to the fields' types, and NULL stays None. A field that is a dataclass itself
+    is read from the same row; None where its first column is NULL.
     """
-    hints = get_type_hints(record)
-    columns = [(name, _conversion(hint)) for name, hint in hints.items() if name not in given]
-    names = [name for name, _ in columns]
-
-    def map_row(row: sqlite3.Row, **others: Any) -> T:
-        values = []
-        for name, convert in columns:
-            value = row[name]
-            values.append(value if convert is None or value is None else convert(value))
-        return record(**dict(zip(names, values, strict=True)), **others) if given else record(*values)
-
-    return map_row
+    readers = _readers(cast(Hashable, kind))
+    return kind(**{name: read(row) for name, read in readers if name not in given}, **given)
 
 
-def grouped(rows: Iterable[sqlite3.Row], by: str, record: Callable[[sqlite3.Row], T]) -> dict[Any, list[T]]:
+def grouped(kind: type[T], rows: Iterable[sqlite3.Row], by: str) -> dict[Any, list[T]]:
     """Return the records of the rows, in their order, by the value of one column."""
     found: dict[Any, list[T]] = {}
     for row in rows:
-        found.setdefault(row[by], []).append(record(row))
+        found.setdefault(row[by], []).append(record_of(kind, row))
     return found
 
 
-def _conversion(hint: Any) -> Callable[[Any], Any] | None:
+@cache
+def _readers(kind: Any) -> list[tuple[str, Callable[[sqlite3.Row], Any]]]:
+    return [(name, _reader(name, hint)) for name, hint in get_type_hints(kind).items()]
+
+
+def _reader(name: str, hint: Any) -> Callable[[sqlite3.Row], Any]:
     if get_origin(hint) is UnionType:
         [hint] = [part for part in get_args(hint) if part is not type(None)]
+    if is_dataclass(hint):
+        first = fields(hint)[0].name
+        return lambda row: None if row[first] is None else record_of(cast(type, hint), row)
+    convert = _conversion(hint)
+    if convert is None:
+        return itemgetter(name)
+    return lambda row: None if row[name] is None else convert(row[name])
+
+
+def _conversion(hint: Any) -> Callable[[Any], Any] | None:
     if get_origin(hint) in (tuple, dict):
-        return partial(_from_json, hint)
+        return lambda text: msgspec.convert(json.loads(text), hint)
     if isinstance(hint, type) and issubclass(hint, Enum):
-        members = {member.value: member for member in hint}
-        return members.__getitem__
+        return {member.value: member for member in hint}.__getitem__
     return bool if hint is bool else None
-
-
-def _from_json(kind: Any, text: str) -> Any:
-    return msgspec.convert(json.loads(text), kind)

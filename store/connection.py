@@ -18,7 +18,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from store.columns import column
+from store.columns import column, record_of
 from store.errors import Conflict, NotFound, NotSaved, StoreError
 
 T = TypeVar("T")
@@ -35,8 +35,6 @@ _NOT_SAVED_ADVICE = {
 }
 # Uneven, so that several who wait do not retry in step.
 _RETRY_S = (0.001, 0.005)
-# Takes the lock that a block of reads needs.
-_FIRST_READ = "PRAGMA schema_version"
 # Of at most 14 columns: SQLite takes 32,766 values in a statement.
 _ROWS_AT_ONCE = 1000
 
@@ -64,10 +62,9 @@ class Transaction:
             marks = ", ".join(["(" + ", ".join("?" * len(chunk[0])) + ")"] * len(chunk))
             values = list(chain.from_iterable(chunk))
             texts = "".join(value for value in values if type(value) is str)
-            if texts.isascii() and "\x00" not in texts:  # nearly always; one look instead of one at each
-                self._connection.execute(f"{into} VALUES {marks}", values)
-            else:
-                self.execute(f"{into} VALUES {marks}", values)
+            # Nearly always one look is enough instead of one at each.
+            run = self._connection.execute if texts.isascii() and "\x00" not in texts else self.execute
+            run(f"{into} VALUES {marks}", values)
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         # Always all rows at once: an open cursor would hold a read lock, and a writer would wait for it.
@@ -80,18 +77,16 @@ class Transaction:
         return cursor.execute(sql, list(map(column, values))).fetchall()
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Row | None:
-        rows = self.rows(sql, values)
-        return rows[0] if rows else None
+        return next(iter(self.rows(sql, values)), None)
 
     def one(self, sql: str, values: Sequence[Any], what: str) -> sqlite3.Row:
         """Return the row, or raise NotFound naming `what`."""
-        row = self.row(sql, values)
-        if row is None:
+        if (row := self.row(sql, values)) is None:
             raise NotFound(f"There is no {what}.")
         return row
 
     def insert(self, table: str, **columns: Any) -> int:
-        """Insert one row and return its rowid. Table and column names come from code, never from people."""
+        """Insert one row and return its rowid, which an `id` of None becomes. No name comes from people."""
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"
         return int(self.execute(sql, list(columns.values())).lastrowid or 0)
@@ -111,14 +106,12 @@ class DataFile:
         self._local = threading.local()
         self._open: weakref.WeakSet[_Connection] = weakref.WeakSet()
         self._open_lock = threading.Lock()
-        self._closed = threading.Event()
+        self._closed = False
         self._writer = threading.Lock()
-        if not self.path.exists():
-            if not create:
-                raise StoreError(f"There is no store at {self.path}. Check the data directory.")
-            self._create()
-
-    def _create(self) -> None:
+        if self.path.exists():
+            return
+        if not create:
+            raise StoreError(f"There is no store at {self.path}. Check the data directory.")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Conversations are personal: readable by the owner alone. SQLite gives its journal the same mode.
@@ -130,12 +123,10 @@ class DataFile:
 
     def connection(self) -> sqlite3.Connection:
         """Return this thread's connection, opened on first use."""
-        if self._closed.is_set():
+        if self._closed:
             raise StoreError(f"The store {self.path} is closed. Open a new one.")
         if os.getpid() != self._process:
-            raise StoreError(
-                f"The store {self.path} was opened before a fork. Open a new one in each process."
-            )
+            raise StoreError(f"{self.path} was opened before a fork. Open a new store in each process.")
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = self._local.connection = self._connect()
@@ -201,7 +192,7 @@ class DataFile:
                 connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
             else:
                 connection.execute("BEGIN")
-                self._waiting(connection, _FIRST_READ)
+                self._waiting(connection, "PRAGMA schema_version")  # takes the lock
             yield Transaction(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -238,14 +229,13 @@ class DataFile:
                 return NotSaved(f"Nothing was saved to {self.path}: {error}. {advice} and try again.")
             return StoreError(f"Cannot read {self.path}: {error}. {advice} and try again.")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return StoreError(
-                f"{self.path} is damaged or no store: {error}. Stop the product and restore a backup."
-            )
+            advice = "Stop the product and restore a backup"
+            return StoreError(f"{self.path} is damaged or no store: {error}. {advice}.")
         return StoreError(f"The store {self.path} failed: {error}.")
 
     def close(self) -> None:
         """Close every thread's connection; call it when no thread uses the store any more."""
-        self._closed.set()
+        self._closed = True
         with self._open_lock:
             for connection in list(self._open):
                 connection.close()
@@ -267,16 +257,16 @@ class Repository:
         """Return another repository on the same file."""
         return kind(self._file, self._clock, self._new_id)
 
-    def _all(self, record: Callable[[sqlite3.Row], T], sql: str, values: Sequence[Any] = ()) -> list[T]:
-        return [record(row) for row in self._rows(sql, values)]
+    def _all(self, kind: type[T], sql: str, values: Sequence[Any] = ()) -> list[T]:
+        return [record_of(kind, row) for row in self._rows(sql, values)]
 
-    def _first(self, record: Callable[[sqlite3.Row], T], sql: str, values: Sequence[Any]) -> T | None:
-        return next(iter(self._all(record, sql, values)), None)
+    def _first(self, kind: type[T], sql: str, values: Sequence[Any]) -> T | None:
+        return next(iter(self._all(kind, sql, values)), None)
 
-    def _one(self, record: Callable[[sqlite3.Row], T], sql: str, values: Sequence[Any], what: str) -> T:
+    def _one(self, kind: type[T], sql: str, values: Sequence[Any], what: str) -> T:
         """Raises NotFound naming `what`."""
         with self._file.reading() as transaction:
-            return record(transaction.one(sql, values, what))
+            return record_of(kind, transaction.one(sql, values, what))
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
         with self._file.reading() as transaction:

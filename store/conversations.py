@@ -5,17 +5,15 @@ Recursive queries also demand that a child was written after its parent (`seq`):
 
 from __future__ import annotations
 
-import sqlite3
-from dataclasses import astuple, fields, replace
+from dataclasses import fields, replace
+from typing import Any
 
-from store.assistants import need_assistant
-from store.columns import mapper
-from store.connection import Repository, Transaction
+from store.assistants import Assistants
+from store.connection import Repository
 from store.errors import Conflict, NotFound
 from store.records import Conversation, Message, MessageStatus, Role, Usage
 from store.search import purge_deleted_words, query_of
 
-_USAGE = tuple(field.name for field in fields(Usage))
 _UPWARDS = """
     WITH RECURSIVE path (id, parent_id, seq, depth) AS (
         SELECT id, parent_id, seq, 0 FROM messages WHERE id = {}
@@ -62,12 +60,12 @@ class Messages(Repository):
         id = self._new_id() if id is None else id
         at = self._clock() if created_at is None else created_at
         with self._file.writing() as transaction:
-            _check_place(transaction, conversation_id, parent_id, role)
-            made = Message(
-                id, conversation_id, parent_id, role, text, at, status, deployment_id, usage, finish_reason
-            )
-            columns = {name: value for name, value in vars(made).items() if name != "usage"}
-            transaction.insert("messages", **columns, **usage_columns(usage))
+            self._check_place(conversation_id, parent_id, role)
+            given = (role, text, at, status, deployment_id, usage, finish_reason)
+            made = Message(id, conversation_id, parent_id, *given)
+            columns = vars(made) | usage_columns(usage)
+            del columns["usage"]
+            transaction.insert("messages", **columns)
             head = "UPDATE conversations SET head_id = ?, updated_at = max(updated_at, ?) WHERE id = ?"
             transaction.execute(head, [id, at, conversation_id])
             return made
@@ -80,17 +78,14 @@ class Messages(Repository):
         usage: Usage | None = None,
         finish_reason: str | None = None,
     ) -> Message:
-        """Save the text of an answer that was streaming; status STREAMING saves the text so far.
+        """Save the text of an answer that was streaming, or so far; also of one that was swept as failed.
 
-        Also takes one that was swept as failed: the answer did arrive. Raises NotFound (deleted meanwhile),
-        and Conflict when the message is complete or stopped, since people may have rated that text.
+        Raises NotFound (deleted meanwhile), and Conflict when it is complete or stopped: people may have rated it.
         """
         with self._file.writing() as transaction:
             message = self.get(id)
             if message.status not in (MessageStatus.STREAMING, MessageStatus.FAILED):
-                raise Conflict(
-                    f"Message {id!r} is {message.status}; its text is final. Add a sibling instead."
-                )
+                raise Conflict(f"Message {id!r} is {message.status}; its text is final. Add a sibling.")
             usage = usage or message.usage
             columns = {"text": text, "status": status, "finish_reason": finish_reason, **usage_columns(usage)}
             changes = ", ".join(f"{column} = ?" for column in columns)
@@ -101,26 +96,25 @@ class Messages(Repository):
 
     def get(self, id: str) -> Message:
         """Raises NotFound."""
-        return self._one(message_of, "SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}")
+        return self._one(Message, "SELECT * FROM messages WHERE id = ?", [id], f"message {id!r}")
 
     def thread(self, conversation_id: str) -> list[Message]:
         """Return the shown branch from the first turn to the head. Raises NotFound."""
-        with self._file.reading() as transaction:
-            _conversation(transaction, conversation_id)
-            return self._all(message_of, _THREAD, [conversation_id])
+        with self._file.reading():
+            self._other(Conversations).get(conversation_id)
+            return self._all(Message, _THREAD, [conversation_id])
 
     def branch(self, message_id: str) -> list[Message]:
         """Return the turns from the first one down to this message, shown or not. Raises NotFound."""
         with self._file.reading():
             self.get(message_id)
-            return self._all(message_of, _BRANCH, [message_id])
+            return self._all(Message, _BRANCH, [message_id])
 
     def versions(self, conversation_id: str) -> dict[str, tuple[str, ...]]:
         """Return for each message of a conversation the ids of itself and its alternatives, oldest first."""
         query = "SELECT id, parent_id, role FROM messages WHERE conversation_id = ? ORDER BY created_at, seq"
-        rows = self._rows(query, [conversation_id])
         groups: dict[tuple[str | None, str], list[str]] = {}
-        for row in rows:
+        for row in self._rows(query, [conversation_id]):
             groups.setdefault((row["parent_id"], row["role"]), []).append(row["id"])
         return {id: tuple(ids) for ids in groups.values() for id in ids}
 
@@ -131,11 +125,11 @@ class Messages(Repository):
             leaf = transaction.one(_NEWEST_LEAF, [message_id], f"leaf below message {message_id!r}")["id"]
             head = "UPDATE conversations SET head_id = ? WHERE id = ?"
             transaction.execute(head, [leaf, message.conversation_id])
-            return conversation_of(_conversation(transaction, message.conversation_id))
+            return self._other(Conversations).get(message.conversation_id)
 
     def streaming_count(self, adapter: str | None = None) -> int:
         """Return how many answers are being generated, with that adapter: unload it only at 0."""
-        query = """SELECT count(*) AS n FROM messages m LEFT JOIN deployments d ON d.id = m.deployment_id
+        query = """SELECT count(*) FROM messages m LEFT JOIN deployments d ON d.id = m.deployment_id
                    WHERE m.status = 'streaming' AND (?1 IS NULL OR d.adapter = ?1)"""
         return self._number(query, [adapter])
 
@@ -148,33 +142,18 @@ class Messages(Repository):
         """Mark every streaming message as failed and return how many: for a start, after a crash."""
         return self._execute("UPDATE messages SET status = 'failed' WHERE status = 'streaming'")
 
-
-def _conversation(transaction: Transaction, id: str) -> sqlite3.Row:
-    return transaction.one(_CONVERSATION, [id], f"conversation {id!r}")
-
-
-def _check_place(transaction: Transaction, conversation_id: str, parent_id: str | None, role: Role) -> None:
-    _conversation(transaction, conversation_id)
-    parent = None
-    if parent_id is not None:
-        parent = transaction.row("SELECT * FROM messages WHERE id = ?", [parent_id])
-        if parent is None or parent["conversation_id"] != conversation_id:
+    def _check_place(self, conversation_id: str, parent_id: str | None, role: Role) -> None:
+        self._other(Conversations).get(conversation_id)
+        query = "SELECT * FROM messages WHERE id = ? AND conversation_id = ?"
+        parent = self._first(Message, query, [parent_id, conversation_id])
+        if parent is None and parent_id is not None:
             raise NotFound(f"There is no message {parent_id!r} in conversation {conversation_id!r}.")
-    if role == Role.ASSISTANT and (parent is None or parent["role"] != Role.USER):
-        raise Conflict("An answer has to follow a user message. Give that message as parent_id.")
+        if role == Role.ASSISTANT and (parent is None or parent.role is not Role.USER):
+            raise Conflict("An answer has to follow a user message. Give that message as parent_id.")
 
 
-def usage_columns(usage: Usage | None) -> dict[str, int | float | None]:
-    return dict(zip(_USAGE, astuple(usage) if usage else (None,) * len(_USAGE), strict=True))
-
-
-def message_of(row: sqlite3.Row) -> Message:
-    return _message(row, usage=None if row["prompt_tokens"] is None else _usage(row))
-
-
-_usage = mapper(Usage)
-_message = mapper(Message, given=["usage"])
-conversation_of = mapper(Conversation)
+def usage_columns(usage: Usage | None) -> dict[str, Any]:
+    return {field.name: getattr(usage, field.name, None) for field in fields(Usage)}
 
 
 _NEWEST = "ORDER BY c.updated_at DESC, c.created_at DESC, c.id DESC LIMIT ?"
@@ -201,7 +180,7 @@ class Conversations(Repository):
         """Add a conversation; `source` is chat, tools or import. Raises NotFound, Conflict for a taken id."""
         id = self._new_id() if id is None else id
         with self._file.writing() as transaction:
-            need_assistant(transaction, assistant_id)
+            self._other(Assistants).get(assistant_id)
             now = self._clock()
             made = Conversation(id, assistant_id, title, now, now, owner, source)
             transaction.insert("conversations", **vars(made))
@@ -215,7 +194,7 @@ class Conversations(Repository):
 
     def get(self, id: str) -> Conversation:
         """Raises NotFound."""
-        return self._one(conversation_of, _CONVERSATION, [id], f"conversation {id!r}")
+        return self._one(Conversation, _CONVERSATION, [id], f"conversation {id!r}")
 
     def all(
         self,
@@ -227,8 +206,8 @@ class Conversations(Repository):
     ) -> list[Conversation]:
         """Return the newest `limit` conversations, last changed first.
 
-        `search` is words (see `Search.search`): all of them in the title, or all in one message, also of hidden
-        branches. Where more than `limit` conversations have them, those with the last such messages are given.
+        `search` is words (see `Search.find`), all in the title or all in one message, also of hidden branches. Where
+        more than `limit` conversations have them, those with the last such messages are given.
         """
         wanted = {"assistant_id": assistant_id, "owner": owner, "source": source}
         values = {column: value for column, value in wanted.items() if value is not None}
@@ -236,17 +215,14 @@ class Conversations(Repository):
         if search:
             return self._searched(search, where, [*values.values(), limit])
         query = f"SELECT * FROM conversations c WHERE {where} {_NEWEST}"
-        return self._all(conversation_of, query, [*values.values(), limit])
+        return self._all(Conversation, query, [*values.values(), limit])
 
     def _searched(self, search: str, where: str, values: list[str | int]) -> list[Conversation]:
-        query = query_of(search)
-        if query is None:
+        if (query := query_of(search)) is None:
             return []
-        found = {}
         with self._file.reading():  # both queries see one state
-            for sql in (_WITH_TITLES, _WITH_MESSAGES):
-                for one in self._all(conversation_of, sql.format(where), [query, *values]):
-                    found[one.id] = one
+            walks = [sql.format(where) for sql in (_WITH_TITLES, _WITH_MESSAGES)]
+            found = {one.id: one for sql in walks for one in self._all(Conversation, sql, [query, *values])}
         newest = sorted(found.values(), key=lambda c: (c.updated_at, c.created_at, c.id), reverse=True)
         return newest[: int(values[-1])]
 
@@ -262,7 +238,6 @@ class Conversations(Repository):
         The index is rewritten for it, about a second for a million messages. Frozen datasets keep their copies of its
         examples, and its split stays known in case it is imported again.
         """
-        with self._file.writing() as transaction:
-            self.get(id)
-            transaction.execute("DELETE FROM conversations WHERE id = ?", [id])
+        if not self._execute("DELETE FROM conversations WHERE id = ?", [id]):
+            raise NotFound(f"There is no conversation {id!r}.")
         purge_deleted_words(self._file)

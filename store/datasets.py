@@ -1,14 +1,11 @@
-"""Keeps frozen, versioned lists of examples, and each conversation's split.
-
-Examples are copies: deleting a conversation leaves them.
-"""
+"""Keeps frozen, versioned lists of examples (copies that outlive conversations), and each conversation's split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from store.assistants import need_prompt
-from store.columns import mapper
+from store.assistants import Prompts
+from store.columns import record_of
 from store.connection import Repository
 from store.records import Dataset, Example, Split
 
@@ -24,14 +21,13 @@ class Datasets(Repository):
     ) -> Dataset:
         """Save a dataset; `dropped` counts answers by rule. Raises NotFound, Conflict for another's prompt."""
         with self._file.writing() as transaction:
-            need_prompt(transaction, prompt_id, assistant_id)
+            self._other(Prompts).of(assistant_id, prompt_id)
             columns = {"assistant_id": assistant_id, "prompt_id": prompt_id, "hash": hash}
             id = transaction.insert("datasets", **columns, dropped=dict(dropped), created_at=self._clock())
             # The columns have the order of the fields.
             rows = ((id, position, *vars(example).values()) for position, example in enumerate(examples))
-            transaction.executemany(
-                "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
-            )
+            insert = "INSERT INTO dataset_examples VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+            transaction.executemany(insert, rows)
             return self.get(id)
 
     def message_ids(self, run_id: int) -> frozenset[str]:
@@ -48,10 +44,11 @@ class Datasets(Repository):
         """Raises NotFound."""
         with self._file.reading() as transaction:
             row = transaction.one("SELECT * FROM datasets WHERE id = ?", [id], f"dataset {id}")
-            examples = transaction.rows(
-                "SELECT * FROM dataset_examples WHERE dataset_id = ? ORDER BY position", [id]
-            )
-        return _dataset(row, examples=tuple(map(_example, examples)))
+            query = "SELECT * FROM dataset_examples WHERE dataset_id = ? ORDER BY position"
+            return record_of(Dataset, row, examples=tuple(self._all(Example, query, [id])))
+
+
+INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
 
 
 class TeacherAnswers(Repository):
@@ -63,9 +60,8 @@ class TeacherAnswers(Repository):
 
     def add(self, message_id: str, asked: str, text: str) -> None:
         """Save an answer; of a message that was deleted meanwhile none is kept."""
-        query = "INSERT OR REPLACE INTO teacher_answers SELECT id, ?, ? FROM messages WHERE id = ?"
-        with self._file.writing() as transaction:
-            transaction.execute(query, [asked, text, message_id])
+        add = "INSERT OR REPLACE INTO teacher_answers SELECT id, ?, ? FROM messages WHERE id = ?"
+        self._execute(add, [asked, text, message_id])
 
 
 class Splits(Repository):
@@ -74,14 +70,7 @@ class Splits(Repository):
         now = self._clock()
         query = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
         with self._file.writing() as transaction:
-            transaction.executemany(
-                "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING",
-                ((conversation_id, split, now) for conversation_id, split in mapping.items()),
-            )
+            transaction.executemany(INSERT_SPLIT, ((id, split, now) for id, split in mapping.items()))
             rows = transaction.rows(query, [list(mapping)])
         held = {row["conversation_id"]: Split(row["split"]) for row in rows}
-        return {conversation_id: held[conversation_id] for conversation_id in mapping}
-
-
-_dataset = mapper(Dataset, given=["examples"])
-_example = mapper(Example)
+        return {id: held[id] for id in mapping}

@@ -5,11 +5,11 @@ Earlier decisions stay; one that is undone goes, and the audit log says so.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-from store.audit import AuditAction, Detail, record
-from store.columns import grouped, mapper
+from store.audit import AuditAction, Audits, Detail
+from store.columns import grouped, record_of
 from store.connection import Repository, Transaction
 from store.errors import Conflict, NotFound
 from store.records import Decision, JudgementRequest, Role, Ruling
@@ -18,17 +18,13 @@ from store.records import Decision, JudgementRequest, Role, Ruling
 IS_EFFECTIVE = """d.seq = (
     SELECT max(l.seq) FROM decisions l WHERE l.message_id = d.message_id AND l.reviewer = d.reviewer)"""
 
-EFFECTIVE_OF_MESSAGES = f"""
-    SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.message_id = wanted.value
+_EFFECTIVE = f"""
+    SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.{{}} = wanted.value
     WHERE {IS_EFFECTIVE} ORDER BY d.seq"""
-_ANSWERS = """
-    SELECT m.id, m.role FROM json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value"""
-_TO_UNDO = f"""
-    SELECT d.* FROM json_each(?) wanted CROSS JOIN decisions d ON d.id = wanted.value
-    WHERE {IS_EFFECTIVE} ORDER BY d.seq"""
+_ROLES = "SELECT m.id, m.role FROM json_each(?) wanted CROSS JOIN messages m ON m.id = wanted.value"
 _REMOVE = "DELETE FROM decisions WHERE id IN (SELECT value FROM json_each(?))"
-DECIDED_SINCE = f"""
-    SELECT count(DISTINCT d.message_id) AS n FROM decisions d
+_DECIDED_SINCE = f"""
+    SELECT count(DISTINCT d.message_id) FROM decisions d
     CROSS JOIN messages m ON m.id = d.message_id
     CROSS JOIN conversations c ON c.id = m.conversation_id
     WHERE d.reviewer = ? AND d.created_at >= ? AND c.assistant_id = ? AND {IS_EFFECTIVE}"""
@@ -42,21 +38,20 @@ class Decisions(Repository):
     def add_all(self, reviewer: str, ruling: Ruling, corrections: Mapping[str, str | None]) -> list[Decision]:
         """Add the same ruling for every message that is a key, all or none.
 
-        The value is the text to learn, None for the answer as it is.
-
-        Raises NotFound, and Conflict for a question, for CORRECT without a text, and for a text where nothing is to be
-        learned.
+        The value is the text to learn, None for the answer as it is. Raises NotFound, and Conflict for a question, for
+        CORRECT without a text, and for a text where nothing is to be learned.
         """
         with self._file.writing() as transaction:
             _check(transaction, ruling, corrections)
             now = self._clock()
             if corrections:
                 detail: Detail = {"ruling": ruling.value, "answers": len(corrections), "reviewer": reviewer}
-                record(transaction, now, AuditAction.REVIEWED, _first(corrections), detail)
-            return [
-                _insert(transaction, Decision(self._new_id(), message_id, reviewer, ruling, now, correction))
-                for message_id, correction in corrections.items()
-            ]
+                self._other(Audits).record(AuditAction.REVIEWED, f"answer {next(iter(corrections))}", detail)
+            made = list[Decision]()
+            for id, text in corrections.items():
+                made.append(Decision(self._new_id(), id, reviewer, ruling, now, text))
+                transaction.insert("decisions", **vars(made[-1]))
+            return made
 
     def undo(self, ids: Iterable[str]) -> list[Decision]:
         """Take these back, so that what each reviewer had decided before counts again; return those that are gone.
@@ -64,39 +59,32 @@ class Decisions(Repository):
         What the same reviewer has decided anew since then, and what was deleted meanwhile, is left alone.
         """
         with self._file.writing() as transaction:
-            gone = self._all(decision_of, _TO_UNDO, [list(set(ids))])
+            gone = self._all(Decision, _EFFECTIVE.format("id"), [list(set(ids))])
             transaction.execute(_REMOVE, [[decision.id for decision in gone]])
             if gone:
-                first = _first(decision.message_id for decision in gone)
                 detail: Detail = {"answers": len(gone), "reviewer": gone[0].reviewer}
-                record(transaction, self._clock(), AuditAction.REVIEW_UNDONE, first, detail)
+                first = f"answer {gone[0].message_id}"
+                self._other(Audits).record(AuditAction.REVIEW_UNDONE, first, detail)
             return gone
 
     def all(self, message_id: str) -> list[Decision]:
         """Return every decision about the message, oldest first."""
         query = "SELECT * FROM decisions WHERE message_id = ? ORDER BY seq"
-        return self._all(decision_of, query, [message_id])
+        return self._all(Decision, query, [message_id])
 
     def effective(self, message_ids: Iterable[str]) -> dict[str, Decision]:
         """Return the decision that counts, by message; undecided messages are left out."""
-        return effective_by_message(self._rows(EFFECTIVE_OF_MESSAGES, [list(set(message_ids))]))
+        rows = self._rows(_EFFECTIVE.format("message_id"), [list(set(message_ids))])
+        found = grouped(Decision, rows, "message_id").items()
+        return {id: counts for id, decisions in found if (counts := effective_decision(decisions))}
 
     def count_since(self, assistant_id: str, reviewer: str, since: float) -> int:
         """Return on how many of the assistant's answers the reviewer has decided since then (UTC seconds)."""
-        return self._number(DECIDED_SINCE, [reviewer, since, assistant_id])
-
-
-def _first(message_ids: Iterable[str]) -> str:
-    return f"answer {next(iter(message_ids))}"
-
-
-def _insert(transaction: Transaction, decision: Decision) -> Decision:
-    transaction.insert("decisions", **vars(decision))
-    return decision
+        return self._number(_DECIDED_SINCE, [reviewer, since, assistant_id])
 
 
 def _check(transaction: Transaction, ruling: Ruling, corrections: Mapping[str, str | None]) -> None:
-    roles = {row["id"]: row["role"] for row in transaction.rows(_ANSWERS, [list(corrections)])}
+    roles = {row["id"]: row["role"] for row in transaction.rows(_ROLES, [list(corrections)])}
     for message_id, correction in corrections.items():
         if message_id not in roles:
             raise NotFound(f"There is no message {message_id!r}.")
@@ -114,26 +102,13 @@ def effective_decision(decisions: Sequence[Decision]) -> Decision | None:
     return max(latest.values(), key=lambda decision: (decision.created_at, decision.id), default=None)
 
 
-def effective_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, Decision]:
-    found = grouped(rows, "message_id", decision_of)
-    chosen = ((message_id, effective_decision(decisions)) for message_id, decisions in found.items())
-    return {message_id: decision for message_id, decision in chosen if decision is not None}
-
-
-decision_of = mapper(Decision)
-
-
-OPEN = """
-    SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NULL ORDER BY id LIMIT ?"""
-DECIDED = """
-    SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NOT NULL ORDER BY id"""
-OF_RUN = "SELECT * FROM judgement_requests WHERE run_id = ? ORDER BY id"
+OPEN = "SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NULL ORDER BY id LIMIT ?"
+DECIDED = "SELECT * FROM judgement_requests WHERE assistant_id = ? AND accepted IS NOT NULL ORDER BY id"
 # A message that was deleted is asked about no more. What another run asked, and nobody has said, is asked again.
 _ADD = """
     INSERT INTO judgement_requests (assistant_id, run_id, message_id, text, created_at)
-    SELECT ?1, ?2, id, ?3, ?4 FROM messages WHERE id = ?5 
+    SELECT ?1, ?2, id, ?3, ?4 FROM messages WHERE id = ?5
     ON CONFLICT (message_id, text) DO UPDATE SET run_id = excluded.run_id WHERE accepted IS NULL"""
-_OF_MESSAGE = "SELECT * FROM judgement_requests WHERE message_id = ? ORDER BY id"
 _DECIDE = """
     UPDATE judgement_requests SET accepted = ?, decided_by = ?, decided_at = ? WHERE id = ? RETURNING *"""
 
@@ -154,45 +129,34 @@ class JudgementRequests(Repository):
 
     def open(self, assistant_id: str, limit: int = 1000) -> list[JudgementRequest]:
         """Return the requests that nobody has decided, the oldest first."""
-        return self._all(judgement_request_of, OPEN, [assistant_id, limit])
+        return self._all(JudgementRequest, OPEN, [assistant_id, limit])
 
     def of_message(self, message_id: str) -> list[JudgementRequest]:
         """Return all about what one message answered, decided or not, the oldest first."""
-        return self._all(judgement_request_of, _OF_MESSAGE, [message_id])
+        query = "SELECT * FROM judgement_requests WHERE message_id = ? ORDER BY id"
+        return self._all(JudgementRequest, query, [message_id])
 
     def decided(self, assistant_id: str) -> list[JudgementRequest]:
         """Return the requests that somebody has decided, the oldest first."""
-        return self._all(judgement_request_of, DECIDED, [assistant_id])
+        return self._all(JudgementRequest, DECIDED, [assistant_id])
 
     def choose(
         self, ids: Iterable[int], right: Collection[int] | None, decided_by: str
     ) -> list[JudgementRequest]:
-        """Accept those of `right` and refuse the rest, all or none and at one moment; None takes decisions back.
-
-        Raises NotFound.
-        """
+        """Accept those of `right` and refuse the rest, all or none; None takes decisions back. Raises NotFound."""
         with self._file.writing() as transaction:
-            now = self._clock()
-            return [
-                _decide(transaction, id, None if right is None else id in right, decided_by, now)
-                for id in ids
-            ]
+            now, decided = self._clock(), list[JudgementRequest]()
+            for id in ids:
+                subject, values = f"judgement request {id}", list[Any]([None, "", None])
+                if right is None:
+                    self._other(Audits).record(AuditAction.REVIEW_UNDONE, subject)
+                else:
+                    values = [id in right, decided_by, now]
+                    self._other(Audits).record(AuditAction.REVIEWED, subject, {"accepted": int(id in right)})
+                decided.append(record_of(JudgementRequest, transaction.one(_DECIDE, [*values, id], subject)))
+            return decided
 
     def of_run(self, run_id: int) -> list[JudgementRequest]:
         """Return those of one run, decided or not."""
-        return self._all(judgement_request_of, OF_RUN, [run_id])
-
-
-def _decide(
-    transaction: Transaction, id: int, accepted: bool | None, decided_by: str, now: float
-) -> JudgementRequest:
-    subject = f"judgement request {id}"
-    if accepted is None:
-        record(transaction, now, AuditAction.REVIEW_UNDONE, subject)
-    else:
-        record(transaction, now, AuditAction.REVIEWED, subject, {"accepted": int(accepted)})
-    values = [None, "", None] if accepted is None else [accepted, decided_by, now]
-    return judgement_request_of(transaction.one(_DECIDE, [*values, id], subject))
-
-
-judgement_request_of = mapper(JudgementRequest)
+        query = "SELECT * FROM judgement_requests WHERE run_id = ? ORDER BY id"
+        return self._all(JudgementRequest, query, [run_id])

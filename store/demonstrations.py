@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from store.columns import mapper
+from store.columns import record_of
 from store.connection import Repository
 
 _OF_ASSISTANT = "SELECT * FROM demonstrations WHERE assistant_id = ?"
-_REMOVE = (
-    "DELETE FROM demonstrations WHERE assistant_id = ? AND message_id IN (SELECT value FROM json_each(?))"
-)
+_REMOVE = """
+    DELETE FROM demonstrations WHERE assistant_id = ? AND message_id IN (SELECT value FROM json_each(?))"""
 # An answer that was deleted meanwhile is no demonstration.
 _ADD = """
     INSERT INTO demonstrations (assistant_id, message_id, question, answer, added_at)
@@ -42,35 +41,33 @@ class Demonstrations(Repository):
             gone = [id for id, one in held.items() if _differs(one, by_message.get(id))]
             new = [one for id, one in by_message.items() if _differs(one, held.get(id))]
             transaction.execute(_REMOVE, [assistant_id, gone])
-            transaction.executemany(
-                _ADD, ((assistant_id, one.question, one.answer, now, one.message_id) for one in new)
-            )
+            rows = [(assistant_id, one.question, one.answer, now, one.message_id) for one in new]
+            transaction.executemany(_ADD, rows)
 
     def all(self, assistant_id: str) -> list[Demonstration]:
         """Return them in the order in which they were added."""
-        return self._all(_demonstration, f"{_OF_ASSISTANT} ORDER BY seq", [assistant_id])
+        return self._all(Demonstration, f"{_OF_ASSISTANT} ORDER BY seq", [assistant_id])
 
     def of_messages(self, ids: Iterable[str]) -> dict[str, Demonstration]:
         """Return those of these messages that are still demonstrations, by message id."""
         query = "SELECT * FROM demonstrations WHERE message_id IN (SELECT value FROM json_each(?))"
-        return {one.message_id: one for one in self._all(_demonstration, query, [[*ids]])}
+        return {one.message_id: one for one in self._all(Demonstration, query, [[*ids]])}
 
     def state(self, assistant_id: str, model: str) -> tuple[int, int, int]:
-        """Return what changes with every change: how many there are, the number of the newest, how many have a vector
-        that `model` made.
-        """
+        """Return what every change changes: the count, the newest number, and how many have a vector of `model`."""
         row = self._rows(_STATE, [model, assistant_id])[0]
         return row["n"], row["newest"], row["ready"]
 
     def with_vectors(self, assistant_id: str, model: str) -> list[tuple[Demonstration, bytes]]:
         """Return those whose questions `model` has made vectors of, in the order in which they were added."""
         query = f"{_OF_ASSISTANT} AND vector_model = ? ORDER BY seq"
-        return [(_demonstration(row), row["vector"]) for row in self._rows(query, [assistant_id, model])]
+        rows = self._rows(query, [assistant_id, model])
+        return [(record_of(Demonstration, row), row["vector"]) for row in rows]
 
     def without_vector(self, assistant_id: str, model: str, most: int) -> list[Demonstration]:
         """Return the newest `most` of the others."""
         query = f"{_OF_ASSISTANT} AND vector_model IS NOT ? ORDER BY seq DESC LIMIT ?"
-        return self._all(_demonstration, query, [assistant_id, model, most])
+        return self._all(Demonstration, query, [assistant_id, model, most])
 
     def set_vectors(self, model: str, vectors: Mapping[str, bytes]) -> None:
         """Keep what `model` made of the questions of these messages."""
@@ -81,6 +78,3 @@ class Demonstrations(Repository):
 
 def _differs(one: Demonstration, other: Demonstration | None) -> bool:
     return other is None or (one.question, one.answer) != (other.question, other.answer)
-
-
-_demonstration = mapper(Demonstration)

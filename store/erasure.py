@@ -11,11 +11,10 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from store.audit import AuditAction, record
+from store.audit import AuditAction, Audits
 from store.connection import Repository, Transaction
 from store.deployments import Deployments
 from store.errors import Conflict, NotFound
-from store.records import DeploymentStatus
 from store.search import purge_deleted_words
 
 # Examples that came from the person's conversations, or that the person wrote or approved of.
@@ -26,7 +25,6 @@ _DECISIONS = """(reviewer = ?1 OR (correction IS NOT NULL AND EXISTS (
         AND trim(r.correction) = trim(decisions.correction))))"""
 _RUNS = f"""
     SELECT * FROM runs WHERE dataset_id IN (SELECT dataset_id FROM dataset_examples WHERE {_EXAMPLES}) ORDER BY id"""
-_DEPLOYED = "SELECT * FROM deployments WHERE adapter IN (SELECT value FROM json_each(?)) ORDER BY id"
 _BASE = """
     SELECT id FROM deployments WHERE assistant_id = ? AND adapter IS NULL AND variant = 0 AND status <> 'rejected'
     ORDER BY prompt_id = ? DESC, id DESC LIMIT 1"""
@@ -34,17 +32,12 @@ _REJECT = """
     UPDATE deployments SET status = 'rejected', reason = 'its adapter learned from what was erased'
     WHERE adapter IN (SELECT value FROM json_each(?))"""
 _COUNTED = {
-    "conversations": ("conversations", "owner = ?1"),
-    "ratings": ("ratings", "rater = ?1"),
-    "decisions": ("decisions", _DECISIONS),
-    "judgement_requests": ("judgement_requests", "accepted IS NOT NULL AND decided_by = ?1"),
-    "examples": ("dataset_examples", _EXAMPLES),
+    "conversations": "conversations WHERE owner = ?1",
+    "ratings": "ratings WHERE rater = ?1",
+    "decisions": f"decisions WHERE {_DECISIONS}",
+    "judgement_requests": "judgement_requests WHERE accepted IS NOT NULL AND decided_by = ?1",
+    "examples": f"dataset_examples WHERE {_EXAMPLES}",
 }
-# What an adapter that learned from the person answered may be in the person's words.
-_OF_RUNS = (
-    "DELETE FROM judgement_requests WHERE run_id IN (SELECT value FROM json_each(?))",
-    "DELETE FROM gate_answers WHERE run_id IN (SELECT value FROM json_each(?))",
-)
 # In this order: each looks at what the next ones delete.
 _OF_PERSON = (
     # What others have approved of too comes back when the trainer next looks.
@@ -63,10 +56,7 @@ _CLEAR_OTHERS = "UPDATE runs SET message = ? WHERE dataset_id IS NULL AND messag
 
 @dataclass(frozen=True)
 class Erased:
-    """Counts what was erased, and names the adapters and runs that had seen it.
-
-    `assistants` are those whose base model answers again because of that.
-    """
+    """What was erased, the adapters and runs that saw it, and the assistants that the base model serves now."""
 
     conversations: int
     ratings: int
@@ -78,9 +68,7 @@ class Erased:
     assistants: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        return bool(
-            self.conversations or self.ratings or self.decisions or self.judgement_requests or self.examples
-        )
+        return any(getattr(self, name) for name in _COUNTED)
 
 
 class Erasures(Repository):
@@ -106,13 +94,15 @@ class Erasures(Repository):
                 change = "UPDATE runs SET message = ?, report = ? WHERE id = ?"
                 transaction.execute(change, [_CLEARED, report, run["id"]])
             transaction.execute(_CLEAR_OTHERS, [_CLEARED])
-            for statement in _OF_RUNS:
-                transaction.execute(statement, [found.runs])
+            # What an adapter that learned from the person answered may be in the person's words.
+            for table in ("judgement_requests", "gate_answers"):
+                of_runs = f"DELETE FROM {table} WHERE run_id IN (SELECT value FROM json_each(?))"
+                transaction.execute(of_runs, [found.runs])
             for statement in _OF_PERSON:
                 transaction.execute(statement, [person])
             counts = {name: getattr(found, name) for name in ("conversations", "ratings", "decisions")}
             detail = counts | {"adapters": len(found.adapters)}
-            record(transaction, self._clock(), AuditAction.ERASED, person, detail)
+            self._other(Audits).record(AuditAction.ERASED, person, detail)
         purge_deleted_words(self._file)
         return found
 
@@ -139,16 +129,16 @@ def _found(transaction: Transaction, person: str) -> Erased:
                 "the app, then erase."
             )
     adapters = tuple(dict.fromkeys(run["adapter"] for run in runs if run["adapter"]))
-    deployed = transaction.rows(_DEPLOYED, [adapters])
-    counts: dict[str, int] = {
-        name: transaction.rows(f"SELECT count(*) FROM {table} WHERE {condition}", [person])[0][0]
-        for name, (table, condition) in _COUNTED.items()
+    active = """SELECT assistant_id FROM deployments
+        WHERE status = 'active' AND adapter IN (SELECT value FROM json_each(?))"""
+    counts = {
+        name: transaction.rows(f"SELECT count(*) FROM {of}", [person])[0][0] for name, of in _COUNTED.items()
     }
     return Erased(
         **counts,
         adapters=adapters,
         runs=tuple(run["id"] for run in runs),
-        assistants=tuple(row["assistant_id"] for row in deployed if row["status"] == DeploymentStatus.ACTIVE),
+        assistants=tuple(row["assistant_id"] for row in transaction.rows(active, [adapters])),
     )
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from store.connection import DataFile, Repository, Transaction
+from store.connection import DataFile, Repository
 from store.errors import Conflict, NotSaved, StoreError
 from store.search import stale_indexes
 
@@ -49,8 +49,10 @@ _COUNTED = (
     *("judgement_requests", "splits", "redaction_rules", "datasets", "adapters", "runs", "users", "audit"),
 )
 
-# What must never be found and no rule of the schema forbids -> how to say it, with the columns `a` and `b` of each row.
+# What must never be found: how to say it, with the columns `a` and `b` of each row.
 _FORBIDDEN = {
+    "{a} points to a missing row of {b}": """
+        SELECT "table" || ' row ' || coalesce(rowid, '') AS a, parent AS b FROM pragma_foreign_key_check""",
     "conversation {a!r} has {b} messages but shows none": """
         SELECT c.id AS a, count(*) AS b FROM conversations c JOIN messages m ON m.conversation_id = c.id
         WHERE c.head_id IS NULL GROUP BY c.id""",
@@ -81,7 +83,8 @@ class Maintenance(Repository):
                 path.touch(0o600)
                 _copy(self._file, path)
                 with closing(DataFile(path)) as copy, copy.writing() as transaction:
-                    problems = _damage(transaction)
+                    lines = [row[0] for row in transaction.rows("PRAGMA integrity_check")]
+                    problems = [f"damaged file: {line}" for line in lines if line != "ok"]
                     for words, query in _FORBIDDEN.items():
                         problems += [words.format(a=row["a"], b=row["b"]) for row in transaction.rows(query)]
                     return problems + stale_indexes(transaction)
@@ -101,14 +104,6 @@ class Maintenance(Repository):
         return {**counts, "bytes": self._file.path.stat().st_size}
 
 
-def _damage(transaction: Transaction) -> list[str]:
-    lines = [row[0] for row in transaction.rows("PRAGMA integrity_check")]
-    problems = [f"damaged file: {line}" for line in lines if line != "ok"]
-    for row in transaction.rows("PRAGMA foreign_key_check"):
-        problems.append(f"{row['table']} row {row['rowid']} points to a missing row of {row['parent']}")
-    return problems
-
-
 def backup_file(file: DataFile, target: Path) -> Path:
     """Copy the file to `target`, consistent although others write; returns the absolute target.
 
@@ -118,13 +113,16 @@ def backup_file(file: DataFile, target: Path) -> Path:
     target = target.absolute()
     with new_file(target, "The backup") as partial:
         _copy(file, partial)
-        with closing(sqlite3.connect(partial, isolation_level=None)) as copy:
-            found = copy.execute("PRAGMA quick_check").fetchone()[0]
-        if found != "ok":
-            raise StoreError(
-                f"{file.path} is damaged ({found}), so it was not backed up. Restore an older backup."
-            )
+        refuse_damaged(partial, file.path)
     return target
+
+
+def refuse_damaged(copy: Path, source: Path) -> None:
+    """Raises StoreError where the copy is damaged, since its source is."""
+    with closing(sqlite3.connect(copy)) as connection:
+        found = connection.execute("PRAGMA quick_check").fetchone()[0]
+    if found != "ok":
+        raise StoreError(f"{source} is damaged ({found}), so it was not copied. Restore an older backup.")
 
 
 def _copy(file: DataFile, partial: Path) -> None:

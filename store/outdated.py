@@ -9,7 +9,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from store.ratings import Approval, approval
+from store.ratings import approved_text
 from store.records import Decision, Prompt, RatedAnswer, Rating
 from store.store import Store
 
@@ -24,9 +24,7 @@ class OutdatedFacts:
     def __init__(self, prompts: Sequence[Prompt]):
         """`prompts` are all versions, oldest first."""
         self._since = [prompt.created_at for prompt in prompts]
-        texts = [
-            "\n".join(f"{s.text}\n{s.user}\n{s.assistant}" for s in prompt.segments) for prompt in prompts
-        ]
+        texts = ["\n".join(f"{s.text}\n{s.user}\n{s.assistant}" for s in one.segments) for one in prompts]
         now = _words(texts[-1]) if texts else set()
         self._gone = [_facts(text) - now for text in texts]
 
@@ -46,10 +44,8 @@ def outdated_answers(store: Store, assistant_id: str, newest: int = 10_000) -> l
     if facts.are_none:  # as mostly: no answer is read then
         return []
     for one in store.answers.rated(assistant_id, newest):
-        approved = approval(one.answer, one.ratings, one.decision, one.is_whole)
-        if isinstance(approved, Approval) and facts.says_one(
-            approved.text, judged_at(one.ratings, one.decision)
-        ):
+        text = approved_text(one.answer, one.ratings, one.decision, one.is_whole)
+        if text is not None and facts.says_one(text, judged_at(one.ratings, one.decision)):
             found.append(one)
     return found
 

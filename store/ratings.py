@@ -6,24 +6,18 @@ is rated up and nobody rated it down. An unrated answer is never approved.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from store.columns import grouped, mapper
+from store.columns import grouped
 from store.connection import Repository
 from store.errors import Conflict
 from store.records import Decision, Rating, Role, Ruling, Verdict
 
 # "Latest" is by the order of writing, not by the clock, which can step back.
-IS_LATEST = (
-    "r.seq = (SELECT max(l.seq) FROM ratings l WHERE l.message_id = r.message_id AND l.rater = r.rater)"
-)
-
-LATEST_OF_MESSAGES = f"""
-    SELECT r.* FROM json_each(?) wanted CROSS JOIN ratings r ON r.message_id = wanted.value
-    WHERE {IS_LATEST} ORDER BY r.seq"""
+IS_LATEST = """r.seq = (
+    SELECT max(l.seq) FROM ratings l WHERE l.message_id = r.message_id AND l.rater = r.rater)"""
 
 
 class Ratings(Repository):
@@ -43,20 +37,15 @@ class Ratings(Repository):
             if role != Role.ASSISTANT:
                 raise Conflict(f"Message {message_id!r} is from the {role}; only answers can be rated.")
             id, at = self._new_id(), self._clock()
-            verdict = None if verdict is None else Verdict(verdict)
             rating = Rating(id, message_id, rater, verdict, at, reason, comment, correction)
             transaction.insert("ratings", **vars(rating))
             return rating
 
     def change(self, message_id: str, rater: str, changed: Callable[[Rating], Rating]) -> Rating:
-        """Add what `changed` makes of the rater's latest rating, or of an empty one, unless it leaves that as it is.
-
-        In one transaction, so that of two changes at the same moment none is lost. Raises as `add`.
-        """
+        """Add what `changed` makes of the rater's latest rating, or of an empty one, unless it is the same."""
         with self._file.writing():
-            latest = self.latest([message_id]).get(message_id, ())
-            before = next((one for one in latest if one.rater == rater), None)
-            before = before or Rating("", message_id, rater, None, 0.0)
+            latest = {one.rater: one for one in self.latest([message_id]).get(message_id, ())}
+            before = latest.get(rater) or Rating("", message_id, rater, None, 0.0)
             new = changed(before)
             if new == before:
                 return before
@@ -64,27 +53,21 @@ class Ratings(Repository):
 
     def all(self, message_id: str) -> list[Rating]:
         """Return every rating that was ever given to the message, oldest first."""
-        return self._all(rating_of, "SELECT * FROM ratings WHERE message_id = ? ORDER BY seq", [message_id])
+        return self._all(Rating, "SELECT * FROM ratings WHERE message_id = ? ORDER BY seq", [message_id])
 
     def latest(self, message_ids: Iterable[str]) -> dict[str, tuple[Rating, ...]]:
         """Return the latest rating of each rater, by message, oldest first; unrated messages are left out."""
+        query = f"""SELECT r.* FROM json_each(?) wanted CROSS JOIN ratings r ON r.message_id = wanted.value
+            WHERE {IS_LATEST} ORDER BY r.seq"""
         # A set: a repeated id must not repeat its ratings.
-        return ratings_by_message(self._rows(LATEST_OF_MESSAGES, [list(set(message_ids))]))
+        found = grouped(Rating, self._rows(query, [list(set(message_ids))]), "message_id")
+        return {message_id: tuple(ratings) for message_id, ratings in found.items()}
 
     def counts(self, message_ids: Iterable[str]) -> dict[str, int]:
         """Return how many ratings each message has, taken back ones too; unrated messages are left out."""
         query = """SELECT message_id, count(*) AS n FROM json_each(?) wanted
                    JOIN ratings ON message_id = wanted.value GROUP BY message_id"""
-        rows = self._rows(query, [list(set(message_ids))])
-        return {row["message_id"]: row["n"] for row in rows}
-
-
-def ratings_by_message(rows: Iterable[sqlite3.Row]) -> dict[str, tuple[Rating, ...]]:
-    found = grouped(rows, "message_id", rating_of)
-    return {message_id: tuple(ratings) for message_id, ratings in found.items()}
-
-
-rating_of = mapper(Rating)
+        return {row["message_id"]: row["n"] for row in self._rows(query, [list(set(message_ids))])}
 
 
 def corrected(rating: Rating, text: str) -> Rating:
@@ -122,16 +105,13 @@ def approval(
 
 
 def _approval(answer: str, ratings: Sequence[Rating]) -> Approval | NotApproved:
-    corrections = [rating for rating in ratings if rating.correction is not None]
-    if corrections:
+    if corrections := [rating for rating in ratings if rating.correction is not None]:
         latest = max(corrections, key=_when)
         return Approval(latest.correction or "", True, latest.rater)
-    verdicts = [rating for rating in ratings if rating.verdict is not None]
-    if not verdicts:
-        return NotApproved.UNRATED
-    if any(rating.verdict is Verdict.DOWN for rating in verdicts):
+    if any(rating.verdict is Verdict.DOWN for rating in ratings):
         return NotApproved.RATED_DOWN
-    return Approval(answer, False, max(verdicts, key=_when).rater)
+    ups = [rating for rating in ratings if rating.verdict is not None]
+    return Approval(answer, False, max(ups, key=_when).rater) if ups else NotApproved.UNRATED
 
 
 def approved_text(

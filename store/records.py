@@ -1,7 +1,4 @@
-"""The values that the store keeps, as frozen dataclasses.
-
-Times are UTC seconds since the epoch, durations are seconds.
-"""
+"""The values that the store keeps, as frozen dataclasses. Times are UTC seconds since 1970, durations are seconds."""
 
 from __future__ import annotations
 
@@ -29,21 +26,12 @@ class MessageStatus(StrEnum):
 
 
 # What servers and other tools call the end of an answer that ended by itself; there are more words for the others.
-_ENDS = (
-    "stop",
-    "end_turn",
-    "stop_sequence",
-    "eos",
-    "eos_token",
-    "complete",
-    "completed",
-    "finished_successfully",
-)
+_ENDS = "stop end_turn stop_sequence eos eos_token complete completed finished_successfully"
 
 
 def is_whole(status: MessageStatus, finish_reason: str | None) -> bool:
     """Whether an answer ended by itself, as far as anybody said: not at a limit, a filter, a stop or a failure."""
-    return status is MessageStatus.COMPLETE and (finish_reason or "stop").casefold() in _ENDS
+    return status is MessageStatus.COMPLETE and (finish_reason or "stop").casefold() in _ENDS.split()
 
 
 class Verdict(StrEnum):
@@ -133,19 +121,15 @@ class Variant:
 
 @dataclass(frozen=True)
 class Deployment:
-    """The pair (adapter, variant): what a request is served with.
-
-    `segment_ids` are the segments that are sent, `demonstrations` is how many approved answers are, and
-    `prompt_tokens` are the tokens of both, as measured.
-    """
+    """The pair (adapter, variant): what a request is served with."""
 
     id: int
     assistant_id: str
     prompt_id: int
     adapter: str | None  # the name it is served under; None is the base model
-    segment_ids: tuple[str, ...]
+    segment_ids: tuple[str, ...]  # those that are sent
     variant: int  # index in the prompt variants; 0 is the full prompt
-    prompt_tokens: int
+    prompt_tokens: int  # of these segments and the demonstrations, as measured
     status: DeploymentStatus
     created_at: float
     run_id: int | None = None
@@ -168,10 +152,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Usage:
-    """What one request cost: tokens, and seconds from sending it.
-
-    `mean_ln_p` is the mean log-probability of a token of the answer in nats, None where the server gives none.
-    """
+    """What one request cost: tokens, and seconds from sending it."""
 
     prompt_tokens: int
     prompt_part_tokens: int  # the part that comes from the assistant's prompt
@@ -179,7 +160,7 @@ class Usage:
     completion_tokens: int
     first_token_s: float
     total_s: float
-    mean_ln_p: float | None = None
+    mean_ln_p: float | None = None  # mean log-probability of a token of the answer (nats), where it is known
     left_out_turns: int | None = None  # of the conversation, the oldest, for want of room
     demonstration_tokens: int = 0
     demonstrations: tuple[str, ...] = ()  # ids of the messages whose approved answers were sent along
@@ -221,33 +202,26 @@ class Rating:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a reviewer decided about one answer; it outranks every rating.
-
-    The latest of each reviewer counts, and of several reviewers the one decided last. `correction` is the text to learn
-    where that is not the answer as given: the reviewer's own, or a rater's that was approved.
-    """
+    """What a reviewer decided about one answer. It outranks every rating; the one of who decided last counts."""
 
     id: str
     message_id: str
     reviewer: str
     ruling: Ruling
     created_at: float
-    correction: str | None = None
+    correction: str | None = None  # the text to learn, where that is not the answer as given
 
 
 @dataclass(frozen=True)
 class RedactionRule:
-    """A pattern that people add for an assistant's examples, beside the personal data that is found without it.
-
-    `pattern` is a regular expression, or plain text (`literal`). `kind` is the name in placeholders, empty for KEEP.
-    """
+    """A pattern that people add for an assistant's examples, beside the personal data that is found without it."""
 
     id: int
     assistant_id: str
     action: RedactionAction
-    kind: str
+    kind: str  # the name in placeholders, empty for KEEP
     pattern: str
-    literal: bool
+    literal: bool  # the pattern is plain text, not a regular expression
     added_by: str
     created_at: float
 
@@ -267,25 +241,19 @@ class ServedAnswer:
 
 @dataclass(frozen=True)
 class RatedAnswer:
-    """An answer, the turns before it, the latest rating of each rater and the effective decision.
-
-    `context` are (role, text) pairs, oldest first, ending with the user message that was answered.
-    `mean_ln_p` is the mean log-probability of its tokens, None where the server did not say, or nobody was served.
-    One that is not whole is never learned as it stands, since the adapter would learn to end there. `with_tools`: it
-    could call tools.
-    """
+    """An answer, the turns before it, the latest rating of each rater and the effective decision."""
 
     message_id: str
     conversation_id: str
-    context: tuple[tuple[Role, str], ...]
+    context: tuple[tuple[Role, str], ...]  # oldest first, ending with the user message that was answered
     answer: str
     ratings: tuple[Rating, ...]
     split: Split | None  # where the conversation was put earlier, if it was
     deployment_id: int | None = None
-    mean_ln_p: float | None = None
+    mean_ln_p: float | None = None  # of its tokens, where the server said it and it was served here
     decision: Decision | None = None
-    is_whole: bool = True
-    with_tools: bool = False
+    is_whole: bool = True  # else never learned as it stands: the adapter would learn to end there
+    with_tools: bool = False  # it could call tools
 
 
 @dataclass(frozen=True)
@@ -343,10 +311,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """One attempt to retrain: its settings, how far it got and the gate's verdict.
-
-    `report` is the plain-JSON form of the gate's verdict and the measurements (see `trainer.report`).
-    """
+    """One attempt to retrain: its settings, how far it got and the gate's verdict."""
 
     id: int
     assistant_id: str
@@ -358,7 +323,7 @@ class TrainingRun:
     adapter: str | None = None
     finished_at: float | None = None
     message: str = ""
-    report: dict[str, Any] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)  # see `trainer.report`
 
 
 @dataclass(frozen=True)

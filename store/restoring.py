@@ -9,16 +9,15 @@ from contextlib import closing
 from pathlib import Path
 
 from store.errors import NotSaved, StoreError
-from store.maintenance import new_file
+from store.maintenance import new_file, refuse_damaged
 
 # What serves now, and what a rollback would serve again.
 _SERVING = """
     SELECT DISTINCT adapter FROM deployments WHERE adapter IS NOT NULL
         AND (status = 'active' OR id IN (SELECT previous_id FROM deployments WHERE status = 'active'))"""
 
-TIMED_NAME = (
-    "shorthand-%Y%m%d-%H%M%S.sqlite"  # of a backup in a folder of many; by it they are in order of time
-)
+# Of a backup in a folder of many; by it they are in order of time.
+TIMED_NAME = "shorthand-%Y%m%d-%H%M%S.sqlite"
 _TIMED = f"shorthand-{'[0-9]' * 8}-{'[0-9]' * 6}.sqlite"
 
 
@@ -38,10 +37,7 @@ def adapters_of(backup: Path) -> Path:
 
 
 def save_adapters(backup: Path, data_dir: Path) -> tuple[list[str], list[str]]:
-    """Copy what the backup's assistants are served with; return the names of those, and of any that are not there.
-
-    Raises NotSaved.
-    """
+    """Copy what the backup's assistants are served with; return these names and the missing ones. Raises NotSaved."""
     with closing(sqlite3.connect(backup)) as copy:
         names = [Path(row[0]).name for row in copy.execute(_SERVING)]
     saved = [name for name in names if (data_dir / "adapters" / name).is_dir()]
@@ -58,10 +54,7 @@ def restore(backup: Path, target: Path) -> list[str]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with new_file(target, "The store") as partial:
         shutil.copyfile(backup, partial)
-        with closing(sqlite3.connect(partial)) as copy:
-            found = copy.execute("PRAGMA quick_check").fetchone()[0]
-        if found != "ok":
-            raise StoreError(f"{backup} is damaged ({found}). Restore an older backup.")
+        refuse_damaged(partial, backup)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
     names = sorted(path.name for path in adapters_of(backup).glob("*"))

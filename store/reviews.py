@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from store.columns import mapper
-from store.connection import Repository, Transaction
-from store.decisions import EFFECTIVE_OF_MESSAGES, IS_EFFECTIVE, effective_by_message
-from store.ratings import IS_LATEST, LATEST_OF_MESSAGES, ratings_by_message
+from store.columns import record_of
+from store.connection import Repository
+from store.decisions import IS_EFFECTIVE, Decisions
+from store.ratings import IS_LATEST, Ratings
 from store.records import Decision, MessageStatus, Rating, is_whole
 from store.search import Search
 
@@ -48,20 +48,17 @@ class ReviewFilter:
 
 @dataclass(frozen=True)
 class ReviewItem:
-    """An answer to review. `opens` says that its question is the first of the conversation.
-
-    `mean_ln_p` is the mean log-probability of a token of the answer (nats, None where it is not known).
-    """
+    """An answer to review."""
 
     message_id: str
     conversation_id: str
     question: str
     answer: str
-    opens: bool
+    opens: bool  # its question is the first of the conversation
     at: float
     ratings: tuple[Rating, ...]
     decision: Decision | None
-    mean_ln_p: float | None = None
+    mean_ln_p: float | None = None  # mean log-probability of a token (nats), where it is known
     status: MessageStatus = MessageStatus.COMPLETE
     finish_reason: str | None = None
 
@@ -115,10 +112,7 @@ class Reviews(Repository):
     def find(
         self, assistant_id: str, wanted: ReviewFilter, limit: int = MOST
     ) -> tuple[list[ReviewItem], bool]:
-        """Return at most `limit` finished answers with a text, those that were rated, decided or given last first.
-
-        The second value says that the limit was reached, so that there may be others.
-        """
+        """Return finished answers, those last rated, decided or given first, and whether there may be more."""
         with self._file.reading() as transaction:
             ids: list[str] = []
             if wanted.text.strip():
@@ -129,7 +123,7 @@ class Reviews(Repository):
             values = [assistant_id, wanted.rater, wanted.reason, list(dict.fromkeys(ids)), share]
             found = [[row["id"] for row in transaction.rows(sql, values)] for sql in walks]
             each = list(dict.fromkeys(id for some in found for id in some))
-            return _items(transaction, each), any(len(some) == share for some in found)
+            return self.items(each), any(len(some) == share for some in found)
 
     def item(self, message_id: str) -> ReviewItem | None:
         """Return one answer as it is now; None when it was deleted."""
@@ -138,7 +132,13 @@ class Reviews(Repository):
     def items(self, message_ids: Sequence[str]) -> list[ReviewItem]:
         """Return answers as they are now, in the order given; without those that were deleted."""
         with self._file.reading() as transaction:
-            return _items(transaction, message_ids)
+            ratings = self._other(Ratings).latest(message_ids)
+            decisions = self._other(Decisions).effective(message_ids)
+            rows = {row["message_id"]: row for row in transaction.rows(ITEMS, [list(message_ids)])}
+        return [
+            record_of(ReviewItem, row, ratings=ratings.get(id, ()), decision=decisions.get(id))
+            for id, row in rows.items()
+        ]
 
     def newest_questions(self, assistant_id: str, limit: int = MOST) -> list[str]:
         """Return the questions of the conversations that changed last, against which a rare question shows."""
@@ -188,16 +188,3 @@ def _query(wanted: ReviewFilter, kind: Show) -> str:
         latest = " AND ".join([IS_LATEST, *rating])
         conditions.append(latest if source is _BY_RATING else f"EXISTS ({_ITS_RATING} AND {latest})")
     return f"SELECT m.id FROM {source} WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ?5"
-
-
-def _items(transaction: Transaction, ids: Sequence[str]) -> list[ReviewItem]:
-    wanted = [list(ids)]
-    ratings = ratings_by_message(transaction.rows(LATEST_OF_MESSAGES, wanted))
-    decisions = effective_by_message(transaction.rows(EFFECTIVE_OF_MESSAGES, wanted))
-    return [
-        _item(row, ratings=ratings.get(row["message_id"], ()), decision=decisions.get(row["message_id"]))
-        for row in transaction.rows(ITEMS, wanted)
-    ]
-
-
-_item = mapper(ReviewItem, given=["ratings", "decision"])

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from store.assistants import need_assistant
-from store.audit import AuditAction, record
-from store.columns import mapper
+from store.assistants import Assistants
+from store.audit import AuditAction, Audits
 from store.connection import Repository
 from store.errors import Conflict
 from store.records import RunEvent, RunStatus, TrainingRun
@@ -26,21 +25,17 @@ class AutomaticRetrains:
 class Runs(Repository):
     def start(self, assistant_id: str, settings: Mapping[str, Any], trigger: str) -> TrainingRun:
         """Record that a run started and why (`trigger`); it was the next one. Raises NotFound."""
-        columns = {"assistant_id": assistant_id, "trigger": trigger, "settings": dict(settings)}
         with self._file.writing() as transaction:
-            need_assistant(transaction, assistant_id)
-            transaction.execute(_ANNOUNCE, [assistant_id, None, ""])
-            now = self._clock()
-            id = transaction.insert("runs", **columns, status=RunStatus.RUNNING, started_at=now)
-            return self.get(id)
+            self._other(Assistants).get(assistant_id)
+            self.announce(assistant_id, None)
+            run = TrainingRun(0, assistant_id, RunStatus.RUNNING, self._clock(), dict(settings), trigger)
+            return self.get(transaction.insert("runs", **vars(run) | {"id": None}))
 
     def update(self, id: int, dataset_id: int | None = None, adapter: str | None = None) -> TrainingRun:
         """Record the run's dataset or adapter; what is None stays. Raises NotFound."""
-        change = """UPDATE runs SET dataset_id = coalesce(?, dataset_id), adapter = coalesce(?, adapter)
-                    WHERE id = ?"""
-        with self._file.writing() as transaction:
-            transaction.execute(change, [dataset_id, adapter, id])
-            return self.get(id)
+        change = "UPDATE runs SET dataset_id = coalesce(?, dataset_id), adapter = coalesce(?, adapter) WHERE id = ?"
+        self._execute(change, [dataset_id, adapter, id])
+        return self.get(id)
 
     def finish(self, id: int, status: RunStatus, message: str, report: Mapping[str, Any]) -> TrainingRun:
         """Record how the run ended. Raises NotFound, Conflict when it is not running or `status` is RUNNING."""
@@ -64,18 +59,18 @@ class Runs(Repository):
 
     def get(self, id: int) -> TrainingRun:
         """Raises NotFound."""
-        return self._one(_run, "SELECT * FROM runs WHERE id = ?", [id], f"run {id}")
+        return self._one(TrainingRun, "SELECT * FROM runs WHERE id = ?", [id], f"run {id}")
 
     def all(self, assistant_id: str, limit: int = 50) -> list[TrainingRun]:
         """Return the last `limit` runs, newest first."""
         query = "SELECT * FROM runs WHERE assistant_id = ? ORDER BY id DESC LIMIT ?"
-        return self._all(_run, query, [assistant_id, limit])
+        return self._all(TrainingRun, query, [assistant_id, limit])
 
     def of_trigger(self, assistant_id: str, reason: str) -> TrainingRun | None:
         """Return the newest run with this reason among those that its trigger names."""
         query = """SELECT * FROM runs WHERE assistant_id = ? AND instr(', ' || trigger || ', ', ', ' || ? || ', ')
                    ORDER BY id DESC LIMIT 1"""
-        return self._first(_run, query, [assistant_id, reason])
+        return self._first(TrainingRun, query, [assistant_id, reason])
 
     def counts(self, assistant_id: str) -> dict[str, int]:
         """Return how many runs ended, or go on, with each status."""
@@ -84,9 +79,8 @@ class Runs(Repository):
 
     def interrupt_running(self, reason: str) -> int:
         """Mark runs that a crash left running as interrupted; returns how many. Hold the lock first."""
-        change = """UPDATE runs SET status = 'interrupted', finished_at = ?, message = ?
-                    WHERE status = 'running'"""
-        return self._execute(change, [self._clock(), reason])
+        change = "UPDATE runs SET status = ?, finished_at = ?, message = ? WHERE status = 'running'"
+        return self._execute(change, [RunStatus.INTERRUPTED, self._clock(), reason])
 
     def add_event(self, run_id: int, phase: str, data: Mapping[str, Any]) -> RunEvent:
         """Record progress."""
@@ -98,15 +92,15 @@ class Runs(Repository):
     def events(self, run_id: int, phase: str | None = None) -> list[RunEvent]:
         """Return the run's events in the order of writing."""
         query = "SELECT * FROM run_events WHERE run_id = ? AND phase = coalesce(?, phase) ORDER BY seq"
-        return self._all(_event, query, [run_id, phase])
+        return self._all(RunEvent, query, [run_id, phase])
 
     def request(self, assistant_id: str, trigger: str) -> None:
         """Ask the trainer, which may be another process, for a run. Raises NotFound."""
         with self._file.writing() as transaction:
-            need_assistant(transaction, assistant_id)
-            now = self._clock()
-            transaction.insert("training_requests", assistant_id=assistant_id, trigger=trigger, at=now)
-            record(transaction, now, AuditAction.TRAINING_ASKED, assistant_id)
+            self._other(Assistants).get(assistant_id)
+            columns = {"assistant_id": assistant_id, "trigger": trigger, "at": self._clock()}
+            transaction.insert("training_requests", **columns)
+            self._other(Audits).record(AuditAction.TRAINING_ASKED, assistant_id)
 
     def is_requested(self, assistant_id: str) -> bool:
         """Whether a request waits for the trainer."""
@@ -115,27 +109,24 @@ class Runs(Repository):
 
     def running(self) -> TrainingRun | None:
         """Return the run that is under way, of whichever assistant."""
-        return self._first(_run, "SELECT * FROM runs WHERE status = 'running' ORDER BY id DESC", [])
+        return self._first(TrainingRun, "SELECT * FROM runs WHERE status = 'running' ORDER BY id DESC", [])
 
     def take_request(self) -> tuple[str, str] | None:
-        """Remove the requests of the assistant that has waited longest; return its id and their reasons, each once.
-
-        One run answers all of them, since it reads everything that is there when it begins. Each request goes to one
-        caller; None where there is none.
-        """
+        """Take the requests of the assistant that waited longest, which one run answers: its id and their reasons."""
         if not self._rows("SELECT 1 FROM training_requests LIMIT 1"):  # mostly: without the write lock
             return None
         take = """DELETE FROM training_requests WHERE assistant_id = (
             SELECT assistant_id FROM training_requests ORDER BY seq LIMIT 1) RETURNING *"""
         with self._file.writing() as transaction:
             asked = sorted(transaction.rows(take), key=lambda row: int(row["seq"]))
-        if not asked:
-            return None
-        return asked[0]["assistant_id"], ", ".join(dict.fromkeys(row["trigger"] for row in asked))
+        reasons = ", ".join(dict.fromkeys(row["trigger"] for row in asked))
+        return (asked[0]["assistant_id"], reasons) if asked else None
 
     def announce(self, assistant_id: str, starts_at: float | None, reason: str = "") -> None:
         """Say when the next run starts by itself, and why; None takes it back. Raises Conflict for no assistant."""
-        self._execute(_ANNOUNCE, [assistant_id, starts_at, reason])
+        change = """INSERT INTO automatic_retrains (assistant_id, starts_at, reason) VALUES (?, ?, ?)
+            ON CONFLICT DO UPDATE SET starts_at = excluded.starts_at, reason = excluded.reason"""
+        self._execute(change, [assistant_id, starts_at, reason])
 
     def allow_automatic(self, assistant_id: str, allowed: bool) -> None:
         """Whether runs may start without being asked for; what was announced is taken back where they may not."""
@@ -144,18 +135,12 @@ class Runs(Repository):
         with self._file.writing() as transaction:
             transaction.execute(change, [assistant_id, allowed])
             detail = {"allowed": allowed}
-            record(transaction, self._clock(), AuditAction.AUTOMATIC_RETRAINS, assistant_id, detail)
+            self._other(Audits).record(AuditAction.AUTOMATIC_RETRAINS, assistant_id, detail)
 
     def automatic(self, assistant_id: str) -> AutomaticRetrains:
         query = "SELECT allowed, starts_at, reason FROM automatic_retrains WHERE assistant_id = ?"
-        return self._first(_automatic, query, [assistant_id]) or AutomaticRetrains()
+        return self._first(AutomaticRetrains, query, [assistant_id]) or AutomaticRetrains()
 
-
-_ANNOUNCE = """INSERT INTO automatic_retrains (assistant_id, starts_at, reason) VALUES (?, ?, ?)
-    ON CONFLICT DO UPDATE SET starts_at = excluded.starts_at, reason = excluded.reason"""
-_automatic = mapper(AutomaticRetrains)
-_run = mapper(TrainingRun)
-_event = mapper(RunEvent)
 
 # An example that was erased from the dataset is shown no more; an answer goes with the message that it was asked by.
 PAIRS = """
@@ -207,12 +192,10 @@ class Tally:
 class GateAnswers(Repository):
     def add(self, run_id: int, answers: Iterable[GateAnswer]) -> None:
         """Save all answers or none; an answer whose message was deleted meanwhile is left out."""
+        insert = "INSERT INTO gate_answers SELECT ?, ?, ?, id, ?, ? FROM messages WHERE id = ?"
+        rows = [(run_id, a.system, a.position, a.text, a.score, a.message_id) for a in answers]
         with self._file.writing() as transaction:
-            transaction.executemany(
-                "INSERT INTO gate_answers (run_id, system, position, message_id, text, score) "
-                "SELECT ?, ?, ?, id, ?, ? FROM messages WHERE id = ?",
-                ((run_id, a.system, a.position, a.text, a.score, a.message_id) for a in answers),
-            )
+            transaction.executemany(insert, rows)
 
     def texts(self, run_id: int) -> dict[str, dict[int, str]]:
         """Return for each system its answer to the example at a position of the run's dataset."""
@@ -224,7 +207,7 @@ class GateAnswers(Repository):
 
     def tally(self, run_id: int, system: str, other: str) -> Tally:
         """Return how often `system` did better than `other`; 0 asked of a system that the gate did not try."""
-        return self._all(_tally, _TALLY + PAIRS, [system, other, run_id])[0]
+        return self._all(Tally, _TALLY + PAIRS, [system, other, run_id])[0]
 
     def side_by_side(
         self, run_id: int, system: str, other: str, limit: int, best_first: bool = False
@@ -232,8 +215,4 @@ class GateAnswers(Repository):
         """Return the questions on which `system` lost most against `other`, or won most (`best_first`)."""
         direction = "DESC" if best_first else "ASC"
         query = f"{_SHOWN}{PAIRS} ORDER BY c.score - r.score {direction}, c.position LIMIT ?"
-        return self._all(_pair, query, [system, other, run_id, limit])
-
-
-_tally = mapper(Tally)
-_pair = mapper(SideBySide)
+        return self._all(SideBySide, query, [system, other, run_id, limit])

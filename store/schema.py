@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
 from importlib.resources import files
 
 from sqlite_utils import Database, Migrations
@@ -34,9 +33,8 @@ def upgrade(file: DataFile) -> None:
         if not _is_current(file):
             db = _database(file)
             if applied := [migration.name for migration in migrations.applied(db)]:
-                backup_file(
-                    file, file.path.with_name(f"{file.path.stem}-{applied[-1]}-{time.time():.0f}.sqlite")
-                )
+                name = f"{file.path.stem}-{applied[-1]}-{time.time():.0f}.sqlite"
+                backup_file(file, file.path.with_name(name))
             migrations.apply(db)
 
 
@@ -62,15 +60,9 @@ def _is_current(file: DataFile) -> bool:
 
 @migrations()
 def v0_1(db: Database) -> None:
-    for statement in _statements(files("store").joinpath("schema.sql").read_text(encoding="utf-8")):
-        db.execute(statement)
-
-
-def _statements(script: str) -> Iterator[str]:
-    """One by one, since sqlite3's own `executescript` would end the transaction."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
+    statement = ""  # one by one: `executescript` would end the transaction
+    for line in files("store").joinpath("schema.sql").read_text(encoding="utf-8").splitlines(keepends=True):
         statement += line
         if sqlite3.complete_statement(statement):
-            yield statement
+            db.execute(statement)
             statement = ""

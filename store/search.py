@@ -1,7 +1,4 @@
-"""Searches the full text of messages, and what raters and reviewers wrote about them.
-
-Triggers of the schema keep the FTS5 indexes.
-"""
+"""Searches messages, and what raters and reviewers wrote about them, by indexes that triggers of the schema keep."""
 
 from __future__ import annotations
 
@@ -48,7 +45,7 @@ _IN_INDEX = """
 _ITS_MESSAGE = "CROSS JOIN messages m ON m.id = {}.message_id"
 _IN_MESSAGES = _IN_INDEX.format("message", "m", "", "TRUE")
 _IN_RATINGS = _IN_INDEX.format("rating", "r", _ITS_MESSAGE.format("r"), IS_LATEST)
-IN_DECISIONS = _IN_INDEX.format("decision", "d", _ITS_MESSAGE.format("d"), IS_EFFECTIVE)
+_IN_DECISIONS = _IN_INDEX.format("decision", "d", _ITS_MESSAGE.format("d"), IS_EFFECTIVE)
 
 
 class Search(Repository):
@@ -58,18 +55,17 @@ class Search(Repository):
         `text` is what a person types, in any case, with or without accents; nothing in it is syntax, and no text
         raises. The last word may be the beginning of one. Those written last come first.
         """
-        query = query_of(text)
-        if query is None:
+        if (query := query_of(text)) is None:
             return []
         with self._file.reading() as transaction:  # all three see one state
-            walks = (_IN_MESSAGES, _IN_RATINGS, IN_DECISIONS)
+            walks = (_IN_MESSAGES, _IN_RATINGS, _IN_DECISIONS)
             found = [row for walk in walks for row in transaction.rows(walk, [query, assistant_id, limit])]
         found.sort(key=lambda row: float(row["at"]), reverse=True)
         return list(dict.fromkeys(row["id"] for row in found))[:limit]
 
 
 _PAGES = 64  # of an index in one step
-INDEXES = ("message_words", "rating_words", "decision_words", "title_words")
+_INDEXES = ("message_words", "rating_words", "decision_words", "title_words")
 
 
 def purge_deleted_words(file: DataFile) -> None:
@@ -79,7 +75,7 @@ def purge_deleted_words(file: DataFile) -> None:
     messages. Where a step cannot be saved, on a full disk, the rest goes with the next deletion.
     """
     with suppress(NotSaved):
-        for index in INDEXES:
+        for index in _INDEXES:
             pages = -_PAGES  # negative: all segments are to become one
             while _merge(file, index, pages):
                 pages = _PAGES
@@ -97,7 +93,7 @@ def _merge(file: DataFile, index: str, pages: int) -> bool:
 def stale_indexes(transaction: Transaction) -> list[str]:
     """Return a problem for each index that does not fit its texts. Takes the write lock."""
     problems = []
-    for index in INDEXES:
+    for index in _INDEXES:
         try:  # the 1 compares with the texts, too, also in newer versions of SQLite
             transaction.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")
         except sqlite3.DatabaseError as error:

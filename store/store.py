@@ -11,8 +11,7 @@ from typing import Self
 
 from store.accounts import Sessions, Users
 from store.answers import Answers
-from store.api_jobs import ApiFiles, ApiJobs
-from store.api_keys import ApiKeys
+from store.api_clients import ApiFiles, ApiJobs, ApiKeys
 from store.assistants import Assistants, Prompts, RedactionRules
 from store.audit import Audits
 from store.connection import Clock, DataFile, NewId

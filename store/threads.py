@@ -1,18 +1,14 @@
-"""Keeps questions that programs ask with all turns before them, by which their conversation is found again, and finds
-what was answered to them.
-"""
+"""Keeps questions that programs ask by all turns before them, and finds their conversation and their answers again."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from store.columns import column
 from store.connection import Repository
-from store.conversations import Conversations, Messages, message_of
+from store.conversations import Conversations, Messages
 from store.records import Message, Role
 
 _LAST_ANSWER = """
@@ -23,7 +19,8 @@ _LAST_ANSWER = """
 
 # What one owner, ?1, and those below its name were answered.
 _STORED = """
-    SELECT answer.*, question.metadata AS kept, c.assistant_id, c.source FROM messages question
+    SELECT coalesce(question.metadata, '{{}}') AS metadata, c.assistant_id, c.source = 'tools' AS with_tools, answer.*
+    FROM messages question
     CROSS JOIN conversations c ON c.id = question.conversation_id
     CROSS JOIN messages answer ON answer.conversation_id = c.id AND answer.parent_id = question.id
     WHERE question.turns_hash IS NOT NULL AND (c.owner = ?1 OR substr(c.owner, 1, length(?1) + 1) = ?1 || '/')
@@ -44,7 +41,7 @@ class StoredAnswer:
 
     message: Message
     assistant_id: str
-    metadata: Mapping[str, str]
+    metadata: dict[str, str]
     with_tools: bool
 
 
@@ -66,12 +63,9 @@ class Threads(Repository):
         """
         messages = self._other(Messages)
         with self._file.writing() as transaction:
-            before, (_, question) = turns[:-1], turns[-1]
-            last = None
-            if before:
-                values = [_hash(assistant_id, owner, source, before[:-1]), before[-1][1]]
-                last = transaction.row(_LAST_ANSWER, values)
-            if last is not None:
+            *before, (_, question) = turns
+            values = [_hash(assistant_id, owner, source, before[:-1]), before[-1][1] if before else None]
+            if last := transaction.row(_LAST_ANSWER, values):
                 here, parent = last["conversation_id"], last["id"]
             else:
                 here, parent = self._other(Conversations).create(assistant_id, title, owner, source).id, None
@@ -79,7 +73,7 @@ class Threads(Repository):
                     parent = messages.add(here, parent, role, text).id
             asked = messages.add(here, parent, Role.USER, question)
             change = "UPDATE messages SET turns_hash = ?, metadata = ? WHERE id = ?"
-            kept = column(dict(metadata)) if metadata else None
+            kept = dict(metadata) if metadata else None
             transaction.execute(change, [_hash(assistant_id, owner, source, turns), kept, asked.id])
             return asked
 
@@ -101,27 +95,19 @@ class Threads(Repository):
         where = " AND ".join([_PAGE.format("<" if newest_first else ">"), *[pairs] * len(wanted)])
         query = _STORED.format(where) + _ORDER.format("DESC" if newest_first else "ASC", int(limit))
         values = [part for pair in wanted.items() for part in pair]
-        return self._all(_stored, query, [owner, after, assistant_id, *values])
+        return self._all(StoredAnswer, query, [owner, after, assistant_id, *values])
 
     def answer(self, owner: str, id: str) -> StoredAnswer:
         """Raises NotFound, also for an answer of somebody else."""
-        query = _STORED.format(
-            "answer.id = ?2 AND question.id = (SELECT parent_id FROM messages WHERE id = ?2)"
-        )
-        return self._one(_stored, query, [owner, id], f"stored completion {id!r}")
+        this = "answer.id = ?2 AND question.id = (SELECT parent_id FROM messages WHERE id = ?2)"
+        return self._one(StoredAnswer, _STORED.format(this), [owner, id], f"stored completion {id!r}")
 
     def set_metadata(self, owner: str, id: str, metadata: Mapping[str, str]) -> StoredAnswer:
         """Keep this with the question instead. Raises NotFound."""
         with self._file.writing() as transaction:
             parent = self.answer(owner, id).message.parent_id
-            change = "UPDATE messages SET metadata = ? WHERE id = ?"
-            transaction.execute(change, [column(dict(metadata)), parent])
+            transaction.execute("UPDATE messages SET metadata = ? WHERE id = ?", [dict(metadata), parent])
             return self.answer(owner, id)
-
-
-def _stored(row: sqlite3.Row) -> StoredAnswer:
-    metadata = json.loads(row["kept"] or "{}")
-    return StoredAnswer(message_of(row), row["assistant_id"], metadata, row["source"] == "tools")
 
 
 def _hash(assistant_id: str, owner: str, source: str, turns: Turns) -> str:

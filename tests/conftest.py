@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ settings.load_profile("default")
 
 if TYPE_CHECKING:
     from desk_scene import Desk
+    from import_scene import Load
     from retrain_scene import Scene
 
     from trainer.training.finetune import Trained
@@ -58,6 +60,14 @@ def bank(store: Store) -> Store:
     """A store with the assistant “bank”."""
     store.assistants.create("bank", "Bank", "exact")
     return store
+
+
+@pytest.fixture
+def load(bank: Store, tmp_path: Path) -> Load:
+    """Imports data, with options and a format where these are given, for the assistant “bank”."""
+    from import_scene import import_data
+
+    return partial(import_data, bank, tmp_path)
 
 
 @pytest.fixture(scope="session")

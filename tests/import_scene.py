@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -11,11 +12,11 @@ from hypothesis import strategies as st
 from store import Store
 from store.io.exporting import export_file
 from store.io.importing import ImportResult, import_judged, judge_file
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from store.records import MessageStatus, Role, Ruling, Split, Verdict
 
 OPTIONS = ImportOptions("bank", "importer", approve=False, at=1_940_000_000.0)
-APPROVING = ImportOptions("bank", "importer", approve=True, at=1_940_000_000.0)
+APPROVING = replace(OPTIONS, approve=True)
 
 texts = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12)
 # Formulas, guards against formulas, quotation marks, delimiters and line ends.
@@ -31,9 +32,8 @@ rating = st.fixed_dictionaries(
     }
 )
 # (parent among the messages so far, text, ratings): even ones are questions below any answer, odd ones answers.
-branching = st.lists(
-    st.tuples(st.integers(0, 9), any_text, st.lists(rating, max_size=3)), min_size=2, max_size=8
-)
+turn = st.tuples(st.integers(0, 9), any_text, st.lists(rating, max_size=3))
+branching = st.lists(turn, min_size=2, max_size=8)
 stores = st.lists(branching, max_size=3)
 
 
@@ -89,8 +89,8 @@ def fill(
         store.splits.record({conversation.id: list(Split)[title % 3]})
 
 
-def export_data(store: Store, folder: Path, format: str, name: str = "out") -> bytes:
-    path = folder / f"{name}-{next(_FILES)}"
+def export_data(store: Store, folder: Path, format: str) -> bytes:
+    path = folder / f"out-{next(_FILES)}"
     export_file(store, "bank", path, format)
     return path.read_bytes()
 
@@ -109,6 +109,7 @@ def import_data(
     return import_file(store, path, options, format)
 
 
+Load = Callable[..., ImportResult]  # the fixture `load`: import_data into the store `bank`
 _FILES = itertools.count()
 
 
@@ -122,12 +123,8 @@ def chats(*numbers: int) -> str:
 def rated_answers_in(store: Store) -> list[tuple[list[str], str, list[tuple]]]:
     """Context, answer, and each rating's rater, verdict and correction."""
     return [
-        (
-            [text for _, text in answer.context],
-            answer.answer,
-            [(r.rater, r.verdict, r.correction) for r in answer.ratings],
-        )
-        for answer in store.answers.rated("bank")
+        ([text for _, text in a.context], a.answer, [(r.rater, r.verdict, r.correction) for r in a.ratings])
+        for a in store.answers.rated("bank")
     ]
 
 

@@ -12,7 +12,7 @@ from page_client import GRADIO_WARNINGS, get, post
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
-from store.api_keys import Scope
+from store.api_clients import Scope
 from store.errors import Conflict, StoreError
 from store.ratings import approved_text
 from store.records import Rating, Verdict

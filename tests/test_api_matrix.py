@@ -20,7 +20,7 @@ from assistant.request_log import PROBES
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.accounts import UserRole
-from store.api_keys import USUAL, Scope
+from store.api_clients import USUAL, Scope
 
 pytestmark = GRADIO_WARNINGS
 

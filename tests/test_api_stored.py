@@ -11,7 +11,7 @@ from page_client import GRADIO_WARNINGS, get
 
 from assistant.tokenizer import ChatTokenizer
 from store import Store
-from store.api_keys import Scope
+from store.api_clients import Scope
 
 pytestmark = GRADIO_WARNINGS
 

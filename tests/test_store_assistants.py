@@ -24,16 +24,12 @@ def test_assistants_and_prompts_come_back_as_they_were_given(store: Store) -> No
     assert store.prompts.get(first.id).segments == SEGMENTS
     assert store.prompts.latest("bank") == second
     assert store.prompts.all("bank") == [first, second]
+    store.assistants.create("shop", "Shop", "exact")
+    assert store.prompts.add("shop", SEGMENTS).version == 1, "versions count per assistant"
 
 
-def test_versions_count_per_assistant(store: Store) -> None:
-    for id in ("a", "b"):
-        store.assistants.create(id, id, "exact")
-        assert store.prompts.add(id, SEGMENTS).version == 1
-
-
-def test_what_does_not_exist_or_exists_already_is_said(store: Store) -> None:
-    store.assistants.create("bank", "Bank", "exact")
+def test_what_does_not_exist_or_exists_already_is_said(bank: Store) -> None:
+    store = bank
     with pytest.raises(Conflict, match="'bank' exists already"):
         store.assistants.create("bank", "Other", "exact")
     with pytest.raises(NotFound, match="assistant 'shop'"):
@@ -47,25 +43,17 @@ def test_what_does_not_exist_or_exists_already_is_said(store: Store) -> None:
 
 
 @pytest.mark.parametrize("text", ["cut\x00here", "half \ud83d", "\udc00"])
-def test_text_that_would_not_survive_is_refused_everywhere(store: Store, text: str) -> None:
-    store.assistants.create("bank", "Bank", "exact")
-    conversation = store.conversations.create("bank")
+def test_text_that_would_not_survive_is_refused_everywhere(bank: Store, text: str) -> None:
+    conversation = bank.conversations.create("bank")
     with pytest.raises(StoreError, match="Remove or replace that character"):
-        store.conversations.rename(conversation.id, text)
+        bank.conversations.rename(conversation.id, text)
     with pytest.raises(StoreError, match="Remove or replace that character"):
-        store.prompts.add("bank", [Segment("s1", SegmentKind.INSTRUCTION, text=text)])
-    assert store.prompts.all("bank") == []
-    assert store.conversations.get(conversation.id).title == ""
-
-
-@pytest.fixture
-def bank(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "exact")
-    store.assistants.create("shop", "Shop", "exact")
-    return store
+        bank.prompts.add("bank", [Segment("s1", SegmentKind.INSTRUCTION, text=text)])
+    assert bank.prompts.all("bank") == [] and bank.conversations.get(conversation.id).title == ""
 
 
 def test_rules_are_kept_in_order_and_by_assistant(bank: Store) -> None:
+    bank.assistants.create("shop", "Shop", "exact")
     order = bank.redaction_rules.add("bank", REPLACE, "ORD-[0-9]{6}", "ORDER", added_by="ann")
     kept = bank.redaction_rules.add("bank", KEEP, "help@example.com", literal=True)
     other = bank.redaction_rules.add("shop", REPLACE, "ORD-[0-9]{6}", "ORDER")

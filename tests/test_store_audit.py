@@ -8,20 +8,16 @@ from pathlib import Path
 import pytest
 from import_scene import import_file
 from imported_turns import ImportedTurn, load_turns
-from typer.testing import CliRunner
+from store_scene import run_store
 
 from store import Store, StoreError
-from store.__main__ import app
 from store.audit import TRAINER, AuditAction, Outcome, acting
 from store.errors import Conflict
 from store.io.exporting import export_file
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from store.records import Ruling, Segment, SegmentKind, Verdict
 
-SEGMENTS = [
-    Segment("a", SegmentKind.INSTRUCTION, text="Be brief."),
-    Segment("b", SegmentKind.INSTRUCTION, text="x"),
-]
+SEGMENTS = [Segment(id, SegmentKind.INSTRUCTION, text="Be brief.") for id in "ab"]
 
 
 @pytest.fixture
@@ -39,13 +35,6 @@ def lines(store: Store) -> list[tuple[str, str, str]]:
     return [(entry.actor, entry.action, entry.subject) for entry in store.audit.entries()]
 
 
-def adapter(store: Store) -> int:
-    run = store.runs.start("desk", {}, "button")
-    store.adapters.add("desk-v0001", "desk", run.id, "/nowhere", "hash")
-    prompt = store.prompts.latest("desk")
-    return store.deployments.add("desk", prompt.id, "desk-v0001", ["a"], 1, 5, run.id).id
-
-
 def test_each_action_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> None:
     answer = desk.answers.rated("desk")[0].message_id
     with acting("rev"):
@@ -54,8 +43,7 @@ def test_each_action_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> 
     with acting("bo"):
         desk.runs.request("desk", "button")
     export_file(desk, "desk", tmp_path / "out.jsonl", "shorthand")
-    terms = ImportOptions("desk", "import", False, 1.0)
-    import_file(desk, tmp_path / "out.jsonl", terms)
+    import_file(desk, tmp_path / "out.jsonl", ImportOptions("desk", "import", False, 1.0))
     desk.erasure.erase("bo")
     found = lines(desk)[::-1]
     assert found[:2] == [("ann", "assistant made", "desk"), ("ann", "prompt edited", "desk")]
@@ -73,7 +61,9 @@ def test_each_action_has_a_line_with_who_did_it(desk: Store, tmp_path: Path) -> 
 
 
 def test_what_the_trainer_does_by_itself_is_its_own_action(desk: Store) -> None:
-    id = adapter(desk)
+    run, prompt = desk.runs.start("desk", {}, "button"), desk.prompts.latest("desk")
+    desk.adapters.add("desk-v0001", "desk", run.id, "/nowhere", "hash")
+    id = desk.deployments.add("desk", prompt.id, "desk-v0001", ["a"], 1, 5, run.id).id
     with acting(TRAINER):
         desk.deployments.activate(id)
         desk.deployments.rollback("desk", "worse since the swap")
@@ -118,18 +108,13 @@ def test_a_line_is_never_changed_or_taken_out(desk: Store, change: str) -> None:
 
 
 def test_the_command_shows_it_newest_first_as_lines_or_json(desk: Store) -> None:
-    desk.audit.record(
-        AuditAction.SIGN_IN_FAILED,
-        "an [unknown] name",
-        {"address": "10.0.0.1"},
-        outcome=Outcome.REFUSED,
-        actor="nobody",
-    )
-    words = ["audit", "--data-dir", str(desk.path.parent)]
-    done = CliRunner().invoke(app, words)
-    first, *rest = done.output.splitlines()
-    assert done.exit_code == 0 and len(rest) == 2
+    done, detail = {"outcome": Outcome.REFUSED, "actor": "nobody"}, {"address": "10.0.0.1"}
+    desk.audit.record(AuditAction.SIGN_IN_FAILED, "an [unknown] name", detail, **done)
+    words = ("audit", "--data-dir", desk.path.parent)
+    code, output = run_store(*words)
+    first, *rest = output.splitlines()
+    assert code == 0 and len(rest) == 2
     assert "refused" in first and "an [unknown] name" in first and "address=10.0.0.1" in first
-    (line,) = CliRunner().invoke(app, [*words, "--json", "--action", "prompt edited"]).output.splitlines()
+    (line,) = run_store(*words, "--json", "--action", "prompt edited")[1].splitlines()
     assert json.loads(line)["actor"] == "ann" and json.loads(line)["detail"] == {"version": 1}
-    assert CliRunner().invoke(app, [*words, "--actor", "nobody-else"]).output == "Nothing is recorded yet.\n"
+    assert run_store(*words, "--actor", "nobody-else")[1] == "Nothing is recorded yet.\n"

@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from file_faults import under_faults
 from imported_turns import ImportedTurn, load_turns
+from store_scene import at_once
 from waiting import PATIENCE_S
 
 from store import Store, StoreError
@@ -42,29 +44,19 @@ def impatient(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def rated(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "exact")
-    load_turns(store, "bank", [ImportedTurn("c", "q", "a")])
-    return store
+def rated(bank: Store) -> Store:
+    load_turns(bank, "bank", [ImportedTurn("c", "q", "a")])
+    return bank
 
 
 def test_threads_that_write_and_read_at_once_lose_nothing(rated: Store) -> None:
-    errors: list[Exception] = []
-
     def work(rater: str) -> None:
-        try:
-            for _ in range(20):
-                rated.ratings.add(ANSWER, rater, Verdict.UP)
-                rated.answers.rated("bank")
-        except StoreError as error:
-            errors.append(error)
+        for _ in range(20):
+            rated.ratings.add(ANSWER, rater, Verdict.UP)
+            rated.answers.rated("bank")
 
-    threads = [threading.Thread(target=work, args=(f"t{n}",)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == [] and len(rated.ratings.all(ANSWER)) == 80
+    at_once(*(partial(work, f"t{n}") for n in range(4)))
+    assert len(rated.ratings.all(ANSWER)) == 80
     assert len(rated.ratings.latest([ANSWER])[ANSWER]) == 4
 
 
@@ -190,13 +182,10 @@ def test_writers_of_one_process_wait_in_turn_and_ask_sqlite_once(
         ready.wait(PATIENCE_S)
         rated.assistants.create(id, "A", "exact")
 
+    def let_go() -> None:
+        ready.wait(PATIENCE_S)
+        go_on.set()
+
     ids = [f"a{number}" for number in range(4)]
-    threads = [threading.Thread(target=write, args=(id,)) for id in ids]
-    threads.append(threading.Thread(target=fail))
-    for thread in threads:
-        thread.start()
-    ready.wait(PATIENCE_S)
-    go_on.set()
-    for thread in threads:
-        thread.join()
+    at_once(fail, let_go, *(partial(write, id) for id in ids))
     assert {*ids} <= {one.id for one in rated.assistants.all()} and not asked_again

@@ -10,23 +10,12 @@ from store import Store
 from store.errors import Conflict, NotFound
 from store.records import Message, MessageStatus, Role, Segment, SegmentKind, Usage
 
-USAGE = Usage(
-    prompt_tokens=60,
-    prompt_part_tokens=40,
-    cached_tokens=32,
-    completion_tokens=9,
-    first_token_s=0.5,
-    total_s=1.5,
-)
-
 
 @pytest.fixture
 def chat(tmp_path: Path) -> Iterator[Store]:
     """A store whose clock ticks one second per reading and whose ids are m1, m2, ..."""
-    ticks, ids = itertools.count(1000), itertools.count(1)
-    with Store(
-        tmp_path / "s.sqlite", clock=lambda: float(next(ticks)), new_id=lambda: f"m{next(ids)}"
-    ) as opened:
+    clock, ids = itertools.count(1000.0).__next__, itertools.count(1)
+    with Store(tmp_path / "s.sqlite", clock=clock, new_id=lambda: f"m{next(ids)}") as opened:
         opened.assistants.create("bank", "Bank", "exact")
         opened.conversations.create("bank", id="c")
         yield opened
@@ -94,8 +83,10 @@ def test_an_answer_streams_finishes_and_is_final(chat: Store) -> None:
     chat.messages.finish(streaming.id, "so f", MessageStatus.STREAMING)
     assert chat.messages.get(streaming.id).text == "so f"
 
-    done = chat.messages.finish(streaming.id, "so far", MessageStatus.COMPLETE, USAGE)
-    assert (done.text, done.status, done.usage) == ("so far", MessageStatus.COMPLETE, USAGE)
+    usage = Usage(60, 40, 32, 9, first_token_s=0.5, total_s=1.5)
+    done = chat.messages.finish(streaming.id, "so far", MessageStatus.COMPLETE, usage)
+    assert (done.text, done.status, done.usage) == ("so far", MessageStatus.COMPLETE, usage)
+    assert chat.messages.get(done.id) == done
     with pytest.raises(Conflict, match="its text is final"):
         chat.messages.finish(streaming.id, "changed", MessageStatus.COMPLETE)
 
@@ -109,8 +100,8 @@ def test_answers_left_behind_are_swept_and_may_still_arrive(chat: Store) -> None
     assert chat.messages.streaming_count("bank-v0002") == 0
 
     assert chat.messages.end_streaming() == 1 and chat.messages.end_streaming() == 0
-    assert chat.messages.get(left.id).status is MessageStatus.FAILED
-    assert chat.messages.get(left.id).text == "par"
+    swept = chat.messages.get(left.id)
+    assert (swept.status, swept.text) == (MessageStatus.FAILED, "par")
     assert chat.messages.streaming_count("bank-v0001") == 0
     chat.messages.finish(left.id, "partial no more", MessageStatus.COMPLETE)
     assert chat.messages.get(left.id).text == "partial no more"

@@ -14,11 +14,10 @@ EXAMPLES = tuple(
 
 
 @pytest.fixture
-def bank(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "exact")
-    store.prompts.add("bank", [])
-    load_turns(store, "bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
-    return store
+def bank(bank: Store) -> Store:
+    bank.prompts.add("bank", [])
+    load_turns(bank, "bank", [ImportedTurn("c1", "q", "a"), ImportedTurn("c2", "q", "a")])
+    return bank
 
 
 def test_the_first_split_wins_for_ever(bank: Store) -> None:

@@ -35,9 +35,8 @@ def test_what_stays_keeps_its_vector_and_what_changed_loses_it(
 ) -> None:
     a, b, _ = three
     new = demonstration(bank, "question d", "answer d")
-    bank.demonstrations.replace(
-        "bank", [a, Demonstration(b.message_id, "question b", "a better answer"), new]
-    )
+    better = Demonstration(b.message_id, "question b", "a better answer")
+    bank.demonstrations.replace("bank", [a, better, new])
     assert texts(bank) == [
         ("question a", "answer a"),
         ("question b", "a better answer"),
@@ -60,27 +59,21 @@ def test_every_change_is_seen_and_nothing_else(bank: Store, three: list[Demonstr
     seen = [bank.demonstrations.state("bank", "words")]
     bank.demonstrations.replace("bank", three)
     assert bank.demonstrations.state("bank", "words") == seen[0], "nothing has changed"
-    bank.demonstrations.replace("bank", [a, b, Demonstration(c.message_id, "question c", "another")])
-    seen.append(bank.demonstrations.state("bank", "words"))
-    bank.demonstrations.set_vectors("words", {c.message_id: b"1234"})
-    seen.append(bank.demonstrations.state("bank", "words"))
-    bank.demonstrations.replace("bank", [a, b])
-    seen.append(bank.demonstrations.state("bank", "words"))
-    bank.demonstrations.replace("bank", three)
-    bank.demonstrations.set_vectors("words", {c.message_id: b"1234"})
-    seen.append(bank.demonstrations.state("bank", "words"))
+    for now in ([a, b, Demonstration(c.message_id, "question c", "another")], [a, b], three):
+        bank.demonstrations.replace("bank", now)
+        seen.append(bank.demonstrations.state("bank", "words"))
+        if c.message_id in {one.message_id for one in now}:
+            bank.demonstrations.set_vectors("words", {c.message_id: b"1234"})
+            seen.append(bank.demonstrations.state("bank", "words"))
     assert len(set(seen)) == len(seen)
-
-
-def test_assistants_have_their_own(bank: Store, three: list[Demonstration]) -> None:
-    bank.assistants.create("shop", "Shop", "exact")
-    bank.demonstrations.replace("shop", [])
-    assert len(texts(bank)) == 3 and bank.demonstrations.all("shop") == []
 
 
 def test_a_deleted_answer_is_none_any_more_and_becomes_none_again(
     bank: Store, three: list[Demonstration]
 ) -> None:
+    bank.assistants.create("shop", "Shop", "exact")
+    bank.demonstrations.replace("shop", [])  # another assistant's
+    assert len(texts(bank)) == 3 and bank.demonstrations.all("shop") == []
     gone = bank.messages.get(three[1].message_id).conversation_id
     bank.conversations.delete(gone)
     assert texts(bank) == [("question a", "answer a"), ("question c", "answer c")]

@@ -1,9 +1,10 @@
 """Activate, reject, roll back: one active deployment, and always a way to the one before."""
 
 import threading
-from pathlib import Path
+from functools import partial
 
 import pytest
+from store_scene import at_once
 
 from store import Store
 from store.errors import Conflict
@@ -11,15 +12,13 @@ from store.records import Deployment, Segment, SegmentKind
 
 
 @pytest.fixture
-def bank(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "exact")
-    store.prompts.add("bank", [Segment("s1", SegmentKind.INSTRUCTION, text="Be brief.")])
-    return store
+def bank(bank: Store) -> Store:
+    bank.prompts.add("bank", [Segment("s1", SegmentKind.INSTRUCTION, text="Be brief.")])
+    return bank
 
 
-def candidate(store: Store, adapter: str | None = None) -> Deployment:
-    prompt = store.prompts.latest("bank")
-    return store.deployments.add("bank", prompt.id, adapter, segment_ids=("s1",), variant=0, prompt_tokens=5)
+def candidate(store: Store) -> Deployment:
+    return store.deployments.add("bank", store.prompts.latest("bank").id, None, ("s1",), 0, prompt_tokens=5)
 
 
 def test_a_deployment_keeps_only_segments_of_its_own_prompt(bank: Store) -> None:
@@ -33,7 +32,7 @@ def test_a_deployment_keeps_only_segments_of_its_own_prompt(bank: Store) -> None
         bank.deployments.add("bank", prompt.id, None, segment_ids=(), variant=0, prompt_tokens=5, run_id=4)
 
 
-def test_of_two_trainers_that_saw_the_same_active_one_only_one_wins(bank: Store, tmp_path: Path) -> None:
+def test_of_two_trainers_that_saw_the_same_active_one_only_one_wins(bank: Store) -> None:
     base = bank.deployments.activate(candidate(bank).id)
     rivals = [candidate(bank).id for _ in range(4)]
     start, outcomes = threading.Barrier(len(rivals)), []
@@ -46,12 +45,7 @@ def test_of_two_trainers_that_saw_the_same_active_one_only_one_wins(bank: Store,
             except Conflict as conflict:
                 outcomes.append(str(conflict))
 
-    threads = [threading.Thread(target=swap, args=(id,)) for id in rivals]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
+    at_once(*(partial(swap, id) for id in rivals))
     winners = [outcome for outcome in outcomes if isinstance(outcome, int)]
     active = bank.deployments.active("bank")
     assert len(outcomes) == 4 and active is not None and winners == [active.id]

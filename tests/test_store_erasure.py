@@ -57,22 +57,17 @@ def trained(store: Store, *of: tuple[str, str, str]) -> Deployment:
     """A promoted deployment of a run on examples of (conversation, message, rater)."""
     run = store.runs.start("bank", {}, "test")
     examples = [
-        Example(message, conversation, ((Role.USER, "q"),), f"by {rater}", True, Split.TRAIN, rater)
-        for conversation, message, rater in of
+        Example(message, talk, ((Role.USER, "q"),), f"by {rater}", True, Split.TRAIN, rater)
+        for talk, message, rater in of
     ]
     prompt = store.prompts.latest("bank")
     dataset = store.datasets.add("bank", prompt.id, "hash", examples, {})
     name = f"bank-v{run.id:04d}"
     store.runs.update(run.id, dataset_id=dataset.id, adapter=name)
     store.adapters.add(name, "bank", run.id, f"adapters/{name}", "hash")
-    report = {
-        "gate": {
-            "guards": [{"detail": SECRET}],
-            "variants": [{"guards": [SECRET], "variant": 1}],
-            "margin": 0.05,
-        }
-    }
-    store.runs.finish(run.id, RunStatus.PROMOTED, f"quotes {SECRET}", report)
+    variants = [{"guards": [SECRET], "variant": 1}]
+    gate = {"guards": [{"detail": SECRET}], "variants": variants, "margin": 0.05}
+    store.runs.finish(run.id, RunStatus.PROMOTED, f"quotes {SECRET}", {"gate": gate})
     deployment = store.deployments.add("bank", prompt.id, name, [], 1, 0, run.id)
     return store.deployments.activate(deployment.id)
 
@@ -132,6 +127,8 @@ def test_a_rollback_passes_over_what_was_rejected(bank: Store) -> None:
 def test_nobody_and_a_run_that_is_training_on_it_are_refused(bank: Store) -> None:
     with pytest.raises(NotFound, match="Nobody called 'ann'"):
         bank.erasure.erase("ann")
+    with pytest.raises(NotFound, match="Nobody is called"):
+        bank.erasure.preview("")
     ann, anns_answer = chat(bank, "ann", SECRET, "ann")
     trained(bank, (ann, anns_answer, "ann"))
     run = bank.runs.start("bank", {}, "again")
@@ -141,12 +138,10 @@ def test_nobody_and_a_run_that_is_training_on_it_are_refused(bank: Store) -> Non
     assert bank.conversations.get(ann).owner == "ann"
 
 
-def test_nobody_has_no_name_and_runs_without_a_dataset_quote_nobody(bank: Store) -> None:
-    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
+def test_runs_without_a_dataset_quote_nobody(bank: Store) -> None:
+    chat(bank, "ann", SECRET, "ann")
     run = bank.runs.start("bank", {}, "test")
     bank.runs.finish(run.id, RunStatus.NOT_ENOUGH, f"all answers are the same text (“{SECRET}”)", {})
-    with pytest.raises(NotFound, match="Nobody is called"):
-        bank.erasure.preview("")
     assert bank.erasure.erase("ann").examples == 0
     assert SECRET not in bank.runs.get(run.id).message
 
@@ -165,10 +160,8 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
         return " ".join(result.output.split())
 
     said = run("ann")
-    assert (
-        "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, decided judgement requests: 0, "
-        "examples in datasets: 1." in said
-    )
+    assert "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, decided judgement " in said
+    assert "requests: 0, examples in datasets: 1." in said
     assert adapter in said and "--yes" in said
     assert folder.exists() and bank.conversations.get(ann)
     said = run("ann", "--yes")

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
-from import_scene import APPROVING, any_text, export_data, fill, import_data, new_store, stores
+from import_scene import APPROVING, any_text, export_data, fill, import_data, message, new_store, stores
 from imported_turns import ImportedTurn, load_turns
 from typer.testing import CliRunner
 
@@ -39,10 +39,9 @@ TURNS = [
 
 
 @pytest.fixture
-def bank(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "exact")
-    load_turns(store, "bank", TURNS)
-    return store
+def bank(bank: Store) -> Store:
+    load_turns(bank, "bank", TURNS)
+    return bank
 
 
 def lines(data: bytes) -> list[dict]:
@@ -50,21 +49,12 @@ def lines(data: bytes) -> list[dict]:
 
 
 def test_openai_rows_are_approved_answers_and_earlier_ones_weigh_nothing(bank: Store, tmp_path: Path) -> None:
-    user, answer = {"role": "user"}, {"role": "assistant"}
     called = bank.threads.ask("bank", "api", [(Role.USER, "q4")], source="tools")
     answered = bank.messages.add(called.conversation_id, called.id, Role.ASSISTANT, "<tool_call>")
     bank.ratings.add(answered.id, "ann", Verdict.UP)  # without the tools it is nothing to learn from
-    assert lines(export_data(bank, tmp_path, "openai")) == [
-        {"messages": [{**user, "content": "q1"}, {**answer, "content": "a1"}]},
-        {
-            "messages": [
-                {**user, "content": "q1"},
-                {**answer, "content": "a1", "weight": 0},
-                {**user, "content": "q2"},
-                {**answer, "content": "c2"},
-            ]
-        },
-    ]
+    first = [message("user", "q1"), message("assistant", "a1")]
+    second = [first[0], {**first[1], "weight": 0}, message("user", "q2"), message("assistant", "c2")]
+    assert lines(export_data(bank, tmp_path, "openai")) == [{"messages": first}, {"messages": second}]
 
 
 def test_rows_are_a_list_or_lines_as_the_name_says(bank: Store, tmp_path: Path) -> None:
@@ -76,10 +66,8 @@ def test_rows_are_a_list_or_lines_as_the_name_says(bank: Store, tmp_path: Path) 
 def test_csv_has_a_row_for_every_answer_and_rater_and_no_formula(bank: Store, tmp_path: Path) -> None:
     bank.ratings.add("c1.2.assistant", "carl", None, comment="+1")
     rows = list(csv.DictReader(io.StringIO(export_data(bank, tmp_path, "csv").decode("utf-8-sig"))))
-    cells = [
-        (r["conversation"], r["turn"], r["question"], r["answer"], r["verdict"], r["rater"]) for r in rows
-    ]
-    assert cells == [
+    names = ("conversation", "turn", "question", "answer", "verdict", "rater")
+    assert [tuple(row[name] for name in names) for row in rows] == [
         ("c1", "1", "q1", "a1", "up", "ann"),
         ("c1", "2", "q2", "a2", "down", "bob"),
         ("c1", "2", "q2", "a2", "", "carl"),
@@ -234,16 +222,10 @@ def two_stores() -> Iterator[tuple[Path, Store, Store]]:
             yield folder, one, other
 
 
-def learned(store: Store) -> list[tuple]:
-    """What the trainer takes from the store, in the order of the text."""
-    chosen = (judge(answer) for answer in store.answers.rated("bank"))
-    return sorted(
-        {
-            (item.context, item.completion)
-            for item in chosen
-            if isinstance(item, CollectedAnswer) and not is_blank(item.completion)
-        }
-    )
+def learned(store: Store) -> set[tuple]:
+    """What the trainer takes from the store."""
+    chosen = [one for one in map(judge, store.answers.rated("bank")) if isinstance(one, CollectedAnswer)]
+    return {(one.context, one.completion) for one in chosen if not is_blank(one.completion)}
 
 
 def rated(store: Store) -> list[tuple]:

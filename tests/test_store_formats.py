@@ -1,25 +1,23 @@
 """What a row of each format becomes in the store, and what of it cannot be used."""
 
 import json
-from pathlib import Path
+from functools import partial
 
 import pytest
-from import_scene import APPROVING, TABLE, chats, import_data, message, rated_answers_in
+from import_scene import APPROVING, TABLE, Load, chats, message, rated_answers_in
 
 from store import Store
 from store.records import Role, Verdict
 from trainer.examples.selection import select
 
 
-def test_chats_without_ratings_count_only_when_the_importer_says_so(bank: Store, tmp_path: Path) -> None:
-    result = import_data(bank, tmp_path, chats(1, 2))
+def test_chats_without_ratings_count_only_when_the_importer_says_so(bank: Store, load: Load) -> None:
+    result = load(chats(1, 2))
     assert (result.counts["conversations"], result.unrated, rated_answers_in(bank)) == (2, 2, [])
-    assert [m.text for m in bank.messages.thread(bank.conversations.all("bank")[0].id)] in (
-        ["q1", "a1"],
-        ["q2", "a2"],
-    )
+    first = [m.text for m in bank.messages.thread(bank.conversations.all("bank")[0].id)]
+    assert first in (["q1", "a1"], ["q2", "a2"])
 
-    again = import_data(bank, tmp_path, chats(1, 2), APPROVING)
+    again = load(chats(1, 2), APPROVING)
     assert again.counts == {"known": 2, "ratings": 2}
     up = [("importer", Verdict.UP, None)]
     assert sorted(rated_answers_in(bank)) == [(["q1"], "a1", up), (["q2"], "a2", up)]
@@ -27,84 +25,46 @@ def test_chats_without_ratings_count_only_when_the_importer_says_so(bank: Store,
     assert {c.source for c in bank.conversations.all("bank")} == {"import"} and bank.maintenance.check() == []
 
 
-def test_what_has_weight_nothing_is_context(bank: Store, tmp_path: Path) -> None:
-    row = {
-        "messages": [
-            message("system", "Be brief."),
-            message("user", [{"type": "text", "text": "q1"}]),
-            message("assistant", "a1", weight=0),
-            message("user", "q2"),
-            message("assistant", "a2"),
-        ]
-    }
-    import_data(bank, tmp_path, json.dumps(row), APPROVING)
+def test_what_has_weight_nothing_is_context(bank: Store, load: Load) -> None:
+    asked = [message("system", "Be brief."), message("user", [{"type": "text", "text": "q1"}])]
+    said = [message("assistant", "a1", weight=0), message("user", "q2"), message("assistant", "a2")]
+    load(json.dumps({"messages": [*asked, *said]}), APPROVING)
     assert rated_answers_in(bank) == [(["q1", "a1", "q2"], "a2", [("importer", Verdict.UP, None)])]
 
 
 @pytest.mark.parametrize("text", [False, True], ids=["conversational", "standard"])
-def test_completions_and_their_labels(bank: Store, tmp_path: Path, text: bool) -> None:
+def test_completions_and_their_labels(bank: Store, load: Load, text: bool) -> None:
     def row(number: int, label: bool | None) -> str:
         question, answer = f"q{number}", f"a{number}"
         prompt = question if text else [message("user", question)]
         completion = answer if text else [message("assistant", answer)]
         return json.dumps({"prompt": prompt, "completion": completion, "label": label}) + "\n"
 
-    result = import_data(bank, tmp_path, row(1, True) + row(2, False) + row(3, None))
+    result = load(row(1, True) + row(2, False) + row(3, None))
     assert (result.format, result.unrated) == ("records" if text else "trl-completion", 1)
     verdicts = [(answer, ratings[0][1]) for _, answer, ratings in rated_answers_in(bank)]
     assert sorted(verdicts) == [("a1", Verdict.UP), ("a2", Verdict.DOWN)]
 
 
-def test_langfuses_generations_and_traces_keep_what_people_said_of_them(bank: Store, tmp_path: Path) -> None:
-    history = [
-        message("system", "Be brief."),
-        message("user", "q1"),
-        message("assistant", "a1"),
-        message("user", "q2"),
-    ]
+def test_langfuses_generations_and_traces_keep_what_people_said_of_them(bank: Store, load: Load) -> None:
+    system, user, assistant = (partial(message, role) for role in ("system", "user", "assistant"))
+    history = [system("Be brief."), user("q1"), assistant("a1"), user("q2")]
     up = {"name": "ok", "value": 1, "dataType": "BOOLEAN", "source": "API", "comment": "Good."}
     judge = {"name": "quality", "value": 0, "dataType": "NUMERIC", "source": "EVAL"}
-    fix = {
-        "name": "fix",
-        "value": 0,
-        "stringValue": "better",
-        "dataType": "CORRECTION",
-        "source": "ANNOTATION",
-    }
-    generation = {
-        "id": "o",
-        "traceId": "t",
-        "type": "GENERATION",
-        "input": {"messages": history},
-        "output": "a2",
-    }
+    fix = {"value": 0, "stringValue": "better", "dataType": "CORRECTION", "source": "ANNOTATION"}
+    made = {"id": "o", "traceId": "t", "type": "GENERATION", "input": {"messages": history}, "output": "a2"}
+    asked, answered = json.dumps(history[3:]), json.dumps(assistant("a4"))
+    inner = [{"type": "SPAN", "output": "x"}, {**made, "output": {"content": "[a5]"}}]
+    down = [{**up, "value": 0}]
     rows = [
-        generation,
-        {
-            "id": "t1",
-            "projectId": "p",
-            "input": "q3",
-            "output": {"role": "assistant", "content": "a3"},
-            "scores": [up, judge],
-        },
-        {
-            "id": "t2",
-            "observations": [],
-            "input": json.dumps(history[3:]),
-            "output": json.dumps(message("assistant", "a4")),
-            "scores": [fix],
-        },
-        {
-            "id": "t3",
-            "input": None,
-            "output": None,
-            "scores": [{**up, "value": 0}],
-            "observations": [{"type": "SPAN", "output": "x"}, {**generation, "output": {"content": "[a5]"}}],
-        },
+        made,
+        {"id": "t1", "projectId": "p", "input": "q3", "output": assistant("a3"), "scores": [up, judge]},
+        {"id": "t2", "observations": [], "input": asked, "output": answered, "scores": [fix]},
+        {"id": "t3", "input": None, "output": None, "scores": down, "observations": inner},
         {"trace_id": "t4", "type": "SPAN", "input": "q", "output": "a"},
         {"trace_id": "t5", "type": "GENERATION", "input": "q", "output": None},
     ]
-    result = import_data(bank, tmp_path, "\n".join(map(json.dumps, rows)))
+    result = load("\n".join(map(json.dumps, rows)))
     assert (result.format, result.unrated, result.refused) == ("langfuse", 1, 2)
     assert "it is a span" in result.refusals[5] and "no output" in result.refusals[6]
     assert sorted(rated_answers_in(bank)) == [
@@ -114,59 +74,30 @@ def test_langfuses_generations_and_traces_keep_what_people_said_of_them(bank: St
     ]
 
 
-PREFERENCES = {
-    "explicit": {"prompt": [message("user", "q")], "chosen": [message("assistant", "good")]},
-    "implicit": {"chosen": [message("user", "q"), message("assistant", "good")]},
-    "prompt as text": {"prompt": "q", "chosen": [message("user", "q"), message("assistant", "good")]},
-    "all text": {"prompt": "q", "chosen": "good"},
-}
-
-
-@pytest.mark.parametrize("form", PREFERENCES)
-def test_what_was_chosen_is_the_correction_of_what_was_rejected(
-    bank: Store, tmp_path: Path, form: str
-) -> None:
-    row = PREFERENCES[form]
-    chosen = row["chosen"]
-    rejected = "bad" if isinstance(chosen, str) else [*chosen[:-1], message("assistant", "bad")]
-    result = import_data(bank, tmp_path, json.dumps({**row, "rejected": rejected}))
-    assert result.format == "trl-preference" and result.refusals == {}
-    assert rated_answers_in(bank) == [(["q"], "bad", [("importer", None, "good")])]
-    assert select(bank.answers.rated("bank"), 1000)[0][0].completion == "good"
-
-
 def feedback(rating: object, message_id: str, user: str, **data: object) -> dict:
     """As open-webui writes it, with some of what is not read left in."""
     branches = [("u1", None, "q1"), ("a1", "u1", "first"), ("a1b", "u1", "again"), ("u2", "a1", "q2")]
     messages = {
-        id: {
-            "id": id,
-            "parentId": parent,
-            "role": "user" if id.startswith("u") else "assistant",
-            "content": text,
-            "timestamp": 1.8e9,
-        }
+        id: {"id": id, "parentId": parent, "role": role, "content": text, "timestamp": 1.8e9}
         for id, parent, text in [*branches, ("a2", "u2", "second")]
+        for role in ["user" if id.startswith("u") else "assistant"]
     }
     chat = {"title": "Cards", "models": ["m"], "history": {"messages": messages, "currentId": "a2"}}
     return {
-        "user_id": user,
-        "type": "rating",
+        **{"user_id": user, "type": "rating", "created_at": 1_800_000_000, "updated_at": 1_800_000_100},
         "data": {"rating": rating, "details": {"rating": 9}, **data},
         "meta": {"message_id": message_id, "chat_id": "chat-1"},
         "snapshot": {"chat": {"id": "chat-1", "title": "Cards", "chat": chat}},
-        "created_at": 1_800_000_000,
-        "updated_at": 1_800_000_100,
     }
 
 
-def test_open_webui_feedback_becomes_one_conversation_with_its_branches(bank: Store, tmp_path: Path) -> None:
+def test_open_webui_feedback_becomes_one_conversation_with_its_branches(bank: Store, load: Load) -> None:
     rows = [
         feedback(1, "a1", "ann", reason="accurate_information", comment="yes"),
         feedback("-1", "a2", "bob", reason="not_helpful"),
         feedback(1, "a1b", "ann"),
     ]
-    result = import_data(bank, tmp_path, json.dumps(rows))
+    result = load(json.dumps(rows))
     assert result.refusals == {} and result.format == "open-webui"
     (conversation,) = bank.conversations.all("bank")
     assert conversation.title == "Cards" and bank.maintenance.stats()["messages"] == 5
@@ -176,14 +107,11 @@ def test_open_webui_feedback_becomes_one_conversation_with_its_branches(bank: St
         (["q1", "first", "q2"], "second", [("bob", Verdict.DOWN, None)]),
     ]
     rating = next(r for a in bank.answers.rated("bank") for r in a.ratings if r.comment)
-    assert (rating.reason, rating.comment, rating.created_at) == (
-        "accurate_information",
-        "yes",
-        1_800_000_100.0,
-    )
+    said = (rating.reason, rating.comment, rating.created_at)
+    assert said == ("accurate_information", "yes", 1_800_000_100.0)
 
 
-def test_open_webui_feedback_that_cannot_be_used_says_why(bank: Store, tmp_path: Path) -> None:
+def test_open_webui_feedback_that_cannot_be_used_says_why(load: Load) -> None:
     looped = feedback(1, "a1", "ann")
     looped["snapshot"]["chat"]["chat"]["history"]["messages"]["u1"]["parentId"] = "a1"
     rows = [
@@ -193,50 +121,33 @@ def test_open_webui_feedback_that_cannot_be_used_says_why(bank: Store, tmp_path:
         looped,
         feedback(1, "a1", "ann"),
     ]
-    refused = import_data(bank, tmp_path, json.dumps(rows)).refusals
+    refused = load(json.dumps(rows)).refusals
     assert "does not have the rated message 'a1'" in refused[1]
     assert "Export the feedback as JSON" in refused[1]
     assert "is no answer" in refused[2] and "'great'" in refused[3]
     assert "its own parent" in refused[4] and len(refused) == 4
 
 
-def test_tables_have_turns_several_raters_and_cells_with_anything(bank: Store, tmp_path: Path) -> None:
-    result = import_data(bank, tmp_path, TABLE)
+def test_tables_have_turns_several_raters_and_cells_with_anything(bank: Store, load: Load) -> None:
+    result = load(TABLE)
     assert result.refusals == {}
     assert result.counts == {"conversations": 2, "messages": 6, "ratings": 3}
     two, one = bank.answers.rated("bank")  # the second was answered half an hour before
-    assert [(r.rater, r.verdict, r.correction) for r in one.ratings] == [
-        ("ann", Verdict.UP, None),
-        ("bob", Verdict.DOWN, "c1"),
-    ]
+    given = [(r.rater, r.verdict, r.correction) for r in one.ratings]
+    assert given == [("ann", Verdict.UP, None), ("bob", Verdict.DOWN, "c1")]
     assert (two.context, two.answer) == (((Role.USER, 'q, "3"\nand more'),), "=1+1")
     assert two.ratings[0].rater == "importer"
     times = [bank.messages.thread(a.conversation_id)[1].created_at for a in (one, two)]
     assert times == [1_935_394_200.0, 1_935_392_400.5]
 
 
-@pytest.mark.parametrize("delimiter", [";", "\t"])
-def test_a_table_needs_no_more_than_questions_and_answers(
-    bank: Store, tmp_path: Path, delimiter: str
-) -> None:
-    rows = ["prompt,response,thumbs", "q1,a1,👍", "q2,a2,bad", "q3,a3,"]
-    table = "\ufeff" + "\r\n".join(rows).replace(",", delimiter)
-    assert import_data(bank, tmp_path, table).refused == 0
-    assert sorted((a, r[0][1]) for _, a, r in rated_answers_in(bank)) == [
-        ("a1", Verdict.UP),
-        ("a2", Verdict.DOWN),
-    ]
-
-
+SHAREGPT = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
 CUT = {
     "message": {"messages": [message("user", "q"), message("assistant", "a", finish_reason="length")]},
     "row": {"messages": [message("user", "q"), message("assistant", "a")], "finish_reason": "max_tokens"},
     "anthropic": {"messages": [message("user", "q"), message("assistant", "a", stop_reason="max_tokens")]},
     "completion": {"prompt": "q", "completion": "a", "label": True, "finish_reason": "content_filter"},
-    "sharegpt": {
-        "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}],
-        "finishReason": "MAX_TOKENS",
-    },
+    "sharegpt": {"conversations": SHAREGPT, "finishReason": "MAX_TOKENS"},
     "table": "question,answer,verdict,finish_reason\nq,a,up,length\n",
 }
 
@@ -244,17 +155,13 @@ CUT = {
 @pytest.mark.parametrize("case", CUT)
 @pytest.mark.parametrize("whole", [False, True])
 def test_an_answer_that_a_file_says_was_cut_is_not_learned(
-    bank: Store, tmp_path: Path, case: str, whole: bool
+    bank: Store, load: Load, case: str, whole: bool
 ) -> None:
     row = CUT[case]
     text = row if isinstance(row, str) else json.dumps(row)
-    for reason, natural in (
-        ("length", "stop"),
-        ("max_tokens", "end_turn"),
-        ("content_filter", "eos_token"),
-        ("MAX_TOKENS", "STOP"),
-    ):
-        text = text.replace(reason, natural) if whole else text
-    import_data(bank, tmp_path, text, APPROVING)
+    cut, natural = "length max_tokens content_filter MAX_TOKENS", "stop end_turn eos_token STOP"
+    for reason, other in zip(cut.split(), natural.split(), strict=True):
+        text = text.replace(reason, other) if whole else text
+    load(text, APPROVING)
     chosen, dropped = select(bank.answers.rated("bank"), 1000)
     assert (len(chosen), len(dropped)) == ((1, 0) if whole else (0, 1))

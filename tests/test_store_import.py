@@ -10,24 +10,23 @@ from import_scene import (
     CHAT,
     OPTIONS,
     TABLE,
+    Load,
     chats,
     export_data,
-    import_data,
     import_file,
     rated_answers_in,
 )
 from imported_turns import ImportedTurn, load_turns
-from typer.testing import CliRunner
+from store_scene import run_store
 
 from store import Store, StoreError
-from store.__main__ import app
 from store.io import importing
 from store.io.importing import import_judged, judge_file
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from store.records import Rating, Role, Verdict
 
 
-def test_bad_rows_of_a_table_are_named_and_the_rest_is_imported(bank: Store, tmp_path: Path) -> None:
+def test_bad_rows_of_a_table_are_named_and_the_rest_is_imported(bank: Store, load: Load) -> None:
     rows = [
         b"conversation,turn,question,answer,verdict,rated_at",  # line 1
         b"a,1,q1,a1,up,",
@@ -42,7 +41,7 @@ def test_bad_rows_of_a_table_are_named_and_the_rest_is_imported(bank: Store, tmp
         b'f,1,"q"x,a,up,',
         b"g,1,qg,a,up,",
     ]
-    result = import_data(bank, tmp_path, b"\n".join(rows))
+    result = load(b"\n".join(rows))
     expected = {
         3: "its verdict is 'maybe'. Write up or down",
         4: "an earlier turn of conversation 'a' was refused",
@@ -73,46 +72,38 @@ BAD = {
     ),
     "tool call": ('{"messages":[{"role":"user","content":"q"},{"role":"assistant"}]}', "has no content"),
     "answer first": ('{"messages":[{"role":"assistant","content":"a"}]}', "follows nothing"),
-    "two answers": (
-        CHAT.replace("]}", ',{"role":"assistant","content":"b"}]}') % (1, 1),
-        "follows another answer",
-    ),
+    "two answers": (CHAT.replace("]}", ',{"role":"assistant","content":"b"}]}') % (1, 1), "another answer"),
     "nothing": ('{"messages":[]}', "no message in it"),
     "NUL": ('{"messages":[{"role":"user","content":"a\\u0000b"}]}', "character 1 is a NUL character"),
     "not UTF-8": (
         '{"messages":[{"role":"user","content":"caf\udce9"}]}',
-        "is the byte 0xe9, which is not UTF-8",
+        "the byte 0xe9, which is not UTF-8",
     ),
     "deep": ('{"x":' + "[" * 100_000, "it is not JSON"),
 }
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_line_is_named_and_the_rest_is_imported(bank: Store, tmp_path: Path, what: str) -> None:
+def test_a_bad_line_is_named_and_the_rest_is_imported(bank: Store, load: Load, what: str) -> None:
     line, reason = BAD[what]
     data = (chats(1) + "\n" + line + "\n" + chats(2)).encode("utf-8", "surrogateescape")
-    result = import_data(bank, tmp_path, b"\xef\xbb\xbf" + data)
+    result = load(b"\xef\xbb\xbf" + data)
     assert list(result.refusals) == [3] and reason in result.refusals[3]
     assert result.counts["conversations"] == 2 and bank.maintenance.check() == []
 
 
 @pytest.mark.parametrize("bad", ["{oops " + "x" * 3 * 2**20, '{"a": "' + "x" * 3 * 2**20, "17"])
-def test_a_broken_line_of_any_length_ends_with_its_line(bank: Store, tmp_path: Path, bad: str) -> None:
-    result = import_data(bank, tmp_path, chats(1) + bad + "\r\n" + chats(2))
+def test_a_broken_line_of_any_length_ends_with_its_line(load: Load, bad: str) -> None:
+    result = load(chats(1) + bad + "\r\n" + chats(2))
     assert list(result.refusals) == [2] and result.counts["conversations"] == 2
 
 
 @pytest.mark.parametrize("end", ["", ", {", f"]\n[{CHAT % (2, 2)}]"])
-def test_a_list_that_is_broken_is_refused_as_a_whole(bank: Store, tmp_path: Path, end: str) -> None:
+def test_a_list_that_is_broken_is_refused_as_a_whole(load: Load, end: str) -> None:
     with pytest.raises(StoreError, match="is not JSON: .* line"):
-        import_data(bank, tmp_path, f"[{CHAT % (1, 1)}{end}")
-    result = import_data(bank, tmp_path, f"[{CHAT % (1, 1)}, 5]")
-    assert (result.counts["conversations"], result.unit, list(result.refusals)) == (1, "item", [2])
-
-
-def test_a_long_list_on_one_line_is_read(bank: Store, tmp_path: Path) -> None:
-    rows = [CHAT % (number, number) for number in range(2000)]
-    assert import_data(bank, tmp_path, f"[{', '.join(rows)}]").counts["conversations"] == 2000
+        load(f"[{CHAT % (1, 1)}{end}")
+    result = load(f"[{CHAT % (1, 1)}, 5, {CHAT % (2, 2)}]")
+    assert (result.counts["conversations"], result.unit, list(result.refusals)) == (2, "item", [2])
 
 
 OTHER_FILES = {
@@ -120,74 +111,67 @@ OTHER_FILES = {
     "UTF-16 without mark": ("question,answer\n".encode("utf-16-le"), "is not text in UTF-8"),
     "Excel": (b"PK\x03\x04rest", "Save a spreadsheet as CSV"),
     "prose": (b"Dear all,\n" + b"x" * 200_000, "needs a header with the columns question and answer"),
-    "header that goes wrong": (
-        b'question,answer,"note"x\na,b,c\n',
-        "header with the columns question and answer",
-    ),
+    "header that goes wrong": (b'question,answer,"note"x\na,b,c\n', "header with the columns question and"),
     "one object": (b'{\n "rows": []\n}', "in none of the formats"),
     "other list": (b'[{"a":1}]', "in none of the formats"),
 }
 
 
 @pytest.mark.parametrize("what", OTHER_FILES)
-def test_a_file_of_another_kind_is_refused_at_once(bank: Store, tmp_path: Path, what: str) -> None:
+def test_a_file_of_another_kind_is_refused_at_once(load: Load, what: str) -> None:
     data, reason = OTHER_FILES[what]
     with pytest.raises(StoreError) as raised:
-        import_data(bank, tmp_path, data)
+        load(data)
     assert reason in str(raised.value)
 
 
-def test_a_format_that_is_asked_for_is_not_looked_for(bank: Store, tmp_path: Path) -> None:
-    refused = import_data(bank, tmp_path, chats(1), format="sharegpt").refusals
+def test_a_format_that_is_asked_for_is_not_looked_for(bank: Store, tmp_path: Path, load: Load) -> None:
+    refused = load(chats(1), format="sharegpt").refusals
     assert refused == {1: "it is no row of ShareGPT (format: sharegpt)."}
-    assert import_data(bank, tmp_path, TABLE, format="openai").refused == 6
+    assert load(TABLE, format="openai").refused == 6
     with pytest.raises(StoreError, match="no format 'xml'"):
-        import_data(bank, tmp_path, chats(1), format="xml")
+        load(chats(1), format="xml")
     bad_beginning = "oops\n" * 30 + chats(1)
-    assert import_data(bank, tmp_path, bad_beginning, format="openai").refused == 30
-    assert import_data(bank, tmp_path, "oops\n" + chats(1)).counts["known"] == 1
+    assert load(bad_beginning, format="openai").refused == 30
+    assert load("oops\n" + chats(1)).counts["known"] == 1
     with pytest.raises(StoreError, match="Is a directory"):
         import_file(bank, tmp_path, OPTIONS)
     with pytest.raises(StoreError, match="No such file"):
         import_file(bank, tmp_path / "none", OPTIONS)
 
 
-def test_a_row_that_is_there_twice_is_imported_once(bank: Store, tmp_path: Path) -> None:
-    result = import_data(bank, tmp_path, chats(1, 2, 1), APPROVING)
+def test_a_row_that_is_there_twice_is_imported_once(load: Load) -> None:
+    result = load(chats(1, 2, 1), APPROVING)
     assert result.counts == {"conversations": 2, "known": 1, "messages": 4, "ratings": 2}
 
 
-def test_two_assistants_share_files_but_no_conversations(bank: Store, tmp_path: Path) -> None:
+def test_two_assistants_share_files_but_no_conversations(bank: Store, tmp_path: Path, load: Load) -> None:
     bank.assistants.create("shop", "Shop", "exact")
     for_shop = ImportOptions("shop", "me", True, 1_940_000_000.0)
-    assert import_data(bank, tmp_path, chats(1)).counts["conversations"] == 1
-    assert import_data(bank, tmp_path, chats(1), for_shop).counts["conversations"] == 1
+    assert load(chats(1)).counts["conversations"] == 1
+    assert load(chats(1), for_shop).counts["conversations"] == 1
     load_turns(bank, "bank", [ImportedTurn("c", "q", "a")])
     data = export_data(bank, tmp_path, "shorthand")
-    result = import_data(bank, tmp_path, data, replace(for_shop, approve=False))
+    result = load(data, replace(for_shop, approve=False))
     assert result.refusals[3] == "conversation 'c' belongs to assistant 'bank' already."
     with pytest.raises(StoreError, match="without --approve"):
-        import_data(bank, tmp_path, data, APPROVING)
+        load(data, APPROVING)
 
 
-def test_an_own_export_adds_only_what_is_new_and_later_ratings_stay_the_latest(
-    bank: Store, tmp_path: Path
+def test_an_own_export_adds_what_is_new_and_later_ratings_stay_the_latest(
+    bank: Store, tmp_path: Path, load: Load
 ) -> None:
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
         load_turns(other, "bank", [ImportedTurn("c", "q", "a", created_at=5.0)])
-        import_data(bank, tmp_path, export_data(other, tmp_path, "shorthand"))
+        load(export_data(other, tmp_path, "shorthand"))
         other.ratings.add("c.1.assistant", "ann", Verdict.DOWN)
         asked = other.messages.add("c", "c.1.assistant", Role.USER, "q2")
         data = export_data(other, tmp_path, "shorthand")
     later = bank.ratings.add("c.1.assistant", "ann", Verdict.UP)
-    result = import_data(bank, tmp_path, data)
-    assert (
-        result.counts["conversations"],
-        result.counts["known"],
-        result.counts["messages"],
-        result.counts["ratings"],
-    ) == (0, 1, 1, 1)
+    result = load(data)
+    counts = [result.counts[kind] for kind in ("conversations", "known", "messages", "ratings")]
+    assert counts == [0, 1, 1, 1]
     assert bank.conversations.get("c").head_id == asked.id
     (answer,) = bank.answers.rated("bank")
     assert answer.ratings == (later,) and len(bank.ratings.all("c.1.assistant")) == 2
@@ -208,7 +192,7 @@ EDITED = {
 
 
 @pytest.mark.parametrize("old", EDITED)
-def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, old: str) -> None:
+def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, old: str, load: Load) -> None:
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
         turns = [ImportedTurn(id, "q", "a", Verdict.UP, created_at=5.0) for id in ("c", "d")]
@@ -216,18 +200,20 @@ def test_an_own_export_that_was_edited_is_checked(bank: Store, tmp_path: Path, o
         data = export_data(other, tmp_path, "shorthand").decode()
     new, reason = EDITED[old]
     assert old in data
-    result = import_data(bank, tmp_path, data.replace(old, new, 1))
+    result = load(data.replace(old, new, 1))
     assert len(result.refusals) == 1 and reason in next(iter(result.refusals.values()))
     assert "d" in {c.id for c in bank.conversations.all("bank")} and bank.maintenance.check() == []
 
 
-def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(bank: Store, tmp_path: Path) -> None:
+def test_a_row_that_breaks_a_rule_of_the_store_keeps_no_other_out(
+    bank: Store, tmp_path: Path, load: Load
+) -> None:
     with Store(tmp_path / "other") as other:
         other.assistants.create("bank", "Bank", "exact")
         load_turns(other, "bank", [ImportedTurn(id, "q", "a") for id in ("c", "d", "e")])
         data = export_data(other, tmp_path, "shorthand").decode()
     data = data.replace("d.1.user", "c.1.user")
-    result = import_data(bank, tmp_path, data)
+    result = load(data)
     assert list(result.refusals) == [3] and "UNIQUE constraint failed: messages.id" in result.refusals[3]
     assert (result.counts["conversations"], result.counts["messages"]) == (2, 4)
     assert bank.maintenance.check() == []
@@ -255,18 +241,14 @@ def test_people_can_rate_while_a_large_file_is_imported(
     finally:
         done.set()
         person.join()
-    assert (
-        ratings
-        and bank.maintenance.stats()["ratings"] == 300 + len(ratings)
-        and bank.maintenance.check() == []
-    )
+    assert ratings and bank.maintenance.stats()["ratings"] == 300 + len(ratings)
+    assert bank.maintenance.check() == []
 
 
 def test_the_command_says_what_was_imported_and_what_was_not(bank: Store, tmp_path: Path) -> None:
-    def run(*arguments: object) -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["import", *map(str, arguments), "--data-dir", str(tmp_path)])
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result.exit_code, " ".join(result.output.split())
+    def run(*words: object) -> tuple[int, str]:
+        code, output = run_store("import", *words, "--data-dir", tmp_path)
+        return code, " ".join(output.split())
 
     path = tmp_path / "chats.jsonl"
     path.write_text(chats(1, 2))
@@ -288,5 +270,5 @@ def test_the_command_says_what_was_imported_and_what_was_not(bank: Store, tmp_pa
 
 
 def test_without_an_assistant_there_is_nothing_to_import_for(store: Store, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["import", "x", "--data-dir", str(tmp_path)])
-    assert result.exit_code == 2 and "There is no assistant yet" in result.output
+    code, output = run_store("import", "x", "--data-dir", tmp_path)
+    assert code == 2 and "There is no assistant yet" in output

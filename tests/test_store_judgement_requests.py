@@ -8,25 +8,16 @@ from store.errors import NotFound
 from store.records import JudgementRequest, Role
 
 
-@pytest.fixture
-def bank(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "chrf")
-    store.prompts.add("bank", [])
-    return store
-
-
-def requested(store: Store, *texts: str) -> tuple[int, *tuple[JudgementRequest, ...]]:
-    """The run that asks about these answers to one question, and its requests."""
-    message, run = (
-        answered(store, "When do you open?", owner="ann").id,
-        store.runs.start("bank", {}, "test").id,
-    )
+def requested(store: Store, *texts: str) -> list[JudgementRequest]:
+    """A run's requests about these answers to one question."""
+    message = answered(store, "When do you open?", owner="ann").id
+    run = store.runs.start("bank", {}, "test").id
     assert store.judgement_requests.add(run, [(message, text) for text in texts]) == len(texts)
-    return run, *store.judgement_requests.open("bank")
+    return store.judgement_requests.open("bank")
 
 
 def test_a_request_is_open_until_somebody_decides_and_can_be_taken_back(bank: Store) -> None:
-    _, first, second = requested(bank, "We open at nine.", "Nine.")
+    first, second = requested(bank, "We open at nine.", "Nine.")
     assert (first.text, first.accepted) == ("We open at nine.", None)
     assert bank.messages.branch(first.message_id)[-2].text == "When do you open?"
     assert bank.judgement_requests.open("bank", 1) == [first]
@@ -45,7 +36,7 @@ def test_a_request_is_open_until_somebody_decides_and_can_be_taken_back(bank: St
 
 
 def test_of_several_answers_some_are_right_at_once_or_nothing_is_decided(bank: Store) -> None:
-    _, *requests = requested(bank, "Nine.", "Noon.", "Never.")
+    requests = requested(bank, "Nine.", "Noon.", "Never.")
     ids = [one.id for one in requests]
     with pytest.raises(NotFound, match="judgement request 99"):
         bank.judgement_requests.choose([*ids, 99], ids, "bo")
@@ -62,7 +53,7 @@ def test_of_several_answers_some_are_right_at_once_or_nothing_is_decided(bank: S
 
 
 def test_nobody_is_asked_twice_about_the_same_answer(bank: Store) -> None:
-    _, one = requested(bank, "Nine.")
+    [one] = requested(bank, "Nine.")
     bank.judgement_requests.choose([one.id], [], "bo")
     later = bank.runs.start("bank", {}, "test").id
     assert bank.judgement_requests.add(later, [(one.message_id, "Nine."), ("deleted", "Nine.")]) == 0
@@ -72,7 +63,7 @@ def test_nobody_is_asked_twice_about_the_same_answer(bank: Store) -> None:
 
 
 def test_a_deleted_conversation_takes_its_requests_along(bank: Store) -> None:
-    _, one = requested(bank, "Nine.")
+    [one] = requested(bank, "Nine.")
     bank.conversations.delete(bank.messages.get(one.message_id).conversation_id)
     assert bank.judgement_requests.open("bank") == []
 
@@ -83,8 +74,8 @@ def test_an_erased_person_leaves_no_decision(bank: Store) -> None:
     run = bank.runs.start("bank", {}, "test").id
     bank.judgement_requests.add(run, [(mine, "Nine."), (theirs, "Nine.")])
     bank.runs.finish(run, "refused", "", {})
-    for judgement_request in bank.judgement_requests.open("bank"):
-        bank.judgement_requests.choose([judgement_request.id], [judgement_request.id], "bo")
+    ids = [one.id for one in bank.judgement_requests.open("bank")]
+    bank.judgement_requests.choose(ids, ids, "bo")
     talk = bank.conversations.create("bank", owner="bo")
     bank.messages.add(talk.id, None, Role.USER, "Hello")
     bank.erasure.erase("bo")

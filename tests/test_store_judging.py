@@ -6,21 +6,18 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from import_scene import APPROVING, OPTIONS, chats, import_data, message, rated_answers_in, table
-from typer.testing import CliRunner
+from import_scene import APPROVING, OPTIONS, Load, chats, message, rated_answers_in, table
+from store_scene import run_store
 
 from store import Store, StoreError
-from store.__main__ import app
 from store.io.importing import LONGEST_LEARNED, judge_file
 from store.io.left_out import take_off
 from store.records import Verdict
+from trainer.examples.selection import select
 from trainer.settings import TrainerSettings
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 ASK, SAY = "Which line goes to the harbour?", "Line 3."
-NOW = OPTIONS.at
-
-
 ASKED = [message("user", ASK)]
 PAIR = [*ASKED, message("assistant", SAY)]
 NODES = {
@@ -45,14 +42,14 @@ def text_of(*parts: Any, kind: str = "text") -> dict[str, Any]:
 LIBRECHAT = [
     {"messageId": "u", "parentMessageId": "00000000-0000", "text": ASK, "isCreatedByUser": True},
     {
-        "messageId": "a",
-        "parentMessageId": "u",
-        "text": "",
+        **{"messageId": "a", "parentMessageId": "u", "text": "", "sender": "GPT-4", "isCreatedByUser": False},
         "content": [{"type": "think", "think": "Hm."}, {"type": "text", "text": {"value": SAY}}],
-        "sender": "GPT-4",
-        "isCreatedByUser": False,
         "feedback": {"rating": "thumbsUp", "tag": "accurate"},
     },
+]
+REPLIES = [
+    {"message_id": "b", "role": "assistant", "text": "Hm.", "rank": 1, "replies": []},
+    {"message_id": "a", "role": "assistant", "text": SAY, "rank": 0, "replies": []},
 ]
 EXPORTS = {
     "open-webui-chats": {"id": "c", "chat": {"history": {"messages": NODES, "currentId": "a"}}},
@@ -92,17 +89,7 @@ EXPORTS = {
         ]
     },
     "lmsys": {"conversation_id": "1", "conversation": PAIR},
-    "oasst": {
-        "prompt": {
-            "message_id": "u",
-            "role": "prompter",
-            "text": ASK,
-            "replies": [
-                {"message_id": "b", "role": "assistant", "text": "Hm.", "rank": 1, "replies": []},
-                {"message_id": "a", "role": "assistant", "text": SAY, "rank": 0, "replies": []},
-            ],
-        }
-    },
+    "oasst": {"prompt": {"message_id": "u", "role": "prompter", "text": ASK, "replies": REPLIES}},
     "records": {"instruction": ASK, "input": "", "output": SAY},
     "openai": {"messages": [message("system", {"odd": 1}), *PAIR], "score": float("nan"), "n": 10**500},
     "openai parts": {
@@ -110,6 +97,16 @@ EXPORTS = {
     },
     "sharegpt": {"conversations": [{"from": "human", "value": ASK}, {"from": "gpt", "value": SAY}]},
     "trl-preference": {"messages": PAIR, "chosen": PAIR, "rejected": [*ASKED, message("assistant", "no")]},
+    "trl-preference with a prompt": {
+        "prompt": ASKED,
+        "chosen": PAIR[1:],
+        "rejected": [message("assistant", "no")],
+    },
+    "trl-preference with a text": {
+        "prompt": ASK,
+        "chosen": PAIR,
+        "rejected": [*ASKED, message("assistant", "no")],
+    },
     "trl-preference of texts": {"question": ASK, "system": "x", "chosen": SAY, "rejected": "no"},
     "trl-preference of LLaMA-Factory": {
         "conversations": [{"from": "human", "value": ASK}],
@@ -122,36 +119,37 @@ EXPORTS = {
 @pytest.mark.parametrize("name", EXPORTS)
 @pytest.mark.parametrize("indent", [None, 1])
 def test_exports_of_many_tools_are_read_as_what_they_are(
-    bank: Store, tmp_path: Path, name: str, indent: int | None
+    bank: Store, load: Load, name: str, indent: int | None
 ) -> None:
-    result = import_data(bank, tmp_path, json.dumps(EXPORTS[name], indent=indent), APPROVING)
+    result = load(json.dumps(EXPORTS[name], indent=indent), APPROVING)
     assert result.refusals == {} and result.format == name.split(" ")[0]
     [(context, answer, [(rater, verdict, correction)])] = rated_answers_in(bank)
     assert context == [ASK] and rater == "importer"
     assert (correction or answer, verdict) == (SAY, None if "preference" in name else UP)
+    assert [one.completion for one in select(bank.answers.rated("bank"), 1000)[0]] == [SAY]
     assert bank.maintenance.check() == []
 
 
-def test_what_else_is_left_out_is_counted(bank: Store, tmp_path: Path) -> None:
+def test_what_else_is_left_out_is_counted(load: Load) -> None:
     thought = {"messages": [*ASKED, message("assistant", SAY, reasoning_content="Hm.")]}
-    assert import_data(bank, tmp_path, json.dumps(thought)).left_out == {"reasoning": 1}
+    assert load(json.dumps(thought)).left_out == {"reasoning": 1}
     for name, count in {"oasst": 1, "claude with branches": 1, "librechat": 0}.items():
-        found = import_data(bank, tmp_path, json.dumps(EXPORTS[name])).left_out
+        found = load(json.dumps(EXPORTS[name])).left_out
         assert found["other answers, unrated"] == count
     odd = {**json.loads(chats(5)), "date": "13/9/2025"}, {**json.loads(chats(6)), "date": "9/13/2025"}
-    assert import_data(bank, tmp_path, json.dumps(odd)).refused == 0, "nobody reads these dates"
+    assert load(json.dumps(odd)).refused == 0, "nobody reads these dates"
 
 
-def test_a_format_that_is_asked_for_decides(bank: Store, tmp_path: Path) -> None:
+def test_a_format_that_is_asked_for_decides(bank: Store, load: Load) -> None:
     data = json.dumps(EXPORTS["trl-preference"])
-    assert import_data(bank, tmp_path, data, APPROVING, "openai").counts["ratings"] == 1
+    assert load(data, APPROVING, "openai").counts["ratings"] == 1
     assert rated_answers_in(bank) == [([ASK], SAY, [("importer", UP, None)])]
 
 
-def test_the_rows_of_a_file_decide_and_not_its_first_ones(bank: Store, tmp_path: Path) -> None:
+def test_the_rows_of_a_file_decide_and_not_its_first_ones(load: Load) -> None:
     preferences = [EXPORTS["trl-preference"]] * 30
     data = "\n".join(map(json.dumps, [{"messages": PAIR}, *preferences]))
-    result = import_data(bank, tmp_path, data)
+    result = load(data)
     assert result.format == "trl-preference" and list(result.refusals) == [1]
 
 
@@ -163,24 +161,21 @@ def test_the_rows_of_a_file_decide_and_not_its_first_ones(bank: Store, tmp_path:
         ({"messages": PAIR, "images": ["a.png"]}, "it comes with images"),
     ],
 )
-def test_what_cannot_be_read_says_what_it_is(
-    bank: Store, tmp_path: Path, row: dict[str, Any], said: str
-) -> None:
+def test_what_cannot_be_read_says_what_it_is(load: Load, row: dict[str, Any], said: str) -> None:
     try:
-        found = import_data(bank, tmp_path, json.dumps([row])).refusals[1]
+        found = load(json.dumps([row])).refusals[1]
     except StoreError as error:
         found = str(error)
     assert said in found
 
 
+OUTPUT = [{"type": "message", "content": [{"text": SAY}]}]
 ODD = {
     "broken off the branch": {"zz": {"parentId": "a", "role": "user"}},
     "no object off the branch": {"zz": None},
     "cycle off the branch": {"x": {"parentId": "y"}, "y": {"parentId": "x"}},
     "parts": {"u": {**NODES["u"], "content": [{"type": "text", "text": ASK}]}},
-    "output": {
-        "a": {**NODES["a"], "content": None, "output": [{"type": "message", "content": [{"text": SAY}]}]}
-    },
+    "output": {"a": {**NODES["a"], "content": None, "output": OUTPUT}},
     "system above": {"s": {"role": "system"}, "u": {**NODES["u"], "parentId": "s"}},
     "regenerated": {"b": {"parentId": "u", "role": "assistant", "content": "other"}},
     "interrupted beside it": {"b": {"parentId": "u", "role": "assistant", "content": "x", "done": False}},
@@ -190,7 +185,7 @@ ODD = {
 
 
 @pytest.mark.parametrize("what", ODD)
-def test_only_the_branch_of_a_rating_is_looked_at(bank: Store, tmp_path: Path, what: str) -> None:
+def test_only_the_branch_of_a_rating_is_looked_at(bank: Store, load: Load, what: str) -> None:
     nodes = {**NODES, **ODD[what]}
     history = {"messages": nodes, "currentId": "a2" if what == "broken and shown" else "a"}
     row = {"id": "c", "user_id": "ann", "chat": {"history": history}}
@@ -201,47 +196,39 @@ def test_only_the_branch_of_a_rating_is_looked_at(bank: Store, tmp_path: Path, w
         "user_id": "ann",
     }
     for data in ([feedback], [row]):
-        result = import_data(bank, tmp_path, json.dumps(data), APPROVING)
+        result = load(json.dumps(data), APPROVING)
         assert result.refused == (what == "broken and shown" and data == [row])
     assert {answer for _, answer, _ in rated_answers_in(bank)} == {SAY}
     assert bank.maintenance.stats()["conversations"] == 1
 
 
-SPOKEN = {  # what is in the text -> what is learned and how much was taken off
+SPOKEN = {  # what is in the text -> what is learned (None: all of it) and how much was taken off
     f'<details type="reasoning" done="true">\n<summary>…</summary>\n&gt; Hm.\n</details>\n{SAY}': (SAY, 1),
     f'<details type="tool_calls" id="1">\n</details>\n<think>Hm.</think>{SAY}': (SAY, 2),
     f"<think>\n\n</think>\n\n{SAY}": (SAY, 1),
     f"<thinking>Hm.</thinking>\n{SAY}": (SAY, 1),
     f"[THINK]Hm.[/THINK]{SAY}": (SAY, 1),
     f"◁think▷Hm.◁/think▷{SAY}": (SAY, 1),
-    f"<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>{SAY}<|return|>": (
-        SAY,
-        1,
-    ),
+    f"<|channel|>analysis<|message|>Hm.<|end|>assistant<|channel|>final<|message|>{SAY}<|return|>": (SAY, 1),
     "<|channel|>analysis<|message|>Hm, it was cut": ("", 1),
     f"Hm, the harbour.\n</think>\n\n{SAY}": (SAY, 1),
     "Wait.\n<think>Hm.</think>\nLine 3.": ("Wait.\n\nLine 3.", 1),
-    "Write <think> before it and </think> after it.": ("Write <think> before it and </think> after it.", 0),
-    "So:\n```\n<think>Hm.</think>\n```\n": ("So:\n```\n<think>Hm.</think>\n```\n", 0),
-    "Open it with\n<thinking>\nand go on.": ("Open it with\n<thinking>\nand go on.", 0),
-    "<details><summary>More</summary>Line 3.</details>": (
-        "<details><summary>More</summary>Line 3.</details>",
-        0,
-    ),
     "<think>Hm, it was cut": ("", 1),
+    "Write <think> before it and </think> after it.": (None, 0),
+    "So:\n```\n<think>Hm.</think>\n```\n": (None, 0),
+    "Open it with\n<thinking>\nand go on.": (None, 0),
+    "<details><summary>More</summary>Line 3.</details>": (None, 0),
 }
 
 
 @pytest.mark.parametrize("text", SPOKEN)
-def test_what_nobody_reads_is_taken_off_and_counted(bank: Store, tmp_path: Path, text: str) -> None:
+def test_what_nobody_reads_is_taken_off_and_counted(bank: Store, load: Load, text: str) -> None:
     spoken, count = SPOKEN[text]
-    rows = {
-        "answers": {"messages": [*ASKED, message("assistant", text)]},
-        "corrections": {"prompt": ASK, "chosen": text, "rejected": "no"},
-        "cells": {"question": ASK, "answer": text},
-    }
-    for row in rows.values():
-        result = import_data(bank, tmp_path, json.dumps(row), APPROVING)
+    spoken = text if spoken is None else spoken
+    answer = {"messages": [*ASKED, message("assistant", text)]}
+    correction = {"prompt": ASK, "chosen": text, "rejected": "no"}
+    for row in (answer, correction, {"question": ASK, "answer": text}):
+        result = load(json.dumps(row), APPROVING)
         assert result.left_out.total() == (count if spoken else 0)
         assert result.refused == (not spoken)
     assert {r[0][2] or answer for _, answer, r in rated_answers_in(bank)} == ({spoken} if spoken else set())
@@ -266,16 +253,15 @@ def test_it_says_what_would_be_learned_and_asks(
     assert "115 of them are longer than the 1,024 characters" in said and "max_answer_tokens=475" in said
     assert bank.conversations.all("bank") == [], "nothing was imported"
 
-    command = ["import", str(path), "--data-dir", str(tmp_path)]
+    command = ("import", path, "--data-dir", tmp_path)
     monkeypatch.setattr("store.__main__._is_terminal", lambda: True)
-    refused = CliRunner().invoke(app, command, input="n\n")
-    assert refused.exit_code == 1 and "Nothing was imported." in refused.output
-    assert bank.conversations.all("bank") == []
-    taken = CliRunner().invoke(app, [*command, "--yes", "--assistant", "bank"])
-    assert taken.exit_code == 1 and "line 121: its verdict is 'maybe'" in taken.output
+    code, output = run_store(*command, typed="n\n")
+    assert code == 1 and "Nothing was imported." in output and bank.conversations.all("bank") == []
+    code, output = run_store(*command, "--yes", "--assistant", "bank")
+    assert code == 1 and "line 121: its verdict is 'maybe'" in output
     assert bank.maintenance.stats()["conversations"] == 119
-    wrong = CliRunner().invoke(app, [*command, "--column", "frage=x"])
-    assert wrong.exit_code == 2 and "names no column" in wrong.output
+    code, output = run_store(*command, "--column", "frage=x")
+    assert code == 2 and "names no column" in output
 
 
 def test_what_is_too_long_to_learn_is_what_the_trainer_says() -> None:

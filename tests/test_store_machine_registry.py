@@ -58,22 +58,16 @@ class Registry(StoreMachine):
 
     @rule(deployment=deployments)
     def serve(self, deployment: int) -> None:
-        if self.status[deployment] is DeploymentStatus.REJECTED:
-            with pytest.raises(Conflict):
-                self.store.deployments.activate(deployment)
-            return
-        self.store.deployments.activate(deployment)
-        self._serve(deployment)
+        refusal = Conflict if self.status[deployment] is DeploymentStatus.REJECTED else None
+        if self.is_done(refusal, self.store.deployments.activate, deployment):
+            self._serve(deployment)
 
     @rule(deployment=deployments, saw=st.none() | deployments)
     def serve_if_nothing_changed(self, deployment: int, saw: int | None) -> None:
         stale = saw != self.active[self.of[deployment]]
-        if stale or self.status[deployment] is DeploymentStatus.REJECTED:
-            with pytest.raises(Conflict):
-                self.store.deployments.activate(deployment, expect_active=saw)
-            return
-        self.store.deployments.activate(deployment, expect_active=saw)
-        self._serve(deployment)
+        refusal = Conflict if stale or self.status[deployment] is DeploymentStatus.REJECTED else None
+        if self.is_done(refusal, self.store.deployments.activate, deployment, saw):
+            self._serve(deployment)
 
     def _serve(self, deployment: int) -> None:
         assistant = self.of[deployment]
@@ -92,12 +86,9 @@ class Registry(StoreMachine):
 
     @rule(deployment=deployments)
     def reject(self, deployment: int) -> None:
-        if self.status[deployment] is not DeploymentStatus.CANDIDATE:
-            with pytest.raises(Conflict):
-                self.store.deployments.reject(deployment, "worse")
-            return
-        self.store.deployments.reject(deployment, "worse")
-        self.status[deployment] = DeploymentStatus.REJECTED
+        refusal = None if self.status[deployment] is DeploymentStatus.CANDIDATE else Conflict
+        if self.is_done(refusal, self.store.deployments.reject, deployment, "worse"):
+            self.status[deployment] = DeploymentStatus.REJECTED
 
     @rule(deployment=deployments)
     def roll_back(self, deployment: int) -> None:
@@ -118,15 +109,13 @@ class Registry(StoreMachine):
     def one_serves_each(self) -> None:
         for assistant in self.ASSISTANTS:
             found = self.store.deployments.all(assistant)
-            assert {one.id: one.status for one in found} == {
-                id: status for id, status in self.status.items() if self.of[id] == assistant
-            }
+            expected = {id: status for id, status in self.status.items() if self.of[id] == assistant}
+            assert {one.id: one.status for one in found} == expected
             active = self.store.deployments.active(assistant)
             assert (active and active.id) == self.active[assistant]
             assert [one.status for one in found].count(DeploymentStatus.ACTIVE) == (active is not None)
-            assert [
-                one.deployment_id for one in self.store.deployments.activations(assistant)
-            ] == self.served[assistant]
+            activations = self.store.deployments.activations(assistant)
+            assert [one.deployment_id for one in activations] == self.served[assistant]
 
 
 Registry.TestCase.settings = GAME

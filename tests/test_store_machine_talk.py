@@ -91,12 +91,9 @@ class Talk(StoreMachine):
     @rule(message=messages, text=TEXTS, end=ENDS)
     def finish(self, message: str, text: str, end: MessageStatus) -> None:
         known = self.said.get(message)
-        if known is None or known.status in FINAL:
-            with pytest.raises(NotFound if known is None else Conflict):
-                self.store.messages.finish(message, text, end)
-            return
-        self.store.messages.finish(message, text, end)
-        known.text, known.status = text, end
+        refusal = NotFound if known is None else Conflict if known.status in FINAL else None
+        if self.is_done(refusal, self.store.messages.finish, message, text, end):
+            known.text, known.status = text, end
 
     @rule()
     def crash_and_sweep(self) -> None:
@@ -108,17 +105,13 @@ class Talk(StoreMachine):
     @rule(message=messages)
     def show(self, message: str) -> None:
         known = self.said.get(message)
-        if known is None:
-            with pytest.raises(NotFound):
-                self.store.messages.show(message)
+        if not self.is_done(None if known else NotFound, self.store.messages.show, message):
             return
         # The newest leaf anywhere below it; the model keeps messages in the order in which they were written.
-        leaves = [id for id in self.said if self._is_below(id, message) and not self._children(id)]
-        self.heads[known.conversation] = leaves[-1]
-        assert self.store.messages.show(message).head_id == leaves[-1]
-
-    def _children(self, id: str) -> list[str]:
-        return [other for other, one in self.said.items() if one.parent == id]
+        inner = {one.parent for one in self.said.values()}
+        newest = [id for id in self.said if self._is_below(id, message) and id not in inner][-1]
+        self.heads[known.conversation] = newest
+        assert self.store.conversations.get(known.conversation).head_id == newest
 
     def _is_below(self, id: str | None, above: str) -> bool:
         while id is not None and id != above:
@@ -132,53 +125,42 @@ class Talk(StoreMachine):
         correction=st.none() | TEXTS.filter(str.strip),
     )
     def rate(self, message: str, rater: str, verdict: Verdict | None, correction: str | None) -> None:
+        given = (message, rater, verdict, "", "", correction)
+        if self.is_done(self._no_answer(message), self.store.ratings.add, *given):
+            self.said[message].ratings.append((rater, verdict, correction))
+
+    def _no_answer(self, message: str) -> type[Exception] | None:
         known = self.said.get(message)
-        if known is None or known.role is not Role.ASSISTANT:
-            with pytest.raises(NotFound if known is None else Conflict):
-                self.store.ratings.add(message, rater, verdict, correction=correction)
-            return
-        self.store.ratings.add(message, rater, verdict, correction=correction)
-        known.ratings.append((rater, verdict, correction))
+        return NotFound if known is None else None if known.role is Role.ASSISTANT else Conflict
 
     @rule(message=messages, reviewer=PEOPLE, ruling=RULINGS)
     def decide(self, message: str, reviewer: str, ruling: Ruling) -> None:
-        known = self.said.get(message)
-        if known is None or known.role is not Role.ASSISTANT:
-            with pytest.raises(NotFound if known is None else Conflict):
-                self.store.decisions.add(message, reviewer, ruling)
-            return
-        self.store.decisions.add(message, reviewer, ruling)
-        known.decisions.append((reviewer, ruling))
+        if self.is_done(self._no_answer(message), self.store.decisions.add, message, reviewer, ruling):
+            self.said[message].decisions.append((reviewer, ruling))
 
     @rule(message=messages, reviewer=PEOPLE, ruling=RULINGS)
     def decide_and_undo(self, message: str, reviewer: str, ruling: Ruling) -> None:
-        """As if it had never been decided, but for the order: what counted before counts again."""
-        known = self.said.get(message)
-        if known is None or known.role is not Role.ASSISTANT:
+        """As if it had never been decided, however often: what counted before counts again."""
+        if self._no_answer(message):
             return
-        before = self.store.decisions.effective([message]).get(message)
+        before = self._decided(message)
         decision = self.store.decisions.add(message, reviewer, ruling)
-        self.store.decisions.undo([decision.id])
-        after = self.store.decisions.effective([message]).get(message)
-        assert (before and (before.ruling, before.reviewer)) == (after and (after.ruling, after.reviewer))
+        assert self.store.decisions.undo([decision.id]) == [decision] and self._decided(message) == before
+
+    def _decided(self, message: str) -> tuple:
+        return self.store.decisions.all(message), self.store.decisions.effective([message])
 
     @rule(conversation=consumes(conversations))
     def delete(self, conversation: str) -> None:
-        if conversation not in self.owners:
-            with pytest.raises(NotFound):
-                self.store.conversations.delete(conversation)
-            return
-        self.store.conversations.delete(conversation)
-        self._forget({conversation})
+        refusal = None if conversation in self.owners else NotFound
+        if self.is_done(refusal, self.store.conversations.delete, conversation):
+            self._forget({conversation})
 
     @rule(person=PEOPLE)
     def erase(self, person: str) -> None:
         owned = {id for id, owner in self.owners.items() if owner == person}
-        named = any(
-            person in [name for name, *_ in one.ratings] + [name for name, _ in one.decisions]
-            for one in self.said.values()
-        )
-        if not owned and not named:
+        named = {name for one in self.said.values() for name, *_ in (*one.ratings, *one.decisions)}
+        if not owned and person not in named:
             with pytest.raises(NotFound):
                 self.store.erasure.erase(person)
             return

@@ -1,4 +1,4 @@
-"""Backup, check, stats, the command that shows them, and the settings of the garbage collector."""
+"""Backup, check, stats, and the commands that show them."""
 
 import itertools
 import sqlite3
@@ -9,26 +9,19 @@ from pathlib import Path
 
 import pytest
 from imported_turns import ImportedTurn, load_turns
-from typer.testing import CliRunner
+from store_scene import run_store
 from waiting import wait_for
 
 from store import Store, maintenance
-from store.__main__ import app
 from store.errors import Conflict, NotSaved
 from store.maintenance import backup_file
 from store.records import Verdict
 
 
 @pytest.fixture
-def bank(store: Store) -> Store:
-    store.assistants.create("bank", "Bank", "exact")
-    load_turns(store, "bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
-    return store
-
-
-def run(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return result.exit_code, result.output
+def bank(bank: Store) -> Store:
+    load_turns(bank, "bank", [ImportedTurn("c", "q", "a", Verdict.UP)])
+    return bank
 
 
 def test_a_backup_is_a_whole_private_store_and_never_overwrites(bank: Store, tmp_path: Path) -> None:
@@ -63,8 +56,7 @@ def test_people_save_while_the_store_is_copied_and_the_copy_is_of_one_moment(
     store.assistants.create("bank", "Bank", "exact")
     for id in ("first", "last"):
         store.conversations.create("bank", id=id)
-        turns = [ImportedTurn(f"{id} {n}", "q" * 500, "a" * 500) for n in range(200)]
-        load_turns(store, "bank", turns)
+        load_turns(store, "bank", [ImportedTurn(f"{id} {n}", "q" * 500, "a" * 500) for n in range(200)])
     over, saved = threading.Event(), []
 
     def write() -> None:
@@ -117,25 +109,27 @@ def test_check_names_what_is_wrong(bank: Store, problem: str) -> None:
 
 
 def test_the_command_shows_checks_and_saves(bank: Store, tmp_path: Path) -> None:
-    code, output = run("stats", "--data-dir", tmp_path)
+    def run(*words: object) -> tuple[int, str]:
+        return run_store(*words, "--data-dir", tmp_path)
+
+    code, output = run("stats")
     assert code == 0 and "ratings" in output
-    code, output = run("check", "--data-dir", tmp_path)
+    code, output = run("check")
     assert code == 0 and "is sound" in output
-    code, output = run("backup", tmp_path / "copy.sqlite", "--data-dir", tmp_path)
+    code, output = run("backup", tmp_path / "copy.sqlite")
     assert code == 0 and (tmp_path / "copy.sqlite").exists()
-    code, output = run("backup", tmp_path / "copy.sqlite", "--data-dir", tmp_path)
+    code, output = run("backup", tmp_path / "copy.sqlite")
     assert code == 2 and "exists already" in output
 
     with closing(sqlite3.connect(bank.path, isolation_level=None)) as vandal:
         vandal.execute("UPDATE conversations SET head_id = NULL")
-    code, output = run("check", "--data-dir", tmp_path)
+    code, output = run("check")
     assert code == 1 and "shows none" in output and "restore a backup" in output
 
 
 @pytest.mark.parametrize("command", [["stats"], ["check"], ["backup", "copy.sqlite"]], ids=lambda c: c[0])
 def test_the_command_never_creates_a_store_and_explains_itself(tmp_path: Path, command: list[str]) -> None:
-    code, output = run(*command, "--data-dir", tmp_path)
-    assert code == 2 and "There is no store at" in output
-    assert list(tmp_path.iterdir()) == []
-    code, output = run(command[0], "--help")
+    code, output = run_store(*command, "--data-dir", tmp_path)
+    assert code == 2 and "There is no store at" in output and list(tmp_path.iterdir()) == []
+    code, output = run_store(command[0], "--help")
     assert code == 0 and "Example: python -m store" in output

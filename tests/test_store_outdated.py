@@ -5,7 +5,7 @@ from imported_turns import ImportedTurn, load_turns
 
 from store import Store
 from store.outdated import OutdatedFacts, outdated_answers
-from store.records import Prompt, Role, Ruling, Segment, SegmentKind, Verdict
+from store.records import Prompt, Ruling, Segment, SegmentKind, Verdict
 
 
 def version(number: int, text: str, answer: str = "") -> Prompt:
@@ -35,33 +35,25 @@ def test_numbers_and_names_that_are_gone_count(before: str, now: str, answer: st
 
 
 def test_the_version_counts_under_which_an_answer_was_judged() -> None:
-    facts = OutdatedFacts(
-        [version(1, "It costs $14."), version(2, "It costs $15."), version(3, "It costs $16.")]
-    )
+    facts = OutdatedFacts([version(n, f"It costs ${13 + n}.") for n in (1, 2, 3)])
     assert [facts.says_one("$15", at) for at in (1.0, 2.0, 3.0)] == [False, True, False]
     assert facts.says_one("$14", 1.0) and not facts.says_one("$14", 2.0)
-    assert OutdatedFacts([version(1, "a", "It is $9."), version(2, "a", "It is $8.")]).says_one(
-        "$9 each", 1.0
-    )
+    example = OutdatedFacts([version(1, "a", "It is $9."), version(2, "a", "It is $8.")])
+    assert example.says_one("$9 each", 1.0)
     assert not OutdatedFacts([]).says_one("$9", 1.0)
 
 
 def test_they_are_found_until_somebody_judges_them_again(store: Store) -> None:
     store.assistants.create("desk", "Desk", "exact")
     store.prompts.add("desk", version(1, "A kayak costs $14.").segments)
-    turns = [
-        ImportedTurn(f"c{n}", f"q{n}", f"It is ${14 + n % 2}.", Verdict.UP, created_at=1.0) for n in range(6)
+    given = [(f"c{n}", f"It is ${14 + n % 2}.", Verdict.UP) for n in range(6)] + [
+        ("down", "It is $14.", Verdict.DOWN)
     ]
-    turns.append(ImportedTurn("down", "q", "It is $14.", Verdict.DOWN, created_at=1.0))
+    turns = [ImportedTurn(id, "q", answer, verdict, created_at=1.0) for id, answer, verdict in given]
     load_turns(store, "desk", turns)
     assert outdated_answers(store, "desk") == []
     store.prompts.add("desk", version(1, "A kayak costs $15.").segments)
-    old = [
-        message.id
-        for n in (0, 2, 4)
-        for message in store.messages.thread(f"c{n}")
-        if message.role is Role.ASSISTANT
-    ]
+    old = [f"c{n}.1.assistant" for n in (0, 2, 4)]
     assert [one.message_id for one in outdated_answers(store, "desk")] == old
     store.ratings.add(old[0], "ann", Verdict.UP)
     store.decisions.add_all("bo", Ruling.APPROVE, {old[1]: "It is $15."})

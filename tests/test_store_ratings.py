@@ -1,12 +1,13 @@
-"""Ratings: nothing is forgotten, the latest of each rater counts, and they lead to rated answers."""
+"""Ratings: nothing is forgotten, the latest of each rater counts; and rated, unrated and served answers."""
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from imported_turns import ImportedTurn, load_turns
+from store_scene import answered, at_once
 
 from store import Store
 from store.errors import Conflict, NotFound
@@ -14,17 +15,15 @@ from store.records import MessageStatus, Role, Split, Usage, Verdict
 
 
 @pytest.fixture
-def rated(store: Store) -> Store:
+def rated(bank: Store) -> Store:
     """One conversation: q1 a1 q2 a2, with ids of the same names."""
-    store.assistants.create("bank", "Bank", "exact")
-    store.conversations.create("bank", id="c")
+    bank.conversations.create("bank", id="c")
     parent = None
-    for at, (id, role) in enumerate(
-        [("q1", Role.USER), ("a1", Role.ASSISTANT), ("q2", Role.USER), ("a2", Role.ASSISTANT)]
-    ):
-        store.messages.add("c", parent, role, f"text {id}", id=id, created_at=float(at))
+    for at, id in enumerate(["q1", "a1", "q2", "a2"]):
+        role = Role.ASSISTANT if at % 2 else Role.USER
+        bank.messages.add("c", parent, role, f"text {id}", id=id, created_at=float(at))
         parent = id
-    return store
+    return bank
 
 
 def test_history_is_kept_and_the_latest_of_each_rater_wins(rated: Store) -> None:
@@ -71,8 +70,35 @@ def test_rated_answers_carry_their_path_ratings_and_split(rated: Store) -> None:
     assert rated.answers.rated("shop") == []
 
 
-def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last(store: Store) -> None:
-    store.assistants.create("bank", "Bank", "exact")
+def test_what_a_deployment_answered_in_chat_with_what_people_think_of_it(bank: Store) -> None:
+    prompt = bank.prompts.add("bank", [])
+    for _ in range(2):
+        bank.deployments.add("bank", prompt.id, None, (), variant=0, prompt_tokens=0)
+
+    def answer(at: float, status: MessageStatus = MessageStatus.COMPLETE, by: int = 1, **more: str) -> str:
+        usage = None if status is MessageStatus.FAILED else Usage(50, 40, 32, 9, 0.25, 1.0)
+        given = {"status": status, "deployment_id": by, "usage": usage, **more}
+        return answered(bank, owner="ann", at=at, **given).id
+
+    first = answer(2.0)
+    failed, stopped = answer(1.0, MessageStatus.FAILED), answer(3.0, MessageStatus.STOPPED)
+    answer(4.0, source="import")
+    answer(5.0, by=2)
+    answer(6.0, MessageStatus.STREAMING)
+    for verdict in Verdict:
+        bank.ratings.add(first, "ann", verdict)
+    found = bank.answers.served(1, 10)
+    assert [(a.message_id, a.owner, a.status) for a in found] == [
+        (failed, "ann", MessageStatus.FAILED),
+        (first, "ann", MessageStatus.COMPLETE),
+        (stopped, "ann", MessageStatus.STOPPED),
+    ]
+    assert [[r.verdict for r in a.ratings] for a in found] == [[], [Verdict.DOWN], []]
+    assert [a.message_id for a in bank.answers.served(1, 2)] == [first, stopped]
+
+
+def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last(bank: Store) -> None:
+    store = bank
     edited, prompt = store.prompts.add("bank", []), store.prompts.add("bank", [])
     served = {
         name: store.deployments.add("bank", version.id, None, (), variant=variant, prompt_tokens=9)
@@ -82,27 +108,17 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last(store: St
         store.deployments.activate(served[name].id)
 
     def ask(
-        name: str,
-        by: str,
-        status: MessageStatus = MessageStatus.COMPLETE,
-        ln_p: float | None = -0.5,
-        sent: tuple[str, ...] = (),
+        name: str, by: str, status: str = "complete", ln_p: float | None = -0.5, sent: tuple = ()
     ) -> None:
-        question = store.messages.add(
-            store.conversations.create("bank", id=name).id, None, Role.USER, f"q {name}"
-        )
+        talk = store.conversations.create("bank", id=name).id
+        question = store.messages.add(talk, None, Role.USER, f"q {name}").id
         usage = Usage(50, 40, 32, 9, 0.25, 1.0, ln_p, demonstrations=sent)
-        store.messages.add(name, question.id, Role.ASSISTANT, f"a {name}", status, served[by].id, usage, name)
+        store.messages.add(name, question, Role.ASSISTANT, f"a {name}", status, served[by].id, usage, name)
 
-    for name, by in (
-        ("old1", "old"),
-        ("new1", "new"),
-        ("edited1", "edited"),
-        ("new2", "new"),
-        ("rated", "new"),
-    ):
-        ask(name, by)
-    ask("cut", "new", MessageStatus.FAILED)
+    for name in ("old1", "new1", "edited1", "new2"):
+        ask(name, name[:-1])
+    ask("rated", "new")
+    ask("cut", "new", "failed")
     ask("unknown", "new", ln_p=None)
     ask("saw the gate", "new", sent=("old1", "rated"))
     store.splits.record({"rated": Split.GATE, "old1": Split.TRAIN})
@@ -118,15 +134,13 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last(store: St
     assert (found[1].deployment_id, found[1].mean_ln_p) == (served["new"].id, -0.5)
     costs = store.answers.request_tokens("bank", 100)
     assert len(costs) == 8 and {(c.prompt, c.demonstrations, c.conversation) for c in costs} == {(40, 0, 10)}
-    assert [c.at for c in costs] == sorted(c.at for c in costs) and len(
-        store.answers.request_tokens("bank", 3)
-    ) == 3
+    assert [c.at for c in costs] == sorted(c.at for c in costs)
+    assert len(store.answers.request_tokens("bank", 3)) == 3
     assert [a.message_id for a in store.answers.unrated(prompt.id, 1)] == ["saw the gate"]
     assert [a.message_id for a in store.answers.unrated(prompt.id, 2)] == ["new2", "saw the gate"]
     assert [store.answers.has_unrated(prompt.id, count) for count in (1, 5, 6)] == [True, True, False]
-    assert [(a.message_id, a.deployment_id) for a in store.answers.rated("bank")] == [
-        ("rated", served["new"].id)
-    ]
+    [rated] = store.answers.rated("bank")
+    assert (rated.message_id, rated.deployment_id) == ("rated", served["new"].id)
     assert store.answers.correction_times("bank", 9) == []
     corrected = store.ratings.add("new1", "ann", Verdict.DOWN, correction="better")
     assert store.answers.correction_times("bank", 9) == [corrected.created_at]
@@ -170,14 +184,12 @@ def test_rated_answers_follow_what_is_deleted_and_what_comes_in_late(rated: Stor
 
 
 def test_changes_at_the_same_moment_are_all_kept(bank: Store) -> None:
-    talk = bank.conversations.start("bank", "hours")
-    answer = bank.messages.add(talk.conversation_id, talk.id, Role.ASSISTANT, "nine")
+    answer = answered(bank)
 
     def mark(letter: str) -> None:
         bank.ratings.change(answer.id, "ann", lambda before: replace(before, comment=before.comment + letter))
 
-    with ThreadPoolExecutor(8) as threads:
-        list(threads.map(mark, "abcdefghijklmnop"))
+    at_once(*(partial(mark, letter) for letter in "abcdefghijklmnop"))
     (rating,) = bank.ratings.latest([answer.id])[answer.id]
     assert sorted(rating.comment) == list("abcdefghijklmnop")
     bank.ratings.change(answer.id, "ann", lambda before: before)  # what changes nothing is no new rating

@@ -1,20 +1,13 @@
 """A backup has the adapters that serve, and both come back in another data directory."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from store_scene import run_store
 
 from store import Store
-from store.__main__ import app
 from store.records import Segment, SegmentKind
 from store.restoring import remove_older
-
-
-def run(*arguments: str | Path) -> tuple[int, str]:
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "200"})
-    return result.exit_code, result.output
 
 
 @pytest.fixture
@@ -38,56 +31,49 @@ def data_dir(tmp_path: Path) -> Path:
 
 def test_a_backup_brings_back_what_serves_and_what_a_rollback_would(data_dir: Path, tmp_path: Path) -> None:
     copy, new = tmp_path / "copy.sqlite", tmp_path / "elsewhere" / "new"
-    assert "2 adapters" in run("backup", copy, "--data-dir", data_dir)[1]
-    status, text = run("restore", copy, "--data-dir", new)
+    assert "2 adapters" in run_store("backup", copy, "--data-dir", data_dir)[1]
+    status, text = run_store("restore", copy, "--data-dir", new)
     assert status == 0 and "2 adapters" in text
     assert sorted(path.name for path in (new / "adapters").iterdir()) == ["bank-v2", "bank-v3"]
     assert (new / "adapters" / "bank-v3" / "weights").read_text() == "bank-v3"
     with Store(new / "shorthand.sqlite", create=False) as store:
         active = store.deployments.active("bank")
         assert active and active.adapter == "bank-v3" and store.maintenance.check() == []
-    status, text = run("restore", copy, "--data-dir", new)
+    status, text = run_store("restore", copy, "--data-dir", new)
     assert status == 2 and "exists already" in text
 
 
-def _gone(copy: Path) -> None:
-    copy.unlink()
+HARM = {
+    "gone": lambda copy: copy.unlink(),
+    "cut": lambda copy: copy.write_bytes(copy.read_bytes()[:20_000]),
+    "text": lambda copy: copy.write_text("no database " * 999),
+}
 
 
-def _cut(copy: Path) -> None:
-    copy.write_bytes(copy.read_bytes()[:20_000])
-
-
-def _text(copy: Path) -> None:
-    copy.write_text("no database " * 999)
-
-
-@pytest.mark.parametrize("harm", [_gone, _cut, _text])
-def test_what_is_no_backup_is_refused_and_leaves_no_store(
-    data_dir: Path, tmp_path: Path, harm: Callable[[Path], None]
-) -> None:
+@pytest.mark.parametrize("harm", HARM)
+def test_what_is_no_backup_is_refused_and_leaves_no_store(data_dir: Path, tmp_path: Path, harm: str) -> None:
     copy, new = tmp_path / "copy.sqlite", tmp_path / "new"
-    run("backup", copy, "--data-dir", data_dir)
-    harm(copy)
-    status, text = run("restore", copy, "--data-dir", new)
+    run_store("backup", copy, "--data-dir", data_dir)
+    HARM[harm](copy)
+    status, text = run_store("restore", copy, "--data-dir", new)
     assert status == 2 and "Error" in text and not list(new.glob("*.sqlite*"))
 
 
 def test_an_adapter_that_is_not_there_is_named_and_the_rest_is_saved(data_dir: Path, tmp_path: Path) -> None:
     (data_dir / "adapters" / "bank-v2").rename(tmp_path / "away")
-    status, text = run("backup", tmp_path / "copy.sqlite", "--data-dir", data_dir)
+    status, text = run_store("backup", tmp_path / "copy.sqlite", "--data-dir", data_dir)
     assert status == 0 and "1 adapters" in text and "bank-v2 is not in" in text
 
 
 def test_of_a_folders_backups_the_newest_are_kept_with_their_adapters(data_dir: Path, tmp_path: Path) -> None:
     folder = tmp_path / "backups"
-    status, text = run("backup", folder, "--keep", 2, "--data-dir", data_dir)
+    status, text = run_store("backup", folder, "--keep", 2, "--data-dir", data_dir)
     assert status == 2 and "no folder" in text
     (folder / "shorthand-20310501-120000.sqlite.adapters").mkdir(parents=True)
     others = ["shorthand-20310501-120000.sqlite", "shorthand-20260101-000000.sqlite", "shorthand-mine.sqlite"]
     for name in others:
         (folder / name).touch()
-    status, text = run("backup", folder, "--keep", 2, "--data-dir", data_dir)
+    status, text = run_store("backup", folder, "--keep", 2, "--data-dir", data_dir)
     assert status == 0, text
     kept = sorted(path.name for path in folder.glob("*.sqlite"))
     assert others[0] in kept and others[1] not in kept and others[2] in kept and len(kept) == 3

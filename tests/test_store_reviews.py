@@ -1,5 +1,7 @@
 """Filters find what they say, newest first, without what was decided; every walk is along an index."""
 
+import re
+
 import pytest
 from imported_turns import ImportedTurn, load_turns
 
@@ -17,12 +19,8 @@ def desk(store: Store) -> Store:
     store.assistants.create("shop", "Shop", "exact")
     turns = [
         ImportedTurn("up", "Opening hours?", "At nine.", UP, rater="ann", created_at=100.0),
-        ImportedTurn(
-            "down", "Parking?", "No idea.", DOWN, "wrong fact", "rude", rater="bo", created_at=200.0
-        ),
-        ImportedTurn(
-            "fixed", "Dogs?", "No.", DOWN, correction="Yes, leashed.", rater="ann", created_at=300.0
-        ),
+        ImportedTurn("down", "Parking?", "No idea.", DOWN, "wrong fact", "rude", None, "bo", 200.0),
+        ImportedTurn("fixed", "Dogs?", "No.", DOWN, "", "", "Yes, leashed.", "ann", 300.0),
         ImportedTurn("mixed", "Price?", "Ten.", UP, rater="ann", created_at=400.0),
         ImportedTurn("bare", "Weather?", "Fine.", created_at=500.0),
         ImportedTurn("empty", "Hello?", "", DOWN, created_at=600.0),
@@ -114,29 +112,26 @@ EVERYTHING = [
 ]
 
 
+def plan(store: Store, sql: str, values: list) -> list[str]:
+    with store._file.reading() as transaction:
+        return [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+
 @pytest.mark.parametrize("wanted", EVERYTHING, ids=repr)
 def test_every_walk_is_along_an_index_and_sorts_nothing(store: Store, wanted: ReviewFilter) -> None:
     for sql in queries(wanted):
-        with store._file.reading() as transaction:
-            rows = transaction.rows(f"EXPLAIN QUERY PLAN {sql}", ["desk", "ann", "wrong", ["m"], 10])
-        plan = [row["detail"] for row in rows]
+        steps = plan(store, sql, ["desk", "ann", "wrong", ["m"], 10])
         # Decisions are read from the newest back; `wanted` is a list of ids.
-        allowed = ("wanted",) if wanted.text else ("d",)
-        scans = [step for step in plan if step.startswith("SCAN") and step.split()[1] not in allowed]
+        allowed = "wanted" if wanted.text else "d"
+        scans = [step for step in steps if step.startswith("SCAN") and step.split()[1] != allowed]
         scans = [step for step in scans if "ratings_" not in step]  # a partial index of just what is wanted
-        assert scans == [], plan
-        if wanted.text:
-            assert not any("SEARCH r USING" in step and "ratings_of_message" not in step for step in plan), (
-                plan
-            )
-        assert wanted.text or not any("TEMP B-TREE FOR ORDER" in step for step in plan), plan
+        assert scans == [], steps
+        of_ratings = [step for step in steps if "SEARCH r USING" in step]
+        assert not wanted.text or all("ratings_of_message" in step for step in of_ratings), steps
+        assert wanted.text or not any("TEMP B-TREE FOR ORDER" in step for step in steps), steps
 
 
 def test_items_are_read_by_their_ids(store: Store) -> None:
-    with store._file.reading() as transaction:
-        plan = [row["detail"] for row in transaction.rows(f"EXPLAIN QUERY PLAN {ITEMS}", [["m"]])]
-    assert not [step for step in plan if step.startswith("SCAN") and step.split()[1] != "wanted"], plan
-    with store._file.reading() as transaction:
-        rows = transaction.rows(f"EXPLAIN QUERY PLAN {NEWEST_QUESTIONS}", ["desk", 10])
-    plan = [row["detail"] for row in rows]
-    assert not [step for step in plan if step.startswith("SCAN") or "TEMP B-TREE" in step], plan
+    assert not [step for step in plan(store, ITEMS, [["m"]]) if re.match("SCAN (?!wanted)", step)]
+    steps = plan(store, NEWEST_QUESTIONS, ["desk", 10])
+    assert not [step for step in steps if step.startswith("SCAN") or "TEMP B-TREE" in step]

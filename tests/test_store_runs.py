@@ -9,36 +9,29 @@ from store_scene import answered
 
 from store import Store, StoreError
 from store.errors import Conflict, NotFound
-from store.records import Example, Role, RunStatus, Split
+from store.records import Example, Role, RunStatus, Split, Verdict
 from store.runs import GateAnswer, SideBySide, Tally
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def now() -> list[float]:
+    """What the store's clock says."""
+    return [1000.0]
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def bank(tmp_path: Path, clock: Clock) -> Iterator[Store]:
-    with Store(tmp_path / "s.sqlite", clock=clock) as opened:
+def bank(tmp_path: Path, now: list[float]) -> Iterator[Store]:
+    with Store(tmp_path / "s.sqlite", clock=lambda: now[0]) as opened:
         opened.assistants.create("bank", "Bank", "exact")
         yield opened
 
 
-def test_a_run_from_start_to_report(bank: Store, clock: Clock) -> None:
+def test_a_run_from_start_to_report(bank: Store, now: list[float]) -> None:
     run = bank.runs.start("bank", {"seed": 7, "variants": [0.1, 0.9]}, "schedule")
     dataset = bank.datasets.add("bank", bank.prompts.add("bank", []).id, "abc", [], {})
     bank.runs.update(run.id, dataset_id=dataset.id)
     bank.runs.update(run.id, adapter="bank-v0001")
-    clock.now += 60
+    now[0] += 60
     done = bank.runs.finish(run.id, RunStatus.REFUSED, "worse by 3 points", {"gate": {"passed": False}})
 
     assert bank.runs.get(run.id) == done
@@ -72,12 +65,11 @@ def test_an_interrupted_run_can_go_on_and_no_other(bank: Store) -> None:
         bank.runs.resume(run.id)
 
 
-def test_events_are_in_order_by_phase_and_time_and_keep_a_diverged_loss(bank: Store, clock: Clock) -> None:
+def test_events_are_in_order_and_keep_a_diverged_loss(bank: Store, now: list[float]) -> None:
     run = bank.runs.start("bank", {}, "test")
     bank.runs.add_event(run.id, "dataset", {"examples": 9})
-    clock.now += 1
     bank.runs.add_event(run.id, "train", {"step": 1, "loss": 2.5})
-    clock.now += 1
+    now[0] += 2
     bank.runs.add_event(run.id, "train", {"step": 2, "loss": math.nan})
 
     assert [event.phase for event in bank.runs.events(run.id)] == ["dataset", "train", "train"]
@@ -113,22 +105,19 @@ def gate(store: Store) -> Store:
     examples = [
         Example(
             *(one.id, one.conversation_id, ((Role.USER, f"question {n}"),), f"right {n}", False),
-            split=Split.GATE if n else Split.TRAIN,
-            rater=f"rater of {owners[n]}",
+            *(Split.GATE if n else Split.TRAIN, f"rater of {owners[n]}"),
         )
         for n, one in enumerate(answers)
     ]
     dataset = store.datasets.add("bank", prompt.id, "hash", examples, {})
     run = store.runs.start("bank", {}, "test")
     store.runs.update(run.id, dataset_id=dataset.id)
-    store.gate_answers.add(
-        run.id,
-        [
-            GateAnswer(position, examples[position].message_id, system, f"{system} {position}", score)
-            for system, scores in SCORES.items()
-            for position, score in enumerate(scores, 1)
-        ],
-    )
+    given = [
+        GateAnswer(position, examples[position].message_id, system, f"{system} {position}", score)
+        for system, scores in SCORES.items()
+        for position, score in enumerate(scores, 1)
+    ]
+    store.gate_answers.add(run.id, given)
     store.runs.finish(run.id, "refused", "", {})
     return store
 
@@ -160,6 +149,6 @@ def test_an_answer_goes_with_its_conversation(gate: Store) -> None:
 def test_a_run_that_saw_an_erased_person_forgets_what_was_answered(gate: Store, person: str) -> None:
     """The candidate learned from the person, so any of its answers may be in the person's words."""
     if person != "cat":
-        gate.ratings.add(answered(gate).id, person, "up")
+        gate.ratings.add(answered(gate).id, person, Verdict.UP)
     gate.erasure.erase(person)
     assert gate.gate_answers.tally(1, "variant 2", "base_full") == Tally(0, 0, 0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from sqlite_utils import Database, Migrations
+from store_scene import at_once
 
 from store import Store, StoreError, schema
 from store.schema import migrations
@@ -15,6 +16,19 @@ from store.schema import migrations
 def columns_of(path: Path) -> dict[str, str]:
     with closing(sqlite3.connect(path)) as connection:
         return dict(connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL"))
+
+
+def later(*tables: str) -> Migrations:
+    """Those of a later version, which makes these tables."""
+    made = Migrations("shorthand")
+    made._migrations = list(migrations._migrations)
+
+    @made()
+    def v9_9_9(db: Database) -> None:
+        for table in tables:
+            db.execute(f"CREATE TABLE {table}")
+
+    return made
 
 
 def test_every_table_is_strict(store: Store) -> None:
@@ -50,15 +64,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(
     path = tmp_path / "s.sqlite"
     Store(path).close()
     before = columns_of(path)
-    later = Migrations("shorthand")
-    later._migrations = list(migrations._migrations)
-
-    @later()
-    def v9_9_9(db: Database) -> None:
-        db.execute("CREATE TABLE songs (title TEXT)")
-        db.execute("CREATE TABLE ratings (in_the_way TEXT)")
-
-    monkeypatch.setattr(schema, "migrations", later)
+    monkeypatch.setattr(schema, "migrations", later("songs (title TEXT)", "ratings (in_the_way TEXT)"))
     with pytest.raises(StoreError, match="ratings"):
         Store(path)
     assert columns_of(path) == before
@@ -71,15 +77,8 @@ def test_before_an_older_file_is_changed_it_is_copied_beside_itself(
     Store(path).close()
     assert sorted(tmp_path.glob("*.sqlite")) == [path], "nothing is copied before there is anything"
     before, last = columns_of(path), migrations._migrations[-1].name
-    later = Migrations("shorthand")
-    later._migrations = list(migrations._migrations)
-
-    @later()
-    def v9_9_9(db: Database) -> None:
-        db.execute("CREATE TABLE songs (title TEXT)")
-
     with monkeypatch.context() as patch:
-        patch.setattr(schema, "migrations", later)
+        patch.setattr(schema, "migrations", later("songs (title TEXT)"))
         Store(path).close()
         Store(path).close()
     [copy] = tmp_path.glob(f"s-{last}-*.sqlite")
@@ -90,20 +89,12 @@ def test_before_an_older_file_is_changed_it_is_copied_beside_itself(
 
 
 def test_stores_that_open_a_new_file_at_once_create_it_once(tmp_path: Path) -> None:
-    start, errors = threading.Barrier(4), []
+    start = threading.Barrier(4)
 
     def open_it() -> None:
         start.wait()
-        try:
-            Store(tmp_path / "s.sqlite").close()
-        except StoreError as error:
-            errors.append(error)
+        Store(tmp_path / "s.sqlite").close()
 
-    threads = [threading.Thread(target=open_it) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
+    at_once(*[open_it] * 4)
     with Store(tmp_path / "s.sqlite") as store:
         assert store.maintenance.check() == []

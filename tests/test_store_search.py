@@ -58,33 +58,26 @@ def test_it_keeps_to_the_assistant_and_to_the_limit(bank: Store) -> None:
     assert bank.messages.get(newest).text == "hours 4" and bank.search.find("nobody", "hours") == []
 
 
-@pytest.mark.parametrize(
-    ("typed", "there"),
-    [
-        ('say "cheese', True),
-        ("cheese AND say", True),
-        ("NOT cheese", False),
-        ("chee*", True),
-        ("-cheese", True),
-        ("text:cheese", False),
-        ("NEAR(cheese say)", False),
-        ("(cheese", True),
-        ("cheese\x00", True),
-        ("cheese \ud800", True),
-        ("🧀 cheese", True),
-        ("🧀", False),
-        ("' OR 1=1; --", False),
-        ("^cheese", True),
-        ("שלום", True),
-        ("\u202eשל", True),
-        ("", False),
-        (" \t\n", False),
-        ("%", False),
-        ("cheese " * 5000, True),
-    ],
-)
-def test_what_is_typed_is_words_and_never_syntax(bank: Store, typed: str, there: bool) -> None:
+THERE = [
+    *(
+        'say "cheese',
+        "cheese AND say",
+        "chee*",
+        "-cheese",
+        "(cheese",
+        "cheese\x00",
+        "cheese \ud800",
+        "^cheese",
+    ),
+    *("🧀 cheese", "שלום", "\u202eשל", "cheese " * 5000),
+]
+NOT_THERE = ["NOT cheese", "text:cheese", "NEAR(cheese say)", "🧀", "' OR 1=1; --", "", " \t\n", "%"]
+
+
+@pytest.mark.parametrize("typed", [*THERE, *NOT_THERE])
+def test_what_is_typed_is_words_and_never_syntax(bank: Store, typed: str) -> None:
     ask(bank, 'They say "cheese" and שלום')
+    there = typed in THERE
     assert (len(bank.search.find("bank", typed)) == 1) is there
     assert (len(bank.conversations.all("bank", search=typed)) == 1) is (there or typed == "")
 

@@ -1,19 +1,16 @@
 """Users, their passwords and sessions, and the commands that keep them."""
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from typer.testing import CliRunner
+from store_scene import answered, run_store
 
 from store import Store, StoreError, accounts
-from store.__main__ import app
 from store.accounts import MAX_LENGTH, SESSION_S, BadPassword, User, UserRole, hash_password, verify_password
 from store.errors import Conflict, NotFound
-from store.records import RedactionAction, Role, Ruling, Verdict
+from store.records import RedactionAction, Ruling, Verdict
 
 GOOD = "correct horse"
 
@@ -58,17 +55,10 @@ def test_a_password_that_is_too_short_or_too_long_is_refused_without_being_repea
 def test_only_the_right_password_of_a_known_name_is_right(team: Store) -> None:
     found = team.users.check_password("ann", GOOD)
     assert found is not None and (found.name, found.role) == ("ann", UserRole.ADMIN)
-    for name, password in (
-        ("ann", ""),
-        ("ann", GOOD + " "),
-        ("Ann", GOOD),
-        ("nobody", GOOD),
-        ("bo", GOOD),
-        ("ann", "x" * 10_000_000),
-        ("ann", "\ud800"),
-        ("ann' OR 1=1 --", GOOD),
-    ):
-        assert team.users.check_password(name, password) is None, (name, password[:20])
+    for password in ("", GOOD + " ", "x" * 10_000_000, "\ud800"):
+        assert team.users.check_password("ann", password) is None, password[:20]
+    for name in ("Ann", "nobody", "bo", "ann' OR 1=1 --"):
+        assert team.users.check_password(name, GOOD) is None, name
 
 
 def test_an_unknown_name_costs_as_much_as_a_wrong_password(
@@ -174,16 +164,14 @@ def test_who_gets_a_removed_users_name_gets_nothing_else_of_theirs(tmp_path: Pat
             now[0] += 60
             store.users.add("bo", UserRole.REVIEWER, GOOD)
             token = store.sessions.begin("bo")
-            talk = store.conversations.create("bank", f"talk {number}", owner="bo")
-            asked = store.messages.add(talk.id, None, Role.USER, "q")
-            answer = store.messages.add(talk.id, asked.id, Role.ASSISTANT, "a")
+            answer = answered(store, f"talk {number}", owner="bo")
             store.ratings.add(answer.id, "bo", Verdict.UP)
             store.decisions.add(answer.id, "bo", Ruling.APPROVE)
             store.redaction_rules.add("bank", RedactionAction.KEEP, f"word {number}", added_by="bo")
             store.users.remove("bo")
         now[0] += 60
-        if times == 2:  # nobody has the name yet: what the last one wrote is still under it
-            assert [one.title for one in store.conversations.all("bank", owner="bo")] == ["talk 1"]
+        # Nobody has the name yet: what the last one wrote is still under it.
+        assert [one.id for one in store.conversations.all("bank", owner="bo")] == [answer.conversation_id]
         store.users.add("bo", UserRole.USER, GOOD)
         assert store.sessions.user(token) is None
         assert store.conversations.all("bank", owner="bo") == []
@@ -191,11 +179,8 @@ def test_who_gets_a_removed_users_name_gets_nothing_else_of_theirs(tmp_path: Pat
         dump = "\n".join(store._file.connection().iterdump())
         inserted = [line for line in dump.splitlines() if "'bo'" in line and 'INTO "audit"' not in line]
         assert len(inserted) == 1 and 'INTO "users"' in inserted[0]
-        formers = {
-            one.detail["earlier"]
-            for one in store.audit.entries(100, action="user added")
-            if one.detail.get("earlier")
-        }
+        added = store.audit.entries(100, action="user added")
+        formers = {one.detail["earlier"] for one in added if one.detail.get("earlier")}
         assert len(formers) == times
         for former in formers:
             with pytest.raises(StoreError, match="cannot be a name"):
@@ -205,16 +190,13 @@ def test_who_gets_a_removed_users_name_gets_nothing_else_of_theirs(tmp_path: Pat
 
 
 def run(data_dir: Path, *words: str, typed: str = "") -> tuple[int, str]:
-    done = CliRunner().invoke(app, [*words, "--data-dir", str(data_dir)], input=typed)
-    return done.exit_code, done.output
+    return run_store(*words, "--data-dir", data_dir, typed=typed)
 
 
 def test_the_commands_make_list_change_and_remove(tmp_path: Path) -> None:
     assert run(tmp_path, "user", "add", "ann", "--role", "admin", typed=f"{GOOD}\n")[0] == 0
-    assert run(tmp_path, "user", "add", "bo", "--role", "user", typed=f"{GOOD}\n") == (
-        0,
-        "Added bo (user).\n",
-    )
+    added = run(tmp_path, "user", "add", "bo", "--role", "user", typed=f"{GOOD}\n")
+    assert added == (0, "Added bo (user).\n")
     assert run(tmp_path, "user", "role", "bo", "reviewer")[0] == 0
     code, listed = run(tmp_path, "user", "list")
     assert code == 0 and "ann" in listed and "reviewer" in listed and "argon2" not in listed
@@ -250,16 +232,13 @@ def test_a_password_is_never_an_argument(tmp_path: Path) -> None:
     assert code == 2
     code, said = run(tmp_path, "user", "add", "ann", "--role", "admin", typed="")
     assert code == 2 and "no password on standard input" in said
-    with closing(sqlite3.connect(tmp_path / "none")) as none:
-        none.execute("SELECT 1")
     code, said = run(tmp_path, "user", "list")
     assert code == 2 and "There is no store" in said
 
 
 def test_the_commands_make_list_and_revoke_a_key(tmp_path: Path) -> None:
-    def run(*arguments: str) -> tuple[int, str]:
-        result = CliRunner().invoke(app, ["key", *arguments, "--data-dir", str(tmp_path)])
-        return result.exit_code, result.output
+    def run(*words: str) -> tuple[int, str]:
+        return run_store("key", *words, "--data-dir", tmp_path)
 
     code, text = run("add", "shop", "--scope", "chat", "--per-minute", "30")
     with Store(tmp_path / "shorthand.sqlite") as store:

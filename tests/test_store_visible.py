@@ -4,22 +4,18 @@ import pytest
 
 from store.visible import is_blank, one_line
 
+UNSEEN = [
+    "",
+    " \t\n",
+    "\u200b\u200d\ufeff",
+    "\u2060 \u00ad",
+    "\x00\x1b",
+    "\u202e\ufe0f",
+    *"\u200b\u3164\u2800\u034f",
+]
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        " \t\n",
-        "\u200b",
-        "\u200b\u200d\ufeff",
-        "\u2060 \u00ad",
-        "\x00\x1b",
-        "\u3164",
-        "\u2800",
-        "\u202e\ufe0f",
-        "\u034f",
-    ],
-)
+
+@pytest.mark.parametrize("text", UNSEEN)
 def test_a_text_of_which_nothing_can_be_seen_is_blank(text: str) -> None:
     assert is_blank(text)
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from assistant.api.errors import ApiError
 from assistant.incoming import READ, MinuteWindow, place, refuse_other_sites
 from store import Store
-from store.api_keys import Scope
+from store.api_clients import Scope
 
 _AT_ONCE = 256  # requests of one key
 _NO_KEY = (

@@ -39,7 +39,7 @@ from assistant.retrieval import Embeds
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_server import Phase, ServerState
 from store import Store, StoreError
-from store.api_keys import Scope as KeyScope
+from store.api_clients import Scope as KeyScope
 from store.audit import acting
 from store.records import Message
 

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from assistant.api.admission import Admission, Caller
 from assistant.api.errors import as_api_error
 from assistant.incoming import read_body
-from store.api_keys import Scope as KeyScope
+from store.api_clients import Scope as KeyScope
 
 BODY_BYTES = 4 << 20
 Act = Callable[[Caller, bytes, Request], Coroutine[Any, Any, Response]]

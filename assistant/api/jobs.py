@@ -18,10 +18,10 @@ from assistant.assistants import create_assistant
 from assistant.limits import ChatLimits
 from assistant.tokenizer import ChatTokenizer
 from store import Store
-from store.api_jobs import ApiFile, ApiJob
+from store.api_clients import ApiFile, ApiJob
 from store.errors import StoreError
 from store.io.importing import Judged, import_judged, judge_file
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from store.records import WITHOUT_TRAINING, Role, RunStatus, Split, TrainingRun
 
 _RATER = "import"

@@ -14,7 +14,7 @@ from assistant.api.admission import Admission, Caller
 from assistant.api.chat_request import read
 from assistant.api.endpoint import Act, Endpoint, listed
 from store import Store
-from store.api_keys import NAME, PER_MINUTE, USUAL, ApiKey, Scope
+from store.api_clients import NAME, PER_MINUTE, USUAL, ApiKey, Scope
 from store.audit import acting
 
 

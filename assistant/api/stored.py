@@ -19,7 +19,7 @@ from assistant.api.replies import CHAT, calls_as_sent
 from assistant.tokenizer import ChatTokenizer, UnusableTemplate
 from assistant.tool_calls import Call
 from store import Store
-from store.api_keys import Scope
+from store.api_clients import Scope
 from store.threads import StoredAnswer
 
 _PREFIX = f"{CHAT.id}-"

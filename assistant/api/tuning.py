@@ -19,7 +19,7 @@ from assistant.api.jobs import JobBody, Jobs, shown_file
 from assistant.chat import Chat
 from assistant.incoming import replayed
 from store import Store
-from store.api_keys import Scope
+from store.api_clients import Scope
 from store.audit import acting
 
 _FILE_BYTES = 64 << 20

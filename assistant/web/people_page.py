@@ -9,7 +9,7 @@ from gradio import EventData
 from assistant.web.access import QUIET, Person, Refused, Services
 from assistant.web.markup import forward, render
 from store.accounts import MIN_LENGTH, UserRole
-from store.api_keys import USUAL, Scope
+from store.api_clients import USUAL, Scope
 
 _AUDIT_LINES = 200
 

@@ -1,4 +1,1 @@
-"""Conversations in and out of the store: files in the shapes of other tools.
-
-`importing` and `exporting` are what commands call; `formats` has the table of formats.
-"""
+"""Conversations in and out of the store as files in the shapes of other tools; `formats` has the table of these."""

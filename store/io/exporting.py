@@ -1,7 +1,4 @@
-"""Exports an assistant's conversations to a new file, which is complete and on the disk, or not there.
-
-Memory is bounded by one page of the store.
-"""
+"""Exports an assistant's conversations, page by page, to a file that is complete and on the disk, or not there."""
 
 from __future__ import annotations
 
@@ -28,10 +25,7 @@ STDOUT = Path("-")
 
 
 def export_file(store: Store, assistant_id: str, path: Path, format_name: str) -> int:
-    """Write a new file, or standard output for “-”; returns how many rows.
-
-    Raises NotFound for the assistant, Conflict when the file exists, NotSaved when it cannot be written.
-    """
+    """Write a new file, or standard output for “-”; returns how many rows. Raises NotFound, Conflict, NotSaved."""
     format = find_format(format_name)
     if (write := format.write) is None:
         raise StoreError(f"{format_name} is only imported. Choose one of {', '.join(WRITTEN)}.")
@@ -43,9 +37,8 @@ def export_file(store: Store, assistant_id: str, path: Path, format_name: str) -
         for conversation in store.transfer.conversations(assistant_id):
             yield from write(conversation)
 
-    audited = store.audit.audited(
-        AuditAction.EXPORTED, assistant_id, {"file": path.name, "format": format_name}
-    )
+    about = {"file": path.name, "format": format_name}
+    audited = store.audit.audited(AuditAction.EXPORTED, assistant_id, about)
     with audited as detail, _new_file(path) as file:
         count = _write_table(file, rows()) if format is CSV else _write_json(file, rows(), path.suffix)
         detail["rows"] = count = count - (format is SHORTHAND)

@@ -1,7 +1,4 @@
-"""The table of file formats: which rows are of it, and how they become conversations and back.
-
-Readers raise BadRow or msgspec.ValidationError for a row that cannot be imported.
-"""
+"""The table of file formats. Readers raise BadRow or msgspec.ValidationError for a row that cannot be imported."""
 
 from __future__ import annotations
 
@@ -22,10 +19,7 @@ Found = ImportedConversation | FullConversation | BadRow
 
 @dataclass(frozen=True)
 class Format:
-    """A format of JSON rows, one a line or all in one list; `csv` alone is a table.
-
-    `columns` are those whose meaning the whole file decides.
-    """
+    """A format of JSON rows, or a table. `columns` are those whose meaning the whole file decides."""
 
     name: str
     tool: str  # what writes such files

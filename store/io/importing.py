@@ -21,8 +21,7 @@ from store.io.formats import CSV, FORMATS, NAMES, RECORDS, SHORTHAND, Format, Fo
 from store.io.left_out import without_left_out
 from store.io.meaning import Meaning, Profile, find_meaning, is_table
 from store.io.reading import Container, find_container
-from store.io.records import FullConversation, ImportedConversation
-from store.io.stable_ids import ImportOptions, ratings_of, with_ids
+from store.io.records import FullConversation, ImportedConversation, ImportOptions, ratings_of, with_ids
 from store.ratings import Approval, NotApproved, approval
 from store.records import MessageStatus, Rating, Role, Split, Verdict, is_whole
 from store.store import Store
@@ -161,10 +160,7 @@ class Judged:
 
 
 def judge_file(path: Path, options: ImportOptions, wanted: str | None = None) -> Judged:
-    """Read the whole file and save nothing.
-
-    Raises StoreError when none of it can be imported, or a person has to say first how.
-    """
+    """Read all of the file and save nothing. Raises StoreError for no such file, or where a person has to say how."""
     asked = find_format(wanted) if wanted else None
     container = find_container(path, options, None if asked is None else asked is CSV)
     profile, format = _survey(container, options, asked)

@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from store.errors import BadRow, StoreError
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from store.io.values import BLANK, Scale, find_scale, is_verdict, parse_time
 from store.records import Verdict
 

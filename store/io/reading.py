@@ -18,7 +18,7 @@ from typing import Any, TextIO
 from store.columns import storable
 from store.errors import BadRow, StoreError, Unstorable
 from store.io.meaning import is_table, plain
-from store.io.stable_ids import ImportOptions
+from store.io.records import ImportOptions
 from store.io.table import unescape_formula
 
 _MAX_CELL = 16 * 2**20  # characters; a missing quotation mark makes a cell of all that follows

@@ -108,10 +108,7 @@ class _Open:
 def read(
     rows: Iterable[tuple[int, Any]], meaning: Meaning
 ) -> Iterator[tuple[int, ImportedConversation | BadRow]]:
-    """Each conversation with the line of its first row, and each row that cannot be imported.
-
-    Knows only the conversation that is being read.
-    """
+    """Each conversation with the line of its first row, and each row that cannot be imported; one at a time."""
     current, refused = _Open(), ""
     for line, row in rows:
         key = ""
@@ -135,9 +132,8 @@ def read(
             yield line, error
             continue
         refused = ""
-        if (
-            not same or turn <= current.turn
-        ):  # another conversation, or another branch from its first question on
+        # Another conversation, or another branch from its first question on.
+        if not same or turn <= current.turn:
             yield from current.ended()
             current = _Open(key, line)
         current.turn = turn

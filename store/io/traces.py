@@ -20,13 +20,8 @@ from store.io.records import ImportedConversation, ImportedMessage, ImportedRati
 from store.io.values import SCORES
 from store.records import Role, Verdict
 
-_KEYS = (
-    "traceId",
-    "trace_id",
-    "observations",
-    "projectId",
-    "project_id",
-)  # Alpaca has inputs and outputs too
+# Alpaca has inputs and outputs too.
+_KEYS = ("traceId", "trace_id", "observations", "projectId", "project_id")
 
 
 def is_trace(row: Raw) -> bool:
@@ -73,15 +68,10 @@ def _decoded(value: Any) -> Any:
     if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
         with suppress(msgspec.DecodeError, RecursionError):
             decoded = msgspec.json.decode(value)
-            if any(
-                isinstance(one, dict) and ("role" in one or "messages" in one) for one in _listed(decoded)
-            ):
+            listed = decoded if isinstance(decoded, list) else [decoded]
+            if any(isinstance(one, dict) and one.keys() & {"role", "messages"} for one in listed):
                 return decoded
     return value
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
 
 
 def _ratings(scores: Any) -> tuple[ImportedRating, ...]:

@@ -7,20 +7,18 @@ it was at one moment; one that is begun while others are read comes last.
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from store.assistants import need_assistant
-from store.columns import grouped
+from store.assistants import Assistants
+from store.columns import grouped, record_of
 from store.connection import Repository, Transaction
-from store.conversations import conversation_of, message_of, usage_columns
-from store.decisions import decision_of
+from store.conversations import usage_columns
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
-from store.ratings import rating_of
 from store.records import Conversation, Decision, Message, Rating, Split, Usage
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
@@ -99,7 +97,7 @@ class Transfer(Repository):
     ) -> tuple[Counter[str], Refused]:
         with self._file.writing() as transaction:
             transaction.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            need_assistant(transaction, assistant_id)
+            self._other(Assistants).get(assistant_id)
             new, known, refused = _sort(transaction, assistant_id, conversations)
             counts = _add(transaction, new) + _merge(transaction, known)
             splits = [
@@ -111,23 +109,19 @@ class Transfer(Repository):
 
 def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[FullConversation]:
     ids = [[row["id"] for row in rows]]
-
-    def by_conversation(query: str, record: Callable[[sqlite3.Row], Any]) -> dict[str, list[Any]]:
-        return defaultdict(list, grouped(transaction.rows(query, ids), "conversation_id", record))
-
-    messages = by_conversation(MESSAGES_OF, message_of)
-    ratings = by_conversation(RATINGS_OF, rating_of)
-    splits = by_conversation(_SPLITS_OF, lambda row: Split(row["split"]))
-    decisions = by_conversation(DECISIONS_OF, decision_of)
+    messages = grouped(Message, transaction.rows(MESSAGES_OF, ids), "conversation_id")
+    ratings = grouped(Rating, transaction.rows(RATINGS_OF, ids), "conversation_id")
+    decisions = grouped(Decision, transaction.rows(DECISIONS_OF, ids), "conversation_id")
+    splits = {row["conversation_id"]: Split(row["split"]) for row in transaction.rows(_SPLITS_OF, ids)}
     return [
         FullConversation(
-            conversation,
-            tuple(messages[conversation.id]),
-            tuple(ratings[conversation.id]),
-            next(iter(splits[conversation.id]), None),
-            tuple(decisions[conversation.id]),
+            record_of(Conversation, row),
+            tuple(messages.get(row["id"], ())),
+            tuple(ratings.get(row["id"], ())),
+            splits.get(row["id"]),
+            tuple(decisions.get(row["id"], ())),
         )
-        for conversation in map(conversation_of, rows)
+        for row in rows
     ]
 
 

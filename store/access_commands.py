@@ -1,4 +1,4 @@
-"""The commands `python -m store user ...`, and what all commands of the store share.
+"""The commands `python -m store user ...` and `python -m store key ...`, and what all commands of the store share.
 
 Passwords come from a prompt or from standard input, never from the command line, where every user of the machine could
 read them.
@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from store.accounts import MAX_LENGTH, UserRole
+from store.api_clients import PER_MINUTE, USUAL, Scope
 from store.errors import StoreError
 from store.store import Store
 
@@ -52,12 +53,16 @@ def opened(data_dir: Path, create: bool = False) -> Iterator[Store]:
         yield store
 
 
-app = typer.Typer(no_args_is_help=True, help="Make, list, change and remove the people who may sign in.")
+users = typer.Typer(no_args_is_help=True, help="Make, list, change and remove the people who may sign in.")
+keys = typer.Typer(
+    no_args_is_help=True, help="Make, list and revoke the keys with which programs use the API."
+)
 
 Name = Annotated[str, typer.Argument(help="The name that is typed to sign in; ratings are given under it.")]
+App = Annotated[str, typer.Argument(help="The app's name; what it asks and rates is kept under api:NAME.")]
 
 
-@app.command(epilog="Example: python -m store user add ann --role admin --data-dir data")
+@users.command(epilog="Example: python -m store user add ann --role admin --data-dir data")
 def add(
     name: Name,
     role: Annotated[UserRole, typer.Option(help="What this person may do; see docs/accounts.md.")],
@@ -76,22 +81,21 @@ def add(
     out.print(f"Added {escape(user.name)} ({user.role}).")
 
 
-@app.command("list", epilog="Example: python -m store user list --data-dir data")
+@users.command("list", epilog="Example: python -m store user list --data-dir data")
 def list_(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Show who may sign in."""
     with opened(data_dir) as store:
-        users = store.users.all()
-    if not users:
+        found = store.users.all()
+    if not found:
         out.print("There are no users: everybody who reaches the page on this machine may do everything.")
         return
     table = Table("name", "role", "added", "password of")
-    for user in users:
-        days = (time.strftime("%Y-%m-%d", time.localtime(at)) for at in (user.created_at, user.changed_at))
-        table.add_row(escape(user.name), user.role, *days)
+    for user in found:
+        table.add_row(escape(user.name), user.role, _day(user.created_at), _day(user.changed_at))
     out.print(table)
 
 
-@app.command(epilog="Example: python -m store user role bo reviewer --data-dir data")
+@users.command(epilog="Example: python -m store user role bo reviewer --data-dir data")
 def role(
     name: Name,
     role: Annotated[UserRole, typer.Argument(help="The new role.")],
@@ -103,7 +107,7 @@ def role(
     out.print(f"{escape(user.name)} is {user.role} now.")
 
 
-@app.command(epilog="Example: python -m store user password bo --data-dir data")
+@users.command(epilog="Example: python -m store user password bo --data-dir data")
 def password(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Set a new password, asked for or read from standard input; it ends the user's sessions."""
     with opened(data_dir) as store:
@@ -111,7 +115,7 @@ def password(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     out.print(f"{escape(user.name)} has a new password and has to sign in again.")
 
 
-@app.command(epilog="Example: python -m store user remove bo --data-dir data")
+@users.command(epilog="Example: python -m store user remove bo --data-dir data")
 def remove(name: Name, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
     """Remove a user and end their sessions. What they wrote stays; see python -m trainer erase."""
     with opened(data_dir) as store:
@@ -128,3 +132,48 @@ def _password() -> str:
         err.print("There is no password on standard input. Type one on a terminal, or pipe it in.")
         raise typer.Exit(2)
     return line
+
+
+@keys.command("add", epilog="Example: python -m store key add shop --data-dir data")
+def add_key(
+    name: App,
+    scope: Annotated[
+        list[Scope] | None, typer.Option(help="What it may do; default: chat and feedback. May be repeated.")
+    ] = None,
+    per_minute: Annotated[int, typer.Option(min=1, help="Requests.")] = PER_MINUTE,
+    user: Annotated[
+        str | None, typer.Option(help="Whose it is: it asks as this person, and may do what the role may.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+) -> None:
+    """Make a key and print it, once: only its hash is kept."""
+    with opened(data_dir, create=True) as store:
+        _, text = store.api_keys.add(name, scope or USUAL, per_minute, user)
+    out.print(text, markup=False)
+
+
+@keys.command("list", epilog="Example: python -m store key list --data-dir data")
+def list_keys(data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """Show the keys and what they may do."""
+    with opened(data_dir) as store:
+        found = store.api_keys.all()
+    if not found:
+        out.print("There are no keys. Where nobody has to sign in, programs on this machine need none.")
+        return
+    table = Table("name", "of", "may", "a minute", "added", "revoked")
+    for key in found:
+        may, days = ", ".join(key.scopes), (_day(key.created_at), _day(key.revoked_at))
+        table.add_row(escape(key.name), escape(key.user or ""), may, f"{key.per_minute:,}", *days)
+    out.print(table)
+
+
+@keys.command("revoke", epilog="Example: python -m store key revoke shop --data-dir data")
+def revoke_key(name: App, data_dir: DataDir = DEFAULT_DATA_DIR) -> None:
+    """End a key: its next request is refused. What was asked with it stays."""
+    with opened(data_dir) as store:
+        key = store.api_keys.revoke(name)
+    out.print(f"{escape(key.name)} is revoked.")
+
+
+def _day(at: float | None) -> str:
+    return time.strftime("%Y-%m-%d", time.localtime(at)) if at else ""
