@@ -10,9 +10,10 @@ from typing import Any
 
 from store.columns import record_of
 from store.connection import Repository, Transaction
+from store.datasets import Splits
 from store.decisions import IS_EFFECTIVE, Decisions
 from store.ratings import Ratings
-from store.records import MessageStatus, RatedAnswer, Role, ServedAnswer, Split, is_whole
+from store.records import MessageStatus, RatedAnswer, Role, ServedAnswer, is_whole
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,6 @@ _UNRATED = f"""
 _TURNS_OF = """
     SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id, m.mean_ln_p, m.status, m.finish_reason
     FROM json_each(?) wanted CROSS JOIN messages m ON m.conversation_id = wanted.value"""
-_SPLITS_OF = """
-    SELECT s.conversation_id, s.split
-    FROM json_each(?) wanted CROSS JOIN splits s ON s.conversation_id = wanted.value"""
 _WITH_TOOLS = """
     SELECT c.id FROM json_each(?) wanted CROSS JOIN conversations c ON c.id = wanted.value WHERE c.source = 'tools'"""
 
@@ -113,10 +111,10 @@ class Answers(Repository):
 
     def rated_count(self, assistant_id: str, without: Collection[str] = ()) -> int:
         """Return how many answers have a rating, also a failed answer, or a rating that was taken back."""
-        query = "SELECT count(*) FROM rated_answers a {} WHERE a.assistant_id = ?"
         if not without:
-            return self._number(query.format(""), [assistant_id])
-        query = f"{query.format('CROSS JOIN messages m ON m.seq = a.seq')} AND {_NOT_BY_THESE_ALONE}"
+            return self._number("SELECT count(*) FROM rated_answers WHERE assistant_id = ?", [assistant_id])
+        query = f"""SELECT count(*) FROM rated_answers a CROSS JOIN messages m ON m.seq = a.seq
+            WHERE a.assistant_id = ? AND {_NOT_BY_THESE_ALONE}"""
         return self._number(query, [assistant_id, list(without)])
 
     def unrated(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
@@ -180,7 +178,7 @@ class Answers(Repository):
         ratings = self._other(Ratings).latest(wanted)
         decisions = self._other(Decisions).effective(wanted)
         turns = {row[0]: row for row in transaction.tuples(_TURNS_OF, conversations)}
-        splits = {id: Split(split) for id, split in transaction.tuples(_SPLITS_OF, conversations)}
+        splits = self._other(Splits).of(conversations[0])
         with_tools = {id for (id,) in transaction.tuples(_WITH_TOOLS, conversations)}
         contexts: dict[str, _Context] = {}
         chosen = sorted((turns[id] for id in wanted), key=itemgetter(4, 0))

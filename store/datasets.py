@@ -48,9 +48,6 @@ class Datasets(Repository):
             return record_of(Dataset, row, examples=tuple(self._all(Example, query, [id])))
 
 
-INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
-
-
 class TeacherAnswers(Repository):
     def of(self, asked: Mapping[str, str]) -> dict[str, str]:
         """Return the texts by message id, where exactly this (a hash) was asked."""
@@ -65,12 +62,15 @@ class TeacherAnswers(Repository):
 
 
 class Splits(Repository):
+    def of(self, conversation_ids: Iterable[str]) -> dict[str, Split]:
+        """Return the splits of those that have one."""
+        query = "SELECT s.* FROM json_each(?) wanted CROSS JOIN splits s ON s.conversation_id = wanted.value"
+        rows = self._rows(query, [list(conversation_ids)])
+        return {row["conversation_id"]: Split(row["split"]) for row in rows}
+
     def record(self, mapping: Mapping[str, Split]) -> dict[str, Split]:
         """Save splits of conversations that have none yet; returns the one that holds for each given id."""
-        now = self._clock()
-        query = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
+        insert, now = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT DO NOTHING", self._clock()
         with self._file.writing() as transaction:
-            transaction.executemany(INSERT_SPLIT, ((id, split, now) for id, split in mapping.items()))
-            rows = transaction.rows(query, [list(mapping)])
-        held = {row["conversation_id"]: Split(row["split"]) for row in rows}
-        return {id: held[id] for id in mapping}
+            transaction.executemany(insert, ((id, split, now) for id, split in mapping.items()))
+            return self.of(mapping)

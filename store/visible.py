@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import unicodedata
+import regex
 
-_CONTROL = frozenset({"Cc", "Cf", "Cn", "Cs"})
-# White space, and marks that stand on another character.
-_INVISIBLE = _CONTROL | {"Zs", "Zl", "Zp", "Mn", "Me"}
-_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # fillers of Hangul, and Braille without a dot
-_JOINERS = frozenset("\u200c\u200d")  # many scripts and emoji need them within a word
+# Controls, white space, marks that stand on another character, fillers of Hangul, and Braille without a dot.
+_UNSEEN = regex.compile(r"[\p{Cc}\p{Cf}\p{Cn}\p{Cs}\p{Z}\p{Mn}\p{Me}\u115f\u1160\u2800\u3164\uffa0]*")
+# Without the joiners, which many scripts and emoji need within a word.
+_CONTROLS = regex.compile(r"(?V1)[\p{Cc}\p{Cf}\p{Cn}\p{Cs}--[\u200c\u200d]]")
 
 
 def is_blank(text: str) -> bool:
     """Whether nobody would see anything."""
-    return all(char in _BLANK_LETTERS or unicodedata.category(char) in _INVISIBLE for char in text)
+    return _UNSEEN.fullmatch(text) is not None
 
 
 def one_line(text: str, most: int) -> str:
     """The text as a title of so many characters: white space is one blank, what only steers a terminal is gone."""
     shown = " ".join(text.split())
     if not shown.isprintable():
-        kept = (char for char in shown if char in _JOINERS or unicodedata.category(char) not in _CONTROL)
-        shown = " ".join("".join(kept).split())
+        shown = " ".join(_CONTROLS.sub("", shown).split())
     return shown[:most]

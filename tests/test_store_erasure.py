@@ -13,6 +13,7 @@ from store.records import (
     Deployment,
     DeploymentStatus,
     Example,
+    Message,
     Role,
     Ruling,
     RunStatus,
@@ -35,8 +36,7 @@ def bank(bank: Store) -> Store:
 
 
 def test_a_reviewers_decisions_go_and_so_do_a_raters_words_that_were_approved(bank: Store) -> None:
-    _, one = chat(bank, "bo", "hours", "ann")
-    _, two = chat(bank, "bo", "prices", "cy")
+    one, two = chat(bank, "bo", "hours", "ann").id, chat(bank, "bo", "prices", "cy").id
     bank.decisions.add(one, "rev", Ruling.APPROVE, "ann says hours ")
     bank.decisions.add(two, "rev", Ruling.REJECT)
     assert bank.erasure.preview("ann").decisions == 1
@@ -46,19 +46,19 @@ def test_a_reviewers_decisions_go_and_so_do_a_raters_words_that_were_approved(ba
     assert bank.maintenance.check() == []
 
 
-def chat(store: Store, owner: str, question: str, rater: str) -> tuple[str, str]:
-    """Ids of a conversation and of its rated answer."""
+def chat(store: Store, owner: str, question: str, rater: str) -> Message:
+    """A rated answer."""
     answer = answered(store, question, f"about {question}", owner)
     store.ratings.add(answer.id, rater, Verdict.DOWN, correction=f"{rater} says {question}")
-    return answer.conversation_id, answer.id
+    return answer
 
 
-def trained(store: Store, *of: tuple[str, str, str]) -> Deployment:
-    """A promoted deployment of a run on examples of (conversation, message, rater)."""
-    run = store.runs.start("bank", {}, "test")
+def trained(store: Store, **of: Message) -> Deployment:
+    """A promoted deployment of a run on examples, rater by rater."""
+    run, given = store.runs.start("bank", {}, "test"), ((Role.USER, "q"),)
     examples = [
-        Example(message, talk, ((Role.USER, "q"),), f"by {rater}", True, Split.TRAIN, rater)
-        for talk, message, rater in of
+        Example(one.id, one.conversation_id, given, f"by {rater}", True, Split.TRAIN, rater)
+        for rater, one in of.items()
     ]
     prompt = store.prompts.latest("bank")
     dataset = store.datasets.add("bank", prompt.id, "hash", examples, {})
@@ -73,18 +73,17 @@ def trained(store: Store, *of: tuple[str, str, str]) -> Deployment:
 
 
 def test_all_that_a_person_wrote_goes_and_what_others_wrote_stays(bank: Store, tmp_path: Path) -> None:
-    ann, anns_answer = chat(bank, "ann", SECRET, "bo")
-    bob, bobs_answer = chat(bank, "bo", "opening hours", "ann")
-    bank.ratings.add(bobs_answer, "bo", Verdict.UP, comment="fine")
-    trained(bank, (ann, anns_answer, "bo"), (bob, bobs_answer, "ann"), ("other", "m", "cy"))
+    anns, bos = chat(bank, "ann", SECRET, "bo"), chat(bank, "bo", "opening hours", "ann")
+    bank.ratings.add(bos.id, "bo", Verdict.UP, comment="fine")
+    trained(bank, bo=anns, ann=bos, cy=Message("m", "other", None, Role.ASSISTANT, "", 0.0))
 
     would = bank.erasure.preview("ann")
     assert (would.conversations, would.ratings, would.examples) == (1, 1, 2)
     erased = bank.erasure.erase("ann")
     assert erased == would
     with pytest.raises(NotFound):
-        bank.conversations.get(ann)
-    assert [rating.rater for rating in bank.ratings.all(bobs_answer)] == ["bo"]
+        bank.conversations.get(anns.conversation_id)
+    assert [rating.rater for rating in bank.ratings.all(bos.id)] == ["bo"]
     assert [example.rater for example in bank.datasets.get(1).examples] == ["cy"]
     assert SECRET not in str(bank.runs.all("bank")[0])
     assert bank.runs.all("bank")[0].report["gate"] == {"variants": [{"variant": 1}], "margin": 0.05}
@@ -94,11 +93,8 @@ def test_all_that_a_person_wrote_goes_and_what_others_wrote_stays(bank: Store, t
 
 
 def test_an_adapter_that_saw_it_never_answers_again(bank: Store) -> None:
-    bob, bobs_answer = chat(bank, "bo", "opening hours", "bo")
-    clean = trained(bank, (bob, bobs_answer, "bo"))
-    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
-    tainted = trained(bank, (bob, bobs_answer, "bo"), (ann, anns_answer, "ann"))
-    latest = trained(bank, (ann, anns_answer, "ann"))
+    bos, anns = chat(bank, "bo", "opening hours", "bo"), chat(bank, "ann", SECRET, "ann")
+    clean, tainted, latest = trained(bank, bo=bos), trained(bank, bo=bos, ann=anns), trained(bank, ann=anns)
 
     erased = bank.erasure.erase("ann")
     assert erased.adapters == (tainted.adapter, latest.adapter) and erased.assistants == ("bank",)
@@ -113,11 +109,8 @@ def test_an_adapter_that_saw_it_never_answers_again(bank: Store) -> None:
 
 
 def test_a_rollback_passes_over_what_was_rejected(bank: Store) -> None:
-    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
-    bob, bobs_answer = chat(bank, "bo", "opening hours", "bo")
-    first = trained(bank, (bob, bobs_answer, "bo"))
-    trained(bank, (ann, anns_answer, "ann"))
-    third = trained(bank, (bob, bobs_answer, "bo"))
+    anns, bos = chat(bank, "ann", SECRET, "ann"), chat(bank, "bo", "opening hours", "bo")
+    first, _, third = trained(bank, bo=bos), trained(bank, ann=anns), trained(bank, bo=bos)
     assert bank.erasure.erase("ann").assistants == ()
     active = bank.deployments.active("bank")
     assert active is not None and active.id == third.id
@@ -129,13 +122,13 @@ def test_nobody_and_a_run_that_is_training_on_it_are_refused(bank: Store) -> Non
         bank.erasure.erase("ann")
     with pytest.raises(NotFound, match="Nobody is called"):
         bank.erasure.preview("")
-    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
-    trained(bank, (ann, anns_answer, "ann"))
+    anns = chat(bank, "ann", SECRET, "ann")
+    trained(bank, ann=anns)
     run = bank.runs.start("bank", {}, "again")
     bank.runs.update(run.id, dataset_id=1)
     with pytest.raises(Conflict, match="is training on it now"):
         bank.erasure.erase("ann")
-    assert bank.conversations.get(ann).owner == "ann"
+    assert bank.conversations.get(anns.conversation_id).owner == "ann"
 
 
 def test_runs_without_a_dataset_quote_nobody(bank: Store) -> None:
@@ -147,8 +140,8 @@ def test_runs_without_a_dataset_quote_nobody(bank: Store) -> None:
 
 
 def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store, tmp_path: Path) -> None:
-    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
-    adapter = trained(bank, (ann, anns_answer, "ann")).adapter
+    anns = chat(bank, "ann", SECRET, "ann")
+    adapter = trained(bank, ann=anns).adapter
     assert adapter is not None
     folder = tmp_path / "adapters" / adapter
     folder.mkdir(parents=True)
@@ -163,7 +156,7 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
     assert "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, decided judgement " in said
     assert "requests: 0, examples in datasets: 1." in said
     assert adapter in said and "--yes" in said
-    assert folder.exists() and bank.conversations.get(ann)
+    assert folder.exists() and bank.conversations.get(anns.conversation_id)
     said = run("ann", "--yes")
     assert "Erased: conversations: 1" in said and "bank: the base model with the full prompt answers" in said
     assert not folder.exists()
@@ -173,8 +166,8 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
 def test_files_that_cannot_be_deleted_are_named(
     bank: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ann, anns_answer = chat(bank, "ann", SECRET, "ann")
-    adapter = trained(bank, (ann, anns_answer, "ann")).adapter
+    anns = chat(bank, "ann", SECRET, "ann")
+    adapter = trained(bank, ann=anns).adapter
     folder = tmp_path / "adapters" / str(adapter)
     folder.mkdir(parents=True)
 
@@ -185,4 +178,4 @@ def test_files_that_cannot_be_deleted_are_named(
     _, left = asyncio.run(erasure.erase_person(bank, tmp_path, "ann"))
     assert left == [f"{folder} could not be deleted (Permission denied): delete it by hand."]
     with pytest.raises(StoreError):
-        bank.conversations.get(ann)
+        bank.conversations.get(anns.conversation_id)

@@ -51,51 +51,45 @@ REPLIES = [
     {"message_id": "b", "role": "assistant", "text": "Hm.", "rank": 1, "replies": []},
     {"message_id": "a", "role": "assistant", "text": SAY, "rank": 0, "replies": []},
 ]
+CHATGPT = mapping(
+    ("system", "all", text_of("")),
+    ("user", "all", {"content_type": "user_editable_context", "user_profile": "x"}),
+    ("user", "all", text_of(ASK)),
+    ("assistant", "all", {"content_type": "thoughts", "thoughts": []}),
+    ("assistant", "browser", {"content_type": "code", "text": "search()"}),
+    ("tool", "all", text_of("line 3")),
+    ("assistant", "all", text_of(SAY)),
+)
+CLAUDE = [
+    {"sender": "human", "text": ASK, "content": [], "created_at": "2025-10-09T08:53:20Z"},
+    {"sender": "assistant", "content": [{"type": "tool_use"}, {"type": "text", "text": SAY}]},
+]
+BRANCHES = [
+    {"uuid": "u", "parent_message_uuid": "00000000-0000", "sender": "human", "text": ASK},
+    {"uuid": "a", "parent_message_uuid": "u", "sender": "assistant", "text": SAY},
+    {"uuid": "b", "parent_message_uuid": "u", "sender": "assistant", "text": "again"},
+]
+GEMINI = [
+    {"role": "user", "parts": [{"text": ASK}]},
+    {"role": "model", "parts": [{"text": "Hm.", "thought": True}, {"text": SAY}]},
+]
+SHAREGPT = [{"from": "human", "value": ASK}, {"from": "gpt", "value": SAY}]
+NO = {"from": "gpt", "value": "no"}
+LLAMA_FACTORY = {"conversations": SHAREGPT[:1], "chosen": SHAREGPT[1], "rejected": NO}
 EXPORTS = {
     "open-webui-chats": {"id": "c", "chat": {"history": {"messages": NODES, "currentId": "a"}}},
     "librechat": {"conversationId": "c", "messages": LIBRECHAT},
     "librechat nested": {"messages": [{**LIBRECHAT[0], "children": LIBRECHAT[1:]}]},
-    "chatgpt": {
-        "mapping": mapping(
-            ("system", "all", text_of("")),
-            ("user", "all", {"content_type": "user_editable_context", "user_profile": "x"}),
-            ("user", "all", text_of(ASK)),
-            ("assistant", "all", {"content_type": "thoughts", "thoughts": []}),
-            ("assistant", "browser", {"content_type": "code", "text": "search()"}),
-            ("tool", "all", text_of("line 3")),
-            ("assistant", "all", text_of(SAY)),
-        )
-    },
-    "claude": {
-        "uuid": "c",
-        "chat_messages": [
-            {"sender": "human", "text": ASK, "content": [], "created_at": "2025-10-09T08:53:20Z"},
-            {"sender": "assistant", "content": [{"type": "tool_use"}, {"type": "text", "text": SAY}]},
-        ],
-    },
-    "claude with branches": {
-        "uuid": "c",
-        "current_leaf_message_uuid": "a",
-        "chat_messages": [
-            {"uuid": "u", "parent_message_uuid": "00000000-0000", "sender": "human", "text": ASK},
-            {"uuid": "a", "parent_message_uuid": "u", "sender": "assistant", "text": SAY},
-            {"uuid": "b", "parent_message_uuid": "u", "sender": "assistant", "text": "again"},
-        ],
-    },
-    "gemini": {
-        "contents": [
-            {"role": "user", "parts": [{"text": ASK}]},
-            {"role": "model", "parts": [{"text": "Hm.", "thought": True}, {"text": SAY}]},
-        ]
-    },
+    "chatgpt": {"mapping": CHATGPT},
+    "claude": {"uuid": "c", "chat_messages": CLAUDE},
+    "claude with branches": {"uuid": "c", "current_leaf_message_uuid": "a", "chat_messages": BRANCHES},
+    "gemini": {"contents": GEMINI},
     "lmsys": {"conversation_id": "1", "conversation": PAIR},
     "oasst": {"prompt": {"message_id": "u", "role": "prompter", "text": ASK, "replies": REPLIES}},
     "records": {"instruction": ASK, "input": "", "output": SAY},
     "openai": {"messages": [message("system", {"odd": 1}), *PAIR], "score": float("nan"), "n": 10**500},
-    "openai parts": {
-        "messages": [*ASKED, message("assistant", [{"type": "thinking"}, {"type": "text", "text": SAY}])]
-    },
-    "sharegpt": {"conversations": [{"from": "human", "value": ASK}, {"from": "gpt", "value": SAY}]},
+    "openai parts": {"messages": [*ASKED, message("assistant", [{"type": "thinking"}, {"text": SAY}])]},
+    "sharegpt": {"conversations": SHAREGPT},
     "trl-preference": {"messages": PAIR, "chosen": PAIR, "rejected": [*ASKED, message("assistant", "no")]},
     "trl-preference with a prompt": {
         "prompt": ASKED,
@@ -108,11 +102,7 @@ EXPORTS = {
         "rejected": [*ASKED, message("assistant", "no")],
     },
     "trl-preference of texts": {"question": ASK, "system": "x", "chosen": SAY, "rejected": "no"},
-    "trl-preference of LLaMA-Factory": {
-        "conversations": [{"from": "human", "value": ASK}],
-        "chosen": {"from": "gpt", "value": SAY},
-        "rejected": {"from": "gpt", "value": "no"},
-    },
+    "trl-preference of LLaMA-Factory": LLAMA_FACTORY,
 }
 
 

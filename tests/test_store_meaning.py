@@ -179,7 +179,7 @@ HABITS = {
     "sep and tab": "sep=\t\r\nquestion\tanswer\trating\r\nq\ta\tup\r\n",
     "blank lines": "\n\n\nquestion,answer,rating\nq,a,up\n",
     "title": "Export of 9 October\n\nquestion,answer,rating\nq,a,up\n",
-    "other names": "\ufeffprompt\tresponse\tthumbs\r\nq\ta\t👍\r\n",
+    "other names": "prompt\tresponse\tthumbs\r\nq\ta\t👍\r\n",
     "CR": "question,answer,rating\rq,a,up\r",
     "numbered rows": ",question,answer,rating\n0,q,a,1.0\n",
     "blank rows": "question,answer,rating,\n,,,\nq,a,up,\n,,,\n",
@@ -189,7 +189,7 @@ HABITS = {
 
 
 @pytest.mark.parametrize("habit", HABITS)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_what_spreadsheets_write_is_read(bank: Store, load: Load, habit: str, encoding: str) -> None:
     result = load(HABITS[habit].encode(encoding))
     assert result.refusals == {} and rated_answers_in(bank) == [(["q"], "a", [("importer", UP, None)])]

@@ -40,14 +40,11 @@ def test_a_password_is_kept_as_an_argon2id_hash_with_the_recommended_costs(
     assert verify_password(GOOD, first) and not verify_password("correct horsf", first)
 
 
-@pytest.mark.parametrize(
-    ("password", "wrong"),
-    [("short77", "7 characters; it has to have 8 to 256"), ("x" * (MAX_LENGTH + 1), "8 to 256")],
-)
-def test_a_password_that_is_too_short_or_too_long_is_refused_without_being_repeated(
-    store: Store, password: str, wrong: str
-) -> None:
-    with pytest.raises(BadPassword, match=wrong) as refused:
+@pytest.mark.parametrize("password", ["short77", "x" * (MAX_LENGTH + 1)])
+def test_a_password_that_is_too_short_or_too_long_is_not_repeated(store: Store, password: str) -> None:
+    with pytest.raises(
+        BadPassword, match=f"has {len(password)} characters; it has to have 8 to 256"
+    ) as refused:
         store.users.add("ann", UserRole.ADMIN, password)
     assert password not in str(refused.value) and store.users.all() == []
 
@@ -93,9 +90,6 @@ def test_nothing_of_a_password_or_token_is_in_the_file(team: Store) -> None:
 def test_a_name_that_could_be_taken_for_another_is_refused(team: Store, name: str) -> None:
     with pytest.raises(StoreError):
         team.users.add(name, UserRole.USER, GOOD)
-
-
-def test_names_that_differ_in_case_alone_are_the_same_name(team: Store) -> None:
     with pytest.raises(Conflict, match="'ann' already"):
         team.users.add("ANN", UserRole.USER, GOOD)
     with pytest.raises(NotFound):
@@ -150,8 +144,7 @@ def test_removing_a_user_or_changing_the_password_ends_their_sessions(team: Stor
 
 def test_one_user_has_at_most_20_sessions(team: Store) -> None:
     tokens = [team.sessions.begin("bo") for _ in range(25)]
-    assert sum(team.sessions.user(token) is not None for token in tokens) == 20
-    assert team.sessions.user(tokens[-1]) is not None
+    assert [team.sessions.user(token) is not None for token in tokens[4:]] == [False, *[True] * 20]
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -212,19 +205,14 @@ def test_the_commands_make_list_change_and_remove(tmp_path: Path) -> None:
     assert "another one" not in log and GOOD not in log and "shell:" in log
 
 
-@pytest.mark.parametrize(
-    ("words", "wrong"),
-    [
-        (["password", "nobody"], "There is no user 'nobody'"),
-        (["add", "ann", "--role", "admin"], "There is a user 'ann' already"),
-        (["add", "a:b", "--role", "admin"], "cannot be a name"),
-    ],
-)
-def test_what_would_be_refused_anyway_is_refused_before_a_password_is_asked_for(
-    team: Store, words: list[str], wrong: str
-) -> None:
-    code, said = run(team.path.parent, "user", *words, typed="")
-    assert code == 2 and wrong in said and "standard input" not in said
+def test_what_would_be_refused_anyway_is_refused_before_a_password_is_asked_for(team: Store) -> None:
+    for words, wrong in {
+        "password nobody": "There is no user 'nobody'",
+        "add ann --role admin": "There is a user 'ann' already",
+        "add a:b --role admin": "cannot be a name",
+    }.items():
+        code, said = run(team.path.parent, "user", *words.split(), typed="")
+        assert code == 2 and wrong in said and "standard input" not in said
 
 
 def test_a_password_is_never_an_argument(tmp_path: Path) -> None:

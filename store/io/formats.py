@@ -25,13 +25,15 @@ class Format:
     tool: str  # what writes such files
     matches: Callable[[Raw], bool] = lambda row: False
     read: Callable[[Any, Meaning], Sequence[Found]] = lambda row, meaning: ()
+    columns: tuple[str, ...] = ()
     # The rows of a conversation; None: only read.
     write: Callable[[FullConversation], Iterator[Any]] | None = None
-    columns: tuple[str, ...] = ()
 
 
-def _holds(**kinds: type | tuple[type, ...]) -> Callable[[Raw], bool]:
-    return lambda row: all(key in row and isinstance(row[key], kind) for key, kind in kinds.items())
+def _holds(*keys: str, **kinds: type | tuple[type, ...]) -> Callable[[Raw], bool]:
+    return lambda row: (
+        row.keys() >= {*keys} and all(isinstance(row.get(key), kind) for key, kind in kinds.items())
+    )
 
 
 def _is_librechat(row: Raw) -> bool:
@@ -41,7 +43,7 @@ def _is_librechat(row: Raw) -> bool:
 
 
 def _list_of(name: str, tool: str, key: str, write: Any = None) -> Format:
-    return Format(name, tool, _holds(**{key: list}), partial(chats.read_list, key=key), write, ("verdict",))
+    return Format(name, tool, _holds(**{key: list}), partial(chats.read_list, key=key), ("verdict",), write)
 
 
 def _read_completion(row: Raw, meaning: Meaning) -> list[ImportedConversation]:
@@ -83,38 +85,22 @@ def _ending_with_answer(messages: list[ImportedMessage], name: str) -> list[Impo
     return messages
 
 
-def _as_message(role: str, text: str) -> dict[str, Any]:
-    return {"role": role, "content": text}
-
-
 def _write_openai(conversation: FullConversation) -> Iterator[Any]:
+    weight: dict[Role, dict[str, Any]] = {Role.USER: {}, Role.ASSISTANT: {"weight": 0}}
     for answer, text in conversation.approved_answers():
-        context = [_as_message(message.role, message.text) for message in answer.context]
-        for message in context:
-            if message["role"] is Role.ASSISTANT:
-                message["weight"] = 0
-        yield {"messages": [*context, _as_message(Role.ASSISTANT, text)]}
+        context = [{"role": one.role, "content": one.text, **weight[one.role]} for one in answer.context]
+        yield {"messages": [*context, {"role": Role.ASSISTANT, "content": text}]}
 
 
-SHORTHAND = Format("shorthand", "Shorthand", shorthand.matches, shorthand.read, shorthand.write)
+SHORTHAND = Format("shorthand", "Shorthand", shorthand.matches, shorthand.read, write=shorthand.write)
 RECORDS = Format("records", "JSON rows with columns, such as Alpaca's", columns=COLUMNS)
 CSV = Format("csv", "a table", write=table.write, columns=COLUMNS)
 FORMATS = (  # the first that matches a row reads it; what holds more comes first
     SHORTHAND,
-    Format(
-        "trl-preference",
-        "preferences",
-        _holds(chosen=object, rejected=object),
-        _read_preference,
-        columns=("question",),
-    ),
+    Format("trl-preference", "preferences", _holds("chosen", "rejected"), _read_preference, ("question",)),
     # With plain texts it is a table's row.
     Format(
-        "trl-completion",
-        "TRL",
-        _holds(prompt=(list, dict), completion=object),
-        _read_completion,
-        columns=("verdict",),
+        "trl-completion", "TRL", _holds("completion", prompt=(list, dict)), _read_completion, ("verdict",)
     ),
     Format("open-webui", "open-webui's feedback", _holds(data=dict, meta=dict), trees.read_feedback),
     Format("open-webui-chats", "open-webui's chats", _holds(chat=dict), trees.read_chat),

@@ -17,16 +17,7 @@ from typing import Any
 from store.decisions import effective_decision
 from store.errors import BadRow
 from store.ratings import Approval, NotApproved, approval
-from store.records import (
-    Conversation,
-    Decision,
-    Message,
-    MessageStatus,
-    Rating,
-    Role,
-    Split,
-    Verdict,
-)
+from store.records import Conversation, Decision, Message, MessageStatus, Rating, Role, Split, Verdict
 from store.visible import is_blank, one_line
 
 FINISHED = (MessageStatus.COMPLETE, MessageStatus.STOPPED)

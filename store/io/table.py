@@ -30,6 +30,9 @@ from store.records import Message, Rating, Role
 _FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")
 
 
+_TIMES = ("rated_at", "answered_at", "asked_at")
+
+
 def escape_formula(text: str) -> str:
     """The text as a cell."""
     return f"'{text}" if _FORMULA.match(text) else text
@@ -162,19 +165,16 @@ def _turn(number: str, messages: Sequence[ImportedMessage], current: _Open | Non
 def _messages(cells: Mapping[str, str], meaning: Meaning) -> list[ImportedMessage]:
     """The question, and the answer unless there is none."""
     text = cells.get
-
-    def time(column: str) -> float | None:
-        return meaning.time(cells[column], column) if column in cells else None
-
+    times = {name: meaning.time(cells[name], name) for name in _TIMES if name in cells}
     rating = ImportedRating(
         meaning.scale.verdict(text("verdict", "")),
         text("reason", ""),
         text("comment", ""),
         text("correction") or None,
         text("rater", ""),
-        time("rated_at"),
+        times.get("rated_at"),
     )
-    answered_at, asked_at = time("answered_at"), time("asked_at")
+    answered_at, asked_at = times.get("answered_at"), times.get("asked_at")
     is_rated = rating.verdict is not None or rating.correction is not None or rating.created_at is not None
     asked = ImportedMessage(Role.USER, cells["question"], answered_at if asked_at is None else asked_at)
     if not cells["answer"] and not is_rated:

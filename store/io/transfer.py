@@ -17,9 +17,10 @@ from store.assistants import Assistants
 from store.columns import grouped, record_of
 from store.connection import Repository, Transaction
 from store.conversations import usage_columns
+from store.datasets import Splits
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
-from store.records import Conversation, Decision, Message, Rating, Split, Usage
+from store.records import Conversation, Decision, Message, Rating, Usage
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
 # Ids of imported records are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache it
@@ -38,7 +39,6 @@ _ABOUT_MESSAGES = """
     CROSS JOIN {} a ON a.message_id = m.id"""
 RATINGS_OF = f"{_ABOUT_MESSAGES.format('ratings')} ORDER BY a.seq"
 DECISIONS_OF = f"{_ABOUT_MESSAGES.format('decisions')} ORDER BY a.seq"
-_SPLITS_OF = "SELECT * FROM splits WHERE conversation_id IN (SELECT value FROM json_each(?))"
 OWNERS_OF = "SELECT id, assistant_id FROM conversations WHERE id IN (SELECT value FROM json_each(?))"
 
 _KINDS = {"conversations": Conversation, "messages": Message, "ratings": Rating, "decisions": Decision}
@@ -47,7 +47,6 @@ _COLUMNS = {  # which deployment gave an answer is not imported, and `usage` is 
     for kind, record in _KINDS.items()
 }
 _ADD_USAGE = f"UPDATE messages SET {', '.join(f'{f.name} = ?' for f in fields(Usage))} WHERE id = ?"
-_INSERT_SPLIT = "INSERT INTO splits VALUES (?, ?, ?) ON CONFLICT (conversation_id) DO NOTHING"
 _SHOW_NEWER = "UPDATE conversations SET head_id = ?, updated_at = ? WHERE id = ? AND updated_at <= ?"
 # The latest rating of a rater is the one written last: what was given after the imported one stays the latest.
 _KEEP_LATER = """
@@ -65,11 +64,28 @@ class Transfer(Repository):
         while True:
             with self._file.reading() as transaction:
                 rows = transaction.rows(PAGE_OF_ASSISTANT, [place, assistant_id, page])
-                found = _full_conversations(transaction, rows)
+                found = self._full(transaction, rows)
             if not rows:
                 return
             yield from found
             place = rows[-1]["place"]
+
+    def _full(self, transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[FullConversation]:
+        ids = [row["id"] for row in rows]
+        messages = grouped(Message, transaction.rows(MESSAGES_OF, [ids]), "conversation_id")
+        ratings = grouped(Rating, transaction.rows(RATINGS_OF, [ids]), "conversation_id")
+        decisions = grouped(Decision, transaction.rows(DECISIONS_OF, [ids]), "conversation_id")
+        splits = self._other(Splits).of(ids)
+        return [
+            FullConversation(
+                record_of(Conversation, row),
+                tuple(messages.get(row["id"], ())),
+                tuple(ratings.get(row["id"], ())),
+                splits.get(row["id"]),
+                tuple(decisions.get(row["id"], ())),
+            )
+            for row in rows
+        ]
 
     def count(self, assistant_id: str) -> int:
         return self._number("SELECT count(*) FROM conversations WHERE assistant_id = ?", [assistant_id])
@@ -100,29 +116,8 @@ class Transfer(Repository):
             self._other(Assistants).get(assistant_id)
             new, known, refused = _sort(transaction, assistant_id, conversations)
             counts = _add(transaction, new) + _merge(transaction, known)
-            splits = [
-                (full.conversation.id, full.split, self._clock()) for full in conversations if full.split
-            ]
-            transaction.executemany(_INSERT_SPLIT, splits)
+            self._other(Splits).record({one.conversation.id: one.split for one in conversations if one.split})
         return counts, refused
-
-
-def _full_conversations(transaction: Transaction, rows: Sequence[sqlite3.Row]) -> list[FullConversation]:
-    ids = [[row["id"] for row in rows]]
-    messages = grouped(Message, transaction.rows(MESSAGES_OF, ids), "conversation_id")
-    ratings = grouped(Rating, transaction.rows(RATINGS_OF, ids), "conversation_id")
-    decisions = grouped(Decision, transaction.rows(DECISIONS_OF, ids), "conversation_id")
-    splits = {row["conversation_id"]: Split(row["split"]) for row in transaction.rows(_SPLITS_OF, ids)}
-    return [
-        FullConversation(
-            record_of(Conversation, row),
-            tuple(messages.get(row["id"], ())),
-            tuple(ratings.get(row["id"], ())),
-            splits.get(row["id"]),
-            tuple(decisions.get(row["id"], ())),
-        )
-        for row in rows
-    ]
 
 
 def _sort(
