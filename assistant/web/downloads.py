@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from assistant.web.user_conversations import Turn, UserConversations
+from assistant.web.user_conversations import UserConversations
 from store import Store
 from store.errors import NotFound
 from store.records import Conversation, Role
@@ -33,7 +33,7 @@ def routes(store: Store) -> list[Route]:
             "content-disposition": f"attachment; filename*=UTF-8''{quote(name)}.md",
             "cache-control": "no-store",
         }
-        texts = (text for one in wanted for text in _markdown(own, one))
+        texts = (f"{part}\n\n" for one in wanted for part in _markdown(own, one))
         return StreamingResponse(texts, media_type="text/markdown; charset=utf-8", headers=headers)
 
     return [Route(DOWNLOAD, download)]
@@ -45,20 +45,17 @@ def _markdown(own: UserConversations, conversation: Conversation) -> Iterator[st
         turns = own.turns(conversation.id)
     except NotFound:
         return
-    yield f"# {conversation.title or 'Untitled'}\n\n{_moment(conversation.created_at)}\n\n"
+    yield f"# {conversation.title or 'Untitled'}"
+    yield _moment(conversation.created_at)
     for turn in turns:
-        yield "".join(f"{part}\n\n" for part in _parts(turn))
-
-
-def _parts(turn: Turn) -> Iterator[str]:
-    asked, rating = turn.message.role is Role.USER, turn.rating
-    yield f"## {'You' if asked else 'Answer'}, {_moment(turn.message.created_at)}"
-    yield turn.message.text or "(no text)"
-    if rating and rating.verdict:
-        said = ", ".join(filter(None, (f"Rated {rating.verdict}", rating.reason, rating.comment)))
-        yield f"*{said}*"
-    if rating and rating.correction is not None:
-        yield f"### Corrected to\n\n{rating.correction}"
+        message, rating = turn.message, turn.rating
+        yield f"## {'You' if message.role is Role.USER else 'Answer'}, {_moment(message.created_at)}"
+        yield message.text or "(no text)"
+        if rating and rating.verdict:
+            said = ", ".join(filter(None, (f"Rated {rating.verdict}", rating.reason, rating.comment)))
+            yield f"*{said}*"
+        if rating and rating.correction is not None:
+            yield f"### Corrected to\n\n{rating.correction}"
 
 
 def _moment(at: float) -> str:
