@@ -24,7 +24,7 @@ from assistant.assistants import SAMPLE_ID
 from assistant.chat import Chat
 from benchmarks.faults.references import questions
 from benchmarks.processes import AppProcess
-from benchmarks.record import Screen, write_result
+from benchmarks.record import Screen, percentiles, write_result
 from benchmarks.serving import Serving
 from store import Store
 from store.records import RunEvent, RunStatus
@@ -34,6 +34,7 @@ IDLE = "idle"
 AIM = 1.5  # times as long as on the idle machine, at the 95th percentile
 _BREATH_S = 2.0  # between an answer and the next question
 _RESAMPLES = 2000
+_SHARES = (5, 50, 95)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ async def _measure(serving: Serving, idle: int, seed: int, screen: Screen) -> di
     return {
         "aim": AIM,
         "phases": summary({IDLE: before, **phases}, seed),
-        "after": {"first_token_s": _percentiles([one.first_token_s for one in after])},
+        "after": {"first_token_s": percentiles([one.first_token_s for one in after], _SHARES)},
         "run": {
             "status": finished.status.value,
             "seconds": finished.report.get("seconds"),
@@ -148,16 +149,12 @@ def summary(phases: Mapping[str, Sequence[Waited]], seed: int) -> dict[str, Any]
         times = [turn.first_token_s for turn in turns]
         rows[phase] = {
             "turns": len(turns),
-            "first_token_s": _percentiles(times),
+            "first_token_s": percentiles(times, _SHARES),
             "whole_answer_p50_s": round(float(np.median([turn.total_s for turn in turns])), 3),
         }
         if phase != IDLE:
             rows[phase]["p95_ratio"] = _ratio(times, idle, np.random.default_rng(seed))
     return rows
-
-
-def _percentiles(times: Sequence[float]) -> dict[str, float]:
-    return {f"p{at}": round(float(np.percentile(times, at)), 4) for at in (5, 50, 95)}
 
 
 def _ratio(times: Sequence[float], idle: Sequence[float], chance: np.random.Generator) -> dict[str, float]:

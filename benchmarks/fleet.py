@@ -13,7 +13,7 @@ import signal
 import time
 from collections import Counter
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -174,12 +174,11 @@ def main(
             found = asyncio.run(Fleet(folder, store, servers, seed).run(seconds, streams))
             complaints = store.maintenance.check()
             left = store.messages.streaming_count()
-    took = sorted(found.swap_s) or [0.0]
+    took, counts = sorted(found.swap_s) or [0.0], asdict(found) | {"wrong": found.wrong[:20]}
+    del counts["swap_s"]
     numbers: dict[str, Any] = {
-        **{"replicas": replicas, "streams": streams, "seconds": seconds, "answers": found.answers},
-        **{"complete": found.complete, "broken_off": found.broken_off, "refused": found.refused},
-        **{"wrong": found.wrong[:20], "left_streaming": left, "complaints": complaints},
-        **{"swaps": found.swaps, "swaps_given_up": found.swaps_given_up, "faults": dict(found.faults)},
+        **{"replicas": replicas, "streams": streams, "seconds": seconds, **counts},
+        **{"left_streaming": left, "complaints": complaints},
         **{"median_swap_s": took[len(took) // 2], "slowest_swap_s": took[-1]},
     }
     write_result(out, "fleet", seed, numbers)

@@ -19,6 +19,7 @@ from assistant.rendering import render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from benchmarks.processes import AppProcess
+from benchmarks.record import percentiles
 from benchmarks.serving import desk_app, wait_until_answered
 from store.records import Role
 
@@ -62,9 +63,10 @@ async def _turn(ask: Ask, streams: int, mark: str, app: psutil.Process) -> dict[
     used, began = sum(app.cpu_times()[:2]), time.monotonic()
     together = await asyncio.gather(*(_first_s(ask(f"{mark} of many {n}?")) for n in range(streams)))
     seconds = time.monotonic() - began
+    of_alone = percentiles(alone, (50, 95), 6)
     return {
-        "first alone, ms": 1000 * statistics.median(alone),
-        "first alone p95, ms": 1000 * sorted(alone)[int(0.95 * (len(alone) - 1))],
+        "first alone, ms": 1000 * of_alone["p50"],
+        "first alone p95, ms": 1000 * of_alone["p95"],
         "first of many, ms": 1000 * statistics.median(together),
         "all of many, s": seconds,
         "CPU of the app for each of many, ms": 1000 * (sum(app.cpu_times()[:2]) - used) / streams,

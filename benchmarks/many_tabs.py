@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import statistics
 import time
 from contextlib import closing
 from typing import Annotated, Any
@@ -15,10 +14,12 @@ import psutil
 import typer
 
 from benchmarks.processes import AppProcess
+from benchmarks.record import percentiles
 from benchmarks.serving import desk_app, wait_until_answered
 
 _WORDS, _PACE_S = 250, 0.1  # of each answer: 25 s, which is longer than what is measured
 _CLICKS = 30
+_SHARES = (50, 95, 100)
 _LINE = 1 << 24  # bytes; a line is one event
 
 
@@ -104,23 +105,14 @@ async def _measure(app: AppProcess, pids: dict[str, int], streams: int) -> dict[
         "streams": streams,
         "still streaming": still,
         "cores of the app": round(cores, 2),
-        "first text": _spread(firsts),
+        "first text": percentiles(firsts, _SHARES),
         "CPU of a start, ms": {name: round(1000 * seconds / streams, 1) for name, seconds in spent.items()},
-        "click": _spread(clicks),
+        "click": percentiles(clicks, _SHARES),
     }
 
 
 def _cpu_s(pids: dict[str, int]) -> dict[str, float]:
     return {name: sum(psutil.Process(pid).cpu_times()[:2]) for name, pid in pids.items()}
-
-
-def _spread(seconds: list[float]) -> dict[str, float]:
-    ordered = sorted(seconds)
-    return {
-        "median": round(statistics.median(ordered), 3),
-        "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 3),
-        "worst": round(ordered[-1], 3),
-    }
 
 
 def main(

@@ -38,9 +38,8 @@ def main(
     """
     console = Console(stderr=True)
     tasks = load_all(task)
-    prose = [
-        one for one in tasks if "=" not in one.train[0].user
-    ]  # a list of fields is not said in other words
+    # A list of fields is not said in other words.
+    prose = [one for one in tasks if "=" not in one.train[0].user]
     result: dict[str, Any] = {
         "reworded": [row for one in prose for row in planted(one, REWORDINGS, each, seed)],
         "different": [row for one in tasks for row in planted(one, differences(_asked(one)), each, seed)],

