@@ -241,21 +241,11 @@ class ReviewQueue:
 def _card(given: ReviewItem, asked: Sequence[JudgementRequest]) -> Ranked:
     """Nothing on it says which answer was served, and what people said about that."""
     approved = approved_text(given.answer, given.ratings, given.decision, given.is_whole)
-    item = replace(
-        given,
-        at=asked[0].created_at,
-        ratings=(),
-        decision=None,
-        status=MessageStatus.COMPLETE,
-        finish_reason=None,
-    )
-    blind = tuple(sorted(asked, key=_place))
-    return Ranked(item, (Why.JUDGEMENT,), () if approved is None else (approved,), blind)
-
-
-def _place(request: JudgementRequest) -> bytes:
-    """By the message too, or else one of two labels would always come first."""
-    return sha256(f"{request.message_id}\n{request.text}".encode()).digest()
+    item = replace(given, at=asked[0].created_at, ratings=(), decision=None)
+    item = replace(item, status=MessageStatus.COMPLETE, finish_reason=None)
+    # By the message too, or else one of two labels would always come first.
+    blind = sorted(asked, key=lambda one: sha256(f"{one.message_id}\n{one.text}".encode()).digest())
+    return Ranked(item, (Why.JUDGEMENT,), () if approved is None else (approved,), tuple(blind))
 
 
 def shown_correction(item: ReviewItem) -> str | None:
