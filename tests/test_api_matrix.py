@@ -13,7 +13,7 @@ import httpx
 import pytest
 from api_scene import Scene, api
 from fake_vllm import FakeVllm
-from page_client import GRADIO_WARNINGS, cheap_passwords
+from page_client import GRADIO_WARNINGS, HTTP, cheap_passwords
 
 from assistant.api.endpoint import Endpoint
 from assistant.request_log import PROBES
@@ -47,9 +47,7 @@ class Matrix:
 
     def call(self, method: str, path: str, key: str | None, body: Any = None) -> httpx.Response:
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        return httpx.request(
-            method, self.scene.url + path, headers=headers, json=body, trust_env=False, timeout=60
-        )
+        return httpx.request(method, self.scene.url + path, headers=headers, json=body, **HTTP)
 
     def body(self, path: str) -> dict[str, Any]:
         """One that names what is Ann's, wherever a route takes an id."""

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import httpx
 import pytest
 from api_scene import Scene, api
 from fake_vllm import FakeVllm
@@ -14,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import NoOpTracer
-from page_client import GRADIO_WARNINGS
+from page_client import GRADIO_WARNINGS, get
 
 from assistant.api.tracing import tracer_of_environment
 from assistant.tokenizer import ChatTokenizer
@@ -129,9 +128,9 @@ def test_traces_go_where_the_environment_says_and_nowhere_without_a_word(
 def test_requests_are_counted_by_route_and_what_waits_is_shown(scene: Scene) -> None:
     scene.ask("Hi")
     scene.ask(" ")
-    httpx.get(f"{scene.url}/v1/models/bank")
-    httpx.get(f"{scene.url}/v1/made-up-by-somebody")
-    text = httpx.get(f"{scene.url}/metrics").text
+    get(f"{scene.url}/v1/models/bank")
+    get(f"{scene.url}/v1/made-up-by-somebody")
+    text = get(f"{scene.url}/metrics").text
     for line in (
         'shorthand_requests_total{route="/v1/chat/completions",status="200"} 1.0',
         'shorthand_requests_total{route="/v1/chat/completions",status="400"} 1.0',
