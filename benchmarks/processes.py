@@ -185,9 +185,9 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def answers(url: str) -> bool:
+def answers(url: str, path: str = "/") -> bool:
     try:
         with blocking_client(url, timeout_s=2.0) as client:
-            return client.get("/").status_code == 200
+            return client.get(path).status_code == 200
     except httpx.HTTPError:
         return False

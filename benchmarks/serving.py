@@ -134,7 +134,7 @@ class OwnServer:
         return VllmPool([VllmClient(self.url)])
 
     def __enter__(self) -> OwnServer:
-        self._server.start(self._ready.set)
+        self._server.start(lambda _: self._ready.set())
         if not self._ready.wait(_READY_WITHIN_S):
             self._server.stop()
             log = self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""

@@ -1,0 +1,1 @@
+"""What `benchmarks.peers` measures, a row to a module, and the peers that it is measured beside."""
