@@ -208,6 +208,19 @@ def test_keys_alone_do_everything(page: Page, store: Store) -> None:
     assert store.prompts.latest("otter-quay").version == before.version + 1
 
 
+def test_what_is_typed_into_the_prompt_stays_while_one_looks_elsewhere(page: Page) -> None:
+    go(page, "Prompt")
+    assert wait_for(lambda: typed(page, "otters are "), every_s=0.5)
+    box = page.locator("#prompt-text textarea")
+    text = box.input_value()
+    for _ in range(2):
+        go(page, "Review")
+        with page.expect_response(lambda one: "/queue/join" in one.url):
+            go(page, "Prompt")
+        expect(page.locator("#segments")).to_contain_text("otters are")
+        expect(box).to_have_value(text)
+
+
 def test_focus_waits_beside_a_button_that_is_disabled_and_goes_back_to_it(page: Page, store: Store) -> None:
     store.runs.take_request()
     go(page, "Training")

@@ -45,6 +45,7 @@ class PromptPage:
         self._store = services.store
         self.assistant = assistant
         self.wanted = gr.State(None)
+        self.shown_text = gr.State(None)  # the assistant and its prompt, as the page last showed them
         with gr.Column(elem_id="prompt-page"):
             self.first = gr.HTML(render("prompt_first.html"), elem_id="prompt-empty")
             with gr.Column(visible=False) as self.editing:
@@ -53,9 +54,9 @@ class PromptPage:
             self.found = gr.HTML(elem_id="found", elem_classes="panel-html", js_on_load=clicks)
             with gr.Accordion("Another assistant", open=True, elem_id="another-assistant") as self.more:
                 self._build_new()
-        self.here = [assistant]
+        self.here = [assistant, self.text, self.shown_text]
         self.shown = [self.first, self.editing, self.more, self.text, self.save, self.cards, self.notice]
-        self.shown += [self.versions, self.sample, self.found]
+        self.shown += [self.versions, self.sample, self.found, self.shown_text]
         self._wire()
 
     def _build_editor(self) -> None:
@@ -95,8 +96,14 @@ class PromptPage:
             self.found.adopt(event(admin, self.adopt), None, self.wanted, **QUIET),
         ]
 
-    def show(self, person: Person, assistant_id: Id) -> Update:
-        """Everything of the page as the store has it."""
+    def show(
+        self,
+        person: Person,
+        assistant_id: Id,
+        typed: str = "",
+        before: tuple[str, str] | None = None,
+    ) -> Update:
+        """Everything of the page as the store has it, but what was `typed` since it showed just this prompt."""
         edits = person.may(UserRole.ADMIN)
         if assistant_id is None:
             return {
@@ -110,12 +117,14 @@ class PromptPage:
             self._store.deployments.all(assistant_id),
         )
         text = to_text(prompts[-1].segments)
-        cards, notice = self.preview(person, assistant_id, text)
+        stays = before is not None and tuple(before) == (assistant_id, text)
+        cards, notice = self.preview(person, assistant_id, typed if stays else text)
         return {
             self.first: gr.HTML(visible=False),
             self.editing: gr.Column(visible=True),
             self.more: gr.Accordion(label="Another assistant", open=False, visible=edits),
-            self.text: gr.Textbox(text, interactive=edits),
+            self.text: gr.Textbox(interactive=edits) if stays else gr.Textbox(text, interactive=edits),
+            self.shown_text: (assistant_id, text),
             self.save: gr.Button(visible=edits),
             self.cards: cards,
             self.notice: notice,
