@@ -18,7 +18,7 @@ from assistant.assistants import SAMPLE_ID, load_sample
 from assistant.embedded_model import gguf_file
 from assistant.rendering import render
 from assistant.sampling import Sampling
-from assistant.vllm_client import Completion, VllmClient
+from assistant.vllm_client import Completion, VllmClient, VllmError
 from assistant.vllm_server import is_healthy
 from benchmarks.peer_rows.bench import Bench, Found, NotPossible, Turn, in_loop
 from benchmarks.peer_rows.installed import environment
@@ -85,8 +85,11 @@ async def _turn(url: str, model: str, prompts: Iterator[Sequence[int]]) -> Turn:
 
 
 async def _answer(client: VllmClient, model: str, ids: Sequence[int]) -> Completion:
-    async for item in client.stream(model, ids, max_tokens=_TOKENS, end_ids=(), sampling=_SAMPLING):
-        last = item
+    try:
+        async for item in client.stream(model, ids, max_tokens=_TOKENS, end_ids=(), sampling=_SAMPLING):
+            last = item
+    except VllmError as error:
+        raise NotPossible(str(error)) from error
     if not isinstance(last, Completion):
         raise NotPossible(f"{client.url} sent no end of its answer.")
     return last
@@ -99,7 +102,7 @@ def _without_lora(url: str, folder: Path) -> Iterator[str]:
     like = next(
         one
         for one in psutil.Process().children(recursive=True)
-        if path in one.cmdline() and "-m" in one.cmdline()
+        if path in one.cmdline() and "assistant.supervisor" not in one.cmdline()
     )
     words = [word for word in like.cmdline() if word != "--enable-lora"]
     for option in (option for option in _LORA if option in words):

@@ -43,13 +43,17 @@ class Bench:
             self.say(self.remarks[-1])
 
     def in_turn(self, ways: Mapping[str, Callable[[], Turn]]) -> Found:
-        """Measure each way once in every turn, so that the machine's noise hits all alike."""
+        """Measure each way once in every turn, so that noise hits all alike; a way that fails is left out."""
         found: dict[str, list[Turn]] = {name: [] for name in ways}
+        failed: set[str] = set()
         for turn in range(self.turns):
-            for name, measure in ways.items():
-                found[name].append(measure())
-                self.say(f"turn {turn + 1}, {name}: {found[name][-1]}")
-        return found
+            for name in [name for name in ways if name not in failed]:
+                failed.add(name)
+                with self.unless_impossible(name):
+                    found[name].append(ways[name]())
+                    failed.discard(name)
+                    self.say(f"turn {turn + 1}, {name}: {found[name][-1]}")
+        return {name: turns for name, turns in found.items() if name not in failed}
 
 
 def in_loop(runner: asyncio.Runner, measure: Callable[[], Coroutine[None, None, Turn]]) -> Callable[[], Turn]:
