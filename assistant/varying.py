@@ -6,6 +6,7 @@ trained and proven with it, and the rest can become shorter.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -51,14 +52,17 @@ def varying_lines(template: Lines, lines: Lines) -> Lines | None:
 
 def common_template(one: Lines, other: Lines) -> Lines | None:
     """The lines that both have, with VARIES between them; None where they have too little in common."""
+    least = _SHARED * min(_characters(one), _characters(other))
+    # Counting is quick; where they share too little it spares the comparison of their order.
+    if _characters((Counter(one) & Counter(other)).elements()) < least:
+        return None
     made, at, other_at = list[str](), 0, 0
     for block in SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks():
         if block.a > at or block.b > other_at:
             made.append(VARIES)
         made += one[block.a : block.a + block.size]
         at, other_at = block.a + block.size, block.b + block.size
-    shared = sum(len(line) for line in made if line != VARIES)
-    return tuple(made) if shared >= _SHARED * min(_characters(one), _characters(other)) else None
+    return tuple(made) if _characters(made) >= least else None
 
 
 def group_forms(texts: Iterable[tuple[str, str]]) -> list[PromptForms]:
@@ -104,5 +108,5 @@ def _parts(template: Lines) -> list[Lines]:
     return parts
 
 
-def _characters(lines: Lines) -> int:
+def _characters(lines: Iterable[str]) -> int:
     return sum(len(line) for line in lines if line != VARIES)

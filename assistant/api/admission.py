@@ -27,8 +27,8 @@ _NO_KEY = (
 
 @dataclass(frozen=True)
 class Caller:
-    """Who asks. `name` owns the conversations that are asked; with users of the app, each has a name below it. A person
-    is one, whatever is said.
+    """Who asks. `name` owns the conversations that are asked; each user whom an app names has a name below it. A key of
+    a person asks as that person alone.
     """
 
     name: str

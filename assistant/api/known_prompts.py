@@ -47,9 +47,15 @@ class _Form:
     def rank(self) -> tuple[int, int]:
         return len(self.examples), self.prompt.id
 
+    def begins(self, turns: Turns) -> bool:
+        size = len(self.examples)
+        return turns[:size] == self.examples and len(turns) > size
+
 
 @dataclass(frozen=True)
 class _Fit:
+    """A form that a request has, with the lines that stand where its prompt varies."""
+
     form: _Form
     varying: Lines
 
@@ -76,20 +82,14 @@ class KnownPrompts:
         that somebody adopted, then one where nothing varies, then the longest, then the newest. Blank lines and spaces
         at the ends of lines make no difference.
         """
-        fitting: dict[str, _Fit] = {}  # the best of each assistant
-        lines = comparable(system)
-        for form in self._fitting(lines):
-            size = len(form.examples)
-            if turns[:size] == form.examples and len(turns) > size:
-                fit = _Fit(form, (varying_lines(form.lines, lines) or ()) if form.varies else ())
-                fitting[form.prompt.assistant_id] = max(
-                    fit, fitting.get(form.prompt.assistant_id, fit), key=lambda one: one.form.rank
-                )
+        fitting = [fit for fit in self._fitting(comparable(system)) if fit.form.begins(turns)]
         if not fitting:
             return None
-        adopted = self._store.assistants.adopted_ids() if len(fitting) > 1 else set()
+        # Of each assistant the longest and newest alone.
+        found = {one.form.prompt.assistant_id: one for one in sorted(fitting, key=lambda fit: fit.form.rank)}
+        adopted = self._store.assistants.adopted_ids() if len(found) > 1 else set()
         best = max(
-            fitting.values(),
+            found.values(),
             key=lambda fit: (
                 fit.form.prompt.assistant_id == assistant_id,
                 fit.form.prompt.assistant_id in adopted,
@@ -99,10 +99,12 @@ class KnownPrompts:
         )
         return best.recognised(turns)
 
-    def _fitting(self, lines: Lines) -> Iterator[_Form]:
+    def _fitting(self, lines: Lines) -> Iterator[_Fit]:
         forms, templates = self._forms()
-        yield from forms.get(lines, ())
-        yield from (one for one in templates if varying_lines(one.lines, lines) is not None)
+        yield from (_Fit(form, ()) for form in forms.get(lines, ()))
+        for form in templates:
+            if (varying := varying_lines(form.lines, lines)) is not None:
+                yield _Fit(form, varying)
 
     def _forms(self) -> tuple[Mapping[Lines, Sequence[_Form]], Sequence[_Form]]:
         """Those of which every line is known, by their lines, and the others."""

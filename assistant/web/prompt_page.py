@@ -199,11 +199,12 @@ class PromptPage:
         if scorer not in dict(_SCORERS).values():
             raise PromptTextError("Choose a scorer.")
         group = next((one for one in self._found_groups() if id in one.ids), None)
-        adopted = self._store.assistants.adopt(id, name, scorer, group.ids[1:] if group else ())
-        if group and len(group.ids) > 1:
-            segments = as_segments(self._text(adopted.id), group.lines)
-            limits = self._services.chat.limits
-            save_prompt(self._store, self._services.tokenizer, adopted.id, segments, limits)
+        others = [one for one in group.ids if one != id] if group else []
+        with self._store.writing():
+            adopted = self._store.assistants.adopt(id, name, scorer, others)
+            if group and others:
+                segments = as_segments(self._text(id), group.lines)
+                save_prompt(self._store, self._services.tokenizer, id, segments, self._services.chat.limits)
         gr.Info(f"{adopted.name} is an assistant now; what programs asked it is on Review.")
         return adopted.id
 
