@@ -45,7 +45,8 @@ class PromptPage:
         self._store = services.store
         self.assistant = assistant
         self.wanted = gr.State(None)
-        self.shown_text = gr.State(None)  # the assistant and its prompt, as the page last showed them
+        # The assistant, its prompt and what came through the API, as the page last showed them.
+        self.last_shown = gr.State(None)
         with gr.Column(elem_id="prompt-page"):
             self.first = gr.HTML(render("prompt_first.html"), elem_id="prompt-empty")
             with gr.Column(visible=False) as self.editing:
@@ -54,9 +55,9 @@ class PromptPage:
             self.found = gr.HTML(elem_id="found", elem_classes="panel-html", js_on_load=clicks)
             with gr.Accordion("Another assistant", open=True, elem_id="another-assistant") as self.more:
                 self._build_new()
-        self.here = [assistant, self.text, self.shown_text]
+        self.here = [assistant, self.text, self.last_shown]
         self.shown = [self.first, self.editing, self.more, self.text, self.save, self.cards, self.notice]
-        self.shown += [self.versions, self.sample, self.found, self.shown_text]
+        self.shown += [self.versions, self.sample, self.found, self.last_shown]
         self._wire()
 
     def _build_editor(self) -> None:
@@ -101,9 +102,9 @@ class PromptPage:
         person: Person,
         assistant_id: Id,
         typed: str = "",
-        before: tuple[str, str] | None = None,
+        before: tuple[str, str, str] | None = None,
     ) -> Update:
-        """Everything of the page as the store has it, but what was `typed` since it showed just this prompt."""
+        """Everything of the page as the store has it. What was typed since it showed just this `before` stays."""
         edits = person.may(UserRole.ADMIN)
         if assistant_id is None:
             return {
@@ -117,19 +118,20 @@ class PromptPage:
             self._store.deployments.all(assistant_id),
         )
         text = to_text(prompts[-1].segments)
-        stays = before is not None and tuple(before) == (assistant_id, text)
+        found = self._found(edits)
+        stays = before is not None and tuple(before[:2]) == (assistant_id, text)
         cards, notice = self.preview(person, assistant_id, typed if stays else text)
         return {
             self.first: gr.HTML(visible=False),
             self.editing: gr.Column(visible=True),
             self.more: gr.Accordion(label="Another assistant", open=False, visible=edits),
             self.text: gr.Textbox(interactive=edits) if stays else gr.Textbox(text, interactive=edits),
-            self.shown_text: (assistant_id, text),
+            self.last_shown: (assistant_id, text, found),
             self.save: gr.Button(visible=edits),
             self.cards: cards,
             self.notice: notice,
             self.versions: render("prompt_versions.html", prompts=prompts[::-1], deployments=deployments),
-            self.found: self._found(edits),
+            self.found: gr.skip() if before and before[2] == found else found,
         }
 
     def preview(self, person: Person, assistant_id: Id, text: str) -> tuple[str, str]:
