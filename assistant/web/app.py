@@ -200,11 +200,26 @@ def web_app(services: Services, page: gr.Blocks) -> FastAPI:
         middleware=[Middleware(AllowlistMiddleware, page=page, access=access)],
         openapi_url=None,
     )
-    look = {"theme": theme.theme(), "css_paths": [theme.CSS], "js": script("page.js"), "footer_links": []}
-    unused = ("ssr_mode", "pwa", "mcp_server", "run_history", "enable_monitoring", "show_error")
-    closed = {"max_file_size": "1kb", "app_kwargs": dict.fromkeys(("openapi_url", "docs_url", "redoc_url"))}
-    options = look | dict.fromkeys(unused, False) | closed
-    gr.mount_gradio_app(front, page, "/", root_path=ROOT, auth_dependency=user_name, **options)
+    closed: dict[str, Any] = {"openapi_url": None, "docs_url": None, "redoc_url": None}
+    gr.mount_gradio_app(
+        front,
+        page,
+        "/",
+        theme=theme.theme(),
+        css_paths=[theme.CSS],
+        js=script("page.js"),
+        footer_links=[],
+        root_path=ROOT,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        run_history=False,
+        enable_monitoring=False,
+        show_error=False,
+        max_file_size="1kb",
+        auth_dependency=user_name,
+        app_kwargs=closed,
+    )
     return front
 
 

@@ -125,10 +125,20 @@ class PageServer(uvicorn.Server):
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4 * _IN_ALL)), hard))
         sys.setswitchinterval(_SWITCH_S)
         cast(Any, Request).is_disconnected = _never
-        limits = {"http": BoundedConnection, "h11_max_incomplete_event_size": _HEADER_BYTES, "ws": "none"}
-        unused = dict.fromkeys(("access_log", "proxy_headers", "server_header"), False)
-        options: dict[str, Any] = {**limits, **unused, "log_config": None, "log_level": "error"}
-        super().__init__(uvicorn.Config(_Front(app, proxies, root_path), host, port, **options))
+        config = uvicorn.Config(
+            _Front(app, proxies, root_path),
+            host,
+            port,
+            http=BoundedConnection,
+            ws="none",
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=_HEADER_BYTES,
+        )
+        super().__init__(config)
         self._thread = threading.Thread(target=self.run, daemon=True)
 
     @property
