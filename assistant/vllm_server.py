@@ -325,6 +325,8 @@ def _command(model_dir: Path, path: Path, context: int | None = None) -> list[st
     }
     if not _has_cuda():
         options["--worker-extension-cls"] = "assistant.vllm_extension.Extension"
+        # vLLM's own kernels for norms, rotation and activation, which it leaves out as if it compiled
+        options["--compilation-config"] = '{"custom_ops": ["all"]}'
     # The module, not the command `vllm`: that one exists only where the distribution is called vllm.
     return [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),

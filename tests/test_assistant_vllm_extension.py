@@ -4,7 +4,10 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from vllm.config import VllmConfig, set_current_vllm_config
 from vllm.lora.layers import LoRAMapping
+from vllm.model_executor.layers.activation import SiluAndMul
+from vllm.model_executor.layers.layernorm import RMSNorm
 
 from assistant.vllm_extension import RowsOfAdapters, groups
 
@@ -71,6 +74,48 @@ def test_what_is_sampled_from_has_rows_of_its_own(weights) -> None:
         found[cls] = torch.zeros(2, PARTS[0])
         wrapper.add_lora_logits(found[cls], torch.randn(2, WIDE), a, b, 2.0)
     torch.testing.assert_close(found[RowsOfAdapters], found[UPSTREAM])
+
+
+def test_an_adapter_that_is_loaded_in_the_place_of_another_is_what_is_computed(weights) -> None:
+    """vLLM writes to the weights of a slot where they stand."""
+    wrapper = RowsOfAdapters(64, 16, "cpu")
+    wrapper.update_metadata(LoRAMapping((2, 2), (2, 2), is_prefill=False), [1, 2, 3], SLOTS, 100)
+    x, found = torch.randn(2, WIDE), []
+    for _ in range(2):
+        found.append(torch.zeros(2, sum(PARTS)))
+        wrapper.add_lora_linear(found[-1], x, *weights, 1.0, PARTS)
+        weights[1][2][1] *= 2  # B of the last part
+    first, second = (one.split(PARTS, dim=1) for one in found)
+    torch.testing.assert_close(second[2], 2 * first[2])
+    assert torch.equal(second[0], first[0])
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_the_embedding_changes_for_the_rows_of_an_adapter_that_has_one(changes: bool) -> None:
+    wrapper = RowsOfAdapters(64, 16, "cpu")
+    wrapper.update_metadata(LoRAMapping((0, 2), (0, 2), is_prefill=False), [1, 2, 3], SLOTS, 100)
+    b = torch.randn(SLOTS, 1, WIDE, RANK) * changes
+    x, y = torch.randn(2, RANK), torch.zeros(2, WIDE)
+    wrapper.add_lora_embedding(y, x, b)
+    assert not y[0].any()
+    torch.testing.assert_close(y[1], b[1, 0] @ x[1])
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_vllms_own_kernels_compute_what_its_small_operations_do(residual: bool) -> None:
+    torch.manual_seed(3)
+    with set_current_vllm_config(VllmConfig()):
+        norm, silu = RMSNorm(WIDE), SiluAndMul()
+    norm.weight.data = torch.randn(WIDE)
+    x, before = torch.randn(5, WIDE), torch.randn(5, WIDE)
+    given = (before,) if residual else ()
+    expected = norm.forward_native(x.clone(), *(one.clone() for one in given))
+    torch.testing.assert_close(norm.forward_cpu(x.clone(), *given), expected)
+    strided = torch.randn(WIDE, 5).T  # which the kernel does not read
+    torch.testing.assert_close(norm.forward_cpu(strided), norm.forward_native(strided))
+    for wide in (2 * WIDE, WIDE):  # of halves of four numbers the kernel reads none
+        x = torch.randn(5, wide)
+        torch.testing.assert_close(silu.forward_cpu(x), silu.forward_native(x))
 
 
 def test_rows_that_follow_each_other_are_a_slice() -> None:

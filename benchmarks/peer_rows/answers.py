@@ -29,7 +29,13 @@ from store.records import Role
 _AT_ONCE = (1, 8, 32)
 _TOKENS = 64  # of each answer, whatever it says
 _SAMPLING = Sampling(more={"ignore_eos": True})
-_LORA = ("--max-loras", "--max-cpu-loras", "--max-lora-rank", "--worker-extension-cls")
+_LORA = (
+    "--max-loras",
+    "--max-cpu-loras",
+    "--max-lora-rank",
+    "--worker-extension-cls",
+    "--compilation-config",
+)
 _LLAMA_CPP = ("xllamacpp==2026.10.11549",)
 _READY_WITHIN_S = 300.0
 
