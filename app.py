@@ -211,7 +211,7 @@ def main(
     )
 
     def on_ready(url: str) -> None:
-        asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base))
+        asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base, tokenizer))
         replace(address, urls=server.urls, context=pool.context or limits.context).write(data_dir)
 
     key_required = services.access.sign_in_required

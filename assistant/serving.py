@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from assistant.adapter_files import BadAdapter, verify
+from assistant.rendering import keep, render
+from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmRefused
 from assistant.vllm_pool import VllmPool
 from store import Store
-from store.records import Deployment
+from store.records import Deployment, Role
 
 MAX_RANK = 16  # what the server is started for: its kernels pad every adapter to it; see TrainerSettings.rank
 # Two deployments of the active assistant (active, previous), one candidate, and a spare. vLLM frees a slot only when it
 # needs it for another adapter, least recently used first.
 LORA_SLOTS = 4
+# Prompts are computed for so long before servers are said to be ready; those of further assistants with their first
+# questions. One of 933 tokens takes the embedded model 4 s.
+_WARM_S = 10.0
 _NAME = "server.json"
 
 
@@ -57,7 +64,14 @@ class ServerAddress:
             ) from error
 
 
-async def prepare(store: Store, pool: VllmPool, address: ServerAddress, adapters: Path, base: str) -> None:
+async def prepare(
+    store: Store,
+    pool: VllmPool,
+    address: ServerAddress,
+    adapters: Path,
+    base: str,
+    tokenizer: ChatTokenizer,
+) -> None:
     """Make servers that have just come up ready for chat; `pool` learns the name and the context of their base model.
 
     Raises VllmError.
@@ -68,11 +82,16 @@ async def prepare(store: Store, pool: VllmPool, address: ServerAddress, adapters
         others = {client.url for client in pool.each()} - pool.away - set(address.urls)
         if others and fresh.base != pool.base:
             raise VllmRefused(f"It serves {fresh.base}, the other servers {pool.base}. Start them alike.")
-        await reconcile(store, fresh, adapters, base)
+        served = await reconcile(store, fresh, adapters, base)
         if others and (lacking := fresh.lost.keys() - pool.lost.keys()):
             raise VllmRefused(fresh.lost[min(lacking)])  # the others go on with it, and without this server
         for client in fresh.each():  # the first token takes 12 s on an idle machine
             await client.greedy(fresh.base, (1,), 1)
+        until = time.monotonic() + _WARM_S
+        for deployment in served:
+            if time.monotonic() < until:
+                with suppress(VllmRefused):  # such as a prompt without room: it says so when it is asked
+                    await warm(store, fresh, tokenizer, deployment)
         contexts = [fresh.context, pool.context if others else None]
         pool.context = min(filter(None, contexts), default=None)
         pool.base, pool.lost = fresh.base, fresh.lost
@@ -88,20 +107,21 @@ async def load_deployment(pool: VllmPool, deployment: Deployment, adapters: Path
     await pool.load_adapter(deployment.adapter, str((adapters / deployment.adapter).resolve()))
 
 
-async def reconcile(store: Store, pool: VllmPool, adapters: Path, base: str) -> list[str]:
-    """Load what is active for every assistant; returns the names. Raises VllmError where no server answers.
+async def warm(store: Store, pool: VllmPool, tokenizer: ChatTokenizer, deployment: Deployment) -> None:
+    """Compute the deployment's prompt on every server, so that nobody waits for it later; raises VllmError."""
+    segments = keep(store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
+    ids, name = render(tokenizer, segments, ((Role.USER, "Hello"),)).ids, deployment.adapter or pool.base
+    await pool.on_each(lambda one: one.complete(name, ids, max_tokens=1, end_ids=tokenizer.end_ids))
+
+
+async def reconcile(store: Store, pool: VllmPool, adapters: Path, base: str) -> list[Deployment]:
+    """Load what is active for every assistant, and return it. Raises VllmError where no server answers.
 
     For a start, and a vLLM that was started again: the store says what is active. An assistant whose adapter cannot be
-    loaded does not keep the others waiting.
+    loaded does not keep the others waiting: the base model serves it.
     """
-    loaded = []
-    for assistant in store.assistants.all():
-        deployment = store.deployments.active(assistant.id)
-        if deployment is None or deployment.adapter is None:
-            continue
-        if await load_or_lose(store, pool, deployment, adapters, base) == deployment:
-            loaded.append(deployment.adapter)
-    return loaded
+    active = [store.deployments.active(assistant.id) for assistant in store.assistants.all()]
+    return [await load_or_lose(store, pool, one, adapters, base) for one in active if one is not None]
 
 
 async def load_or_lose(

@@ -90,7 +90,11 @@ class Fleet:
         address = ServerAddress((), None, "", 2048, "")
 
         def on_ready(url: str) -> None:
-            asyncio.run(prepare(self.store, self.pool, replace(address, urls=(url,)), self.adapters, _BASE))
+            asyncio.run(
+                prepare(
+                    self.store, self.pool, replace(address, urls=(url,)), self.adapters, _BASE, self.tokenizer
+                )
+            )
 
         self.watch.start(on_ready)
         while self.watch.away:

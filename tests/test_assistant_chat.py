@@ -1,5 +1,6 @@
 """A chat turn against a fake vLLM: what the person sees, and what the store keeps of it."""
 
+import asyncio
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -194,14 +195,36 @@ def test_a_server_that_comes_back_has_the_active_adapter_before_it_answers_or_st
             await reconcile(desk.store, pool, desk.adapters, "base hash")
             other.max_loras = 0
             with pytest.raises(VllmRefused, match="Bank: its adapter cannot be loaded"):
-                await prepare(desk.store, pool, address, desk.adapters, "base hash")
+                await prepare(desk.store, pool, address, desk.adapters, "base hash", desk.tokenizer)
             assert not pool.lost
             other.max_loras = 4
-            await prepare(desk.store, pool, address, desk.adapters, "base hash")
+            await prepare(desk.store, pool, address, desk.adapters, "base hash", desk.tokenizer)
             await pool.close()
 
         desk.run(act)
         assert [*other.adapters] == [*desk.vllm.adapters] == ["bank-v0001"]
+
+
+def test_who_asks_first_after_a_start_does_not_wait_for_the_prompt(desk: Desk) -> None:
+    address = ServerAddress((desk.vllm.url,), None, "", 1024, "")
+
+    async def act(chat: Chat) -> Message:
+        pool = VllmPool([VllmClient(desk.vllm.url)])
+        await prepare(desk.store, pool, address, desk.adapters, "base hash", desk.tokenizer)
+        await pool.close()
+        return await answer(chat, chat.ask("bank", None, "Hi"))
+
+    usage = desk.run(act).usage
+    assert usage and usage.cached_tokens > 0
+
+
+def test_a_prompt_for_which_a_server_has_no_room_does_not_keep_it_from_the_others(desk: Desk) -> None:
+    desk.vllm.max_model_len = 3
+    address = ServerAddress((desk.vllm.url,), None, "", 1024, "")
+    pool = VllmPool([VllmClient(desk.vllm.url)])
+    asyncio.run(prepare(desk.store, pool, address, desk.adapters, "base hash", desk.tokenizer))
+    assert pool.context == 3
+    asyncio.run(pool.close())
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "abort", "content_filter", "tool_calls", "error"])

@@ -17,7 +17,7 @@ import numpy as np
 
 from assistant.adapter_files import fingerprint
 from assistant.rendering import keep, render
-from assistant.serving import ServerAddress, load_deployment
+from assistant.serving import ServerAddress, load_deployment, warm
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError
 from assistant.vllm_pool import VllmPool
@@ -121,11 +121,8 @@ async def hot_swap(
     adapter of that name. Where any of it fails, the candidate is unloaded and rejected: VllmError, or StoreError
     (Conflict where `active` is active no more).
     """
-    segments = keep(store.prompts.get(candidate.prompt_id).segments, candidate.segment_ids)
-    ids = render(tokenizer, segments, ((Role.USER, "Hello"),)).ids
-    name = candidate.adapter or pool.base
     try:
-        await pool.on_each(lambda one: one.complete(name, ids, max_tokens=1, end_ids=tokenizer.end_ids))
+        await warm(store, pool, tokenizer, candidate)
         if candidate.adapter is not None:
             await pool.need_adapter(candidate.adapter, str((adapters / candidate.adapter).resolve()))
         return store.deployments.activate(candidate.id, expect_active=active.id if active else None)
