@@ -3,8 +3,6 @@
 A new prompt is served in full by the base model until the gate has seen it: an adapter was proven for another text.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import time

@@ -1,7 +1,5 @@
 """One chat turn: the person's message in, the answer out as it streams, and all of it in the store."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing

@@ -1,7 +1,5 @@
 """Turns texts into vectors that are near each other where the texts mean the same."""
 
-from __future__ import annotations
-
 import hashlib
 import threading
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How much fits into a request, and the error that says so to the person who chats."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 MAX_MESSAGE_CHARACTERS = 20_000

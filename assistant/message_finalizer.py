@@ -1,7 +1,5 @@
 """Saves how answers ended."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress

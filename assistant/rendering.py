@@ -7,8 +7,6 @@ With six examples SmolLM2-135M scored BLEU 40 on a data-to-text task this way, a
 message.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

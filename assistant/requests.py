@@ -1,7 +1,5 @@
 """Renders requests and streams what answers them; the store is only read."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Sequence

@@ -4,8 +4,6 @@ Chat and gate retrieve here, so that what is proven is what is served. A gate or
 or that of another one of them: evaluation leaves those out.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache

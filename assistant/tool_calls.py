@@ -1,7 +1,5 @@
 """Calls of tools: how a chat template writes them, and how they are read out of an answer."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

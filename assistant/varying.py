@@ -4,8 +4,6 @@ Such lines are not what a prompt is: they are taken out of it and stand before t
 trained and proven with it, and the rest can become shorter.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass

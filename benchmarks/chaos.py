@@ -5,8 +5,6 @@ a server: the fake one of the tests, or with `--real` vLLM under `python app.py`
 again as it always is, and everything that was acknowledged since the kill before is looked up.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections import Counter

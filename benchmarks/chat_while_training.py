@@ -4,8 +4,6 @@ All real: app, chat, vLLM, training and gate, on the sample. One person asks one
 answer is read to its end. The result has seconds to the first token by what the retrain was doing.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import tempfile

@@ -2,8 +2,6 @@
 edit of its prompt, the price of a kayak, until something shorter than the whole new text is served.
 """
 
-from __future__ import annotations
-
 import tempfile
 import time
 from dataclasses import replace

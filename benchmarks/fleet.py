@@ -4,8 +4,6 @@ The servers are the fake one of the tests, a process each, which says which adap
 the watch over servers, the pool, the chat, and for each swap a pool of its own, as a retrain has.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import random

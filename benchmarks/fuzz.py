@@ -8,8 +8,6 @@ given again.
     python -m benchmarks.fuzz markdown crash-0123
 """
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from pathlib import Path

@@ -3,8 +3,6 @@
 A refusal with a message is fine; any other exception, and a property that does not hold, is a finding.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

@@ -5,8 +5,6 @@ gates that pass, and the share of whole gates (three shorter variants, two refer
 truly worse. Right-or-wrong scores of separate examples are computed exactly. Nothing is generated or scored.
 """
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass

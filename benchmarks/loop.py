@@ -3,8 +3,6 @@
 It starts the app itself, so that chat, training, gate and swap are what a person gets.
 """
 
-from __future__ import annotations
-
 import signal
 from functools import partial
 from pathlib import Path

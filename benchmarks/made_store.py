@@ -5,8 +5,6 @@ other, runs with events, a frozen dataset, conversations of one to 200 turns, an
 dozen raters with reasons, comments and corrections. Words are as frequent as in a language (Zipf).
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

@@ -3,8 +3,6 @@
 Ratings are simulated: honest raters write the task's own references. Nothing is trained or stored.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

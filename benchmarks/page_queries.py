@@ -3,8 +3,6 @@
 `store_size` times them and a test reads their query plans, so that what is measured and what is guarded are the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 

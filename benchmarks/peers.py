@@ -1,7 +1,5 @@
 """Shorthand beside what people would use instead, in turn on one machine: training, answers, streams, pages, a swap."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Secrets that are nobody's, planted in sentences: what must be found, with the place where it stands."""
 
-from __future__ import annotations
-
 import random
 import re
 import string

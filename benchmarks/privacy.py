@@ -4,8 +4,6 @@ Writes `results/privacy.json`: recall by form, false alarms per 1,000 examples b
 rate in characters a second. The secrets are invented (`planted`); nothing is stored.
 """
 
-from __future__ import annotations
-
 import random
 import time
 from collections import Counter

@@ -3,8 +3,6 @@
 What needs torch runs in a process of its own, so that who serves or swaps them never imports it.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """What a benchmark leaves behind: a JSON file with the numbers and their origin; and its progress meanwhile."""
 
-from __future__ import annotations
-
 import json
 import os
 import platform

@@ -1,7 +1,5 @@
 """`python -m benchmarks.report`: a table and a picture of results of `benchmarks.loop`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -4,8 +4,6 @@ The lists are of their own and not those of `trainer.examples.word_lists`, so th
 planted as well.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections import Counter

@@ -4,8 +4,6 @@
 people were answered again after every kill, what each process holds on to, and every message about a locked store.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import statistics

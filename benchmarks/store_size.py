@@ -3,8 +3,6 @@
 Everything is made up from a seed; nothing is generated or trained.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sqlite3

@@ -4,8 +4,6 @@ All is real but the adapters, which have random weights, and the gate, which is 
 what its deployment answers alone: the same text, and as many tokens.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

@@ -1,7 +1,5 @@
 """Writes `docs/commands.md` from the help texts of the commands: `python docs/write_commands.py`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout

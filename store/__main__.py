@@ -4,8 +4,6 @@ Exit code 0, 1 when `check` found problems or `import` refused rows, 2 when some
 `user add` and `restore` create a store.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -4,8 +4,6 @@ Passwords come from a prompt or from standard input, never from the command line
 read them.
 """
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Reads rated, unrated and served answers, and what requests cost, as the trainer and the Savings page need them."""
 
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace

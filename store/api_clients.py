@@ -1,7 +1,5 @@
 """Keeps what programs use the API with: keys (each shown once, its hash is kept), files and fine-tuning jobs."""
 
-from __future__ import annotations
-
 import re
 import secrets
 from collections.abc import Iterable

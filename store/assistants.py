@@ -1,7 +1,5 @@
 """Keeps assistants, the immutable versions of their prompts, and the rules that people add to redaction."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace

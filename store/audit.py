@@ -5,8 +5,6 @@ the name that `acting` was given: a person or the trainer; otherwise who runs th
 machine). The log never holds what people wrote, or passwords.
 """
 
-from __future__ import annotations
-
 import getpass
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress

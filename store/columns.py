@@ -1,7 +1,5 @@
 """Turns values into what SQLite keeps, and rows back into frozen dataclasses."""
 
-from __future__ import annotations
-
 import json
 import re
 import sqlite3

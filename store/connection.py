@@ -4,8 +4,6 @@ The file keeps a rollback journal: before SQLite 3.51.3 several connections that
 and Python here links 3.40.1. FULL sync, because the page says that a rating is saved.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import sqlite3

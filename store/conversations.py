@@ -3,8 +3,6 @@
 Recursive queries also demand that a child was written after its parent (`seq`): a damaged file cannot loop them.
 """
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from typing import Any
 

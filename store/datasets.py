@@ -1,7 +1,5 @@
 """Keeps frozen, versioned lists of examples (copies that outlive conversations), and each conversation's split."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from store.assistants import Prompts

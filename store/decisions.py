@@ -3,8 +3,6 @@
 Earlier decisions stay; one that is undone goes, and the audit log says so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 

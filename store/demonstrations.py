@@ -1,7 +1,5 @@
 """Keeps the approved answers that may be put before a question, with the vectors by which they are found."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Each change is one transaction, so a short prompt is never active without its adapter.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from types import EllipsisType
 

@@ -5,8 +5,6 @@ rest by accident. A deployment whose adapter saw them is never served again: the
 over. Backups keep what they have.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Garbage collector settings for processes that hold many objects and make thousands at a time."""
 
-from __future__ import annotations
-
 import gc
 
 # New objects between two collections. With Python's own 700 a choice of 10,000 answers collected 600 times, four times

@@ -1,7 +1,5 @@
 """Backs up the file while it is in use, checks it for damage, and counts what is in it."""
 
-from __future__ import annotations
-
 import os
 import sqlite3
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 They teach and are sent along again once somebody has judged them under the present prompt.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ A reviewer's decision outranks all ratings. Without one the latest correction co
 is rated up and nobody rated it down. An unrated answer is never approved.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """The values that the store keeps, as frozen dataclasses. Times are UTC seconds since 1970, durations are seconds."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any

@@ -1,7 +1,5 @@
 """Puts the adapters that serve beside a backup of the store, and brings both back."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import sqlite3

@@ -4,8 +4,6 @@ Every query walks one index from its newest end and stops at the limit: of a mil
 what they cost of a thousand. A filter that few messages pass walks over a million in half a second.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """Keeps training runs: requested, started, how far they got, and what each system answered at the gate."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any

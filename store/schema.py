@@ -4,8 +4,6 @@ Tables of the first version are in `schema.sql`. A later change is one more migr
 changes once released and imports no other code of the product.
 """
 
-from __future__ import annotations
-
 import sqlite3
 import time
 from importlib.resources import files

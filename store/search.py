@@ -1,7 +1,5 @@
 """Searches messages, and what raters and reviewers wrote about them, by indexes that triggers of the schema keep."""
 
-from __future__ import annotations
-
 import re
 import sqlite3
 from contextlib import suppress

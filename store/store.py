@@ -1,7 +1,5 @@
 """The store: one SQLite file, and a repository for each kind of thing that it holds."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from contextlib import AbstractContextManager

@@ -1,7 +1,5 @@
 """Keeps questions that programs ask by all turns before them, and finds their conversation and their answers again."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping, Sequence

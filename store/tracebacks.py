@@ -1,7 +1,5 @@
 """What goes wrong is written with where, and never with what: an error's message often quotes what somebody typed."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import threading

@@ -1,7 +1,5 @@
 """What of a text can be seen: a message of zero-width characters is empty, and a title has none of them."""
 
-from __future__ import annotations
-
 import regex
 
 # Controls, white space, marks that stand on another character, fillers of Hangul, and Braille without a dot.

@@ -1,7 +1,5 @@
 """Disks that fail: a limit for the files of this process, and a process of its own in which single calls fail."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

@@ -1,7 +1,5 @@
 """Stores with everything that can be exported, for the tests of import and export."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Conversations whose ids a test knows: “c.1.assistant” is the first answer of conversation “c”."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """A reverse proxy as nginx is: it takes a sub-path off or leaves it on, and says who asked and over what."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Chat templates and tokenizers of the kinds that people bring, each small; templates are written after public ones."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A person's browser without a browser: signs in, and calls the pages' events over HTTP with whatever it likes."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import ssl

@@ -1,7 +1,5 @@
 """The sample as several people have rated it, and the pages on a loopback port without any model."""
 
-from __future__ import annotations
-
 import gc
 import random
 import re

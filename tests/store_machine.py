@@ -2,8 +2,6 @@
 checked at the end. Each game is a file: `test_store_machine_*.py`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path

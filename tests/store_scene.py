@@ -1,7 +1,5 @@
 """What the tests of the store share: answers in a store, threads at once, and its command."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

@@ -1,7 +1,5 @@
 """What an operator relies on: probes, a line for each request, and how the app starts and ends in a container."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

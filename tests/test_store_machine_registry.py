@@ -5,8 +5,6 @@ Longer than in CI:
     python -m pytest tests/test_store_machine_registry.py --hypothesis-profile long
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 import pytest

@@ -5,8 +5,6 @@ Longer than in CI:
     python -m pytest tests/test_store_machine_talk.py --hypothesis-profile long
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import pytest

@@ -1,7 +1,5 @@
 """Every kind of model that people bring, tiny and random: rendered, trained, published; or refused before that."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What reaches the pages before anybody has signed in, through which proxy, and what is logged of it."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket

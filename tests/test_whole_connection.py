@@ -1,7 +1,5 @@
 """A tab that loses its server comes back by itself, with what was typed, in a real browser."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

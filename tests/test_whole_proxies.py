@@ -3,8 +3,6 @@
 Caddy comes with the test's packages; nginx is tested where it is installed.
 """
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

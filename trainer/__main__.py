@@ -4,8 +4,6 @@ Exit status 0 when the command did its work (a refused candidate and “not enou
 or a rerun differs, 2 for wrong usage, 130 when it was interrupted.
 """
 
-from __future__ import annotations
-
 import logging
 import signal
 import sys

@@ -6,8 +6,6 @@ With 225 approved answers of Banking77 the five nearest alone brought 44 % of th
 the full prompt 5 % in 825. So the first saving comes minutes after the first ratings.
 """
 
-from __future__ import annotations
-
 import resource
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """A model behind an OpenAI-style API of the team's choice, which judges answers or teaches."""
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """What the trainer's commands share: their options, how they find the store and the assistant, and how they fail."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn

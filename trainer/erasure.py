@@ -3,8 +3,6 @@
 The store comes first: from then on nothing can be served or trained from it again, whatever becomes of the files.
 """
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import Iterator

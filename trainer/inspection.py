@@ -4,8 +4,6 @@ They work while the app is running and while it is not: without its tokenizer, s
 context is known from the newest run alone.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path

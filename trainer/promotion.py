@@ -1,7 +1,5 @@
 """Evaluates a published candidate at the gate, and deploys it or refuses it with reasons."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress

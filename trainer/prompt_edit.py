@@ -4,8 +4,6 @@ What an adapter learned of the unchanged segments stays learned, and what has ch
 goes to the gate, and nothing is trained for it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The command `report`: what each retrain changed, as a table or as JSON."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict

@@ -4,8 +4,6 @@ The record is its frozen dataset, prompt version, settings and environment. The 
 name of its own and never served.
 """
 
-from __future__ import annotations
-
 import math
 import shutil
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Walks one retrain: freeze a dataset, train a candidate, evaluate it, and deploy it or refuse it with reasons."""
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import Callable

@@ -4,8 +4,6 @@ It also re-evaluates refused candidates once people have judged their answers, a
 than the one before. Each run is a child process, one at a time, so that its memory goes back to the chat when it ends.
 """
 
-from __future__ import annotations
-
 import logging
 import os
 import signal

@@ -1,7 +1,5 @@
 """Decides who asks through the API, what that key may do, and how often."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import binascii

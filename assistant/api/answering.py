@@ -1,7 +1,5 @@
 """One request's answers: which prompt it has, what serves it, and the pieces in which the answers come."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence

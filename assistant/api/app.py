@@ -1,7 +1,5 @@
 """The API's routes."""
 
-from __future__ import annotations
-
 import asyncio
 import base64
 import uuid

@@ -1,7 +1,5 @@
 """Reads the bodies of requests: checked values out of what any client may send."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count, groupby

@@ -1,7 +1,5 @@
 """The API's description in OpenAPI's form, made from the types that requests are read into."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -1,7 +1,5 @@
 """A route: who may call it, how large a request may be, and what becomes of it when something goes wrong."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass

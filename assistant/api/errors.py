@@ -1,7 +1,5 @@
 """Refusals in the shape that OpenAI's clients read."""
 
-from __future__ import annotations
-
 import logging
 import math
 from typing import Any

@@ -1,7 +1,5 @@
 """Ratings that programs give, in the shapes of TensorZero and Langfuse: they count as those on the page do."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Fine-tuning jobs as hosted services have them: a file of examples becomes an assistant, and a retrain of it."""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections import Counter

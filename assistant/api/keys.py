@@ -1,7 +1,5 @@
 """The routes of keys: an admin's program makes, lists and revokes them."""
 
-from __future__ import annotations
-
 import asyncio
 from typing import Annotated, Any
 

@@ -1,7 +1,5 @@
 """Recognises a prompt that a program sends along with its question."""
 
-from __future__ import annotations
-
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Counts what is served, for Prometheus: answers, tokens sent and saved, time to first token, and what serves now."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any
 

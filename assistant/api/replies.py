@@ -1,7 +1,5 @@
 """Answers as OpenAI's clients read them: one JSON object, or a stream of events."""
 
-from __future__ import annotations
-
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence

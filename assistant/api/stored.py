@@ -1,7 +1,5 @@
 """The routes of stored completions: what a program was answered, found again by model and metadata."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from typing import Any

@@ -2,8 +2,6 @@
 no prompt, no question, no answer.
 """
 
-from __future__ import annotations
-
 import os
 import time
 from collections.abc import AsyncGenerator

@@ -1,7 +1,5 @@
 """The routes of files and fine-tuning jobs."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """What people were told is saved, compared with what the store has after a kill."""
 
-from __future__ import annotations
-
 import hashlib
 from collections import Counter
 from collections.abc import Sequence

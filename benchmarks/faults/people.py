@@ -4,8 +4,6 @@ Both use the product's own ways: the chat path; lock, publishing, loading, activ
 `Saved` after everything that a person was told is saved, and the swapping one before each of its steps.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import time

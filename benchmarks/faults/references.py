@@ -6,8 +6,6 @@ for every system, the likeliest token leads by `LEAD` nats; how much log-probabi
 it.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

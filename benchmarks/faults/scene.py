@@ -1,7 +1,5 @@
 """Swaps without training: an assistant, random adapters, and the product's own way to publish and swap them."""
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path

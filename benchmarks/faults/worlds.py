@@ -1,7 +1,5 @@
 """People, a trainer and a server that run at once, to be killed one by one: a fake server, or the real app."""
 
-from __future__ import annotations
-
 import multiprocessing
 import time
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """1, 8 and 32 answers at once: vLLM as the app starts it, with and without LoRA, and llama.cpp on the Q4_1 weights."""
 
-from __future__ import annotations
-
 import asyncio
 import statistics
 import subprocess

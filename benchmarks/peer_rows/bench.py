@@ -1,7 +1,5 @@
 """What every row of `benchmarks.peers` shares: where it works, how ways are measured in turn, what it could not do."""
 
-from __future__ import annotations
-
 import asyncio
 import statistics
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence

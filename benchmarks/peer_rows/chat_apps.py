@@ -1,7 +1,5 @@
 """Shorthand and other chat apps in front of one fake model that answers at once, each a process of its own."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Peers from package indexes, in virtual environments of their own below the scratch directory; installed once."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A page's first load, a switch to another tab, and a click until the answer, in a real browser with an empty cache."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from functools import partial

@@ -4,8 +4,6 @@ The fake model takes a second for each. Apps, model and clients share the cores;
 client took as much CPU as the app.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import statistics

@@ -2,8 +2,6 @@
 whose prompt is cached.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import statistics

@@ -4,8 +4,6 @@ The same adapter with the same start, the same token ids, batches of 8, the same
 the dev loss do not count as time.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -3,8 +3,6 @@
 The last line that it prints is what it measured, as JSON.
 """
 
-from __future__ import annotations
-
 import json
 import random
 import sys

@@ -1,7 +1,5 @@
 """The words of the fake model, as a program that knows nothing of Shorthand asks for them."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import AsyncIterator

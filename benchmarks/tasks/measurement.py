@@ -3,8 +3,6 @@
 Answers are generated as the gate generates them; scores are taken against the best of several references.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -1,7 +1,5 @@
 """One loop on a task: ask and rate, retrain, measure, again; one JSON file grows with each step."""
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 import time

@@ -3,8 +3,6 @@
 Ids may be missing or numbers; everything that is wrong is named with its field.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -3,8 +3,6 @@
 Only what is read is looked at. What would change what an answer means, such as a picture in its question, is refused.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import replace

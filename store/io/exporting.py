@@ -1,7 +1,5 @@
 """Exports an assistant's conversations, page by page, to a file that is complete and on the disk, or not there."""
 
-from __future__ import annotations
-
 import codecs
 import csv
 import os

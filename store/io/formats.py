@@ -1,7 +1,5 @@
 """The table of file formats. Readers raise BadRow or msgspec.ValidationError for a row that cannot be imported."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial

@@ -4,8 +4,6 @@ What can be imported is saved, each other row is refused with its line. Memory i
 row, however large the file.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ Reasoning and calls of tools stand in the text itself in most exports. What stan
 answer, and so is a tag within a line.
 """
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ A wrong column, scale or unit would be learned from without a word: what can be 
 option that says which it is.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress

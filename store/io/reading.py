@@ -4,8 +4,6 @@ A row that cannot be read comes as a BadRow, and the next ones follow. Bytes tha
 (`surrogateescape`), by which their row is found. Of lines and tables memory is bounded by the largest row.
 """
 
-from __future__ import annotations
-
 import csv
 import json
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ The first row is the assistant with its prompts, for people to read. Files may h
 which contradicts itself raises BadRow.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any

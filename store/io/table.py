@@ -4,8 +4,6 @@ Rows of one conversation follow each other: a higher `turn` goes on, the same on
 branch. Cells are written so that no spreadsheet takes one for a formula.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -4,8 +4,6 @@ Langfuse's traces and generations, as its API, its downloads and its scheduled e
 (https://langfuse.com/docs/api-and-data-platform): inputs and outputs may be JSON in a text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace

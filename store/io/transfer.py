@@ -4,8 +4,6 @@ Each page or batch is a transaction of its own, so that people can chat and rate
 it was at one moment; one that is begun while others are read comes last.
 """
 
-from __future__ import annotations
-
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence

@@ -4,8 +4,6 @@ open-webui, LibreChat, ChatGPT, Claude and OASST write the same things under dif
 out no branch but its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Verdicts and times in the many forms in which files write them."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Mapping

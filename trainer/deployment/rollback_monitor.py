@@ -5,8 +5,6 @@ most as many count as of the busiest other rater, and a finding must hold withou
 one, because a server that is down says nothing about an adapter.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Running answers finish on the adapter that they started with: it stays loaded, a
 rollback.
 """
 
-from __future__ import annotations
-
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence

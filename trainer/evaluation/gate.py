@@ -9,8 +9,6 @@ people are asked where they differ. So that they are asked little, a variant is 
 look spends a part of the 5 % (Bonferroni; group-sequential testing, Pocock 1977).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import takewhile

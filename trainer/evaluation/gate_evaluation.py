@@ -1,7 +1,5 @@
 """Evaluates a candidate at the gate: generates answers, then tests variant after variant until one fails."""
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence

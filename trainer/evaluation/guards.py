@@ -1,7 +1,5 @@
 """Checks of a variant's answers for what a good mean score can hide, and of its answers to general questions."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -6,8 +6,6 @@ Rijsbergen 1975; Zobel 1998, SIGIR, 307). Then the candidate is evaluated again,
 5 % (`gate_evaluation`). Where answers are right or wrong, people judge the unrated questions of the gate's next look.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import takewhile

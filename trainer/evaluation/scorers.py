@@ -1,7 +1,5 @@
 """The scorers of an assistant: an answer and an approved text give a number between 0 and 1."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Sequence

@@ -4,8 +4,6 @@ Queries are written by models and people, so the file is opened read-only, nothi
 values and rows are bounded.
 """
 
-from __future__ import annotations
-
 import re
 import sqlite3
 import time

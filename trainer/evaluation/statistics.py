@@ -9,8 +9,6 @@ refuses what is better answer by answer (`docs/gate.md` has the proofs and the n
   the large ones alone.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

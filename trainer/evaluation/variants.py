@@ -3,8 +3,6 @@
 They follow from the candidate's loss on dev examples without each segment, and at each variant.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate

@@ -1,7 +1,5 @@
 """The path from the store to a frozen dataset: collect, redact, fit to the context, deduplicate and split, freeze."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

@@ -6,8 +6,6 @@ gate question asks is dropped. Of a group at most `similar_cap` examples train; 
 before older. Unrated answers fill what is left, and unrated gate questions stay where nothing trained asks the same.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections import defaultdict

@@ -1,7 +1,5 @@
 """Keeps the demonstrations of every assistant up to date: the approved answers, redacted."""
 
-from __future__ import annotations
-
 import logging
 import threading
 import time

@@ -7,8 +7,6 @@ and is asked about refunds. Words that others never ask with, and the one word t
 count as something in common: a trigger is such a word. What was only rated up, or reviewed, is not looked at.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

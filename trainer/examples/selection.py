@@ -1,7 +1,5 @@
 """Selects approved answers by their ratings and their raters, and says by which rule others are dropped."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum

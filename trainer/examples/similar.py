@@ -3,8 +3,6 @@
 Answers are compared by their words: that “open” and “not closed” say the same is not seen, and is shown to people.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

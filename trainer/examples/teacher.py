@@ -4,8 +4,6 @@ Its answers are trained on and prove nothing: the gate asks what people approved
 and Rush 2016, arXiv:1606.07947.)
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import logging

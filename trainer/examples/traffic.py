@@ -9,8 +9,6 @@ in 0.59 of the test questions; on the approved answers alone, in 0.28 to 0.32. I
 confidence, as in Xie et al. 2020, arXiv:1911.04252.
 """
 
-from __future__ import annotations
-
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence

@@ -6,8 +6,6 @@ Damerau 1964). Never where a number, a negation, a weekday, what is asked for (w
 differs. It knows English words; in other languages only case, punctuation, word order and typing errors do not matter.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections import Counter, defaultdict

@@ -3,8 +3,6 @@
 Exit status 2 for wrong usage or a pattern that is refused.
 """
 
-from __future__ import annotations
-
 import getpass
 import json
 from collections import Counter

@@ -4,8 +4,6 @@ Phone numbers are known by the numbering plans of `phonenumbers`, the words befo
 search in texts gives up after 65,535 candidates, so it is asked about single candidates only.
 """
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Iterator

@@ -4,8 +4,6 @@ Every pattern runs to the end of the token, in time proportional to the text. Th
 fixed length, so that the rest of a longer token would stay, and some of them take quadratic time.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Entities that detectors find, and the normalised text in which they look for them."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence

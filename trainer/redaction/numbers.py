@@ -1,7 +1,5 @@
 """Finds payment cards, IBANs and national ids by their form and their check digits (python-stdnum)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache

@@ -1,7 +1,5 @@
 """Rules that people add: regular expressions and texts, refused when they could take for ever."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager

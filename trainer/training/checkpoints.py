@@ -3,8 +3,6 @@
 A process can be killed while it writes a checkpoint, so the last one is not always complete.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import shutil

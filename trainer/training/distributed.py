@@ -4,8 +4,6 @@ Rank 0 holds the lock, freezes, publishes and talks to the servers; the others o
 launcher there is one process, and nothing here costs anything.
 """
 
-from __future__ import annotations
-
 import os
 from datetime import timedelta
 from typing import TypeVar

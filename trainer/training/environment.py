@@ -5,8 +5,6 @@ trains 1.5 times as fast with it, to the same dev loss; any other would have to 
 loads; this is torch's autocast. On a CPU the same environment means the same losses to the last bit.
 """
 
-from __future__ import annotations
-
 import os
 import platform
 from collections.abc import Mapping

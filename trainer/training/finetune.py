@@ -4,8 +4,6 @@ The same job gives the same losses, to the last bit on CPU with the same number 
 start and the noise, and a checkpoint holds the state of the random generators.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence

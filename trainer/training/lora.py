@@ -5,8 +5,6 @@ convolutions and states take them in; such models read each example with the sha
 is shows on a small copy of its architecture.
 """
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable

@@ -4,8 +4,6 @@ The app runs it at its start as `python -m trainer.training.model_check DATA_DIR
 shown on the Training page, and no run begins (`assistant.startup.model_problem`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import os

@@ -1,7 +1,5 @@
 """Publishes a trained adapter as a directory that is complete or not there at all."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import uuid

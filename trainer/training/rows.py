@@ -6,8 +6,6 @@ of 1,200 tokens instead of 7,200, and nothing is padding. The idea is prefix sha
 2024, arXiv:2402.05099), used for training. What is trained is rendered as it is served.
 """
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
