@@ -9,7 +9,7 @@ from retrain_scene import PROMPT, Scene, colour
 
 from store.records import Dataset, Split, Verdict
 from trainer.examples.dataset import newest_record, remarks
-from trainer.examples.teacher import TEACHER_KEY
+from trainer.examples.teacher import TEACHER, TEACHER_KEY
 from trainer.settings import BadSetting, TrainerSettings, override
 
 
@@ -50,6 +50,8 @@ def test_it_is_asked_once_with_the_whole_prompt_and_its_answers_are_trained_on(
     record = newest_record(traffic.store, "bank")
     assert record["taught"] == {"texts": len(asked), "asked": len(asked), "failure": ""}
     assert any("The teacher answered" in text for text in remarks(record))
+    (run, *_) = traffic.store.runs.all("bank")[::-1]
+    assert traffic.store.runs.events(run.id, TEACHER)[0].data["total"] == len(asked)
     taught(traffic, teacher, "larger")
     assert len(teacher.asked) == 2 * len(asked), "another model may say something else"
 

@@ -22,7 +22,7 @@ STEPS = {
     "gate": ("Test", "Testing it on {gate:,} questions that it has not seen"),
     "swap": ("Switch", "Switching over, and measuring what it saves"),
 }
-_STEP_OF = {"environment": "train", "publish": "train", "probe": "swap"}
+_STEP_OF = {"teacher": "dataset", "environment": "train", "publish": "train", "probe": "swap"}
 
 
 def run_status(

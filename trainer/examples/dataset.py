@@ -35,7 +35,7 @@ from trainer.examples.selection import (
     unrated_example,
 )
 from trainer.examples.similar import contradictions
-from trainer.examples.teacher import Taught, Teacher
+from trainer.examples.teacher import TEACHER, Taught, Teacher
 from trainer.examples.traffic import choose_traffic, confident_answers, questions_to_learn
 from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
 from trainer.settings import TrainerSettings
@@ -153,7 +153,10 @@ def draft(
 
 
 def draft_for_model(
-    context: TrainingContext, assistant_id: str, embedder: Embeds | None = None
+    context: TrainingContext,
+    assistant_id: str,
+    embedder: Embeds | None = None,
+    on_taught: Callable[[int, int], None] = lambda done, total: None,
 ) -> DatasetDraft:
     """The draft with contexts as chat sends them: the oldest turns go where they outgrow the model's context.
 
@@ -162,7 +165,7 @@ def draft_for_model(
     """
     segments = context.store.prompts.latest(assistant_id).segments
     teaches = embedder is not None and context.settings.teacher
-    teacher = Teacher(context.store, assistant_id, segments, context.settings) if teaches else None
+    teacher = Teacher(context.store, assistant_id, segments, context.settings, on_taught) if teaches else None
     room = context.address.context - context.settings.max_answer_tokens
 
     def fitted(one: CollectedAnswer) -> Context | None:
@@ -180,7 +183,8 @@ def snapshot(
     Where nothing is trained or was (`run.adapter`), every approved answer can be asked or retrieved: half of them prove
     the rest.
     """
-    found = draft_for_model(context, run.assistant_id, context.retriever.embedder if trains else None)
+    embedder = context.retriever.embedder if trains else None
+    found = draft_for_model(context, run.assistant_id, embedder, progress.counter(TEACHER))
     context.store.splits.record(found.deduplicated.splits)
     proves_half = not trains and run.adapter is None
     examples = tuple(halved(found.examples)) if proves_half else found.examples

@@ -7,7 +7,7 @@ and Rush 2016, arXiv:1606.07947.)
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +19,7 @@ from trainer.examples.selection import CollectedAnswer
 from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.settings import TrainerSettings
 
+TEACHER = "teacher"  # the phase of a run in which it is asked
 TEACHER_KEY = "SHORTHAND_TEACHER_KEY"  # the environment variable
 _AT_ONCE = 8
 _MOST_FAILURES = 3  # before the others are not asked any more
@@ -39,11 +40,16 @@ class Teacher:
     """Asks what it has not been asked before."""
 
     def __init__(
-        self, store: Store, assistant_id: str, segments: Sequence[Segment], settings: TrainerSettings
+        self,
+        store: Store,
+        assistant_id: str,
+        segments: Sequence[Segment],
+        settings: TrainerSettings,
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
     ):
-        """`settings.teacher` is an address."""
+        """`settings.teacher` is an address; `on_progress` hears of each question that was asked."""
         self._store, self._assistant_id, self._segments = store, assistant_id, segments
-        self._settings = settings
+        self._settings, self._on_progress = settings, on_progress
         self._model = ChatModel.at(settings.teacher, TEACHER_KEY)
 
     def answers(self, questions: Sequence[CollectedAnswer]) -> Taught:
@@ -67,7 +73,8 @@ class Teacher:
                 self._store.teacher_answers.add(id, asked[id], text)
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(ask, missing))
+            for done, _ in enumerate(pool.map(ask, missing), 1):
+                self._on_progress(done, len(missing))
         known |= self._store.teacher_answers.of({id: asked[id] for id in missing})
         return Taught(self._usable(questions, known), len(questions), failures[0] if failures else "")
 
