@@ -38,7 +38,7 @@ from assistant.startup import (
 from assistant.supervisor import Supervisor
 from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import ExternalServers, OnReady, VllmServer
+from assistant.vllm_server import ExternalServers, VllmServer
 from store import Store, StoreError, tracebacks
 from store.accounts import UserRole
 from store.garbage import collect_rarely
@@ -175,16 +175,6 @@ def main(
     if open_to_all := unguarded(host, has_admin, data_dir):
         _fail(open_to_all)
 
-    # Gradio takes seconds to import; what is wrong is said before.
-    from assistant.api.app import Api, in_front
-    from assistant.api.metrics import Metrics
-    from assistant.api.tracing import tracer_of_environment
-    from assistant.request_log import RequestLog
-    from assistant.web.access import Access, Rates, Services
-    from assistant.web.app import build, web_app
-    from assistant.web.server import PageServer
-    from trainer.examples.dataset import dataset_stats
-
     data_dir = data_dir.resolve()
     base, adapters = fingerprint(model_dir), data_dir / "adapters"
     adapters.mkdir(exist_ok=True)
@@ -196,6 +186,22 @@ def main(
     address = ServerAddress(server.urls, vllm_key, str(model_dir), limits.context, str(embedder.directory))
     address.write(data_dir)
     pool = VllmPool.following(server, vllm_key)
+
+    def on_ready(url: str) -> None:
+        asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base, tokenizer))
+        replace(address, urls=server.urls, context=pool.context or limits.context).write(data_dir)
+
+    server.start(on_ready)
+    # Gradio takes seconds to import; what is wrong is said before, and vLLM starts meanwhile.
+    from assistant.api.app import Api, in_front
+    from assistant.api.metrics import Metrics
+    from assistant.api.tracing import tracer_of_environment
+    from assistant.request_log import RequestLog
+    from assistant.web.access import Access, Rates, Services
+    from assistant.web.app import build, web_app
+    from assistant.web.server import PageServer
+    from trainer.examples.dataset import dataset_stats
+
     retriever = Retriever(store, embedder)
     metrics = Metrics(store)
     services = Services(
@@ -209,11 +215,6 @@ def main(
         rates=Rates(messages_per_minute, ratings_per_minute, answers_at_once),
         model_problem=lambda: model_problem(data_dir, base),
     )
-
-    def on_ready(url: str) -> None:
-        asyncio.run(prepare(store, pool, replace(address, urls=(url,)), adapters, base, tokenizer))
-        replace(address, urls=server.urls, context=pool.context or limits.context).write(data_dir)
-
     key_required = services.access.sign_in_required
     api = Api(
         store,
@@ -228,7 +229,7 @@ def main(
     pages = web_app(services, build(services))
     front = RequestLog(in_front(api.app(), pages), request_log or str(data_dir / "logs" / "requests.log"))
     page = PageServer(front, host, port, trusted_proxy or (), root_path, on_stop=pool.close)
-    _run(page, services, server, on_ready, retriever, data_dir)
+    _run(page, services, server, retriever, data_dir)
     lock.close()
 
 
@@ -236,7 +237,6 @@ def _run(
     page: PageServer,
     services: Services,
     server: VllmServer | ExternalServers,
-    on_ready: OnReady,
     retriever: Retriever,
     data_dir: Path,
 ) -> None:
@@ -259,7 +259,6 @@ def _run(
         stderr=subprocess.DEVNULL,
     )
     try:
-        server.start(on_ready)
         threading.Thread(target=_keep_prepared, args=[retriever, ended], name="vectors", daemon=True).start()
         watch.start()
         collect_rarely()  # all that stays is loaded by now
