@@ -2,9 +2,15 @@
 
 import json
 from functools import partial
+from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToJson
 from import_scene import APPROVING, TABLE, Load, chats, message, rated_answers_in
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from store import Store
 from store.records import Role, Verdict
@@ -44,6 +50,58 @@ def test_completions_and_their_labels(bank: Store, load: Load, text: bool) -> No
     assert (result.format, result.unrated) == ("records" if text else "trl-completion", 1)
     verdicts = [(answer, ratings[0][1]) for _, answer, ratings in rated_answers_in(bank)]
     assert sorted(verdicts) == [("a1", Verdict.UP), ("a2", Verdict.DOWN)]
+
+
+def _spans(*all_attributes: dict[str, Any]) -> str:
+    """As OpenTelemetry's SDK records them and a collector's file exporter writes them."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    for attributes in all_attributes:
+        provider.get_tracer("app").start_span("chat small", attributes=attributes).end()
+    return MessageToJson(encode_spans(exporter.get_finished_spans()), indent=None) + "\n"
+
+
+def test_opentelemetrys_spans_are_conversations_in_each_form_that_programs_write(
+    bank: Store, load: Load
+) -> None:
+    def part(role: str, text: str, **more: str) -> dict[str, Any]:
+        return {"role": role, "parts": [{"type": "text", "content": text}], **more}
+
+    history = [part("user", "q1"), part("assistant", "a1"), part("user", "q2")]
+    call = {"role": "assistant", "parts": [{"type": "tool_call", "name": "find", "arguments": "{}"}]}
+    now = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.system_instructions": json.dumps([{"type": "text", "content": "Be brief."}]),
+        "gen_ai.input.messages": json.dumps(history),
+        "gen_ai.output.messages": json.dumps([part("assistant", "a2", finish_reason="length")]),
+    }
+    numbered = {
+        f"gen_ai.prompt.{n}.{key}": value
+        for n in (0, 10, 2)
+        for key, value in (("role", "user"), ("content", f"q{n}."))
+    }
+    openllmetry = numbered | {"gen_ai.completion.0.role": "assistant", "gen_ai.completion.0.content": "a3"}
+    openinference = {
+        "llm.input_messages.0.message.role": "user",
+        "llm.input_messages.0.message.content": "q4",
+        "llm.output_messages.0.message.role": "assistant",
+        "llm.output_messages.0.message.content": "a4",
+    }
+    others = {"http.route": "/ask"}, {"gen_ai.operation.name": "embeddings"}
+    empty = {"gen_ai.operation.name": "chat"}
+    called = now | {"gen_ai.output.messages": json.dumps([call])}
+    spans = [_spans(now, openllmetry, *others, openinference), _spans(*others), _spans(called), _spans(empty)]
+    result = load("".join(spans), APPROVING)
+    assert (result.format, result.counts["conversations"], result.refused) == ("otlp", 3, 2)
+    assert "calls of tools" in result.refusals[3] and "no messages" in result.refusals[4]
+    assert [(asked, said) for asked, said, _ in sorted(rated_answers_in(bank))] == [
+        (["q0.", "q2.", "q10."], "a3"),
+        (["q1", "a1", "q2"], "a2"),
+        (["q4"], "a4"),
+    ]
+    learned, dropped = select(bank.answers.rated("bank"), 1000)
+    assert {one.completion for one in learned} == {"a3", "a4"} and len(dropped) == 1, "one was cut off"
 
 
 def test_langfuses_generations_and_traces_keep_what_people_said_of_them(bank: Store, load: Load) -> None:

@@ -1,6 +1,6 @@
 """The table of file formats. Readers raise BadRow or msgspec.ValidationError for a row that cannot be imported."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,7 +22,7 @@ class Format:
     name: str
     tool: str  # what writes such files
     matches: Callable[[Raw], bool] = lambda row: False
-    read: Callable[[Any, Meaning], Sequence[Found]] = lambda row, meaning: ()
+    read: Callable[[Any, Meaning], Iterable[Found]] = lambda row, meaning: ()
     columns: tuple[str, ...] = ()
     # The rows of a conversation; None: only read.
     write: Callable[[FullConversation], Iterator[Any]] | None = None
@@ -106,6 +106,7 @@ FORMATS = (  # the first that matches a row reads it; what holds more comes firs
     Format("chatgpt", "ChatGPT", _holds(mapping=dict), trees.read_chat),
     Format("oasst", "OASST", _holds(prompt=dict), trees.read_oasst),
     Format("langfuse", "Langfuse", traces.is_trace, traces.read_trace),
+    Format("otlp", "OpenTelemetry", traces.is_spans, traces.read_spans),
     _list_of("openai", "OpenAI", "messages", _write_openai),
     _list_of("sharegpt", "ShareGPT", "conversations"),
     _list_of("lmsys", "LMSYS", "conversation"),

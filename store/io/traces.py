@@ -1,10 +1,14 @@
 """What tracing tools write: the input and the output of each request, and the scores that people gave.
 
 Langfuse's traces and generations, as its API, its downloads and its scheduled exports have them
-(https://langfuse.com/docs/api-and-data-platform): inputs and outputs may be JSON in a text.
+(https://langfuse.com/docs/api-and-data-platform): inputs and outputs may be JSON in a text. OpenTelemetry's spans, as a
+collector's file exporter writes them (OTLP as JSON), with contents as its conventions for generative AI have them, or
+as OpenLLMetry and OpenInference write them: an attribute for each message.
 """
 
-from collections.abc import Sequence
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -20,6 +24,10 @@ from store.records import Role, Verdict
 
 # Alpaca has inputs and outputs too.
 _KEYS = ("traceId", "trace_id", "observations", "projectId", "project_id")
+# gen_ai.prompt.0.content, llm.output_messages.0.message.role
+_OF_MESSAGE = re.compile(
+    r"(?:gen_ai|llm)\.(prompt|completion|input_messages|output_messages)\.(\d+)\.(?:message\.)?(role|content)"
+)
 
 
 def is_trace(row: Raw) -> bool:
@@ -39,6 +47,66 @@ def read_trace(row: Raw, meaning: Meaning) -> Sequence[ImportedConversation | Ba
     if not made:
         raise BadRow("it has no output, and no generation in it.")
     return [_conversation(one, ratings if one is made[-1] else ()) for one in made]
+
+
+def is_spans(row: Raw) -> bool:
+    return isinstance(row.get("resourceSpans"), list)
+
+
+def read_spans(row: Raw, meaning: Meaning) -> Iterator[ImportedConversation | BadRow]:
+    """A conversation for each span of a request to a model; other spans are passed over."""
+    for span in _listed(row["resourceSpans"], "scopeSpans", "spans"):
+        attributes = _attributes(span.get("attributes"))
+        if not any(key.startswith(("gen_ai.", "llm.")) for key in attributes):
+            continue
+        asked, said = (_messages(attributes, name) for name in ("input", "output"))
+        if asked and said:
+            yield from _whole_or_why(asked, said[0])
+        elif attributes.get("gen_ai.operation.name", "chat") in ("chat", "generate_content"):
+            yield BadRow(
+                "a span has no messages. Let the program record them, such as with "
+                "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true."
+            )
+
+
+def _whole_or_why(asked: Any, said: Any) -> Iterator[ImportedConversation | BadRow]:
+    try:
+        yield _conversation({"input": asked, "output": said}, ())
+    except BadRow as error:  # the other spans of the row are good all the same
+        yield error
+
+
+def _listed(rows: Any, *keys: str) -> Iterator[Raw]:
+    """The objects in a list, or in lists within them."""
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, dict):
+            yield from _listed(row.get(keys[0]), *keys[1:]) if keys else [row]
+
+
+def _attributes(listed: Any) -> dict[str, Any]:
+    return {str(one.get("key")): _value(one.get("value")) for one in _listed(listed)}
+
+
+def _value(given: Any) -> Any:
+    """Of an OTLP value, such as {"stringValue": "chat"}."""
+    ((kind, value), *_) = given.items() if isinstance(given, dict) and given else [("", None)]
+    if kind == "arrayValue":
+        return [_value(one) for one in (value or {}).get("values", ())]
+    return _attributes((value or {}).get("values")) if kind == "kvlistValue" else value
+
+
+def _messages(attributes: Raw, side: str) -> list[Any]:
+    found = attributes.get(f"gen_ai.{side}.messages")
+    with suppress(msgspec.DecodeError, RecursionError):
+        found = msgspec.json.decode(found) if isinstance(found, str) else found
+    if isinstance(found, list):
+        return found
+    names = {"input": ("prompt", "input_messages"), "output": ("completion", "output_messages")}[side]
+    numbered = defaultdict[int, dict[str, Any]](dict)
+    for key, value in attributes.items():
+        if (match := _OF_MESSAGE.fullmatch(key)) and match[1] in names:
+            numbered[int(match[2])][match[3]] = value
+    return [numbered[number] for number in sorted(numbered)]
 
 
 def _is_generation(row: Any) -> bool:
