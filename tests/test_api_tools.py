@@ -192,13 +192,39 @@ def test_what_cannot_be_rendered_is_refused(
     assert reply.status_code == 400 and error["param"] == param and words in error["message"]
 
 
-def test_a_model_without_tools_says_what_is_missing(
-    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path
+@pytest.mark.parametrize(
+    "needed",
+    [
+        {"tools": [WEATHER], "tool_choice": "required"},
+        {
+            "tools": [WEATHER],
+            "messages": [*ASKED, CALLED, {"role": "tool", "tool_call_id": "a", "content": "4"}],
+        },
+    ],
+)
+def test_a_model_without_tools_says_what_is_missing_where_one_is_needed(
+    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path, needed: dict[str, Any]
 ) -> None:
     with api(store, tokenizer, vllm, tmp_path) as scene:
-        reply = scene.post("/v1/chat/completions", {"model": "bank", "messages": ASKED, "tools": [WEATHER]})
+        reply = scene.post("/v1/chat/completions", {"model": "bank", "messages": ASKED} | needed)
         assert reply.status_code == 400 and "chat template has no tools" in reply.json()["error"]["message"]
         assert not vllm.asked()
+
+
+@pytest.mark.parametrize("model", ["bank", "base"])
+def test_a_model_without_tools_answers_as_one_that_calls_none_and_says_so(
+    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path, model: str
+) -> None:
+    """Chat apps such as open-webui send tools with each request, whatever the model."""
+    body = {"model": model, "messages": ASKED}
+    with api(store, tokenizer, vllm, tmp_path) as scene:
+        plain = scene.post("/v1/chat/completions", body).json()
+        offered = {"tools": [WEATHER, WEATHER], "tool_choice": "auto"}
+        reply = scene.post("/v1/chat/completions", body | offered).json()
+        assert reply["choices"][0]["message"] == plain["choices"][0]["message"]
+        assert reply["shorthand"] == plain["shorthand"] | {"left_out_tools": 2}
+        first, second = vllm.asked()
+        assert first["prompt"] == second["prompt"]
 
 
 def test_litellm_and_langchain_call_tools(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,7 @@ class Plan:
 
     `turns` end with the question, and `is_kept` says whether they are stored, with `metadata`. `full_tokens` are those
     of the assistant's whole prompt, `version` that of the recognised one. `unchanged` is the request where it is served
-    as it was sent, `begun` what its answer begins with.
+    as it was sent, `begun` what its answer begins with, `left_out_tools` how many tools the model cannot be told of.
     """
 
     deployment: Deployment | None = None
@@ -67,6 +67,7 @@ class Plan:
     metadata: Mapping[str, str] | None = None
     unchanged: Rendered | None = None
     begun: str = ""
+    left_out_tools: int = 0
 
     @property
     def model(self) -> str:
@@ -74,8 +75,9 @@ class Plan:
 
     def said(self, sent: Rendered | None) -> dict[str, Any]:
         """For the client: what served the answer, and the tokens of the prompt that were sent and saved."""
+        left_out = {"left_out_tools": self.left_out_tools} if self.left_out_tools else {}
         if self.deployment is None:
-            return {"assistant": None, "deployment": None}
+            return {"assistant": None, "deployment": None, **left_out}
         tokens = sent.prompt_part + sent.demonstration_part if sent else 0
         return {
             "assistant": self.deployment.assistant_id,
@@ -84,6 +86,7 @@ class Plan:
             "prompt_tokens_sent": tokens,
             "prompt_tokens_saved": max(0, self.full_tokens - tokens),
             "left_out_turns": sent.left_out_turns if sent else 0,
+            **left_out,
         }
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 from opentelemetry.trace import NoOpTracer, Span, Tracer
 from starlette.applications import Starlette
@@ -34,7 +35,8 @@ from assistant.api.tuning import Tuning
 from assistant.chat import Chat, Started
 from assistant.request_log import PROBES
 from assistant.retrieval import Embeds
-from assistant.tokenizer import ChatTokenizer
+from assistant.tokenizer import ChatTokenizer, UnusableTemplate
+from assistant.tool_calls import CallForm
 from assistant.vllm_server import Phase, ServerState
 from store import Store, StoreError
 from store.api_clients import Scope as KeyScope
@@ -138,11 +140,16 @@ class Api:
     async def chat_completions(self, caller: Caller, body: bytes, request: Request) -> Response:
         asked = read(body, ChatBody)
         span = begin(self._tracer, request, "chat", asked)
-        messages = read_messages(asked, self._tokenizer.call_form if asked.has_tools else None)
+        form = self._call_form(asked)
+        left_out = len(asked.callable) if form is None else 0
+        if left_out:
+            asked = msgspec.structs.replace(asked, tools=None, tool_choice=None)
+        messages = read_messages(asked, form)
         self._need_server()
         owner = caller.of_user(asked.safety_identifier or asked.user)
         with acting(caller.name):
             plan = await asyncio.to_thread(self._planner.plan, asked, messages)
+        plan = replace(plan, left_out_tools=left_out)
         kept: Started | Message | None = None
         if plan.is_kept and (asked.n or 1) > 1:
             kept = await asyncio.to_thread(self._planner.ask, plan, owner)
@@ -152,6 +159,18 @@ class Api:
             plan = replace(plan, deployment=kept.deployment)
         pieces = answers(self._chat, plan, kept, asked, messages)
         return await self._reply(replies.CHAT, plan, asked, pieces, span)
+
+    def _call_form(self, asked: ChatBody) -> CallForm | None:
+        """None without tools, and where the model can be told of none: it answers as one that chose to call nothing.
+
+        Raises UnusableTemplate where that is no answer.
+        """
+        try:
+            return self._tokenizer.call_form if asked.has_tools else None
+        except UnusableTemplate:
+            if asked.needs_tools:
+                raise
+            return None
 
     async def completions(self, caller: Caller, body: bytes, request: Request) -> Response:
         """What the base model writes after a text; nothing is stored."""

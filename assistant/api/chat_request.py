@@ -143,7 +143,12 @@ class ChatBody(_Sampled, kw_only=True):
 
     @property
     def has_tools(self) -> bool:
-        return bool(self.callable) or any(one.tool_calls or one.role == "tool" for one in self.messages)
+        return bool(self.callable) or self.needs_tools
+
+    @property
+    def needs_tools(self) -> bool:
+        """Whether it cannot be answered without calling any."""
+        return self.must_call or any(one.tool_calls or one.role == "tool" for one in self.messages)
 
     @property
     def format(self) -> dict[str, Any] | None:
