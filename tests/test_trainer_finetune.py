@@ -1,5 +1,6 @@
 """Training on a tiny model: it learns, repeats, stops, resumes, and publishes what a server may load."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -288,7 +289,11 @@ def test_overfitting_is_dev_getting_worse_while_training_gets_better(
 
 
 @pytest.mark.parametrize(
-    ("dev", "over"), [([], False), ([3, 2], False), ([2, 3], False), ([2, 3, 3], True), ([2, 3, 2, 1], False)]
+    ("dev", "over"),
+    [
+        *[([], False), ([3, 2], False), ([2, 3], False), ([2, 3, 3], True), ([2, 3, 2, 1], False)],
+        *[([2, 1.99, 1.985], True), ([2, 1.97, 1.93], False), ([2, 1.94, 1.93, math.nan], True)],
+    ],
 )
-def test_patience_ends_after_so_many_evaluations_that_are_no_better(dev: list[float], over: bool) -> None:
+def test_patience_ends_after_so_many_evaluations_that_are_hardly_better(dev: list[float], over: bool) -> None:
     assert out_of_patience(log([1.0] * len(dev), dev), 2) is over

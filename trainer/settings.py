@@ -52,7 +52,7 @@ class TrainerSettings:
     # E-mail addresses, keys, card numbers and the like become placeholders in all splits (docs/privacy.md).
     privacy: bool = True
     examples_per_step: Annotated[int, Meta(ge=1, le=1024)] = 8
-    # Epochs without a better dev loss before training stops.
+    # Epochs without a clearly better dev loss before training stops.
     patience: Annotated[int, Meta(ge=1, le=1000)] = 2
     # A shorter prompt may score this much less at most, with 95 % confidence.
     margin: Annotated[float, Meta(ge=0.001, le=0.5)] = 0.05
