@@ -92,6 +92,18 @@ def test_costs_are_at_the_prices_in_the_boxes_when_the_tab_opens(page: SavingsPa
     assert dear == text_of(page.price(Person(), "desk", 100, 10))
 
 
+def test_after_a_second_saving_all_is_compared_with_the_whole_prompt(page: SavingsPage, store: Store) -> None:
+    """As the tokens are: what the first saving left is a row of the table."""
+    second, prompt = store.runs.start("desk", {}, "button"), store.prompts.latest("desk")
+    report = REPORT | {"before": {"prompt_tokens": 203, "quality": {"mean": 0.49}}}
+    store.runs.finish(second.id, RunStatus.PROMOTED, "", report)
+    shorter = store.deployments.add("desk", prompt.id, "desk-v0002", (), 1, 16, second.id)
+    store.deployments.activate(shorter.id)
+    shown = page.show(Person(), "desk", 0.5, 0.05)
+    assert "20 → 59 points" in text_of(shown[page.numbers])
+    assert "203 → 16 49 points 59 points" in text_of(shown[page.runs])
+
+
 def test_savings_show_tokens_quality_and_times_and_are_live(page: SavingsPage, store: Store) -> None:
     """A tick sends everything anew once something was answered, swapped or trained, and nothing otherwise."""
     seen: list[Any] = [None]
