@@ -137,12 +137,12 @@ def stopped(
     return train(tiny_model, tokenizer, work, PATIENT, dev=HARD_DEV), work
 
 
-def test_training_stops_when_dev_no_longer_improves(stopped: tuple[Trained, Path]) -> None:
+def test_training_stops_when_dev_hardly_improves(stopped: tuple[Trained, Path]) -> None:
     run, _ = stopped
     epochs = [note["eval_loss"] for note in run.log if "eval_loss" in note and note["step"]]
     assert run.stopped_early and run.steps < 80
-    assert run.dev_loss == min(epochs) and min(epochs[-2:]) > min(epochs)
-    assert run.best_epoch == len(epochs) - 2
+    assert run.dev_loss == min(epochs) and min(epochs[-2:]) >= 0.98 * min(epochs[:-2])
+    assert run.best_epoch == epochs.index(min(epochs)) + 1
     assert run.overfit_from in (len(epochs) - 1, len(epochs))
     assert f"overfitted from epoch {run.overfit_from} on" in run.remarks()[0]
 
