@@ -14,6 +14,7 @@ and 49 with this module; without adapters, compiled for two minutes at every sta
 """
 
 from functools import partialmethod
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -82,8 +83,9 @@ class RowsOfAdapters(punica_cpu.PunicaWrapperCPU):
         key, version = (a[0].data_ptr(), slot), sum(one._version for one in a + b)
         if (found := self._joined.get(key)) is None or found[0] != version:
             down = torch.cat([part[slot, 0] for part in a]).T.contiguous()
-            parts = (part[slot, 0, :size].T for part, size in zip(b, sizes, strict=True))
-            up = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
+            up = down.new_zeros((down.shape[1], sum(sizes)))
+            for part, own, size, end in zip(b, up.chunk(len(b)), sizes, accumulate(sizes), strict=True):
+                own[:, end - size : end] = part[slot, 0, :size].T
             found = self._joined[key] = (version, down, up)
         return found[1:]
 
@@ -119,29 +121,37 @@ def _add(y: torch.Tensor, rows: slice | torch.Tensor, change: torch.Tensor) -> N
     y[rows, :wide] += change[:, :wide]
 
 
-def _norm(
-    layer: RMSNorm, x: torch.Tensor, residual: torch.Tensor | None = None
-) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
-    """In one operation, which vLLM has for GPUs and, unused, for CPU; eight without it."""
-    weight, eps = layer.weight.data, layer.variance_epsilon
-    is_plain = type(layer) is RMSNorm and layer.has_weight and layer.variance_size_override is None
-    if not (is_plain and x.dtype == weight.dtype and _fits_kernel(x, x.shape[-1])):
-        return layer.forward_native(x, residual)
-    if residual is None:
-        out = torch.empty_like(x)
-        torch.ops._C.rms_norm(out, x, weight, eps)
+@RMSNorm.register_oot
+class OneStepNorm(RMSNorm):
+    """What vLLM makes for RMSNorm: one operation, which it has for GPUs and, unused, for CPU, instead of eight.
+
+    `forward_cpu` is what a layer does where the server is started with {"custom_ops": ["all"]}.
+    """
+
+    def forward_cpu(
+        self, x: torch.Tensor, residual: torch.Tensor | None = None
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        weight, eps = self.weight.data, self.variance_epsilon
+        is_plain = self.has_weight and self.variance_size_override is None
+        if not (is_plain and x.dtype == weight.dtype and _fits_kernel(x, x.shape[-1])):
+            return self.forward_native(x, residual)
+        if residual is None:
+            out = torch.empty_like(x)
+            torch.ops._C.rms_norm(out, x, weight, eps)
+            return out
+        torch.ops._C.fused_add_rms_norm(x, residual, weight, eps)
+        return x, residual
+
+
+@SiluAndMul.register_oot
+class OneStepSiluAndMul(SiluAndMul):
+    def forward_cpu(self, x: torch.Tensor) -> torch.Tensor:
+        half = x.shape[-1] // 2
+        if not _fits_kernel(x, half):
+            return self.forward_native(x)
+        out = x.new_empty((*x.shape[:-1], half))
+        torch.ops._C.silu_and_mul(out, x)
         return out
-    torch.ops._C.fused_add_rms_norm(x, residual, weight, eps)
-    return x, residual
-
-
-def _silu_and_mul(layer: SiluAndMul, x: torch.Tensor) -> torch.Tensor:
-    half = x.shape[-1] // 2
-    if not _fits_kernel(x, half):
-        return layer.forward_native(x)
-    out = x.new_empty((*x.shape[:-1], half))
-    torch.ops._C.silu_and_mul(out, x)
-    return out
 
 
 def _fits_kernel(x: torch.Tensor, width: int) -> bool:
@@ -154,8 +164,5 @@ class Extension:
 
 # `CpuPlatform.get_punica_wrapper` names the class by this path, and it is looked up after the worker's extension.
 punica_cpu.PunicaWrapperCPU = RowsOfAdapters  # type: ignore[misc]
-# These are what a layer does on CPU where the server is started with {"custom_ops": ["all"]}.
-RMSNorm.forward_cpu = _norm  # type: ignore[assignment]
-SiluAndMul.forward_cpu = _silu_and_mul  # type: ignore[assignment]
 # Ten pieces of 24 MiB do not fit into a container's /dev/shm, of 64 MiB; what is larger goes through a socket.
 MessageQueue.__init__ = partialmethod(MessageQueue.__init__, max_chunk_bytes=1 << 20)  # type: ignore[assignment]

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from vllm.config import VllmConfig, set_current_vllm_config
+from vllm.config import CompilationConfig, VllmConfig, set_current_vllm_config
 from vllm.lora.layers import LoRAMapping
 from vllm.model_executor.layers.activation import SiluAndMul
 from vllm.model_executor.layers.layernorm import RMSNorm
 
-from assistant.vllm_extension import RowsOfAdapters, groups
+from assistant.vllm_extension import OneStepNorm, OneStepSiluAndMul, RowsOfAdapters, groups
 
 UPSTREAM = RowsOfAdapters.__base__  # importing ours has put it in the place of vLLM's
 
@@ -104,8 +104,11 @@ def test_the_embedding_changes_for_the_rows_of_an_adapter_that_has_one(changes: 
 @pytest.mark.parametrize("residual", [True, False])
 def test_vllms_own_kernels_compute_what_its_small_operations_do(residual: bool) -> None:
     torch.manual_seed(3)
-    with set_current_vllm_config(VllmConfig()):
+    as_started = VllmConfig(compilation_config=CompilationConfig(custom_ops=["all"]))
+    with set_current_vllm_config(as_started):
         norm, silu = RMSNorm(WIDE), SiluAndMul()
+    assert norm._forward_method == norm.forward_cpu and silu._forward_method == silu.forward_cpu
+    assert isinstance(norm, OneStepNorm) and isinstance(silu, OneStepSiluAndMul)
     norm.weight.data = torch.randn(WIDE)
     x, before = torch.randn(5, WIDE), torch.randn(5, WIDE)
     given = (before,) if residual else ()

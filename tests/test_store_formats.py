@@ -104,6 +104,23 @@ def test_opentelemetrys_spans_are_conversations_in_each_form_that_programs_write
     assert {one.completion for one in learned} == {"a3", "a4"} and len(dropped) == 1, "one was cut off"
 
 
+def test_spans_that_nobody_would_write_are_refused_or_passed_over(bank: Store, load: Load) -> None:
+    asked, said = "gen_ai.input.messages", "gen_ai.output.messages"
+    texts = {
+        asked: {"stringValue": '["q"]'},
+        said: {"stringValue": '[{"role": "assistant", "content": "a"}]'},
+    }
+    wrong = [None, 7, "x", [], {}, {"arrayValue": [1]}, {"arrayValue": {"values": 3}}, {"kvlistValue": "x"}]
+    spans: list[Any] = [None, {"attributes": 3}, {"attributes": [texts]}]
+    for value in (*wrong, {"stringValue": "["}, {"arrayValue": {"values": [{"intValue": "7"}]}}):
+        spans.append({"attributes": [{"key": asked, "value": value}, {"key": said, "value": texts[said]}]})
+        spans.append({"attributes": [{"key": f"gen_ai.prompt.{'9' * 5000}.content", "value": value}]})
+    spans.append({"attributes": [{"key": key, "value": value} for key, value in texts.items()]})
+    result = load(json.dumps({"resourceSpans": [None, {"scopeSpans": [7, {"spans": spans}]}]}) + "\n")
+    assert (result.format, result.counts["conversations"]) == ("otlp", 0)
+    assert result.refused == 21, "each that speaks of a model"
+
+
 def test_langfuses_generations_and_traces_keep_what_people_said_of_them(bank: Store, load: Load) -> None:
     system, user, assistant = (partial(message, role) for role in ("system", "user", "assistant"))
     history = [system("Be brief."), user("q1"), assistant("a1"), user("q2")]

@@ -26,7 +26,7 @@ from store.records import Role, Verdict
 _KEYS = ("traceId", "trace_id", "observations", "projectId", "project_id")
 # gen_ai.prompt.0.content, llm.output_messages.0.message.role
 _OF_MESSAGE = re.compile(
-    r"(?:gen_ai|llm)\.(prompt|completion|input_messages|output_messages)\.(\d+)\.(?:message\.)?(role|content)"
+    r"(?:gen_ai|llm)\.(prompt|completion|input_messages|output_messages)\.(\d{1,6})\.(?:message\.)?(role|content)"
 )
 
 
@@ -61,7 +61,7 @@ def read_spans(row: Raw, meaning: Meaning) -> Iterator[ImportedConversation | Ba
             continue
         asked, said = (_messages(attributes, name) for name in ("input", "output"))
         if asked and said:
-            yield from _whole_or_why(asked, said[0])
+            yield from _read_or_refuse(asked, said[0])
         elif attributes.get("gen_ai.operation.name", "chat") in ("chat", "generate_content"):
             yield BadRow(
                 "a span has no messages. Let the program record them, such as with "
@@ -69,7 +69,7 @@ def read_spans(row: Raw, meaning: Meaning) -> Iterator[ImportedConversation | Ba
             )
 
 
-def _whole_or_why(asked: Any, said: Any) -> Iterator[ImportedConversation | BadRow]:
+def _read_or_refuse(asked: Any, said: Any) -> Iterator[ImportedConversation | BadRow]:
     try:
         yield _conversation({"input": asked, "output": said}, ())
     except BadRow as error:  # the other spans of the row are good all the same
@@ -89,10 +89,11 @@ def _attributes(listed: Any) -> dict[str, Any]:
 
 def _value(given: Any) -> Any:
     """Of an OTLP value, such as {"stringValue": "chat"}."""
-    ((kind, value), *_) = given.items() if isinstance(given, dict) and given else [("", None)]
+    kind, value = next(iter(given.items())) if isinstance(given, dict) and given else ("", None)
+    listed = value.get("values") if isinstance(value, dict) else None
     if kind == "arrayValue":
-        return [_value(one) for one in (value or {}).get("values", ())]
-    return _attributes((value or {}).get("values")) if kind == "kvlistValue" else value
+        return [_value(one) for one in listed] if isinstance(listed, list) else []
+    return _attributes(listed) if kind == "kvlistValue" else value
 
 
 def _messages(attributes: Raw, side: str) -> list[Any]:
