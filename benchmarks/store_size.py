@@ -17,16 +17,21 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from assistant.embedding import Embedder
+from assistant.retrieval import DEMONSTRATIONS, Retriever
 from benchmarks.made_store import ASSISTANTS, OWNERS, Texts, make_store
 from benchmarks.page_queries import PAGES, SEARCHES, WRITES, Asking, Subject, select
 from benchmarks.record import Screen, fail, percentiles, write_result
 from store import Store
+from store.demonstrations import Demonstration
 from store.garbage import collect_rarely
 from store.io.importing import import_judged, judge_file
 from store.io.records import ImportOptions
 
 _CALLS = 300  # of each query
 _SELECTIONS = 5
+_APPROVED, _DIMENSIONS = 20_000, 384  # of the embedding model in the installation
+_RETRIEVAL = "approved answers: the nearest five of 20,000"
 _SHARES = (50, 95, 99)
 _WARM_UP = 5  # calls before those that are counted: an open app has asked before
 
@@ -67,6 +72,7 @@ def measure(
             timings[name] = _timed(store, call, subjects)
         training = Subject(ASSISTANTS[0], "", "", "")
         timings["training set"] = _timed(store, select, [training] * min(calls, _SELECTIONS))
+        timings |= measure_retrieval(store, calls, seed)
         started = time.perf_counter()
         erased = store.erasure.erase(OWNERS[-1])
         erasing = {
@@ -122,6 +128,36 @@ def _timed(store: Store, call: Asking, subjects: list[Subject]) -> dict[str, flo
     }
 
 
+def measure_retrieval(store: Store, calls: int, seed: int) -> dict[str, dict[str, float]]:
+    """The nearest approved answers of many, with the question's vector: mostly, and right after one more was approved.
+
+    Their own vectors are drawn, since what they are changes no time.
+    """
+    chance = np.random.default_rng(seed)
+    retriever, texts, name = Retriever(store, Embedder()), Texts(chance), ASSISTANTS[0]
+    query = """
+        SELECT m.id FROM messages m JOIN conversations c ON c.id = m.conversation_id
+        WHERE c.assistant_id = ? AND m.role = 'assistant' LIMIT ?"""
+    ids = [row["id"] for row in store._file.connection().execute(query, [name, _APPROVED])]
+    known = [Demonstration(id, texts.of(5, 20), texts.of(5, 40)) for id in ids]
+    vectors = chance.standard_normal((len(ids), _DIMENSIONS)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def approve(some: list[Demonstration]) -> None:
+        store.demonstrations.replace(name, some)
+        made = {one.message_id: vector.tobytes() for one, vector in zip(some, vectors, strict=False)}
+        store.demonstrations.set_vectors(retriever.embedder.name, made)
+
+    def find(_: Store, subject: Subject) -> None:
+        retriever.nearest(name, subject.words, DEMONSTRATIONS)
+
+    subjects = [Subject(name, "", "", texts.of(5, 20)) for _ in range(calls)]
+    approve(known[:-1])
+    timings = {_RETRIEVAL: _timed(store, find, subjects)}
+    approve(known)
+    return timings | {"approved answers: after one more": _timed(store, find, subjects[:1])}
+
+
 def chats(number: int, seed: int) -> Iterator[str]:
     """OpenAI chat rows of one question and one answer, no two alike, with words as long as in support chats."""
     texts = Texts(np.random.default_rng(seed))
@@ -171,6 +207,7 @@ def _aims(timings: dict[str, dict[str, float]], first_import: dict[str, float]) 
         *within(50, PAGES, "p95"),
         *within(100, SEARCHES, "p95"),
         *within(20, ["rating"], "p99"),
+        *within(20, [_RETRIEVAL], "p95"),
         Aim("import, first", "≥ 20000", rows, processor, "rows/s", rows >= 20_000),
     ]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from trainer.training import lora
 from trainer.training.lora import answer_logits, cross_entropy, load_with_lora, to_tensors
-from trainer.training.rows import IGNORE, Item, PackedRow, pack
+from trainer.training.rows import IGNORE, PREFIX, Item, PackedRow, pack
 
 
 def test_a_fresh_adapter_changes_nothing(tiny_model: Path) -> None:
@@ -87,3 +87,9 @@ def test_every_answer_token_is_a_target_and_nothing_else_is() -> None:
     assert [target for target in row.targets if target != IGNORE] == [8, 9, 7]
     assert [weight for weight in row.weights if weight] == [1.0, 1.0, 1.5]
     assert row.ids == [1, 2, 3, 8, 4, 5] and row.positions == [0, 1, 2, 3, 2, 3]
+
+
+def test_answers_within_the_request_are_targets_too_and_are_never_shared() -> None:
+    row = pack([Item((1, 2, 8, 9, 3), (7,), earlier=[range(2, 4)]), Item((1, 2, 8, 9, 4), (6,))])
+    assert row.ids == [1, 2, 8, 9, 3, 2, 8, 9, 4] and row.owners == [PREFIX, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert [target for target in row.targets if target != IGNORE] == [8, 9, 7, 6]

@@ -10,7 +10,7 @@ from assistant.rendering import render, render_answer
 from assistant.tokenizer import ChatTokenizer
 from store.demonstrations import Demonstration
 from store.records import Example, Role, Segment, SegmentKind, Split
-from trainer.evaluation.variants import build_variants, gate_sequence
+from trainer.evaluation.variants import begins_shortened, build_variants, gate_sequence
 from trainer.settings import TrainerSettings
 from trainer.training.rows import IGNORE, PREFIX, dev_rows, row_of, train_rows
 
@@ -66,17 +66,48 @@ def test_an_epoch_holds_as_many_unrated_examples_as_approved_ones_and_all_epochs
     assert len(seen) > 8, "drawn anew"
 
 
-def test_a_quarter_comes_again_with_its_demonstrations_and_everything_without(
+def test_a_twelfth_comes_again_with_its_demonstrations_and_their_answers_and_everything_without(
     tokenizer: ChatTokenizer,
 ) -> None:
-    examples = [example(number) for number in range(80)]
+    examples = [example(number) for number in range(240)]
     shown = {e.message_id: [Demonstration("d", "Another one?", "shown")] for e in examples}
     rows, (end,) = train_rows(tokenizer, PROMPT, examples, TrainerSettings(epochs=1), shown)
     with_some = [row for row in rows if "shown" in tokenizer.decode(row.ids)]
     without = [text for row in rows if row not in with_some for text in answers_in(tokenizer, row)]
     again = [text for row in with_some for text in answers_in(tokenizer, row)]
     assert sorted(without) == sorted(f"{e.completion}<|im_end|>" for e in examples) and end == len(rows)
-    assert len(again) == len(set(again)) and 8 <= len(again) <= 32 and set(again) < set(without)
+    assert len(again) == len(set(again)) and 8 <= len(again) <= 40
+    assert set(again) < {f"shown<|im_end|>{text}" for text in without}
+    assert all(max(row.owners) < 2 for row in with_some), "two examples a step"
+
+
+def test_an_answer_shown_before_is_learned_as_it_was_served(tokenizer: ChatTokenizer) -> None:
+    """Every target follows exactly the tokens of a request with the demonstrations before it."""
+    shown = [Demonstration(f"d{n}", f"Another {n}?", f"shown {n}") for n in range(3)]
+    row = row_of(tokenizer, PROMPT, [example(1)], {"m1": shown}, all_answers=True)
+    asked = [*((one.question, one.answer) for one in shown), (example(1).context[-1][1], "answer 1")]
+    targets = []
+    for n, (question, answer) in enumerate(asked):
+        request = render(tokenizer, PROMPT, ((Role.USER, question),), shown[:n]).ids
+        ids = render_answer(tokenizer, answer)
+        assert tuple(row.ids[: len(request)]) == request
+        assert tuple(row.targets[len(request) - 1 :][: len(ids)]) == ids
+        targets += ids
+    assert [target for target in row.targets if target != IGNORE] == targets
+    assert answers_in(tokenizer, row_of(tokenizer, PROMPT, [example(1)], {"m1": shown})) == [
+        "answer 1<|im_end|>"
+    ], "what is measured is the example's own answer"
+
+
+def test_an_earlier_answer_that_the_template_shows_otherwise_is_not_learned(
+    tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        ChatTokenizer, "encode_answer", lambda _self, text: (7, 8) if text == "shown" else (9,)
+    )
+    shown = {"m1": [Demonstration("d", "Another one?", "shown")]}
+    row = row_of(tokenizer, PROMPT, [example(1)], shown, all_answers=True)
+    assert [target for target in row.targets if target != IGNORE] == [9]
 
 
 def test_rows_are_the_same_for_the_same_seed_alone(tokenizer: ChatTokenizer) -> None:
@@ -116,6 +147,11 @@ def test_dev_is_measured_under_the_shortest_prompt(tokenizer: ChatTokenizer) -> 
     texts = [tokenizer.decode(row.ids) for row in rows]
     assert len(rows) == 2 and not any("helpful" in text for text in texts)
     assert all("Answer with one word." in text and "red" in text for text in texts)
+
+
+def test_prompts_in_between_are_built_only_where_the_gate_would_begin_with_the_full_one() -> None:
+    assert begins_shortened([0.5, 0.4, 0.55]) and begins_shortened([0.2, 0.25, 0.9])
+    assert not begins_shortened([0.2, 0.5, 0.9]) and not begins_shortened([0.2])
 
 
 TOKENS = {"role": 8, "law": 7, "france": 20, "colour": 9}

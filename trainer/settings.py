@@ -24,7 +24,7 @@ class TrainerSettings:
     """Sizes are in examples, `margin` in points of the score (0 to 1), `max_answer_tokens` in tokens."""
 
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
-    epochs: Annotated[int, Meta(ge=1, le=1000)] = 10  # at most; `patience` ends most runs earlier
+    epochs: Annotated[int, Meta(ge=1, le=1000)] = 6  # at most; `patience` may end a run earlier
     # Found for the embedded 135M model; larger models take less, say 2e-4.
     learning_rate: Annotated[float, Meta(ge=1e-8, le=1.0)] = 1e-3
     rank: Annotated[int, Meta(ge=1, le=MAX_RANK)] = MAX_RANK
@@ -53,7 +53,7 @@ class TrainerSettings:
     privacy: bool = True
     examples_per_step: Annotated[int, Meta(ge=1, le=1024)] = 8
     # Epochs without a clearly better dev loss before training stops.
-    patience: Annotated[int, Meta(ge=1, le=1000)] = 2
+    patience: Annotated[int, Meta(ge=1, le=1000)] = 3
     # A shorter prompt may score this much less at most, with 95 % confidence.
     margin: Annotated[float, Meta(ge=0.001, le=0.5)] = 0.05
     # Answers of a refused candidate that people are asked about, where they are not simply right or wrong; 0 for none.
@@ -64,7 +64,8 @@ class TrainerSettings:
     # Roll a deployment back when ratings or answers show that it is worse than the one before (`rollback_monitor`).
     roll_back: bool = True
     max_answer_tokens: Annotated[int, Meta(ge=1, le=10**6)] = 256
-    # Shorter prompt variants offered to the gate, besides the full prompt; each costs about 40 s on two cores.
+    # Shorter prompts offered to the gate where an adapter does clearly worse without any; each costs about 40 s on two
+    # cores.
     variants: Annotated[int, Meta(ge=1, le=20)] = 3
 
     @property

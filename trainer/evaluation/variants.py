@@ -98,6 +98,11 @@ def gate_sequence(losses: Sequence[float], tokens: Sequence[int], most: int) -> 
     ]
 
 
+def begins_shortened(losses: Sequence[float]) -> bool:
+    """Whether `gate_sequence` begins with a shorter variant than the first, so that none in between would be tested."""
+    return gate_sequence(losses, [0] * len(losses), 0)[0] > 0
+
+
 def _cuts(tokens: Sequence[int], examples: int, steps: int) -> list[int]:
     """After how many removals each shorter variant is cut; the last takes all."""
     first = [examples] if 0 < examples < len(tokens) and steps > 1 else []

@@ -320,8 +320,8 @@ def best_and_overfit(log: Log) -> tuple[int, int | None]:
 def out_of_patience(log: Log, patience: int) -> bool:
     """Whether the last `patience` epochs all brought the dev loss to no less than 98 % of the best before them.
 
-    Of 24 recorded runs this rule ends four earlier, that on the sample after 6 epochs instead of 8, and each with its
-    best dev loss; where 95 % is asked for, two lose up to 7 % of it.
+    Of 24 recorded runs (ten epochs, patience 2) each ended with its best dev loss by this rule; where 95 % is asked
+    for, two lose up to 7 % of it.
     """
     best, missed = math.inf, 0
     for loss in (entry["eval_loss"] for entry in log if "eval_loss" in entry and entry["step"]):
