@@ -17,6 +17,7 @@ from assistant.tokenizer import ChatTokenizer
 from benchmarks.processes import AppProcess
 from benchmarks.record import write_result
 from store import Store
+from store.lock import TRAINING, is_locked
 from store.outdated import outdated_answers
 from store.records import WITHOUT_TRAINING, RunStatus, TrainingRun
 
@@ -59,7 +60,7 @@ def _start_and_retrain(directory: Path) -> dict[str, Any]:
         with Store(directory / "shorthand.sqlite") as store:
             has_run = bool(store.runs.all(SAMPLE_ID, 1))
             result: dict[str, Any] = {} if has_run else _retrain(store)
-            edit = _edit(store, ChatTokenizer.load(Path(app.address().model_dir)), app.url)
+            edit = _edit(store, ChatTokenizer.load(Path(app.address().model_dir)), app.url, app.data_dir)
     return result | {"edit": edit, "page_s": round(page_s, 1), "model_s": round(model_s, 1)}
 
 
@@ -80,7 +81,7 @@ def _retrain(store: Store) -> dict[str, Any]:
     }
 
 
-def _edit(store: Store, tokenizer: ChatTokenizer, url: str) -> dict[str, Any]:
+def _edit(store: Store, tokenizer: ChatTokenizer, url: str, data_dir: Path) -> dict[str, Any]:
     """What is served after the edit, and what it answers; seconds from saving it."""
     prompt = store.prompts.all(SAMPLE_ID)[0]
     old, new = _PRICES
@@ -91,13 +92,17 @@ def _edit(store: Store, tokenizer: ChatTokenizer, url: str) -> dict[str, Any]:
     newest, saved = store.runs.all(SAMPLE_ID, 1)[0].id, time.time()
     full = save_prompt(store, tokenizer, SAMPLE_ID, segments)
     run = _wait(store, newest)
-    console.print(f"{run.status.value}: {run.message}")
+    while is_locked(data_dir, TRAINING):  # where the adapter was refused, the base model follows
+        time.sleep(1.0)
+    run, first = store.runs.all(SAMPLE_ID, 1)[0], run
+    console.print(f"{first.status.value}: {first.message}\n{run.status.value}: {run.message}")
     swapped, active = _swapped_at(store, run), store.deployments.active(SAMPLE_ID)
     answers = {question: _ask(url, question) for question in _QUESTIONS}
     console.print(answers)
     return {
         "status": run.status.value,
         "message": run.message,
+        "first_message": first.message,  # of the adapter, if another run followed
         "saved_to_swap_s": round(swapped - saved, 1) if swapped else None,
         "changed_segments": sum(a != b for a, b in zip(segments, prompt.segments, strict=True)),
         "tokens_full": full.prompt_tokens,

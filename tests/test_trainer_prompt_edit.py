@@ -11,11 +11,11 @@ from retrain_scene import PROMPT, SETTINGS, Scene, colour
 from assistant.assistants import save_prompt
 from store.records import Deployment, RunStatus, Segment, SegmentKind, Split, Verdict
 from trainer.evaluation.guards import QUESTIONS
-from trainer.prompt_edit import TRIGGER, segments_after_edit, served_before_edit
+from trainer.prompt_edit import TRIGGER, WITHOUT_ADAPTER, segments_after_edit, served_before_edit
 from trainer.run import reevaluate
 from trainer.watch import new_examples
 
-LONG = Segment("long", SegmentKind.EXAMPLE, user="Count!", assistant="one two three four " * 10)
+LONG = Segment("long", SegmentKind.EXAMPLE, user="Count!", assistant="one two three four " * 40)
 PRICE = Segment("price", SegmentKind.INSTRUCTION, text="A kayak costs $14 an hour.")
 FULL = (*PROMPT, LONG, PRICE)
 
@@ -96,7 +96,10 @@ def test_the_gate_asks_nothing_that_the_adapter_was_trained_on(learned: Scene) -
     assert asked and not any(e.context in taught for e in asked)
 
 
-def test_an_adapter_that_still_says_the_old_price_is_not_served(learned: Scene) -> None:
+@pytest.mark.parametrize("answers", [True, False])
+def test_an_adapter_that_still_says_the_old_price_is_not_served_but_the_base_model_where_it_does_well(
+    learned: Scene, answers: bool
+) -> None:
     """Approved answers with the old price are not asked about any more: only this check sees it."""
     approve(learned, "What does a kayak cost?", "It is $14.")
     before = learned.vllm.answer
@@ -105,21 +108,31 @@ def test_an_adapter_that_still_says_the_old_price_is_not_served(learned: Scene) 
         question = learned.question(ids)
         if question == "What does a kayak cost?":
             return "It is $14." if model != "base" else "It is $15."
-        return before(model, ids) if question in QUESTIONS else colour(question)
+        if question in QUESTIONS:
+            return before(model, ids)
+        shown = learned.tokenizer.decode(ids).count("<|im_start|>user") > 2
+        return colour(question) if answers or model != "base" or not shown else "grey"
 
     learned.vllm.answer = remembers
     full = edit(learned, *FULL[:4], dearer("A kayak costs $15 an hour."))
-    run = reevaluate(learned.context, "bank")
-    assert run is not None and run.status is RunStatus.REFUSED
+    assert reevaluate(learned.context, "bank") is not None
+    base, run = learned.store.runs.all("bank")[:2]
+    assert run.status is RunStatus.REFUSED and run.trigger == TRIGGER
     assert "what the prompt no longer says: 1 of 1 answers still say" in run.message, run.message
-    assert active(learned).id == full.id
+    assert active(learned).adapter is None
     assert waits(learned) is None, "it is not tried again and again"
+    assert base.trigger == WITHOUT_ADAPTER and base.adapter is None
+    if answers:
+        assert base.status is RunStatus.PROMOTED, base.message
+        now = active(learned)
+        assert (now.demonstrations, now.prompt_id) == (5, full.prompt_id) and "new" in now.segment_ids
+        assert now.prompt_tokens < full.prompt_tokens
+    else:
+        assert base.status is RunStatus.REFUSED and active(learned).id == full.id
 
 
 def test_what_was_served_without_an_adapter_is_tried_too(scene: Scene) -> None:
-    save_prompt(
-        scene.store, scene.tokenizer, "bank", (*FULL[:3], replace(LONG, assistant=LONG.assistant * 4), PRICE)
-    )
+    save_prompt(scene.store, scene.tokenizer, "bank", FULL)
     scene.rate(60)
 
     def answer(model: str, ids: Sequence[int]) -> str:

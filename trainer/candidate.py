@@ -7,7 +7,7 @@ the full prompt 5 % in 825. So the first saving comes minutes after the first ra
 """
 
 import resource
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -161,12 +161,12 @@ def is_worth_trying(context: TrainingContext, assistant_id: str) -> bool:
     return shortest < active.prompt_tokens
 
 
-def untrained_candidate(retrain: Retrain) -> Candidate:
-    """The base model with demonstrations, under the instructions and under what is protected alone."""
+def untrained_candidate(retrain: Retrain, sent: Collection[str] = ()) -> Candidate:
+    """The base model with demonstrations, under the instructions and under what is protected or `sent` alone."""
     segments = retrain.store.prompts.get(retrain.dataset.prompt_id).segments
-    instructions = tuple(s.id for s in segments if s.protected or s.kind is SegmentKind.INSTRUCTION)
-    protected = tuple(s.id for s in segments if s.protected)
-    shorter = [Variant(ids, DEMONSTRATIONS) for ids in dict.fromkeys([instructions, protected])]
+    least = tuple(s.id for s in segments if s.protected or s.id in sent)
+    instructions = tuple(s.id for s in segments if s.id in least or s.kind is SegmentKind.INSTRUCTION)
+    shorter = [Variant(ids, DEMONSTRATIONS) for ids in dict.fromkeys([instructions, least])]
     return _untrained(retrain, None, [Variant(tuple(s.id for s in segments)), *shorter])
 
 

@@ -11,6 +11,8 @@ from store import Store
 from store.records import Deployment, RunStatus, Segment
 
 TRIGGER = "the prompt was edited"
+WITHOUT_ADAPTER = f"{TRIGGER}, without the adapter"  # which was refused
+TRIGGERS = (TRIGGER, WITHOUT_ADAPTER)
 _TRIES = 3  # of a run that was interrupted
 
 

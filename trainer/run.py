@@ -31,7 +31,7 @@ from trainer.examples.dataset import DatasetDraft, draft_for_model, snapshot
 from trainer.examples.demonstrations import refresh
 from trainer.promotion import evaluate_and_deploy
 from trainer.prompt_edit import TRIGGER as EDITED
-from trainer.prompt_edit import served_before_edit
+from trainer.prompt_edit import WITHOUT_ADAPTER, segments_after_edit, served_before_edit
 from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import RESUME, interrupted, last_checkpoint
@@ -128,15 +128,33 @@ def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | Non
 
 
 def _evaluate_after_edit(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
+    """Test what was served before the edit with what has changed; where that is refused, and an adapter may be why (it
+    still says what the prompt no longer says), the base model with approved answers.
+    """
     store = context.store
     served = served_before_edit(store, assistant_id)
     if served is None:
         return None
     run = store.runs.update(_start(context, assistant_id, EDITED).id, adapter=served.adapter)
+    run = _refresh_and_evaluate(context, run, lambda retrain: candidate_after_edit(retrain, served))
+    if (
+        run.status is not RunStatus.REFUSED
+        or not served.adapter
+        or not is_worth_trying(context, assistant_id)
+    ):
+        return run
+    before = store.prompts.get(served.prompt_id).segments
+    changed = segments_after_edit(before, (), store.prompts.latest(assistant_id).segments)
+    run = _start(context, assistant_id, WITHOUT_ADAPTER)
+    return _refresh_and_evaluate(context, run, lambda retrain: untrained_candidate(retrain, changed))
 
+
+def _refresh_and_evaluate(
+    context: TrainingContext, run: TrainingRun, candidate_of: Callable[[Retrain], Candidate]
+) -> TrainingRun:
     def work() -> TrainingRun:
-        refresh(store, assistant_id, context.settings)
-        return _evaluate(context, run, lambda retrain: candidate_after_edit(retrain, served), False)
+        refresh(context.store, run.assistant_id, context.settings)
+        return _evaluate(context, run, candidate_of, False)
 
     return _finish(context, run, work)
 
