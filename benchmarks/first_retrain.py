@@ -91,10 +91,11 @@ def _edit(store: Store, tokenizer: ChatTokenizer, url: str, data_dir: Path) -> d
     ]
     newest, saved = store.runs.all(SAMPLE_ID, 1)[0].id, time.time()
     full = save_prompt(store, tokenizer, SAMPLE_ID, segments)
-    run = _wait(store, newest)
+    _wait(store, newest)
     while is_locked(data_dir, TRAINING):  # where the adapter was refused, the base model follows
         time.sleep(1.0)
-    run, first = store.runs.all(SAMPLE_ID, 1)[0], run
+    runs = [run for run in store.runs.all(SAMPLE_ID) if run.id > newest]
+    run, first = runs[0], runs[-1]
     console.print(f"{first.status.value}: {first.message}\n{run.status.value}: {run.message}")
     swapped, active = _swapped_at(store, run), store.deployments.active(SAMPLE_ID)
     answers = {question: _ask(url, question) for question in _QUESTIONS}
