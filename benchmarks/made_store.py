@@ -105,7 +105,7 @@ class _Rows:
         Half of the owners' conversations belong to the first owner.
         """
         draw = self.chance.random(4)
-        source = SOURCES[int(draw[0] > 0.7) + int(draw[0] > 0.95)]
+        source = SOURCES[int(draw[0] > 0.7)]
         owner = OWNERS[0] if draw[1] < 0.5 else OWNERS[1 + int(draw[1] * 1000) % (len(OWNERS) - 1)]
         turns = 1 if draw[2] < 0.6 else 2 + int((draw[2] - 0.6) * 15) if draw[2] < 0.9995 else 200
         cost, by = ((420, 400, 384, 30, 0.2, 1.5), served.id) if source == "chat" else ((None,) * 6, None)

@@ -96,7 +96,7 @@ def main(
 
 def _read(path: Path) -> Body:
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body: Body = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         fail(f"{path} cannot be read as a result ({error}).")
     if not body.get("rounds"):

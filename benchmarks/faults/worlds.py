@@ -71,7 +71,7 @@ class World(ABC):
         self.victims += [CHAT, TRAINER]
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *error: object) -> None:
         for child, _ in self._children.values():
             child.kill()
         self.stop_server()

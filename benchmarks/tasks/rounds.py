@@ -177,6 +177,7 @@ class Rounds:
         approved, _ = select(rated, settings.max_answer_characters)
         round_ |= {"ratings": self._ratings(), "approved": len(approved)}
         active = self._store.deployments.active(self.assistant_id)
+        assert active is not None, "an assistant begins with its whole prompt"
         with self.timed(f"round {number}: measure"):
             measured = await self._measure(number, run, active)
             round_ |= measured_record(measured, active, settings.margin, right_or_wrong(self._task.scorer))

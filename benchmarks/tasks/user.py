@@ -156,9 +156,10 @@ class Conversations:
         asked: Message | None = None
         for attempt in range(_TRIES):
             try:
-                asked = asked or await asyncio.to_thread(
-                    self._chat.ask, self._assistant_id, None, item.user, RATER
-                )
+                if asked is None:
+                    asked = await asyncio.to_thread(
+                        self._chat.ask, self._assistant_id, None, item.user, RATER
+                    )
                 async with aclosing(self._chat.answer(asked)) as steps:
                     async for step in steps:
                         answer = step.message
