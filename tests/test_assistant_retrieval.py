@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from store_scene import answered
 from word_embedder import WordEmbedder
 
@@ -194,3 +195,17 @@ def test_nine_in_ten_corrections_are_found_when_the_question_is_asked_in_other_w
     assert len(found) == 50 and sum(found) >= 45
     unlike = ("Tell me a joke.", "Who painted the ceiling of that chapel?", "Is it raining?")
     assert not any(retriever.nearest("bank", one, 2, at_least=NEARLY_THE_SAME) for one in unlike)
+
+
+def test_a_question_alone_is_computed_by_one_thread_and_the_others_stay_as_they_were() -> None:
+    embedder, seen = Embedder(), list[int]()
+    _, model = embedder._load()
+    model.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        (alone,), together = embedder.embed(["My card was lost"]), embedder.embed(["My card was lost", "Hi"])
+        assert seen == [1, 2] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert np.allclose(alone, together[0], atol=1e-5)
