@@ -15,21 +15,6 @@ _LONGEST = 256
 _BATCH = 64
 
 
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Compute with so many threads. A question alone, for which a person waits, takes one: two that waited for each
-    other beside a training took 0.3 s, one 0.03.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class EmbeddingError(Exception):
     """There is no usable embedding model; the message says what to install or to give."""
 
@@ -98,3 +83,18 @@ class Embedder:
                     f"The embedding model {self.directory} cannot be loaded: {error}"
                 ) from error
         return self._loaded
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    """Compute with so many threads. A question alone, for which a person waits, takes one: two that waited for each
+    other beside a training took 0.3 s, one 0.03.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

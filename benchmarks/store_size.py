@@ -31,7 +31,7 @@ from store.io.records import ImportOptions
 _CALLS = 300  # of each query
 _SELECTIONS = 5
 _APPROVED, _DIMENSIONS = 20_000, 384  # of the embedding model in the installation
-_RETRIEVAL = "approved answers: the nearest five of 20,000"
+_RETRIEVAL = "approved answers: the nearest five"
 _SHARES = (50, 95, 99)
 _WARM_UP = 5  # calls before those that are counted: an open app has asked before
 

@@ -22,7 +22,7 @@ from trainer.candidate import build_job
 from trainer.context import TrainingContext
 from trainer.evaluation.judgements import TRIGGER as REEVALUATION
 from trainer.examples.dataset import content_hash
-from trainer.prompt_edit import TRIGGERS as EDITED
+from trainer.prompt_edit import TRIGGERS as AFTER_EDIT
 from trainer.settings import TrainerSettings
 from trainer.training.environment import PHASE, Precision, differences, environment
 from trainer.training.finetune import Trained, TrainingDiverged, finetune
@@ -106,7 +106,7 @@ def rerun(store: Store, data_dir: Path, run_id: int, on_step: OnStep) -> Rerun:
 
 def _record(store: Store, run: TrainingRun) -> tuple[Dataset, Mapping[str, Any], dict[int, float]]:
     """The dataset of a run, its environment, and its losses by step. Raises NoRerun."""
-    if run.trigger in (REEVALUATION, *EDITED):
+    if run.trigger in (REEVALUATION, *AFTER_EDIT):
         raise NoRerun(
             f"Run {run.id} trained nothing: it evaluated {run.adapter or 'the base model'} again. Name the run that "
             "trained it."

@@ -136,27 +136,21 @@ def _evaluate_after_edit(context: TrainingContext, assistant_id: str) -> Trainin
     if served is None:
         return None
     run = store.runs.update(_start(context, assistant_id, EDITED).id, adapter=served.adapter)
-    run = _refresh_and_evaluate(context, run, lambda retrain: candidate_after_edit(retrain, served))
-    if (
-        run.status is not RunStatus.REFUSED
-        or not served.adapter
-        or not is_worth_trying(context, assistant_id)
-    ):
-        return run
+
+    def work() -> TrainingRun:
+        refresh(store, assistant_id, context.settings)
+        return _evaluate(context, run, lambda retrain: candidate_after_edit(retrain, served), False)
+
+    tried = _finish(context, run, work)
+    is_refused = tried.status is RunStatus.REFUSED and served.adapter is not None
+    if not is_refused or not is_worth_trying(context, assistant_id):
+        return tried
     before = store.prompts.get(served.prompt_id).segments
     changed = segments_after_edit(before, (), store.prompts.latest(assistant_id).segments)
-    run = _start(context, assistant_id, WITHOUT_ADAPTER)
-    return _refresh_and_evaluate(context, run, lambda retrain: untrained_candidate(retrain, changed))
-
-
-def _refresh_and_evaluate(
-    context: TrainingContext, run: TrainingRun, candidate_of: Callable[[Retrain], Candidate]
-) -> TrainingRun:
-    def work() -> TrainingRun:
-        refresh(context.store, run.assistant_id, context.settings)
-        return _evaluate(context, run, candidate_of, False)
-
-    return _finish(context, run, work)
+    base = _start(context, assistant_id, WITHOUT_ADAPTER)
+    return _finish(
+        context, base, lambda: _evaluate(context, base, lambda r: untrained_candidate(r, changed), False)
+    )
 
 
 def _evaluate_again(context: TrainingContext, run: TrainingRun, refused: TrainingRun) -> TrainingRun:

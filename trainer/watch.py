@@ -29,7 +29,7 @@ from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong
 from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.examples.demonstrations import DemonstrationUpdater
-from trainer.prompt_edit import TRIGGERS as EDITED
+from trainer.prompt_edit import TRIGGERS as AFTER_EDIT
 from trainer.prompt_edit import served_before_edit
 from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
@@ -234,7 +234,7 @@ def new_examples(store: Store, assistant_id: str, settings: TrainerSettings) -> 
         since = [e for e in examples if _since(runs[0].started_at, answers[e.message_id].judged_at)]
         if not since or runs[0].status is not RunStatus.NOT_ENOUGH:
             examples = since
-    untrained = {run.dataset_id for run in runs if run.trigger in EDITED}
+    untrained = {run.dataset_id for run in runs if run.trigger in AFTER_EDIT}
     trained = [run.dataset_id for run in runs if run.dataset_id and run.dataset_id not in untrained]
     if not trained:
         return len(examples)
