@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from training_scene import PROMPT, QUICK, examples, train
 from transformers import AutoModelForCausalLM, TrainingArguments
 
 from assistant.tokenizer import ChatTokenizer
-from store.records import Split
+from store.records import Example, Split
 from trainer.evaluation.variants import measure_importance
 from trainer.training import finetune as finetuning
 from trainer.training.environment import Precision, autocast
@@ -43,17 +44,10 @@ def test_the_dev_loss_falls(trained: Trained) -> None:
     assert trained.steps == 12 and trained.tokens_per_s > 0 and not trained.stopped_early
 
 
-def test_the_best_model_is_the_one_that_comes_back(trained: Trained, tokenizer: ChatTokenizer) -> None:
-    trained.model.eval()
+def loss_on(run: Trained, tokenizer: ChatTokenizer, dev: Sequence[Example]) -> float:
+    run.model.eval()
     with torch.no_grad(), autocast():
-        losses = [
-            float(mean_loss(trained.model, to_tensors(row)))
-            for row in dev_rows(tokenizer, PROMPT, examples(4, Split.DEV))
-        ]
-    assert sum(losses) / len(losses) == pytest.approx(trained.dev_loss, abs=1e-4)
-    assert trained.dev_loss == pytest.approx(
-        min(note["eval_loss"] for note in trained.log if "eval_loss" in note), abs=1e-4
-    )
+        return fmean(float(mean_loss(run.model, to_tensors(row))) for row in dev_rows(tokenizer, PROMPT, dev))
 
 
 def test_the_same_seed_gives_the_same_run_and_another_does_not(
@@ -124,7 +118,7 @@ def test_a_dev_loss_that_is_no_number_is_told(
         finetune(TrainingJob(tiny_model, rows, ends, spoilt, QUICK, tmp_path), lambda _: None)
 
 
-HARD_DEV = [replace(example, completion="account") for example in examples(4, Split.DEV)]
+HARD_DEV = [replace(example, completion="account") for example in examples(finetuning._ENOUGH_DEV, Split.DEV)]
 PATIENT = replace(QUICK, epochs=20, patience=2)
 
 
@@ -137,14 +131,28 @@ def stopped(
     return train(tiny_model, tokenizer, work, PATIENT, dev=HARD_DEV), work
 
 
-def test_training_stops_when_dev_hardly_improves(stopped: tuple[Trained, Path]) -> None:
+def test_training_stops_when_dev_hardly_improves_and_the_best_model_comes_back(
+    stopped: tuple[Trained, Path], tokenizer: ChatTokenizer
+) -> None:
     run, _ = stopped
+    assert loss_on(run, tokenizer, HARD_DEV) == pytest.approx(run.dev_loss, abs=1e-4)
     epochs = [note["eval_loss"] for note in run.log if "eval_loss" in note and note["step"]]
     assert run.stopped_early and run.steps < 80
     assert run.dev_loss == min(epochs) and min(epochs[-2:]) >= 0.98 * min(epochs[:-2])
-    assert run.best_epoch == epochs.index(min(epochs)) + 1
+    assert run.epoch == epochs.index(min(epochs)) + 1
     assert run.overfit_from in (len(epochs) - 1, len(epochs))
     assert f"overfitted from epoch {run.overfit_from} on" in run.remarks()[0]
+
+
+def test_a_dev_split_of_few_answers_does_not_choose_the_epoch(
+    course: Course, tokenizer: ChatTokenizer
+) -> None:
+    few = HARD_DEV[1:]
+    run = course(wanted=replace(PATIENT, epochs=6), dev=few)
+    epochs = [note["eval_loss"] for note in run.log if "eval_loss" in note and note["step"]]
+    assert min(epochs) < epochs[-1]  # with one answer more an earlier one would be taken
+    assert not run.stopped_early and (run.epoch, run.overfit_from, run.remarks()) == (6, None, [])
+    assert run.dev_loss == epochs[-1] == pytest.approx(loss_on(run, tokenizer, few), abs=1e-4)
 
 
 def test_a_run_that_was_killed_after_its_last_step_is_not_trained_further(
@@ -195,7 +203,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint_with_the_very_same_losses(
     assert [note["step"] for note in progress if "loss" in note] == list(range(resumed_at + 1, 13))
     assert resumed.resumed_at == resumed_at and resumed.steps == 12
     assert losses(resumed) == losses(trained) and resumed.dev_loss == trained.dev_loss
-    assert (resumed.first_dev_loss, resumed.best_epoch) == (trained.first_dev_loss, trained.best_epoch)
+    assert (resumed.first_dev_loss, resumed.epoch) == (trained.first_dev_loss, trained.epoch)
     assert weights(resumed) == weights(trained)
 
 
