@@ -60,6 +60,16 @@ _UNRATED = f"""
         AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
     ORDER BY m.created_at DESC LIMIT ?"""
 
+# Of an import what its conversations end with; what comes before may be context alone.
+_UNRATED_IMPORTS = f"""
+    SELECT m.id, m.conversation_id
+    FROM prompts p CROSS JOIN conversations c ON c.assistant_id = p.assistant_id
+    CROSS JOIN messages m ON m.id = c.head_id
+    WHERE p.id = ? AND c.source = 'import' AND m.role = 'assistant' AND m.status = 'complete' AND m.text <> ''
+        AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
+        AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
+    ORDER BY c.updated_at DESC, c.created_at DESC, c.id DESC LIMIT ?"""
+
 _TURNS_OF = """
     SELECT m.id, m.parent_id, m.role, m.text, m.created_at, m.deployment_id, m.mean_ln_p, m.status, m.finish_reason
     FROM json_each(?) wanted CROSS JOIN messages m ON m.conversation_id = wanted.value"""
@@ -118,8 +128,9 @@ class Answers(Repository):
     def unrated(self, prompt_id: int, limit: int) -> list[RatedAnswer]:
         """Return finished answers that nobody rated or reviewed, with their log-probability; the oldest first.
 
-        They are the newest ones of the deployments that served last. One that saw an answer of the gate or of dev has
-        no log-probability, since learning it would pass that on; nor has one under another version of the prompt.
+        They are the newest ones of the deployments that served last, then imported ones. One that saw an answer of the
+        gate or of dev has no log-probability, since learning it would pass that on; nor has one under another version
+        of the prompt, or an imported one: of these the question counts.
         """
         with self._file.reading() as transaction:
             found, unsure = list[sqlite3.Row](), set[str]()
@@ -128,6 +139,7 @@ class Answers(Repository):
                 other = serving["prompt_id"] != prompt_id
                 unsure |= {row["id"] for row in rows if other or row["saw_held_out"]}
                 found += rows
+            found += transaction.rows(_UNRATED_IMPORTS, [prompt_id, limit - len(found)])
             return [
                 replace(one, mean_ln_p=None) if one.message_id in unsure else one
                 for one in self._rated(transaction, found)
@@ -139,7 +151,7 @@ class Answers(Repository):
             for serving in transaction.rows(_SERVING, [prompt_id]):
                 if count > 0:
                     count -= len(transaction.rows(_UNRATED, [serving["id"], count]))
-        return count <= 0
+            return count <= 0 or len(transaction.rows(_UNRATED_IMPORTS, [prompt_id, count])) >= count
 
     def request_tokens(self, assistant_id: str, limit: int) -> list[RequestTokens]:
         """Return the tokens of the newest requests by part, oldest first, of the deployments that served last."""

@@ -141,6 +141,15 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last(bank: Sto
     assert [store.answers.has_unrated(prompt.id, count) for count in (1, 5, 6)] == [True, True, False]
     [rated] = store.answers.rated("bank")
     assert (rated.message_id, rated.deployment_id) == ("rated", served["new"].id)
+    for name in ("import1", "import2"):
+        talk = store.conversations.create("bank", id=name, source="import").id
+        question = store.messages.add(talk, None, Role.USER, f"q {name}").id
+        store.messages.add(talk, question, Role.ASSISTANT, f"a {name}", id=name)
+    store.ratings.add("import2", "ann", Verdict.UP)
+    everything = store.answers.unrated(prompt.id, 10)
+    assert [a.message_id for a in everything if a.mean_ln_p is None and not a.deployment_id] == ["import1"]
+    assert len(everything) == 6 and len(store.answers.unrated(prompt.id, 5)) == 5, "what served comes first"
+    assert [store.answers.has_unrated(prompt.id, count) for count in (6, 7)] == [True, False]
     assert store.answers.correction_times("bank", 9) == []
     corrected = store.ratings.add("new1", "ann", Verdict.DOWN, correction="better")
     assert store.answers.correction_times("bank", 9) == [corrected.created_at]

@@ -29,6 +29,7 @@ from assistant.api.jobs import Jobs
 from assistant.api.keys import Keys
 from assistant.api.known_prompts import KnownPrompts
 from assistant.api.metrics import Metrics
+from assistant.api.spans import SpanReceiver
 from assistant.api.stored import Stored
 from assistant.api.tracing import begin, traced
 from assistant.api.tuning import Tuning
@@ -69,6 +70,7 @@ class Api:
         self._planner = Planner(store, chat, known, tokenizer)
         self._tuning = Tuning(store, chat, Jobs(store, tokenizer, known))
         self._stored = Stored(store, tokenizer)
+        self._spans = SpanReceiver(store, known, chat.limits)
         self._keys = Keys(store)
         self._admission = Admission(store, key_required)
 
@@ -92,6 +94,7 @@ class Api:
             Route("/api/public/scores", self._route(KeyScope.FEEDBACK, self.score), **post),
             *self._stored.routes(self._admission),
             *self._tuning.routes(self._admission),
+            *self._spans.routes(self._admission),
             *self._keys.routes(self._admission),
         ]
 

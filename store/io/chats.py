@@ -5,6 +5,7 @@ Only what is read is looked at. What would change what an answer means, such as 
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_message(raw: Any, name: str, meaning: Meaning | None = None) -> Importe
         raise BadRow(f"{name} is no object.")
     sender = sender_of(raw)
     if sender in ("system", "developer"):
-        return ImportedMessage(Role.USER, "", is_system=True)
+        return ImportedMessage(Role.USER, _system_text(raw), is_system=True)
     if sender not in _ROLES:
         raise BadRow(f"{name} has the role {sender!r}. Only system, user and assistant can be imported.")
     role = _ROLES[sender]
@@ -66,7 +67,7 @@ def read_message(raw: Any, name: str, meaning: Meaning | None = None) -> Importe
         _refuse_files(raw, name)
     given = next((raw[key] for key in _TIMES if raw.get(key) is not None), None)
     at = meaning.time(given, "time") if meaning else None
-    texts = [raw[key] for key in ("content", "value", "text", "parts", "output") if raw.get(key) is not None]
+    texts = _contents(raw)
     if not texts:
         raise BadRow(f"{name} has no content. Tool calls cannot be imported.")
     text = _text(next(filter(None, texts), ""), role, name)
@@ -74,6 +75,17 @@ def read_message(raw: Any, name: str, meaning: Meaning | None = None) -> Importe
         return ImportedMessage(role, text, at)
     thought = MARKS[REASONING] if any(raw.get(field) for field in _REASONING_FIELDS) else ""
     return ImportedMessage(role, thought + text, at, _ratings(raw), raw.get("weight") == 0, _end_of(raw))
+
+
+def _contents(raw: Raw) -> list[Any]:
+    return [raw[key] for key in ("content", "value", "text", "parts", "output") if raw.get(key) is not None]
+
+
+def _system_text(raw: Raw) -> str:
+    """A system message is no part of what is imported, so one with a picture refuses nothing."""
+    with suppress(BadRow):
+        return _text(next(filter(None, _contents(raw)), ""), Role.USER, "")
+    return ""
 
 
 def _end_of(raw: Raw) -> str | None:

@@ -106,7 +106,7 @@ FORMATS = (  # the first that matches a row reads it; what holds more comes firs
     Format("chatgpt", "ChatGPT", _holds(mapping=dict), trees.read_chat),
     Format("oasst", "OASST", _holds(prompt=dict), trees.read_oasst),
     Format("langfuse", "Langfuse", traces.is_trace, traces.read_trace),
-    Format("otlp", "OpenTelemetry", traces.is_spans, traces.read_spans),
+    Format("otlp", "OpenTelemetry", traces.is_spans, lambda row, meaning: traces.read_spans(row)),
     _list_of("openai", "OpenAI", "messages", _write_openai),
     _list_of("sharegpt", "ShareGPT", "conversations"),
     _list_of("lmsys", "LMSYS", "conversation"),

@@ -106,8 +106,9 @@ class ImportResult:
             )
         if self.unrated:
             yield (
-                f"Answers without a rating: {self.unrated:,}. Nothing is learned there. If you know that they are "
-                "good, import the file again with --approve, which rates them up in the name of --rater."
+                f"Answers without a rating: {self.unrated:,}. They are not learned; their questions are traffic. If "
+                "you know that they are good, import the file again with --approve, which rates them up in the name of "
+                "--rater."
             )
         if self.refused:
             yield (

@@ -119,7 +119,7 @@ class ImportedMessage:
     ratings: tuple[ImportedRating, ...] = ()
     is_context: bool = False
     finish_reason: str | None = None
-    is_system: bool = False  # left out before the import
+    is_system: bool = False  # by which a prompt is recognised; left out before the import
 
 
 def finish_reason_of(row: Mapping[str, Any]) -> str | None:

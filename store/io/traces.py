@@ -53,14 +53,17 @@ def is_spans(row: Raw) -> bool:
     return isinstance(row.get("resourceSpans"), list)
 
 
-def read_spans(row: Raw, meaning: Meaning) -> Iterator[ImportedConversation | BadRow]:
+def read_spans(row: Raw) -> Iterator[ImportedConversation | BadRow]:
     """A conversation for each span of a request to a model; other spans are passed over."""
-    for span in _listed(row["resourceSpans"], "scopeSpans", "spans"):
+    for span in _listed(row.get("resourceSpans"), "scopeSpans", "spans"):
         attributes = _attributes(span.get("attributes"))
         if not any(key.startswith(("gen_ai.", "llm.")) for key in attributes):
             continue
-        asked, said = (_messages(attributes, name) for name in ("input", "output"))
+        asked, said = (_messages(attributes, f"gen_ai.{side}.messages", side) for side in ("input", "output"))
         if asked and said:
+            instructions = _messages(attributes, "gen_ai.system_instructions")
+            if instructions:
+                asked = [{"role": "system", "parts": instructions}, *asked]
             yield from _read_or_refuse(asked, said[0])
         elif attributes.get("gen_ai.operation.name", "chat") in ("chat", "generate_content"):
             yield BadRow(
@@ -96,13 +99,14 @@ def _value(given: Any) -> Any:
     return _attributes(listed) if kind == "kvlistValue" else value
 
 
-def _messages(attributes: Raw, side: str) -> list[Any]:
-    found = attributes.get(f"gen_ai.{side}.messages")
+def _messages(attributes: Raw, name: str, side: str = "") -> list[Any]:
+    """A list, or a text that is one in JSON; else, of a side, the messages that are attributes of their own."""
+    found = attributes.get(name)
     with suppress(msgspec.DecodeError, RecursionError):
         found = msgspec.json.decode(found) if isinstance(found, str) else found
     if isinstance(found, list):
         return found
-    names = {"input": ("prompt", "input_messages"), "output": ("completion", "output_messages")}[side]
+    names = {"input": ("prompt", "input_messages"), "output": ("completion", "output_messages")}.get(side, ())
     numbered = defaultdict[int, dict[str, Any]](dict)
     for key, value in attributes.items():
         if (match := _OF_MESSAGE.fullmatch(key)) and match[1] in names:
