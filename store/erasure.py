@@ -35,6 +35,7 @@ _COUNTED = {
     "decisions": f"decisions WHERE {_DECISIONS}",
     "judgement_requests": "judgement_requests WHERE accepted IS NOT NULL AND decided_by = ?1",
     "examples": f"dataset_examples WHERE {_EXAMPLES}",
+    "files": "api_files WHERE owner = ?1",
 }
 # In this order: each looks at what the next ones delete.
 _OF_PERSON = (
@@ -46,6 +47,7 @@ _OF_PERSON = (
     "DELETE FROM ratings WHERE rater = ?1",
     "UPDATE judgement_requests SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?1",
     "DELETE FROM conversations WHERE owner = ?1",
+    "DELETE FROM api_files WHERE owner = ?1",
 )
 _CLEARED = "What this run said was erased, together with some of what it was trained on."
 # A run that had too few examples has no dataset, and may quote an approved text.
@@ -61,6 +63,7 @@ class Erased:
     decisions: int
     judgement_requests: int  # that the person decided; they are asked about again
     examples: int
+    files: int  # that were uploaded through the API
     adapters: tuple[str, ...]
     runs: tuple[int, ...]
     assistants: tuple[str, ...]

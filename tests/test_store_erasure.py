@@ -154,13 +154,21 @@ def test_the_command_says_what_would_go_and_deletes_files_when_told(bank: Store,
 
     said = run("ann")
     assert "Would erase: conversations: 1, ratings: 1, decisions of reviewers: 0, decided judgement " in said
-    assert "requests: 0, examples in datasets: 1." in said
+    assert "requests: 0, examples in datasets: 1, uploaded files: 0." in said
     assert adapter in said and "--yes" in said
     assert folder.exists() and bank.conversations.get(anns.conversation_id)
     said = run("ann", "--yes")
     assert "Erased: conversations: 1" in said and "bank: the base model with the full prompt answers" in said
     assert not folder.exists()
     assert bank.runs.take_request() == ("bank", erasure.TRIGGER)
+
+
+def test_files_that_the_person_uploaded_go_and_no_others(bank: Store) -> None:
+    for owner in ("ann", "bo", "api:shop/ann"):
+        bank.api_files.add(owner, "cats.jsonl", SECRET.encode())
+    assert bank.erasure.preview("ann").files == bank.erasure.erase("ann").files == 1
+    assert not bank.api_files.all("ann") and all(bank.api_files.all(one) for one in ("bo", "api:shop/ann"))
+    assert SECRET.encode() in bank.api_files.content("bo", bank.api_files.all("bo")[0].id)
 
 
 def test_files_that_cannot_be_deleted_are_named(

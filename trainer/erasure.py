@@ -31,9 +31,10 @@ def erase(
 ) -> None:
     """Erase what a person wrote, and every adapter that learned from it. It cannot be undone.
 
-    Conversations that the person owns go, the ratings, corrections and reviews that the person gave, and the examples
-    made of any of them. Where such an adapter answers now, the base model with the full prompt takes over at once and a
-    retrain without the person is asked for. Backups and exports keep what they have.
+    Conversations that the person owns go, files that the person uploaded, the ratings, corrections and reviews that
+    the person gave, and the examples made of any of them. Where such an adapter answers now, the base model with
+    the full prompt takes over at once and a retrain without the person is asked for. Backups and exports keep what
+    they have.
     """
     store = open_store(data_dir)
     if not yes:
@@ -82,7 +83,7 @@ def _in_words(erased: Erased, verb: str) -> Iterator[str]:
     yield (
         f"{verb}: conversations: {erased.conversations:,}, ratings: {erased.ratings:,}, decisions of reviewers: "
         f"{erased.decisions:,}, decided judgement requests: {erased.judgement_requests:,}, examples in datasets: "
-        f"{erased.examples:,}."
+        f"{erased.examples:,}, uploaded files: {erased.files:,}."
     )
     yield f"Adapters that learned from them: {', '.join(erased.adapters) or 'none'}."
     for name in erased.assistants:
