@@ -11,7 +11,7 @@ from retrain_scene import PROMPT, SETTINGS, Scene, colour
 from assistant.assistants import save_prompt
 from store.records import Deployment, RunStatus, Segment, SegmentKind, Split, Verdict
 from trainer.evaluation.guards import QUESTIONS
-from trainer.prompt_edit import TRIGGER, WITHOUT_ADAPTER, segments_after_edit, served_before_edit
+from trainer.prompt_edit import TRIGGER, WITHOUT_ADAPTER, next_try, segments_after_edit
 from trainer.run import reevaluate
 from trainer.watch import new_examples
 
@@ -44,8 +44,8 @@ def edit(scene: Scene, *segments: Segment) -> Deployment:
 
 def waits(scene: Scene) -> int | None:
     """What waits to be tried after an edit."""
-    found = served_before_edit(scene.store, "bank")
-    return found and found.id
+    found = next_try(scene.store, "bank")
+    return found and found.served.id
 
 
 def approve(scene: Scene, question: str, answer: str) -> None:
@@ -102,7 +102,7 @@ def test_an_adapter_that_still_says_the_old_price_is_not_served_but_the_base_mod
 ) -> None:
     """Approved answers with the old price are not asked about any more: only this check sees it."""
     approve(learned, "What does a kayak cost?", "It is $14.")
-    before = learned.vllm.answer
+    before, before_edit = learned.vllm.answer, active(learned)
 
     def remembers(model: str, ids: Sequence[int]) -> str:
         question = learned.question(ids)
@@ -115,13 +115,15 @@ def test_an_adapter_that_still_says_the_old_price_is_not_served_but_the_base_mod
 
     learned.vllm.answer = remembers
     full = edit(learned, *FULL[:4], dearer("A kayak costs $15 an hour."))
-    assert reevaluate(learned.context, "bank") is not None
-    base, run = learned.store.runs.all("bank")[:2]
-    assert run.status is RunStatus.REFUSED and run.trigger == TRIGGER
+    run = reevaluate(learned.context, "bank")
+    assert run is not None and run.status is RunStatus.REFUSED and run.trigger == TRIGGER
     assert "what the prompt no longer says: 1 of 1 answers still say" in run.message, run.message
-    assert active(learned).adapter is None
+    assert active(learned).adapter is None and waits(learned) == before_edit.id
+    killed = learned.store.runs.start("bank", {}, WITHOUT_ADAPTER)
+    learned.store.runs.finish(killed.id, RunStatus.INTERRUPTED, "", {})
+    base = reevaluate(learned.context, "bank")
+    assert base is not None and base.trigger == WITHOUT_ADAPTER and base.adapter is None
     assert waits(learned) is None, "it is not tried again and again"
-    assert base.trigger == WITHOUT_ADAPTER and base.adapter is None
     if answers:
         assert base.status is RunStatus.PROMOTED, base.message
         now = active(learned)

@@ -31,7 +31,7 @@ from trainer.examples.dataset import DatasetDraft, draft_for_model, snapshot
 from trainer.examples.demonstrations import refresh
 from trainer.promotion import evaluate_and_deploy
 from trainer.prompt_edit import TRIGGER as EDITED
-from trainer.prompt_edit import WITHOUT_ADAPTER, segments_after_edit, served_before_edit
+from trainer.prompt_edit import next_try, segments_after_edit
 from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import RESUME, interrupted, last_checkpoint
@@ -128,29 +128,29 @@ def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | Non
 
 
 def _evaluate_after_edit(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
-    """Test what was served before the edit with what has changed; where that is refused, and an adapter may be why (it
-    still says what the prompt no longer says), the base model with approved answers.
+    """Test what was served before the edit with what has changed; where its adapter was refused, the base model with
+    approved answers and what has changed.
     """
     store = context.store
-    served = served_before_edit(store, assistant_id)
-    if served is None:
+    found = next_try(store, assistant_id)
+    if found is None:
         return None
-    run = store.runs.update(_start(context, assistant_id, EDITED).id, adapter=served.adapter)
+    run = _start(context, assistant_id, found.trigger)
+    if found.trigger == EDITED:
+        run = store.runs.update(run.id, adapter=found.served.adapter)
 
     def work() -> TrainingRun:
         refresh(store, assistant_id, context.settings)
-        return _evaluate(context, run, lambda retrain: candidate_after_edit(retrain, served), False)
+        if found.trigger == EDITED:
+            return _evaluate(context, run, lambda retrain: candidate_after_edit(retrain, found.served), False)
+        if not is_worth_trying(context, assistant_id):
+            message = "The base model with approved answers would need no fewer tokens than the prompt."
+            return store.runs.finish(run.id, RunStatus.REFUSED, message, {})
+        before = store.prompts.get(found.served.prompt_id).segments
+        changed = segments_after_edit(before, (), store.prompts.latest(assistant_id).segments)
+        return _evaluate(context, run, lambda retrain: untrained_candidate(retrain, changed), False)
 
-    tried = _finish(context, run, work)
-    is_refused = tried.status is RunStatus.REFUSED and served.adapter is not None
-    if not is_refused or not is_worth_trying(context, assistant_id):
-        return tried
-    before = store.prompts.get(served.prompt_id).segments
-    changed = segments_after_edit(before, (), store.prompts.latest(assistant_id).segments)
-    base = _start(context, assistant_id, WITHOUT_ADAPTER)
-    return _finish(
-        context, base, lambda: _evaluate(context, base, lambda r: untrained_candidate(r, changed), False)
-    )
+    return _finish(context, run, work)
 
 
 def _evaluate_again(context: TrainingContext, run: TrainingRun, refused: TrainingRun) -> TrainingRun:

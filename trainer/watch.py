@@ -30,7 +30,7 @@ from trainer.evaluation.scorers import right_or_wrong
 from trainer.examples.dataset import draft, newest_record, shortage
 from trainer.examples.demonstrations import DemonstrationUpdater
 from trainer.prompt_edit import TRIGGERS as AFTER_EDIT
-from trainer.prompt_edit import served_before_edit
+from trainer.prompt_edit import next_try
 from trainer.redaction.entities import RedactionError
 from trainer.settings import TrainerSettings
 from trainer.training.checkpoints import RESUME, interrupted
@@ -129,7 +129,7 @@ class Watch:
     def _waiting(self) -> str | None:
         """The first assistant where people have judged a refused candidate's answers, or have edited the prompt."""
         store, names = self._store, (one.id for one in self._store.assistants.all())
-        return next((id for id in names if pending(store, id) or served_before_edit(store, id)), None)
+        return next((id for id in names if pending(store, id) or next_try(store, id)), None)
 
     def interrupted_runs(self) -> list[tuple[str, str]]:
         """Runs to resume: (assistant, trigger); not those that somebody started by hand with other settings."""
