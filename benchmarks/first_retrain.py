@@ -20,6 +20,7 @@ from store import Store
 from store.lock import TRAINING, is_locked
 from store.outdated import outdated_answers
 from store.records import WITHOUT_TRAINING, RunStatus, TrainingRun
+from trainer.prompt_edit import next_try
 
 _PRICES = "$14", "$15"
 _QUESTIONS = (
@@ -92,7 +93,9 @@ def _edit(store: Store, tokenizer: ChatTokenizer, url: str, data_dir: Path) -> d
     newest, saved = store.runs.all(SAMPLE_ID, 1)[0].id, time.time()
     full = save_prompt(store, tokenizer, SAMPLE_ID, segments)
     _wait(store, newest)
-    while is_locked(data_dir, TRAINING):  # where the adapter was refused, the base model follows
+    while next_try(store, SAMPLE_ID) or is_locked(
+        data_dir, TRAINING
+    ):  # where the adapter was refused, the base model follows
         time.sleep(1.0)
     runs = [run for run in store.runs.all(SAMPLE_ID) if run.id > newest]
     run, first = runs[0], runs[-1]
