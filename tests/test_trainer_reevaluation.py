@@ -2,6 +2,7 @@
 candidate is evaluated again: once, and without asking anew.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -129,6 +130,34 @@ def test_a_retrain_passes_once_people_say_that_its_answers_do(refused: Scene) ->
     assert second.report["gate"]["accepted_since"] >= len(requests)
     trained = {e.completion for e in refused.store.datasets.get(second.dataset_id).examples}
     assert not any(text.endswith(" it is") for text in trained), "what proves is not what teaches"
+
+
+def test_people_are_asked_about_the_shorter_variants_that_were_not_tested_too(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next evaluation would know what is right of the longer variant's answers alone."""
+
+    def answer(model: str, ids: Sequence[int]) -> str:
+        question = scene.question(ids)
+        said = "it is" if scene.tokenizer.decode(ids).count("<|im_start|>user") > 1 else "it was"
+        is_other = model != "base" and hash_of(question) % 6 == 0
+        return f"{colour(question)} {said}" if is_other else colour(question)
+
+    scene.vllm.answer = answer
+    grade(scene)
+    scene.rate(80)
+    monkeypatch.setattr(gate_evaluation, "gate_sequence", lambda *_: [1, 2])
+    run = scene.run()
+    assert run.status is RunStatus.REFUSED
+    assert [one.get("tested", True) for one in run.report["gate"]["variants"]] == [False, True, False]
+    requests = scene.store.judgement_requests.open("bank")
+    of_variant = [{one.message_id for one in requests if one.text.endswith(said)} for said in ("is", "was")]
+    assert of_variant[0] == of_variant[1] and len(requests) == 2 * len(of_variant[0]) > 3
+    decide(scene, True)
+    second = reevaluate(scene.context, "bank")
+    assert second is not None and second.status is RunStatus.PROMOTED, second and second.message
+    active = scene.store.deployments.active("bank")
+    assert active is not None and (active.variant, active.demonstrations) == (2, 0)
 
 
 def test_rejected_answers_change_nothing_and_right_or_wrong_ones_are_not_asked_about(refused: Scene) -> None:

@@ -56,7 +56,8 @@ class TrainerSettings:
     patience: Annotated[int, Meta(ge=1, le=1000)] = 3
     # A shorter prompt may score this much less at most, with 95 % confidence.
     margin: Annotated[float, Meta(ge=0.001, le=0.5)] = 0.05
-    # Answers of a refused candidate that people are asked about, where they are not simply right or wrong; 0 for none.
+    # Answers of a refused candidate that people are asked about, of each variant, where they are not simply right or
+    # wrong; 0 for none.
     judgement_requests: Annotated[int, Meta(ge=0, le=10**4)] = 40
     min_train: Annotated[int, Meta(ge=2, le=10**9)] = 20  # an adapter from so few rarely passes the gate
     min_gate: Annotated[int, Meta(ge=2, le=10**9)] = 20

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -105,16 +106,21 @@ class GateEvaluation:
         )
         self._answers: dict[str, Answers] = {}
         self._variants: list[VariantVerdict] = []
+        self._asked_about: list[int] = []  # the variant that failed, and those after it that have answered
         self._texts: dict[tuple[str, int, tuple[int, ...]], str] = {}  # by model, limit and request
 
     async def evaluate(self) -> Verdict:
         """Raises VllmError, ScorerFailed."""
         for reference in self._references:
             await self._answer(reference, self._gate.rated)
-        for number in self._sequence():
+        sequence = self._sequence()
+        for place, number in enumerate(sequence, start=1):
             variant = await self._test(number)
             self._variants.append(variant)
             if not variant.passed:
+                self._asked_about = [number]
+                if self._asks_about(variant):
+                    await self._answer_shorter(sequence[place:])
                 break
         return self._gate.decide(self._variants, self._served().prompt_tokens, self._same_prompt)
 
@@ -153,6 +159,19 @@ class GateEvaluation:
         general = await self._check_general_answers(system)
         outdated = await self._check_outdated_answers(system)
         return replace(variant, guards=(*variant.guards, general, *outdated))
+
+    def _asks_about(self, variant: VariantVerdict) -> bool:
+        """Whether people judge the answers of a variant that failed, where answers are graded: once."""
+        asks = self._asks_people and not self._is_second
+        return asks and judgements.worth_asking(variant, _MOST_LOST * self._settings.margin)
+
+    async def _answer_shorter(self, numbers: Sequence[int]) -> None:
+        """Let the variants answer that come after one that failed: people judge theirs with the others, or the next
+        evaluation would know what is right of the longer variant's answers and not of the shorter's.
+        """
+        for number in numbers:
+            await self._answer(self._variant(number), self._gate.rated)
+            self._asked_about.append(number)
 
     def _of_references(self) -> dict[str, Answers]:
         return {one.name: self._answers[one.name] for one in self._references}
@@ -264,11 +283,14 @@ class GateEvaluation:
         if verdict.failed is not None and verdict.failed.undecided:
             systems = [self._answers[_name(verdict.failed.variant)], *self._of_references().values()]
             return judgements.differing_answers(examples, systems, verdict.failed.undecided, self._scorer)
-        asks = self._asks_people and not self._is_second
-        if not asks or not judgements.worth_asking(verdict.variant, _MOST_LOST * self._settings.margin):
+        if verdict.failed is None or not self._asks_about(verdict.failed):
             return []
-        answers = self._answers[_name(verdict.variant.variant)]
-        return judgements.judgement_requests(examples, answers, self._settings.judgement_requests)
+        most = self._settings.judgement_requests
+        found = [
+            judgements.judgement_requests(examples, self._answers[_name(number)], most)
+            for number in self._asked_about
+        ]
+        return list(dict.fromkeys(chain.from_iterable(found)))
 
     def answers(self) -> list[GateAnswer]:
         """Every system's answer to each gate example; where nobody knows whether it is right, its score is 0."""
