@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from retrain_scene import SETTINGS, Scene, colour, hash_of
+from retrain_scene import PROMPT, SETTINGS, Scene, colour, hash_of
 from typer.testing import CliRunner
 
-from store.records import Example, JudgementRequest, Role, RunStatus, Split
+from assistant.assistants import save_prompt
+from store.records import Example, JudgementRequest, Role, RunStatus, Segment, SegmentKind, Split
 from trainer.__main__ import app
 from trainer.context import RunProgress
 from trainer.evaluation import gate_evaluation
@@ -158,6 +159,47 @@ def test_people_are_asked_about_the_shorter_variants_that_were_not_tested_too(
     assert second is not None and second.status is RunStatus.PROMOTED, second and second.message
     active = scene.store.deployments.active("bank")
     assert active is not None and (active.variant, active.demonstrations) == (2, 0)
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_after_a_promotion_people_are_asked_about_the_shorter_variant_that_failed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, accepted: bool
+) -> None:
+    """The base model needs its full prompt, the adapter approved answers; without, it says one in six otherwise."""
+    long = Segment("long", SegmentKind.EXAMPLE, user="Count!", assistant="one two three four " * 40)
+    save_prompt(scene.store, scene.tokenizer, "bank", (*PROMPT, long))
+
+    def answer(model: str, ids: Sequence[int]) -> str:
+        question, sent = scene.question(ids), scene.tokenizer.decode(ids)
+        if model == "base":
+            return colour(question) if "three" in sent else "grey"
+        is_short = sent.count("<|im_start|>user") == 1
+        return f"{colour(question)} it is" if is_short and hash_of(question) % 6 == 0 else colour(question)
+
+    scene.vllm.answer = answer
+    grade(scene)
+    scene.rate(80)
+    monkeypatch.setattr(gate_evaluation, "gate_sequence", lambda *_: [1, 2])
+    run = scene.run()
+    assert run.status is RunStatus.PROMOTED and "Review page" in run.message
+    first = scene.store.deployments.active("bank")
+    assert first is not None and (first.variant, first.demonstrations) == (1, 5)
+    assert pending(scene.store, "bank") is None, "people have not answered yet"
+    requests = scene.store.judgement_requests.open("bank")
+    assert len(requests) > 3 and all(one.text.endswith("it is") for one in requests)
+    decide(scene, True)
+    if not accepted:
+        scene.store.judgement_requests.choose([one.id for one in requests[1:]], [], "bo")
+    second = reevaluate(scene.context, "bank")
+    active = scene.store.deployments.active("bank")
+    assert second is not None and active is not None and second.adapter == first.adapter
+    if accepted:
+        assert second.status is RunStatus.PROMOTED, second.message
+        assert (active.variant, active.demonstrations, active.adapter) == (2, 0, first.adapter)
+        assert scene.store.deployments.rollback("bank", "worse").id == first.id
+    else:
+        assert second.status is RunStatus.REFUSED and active.id == first.id, second.message
+    assert reevaluate(scene.context, "bank") is None, "there is no third evaluation"
 
 
 def test_rejected_answers_change_nothing_and_right_or_wrong_ones_are_not_asked_about(refused: Scene) -> None:

@@ -59,18 +59,23 @@ async def evaluate_and_deploy(
             run.id,
             chosen.demonstrations,
         )
+        if verdict.promoted:
+            progress.record("swap", deployment=deployment.id)
+            with progress.timed("swap"), acting(TRAINER):
+                deployment = await hot_swap(
+                    store, pool, context.tokenizer, context.adapters, deployment, active
+                )
+        asked = store.judgement_requests.add(run.id, evaluation.judgement_requests(verdict))
+        message += _asks_people(asked)
+        served = deployment if verdict.promoted else active
+        # For its re-evaluation.
+        report |= {
+            "judgement_requests": asked,
+            "candidate": asdict(candidate),
+            "active": served and served.id,
+        }
         if not verdict.promoted:
-            asked = store.judgement_requests.add(run.id, evaluation.judgement_requests(verdict))
-            # For its re-evaluation.
-            report |= {
-                "judgement_requests": asked,
-                "candidate": asdict(candidate),
-                "active": active and active.id,
-            }
             return _refuse(retrain, deployment, report, message)
-        progress.record("swap", deployment=deployment.id)
-        with progress.timed("swap"), acting(TRAINER):
-            deployment = await hot_swap(store, pool, context.tokenizer, context.adapters, deployment, active)
         return await _finish_promoted(retrain, pool, deployment, report, message)
     finally:
         serves = store.deployments.active(run.assistant_id)
@@ -80,14 +85,18 @@ async def evaluate_and_deploy(
 
 
 def _refuse(retrain: Retrain, deployment: Deployment, report: dict[str, Any], message: str) -> TrainingRun:
-    if asked := report["judgement_requests"]:
-        these = "this answer is" if asked == 1 else f"these {asked} answers are"
-        message += (
-            f" Say on the Review page whether {these} right. When you have decided about all of them, the candidate is "
-            "evaluated again."
-        )
     retrain.store.deployments.reject(deployment.id, message)
     return retrain.store.runs.finish(retrain.run.id, RunStatus.REFUSED, message, report)
+
+
+def _asks_people(asked: int) -> str:
+    if not asked:
+        return ""
+    these = "this answer is" if asked == 1 else f"these {asked} answers are"
+    return (
+        f" Say on the Review page whether {these} right. When you have decided about all of them, the candidate is "
+        "evaluated again."
+    )
 
 
 async def _finish_promoted(

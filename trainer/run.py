@@ -110,21 +110,21 @@ def _evaluate(
 
 
 def reevaluate(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
-    """Evaluate a refused candidate again once people have judged its answers, or after an edit of the prompt what was
-    served before it; None where neither waits.
+    """Evaluate a candidate again once people have judged its answers (it was refused, or a shorter variant was), or
+    after an edit of the prompt what was served before it; None where neither waits.
 
     Nothing is trained, and nothing that was answered is asked again. Raises LockTaken as `run_once` does.
     """
     store = context.store
     with Lock(context.data_dir, TRAINING):
-        refused = pending(store, assistant_id)
-        if refused is None or refused.dataset_id is None:
+        first = pending(store, assistant_id)
+        if first is None or first.dataset_id is None:
             return _evaluate_after_edit(context, assistant_id)
-        run = store.runs.start(assistant_id, refused.settings, TRIGGER)
-        run = store.runs.update(run.id, dataset_id=refused.dataset_id, adapter=refused.adapter)
+        run = store.runs.start(assistant_id, first.settings, TRIGGER)
+        run = store.runs.update(run.id, dataset_id=first.dataset_id, adapter=first.adapter)
         # By the settings of the first evaluation: the margin does not move with what people have said.
-        context = replace(context, settings=TrainerSettings.from_record(refused.settings))
-        return _finish(context, run, lambda: _evaluate_again(context, run, refused))
+        context = replace(context, settings=TrainerSettings.from_record(first.settings))
+        return _finish(context, run, lambda: _evaluate_again(context, run, first))
 
 
 def _evaluate_after_edit(context: TrainingContext, assistant_id: str) -> TrainingRun | None:
@@ -153,13 +153,15 @@ def _evaluate_after_edit(context: TrainingContext, assistant_id: str) -> Trainin
     return _finish(context, run, work)
 
 
-def _evaluate_again(context: TrainingContext, run: TrainingRun, refused: TrainingRun) -> TrainingRun:
-    candidate = msgspec.convert(refused.report["candidate"], Candidate)
+def _evaluate_again(context: TrainingContext, run: TrainingRun, first: TrainingRun) -> TrainingRun:
+    candidate = msgspec.convert(first.report["candidate"], Candidate)
     if candidate.name is not None:
         verify(context.adapters / candidate.name, context.base, MAX_RANK)  # it may be weeks old
-    dataset = context.store.datasets.get(refused.dataset_id or 0)
+    dataset = context.store.datasets.get(first.dataset_id or 0)
     retrain = Retrain(context, run, dataset, RunProgress(context.store, run.id))
-    known_answers = context.store.gate_answers.texts(refused.id)
+    known_answers = context.store.gate_answers.texts(first.id)
+    if first.status is RunStatus.PROMOTED:
+        known_answers["active"] = known_answers[first.report["gate"]["shown"]]
     return asyncio.run(evaluate_and_deploy(retrain, candidate, known_answers, is_second=True))
 
 

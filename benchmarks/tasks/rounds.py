@@ -39,7 +39,7 @@ from benchmarks.tasks.user import (
     traffic_of,
 )
 from store.demonstrations import Demonstration
-from store.records import Deployment, TrainingRun, Variant
+from store.records import Deployment, RunStatus, TrainingRun, Variant
 from trainer.deployment.swap import measure_latency
 from trainer.evaluation.gate import MOST_UNRATED
 from trainer.evaluation.judgements import pending
@@ -154,9 +154,11 @@ class Rounds:
         with self.timed(f"round {number}: reevaluate"):
             judged = self._judge(run)
             while pending(self._store, self.assistant_id) is not None:
-                run = self._run_once(f"Round {number}: evaluating the candidate again", ["reevaluate"])
-                round_["reevaluation"] = run_record(run)
-                judged += self._judge(run)
+                again = self._run_once(f"Round {number}: evaluating the candidate again", ["reevaluate"])
+                judged += self._judge(again)
+                # After a promotion a shorter prompt is tried; where that is refused, what was promoted stays.
+                if again.status is RunStatus.PROMOTED or run.status is not RunStatus.PROMOTED:
+                    run, round_["reevaluation"] = again, run_record(again)
             round_["judged"] = asdict(judged)
         return run, Judged(0, 0) if right_or_wrong(self._task.scorer) else judged
 

@@ -276,14 +276,19 @@ class GateEvaluation:
         return completion.text
 
     def judgement_requests(self, verdict: Verdict) -> list[tuple[str, str]]:
-        """Answers of a refused candidate that people should judge, as (message id, text): what its next test waits for;
-        where answers are graded, those about which a word would change most, once.
+        """Answers of a variant that failed that people should judge, as (message id, text): what its next test waits
+        for; where answers are graded, those about which a word would change most, once.
         """
-        examples = [*self._examples.values()]
-        if verdict.failed is not None and verdict.failed.undecided:
-            systems = [self._answers[_name(verdict.failed.variant)], *self._of_references().values()]
-            return judgements.differing_answers(examples, systems, verdict.failed.undecided, self._scorer)
-        if verdict.failed is None or not self._asks_about(verdict.failed):
+        examples, failed = [*self._examples.values()], verdict.failed
+        if failed is None:
+            return []
+        if failed.undecided:
+            compared = self._of_references()
+            if verdict.promoted:  # it is what is served by the next evaluation
+                compared["active"] = self._answers[_name(verdict.variant.variant)]
+            systems = [self._answers[_name(failed.variant)], *compared.values()]
+            return judgements.differing_answers(examples, systems, failed.undecided, self._scorer)
+        if not self._asks_about(failed):
             return []
         most = self._settings.judgement_requests
         found = [

@@ -93,7 +93,8 @@ def judgement_requests(examples: Sequence[Example], answers: Answers, most: int)
 
 
 def pending(store: Store, assistant_id: str) -> TrainingRun | None:
-    """The newest run, if it was refused, asked people, has their word, and nothing else has changed since.
+    """The newest run, if it asked people, since it was refused or a shorter variant was, has their word, and nothing
+    else has changed since.
 
     One that came to no verdict does not count; after three of them there is no other.
     """
@@ -103,7 +104,7 @@ def pending(store: Store, assistant_id: str) -> TrainingRun | None:
     if len(failed) >= min(_TRIES, len(runs)):
         return None
     run = runs[len(failed)]
-    if run.status is not RunStatus.REFUSED or run.dataset_id is None:
+    if run.status not in (RunStatus.REFUSED, RunStatus.PROMOTED) or run.dataset_id is None:
         return None
     asked = [one.accepted for one in store.judgement_requests.of_run(run.id)]
     # Among answers that are right or wrong a refused one changes the score as well.
