@@ -4,10 +4,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from retrain_scene import SETTINGS, Scene, colour, hash_of
+from retrain_scene import PROMPT, SETTINGS, Scene, colour, hash_of
 
+from assistant.assistants import save_prompt
 from benchmarks.gate_simulation import walk_looks
-from store.records import Example, Role, RunStatus, Split, TrainingRun, Variant, Verdict
+from store.records import (
+    Example,
+    Role,
+    RunStatus,
+    Segment,
+    SegmentKind,
+    Split,
+    TrainingRun,
+    Variant,
+    Verdict,
+)
+from trainer.evaluation import gate_evaluation
 from trainer.evaluation.gate import LOOKS, Answers, Gate
 from trainer.evaluation.judgements import (
     approved_answers,
@@ -113,6 +125,7 @@ def test_each_different_answer_is_asked_about_once() -> None:
             (('{"a": 1}', "2"), (None, None)),
             (('{"a":  1}', "3"), (None, None)),
             (("z", "2.0"), (0.0, None)),
+            ((), ()),  # it passed before it was asked
         )
     ]
     assert differing_answers(examples, systems, [0, 1], json_match) == [
@@ -159,6 +172,37 @@ def test_few_ratings_and_some_judgements_promote_what_is_better(traffic: Scene) 
     assert found.status is RunStatus.PROMOTED and found.adapter == run.adapter, found.message
     assert 0 < labels <= 60 and found.report["gate"]["judged"] == labels
     assert reevaluate(traffic.context, "bank") is None
+
+
+def test_after_a_promotion_judgements_go_on_until_the_shorter_one_is_decided(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The adapter is wrong in one of 40, with approved answers in two others, the base model in one of four."""
+    long = Segment("long", SegmentKind.EXAMPLE, user="Count!", assistant="one two three four " * 40)
+    save_prompt(scene.store, scene.tokenizer, "bank", (*PROMPT, long))
+
+    def answer(model: str, ids: Sequence[int]) -> str:
+        question, sent = scene.question(ids), scene.tokenizer.decode(ids)
+        number = hash_of(question) % 40
+        if model == "base":
+            return colour(question) if "three" in sent and number % 4 else "grey"
+        is_short = sent.count("<|im_start|>user") == 1
+        return "grey" if number in ([1] if is_short else [0, 2]) else colour(question)
+
+    scene.vllm.answer = answer
+    scene.rate(30)
+    scene.ask_unrated(400)
+    monkeypatch.setattr(gate_evaluation, "gate_sequence", lambda *_: [1, 2])
+    runs = [scene.run(margin=0.05, min_train=10)]
+    while say_what_is_right(scene) and (found := reevaluate(scene.context, "bank")):
+        runs.append(found)
+    active = scene.store.deployments.active("bank")
+    promoted = [run for run in runs if run.status is RunStatus.PROMOTED]
+    assert len(promoted) == 2, [run.message for run in runs]
+    assert all("The prompt of 151 tokens" not in run.message for run in runs[runs.index(promoted[0]) + 1 :])
+    assert {run.adapter for run in runs} == {runs[0].adapter}
+    assert active is not None and (active.variant, active.run_id) == (2, promoted[-1].id)
+    assert not scene.store.judgement_requests.open("bank") and reevaluate(scene.context, "bank") is None
 
 
 def test_what_is_worse_is_refused_for_good(traffic: Scene) -> None:

@@ -25,8 +25,9 @@ async def evaluate_and_deploy(
     candidate: Candidate,
     known_answers: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
     is_second: bool = False,
+    passed: int = -1,
 ) -> TrainingRun:
-    """The finished run, promoted or refused; `known_answers` and `is_second` as for `GateEvaluation`.
+    """The finished run, promoted or refused; `known_answers`, `is_second` and `passed` as for `GateEvaluation`.
 
     Raises VllmError, BadAdapter, ParityError, StoreError, UnknownScorer, ScorerFailed. A candidate that is not promoted
     is unloaded.
@@ -36,7 +37,7 @@ async def evaluate_and_deploy(
     try:
         active = store.deployments.active(run.assistant_id)
         serving = active and await load_or_lose(store, pool, active, context.adapters, context.base)
-        evaluation = GateEvaluation(retrain, pool, candidate, serving, known_answers, is_second)
+        evaluation = GateEvaluation(retrain, pool, candidate, serving, known_answers, is_second, passed)
         if candidate.name is not None:
             with progress.timed("load"):
                 await load_checked(
@@ -73,6 +74,7 @@ async def evaluate_and_deploy(
             "judgement_requests": asked,
             "candidate": asdict(candidate),
             "active": served and served.id,
+            "passed": chosen.variant if verdict.promoted else passed,
         }
         if not verdict.promoted:
             return _refuse(retrain, deployment, report, message)

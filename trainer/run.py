@@ -159,10 +159,10 @@ def _evaluate_again(context: TrainingContext, run: TrainingRun, first: TrainingR
         verify(context.adapters / candidate.name, context.base, MAX_RANK)  # it may be weeks old
     dataset = context.store.datasets.get(first.dataset_id or 0)
     retrain = Retrain(context, run, dataset, RunProgress(context.store, run.id))
-    known_answers = context.store.gate_answers.texts(first.id)
+    known_answers, passed = context.store.gate_answers.texts(first.id), first.report.get("passed", -1)
     if first.status is RunStatus.PROMOTED:
         known_answers["active"] = known_answers[first.report["gate"]["shown"]]
-    return asyncio.run(evaluate_and_deploy(retrain, candidate, known_answers, is_second=True))
+    return asyncio.run(evaluate_and_deploy(retrain, candidate, known_answers, is_second=True, passed=passed))
 
 
 def _finish(context: TrainingContext, run: TrainingRun, work: Callable[[], TrainingRun]) -> TrainingRun:

@@ -65,14 +65,17 @@ class GateEvaluation:
         active: Deployment | None,
         known_answers: Mapping[str, Mapping[int, str]] = MappingProxyType({}),
         is_second: bool = False,
+        passed: int = -1,
     ):
-        """`is_second`: it was refused once, and people have judged its answers since. Raises UnknownScorer."""
+        """`is_second`: people have judged its answers since it was evaluated first; `passed` is the variant that was
+        promoted then, after which the sequence goes on. Raises UnknownScorer.
+        """
         dataset, store, settings = retrain.dataset, retrain.store, retrain.context.settings
         self._store, self._tokenizer, self._settings = store, retrain.context.tokenizer, settings
         self._pool, self._progress, self._candidate = pool, retrain.progress, candidate
         self._assistant_id, self._retriever = dataset.assistant_id, retrain.context.retriever
         self._room = retrain.context.address.context - settings.max_answer_tokens
-        self._known_answers, self._is_second = known_answers, is_second
+        self._known_answers, self._is_second, self._passed = known_answers, is_second, passed
         self._segments = store.prompts.get(dataset.prompt_id).segments
         self._same_prompt = active is not None and active.prompt_id == dataset.prompt_id
         self._references = [
@@ -134,7 +137,7 @@ class GateEvaluation:
             served = round(_WORTH_IT * served)
         numbers = gate_sequence(self._candidate.dev_losses, tokens, served)
         # The base model with its full prompt is what everything is compared with, and no candidate.
-        return [number for number in numbers if number or self._candidate.name]
+        return [n for n in numbers if n > self._passed and (n or self._candidate.name)]
 
     def _variant(self, number: int) -> _System:
         sent = self._candidate.variants[number]

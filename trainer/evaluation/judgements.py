@@ -67,11 +67,13 @@ def worth_asking(variant: VariantVerdict, most_lost: float) -> bool:
 def differing_answers(
     examples: Sequence[Example], systems: Sequence[Answers], undecided: Sequence[int], score: Scorer
 ) -> list[tuple[str, str]]:
-    """Every different answer to a question of which nobody has said what is right, as (message id, text)."""
+    """Every different answer to a question of which nobody has said what is right, as (message id, text). A system that
+    passed early has not answered all of them.
+    """
     asked = []
     for n in undecided:
         texts: list[str] = []
-        for text in (one.texts[n].strip() for one in systems if one.scores[n] is None):
+        for text in (one.texts[n].strip() for one in systems if n < len(one.texts) and one.scores[n] is None):
             if not any(score(text, other) == 1.0 for other in texts):
                 texts.append(text)
         asked += [(examples[n].message_id, text) for text in texts]
