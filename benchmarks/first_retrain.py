@@ -93,9 +93,8 @@ def _edit(store: Store, tokenizer: ChatTokenizer, url: str, data_dir: Path) -> d
     newest, saved = store.runs.all(SAMPLE_ID, 1)[0].id, time.time()
     full = save_prompt(store, tokenizer, SAMPLE_ID, segments)
     _wait(store, newest)
-    while next_try(store, SAMPLE_ID) or is_locked(
-        data_dir, TRAINING
-    ):  # where the adapter was refused, the base model follows
+    # Where the adapter was refused, the base model follows.
+    while next_try(store, SAMPLE_ID) or is_locked(data_dir, TRAINING):
         time.sleep(1.0)
     runs = [run for run in store.runs.all(SAMPLE_ID) if run.id > newest]
     run, first = runs[0], runs[-1]

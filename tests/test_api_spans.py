@@ -98,7 +98,8 @@ def test_a_prompt_that_nobody_knows_is_found_as_if_it_had_been_sent_here(scene: 
     (found,) = scene.desk.store.assistants.found()
     assert kept(scene, found.id) == [("How much?", "$14")] and not kept(scene)
     messages = [{"role": "system", "content": "You sell boats."}, {"role": "user", "content": "How long?"}]
-    assert scene.client().chat.completions.create(model="gpt-4o", messages=messages).model == found.id  # type: ignore[arg-type]
+    asked_here = scene.post("/v1/chat/completions", {"model": "gpt-4o", "messages": messages})
+    assert asked_here.json()["model"] == found.id
 
 
 def test_spans_that_belong_to_no_assistant_are_refused_with_the_reason_and_the_others_kept(

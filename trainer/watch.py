@@ -127,7 +127,7 @@ class Watch:
                 self._train(assistant.id, f"by itself: {new} new rated answers")
 
     def _waiting(self) -> str | None:
-        """The first assistant where people have judged a refused candidate's answers, or have edited the prompt."""
+        """The first assistant where people have judged a candidate's answers, or have edited the prompt."""
         store, names = self._store, (one.id for one in self._store.assistants.all())
         return next((id for id in names if pending(store, id) or next_try(store, id)), None)
 
