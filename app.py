@@ -208,7 +208,7 @@ def main(
         store,
         Access(store, always=not is_loopback(host)),
         tokenizer,
-        Chat(store, pool, tokenizer, base, adapters, limits, retriever.for_deployment, metrics.answered),
+        Chat(store, pool, tokenizer, base, adapters, limits, retriever, metrics.answered),
         lambda: server.state,
         trainer_expected=trainer,
         dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),

@@ -83,6 +83,7 @@ def save_prompt(
         proven.prompt_tokens,
         proven.run_id,
         proven.demonstrations,
+        proven.copy_at,
     )
     return store.deployments.activate(again.id)
 

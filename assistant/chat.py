@@ -9,7 +9,7 @@ from pathlib import Path
 from assistant.limits import MAX_MESSAGE_CHARACTERS, ChatError, ChatLimits
 from assistant.message_finalizer import MessageFinalizer
 from assistant.rendering import Rendered
-from assistant.requests import Requests, Retrieve, usage_of
+from assistant.requests import FindsApproved, Requests, usage_of
 from assistant.sampling import GREEDY, Sampling
 from assistant.serving import load_or_lose
 from assistant.tokenizer import ChatTokenizer
@@ -56,16 +56,16 @@ class Chat:
         base: str,
         adapters: Path,
         limits: ChatLimits,
-        retrieve: Retrieve = lambda deployment, question: (),
+        approved: FindsApproved | None = None,
         on_answer: Callable[[Deployment, Message], None] = lambda deployment, answer: None,
     ):
-        """`retrieve` finds the approved answers that are sent along with a question; `on_answer` hears of each end."""
+        """`approved` finds answers that people approved of; `on_answer` hears of each end."""
         self._store = store
         self._finalizer = MessageFinalizer(store)
         self._pool = pool
         self._base = base
         self._adapters = adapters
-        self.requests = Requests(store, pool, tokenizer, limits, retrieve)
+        self.requests = Requests(store, pool, tokenizer, limits, approved)
         self._on_answer = on_answer
 
     def ask(self, assistant_id: str, conversation_id: str | None, text: str, owner: str = "local") -> Message:
@@ -168,16 +168,13 @@ class Chat:
         try:
             # Within: a page that closes here stops the answer too.
             yield Progress(replace(message, text=text), rendered=rendered)
-            limits = self.requests.limits_for(sampling)
             request, shown = (
                 (rendered, ())
                 if rendered
-                else await asyncio.to_thread(self._render_stored, question, deployment, begun, limits)
+                else await asyncio.to_thread(self._render_stored, question, deployment, begun, sampling)
             )
             rendered = request
-            stream = self.requests.complete(
-                request.ids, sampling, deployment.adapter, question.conversation_id
-            )
+            stream = self.requests.complete(request, sampling, deployment.adapter, question.conversation_id)
             async with aclosing(stream):
                 async for item in stream:
                     if isinstance(item, Completion):
@@ -239,11 +236,11 @@ class Chat:
         return [*filter(None, found)]
 
     def _render_stored(
-        self, question: Message, deployment: Deployment, begun: str, limits: ChatLimits
+        self, question: Message, deployment: Deployment, begun: str, sampling: Sampling
     ) -> tuple[Rendered, Sequence[Demonstration]]:
         thread = self._store.messages.branch(question.id)
         context = [(m.role, m.text) for m in thread if m.role is Role.USER or m.text]
-        return self.requests.render(context, deployment, begun, limits)
+        return self.requests.render(context, deployment, begun, sampling)
 
     async def _load_again(self, assistant_id: str, message: Message) -> Deployment:
         """What serves the assistant now, loaded; raises ChatError, with the message marked as failed."""

@@ -24,13 +24,14 @@ DEMONSTRATION_TOKENS = 600  # of a request, at most
 class Rendered:
     """Token ids of a request; `prompt_part` of them are there because of the assistant's prompt, and
     `demonstration_part` because of approved answers that were sent along. `left_out_turns` are the oldest ones of the
-    conversation, for which there was no room.
+    conversation, for which there was no room. Where an approved answer is `copied`, nothing is sent.
     """
 
     ids: tuple[int, ...]
     prompt_part: int
     demonstration_part: int = 0
     left_out_turns: int = 0
+    copied: str = ""
 
 
 def render(

@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Protocol
 
 from assistant.embedding import EmbeddingError
 from assistant.limits import ChatError, ChatLimits
@@ -18,17 +19,29 @@ from store.demonstrations import Demonstration
 from store.records import Deployment, Usage
 
 logger = logging.getLogger(__name__)
-Retrieve = Callable[[Deployment, str], Sequence[Demonstration]]
+
+
+class FindsApproved(Protocol):
+    """Finds the approved answers that are sent along with a question, and the one that is given without the model."""
+
+    def for_deployment(self, deployment: Deployment, question: str) -> Sequence[Demonstration]: ...
+
+    def copied_for(self, deployment: Deployment, context: Context) -> Demonstration | None: ...
 
 
 class Requests:
-    """Of one pool of servers. `retrieve` finds the approved answers that are sent along with a question."""
+    """Of one pool of servers."""
 
     def __init__(
-        self, store: Store, pool: VllmPool, tokenizer: ChatTokenizer, limits: ChatLimits, retrieve: Retrieve
+        self,
+        store: Store,
+        pool: VllmPool,
+        tokenizer: ChatTokenizer,
+        limits: ChatLimits,
+        approved: FindsApproved | None,
     ):
         self._store, self._pool, self._tokenizer = store, pool, tokenizer
-        self._limits, self._retrieve = limits, retrieve
+        self._limits, self._approved = limits, approved
         self.waiting = 0  # answers that have no token yet
 
     @property
@@ -44,11 +57,15 @@ class Requests:
         return ChatLimits(usual.context, min(sampling.max_tokens, usual.context // 2))
 
     def render(
-        self, context: Context, deployment: Deployment, begun: str, limits: ChatLimits
+        self, context: Context, deployment: Deployment, begun: str, sampling: Sampling
     ) -> tuple[Rendered, Sequence[Demonstration]]:
         """Token ids of the request, and the demonstrations in it; the oldest turns are left out when the conversation
-        outgrows the context.
+        outgrows the context. Or the approved answer that is given as it is, as the one demonstration.
         """
+        limits = self.limits_for(sampling)
+        known = self._copied(deployment, context) if sampling.takes_any and not begun else None
+        if known and len(self._tokenizer.encode_text(known.answer)) <= limits.answer:
+            return Rendered((), 0, copied=known.answer), (known,)
         segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
         prefix = render_answer(self._tokenizer, begun)[:-1] if begun else ()
         room = limits.room - len(prefix)
@@ -60,16 +77,24 @@ class Requests:
             raise ChatError(
                 f"Message and prompt take {taken:,} tokens; the model has room for {room:,}. Shorten the message."
             )
-        found = self._find_demonstrations(deployment, context[-1][1])
+        found = self._demonstrations(deployment, context[-1][1])
         shown = fit_demonstrations(self._tokenizer, segments, fitting, found, room)
         rendered = render(self._tokenizer, segments, fitting, shown)
         left_out = len(context) - len(fitting)
         return replace(rendered, ids=rendered.ids + prefix, left_out_turns=left_out), shown
 
-    def _find_demonstrations(self, deployment: Deployment, question: str) -> Sequence[Demonstration]:
+    def _copied(self, deployment: Deployment, context: Context) -> Demonstration | None:
+        """None where it cannot be found: the model answers."""
+        try:
+            return self._approved.copied_for(deployment, context) if self._approved else None
+        except (EmbeddingError, StoreError) as error:
+            logger.warning("Asking the model, without approved answers: %s", error)
+            return None
+
+    def _demonstrations(self, deployment: Deployment, question: str) -> Sequence[Demonstration]:
         """None where they cannot be found: an answer without them is better than none."""
         try:
-            return self._retrieve(deployment, question)
+            return self._approved.for_deployment(deployment, question) if self._approved else ()
         except (EmbeddingError, StoreError) as error:
             logger.warning("Answering without approved answers: %s", error)
             return ()
@@ -80,18 +105,24 @@ class Requests:
         """Stream a deployment's answer to these turns, after the request; nothing is stored. Raises as `complete`."""
         if deployment.adapter in self._pool.lost:
             deployment = await asyncio.to_thread(self._store.deployments.without_adapter, deployment)
-        limits = self.limits_for(sampling)
-        rendered, _ = await asyncio.to_thread(self.render, context, deployment, "", limits)
+        rendered, _ = await asyncio.to_thread(self.render, context, deployment, "", sampling)
         yield rendered
-        async with aclosing(self.complete(rendered.ids, sampling, deployment.adapter)) as stream:
+        async with aclosing(self.complete(rendered, sampling, deployment.adapter)) as stream:
             async for item in stream:
                 yield item
 
     async def complete(
-        self, ids: Sequence[int], sampling: Sampling, adapter: str | None = None, conversation: str = ""
+        self, request: Rendered, sampling: Sampling, adapter: str | None = None, conversation: str = ""
     ) -> AsyncGenerator[str | Completion]:
-        """Stream what the adapter or the base model writes after these tokens. Raises ChatError, VllmError."""
-        limits = self.limits_for(sampling)
+        """Stream what the adapter or the base model writes after this request, or the answer that is copied.
+
+        Raises ChatError, VllmError.
+        """
+        if request.copied:
+            yield request.copied
+            yield Completion(request.copied, 0, 0, 0, 0.0, 0.0, finish_reason="stop")
+            return
+        limits, ids = self.limits_for(sampling), request.ids
         if len(ids) > limits.room:
             raise ChatError(
                 f"The request takes {len(ids):,} tokens; the model has room for {limits.room:,} beside an answer of "

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from assistant.rendering import Context
 from store import Store
 from store.demonstrations import Demonstration
 from store.records import Deployment
@@ -75,6 +76,24 @@ class Retriever:
             return one.added_at >= since and one.message_id not in known and allowed(one)
 
         return self.nearest(assistant_id, question, _MOST_NEW, is_new, NEARLY_THE_SAME)
+
+    def copied(
+        self,
+        assistant_id: str,
+        copy_at: float | None,
+        context: Context,
+        allowed: Allowed = lambda one: True,
+    ) -> Demonstration | None:
+        """The approved answer to the most similar question, which a deployment or variant with this `copy_at` gives as
+        it is, where the two are as similar. None in a conversation that has begun, and none with a placeholder.
+        """
+        if copy_at is None or len(context) > 1:
+            return None
+        found = self.nearest(assistant_id, context[0][1], 1, allowed, copy_at)
+        return found[0] if found and not found[0].has_placeholder else None
+
+    def copied_for(self, deployment: Deployment, context: Context) -> Demonstration | None:
+        return self.copied(deployment.assistant_id, deployment.copy_at, context)
 
     def nearest(
         self,

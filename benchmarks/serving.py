@@ -58,8 +58,7 @@ class Serving:
     def chat(self, pool: VllmPool) -> Chat:
         """As `app.py` makes it for the page."""
         limits = ChatLimits(self.address.context)
-        retrieve = self.retriever.for_deployment
-        return Chat(self.store, pool, self.tokenizer, self.base, self.adapters, limits, retrieve)
+        return Chat(self.store, pool, self.tokenizer, self.base, self.adapters, limits, self.retriever)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ _UNRATED = f"""
         CROSS JOIN splits ON splits.conversation_id = s.conversation_id WHERE splits.split <> 'train') AS saw_held_out
     FROM messages m CROSS JOIN conversations c ON c.id = m.conversation_id AND c.source = 'chat'
     WHERE m.deployment_id = ? AND m.prompt_tokens IS NOT NULL AND m.status = 'complete' AND m.text <> ''
-        AND m.mean_ln_p IS NOT NULL AND coalesce(m.finish_reason, 'stop') = 'stop'
+        AND (m.mean_ln_p IS NOT NULL OR m.completion_tokens = 0) AND coalesce(m.finish_reason, 'stop') = 'stop'
         AND NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)
         AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})
     ORDER BY m.created_at DESC LIMIT ?"""
@@ -130,7 +130,7 @@ class Answers(Repository):
 
         They are the newest ones of the deployments that served last, then imported ones. One that saw an answer of the
         gate or of dev has no log-probability, since learning it would pass that on; nor has one under another version
-        of the prompt, or an imported one: of these the question counts.
+        of the prompt, a copied answer or an imported one: of these the question counts.
         """
         with self._file.reading() as transaction:
             found, unsure = list[sqlite3.Row](), set[str]()

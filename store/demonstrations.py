@@ -1,5 +1,6 @@
 """Keeps the approved answers that may be put before a question, with the vectors by which they are found."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -17,6 +18,8 @@ _STATE = """
     SELECT count(*) AS n, coalesce(max(seq), 0) AS newest, count(*) FILTER (WHERE vector_model = ?) AS ready
     FROM demonstrations WHERE assistant_id = ?"""
 
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,40}_[0-9]{1,9}>")  # in place of something personal
+
 
 @dataclass(frozen=True)
 class Demonstration:
@@ -27,6 +30,10 @@ class Demonstration:
     answer: str
     seq: int = 0
     added_at: float = 0.0
+
+    @property
+    def has_placeholder(self) -> bool:
+        return PLACEHOLDER.search(self.answer) is not None
 
 
 class Demonstrations(Repository):

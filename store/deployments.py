@@ -38,6 +38,7 @@ class Deployments(Repository):
         prompt_tokens: int,
         run_id: int | None = None,
         demonstrations: int = 0,
+        copy_at: float | None = None,
     ) -> Deployment:
         """Save a candidate. Raises NotFound, and Conflict for another prompt's segments or assistant."""
         with self._file.writing() as transaction:
@@ -49,6 +50,7 @@ class Deployments(Repository):
                 *(0, assistant_id, prompt_id, adapter, segment_ids, variant, prompt_tokens),
                 *(DeploymentStatus.CANDIDATE, self._clock(), run_id),
                 demonstrations=demonstrations,
+                copy_at=copy_at,
             )
             return self.get(transaction.insert("deployments", **vars(made) | {"id": None}))
 

@@ -111,10 +111,15 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Variant:
-    """What is sent before a conversation: these segments of the prompt, and so many demonstrations."""
+    """What is sent before a conversation: these segments of the prompt, and so many demonstrations.
+
+    Where a question is at least `copy_at` like an approved one (cosine of their vectors), nothing is sent: the approved
+    answer is given.
+    """
 
     segment_ids: tuple[str, ...]
     demonstrations: int = 0
+    copy_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,7 @@ class Deployment:
     activated_at: float | None = None
     reason: str = ""  # why it was retired or rejected
     demonstrations: int = 0
+    copy_at: float | None = None  # as in `Variant`
 
 
 @dataclass(frozen=True)

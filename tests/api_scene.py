@@ -19,6 +19,7 @@ from word_embedder import WordEmbedder
 from assistant.api.app import Api, in_front
 from assistant.api.metrics import Metrics
 from assistant.chat import Chat
+from assistant.retrieval import Retriever
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
@@ -63,10 +64,11 @@ def api(
     tracer: Tracer | None = None,
 ) -> Iterator[Scene]:
     desk = make_desk(store, tokenizer, vllm, directory)
+    desk.approved = Retriever(store, WordEmbedder())
     pool = VllmPool([VllmClient(vllm.url)])
     metrics = Metrics(store)
     chat = Chat(
-        store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.retrieve, metrics.answered
+        store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.approved, metrics.answered
     )
     made = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: state, key_required, tracer)
     server = PageServer(in_front(made.app(), PlainTextResponse("a page")), "127.0.0.1", 0, on_stop=pool.close)

@@ -1,7 +1,7 @@
 """An assistant at a desk: a store, a fake vLLM, and chats that ask it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,12 @@ from tiny_model import write_adapter
 from assistant.assistants import create_assistant
 from assistant.chat import Chat
 from assistant.limits import ChatLimits
+from assistant.requests import FindsApproved
 from assistant.sampling import GREEDY, Sampling
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from store import Store
-from store.demonstrations import Demonstration
 from store.records import Deployment, Message, Segment, SegmentKind
 
 PROMPT = (
@@ -35,7 +35,7 @@ class Desk:
     vllm: FakeVllm
     adapters: Path
     limits: ChatLimits
-    retrieve: Callable[[Deployment, str], Sequence[Demonstration]] = lambda deployment, question: ()
+    approved: FindsApproved | None = None
 
     def run(self, act: Callable[[Chat], Coroutine[Any, Any, Any]]) -> Any:
         async def whole() -> Any:
@@ -49,7 +49,7 @@ class Desk:
                         "base hash",
                         self.adapters,
                         self.limits,
-                        self.retrieve,
+                        self.approved,
                     )
                 )
             finally:

@@ -11,11 +11,13 @@ import pytest
 from api_scene import Scene, api
 from fake_vllm import FakeVllm
 from page_client import GRADIO_WARNINGS, get, post
+from store_scene import answered
 from waiting import wait_for
 
 from assistant.assistants import create_assistant
 from assistant.tokenizer import ChatTokenizer
 from store import Store
+from store.demonstrations import Demonstration
 from store.records import MessageStatus, Role
 
 pytestmark = GRADIO_WARNINGS  # the fake server goes with its connections open
@@ -106,6 +108,29 @@ def test_an_assistant_without_a_prompt_is_not_recognised_by_nothing(scene: Scene
     create_assistant(scene.desk.store, scene.desk.tokenizer, "Bare", "exact", ())
     assert scene.client().chat.completions.create(model="base", messages=HI).model == "base"
     assert scene.client().chat.completions.create(model="bare", messages=HI).model == "bare"
+
+
+def test_an_approved_answer_that_is_given_again_says_so_and_costs_nothing(scene: Scene) -> None:
+    store, question = scene.desk.store, "When do you open?"
+    prompt = store.prompts.latest("bank")
+    ids = [segment.id for segment in prompt.segments]
+    served = store.deployments.add("bank", prompt.id, None, ids, 1, 9, copy_at=0.9)
+    store.deployments.activate(served.id)
+    approved = answered(store, question, "At nine.")
+    store.demonstrations.replace("bank", [Demonstration(approved.id, question, "At nine.")])
+    create = scene.client().chat.completions.create
+
+    reply = create(model="gpt-4o", messages=[SYSTEM, *EXAMPLE, asked(question)], temperature=0.7, n=2)
+
+    assert [choice.message.content for choice in reply.choices] == ["At nine.", "Call the front desk."]
+    assert reply.shorthand["copied"] is True and reply.shorthand["prompt_tokens_sent"] == 0
+    assert reply.shorthand["prompt_tokens_saved"] > 0 and len(scene.desk.vllm.asked()) == 1
+    stream = create(model="bank", messages=[asked(question)], stream=True)
+    texts = [chunk.choices[0].delta.content or "" for chunk in stream]
+    assert "".join(texts) == "At nine." and len(scene.desk.vllm.asked()) == 1
+    wanted = {"type": "json_object"}
+    create(model="bank", messages=[asked(question)], response_format=wanted)  # type: ignore[call-overload]
+    assert len(scene.desk.vllm.asked()) == 2, "the model has to write that"
 
 
 def test_an_unknown_prompt_is_served_unchanged_by_the_base_model_and_kept_to_be_adopted(scene: Scene) -> None:

@@ -1,34 +1,38 @@
 """Approved answers before a question, through the whole chat turn: which are sent, what they cost, what may fail."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
 
 import pytest
-from desk_scene import Desk
+from desk_scene import Desk, answer
 from store_scene import answered
 from word_embedder import WordEmbedder
 
 from assistant.embedding import EmbeddingError
 from assistant.rendering import DEMONSTRATION_TOKENS
 from assistant.retrieval import Retriever
+from assistant.sampling import Sampling
+from assistant.web import words
 from store import StoreError
 from store.demonstrations import Demonstration
-from store.records import Deployment, MessageStatus, RunStatus
+from store.records import Deployment, Message, MessageStatus, RunStatus
 
 
 @pytest.fixture
 def teller(desk: Desk) -> Desk:
     """A desk that finds approved answers."""
-    desk.retrieve = Retriever(desk.store, WordEmbedder()).for_deployment
+    desk.approved = Retriever(desk.store, WordEmbedder())
     return desk
 
 
-def serve(desk: Desk, demonstrations: int) -> Deployment:
+def serve(desk: Desk, demonstrations: int, copy_at: float | None = None) -> Deployment:
     """The base model without prompt, of a run that learned nothing that is approved here."""
     run = desk.store.runs.start("bank", {}, "test")
     desk.store.runs.finish(run.id, RunStatus.PROMOTED, "", {})
     prompt = desk.store.prompts.latest("bank")
     return desk.store.deployments.activate(
-        desk.store.deployments.add("bank", prompt.id, None, [], 1, 0, run.id, demonstrations).id
+        desk.store.deployments.add("bank", prompt.id, None, [], 1, 0, run.id, demonstrations, copy_at).id
     )
 
 
@@ -81,7 +85,7 @@ def test_a_deployment_with_demonstrations_has_the_nearest_ones_and_counts_their_
     ]
     stored = teller.store.messages.get(said.id)
     assert stored.usage and stored.usage.demonstrations == (near.message_id, nearer.message_id)
-    teller.retrieve = lambda deployment, question: ()
+    teller.approved = None
     bare = teller.ask("When do you open")
     assert bare.usage and stored.usage.prompt_part_tokens == bare.usage.prompt_part_tokens
     assert stored.usage.demonstration_tokens == stored.usage.prompt_tokens - bare.usage.prompt_tokens > 0
@@ -109,16 +113,73 @@ def test_the_least_alike_leave_where_there_is_too_little_room(teller: Desk) -> N
     "trouble", [EmbeddingError("The embedding model cannot be loaded."), StoreError("The store is locked.")]
 )
 def test_an_answer_comes_without_them_where_they_cannot_be_found(
-    teller: Desk, trouble: Exception, caplog: pytest.LogCaptureFixture
+    teller: Desk, trouble: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     serve(teller, demonstrations=2)
     approve(teller, When_do_you_open="At nine.")
 
-    def fail(deployment: Deployment, question: str) -> Sequence[Demonstration]:
+    def fail(texts: Sequence[str]) -> NoReturn:
         raise trouble
 
-    teller.retrieve = fail
+    embedder = WordEmbedder()
+    monkeypatch.setattr(embedder, "embed", fail)
+    teller.approved = Retriever(teller.store, embedder)
     said = teller.ask("When do you open")
     assert said.status is MessageStatus.COMPLETE and turns(teller) == ["user\nWhen do you open"]
     assert said.usage and said.usage.demonstrations == ()
     assert f"Answering without approved answers: {trouble}" in caplog.text
+
+
+def test_an_approved_answer_is_given_again_without_the_model(teller: Desk) -> None:
+    served = serve(teller, demonstrations=2, copy_at=0.7)
+    (approved,) = approve(teller, When_do_you_open_today="At nine.")
+
+    said = teller.ask("When do you open tomorrow")
+
+    assert teller.vllm.asked() == [] and served.copy_at == 0.7
+    stored = teller.store.messages.get(said.id)
+    assert (stored.text, stored.status, stored.deployment_id) == (
+        "At nine.",
+        MessageStatus.COMPLETE,
+        served.id,
+    )
+    assert stored.usage and stored.usage.demonstrations == (approved.message_id,)
+    assert (stored.usage.prompt_tokens, stored.usage.completion_tokens, stored.finish_reason) == (
+        0,
+        0,
+        "stop",
+    )
+    assert "the model was not asked" in words.usage(stored.usage)
+    assert words.deployment(served) == "approved answers given again, else base model, no prompt"
+    # A correction of it is what is given from then on.
+    approve(teller, When_do_you_open_tomorrow="At ten.")
+    assert teller.ask("When do you open tomorrow").text == "At ten." and teller.vllm.asked() == []
+
+
+def test_the_model_is_asked_where_an_approved_answer_will_not_do(teller: Desk) -> None:
+    serve(teller, demonstrations=0, copy_at=0.7)
+    approve(teller, When_do_you_open_today="At nine.", When_is_lunch="word " * 900)
+    question = "When do you open tomorrow"
+
+    def asked_after(act: Callable[[], object]) -> int:
+        before = len(teller.vllm.asked())
+        act()
+        return len(teller.vllm.asked()) - before
+
+    assert asked_after(lambda: teller.ask("Is there a bank in the next village")) == 1, "it is not like it"
+    assert asked_after(lambda: teller.ask("When is lunch")) == 1, "the answer is longer than one may be"
+    first = teller.ask(question)
+    assert asked_after(lambda: teller.ask(question, first.conversation_id)) == 1, "what was said may decide"
+    again = Sampling(0.8, 1, is_another=True)
+    for sampling, wanted in (
+        (again, 1),
+        (Sampling(max_tokens=1), 1),
+        (Sampling(more={"stop": ["."]}), 1),
+        (Sampling(more={"logprobs": 0}), 1),
+        (Sampling(0.3, 1, 50, {"top_p": 0.9, "presence_penalty": 0.0}), 0),
+    ):
+        assert asked_after(partial(ask_with, teller, question, sampling)) == wanted, sampling
+
+
+def ask_with(desk: Desk, text: str, sampling: Sampling) -> Message:
+    return desk.run(lambda chat: answer(chat, chat.ask("bank", None, text), sampling))

@@ -209,3 +209,24 @@ def test_a_question_alone_is_computed_by_one_thread_and_the_others_stay_as_they_
     finally:
         torch.set_num_threads(before)
     assert np.allclose(alone, together[0], atol=1e-5)
+
+
+def test_the_answer_that_is_given_again_is_the_nearest_one_where_it_is_near_enough(
+    bank: Store, add: Add
+) -> None:
+    lost, stolen = add("my card was lost", "my card was stolen today")
+    retriever, asked = Retriever(bank, WordEmbedder()), ((Role.USER, "my card was lost again"),)
+
+    def copied(at: float | None = 0.8, context: Any = asked, **more: Any) -> Demonstration | None:
+        return retriever.copied("bank", at, context, **more)
+
+    found = copied()
+    assert found is not None and found.message_id == lost.message_id
+    assert copied(None) is None and copied(0.95) is None
+    follow_up = (*asked, (Role.ASSISTANT, "Which one?"), (Role.USER, "my card was lost"))
+    assert copied(context=follow_up) is None, "what was said before may decide"
+    other = copied(0.5, allowed=lambda one: one.message_id != lost.message_id)
+    assert other is not None and other.message_id == stolen.message_id
+    hidden = Demonstration(lost.message_id, lost.question, "Write to <EMAIL_1>.")
+    bank.demonstrations.replace("bank", [hidden, stolen])
+    assert copied() is None, "nobody is told a placeholder"

@@ -150,6 +150,12 @@ def test_unrated_answers_are_the_newest_whole_ones_of_what_served_last(bank: Sto
     assert [a.message_id for a in everything if a.mean_ln_p is None and not a.deployment_id] == ["import1"]
     assert len(everything) == 6 and len(store.answers.unrated(prompt.id, 5)) == 5, "what served comes first"
     assert [store.answers.has_unrated(prompt.id, count) for count in (6, 7)] == [True, False]
+    talk = store.conversations.create("bank", id="copied").id
+    question = store.messages.add(talk, None, Role.USER, "q copied").id
+    usage = Usage(0, 0, 0, 0, 0.0, 0.0, demonstrations=("rated",))
+    store.messages.add(talk, question, Role.ASSISTANT, "a rated", "complete", served["new"].id, usage, "copy")
+    copied = {a.message_id: a.mean_ln_p for a in store.answers.unrated(prompt.id, 10)}
+    assert copied["copy"] is None, "an approved answer that was given again: its question counts"
     assert store.answers.correction_times("bank", 9) == []
     corrected = store.ratings.add("new1", "ann", Verdict.DOWN, correction="better")
     assert store.answers.correction_times("bank", 9) == [corrected.created_at]

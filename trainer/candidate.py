@@ -21,6 +21,7 @@ from assistant.rendering import keep, prompt_tokens, render, segment_tokens
 from assistant.retrieval import DEMONSTRATIONS
 from assistant.serving import MAX_RANK
 from store import StoreError
+from store.demonstrations import Demonstration
 from store.records import Dataset, Deployment, Example, SegmentKind, Split, Variant
 from trainer.context import Retrain, TrainingContext
 from trainer.evaluation.variants import (
@@ -148,17 +149,22 @@ def is_worth_trying(context: TrainingContext, assistant_id: str) -> bool:
     active = store.deployments.active(assistant_id)
     if active is None or active.adapter is not None or active.variant:
         return False
-    try:
-        refresh(store, assistant_id, context.settings)
-    except (RedactionError, StoreError):  # the run that trains meets it again and says so
-        return False
-    known = store.demonstrations.all(assistant_id)[-_LOOKED_AT:]
+    known = approved_now(context, assistant_id)[-_LOOKED_AT:]
     if not known:
         return False
     tokens = [len(tokenizer.encode_text(f"{one.question}{one.answer}")) for one in known]
     protected = [one for one in store.prompts.get(active.prompt_id).segments if one.protected]
     shortest = prompt_tokens(tokenizer, protected) + min(DEMONSTRATIONS, len(known)) * mean(tokens)
     return shortest < active.prompt_tokens
+
+
+def approved_now(context: TrainingContext, assistant_id: str) -> list[Demonstration]:
+    """The demonstrations; none where they cannot be found, which the run that trains meets again and says."""
+    try:
+        refresh(context.store, assistant_id, context.settings)
+    except (RedactionError, StoreError):
+        return []
+    return context.store.demonstrations.all(assistant_id)
 
 
 def untrained_candidate(retrain: Retrain, sent: Collection[str] = ()) -> Candidate:

@@ -59,6 +59,7 @@ async def evaluate_and_deploy(
             chosen.prompt_tokens,
             run.id,
             chosen.demonstrations,
+            chosen.copy_at,
         )
         if verdict.promoted:
             progress.record("swap", deployment=deployment.id)
@@ -107,8 +108,9 @@ async def _finish_promoted(
     """Measure what the swap saves; it has happened, and what fails from here on does not undo it."""
     store, run = retrain.store, retrain.run
     try:
-        with retrain.progress.timed("probe"):
-            report["probe"] = await _measure_saving(retrain, pool, deployment)
+        if deployment.copy_at is None:  # else most questions do not reach the model
+            with retrain.progress.timed("probe"):
+                report["probe"] = await _measure_saving(retrain, pool, deployment)
     except VllmError as error:
         message += f" The time it saves could not be measured: {error}"
     except (asyncio.CancelledError, KeyboardInterrupt):

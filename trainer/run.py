@@ -24,6 +24,7 @@ from trainer.candidate import (
     untrained_candidate,
 )
 from trainer.context import Retrain, RunProgress, TrainingContext
+from trainer.copying import copying_candidate, is_worth_copying
 from trainer.deployment.swap import ParityError
 from trainer.evaluation.judgements import TRIGGER, pending
 from trainer.evaluation.scorers import ScorerFailed, UnknownScorer
@@ -52,6 +53,12 @@ _EXPECTED = (
     TrainingDiverged,
     RedactionError,
 )
+_Makes = Callable[[Retrain], Candidate | str]  # or why there is none
+# Before each training, one after the other: whether it is worth a test, and what is tested.
+_UNTRAINED: tuple[tuple[Callable[[TrainingContext, str], bool], _Makes], ...] = (
+    (is_worth_trying, untrained_candidate),
+    (is_worth_copying, copying_candidate),
+)
 
 
 def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
@@ -66,11 +73,11 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         store.runs.interrupt_running("The training process was killed or crashed during this run.")
         run = resume(context, assistant_id)
         if run is None:
-            if is_worth_trying(context, assistant_id):
-                tried = _start(context, assistant_id, f"{trigger}, {WITHOUT_TRAINING}")
-                tried = _finish(context, tried, lambda: _evaluate(context, tried, untrained_candidate, False))
-                if tried.status not in (RunStatus.PROMOTED, RunStatus.REFUSED):
-                    return tried
+            for is_worth, candidate_of in _UNTRAINED:
+                if is_worth(context, assistant_id):
+                    tried = _try(context, assistant_id, f"{trigger}, {WITHOUT_TRAINING}", candidate_of)
+                    if tried.status not in (RunStatus.PROMOTED, RunStatus.REFUSED):
+                        return tried
             run = _start(context, assistant_id, trigger)
         _remove_work_dirs(context, assistant_id, run.id)
         try:
@@ -78,6 +85,11 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
         finally:
             if interrupted(store, context.data_dir, assistant_id) is None:
                 shutil.rmtree(context.work_dir(run.id), ignore_errors=True)
+
+
+def _try(context: TrainingContext, assistant_id: str, trigger: str, candidate_of: _Makes) -> TrainingRun:
+    run = _start(context, assistant_id, trigger)
+    return _finish(context, run, lambda: _evaluate(context, run, candidate_of, False))
 
 
 def _start(context: TrainingContext, assistant_id: str, trigger: str) -> TrainingRun:
@@ -91,9 +103,7 @@ def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
     return _evaluate(context, run, train_candidate, True)
 
 
-def _evaluate(
-    context: TrainingContext, run: TrainingRun, candidate_of: Callable[[Retrain], Candidate], trains: bool
-) -> TrainingRun:
+def _evaluate(context: TrainingContext, run: TrainingRun, candidate_of: _Makes, trains: bool) -> TrainingRun:
     """Freeze the dataset, unless that was done before an interruption, and test the candidate that is made of it."""
     store, progress = context.store, RunProgress(context.store, run.id)
     with progress.timed("dataset"):
@@ -105,6 +115,8 @@ def _evaluate(
         refresh(store, run.assistant_id, context.settings)
     retrain = Retrain(context, run, dataset, progress)
     candidate = candidate_of(retrain)
+    if isinstance(candidate, str):
+        return store.runs.finish(run.id, RunStatus.REFUSED, candidate, {})
     # One event loop for all talk with the servers: connections belong to the loop they were opened in.
     return asyncio.run(evaluate_and_deploy(retrain, candidate))
 

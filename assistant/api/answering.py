@@ -86,6 +86,7 @@ class Plan:
             "prompt_tokens_sent": tokens,
             "prompt_tokens_saved": max(0, self.full_tokens - tokens),
             "left_out_turns": sent.left_out_turns if sent else 0,
+            "copied": bool(sent and sent.copied),
             **left_out,
         }
 
@@ -176,7 +177,7 @@ def _answer(
         return _of_progress(index, chat.answer(kept, sampling, plan.begun, plan.unchanged))
     if plan.unchanged is not None:
         first = Piece(index, plan.begun, sent=plan.unchanged)
-        return relayed(index, chat.requests.complete(plan.unchanged.ids, sampling), first)
+        return relayed(index, chat.requests.complete(plan.unchanged, sampling), first)
     assert plan.deployment is not None
     return relayed(index, chat.requests.unstored(plan.deployment, plan.turns, sampling))
 

@@ -34,6 +34,7 @@ from assistant.api.stored import Stored
 from assistant.api.tracing import begin, traced
 from assistant.api.tuning import Tuning
 from assistant.chat import Chat, Started
+from assistant.rendering import Rendered
 from assistant.request_log import PROBES
 from assistant.retrieval import Embeds
 from assistant.tokenizer import ChatTokenizer, UnusableTemplate
@@ -184,8 +185,8 @@ class Api:
             text = "One prompt is answered at a time, without echo and logprobs."
             raise ApiError(400, text, param="prompt" if len(prompts) != 1 else None)
         self._need_server()
-        ids = self._tokenizer.encode_text(prompts[0])
-        streams = [self._chat.requests.complete(ids, asked.sampling(n)) for n in range(asked.n or 1)]
+        sent = Rendered(self._tokenizer.encode_text(prompts[0]), 0)
+        streams = [self._chat.requests.complete(sent, asked.sampling(n)) for n in range(asked.n or 1)]
         pieces = merged([relayed(n, stream) for n, stream in enumerate(streams)])
         return await self._reply(replies.TEXT, Plan(), asked, pieces, span)
 

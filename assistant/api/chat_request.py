@@ -96,7 +96,7 @@ class _Sampled(msgspec.Struct, kw_only=True):
         temperature = self.temperature if self.temperature is not None else _VARIED if index else 0.0
         seed = self.seed if self.seed is None else self.seed + index
         said = {name: value for name, value in given.items() if value is not None}
-        return Sampling(temperature, seed, self.max_tokens, said)
+        return Sampling(temperature, seed, self.max_tokens, said, is_another=index > 0)
 
 
 class ChatBody(_Sampled, kw_only=True):

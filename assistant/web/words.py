@@ -114,11 +114,14 @@ def deployment(served: Deployment | None) -> str:
     """“base model, full prompt” or “otter-quay-v0003, prompt of 16 tokens”."""
     if served is None:
         return "unknown deployment"
-    return f"{served.adapter or 'base model'}, {prompt(served.variant, served.prompt_tokens)}"
+    copies = "" if served.copy_at is None else "approved answers given again, else "
+    return f"{copies}{served.adapter or 'base model'}, {prompt(served.variant, served.prompt_tokens)}"
 
 
 def usage(cost: Usage) -> str:
     """What an answer cost (prompt part, whole request, cached tokens, first token), and what had no room in it."""
+    if not cost.prompt_tokens:
+        return "the approved answer to a question much like it; the model was not asked, 0 tokens"
     used = count(len(cost.demonstrations), "approved answer")
     parts = f"prompt {tokens(cost.prompt_part_tokens)}"
     if cost.demonstrations:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
-from assistant.rendering import render
+from assistant.rendering import Context, Rendered, render
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, VllmError
 from assistant.vllm_pool import VllmPool
@@ -65,19 +65,28 @@ async def measure(
     progress: Callable[[int, int], None],
     retrieve: Callable[[str], Sequence[Demonstration]] = lambda question: (),
     demonstrations: int = 0,
+    copied: Callable[[Context], Demonstration | None] = lambda context: None,
 ) -> Measurement:
     """Answer every item; `segments` are the kept ones. Raises ScorerFailed."""
-    requests = {
-        item.id: render(tokenizer, segments, ((Role.USER, item.user),), retrieve(item.user)) for item in items
-    }
+
+    def request(item: Item) -> Rendered:
+        context = ((Role.USER, item.user),)
+        if known := copied(context):
+            return Rendered((), 0, copied=known.answer)
+        return render(tokenizer, segments, context, retrieve(item.user))
+
+    requests = {item.id: request(item) for item in items}
     slots = asyncio.Semaphore(AT_ONCE * len(pool.each()))
     done = 0
 
     async def answer(item: Item) -> Completion | str:
         nonlocal done
+        sent = requests[item.id]
         async with slots:
-            result = await _complete(
-                pool, adapter or pool.base, requests[item.id].ids, max_tokens, tokenizer.end_ids
+            result = (
+                Completion(sent.copied, 0, 0, 0, 0.0, 0.0)
+                if sent.copied
+                else await _complete(pool, adapter or pool.base, sent.ids, max_tokens, tokenizer.end_ids)
             )
         done += 1
         progress(done, len(items))
@@ -182,6 +191,7 @@ def measured_record(
             "variant": active.variant,
             "segment_ids": list(active.segment_ids),
             "demonstrations": active.demonstrations,
+            "copy_at": active.copy_at,
         },
         "prompt_tokens": {
             "full": full.part_tokens,

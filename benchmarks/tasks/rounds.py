@@ -198,7 +198,7 @@ class Rounds:
         measured: dict[str, Measurement] = {}
         for name, pair in pairs.items():
             measured[name] = await self._measure_pair(f"Round {number}: {name}", number, *pair)
-        sent = Variant(active.segment_ids, active.demonstrations)
+        sent = Variant(active.segment_ids, active.demonstrations, active.copy_at)
         measured["active"] = await self._measure_pair(
             f"Round {number}: active", number, active.adapter, sent, active
         )
@@ -254,7 +254,8 @@ class Rounds:
             return retriever.nearest(self.assistant_id, question, sent.demonstrations)
 
         shows_new = deployment is not None and number > 0 and not sent.demonstrations
-        pair = (adapter, sent, shows_new, number if sent.demonstrations or shows_new else None)
+        grows = sent.demonstrations or shows_new or sent.copy_at is not None
+        pair = (adapter, sent, shows_new, number if grows else None)
         if pair not in self._measured:
             tokenizer, items = self._serving.tokenizer, self._items
             with self._screen.bar(title) as progress:
@@ -269,14 +270,17 @@ class Rounds:
                     progress,
                     retrieve,
                     sent.demonstrations,
+                    partial(retriever.copied, self.assistant_id, sent.copy_at),
                 )
             self.body["measurements"].append(asdict(self._measured[pair]))
             self._save()
         return self._measured[pair]
 
     async def _measure_latency(self, active: Deployment) -> dict[str, Any] | None:
-        """Time to the first token of the full and the active prompt; None where they are the same requests."""
-        if active.adapter is None and active.segment_ids == self._full:
+        """Time to the first token of the full and the active prompt; None where they are the same requests, or most
+        questions do not reach the model.
+        """
+        if active.copy_at is not None or (active.adapter is None and active.segment_ids == self._full):
             return None
         base = self._pool.base
         variants = {"full": (base, self._full), "short": (active.adapter or base, active.segment_ids)}

@@ -62,6 +62,7 @@ class VariantVerdict:
     guards: tuple[Guard, ...]
     unrated: int = 0  # questions that it was tested on, beside the rated ones
     undecided: tuple[int, ...] = ()  # questions of the next look of which people have to say who is right
+    copy_at: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -141,6 +142,7 @@ class Gate:
             self._guards(answers, references, rows),
             unrated,
             tuple(sorted(undecided)),
+            sent.copy_at,
         )
 
     def quality(self, answers: Answers) -> Interval:

@@ -42,12 +42,15 @@ Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
 
 @dataclass(frozen=True)
 class _System:
-    """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question."""
+    """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question; or an
+    approved answer where the question is at least `copy_at` like its own.
+    """
 
     name: str
     model: str
     segments: Sequence[Segment]
     retrieve: Retrieve = lambda question, allowed: ()
+    copy_at: float | None = None
 
 
 class GateEvaluation:
@@ -84,7 +87,8 @@ class GateEvaluation:
         if active is not None:
             segments = keep(store.prompts.get(active.prompt_id).segments, active.segment_ids)
             find = partial(self._retriever.for_deployment, active)
-            self._references.append(_System("active", active.adapter or pool.base, segments, find))
+            model = active.adapter or pool.base
+            self._references.append(_System("active", model, segments, find, active.copy_at))
         self._examples = _gate_examples(dataset.examples)
         examples = list(self._examples.values())
         self._train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
@@ -146,7 +150,7 @@ class GateEvaluation:
             return self._retriever.nearest(self._assistant_id, question, sent.demonstrations, allowed)
 
         model = self._candidate.name or self._pool.base
-        return _System(_name(number), model, keep(self._segments, sent.segment_ids), find)
+        return _System(_name(number), model, keep(self._segments, sent.segment_ids), find, sent.copy_at)
 
     async def _test(self, number: int) -> VariantVerdict:
         system = self._variant(number)
@@ -214,7 +218,7 @@ class GateEvaluation:
         known = self._known_answers.get(system.name, {})
         requests = self._requests(system, [e.context for e in self._examples.values()][:count])
         for position, request in zip(self._examples, requests, strict=False):
-            if position in known:
+            if position in known and not request.copied:
                 self._texts[system.model, self._limit, request.ids] = known[position]
         texts = await self._generate(system.name, system.model, requests, self._limit)
         judged = zip(texts, self._right, self._wrong, strict=False)
@@ -231,6 +235,8 @@ class GateEvaluation:
         def allowed(one: Demonstration) -> bool:
             return one.message_id in self._train_ids and not near(wording(one.question), asked)
 
+        if copied := self._retriever.copied(self._assistant_id, system.copy_at, context, allowed):
+            return Rendered((), 0, copied=copied.answer)
         found = system.retrieve(context[-1][1], allowed)
         shown = fit_demonstrations(self._tokenizer, system.segments, context, found, self._room)
         return render(self._tokenizer, system.segments, context, shown)
@@ -246,7 +252,7 @@ class GateEvaluation:
 
     async def _generate(self, what: str, model: str, requests: Sequence[Rendered], limit: int) -> list[str]:
         """Answer every request greedily through the served path; one that was answered already is not sent again."""
-        every = dict.fromkeys((model, limit, request.ids) for request in requests)
+        every = dict.fromkeys((model, limit, one.ids) for one in requests if not one.copied)
         missing = [key for key in every if key not in self._texts]
         total, done, started = len(missing), 0, time.monotonic()
 
@@ -262,7 +268,7 @@ class GateEvaluation:
             # The first one alone: the others then find its prompt in the prefix cache, and do not all compute it.
             await answer(missing[0])
             await asyncio.gather(*map(answer, missing[1:]))
-        return [self._texts[model, limit, request.ids] for request in requests]
+        return [one.copied or self._texts[model, limit, one.ids] for one in requests]
 
     async def _complete(self, model: str, ids: Sequence[int], limit: int) -> str:
         async with self._pool.background():

@@ -95,18 +95,23 @@ def _copied(
     if len(approved) <= ENOUGH_RATED or not unrated:
         return []
     vectors = embedder.embed([one.context[-1][1] for one in approved])
-    likeness = vectors @ vectors.T
-    np.fill_diagonal(likeness, -1.0)
-    pairs = zip(approved, likeness.argmax(axis=1), likeness.max(axis=1), strict=True)
-    enough = confidence_threshold(
-        (float(alike), one.completion == approved[at].completion) for one, at, alike in pairs
-    )
+    enough = confidence_threshold(nearest_agree(vectors, [one.completion for one in approved]))
     if math.isinf(enough):
         return []
     found = embedder.embed([one.context[-1][1] for one in unrated]) @ vectors.T
     nearest = zip(found.max(axis=1), unrated, found.argmax(axis=1), strict=True)
     order = sorted(nearest, key=lambda each: (-each[0], each[1].message_id))
     return [replace(one, completion=approved[at].completion) for alike, one, at in order if alike >= enough]
+
+
+def nearest_agree(vectors: np.ndarray, answers: Sequence[str]) -> list[tuple[float, bool]]:
+    """For each question the cosine of the most similar other one, and whether both have the same approved answer;
+    `vectors` has the shape (questions, dimensions).
+    """
+    likeness = vectors @ vectors.T
+    np.fill_diagonal(likeness, -1.0)
+    pairs = zip(answers, likeness.argmax(axis=1), likeness.max(axis=1), strict=True)
+    return [(float(alike), one == answers[at]) for one, at, alike in pairs]
 
 
 def _thresholds(rated: Iterable[RatedAnswer]) -> Mapping[int | None, float]:

@@ -16,6 +16,7 @@ from itertools import count
 import regex
 
 from store import Store
+from store.demonstrations import PLACEHOLDER
 from store.records import RedactionAction, RedactionRule
 from trainer.examples.selection import CollectedAnswer
 from trainer.redaction import contacts, credentials, numbers
@@ -45,7 +46,6 @@ _DETECTORS: tuple[Detector, ...] = (
     credentials.named_secrets,
     contacts.phones,
 )
-_PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,40}_[0-9]{1,9}>")
 _LONGEST_REPEATED = 128  # characters of an entity that is looked for where no detector sees it
 _NUMBER = re.compile(r"(?<![0-9])[+(]{0,2}[0-9](?:[ .\-/()]{0,2}[0-9]){6,14}(?![0-9])")
 
@@ -110,7 +110,7 @@ class Redactor:
         detected = self.detect(texts)
         # Placeholders that somebody typed are skipped.
         typed = "\n".join([self._own_text, *texts, *(each.source.text for each in detected)])
-        taken = set(_PLACEHOLDER.findall(typed))
+        taken = set(PLACEHOLDER.findall(typed))
         placeholders: dict[tuple[str, str], str] = {}
         free: dict[str, Iterator[int]] = defaultdict(lambda: count(1))
         redacted, replacements = [], []

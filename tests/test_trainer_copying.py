@@ -1,0 +1,158 @@
+"""Approved answers are given again instead of asking the model: from how much likeness on, and only where proven."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from imported_turns import ImportedTurn, load_turns
+from retrain_scene import SETTINGS, Scene, colour
+from store_scene import answered
+from word_embedder import WordEmbedder
+
+from assistant.retrieval import Retriever
+from store.demonstrations import Demonstration
+from store.records import RunStatus, Split, Verdict
+from trainer.copying import best_threshold, is_worth_copying, least_likeness, share_right
+from trainer.evaluation.guards import QUESTIONS
+
+SHOPS = {
+    "bakery": ("bread", "rolls", "flour", "cake", "pastry", "dough", "loaf", "baguette"),
+    "florist": ("roses", "tulips", "bouquet", "petals", "lilies", "wreath", "blossoms", "orchids"),
+    "butcher": ("sausages", "ham", "beef", "pork", "bacon", "mince", "steak", "salami"),
+    "chemist": ("pills", "syrup", "plasters", "aspirin", "ointment", "tablets", "drops", "bandages"),
+}
+
+
+class ShopEmbedder(WordEmbedder):
+    """Knows what goods belong together, as a model does."""
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        vectors = 0.3 * super().embed(texts)
+        for row, text in enumerate(texts):
+            for place, goods in enumerate(SHOPS.values()):
+                vectors[row, place] += sum(one in text for one in goods)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def shops(scene: Scene) -> Scene:
+    """Which shop is asked about: 112 approved answers of four kinds, and a base model that does not know."""
+    turns = [
+        ImportedTurn(f"c{shop}{n}{m}", f"Who has {one} and {other}?", shop, Verdict.UP)
+        for shop, goods in SHOPS.items()
+        for n, one in enumerate(goods)
+        for m, other in enumerate(goods)
+        if n < m
+    ]
+    load_turns(scene.store, "bank", turns)
+    scene.context = replace(scene.context, retriever=Retriever(scene.store, ShopEmbedder()))
+    scene.vllm.answer = lambda model, ids: "a shop" if scene.question(ids) in QUESTIONS else "the market"
+    return scene
+
+
+def test_where_answers_repeat_they_are_given_again_once_that_is_proven(shops: Scene) -> None:
+    last = shops.run(similar_cap=8)
+    second, run = shops.store.runs.all("bank")
+    assert run.status is RunStatus.PROMOTED and run.message.startswith("Without training: "), run.message
+    assert "its answer is given again" in run.message and "probe" not in run.report
+    active = shops.store.deployments.active("bank")
+    assert active is not None and active.run_id == run.id and active.adapter is None
+    assert active.copy_at is not None and active.prompt_tokens < 30
+    assert run.report["after"]["quality"]["mean"] > 0.6 and run.report["before"]["quality"]["mean"] == 0.0
+    assert second.id == last.id and second.report["before"]["quality"]["mean"] > 0.6, "what it has to beat"
+    assert not is_worth_copying(shops.context, "bank")
+
+
+def test_no_gate_question_is_answered_with_its_own_answer_or_that_of_another_one(shops: Scene) -> None:
+    """Each answer is approved for one question alone: given again, it could only be that question's own."""
+    with shops.store._file.writing() as transaction:
+        transaction.execute("DELETE FROM ratings WHERE rowid % 2")
+    shops.run(similar_cap=8)
+    run = shops.store.runs.all("bank")[-1]
+    examples = shops.store.datasets.get(run.dataset_id or 0).examples
+    known = {e.context[-1][1] for e in examples if e.split is Split.TRAIN}
+    asked = [e for e in examples if e.split is Split.GATE]
+    given = shops.store.gate_answers.texts(run.id)["variant 1"]
+    assert known and len(given) == len(asked) and not known & {e.context[-1][1] for e in asked}
+    planted = asked[0]
+    unique = Demonstration(planted.message_id, planted.context[-1][1], "planted")
+    shops.store.demonstrations.replace("bank", [*shops.store.demonstrations.all("bank"), unique])
+    again = shops.run(similar_cap=8)
+    texts = shops.store.gate_answers.texts(again.id)
+    assert not any("planted" in some.values() for some in texts.values())
+
+
+def test_answers_that_do_not_repeat_are_never_given_again(scene: Scene) -> None:
+    scene.rate(60, answer=lambda question: f"{colour(question)} {question}")
+    assert not is_worth_copying(scene.context, "bank")
+    scene.run()
+    (run,) = scene.store.runs.all("bank")
+    assert run.trigger == "test"
+
+
+def test_what_agrees_on_the_whole_but_not_in_the_half_that_is_retrieved_is_refused(
+    shops: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([0.5, None])
+    monkeypatch.setattr("trainer.copying.least_likeness", lambda *given: next(found))
+    shops.run(similar_cap=8)
+    run = shops.store.runs.all("bank")[-1]
+    assert run.status is RunStatus.REFUSED and "too seldom the same approved answer" in run.message
+    active = shops.store.deployments.active("bank")
+    assert active is not None and active.copy_at is None
+
+
+@pytest.mark.parametrize(
+    ("right", "at"),
+    [(0.0, 0.0), (0.3, 0.0), (0.55, 0.55), (0.9, 0.55), (1.0, None)],
+    ids=["never right", "seldom right", "often right", "mostly right", "always right"],
+)
+def test_the_threshold_is_where_most_is_won_beside_the_model(right: float, at: float | None) -> None:
+    """Twenty near pairs that agree, then thirty far ones of which half do."""
+    near = [(0.9 - 0.015 * n, True) for n in range(20)] + [(0.6, True)]
+    far = [(0.5 - 0.01 * n, n % 2 == 1) for n in range(30)] + [(0.1, True)]
+    found = best_threshold(near + far, right)
+    if at == 0.0:
+        assert found is not None and -0.3 < found < 0.1, "below all of them"
+    else:
+        assert found == (None if at is None else pytest.approx(at))
+
+
+def test_too_few_pairs_are_no_evidence() -> None:
+    assert best_threshold([(0.9, True)] * 9, 0.0) is None and best_threshold([], 0.0) is None
+    assert best_threshold([(0.9, True)] * 10, 0.0) == 0.9
+    assert best_threshold([(0.9, True)] * 10 + [(0.5, False)] * 91, 0.5) is None, "a tenth of the questions"
+
+
+def test_an_answer_with_a_placeholder_is_no_evidence(scene: Scene) -> None:
+    def known(answer: str) -> Sequence[Demonstration]:
+        return [Demonstration(str(n), f"Where do I write to, number {n}?", answer) for n in range(30)]
+
+    embedder = scene.context.retriever.embedder
+    assert least_likeness(embedder, known("To the desk."), 0.5) is not None
+    assert least_likeness(embedder, known("To <EMAIL_1>."), 0.5) is None
+
+
+def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(scene: Scene) -> None:
+    store = scene.store
+    prompt = store.prompts.latest("bank")
+    old, now = (store.deployments.add("bank", prompt.id, None, [], 1, 0) for _ in range(2))
+
+    def rate(count: int, by: int, verdict: Verdict, correction: str | None = None) -> None:
+        for n in range(count):
+            said = answered(store, f"q {by} {verdict} {correction} {n}", "a", deployment_id=by)
+            store.ratings.add(said.id, "ann", verdict, correction=correction)
+
+    def right() -> float:
+        return share_right(store.answers.rated("bank"), now)
+
+    assert right() == 0.9, "unknown"
+    rate(6, old.id, Verdict.UP)
+    rate(6, old.id, Verdict.DOWN, "b")
+    assert right() == 0.5
+    rate(3, now.id, Verdict.UP)
+    assert right() == 0.6, "too few of its own yet: all"
+    rate(9, now.id, Verdict.DOWN)
+    assert right() == 0.25
+    assert SETTINGS.newest_answers >= 24
