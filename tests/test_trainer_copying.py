@@ -55,7 +55,7 @@ def test_where_answers_repeat_they_are_given_again_once_that_is_proven(shops: Sc
     last = shops.run(similar_cap=8)
     second, run = shops.store.runs.all("bank")
     assert run.status is RunStatus.PROMOTED and run.message.startswith("Without training: "), run.message
-    assert "its answer is given again" in run.message and "probe" not in run.report
+    assert "to give the approved answer again" in run.message and "probe" not in run.report
     active = shops.store.deployments.active("bank")
     assert active is not None and active.run_id == run.id and active.adapter is None
     assert active.copy_at is not None and active.prompt_tokens < 30

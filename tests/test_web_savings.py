@@ -104,6 +104,15 @@ def test_after_a_second_saving_all_is_compared_with_the_whole_prompt(page: Savin
     assert "203 → 16 49 points 59 points" in text_of(shown[page.runs])
 
 
+def test_what_is_answered_without_the_model_is_said_and_has_no_times(page: SavingsPage, store: Store) -> None:
+    run, prompt = store.runs.start("desk", {}, "button"), store.prompts.latest("desk")
+    store.runs.finish(run.id, RunStatus.PROMOTED, "", {**REPORT, "probe": None})
+    copies = store.deployments.add("desk", prompt.id, None, ("a",), 1, 9, run.id, copy_at=0.6)
+    store.deployments.activate(copies.id)
+    shown = text_of(page.show(Person(), "desk", 0.5, 0.05)[page.numbers])
+    assert "→ 9 tokens" in shown and "takes no tokens at all" in shown and "3.40 s" not in shown
+
+
 def test_savings_show_tokens_quality_and_times_and_are_live(page: SavingsPage, store: Store) -> None:
     """A tick sends everything anew once something was answered, swapped or trained, and nothing otherwise."""
     seen: list[Any] = [None]

@@ -23,8 +23,8 @@ _LEAST_SHARE = 0.1  # of the questions that have to be answered this way, or it 
 _LOOKED_AT = 1000  # approved answers, the newest: 3 s
 _UNKNOWN = 0.9  # of answers that nobody has rated so many are taken to be right
 _REMARK = (
-    "Where a question is much like an approved one (cosine {:.2f}), its answer is given again, and the model is not "
-    "asked."
+    "Tested was to give the approved answer again, without asking the model, where a question is much like its own "
+    "(cosine {:.2f} or more)."
 )
 
 

@@ -159,6 +159,7 @@ class PromptPage:
             total=total,
             room=max(0, limits.room - total),
             segment_ids=active.segment_ids if active and served else None,
+            in_adapter=active is not None and active.adapter is not None,
         )
         saved, complaint = None if changed else latest, limits.complaint(total)
         return cards, render("prompt_notice.html", adapter=replaced, saved=saved, complaint=complaint)
