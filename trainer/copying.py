@@ -20,6 +20,8 @@ from trainer.examples.selection import CollectedAnswer, judge
 from trainer.examples.traffic import ENOUGH_RATED, nearest_agree
 
 _LEAST_SHARE = 0.1  # of the questions that have to be answered this way, or it is not worth a test
+# Of the questions: so many right answers fewer are taken for more that cost no tokens. Half of the gate's margin.
+_GIVEN_UP = 0.025
 _LOOKED_AT = 1000  # approved answers, the newest: 3 s
 _UNKNOWN = 0.9  # of answers that nobody has rated so many are taken to be right
 _REMARK = (
@@ -81,8 +83,8 @@ def _is_right(answer: RatedAnswer) -> bool:
 
 
 def least_likeness(embedder: Embeds, approved: Sequence[Demonstration], right: float) -> float | None:
-    """From which cosine on the approved answer to the most similar question wins most beside a model that is right in
-    the share `right`; None where it wins nothing, or for too few questions.
+    """From which cosine on the approved answer to the most similar question wins about the most beside a model that is
+    right in the share `right`; None where it wins nothing, or for too few questions.
     """
     known = [one for one in approved if not one.has_placeholder]
     answers = [one.answer for one in known]
@@ -92,13 +94,18 @@ def least_likeness(embedder: Embeds, approved: Sequence[Demonstration], right: f
 
 
 def best_threshold(pairs: Iterable[tuple[float, bool]], right: float) -> float | None:
-    """The likeness from which on most is won: `pairs` say of each question how much it is like the nearest other one,
-    and whether that has its answer. Where all are best answered so, it lies a standard deviation below the least.
+    """The least likeness from which on about as much is won as from any: `pairs` say of each question how much it is
+    like the nearest other one, and whether that has its answer. Where it is best to answer all so, it lies a standard
+    deviation below the least.
     """
     ordered = sorted(pairs, reverse=True)
     likeness = [alike for alike, _ in ordered]
     won = list(accumulate(same - right for _, same in ordered))
-    most = max(range(len(won)), key=lambda n: (won[n], n), default=0)
-    if most + 1 < max(ENOUGH_RATED, _LEAST_SHARE * len(won)) or won[most] <= 0:
+    ends = [
+        n for n, alike in enumerate(likeness) if alike not in likeness[n + 1 : n + 2]
+    ]  # of those as much alike
+    least = max((won[n] for n in ends), default=0.0) - _GIVEN_UP * len(won)
+    last = max((n for n in ends if won[n] > 0 and won[n] >= least), default=-1)
+    if last + 1 < max(ENOUGH_RATED, _LEAST_SHARE * len(won)):
         return None
-    return mean(likeness[most : most + 2]) if most + 1 < len(won) else likeness[most] - pstdev(likeness)
+    return mean(likeness[last : last + 2]) if last + 1 < len(won) else likeness[last] - pstdev(likeness)
