@@ -169,3 +169,19 @@ def test_a_second_press_asks_nothing_and_what_failed_may_be_pressed_again(desk: 
                 await press("made up", "Lost?")
 
     desk.run(act)
+
+
+def test_an_answer_is_sampled_only_where_what_serves_now_has_answered_already(desk: Desk) -> None:
+    """So that after a swap “ask again” shows what the new deployment says, not one of many things it might say."""
+
+    async def act(chat: Chat) -> None:
+        answers = answers_of(desk, chat)
+        first = await asked(answers, ANN, "When?")
+        id = desk.store.messages.thread(first.question.conversation_id)[-1].id
+        await (await answers.ask_again(ANN, id)).task
+        shorter = desk.store.deployments.add("bank", 1, None, (), 1, 0)
+        desk.store.deployments.activate(shorter.id)
+        await (await answers.ask_again(ANN, id)).task
+
+    desk.run(act)
+    assert [body["temperature"] > 0 for body in desk.vllm.asked()] == [False, True, False]

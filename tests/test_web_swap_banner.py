@@ -19,13 +19,13 @@ class Scene:
         self.store = store
         store.assistants.create("desk", "Desk", "chrf")
         store.prompts.add("desk", [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")])
-        self.deploy(None, 592)
+        self.deploy(None, 592, variant=0)
         self.question = store.conversations.start("desk", "When?")
         self.answer("At <b>nine</b>.")
 
-    def deploy(self, adapter: str | None, tokens: int) -> Deployment:
+    def deploy(self, adapter: str | None, tokens: int, variant: int = 1) -> Deployment:
         prompt = self.store.prompts.latest("desk")
-        made = self.store.deployments.add("desk", prompt.id, adapter, (), 1 if adapter else 0, tokens)
+        made = self.store.deployments.add("desk", prompt.id, adapter, (), variant, tokens)
         return self.store.deployments.activate(made.id)
 
     def answer(self, text: str, status: MessageStatus = MessageStatus.COMPLETE) -> Message:
@@ -58,11 +58,17 @@ def test_it_asks_first_and_then_shows_both_side_by_side(scene: Scene) -> None:
         scene.banner("mallory")
 
 
+def test_a_first_cut_without_an_adapter_is_news_too(scene: Scene) -> None:
+    scene.deploy(None, 157)
+    html = scene.banner()
+    assert "Approved answers stand in for its prompt." in html and "157 tokens of prompt, not 592" in html
+
+
 @pytest.mark.parametrize(
     "act",
     [
         lambda scene, patch: scene.store.deployments.rollback("desk", "worse"),
-        lambda scene, patch: scene.deploy(None, 300),
+        lambda scene, patch: scene.deploy(None, 300, variant=0),
         lambda scene, patch: scene.store.messages.add(
             scene.question.conversation_id, scene.answer("x").id, Role.USER, "And then?"
         ),

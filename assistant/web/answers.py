@@ -120,10 +120,11 @@ class Answers:
     async def ask_again(
         self, person: Person, message_id: str, text: str | None = None, goes_on: bool = False
     ) -> Answer:
-        """Another version of a message of the person's, which now says `text`; without it, of an answer: given again,
-        sampled, or going on where it was cut off. Raises as `_begin` does.
+        """Another version of a message of the person's, which now says `text`; without it, of an answer: given again
+        (sampled where what serves now has answered already), or going on where it was cut off. Raises as `_begin` does.
         """
-        own = UserConversations(self._services.store, person.name)
+        store = self._services.store
+        own = UserConversations(store, person.name)
         found = await asyncio.to_thread(own.message, message_id)
         if goes_on and found.is_whole:
             raise Refused("This answer ended by itself. Ask for more in a message of your own.")
@@ -134,7 +135,12 @@ class Answers:
                 return self._services.chat.edit(found.id, text)
             return own.message(str(found.parent_id))
 
-        sampling = varied() if text is None and not goes_on else GREEDY
+        def answered() -> bool:
+            active = store.deployments.active(store.conversations.get(found.conversation_id).assistant_id)
+            return active is not None and active.id == found.deployment_id and bool(found.text)
+
+        is_another = text is None and not goes_on and await asyncio.to_thread(answered)
+        sampling = varied() if is_another else GREEDY
         return await self._begin(person, question, sampling, found.text if goes_on else "")
 
     async def _begin(

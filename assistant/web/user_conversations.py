@@ -110,11 +110,11 @@ class UserConversations:
     def swap(self, conversation_id: str | None) -> dict[str, Any] | None:
         """The last answer as it was before a recent swap and, once it was asked again, as it is now.
 
-        None where no adapter was swapped in lately, or the last answer has no version from before.
+        None where nothing shorter was swapped in lately, or the last answer has no version from before.
         """
         conversation = self.conversation(conversation_id) if conversation_id else None
         active = self._store.deployments.active(conversation.assistant_id) if conversation else None
-        if conversation is None or active is None or active.adapter is None:
+        if conversation is None or active is None or not (active.adapter or active.variant):
             return None
         if time.time() - (active.activated_at or 0.0) > _RECENT_S:
             return None
