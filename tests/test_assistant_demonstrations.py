@@ -150,7 +150,7 @@ def test_an_approved_answer_is_given_again_without_the_model(teller: Desk) -> No
         "stop",
     )
     assert "the model was not asked" in words.usage(stored.usage)
-    assert words.deployment(served) == "approved answers given again, else base model, no prompt"
+    assert words.deployment(served) == "base model, no prompt: approved answers are given again"
     # A correction of it is what is given from then on.
     approve(teller, When_do_you_open_tomorrow="At ten.")
     assert teller.ask("When do you open tomorrow").text == "At ten." and teller.vllm.asked() == []

@@ -153,7 +153,8 @@ def _system(name: str) -> str:
 def _prompt(variant: Mapping[str, Any]) -> str:
     if variant["variant"] and variant["segment_ids"] and "prompt_tokens" not in variant:  # it was not tested
         return f"prompt of {words.count(len(variant['segment_ids']), 'segment')}"
-    return words.prompt(variant["variant"], variant.get("prompt_tokens", 0))
+    copies = variant.get("copy_at") is not None
+    return words.prompt(variant["variant"], variant.get("prompt_tokens", 0), copies)
 
 
 def funnel(dataset: Mapping[str, Any], id: str) -> str:

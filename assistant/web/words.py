@@ -103,19 +103,23 @@ def money(value: float) -> str:
     return f"{value:,.2f}" if value >= 1 or value == 0 else f"{value:.3g}"
 
 
-def prompt(variant: int, prompt_tokens: float) -> str:
-    """“full prompt”, “prompt of 16 tokens”, “no prompt”."""
+def prompt(variant: int, prompt_tokens: float, copies: bool = False) -> str:
+    """“full prompt”, “prompt of 16 tokens”, “no prompt”; `copies`: some questions get an approved answer instead."""
     if variant == 0:
         return "full prompt"
-    return f"prompt of {tokens(prompt_tokens)}" if prompt_tokens else "no prompt"
+    if not prompt_tokens:
+        return "no prompt: approved answers are given again" if copies else "no prompt"
+    return f"prompt of {tokens(prompt_tokens)}" + (
+        " on average: approved answers are given again" if copies else ""
+    )
 
 
 def deployment(served: Deployment | None) -> str:
     """“base model, full prompt” or “otter-quay-v0003, prompt of 16 tokens”."""
     if served is None:
         return "unknown deployment"
-    copies = "" if served.copy_at is None else "approved answers given again, else "
-    return f"{copies}{served.adapter or 'base model'}, {prompt(served.variant, served.prompt_tokens)}"
+    sent = prompt(served.variant, served.prompt_tokens, served.copy_at is not None)
+    return f"{served.adapter or 'base model'}, {sent}"
 
 
 def usage(cost: Usage) -> str:
