@@ -279,7 +279,7 @@ def _promoted_variant(truth: Truth, random: np.random.Generator) -> int:
         variants.append(walk_looks(gate, number, Variant(()), found, references))
         if not variants[-1].passed:
             break
-    verdict = gate.decide(variants, 100, True)
+    verdict = gate.decide(variants, 100, 100, True)
     return verdict.variant.variant if verdict.promoted else -1
 
 

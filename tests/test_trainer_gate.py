@@ -40,7 +40,7 @@ def judged(number: int, texts: list[str], tokens: int, reference: list[str] | No
 
 def decide(*variants: VariantVerdict, same_prompt: bool = True) -> Verdict:
     """100 tokens are served now."""
-    return GATE.decide(variants, 100, same_prompt)
+    return GATE.decide(variants, 100, 100, same_prompt)
 
 
 def test_the_shortest_variant_that_passed_in_sequence_is_promoted() -> None:
@@ -70,7 +70,7 @@ def test_too_few_examples_are_not_a_bad_candidate() -> None:
     few = 20
     full = Answers(tuple(APPROVED[:few]), (1.0,) * few, 100)
     gate = Gate(APPROVED[:few], CLUSTERS[:few], MARGIN)
-    verdict = gate.decide([walk_looks(gate, 0, Variant(()), full, {"base_full": full})], 100, True)
+    verdict = gate.decide([walk_looks(gate, 0, Variant(()), full, {"base_full": full})], 100, 100, True)
     assert not verdict.promoted and verdict.more_examples is not None and verdict.more_examples > 0
     assert f"not enough evidence, about {verdict.more_examples} more gate examples" in verdict.reasons[0]
 
@@ -84,6 +84,11 @@ def test_only_better_answers_are_worth_a_swap_at_equal_length() -> None:
     assert not decide(judged(0, APPROVED, 100, spoiled(5))).promoted, "4.2 points are less than the margin"
     assert decide(judged(0, APPROVED, 100, spoiled(6))).promoted
     assert "better than the active ones by 33.3 points" in verdict.reasons[0]
+
+
+def test_what_the_margin_may_cost_is_worth_a_real_cut_alone() -> None:
+    assert not decide(judged(0, APPROVED, 96)).promoted and decide(judged(0, APPROVED, 95)).promoted
+    assert decide(judged(0, APPROVED, 96, spoiled(6))).promoted, "it is better as well"
 
 
 def test_an_edited_prompt_may_be_longer_than_the_one_before() -> None:
@@ -205,7 +210,7 @@ def test_a_better_candidate_is_never_refused_where_a_worse_one_is_promoted(
             variants[name].append(walk_looks(gate, number, Variant(()), found, references))
     for worse, better in zip(variants["worse"], variants["better"], strict=True):
         assert better.passed or not worse.passed
-    verdicts = {name: gate.decide(found, 60, same_prompt) for name, found in variants.items()}
+    verdicts = {name: gate.decide(found, 60, 60, same_prompt) for name, found in variants.items()}
     if verdicts["worse"].promoted:
         assert verdicts["better"].promoted
         better, worse = verdicts["better"].variant, verdicts["worse"].variant

@@ -99,7 +99,7 @@ def test_where_what_passed_gains_nothing_people_are_asked_about_what_is_shorter(
     same, worse = answered((), 250), answered([n for n in range(RATED + 250) if n % 2], 250)
     passed = walk_looks(gate(250), 1, Variant(("a",)), same, {"active": same})
     waits = walk_looks(gate(250), 2, Variant(()), same, {"active": worse})
-    verdict = gate(250).decide([passed, waits], active_tokens=100, same_prompt=True)
+    verdict = gate(250).decide([passed, waits], active_tokens=100, full_tokens=100, same_prompt=True)
     assert not verdict.promoted and verdict.variant is passed and verdict.failed is waits and waits.undecided
     assert "Nothing is gained" in verdict.reasons[0] and "more judgements" in verdict.reasons[1]
 

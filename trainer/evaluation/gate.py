@@ -22,6 +22,7 @@ CONFIDENCE = 0.95  # of a gate's word, or of both together where a candidate may
 # Unrated questions of each look, and its part of the 5 %: the last one, by which an equal candidate passes, has most.
 LOOKS = ((25, 0.01), (75, 0.01), (250, 0.03))
 MOST_UNRATED = LOOKS[-1][0]
+_LEAST_CUT = 0.05  # of the full prompt: for less of it the margin is not worth risking
 _AS_LONG = 1.02  # times the tokens that are served is as long: means over some questions differ by a token
 REFERENCES = {"base_full": "the base model with the full prompt", "active": "what is served now"}
 
@@ -176,18 +177,22 @@ class Gate:
         more = None if passed else pairs.more_needed(self.margin, 1 - level)
         return Comparison(name, float(pairs.differences.mean()), lower, passed, more)
 
-    def decide(self, variants: Sequence[VariantVerdict], active_tokens: int, same_prompt: bool) -> Verdict:
+    def decide(
+        self, variants: Sequence[VariantVerdict], active_tokens: int, full_tokens: int, same_prompt: bool
+    ) -> Verdict:
         """The shortest variant that passed in sequence, if serving it gains something.
 
-        `variants` are those that were tested, longest first. `active_tokens` is what a request's prompt costs now;
-        `same_prompt` says whether the active deployment belongs to the same prompt version.
+        `variants` are those that were tested, longest first. `active_tokens` is what a request's prompt costs now, and
+        `full_tokens` what the whole one does; `same_prompt` says whether the active deployment belongs to the same
+        prompt version.
         """
+        enough = active_tokens - max(1, _LEAST_CUT * full_tokens)
         passed = list(takewhile(lambda variant: variant.passed, variants))
         failed = variants[len(passed)] if len(passed) < len(variants) else None
         reasons = [self._why_failed(failed)] if failed else []
         more = _most_needed(failed) if failed else None
         for chosen in reversed(passed):
-            if gain := self._gain(chosen, active_tokens, same_prompt):
+            if gain := self._gain(chosen, active_tokens, enough, same_prompt):
                 return Verdict(True, chosen, (gain, *reasons), more, failed)
         if not passed:
             return Verdict(False, variants[0], tuple(reasons), more, failed)
@@ -197,9 +202,13 @@ class Gate:
         )
         return Verdict(False, passed[-1], (nothing, *reasons), more, failed)
 
-    def _gain(self, variant: VariantVerdict, active_tokens: int, same_prompt: bool) -> str | None:
-        """What serving a variant that passed brings, as a sentence; None when it brings nothing."""
-        if variant.prompt_tokens < active_tokens or not same_prompt:
+    def _gain(
+        self, variant: VariantVerdict, active_tokens: int, enough: float, same_prompt: bool
+    ) -> str | None:
+        """What serving a variant that passed brings, as a sentence; None when it brings nothing. `enough` tokens or
+        fewer are a cut.
+        """
+        if variant.prompt_tokens <= enough or not same_prompt:
             return (
                 f"A prompt of {variant.prompt_tokens:,} tokens instead of {active_tokens:,} is, with "
                 f"{100 * CONFIDENCE:g} % confidence, less than {100 * self.margin:g} points worse than every "

@@ -129,7 +129,8 @@ class GateEvaluation:
                 if self._asks_about(variant):
                     await self._answer_shorter(sequence[place:])
                 break
-        return self._gate.decide(self._variants, self._served().prompt_tokens, self._same_prompt)
+        full = self._answers["base_full"].prompt_tokens
+        return self._gate.decide(self._variants, self._served().prompt_tokens, full, self._same_prompt)
 
     def _sequence(self) -> list[int]:
         """Which variants are tested, by their mean tokens on the gate's rated questions."""
