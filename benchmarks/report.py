@@ -162,6 +162,12 @@ def _reasons(body: Body) -> str:
         for which in ("run", "reevaluation")
         if r.get(which)
     ]
+    lines += [
+        f"- Corrected questions, asked again in other words: {again['right']} of {again['asked']} right "
+        f"(retrain {r['round']})."
+        for r in body["rounds"]
+        if (again := r.get("corrections"))
+    ]
     notes = {r["performance_index_note"] for r in body["rounds"] if r["performance_index_note"]}
     lines = lines + [f"- PI: {note}." for note in sorted(notes)] or ["- No retrain yet."]
     title = f"## {body['task']['name']}, seed {body['settings']['seed']}: the gate's reasons"

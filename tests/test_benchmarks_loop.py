@@ -16,6 +16,7 @@ from fake_vllm import FakeVllm
 from retrain_scene import PROMPT, SETTINGS, served_greedily
 from rich.console import Console
 from typer.testing import CliRunner
+from word_embedder import WordEmbedder
 
 from assistant.assistants import create_assistant
 from assistant.embedding import default_model
@@ -25,6 +26,7 @@ from benchmarks import report, serving
 from benchmarks.processes import RetrainFailed, run_trainer
 from benchmarks.record import Screen
 from benchmarks.serving import Serving
+from benchmarks.tasks.measurement import in_other_words
 from benchmarks.tasks.rounds import LoopSettings, Rounds
 from benchmarks.tasks.task import Item, Task
 from benchmarks.tasks.user import sample_of
@@ -43,7 +45,10 @@ def code(question: str) -> str:
 
 def items(kind: str, count: int) -> tuple[Item, ...]:
     texts = [f"Which code has {kind} {number}?" for number in range(count)]
-    return tuple(Item(f"{kind}-{n}", text, (code(text), "or so")) for n, text in enumerate(texts))
+    return tuple(
+        Item(f"{kind}-{n}", text, (code(text), "or so", code(f"Which code has number {n}?")))
+        for n, text in enumerate(texts)
+    )
 
 
 TASK = Task(
@@ -149,6 +154,9 @@ def test_a_whole_loop_measures_every_round(bench: Bench) -> None:
     assert first["quality"]["candidate_variant"] == first["quality"]["active"]
     assert "candidate_variant" in second["quality"]
     assert second["active"]["segment_ids"] == ["law"] and second["first_token"]
+    assert before["corrections"] is None
+    for after in (first, second):
+        assert after["corrections"]["asked"] == after["corrections"]["right"] > 0
     asked = first["asked"]
     assert asked["rated_up"] + asked["corrected"] + asked["rated_down_only"] == 60 and not asked["failed"]
     assert first["approved"] == asked["rated_up"] + asked["corrected"]
@@ -181,6 +189,7 @@ def _the_report_has_a_table_and_a_picture(bench: Bench) -> None:
     rows = [line for line in page.splitlines() if line.startswith("| Codes")]
     assert len(rows) == 2 * 3 and "promoted" in rows[1] and "promoted" in rows[2]
     assert {line.count("|") for line in page.splitlines() if line.startswith("|")} == {14}
+    assert "Corrected questions, asked again in other words: " in page
     assert "simulated" in page and "less than 30 points worse" in page and "not finished" not in page
     picture = (out / "loop.png").read_bytes()
     assert picture.startswith(b"\x89PNG") and len(picture) > 20_000
@@ -233,3 +242,14 @@ def test_a_candidate_that_says_it_in_other_words_is_judged_and_evaluated_again(b
     assert record["active"]["adapter"] == record["run"]["adapter"] == record["reevaluation"]["adapter"]
     assert RATED - 40 <= record["ratings"] <= RATED
     assert record["prompt_tokens"]["active"] < record["prompt_tokens"]["full"]
+
+
+def test_a_corrected_question_is_asked_again_in_the_words_that_are_most_like_it() -> None:
+    asked = [
+        Item("far", "Is there a shop near the harbour", ("by foot",)),
+        Item("near", "How do I come to the harbour today", ("by tram", "by foot")),
+        Item("other", "How do I come to the harbour", ("by bus",)),
+    ]
+    corrected = [("How do I come to the harbour?", "by foot"), ("Who is there?", "nobody")]
+    assert in_other_words(WordEmbedder(), corrected, asked) == [asked[1]]
+    assert in_other_words(WordEmbedder(), [], asked) == in_other_words(WordEmbedder(), corrected, []) == []

@@ -9,7 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import PurePath
 from typing import Any
 
+import numpy as np
+
 from assistant.rendering import Context, Rendered, render
+from assistant.retrieval import Embeds
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion, VllmError
 from assistant.vllm_pool import VllmPool
@@ -122,6 +125,22 @@ def copy_nearest(
     answers = [found[-1].answer if (found := retrieve(item.user)) else "" for item in items]
     scores = [best(scorer, text, item.references) for text, item in zip(answers, items, strict=True)]
     return Measurement(None, (), 1, tuple(answers), tuple(scores), 0.0, None, ())
+
+
+def in_other_words(
+    embedder: Embeds, corrected: Sequence[tuple[str, str]], items: Sequence[Item]
+) -> list[Item]:
+    """For each question and its correction the most similar of the items that have it as a right answer, where there
+    is one.
+    """
+    vectors = embedder.embed([one.user for one in items]) if corrected and items else ()
+    found = []
+    for question, text in corrected:
+        same = [n for n, one in enumerate(items) if text in one.references]
+        if same:
+            alike = np.asarray(vectors)[same] @ embedder.embed([question])[0]
+            found.append(items[same[int(alike.argmax())]])
+    return found
 
 
 async def _complete(

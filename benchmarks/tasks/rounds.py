@@ -21,12 +21,13 @@ from benchmarks.tasks.measurement import (
     Measurement,
     answer_limit,
     copy_nearest,
+    in_other_words,
     last_tested,
     measure,
     measured_record,
     run_record,
 )
-from benchmarks.tasks.task import Task
+from benchmarks.tasks.task import Item, Task
 from benchmarks.tasks.user import (
     Asked,
     Conversations,
@@ -44,7 +45,7 @@ from trainer.deployment.swap import measure_latency
 from trainer.evaluation.gate import MOST_UNRATED
 from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong, scorer
-from trainer.examples.selection import select
+from trainer.examples.selection import CollectedAnswer, select
 from trainer.settings import TrainerSettings
 
 # The real trainer, with these words of its command line; a function so that tests can use a smaller one.
@@ -54,6 +55,7 @@ SIMULATED = (
     "answer by the task's scorer against the references, and corrected some of the bad ones with a reference. "
     "Everything else (server, trainer, gate, swap, measurements) is real."
 )
+_CORRECTED = 50  # corrected questions that are asked again, the newest
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,8 @@ class Rounds:
             round_ |= measured_record(measured, active, settings.margin, right_or_wrong(self._task.scorer))
         with self.timed(f"round {number}: probe"):
             round_["first_token"] = await self._measure_latency(active)
+        with self.timed(f"round {number}: corrections"):
+            round_["corrections"] = await self._measure_corrections(number, active, approved)
 
     async def _measure(
         self, number: int, run: TrainingRun | None, active: Deployment
@@ -257,24 +261,51 @@ class Rounds:
         grows = sent.demonstrations or shows_new or sent.copy_at is not None
         pair = (adapter, sent, shows_new, number if grows else None)
         if pair not in self._measured:
-            tokenizer, items = self._serving.tokenizer, self._items
-            with self._screen.bar(title) as progress:
-                self._measured[pair] = await measure(
-                    self._pool,
-                    tokenizer,
-                    adapter,
-                    keep(self._task.prompt, sent.segment_ids),
-                    items,
-                    self._user.scorer,
-                    answer_limit(tokenizer, items, TrainerSettings().max_answer_tokens),
-                    progress,
-                    retrieve,
-                    sent.demonstrations,
-                    partial(retriever.copied, self.assistant_id, sent.copy_at),
-                )
+            self._measured[pair] = await self._answered(title, adapter, sent, retrieve, self._items)
             self.body["measurements"].append(asdict(self._measured[pair]))
             self._save()
         return self._measured[pair]
+
+    async def _answered(
+        self,
+        title: str,
+        adapter: str | None,
+        sent: Variant,
+        retrieve: Callable[[str], Sequence[Demonstration]],
+        items: Sequence[Item],
+    ) -> Measurement:
+        tokenizer = self._serving.tokenizer
+        with self._screen.bar(title) as progress:
+            return await measure(
+                self._pool,
+                tokenizer,
+                adapter,
+                keep(self._task.prompt, sent.segment_ids),
+                items,
+                self._user.scorer,
+                answer_limit(tokenizer, items, TrainerSettings().max_answer_tokens),
+                progress,
+                retrieve,
+                sent.demonstrations,
+                partial(self._serving.retriever.copied, self.assistant_id, sent.copy_at),
+            )
+
+    async def _measure_corrections(
+        self, number: int, active: Deployment, approved: Sequence[CollectedAnswer]
+    ) -> dict[str, int] | None:
+        """How many corrected questions, asked again in other words, get a right answer; None where there are none."""
+        corrected = [(one.context[-1][1], one.completion) for one in approved if one.corrected]
+        asked = {one.context[-1][1] for one in self._store.answers.rated(self.assistant_id)}
+        asked |= {one.user for one in self._items}
+        spared = [one for one in (*self._task.train, *self._task.test) if one.user not in asked]
+        items = in_other_words(self._serving.retriever.embedder, corrected[-_CORRECTED:], spared)
+        if not items:
+            return None
+        sent = Variant(active.segment_ids, active.demonstrations, active.copy_at)
+        retrieve = partial(self._serving.retriever.for_deployment, active)
+        title = f"Round {number}: corrected questions, asked in other words"
+        found = await self._answered(title, active.adapter, sent, retrieve, items)
+        return {"asked": len(items), "right": sum(score == 1.0 for score in found.scores)}
 
     async def _measure_latency(self, active: Deployment) -> dict[str, Any] | None:
         """Time to the first token of the full and the active prompt; None where they are the same requests, or most
