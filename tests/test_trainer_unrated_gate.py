@@ -95,6 +95,25 @@ def test_one_that_is_as_good_is_asked_about_look_after_look_and_a_bad_one_is_giv
     assert not found.passed and not found.undecided and found.unrated == 75, "nobody is asked any more"
 
 
+@pytest.mark.parametrize(
+    ("known", "tokens", "mistakes", "is_futile"),
+    [(25, 102, 9, True), (25, 104, 9, True), (25, 105, 9, False), (25, 102, 1, False), (0, 102, 9, False)],
+    ids=["no cut", "a small cut", "a cut", "on the way to be better", "nobody has said anything yet"],
+)
+def test_where_nothing_would_be_gained_people_are_asked_once(
+    known: int, tokens: int, mistakes: int, is_futile: bool
+) -> None:
+    asked = range(RATED, RATED + known)
+    mine, theirs = ([n for n in range(RATED, RATED + 25) if n % 12 == other] for other in (3, 5))
+    mine, theirs = mine[:mistakes], [*theirs, *range(RATED - (mistakes == 1) * 5, RATED)]
+    one, other = answered(mine, 250, asked), answered(theirs, 250, asked)
+    look = gate(250, asked).looks()[0]
+    found = gate(250, asked).look(1, Variant(()), one, {"active": other}, look)
+    assert bool(found.undecided) == (known == 0)
+    assert gate(250, asked).is_futile(found, tokens, 100, True) is is_futile
+    assert not gate(250, asked).is_futile(found, tokens, 100, False), "an edited prompt may be longer"
+
+
 def test_where_what_passed_gains_nothing_people_are_asked_about_what_is_shorter() -> None:
     same, worse = answered((), 250), answered([n for n in range(RATED + 250) if n % 2], 250)
     passed = walk_looks(gate(250), 1, Variant(("a",)), same, {"active": same})

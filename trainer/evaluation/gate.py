@@ -186,13 +186,12 @@ class Gate:
         `full_tokens` what the whole one does; `same_prompt` says whether the active deployment belongs to the same
         prompt version.
         """
-        enough = active_tokens - max(1, _LEAST_CUT * full_tokens)
         passed = list(takewhile(lambda variant: variant.passed, variants))
         failed = variants[len(passed)] if len(passed) < len(variants) else None
         reasons = [self._why_failed(failed)] if failed else []
         more = _most_needed(failed) if failed else None
         for chosen in reversed(passed):
-            if gain := self._gain(chosen, active_tokens, enough, same_prompt):
+            if gain := self._gain(chosen, active_tokens, full_tokens, same_prompt):
                 return Verdict(True, chosen, (gain, *reasons), more, failed)
         if not passed:
             return Verdict(False, variants[0], tuple(reasons), more, failed)
@@ -202,13 +201,21 @@ class Gate:
         )
         return Verdict(False, passed[-1], (nothing, *reasons), more, failed)
 
-    def _gain(
-        self, variant: VariantVerdict, active_tokens: int, enough: float, same_prompt: bool
-    ) -> str | None:
-        """What serving a variant that passed brings, as a sentence; None when it brings nothing. `enough` tokens or
-        fewer are a cut.
+    def is_futile(
+        self, variant: VariantVerdict, active_tokens: int, full_tokens: int, same_prompt: bool
+    ) -> bool:
+        """Whether a variant cuts so little that it would have to be better, and is not by what people have said of the
+        first look: then they are asked no more. That spends nothing of the 5 %.
         """
-        if variant.prompt_tokens <= enough or not same_prompt:
+        known = variant.unrated >= LOOKS[0][0] and not variant.undecided
+        behind = any(c.reference == "active" and 2 * c.difference < self.margin for c in variant.comparisons)
+        return known and behind and not _is_cut(variant, active_tokens, full_tokens, same_prompt)
+
+    def _gain(
+        self, variant: VariantVerdict, active_tokens: int, full_tokens: int, same_prompt: bool
+    ) -> str | None:
+        """What serving a variant that passed brings, as a sentence; None when it brings nothing."""
+        if _is_cut(variant, active_tokens, full_tokens, same_prompt):
             return (
                 f"A prompt of {variant.prompt_tokens:,} tokens instead of {active_tokens:,} is, with "
                 f"{100 * CONFIDENCE:g} % confidence, less than {100 * self.margin:g} points worse than every "
@@ -241,6 +248,11 @@ class Gate:
                 sentences.append(sentence)
         sentences += [f"{guard.name}: {guard.detail}" for guard in variant.guards if not guard.passed]
         return f"The prompt of {variant.prompt_tokens:,} tokens failed: {'. '.join(sentences)}."
+
+
+def _is_cut(variant: VariantVerdict, active_tokens: int, full_tokens: int, same_prompt: bool) -> bool:
+    """An edited prompt may be longer than the one before."""
+    return not same_prompt or active_tokens - variant.prompt_tokens >= max(1, _LEAST_CUT * full_tokens)
 
 
 def _most_needed(variant: VariantVerdict) -> int | None:

@@ -129,8 +129,11 @@ class GateEvaluation:
                 if self._asks_about(variant):
                     await self._answer_shorter(sequence[place:])
                 break
-        full = self._answers["base_full"].prompt_tokens
-        return self._gate.decide(self._variants, self._served().prompt_tokens, full, self._same_prompt)
+        return self._gate.decide(self._variants, *self._tokens())
+
+    def _tokens(self) -> tuple[int, int, bool]:
+        """What a request's prompt costs now, what the whole one does, and whether both are of one prompt."""
+        return self._served().prompt_tokens, self._answers["base_full"].prompt_tokens, self._same_prompt
 
     def _sequence(self) -> list[int]:
         """Which variants are tested, by their mean tokens on the gate's rated questions."""
@@ -160,7 +163,7 @@ class GateEvaluation:
                 await self._answer(one, self._gate.rated + look[0])
             sent, answers = self._candidate.variants[number], self._answers[system.name]
             variant = self._gate.look(number, sent, answers, self._of_references(), look)
-            if variant.is_settled:
+            if variant.is_settled or self._gate.is_futile(variant, *self._tokens()):
                 break
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
