@@ -13,7 +13,7 @@ from word_embedder import WordEmbedder
 from assistant.retrieval import Retriever
 from store.demonstrations import Demonstration
 from store.records import RunStatus, Split, Verdict
-from trainer.copying import best_threshold, is_worth_copying, least_likeness, share_right
+from trainer.copying import is_worth_copying, least_likeness, share_right, thresholds
 from trainer.evaluation.guards import QUESTIONS
 
 SHOPS = {
@@ -83,6 +83,20 @@ def test_no_gate_question_is_answered_with_its_own_answer_or_that_of_another_one
     assert not any("planted" in some.values() for some in texts.values())
 
 
+def test_the_lower_likeness_is_tested_only_where_the_higher_one_passed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is like has other answers here."""
+    monkeypatch.setattr("trainer.copying.least_likeness", lambda *given: [0.7, -1.0])
+    scene.rate(60)
+    scene.run()
+    run = scene.store.runs.all("bank")[-1]
+    first, second = run.report["gate"]["variants"][1:]
+    assert (first["copy_at"], second["copy_at"]) == (0.7, -1.0)
+    assert first["tested"] and not first["passed"] and not second["tested"]
+    assert all(one.copy_at is None for one in scene.store.deployments.all("bank") if one.activated_at)
+
+
 def test_answers_that_do_not_repeat_are_never_given_again(scene: Scene) -> None:
     scene.rate(60, answer=lambda question: f"{colour(question)} {question}")
     assert not is_worth_copying(scene.context, "bank")
@@ -94,7 +108,7 @@ def test_answers_that_do_not_repeat_are_never_given_again(scene: Scene) -> None:
 def test_what_agrees_on_the_whole_but_not_in_the_half_that_is_retrieved_is_refused(
     shops: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = iter([0.5, None])
+    found = iter([[0.5], []])
     monkeypatch.setattr("trainer.copying.least_likeness", lambda *given: next(found))
     shops.run(similar_cap=8)
     run = shops.store.runs.all("bank")[-1]
@@ -104,25 +118,23 @@ def test_what_agrees_on_the_whole_but_not_in_the_half_that_is_retrieved_is_refus
 
 
 @pytest.mark.parametrize(
-    ("right", "at"),
-    [(0.0, 0.0), (0.3, 0.0), (0.55, 0.0), (0.9, 0.485), (1.0, None)],
+    ("right", "found"),
+    [(0.0, ["all"]), (0.3, ["all"]), (0.55, [0.55, "all"]), (0.9, [0.55, 0.485]), (1.0, [])],
     ids=["never right", "seldom right", "often right", "mostly right", "always right"],
 )
-def test_the_threshold_is_where_most_is_won_beside_the_model(right: float, at: float | None) -> None:
+def test_answers_are_copied_where_most_is_won_beside_the_model_and_where_about_as_much(
+    right: float, found: list[object]
+) -> None:
     """Twenty near pairs that agree, then thirty far ones of which half do."""
     near = [(0.9 - 0.015 * n, True) for n in range(20)] + [(0.6, True)]
     far = [(0.5 - 0.01 * n, n % 2 == 1) for n in range(30)] + [(0.1, True)]
-    found = best_threshold(near + far, right)
-    if at == 0.0:
-        assert found is not None and -0.3 < found < 0.1, "below all of them"
-    else:
-        assert found == (None if at is None else pytest.approx(at))
+    assert [round(at, 3) if at > 0.1 else "all" for at in thresholds(near + far, right)] == found
 
 
 def test_too_few_pairs_are_no_evidence() -> None:
-    assert best_threshold([(0.9, True)] * 9, 0.0) is None and best_threshold([], 0.0) is None
-    assert best_threshold([(0.9, True)] * 10, 0.0) == 0.9
-    assert best_threshold([(0.9, True)] * 10 + [(0.5, False)] * 91, 0.5) is None, "a tenth of the questions"
+    assert thresholds([(0.9, True)] * 9, 0.0) == thresholds([], 0.0) == []
+    assert thresholds([(0.9, True)] * 10, 0.0) == [0.9]
+    assert thresholds([(0.9, True)] * 10 + [(0.5, False)] * 91, 0.5) == [], "a tenth of the questions"
 
 
 def test_an_answer_with_a_placeholder_is_no_evidence(scene: Scene) -> None:
@@ -130,8 +142,8 @@ def test_an_answer_with_a_placeholder_is_no_evidence(scene: Scene) -> None:
         return [Demonstration(str(n), f"Where do I write to, number {n}?", answer) for n in range(30)]
 
     embedder = scene.context.retriever.embedder
-    assert least_likeness(embedder, known("To the desk."), 0.5) is not None
-    assert least_likeness(embedder, known("To <EMAIL_1>."), 0.5) is None
+    assert least_likeness(embedder, known("To the desk."), 0.5)
+    assert not least_likeness(embedder, known("To <EMAIL_1>."), 0.5)
 
 
 def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(scene: Scene) -> None:

@@ -26,7 +26,7 @@ _LOOKED_AT = 1000  # approved answers, the newest: 3 s
 _UNKNOWN = 0.9  # of answers that nobody has rated so many are taken to be right
 _REMARK = (
     "Tested was to give the approved answer again, without asking the model, where a question is much like its own "
-    "(cosine {:.2f} or more)."
+    "(cosine of at least {})."
 )
 
 
@@ -38,7 +38,7 @@ def is_worth_copying(context: TrainingContext, assistant_id: str) -> bool:
     if active is None or active.adapter is not None or active.copy_at is not None:
         return False
     known = approved_now(context, assistant_id)[-_LOOKED_AT:]
-    return least_likeness(context.retriever.embedder, known, _share_right(context, active)) is not None
+    return bool(least_likeness(context.retriever.embedder, known, _share_right(context, active)))
 
 
 def copying_candidate(retrain: Retrain) -> Candidate | str:
@@ -50,12 +50,15 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
         return "The prompt was edited meanwhile."
     known = demonstrations_of(in_split(retrain.dataset, Split.TRAIN))
     right = _share_right(retrain.context, active)
-    at = least_likeness(retrain.context.retriever.embedder, known, right)
-    if at is None:
+    found = least_likeness(retrain.context.retriever.embedder, known, right)
+    if not found:
         return "Questions that are much alike have too seldom the same approved answer to give it again."
     full = Variant(tuple(segment.id for segment in segments))
-    variants = [full, Variant(active.segment_ids, active.demonstrations, at)]
-    return Candidate(None, variants, [0.0, 0.0], (), (), training={}, remarks=(_REMARK.format(at),))
+    variants = [full, *(Variant(active.segment_ids, active.demonstrations, at) for at in found)]
+    # Nothing is measured on dev. By these the gate begins with the first likeness, and goes on to the next.
+    losses = [0.0, *map(float, range(len(found)))]
+    remark = _REMARK.format(", then ".join(f"{at:.2f}" for at in found))
+    return Candidate(None, variants, losses, (), (), training={}, remarks=(remark,))
 
 
 def _share_right(context: TrainingContext, active: Deployment) -> float:
@@ -82,21 +85,21 @@ def _is_right(answer: RatedAnswer) -> bool:
     return isinstance(found, CollectedAnswer) and not found.corrected
 
 
-def least_likeness(embedder: Embeds, approved: Sequence[Demonstration], right: float) -> float | None:
-    """From which cosine on the approved answer to the most similar question wins about the most beside a model that is
-    right in the share `right`; None where it wins nothing, or for too few questions.
+def least_likeness(embedder: Embeds, approved: Sequence[Demonstration], right: float) -> list[float]:
+    """From which cosine on the approved answer to the most similar question wins most beside a model that is right in
+    the share `right`, and from which lower one about as much; nothing where it wins nothing, or for too few questions.
     """
     known = [one for one in approved if not one.has_placeholder]
     answers = [one.answer for one in known]
     if len(answers) - len(set(answers)) < ENOUGH_RATED:  # as mostly where answers are sentences
-        return None
-    return best_threshold(nearest_agree(embedder.embed([one.question for one in known]), answers), right)
+        return []
+    return thresholds(nearest_agree(embedder.embed([one.question for one in known]), answers), right)
 
 
-def best_threshold(pairs: Iterable[tuple[float, bool]], right: float) -> float | None:
-    """The least likeness from which on about as much is won as from any: `pairs` say of each question how much it is
-    like the nearest other one, and whether that has its answer. Where it is best to answer all so, it lies a standard
-    deviation below the least.
+def thresholds(pairs: Iterable[tuple[float, bool]], right: float) -> list[float]:
+    """The likeness from which on most is won, and the least from which on about as much is: `pairs` say of each
+    question how much it is like the nearest other one, and whether that has its answer. Where it is best to answer all
+    so, it lies a standard deviation below the least.
     """
     ordered = sorted(pairs, reverse=True)
     likeness = [alike for alike, _ in ordered]
@@ -104,8 +107,14 @@ def best_threshold(pairs: Iterable[tuple[float, bool]], right: float) -> float |
     ends = [
         n for n, alike in enumerate(likeness) if alike not in likeness[n + 1 : n + 2]
     ]  # of those as much alike
-    least = max((won[n] for n in ends), default=0.0) - _GIVEN_UP * len(won)
-    last = max((n for n in ends if won[n] > 0 and won[n] >= least), default=-1)
-    if last + 1 < max(ENOUGH_RATED, _LEAST_SHARE * len(won)):
-        return None
-    return mean(likeness[last : last + 2]) if last + 1 < len(won) else likeness[last] - pstdev(likeness)
+    most = max((won[n] for n in ends), default=0.0)
+    lasts = [
+        max((n for n in ends if won[n] > 0 and won[n] >= most - given_up * len(won)), default=-1)
+        for given_up in (0.0, _GIVEN_UP)
+    ]
+    enough = max(ENOUGH_RATED, _LEAST_SHARE * len(won))
+    return [
+        mean(likeness[n : n + 2]) if n + 1 < len(won) else likeness[n] - pstdev(likeness)
+        for n in dict.fromkeys(lasts)
+        if n + 1 >= enough
+    ]
