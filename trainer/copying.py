@@ -37,7 +37,7 @@ def is_worth_copying(context: TrainingContext, assistant_id: str) -> bool:
     active = context.store.deployments.active(assistant_id)
     if active is None or active.adapter is not None or active.copy_at is not None:
         return False
-    known = approved_now(context, assistant_id)[-_LOOKED_AT:]
+    known = approved_now(context, assistant_id)
     return bool(least_likeness(context.retriever.embedder, known, _share_right(context, active)))
 
 
@@ -89,7 +89,7 @@ def least_likeness(embedder: Embeds, approved: Sequence[Demonstration], right: f
     """From which cosine on the approved answer to the most similar question wins most beside a model that is right in
     the share `right`, and from which lower one about as much; nothing where it wins nothing, or for too few questions.
     """
-    known = [one for one in approved if not one.has_placeholder]
+    known = [one for one in approved if not one.has_placeholder][-_LOOKED_AT:]
     answers = [one.answer for one in known]
     if len(answers) - len(set(answers)) < ENOUGH_RATED:  # as mostly where answers are sentences
         return []
@@ -104,9 +104,8 @@ def thresholds(pairs: Iterable[tuple[float, bool]], right: float) -> list[float]
     ordered = sorted(pairs, reverse=True)
     likeness = [alike for alike, _ in ordered]
     won = list(accumulate(same - right for _, same in ordered))
-    ends = [
-        n for n, alike in enumerate(likeness) if alike not in likeness[n + 1 : n + 2]
-    ]  # of those as much alike
+    # The last one of those that are as much alike.
+    ends = [n for n, alike in enumerate(likeness) if alike not in likeness[n + 1 : n + 2]]
     most = max((won[n] for n in ends), default=0.0)
     lasts = [
         max((n for n in ends if won[n] > 0 and won[n] >= most - given_up * len(won)), default=-1)
