@@ -117,7 +117,9 @@ class GateEvaluation:
         self._texts: dict[tuple[str, int, tuple[int, ...]], str] = {}  # by model, limit and request
 
     async def evaluate(self) -> Verdict:
-        """Raises VllmError, ScorerFailed."""
+        """Raises VllmError, ScorerFailed, EmbeddingError."""
+        # A question that comes before the app has made them would find few of the newest answers.
+        await asyncio.to_thread(self._retriever.prepare)
         for reference in self._references:
             await self._answer(reference, self._gate.rated)
         sequence = self._sequence()
