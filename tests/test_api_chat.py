@@ -120,11 +120,15 @@ def test_an_approved_answer_that_is_given_again_says_so_and_costs_nothing(scene:
     store.demonstrations.replace("bank", [Demonstration(approved.id, question, "At nine.")])
     create = scene.client().chat.completions.create
 
-    reply = create(model="gpt-4o", messages=[SYSTEM, *EXAMPLE, asked(question)], temperature=0.7, n=2)
+    reply = create(model="gpt-4o", messages=[SYSTEM, *EXAMPLE, asked(question)], temperature=0.7)
 
-    assert [choice.message.content for choice in reply.choices] == ["At nine.", "Call the front desk."]
-    assert reply.shorthand["copied"] is True and reply.shorthand["prompt_tokens_sent"] == 0
-    assert reply.shorthand["prompt_tokens_saved"] > 0 and len(scene.desk.vllm.asked()) == 1
+    assert reply.choices[0].message.content == "At nine." and reply.shorthand["copied"] is True
+    assert reply.shorthand["prompt_tokens_sent"] == 0 and reply.shorthand["prompt_tokens_saved"] > 0
+    assert scene.desk.vllm.asked() == []
+    two = create(model="bank", messages=[asked(question)], n=2)
+    assert [choice.message.content for choice in two.choices] == ["At nine.", "Call the front desk."]
+    assert two.shorthand["copied"] is False and two.shorthand["prompt_tokens_sent"] > 0
+    assert len(scene.desk.vllm.asked()) == 1
     stream = create(model="bank", messages=[asked(question)], stream=True)
     texts = [chunk.choices[0].delta.content or "" for chunk in stream]
     assert "".join(texts) == "At nine." and len(scene.desk.vllm.asked()) == 1

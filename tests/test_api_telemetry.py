@@ -82,6 +82,7 @@ def test_a_completion_is_a_span_without_what_anybody_wrote(
         "shorthand.prompt_tokens_sent": 0,
         "shorthand.prompt_tokens_saved": scene.desk.store.deployments.without_adapter(active).prompt_tokens,
         "shorthand.left_out_turns": 0,
+        "shorthand.copied": False,
     }
 
 

@@ -108,7 +108,7 @@ def refused(bad: Bad, task: str, base: str, seed: int) -> Verdict:
         variants.append(walk_looks(gate, number, Variant(()), found, references))
         if not variants[-1].passed:
             break
-    return gate.decide(variants, 600, True)
+    return gate.decide(variants, 600, 600, True)
 
 
 @pytest.mark.parametrize(

@@ -154,6 +154,7 @@ def adopt_a_prompt(page: Page, store: Store) -> None:
     page.get_by_role("button", name="Make it an assistant").click()
     expect(page.get_by_text("Give the assistant a name").first).to_be_visible()
     page.get_by_label("Name of the assistant").fill("Poet")
+    page.wait_for_timeout(600)  # a second press within half a second is the same press (page.js)
     page.get_by_role("button", name="Make it an assistant").click()
     expected = "You are a poet of the sea.\n\n[varies]"
     expect(page.locator("#prompt-text textarea")).to_have_value(expected)
