@@ -9,7 +9,8 @@ from pathlib import Path
 from assistant.limits import MAX_MESSAGE_CHARACTERS, ChatError, ChatLimits
 from assistant.message_finalizer import MessageFinalizer
 from assistant.rendering import Rendered
-from assistant.requests import FindsApproved, Requests, usage_of
+from assistant.requests import Requests, usage_of
+from assistant.retrieval import Retriever
 from assistant.sampling import GREEDY, Sampling
 from assistant.serving import load_or_lose
 from assistant.tokenizer import ChatTokenizer
@@ -56,16 +57,16 @@ class Chat:
         base: str,
         adapters: Path,
         limits: ChatLimits,
-        approved: FindsApproved | None = None,
+        retriever: Retriever | None = None,
         on_answer: Callable[[Deployment, Message], None] = lambda deployment, answer: None,
     ):
-        """`approved` finds answers that people approved of; `on_answer` hears of each end."""
+        """`retriever` finds answers that people approved of; `on_answer` hears of each end."""
         self._store = store
         self._finalizer = MessageFinalizer(store)
         self._pool = pool
         self._base = base
         self._adapters = adapters
-        self.requests = Requests(store, pool, tokenizer, limits, approved)
+        self.requests = Requests(store, pool, tokenizer, limits, retriever)
         self._on_answer = on_answer
 
     def ask(self, assistant_id: str, conversation_id: str | None, text: str, owner: str = "local") -> Message:

@@ -5,11 +5,11 @@ import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Protocol
 
 from assistant.embedding import EmbeddingError
 from assistant.limits import ChatError, ChatLimits
 from assistant.rendering import Context, Rendered, fit, fit_demonstrations, keep, render, render_answer
+from assistant.retrieval import Retriever
 from assistant.sampling import Sampling
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import Completion
@@ -21,14 +21,6 @@ from store.records import Deployment, Usage
 logger = logging.getLogger(__name__)
 
 
-class FindsApproved(Protocol):
-    """Finds the approved answers that are sent along with a question, and the one that is given without the model."""
-
-    def for_deployment(self, deployment: Deployment, question: str) -> Sequence[Demonstration]: ...
-
-    def copied_for(self, deployment: Deployment, context: Context) -> Demonstration | None: ...
-
-
 class Requests:
     """Of one pool of servers."""
 
@@ -38,10 +30,10 @@ class Requests:
         pool: VllmPool,
         tokenizer: ChatTokenizer,
         limits: ChatLimits,
-        approved: FindsApproved | None,
+        retriever: Retriever | None,
     ):
         self._store, self._pool, self._tokenizer = store, pool, tokenizer
-        self._limits, self._approved = limits, approved
+        self._limits, self._retriever = limits, retriever
         self.waiting = 0  # answers that have no token yet
 
     @property
@@ -63,7 +55,7 @@ class Requests:
         outgrows the context. Or the approved answer that is given as it is, as the one demonstration.
         """
         limits = self.limits_for(sampling)
-        known = self._copied(deployment, context) if sampling.takes_any and not begun else None
+        known = self._copied(deployment, context) if sampling.may_be_copied and not begun else None
         if known and len(self._tokenizer.encode_text(known.answer)) <= limits.answer:
             return Rendered((), 0, copied=known.answer), (known,)
         segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
@@ -86,7 +78,9 @@ class Requests:
     def _copied(self, deployment: Deployment, context: Context) -> Demonstration | None:
         """None where it cannot be found: the model answers."""
         try:
-            return self._approved.copied_for(deployment, context) if self._approved else None
+            if self._retriever is None:
+                return None
+            return self._retriever.copied(deployment.assistant_id, deployment.copy_at, context)
         except (EmbeddingError, StoreError) as error:
             logger.warning("Asking the model, without approved answers: %s", error)
             return None
@@ -94,7 +88,7 @@ class Requests:
     def _demonstrations(self, deployment: Deployment, question: str) -> Sequence[Demonstration]:
         """None where they cannot be found: an answer without them is better than none."""
         try:
-            return self._approved.for_deployment(deployment, question) if self._approved else ()
+            return self._retriever.for_deployment(deployment, question) if self._retriever else ()
         except (EmbeddingError, StoreError) as error:
             logger.warning("Answering without approved answers: %s", error)
             return ()

@@ -92,9 +92,6 @@ class Retriever:
         found = self.nearest(assistant_id, context[0][1], 1, allowed, copy_at)
         return found[0] if found and not found[0].has_placeholder else None
 
-    def copied_for(self, deployment: Deployment, context: Context) -> Demonstration | None:
-        return self.copied(deployment.assistant_id, deployment.copy_at, context)
-
     def nearest(
         self,
         assistant_id: str,

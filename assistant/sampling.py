@@ -21,8 +21,8 @@ class Sampling:
     is_another: bool = False
 
     @property
-    def takes_any(self) -> bool:
-        """Whether an answer that is known already will do: nothing is asked for that the model has to make."""
+    def may_be_copied(self) -> bool:
+        """Whether an approved answer may be given again: nothing is asked for that the model has to make."""
         asked = {name for name, value in self.more.items() if value or name == "logprobs"}
         return not self.is_another and asked <= {"top_p"}
 

@@ -64,11 +64,11 @@ def api(
     tracer: Tracer | None = None,
 ) -> Iterator[Scene]:
     desk = make_desk(store, tokenizer, vllm, directory)
-    desk.approved = Retriever(store, WordEmbedder())
+    desk.retriever = Retriever(store, WordEmbedder())
     pool = VllmPool([VllmClient(vllm.url)])
     metrics = Metrics(store)
     chat = Chat(
-        store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.approved, metrics.answered
+        store, pool, tokenizer, "base hash", desk.adapters, desk.limits, desk.retriever, metrics.answered
     )
     made = Api(store, chat, tokenizer, WordEmbedder(), metrics, lambda: state, key_required, tracer)
     server = PageServer(in_front(made.app(), PlainTextResponse("a page")), "127.0.0.1", 0, on_stop=pool.close)

@@ -12,7 +12,7 @@ from tiny_model import write_adapter
 from assistant.assistants import create_assistant
 from assistant.chat import Chat
 from assistant.limits import ChatLimits
-from assistant.requests import FindsApproved
+from assistant.retrieval import Retriever
 from assistant.sampling import GREEDY, Sampling
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
@@ -35,7 +35,7 @@ class Desk:
     vllm: FakeVllm
     adapters: Path
     limits: ChatLimits
-    approved: FindsApproved | None = None
+    retriever: Retriever | None = None
 
     def run(self, act: Callable[[Chat], Coroutine[Any, Any, Any]]) -> Any:
         async def whole() -> Any:
@@ -49,7 +49,7 @@ class Desk:
                         "base hash",
                         self.adapters,
                         self.limits,
-                        self.approved,
+                        self.retriever,
                     )
                 )
             finally:

@@ -133,7 +133,7 @@ def test_an_approved_answer_that_is_given_again_says_so_and_costs_nothing(scene:
     texts = [chunk.choices[0].delta.content or "" for chunk in stream]
     assert "".join(texts) == "At nine." and len(scene.desk.vllm.asked()) == 1
     wanted = {"type": "json_object"}
-    create(model="bank", messages=[asked(question)], response_format=wanted)  # type: ignore[call-overload]
+    create(model="bank", messages=[asked(question)], response_format=wanted)
     assert len(scene.desk.vllm.asked()) == 2, "the model has to write that"
 
 

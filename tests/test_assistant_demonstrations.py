@@ -22,7 +22,7 @@ from store.records import Deployment, Message, MessageStatus, RunStatus
 @pytest.fixture
 def teller(desk: Desk) -> Desk:
     """A desk that finds approved answers."""
-    desk.approved = Retriever(desk.store, WordEmbedder())
+    desk.retriever = Retriever(desk.store, WordEmbedder())
     return desk
 
 
@@ -85,7 +85,7 @@ def test_a_deployment_with_demonstrations_has_the_nearest_ones_and_counts_their_
     ]
     stored = teller.store.messages.get(said.id)
     assert stored.usage and stored.usage.demonstrations == (near.message_id, nearer.message_id)
-    teller.approved = None
+    teller.retriever = None
     bare = teller.ask("When do you open")
     assert bare.usage and stored.usage.prompt_part_tokens == bare.usage.prompt_part_tokens
     assert stored.usage.demonstration_tokens == stored.usage.prompt_tokens - bare.usage.prompt_tokens > 0
@@ -123,7 +123,7 @@ def test_an_answer_comes_without_them_where_they_cannot_be_found(
 
     embedder = WordEmbedder()
     monkeypatch.setattr(embedder, "embed", fail)
-    teller.approved = Retriever(teller.store, embedder)
+    teller.retriever = Retriever(teller.store, embedder)
     said = teller.ask("When do you open")
     assert said.status is MessageStatus.COMPLETE and turns(teller) == ["user\nWhen do you open"]
     assert said.usage and said.usage.demonstrations == ()

@@ -15,7 +15,7 @@ from assistant.rendering import Context
 from assistant.retrieval import Allowed, Retriever
 from store.demonstrations import Demonstration
 from store.records import RunStatus, Split, Verdict
-from trainer.copying import is_worth_copying, least_likeness, share_right, thresholds
+from trainer.copying import is_worth_copying, likenesses_to_test, share_right, thresholds
 from trainer.evaluation.guards import QUESTIONS
 
 SHOPS = {
@@ -95,7 +95,7 @@ def test_the_lower_likeness_is_tested_only_where_the_higher_one_passed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is like has other answers here."""
-    monkeypatch.setattr("trainer.copying.least_likeness", lambda *given: [0.7, -1.0])
+    monkeypatch.setattr("trainer.copying.likenesses_to_test", lambda *given: [0.7, -1.0])
     scene.rate(60)
     scene.run()
     run = scene.store.runs.all("bank")[-1]
@@ -117,7 +117,7 @@ def test_what_agrees_on_the_whole_but_not_in_the_half_that_is_retrieved_is_refus
     shops: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([[0.5], []])
-    monkeypatch.setattr("trainer.copying.least_likeness", lambda *given: next(found))
+    monkeypatch.setattr("trainer.copying.likenesses_to_test", lambda *given: next(found))
     shops.run(similar_cap=8)
     run = shops.store.runs.all("bank")[-1]
     assert run.status is RunStatus.REFUSED and "too seldom the same approved answer" in run.message
@@ -150,8 +150,8 @@ def test_an_answer_with_a_placeholder_is_no_evidence(scene: Scene) -> None:
         return [Demonstration(str(n), f"Where do I write to, number {n}?", answer) for n in range(30)]
 
     embedder = scene.context.retriever.embedder
-    assert least_likeness(embedder, known("To the desk."), 0.5)
-    assert not least_likeness(embedder, known("To <EMAIL_1>."), 0.5)
+    assert likenesses_to_test(embedder, known("To the desk."), 0.5)
+    assert not likenesses_to_test(embedder, known("To <EMAIL_1>."), 0.5)
 
 
 def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(scene: Scene) -> None:
@@ -165,7 +165,7 @@ def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(sce
             store.ratings.add(said.id, "ann", verdict, correction=correction)
 
     def right() -> float:
-        return share_right(store.answers.rated("bank"), now)
+        return share_right(store.answers.rated("bank", SETTINGS.newest_answers), now)
 
     assert right() == 0.9, "unknown"
     rate(6, old.id, Verdict.UP)

@@ -38,7 +38,7 @@ def is_worth_copying(context: TrainingContext, assistant_id: str) -> bool:
     if active is None or active.adapter is not None or active.copy_at is not None:
         return False
     known = approved_now(context, assistant_id)
-    return bool(least_likeness(context.retriever.embedder, known, _share_right(context, active)))
+    return bool(likenesses_to_test(context.retriever.embedder, known, _share_right(context, active)))
 
 
 def copying_candidate(retrain: Retrain) -> Candidate | str:
@@ -50,7 +50,7 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
         return "The prompt was edited meanwhile."
     known = demonstrations_of(in_split(retrain.dataset, Split.TRAIN))
     right = _share_right(retrain.context, active)
-    found = least_likeness(retrain.context.retriever.embedder, known, right)
+    found = likenesses_to_test(retrain.context.retriever.embedder, known, right)
     if not found:
         return "Questions that are much alike have too seldom the same approved answer to give it again."
     full = Variant(tuple(segment.id for segment in segments))
@@ -85,7 +85,7 @@ def _is_right(answer: RatedAnswer) -> bool:
     return isinstance(found, CollectedAnswer) and not found.corrected
 
 
-def least_likeness(embedder: Embeds, approved: Sequence[Demonstration], right: float) -> list[float]:
+def likenesses_to_test(embedder: Embeds, approved: Sequence[Demonstration], right: float) -> list[float]:
     """From which cosine on the approved answer to the most similar question wins most beside a model that is right in
     the share `right`, and from which lower one about as much; nothing where it wins nothing, or for too few questions.
     """

@@ -53,9 +53,9 @@ _EXPECTED = (
     TrainingDiverged,
     RedactionError,
 )
-_Makes = Callable[[Retrain], Candidate | str]  # or why there is none
+_MakesCandidate = Callable[[Retrain], Candidate | str]  # or why there is none
 # Before each training, one after the other: whether it is worth a test, and what is tested.
-_UNTRAINED: tuple[tuple[Callable[[TrainingContext, str], bool], _Makes], ...] = (
+_UNTRAINED: tuple[tuple[Callable[[TrainingContext, str], bool], _MakesCandidate], ...] = (
     (is_worth_trying, untrained_candidate),
     (is_worth_copying, copying_candidate),
 )
@@ -87,7 +87,9 @@ def run_once(context: TrainingContext, assistant_id: str, trigger: str) -> Train
                 shutil.rmtree(context.work_dir(run.id), ignore_errors=True)
 
 
-def _try(context: TrainingContext, assistant_id: str, trigger: str, candidate_of: _Makes) -> TrainingRun:
+def _try(
+    context: TrainingContext, assistant_id: str, trigger: str, candidate_of: _MakesCandidate
+) -> TrainingRun:
     run = _start(context, assistant_id, trigger)
     return _finish(context, run, lambda: _evaluate(context, run, candidate_of, False))
 
@@ -103,7 +105,9 @@ def _retrain(context: TrainingContext, run: TrainingRun) -> TrainingRun:
     return _evaluate(context, run, train_candidate, True)
 
 
-def _evaluate(context: TrainingContext, run: TrainingRun, candidate_of: _Makes, trains: bool) -> TrainingRun:
+def _evaluate(
+    context: TrainingContext, run: TrainingRun, candidate_of: _MakesCandidate, trains: bool
+) -> TrainingRun:
     """Freeze the dataset, unless that was done before an interruption, and test the candidate that is made of it."""
     store, progress = context.store, RunProgress(context.store, run.id)
     with progress.timed("dataset"):

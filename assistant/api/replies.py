@@ -79,10 +79,9 @@ class Reply:
 
     def take(self, piece: Piece) -> None:
         self.texts[piece.index] = self.texts.get(piece.index, "") + piece.text
+        # Of several answers the first may be copied, and the model asked for the others.
         if piece.sent and (self.sent is None or len(piece.sent.ids) > len(self.sent.ids)):
-            self.sent = (
-                piece.sent
-            )  # of several answers the first may be copied, and the model asked for the others
+            self.sent = piece.sent
         if piece.end:
             self.ends[piece.index] = piece.end
         if piece.id and piece.index == 0:

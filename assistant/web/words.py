@@ -109,9 +109,8 @@ def prompt(variant: int, prompt_tokens: float, copies: bool = False) -> str:
         return "full prompt"
     if not prompt_tokens:
         return "no prompt: approved answers are given again" if copies else "no prompt"
-    return f"prompt of {tokens(prompt_tokens)}" + (
-        " on average: approved answers are given again" if copies else ""
-    )
+    average = " on average: approved answers are given again" if copies else ""
+    return f"prompt of {tokens(prompt_tokens)}{average}"
 
 
 def deployment(served: Deployment | None) -> str:
@@ -124,7 +123,7 @@ def deployment(served: Deployment | None) -> str:
 
 def usage(cost: Usage) -> str:
     """What an answer cost (prompt part, whole request, cached tokens, first token), and what had no room in it."""
-    if not cost.prompt_tokens:
+    if cost.demonstrations and not cost.prompt_tokens:
         return "the approved answer to a question much like it; the model was not asked, 0 tokens"
     used = count(len(cost.demonstrations), "approved answer")
     parts = f"prompt {tokens(cost.prompt_part_tokens)}"
