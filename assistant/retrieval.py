@@ -4,14 +4,14 @@ Chat and gate retrieve here, so that what is proven is what is served. A gate or
 or that of another one of them: evaluation leaves those out.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import lru_cache
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Protocol
 
 import numpy as np
 
+from assistant.approved import Allowed, ApprovedAnswers
 from assistant.rendering import Context
 from store import Store
 from store.demonstrations import Demonstration
@@ -24,18 +24,6 @@ NEARLY_THE_SAME = 0.6
 _MOST_NEW = 2
 _AT_ONCE = 32  # new vectors that a question waits for, some 0.2 s; what more there are is made by `prepare`
 _BATCH = 256
-
-
-@dataclass(frozen=True)
-class _Index:
-    """The demonstrations of one assistant; `vectors` has the shape (demonstrations, dimensions)."""
-
-    state: tuple[int, int, int]
-    items: Sequence[Demonstration]
-    vectors: np.ndarray
-
-
-Allowed = Callable[[Demonstration], bool]
 
 
 class Embeds(Protocol):
@@ -51,8 +39,8 @@ class Retriever:
 
     def __init__(self, store: Store, embedder: Embeds):
         self._store, self.embedder = store, embedder
-        self._indexes: dict[str, _Index] = {}
-        self._of_run = lru_cache(maxsize=8)(store.datasets.message_ids)  # a dataset never changes
+        self._indexes: dict[str, tuple[tuple[int, int, int], ApprovedAnswers]] = {}
+        self._learned = lru_cache(maxsize=8)(store.datasets.learned_by)  # a dataset never changes
         # The gate asks the same questions for every variant.
         self._vector = lru_cache(maxsize=1024)(lambda question: embedder.embed([question])[0])
 
@@ -69,7 +57,7 @@ class Retriever:
         assistant_id = deployment.assistant_id
         if deployment.demonstrations:
             return self.nearest(assistant_id, question, deployment.demonstrations, allowed)
-        known = self._of_run(deployment.run_id) if deployment.adapter and deployment.run_id else frozenset()
+        known = self._learned(deployment.adapter) if deployment.adapter else frozenset()
         since = self._store.prompts.get(deployment.prompt_id).created_at
 
         def is_new(one: Demonstration) -> bool:
@@ -84,13 +72,16 @@ class Retriever:
         context: Context,
         allowed: Allowed = lambda one: True,
     ) -> Demonstration | None:
-        """The approved answer to the most similar question, which a deployment or variant with this `copy_at` gives as
-        it is, where the two are as similar. None in a conversation that has begun, and none with a placeholder.
+        """The approved answer that suits most, which a deployment or variant with this `copy_at` gives as it is from
+        that likeness on. None in a conversation that has begun, and none with a placeholder.
         """
         if copy_at is None or len(context) > 1:
             return None
-        found = self.nearest(assistant_id, context[0][1], 1, allowed, copy_at)
-        return found[0] if found and not found[0].has_placeholder else None
+        index = self._index(assistant_id)
+        found = index.most_suitable(self._vector(context[0][1]), allowed) if index.items else None
+        if found is None or found.value < copy_at or found.demonstration.has_placeholder:
+            return None
+        return found.demonstration
 
     def nearest(
         self,
@@ -106,11 +97,7 @@ class Retriever:
         index = self._index(assistant_id) if most else None
         if index is None or not index.items:
             return []
-        # Not by the matrix library: its threads and torch's would wait for each other (50 ms instead of 19).
-        likeness = np.einsum("nd,d->n", index.vectors, self._vector(question))
-        order = np.argsort(-likeness, kind="stable")
-        near = (index.items[at] for at in takewhile(lambda at: likeness[at] >= at_least, order))
-        return [*islice(filter(allowed, near), most)][::-1]
+        return [*islice(index.nearest(self._vector(question), allowed, at_least), most)][::-1]
 
     def prepare(self) -> None:
         """Make every vector that is missing, the newest first. The model is loaded once there is anything to find."""
@@ -122,19 +109,18 @@ class Retriever:
             if self._index(assistant.id).items:
                 self._vector("so that the first question need not wait for the model")
 
-    def _index(self, assistant_id: str) -> _Index:
+    def _index(self, assistant_id: str) -> ApprovedAnswers:
         state = self._store.demonstrations.state(assistant_id, self.embedder.name)
-        index = self._indexes.get(assistant_id)
-        if index is None or index.state != state:
-            if missing := self._store.demonstrations.without_vector(
-                assistant_id, self.embedder.name, _AT_ONCE
-            ):
-                self._make_vectors(missing)
-                state = self._store.demonstrations.state(assistant_id, self.embedder.name)
-            found = self._store.demonstrations.with_vectors(assistant_id, self.embedder.name)
-            vectors = [np.frombuffer(vector, np.float32) for _, vector in found]
-            index = _Index(state, [one for one, _ in found], np.array(vectors))
-            self._indexes[assistant_id] = index
+        known = self._indexes.get(assistant_id)
+        if known and known[0] == state:
+            return known[1]
+        if missing := self._store.demonstrations.without_vector(assistant_id, self.embedder.name, _AT_ONCE):
+            self._make_vectors(missing)
+            state = self._store.demonstrations.state(assistant_id, self.embedder.name)
+        found = self._store.demonstrations.with_vectors(assistant_id, self.embedder.name)
+        vectors = [np.frombuffer(vector, np.float32) for _, vector in found]
+        index = ApprovedAnswers.of([one for one, _ in found], np.array(vectors))
+        self._indexes[assistant_id] = state, index
         return index
 
     def _make_vectors(self, some: Sequence[Demonstration]) -> None:

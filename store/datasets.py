@@ -28,11 +28,11 @@ class Datasets(Repository):
             transaction.executemany(insert, rows)
             return self.get(id)
 
-    def message_ids(self, run_id: int) -> frozenset[str]:
-        """Return the answers that are in the dataset of a run."""
-        query = """SELECT e.message_id FROM runs r JOIN dataset_examples e ON e.dataset_id = r.dataset_id
-                   WHERE r.id = ?"""
-        return frozenset(row["message_id"] for row in self._rows(query, [run_id]))
+    def learned_by(self, adapter: str) -> frozenset[str]:
+        """Return the answers in the dataset of the run that trained this adapter; later ones only evaluated it."""
+        query = """SELECT e.message_id FROM adapters a JOIN runs r ON r.id = a.run_id
+                   JOIN dataset_examples e ON e.dataset_id = r.dataset_id WHERE a.name = ?"""
+        return frozenset(row["message_id"] for row in self._rows(query, [adapter]))
 
     def newest(self, assistant_id: str) -> Dataset | None:
         query = "SELECT id FROM datasets WHERE assistant_id = ? ORDER BY id DESC LIMIT 1"

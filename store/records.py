@@ -113,8 +113,7 @@ class Prompt:
 class Variant:
     """What is sent before a conversation: these segments of the prompt, and so many demonstrations.
 
-    Where a question is at least `copy_at` like an approved one (cosine of their vectors), nothing is sent: the approved
-    answer is given.
+    Where a question is at least `copy_at` like those that have one approved answer, nothing is sent: that is given.
     """
 
     segment_ids: tuple[str, ...]

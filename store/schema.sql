@@ -173,7 +173,7 @@ CREATE TABLE deployments (
     reason TEXT NOT NULL DEFAULT '',
     previous_id INTEGER REFERENCES deployments (id),  -- what it replaced when it was first active
     demonstrations INTEGER NOT NULL DEFAULT 0,  -- how many it sends along
-    copy_at REAL  -- the least likeness at which the nearest approved answer is given; NULL where none is
+    copy_at REAL  -- the least likeness at which an approved answer is given again; NULL where none is
 ) STRICT;
 CREATE INDEX deployments_of_assistant ON deployments (assistant_id, id);
 CREATE INDEX deployments_of_prompt ON deployments (prompt_id, variant);

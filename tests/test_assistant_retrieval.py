@@ -156,6 +156,18 @@ def test_a_deployment_that_sends_none_sends_what_is_new_and_nearly_the_same(bank
     assert NEARLY_THE_SAME == 0.6
 
 
+def test_what_an_adapter_was_only_evaluated_on_later_it_has_not_learned(bank: Store, add: Add) -> None:
+    prompt = edited(bank)
+    learned, later = deployment(bank, prompt, 0, add("how is the weather")), add("my card was lost")
+    run = bank.runs.start("bank", {}, "test, without training")
+    (one,) = later
+    example = Example(one.message_id, "c", ((Role.USER, one.question),), one.answer, True, Split.TRAIN)
+    bank.runs.update(run.id, dataset_id=bank.datasets.add("bank", prompt.id, "2", [example], {}).id)
+    again = bank.deployments.add("bank", prompt.id, learned.adapter, [], 1, 0, run.id)
+    found = Retriever(bank, WordEmbedder()).for_deployment(again, "my card was lost")
+    assert questions(found) == ["my card was lost"]
+
+
 def test_a_deployment_that_sends_some_sends_so_many_whatever_it_learned(bank: Store, add: Add) -> None:
     known = add("my card was lost", "my card was eaten", "how is the weather", "where are you")
     served = deployment(bank, edited(bank), 3, known)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.copying import FINDS, measure
 from benchmarks.tasks.task import Task, TaskError, load
 from store.records import Segment, SegmentKind
 
@@ -92,3 +93,22 @@ def test_what_is_no_task_at_all_is_refused(tmp_path: Path, text: bytes | None) -
         (tmp_path / "bad.json").write_bytes(text)
     with pytest.raises(TaskError, match="is no task|cannot be read"):
         load(tmp_path / "bad.json")
+
+
+def test_approved_answers_are_counted_as_right_where_the_test_says_so(tmp_path: Path) -> None:
+    def rows(ask: str, count: int) -> list[dict[str, Any]]:
+        about = {"card": "my bank card is lost", "rain": "will the sky be wet"}
+        return [
+            {"id": f"{ask}{label}{n}", "user": f"{ask} {text} {n}", "references": [label]}
+            for label, text in about.items()
+            for n in range(count)
+        ]
+
+    task = read(tmp_path, train=rows("Please,", 60), test=[*rows("Sorry,", 4)])
+    done: list[int] = []
+    found = measure(task, 1, 8, 1, lambda now, total: done.append(now))
+    assert [row["approved"] for row in found] == [50, 113, 225, 450] and done == [1, 2, 3, 4]
+    assert all(row[name]["mean"] == 1.0 for row in found for name in FINDS)
+    wrong = [one | {"references": ["other"]} for one in rows("Sorry,", 4)]
+    found = measure(read(tmp_path, train=rows("Please,", 60), test=wrong), 1, 8, 1, lambda now, total: None)
+    assert all(row[name]["mean"] == 0.0 for row in found for name in FINDS)

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from imported_turns import ImportedTurn, load_turns
-from retrain_scene import SETTINGS, Scene, colour
+from retrain_scene import SETTINGS, Scene, colour, hash_of
 from store_scene import answered
 from word_embedder import WordEmbedder
 
+from assistant.approved import Allowed
 from assistant.rendering import Context
-from assistant.retrieval import Allowed, Retriever
+from assistant.retrieval import Retriever
 from store.demonstrations import Demonstration
-from store.records import RunStatus, Split, Verdict
+from store.records import RunStatus, Split, Usage, Verdict
 from trainer.copying import is_worth_copying, likenesses_to_test, share_right, thresholds
 from trainer.evaluation.guards import QUESTIONS
 
@@ -57,7 +58,7 @@ def test_where_answers_repeat_they_are_given_again_once_that_is_proven(shops: Sc
     last = shops.run(similar_cap=8)
     second, run = shops.store.runs.all("bank")
     assert run.status is RunStatus.PROMOTED and run.message.startswith("Without training: "), run.message
-    assert "to give the approved answer again" in run.message and "probe" not in run.report
+    assert "to give an approved answer again" in run.message and "probe" not in run.report
     active = shops.store.deployments.active("bank")
     assert active is not None and active.run_id == run.id and active.adapter is None
     assert active.copy_at is not None and active.prompt_tokens < 30
@@ -103,6 +104,31 @@ def test_the_lower_likeness_is_tested_only_where_the_higher_one_passed(
     assert (first["copy_at"], second["copy_at"]) == (0.7, -1.0)
     assert first["tested"] and not first["passed"] and not second["tested"]
     assert all(one.copy_at is None for one in scene.store.deployments.all("bank") if one.activated_at)
+
+
+def test_an_adapter_that_serves_is_asked_only_what_is_unlike(
+    shops: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(model: str, ids: Sequence[int]) -> str:
+        question = shops.question(ids)
+        known = [shop for shop, goods in SHOPS.items() if any(one in question for one in goods)]
+        return known[0] if known and model != "base" and hash_of(question) % 2 else "the market"
+
+    shops.vllm.answer = answer
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.copying.likenesses_to_test", lambda *given: [])
+        trained = shops.run(similar_cap=8)
+    assert trained.status is RunStatus.PROMOTED and trained.adapter
+    shops.run(similar_cap=8)
+    run = shops.store.runs.all("bank")[1]
+    active = shops.store.deployments.active("bank")
+    assert run.status is RunStatus.PROMOTED and run.adapter == trained.adapter, run.message
+    assert active is not None and active.run_id == run.id and active.adapter == trained.adapter
+    assert active.copy_at is not None and run.report["after"]["quality"]["mean"] > 0.9
+    for lower, is_worth in ((0.01, False), (0.1, True)):
+        found = [active.copy_at - lower]
+        monkeypatch.setattr("trainer.copying.likenesses_to_test", lambda *given, found=found: found)
+        assert is_worth_copying(shops.context, "bank") is is_worth
 
 
 def test_answers_that_do_not_repeat_are_never_given_again(scene: Scene) -> None:
@@ -157,11 +183,15 @@ def test_an_answer_with_a_placeholder_is_no_evidence(scene: Scene) -> None:
 def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(scene: Scene) -> None:
     store = scene.store
     prompt = store.prompts.latest("bank")
+    asked, given_again = Usage(9, 9, 0, 1, 0.1, 0.1, -0.1), Usage(0, 0, 0, 0, 0.0, 0.0)
     old, now = (store.deployments.add("bank", prompt.id, None, [], 1, 0) for _ in range(2))
 
-    def rate(count: int, by: int, verdict: Verdict, correction: str | None = None) -> None:
+    def rate(
+        count: int, by: int, verdict: Verdict, correction: str | None = None, usage: Usage = asked
+    ) -> None:
         for n in range(count):
-            said = answered(store, f"q {by} {verdict} {correction} {n}", "a", deployment_id=by)
+            question = f"q {by} {verdict} {correction} {n}"
+            said = answered(store, question, "a", deployment_id=by, usage=usage)
             store.ratings.add(said.id, "ann", verdict, correction=correction)
 
     def right() -> float:
@@ -175,4 +205,6 @@ def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(sce
     assert right() == 0.6, "too few of its own yet: all"
     rate(9, now.id, Verdict.DOWN)
     assert right() == 0.25
+    rate(20, now.id, Verdict.UP, usage=given_again)
+    assert right() == 0.25, "what was given again is no word on the model"
     assert SETTINGS.newest_answers >= 24

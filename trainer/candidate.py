@@ -173,7 +173,7 @@ def untrained_candidate(retrain: Retrain, sent: Collection[str] = ()) -> Candida
     least = tuple(s.id for s in segments if s.protected or s.id in sent)
     instructions = tuple(s.id for s in segments if s.id in least or s.kind is SegmentKind.INSTRUCTION)
     shorter = [Variant(ids, DEMONSTRATIONS) for ids in dict.fromkeys([instructions, least])]
-    return _untrained(retrain, None, [Variant(tuple(s.id for s in segments)), *shorter])
+    return measured_untrained(retrain, None, [Variant(tuple(s.id for s in segments)), *shorter])
 
 
 def candidate_after_edit(retrain: Retrain, served: Deployment) -> Candidate:
@@ -189,10 +189,11 @@ def candidate_after_edit(retrain: Retrain, served: Deployment) -> Candidate:
         Variant(sent, served.demonstrations or DEMONSTRATIONS),
         *([] if served.demonstrations else [Variant(sent)]),
     ]
-    return _untrained(retrain, served.adapter, variants)
+    return measured_untrained(retrain, served.adapter, variants)
 
 
-def _untrained(retrain: Retrain, adapter: str | None, variants: Sequence[Variant]) -> Candidate:
+def measured_untrained(retrain: Retrain, adapter: str | None, variants: Sequence[Variant]) -> Candidate:
+    """An adapter that is published, or the base model, with these variants. Raises BadAdapter, OSError."""
     context = retrain.context
     with retrain.progress.timed("variants"):
         model: Any = load_base(context.model_dir)

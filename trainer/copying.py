@@ -1,44 +1,44 @@
-"""Builds the candidate that gives an approved answer again where a question is much like one that has it, and asks the
-model nothing.
+"""Builds the candidate that gives an approved answer again where a question is much like those that have it, and asks
+the model nothing.
 
 Where answers repeat, as labels do, that needs no training and no prompt: 113 approved answers of Banking77 bring 48 %
-of the test questions right this way, 225 bring 62 %, and the full prompt of the embedded model 5 %. From how much
+of the test questions right this way, 225 bring 63 %, and the full prompt of the embedded model 5 %. From how much
 likeness on it is done is found on the train examples; whether it is no worse, the gate says.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from statistics import mean, pstdev
 
+from assistant.approved import ApprovedAnswers
 from assistant.retrieval import Embeds
 from store.demonstrations import Demonstration
 from store.records import Deployment, RatedAnswer, Split, Variant
-from trainer.candidate import Candidate, approved_now, in_split
+from trainer.candidate import Candidate, approved_now, in_split, measured_untrained
 from trainer.context import Retrain, TrainingContext
 from trainer.examples.demonstrations import demonstrations_of
 from trainer.examples.selection import CollectedAnswer, judge
-from trainer.examples.traffic import ENOUGH_RATED, nearest_agree
+from trainer.examples.traffic import ENOUGH_RATED
 
 _LEAST_SHARE = 0.1  # of the questions that have to be answered this way, or it is not worth a test
 # Of the questions: so many right answers fewer are taken for more that cost no tokens. Half of the gate's margin.
 _GIVEN_UP = 0.025
 _LOOKED_AT = 1000  # approved answers, the newest: 3 s
 _UNKNOWN = 0.9  # of answers that nobody has rated so many are taken to be right
+_LOWER = 0.05  # than the likeness that is served, or another one is not worth a test
 _REMARK = (
-    "Tested was to give the approved answer again, without asking the model, where a question is much like its own "
-    "(cosine of at least {})."
+    "Tested was to give an approved answer again, without asking the model, where a question is much like those that "
+    "have it (likeness of at least {}; 1 is the same)."
 )
 
 
 def is_worth_copying(context: TrainingContext, assistant_id: str) -> bool:
-    """Whether the base model is served, always asked, and approved answers to like questions agree more often than its
-    answers are right.
+    """Whether approved answers to like questions agree more often than the model that is served is right, for more
+    questions than are answered so already.
     """
     active = context.store.deployments.active(assistant_id)
-    if active is None or active.adapter is not None or active.copy_at is not None:
-        return False
-    known = approved_now(context, assistant_id)
-    return bool(likenesses_to_test(context.retriever.embedder, known, _share_right(context, active)))
+    return active is not None and bool(_to_test(context, active, approved_now(context, assistant_id)))
 
 
 def copying_candidate(retrain: Retrain) -> Candidate | str:
@@ -49,30 +49,34 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
     if active is None or active.prompt_id != retrain.dataset.prompt_id:
         return "The prompt was edited meanwhile."
     known = demonstrations_of(in_split(retrain.dataset, Split.TRAIN))
-    right = _share_right(retrain.context, active)
-    found = likenesses_to_test(retrain.context.retriever.embedder, known, right)
+    found = _to_test(retrain.context, active, known)
     if not found:
         return "Questions that are much alike have too seldom the same approved answer to give it again."
     full = Variant(tuple(segment.id for segment in segments))
     variants = [full, *(Variant(active.segment_ids, active.demonstrations, at) for at in found)]
-    # Nothing is measured on dev. By these the gate begins with the first likeness, and goes on to the next.
+    # By these the gate begins with the first likeness, and goes on to the next: dev says nothing of them.
     losses = [0.0, *map(float, range(len(found)))]
     remark = _REMARK.format(", then ".join(f"{at:.2f}" for at in found))
-    return Candidate(None, variants, losses, (), (), training={}, remarks=(remark,))
+    if active.adapter is None:
+        return Candidate(None, variants, losses, (), (), training={}, remarks=(remark,))
+    # Only for what the server must say as well.
+    measured = measured_untrained(retrain, active.adapter, variants[:1])
+    return replace(measured, variants=variants, dev_losses=losses, remarks=(remark,))
 
 
-def _share_right(context: TrainingContext, active: Deployment) -> float:
-    return share_right(
-        context.store.answers.rated(active.assistant_id, context.settings.newest_answers), active
-    )
+def _to_test(context: TrainingContext, active: Deployment, known: Sequence[Demonstration]) -> list[float]:
+    rated = context.store.answers.rated(active.assistant_id, context.settings.newest_answers)
+    found = likenesses_to_test(context.retriever.embedder, known, share_right(rated, active))
+    return [at for at in found if active.copy_at is None or at <= active.copy_at - _LOWER]
 
 
 def share_right(rated: Sequence[RatedAnswer], active: Deployment) -> float:
-    """The share of answers that were approved as they were given: of those of `active`, or of all."""
+    """The share of the model's answers that were approved as they were given: of those of `active`, or of all."""
     found = [
         (one.deployment_id, _is_right(one))
         for one in rated
-        if one.deployment_id is not None and one.ratings and not one.with_tools
+        # What was given again has no log-probability.
+        if one.mean_ln_p is not None and one.ratings and not one.with_tools
     ]
     for said in ([right for by, right in found if by == active.id], [right for _, right in found]):
         if len(said) >= ENOUGH_RATED:
@@ -86,19 +90,20 @@ def _is_right(answer: RatedAnswer) -> bool:
 
 
 def likenesses_to_test(embedder: Embeds, approved: Sequence[Demonstration], right: float) -> list[float]:
-    """From which cosine on the approved answer to the most similar question wins most beside a model that is right in
-    the share `right`, and from which lower one about as much; nothing where it wins nothing, or for too few questions.
+    """From which likeness on the approved answer that suits most wins most beside a model that is right in the share
+    `right`, and from which lower one about as much; nothing where it wins nothing, or for too few questions.
     """
     known = [one for one in approved if not one.has_placeholder][-_LOOKED_AT:]
     answers = [one.answer for one in known]
     if len(answers) - len(set(answers)) < ENOUGH_RATED:  # as mostly where answers are sentences
         return []
-    return thresholds(nearest_agree(embedder.embed([one.question for one in known]), answers), right)
+    pairs = ApprovedAnswers.of(known, embedder.embed([one.question for one in known])).agreement()
+    return thresholds(pairs, right)
 
 
 def thresholds(pairs: Iterable[tuple[float, bool]], right: float) -> list[float]:
     """The likeness from which on most is won, and the least from which on about as much is: `pairs` say of each
-    question how much it is like the nearest other one, and whether that has its answer. Where it is best to answer all
+    question how much it is like others with one answer, and whether it has that answer. Where it is best to answer all
     so, it lies a standard deviation below the least.
     """
     ordered = sorted(pairs, reverse=True)

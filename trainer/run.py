@@ -91,6 +91,8 @@ def _try(
     context: TrainingContext, assistant_id: str, trigger: str, candidate_of: _MakesCandidate
 ) -> TrainingRun:
     run = _start(context, assistant_id, trigger)
+    if active := context.store.deployments.active(assistant_id):
+        run = context.store.runs.update(run.id, adapter=active.adapter)
     return _finish(context, run, lambda: _evaluate(context, run, candidate_of, False))
 
 

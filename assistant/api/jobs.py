@@ -138,7 +138,7 @@ class Jobs:
     def checkpoints(self, job: ApiJob) -> list[dict[str, Any]]:
         """The run's adapter, once it is published."""
         run = self._run(job)
-        if run is None or run.adapter is None:
+        if run is None or run.adapter is None or run.trigger.endswith(WITHOUT_TRAINING):
             return []
         made = {
             "id": f"ftckpt-{run.adapter}",

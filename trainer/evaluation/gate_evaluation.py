@@ -9,8 +9,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
+from assistant.approved import Allowed
 from assistant.rendering import Rendered, fit_demonstrations, keep, render
-from assistant.retrieval import Allowed
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
 from store.demonstrations import Demonstration
@@ -43,7 +43,7 @@ Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
 @dataclass(frozen=True)
 class _System:
     """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question; or an
-    approved answer where the question is at least `copy_at` like its own.
+    approved answer where the question is at least `copy_at` like those that have it.
     """
 
     name: str
