@@ -13,6 +13,9 @@ from store.demonstrations import Demonstration
 
 Allowed = Callable[[Demonstration], bool]
 
+_THE_SAME = (
+    0.9  # a cosine from which on the answer to the nearest question is given: a correction counts at once
+)
 _ANSWERS_OF = 20  # nearest questions: among their answers is the one that suits most
 
 
@@ -47,15 +50,18 @@ class ApprovedAnswers:
 
     def most_suitable(self, vector: np.ndarray, allowed: Allowed = lambda one: True) -> Likeness | None:
         """The answer for which the mean of two cosines is largest: with the most similar of its questions, and with the
-        centroid of them all.
+        centroid of them all. For what asks the same as an approved question, its answer.
 
         Where answers repeat that is right more often than the answer to the most similar question: of 225 approved ones
         63 instead of 60 % (Banking77) and 83 instead of 80 % (60 intents of CLINC150), of 50 no less often. It lies
         between the nearest neighbour and Rocchio's classifier.
         """
         likeness = self._likeness(vector)
+        order = [*islice(self._order(likeness, allowed), _ANSWERS_OF)]
+        if order and likeness[order[0]] >= _THE_SAME:
+            return Likeness(float(likeness[order[0]]), self.items[order[0]])
         nearest: dict[str, int] = {}
-        for at in islice(self._order(likeness, allowed), _ANSWERS_OF):
+        for at in order:
             nearest.setdefault(self.items[at].answer, at)
         found = [
             Likeness((float(likeness[at]) + self._centroid(answer, likeness, allowed)) / 2, self.items[at])

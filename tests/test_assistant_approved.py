@@ -6,8 +6,8 @@ import pytest
 from assistant.approved import ApprovedAnswers
 from store.demonstrations import Demonstration
 
-# Directions in a plane, by their angle in degrees: the questions about cards lie around 0, those about loans at 60.
-ANGLES = {"card 1": -10, "card 2": 0, "card 3": 10, "loan 1": 32, "loan 2": 60, "loan 3": 88, "joke": 180}
+# Directions in a plane, by their angle in degrees: the questions about cards lie around -20, those about loans at 100.
+ANGLES = {"card 1": -40, "card 2": -20, "card 3": 0, "loan 1": 62, "loan 2": 100, "loan 3": 138, "joke": 220}
 
 
 def at(degrees: float) -> np.ndarray:
@@ -23,29 +23,39 @@ def known() -> ApprovedAnswers:
 def test_an_answer_whose_questions_are_all_near_suits_more_than_that_of_the_nearest_question(
     known: ApprovedAnswers,
 ) -> None:
-    found = known.most_suitable(at(22))
-    nearest = next(known.nearest(at(22), lambda one: True))
+    found = known.most_suitable(at(32))
+    nearest = next(known.nearest(at(32), lambda one: True))
     assert nearest.answer == "loan" and found is not None
     assert found.demonstration.message_id == "card 3", "of that answer the most similar question"
-    assert found.value == pytest.approx((np.cos(np.radians(12)) + np.cos(np.radians(22))) / 2)
+    assert found.value == pytest.approx((np.cos(np.radians(32)) + np.cos(np.radians(52))) / 2)
+
+
+def test_what_asks_the_same_as_one_question_gets_its_answer(known: ApprovedAnswers) -> None:
+    """However near all questions of another answer are: a correction counts at once."""
+    corrected = Demonstration("corrected", "corrected", "loan")
+    again = ApprovedAnswers.of([*known.items, corrected], np.vstack([known.vectors, at(20)]))
+    for degrees in (20, 15):
+        found = again.most_suitable(at(degrees))
+        assert found is not None and found.demonstration == corrected
+    assert found.value == pytest.approx(np.cos(np.radians(5)))
 
 
 def test_an_answer_to_one_question_is_as_much_like_as_that_question(known: ApprovedAnswers) -> None:
-    found = known.most_suitable(at(170))
+    found = known.most_suitable(at(190))
     assert found is not None and found.demonstration.answer == "joke"
-    assert found.value == pytest.approx(np.cos(np.radians(10)))
+    assert found.value == pytest.approx(np.cos(np.radians(30)))
 
 
 def test_what_is_not_allowed_counts_neither_as_nearest_nor_among_the_others(known: ApprovedAnswers) -> None:
-    found = known.most_suitable(at(10), lambda one: one.message_id not in ("card 3", "card 1"))
+    found = known.most_suitable(at(30), lambda one: one.message_id not in ("card 3", "card 1"))
     assert found is not None and found.demonstration.message_id == "card 2"
-    assert found.value == pytest.approx(np.cos(np.radians(10)))
-    assert known.most_suitable(at(10), lambda one: False) is None
+    assert found.value == pytest.approx(np.cos(np.radians(50)))
+    assert known.most_suitable(at(30), lambda one: False) is None
 
 
 def test_no_question_agrees_with_itself(known: ApprovedAnswers) -> None:
     pairs = known.agreement()
-    assert [agrees for _, agrees in pairs] == [True, True, True, False, True, True, False]
+    assert [agrees for _, agrees in pairs] == [True] * 6 + [False]
     assert max(likeness for likeness, _ in pairs) < 0.999
     assert known.agreement(2) == pairs[-2:], "the newest"
     alone = ApprovedAnswers.of(known.items[:1], known.vectors[:1])
