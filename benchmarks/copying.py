@@ -1,9 +1,9 @@
-"""How often an approved answer is right for another question: that of the nearest question, and the most suitable one.
+"""How often approved answers are right for other questions, and what a gate makes of those that it may not show.
 
-Nothing is generated, trained or stored. What is most suitable is found by the code that serves.
+Nothing is generated, trained or stored. The most suitable answer is found by the code that serves.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, pstdev
 from typing import Annotated, Any
@@ -18,6 +18,10 @@ from benchmarks.record import Screen, write_result
 from benchmarks.tasks.task import Item, Task, load
 from benchmarks.tasks.user import rounds_of, sample_of
 from store.demonstrations import Demonstration
+from trainer.evaluation.gate import CONFIDENCE
+from trainer.evaluation.statistics import Pairs
+from trainer.examples.deduplicate import GATE_SHARE
+from trainer.settings import TrainerSettings
 
 _SIZES = (50, 113, 225, 450)
 Finds = Callable[[ApprovedAnswers, np.ndarray], Demonstration | None]
@@ -56,15 +60,49 @@ def measure(task: Task, draws: int, test: int, seed: int, done: Callable[[int, i
     return rows
 
 
-def _approved(embedder: Embedder, items: list[Item]) -> ApprovedAnswers:
+def _approved(embedder: Embedder, items: Sequence[Item]) -> ApprovedAnswers:
     known = [Demonstration(one.id, one.user, one.references[0]) for one in items]
     return ApprovedAnswers.of(known, embedder.embed([one.question for one in known]))
+
+
+def false_passes(task: Task, size: int, trials: int, seed: int, done: Callable[[int, int], None]) -> Any:
+    """How often a gate lets through what finds no answers and is truly worse than nearest answers by the margin.
+
+    Of `size` approved answers it asks four tenths. What nearest answers are worth as they serve, other questions of the
+    task say. In the gate they are found among the train answers alone, or among all but a question's own.
+    """
+    chance, margin, every = (
+        np.random.default_rng(seed),
+        TrainerSettings().margin,
+        _approved(Embedder(), task.train),
+    )
+    likeness, labels = every.vectors @ every.vectors.T, np.array([one.answer for one in every.items])
+    np.fill_diagonal(likeness, -1.0)
+    gate, passed = round(GATE_SHARE * size), np.zeros((trials, 3))
+    for trial in range(trials):
+        order = chance.permutation(len(labels))
+        known, train, asked, others = order[:size], order[gate:size], order[:gate], order[size:]
+
+        def right(questions: np.ndarray, among: np.ndarray) -> list[float]:
+            found = among[likeness[np.ix_(questions, among)].argmax(axis=1)]
+            return [float(same) for same in labels[found] == labels[questions]]
+
+        candidate = [float(one) for one in chance.random(gate) < mean(right(others, known)) - margin]
+        by_train, by_all = (
+            Pairs(candidate, right(asked, among), range(gate), True) for among in (train, known)
+        )
+        levels = ((by_train, CONFIDENCE), (by_all, CONFIDENCE), (by_all, (1 + CONFIDENCE) / 2))
+        passed[trial] = [pairs.lower_bound(margin, level) > -margin for pairs, level in levels]
+        done(trial + 1, trials)
+    names = ("train answers alone", "all but its own", "all but its own, half of the 5 %")
+    return {"approved": size, **dict(zip(names, passed.mean(axis=0).round(4).tolist(), strict=True))}
 
 
 def main(
     task: Annotated[Path, typer.Option(help="A task file whose answers are labels.")],
     draws: Annotated[int, typer.Option(min=1, help="Draws of approved answers for each number.")] = 6,
     test: Annotated[int, typer.Option(min=1, help="Test questions.")] = 300,
+    trials: Annotated[int, typer.Option(min=1, help="Gates of each number of approved answers.")] = 2000,
     seed: int = 1,
     out: Path | None = None,
 ) -> None:
@@ -78,7 +116,20 @@ def main(
             str(row["approved"]), *(f"{row[n]['mean']:.3f} ± {row[n]['deviation']:.3f}" for n in FINDS)
         )
     screen.console.print(table)
-    write_result(out, "copying", seed, {"task": chosen.name, "draws": draws, "test": test, "rows": rows})
+    gates = []
+    for size in (113, 225):
+        with screen.bar(f"Gates of {size} approved answers") as done:
+            gates.append(false_passes(chosen, size, trials, seed, done))
+        screen.say(", ".join(f"{name}: {value}" for name, value in gates[-1].items()))
+    numbers = {
+        "task": chosen.name,
+        "draws": draws,
+        "test": test,
+        "rows": rows,
+        "trials": trials,
+        "false_passes": gates,
+    }
+    write_result(out, "copying", seed, numbers)
 
 
 if __name__ == "__main__":

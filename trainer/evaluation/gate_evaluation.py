@@ -15,7 +15,7 @@ from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
 from store.demonstrations import Demonstration
 from store.outdated import OutdatedFacts, judged_at, outdated_answers
-from store.records import Deployment, Example, Role, Segment, Split
+from store.records import Deployment, Example, Role, Segment, Split, Variant
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
 from trainer.context import Retrain
@@ -43,7 +43,7 @@ Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
 @dataclass(frozen=True)
 class _System:
     """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question; or an
-    approved answer where the question is at least `copy_at` like those that have it.
+    approved answer where the question is at least `copy_at` like those that have it. `finds_all`: also gate examples'.
     """
 
     name: str
@@ -51,6 +51,7 @@ class _System:
     segments: Sequence[Segment]
     retrieve: Retrieve = lambda question, allowed: ()
     copy_at: float | None = None
+    finds_all: bool = False
 
 
 class GateEvaluation:
@@ -84,11 +85,14 @@ class GateEvaluation:
         self._references = [
             _System("base_full", pool.base, keep(self._segments, candidate.variants[0].segment_ids))
         ]
+        # A candidate that finds approved answers has fewer of them here than when it serves, and so has what it is
+        # compared with. One that finds none has to beat what is served as it is.
+        finds_all = any(not _retrieves(one) for one in candidate.variants[1:])
         if active is not None:
             segments = keep(store.prompts.get(active.prompt_id).segments, active.segment_ids)
             find = partial(self._retriever.for_deployment, active)
             model = active.adapter or pool.base
-            self._references.append(_System("active", model, segments, find, active.copy_at))
+            self._references.append(_System("active", model, segments, find, active.copy_at, finds_all))
         self._examples = _gate_examples(dataset.examples)
         examples = list(self._examples.values())
         self._train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
@@ -102,13 +106,16 @@ class GateEvaluation:
         # Where people are asked about a refused candidate, it may be evaluated twice: half of the 5 % for each time.
         asks = settings.judgement_requests > 0 and candidate.name is not None
         self._asks_people = asks and not is_right_or_wrong
+        unrated = sum(not e.approved for e in examples)
+        # Rated questions that find each other's answers are not independent: half of the 5 % keeps them to it.
+        depend = finds_all and not unrated and active is not None and _retrieves(active)
         self._gate = Gate(
             [right[0] if right else None for right in self._right],
             [e.conversation_id for e in examples],
             settings.margin,
             is_right_or_wrong,
-            (1 + CONFIDENCE) / 2 if self._asks_people else CONFIDENCE,
-            sum(not e.approved for e in examples),
+            (1 + CONFIDENCE) / 2 if self._asks_people or depend else CONFIDENCE,
+            unrated,
             lambda one, other: one.strip() == other.strip() or self._scorer(one, other) == 1.0,
         )
         self._answers: dict[str, Answers] = {}
@@ -235,11 +242,12 @@ class GateEvaluation:
         return [self._request(system, context) for context in contexts]
 
     def _request(self, system: _System, context: Context) -> Rendered:
-        """It shows train examples of the frozen dataset alone, and none that asks the same."""
+        """It shows train examples of the frozen dataset, unless it finds all, and none that asks the same."""
         asked = question_of(context)
 
         def allowed(one: Demonstration) -> bool:
-            return one.message_id in self._train_ids and not near(wording(one.question), asked)
+            is_known = system.finds_all or one.message_id in self._train_ids
+            return is_known and not near(wording(one.question), asked)
 
         if copied := self._retriever.copied(self._assistant_id, system.copy_at, context, allowed):
             return Rendered((), 0, copied=copied.answer)
@@ -360,6 +368,10 @@ class GateEvaluation:
 
     def _served(self) -> Answers:
         return self._answers[self._references[-1].name]
+
+
+def _retrieves(sent: Variant | Deployment) -> bool:
+    return sent.demonstrations > 0 or sent.copy_at is not None
 
 
 def _gate_examples(examples: Sequence[Example]) -> dict[int, Example]:
