@@ -114,6 +114,20 @@ def test_where_nothing_would_be_gained_people_are_asked_once(
     assert not gate(250, asked).is_futile(found, tokens, 100, False), "an edited prompt may be longer"
 
 
+@pytest.mark.parametrize(
+    ("mistakes", "tokens", "is_futile"),
+    [(14, 100, True), (14, 105, False), (3, 100, False), (0, 100, False)],
+    ids=["far behind", "but a cut", "a little behind", "as good"],
+)
+def test_what_is_far_behind_on_rated_examples_and_cuts_nothing_is_not_asked_about(
+    mistakes: int, tokens: int, is_futile: bool
+) -> None:
+    mine, theirs = range(mistakes), range(RATED - 2, RATED)
+    one, other, tested = answered(mine, 250), answered(theirs, 250), gate(250)
+    found = tested.look(1, Variant(()), one, {"active": other}, (0, tested.looks()[0][1]))
+    assert not found.undecided and tested.is_futile(found, tokens, 100, True) is is_futile
+
+
 def test_where_what_passed_gains_nothing_people_are_asked_about_what_is_shorter() -> None:
     same, worse = answered((), 250), answered([n for n in range(RATED + 250) if n % 2], 250)
     passed = walk_looks(gate(250), 1, Variant(("a",)), same, {"active": same})

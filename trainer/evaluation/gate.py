@@ -205,11 +205,16 @@ class Gate:
         self, variant: VariantVerdict, active_tokens: int, full_tokens: int, same_prompt: bool
     ) -> bool:
         """Whether a variant cuts so little that it would have to be better, and is not by what people have said of the
-        first look: then they are asked no more. That spends nothing of the 5 %.
+        first look, or clearly not by the rated examples alone: then they are asked no more. That spends nothing of the
+        5 %.
         """
-        known = variant.unrated >= LOOKS[0][0] and not variant.undecided
-        behind = any(c.reference == "active" and 2 * c.difference < self.margin for c in variant.comparisons)
-        return known and behind and not _is_cut(variant, active_tokens, full_tokens, same_prompt)
+        active = next((one for one in variant.comparisons if one.reference == "active"), None)
+        if active is None or variant.undecided or _is_cut(variant, active_tokens, full_tokens, same_prompt):
+            return False
+        if variant.unrated:
+            return 2 * active.difference < self.margin
+        # A standard error above what was seen, or a little less.
+        return not variant.passed and active.difference + (active.difference - active.lower) / 2 < self.margin
 
     def _gain(
         self, variant: VariantVerdict, active_tokens: int, full_tokens: int, same_prompt: bool

@@ -2,30 +2,26 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
-from assistant.approved import Allowed
-from assistant.rendering import Rendered, fit_demonstrations, keep, render
+from assistant.rendering import Context, Rendered, keep
 from assistant.vllm_client import VllmUnreachable
 from assistant.vllm_pool import VllmPool
-from store.demonstrations import Demonstration
 from store.outdated import OutdatedFacts, judged_at, outdated_answers
-from store.records import Deployment, Example, Role, Segment, Split, Variant
+from store.records import Deployment, Example, Role, Split
 from store.runs import GateAnswer
 from trainer.candidate import Candidate
 from trainer.context import Retrain
 from trainer.evaluation import guards, judgements
 from trainer.evaluation.gate import CONFIDENCE, MOST_UNRATED, Answers, Gate, VariantVerdict, Verdict
+from trainer.evaluation.gate_requests import GateRequests, System, mean_tokens, retrieves
 from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.evaluation.variants import gate_sequence
 from trainer.examples.deduplicate import position_of
-from trainer.examples.similar import question_of
-from trainer.examples.wording import near, wording
 
 # Margins that a refused variant may lie behind, and people are still asked whether its answers would do.
 _MOST_LOST = 3.0
@@ -34,24 +30,6 @@ _MOST_LOST = 3.0
 _WORTH_IT = 0.7
 _MOST_OUTDATED = 20  # answers that an edit has made wrong, the newest
 _TRIES = 3  # of a request that does not reach a server
-
-Context = tuple[tuple[Role, str], ...]
-# Finds demonstrations for a question, of those that are allowed.
-Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
-
-
-@dataclass(frozen=True)
-class _System:
-    """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question; or an
-    approved answer where the question is at least `copy_at` like those that have it. `finds_all`: also gate examples'.
-    """
-
-    name: str
-    model: str
-    segments: Sequence[Segment]
-    retrieve: Retrieve = lambda question, allowed: ()
-    copy_at: float | None = None
-    finds_all: bool = False
 
 
 class GateEvaluation:
@@ -78,24 +56,23 @@ class GateEvaluation:
         self._store, self._tokenizer, self._settings = store, retrain.context.tokenizer, settings
         self._pool, self._progress, self._candidate = pool, retrain.progress, candidate
         self._assistant_id, self._retriever = dataset.assistant_id, retrain.context.retriever
-        self._room = retrain.context.address.context - settings.max_answer_tokens
+        train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
+        room = retrain.context.address.context - settings.max_answer_tokens
+        self._requests = GateRequests(self._assistant_id, self._tokenizer, self._retriever, train_ids, room)
         self._known_answers, self._is_second, self._passed = known_answers, is_second, passed
         self._segments = store.prompts.get(dataset.prompt_id).segments
         self._same_prompt = active is not None and active.prompt_id == dataset.prompt_id
         self._references = [
-            _System("base_full", pool.base, keep(self._segments, candidate.variants[0].segment_ids))
+            System("base_full", pool.base, keep(self._segments, candidate.variants[0].segment_ids))
         ]
         # A candidate that finds approved answers has fewer of them here than when it serves, and so has what it is
         # compared with. One that finds none has to beat what is served as it is.
-        finds_all = any(not _retrieves(one) for one in candidate.variants[1:])
+        finds_all = any(not retrieves(one) for one in candidate.variants[1:])
         if active is not None:
-            segments = keep(store.prompts.get(active.prompt_id).segments, active.segment_ids)
-            find = partial(self._retriever.for_deployment, active)
-            model = active.adapter or pool.base
-            self._references.append(_System("active", model, segments, find, active.copy_at, finds_all))
+            segments = store.prompts.get(active.prompt_id).segments
+            self._references.append(self._requests.served(active, pool.base, segments, finds_all))
         self._examples = _gate_examples(dataset.examples)
         examples = list(self._examples.values())
-        self._train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
         self._limit = self._answer_limit()
         decided = store.judgement_requests.decided(dataset.assistant_id)
         self._right = judgements.approved_answers(examples, decided)
@@ -108,7 +85,7 @@ class GateEvaluation:
         self._asks_people = asks and not is_right_or_wrong
         unrated = sum(not e.approved for e in examples)
         # Rated questions that find each other's answers are not independent: half of the 5 % keeps them to it.
-        depend = finds_all and not unrated and active is not None and _retrieves(active)
+        depend = finds_all and not unrated and active is not None and retrieves(active)
         self._gate = Gate(
             [right[0] if right else None for right in self._right],
             [e.conversation_id for e in examples],
@@ -148,7 +125,7 @@ class GateEvaluation:
         """Which variants are tested, by their mean tokens on the gate's rated questions."""
         contexts = [e.context for e in self._examples.values() if e.approved]
         systems = map(self._variant, range(len(self._candidate.variants)))
-        tokens = [_mean_tokens(self._requests(system, contexts)) for system in systems]
+        tokens = [mean_tokens(self._requests.of(system, contexts)) for system in systems]
         served = self._served().prompt_tokens if self._same_prompt else max(tokens)
         if self._candidate.name is None:
             served = round(_WORTH_IT * served)
@@ -156,29 +133,29 @@ class GateEvaluation:
         # The base model with its full prompt is what everything is compared with, and no candidate.
         return [n for n in numbers if n > self._passed and (n or self._candidate.name)]
 
-    def _variant(self, number: int) -> _System:
-        sent = self._candidate.variants[number]
-
-        def find(question: str, allowed: Allowed) -> Sequence[Demonstration]:
-            return self._retriever.nearest(self._assistant_id, question, sent.demonstrations, allowed)
-
-        model = self._candidate.name or self._pool.base
-        return _System(_name(number), model, keep(self._segments, sent.segment_ids), find, sent.copy_at)
+    def _variant(self, number: int) -> System:
+        sent, model = self._candidate.variants[number], self._candidate.name or self._pool.base
+        return self._requests.variant(_name(number), model, self._segments, sent)
 
     async def _test(self, number: int) -> VariantVerdict:
-        system = self._variant(number)
-        for look in self._gate.looks():
-            for one in (*self._references, system):
-                await self._answer(one, self._gate.rated + look[0])
-            sent, answers = self._candidate.variants[number], self._answers[system.name]
-            variant = self._gate.look(number, sent, answers, self._of_references(), look)
-            if variant.is_settled or self._gate.is_futile(variant, *self._tokens()):
-                break
+        system, looks = self._variant(number), self._gate.looks()
+        variant = await self._look(system, number, (0, looks[0][1]))
+        if not (self._gate.unrated and self._gate.is_futile(variant, *self._tokens())):
+            for look in looks:
+                variant = await self._look(system, number, look)
+                if variant.is_settled or self._gate.is_futile(variant, *self._tokens()):
+                    break
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
         general = await self._check_general_answers(system)
         outdated = await self._check_outdated_answers(system)
         return replace(variant, guards=(*variant.guards, general, *outdated))
+
+    async def _look(self, system: System, number: int, look: tuple[int, float]) -> VariantVerdict:
+        for one in (*self._references, system):
+            await self._answer(one, self._gate.rated + look[0])
+        sent, answers = self._candidate.variants[number], self._answers[system.name]
+        return self._gate.look(number, sent, answers, self._of_references(), look)
 
     def _asks_about(self, variant: VariantVerdict) -> bool:
         """Whether people judge the answers of a variant that failed, where answers are graded: once."""
@@ -196,7 +173,7 @@ class GateEvaluation:
     def _of_references(self) -> dict[str, Answers]:
         return {one.name: self._answers[one.name] for one in self._references}
 
-    async def _check_general_answers(self, system: _System) -> guards.Guard:
+    async def _check_general_answers(self, system: System) -> guards.Guard:
         """The candidate's answers to questions that nobody trained on, beside those of base + full prompt."""
         limit = min(guards.GENERAL_MAX_TOKENS, self._settings.max_answer_tokens)
         questions: list[Context] = [((Role.USER, question),) for question in guards.QUESTIONS]
@@ -204,7 +181,7 @@ class GateEvaluation:
         approved = [text for text in self._gate.approved if text is not None]
         return guards.check_general_answers(of_base, found, approved)
 
-    async def _check_outdated_answers(self, system: _System) -> list[guards.Guard]:
+    async def _check_outdated_answers(self, system: System) -> list[guards.Guard]:
         """Where an edit has taken something out of the prompt: what is answered now where it was the answer before."""
         facts = OutdatedFacts(self._store.prompts.all(self._assistant_id))
         asked = outdated_answers(self._store, self._assistant_id)[-_MOST_OUTDATED:]
@@ -216,44 +193,27 @@ class GateEvaluation:
         return [guards.check_outdated(of_base, found, len(asked), self._gate.margin)]
 
     async def _of_both(
-        self, what: str, contexts: Sequence[Context], system: _System, limit: int
+        self, what: str, contexts: Sequence[Context], system: System, limit: int
     ) -> list[list[str]]:
         """What base + full prompt and the candidate's variant answer."""
         return [
-            await self._generate(f"{what}, {one.name}", one.model, self._requests(one, contexts), limit)
+            await self._generate(f"{what}, {one.name}", one.model, self._requests.of(one, contexts), limit)
             for one in (self._references[0], system)
         ]
 
-    async def _answer(self, system: _System, count: int) -> None:
+    async def _answer(self, system: System, count: int) -> None:
         """Record the system's answers to the first examples and their scores; known texts are not asked for again."""
         if system.name in self._answers and len(self._answers[system.name].texts) >= count:
             return
         known = self._known_answers.get(system.name, {})
-        requests = self._requests(system, [e.context for e in self._examples.values()][:count])
+        requests = self._requests.of(system, [e.context for e in self._examples.values()][:count])
         for position, request in zip(self._examples, requests, strict=False):
             if position in known and not request.copied:
                 self._texts[system.model, self._limit, request.ids] = known[position]
         texts = await self._generate(system.name, system.model, requests, self._limit)
         judged = zip(texts, self._right, self._wrong, strict=False)
         scores = [judgements.known_score(self._scorer, text, right, wrong) for text, right, wrong in judged]
-        self._answers[system.name] = Answers(tuple(texts), tuple(scores), _mean_tokens(requests))
-
-    def _requests(self, system: _System, contexts: Sequence[Context]) -> list[Rendered]:
-        return [self._request(system, context) for context in contexts]
-
-    def _request(self, system: _System, context: Context) -> Rendered:
-        """It shows train examples of the frozen dataset, unless it finds all, and none that asks the same."""
-        asked = question_of(context)
-
-        def allowed(one: Demonstration) -> bool:
-            is_known = system.finds_all or one.message_id in self._train_ids
-            return is_known and not near(wording(one.question), asked)
-
-        if copied := self._retriever.copied(self._assistant_id, system.copy_at, context, allowed):
-            return Rendered((), 0, copied=copied.answer)
-        found = system.retrieve(context[-1][1], allowed)
-        shown = fit_demonstrations(self._tokenizer, system.segments, context, found, self._room)
-        return render(self._tokenizer, system.segments, context, shown)
+        self._answers[system.name] = Answers(tuple(texts), tuple(scores), mean_tokens(requests))
 
     def _answer_limit(self) -> int:
         """Tokens after which every answer is cut off alike: room for one twice as long as the longest approved answer.
@@ -370,10 +330,6 @@ class GateEvaluation:
         return self._answers[self._references[-1].name]
 
 
-def _retrieves(sent: Variant | Deployment) -> bool:
-    return sent.demonstrations > 0 or sent.copy_at is not None
-
-
 def _gate_examples(examples: Sequence[Example]) -> dict[int, Example]:
     """By their position in the dataset: approved ones, then the unrated ones in an order that says nothing of them."""
     asked = [(n, e) for n, e in enumerate(examples) if e.split is Split.GATE]
@@ -387,8 +343,3 @@ def _gate_examples(examples: Sequence[Example]) -> dict[int, Example]:
 def _name(variant: int) -> str:
     """What the answers of a variant are recorded under."""
     return f"variant {variant}"
-
-
-def _mean_tokens(requests: Sequence[Rendered]) -> int:
-    """Of the prompt's segments and the demonstrations."""
-    return round(sum(one.prompt_part + one.demonstration_part for one in requests) / len(requests))
