@@ -57,7 +57,7 @@ class Requests:
         limits = self.limits_for(sampling)
         known = self._copied(deployment, context) if sampling.may_be_copied and not begun else None
         if known and len(self._tokenizer.encode_text(known.answer)) <= limits.answer:
-            return Rendered((), 0, copied=known.answer), (known,)
+            return Rendered((), 0, copied=known.answer), (known,) if known.message_id else ()
         segments = keep(self._store.prompts.get(deployment.prompt_id).segments, deployment.segment_ids)
         prefix = render_answer(self._tokenizer, begun)[:-1] if begun else ()
         room = limits.room - len(prefix)
@@ -80,7 +80,7 @@ class Requests:
         try:
             if self._retriever is None:
                 return None
-            return self._retriever.copied(deployment.assistant_id, deployment.copy_at, context)
+            return self._retriever.copied(deployment.prompt_id, deployment.copy_at, context)
         except (EmbeddingError, StoreError) as error:
             logger.warning("Asking the model, without approved answers: %s", error)
             return None

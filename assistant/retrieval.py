@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from assistant.approved import Allowed, ApprovedAnswers
+from assistant.listed import listed_answers
 from assistant.rendering import Context
 from store import Store
 from store.demonstrations import Demonstration
@@ -40,7 +41,10 @@ class Retriever:
     def __init__(self, store: Store, embedder: Embeds):
         self._store, self.embedder = store, embedder
         self._indexes: dict[str, tuple[tuple[int, int, int], ApprovedAnswers]] = {}
+        self._prompt = lru_cache(maxsize=64)(store.prompts.get)  # a version never changes
+        self._with_listed = lru_cache(maxsize=8)(self._add_listed)
         self._learned = lru_cache(maxsize=8)(store.datasets.learned_by)  # a dataset never changes
+        self._listed_vectors = lru_cache(maxsize=8)(embedder.embed)
         # The gate asks the same questions for every variant.
         self._vector = lru_cache(maxsize=1024)(lambda question: embedder.embed([question])[0])
 
@@ -67,17 +71,19 @@ class Retriever:
 
     def copied(
         self,
-        assistant_id: str,
+        prompt_id: int,
         copy_at: float | None,
         context: Context,
         allowed: Allowed = lambda one: True,
     ) -> Demonstration | None:
-        """The approved answer that suits most, which a deployment or variant with this `copy_at` gives as it is from
-        that likeness on. None in a conversation that has begun, and none with a placeholder.
+        """The approved or listed answer that suits most, which a deployment or variant of this prompt with this
+        `copy_at` gives as it is from that likeness on. None in a conversation that has begun, and none with a
+        placeholder.
         """
         if copy_at is None or len(context) > 1:
             return None
-        index = self._index(assistant_id)
+        index = self._index(self._prompt(prompt_id).assistant_id)
+        index = self._with_listed(index, prompt_id) if index.items else index
         found = index.most_suitable(self._vector(context[0][1]), allowed) if index.items else None
         if found is None or found.value < copy_at or found.demonstration.has_placeholder:
             return None
@@ -122,6 +128,13 @@ class Retriever:
         index = ApprovedAnswers.of([one for one, _ in found], np.array(vectors))
         self._indexes[assistant_id] = state, index
         return index
+
+    def _add_listed(self, approved: ApprovedAnswers, prompt_id: int) -> ApprovedAnswers:
+        listed = listed_answers(self._prompt(prompt_id).segments, [one.answer for one in approved.items])
+        if not listed:
+            return approved
+        vectors = self._listed_vectors(tuple(one.question for one in listed))
+        return ApprovedAnswers.of([*listed, *approved.items], np.concatenate([vectors, approved.vectors]))
 
     def _make_vectors(self, some: Sequence[Demonstration]) -> None:
         vectors = self.embedder.embed([one.question for one in some])

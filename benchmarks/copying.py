@@ -14,10 +14,12 @@ from rich.table import Table
 
 from assistant.approved import ApprovedAnswers
 from assistant.embedding import Embedder
+from assistant.listed import listed_answers
 from benchmarks.record import Screen, write_result
 from benchmarks.tasks.task import Item, Task, load
 from benchmarks.tasks.user import rounds_of, sample_of
 from store.demonstrations import Demonstration
+from store.records import Segment
 from trainer.evaluation.gate import CONFIDENCE
 from trainer.evaluation.statistics import Pairs
 from trainer.examples.deduplicate import GATE_SHARE
@@ -36,7 +38,12 @@ def most_suitable(known: ApprovedAnswers, vector: np.ndarray) -> Demonstration |
     return found.demonstration if found else None
 
 
-FINDS: dict[str, Finds] = {"nearest question": nearest, "most suitable": most_suitable}
+# How an answer is found, and whether those that the prompt lists are among them.
+WAYS: dict[str, tuple[Finds, bool]] = {
+    "nearest question": (nearest, False),
+    "most suitable": (most_suitable, False),
+    "and listed": (most_suitable, True),
+}
 
 
 def measure(task: Task, draws: int, test: int, seed: int, done: Callable[[int, int], None]) -> list[Any]:
@@ -44,11 +51,14 @@ def measure(task: Task, draws: int, test: int, seed: int, done: Callable[[int, i
     embedder, asked = Embedder(), sample_of(task.test, test, seed)
     vectors, rows = embedder.embed([one.user for one in asked]), []
     for place, size in enumerate(_SIZES):
-        shares: dict[str, list[float]] = {name: [] for name in FINDS}
+        shares: dict[str, list[float]] = {name: [] for name in WAYS}
         for draw in range(draws):
-            known = _approved(embedder, rounds_of(task.train, size, 1, seed + draw)[0])
-            for name, finds in FINDS.items():
-                answers = [finds(known, vector) for vector in vectors]
+            items = rounds_of(task.train, size, 1, seed + draw)[0]
+            known = {
+                listed: _approved(embedder, items, task.prompt if listed else ()) for listed in (False, True)
+            }
+            for name, (finds, listed) in WAYS.items():
+                answers = [finds(known[listed], vector) for vector in vectors]
                 right = [
                     a is not None and a.answer in one.references
                     for a, one in zip(answers, asked, strict=True)
@@ -60,8 +70,9 @@ def measure(task: Task, draws: int, test: int, seed: int, done: Callable[[int, i
     return rows
 
 
-def _approved(embedder: Embedder, items: Sequence[Item]) -> ApprovedAnswers:
+def _approved(embedder: Embedder, items: Sequence[Item], prompt: Sequence[Segment] = ()) -> ApprovedAnswers:
     known = [Demonstration(one.id, one.user, one.references[0]) for one in items]
+    known = [*listed_answers(prompt, [one.answer for one in known]), *known]
     return ApprovedAnswers.of(known, embedder.embed([one.question for one in known]))
 
 
@@ -110,10 +121,10 @@ def main(
     screen, chosen = Screen(), load(task)
     with screen.bar("Approved answers") as done:
         rows = measure(chosen, draws, test, seed, done)
-    table = Table("approved answers", *FINDS)
+    table = Table("approved answers", *WAYS)
     for row in rows:
         table.add_row(
-            str(row["approved"]), *(f"{row[n]['mean']:.3f} ± {row[n]['deviation']:.3f}" for n in FINDS)
+            str(row["approved"]), *(f"{row[n]['mean']:.3f} ± {row[n]['deviation']:.3f}" for n in WAYS)
         )
     screen.console.print(table)
     gates = []

@@ -16,7 +16,7 @@ from assistant.sampling import Sampling
 from assistant.web import words
 from store import StoreError
 from store.demonstrations import Demonstration
-from store.records import Deployment, Message, MessageStatus, RunStatus
+from store.records import Deployment, Message, MessageStatus, RunStatus, Segment, SegmentKind
 
 
 @pytest.fixture
@@ -154,6 +154,23 @@ def test_an_approved_answer_is_given_again_without_the_model(teller: Desk) -> No
     # A correction of it is what is given from then on.
     approve(teller, When_do_you_open_tomorrow="At ten.")
     assert teller.ask("When do you open tomorrow").text == "At ten." and teller.vllm.asked() == []
+
+
+def test_an_answer_that_the_prompt_lists_is_given_without_the_model(teller: Desk) -> None:
+    names = "opening hours, lost card, broken machine, exchange rates"
+    teller.store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text=f"Choose from: {names}")])
+    served = serve(teller, demonstrations=0, copy_at=0.4)
+    approve(
+        teller,
+        Open_tomorrow="opening hours",
+        I_lost_my_card="lost card",
+        What_are_the_rates_of_exchange="exchange rates",
+    )
+    said = teller.ask("Your machine is broken")
+    assert said.text == "broken machine" and teller.vllm.asked() == []
+    stored = teller.store.messages.get(said.id)
+    assert stored.usage and stored.usage.demonstrations == () and stored.deployment_id == served.id
+    assert "the answer that the prompt lists; the model was not asked" in words.usage(stored.usage)
 
 
 def test_the_model_is_asked_where_an_approved_answer_will_not_do(teller: Desk) -> None:

@@ -228,9 +228,10 @@ def test_the_answer_that_is_given_again_is_the_nearest_one_where_it_is_near_enou
 ) -> None:
     lost, stolen = add("my card was lost", "my card was stolen today")
     retriever, asked = Retriever(bank, WordEmbedder()), ((Role.USER, "my card was lost again"),)
+    prompt = edited(bank)
 
     def copied(at: float | None = 0.8, context: Any = asked, **more: Any) -> Demonstration | None:
-        return retriever.copied("bank", at, context, **more)
+        return retriever.copied(prompt.id, at, context, **more)
 
     found = copied()
     assert found is not None and found.message_id == lost.message_id
@@ -242,3 +243,21 @@ def test_the_answer_that_is_given_again_is_the_nearest_one_where_it_is_near_enou
     hidden = Demonstration(lost.message_id, lost.question, "Write to <EMAIL_1>.")
     bank.demonstrations.replace("bank", [hidden, stolen])
     assert copied() is None, "nobody is told a placeholder"
+
+
+def test_an_answer_that_the_prompt_lists_is_given_before_anybody_approved_it(bank: Store) -> None:
+    text = "Answer with one of: my card was lost, what the weather is, how to pay, where my order is, goodbye"
+    prompt = bank.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text=text)])
+    approved = {"what will the weather be": "what the weather is", "bye": "goodbye", "pay": "how to pay"}
+    known = [Demonstration(answered(bank, question).id, question, a) for question, a in approved.items()]
+    known += [Demonstration(answered(bank, "lost").id, "lost", "my card was lost")]
+    retriever, where = Retriever(bank, WordEmbedder()), ((Role.USER, "where is my order now"),)
+    bank.demonstrations.replace("bank", known)
+    found = retriever.copied(prompt.id, 0.5, where)
+    assert found is not None and (found.answer, found.message_id) == ("where my order is", "")
+    assert retriever.copied(prompt.id, 0.5, where, lambda one: False) == found, "it is nobody's own answer"
+    rain = retriever.copied(prompt.id, 0.5, ((Role.USER, "will the weather be wet"),))
+    assert rain is not None and rain.message_id, "of an answer's questions the most similar"
+    assert all(one.message_id for one in retriever.nearest("bank", "where is my order now", 9))
+    other = edited(bank)
+    assert retriever.copied(other.id, 0.5, where) is None, "a prompt without the list"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from word_embedder import WordEmbedder
 
-from benchmarks.copying import FINDS, false_passes, measure
+from benchmarks.copying import WAYS, false_passes, measure
 from benchmarks.tasks.task import Task, TaskError, load
 from store.records import Segment, SegmentKind
 
@@ -109,10 +109,10 @@ def test_approved_answers_are_counted_as_right_where_the_test_says_so(tmp_path: 
     done: list[int] = []
     found = measure(task, 1, 8, 1, lambda now, total: done.append(now))
     assert [row["approved"] for row in found] == [50, 113, 225, 450] and done == [1, 2, 3, 4]
-    assert all(row[name]["mean"] == 1.0 for row in found for name in FINDS)
+    assert all(row[name]["mean"] == 1.0 for row in found for name in WAYS)
     wrong = [one | {"references": ["other"]} for one in rows("Sorry,", 4)]
     found = measure(read(tmp_path, train=rows("Please,", 60), test=wrong), 1, 8, 1, lambda now, total: None)
-    assert all(row[name]["mean"] == 0.0 for row in found for name in FINDS)
+    assert all(row[name]["mean"] == 0.0 for row in found for name in WAYS)
 
 
 def test_a_gate_that_may_not_show_its_answers_lets_more_through(

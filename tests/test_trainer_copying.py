@@ -15,7 +15,7 @@ from assistant.approved import Allowed
 from assistant.rendering import Context
 from assistant.retrieval import Retriever
 from store.demonstrations import Demonstration
-from store.records import RunStatus, Split, Usage, Verdict
+from store.records import RunStatus, Segment, SegmentKind, Split, Usage, Verdict
 from trainer.copying import is_worth_copying, likenesses_to_test, share_right, thresholds
 from trainer.evaluation.guards import QUESTIONS
 
@@ -201,8 +201,17 @@ def test_an_answer_with_a_placeholder_is_no_evidence(scene: Scene) -> None:
         return [Demonstration(str(n), f"Where do I write to, number {n}?", answer) for n in range(30)]
 
     embedder = scene.context.retriever.embedder
-    assert likenesses_to_test(embedder, known("To the desk."), 0.5)
-    assert not likenesses_to_test(embedder, known("To <EMAIL_1>."), 0.5)
+    assert likenesses_to_test(embedder, known("To the desk."), (), 0.5)
+    assert not likenesses_to_test(embedder, known("To <EMAIL_1>."), (), 0.5)
+
+
+def test_answers_that_the_prompt_lists_need_not_repeat(scene: Scene) -> None:
+    goods = [one for some in SHOPS.values() for one in some]
+    listed = Segment("list", SegmentKind.INSTRUCTION, text=f"One of: {', '.join(goods)}.")
+    known = [Demonstration(one, f"{one}, please", one) for one in goods[::2]]
+    embedder = scene.context.retriever.embedder
+    assert likenesses_to_test(embedder, known, [listed], 0.5)
+    assert not likenesses_to_test(embedder, known, (), 0.5)
 
 
 def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(scene: Scene) -> None:

@@ -12,9 +12,10 @@ from itertools import accumulate
 from statistics import mean, pstdev
 
 from assistant.approved import ApprovedAnswers
+from assistant.listed import listed_answers
 from assistant.retrieval import Embeds
 from store.demonstrations import Demonstration
-from store.records import Deployment, RatedAnswer, Split, Variant
+from store.records import Deployment, RatedAnswer, Segment, Split, Variant
 from trainer.candidate import Candidate, approved_now, in_split, measured_untrained
 from trainer.context import Retrain, TrainingContext
 from trainer.examples.demonstrations import demonstrations_of
@@ -66,7 +67,8 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
 
 def _to_test(context: TrainingContext, active: Deployment, known: Sequence[Demonstration]) -> list[float]:
     rated = context.store.answers.rated(active.assistant_id, context.settings.newest_answers)
-    found = likenesses_to_test(context.retriever.embedder, known, share_right(rated, active))
+    segments = context.store.prompts.get(active.prompt_id).segments
+    found = likenesses_to_test(context.retriever.embedder, known, segments, share_right(rated, active))
     return [at for at in found if active.copy_at is None or at <= active.copy_at - _LOWER]
 
 
@@ -89,15 +91,22 @@ def _is_right(answer: RatedAnswer) -> bool:
     return isinstance(found, CollectedAnswer) and not found.corrected
 
 
-def likenesses_to_test(embedder: Embeds, approved: Sequence[Demonstration], right: float) -> list[float]:
+def likenesses_to_test(
+    embedder: Embeds, approved: Sequence[Demonstration], segments: Sequence[Segment], right: float
+) -> list[float]:
     """From which likeness on the approved answer that suits most wins most beside a model that is right in the share
-    `right`, and from which lower one about as much; nothing where it wins nothing, or for too few questions.
+    `right`, and from which lower one about as much; nothing where it wins nothing, or for too few questions. `segments`
+    are the prompt's, which may list answers.
     """
     known = [one for one in approved if not one.has_placeholder][-_LOOKED_AT:]
     answers = [one.answer for one in known]
-    if len(answers) - len(set(answers)) < ENOUGH_RATED:  # as mostly where answers are sentences
+    listed = listed_answers(segments, answers)
+    if (
+        not listed and len(answers) - len(set(answers)) < ENOUGH_RATED
+    ):  # as mostly where answers are sentences
         return []
-    pairs = ApprovedAnswers.of(known, embedder.embed([one.question for one in known])).agreement()
+    items = [*listed, *known]
+    pairs = ApprovedAnswers.of(items, embedder.embed([one.question for one in items])).agreement()
     return thresholds(pairs, right)
 
 

@@ -287,7 +287,11 @@ class Rounds:
                 progress,
                 retrieve,
                 sent.demonstrations,
-                partial(self._serving.retriever.copied, self.assistant_id, sent.copy_at),
+                partial(
+                    self._serving.retriever.copied,
+                    self._store.prompts.latest(self.assistant_id).id,
+                    sent.copy_at,
+                ),
             )
 
     async def _measure_corrections(

@@ -58,19 +58,19 @@ class GateEvaluation:
         self._assistant_id, self._retriever = dataset.assistant_id, retrain.context.retriever
         train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
         room = retrain.context.address.context - settings.max_answer_tokens
-        self._requests = GateRequests(self._assistant_id, self._tokenizer, self._retriever, train_ids, room)
+        prompt = store.prompts.get(dataset.prompt_id)
+        self._requests = GateRequests(prompt, self._tokenizer, self._retriever, train_ids, room)
         self._known_answers, self._is_second, self._passed = known_answers, is_second, passed
-        self._segments = store.prompts.get(dataset.prompt_id).segments
         self._same_prompt = active is not None and active.prompt_id == dataset.prompt_id
         self._references = [
-            System("base_full", pool.base, keep(self._segments, candidate.variants[0].segment_ids))
+            System("base_full", pool.base, keep(prompt.segments, candidate.variants[0].segment_ids))
         ]
         # A candidate that finds approved answers has fewer of them here than when it serves, and so has what it is
         # compared with. One that finds none has to beat what is served as it is.
-        finds_all = any(not retrieves(one) for one in candidate.variants[1:])
+        finds_all = not all(map(retrieves, candidate.variants[1:] or candidate.variants))
         if active is not None:
-            segments = store.prompts.get(active.prompt_id).segments
-            self._references.append(self._requests.served(active, pool.base, segments, finds_all))
+            served_prompt = store.prompts.get(active.prompt_id)
+            self._references.append(self._requests.served(active, pool.base, served_prompt, finds_all))
         self._examples = _gate_examples(dataset.examples)
         examples = list(self._examples.values())
         self._limit = self._answer_limit()
@@ -135,7 +135,7 @@ class GateEvaluation:
 
     def _variant(self, number: int) -> System:
         sent, model = self._candidate.variants[number], self._candidate.name or self._pool.base
-        return self._requests.variant(_name(number), model, self._segments, sent)
+        return self._requests.variant(_name(number), model, sent)
 
     async def _test(self, number: int) -> VariantVerdict:
         system, looks = self._variant(number), self._gate.looks()

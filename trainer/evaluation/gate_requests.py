@@ -9,7 +9,7 @@ from assistant.rendering import Context, Rendered, fit_demonstrations, keep, ren
 from assistant.retrieval import Retriever
 from assistant.tokenizer import ChatTokenizer
 from store.demonstrations import Demonstration
-from store.records import Deployment, Segment, Variant
+from store.records import Deployment, Prompt, Segment, Variant
 from trainer.examples.similar import question_of
 from trainer.examples.wording import near, wording
 
@@ -20,13 +20,15 @@ Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
 @dataclass(frozen=True)
 class System:
     """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question; or an
-    approved answer where the question is at least `copy_at` like those that have it. `finds_all`: also gate examples'.
+    approved or listed answer of the prompt `copied_from`, where the question is at least `copy_at` like those that have
+    it. `finds_all`: also gate examples'.
     """
 
     name: str
     model: str
     segments: Sequence[Segment]
     retrieve: Retrieve = lambda question, allowed: ()
+    copied_from: int = 0
     copy_at: float | None = None
     finds_all: bool = False
 
@@ -37,24 +39,27 @@ def retrieves(sent: Variant | Deployment) -> bool:
 
 @dataclass(frozen=True)
 class GateRequests:
-    """Of an assistant's gate; `train_ids` are the train examples' messages, `room` the tokens of a request at most."""
+    """Of the gate of a prompt; `train_ids` are the train examples' messages, `room` the tokens of a request at most."""
 
-    assistant_id: str
+    prompt: Prompt
     tokenizer: ChatTokenizer
     retriever: Retriever
     train_ids: Set[str]
     room: int
 
-    def variant(self, name: str, model: str, segments: Sequence[Segment], sent: Variant) -> System:
+    def variant(self, name: str, model: str, sent: Variant) -> System:
         def find(question: str, allowed: Allowed) -> Sequence[Demonstration]:
-            return self.retriever.nearest(self.assistant_id, question, sent.demonstrations, allowed)
+            return self.retriever.nearest(self.prompt.assistant_id, question, sent.demonstrations, allowed)
 
-        return System(name, model, keep(segments, sent.segment_ids), find, sent.copy_at)
+        segments = keep(self.prompt.segments, sent.segment_ids)
+        return System(name, model, segments, find, self.prompt.id, sent.copy_at)
 
-    def served(self, active: Deployment, base: str, segments: Sequence[Segment], finds_all: bool) -> System:
-        find = partial(self.retriever.for_deployment, active)
-        sent = keep(segments, active.segment_ids)
-        return System("active", active.adapter or base, sent, find, active.copy_at, finds_all)
+    def served(self, active: Deployment, base: str, prompt: Prompt, finds_all: bool) -> System:
+        find, segments = (
+            partial(self.retriever.for_deployment, active),
+            keep(prompt.segments, active.segment_ids),
+        )
+        return System("active", active.adapter or base, segments, find, prompt.id, active.copy_at, finds_all)
 
     def of(self, system: System, contexts: Sequence[Context]) -> list[Rendered]:
         return [self._request(system, context) for context in contexts]
@@ -67,7 +72,7 @@ class GateRequests:
             is_known = system.finds_all or one.message_id in self.train_ids
             return is_known and not near(wording(one.question), asked)
 
-        if copied := self.retriever.copied(self.assistant_id, system.copy_at, context, allowed):
+        if copied := self.retriever.copied(system.copied_from, system.copy_at, context, allowed):
             return Rendered((), 0, copied=copied.answer)
         found = system.retrieve(context[-1][1], allowed)
         shown = fit_demonstrations(self.tokenizer, system.segments, context, found, self.room)

@@ -146,7 +146,8 @@ def draft(
     asks_gate = settings.judgement_requests > 0 and right_or_wrong(store.assistants.get(assistant_id).scorer)
     groups, splits = settle(fitting, SMALL_GATE_SHARE if asks_gate and collection.has_traffic else GATE_SHARE)
     taught = teacher.answers(questions_to_learn(fitting, splits)) if teacher else Taught()
-    chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate, taught.texts)
+    segments = store.prompts.get(collection.prompt_id).segments
+    chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate, taught.texts, segments)
     found = deduplicate(chosen, groups, splits, settings.similar_cap)
     dropped = {**collection.dropped, **outgrown, **found.dropped}
     return DatasetDraft(collection, redacted, found, found.examples(), dropped, taught)

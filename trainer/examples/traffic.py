@@ -18,9 +18,10 @@ from operator import itemgetter
 from types import MappingProxyType
 
 from assistant.approved import ApprovedAnswers
+from assistant.listed import listed_answers
 from assistant.retrieval import Embeds
 from store.demonstrations import Demonstration
-from store.records import RatedAnswer, Split
+from store.records import RatedAnswer, Segment, Split
 from trainer.examples.deduplicate import position_of
 from trainer.examples.selection import CollectedAnswer, judge
 from trainer.examples.similar import is_understood_alone
@@ -56,11 +57,13 @@ def choose_traffic(
     embedder: Embeds | None,
     asks_gate: bool,
     taught: Mapping[str, str] = MappingProxyType({}),
+    segments: Sequence[Segment] = (),
 ) -> list[CollectedAnswer]:
     """The approved answers, and the unrated ones that are learned or that the gate asks (`asks_gate`).
 
     Learned are those of `taught` with a larger model's answer, those of `sure` with what was answered, surest first,
-    then those with the approved answer to a question that is very like theirs; none without an embedder.
+    then those with the answer to questions that are very like theirs, approved or listed by the prompt's `segments`;
+    none of these without an embedder.
     """
     approved = [one for one in answers if one.approved]
     unrated = {
@@ -77,14 +80,18 @@ def choose_traffic(
     ]
     learned += sorted(known, key=lambda one: (-sure[one.message_id], one.message_id))
     if embedder is not None:
-        learned += _copied([one for one in untaught if one.message_id not in sure], trained, embedder)
+        unsure = [one for one in untaught if one.message_id not in sure]
+        learned += _copied(unsure, trained, embedder, segments)
     return [*approved, *learned[: PER_APPROVED * len(trained)], *(unrated[Split.GATE] if asks_gate else ())]
 
 
 def _copied(
-    unrated: Sequence[CollectedAnswer], approved: Sequence[CollectedAnswer], embedder: Embeds
+    unrated: Sequence[CollectedAnswer],
+    approved: Sequence[CollectedAnswer],
+    embedder: Embeds,
+    segments: Sequence[Segment],
 ) -> list[CollectedAnswer]:
-    """Unrated questions with the approved answer that suits most, the most like its own questions first.
+    """Unrated questions with the answer that suits most, the most like its own questions first.
 
     The likeness that is enough is found on the approved answers themselves: of the questions that are as much like
     others with one answer, enough have that answer. (Label propagation, Zhu and Ghahramani 2002.) Of 450 unrated
@@ -94,7 +101,8 @@ def _copied(
     unrated = [one for one in unrated if is_understood_alone(one.context)]
     if len(approved) <= ENOUGH_RATED or not unrated:
         return []
-    items = [Demonstration(one.message_id, one.context[-1][1], one.completion) for one in approved]
+    items = listed_answers(segments, [one.completion for one in approved])
+    items += [Demonstration(one.message_id, one.context[-1][1], one.completion) for one in approved]
     known = ApprovedAnswers.of(items, embedder.embed([one.question for one in items]))
     enough = confidence_threshold(known.agreement())
     if math.isinf(enough):
