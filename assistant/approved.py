@@ -6,7 +6,7 @@ An answer that the prompt lists has its line there as a question too, without a 
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice, takewhile
 
@@ -37,6 +37,9 @@ class ApprovedAnswers:
     items: Sequence[Demonstration]
     vectors: np.ndarray
     by_answer: Mapping[str, Sequence[int]]
+    _lengths: dict[str, float] = field(
+        default_factory=dict
+    )  # of the centroids of all of an answer's questions
 
     @staticmethod
     def of(items: Sequence[Demonstration], vectors: np.ndarray) -> "ApprovedAnswers":
@@ -102,5 +105,11 @@ class ApprovedAnswers:
 
     def _centroid(self, answer: str, likeness: np.ndarray, allowed: Allowed) -> float:
         """The cosine with the centroid of this answer's questions."""
-        same = [at for at in self.by_answer[answer] if allowed(self.items[at])]
-        return float(likeness[same].mean() / np.linalg.norm(self.vectors[same].mean(axis=0)))
+        every = self.by_answer[answer]
+        same = [at for at in every if allowed(self.items[at])]
+        length = self._lengths.get(answer) if len(same) == len(every) else None
+        if length is None:
+            length = float(np.linalg.norm(self.vectors[same].mean(axis=0))) or 1.0
+        if len(same) == len(every):
+            self._lengths[answer] = length
+        return float(likeness[same].mean()) / length
