@@ -113,7 +113,7 @@ def main(
     task: Annotated[Path, typer.Option(help="A task file whose answers are labels.")],
     draws: Annotated[int, typer.Option(min=1, help="Draws of approved answers for each number.")] = 6,
     test: Annotated[int, typer.Option(min=1, help="Test questions.")] = 300,
-    trials: Annotated[int, typer.Option(min=1, help="Gates of each number of approved answers.")] = 2000,
+    trials: Annotated[int, typer.Option(min=1, help="Gates of each number of approved answers.")] = 500,
     seed: int = 1,
     out: Path | None = None,
 ) -> None:
