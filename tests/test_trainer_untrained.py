@@ -74,13 +74,15 @@ def test_the_base_model_with_approved_answers_is_served_before_anything_is_train
     assert active.prompt_tokens == run.report["after"]["prompt_tokens"]
     assert run.adapter is None and not run.report.get("training")
     assert first.store.deployments.get(before.id).status is DeploymentStatus.RETIRED
-    assert second.report["before"]["prompt_tokens"] == active.prompt_tokens, "what it has to beat"
+    # What it has to beat is asked as it serves: with other answers than the half that it was proven with.
+    assert second.report["before"]["prompt_tokens"] == pytest.approx(active.prompt_tokens, abs=5)
+    assert second.report["gate"]["confidence"] == 0.975 and run.report["gate"]["confidence"] == 0.95
     assert not is_worth_trying(first.context, "bank")
 
 
 def test_where_nothing_is_trained_half_of_the_answers_prove_the_other_half(first: Scene) -> None:
     right_with_demonstrations(first, adapters="")
-    first.run()
+    first.run(margin=0.15)  # 30 questions without a mistake prove 10 points at 95 %, and not at 97.5 %
     second, run = first.store.runs.all("bank")
     tried, trained = (first.store.datasets.get(one.dataset_id or 0).examples for one in (run, second))
     assert {e.message_id for e in tried} == {e.message_id for e in trained}

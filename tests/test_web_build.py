@@ -86,6 +86,25 @@ def test_every_page_shows_a_store_without_an_assistant(services: Services) -> No
     assert "Nothing is served yet" in shown["SavingsPage"] and "PromptPage" in shown
 
 
+def test_a_review_page_that_shows_an_assistant_is_not_emptied_by_an_event_from_before(
+    services: Services,
+) -> None:
+    """As a click on the tab does that comes while the page still loads."""
+    fill(services)
+    (shows,) = (fn.fn.method for fn in build(services).fns.values() if fn.fn and _is_of_review(fn.fn))
+    session, filters = ReviewSession(), ("", "rated down", "", "")
+    assert "No assistant yet" in str(shows(Person(), None, session, *filters).values())
+    (assistant,) = services.store.assistants.all()
+    for id in (assistant.id, None):
+        assert "No assistant yet" not in str(shows(Person(), id, session, *filters).values())
+    assert session.assistant_id == assistant.id
+
+
+def _is_of_review(call: Any) -> bool:
+    method = getattr(call, "method", None)
+    return type(getattr(method, "__self__", None)).__name__ == "ReviewPage" and method.__name__ == "find"
+
+
 def test_the_chat_shows_cost_and_rating_and_escapes_everything(services: Services) -> None:
     conversation_id = fill(services)
     own = UserConversations(services.store, "local")

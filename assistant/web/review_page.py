@@ -102,6 +102,8 @@ class ReviewPage:
 
     def find(self, person: Person, assistant_id: Id, session: ReviewSession, *filters: Any) -> Update:
         """A filter was changed."""
+        # What was sent before the picker was filled may come after what was sent since.
+        assistant_id = assistant_id or session.assistant_id
         text, show, *others = (choice or "" for choice in filters)
         wanted = ReviewFilter(Show(show or Show.WORTH), text.strip(), *others)
         self._queue(person).open(session, assistant_id, wanted)
