@@ -1,7 +1,4 @@
-"""Finds approved answers by their questions' vectors: the nearest questions, and the answer that suits most.
-
-An answer that the prompt lists has its line there as a question too, without a message (`listed`).
-"""
+"""Finds approved answers by their questions' vectors: the nearest questions, and the answer that suits most."""
 
 import operator
 from collections import defaultdict
@@ -16,9 +13,7 @@ from store.demonstrations import Demonstration
 
 Allowed = Callable[[Demonstration], bool]
 
-_THE_SAME = (
-    0.9  # a cosine from which on the answer to the nearest question is given: a correction counts at once
-)
+_THE_SAME = 0.9  # a cosine from which on the nearest question decides alone: a correction counts at once
 _ANSWERS_OF = 20  # nearest questions: among their answers is the one that suits most
 
 
@@ -32,18 +27,18 @@ class Likeness:
 
 @dataclass(frozen=True, eq=False)
 class ApprovedAnswers:
-    """`vectors` of their questions have length 1 and the shape (answers, dimensions)."""
+    """`vectors` of their questions have length 1 and the shape (answers, dimensions). Answers that the prompt lists may
+    be among them, without a message: an item of the list is a question of its answer (`listed`).
+    """
 
     items: Sequence[Demonstration]
     vectors: np.ndarray
     by_answer: Mapping[str, Sequence[int]]
-    _lengths: dict[str, float] = field(
-        default_factory=dict
-    )  # of the centroids of all of an answer's questions
+    # Of the centroid of all questions of an answer.
+    _lengths: dict[str, float] = field(default_factory=dict)
 
     @staticmethod
     def of(items: Sequence[Demonstration], vectors: np.ndarray) -> "ApprovedAnswers":
-        """Those that the prompt lists stand among them."""
         by_answer: dict[str, list[int]] = defaultdict(list)
         for at, one in enumerate(items):
             by_answer[one.answer].append(at)
@@ -64,19 +59,15 @@ class ApprovedAnswers:
         that the prompt lists 69 and 87 %, of 50 it is 58 and 71 instead of 31 and 43 %. It lies between the nearest
         neighbour and Rocchio's classifier.
         """
-
-        def may_be(one: Demonstration) -> bool:
-            return not one.message_id or allowed(one)
-
         likeness = self._likeness(vector)
-        order = [*islice(self._order(likeness, may_be), _ANSWERS_OF)]
+        order = [*islice(self._order(likeness, allowed), _ANSWERS_OF)]
         if order and likeness[order[0]] >= _THE_SAME:
             return Likeness(float(likeness[order[0]]), self.items[order[0]])
         nearest: dict[str, int] = {}
         for at in order:
             nearest.setdefault(self.items[at].answer, at)
         found = [
-            Likeness((float(likeness[at]) + self._centroid(answer, likeness, may_be)) / 2, self.items[at])
+            Likeness((float(likeness[at]) + self._centroid(answer, likeness, allowed)) / 2, self.items[at])
             for answer, at in nearest.items()
         ]
         return max(found, key=lambda one: one.value, default=None)

@@ -12,11 +12,11 @@ from typing import Protocol
 import numpy as np
 
 from assistant.approved import Allowed, ApprovedAnswers
-from assistant.listed import listed_answers
+from assistant.listed import allowed_with_listed, with_listed
 from assistant.rendering import Context
 from store import Store
 from store.demonstrations import Demonstration
-from store.records import Deployment
+from store.records import Deployment, Prompt
 
 DEMONSTRATIONS = 5  # of a request that sends any: what was measured best on three tasks
 # An approved answer that the adapter has not learned yet is sent only with what asks nearly the same: cosine of the
@@ -42,9 +42,9 @@ class Retriever:
         self._store, self.embedder = store, embedder
         self._indexes: dict[str, tuple[tuple[int, int, int], ApprovedAnswers]] = {}
         self._prompt = lru_cache(maxsize=64)(store.prompts.get)  # a version never changes
-        self._with_listed = lru_cache(maxsize=8)(self._add_listed)
         self._learned = lru_cache(maxsize=8)(store.datasets.learned_by)  # a dataset never changes
-        self._listed_vectors = lru_cache(maxsize=8)(embedder.embed)
+        # Approved answers, and a version of the prompt, with what it lists.
+        self._listed: dict[str, tuple[ApprovedAnswers, Prompt, ApprovedAnswers]] = {}
         # The gate asks the same questions for every variant.
         self._vector = lru_cache(maxsize=1024)(lambda question: embedder.embed([question])[0])
 
@@ -62,7 +62,7 @@ class Retriever:
         if deployment.demonstrations:
             return self.nearest(assistant_id, question, deployment.demonstrations, allowed)
         known = self._learned(deployment.adapter) if deployment.adapter else frozenset()
-        since = self._store.prompts.get(deployment.prompt_id).created_at
+        since = self._prompt(deployment.prompt_id).created_at
 
         def is_new(one: Demonstration) -> bool:
             return one.added_at >= since and one.message_id not in known and allowed(one)
@@ -74,7 +74,7 @@ class Retriever:
         prompt_id: int,
         copy_at: float | None,
         context: Context,
-        allowed: Allowed = lambda one: True,
+        allowed: Allowed | None = None,
     ) -> Demonstration | None:
         """The approved or listed answer that suits most, which a deployment or variant of this prompt with this
         `copy_at` gives as it is from that likeness on. None in a conversation that has begun, and none with a
@@ -82,9 +82,13 @@ class Retriever:
         """
         if copy_at is None or len(context) > 1:
             return None
-        index = self._index(self._prompt(prompt_id).assistant_id)
-        index = self._with_listed(index, prompt_id) if index.items else index
-        found = index.most_suitable(self._vector(context[0][1]), allowed) if index.items else None
+        prompt = self._prompt(prompt_id)
+        approved = self._index(prompt.assistant_id)
+        if not approved.items:
+            return None
+        index = self._with_listed(approved, prompt)
+        may_be = allowed_with_listed(index, prompt.segments, allowed) if allowed else lambda one: True
+        found = index.most_suitable(self._vector(context[0][1]), may_be)
         if found is None or found.value < copy_at or found.demonstration.has_placeholder:
             return None
         return found.demonstration
@@ -129,12 +133,12 @@ class Retriever:
         self._indexes[assistant_id] = state, index
         return index
 
-    def _add_listed(self, approved: ApprovedAnswers, prompt_id: int) -> ApprovedAnswers:
-        listed = listed_answers(self._prompt(prompt_id).segments, [one.answer for one in approved.items])
-        if not listed:
-            return approved
-        vectors = self._listed_vectors(tuple(one.question for one in listed))
-        return ApprovedAnswers.of([*listed, *approved.items], np.concatenate([vectors, approved.vectors]))
+    def _with_listed(self, approved: ApprovedAnswers, prompt: Prompt) -> ApprovedAnswers:
+        known = self._listed.get(prompt.assistant_id)
+        if known is None or known[:2] != (approved, prompt):
+            known = approved, prompt, with_listed(approved, prompt.segments, self.embedder.embed)
+            self._listed[prompt.assistant_id] = known
+        return known[2]
 
     def _make_vectors(self, some: Sequence[Demonstration]) -> None:
         vectors = self.embedder.embed([one.question for one in some])

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from assistant.approved import ApprovedAnswers
 from assistant.embedding import Embedder
-from assistant.listed import listed_answers
+from assistant.listed import with_listed
 from benchmarks.record import Screen, write_result
 from benchmarks.tasks.task import Item, Task, load
 from benchmarks.tasks.user import rounds_of, sample_of
@@ -72,8 +72,8 @@ def measure(task: Task, draws: int, test: int, seed: int, done: Callable[[int, i
 
 def _approved(embedder: Embedder, items: Sequence[Item], prompt: Sequence[Segment] = ()) -> ApprovedAnswers:
     known = [Demonstration(one.id, one.user, one.references[0]) for one in items]
-    known = [*listed_answers(prompt, [one.answer for one in known]), *known]
-    return ApprovedAnswers.of(known, embedder.embed([one.question for one in known]))
+    alone = ApprovedAnswers.of(known, embedder.embed([one.question for one in known]))
+    return with_listed(alone, prompt, embedder.embed)
 
 
 def false_passes(task: Task, size: int, trials: int, seed: int, done: Callable[[int, int], None]) -> Any:
@@ -82,11 +82,8 @@ def false_passes(task: Task, size: int, trials: int, seed: int, done: Callable[[
     Of `size` approved answers it asks four tenths. What nearest answers are worth as they serve, other questions of the
     task say. In the gate they are found among the train answers alone, or among all but a question's own.
     """
-    chance, margin, every = (
-        np.random.default_rng(seed),
-        TrainerSettings().margin,
-        _approved(Embedder(), task.train),
-    )
+    chance, margin = np.random.default_rng(seed), TrainerSettings().margin
+    every = _approved(Embedder(), task.train)
     likeness, labels = every.vectors @ every.vectors.T, np.array([one.answer for one in every.items])
     np.fill_diagonal(likeness, -1.0)
     gate, passed = round(GATE_SHARE * size), np.zeros((trials, 3))

@@ -170,7 +170,7 @@ def test_an_answer_that_the_prompt_lists_is_given_without_the_model(teller: Desk
     assert said.text == "broken machine" and teller.vllm.asked() == []
     stored = teller.store.messages.get(said.id)
     assert stored.usage and stored.usage.demonstrations == () and stored.deployment_id == served.id
-    assert "the answer that the prompt lists; the model was not asked" in words.usage(stored.usage)
+    assert "an answer that the prompt lists; the model was not asked" in words.usage(stored.usage)
 
 
 def test_the_model_is_asked_where_an_approved_answer_will_not_do(teller: Desk) -> None:

@@ -12,7 +12,7 @@ APPROVED = ("card_lost", "card_lost", "limit", "pay", "card_lost")
 
 
 def listed(text: str, approved: Sequence[str] = APPROVED) -> list[str]:
-    found = listed_answers([Segment("a", SegmentKind.INSTRUCTION, text=text)], approved)
+    found = listed_answers([Segment("a", SegmentKind.INSTRUCTION, text=text)], set(approved))
     assert not any(one.message_id for one in found)
     return [one.answer for one in found]
 
@@ -37,7 +37,7 @@ def test_a_list_is_found_from_its_first_known_answer_to_its_last(text: str) -> N
 
 def test_the_line_of_an_answer_is_its_question() -> None:
     text = "pay: how to send money\nrate: exchange rates\nlimit: how much at once"
-    found = listed_answers([Segment("a", SegmentKind.INSTRUCTION, text=text)], ("pay", "rate", "limit"))
+    found = listed_answers([Segment("a", SegmentKind.INSTRUCTION, text=text)], {"pay", "rate", "limit"})
     assert [(one.question, one.answer) for one in found][0] == ("pay: how to send money", "pay")
 
 

@@ -255,7 +255,13 @@ def test_an_answer_that_the_prompt_lists_is_given_before_anybody_approved_it(ban
     bank.demonstrations.replace("bank", known)
     found = retriever.copied(prompt.id, 0.5, where)
     assert found is not None and (found.answer, found.message_id) == ("where my order is", "")
-    assert retriever.copied(prompt.id, 0.5, where, lambda one: False) == found, "it is nobody's own answer"
+    without = {answer: lambda one, answer=answer: one.answer != answer for answer in approved.values()}
+    assert retriever.copied(prompt.id, 0.5, where, without["how to pay"]) == found, (
+        "it is nobody's own answer"
+    )
+    last = retriever.copied(prompt.id, 0.0, ((Role.USER, "goodbye"),), without["goodbye"])
+    assert last is None or last.answer != "goodbye", "only its own answer makes it one of the list"
+    assert retriever.copied(prompt.id, 0.5, where, lambda one: False) is None
     rain = retriever.copied(prompt.id, 0.5, ((Role.USER, "will the weather be wet"),))
     assert rain is not None and rain.message_id, "of an answer's questions the most similar"
     assert all(one.message_id for one in retriever.nearest("bank", "where is my order now", 9))

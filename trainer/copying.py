@@ -12,7 +12,7 @@ from itertools import accumulate
 from statistics import mean, pstdev
 
 from assistant.approved import ApprovedAnswers
-from assistant.listed import listed_answers
+from assistant.listed import listed_answers, with_listed
 from assistant.retrieval import Embeds
 from store.demonstrations import Demonstration
 from store.records import Deployment, RatedAnswer, Segment, Split, Variant
@@ -100,13 +100,11 @@ def likenesses_to_test(
     """
     known = [one for one in approved if not one.has_placeholder][-_LOOKED_AT:]
     answers = [one.answer for one in known]
-    listed = listed_answers(segments, answers)
-    if (
-        not listed and len(answers) - len(set(answers)) < ENOUGH_RATED
-    ):  # as mostly where answers are sentences
+    repeated = len(answers) - len(set(answers))  # mostly none where answers are sentences
+    if repeated < ENOUGH_RATED and not listed_answers(segments, set(answers)):
         return []
-    items = [*listed, *known]
-    pairs = ApprovedAnswers.of(items, embedder.embed([one.question for one in items])).agreement()
+    alone = ApprovedAnswers.of(known, embedder.embed([one.question for one in known]))
+    pairs = with_listed(alone, segments, embedder.embed).agreement()
     return thresholds(pairs, right)
 
 

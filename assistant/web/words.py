@@ -124,12 +124,9 @@ def deployment(served: Deployment | None) -> str:
 def usage(cost: Usage) -> str:
     """What an answer cost (prompt part, whole request, cached tokens, first token), and what had no room in it."""
     if not (cost.prompt_tokens or cost.completion_tokens):
-        of = (
-            "approved answer to a question much like it"
-            if cost.demonstrations
-            else "answer that the prompt lists"
-        )
-        return f"the {of}; the model was not asked, 0 tokens"
+        if not cost.demonstrations:
+            return "an answer that the prompt lists; the model was not asked, 0 tokens"
+        return "the approved answer to a question much like it; the model was not asked, 0 tokens"
     used = count(len(cost.demonstrations), "approved answer")
     parts = f"prompt {tokens(cost.prompt_part_tokens)}"
     if cost.demonstrations:

@@ -84,14 +84,14 @@ class GateEvaluation:
         asks = settings.judgement_requests > 0 and candidate.name is not None
         self._asks_people = asks and not is_right_or_wrong
         unrated = sum(not e.approved for e in examples)
-        # Rated questions that find each other's answers are not independent: half of the 5 % keeps them to it.
-        depend = finds_all and not unrated and active is not None and retrieves(active)
+        # Where rated questions find each other's answers, tests err more often than they say: half of the 5 %.
+        are_dependent = finds_all and not unrated and active is not None and retrieves(active)
         self._gate = Gate(
             [right[0] if right else None for right in self._right],
             [e.conversation_id for e in examples],
             settings.margin,
             is_right_or_wrong,
-            (1 + CONFIDENCE) / 2 if self._asks_people or depend else CONFIDENCE,
+            (1 + CONFIDENCE) / 2 if self._asks_people or are_dependent else CONFIDENCE,
             unrated,
             lambda one, other: one.strip() == other.strip() or self._scorer(one, other) == 1.0,
         )
@@ -139,12 +139,14 @@ class GateEvaluation:
 
     async def _test(self, number: int) -> VariantVerdict:
         system, looks = self._variant(number), self._gate.looks()
-        variant = await self._look(system, number, (0, looks[0][1]))
-        if not (self._gate.unrated and self._gate.is_futile(variant, *self._tokens())):
-            for look in looks:
-                variant = await self._look(system, number, look)
-                if variant.is_settled or self._gate.is_futile(variant, *self._tokens()):
-                    break
+        if self._gate.unrated:
+            variant = await self._look(system, number, (0, looks[0][1]))
+            if self._gate.is_futile(variant, *self._tokens()):
+                return variant
+        for look in looks:
+            variant = await self._look(system, number, look)
+            if variant.is_settled or self._gate.is_futile(variant, *self._tokens()):
+                break
         if not variant.passed:  # one that is refused anyway is not worth the general questions
             return variant
         general = await self._check_general_answers(system)

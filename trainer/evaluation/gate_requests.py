@@ -20,15 +20,15 @@ Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
 @dataclass(frozen=True)
 class System:
     """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question; or an
-    approved or listed answer of the prompt `copied_from`, where the question is at least `copy_at` like those that have
-    it. `finds_all`: also gate examples'.
+    approved answer, or one that the prompt `prompt_id` lists, from the likeness `copy_at` on. `finds_all`: also the
+    answers of other gate examples.
     """
 
     name: str
     model: str
     segments: Sequence[Segment]
     retrieve: Retrieve = lambda question, allowed: ()
-    copied_from: int = 0
+    prompt_id: int = 0
     copy_at: float | None = None
     finds_all: bool = False
 
@@ -55,10 +55,8 @@ class GateRequests:
         return System(name, model, segments, find, self.prompt.id, sent.copy_at)
 
     def served(self, active: Deployment, base: str, prompt: Prompt, finds_all: bool) -> System:
-        find, segments = (
-            partial(self.retriever.for_deployment, active),
-            keep(prompt.segments, active.segment_ids),
-        )
+        find = partial(self.retriever.for_deployment, active)
+        segments = keep(prompt.segments, active.segment_ids)
         return System("active", active.adapter or base, segments, find, prompt.id, active.copy_at, finds_all)
 
     def of(self, system: System, contexts: Sequence[Context]) -> list[Rendered]:
@@ -72,7 +70,7 @@ class GateRequests:
             is_known = system.finds_all or one.message_id in self.train_ids
             return is_known and not near(wording(one.question), asked)
 
-        if copied := self.retriever.copied(system.copied_from, system.copy_at, context, allowed):
+        if copied := self.retriever.copied(system.prompt_id, system.copy_at, context, allowed):
             return Rendered((), 0, copied=copied.answer)
         found = system.retrieve(context[-1][1], allowed)
         shown = fit_demonstrations(self.tokenizer, system.segments, context, found, self.room)

@@ -18,7 +18,7 @@ from operator import itemgetter
 from types import MappingProxyType
 
 from assistant.approved import ApprovedAnswers
-from assistant.listed import listed_answers
+from assistant.listed import with_listed
 from assistant.retrieval import Embeds
 from store.demonstrations import Demonstration
 from store.records import RatedAnswer, Segment, Split
@@ -101,9 +101,9 @@ def _copied(
     unrated = [one for one in unrated if is_understood_alone(one.context)]
     if len(approved) <= ENOUGH_RATED or not unrated:
         return []
-    items = listed_answers(segments, [one.completion for one in approved])
-    items += [Demonstration(one.message_id, one.context[-1][1], one.completion) for one in approved]
-    known = ApprovedAnswers.of(items, embedder.embed([one.question for one in items]))
+    items = [Demonstration(one.message_id, one.context[-1][1], one.completion) for one in approved]
+    alone = ApprovedAnswers.of(items, embedder.embed([one.question for one in items]))
+    known = with_listed(alone, segments, embedder.embed)
     enough = confidence_threshold(known.agreement())
     if math.isinf(enough):
         return []
