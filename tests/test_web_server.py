@@ -5,7 +5,8 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,32 @@ def test_what_waits_for_its_request_makes_room_for_whole_ones_and_others(
         newest.sendall(HEAD + b"\r\n")
         assert newest.recv(12) == b"HTTP/1.1 200" and get(url).status_code == 200
         assert wait_for(lambda: sum(is_open(one) for one in waiting) < 20)
+
+
+def answered(connection: HTTPConnection) -> bool:
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    return answer.status == 200 and bool(answer.read())
+
+
+def test_connections_kept_after_an_answer_make_room_too(
+    elsewhere: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_OF_ONE_NETWORK", 20)
+    with ExitStack() as stack, listening() as (address, _):
+        options: Any = {"source_address": (ELSEWHERE, 0), "timeout": PATIENCE_S}
+        for _ in range(50):
+            kept = stack.enter_context(closing(HTTPConnection(*address, **options)))
+            assert answered(kept)
+        assert answered(kept)
+
+
+def test_a_kept_connection_outlives_what_clients_and_proxies_keep() -> None:
+    """Otherwise a request that is sent while the server closes the connection gets no answer."""
+    with listening() as (address, _), closing(HTTPConnection(*address, timeout=PATIENCE_S)) as kept:
+        assert answered(kept)
+        time.sleep(6)  # uvicorn, httpx and OpenAI's client keep one for 5 seconds, nginx for 60
+        assert answered(kept) and module._KEPT_S > 60
 
 
 def test_an_app_may_open_many_connections_at_once() -> None:

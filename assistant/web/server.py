@@ -32,6 +32,9 @@ _HEADER_BYTES = 64 << 10
 _HEADER_S, _BODY_S = 10.0, 35.0  # the second a little longer than the allow-list reads, which can say more
 _OF_ONE_NETWORK = 512  # behind one office's address; a browser opens up to 6
 _IN_ALL = 4096
+# Who asks again closes a connection first: a proxy and a load balancer keep it up to 60 s, OpenAI's client 5. With
+# uvicorn's 5 s, a request sent at that moment was lost.
+_KEPT_S = 75
 _STOPS_WITHIN_S = 2.0
 # A thread that reads the store waits for Python's lock after every statement: behind a busy event loop up to this long.
 # With Python's own 5 ms the first words of 50 answers that start at once took a fifth longer.
@@ -57,8 +60,13 @@ class BoundedConnection(H11Protocol):
         over_in_all = len(beside) > _IN_ALL
         if over_in_all or (len(same) > _OF_ONE_NETWORK and host not in self._trusted):
             # What waits longest for its request makes room; an app that asks 100 things at once has many for a moment.
-            others = [one for one in (beside if over_in_all else same) if one._deadline and one is not self]
+            others = [one for one in (beside if over_in_all else same) if one._waits and one is not self]
             min(others, key=lambda one: one.since, default=self).transport.abort()
+
+    @property
+    def _waits(self) -> bool:
+        """A request arrives on it, or none has come since the last answer."""
+        return bool(self._deadline or self.timeout_keep_alive_task)
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
@@ -136,6 +144,7 @@ class PageServer(uvicorn.Server):
             access_log=False,
             proxy_headers=False,
             server_header=False,
+            timeout_keep_alive=_KEPT_S,
             h11_max_incomplete_event_size=_HEADER_BYTES,
         )
         super().__init__(config)
