@@ -65,27 +65,28 @@ def save_prompt(
     tokens = prompt_tokens(tokenizer, segments)
     if limits:
         limits.check(tokens)
-    proven = _last_of_same_text(store, assistant_id, segments)
-    prompt = store.prompts.add(assistant_id, segments)
-    ids = [segment.id for segment in segments]
-    full = store.deployments.add(assistant_id, prompt.id, None, ids, variant=0, prompt_tokens=tokens)
-    active = store.deployments.activate(full.id)
-    if proven is None:
-        return active
-    earlier = store.prompts.get(proven.prompt_id).segments
-    kept = [id for id, segment in zip(ids, earlier, strict=True) if segment.id in proven.segment_ids]
-    again = store.deployments.add(
-        assistant_id,
-        prompt.id,
-        proven.adapter,
-        kept,
-        proven.variant,
-        proven.prompt_tokens,
-        proven.run_id,
-        proven.demonstrations,
-        proven.copy_at,
-    )
-    return store.deployments.activate(again.id)
+    with store.writing():
+        proven = _last_of_same_text(store, assistant_id, segments)
+        prompt = store.prompts.add(assistant_id, segments)
+        ids = [segment.id for segment in segments]
+        full = store.deployments.add(assistant_id, prompt.id, None, ids, variant=0, prompt_tokens=tokens)
+        active = store.deployments.activate(full.id)
+        if proven is None:
+            return active
+        earlier = store.prompts.get(proven.prompt_id).segments
+        kept = [id for id, segment in zip(ids, earlier, strict=True) if segment.id in proven.segment_ids]
+        again = store.deployments.add(
+            assistant_id,
+            prompt.id,
+            proven.adapter,
+            kept,
+            proven.variant,
+            proven.prompt_tokens,
+            proven.run_id,
+            proven.demonstrations,
+            proven.copy_at,
+        )
+        return store.deployments.activate(again.id)
 
 
 def _last_of_same_text(store: Store, assistant_id: str, segments: Sequence[Segment]) -> Deployment | None:

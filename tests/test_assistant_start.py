@@ -23,6 +23,8 @@ from assistant.startup import EMBEDDED, ModelNotFound, complaints, context_lengt
 from assistant.tokenizer import ChatTokenizer
 from benchmarks.processes import free_port
 from store import Store, StoreError
+from store.deployments import Deployments
+from store.errors import NotSaved
 from store.records import DeploymentStatus, Segment, SegmentKind, Verdict
 from trainer.examples.dataset import draft, sizes
 from trainer.examples.selection import DropReason
@@ -231,6 +233,22 @@ def test_a_new_prompt_is_served_in_full_at_once(store: Store, tokenizer: ChatTok
     assert first is not None and first.segment_ids == ("a", "b") and first.adapter is None
     assert second.segment_ids == ("a",) and second.prompt_tokens < first.prompt_tokens
     assert store.deployments.get(first.id).status is DeploymentStatus.RETIRED
+
+
+def test_a_prompt_is_saved_and_served_in_one_step_or_not_at_all(
+    store: Store, tokenizer: ChatTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segments = [Segment("a", SegmentKind.INSTRUCTION, text="Be brief.")]
+    desk = create_assistant(store, tokenizer, "Desk", "chrf", segments).id
+    served, saved = store.deployments.active(desk), store.prompts.latest(desk)
+
+    def fail(*_: object) -> None:
+        raise NotSaved("The disk is full.")
+
+    monkeypatch.setattr(Deployments, "activate", fail)
+    with pytest.raises(NotSaved):
+        save_prompt(store, tokenizer, desk, [replace(segments[0], text="Be kind.")])
+    assert (store.deployments.active(desk), store.prompts.latest(desk)) == (served, saved)
 
 
 def test_the_old_text_brings_back_what_was_proven_for_it(store: Store, tokenizer: ChatTokenizer) -> None:

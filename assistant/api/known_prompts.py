@@ -124,12 +124,13 @@ class KnownPrompts:
         id = f"prompt-{digest[:12]}"
         with self._lock:  # two requests with a new prompt come at the same moment
             known = self._store.assistants.found_ids()
-            if id not in known:
-                if len(known) >= MOST_FOUND:
-                    return None
-                limits.check(len(self._tokenizer.encode_text(system)))
+            if id in known:
+                return id
+            if len(known) >= MOST_FOUND:
+                return None
+            limits.check(len(self._tokenizer.encode_text(system)))
+            with self._store.writing():
                 self._store.assistants.create(id, one_line(system, 60), "chrf", found=True)
-            if self._store.deployments.active(id) is None:
                 save_prompt(self._store, self._tokenizer, id, as_sent(system))
             return id
 
