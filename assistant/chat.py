@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from assistant.limits import MAX_MESSAGE_CHARACTERS, ChatError, ChatLimits
@@ -90,7 +91,8 @@ class Chat:
         `unshortened`: the base model gives it under the whole prompt. A stop in these milliseconds still finds the
         answer and ends it as stopped.
         """
-        starting = asyncio.ensure_future(asyncio.to_thread(self._start, question, unshortened))
+        write = partial(self._start, question, unshortened)
+        starting = asyncio.ensure_future(asyncio.to_thread(self._store.group_commit, write))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -139,25 +141,24 @@ class Chat:
         await self._finalizer.save_or_defer(replace(message, status=MessageStatus.FAILED))
 
     def _start(self, question: Callable[[], Message], unshortened: bool) -> Started:
-        with self._store.writing():
-            asked = question()
-            conversation = self._store.conversations.get(asked.conversation_id)
-            deployment = self._store.deployments.active(conversation.assistant_id)
-            if deployment is None:
-                raise ChatError(
-                    "This assistant has no prompt yet. Write one on the Prompt page, or load the sample."
-                )
-            if unshortened or deployment.adapter in self._pool.lost:
-                deployment = self._store.deployments.without_adapter(deployment)
-            message = self._store.messages.add(
-                conversation.id,
-                asked.id,
-                Role.ASSISTANT,
-                "",
-                status=MessageStatus.STREAMING,
-                deployment_id=deployment.id,
+        asked = question()
+        conversation = self._store.conversations.get(asked.conversation_id)
+        deployment = self._store.deployments.active(conversation.assistant_id)
+        if deployment is None:
+            raise ChatError(
+                "This assistant has no prompt yet. Write one on the Prompt page, or load the sample."
             )
-            return Started(asked, deployment, message)
+        if unshortened or deployment.adapter in self._pool.lost:
+            deployment = self._store.deployments.without_adapter(deployment)
+        message = self._store.messages.add(
+            conversation.id,
+            asked.id,
+            Role.ASSISTANT,
+            "",
+            status=MessageStatus.STREAMING,
+            deployment_id=deployment.id,
+        )
+        return Started(asked, deployment, message)
 
     async def _stream(
         self, started: Started, sampling: Sampling, begun: str, rendered: Rendered | None

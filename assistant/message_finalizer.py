@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
+from functools import partial
 
 from store import Store, StoreError
 from store.errors import NotSaved
@@ -53,4 +54,5 @@ class MessageFinalizer:
                 pass
 
     def _write(self, final: Message) -> None:
-        self._store.messages.finish(final.id, final.text, final.status, final.usage, final.finish_reason)
+        end = (final.id, final.text, final.status, final.usage, final.finish_reason)
+        self._store.group_commit(partial(self._store.messages.finish, *end))

@@ -147,7 +147,7 @@ class DataFile:
                 self._waiting(connection, f"PRAGMA {setting}")
             mode = self._waiting(connection, "PRAGMA journal_mode = TRUNCATE").fetchone()[0]
         except sqlite3.DatabaseError as error:
-            raise self._in_words(error, writing=False) from error
+            raise self.in_words(error, writing=False) from error
         if mode != "truncate":
             connection.close()
             raise StoreError(
@@ -194,7 +194,7 @@ class DataFile:
             yield Transaction(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
-            raise self._in_words(error, writing) from error
+            raise self.in_words(error, writing) from error
         finally:
             if connection.in_transaction:  # SQLite itself may have rolled back, on a full disk for instance
                 connection.execute("ROLLBACK")
@@ -217,7 +217,7 @@ class DataFile:
                     raise
             time.sleep(random.uniform(*_RETRY_S))
 
-    def _in_words(self, error: sqlite3.Error, writing: bool) -> StoreError:
+    def in_words(self, error: sqlite3.Error, writing: bool) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if isinstance(error, sqlite3.IntegrityError):
             return Conflict(f"The change breaks a rule of the store, nothing was saved: {error}.")

@@ -2,9 +2,10 @@
 
 import time
 import uuid
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from store.accounts import Sessions, Users
 from store.answers import Answers
@@ -18,6 +19,7 @@ from store.decisions import Decisions, JudgementRequests
 from store.demonstrations import Demonstrations
 from store.deployments import Adapters, Deployments
 from store.erasure import Erasures
+from store.group_commit import GroupCommit
 from store.io.transfer import Transfer
 from store.maintenance import Maintenance
 from store.ratings import Ratings
@@ -26,6 +28,8 @@ from store.runs import GateAnswers, Runs
 from store.schema import upgrade
 from store.search import Search
 from store.threads import Threads
+
+T = TypeVar("T")
 
 
 class Store:
@@ -53,6 +57,7 @@ class Store:
             raise
         shared = (file, clock, new_id)
         self._file = file
+        self._group_commit = GroupCommit(file)
         self.assistants = Assistants(*shared)
         self.prompts = Prompts(*shared)
         self.conversations = Conversations(*shared)
@@ -90,6 +95,10 @@ class Store:
     def writing(self) -> AbstractContextManager[object]:
         """Save all changes of a block, or none, with one wait for the disk."""
         return self._file.writing()
+
+    def group_commit(self, write: Callable[[], T]) -> T:
+        """Return what `write` does once it is saved, with one wait for the disk for all threads that save just now."""
+        return self._group_commit.run(write)
 
     @property
     def path(self) -> Path:

@@ -131,10 +131,11 @@ class Planner:
         return self._served(found, asked.turns, body) if found else Plan()
 
     def _served(self, assistant_id: str, turns: Turns, body: ChatBody, version: int | None = None) -> Plan:
-        deployment = self._store.deployments.active(assistant_id)
-        if deployment is None:
-            raise ApiError(404, f"The assistant {assistant_id!r} has no prompt yet.", param="model")
-        full = self._store.deployments.without_adapter(deployment).prompt_tokens
+        with self._store.reading():
+            deployment = self._store.deployments.active(assistant_id)
+            if deployment is None:
+                raise ApiError(404, f"The assistant {assistant_id!r} has no prompt yet.", param="model")
+            full = self._store.deployments.without_adapter(deployment).prompt_tokens
         return Plan(deployment, turns, body.store is not False, version, full, body.metadata)
 
     def ask(self, plan: Plan, owner: str) -> Message:
