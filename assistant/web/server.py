@@ -76,11 +76,22 @@ class BoundedConnection(H11Protocol):
             self.since = time.monotonic()
             self._expect(_HEADER_S)
         super().data_received(data)
-        if self.conn.their_state is h11.SEND_BODY:
+        self._watch(before)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch(h11.DONE)
+
+    def _watch(self, before: Any) -> None:
+        """What has come of a request says until when the rest must come; a part of the next may have come with one."""
+        state = self.conn.their_state
+        if state is h11.SEND_BODY:
             if before is not h11.SEND_BODY:
                 self._expect(_BODY_S)
-        elif self.conn.their_state is not h11.IDLE:
+        elif state is not h11.IDLE:
             self._expect(None)
+        elif before is h11.DONE and self.conn.trailing_data[0]:
+            self._expect(_HEADER_S)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._expect(None)
