@@ -218,6 +218,7 @@ class DataFile:
             time.sleep(random.uniform(*_RETRY_S))
 
     def in_words(self, error: sqlite3.Error, writing: bool) -> StoreError:
+        """Return the error that says what happened and what to do."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if isinstance(error, sqlite3.IntegrityError):
             return Conflict(f"The change breaks a rule of the store, nothing was saved: {error}.")

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 from store.connection import DataFile, Transaction
@@ -22,12 +23,6 @@ class _Write:
     run: Callable[[], Any]
     context: Context = field(default_factory=copy_context)  # who acts is a context variable
     result: Future[Any] = field(default_factory=Future)
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    result: Any = None
-    error: Exception | None = None
 
 
 class GroupCommit:
@@ -58,30 +53,30 @@ class GroupCommit:
         try:
             with self._file.writing() as transaction:
                 batch = self._all_queued()  # not before: more come while this waits for the lock
-                outcomes = [self._try(one, transaction) for one in batch]
+                tells = [self._try(one, transaction) for one in batch]
         except BaseException as error:
             for one in batch or self._all_queued():
                 one.result.set_exception(error)
             return
-        for one, outcome in zip(batch, outcomes, strict=True):
-            if outcome.error is not None:
-                one.result.set_exception(outcome.error)
-            else:
-                one.result.set_result(outcome.result)
+        for tell in tells:
+            tell()
 
     def _all_queued(self) -> list[_Write]:
         return [self._queued.popleft() for _ in range(len(self._queued))]
 
-    def _try(self, one: _Write, transaction: Transaction) -> _Outcome:
-        """Undo what it did where it raises; raises where SQLite has undone the whole transaction."""
+    def _try(self, one: _Write, transaction: Transaction) -> Callable[[], None]:
+        """Return what tells its thread the end, for after the commit; what it did is undone where it raises.
+
+        Raises where SQLite has undone the whole transaction.
+        """
         transaction.execute("SAVEPOINT one")
         try:
-            outcome = _Outcome(one.context.run(one.run))
+            tell = partial(one.result.set_result, one.context.run(one.run))
         except Exception as error:
             if not self._file.connection().in_transaction:
                 raise
             transaction.execute("ROLLBACK TO one")
             in_words = self._file.in_words(error, writing=True) if isinstance(error, sqlite3.Error) else error
-            outcome = _Outcome(error=in_words)
+            tell = partial(one.result.set_exception, in_words)
         transaction.execute("RELEASE one")
-        return outcome
+        return tell

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,17 @@ from store.errors import Conflict, NotSaved
 Write = Callable[[], Any]
 
 
-def saved_at_once(store: Store, *writes: Write) -> list[Future[Any]]:
-    """All of them wait while this thread has the write lock."""
-    with ThreadPoolExecutor(len(writes)) as pool:
+def called_at_once(store: Store, *calls: Callable[[], Any]) -> list[Future[Any]]:
+    """Each saves something, and waits while this thread has the write lock."""
+    with ThreadPoolExecutor(len(calls)) as pool:
         with store.writing():
-            futures = [pool.submit(store.group_commit, write) for write in writes]
-            assert wait_for(lambda: len(store._group_commit._queued) == len(writes))
+            futures = [pool.submit(call) for call in calls]
+            assert wait_for(lambda: len(store._group_commit._queued) == len(calls))
         return futures
+
+
+def saved_at_once(store: Store, *writes: Write) -> list[Future[Any]]:
+    return called_at_once(store, *(partial(store.group_commit, write) for write in writes))
 
 
 def made(store: Store, name: str) -> Write:
@@ -91,11 +96,8 @@ def test_who_acts_is_not_mixed_up(store: Store) -> None:
             store.group_commit(made(store, f"a-{name}"))
 
     people = [f"p{n}" for n in range(6)]
-    with ThreadPoolExecutor(len(people)) as pool:
-        with store.writing():
-            futures = [pool.submit(ask, name) for name in people]
-            assert wait_for(lambda: len(store._group_commit._queued) == len(people))
-        assert [future.result() for future in futures] == [None] * len(people)
+    futures = called_at_once(store, *(partial(ask, name) for name in people))
+    assert [future.result() for future in futures] == [None] * len(people)
     assert {(one.actor, one.subject) for one in store.audit.entries()} == {(p, f"a-{p}") for p in people}
 
 

@@ -32,8 +32,8 @@ _HEADER_BYTES = 64 << 10
 _HEADER_S, _BODY_S = 10.0, 35.0  # the second a little longer than the allow-list reads, which can say more
 _OF_ONE_NETWORK = 512  # behind one office's address; a browser opens up to 6
 _IN_ALL = 4096
-# Who asks again closes a connection first: a proxy and a load balancer keep it up to 60 s, OpenAI's client 5. With
-# uvicorn's 5 s, a request sent at that moment was lost.
+# Without a request. Clients and proxies keep one for less (OpenAI's client 5 s, nginx and load balancers 60) and end it
+# themselves: with 5 s, as in uvicorn, a request that was sent while the server closed it was lost.
 _KEPT_S = 75
 _STOPS_WITHIN_S = 2.0
 # A thread that reads the store waits for Python's lock after every statement: behind a busy event loop up to this long.
@@ -83,7 +83,7 @@ class BoundedConnection(H11Protocol):
         self._watch(h11.DONE)
 
     def _watch(self, before: Any) -> None:
-        """What has come of a request says until when the rest must come; a part of the next may have come with one."""
+        """Set a deadline for the rest of a request, by what has come; part of the next may have come with the last."""
         state = self.conn.their_state
         if state is h11.SEND_BODY:
             if before is not h11.SEND_BODY:
