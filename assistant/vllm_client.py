@@ -6,6 +6,7 @@ with the `openai` client, on the cores that the engine needs.
 """
 
 import math
+import socket
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import aiohttp
 import httpx
 import msgspec
 from httpx_aiohttp import AiohttpTransport
@@ -28,6 +30,15 @@ _UNIX = "unix:"
 # vLLM closes a connection that was idle for 5 s, which is also httpx's own limit: a request that went out at that
 # moment was lost.
 _LIMITS = httpx.Limits(max_connections=512, keepalive_expiry=2.0)
+# A machine that is gone, or that the network no longer reaches, just says nothing. The kernel asks for a sign of life
+# after 5 s of silence, again every 5 s, and gives the connection up after 15 s; a server that is only busy has one that
+# answers, however long the engine takes.
+_SIGNS_OF_LIFE = {
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 5,
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 5,
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 15_000,  # of what was sent, too
+}
 _COMPLETIONS = "/v1/completions"
 
 
@@ -151,8 +162,30 @@ def async_client(
 ) -> httpx.AsyncClient:
     """Connections to a server for the running event loop."""
     client, through = _options(address, key)
-    transport = transport or AiohttpTransport(**through, limits=_LIMITS)
+    transport = transport or _transport(through)
     return httpx.AsyncClient(**client, transport=transport, timeout=timeout)
+
+
+def _transport(through: dict[str, Any]) -> AiohttpTransport:
+    transport = AiohttpTransport(**through, limits=_LIMITS)
+    if through["uds"] is None:  # made within the running loop, when it is first needed
+        transport.client = lambda: aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=_LIMITS.max_connections or 0,
+                keepalive_timeout=_LIMITS.keepalive_expiry,
+                ssl=transport.ssl_context,
+                socket_factory=_watched_socket,
+            )
+        )
+    return transport
+
+
+def _watched_socket(found: tuple[Any, ...]) -> socket.socket:
+    """For an address as `getaddrinfo` gives it."""
+    made = socket.socket(*found[:3])
+    for option, value in _SIGNS_OF_LIFE.items():
+        made.setsockopt(*option, value)
+    return made
 
 
 def blocking_client(address: str, timeout_s: float) -> httpx.Client:

@@ -218,15 +218,13 @@ class VllmPool:
         lacking = list[VllmClient]()
 
         async def load(client: VllmClient) -> None:
-            if await client.has(name, path):
-                return
             lacking.append(client)
             try:
                 await client.load_adapter(name, path)
-            except VllmRefused:
+            except VllmRefused:  # it has it: since before, or another request was faster
+                lacking.remove(client)
                 if not await client.has(name, path):
                     raise
-                lacking.remove(client)  # another request has loaded it meanwhile, and answers with it
 
         try:
             await self.on_each(load)

@@ -77,7 +77,7 @@ def is_healthy(url: str) -> bool:
 
 
 def is_broken(url: str) -> bool:
-    """Whether a server that was ready says that its engine is dead, or listens no more; never raises.
+    """Whether a server that was ready says that its engine is dead, listens no more or is out of reach; never raises.
 
     Its process may live on for minutes, waiting for connections that nobody closes. One that takes its time is not
     broken: `HealthProbe` finds out whether it lives.
@@ -95,7 +95,7 @@ def _health(url: str) -> int | None:
     try:
         with blocking_client(url, timeout_s=2.0) as client:
             return client.get("/health").status_code
-    except httpx.ConnectError:
+    except (httpx.ConnectError, httpx.ConnectTimeout):  # a busy one is connected to by its kernel
         return _NOBODY_LISTENS
     except httpx.HTTPError:
         return None

@@ -1,4 +1,4 @@
-"""Several model servers that are killed, stopped and started again while people chat and adapters are swapped.
+"""Several model servers that are killed, stopped, started again and cut off while people chat and adapters are swapped.
 
 The servers are the fake one of the tests, a process each, which says which adapter answered. All else is the product's:
 the watch over servers, the pool, the chat, and for each swap a pool of its own, as a retrain has.
@@ -10,6 +10,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from assistant.vllm_server import ExternalServers
 from benchmarks import random_adapters
+from benchmarks.faults.namespaces import Namespace
 from benchmarks.faults.references import System
 from benchmarks.faults.scene import ASSISTANT, FULL, Scene, create_swapped_assistant
 from benchmarks.processes import FakeServer
@@ -37,6 +39,7 @@ from tests.tiny_model import write_tokenizer
 _BASE = "base hash"
 _PACE_S = 0.05  # of a word; an answer has five
 _FAULT_S = 2.0  # a fault lasts so long, and as long passes until the next
+_CUT_S = 25.0  # a server without network lasts so long: connections to it must have been given up by then
 
 
 @dataclass
@@ -51,6 +54,7 @@ class Found:
     swaps: int = 0
     swaps_given_up: int = 0
     swap_s: list[float] = field(default_factory=list)
+    slowest_answer_s: float = 0.0
     faults: Counter[str] = field(default_factory=Counter)
 
     def take(self, stored: Message, adapter: str | None) -> None:
@@ -69,8 +73,16 @@ class Found:
 class Fleet:
     """The app's side of the servers, in one data directory."""
 
-    def __init__(self, folder: Path, store: Store, servers: list[FakeServer], seed: int):
+    def __init__(
+        self,
+        folder: Path,
+        store: Store,
+        servers: Sequence[FakeServer],
+        namespaces: Sequence[Namespace],
+        seed: int,
+    ):
         self.store, self.servers, self.chance = store, servers, random.Random(seed)
+        self._namespaces = namespaces  # as many as servers, or none
         self.adapters, self.templates = folder / "adapters", folder / "templates"
         self.adapters.mkdir()
         self.tokenizer = ChatTokenizer.load(write_tokenizer(folder / "model"))
@@ -114,7 +126,7 @@ class Fleet:
     async def _ask(self, chat: Chat) -> None:
         while not self.ended.is_set():
             question = await asyncio.to_thread(chat.ask, ASSISTANT, None, "Who is there?")
-            id = ""
+            id, began = "", time.monotonic()
             try:
                 async with aclosing(chat.answer(question)) as steps:
                     async for step in steps:
@@ -124,6 +136,7 @@ class Fleet:
             stored = await asyncio.to_thread(self.store.messages.get, id)
             deployment = await asyncio.to_thread(self.store.deployments.get, stored.deployment_id or 0)
             self.found.take(stored, deployment.adapter)
+            self.found.slowest_answer_s = max(self.found.slowest_answer_s, time.monotonic() - began)
 
     async def _swap(self) -> None:
         while not self.ended.is_set():
@@ -144,11 +157,18 @@ class Fleet:
 
     async def _harm(self) -> None:
         """One server at a time."""
+        kinds = ["kill", "stop", "restart", *(["cut off"] if self._namespaces else [])]
         while not self.ended.is_set():
             await asyncio.sleep(_FAULT_S)
-            server, how = self.chance.choice(self.servers), self.chance.choice(["kill", "stop", "restart"])
+            number, how = self.chance.randrange(len(self.servers)), self.chance.choice(kinds)
+            server = self.servers[number]
             self.found.faults[how] += 1
-            if how == "stop":  # as a partition: connections stay, nothing comes
+            if how == "cut off":
+                self._namespaces[number].cut()
+                await asyncio.sleep(_CUT_S)
+                self._namespaces[number].mend()
+                continue
+            if how == "stop":  # connections stay, nothing comes
                 os.kill(server.pid, signal.SIGSTOP)
                 await asyncio.sleep(_FAULT_S)
                 os.kill(server.pid, signal.SIGCONT)
@@ -163,6 +183,9 @@ def main(
     streams: Annotated[int, typer.Option(min=1)] = 32,
     seconds: Annotated[float, typer.Option(min=1)] = 60.0,
     seed: Annotated[int, typer.Option(help="Of faults and swaps.")] = 1,
+    namespaces: Annotated[
+        bool, typer.Option(help="Each server in a network namespace, and cut off now and then; needs root.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
 ) -> None:
     """Kill, stop and restart model servers under chat and swaps, and compare every answer.
@@ -171,9 +194,14 @@ def main(
     """
     with TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
-        servers = [stack.enter_context(FakeServer(pace_s=_PACE_S)) for _ in range(replicas)]
+        machines = [stack.enter_context(Namespace(number)) for number in range(replicas * namespaces)]
+        where = [(one.address, one.command) for one in machines] or [("127.0.0.1", [])] * replicas
+        servers = [
+            stack.enter_context(FakeServer(pace_s=_PACE_S, host=host, within=within))
+            for host, within in where
+        ]
         with Store(folder / "shorthand.sqlite") as store:
-            found = asyncio.run(Fleet(folder, store, servers, seed).run(seconds, streams))
+            found = asyncio.run(Fleet(folder, store, servers, machines, seed).run(seconds, streams))
             complaints = store.maintenance.check()
             left = store.messages.streaming_count()
     took, counts = sorted(found.swap_s) or [0.0], asdict(found) | {"wrong": found.wrong[:20]}
@@ -181,7 +209,7 @@ def main(
     numbers: dict[str, Any] = {
         **{"replicas": replicas, "streams": streams, "seconds": seconds, **counts},
         **{"left_streaming": left, "complaints": complaints},
-        **{"median_swap_s": took[len(took) // 2], "slowest_swap_s": took[-1]},
+        **{"namespaces": namespaces, "median_swap_s": took[len(took) // 2], "slowest_swap_s": took[-1]},
     }
     write_result(out, "fleet", seed, numbers)
     Screen().say(str(numbers))

@@ -94,20 +94,22 @@ class AppProcess:
 class FakeServer:
     """`tests/fake_vllm.py` as a process; it listens within its context, and again after `kill` and `start`.
 
-    It says who answers, or `words` words; a word every `pace_s`.
+    It says who answers, or `words` words; a word every `pace_s`. `within` are words before its command, such as those
+    that run it in a network namespace, where it has the address `host`.
     """
 
-    def __init__(self, words: int = 0, pace_s: float = 0.01) -> None:
-        self._answers = (str(words), str(pace_s))
+    def __init__(
+        self, words: int = 0, pace_s: float = 0.01, host: str = "127.0.0.1", within: Sequence[str] = ()
+    ) -> None:
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{host}:{self.port}"
+        self._command = [*within, sys.executable, "-m", "tests.fake_vllm", str(self.port)]
+        self._command += [str(words), str(pace_s), host]
 
     def start(self) -> float:
         """Seconds until it answered; raises AppFailed."""
         began = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fake_vllm", str(self.port), *self._answers], cwd=ROOT
-        )
+        self._process = subprocess.Popen(self._command, cwd=ROOT)
         while not is_healthy(self.url):
             if time.monotonic() - began > 60.0 or self._process.poll() is not None:
                 raise AppFailed(f"The fake server did not answer at {self.url} within 60 s.")

@@ -137,11 +137,11 @@ class FakeVllm:
         dying = self._server is not None and self._server.should_exit
         return self._thread is not None and self._thread.is_alive() and not dying
 
-    def rise(self, port: int | None = None, path: Path | None = None) -> None:
+    def rise(self, port: int | None = None, path: Path | None = None, host: str = "127.0.0.1") -> None:
         """Start listening; after a death on the same port, without any adapter, as a new process does."""
         if self._thread is not None:
             self._thread.join(5.0)
-        listener = self._listen(port) if path is None else socket.socket(socket.AF_UNIX)
+        listener = self._listen(host, port) if path is None else socket.socket(socket.AF_UNIX)
         if path is not None:
             listener.bind(str(path))
             self.url = f"unix:{path}"
@@ -154,13 +154,13 @@ class FakeVllm:
         while not server.started:
             time.sleep(0.002)
 
-    def _listen(self, port: int | None) -> socket.socket:
+    def _listen(self, host: str, port: int | None) -> socket.socket:
         known = self.url.rpartition(":")[2]
         # asyncio sends at once (TCP_NODELAY) only on sockets that say their protocol; without, each answer waits 40 ms.
         listener = socket.socket(proto=socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port or (int(known) if known.isdigit() else 0)))
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.bind((host, port or (int(known) if known.isdigit() else 0)))
+        self.url = f"http://{host}:{listener.getsockname()[1]}"
         return listener
 
     def _end(self) -> None:
@@ -285,7 +285,7 @@ class FakeVllm:
         if "logprobs" in body:
             following = self.greedy(model, body["prompt"], body["max_tokens"])
             tokens, ln_ps = [token for token, _ in following], [ln_p for _, ln_p in following]
-            choice = {"text": "", "token_ids": tokens, "logprobs": {"token_logprobs": ln_ps}}
+            choice: dict[str, Any] = {"text": "", "token_ids": tokens, "logprobs": {"token_logprobs": ln_ps}}
             return {"choices": [choice | {"index": 0, "finish_reason": "length"}]}
         pieces, reason, usage = self._answer(model, body)
         while self.holds_after is not None and not self.go_on.is_set():
@@ -313,7 +313,7 @@ class FakeVllm:
                 await asyncio.sleep(0.002)
             if self.pace_s:
                 await asyncio.sleep(self.pace_s)
-            choice = {"index": 0, "text": piece, "finish_reason": None}
+            choice: dict[str, Any] = {"index": 0, "text": piece, "finish_reason": None}
             if "logprobs" in body:
                 choice["logprobs"] = {"token_logprobs": [self.ln_p(piece)], "tokens": [piece]}
                 if body["logprobs"]:
@@ -376,7 +376,7 @@ def _event(body: dict[str, Any]) -> str:
     return f"data: {json.dumps(body)}\n\n"
 
 
-def main(port: int, words: int = 0, pace_s: float = 0.01) -> None:
+def main(port: int, words: int = 0, pace_s: float = 0.01, host: str = "127.0.0.1") -> None:
     fake = FakeVllm(max_loras=64)
     fake.pace_s = pace_s
 
@@ -386,9 +386,9 @@ def main(port: int, words: int = 0, pace_s: float = 0.01) -> None:
         )
 
     fake.answer = name
-    fake.rise(port)
+    fake.rise(port, host=host)
     threading.Event().wait()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), *(kind(text) for kind, text in zip((int, float), sys.argv[2:], strict=False)))
+    main(int(sys.argv[1]), *(kind(text) for kind, text in zip((int, float, str), sys.argv[2:], strict=False)))

@@ -4,11 +4,13 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fake_vllm import FakeVllm
 
+from assistant import vllm_client
 from assistant.vllm_client import (
     Completion,
     UnknownModel,
@@ -168,6 +170,33 @@ def test_nothing_at_the_address_is_unreachable_and_says_what_to_do() -> None:
         with pytest.raises(VllmUnreachable, match=f"{nobody.url}.*check"):
             ask(nobody, answer)
         assert not is_healthy(nobody.url)
+
+
+def test_a_machine_that_the_network_does_not_reach_is_broken_though_it_refuses_nothing() -> None:
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for waiting in (first, second):  # the queue is full: who comes now gets no answer at all
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        assert is_broken(f"http://127.0.0.1:{listener.getsockname()[1]}")
+
+
+def test_a_connection_whose_other_end_is_gone_is_given_up_by_the_kernel(
+    vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def watched(found: tuple[Any, ...]) -> socket.socket:
+        one = watched_socket(found)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_USER_TIMEOUT)
+        made.append([one.getsockopt(socket.IPPROTO_TCP, option) for option in options])
+        return one
+
+    watched_socket = vllm_client._watched_socket
+    monkeypatch.setattr(vllm_client, "_watched_socket", watched)
+    assert ask(vllm, answer).text == "ok"
+    assert made == [[5, 5, 15_000]]
 
 
 def test_greedy_tokens_come_with_their_log_probabilities(vllm: FakeVllm) -> None:

@@ -28,14 +28,13 @@ PATIENCE_S = 1.0
 MODELS, LOAD, ASK = "/v1/models", "/v1/load_lora_adapter", "/v1/completions"
 # Every request of a swap, in order: the route, and which of its requests.
 STEPS = {
-    "lists the models": (MODELS, 1),
     "loads": (LOAD, 1),
     "compares probabilities": (ASK, 1),
     "asks the base model alone": (ASK, 2),
     "asks it in a batch": (ASK, 4),
     "warms up": (ASK, 7),
-    "lists them after the warm-up": (MODELS, 2),
-    "lists them to unload": (MODELS, 3),
+    "lists the models after the warm-up": (MODELS, 1),
+    "lists them to unload": (MODELS, 2),
     "unloads": ("/v1/unload_lora_adapter", 1),
 }
 AFTER_THE_FLIP = {"lists them to unload", "unloads"}
@@ -148,7 +147,7 @@ def test_what_is_active_is_served_whatever_happens_at_a_step(world: World, step:
     asyncio.run(act())
 
 
-@pytest.mark.parametrize("step", ["lists the models", "loads", "asks it in a batch", "warms up"])
+@pytest.mark.parametrize("step", ["loads", "asks it in a batch", "warms up"])
 def test_another_adapter_under_the_candidates_name_is_never_activated(world: World, step: str) -> None:
     async def act() -> None:
         await world.begin()
@@ -157,7 +156,7 @@ def test_another_adapter_under_the_candidates_name_is_never_activated(world: Wor
         name = f"{ASSISTANT}-v{run.id + 1:04}"
         world.vllm.others = {name: "/elsewhere/wrong"}
         world.vllm.fault = Fault(*STEPS[step], How.RESTARTED)
-        with pytest.raises(VllmRefused, match=f"{name}.*(from /elsewhere/wrong|already been loaded)"):
+        with pytest.raises(VllmRefused, match=f"{name}.*from /elsewhere/wrong"):
             await world.swap()
         assert world.store.deployments.active(ASSISTANT) == before
         await world.chat()
