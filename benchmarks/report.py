@@ -79,7 +79,7 @@ _STYLE: Any = {  # matplotlib types the keys as literals
 Body = Mapping[str, Any]
 
 
-@app.command(epilog="Example: python -m benchmarks.report benchmarks/results/televisions-1.json")
+@app.command(epilog="Example: python -m benchmarks.report benchmarks/results/televisions-demonstrations.json")
 def main(
     results: Annotated[list[Path], typer.Argument(help="Results of benchmarks.loop.")],
     out_dir: Annotated[Path, typer.Option(help="Where loop.md and loop.png go.")] = Path(
