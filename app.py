@@ -23,6 +23,7 @@ from assistant.adapter_files import fingerprint
 from assistant.assistants import load_sample
 from assistant.chat import Chat
 from assistant.embedding import Embedder, EmbeddingError
+from assistant.external_servers import ExternalServers
 from assistant.limits import ChatError, ChatLimits
 from assistant.retrieval import Retriever
 from assistant.serving import ServerAddress, prepare
@@ -38,7 +39,7 @@ from assistant.startup import (
 from assistant.supervisor import Supervisor
 from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import ExternalServers, VllmServer
+from assistant.vllm_server import VllmServer
 from store import Store, StoreError, tracebacks
 from store.accounts import UserRole
 from store.garbage import collect_rarely

@@ -1,12 +1,10 @@
 """The HTTP client of one vLLM server, and the only place that knows its routes.
 
-An address is `unix:PATH` for the Unix socket of our own vLLM, or the URL of one that runs elsewhere. Prompts are token
-ids, so that no text in them can become a control token. A streamed token costs 40 to 60 µs of CPU here, and 260 to 290
-with the `openai` client, on the cores that the engine needs.
+Prompts are token ids, so that no text in them can become a control token. A streamed token costs 40 to 60 µs of CPU
+here, and 260 to 290 with the `openai` client, on the cores that the engine needs.
 """
 
 import math
-import socket
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing, contextmanager, suppress
@@ -14,31 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import aiohttp
 import httpx
 import msgspec
-from httpx_aiohttp import AiohttpTransport
 
 from assistant.sampling import GREEDY, Sampling
+from assistant.vllm_connection import async_client
 
 READ_TIMEOUT_S = 60.0
 # So many times as long may an answer be silent: questions are read in turn, and of 24 at once, of 450 tokens each, 11
 # waited for more than a minute on two busy cores. One of our own that hangs is started again before (`vllm_server`).
 _QUEUED = 3
 _WHOLE_ANSWER = 10  # and so many times an answer that comes in one piece
-_UNIX = "unix:"
-# vLLM closes a connection that was idle for 5 s, which is also httpx's own limit: a request that went out at that
-# moment was lost.
-_LIMITS = httpx.Limits(max_connections=512, keepalive_expiry=2.0)
-# A machine that is gone, or that the network no longer reaches, just says nothing. The kernel asks for a sign of life
-# after 5 s of silence, again every 5 s, and gives the connection up after 15 s; a server that is only busy has one that
-# answers, however long the engine takes.
-_SIGNS_OF_LIFE = {
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE): 1,
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE): 5,
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL): 5,
-    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT): 15_000,  # of what was sent, too
-}
 _COMPLETIONS = "/v1/completions"
 
 
@@ -152,58 +136,6 @@ class _Reply(msgspec.Struct):
 
 
 _Body = TypeVar("_Body")
-
-
-def async_client(
-    address: str,
-    key: str | None,
-    timeout: httpx.Timeout | float,
-    transport: httpx.AsyncBaseTransport | None = None,
-) -> httpx.AsyncClient:
-    """Connections to a server for the running event loop."""
-    client, through = _options(address, key)
-    transport = transport or _transport(through)
-    return httpx.AsyncClient(**client, transport=transport, timeout=timeout)
-
-
-def _transport(through: dict[str, Any]) -> AiohttpTransport:
-    transport = AiohttpTransport(**through, limits=_LIMITS)
-    if through["uds"] is None:  # made within the running loop, when it is first needed
-        transport.client = lambda: aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=_LIMITS.max_connections or 0,
-                keepalive_timeout=_LIMITS.keepalive_expiry,
-                ssl=transport.ssl_context,
-                socket_factory=_watched_socket,
-            )
-        )
-    return transport
-
-
-def _watched_socket(found: tuple[Any, ...]) -> socket.socket:
-    """For an address as `getaddrinfo` gives it."""
-    made = socket.socket(*found[:3])
-    for option, value in _SIGNS_OF_LIFE.items():
-        made.setsockopt(*option, value)
-    return made
-
-
-def blocking_client(address: str, timeout_s: float) -> httpx.Client:
-    """The same without a key, for a thread without an event loop."""
-    client, through = _options(address)
-    return httpx.Client(**client, transport=httpx.HTTPTransport(**through), timeout=timeout_s)
-
-
-def _options(address: str, key: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of a client, and of its transport."""
-    path = address.removeprefix(_UNIX) if address.startswith(_UNIX) else None
-    client = {
-        "base_url": "http://localhost" if path else address,
-        "headers": {"Authorization": f"Bearer {key}"} if key else {},
-        "trust_env": False,
-    }
-    # Where nothing is encrypted, the machine's certificates are not read: that took 56 ms of every new client.
-    return client, {"uds": path, "verify": address.startswith("https:"), "trust_env": False}
 
 
 class VllmClient:

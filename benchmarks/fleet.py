@@ -20,12 +20,12 @@ from typing import Annotated, Any
 import typer
 
 from assistant.chat import Chat
+from assistant.external_servers import ExternalServers
 from assistant.limits import ChatError, ChatLimits
 from assistant.serving import ServerAddress, prepare
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import ExternalServers
 from benchmarks import random_adapters
 from benchmarks.faults.namespaces import Namespace
 from benchmarks.faults.references import System

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from assistant.serving import NoServer, ServerAddress
-from assistant.vllm_client import blocking_client
-from assistant.vllm_server import is_healthy
+from assistant.vllm_connection import blocking_client
+from assistant.vllm_health import is_healthy
 from store import Store
 from store.records import TrainingRun
 

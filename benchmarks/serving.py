@@ -23,8 +23,9 @@ from assistant.serving import ServerAddress
 from assistant.startup import resolve
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
+from assistant.vllm_health import is_healthy
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import VllmServer, is_healthy
+from assistant.vllm_server import VllmServer
 from benchmarks import random_adapters
 from benchmarks.processes import AppFailed, AppProcess, FakeServer
 from store import Store

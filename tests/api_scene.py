@@ -22,8 +22,8 @@ from assistant.chat import Chat
 from assistant.retrieval import Retriever
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
+from assistant.vllm_health import Phase, ServerState
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import Phase, ServerState
 from assistant.web.server import PageServer
 from store import Store
 

@@ -23,8 +23,8 @@ from assistant.limits import ChatLimits
 from assistant.prompt_text import parse
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
+from assistant.vllm_health import Phase, ServerState
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import Phase, ServerState
 from assistant.web.access import Access, Rates, Services
 from assistant.web.app import build, web_app
 from assistant.web.server import PageServer

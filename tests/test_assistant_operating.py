@@ -19,7 +19,7 @@ from waiting import wait_for
 
 from assistant.request_log import RequestLog, request_id
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_server import Phase, ServerState
+from assistant.vllm_health import Phase, ServerState
 from benchmarks.processes import AppProcess
 from store import Store
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fake_vllm import FakeVllm
 
-from assistant import vllm_client
+from assistant import vllm_connection
 from assistant.vllm_client import (
     Completion,
     UnknownModel,
@@ -19,7 +19,7 @@ from assistant.vllm_client import (
     VllmRefused,
     VllmUnreachable,
 )
-from assistant.vllm_server import is_broken, is_healthy
+from assistant.vllm_health import is_broken, is_healthy
 
 IDS = tuple(range(3, 40))
 
@@ -193,8 +193,8 @@ def test_a_connection_whose_other_end_is_gone_is_given_up_by_the_kernel(
         made.append([one.getsockopt(socket.IPPROTO_TCP, option) for option in options])
         return one
 
-    watched_socket = vllm_client._watched_socket
-    monkeypatch.setattr(vllm_client, "_watched_socket", watched)
+    watched_socket = vllm_connection._watched_socket
+    monkeypatch.setattr(vllm_connection, "_watched_socket", watched)
     assert ask(vllm, answer).text == "ok"
     assert made == [[5, 5, 15_000]]
 

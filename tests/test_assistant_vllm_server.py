@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from fake_vllm import FakeVllm
 from waiting import PATIENCE_S, wait_for
 
-from assistant import supervisor, vllm_server
-from assistant.vllm_server import ExternalServers, HealthProbe, Phase, VllmServer, _command, _environment
+from assistant import external_servers, supervisor, vllm_health
+from assistant.external_servers import ExternalServers
+from assistant.vllm_health import HealthProbe, Phase
+from assistant.vllm_server import VllmServer, _command, _environment
 
 ROOT = Path(__file__).parent.parent
 
@@ -124,7 +127,7 @@ def test_a_failure_within_the_server_is_no_sign_of_life(vllm: FakeVllm) -> None:
 def test_of_two_servers_the_healthy_one_is_ready_and_the_other_joins_when_it_is_back(
     vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
-    monkeypatch.setattr(vllm_server, "_EXTERNAL_POLL_S", 0.05)
+    monkeypatch.setattr(external_servers, "_POLL_S", 0.05)
     other = FakeVllm()
     prepared: list[str] = []
 
@@ -155,6 +158,36 @@ def test_of_two_servers_the_healthy_one_is_ready_and_the_other_joins_when_it_is_
             servers.stop()
 
 
+def test_while_one_server_loads_its_adapters_another_one_is_watched(
+    vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(external_servers, "_POLL_S", 0.02)
+    loading, loaded = threading.Event(), threading.Event()
+    other = FakeVllm()
+
+    def on_ready(url: str) -> None:
+        if url == other.url and loading.is_set():
+            loaded.wait(30.0)
+
+    with other.serving():
+        servers = ExternalServers([other.url, vllm.url])
+        servers.start(on_ready)
+        try:
+            assert wait_for(lambda: not servers.away)
+            loading.set()
+            other._end()
+            assert wait_for(lambda: servers.away == {other.url})
+            other.rise()
+            vllm._end()
+            assert wait_for(lambda: servers.away == {other.url, vllm.url})
+            assert servers.state.phase is Phase.STARTING
+            loaded.set()
+            assert wait_for(lambda: servers.away == {vllm.url} and servers.state.phase is Phase.READY)
+        finally:
+            loaded.set()
+            servers.stop()
+
+
 def resolves_to(monkeypatch: pytest.MonkeyPatch, *found: str) -> list[str]:
     """Every host has these addresses; the list may be changed."""
     now = [*found]
@@ -165,7 +198,7 @@ def resolves_to(monkeypatch: pytest.MonkeyPatch, *found: str) -> list[str]:
         kinds = [socket.AF_INET6 if ":" in one else socket.AF_INET for one in now]
         return [(kind, 1, 6, "", (one, port)) for kind, one in zip(kinds, now, strict=True)]
 
-    monkeypatch.setattr(vllm_server.socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(external_servers.socket, "getaddrinfo", getaddrinfo)
     return now
 
 
@@ -188,14 +221,14 @@ def test_a_name_with_several_addresses_is_several_servers(
     monkeypatch: pytest.MonkeyPatch, url: str, found: list[str], expected: list[str]
 ) -> None:
     resolves_to(monkeypatch, *found)
-    assert vllm_server.addresses(url) == expected
+    assert external_servers.addresses(url) == expected
 
 
 def test_replicas_behind_a_name_join_prepared_and_leave(
     vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm_server, "_EXTERNAL_POLL_S", 0.02)
-    monkeypatch.setattr(vllm_server, "_health", lambda url: 200)
+    monkeypatch.setattr(external_servers, "_POLL_S", 0.02)
+    monkeypatch.setattr(vllm_health, "_health", lambda url: 200)
     now = resolves_to(monkeypatch, "10.0.0.1", "10.0.0.2")
     joined, unprepared = list[str](), list[str]()
 
@@ -221,7 +254,7 @@ def test_replicas_behind_a_name_join_prepared_and_leave(
 def test_a_busy_server_of_others_is_not_taken_for_one_that_is_away(
     vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(vllm_server, "_EXTERNAL_POLL_S", 0.05)
+    monkeypatch.setattr(external_servers, "_POLL_S", 0.05)
     servers = ExternalServers([vllm.url])
     servers.start(lambda url: None)
     try:

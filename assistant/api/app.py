@@ -39,7 +39,7 @@ from assistant.request_log import PROBES
 from assistant.retrieval import Embeds
 from assistant.tokenizer import ChatTokenizer, UnusableTemplate
 from assistant.tool_calls import CallForm
-from assistant.vllm_server import Phase, ServerState
+from assistant.vllm_health import Phase, ServerState
 from store import Store, StoreError
 from store.api_clients import Scope as KeyScope
 from store.audit import acting

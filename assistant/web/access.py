@@ -22,7 +22,7 @@ from assistant.incoming import MinuteWindow, place
 from assistant.limits import ChatError
 from assistant.prompt_text import PromptTextError
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_server import ServerState
+from assistant.vllm_health import ServerState
 from store import Store
 from store.accounts import LOCAL, UserRole
 from store.audit import AuditAction, Outcome, acting

@@ -15,7 +15,7 @@ from assistant.chat import Chat, Started
 from assistant.incoming import place
 from assistant.limits import ChatError
 from assistant.sampling import GREEDY, Sampling, varied
-from assistant.vllm_server import Phase
+from assistant.vllm_health import Phase
 from assistant.web import words
 from assistant.web.access import RECHECK_S, Person, Refused, Services
 from assistant.web.user_conversations import UserConversations

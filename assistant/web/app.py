@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 from starlette.routing import Route
 
-from assistant.vllm_server import Phase
+from assistant.vllm_health import Phase
 from assistant.web import downloads, run_report, theme, words
 from assistant.web.access import QUIET, Person, Services, Update
 from assistant.web.allowlist import ICON, AllowlistMiddleware, user_name

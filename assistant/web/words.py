@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from assistant.vllm_server import Phase, ServerState
+from assistant.vllm_health import Phase, ServerState
 from store.records import Deployment, Message, MessageStatus, Usage
 
 NOTHING = "–"

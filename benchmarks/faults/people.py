@@ -15,12 +15,13 @@ from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
 from assistant.chat import Chat
+from assistant.external_servers import ExternalServers
 from assistant.limits import ChatError, ChatLimits
 from assistant.serving import reconcile
 from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient, VllmError
+from assistant.vllm_health import Phase
 from assistant.vllm_pool import VllmPool
-from assistant.vllm_server import ExternalServers, Phase
 from benchmarks.faults.ledger import Saved, digest
 from benchmarks.faults.references import System, questions
 from benchmarks.faults.scene import ASSISTANT, FULL, Scene

@@ -14,7 +14,7 @@ from typing import Any
 
 from assistant.rendering import keep, render
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_client import async_client
+from assistant.vllm_connection import async_client
 from store.records import Role, Segment
 
 LEAD = 0.002  # nats; what a batch moves a log-probability by is in every result, as moved_by_a_batch_nats

@@ -15,7 +15,7 @@ import psutil
 
 from assistant.adapter_files import fingerprint
 from assistant.tokenizer import ChatTokenizer
-from assistant.vllm_server import is_healthy
+from assistant.vllm_health import is_healthy
 from benchmarks import random_adapters
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time, swap_all_the_time

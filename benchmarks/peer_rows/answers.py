@@ -17,7 +17,7 @@ from assistant.embedded_model import gguf_file
 from assistant.rendering import render
 from assistant.sampling import Sampling
 from assistant.vllm_client import Completion, VllmClient, VllmError
-from assistant.vllm_server import is_healthy
+from assistant.vllm_health import is_healthy
 from benchmarks.peer_rows.bench import Bench, Found, NotPossible, Turn, in_loop
 from benchmarks.peer_rows.installed import environment
 from benchmarks.processes import free_port
