@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import time
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import asdict, dataclass, field, replace
@@ -55,7 +54,7 @@ class Found:
     swaps_given_up: int = 0
     swap_s: list[float] = field(default_factory=list)
     slowest_answer_s: float = 0.0
-    faults: Counter[str] = field(default_factory=Counter)
+    faults: dict[str, int] = field(default_factory=dict)
 
     def take(self, stored: Message, adapter: str | None) -> None:
         """Compare what is stored with what its deployment answers."""
@@ -162,7 +161,7 @@ class Fleet:
             await asyncio.sleep(_FAULT_S)
             number, how = self.chance.randrange(len(self.servers)), self.chance.choice(kinds)
             server = self.servers[number]
-            self.found.faults[how] += 1
+            self.found.faults[how] = self.found.faults.get(how, 0) + 1
             if how == "cut off":
                 self._namespaces[number].cut()
                 await asyncio.sleep(_CUT_S)
