@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from assistant.vllm_health import OnReady, Phase, ServerState, in_thread, is_broken, is_healthy, prepare
+from assistant.vllm_health import OnReady, Phase, ServerState, is_broken, is_healthy, make_ready
 
 _POLL_S = 3.0
 
@@ -22,7 +22,7 @@ class ExternalServers:
         self.away = set(self.urls)
         self.state = ServerState(Phase.STARTING, f"waiting for {', '.join(self.urls)}", time.time())
         self._stopped = threading.Event()
-        self._watched = set[str]()
+        # Of each server that is watched, what keeps it from taking chat.
         self._trouble = dict[str, str | None]()
         self._one_prepares = threading.Lock()
 
@@ -30,7 +30,7 @@ class ExternalServers:
         """Watch them; `on_ready` loads what must be on a server before it takes chat, each time it comes back, one
         server after the other.
         """
-        in_thread(self._follow, on_ready)
+        threading.Thread(target=self._follow, args=(on_ready,), daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -40,20 +40,21 @@ class ExternalServers:
             found = tuple(dict.fromkeys(one for url in self._given for one in addresses(url)))
             self.away |= {*found} - {*self.urls}  # until they are prepared
             self.urls = found
-            for url in {*found} - self._watched:
-                self._watched.add(url)
-                in_thread(self._watch, url, on_ready)
+            new = {*found} - self._trouble.keys()
+            self._trouble |= {url: f"waiting for {url}" for url in new}
+            for url in new:
+                threading.Thread(target=self._watch, args=(url, on_ready), daemon=True).start()
             self._stopped.wait(_POLL_S)
 
     def _watch(self, url: str, on_ready: OnReady) -> None:
         """Each by itself: one that is out of reach, or loads adapters for minutes, keeps no other waiting."""
         while url in self.urls and not self._stopped.is_set():
             self._trouble[url] = self._look_at(url, on_ready)
-            trouble = [self._trouble.get(one, f"waiting for {one}") for one in self.urls]
+            trouble = [self._trouble.get(one) for one in self.urls]
             phase = Phase.READY if {*self.urls} - self.away else Phase.STARTING
             self.state = self.state.moved_to(phase, "; ".join(filter(None, trouble)) or "ready")
             self._stopped.wait(_POLL_S)
-        self._watched.discard(url)
+        del self._trouble[url]
 
     def _look_at(self, url: str, on_ready: OnReady) -> str | None:
         """What keeps this server from taking chat. One that is busy may take its time to answer."""
@@ -64,7 +65,7 @@ class ExternalServers:
         if not is_healthy(url):
             return f"no answer from {url}"
         with self._one_prepares:
-            phase, detail = prepare(on_ready, url)
+            phase, detail = make_ready(on_ready, url)
         if phase is not Phase.READY:
             return f"{url} is {detail}"
         self.away.discard(url)

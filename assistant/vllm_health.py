@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import Self
 
 import httpx
 
@@ -95,7 +95,8 @@ class HealthProbe:
                 self.reset()
         silent_s = self._clock() - self._alive_at
         if silent_s >= self._ask_after_s and (self._asking is None or not self._asking.is_alive()):
-            self._asking = in_thread(self._ask)
+            self._asking = threading.Thread(target=self._ask, daemon=True)
+            self._asking.start()
         return silent_s
 
     def _ask(self) -> None:
@@ -106,17 +107,10 @@ class HealthProbe:
                 self.reset()
 
 
-def prepare(on_ready: OnReady, url: str) -> tuple[Phase, str]:
-    """The state after `on_ready`."""
+def make_ready(on_ready: OnReady, url: str) -> tuple[Phase, str]:
+    """Call `on_ready`; return the phase after it, and why where the server is not ready."""
     try:
         on_ready(url)
     except Exception as error:  # whatever it is, the person must see it, and the next round tries again
         return Phase.STARTING, f"not ready: {error}"
     return Phase.READY, "ready"
-
-
-def in_thread(act: Callable[..., None], *words: Any) -> threading.Thread:
-    """Run it beside everything else, for as long as the process lives at most."""
-    thread = threading.Thread(target=act, args=words, daemon=True)
-    thread.start()
-    return thread

@@ -21,10 +21,9 @@ from assistant.vllm_health import (
     OnReady,
     Phase,
     ServerState,
-    in_thread,
     is_broken,
     is_healthy,
-    prepare,
+    make_ready,
 )
 
 _POLL_S = 0.5
@@ -78,7 +77,7 @@ class VllmServer:
         no chat reaches a server without them.
         """
         self._supervisor.start()
-        in_thread(self._watch, on_ready)
+        threading.Thread(target=self._watch, args=(on_ready,), daemon=True).start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -95,7 +94,7 @@ class VllmServer:
                 continue
             self._set(Phase.STARTING, "loading the active adapter")
             self._probe.reset()
-            phase, detail = prepare(on_ready, self.url)
+            phase, detail = make_ready(on_ready, self.url)
             self._set(phase, detail)
             if phase is Phase.READY:
                 self._supervisor.well_since = time.monotonic()

@@ -24,18 +24,18 @@ from assistant.vllm_client import VllmClient
 from assistant.vllm_pool import VllmPool
 from benchmarks import random_adapters
 from benchmarks.faults.references import System
-from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, CopiedModel, Scene
+from benchmarks.faults.scene import ASSISTANT, FULL, PROMPT, Scene, add_candidate
 from benchmarks.record import Screen, write_result
 from store import Store
 from tests.fake_vllm import FakeVllm
 from tests.tiny_model import write_tokenizer
-from trainer.training.publish import publish_run
 
 _BASE = "base hash"
 _SWAPS, _REQUESTS = 3, 30
+_SERVERS, _ADAPTERS = (1, 10, 100), (10, 100, 1000)
 
 
-class Fleet:
+class GrowingFleet:
     """An app with one store, whose other assistants have an adapter each."""
 
     def __init__(self, folder: Path, store: Store):
@@ -50,15 +50,15 @@ class Fleet:
         for number in range(len(self.others), count):
             name = f"other-{number}"
             create_assistant(self.store, self.tokenizer, name, "exact", PROMPT, assistant_id=name)
-            run = self.store.runs.start(name, {}, "as the benchmark wants it")
-            adapter = publish_run(
-                self.store, run, CopiedModel(self.templates / self.names[0]), self.adapters, _BASE
+            candidate = add_candidate(
+                self.store, self.tokenizer, self.adapters, self.templates, _BASE, self._system(0), name
             )
-            prompt = self.store.prompts.latest(name)
-            candidate = self.store.deployments.add(name, prompt.id, adapter, FULL[:1], 1, 9, run.id)
             active = self.store.deployments.active(name)
             self.store.deployments.activate(candidate.id, expect_active=active.id if active else None)
-            self.others.append(adapter)
+            self.others.append(str(candidate.adapter))
+
+    def _system(self, number: int) -> System:
+        return System(self.names[number % len(self.names)], FULL[:1])
 
     async def measure(self, servers: Sequence[FakeVllm]) -> dict[str, Any]:
         for server in servers:
@@ -86,7 +86,7 @@ class Fleet:
         }
 
     async def _swap(self, scene: Scene, number: int) -> float:
-        candidate = scene.candidate(System(self.names[number % 2], FULL[:1]))
+        candidate = scene.candidate(self._system(number))
         began = time.monotonic()
         await scene.swap_to(candidate)
         return time.monotonic() - began
@@ -98,24 +98,20 @@ class Fleet:
         return time.monotonic() - began
 
 
-def main(
-    servers: Annotated[list[int], typer.Option(help="So many; may be repeated.")] = [1, 10, 100],  # noqa: B006
-    adapters: Annotated[list[int], typer.Option(help="So many; may be repeated.")] = [10, 100, 1000],  # noqa: B006
-    out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None,
-) -> None:
-    """Measure one app with more and more model servers and adapters.
+def main(out: Annotated[Path | None, typer.Option(help="A JSON file for the result.")] = None) -> None:
+    """Measure one app with more and more model servers and adapters; it takes four minutes.
 
-    Example: python -m benchmarks.fleet_size --servers 1 --servers 100 --adapters 10 --adapters 10000
+    Example: python -m benchmarks.fleet_size
     """
     rows, screen = [], Screen()
     with TemporaryDirectory() as name, Store(Path(name) / "shorthand.sqlite") as store, ExitStack() as stack:
-        fleet = Fleet(Path(name), store)
-        fakes = [FakeVllm() for _ in range(max(servers))]
+        fleet = GrowingFleet(Path(name), store)
+        fakes = [FakeVllm() for _ in range(max(_SERVERS))]
         for fake in fakes:
             stack.enter_context(fake.serving())
-        for count in sorted(adapters):
+        for count in _ADAPTERS:
             fleet.grow(count)
-            for number in sorted(servers):
+            for number in _SERVERS:
                 rows.append(asyncio.run(fleet.measure(fakes[:number])))
                 screen.say(str(rows[-1]))
     write_result(out, "fleet_size", 0, {"rows": rows})

@@ -9,14 +9,15 @@ from benchmarks.processes import AppFailed
 
 
 class Namespace:
-    """One of up to 250 numbered machines, which reaches this one alone; it goes with the context. Needs root.
+    """What stands for a machine of its own, which reaches this one alone; `number` is below 250. Needs root.
 
-    Cut off, it gets what is sent to it and can answer nothing: connections stay, as when a cable is pulled.
+    It lives as long as the context. Cut off, it gets what is sent to it and can answer nothing: connections stay, as
+    when a cable is pulled.
     """
 
     def __init__(self, number: int):
         self.name = f"fleet{os.getpid()}-{number}"
-        self._link = f"fl{os.getpid()}-{number}"[-15:]
+        self._link = f"fl{os.getpid()}-{number}"
         self._here, self.address = f"10.77.{number}.1", f"10.77.{number}.2"
 
     @property

@@ -41,6 +41,26 @@ def create_swapped_assistant(store: Store, tokenizer: ChatTokenizer) -> None:
         create_assistant(store, tokenizer, "Swapped", "exact", PROMPT, assistant_id=ASSISTANT)
 
 
+def add_candidate(
+    store: Store,
+    tokenizer: ChatTokenizer,
+    adapters: Path,
+    templates: Path,
+    base: str,
+    system: System,
+    assistant: str = ASSISTANT,
+) -> Deployment:
+    """Publish a candidate of a run of its own that never trained anything; the base model needs no adapter."""
+    adapter, run_id = None, None
+    if system.weights is not None:
+        run = store.runs.start(assistant, {}, f"swap to {system.weights}")
+        run_id, model = run.id, CopiedModel(templates / system.weights)
+        adapter = publish_run(store, run, model, adapters, base)
+    tokens = prompt_tokens(tokenizer, keep(PROMPT, system.segment_ids))
+    prompt = store.prompts.latest(assistant)
+    return store.deployments.add(assistant, prompt.id, adapter, system.segment_ids, 1, tokens, run_id)
+
+
 class Scene:
     """One assistant in one data directory; `templates` holds the random adapters by name."""
 
@@ -58,17 +78,7 @@ class Scene:
         create_swapped_assistant(store, tokenizer)
 
     def candidate(self, system: System) -> Deployment:
-        """A published candidate of a run of its own that never trained anything; the base model needs no adapter."""
-        adapter, run_id = None, None
-        if system.weights is not None:
-            run = self.store.runs.start(ASSISTANT, {}, f"swap to {system.weights}")
-            run_id, model = run.id, CopiedModel(self.templates / system.weights)
-            adapter = publish_run(self.store, run, model, self.adapters, self.base)
-        tokens = prompt_tokens(self.tokenizer, keep(PROMPT, system.segment_ids))
-        prompt = self.store.prompts.latest(ASSISTANT)
-        return self.store.deployments.add(
-            ASSISTANT, prompt.id, adapter, system.segment_ids, 1, tokens, run_id
-        )
+        return add_candidate(self.store, self.tokenizer, self.adapters, self.templates, self.base, system)
 
     async def swap_to(self, candidate: Deployment) -> Deployment:
         active = await asyncio.to_thread(self.store.deployments.active, ASSISTANT)
