@@ -5,7 +5,6 @@ Everything is made up from a seed; nothing is generated or trained.
 
 import json
 import os
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from store.demonstrations import Demonstration
 from store.garbage import collect_rarely
 from store.io.importing import import_judged, judge_file
 from store.io.records import ImportOptions
+from store.sqlite import sqlite3
 
 _CALLS = 300  # of each query
 _SELECTIONS = 5

@@ -1,6 +1,5 @@
 """Reads rated, unrated and served answers, and what requests cost, as the trainer and the Savings page need them."""
 
-import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
@@ -12,6 +11,7 @@ from store.datasets import Splits
 from store.decisions import IS_EFFECTIVE, Decisions
 from store.ratings import Ratings
 from store.records import MessageStatus, RatedAnswer, Role, ServedAnswer, is_whole
+from store.sqlite import sqlite3
 
 
 @dataclass(frozen=True)

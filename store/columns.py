@@ -2,7 +2,6 @@
 
 import json
 import re
-import sqlite3
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -14,6 +13,7 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 import msgspec
 
 from store.errors import StoreError, Unstorable
+from store.sqlite import sqlite3
 
 T = TypeVar("T")
 

@@ -1,12 +1,11 @@
 """Opens one SQLite file with one connection per thread, runs transactions, and puts errors in words.
 
-The file keeps a rollback journal: before SQLite 3.51.3 several connections that checkpoint a WAL can damage the file,
-and Python here links 3.40.1. FULL sync, because the page says that a rating is saved.
+Changes go to a write-ahead log first (WAL): one wait for the disk instead of three, and who reads keeps nobody from
+writing. FULL sync, because the page says that a rating is saved.
 """
 
 import os
 import random
-import sqlite3
 import threading
 import time
 import weakref
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from store.columns import column, record_of
 from store.errors import Conflict, NotFound, NotSaved, StoreError
+from store.sqlite import sqlite3
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Repository")
@@ -31,6 +31,7 @@ _NOT_SAVED_ADVICE = {
     sqlite3.SQLITE_PERM: "Access was denied. Make the file and its folder writable",
     sqlite3.SQLITE_IOERR: "The disk reported an error. Check the disk and its free space",
 }
+_MOST_LOG_BYTES = 64 << 20  # that are kept of the log where a long import or reading has made it longer
 # Uneven, so that several who wait do not retry in step.
 _RETRY_S = (0.001, 0.005)
 # Of at most 14 columns: SQLite takes 32,766 values in a statement.
@@ -65,7 +66,7 @@ class Transaction:
             run(f"{into} VALUES {marks}", values)
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
-        # Always all rows at once: an open cursor would hold a read lock, and a writer would wait for it.
+        # Always all rows at once: an open cursor would keep the state that it reads, and the log could not be emptied.
         return self.execute(sql, values).fetchall()
 
     def tuples(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
@@ -143,16 +144,11 @@ class DataFile:
             )
             connection.row_factory = sqlite3.Row
             # What people delete is overwritten in the file (secure_delete).
-            for setting in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
+            settings = "foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"
+            for setting in (*settings, f"journal_size_limit = {_MOST_LOG_BYTES}"):
                 self._waiting(connection, f"PRAGMA {setting}")
-            mode = self._waiting(connection, "PRAGMA journal_mode = TRUNCATE").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise self.in_words(error, writing=False) from error
-        if mode != "truncate":
-            connection.close()
-            raise StoreError(
-                f"{self.path} stays in journal mode {mode!r}: close the other programs that have it open."
-            )
         with self._open_lock:
             self._open.add(connection)
         return connection
@@ -186,11 +182,9 @@ class DataFile:
         try:
             if writing:
                 self._waiting(connection, "BEGIN IMMEDIATE")
-                # For what is left to wait for, which ends by itself: readers who are in the middle of something.
-                connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout_s)}")
             else:
                 connection.execute("BEGIN")
-                self._waiting(connection, "PRAGMA schema_version")  # takes the lock
+                self._waiting(connection, "PRAGMA schema_version")  # from here on one state is seen
             yield Transaction(connection)
             connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -198,8 +192,30 @@ class DataFile:
         finally:
             if connection.in_transaction:  # SQLite itself may have rolled back, on a full disk for instance
                 connection.execute("ROLLBACK")
-            if writing:
-                connection.execute("PRAGMA busy_timeout = 0")
+
+    def keep_log(self) -> None:
+        """Keep a log from now on, as it is written in the file itself. Raises StoreError."""
+        try:
+            mode = self._waiting(self.connection(), "PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            raise self.in_words(error, writing=True) from error
+        if mode != "wal":
+            raise StoreError(
+                f"{self.path} stays in journal mode {mode!r}: its disk cannot be shared in memory, as those of other "
+                "machines. Choose a data directory on a disk of this machine."
+            )
+
+    def overwrite_log(self) -> None:
+        """Put all of the log into the file and empty it, so that nothing deleted stands there any more.
+
+        Where somebody reads an older state for long it is done by a later one, or when the store is closed.
+        """
+        connection = self.connection()
+        connection.execute("PRAGMA busy_timeout = 100")
+        try:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.execute("PRAGMA busy_timeout = 0")
 
     def _waiting(self, connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
         """Run a statement that takes a lock, and wait for it at most `busy_timeout_s`.

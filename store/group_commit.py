@@ -3,7 +3,6 @@
 Databases call it a group commit. A hundred questions that were asked at once waited for a hundred commits.
 """
 
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from store.connection import DataFile, Transaction
+from store.sqlite import sqlite3
 
 T = TypeVar("T")
 

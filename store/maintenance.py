@@ -1,16 +1,15 @@
 """Backs up the file while it is in use, checks it for damage, and counts what is in it."""
 
 import os
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext
-from functools import cache
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from store.connection import DataFile, Repository
 from store.errors import Conflict, NotSaved, StoreError
 from store.search import stale_indexes
+from store.sqlite import sqlite3
 
 
 @contextmanager
@@ -37,10 +36,6 @@ def new_file(target: Path, what: str) -> Iterator[Path]:
     finally:
         partial.unlink(missing_ok=True)
 
-
-_SLICE = 2 << 20  # bytes that are read under one lock: about a millisecond
-_SYNC_AFTER = 32 << 20  # or a writer's own sync would wait for all that is still on its way to the disk
-_PASSES = 10  # that look for a moment without a write before a last one keeps writers waiting
 
 _COUNTED = (
     *("assistants", "prompts", "deployments", "conversations", "messages", "ratings", "decisions"),
@@ -97,7 +92,6 @@ class Maintenance(Repository):
 
     def stats(self) -> dict[str, int]:
         """Return how many records of each kind, and the size of the file in bytes."""
-        # One by one: a single look at all of a large file would keep others from writing.
         counts = {table: self._number(f"SELECT count(*) FROM {table}") for table in _COUNTED}
         return {**counts, "bytes": self._file.path.stat().st_size}
 
@@ -124,41 +118,11 @@ def refuse_damaged(copy: Path, source: Path) -> None:
 
 
 def _copy(file: DataFile, partial: Path) -> None:
-    """Copy the file as it is at one moment, and keep writers waiting no longer than for one slice.
-
-    A pass that saw a write is followed by one that copies what differs; for 1.5 GB that takes a second. Only where
-    somebody writes in each of them the last one keeps all others from writing. SQLite's own backup holds a lock until
-    it has written everything (10 s), or begins anew after each write.
-    """
-    with partial.open("rb+", buffering=0) as copy:
-        for left in reversed(range(_PASSES)):
-            with nullcontext() if left else file.reading():
-                if _copy_pass(file, copy.fileno()):
-                    break
-        os.fsync(copy.fileno())
-
-
-def _copy_pass(file: DataFile, copy: int) -> bool:
-    """Return whether nobody wrote meanwhile, so that the copy is of one moment."""
-    versions, offset, size, written = set(), 0, 1, 0
-    while offset < size:
-        with file.reading() as transaction:
-            source = _descriptor(file.path, file.path.stat().st_ino)
-            # Another one after each write of others.
-            versions.add(transaction.rows("PRAGMA data_version")[0][0])
-            size = os.fstat(source).st_size
-            piece = os.pread(source, _SLICE, offset)
-        if os.pread(copy, len(piece), offset) != piece:
-            written += os.pwrite(copy, piece, offset)
-        offset += len(piece)
-        if written >= _SYNC_AFTER:
-            os.fdatasync(copy)
-            written = 0
-    os.ftruncate(copy, size)
-    return len(versions) == 1
-
-
-@cache
-def _descriptor(path: Path, inode: int) -> int:
-    """Stays open: closing any descriptor of the file would take away all locks that this process has on it (POSIX)."""
-    return os.open(path, os.O_RDONLY)
+    """Copy the file as it is at one moment, while others write; the copy has all in one file, on the disk."""
+    # A connection of its own: this thread's may hold the write lock.
+    with (
+        closing(sqlite3.connect(f"{file.path.as_uri()}?mode=rw", uri=True)) as source,
+        closing(sqlite3.connect(partial)) as copy,
+    ):
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")

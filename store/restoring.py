@@ -2,12 +2,12 @@
 
 import os
 import shutil
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from store.errors import NotSaved, StoreError
 from store.maintenance import new_file, refuse_damaged
+from store.sqlite import sqlite3
 
 # What serves now, and what a rollback would serve again.
 _SERVING = """

@@ -4,7 +4,6 @@ Tables of the first version are in `schema.sql`. A later change is one more migr
 changes once released and imports no other code of the product.
 """
 
-import sqlite3
 import time
 from importlib.resources import files
 
@@ -13,6 +12,7 @@ from sqlite_utils import Database, Migrations
 from store.connection import DataFile
 from store.errors import StoreError
 from store.maintenance import backup_file
+from store.sqlite import sqlite3
 
 _APPLICATION_ID = 0x53484E44  # as in schema.sql
 
@@ -25,8 +25,10 @@ def upgrade(file: DataFile) -> None:
     The backup is named after the last change that it has.
     """
     with file.reading():
-        if _is_current(file):
-            return
+        is_current = _is_current(file)
+    file.keep_log()
+    if is_current:
+        return
     with file.writing():  # holds the write lock, so two processes cannot both upgrade
         if not _is_current(file):
             db = _database(file)

@@ -1,13 +1,13 @@
 """Searches messages, and what raters and reviewers wrote about them, by indexes that triggers of the schema keep."""
 
 import re
-import sqlite3
 from contextlib import suppress
 
 from store.connection import DataFile, Repository, Transaction
 from store.decisions import IS_EFFECTIVE
 from store.errors import NotSaved
 from store.ratings import IS_LATEST
+from store.sqlite import sqlite3
 
 
 def words_alone(text: str) -> str:
@@ -67,7 +67,8 @@ _INDEXES = ("message_words", "rating_words", "decision_words", "title_words")
 
 
 def purge_deleted_words(file: DataFile) -> None:
-    """Write the indexes anew without what is deleted; `secure_delete` overwrites the pages that they leave.
+    """Write the indexes anew without what is deleted; `secure_delete` overwrites the pages that they leave, and the
+    log is emptied.
 
     In steps of 20 ms with others' writes between them, where FTS5's 'optimize' kept all waiting for 2 s of a million
     messages. Where a step cannot be saved, on a full disk, the rest goes with the next deletion.
@@ -77,6 +78,7 @@ def purge_deleted_words(file: DataFile) -> None:
             pages = -_PAGES  # negative: all segments are to become one
             while _merge(file, index, pages):
                 pages = _PAGES
+    file.overwrite_log()
 
 
 def _merge(file: DataFile, index: str, pages: int) -> bool:
@@ -95,7 +97,7 @@ def stale_indexes(transaction: Transaction) -> list[str]:
         try:  # the 1 compares with the texts, too, also in newer versions of SQLite
             transaction.execute(f"INSERT INTO {index} ({index}, rank) VALUES ('integrity-check', 1)")
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_CORRUPT_VTAB:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CORRUPT:
                 raise
             problems.append(f"the search index {index} does not fit the texts, so searches can miss some")
     return problems

@@ -3,7 +3,6 @@
 Nothing of another's may come back, and nothing of it may change.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +20,7 @@ from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.accounts import UserRole
 from store.api_clients import USUAL, Scope
+from store.sqlite import sqlite3
 
 pytestmark = GRADIO_WARNINGS
 

@@ -1,7 +1,6 @@
 """The audit log: what is recorded, who did it, and that nothing of it is ever changed."""
 
 import json
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from store.errors import Conflict
 from store.io.exporting import export_file
 from store.io.records import ImportOptions
 from store.records import Ruling, Segment, SegmentKind, Verdict
+from store.sqlite import sqlite3
 
 SEGMENTS = [Segment(id, SegmentKind.INSTRUCTION, text="Be brief.") for id in "ab"]
 

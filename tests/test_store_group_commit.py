@@ -1,6 +1,5 @@
 """What many threads save at the same moment goes to the disk as one, and each gets what is its own."""
 
-import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -11,9 +10,11 @@ from typing import Any
 import pytest
 from waiting import wait_for
 
+from benchmarks.faults.wal import read_log
 from store import Store
 from store.audit import acting
 from store.errors import Conflict, NotSaved
+from store.sqlite import sqlite3
 
 Write = Callable[[], Any]
 
@@ -39,16 +40,11 @@ def ids(store: Store) -> set[str]:
     return {one.id for one in store.assistants.all()}
 
 
-def transactions(store: Store) -> int:
-    """SQLite counts those that changed the file in its header."""
-    return int.from_bytes(store.path.read_bytes()[24:28], "big")
-
-
 def test_threads_that_wait_share_one_transaction(store: Store) -> None:
-    before, names = transactions(store), [f"a{n}" for n in range(8)]
+    before, names = read_log(store.path).transactions, [f"a{n}" for n in range(8)]
     futures = saved_at_once(store, *(made(store, name) for name in names))
     assert [future.result() for future in futures] == names and ids(store) == set(names)
-    assert transactions(store) - before == 1
+    assert read_log(store.path).transactions - before == 1
 
 
 def test_one_that_fails_takes_nothing_with_it(store: Store) -> None:

@@ -222,13 +222,13 @@ def test_people_can_rate_while_a_large_file_is_imported(
     person = threading.Thread(target=rate)
     person.start()
     path = tmp_path / "large.jsonl"
-    path.write_text(chats(*range(300)))
+    path.write_text(chats(*range(3000)))
     try:
         import_judged(bank, judge_file(path, APPROVING))
     finally:
         done.set()
         person.join()
-    assert ratings and bank.maintenance.stats()["ratings"] == 300 + len(ratings)
+    assert ratings and bank.maintenance.stats()["ratings"] == 3000 + len(ratings)
     assert bank.maintenance.check() == []
 
 

@@ -28,7 +28,7 @@ SMALL_SCAN = re.compile(
 # What may be sorted, being as little as a page shows: a thread, what a list of ids asks for, one turn, one answer.
 FEW = re.compile(
     r"^SCAN (wanted|json_each)\b|\b(path|below)\b"
-    r"|^SEARCH messages USING INDEX messages_below \(conversation_id=\?\)"
+    r"|^SEARCH messages USING INDEX (messages_below|sqlite_autoindex_messages_2) \(conversation_id=\?\)"
     r"|^SEARCH \w+ USING INDEX \w+ \((conversation_id=\? AND parent_id=\? AND role=\?|message_id=\?)\)"
 )
 BIG = (

@@ -1,6 +1,5 @@
 """Opening older, newer and foreign files."""
 
-import sqlite3
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -11,6 +10,7 @@ from store_scene import at_once
 
 from store import Store, StoreError, schema
 from store.schema import migrations
+from store.sqlite import sqlite3
 
 
 def columns_of(path: Path) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Searching words: what is found, that any text may be asked for, and that the index is never behind."""
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from store_scene import answered
 from store import Store
 from store.records import MessageStatus, Role, Ruling, Verdict
 from store.search import MOST_WORDS
+from store.sqlite import sqlite3
 
 # Begins like no other word here, so that the index, which shortens what begins alike, spells all of it.
 SECRET = "qxzvjkwpy"
@@ -26,7 +26,8 @@ def texts(store: Store, words: str) -> list[str]:
 
 
 def in_file(store: Store, word: str) -> bool:
-    return word.encode() in store.path.read_bytes()
+    """In the store's file or its log."""
+    return any(word.encode() in path.read_bytes() for path in store.path.parent.glob(f"{store.path.name}*"))
 
 
 def test_all_words_are_found_in_any_case_without_accents_the_last_one_by_its_beginning(bank: Store) -> None:

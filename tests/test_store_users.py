@@ -1,6 +1,8 @@
 """Users, their passwords and sessions, and the commands that keep them."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from store_scene import answered, run_store
 from store import Store, StoreError, accounts
 from store.accounts import MAX_LENGTH, SESSION_S, BadPassword, User, UserRole, hash_password, verify_password
 from store.errors import Conflict, NotFound
+from store.maintenance import backup_file
 from store.records import RedactionAction, Ruling, Verdict
 
 GOOD = "correct horse"
@@ -169,7 +172,8 @@ def test_who_gets_a_removed_users_name_gets_nothing_else_of_theirs(tmp_path: Pat
         assert store.sessions.user(token) is None
         assert store.conversations.all("bank", owner="bo") == []
         assert len(store.conversations.all("bank")) == times
-        dump = "\n".join(store._file.connection().iterdump())
+        with closing(sqlite3.connect(backup_file(store._file, tmp_path / f"copy {number}"))) as copy:
+            dump = "\n".join(copy.iterdump())
         inserted = [line for line in dump.splitlines() if "'bo'" in line and 'INTO "audit"' not in line]
         assert len(inserted) == 1 and 'INTO "users"' in inserted[0]
         added = store.audit.entries(100, action="user added")

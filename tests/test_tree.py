@@ -147,7 +147,8 @@ def test_gradio_stays_in_the_web_pages() -> None:
 @pytest.mark.parametrize("package", ["sqlite3", "sqlite_utils"])
 def test_only_the_store_speaks_sql(package: str) -> None:
     elsewhere = outside(who_imports(package), "store")
-    # The scorer of queries runs them in the database that the assistant is about, and never opens the store.
+    # The scorer of queries runs them in the database that the assistant is about. It never opens the store: two SQLite
+    # libraries in one process do not see each other's locks.
     assert not {module for module in elsewhere if package == "sqlite_utils" or last(module) != "sql"}
 
 

@@ -4,7 +4,6 @@ The calls are made up as an attacker would: the other's ids in every place that 
 events that the page never showed. Nothing of the other's may come back, and nothing of it may change.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -29,6 +28,7 @@ from assistant.web.access import Access, Rates
 from store import Store
 from store.accounts import UserRole
 from store.records import MessageStatus, Role, Verdict
+from store.sqlite import sqlite3
 
 pytestmark = GRADIO_WARNINGS
 

@@ -4,7 +4,6 @@ Each test also fails for whatever the browser's console says.
 """
 
 import re
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from waiting import wait_for
 from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.records import Role, RunStatus, Verdict
+from store.sqlite import sqlite3
 
 pytestmark = IN_A_BROWSER
 

@@ -20,6 +20,7 @@ from benchmarks import random_adapters
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time, swap_all_the_time
 from benchmarks.faults.scene import create_swapped_assistant
+from benchmarks.faults.wal import read_log
 from benchmarks.processes import AppFailed, AppProcess, FakeServer
 
 CHAT, TRAINER = "chat", "trainer"
@@ -92,13 +93,12 @@ class World(ABC):
 
     def kill(self, victim: str) -> bool:
         """kill -9, at once; returns whether a write of the store was under way."""
-        journal = self.folder / "shorthand.sqlite-journal"
         self._ended_at = time.monotonic()
         if victim in self._children:
             self._end(victim)
         else:
             self.kill_server(victim)
-        in_a_write = journal.exists() and journal.stat().st_size > 0
+        in_a_write = read_log(self.folder / "shorthand.sqlite").is_broken_off
         self.receive()
         return in_a_write
 

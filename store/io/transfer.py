@@ -4,7 +4,6 @@ Each page or batch is a transaction of its own, so that people can chat and rate
 it was at one moment; one that is begun while others are read comes last.
 """
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
@@ -19,6 +18,7 @@ from store.datasets import Splits
 from store.errors import Conflict, Unstorable
 from store.io.records import FullConversation
 from store.records import Conversation, Decision, Message, Rating, Usage
+from store.sqlite import sqlite3
 
 PAGE = 500  # conversations that are read at once: tens of milliseconds
 # Ids of imported records are hashes, so every batch touches the indexes everywhere: with SQLite's own 2 MiB of cache it
