@@ -30,13 +30,12 @@ class Kills:
 
     by_victim: Counter[str] = field(default_factory=Counter)
     during: Counter[str] = field(default_factory=Counter)
-    in_a_write: int = 0
     ready_s: dict[str, list[float]] = field(default_factory=dict)
     too_slow: list[str] = field(default_factory=list)
 
     def kill(self, world: World, victim: str) -> float:
         """Seconds until it is at work again; raises AppFailed."""
-        self.in_a_write += world.kill(victim)
+        world.kill(victim)
         self.by_victim[victim] += 1
         self.during[world.ledger.step] += 1
         return self.start_again(world, victim)
@@ -70,7 +69,6 @@ def record_of(world: World, found: Kills) -> dict[str, Any]:
         "kills": sum(found.by_victim.values()),
         "by_victim": dict(found.by_victim),
         "while_the_trainer_did": dict(found.during),
-        "in_a_write": found.in_a_write,
         **world.ledger.as_record(),
         "first_start_s": {name: round(seconds, 2) for name, seconds in world.start_s.items()},
         "ready_again_s": {

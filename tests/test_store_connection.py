@@ -149,17 +149,11 @@ def test_a_missing_file_is_only_created_when_asked(tmp_path: Path) -> None:
 
 
 def test_a_fault_at_any_call_to_the_system_loses_no_rating_and_damages_nothing(tmp_path: Path) -> None:
-    """Every open, read, write, sync and truncation: no space, an I/O error, and a kill.
-
-    Once the journal is cut the rating is in the file. Where the sync after that fails, the last call of all, it is
-    called not saved: somebody who tries again has rated twice, and nobody has lost anything.
-    """
+    """Every open, read, write, sync and truncation: no space, an I/O error, and a kill."""
     found = under_faults(tmp_path, "rate")
     assert list(found) == ["no space", "I/O error", "kill -9"]
     for name, of_it in found.items():
-        calls = of_it["calls"]
-        assert calls > 60 and "fault" not in of_it
-        assert of_it["wrong"] in ([], [f"call {calls}: refused, and there are 2 ratings"])
+        assert of_it["calls"] > 60 and "fault" not in of_it and of_it["wrong"] == []
         assert of_it["killed" if name == "kill -9" else "refused"] > 60
 
 

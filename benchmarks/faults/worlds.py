@@ -20,7 +20,6 @@ from benchmarks import random_adapters
 from benchmarks.faults.ledger import Ledger
 from benchmarks.faults.people import Where, chat_all_the_time, swap_all_the_time
 from benchmarks.faults.scene import create_swapped_assistant
-from benchmarks.faults.wal import read_log
 from benchmarks.processes import AppFailed, AppProcess, FakeServer
 
 CHAT, TRAINER = "chat", "trainer"
@@ -91,16 +90,14 @@ class World(ABC):
         self._end(name)
         del self._children[name]
 
-    def kill(self, victim: str) -> bool:
-        """kill -9, at once; returns whether a write of the store was under way."""
+    def kill(self, victim: str) -> None:
+        """kill -9, at once."""
         self._ended_at = time.monotonic()
         if victim in self._children:
             self._end(victim)
         else:
             self.kill_server(victim)
-        in_a_write = read_log(self.folder / "shorthand.sqlite").is_broken_off
         self.receive()
-        return in_a_write
 
     def start_again(self, victim: str, within_s: float) -> float:
         """Seconds from the kill until people were answered again, or the trainer had swapped; raises AppFailed.
