@@ -12,7 +12,6 @@ import sys
 import threading
 from dataclasses import replace
 from io import TextIOWrapper
-from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO
 from urllib.parse import urlsplit
@@ -33,6 +32,7 @@ from assistant.startup import (
     context_length,
     is_loopback,
     model_problem,
+    networks,
     resolve,
     unguarded,
 )
@@ -48,17 +48,6 @@ from trainer.settings import BadSetting, TrainerSettings, override
 if TYPE_CHECKING:
     from assistant.web.access import Services
     from assistant.web.server import PageServer
-
-
-def _networks(given: list[str] | None) -> list[str]:
-    for one in given or ():
-        try:
-            ip_network(one)
-        except ValueError as error:
-            raise typer.BadParameter(
-                f"{error}. Give an address such as 10.0.0.2, or a network such as 10.0.0.0/24."
-            ) from error
-    return given or []
 
 
 def _urls(given: list[str] | None) -> list[str] | None:
@@ -100,7 +89,7 @@ def main(
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option(
-            callback=_networks,
+            callback=networks,
             help="Address or network of a proxy elsewhere that says who asks; may be repeated.",
         ),
     ] = None,
@@ -184,7 +173,9 @@ def main(
         server = ExternalServers(vllm_url)
     else:
         server, vllm_key = VllmServer(model_dir, data_dir / "logs" / "vllm.log"), None
-    address = ServerAddress(server.urls, vllm_key, str(model_dir), limits.context, str(embedder.directory))
+    address = ServerAddress(
+        *(server.urls, vllm_key, str(model_dir), limits.context, str(embedder.directory), limits.answer)
+    )
     address.write(data_dir)
     pool = VllmPool.following(server, vllm_key)
 

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from assistant.vllm_health import OnReady, Phase, ServerState, is_broken, is_healthy, make_ready
@@ -17,8 +17,10 @@ class ExternalServers:
     Kubernetes, is as many servers, which come and go.
     """
 
-    def __init__(self, urls: Sequence[str]):
-        self._given = self.urls = tuple(url.rstrip("/") for url in urls)
+    def __init__(self, urls: Sequence[str], urls_now: Callable[[], Sequence[str]] | None = None):
+        """`urls_now` says where they are by now, where that changes."""
+        self._urls_now = urls_now or (lambda: urls)
+        self.urls = tuple(url.rstrip("/") for url in urls)
         self.away = set(self.urls)
         self.state = ServerState(Phase.STARTING, f"waiting for {', '.join(self.urls)}", time.time())
         self._stopped = threading.Event()
@@ -37,7 +39,8 @@ class ExternalServers:
 
     def _follow(self, on_ready: OnReady) -> None:
         while not self._stopped.is_set():
-            found = tuple(dict.fromkeys(one for url in self._given for one in addresses(url)))
+            given = [url.rstrip("/") for url in self._urls_now()]
+            found = tuple(dict.fromkeys(one for url in given for one in addresses(url)))
             self.away |= {*found} - {*self.urls}  # until they are prepared
             self.urls = found
             new = {*found} - self._trouble.keys()

@@ -36,7 +36,8 @@ class NoServer(Exception):
 @dataclass(frozen=True)
 class ServerAddress:
     """Servers of one model for the other processes of a data directory: addresses as `vllm_client` takes them, their
-    key, the model's directory on this machine, its context in tokens, and the embedding model's directory.
+    key, the model's directory on this machine, its context in tokens, the embedding model's directory, and the tokens
+    of the longest answer.
     """
 
     urls: tuple[str, ...]
@@ -44,6 +45,7 @@ class ServerAddress:
     model_dir: str
     context: int
     embedding_model: str
+    answer_tokens: int = 256
 
     def write(self, data_dir: Path) -> None:
         """Write `server.json`, readable by its owner alone since it may hold a key."""

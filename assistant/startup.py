@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
+import typer
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 _CHECK = "model.json"  # in the data directory
@@ -91,8 +92,8 @@ def _machine_problems(data_dir: Path, host: str, port: int) -> Iterator[str]:
     if not (3, 11) <= sys.version_info[:2] < (3, 13):
         version = sys.version.split()[0]
         yield f"Python {version} is not supported. Install Python 3.11 or 3.12, then: make run"
-    if taken := _taken(host, port):
-        yield taken
+    if problem := taken(host, port):
+        yield problem
     if (disk := shutil.disk_usage(data_dir).free / 2**30) < _DISK_GIB:
         yield f"{disk:.1f} GiB of disk are free in {data_dir}; {_DISK_GIB:g} GiB are needed. Choose another --data-dir."
 
@@ -129,6 +130,18 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def networks(given: list[str] | None) -> list[str]:
+    """A callback of typer."""
+    for one in given or ():
+        try:
+            ipaddress.ip_network(one)
+        except ValueError as error:
+            raise typer.BadParameter(
+                f"{error}. Give an address such as 10.0.0.2, or a network such as 10.0.0.0/24."
+            ) from error
+    return given or []
+
+
 def network(address: str) -> str:
     """By which limits count: of IPv6 the /64, which one customer has whole."""
     if ":" not in address:
@@ -136,7 +149,7 @@ def network(address: str) -> str:
     return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
 
 
-def _taken(host: str, port: int) -> str:
+def taken(host: str, port: int) -> str:
     """Why the page cannot listen there; empty where it can."""
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

@@ -32,17 +32,17 @@ class RetrainFailed(Exception):
 
 
 class AppProcess:
-    """`python app.py` on a free port; it ends with the context."""
+    """`python app.py`, or another program with its options, on a free port; it ends with the context."""
 
-    def __init__(self, data_dir: Path, *options: str):
+    def __init__(self, data_dir: Path, *options: str, program: Sequence[str] = ("app.py",)):
         self.data_dir = data_dir
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log = data_dir / "app.log"
+        self._log = data_dir / f"{program[-1]}.log"
         data_dir.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py", "--data-dir", str(data_dir), "--port", str(self.port), *options],
+                [sys.executable, *program, "--data-dir", str(data_dir), "--port", str(self.port), *options],
                 cwd=ROOT,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -14,14 +14,18 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import app  # noqa: E402
+import assistant.api.__main__  # noqa: E402
 import store.__main__  # noqa: E402
 import trainer.__main__  # noqa: E402
 from benchmarks import loop, report  # noqa: E402
 
 SINGLE = typer.Typer(add_completion=False)
 SINGLE.command()(app.main)
+PROGRAMS = typer.Typer(add_completion=False)
+PROGRAMS.command()(assistant.api.__main__.main)
 APPS = (
     ("python app.py", SINGLE),
+    ("python -m assistant.api", PROGRAMS),
     ("python -m trainer", trainer.__main__.app),
     ("python -m store", store.__main__.app),
     ("python -m benchmarks.loop", loop.app),

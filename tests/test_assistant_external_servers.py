@@ -48,6 +48,22 @@ def test_of_two_servers_the_healthy_one_is_ready_and_the_other_joins_when_it_is_
             servers.stop()
 
 
+def test_servers_that_move_are_followed(vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(external_servers, "_POLL_S", 0.02)
+    other, now = FakeVllm(), [vllm.url]
+    with other.serving():
+        servers = ExternalServers(now, lambda: now)
+        servers.start(lambda url: None)
+        try:
+            assert wait_for(lambda: servers.state.phase is Phase.READY and servers.urls == (vllm.url,))
+            now[:] = [f"{other.url}/"]
+            vllm._end()
+            assert wait_for(lambda: servers.urls == (other.url,) and not servers.away - {vllm.url})
+            assert wait_for(lambda: servers.state.phase is Phase.READY and servers.state.detail == "ready")
+        finally:
+            servers.stop()
+
+
 def test_while_one_server_loads_its_adapters_another_one_is_watched(
     vllm: FakeVllm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

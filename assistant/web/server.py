@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import h11
 import uvicorn
-from gradio import queueing, route_utils, routes
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -235,6 +234,8 @@ class _Front:
 
 # What goes wrong is logged with where, and never with what: an error's message often quotes what somebody typed.
 
+_GRADIOS = {"gradio.queueing", "gradio.route_utils", "gradio.routes"}  # not loaded where there are no pages
+
 
 def keep_texts_out() -> None:
     """For this process: what Gradio prints itself, and what is logged."""
@@ -246,9 +247,8 @@ def keep_texts_out() -> None:
     handler.addFilter(with_request_id)
     handler.setFormatter(WithoutTexts("%(levelname)s%(request)s: %(message)s"))
     logging.basicConfig(handlers=[handler])
-    gradios: Any = (queueing, route_utils, routes)
-    for module in gradios:
-        module.traceback = SimpleNamespace(print_exc=print_exc)
+    for name in _GRADIOS & sys.modules.keys():
+        vars(sys.modules[name])["traceback"] = SimpleNamespace(print_exc=print_exc)
 
 
 def keep_texts_out_of_loop() -> None:
