@@ -26,7 +26,7 @@ class PromptForms:
 
 def comparable(text: str) -> Lines:
     """The lines by which texts are compared: without blank ones and spaces at their ends."""
-    return tuple(line.rstrip() for line in text.strip().splitlines() if line.strip())
+    return tuple(line.rstrip() for line in text.strip().split("\n") if line.strip())
 
 
 def varying_lines(template: Lines, lines: Lines) -> Lines | None:
@@ -79,7 +79,7 @@ def group_forms(texts: Iterable[tuple[str, str]]) -> list[PromptForms]:
 
 def as_segments(text: str, template: Lines) -> tuple[Segment, ...]:
     """The template with the paragraphs of a text that has its lines, and a segment in each place of those that vary."""
-    made, rest = list[str](), iter(text.strip().splitlines())
+    made, rest = list[str](), iter(text.strip().split("\n"))
     for line in template:
         if line == VARIES:
             made += ["", VARIES, ""]

@@ -246,12 +246,18 @@ class VllmClient:
             if response.status_code != 200:
                 await response.aread()
                 raise _refusal(response, body["model"])
-            async for line in response.aiter_lines():
-                if line.startswith("data: ") and line != "data: [DONE]":
-                    event = self._decoded(line.removeprefix("data: "), _Reply)
-                    if event.error is not None:
-                        raise VllmRefused(f"vLLM broke off the answer: {_message({'error': event.error})}")
-                    yield event
+            rest = b""
+            async for piece in response.aiter_bytes():
+                # Not `aiter_lines`, which also ends a line at characters that may stand in a text, such as U+2028.
+                *lines, rest = (rest + piece).split(b"\n")
+                for line in lines:
+                    if line.startswith(b"data: ") and not line.startswith(b"data: [DONE]"):
+                        event = self._decoded(line.removeprefix(b"data: "), _Reply)
+                        if event.error is not None:
+                            raise VllmRefused(
+                                f"vLLM broke off the answer: {_message({'error': event.error})}"
+                            )
+                        yield event
 
     async def complete(
         self,

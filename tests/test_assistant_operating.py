@@ -98,7 +98,8 @@ def test_a_store_that_cannot_be_read_is_neither_healthy_nor_ready(
     store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, tmp_path: Path
 ) -> None:
     with api(store, tokenizer, vllm, tmp_path) as scene:
-        store.path.write_bytes(b"no database " * 999)
+        for end in ("", "-wal"):
+            store.path.with_name(store.path.name + end).write_bytes(b"no database " * 9)
         assert probe(scene.url) == [(503, "The store does not answer.")] * 2
 
 

@@ -1,8 +1,9 @@
 """One server: what streams, what it costs, and what each way to fail is called."""
 
 import asyncio
+import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,41 @@ def test_pieces_arrive_before_the_answer_is_complete(vllm: FakeVllm) -> None:
         return first, busy
 
     assert ask(vllm, act) == ("one", 1)
+
+
+def test_a_text_may_have_any_character_and_a_chunk_end_anywhere() -> None:
+    """U+2028 and U+0085 end a line for Python, and not here."""
+    texts = ["one\u2028", "two\x85", "three\u00e9 ", "four"]
+    events = [json.dumps({"choices": [{"text": text}]}, ensure_ascii=False) for text in texts]
+    said = "".join(f"data: {event}\r\n\r\n" for event in events).encode()
+    end = b'data: {"choices": [], "usage": {"prompt_tokens": 1, "completion_tokens": 4}}\n\ndata: [DONE]\n\n'
+
+    class Chunks(httpx.AsyncByteStream):
+        def __init__(self, *chunks: bytes):
+            self._chunks = chunks
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for chunk in self._chunks:
+                yield chunk
+
+    async def pieces(*chunks: bytes) -> list[object]:
+        reply = httpx.MockTransport(lambda request: httpx.Response(200, stream=Chunks(*chunks)))
+        client = VllmClient("http://server", transport=reply)
+        found = list[object]()
+        try:
+            async for item in client.stream("base", IDS, max_tokens=8, end_ids=(2,)):
+                found.append(item if isinstance(item, str) else item.text)
+        except VllmRefused as error:
+            found.append(str(error))
+        return found
+
+    whole = "".join(texts)
+    for cut in range(len(said)):
+        *parts, last = asyncio.run(pieces(said[:cut], said[cut:], end))
+        assert "".join(map(str, parts)) == last == whole
+    for broken in (b'data: {"error": {"message": "no room"}}\n\n', b"data: rubbish\n\n"):
+        *kept, refused = asyncio.run(pieces(said + broken))
+        assert kept == texts and ("no room" in str(refused) or "is no vLLM's" in str(refused))
 
 
 def test_a_stream_may_be_silent_for_longer_than_other_requests_since_it_may_be_queued() -> None:
