@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -208,14 +208,13 @@ class DataFile:
     def overwrite_log(self) -> None:
         """Put all of the log into the file and empty it, so that nothing deleted stands there any more.
 
-        Where somebody reads an older state for long it is done by a later one, or when the store is closed.
+        Where somebody reads an older state for long, or the disk is full, a later one does it, or the store's end.
         """
         connection = self.connection()
         connection.execute("PRAGMA busy_timeout = 100")
-        try:
+        with suppress(sqlite3.Error):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        finally:
-            connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA busy_timeout = 0")
 
     def _waiting(self, connection: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
         """Run a statement that takes a lock, and wait for it at most `busy_timeout_s`.

@@ -74,16 +74,16 @@ class Maintenance(Repository):
             with TemporaryDirectory(prefix=".check-", dir=self._file.path.parent) as folder:
                 path = Path(folder) / "copy"
                 path.touch(0o600)
-                _copy(self._file, path)
+                copy_file(self._file.path, path)
                 with closing(DataFile(path)) as copy, copy.writing() as transaction:
                     lines = [row[0] for row in transaction.rows("PRAGMA integrity_check")]
                     problems = [f"damaged file: {line}" for line in lines if line != "ok"]
                     for words, query in _FORBIDDEN.items():
                         problems += [words.format(a=row["a"], b=row["b"]) for row in transaction.rows(query)]
                     return problems + stale_indexes(transaction)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             raise NotSaved(
-                f"No copy of {self._file.path} to check could be made: {error.strerror}. Free as much space as it has."
+                f"No copy of {self._file.path} to check could be made: {error}. Free as much space as it has."
             ) from error
 
     def ping(self) -> None:
@@ -104,7 +104,7 @@ def backup_file(file: DataFile, target: Path) -> Path:
     """
     target = target.absolute()
     with new_file(target, "The backup") as partial:
-        _copy(file, partial)
+        copy_file(file.path, partial)
         refuse_damaged(partial, file.path)
     return target
 
@@ -117,12 +117,15 @@ def refuse_damaged(copy: Path, source: Path) -> None:
         raise StoreError(f"{source} is damaged ({found}), so it was not copied. Restore an older backup.")
 
 
-def _copy(file: DataFile, partial: Path) -> None:
-    """Copy the file as it is at one moment, while others write; the copy has all in one file, on the disk."""
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a store, with what is still in its log, as it is at one moment, while others write; on the disk then.
+
+    Raises sqlite3.Error.
+    """
     # A connection of its own: this thread's may hold the write lock.
     with (
-        closing(sqlite3.connect(f"{file.path.as_uri()}?mode=rw", uri=True)) as source,
-        closing(sqlite3.connect(partial)) as copy,
+        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as original,
+        closing(sqlite3.connect(target)) as copy,
     ):
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # all of it in one file

@@ -1,12 +1,11 @@
 """Puts the adapters that serve beside a backup of the store, and brings both back."""
 
-import os
 import shutil
 from contextlib import closing
 from pathlib import Path
 
 from store.errors import NotSaved, StoreError
-from store.maintenance import new_file, refuse_damaged
+from store.maintenance import copy_file, new_file, refuse_damaged
 from store.sqlite import sqlite3
 
 # What serves now, and what a rollback would serve again.
@@ -51,10 +50,8 @@ def restore(backup: Path, target: Path) -> list[str]:
         raise StoreError(f"There is no backup {backup}. Give the file that `python -m store backup` wrote.")
     target.parent.mkdir(parents=True, exist_ok=True)
     with new_file(target, "The store") as partial:
-        shutil.copyfile(backup, partial)
+        copy_file(backup, partial)
         refuse_damaged(partial, backup)
-        with partial.open("rb+") as file:
-            os.fsync(file.fileno())
     names = sorted(path.name for path in adapters_of(backup).glob("*"))
     _copy_folders(adapters_of(backup), names, target.parent / "adapters")
     return names

@@ -1,5 +1,6 @@
 """A backup has the adapters that serve, and both come back in another data directory."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,18 @@ def test_a_backup_brings_back_what_serves_and_what_a_rollback_would(data_dir: Pa
         assert active and active.adapter == "bank-v3" and store.maintenance.check() == []
     status, text = run_store("restore", copy, "--data-dir", new)
     assert status == 2 and "exists already" in text
+
+
+def test_a_store_that_was_copied_by_hand_in_use_is_restored_with_its_log(tmp_path: Path) -> None:
+    taken, new = tmp_path / "taken", tmp_path / "new"
+    taken.mkdir()
+    with Store(tmp_path / "shorthand.sqlite") as store:
+        store.assistants.create("bank", "Bank", "exact")
+        for end in ("", "-wal"):
+            shutil.copy(tmp_path / f"shorthand.sqlite{end}", taken)
+    assert run_store("restore", taken / "shorthand.sqlite", "--data-dir", new)[0] == 0
+    with Store(new / "shorthand.sqlite", create=False) as store:
+        assert [one.id for one in store.assistants.all()] == ["bank"]
 
 
 HARM = {
