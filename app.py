@@ -24,6 +24,7 @@ from assistant.chat import Chat
 from assistant.embedding import Embedder, EmbeddingError
 from assistant.external_servers import ExternalServers
 from assistant.limits import ChatError, ChatLimits
+from assistant.listen_options import RequestLogTarget, RootPath, TrustedProxy
 from assistant.retrieval import Retriever
 from assistant.serving import ServerAddress, prepare
 from assistant.startup import (
@@ -32,7 +33,6 @@ from assistant.startup import (
     context_length,
     is_loopback,
     model_problem,
-    networks,
     resolve,
     unguarded,
 )
@@ -86,20 +86,9 @@ def main(
         str, typer.Option(help="Address of the page; others than loopback need users.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 7860,
-    trusted_proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            callback=networks,
-            help="Address or network of a proxy elsewhere that says who asks; may be repeated.",
-        ),
-    ] = None,
-    root_path: Annotated[str, typer.Option(help="Sub-path that a proxy leaves on, such as /shorthand.")] = "",
-    request_log: Annotated[
-        str | None,
-        typer.Option(
-            help="Where a line for each request goes; - is standard output; default: a file in the data directory."
-        ),
-    ] = None,
+    trusted_proxy: TrustedProxy = None,
+    root_path: RootPath = "",
+    request_log: RequestLogTarget = None,
     trainer: Annotated[bool, typer.Option("--trainer/--no-trainer", help="Retrain by itself.")] = True,
     sample: Annotated[
         bool, typer.Option("--sample", help="Load the sample assistant with its rated answers.")

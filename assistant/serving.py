@@ -45,7 +45,7 @@ class ServerAddress:
     model_dir: str
     context: int
     embedding_model: str
-    answer_tokens: int = 256
+    answer_tokens: int
 
     def write(self, data_dir: Path) -> None:
         """Write `server.json`, readable by its owner alone since it may hold a key."""

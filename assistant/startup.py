@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
-import typer
 
 EMBEDDED = "SmolLM2-135M-Instruct"
 _CHECK = "model.json"  # in the data directory
@@ -128,18 +127,6 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def networks(given: list[str] | None) -> list[str]:
-    """A callback of typer."""
-    for one in given or ():
-        try:
-            ipaddress.ip_network(one)
-        except ValueError as error:
-            raise typer.BadParameter(
-                f"{error}. Give an address such as 10.0.0.2, or a network such as 10.0.0.0/24."
-            ) from error
-    return given or []
 
 
 def network(address: str) -> str:

@@ -96,7 +96,7 @@ class Fleet:
     async def run(self, seconds: float, streams: int) -> Found:
         self.pool = VllmPool.following(self.watch, None)
         chat = Chat(self.store, self.pool, self.tokenizer, _BASE, self.adapters, ChatLimits(2048, 16))
-        address = ServerAddress((), None, "", 2048, "")
+        address = ServerAddress((), None, "", 2048, "", 256)
 
         def on_ready(url: str) -> None:
             asyncio.run(

@@ -72,7 +72,7 @@ class GrowingFleet:
             requests = [await self._request(chat) for _ in range(_REQUESTS)]
             servers[0].restart()
             began = time.monotonic()
-            address = ServerAddress((servers[0].url,), None, "", 2048, "")
+            address = ServerAddress((servers[0].url,), None, "", 2048, "", 256)
             await prepare(self.store, pool, address, self.adapters, _BASE, self.tokenizer)
             joined = time.monotonic() - began
         finally:

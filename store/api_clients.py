@@ -157,7 +157,7 @@ class ApiFiles(Repository):
         """Remove the file; what was imported from it stays. Raises NotFound, also for another owner's."""
         if not self._execute("DELETE FROM api_files WHERE owner = ? AND id = ?", [owner, id]):
             raise NotFound(f"There is no file {id!r}.")
-        self._file.overwrite_log()
+        self._file.empty_wal()
 
 
 class ApiJobs(Repository):

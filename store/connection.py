@@ -31,7 +31,9 @@ _NOT_SAVED_ADVICE = {
     sqlite3.SQLITE_PERM: "Access was denied. Make the file and its folder writable",
     sqlite3.SQLITE_IOERR: "The disk reported an error. Check the disk and its free space",
 }
-_MOST_LOG_BYTES = 64 << 20  # that are kept of the log where a long import or reading has made it longer
+_MOST_WAL_BYTES = (
+    64 << 20
+)  # that are kept of the write-ahead log where a long import or reading has made it longer
 # Uneven, so that several who wait do not retry in step.
 _RETRY_S = (0.001, 0.005)
 # Of at most 14 columns: SQLite takes 32,766 values in a statement.
@@ -145,7 +147,7 @@ class DataFile:
             connection.row_factory = sqlite3.Row
             # What people delete is overwritten in the file (secure_delete).
             settings = "foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"
-            for setting in (*settings, f"journal_size_limit = {_MOST_LOG_BYTES}"):
+            for setting in (*settings, f"journal_size_limit = {_MOST_WAL_BYTES}"):
                 self._waiting(connection, f"PRAGMA {setting}")
         except sqlite3.DatabaseError as error:
             raise self.in_words(error, writing=False) from error
@@ -193,20 +195,20 @@ class DataFile:
             if connection.in_transaction:  # SQLite itself may have rolled back, on a full disk for instance
                 connection.execute("ROLLBACK")
 
-    def keep_log(self) -> None:
-        """Keep a log from now on, as it is written in the file itself. Raises StoreError."""
+    def use_wal(self) -> None:
+        """Write to a write-ahead log from now on; the file itself says so to all who open it. Raises StoreError."""
         try:
             mode = self._waiting(self.connection(), "PRAGMA journal_mode = WAL").fetchone()[0]
         except sqlite3.DatabaseError as error:
             raise self.in_words(error, writing=True) from error
         if mode != "wal":
             raise StoreError(
-                f"{self.path} stays in journal mode {mode!r}: its disk cannot be shared in memory, as those of other "
-                "machines. Choose a data directory on a disk of this machine."
+                f"{self.path} stays in journal mode {mode!r}: a write-ahead log needs a disk of this machine, no "
+                "network file system. Choose another data directory."
             )
 
-    def overwrite_log(self) -> None:
-        """Put all of the log into the file and empty it, so that nothing deleted stands there any more.
+    def empty_wal(self) -> None:
+        """Put all of the write-ahead log into the file and empty it, so that nothing deleted stands there any more.
 
         Where somebody reads an older state for long, or the disk is full, a later one does it, or the store's end.
         """

@@ -26,7 +26,7 @@ def upgrade(file: DataFile) -> None:
     """
     with file.reading():
         is_current = _is_current(file)
-    file.keep_log()
+    file.use_wal()
     if is_current:
         return
     with file.writing():  # holds the write lock, so two processes cannot both upgrade

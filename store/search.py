@@ -78,7 +78,7 @@ def purge_deleted_words(file: DataFile) -> None:
             pages = -_PAGES  # negative: all segments are to become one
             while _merge(file, index, pages):
                 pages = _PAGES
-    file.overwrite_log()
+    file.empty_wal()
 
 
 def _merge(file: DataFile, index: str, pages: int) -> bool:

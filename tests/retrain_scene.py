@@ -162,7 +162,7 @@ def make_scene(
     store: Store, tokenizer: ChatTokenizer, model_dir: Path, vllm: FakeVllm, data_dir: Path
 ) -> Scene:
     create_assistant(store, tokenizer, "Bank", "exact", PROMPT, assistant_id="bank")
-    ServerAddress((vllm.url,), None, str(model_dir), 2048, str(default_model())).write(data_dir)
+    ServerAddress((vllm.url,), None, str(model_dir), 2048, str(default_model()), 256).write(data_dir)
     (data_dir / "adapters").mkdir()
     made = Scene(TrainingContext.open(store, data_dir, SETTINGS), vllm, tokenizer)
     made.try_untrained(False)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -51,6 +52,8 @@ def test_it_answers_from_the_same_store_and_goes_on_without_the_app(
             # A store that has users wants a key, from the next request on.
             store.users.add("ann", UserRole.ADMIN, "correct horse")
         assert asked(api).status_code == 401
+        replace(ServerAddress.read(tmp_path), model_dir="another").write(tmp_path)
+        assert api.process.wait(PATIENCE_S) == 2 and "Start this process again" in api.output()
     assert (tmp_path / "logs" / f"requests-{api.port}.log").read_text().count("/v1/chat/completions") == 3
 
 
@@ -65,7 +68,7 @@ def test_what_is_wrong_is_said_at_once(
     }
     Store(tmp_path / "shorthand.sqlite").close()
     if trouble != "no app":
-        ServerAddress((fake.url,), None, str(tiny_model), 2048, str(default_model())).write(tmp_path)
+        ServerAddress((fake.url,), None, str(tiny_model), 2048, str(default_model()), 256).write(tmp_path)
     options = {"open to others": ["--host", "0.0.0.0"], "taken port": ["--port", str(fake.port)]}
     with AppProcess(tmp_path, *options.get(trouble, ()), program=API) as api:
         assert api.process.wait(PATIENCE_S) == 2

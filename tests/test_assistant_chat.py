@@ -187,7 +187,7 @@ def test_a_server_that_comes_back_has_the_active_adapter_before_it_answers_or_st
     desk.deploy("bank-v0001")
     other = FakeVllm()
     with other.serving():
-        address = ServerAddress((other.url,), None, "", 1024, "")
+        address = ServerAddress((other.url,), None, "", 1024, "", 256)
 
         async def act(chat: Chat) -> None:
             pool = VllmPool([VllmClient(desk.vllm.url), VllmClient(other.url)])
@@ -206,7 +206,7 @@ def test_a_server_that_comes_back_has_the_active_adapter_before_it_answers_or_st
 
 
 def test_who_asks_first_after_a_start_does_not_wait_for_the_prompt(desk: Desk) -> None:
-    address = ServerAddress((desk.vllm.url,), None, "", 1024, "")
+    address = ServerAddress((desk.vllm.url,), None, "", 1024, "", 256)
 
     async def act(chat: Chat) -> Message:
         pool = VllmPool([VllmClient(desk.vllm.url)])
@@ -220,7 +220,7 @@ def test_who_asks_first_after_a_start_does_not_wait_for_the_prompt(desk: Desk) -
 
 def test_a_prompt_for_which_a_server_has_no_room_does_not_keep_it_from_the_others(desk: Desk) -> None:
     desk.vllm.max_model_len = 3
-    address = ServerAddress((desk.vllm.url,), None, "", 1024, "")
+    address = ServerAddress((desk.vllm.url,), None, "", 1024, "", 256)
     pool = VllmPool([VllmClient(desk.vllm.url)])
     asyncio.run(prepare(desk.store, pool, address, desk.adapters, "base hash", desk.tokenizer))
     assert pool.context == 3

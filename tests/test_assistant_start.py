@@ -206,7 +206,7 @@ def test_the_servers_key_is_for_its_owner_alone_also_where_an_older_file_was_ope
     aside, path = tmp_path / ".server.json", tmp_path / "server.json"
     aside.write_text("{}")
     aside.chmod(0o644)
-    address = ServerAddress(("http://127.0.0.1:1",), "secret", "/model", 4096, str(default_model()))
+    address = ServerAddress(("http://127.0.0.1:1",), "secret", "/model", 4096, str(default_model()), 256)
     for _ in range(2):
         address.write(tmp_path)
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

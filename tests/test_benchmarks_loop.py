@@ -115,7 +115,7 @@ def bench(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Bench:
     monkeypatch.setattr(serving, "_POLL_S", 0.01)
-    ServerAddress((vllm.url,), None, str(tiny_model), 2048, str(default_model())).write(tmp_path)
+    ServerAddress((vllm.url,), None, str(tiny_model), 2048, str(default_model()), 256).write(tmp_path)
     (tmp_path / "adapters").mkdir()
     made = Bench(store, tokenizer, vllm, tmp_path)
 

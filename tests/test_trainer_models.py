@@ -233,7 +233,7 @@ def test_what_cannot_be_trained_is_said_before_anybody_rates(
 
 def checked(directory: Path, vllm: FakeVllm) -> None:
     """As the app does beside its start, with the model's directory for its data."""
-    ServerAddress((vllm.url,), None, str(directory), 1024, "unused").write(directory)
+    ServerAddress((vllm.url,), None, str(directory), 1024, "unused", 256).write(directory)
     main(directory)
 
 

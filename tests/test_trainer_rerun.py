@@ -99,7 +99,7 @@ def recorded(scene: Scene) -> Scene:
 
 def test_another_base_model_is_refused(recorded: Scene, tmp_path: Path) -> None:
     other = write_model(tmp_path / "other", seed=1)
-    ServerAddress((recorded.vllm.url,), None, str(other), 2048, str(default_model())).write(tmp_path)
+    ServerAddress((recorded.vllm.url,), None, str(other), 2048, str(default_model()), 256).write(tmp_path)
     with pytest.raises(NoRerun, match="another base model.*Start the app with that model"):
         again(recorded)
 

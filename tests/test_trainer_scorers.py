@@ -115,6 +115,7 @@ def test_hostile_queries_score_nothing_change_nothing_and_end(
     [
         ("sql:/nowhere/at/all.sqlite", "no such file"),
         ("sql:towns.sqlite", "must be absolute"),
+        ("sql:/data/shorthand.sqlite", "is a store of Shorthand"),
         ("sql:", "must be absolute"),
         ("judge:http://127.0.0.1:1", "write judge:<base url>#<model>"),
         ("judge:127.0.0.1#m", "write judge:<base url>#<model>"),

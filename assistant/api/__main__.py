@@ -24,10 +24,11 @@ from assistant.chat import Chat
 from assistant.embedding import Embedder, EmbeddingError
 from assistant.external_servers import ExternalServers
 from assistant.limits import ChatLimits
+from assistant.listen_options import RequestLogTarget, RootPath, TrustedProxy
 from assistant.request_log import RequestLog
 from assistant.retrieval import Retriever
 from assistant.serving import NoServer, ServerAddress, prepare
-from assistant.startup import is_loopback, networks, taken, unguarded
+from assistant.startup import is_loopback, taken, unguarded
 from assistant.tokenizer import ChatTokenizer, TokenizerError
 from assistant.vllm_pool import VllmPool
 from assistant.web.server import PageServer
@@ -44,20 +45,9 @@ def main(
         Path, typer.Option(envvar="SHORTHAND_DATA_DIR", help="The data directory of a running app.")
     ] = Path("data"),
     host: Annotated[str, typer.Option(help="Address; others than loopback need users.")] = "127.0.0.1",
-    trusted_proxy: Annotated[
-        list[str] | None,
-        typer.Option(
-            callback=networks,
-            help="Address or network of a proxy elsewhere that says who asks; may be repeated.",
-        ),
-    ] = None,
-    root_path: Annotated[str, typer.Option(help="Sub-path that a proxy leaves on, such as /shorthand.")] = "",
-    request_log: Annotated[
-        str | None,
-        typer.Option(
-            help="Where a line for each request goes; - is standard output; default: a file in the data directory."
-        ),
-    ] = None,
+    trusted_proxy: TrustedProxy = None,
+    root_path: RootPath = "",
+    request_log: RequestLogTarget = None,
 ) -> None:
     """Answer programs in one more process, on the store and the model servers of a running app.
 
@@ -78,7 +68,7 @@ def main(
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         del os.environ[name]  # for the web; the servers are asked directly
 
-    data_dir, ended = data_dir.resolve(), threading.Event()
+    data_dir, ended, outdated = data_dir.resolve(), threading.Event(), threading.Event()
     base, adapters = fingerprint(Path(address.model_dir)), data_dir / "adapters"
 
     def urls_now() -> Sequence[str]:
@@ -87,14 +77,11 @@ def main(
             now = ServerAddress.read(data_dir)
         except NoServer:
             return server.urls
-        if replace(now, urls=(), context=0) != replace(address, urls=(), context=0):
-            print(
-                "The app was started with another model. Start this process again.",
-                file=sys.stderr,
-                flush=True,
-            )
-            ended.set()
-        return now.urls
+        if replace(now, urls=(), context=0) == replace(address, urls=(), context=0):
+            return now.urls
+        outdated.set()
+        ended.set()
+        return server.urls
 
     server = ExternalServers(address.urls, urls_now)
     pool = VllmPool.following(server, address.key)
@@ -128,6 +115,8 @@ def main(
         page.stop()
         server.stop()
         store.close()
+    if outdated.is_set():
+        _fail("The app was started with another model or other settings. Start this process again.")
 
 
 def _fail(message: str) -> NoReturn:

@@ -50,7 +50,7 @@ class Admission:
     @asynccontextmanager
     async def admitted(self, request: Request, scope: Scope) -> AsyncIterator[Caller]:
         """Who asks, around the request. Raises ApiError or HTTPException for anybody who may not, or not now."""
-        # Without a thread, whose turn takes four times as long: reading the store never waits for who writes.
+        # In the event loop: a thread would take four times as long, and reading never waits for who writes.
         caller = self._caller(request, scope)
         with place(
             self._under_way, caller.name, _AT_ONCE, ApiError(429, "Too many requests at once.", retry_s=1)

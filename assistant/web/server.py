@@ -1,4 +1,4 @@
-"""The HTTP server of the pages: what somebody sends who has not signed in is bounded in size, time and number."""
+"""The HTTP server of pages and API: what somebody sends who has not signed in is bounded in size, time and number."""
 
 import asyncio
 import logging

@@ -30,6 +30,10 @@ def same_rows(database: str) -> Callable[[str, str], float]:
     path = Path(database)
     if not path.is_absolute():
         raise ValueError(f"the path {database!r} must be absolute, such as sql:{path.resolve()}.")
+    if path.name == "shorthand.sqlite":  # Python's own SQLite does not see the locks of the store's
+        raise ValueError(
+            f"{database} is a store of Shorthand. Give the database that the questions are about."
+        )
     try:
         with closing(_open(str(path))) as connection:
             connection.execute("SELECT count(*) FROM sqlite_master")
