@@ -34,10 +34,15 @@ _MOST_FAILURES, _WELL_S, _NEVER_WELL = 20, 600.0, 4
 _GRACE_S = 10.0  # vLLM needs about 3 s to stop its engine
 _TREE_GRACE_S = 3.0
 _TRACKER_GRACE_S = 3.0  # it needs some milliseconds
+_TRIES = 20
 _ROUNDS = 5  # what a process starts while it is being ended is found the next time, before SCRATCH is removed
 _LOG_BYTES = 20 << 20
 _LINE_BYTES = 64 << 10
 _NOT_STARTED = "It could not be started: {}"
+# The app comes first: one request in twenty waited 100 to 350 ms in it for a core, since vLLM's workers use all. On two
+# cores that brought the first text of 95 in 100 from within 243 ms to within 84, and that of vLLM itself from 85 to 73.
+_NICE_SESSION = 5
+_SESSION = Path("/proc/self/autogroup")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -202,10 +207,28 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
             process.kill()
 
 
+def lower_session(nice: int) -> None:
+    """Let this process's session stand behind others when both want the cores.
+
+    Linux weighs sessions before the processes in them (`man 7 sched`, autogroup), so niceness alone does nothing in a
+    session of its own.
+    """
+    for _ in range(_TRIES):
+        try:
+            _SESSION.write_text(str(nice))
+        except BlockingIOError:  # it takes one such change in 100 ms, whoever asks for it
+            time.sleep(0.1)
+            continue
+        except OSError:  # no Linux, or one without autogroups
+            pass
+        return
+
+
 def main(scratch: str, command: Sequence[str]) -> int:
     """Run the command until it ends or standard input closes; returns its exit status, or the error number where it
     could not even be started.
     """
+    lower_session(_NICE_SESSION)
     libc = ctypes.CDLL(None)
     # Grandchildren whose own parent dies become children of this process, so that `end_processes` finds them.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)

@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
 from assistant.serving import NoServer
+from assistant.supervisor import lower_session
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.audit import TRAINER, acting
@@ -41,10 +41,9 @@ _REST_S = 60.0  # before a re-evaluation that could not even begin is tried agai
 _GRACE_S = 6.0  # less than the 10 s after which the app's supervisor kills whatever is left
 
 _NICE = 10
-# Of the session, against others: a quarter of a core beside a busy vLLM, and all of an idle one. With 10, a tenth, a
-# training on two cores came to a standstill while a single person chatted without a pause, since vLLM uses both.
-_NICE_GROUP = 5
-_GROUP = Path("/proc/self/autogroup")
+# Of the session, against vLLM's, which has 5: a quarter of a core beside a busy one, and all of an idle one. With twice
+# the difference, a tenth, a training on two cores came to a standstill while a single person chatted without a pause.
+_NICE_SESSION = 10
 
 logger = logging.getLogger(__name__)
 
@@ -254,16 +253,12 @@ def _since(start: float, at: float) -> bool:
 
 
 def lower_priority() -> None:
-    """Training processes stand behind chat when both want the cores.
-
-    Linux weighs sessions before the processes in them (`man 7 sched`, autogroup), so niceness alone did nothing in a
-    session of its own. The session of a terminal, which has a person's other work in it, is left as it is.
+    """Training processes stand behind chat. The session of a terminal, which has a person's other work in it, is left
+    as it is.
     """
     os.nice(_NICE)
-    if _has_terminal():
-        return
-    with suppress(OSError):  # no Linux, or one without autogroups: niceness alone counts there
-        _GROUP.write_text(str(_NICE_GROUP))
+    if not _has_terminal():
+        lower_session(_NICE_SESSION)
 
 
 def _has_terminal() -> bool:
