@@ -80,7 +80,8 @@ class Requests:
         try:
             if self._retriever is None:
                 return None
-            return self._retriever.copied(deployment.prompt_id, deployment.copy_at, context)
+            of = deployment
+            return self._retriever.copied(of.prompt_id, of.copy_at, context, run_id=of.run_id)
         except (EmbeddingError, StoreError) as error:
             logger.warning("Asking the model, without approved answers: %s", error)
             return None

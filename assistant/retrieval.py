@@ -43,8 +43,8 @@ class Retriever:
         self._indexes: dict[str, tuple[tuple[int, int, int], ApprovedAnswers]] = {}
         self._prompt = lru_cache(maxsize=64)(store.prompts.get)  # a version never changes
         self._learned = lru_cache(maxsize=8)(store.datasets.learned_by)  # a dataset never changes
-        # Approved answers, and a version of the prompt, with what it lists.
-        self._listed: dict[str, tuple[ApprovedAnswers, Prompt, ApprovedAnswers]] = {}
+        # Approved answers and a version of the prompt, with what it lists, and with what each run found beside.
+        self._listed: dict[str, tuple[ApprovedAnswers, Prompt, dict[int | None, ApprovedAnswers]]] = {}
         # The gate asks the same questions for every variant.
         self._vector = lru_cache(maxsize=1024)(lambda question: embedder.embed([question])[0])
 
@@ -75,10 +75,11 @@ class Retriever:
         copy_at: float | None,
         context: Context,
         allowed: Allowed | None = None,
+        run_id: int | None = None,
     ) -> Demonstration | None:
         """The approved or listed answer that suits most, which a deployment or variant of this prompt with this
-        `copy_at` gives as it is from that likeness on. None in a conversation that has begun, and none with a
-        placeholder.
+        `copy_at` gives as it is from that likeness on; `run_id` made it. None in a conversation that has begun, and
+        none with a placeholder.
         """
         if copy_at is None or len(context) > 1:
             return None
@@ -86,7 +87,7 @@ class Retriever:
         approved = self._index(prompt.assistant_id)
         if not approved.items:
             return None
-        index = self._with_listed(approved, prompt)
+        index = self._with_listed(approved, prompt, run_id)
         may_be = allowed_with_listed(index, prompt.segments, allowed) if allowed else lambda one: True
         found = index.most_suitable(self._vector(context[0][1]), may_be)
         if found is None or found.value < copy_at or found.demonstration.has_placeholder:
@@ -133,12 +134,17 @@ class Retriever:
         self._indexes[assistant_id] = state, index
         return index
 
-    def _with_listed(self, approved: ApprovedAnswers, prompt: Prompt) -> ApprovedAnswers:
+    def _with_listed(self, approved: ApprovedAnswers, prompt: Prompt, run_id: int | None) -> ApprovedAnswers:
         known = self._listed.get(prompt.assistant_id)
         if known is None or known[:2] != (approved, prompt):
-            known = approved, prompt, with_listed(approved, prompt.segments, self.embedder.embed)
+            known = approved, prompt, {None: with_listed(approved, prompt.segments, self.embedder.embed)}
             self._listed[prompt.assistant_id] = known
-        return known[2]
+        by_run = known[2]
+        if run_id not in by_run:
+            found = self._store.datasets.unrated_sums(run_id, self.embedder.name)
+            sums = {answer: np.frombuffer(vector, np.float32) for answer, vector in found.items()}
+            by_run[run_id] = by_run[None].with_unrated(sums)
+        return by_run[run_id]
 
     def _make_vectors(self, some: Sequence[Demonstration]) -> None:
         vectors = self.embedder.embed([one.question for one in some])

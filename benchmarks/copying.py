@@ -17,7 +17,7 @@ from assistant.embedding import Embedder
 from assistant.listed import with_listed
 from benchmarks.record import Screen, write_result
 from benchmarks.tasks.task import Item, Task, load
-from benchmarks.tasks.user import rounds_of, sample_of
+from benchmarks.tasks.user import rounds_of, sample_of, traffic_of
 from store.demonstrations import Demonstration
 from store.records import Segment
 from trainer.evaluation.gate import CONFIDENCE
@@ -38,11 +38,14 @@ def most_suitable(known: ApprovedAnswers, vector: np.ndarray) -> Demonstration |
     return found.demonstration if found else None
 
 
-# How an answer is found, and whether those that the prompt lists are among them.
-WAYS: dict[str, tuple[Finds, bool]] = {
-    "nearest question": (nearest, False),
-    "most suitable": (most_suitable, False),
-    "and listed": (most_suitable, True),
+# How an answer is found, whether those that the prompt lists are among them, and how many unrated questions for each
+# approved answer say where the questions of an answer lie.
+WAYS: dict[str, tuple[Finds, bool, int]] = {
+    "nearest question": (nearest, False, 0),
+    "most suitable": (most_suitable, False, 0),
+    "and listed": (most_suitable, True, 0),
+    "and 3 unrated": (most_suitable, True, 3),
+    "and 10 unrated": (most_suitable, True, 10),
 }
 
 
@@ -50,6 +53,9 @@ def measure(task: Task, draws: int, test: int, seed: int, done: Callable[[int, i
     """A row for each number of approved answers: the share of `test` questions that each way answers right."""
     embedder, asked = Embedder(), sample_of(task.test, test, seed)
     vectors, rows = embedder.embed([one.user for one in asked]), []
+    train = dict(
+        zip((one.user for one in task.train), embedder.embed([one.user for one in task.train]), strict=True)
+    )
     for place, size in enumerate(_SIZES):
         shares: dict[str, list[float]] = {name: [] for name in WAYS}
         for draw in range(draws):
@@ -57,8 +63,11 @@ def measure(task: Task, draws: int, test: int, seed: int, done: Callable[[int, i
             known = {
                 listed: _approved(embedder, items, task.prompt if listed else ()) for listed in (False, True)
             }
-            for name, (finds, listed) in WAYS.items():
-                answers = [finds(known[listed], vector) for vector in vectors]
+            others = traffic_of(task.train, size, 1, seed + draw, 10)[0]
+            for name, (finds, listed, unrated) in WAYS.items():
+                some = np.array([train[one.user] for one in others[: unrated * size]])
+                index = known[listed].with_unrated(known[listed].sums_of_unrated(some))
+                answers = [finds(index, vector) for vector in vectors]
                 right = [
                     a is not None and a.answer in one.references
                     for a, one in zip(answers, asked, strict=True)

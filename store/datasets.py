@@ -34,6 +34,18 @@ class Datasets(Repository):
                    JOIN dataset_examples e ON e.dataset_id = r.dataset_id WHERE a.name = ?"""
         return frozenset(row["message_id"] for row in self._rows(query, [adapter]))
 
+    def set_unrated_sums(self, id: int, model: str, sums: Mapping[str, bytes]) -> None:
+        """Keep for each answer the sum of the vectors that `model` made of unrated questions which ask for it."""
+        with self._file.writing() as transaction:
+            rows = [(id, answer, model, vector) for answer, vector in sums.items()]
+            transaction.executemany("INSERT OR REPLACE INTO unrated_sums VALUES (?, ?, ?, ?)", rows)
+
+    def unrated_sums(self, run_id: int | None, model: str) -> dict[str, bytes]:
+        """Return them by answer, of the dataset of this run; empty where it has none by this model."""
+        query = """SELECT u.answer, u.vector FROM runs r JOIN unrated_sums u ON u.dataset_id = r.dataset_id
+                   WHERE r.id = ? AND u.vector_model = ?"""
+        return {row["answer"]: row["vector"] for row in self._rows(query, [run_id, model])}
+
     def newest(self, assistant_id: str) -> Dataset | None:
         query = "SELECT id FROM datasets WHERE assistant_id = ? ORDER BY id DESC LIMIT 1"
         return next((self.get(row["id"]) for row in self._rows(query, [assistant_id])), None)

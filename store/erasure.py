@@ -46,6 +46,8 @@ _OF_PERSON = (
     f"DELETE FROM decisions WHERE {_DECISIONS}",
     "DELETE FROM ratings WHERE rater = ?1",
     "UPDATE judgement_requests SET accepted = NULL, decided_by = '', decided_at = NULL WHERE decided_by = ?1",
+    """DELETE FROM unrated_sums WHERE dataset_id IN (SELECT d.id FROM datasets d JOIN conversations c
+        ON c.assistant_id = d.assistant_id WHERE c.owner = ?1)""",
     "DELETE FROM conversations WHERE owner = ?1",
     "DELETE FROM api_files WHERE owner = ?1",
 )

@@ -116,8 +116,9 @@ class Scene:
         """Freeze a dataset as a run does, and finish that run as refused."""
         context = replace(self.context, settings=replace(SETTINGS, **changes))
         run = self.store.runs.start("bank", context.settings.as_record(), "test")
-        found = snapshot(context, run, RunProgress(self.store, run.id))
-        assert isinstance(found, Dataset), found
+        frozen = snapshot(context, run, RunProgress(self.store, run.id))
+        assert not isinstance(frozen, str), frozen
+        found, _ = frozen
         self.store.runs.finish(run.id, RunStatus.REFUSED, "", {})
         return found
 

@@ -108,6 +108,22 @@ def test_an_adapter_that_saw_it_never_answers_again(bank: Store) -> None:
     assert bank.deployments.activate(clean.id).adapter == clean.adapter
 
 
+def test_what_the_questions_of_a_person_said_goes_and_that_of_other_assistants_stays(bank: Store) -> None:
+    """Sums of many questions' vectors, of which one cannot be taken out."""
+    chat(bank, "bo", "opening hours", "ann")
+    bank.assistants.create("shop", "Shop", "exact")
+    bank.prompts.add("shop", [Segment("a", SegmentKind.INSTRUCTION, text="Answer.")])
+    runs = {}
+    for name in ("bank", "shop"):
+        dataset = bank.datasets.add(name, bank.prompts.latest(name).id, "hash", [], {})
+        bank.datasets.set_unrated_sums(dataset.id, "model", {"nine": b"1234"})
+        runs[name] = bank.runs.start(name, {}, "test").id
+        bank.runs.update(runs[name], dataset_id=dataset.id)
+    bank.erasure.erase("bo")
+    assert bank.datasets.unrated_sums(runs["bank"], "model") == {}
+    assert bank.datasets.unrated_sums(runs["shop"], "model") == {"nine": b"1234"}
+
+
 def test_a_rollback_passes_over_what_was_rejected(bank: Store) -> None:
     anns, bos = chat(bank, "ann", SECRET, "ann"), chat(bank, "bo", "opening hours", "bo")
     first, _, third = trained(bank, bo=bos), trained(bank, ann=anns), trained(bank, bo=bos)

@@ -11,13 +11,14 @@ from retrain_scene import SETTINGS, Scene, colour, hash_of
 from store_scene import answered
 from word_embedder import WordEmbedder
 
-from assistant.approved import Allowed
+from assistant.approved import Allowed, ApprovedAnswers
 from assistant.rendering import Context
 from assistant.retrieval import Retriever
 from store.demonstrations import Demonstration
-from store.records import RunStatus, Segment, SegmentKind, Split, Usage, Verdict
-from trainer.copying import is_worth_copying, likenesses_to_test, share_right, thresholds
+from store.records import Role, RunStatus, Segment, SegmentKind, Split, Usage, Verdict
+from trainer.copying import answers_of, is_worth_copying, share_right, thresholds
 from trainer.evaluation.guards import QUESTIONS
+from trainer.examples.deduplicate import split_of
 
 SHOPS = {
     "bakery": ("bread", "rolls", "flour", "cake", "pastry", "dough", "loaf", "baguette"),
@@ -107,7 +108,7 @@ def test_what_is_served_may_give_the_answers_of_other_gate_questions_to_what_fin
         return one
 
     monkeypatch.setattr(Retriever, "copied", found)
-    monkeypatch.setattr("trainer.copying.likenesses_to_test", lambda *given: [])
+    monkeypatch.setattr("trainer.copying.thresholds", lambda *given: [])
     run = shops.run(similar_cap=8)
     examples = shops.store.datasets.get(run.dataset_id).examples
     gate = {e.context[-1][1]: e.message_id for e in examples if e.split is Split.GATE}
@@ -121,7 +122,7 @@ def test_the_lower_likeness_is_tested_only_where_the_higher_one_passed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is like has other answers here."""
-    monkeypatch.setattr("trainer.copying.likenesses_to_test", lambda *given: [0.7, -1.0])
+    monkeypatch.setattr("trainer.copying.thresholds", lambda *given: [0.7, -1.0])
     scene.rate(60)
     scene.run()
     run = scene.store.runs.all("bank")[-1]
@@ -141,7 +142,7 @@ def test_an_adapter_that_serves_is_asked_only_what_is_unlike(
 
     shops.vllm.answer = answer
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.copying.likenesses_to_test", lambda *given: [])
+        patch.setattr("trainer.copying.thresholds", lambda *given: [])
         trained = shops.run(similar_cap=8)
     assert trained.status is RunStatus.PROMOTED and trained.adapter
     shops.run(similar_cap=8)
@@ -152,7 +153,7 @@ def test_an_adapter_that_serves_is_asked_only_what_is_unlike(
     assert active.copy_at is not None and run.report["after"]["quality"]["mean"] > 0.9
     for lower, is_worth in ((0.01, False), (0.1, True)):
         found = [active.copy_at - lower]
-        monkeypatch.setattr("trainer.copying.likenesses_to_test", lambda *given, found=found: found)
+        monkeypatch.setattr("trainer.copying.thresholds", lambda *given, found=found: found)
         assert is_worth_copying(shops.context, "bank") is is_worth
 
 
@@ -168,7 +169,7 @@ def test_what_agrees_on_the_whole_but_not_in_the_half_that_is_retrieved_is_refus
     shops: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([[0.5], []])
-    monkeypatch.setattr("trainer.copying.likenesses_to_test", lambda *given: next(found))
+    monkeypatch.setattr("trainer.copying.thresholds", lambda *given: next(found))
     shops.run(similar_cap=8)
     run = shops.store.runs.all("bank")[-1]
     assert run.status is RunStatus.REFUSED and "too seldom the same approved answer" in run.message
@@ -201,8 +202,8 @@ def test_an_answer_with_a_placeholder_is_no_evidence(scene: Scene) -> None:
         return [Demonstration(str(n), f"Where do I write to, number {n}?", answer) for n in range(30)]
 
     embedder = scene.context.retriever.embedder
-    assert likenesses_to_test(embedder, known("To the desk."), (), 0.5)
-    assert not likenesses_to_test(embedder, known("To <EMAIL_1>."), (), 0.5)
+    assert answers_of(embedder, known("To the desk."), ()) is not None
+    assert answers_of(embedder, known("To <EMAIL_1>."), ()) is None
 
 
 def test_answers_that_the_prompt_lists_need_not_repeat(scene: Scene) -> None:
@@ -210,8 +211,8 @@ def test_answers_that_the_prompt_lists_need_not_repeat(scene: Scene) -> None:
     listed = Segment("list", SegmentKind.INSTRUCTION, text=f"One of: {', '.join(goods)}.")
     known = [Demonstration(one, f"{one}, please", one) for one in goods[::2]]
     embedder = scene.context.retriever.embedder
-    assert likenesses_to_test(embedder, known, [listed], 0.5)
-    assert not likenesses_to_test(embedder, known, (), 0.5)
+    assert answers_of(embedder, known, [listed]) is not None
+    assert answers_of(embedder, known, ()) is None
 
 
 def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(scene: Scene) -> None:
@@ -242,3 +243,32 @@ def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(sce
     rate(20, now.id, Verdict.UP, usage=given_again)
     assert right() == 0.25, "what was given again is no word on the model"
     assert SETTINGS.newest_answers >= 24
+
+
+def test_what_nobody_rated_says_where_the_questions_of_an_answer_lie(
+    shops: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the gate asks and dev takes no part: it would be nearer to its guess than what people ask later."""
+    shops.ask_unrated(80, "Who has bread from oven number {}?")
+    share, counts = ApprovedAnswers.sums_of_unrated, list[int]()
+
+    def counted(self: ApprovedAnswers, vectors: np.ndarray) -> Any:
+        counts.append(len(vectors))
+        return share(self, vectors)
+
+    monkeypatch.setattr(ApprovedAnswers, "sums_of_unrated", counted)
+    shops.run(similar_cap=8)
+    train = sum(split_of(f"Who has bread from oven number {n}?") is Split.TRAIN for n in range(80))
+    assert max(counts) == train < 80
+    store, active = shops.store, shops.store.deployments.active("bank")
+    run = next(one for one in store.runs.all("bank") if "without" in one.trigger)
+    assert active is not None and active.copy_at is not None and active.run_id == run.id
+    assert len(store.datasets.unrated_sums(run.id, ShopEmbedder.name)) == len(SHOPS)
+    assert not store.datasets.unrated_sums(run.id, "another model")
+    oven, retriever = ((Role.USER, "from oven number"),), shops.context.retriever
+
+    def finds(likeness: float, run_id: int | None) -> str | None:
+        found = retriever.copied(active.prompt_id, likeness, oven, run_id=run_id)
+        return found and found.answer
+
+    assert finds(0.12, run.id) == "bakery" and finds(0.12, None) is None

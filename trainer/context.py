@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,12 +57,13 @@ class TrainingContext:
 
 @dataclass(frozen=True)
 class Retrain:
-    """A run under way, from its frozen dataset on."""
+    """A run under way, from its frozen dataset on. `unrated` are questions that nobody rated, none of its gate."""
 
     context: TrainingContext
     run: TrainingRun
     dataset: Dataset
     progress: RunProgress
+    unrated: Sequence[str] = ()
 
     @property
     def store(self) -> Store:

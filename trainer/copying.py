@@ -11,7 +11,9 @@ from dataclasses import replace
 from itertools import accumulate
 from statistics import mean, pstdev
 
-from assistant.approved import ApprovedAnswers
+import numpy as np
+
+from assistant.approved import NO_VECTORS, ApprovedAnswers
 from assistant.listed import listed_answers, with_listed
 from assistant.retrieval import Embeds
 from store.demonstrations import Demonstration
@@ -25,7 +27,7 @@ from trainer.examples.traffic import ENOUGH_RATED
 _LEAST_SHARE = 0.1  # of the questions that have to be answered this way, or it is not worth a test
 # Of the questions: so many right answers fewer are taken for more that cost no tokens. Half of the gate's margin.
 _GIVEN_UP = 0.025
-_LOOKED_AT = 1000  # approved answers, the newest: 3 s
+_LOOKED_AT = 1000  # approved answers, the newest: 3 s; and as many questions that nobody rated
 _UNKNOWN = 0.9  # of answers that nobody has rated so many are taken to be right
 _LOWER = 0.05  # than the likeness that is served, or another one is not worth a test
 _REMARK = (
@@ -39,7 +41,11 @@ def is_worth_copying(context: TrainingContext, assistant_id: str) -> bool:
     questions than are answered so already.
     """
     active = context.store.deployments.active(assistant_id)
-    return active is not None and bool(_to_test(context, active, approved_now(context, assistant_id)))
+    if active is None:
+        return False
+    segments = context.store.prompts.get(active.prompt_id).segments
+    known = approved_now(context, assistant_id)
+    return bool(_to_test(context, active, answers_of(context.retriever.embedder, known, segments)))
 
 
 def copying_candidate(retrain: Retrain) -> Candidate | str:
@@ -50,9 +56,14 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
     if active is None or active.prompt_id != retrain.dataset.prompt_id:
         return "The prompt was edited meanwhile."
     known = demonstrations_of(in_split(retrain.dataset, Split.TRAIN))
-    found = _to_test(retrain.context, active, known)
-    if not found:
+    embedder = retrain.context.retriever.embedder
+    index, asked = answers_of(embedder, known, segments), retrain.unrated[-_LOOKED_AT:]
+    unrated = embedder.embed(asked) if index and asked else NO_VECTORS
+    found = _to_test(retrain.context, active, index, unrated)
+    if index is None or not found:
         return "Questions that are much alike have too seldom the same approved answer to give it again."
+    sums = {answer: one.tobytes() for answer, one in index.sums_of_unrated(unrated).items()}
+    store.datasets.set_unrated_sums(retrain.dataset.id, embedder.name, sums)
     full = Variant(tuple(segment.id for segment in segments))
     variants = [full, *(Variant(active.segment_ids, active.demonstrations, at) for at in found)]
     # By these the gate begins with the first likeness, and goes on to the next: dev says nothing of them.
@@ -65,10 +76,16 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
     return replace(measured, variants=variants, dev_losses=losses, remarks=(remark,))
 
 
-def _to_test(context: TrainingContext, active: Deployment, known: Sequence[Demonstration]) -> list[float]:
+def _to_test(
+    context: TrainingContext,
+    active: Deployment,
+    index: ApprovedAnswers | None,
+    unrated: np.ndarray = NO_VECTORS,
+) -> list[float]:
+    if index is None:
+        return []
     rated = context.store.answers.rated(active.assistant_id, context.settings.newest_answers)
-    segments = context.store.prompts.get(active.prompt_id).segments
-    found = likenesses_to_test(context.retriever.embedder, known, segments, share_right(rated, active))
+    found = thresholds(index.agreement(unrated), share_right(rated, active))
     return [at for at in found if active.copy_at is None or at <= active.copy_at - _LOWER]
 
 
@@ -91,27 +108,25 @@ def _is_right(answer: RatedAnswer) -> bool:
     return isinstance(found, CollectedAnswer) and not found.corrected
 
 
-def likenesses_to_test(
-    embedder: Embeds, approved: Sequence[Demonstration], segments: Sequence[Segment], right: float
-) -> list[float]:
-    """From which likeness on the approved answer that suits most wins most beside a model that is right in the share
-    `right`, and from which lower one about as much; nothing where it wins nothing, or for too few questions. `segments`
-    are the prompt's, which may list answers.
-    """
+def answers_of(
+    embedder: Embeds, approved: Sequence[Demonstration], segments: Sequence[Segment]
+) -> ApprovedAnswers | None:
+    """The approved answers, and those that the prompt's `segments` list; None where answers do not repeat."""
     known = [one for one in approved if not one.has_placeholder][-_LOOKED_AT:]
     answers = [one.answer for one in known]
     repeated = len(answers) - len(set(answers))  # mostly none where answers are sentences
     if repeated < ENOUGH_RATED and not listed_answers(segments, set(answers)):
-        return []
+        return None
     alone = ApprovedAnswers.of(known, embedder.embed([one.question for one in known]))
-    pairs = with_listed(alone, segments, embedder.embed).agreement()
-    return thresholds(pairs, right)
+    return with_listed(alone, segments, embedder.embed)
 
 
 def thresholds(pairs: Iterable[tuple[float, bool]], right: float) -> list[float]:
-    """The likeness from which on most is won, and the least from which on about as much is: `pairs` say of each
-    question how much it is like others with one answer, and whether it has that answer. Where it is best to answer all
-    so, it lies a standard deviation below the least.
+    """From which likeness on the approved answer that suits most wins most beside a model that is right in the share
+    `right`, and the least from which on it wins about as much; nothing where it wins nothing, or for too few questions.
+
+    `pairs` say of each question how much it is like others with one answer, and whether it has that answer. Where it is
+    best to answer all so, the likeness lies a standard deviation below the least.
     """
     ordered = sorted(pairs, reverse=True)
     likeness = [alike for alike, _ in ordered]

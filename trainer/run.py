@@ -113,13 +113,14 @@ def _evaluate(
     """Freeze the dataset, unless that was done before an interruption, and test the candidate that is made of it."""
     store, progress = context.store, RunProgress(context.store, run.id)
     with progress.timed("dataset"):
-        known = run.dataset_id and store.datasets.get(run.dataset_id)
-        dataset = known or snapshot(context, run, progress, trains)
-    if isinstance(dataset, str):
-        return store.runs.finish(run.id, RunStatus.NOT_ENOUGH, dataset, {})
+        known = run.dataset_id and (store.datasets.get(run.dataset_id), ())
+        frozen = known or snapshot(context, run, progress, trains)
+    if isinstance(frozen, str):
+        return store.runs.finish(run.id, RunStatus.NOT_ENOUGH, frozen, {})
     if trains:
         refresh(store, run.assistant_id, context.settings)
-    retrain = Retrain(context, run, dataset, progress)
+    dataset, unrated = frozen
+    retrain = Retrain(context, run, dataset, progress, unrated)
     candidate = candidate_of(retrain)
     if isinstance(candidate, str):
         return store.runs.finish(run.id, RunStatus.REFUSED, candidate, {})

@@ -261,7 +261,8 @@ class Rounds:
         grows = sent.demonstrations or shows_new or sent.copy_at is not None
         pair = (adapter, sent, shows_new, number if grows else None)
         if pair not in self._measured:
-            self._measured[pair] = await self._answered(title, adapter, sent, retrieve, self._items)
+            run_id = deployment.run_id if deployment else None
+            self._measured[pair] = await self._answered(title, adapter, sent, retrieve, self._items, run_id)
             self.body["measurements"].append(asdict(self._measured[pair]))
             self._save()
         return self._measured[pair]
@@ -273,6 +274,7 @@ class Rounds:
         sent: Variant,
         retrieve: Callable[[str], Sequence[Demonstration]],
         items: Sequence[Item],
+        run_id: int | None,
     ) -> Measurement:
         tokenizer = self._serving.tokenizer
         with self._screen.bar(title) as progress:
@@ -291,6 +293,7 @@ class Rounds:
                     self._serving.retriever.copied,
                     self._store.prompts.latest(self.assistant_id).id,
                     sent.copy_at,
+                    run_id=run_id,
                 ),
             )
 
@@ -308,7 +311,7 @@ class Rounds:
         sent = Variant(active.segment_ids, active.demonstrations, active.copy_at)
         retrieve = partial(self._serving.retriever.for_deployment, active)
         title = f"Round {number}: corrected questions, asked in other words"
-        found = await self._answered(title, active.adapter, sent, retrieve, items)
+        found = await self._answered(title, active.adapter, sent, retrieve, items, active.run_id)
         return {"asked": len(items), "right": sum(score == 1.0 for score in found.scores)}
 
     async def _measure_latency(self, active: Deployment) -> dict[str, Any] | None:

@@ -59,7 +59,8 @@ class GateEvaluation:
         train_ids = {e.message_id for e in dataset.examples if e.split is Split.TRAIN}
         room = retrain.context.address.context - settings.max_answer_tokens
         prompt = store.prompts.get(dataset.prompt_id)
-        self._requests = GateRequests(prompt, self._tokenizer, self._retriever, train_ids, room)
+        run_id = retrain.run.id
+        self._requests = GateRequests(run_id, prompt, self._tokenizer, self._retriever, train_ids, room)
         self._known_answers, self._is_second, self._passed = known_answers, is_second, passed
         self._same_prompt = active is not None and active.prompt_id == dataset.prompt_id
         self._references = [

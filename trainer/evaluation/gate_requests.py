@@ -20,8 +20,8 @@ Retrieve = Callable[[str, Allowed], Sequence[Demonstration]]
 @dataclass(frozen=True)
 class System:
     """Who answers: a model with these segments of a prompt, and the demonstrations that it finds for a question; or an
-    approved answer, or one that the prompt `prompt_id` lists, from the likeness `copy_at` on. `finds_all`: also the
-    answers of other gate examples.
+    approved answer, or one that the prompt `prompt_id` lists, from the likeness `copy_at` on, as the run `run_id` has
+    it. `finds_all`: also the answers of other gate examples.
     """
 
     name: str
@@ -30,6 +30,7 @@ class System:
     retrieve: Retrieve = lambda question, allowed: ()
     prompt_id: int = 0
     copy_at: float | None = None
+    run_id: int | None = None
     finds_all: bool = False
 
 
@@ -39,8 +40,11 @@ def retrieves(sent: Variant | Deployment) -> bool:
 
 @dataclass(frozen=True)
 class GateRequests:
-    """Of the gate of a prompt; `train_ids` are the train examples' messages, `room` the tokens of a request at most."""
+    """Of the gate of a run with a prompt; `train_ids` are the train examples' messages, `room` the tokens of a request
+    at most.
+    """
 
+    run_id: int
     prompt: Prompt
     tokenizer: ChatTokenizer
     retriever: Retriever
@@ -52,12 +56,13 @@ class GateRequests:
             return self.retriever.nearest(self.prompt.assistant_id, question, sent.demonstrations, allowed)
 
         segments = keep(self.prompt.segments, sent.segment_ids)
-        return System(name, model, segments, find, self.prompt.id, sent.copy_at)
+        return System(name, model, segments, find, self.prompt.id, sent.copy_at, self.run_id)
 
     def served(self, active: Deployment, base: str, prompt: Prompt, finds_all: bool) -> System:
         find = partial(self.retriever.for_deployment, active)
         segments = keep(prompt.segments, active.segment_ids)
-        return System("active", active.adapter or base, segments, find, prompt.id, active.copy_at, finds_all)
+        by, copy_at = active.run_id, active.copy_at
+        return System("active", active.adapter or base, segments, find, prompt.id, copy_at, by, finds_all)
 
     def of(self, system: System, contexts: Sequence[Context]) -> list[Rendered]:
         return [self._request(system, context) for context in contexts]
@@ -70,7 +75,8 @@ class GateRequests:
             is_known = system.finds_all or one.message_id in self.train_ids
             return is_known and not near(wording(one.question), asked)
 
-        if copied := self.retriever.copied(system.prompt_id, system.copy_at, context, allowed):
+        copies = system.prompt_id, system.copy_at, context, allowed, system.run_id
+        if copied := self.retriever.copied(*copies):
             return Rendered((), 0, copied=copied.answer)
         found = system.retrieve(context[-1][1], allowed)
         shown = fit_demonstrations(self.tokenizer, system.segments, context, found, self.room)

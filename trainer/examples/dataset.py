@@ -34,7 +34,7 @@ from trainer.examples.selection import (
     select,
     unrated_example,
 )
-from trainer.examples.similar import contradictions
+from trainer.examples.similar import contradictions, is_understood_alone
 from trainer.examples.teacher import TEACHER, Taught, Teacher
 from trainer.examples.traffic import choose_traffic, confident_answers, questions_to_learn
 from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
@@ -65,7 +65,9 @@ class Collection:
 
 @dataclass(frozen=True)
 class DatasetDraft:
-    """What a dataset would hold now. `dropped` has the reason for each answer read that is no example."""
+    """What a dataset would hold now. `dropped` has the reason for each answer read that is no example; `unrated` are
+    the questions that nobody rated, without those of the gate and of dev, the newest last.
+    """
 
     collection: Collection
     redacted: RedactedAnswers
@@ -73,6 +75,7 @@ class DatasetDraft:
     examples: tuple[Example, ...]
     dropped: dict[str, DropReason]
     taught: Taught
+    unrated: tuple[str, ...]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -150,7 +153,9 @@ def draft(
     chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate, taught.texts, segments)
     found = deduplicate(chosen, groups, splits, settings.similar_cap)
     dropped = {**collection.dropped, **outgrown, **found.dropped}
-    return DatasetDraft(collection, redacted, found, found.examples(), dropped, taught)
+    train = [one for one in fitting if splits[one.conversation_id] is Split.TRAIN]
+    unrated = (o.context[-1][1] for o in train if not o.approved and is_understood_alone(o.context))
+    return DatasetDraft(collection, redacted, found, found.examples(), dropped, taught, tuple(unrated))
 
 
 def draft_for_model(
@@ -178,8 +183,9 @@ def draft_for_model(
 
 def snapshot(
     context: TrainingContext, run: TrainingRun, progress: RunProgress, trains: bool = True
-) -> Dataset | str:
-    """Record the splits and the dataset; or say how many more examples are needed. Raises as `draft`.
+) -> tuple[Dataset, tuple[str, ...]] | str:
+    """Record the splits and the dataset, and return it with the questions that nobody rated (`DatasetDraft.unrated`);
+    or say how many more examples are needed. Raises as `draft`.
 
     Where nothing is trained or was (`run.adapter`), every approved answer can be asked or retrieved: half of them prove
     the rest.
@@ -196,7 +202,7 @@ def snapshot(
     prompt_id, hash = found.collection.prompt_id, content_hash(examples)
     dataset = context.store.datasets.add(run.assistant_id, prompt_id, hash, examples, found.counts)
     context.store.runs.update(run.id, dataset_id=dataset.id)
-    return dataset
+    return dataset, found.unrated
 
 
 def halved(examples: Sequence[Example]) -> Iterator[Example]:

@@ -103,12 +103,12 @@ def _copied(
         return []
     items = [Demonstration(one.message_id, one.context[-1][1], one.completion) for one in approved]
     alone = ApprovedAnswers.of(items, embedder.embed([one.question for one in items]))
+    vectors = embedder.embed([one.context[-1][1] for one in unrated])
     known = with_listed(alone, segments, embedder.embed)
-    enough = confidence_threshold(known.agreement())
+    enough = confidence_threshold(known.agreement(vectors))
     if math.isinf(enough):
         return []
-    vectors = embedder.embed([one.context[-1][1] for one in unrated])
-    found = [(known.most_suitable(vector), one) for vector, one in zip(vectors, unrated, strict=True)]
+    found = zip(known.suiting(vectors), unrated, strict=True)
     alike = [(answer, one) for answer, one in found if answer and answer.value >= enough]
     alike.sort(key=lambda each: (-each[0].value, each[1].message_id))
     return [replace(one, completion=answer.demonstration.answer) for answer, one in alike]
