@@ -156,6 +156,24 @@ def test_an_approved_answer_is_given_again_without_the_model(teller: Desk) -> No
     assert teller.ask("When do you open tomorrow").text == "At ten." and teller.vllm.asked() == []
 
 
+def test_the_answer_is_found_with_what_the_run_of_the_deployment_found(teller: Desk) -> None:
+    """Each deployment with the unrated questions that it was proven with, and none with another one's."""
+    store, asked = teller.store, WordEmbedder().embed(["Is the vault of gold shut"])[0]
+    approve(teller, When_do_you_open_today="At nine.", Is_the_door_shut_at_night="At six.")
+    plain, helped = (serve(teller, demonstrations=0, copy_at=0.5) for _ in range(2))
+    dataset = store.datasets.add("bank", helped.prompt_id, "hash", [], {})
+    store.runs.update(helped.run_id or 0, dataset_id=dataset.id)
+    store.datasets.set_unrated_sums(dataset.id, WordEmbedder.name, {"At nine.": (4 * asked).tobytes()})
+    for deployment, given in ((plain, None), (helped, "At nine."), (plain, None)):
+        store.deployments.activate(deployment.id)
+        before = len(teller.vllm.asked())
+        said = teller.ask("Is the vault of gold")
+        assert (len(teller.vllm.asked()) == before, said.text if given else None) == (
+            given is not None,
+            given,
+        )
+
+
 def test_an_answer_that_the_prompt_lists_is_given_without_the_model(teller: Desk) -> None:
     names = "opening hours, lost card, broken machine, exchange rates"
     teller.store.prompts.add("bank", [Segment("a", SegmentKind.INSTRUCTION, text=f"Choose from: {names}")])
