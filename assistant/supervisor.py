@@ -41,7 +41,7 @@ _LINE_BYTES = 64 << 10
 _NOT_STARTED = "It could not be started: {}"
 # The app comes first: one request in twenty waited 100 to 350 ms in it for a core, since vLLM's workers use all. On two
 # cores that brought the first text of 95 in 100 from within 243 ms to within 84, and that of vLLM itself from 85 to 73.
-_NICE_SESSION = 5
+BEHIND_THE_APP = 5
 _SESSION = Path("/proc/self/autogroup")
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -69,11 +69,13 @@ class Supervisor:
         on_start: Callable[[], None] = lambda: None,
         on_line: Callable[[str], None] = lambda line: None,
         on_exit: Callable[[int, float | None], None] = lambda status, pause_s: None,
+        nice: int = BEHIND_THE_APP,
     ):
         self._command, self._environment = list(command), dict(environment)
         self._scratch = scratch or scratch_directory()
         self._log = RotatingLog(log)
         self._on_start, self._on_line, self._on_exit = on_start, on_line, on_exit
+        self._nice = nice
         self._stopping = threading.Event()
         self.well_since = math.inf
         self._process: subprocess.Popen[bytes] | None = None
@@ -113,7 +115,7 @@ class Supervisor:
         """The exit status, or the error number where the command could not even be started."""
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "assistant.supervisor", str(self._scratch), *self._command],
+                [sys.executable, "-m", "assistant.supervisor", *self._words()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -136,6 +138,9 @@ class Supervisor:
             reader.join()
         shutil.rmtree(self._scratch, ignore_errors=True)
         return status
+
+    def _words(self) -> list[str]:
+        return [str(self._scratch), str(self._nice), *self._command]
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         # At most 64 KiB at once: a progress bar, say, ends no line for as long as it runs.
@@ -207,15 +212,18 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
             process.kill()
 
 
-def lower_session(nice: int) -> None:
-    """Let this process's session stand behind others when both want the cores.
+def lower_priority(nice: int, session_nice: int | None) -> None:
+    """Let this process, and its session where that is given, stand behind others when both want the cores.
 
-    Linux weighs sessions before the processes in them (`man 7 sched`, autogroup), so niceness alone does nothing in a
-    session of its own.
+    Outside control groups Linux weighs sessions before the processes in them (`man 7 sched`, autogroup), so niceness
+    alone does nothing in a session of its own; within one, as in a container, it counts alone.
     """
+    os.nice(nice)
+    if session_nice is None:
+        return
     for _ in range(_TRIES):
         try:
-            _SESSION.write_text(str(nice))
+            _SESSION.write_text(str(session_nice))
         except BlockingIOError:  # it takes one such change in 100 ms, whoever asks for it
             time.sleep(0.1)
             continue
@@ -224,11 +232,12 @@ def lower_session(nice: int) -> None:
         return
 
 
-def main(scratch: str, command: Sequence[str]) -> int:
+def main(scratch: str, nice: int, command: Sequence[str]) -> int:
     """Run the command until it ends or standard input closes; returns its exit status, or the error number where it
     could not even be started.
     """
-    lower_session(_NICE_SESSION)
+    if nice:
+        lower_priority(nice, nice)
     libc = ctypes.CDLL(None)
     # Grandchildren whose own parent dies become children of this process, so that `end_processes` finds them.
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -267,4 +276,4 @@ def main(scratch: str, command: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2:]))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3:]))

@@ -15,7 +15,7 @@ from pathlib import Path
 from textwrap import shorten
 
 from assistant.serving import LORA_SLOTS, MAX_RANK
-from assistant.supervisor import Supervisor, scratch_directory
+from assistant.supervisor import BEHIND_THE_APP, Supervisor, scratch_directory
 from assistant.vllm_health import (
     HealthProbe,
     OnReady,
@@ -70,6 +70,8 @@ class VllmServer:
             on_start=self._record_start,
             on_line=self._read_line,
             on_exit=self._record_exit,
+            # On a GPU its few threads must not wait, and others have the cores.
+            nice=0 if _has_cuda() else BEHIND_THE_APP,
         )
 
     def start(self, on_ready: OnReady) -> None:

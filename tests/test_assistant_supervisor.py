@@ -79,7 +79,7 @@ def is_alive(pid: int) -> bool:
 def test_what_a_process_starts_while_it_is_ended_is_ended_too(tmp_path: Path) -> None:
     script, pids, scratch = tmp_path / "fertile.py", tmp_path / "pids", tmp_path / "scratch"
     script.write_text(FERTILE)
-    words = ["-m", "assistant.supervisor", str(scratch), sys.executable, str(script), str(pids), "2"]
+    words = ["-m", "assistant.supervisor", str(scratch), "5", sys.executable, str(script), str(pids), "2"]
     supervising = subprocess.Popen([sys.executable, *words], cwd=ROOT, stdin=subprocess.PIPE)
     assert wait_for(lambda: pids.exists() and pids.read_text())
     supervising.communicate(timeout=PATIENCE_S)  # closes its input, as the end of the app does

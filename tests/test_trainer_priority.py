@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE_S
 
-from assistant.supervisor import Supervisor, lower_session
-from trainer.watch import lower_priority
+from assistant.supervisor import Supervisor, lower_priority
+from trainer.watch import stand_behind
 
 AUTOGROUP = Path("/proc/self/autogroup")
 
@@ -27,7 +27,7 @@ def test_a_process_is_nicer(
     monkeypatch.setattr("assistant.supervisor._SESSION", tmp_path / group)
     monkeypatch.setattr("trainer.watch._has_terminal", lambda: terminal)
     [nice] = _said("import os; print(os.nice(0))")
-    assert int(nice) == min(19, os.nice(0) + 10)
+    assert int(nice) == min(19, os.nice(0) + 5)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["10"] * written
 
 
@@ -42,7 +42,7 @@ def test_the_system_understands_what_is_written() -> None:
     assert (AUTOGROUP.read_text() if AUTOGROUP.exists() else "") == mine
 
 
-def _said(code: str, preexec_fn: Callable[[], None] | None = lower_priority) -> list[str]:
+def _said(code: str, preexec_fn: Callable[[], None] | None = stand_behind) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -57,7 +57,8 @@ def _said(code: str, preexec_fn: Callable[[], None] | None = lower_priority) -> 
 def test_a_supervised_process_stands_behind_the_app(tmp_path: Path) -> None:
     """What it starts too, training among it, so that training is still a step below."""
     lines, ended = list[str](), threading.Event()
-    read = f"from pathlib import Path; p = Path('{AUTOGROUP}'); print(p.read_text() if p.exists() else '')"
+    found = f"(lambda p: p.read_text() if p.exists() else '')(Path('{AUTOGROUP}'))"
+    read = f"import os; from pathlib import Path; print(os.nice(0)); print({found})"
     process = Supervisor(
         [sys.executable, "-c", read],
         os.environ,
@@ -68,8 +69,8 @@ def test_a_supervised_process_stands_behind_the_app(tmp_path: Path) -> None:
     process.start()
     assert ended.wait(PATIENCE_S)
     process.stop()
-    [usual] = _said(read, preexec_fn=None)
-    assert lines[0].endswith("nice 5") == bool(usual)
+    _, usual = _said(read, preexec_fn=None)
+    assert int(lines[0]) == min(19, os.nice(0) + 5) and lines[1].endswith("nice 5") == bool(usual)
 
 
 def test_a_system_that_takes_no_change_at_the_moment_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,5 +85,5 @@ def test_a_system_that_takes_no_change_at_the_moment_is_asked_again(monkeypatch:
                 raise error
 
     monkeypatch.setattr("assistant.supervisor._SESSION", Session())
-    lower_session(5)
+    lower_priority(0, 5)
     assert asked == ["5", "5", "5"]

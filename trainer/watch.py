@@ -17,7 +17,7 @@ from pathlib import Path
 
 from assistant.adapter_files import BadAdapter
 from assistant.serving import NoServer
-from assistant.supervisor import lower_session
+from assistant.supervisor import BEHIND_THE_APP, lower_priority
 from assistant.vllm_client import VllmError
 from store import Store, StoreError
 from store.audit import TRAINER, acting
@@ -40,10 +40,9 @@ _MOST_RESUMED = 3  # a run that dies again and again (out of memory, say) is lef
 _REST_S = 60.0  # before a re-evaluation that could not even begin is tried again: no server answers, say
 _GRACE_S = 6.0  # less than the 10 s after which the app's supervisor kills whatever is left
 
-_NICE = 10
-# Of the session, against vLLM's, which has 5: a quarter of a core beside a busy one, and all of an idle one. With twice
-# the difference, a tenth, a training on two cores came to a standstill while a single person chatted without a pause.
-_NICE_SESSION = 10
+# More than vLLM has: a quarter of a core beside a busy one, and all of an idle one. With twice as much, a tenth, a
+# training on two cores came to a standstill while a single person chatted without a pause.
+_NICE = 5
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +150,7 @@ class Watch:
         self._child = subprocess.Popen(
             [*self._command, command, "--data-dir", str(self._data_dir), *words],
             stdout=subprocess.DEVNULL,  # a run's result quotes answers; it is on the Training page, not in a log
-            preexec_fn=lower_priority,
+            preexec_fn=stand_behind,
             process_group=0,  # to end it with all that it started; the session stays, by which the app finds it
         )
 
@@ -252,13 +251,11 @@ def _since(start: float, at: float) -> bool:
     return start <= at <= time.time()
 
 
-def lower_priority() -> None:
+def stand_behind() -> None:
     """Training processes stand behind chat. The session of a terminal, which has a person's other work in it, is left
     as it is.
     """
-    os.nice(_NICE)
-    if not _has_terminal():
-        lower_session(_NICE_SESSION)
+    lower_priority(_NICE, None if _has_terminal() else BEHIND_THE_APP + _NICE)
 
 
 def _has_terminal() -> bool:

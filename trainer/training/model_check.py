@@ -28,7 +28,7 @@ from assistant.vllm_client import VllmError
 from assistant.vllm_pool import VllmPool
 from trainer.training.lora import adapted_layers, mean_loss, small_copy, to_tensors, with_attention
 from trainer.training.rows import Item, pack
-from trainer.watch import lower_priority
+from trainer.watch import stand_behind
 
 _PATIENCE_S = 600.0  # the servers load the model meanwhile
 _FOLDER = "model-check-"
@@ -133,5 +133,5 @@ def _end_with_app() -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=_end_with_app, daemon=True).start()
-    lower_priority()
+    stand_behind()
     main(Path(sys.argv[1]))
