@@ -10,6 +10,7 @@ import pytest
 from word_embedder import WordEmbedder
 
 from benchmarks.copying import WAYS, false_passes, measure
+from benchmarks.growth import draw, exponent
 from benchmarks.tasks.task import Task, TaskError, load
 from store.records import Segment, SegmentKind
 
@@ -128,3 +129,10 @@ def test_a_gate_that_may_not_show_its_answers_lets_more_through(
     found = false_passes(read(tmp_path, train=rows), 60, 40, 1, lambda done, total: None)
     without, all_but_own, halved = [*found.values()][1:]
     assert found["approved"] == 60 and without > all_but_own >= halved
+
+
+def test_how_a_cost_grows_is_a_slope_of_logarithms(tmp_path: Path) -> None:
+    assert exponent({1: 2.0, 10: 20.0, 100: 200.0}) == 1.0 and exponent({1: 7.0, 100: 7.0}) == 0.0
+    assert exponent({10: 1.0, 20: 4.0}) == 2.0
+    draw({"seconds": {1: 2.0, 10: 20.0}, "MiB": {1: 7.0, 10: 8.0}}, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").stat().st_size > 1000
