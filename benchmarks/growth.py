@@ -136,7 +136,12 @@ def draw(lines: Mapping[str, Costs], path: Path) -> None:
         for place, (name, costs) in enumerate(lines.items(), start=1):
             axes = figure.add_subplot((len(lines) + 2) // 3, 3, place, facecolor=PAPER)
             axes.loglog([*costs], [*costs.values()], "o-", color=PINE)
-            axes.set_title(f"{name}\nexponent {exponent(costs)}", loc="left", color=INK, fontsize=10)
+            axes.set_title(f"{name}\nexponent {exponent(costs)}", loc="left", color=INK, fontsize=9)
+            axes.set_ylim(
+                min(costs.values()) / 3, 3 * max(costs.values())
+            )  # so that what hardly grows looks flat
+            axes.set_xticks([*costs], labels=[f"{size:,}" for size in costs])
+            axes.minorticks_off()
             axes.grid(color=GRID)
             axes.tick_params(colors=SOFT, which="both")
         figure.savefig(path, dpi=150)
