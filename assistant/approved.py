@@ -16,7 +16,7 @@ _THE_SAME = 0.9  # a cosine from which on the nearest question decides alone: a 
 _NEAREST = 0.3
 # How surely an unrated question asks for one answer rather than another, by how much it suits; 0.03 does as well.
 _TEMPERATURE, _ROUNDS = 0.05, 5
-_PARTS = 10
+_FOLDS = 10  # of cross-validation
 NO_VECTORS = np.zeros((0, 1), np.float32)
 _ANSWERS_OF = 20  # nearest questions: among their answers is the one that suits most
 
@@ -87,8 +87,8 @@ class ApprovedAnswers:
         A tenth of the questions at a time is left out, and so takes no part in sharing out the `unrated` ones either.
         """
         some, found = [at for at, one in enumerate(self.items) if one.message_id][-most:], []
-        for part in range(_PARTS):
-            left_out = some[part::_PARTS]
+        for fold in range(_FOLDS):
+            left_out = some[fold::_FOLDS]
             rest = np.delete(np.arange(len(self.items)), left_out)
             others = ApprovedAnswers.of([self.items[at] for at in rest], self.vectors[rest])
             others = others.with_unrated(others.sums_of_unrated(unrated))
@@ -97,13 +97,13 @@ class ApprovedAnswers:
                     found.append((suits.value, suits.demonstration.answer == self.items[at].answer))
         return found
 
-    def suiting(self, unrated: np.ndarray) -> list[Likeness | None]:
+    def pseudo_labels(self, unrated: np.ndarray) -> list[Likeness | None]:
         """For each unrated question the answer that suits most, found with the help of the other ones: its own vector
         in the centroid would make it more like that answer than anything is that comes later.
         """
         found: list[Likeness | None] = [None] * len(unrated)
-        for part in range(_PARTS):
-            left_out = range(part, len(unrated), _PARTS)
+        for fold in range(_FOLDS):
+            left_out = range(fold, len(unrated), _FOLDS)
             sums = self.sums_of_unrated(np.delete(unrated, left_out, axis=0))
             others = self.with_unrated(sums)
             for at in left_out:

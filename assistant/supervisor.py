@@ -113,9 +113,10 @@ class Supervisor:
 
     def _run_once(self) -> int:
         """The exit status, or the error number where the command could not even be started."""
+        words = [str(self._scratch), str(self._nice), *self._command]
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "assistant.supervisor", *self._words()],
+                [sys.executable, "-m", "assistant.supervisor", *words],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -138,9 +139,6 @@ class Supervisor:
             reader.join()
         shutil.rmtree(self._scratch, ignore_errors=True)
         return status
-
-    def _words(self) -> list[str]:
-        return [str(self._scratch), str(self._nice), *self._command]
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         # At most 64 KiB at once: a progress bar, say, ends no line for as long as it runs.

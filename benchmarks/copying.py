@@ -53,9 +53,8 @@ def measure(task: Task, draws: int, test: int, seed: int, done: Callable[[int, i
     """A row for each number of approved answers: the share of `test` questions that each way answers right."""
     embedder, asked = Embedder(), sample_of(task.test, test, seed)
     vectors, rows = embedder.embed([one.user for one in asked]), []
-    train = dict(
-        zip((one.user for one in task.train), embedder.embed([one.user for one in task.train]), strict=True)
-    )
+    users = [one.user for one in task.train]
+    train = dict(zip(users, embedder.embed(users), strict=True))
     for place, size in enumerate(_SIZES):
         shares: dict[str, list[float]] = {name: [] for name in WAYS}
         for draw in range(draws):

@@ -27,6 +27,7 @@ from benchmarks.processes import AppFailed, AppProcess, FakeServer
 from benchmarks.record import Screen, write_result
 from benchmarks.report import GRID, INK, PAPER, PINE, SOFT
 from benchmarks.serving import OwnServer
+from benchmarks.tasks.measurement import AT_ONCE
 from benchmarks.tasks.task import Item, load
 from store import Store
 from store.demonstrations import Demonstration
@@ -36,7 +37,7 @@ from trainer.training.finetune import TrainingJob, finetune
 from trainer.training.rows import dev_rows, train_rows
 
 _EXAMPLES, _DEV = (50, 200, 800), 20
-_QUESTIONS, _ANSWER_TOKENS, _AT_ONCE = (32, 128, 512, 1024), 16, 32
+_QUESTIONS, _ANSWER_TOKENS = (32, 128, 512, 1024), 16
 _APPROVED, _FOUND, _DIMENSIONS = (1_000, 5_000, 20_000, 100_000), 50, 384
 _CONVERSATIONS = (500, 5_000, 50_000)
 _MESSAGES = 6  # of a conversation, about
@@ -61,7 +62,7 @@ def training(server: OwnServer, items: Sequence[Item], work_dir: Path, screen: S
 
 async def gate(server: OwnServer, items: Sequence[Item], screen: Screen) -> Costs:
     """Seconds until so many questions are answered, as a gate asks them."""
-    pool, slots, found = server.pool(), asyncio.Semaphore(_AT_ONCE), Costs()
+    pool, slots, found = server.pool(), asyncio.Semaphore(AT_ONCE), Costs()
 
     async def answer(item: Item, size: int) -> None:
         ids = render(server.tokenizer, (), ((Role.USER, f"{item.user} ({size})"),)).ids
@@ -137,9 +138,8 @@ def draw(lines: Mapping[str, Costs], path: Path) -> None:
             axes = figure.add_subplot((len(lines) + 2) // 3, 3, place, facecolor=PAPER)
             axes.loglog([*costs], [*costs.values()], "o-", color=PINE)
             axes.set_title(f"{name}\nexponent {exponent(costs)}", loc="left", color=INK, fontsize=9)
-            axes.set_ylim(
-                min(costs.values()) / 3, 3 * max(costs.values())
-            )  # so that what hardly grows looks flat
+            # So that what hardly grows looks flat.
+            axes.set_ylim(min(costs.values()) / 3, 3 * max(costs.values()))
             axes.set_xticks([*costs], labels=[f"{size:,}" for size in costs])
             axes.minorticks_off()
             axes.grid(color=GRID)

@@ -66,3 +66,16 @@ def v0_1(db: Database) -> None:
         if sqlite3.complete_statement(statement):
             db.execute(statement)
             statement = ""
+
+
+@migrations()
+def unrated_sums(db: Database) -> None:
+    """For each answer that can be given again, the sum of the vectors of unrated questions that ask for it."""
+    db.execute("""
+        CREATE TABLE unrated_sums (
+            dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
+            answer TEXT NOT NULL,
+            vector_model TEXT NOT NULL,
+            vector BLOB NOT NULL,  -- float32
+            PRIMARY KEY (dataset_id, answer)
+        ) STRICT, WITHOUT ROWID""")

@@ -50,15 +50,6 @@ CREATE TABLE dataset_examples (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX examples_of_conversation ON dataset_examples (conversation_id);
 
--- For each answer that can be given again, the sum of the vectors of unrated questions that ask for it.
-CREATE TABLE unrated_sums (
-    dataset_id INTEGER NOT NULL REFERENCES datasets (id) ON DELETE CASCADE,
-    answer TEXT NOT NULL,
-    vector_model TEXT NOT NULL,
-    vector BLOB NOT NULL,  -- float32
-    PRIMARY KEY (dataset_id, answer)
-) STRICT, WITHOUT ROWID;
-
 -- Without a foreign key: what was once gate stays gate, also when the conversation is deleted and imported again.
 CREATE TABLE splits (
     conversation_id TEXT PRIMARY KEY,

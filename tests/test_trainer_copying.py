@@ -16,9 +16,10 @@ from assistant.rendering import Context
 from assistant.retrieval import Retriever
 from store.demonstrations import Demonstration
 from store.records import Role, RunStatus, Segment, SegmentKind, Split, Usage, Verdict
-from trainer.copying import answers_of, is_worth_copying, share_right, thresholds
+from trainer.copying import is_worth_copying, share_right, thresholds
 from trainer.evaluation.guards import QUESTIONS
 from trainer.examples.deduplicate import split_of
+from trainer.examples.traffic import repeated_answers
 
 SHOPS = {
     "bakery": ("bread", "rolls", "flour", "cake", "pastry", "dough", "loaf", "baguette"),
@@ -202,8 +203,8 @@ def test_an_answer_with_a_placeholder_is_no_evidence(scene: Scene) -> None:
         return [Demonstration(str(n), f"Where do I write to, number {n}?", answer) for n in range(30)]
 
     embedder = scene.context.retriever.embedder
-    assert answers_of(embedder, known("To the desk."), ()) is not None
-    assert answers_of(embedder, known("To <EMAIL_1>."), ()) is None
+    assert repeated_answers(embedder, known("To the desk."), (), 10) is not None
+    assert repeated_answers(embedder, known("To <EMAIL_1>."), (), 10) is None
 
 
 def test_answers_that_the_prompt_lists_need_not_repeat(scene: Scene) -> None:
@@ -211,8 +212,8 @@ def test_answers_that_the_prompt_lists_need_not_repeat(scene: Scene) -> None:
     listed = Segment("list", SegmentKind.INSTRUCTION, text=f"One of: {', '.join(goods)}.")
     known = [Demonstration(one, f"{one}, please", one) for one in goods[::2]]
     embedder = scene.context.retriever.embedder
-    assert answers_of(embedder, known, [listed]) is not None
-    assert answers_of(embedder, known, ()) is None
+    assert repeated_answers(embedder, known, [listed]) is not None
+    assert repeated_answers(embedder, known, ()) is None
 
 
 def test_how_often_the_model_is_right_is_what_people_said_of_what_serves_now(scene: Scene) -> None:

@@ -14,7 +14,6 @@ from statistics import mean, pstdev
 import numpy as np
 
 from assistant.approved import NO_VECTORS, ApprovedAnswers
-from assistant.listed import listed_answers, with_listed
 from assistant.retrieval import Embeds
 from store.demonstrations import Demonstration
 from store.records import Deployment, RatedAnswer, Segment, Split, Variant
@@ -22,7 +21,7 @@ from trainer.candidate import Candidate, approved_now, in_split, measured_untrai
 from trainer.context import Retrain, TrainingContext
 from trainer.examples.demonstrations import demonstrations_of
 from trainer.examples.selection import CollectedAnswer, judge
-from trainer.examples.traffic import ENOUGH_RATED
+from trainer.examples.traffic import ENOUGH_RATED, repeated_answers
 
 _LEAST_SHARE = 0.1  # of the questions that have to be answered this way, or it is not worth a test
 # Of the questions: so many right answers fewer are taken for more that cost no tokens. Half of the gate's margin.
@@ -45,7 +44,7 @@ def is_worth_copying(context: TrainingContext, assistant_id: str) -> bool:
         return False
     segments = context.store.prompts.get(active.prompt_id).segments
     known = approved_now(context, assistant_id)
-    return bool(_to_test(context, active, answers_of(context.retriever.embedder, known, segments)))
+    return bool(_to_test(context, active, _index(context.retriever.embedder, known, segments)))
 
 
 def copying_candidate(retrain: Retrain) -> Candidate | str:
@@ -57,7 +56,7 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
         return "The prompt was edited meanwhile."
     known = demonstrations_of(in_split(retrain.dataset, Split.TRAIN))
     embedder = retrain.context.retriever.embedder
-    index, asked = answers_of(embedder, known, segments), retrain.unrated[-_LOOKED_AT:]
+    index, asked = _index(embedder, known, segments), retrain.unrated[-_LOOKED_AT:]
     unrated = embedder.embed(asked) if index and asked else NO_VECTORS
     found = _to_test(retrain.context, active, index, unrated)
     if index is None or not found:
@@ -74,6 +73,12 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
     # Only for what the server must say as well.
     measured = measured_untrained(retrain, active.adapter, variants[:1])
     return replace(measured, variants=variants, dev_losses=losses, remarks=(remark,))
+
+
+def _index(
+    embedder: Embeds, known: Sequence[Demonstration], segments: Sequence[Segment]
+) -> ApprovedAnswers | None:
+    return repeated_answers(embedder, known[-_LOOKED_AT:], segments, ENOUGH_RATED)
 
 
 def _to_test(
@@ -106,19 +111,6 @@ def share_right(rated: Sequence[RatedAnswer], active: Deployment) -> float:
 def _is_right(answer: RatedAnswer) -> bool:
     found = judge(answer)
     return isinstance(found, CollectedAnswer) and not found.corrected
-
-
-def answers_of(
-    embedder: Embeds, approved: Sequence[Demonstration], segments: Sequence[Segment]
-) -> ApprovedAnswers | None:
-    """The approved answers, and those that the prompt's `segments` list; None where answers do not repeat."""
-    known = [one for one in approved if not one.has_placeholder][-_LOOKED_AT:]
-    answers = [one.answer for one in known]
-    repeated = len(answers) - len(set(answers))  # mostly none where answers are sentences
-    if repeated < ENOUGH_RATED and not listed_answers(segments, set(answers)):
-        return None
-    alone = ApprovedAnswers.of(known, embedder.embed([one.question for one in known]))
-    return with_listed(alone, segments, embedder.embed)
 
 
 def thresholds(pairs: Iterable[tuple[float, bool]], right: float) -> list[float]:

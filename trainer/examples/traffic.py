@@ -18,7 +18,7 @@ from operator import itemgetter
 from types import MappingProxyType
 
 from assistant.approved import ApprovedAnswers
-from assistant.listed import with_listed
+from assistant.listed import listed_answers, with_listed
 from assistant.retrieval import Embeds
 from store.demonstrations import Demonstration
 from store.records import RatedAnswer, Segment, Split
@@ -102,16 +102,31 @@ def _copied(
     if len(approved) <= ENOUGH_RATED or not unrated:
         return []
     items = [Demonstration(one.message_id, one.context[-1][1], one.completion) for one in approved]
-    alone = ApprovedAnswers.of(items, embedder.embed([one.question for one in items]))
+    known = repeated_answers(embedder, items, segments)
+    if known is None:
+        return []
     vectors = embedder.embed([one.context[-1][1] for one in unrated])
-    known = with_listed(alone, segments, embedder.embed)
     enough = confidence_threshold(known.agreement(vectors))
     if math.isinf(enough):
         return []
-    found = zip(known.suiting(vectors), unrated, strict=True)
+    found = zip(known.pseudo_labels(vectors), unrated, strict=True)
     alike = [(answer, one) for answer, one in found if answer and answer.value >= enough]
     alike.sort(key=lambda each: (-each[0].value, each[1].message_id))
     return [replace(one, completion=answer.demonstration.answer) for answer, one in alike]
+
+
+def repeated_answers(
+    embedder: Embeds, approved: Sequence[Demonstration], segments: Sequence[Segment], least: int = 1
+) -> ApprovedAnswers | None:
+    """The approved answers without placeholders, and those that the prompt's `segments` list; None where fewer than
+    `least` repeat another one, as where answers are sentences, and none are listed.
+    """
+    known = [one for one in approved if not one.has_placeholder]
+    answers = {one.answer for one in known}
+    if len(known) - len(answers) < least and not listed_answers(segments, answers):
+        return None
+    alone = ApprovedAnswers.of(known, embedder.embed([one.question for one in known]))
+    return with_listed(alone, segments, embedder.embed)
 
 
 def _thresholds(rated: Iterable[RatedAnswer]) -> Mapping[int | None, float]:
