@@ -178,7 +178,7 @@ def main(
     from assistant.api.metrics import Metrics
     from assistant.api.tracing import tracer_of_environment
     from assistant.request_log import RequestLog
-    from assistant.web.access import Access, Rates, Services
+    from assistant.web.access import Access, RateLimits, Services
     from assistant.web.app import build, web_app
     from assistant.web.server import PageServer
     from trainer.examples.dataset import dataset_stats
@@ -193,7 +193,7 @@ def main(
         lambda: server.state,
         trainer_expected=trainer,
         dataset_now=lambda assistant_id: dataset_stats(store, assistant_id, settings),
-        rates=Rates(messages_per_minute, ratings_per_minute, answers_at_once),
+        rates=RateLimits(messages_per_minute, ratings_per_minute, answers_at_once),
         model_problem=lambda: model_problem(data_dir, base),
     )
     key_required = services.access.sign_in_required

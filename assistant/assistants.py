@@ -17,7 +17,7 @@ from assistant.limits import ChatLimits
 from assistant.rendering import prompt_tokens
 from assistant.tokenizer import ChatTokenizer
 from store import Store, StoreError
-from store.io.importing import import_judged, judge_file
+from store.io.importing import import_planned, plan_import
 from store.io.records import ImportOptions
 from store.records import Assistant, Deployment, Segment
 
@@ -117,7 +117,7 @@ def load_sample(
         limits,
     )
     options = ImportOptions(assistant.id, "sample", approve=False, at=time.time())
-    return assistant, import_judged(store, judge_file(_SAMPLE_ANSWERS, options)).counts["conversations"]
+    return assistant, import_planned(store, plan_import(_SAMPLE_ANSWERS, options)).counts["conversations"]
 
 
 def segments_from(rows: Sequence[dict[str, Any]]) -> tuple[Segment, ...]:

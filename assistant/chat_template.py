@@ -54,7 +54,7 @@ _PROBES = [
 
 
 @dataclass(frozen=True)
-class _Manner:
+class _MessageLayout:
     """How messages are put: contents as lists of parts, instructions in the first question, neighbours of one role
     as one message.
     """
@@ -78,8 +78,9 @@ def _join(turns: Sequence[Turn]) -> list[Turn]:
     return joined
 
 
-_MANNERS = sorted(
-    (_Manner(*flags) for flags in product((False, True), repeat=3)), key=lambda m: sum(vars(m).values())
+_LAYOUTS = sorted(
+    (_MessageLayout(*flags) for flags in product((False, True), repeat=3)),
+    key=lambda m: sum(vars(m).values()),
 )
 
 
@@ -101,17 +102,17 @@ class ChatTemplate:
         except jinja2.TemplateSyntaxError as error:
             raise UnusableTemplate(f"cannot be read ({error})") from error
         problems: list[str] = []
-        for self._manner in _MANNERS:
+        for self._layout in _LAYOUTS:
             problems.append(self._problem())
             if not problems[-1]:
                 break
         else:
             raise UnusableTemplate(problems[0])  # with messages as they come
-        self._shown = self._find_out_what_history_shows()
+        self._shown = self._history_filter()
 
     def pieces(self, turns: Sequence[Turn], answer_follows: bool = True, tools: Tools = ()) -> list[str]:
         """Markup, content, markup, content, ..., markup; contents as far as the template shows them."""
-        put = self._manner.apply(
+        put = self._layout.apply(
             [replace(t, content=self.history(t.content)) if t.role == "assistant" else t for t in turns]
         )
         # What is empty stays empty: templates ask for it. What a tool answers may be quoted.
@@ -179,7 +180,7 @@ class ChatTemplate:
             raise UnusableTemplate(f"refuses these messages ({error})") from error
 
     def _message(self, turn: Turn) -> dict[str, Any]:
-        content: Any = [{"type": "text", "text": turn.content}] if self._manner.parts else turn.content
+        content: Any = [{"type": "text", "text": turn.content}] if self._layout.parts else turn.content
         message = {"role": turn.role, "content": content}
         if turn.role == "tool":
             return message | {"tool_call_id": turn.calls[0].id, "name": typed(turn.calls[0].name)}
@@ -206,7 +207,7 @@ class ChatTemplate:
                     return f"{often} what the {turn.role} says"
         return ""
 
-    def _find_out_what_history_shows(self) -> Callable[[str], str]:
+    def _history_filter(self) -> Callable[[str], str]:
         def text(answer: str) -> str:
             return self._render([Turn("user", "a"), Turn("assistant", answer), Turn("user", "b")])
 

@@ -43,7 +43,7 @@ class ChatTokenizer:
         }
         longest_first = sorted(map(re.escape, self._controls), key=len, reverse=True)
         self._control = re.compile("|".join(longest_first) or "(?!)")
-        self._anchor = _untypable()
+        self._anchor = _unique_marker()
         self._plain = _without_controls(markup)
         self._plain.add_special_tokens([AddedToken(self._anchor, normalized=False)])
         self._encode_run = lru_cache(maxsize=4096)(self._encode_uncached)
@@ -152,7 +152,7 @@ class ChatTokenizer:
         return last if isinstance(last, str) else "", "" if after.strip() else after
 
 
-def _untypable() -> str:
+def _unique_marker() -> str:
     return f"\ue000{secrets.token_hex(8)}\ue001"
 
 
@@ -168,10 +168,12 @@ def _without_controls(markup: Tokenizer) -> Tokenizer:
     model |= {"dropout": None} if "dropout" in model else {}
     controls -= {model.get("unk_token")}  # looked up by its name
     if isinstance(model["vocab"], list):
-        model["vocab"] = [[_untypable() if piece in controls else piece, p] for piece, p in model["vocab"]]
+        model["vocab"] = [
+            [_unique_marker() if piece in controls else piece, p] for piece, p in model["vocab"]
+        ]
     else:
         model["vocab"] = {
-            (_untypable() if piece in controls else piece): id for piece, id in model["vocab"].items()
+            (_unique_marker() if piece in controls else piece): id for piece, id in model["vocab"].items()
         }
     if "merges" in model:
         pairs = (pair if isinstance(pair, list) else pair.split(" ") for pair in model["merges"])

@@ -181,9 +181,9 @@ class VllmPool:
             try:
                 return await client.complete(model, ids, **options)
             except VllmUnreachable as error:
-                self._pass_over(client, tried, error)
+                self._try_another(client, tried, error)
 
-    def _pass_over(self, client: VllmClient, tried: set[str], error: VllmUnreachable) -> None:
+    def _try_another(self, client: VllmClient, tried: set[str], error: VllmUnreachable) -> None:
         """From now on; raises the error where no other server is left to try."""
         tried.add(client.url)
         if {other.url for other in self.each()} <= tried:
@@ -206,7 +206,7 @@ class VllmPool:
             except VllmUnreachable as error:
                 if begun:
                     raise
-                self._pass_over(client, tried, error)
+                self._try_another(client, tried, error)
 
     async def models(self) -> set[str]:
         """Names that every server answers to."""

@@ -21,7 +21,7 @@ from assistant.web.markup import markdown
 from benchmarks.random_adapters import make_small
 from benchmarks.tasks.task import TaskError, load
 from store import Store, StoreError
-from store.io.importing import import_judged, judge_file
+from store.io.importing import import_planned, plan_import
 from store.io.records import ImportOptions
 from trainer.evaluation.scorers import bleu, chrf, exact, json_match
 from trainer.examples.wording import near, wording
@@ -63,7 +63,7 @@ class _Importing:
         self._path.write_bytes(data)
         try:
             options = ImportOptions("desk", "fuzz", approve=False, at=2e9)
-            result = import_judged(self._store, judge_file(self._path, options))
+            result = import_planned(self._store, plan_import(self._path, options))
         except StoreError:
             return
         assert min(result.refused, *result.counts.values(), 0) >= 0

@@ -24,7 +24,7 @@ from benchmarks.record import Screen, fail, percentiles, write_result
 from store import Store
 from store.demonstrations import Demonstration
 from store.garbage import collect_rarely
-from store.io.importing import import_judged, judge_file
+from store.io.importing import import_planned, plan_import
 from store.io.records import ImportOptions
 from store.sqlite import sqlite3
 
@@ -179,7 +179,7 @@ def measure_import(store: Store, folder: Path, number: int, seed: int, screen: S
         options = ImportOptions(ASSISTANTS[0], "benchmark", approve=True, at=time.time())
         screen.say(f"import, {name} ...")
         started, busy = time.perf_counter(), time.process_time()
-        imported = import_judged(store, judge_file(path, options))
+        imported = import_planned(store, plan_import(path, options))
         took_s, busy_s = time.perf_counter() - started, time.process_time() - busy
         rows = sum(imported.counts[kind] for kind in ("conversations", "messages", "ratings"))
         result[name] = {

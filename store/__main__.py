@@ -23,7 +23,7 @@ from store.errors import StoreError
 from store.garbage import collect_rarely
 from store.io.exporting import STDOUT, export_file
 from store.io.formats import NAMES, WRITTEN
-from store.io.importing import ImportResult, import_judged, judge_file
+from store.io.importing import ImportResult, import_planned, plan_import
 from store.io.meaning import COLUMNS
 from store.io.records import ImportOptions
 from store.maintenance import backup_file
@@ -165,20 +165,20 @@ def import_(
     docs/data.md says what each format is.
     """
     with opened(data_dir) as store:
-        said = (dict(map(_named_column, column or [])), up_from, down_to, day_first, encoding)
+        columns = (dict(map(_named_column, column or [])), up_from, down_to, day_first, encoding)
         rater = rater.strip() or "import"
-        options = ImportOptions(_assistant(store, assistant), rater, approve, time.time(), *said)
+        options = ImportOptions(_assistant(store, assistant), rater, approve, time.time(), *columns)
         with err.status(f"Reading {escape(source.name)} ..."):
-            judged = judge_file(source, options, format)
-        for sentence in judged.sentences():
+            plan = plan_import(source, options, format)
+        for sentence in plan.sentences():
             out.print(escape(sentence), highlight=False)
-        _print_refusals(judged.found)
+        _print_refusals(plan.found)
         if not yes and _is_terminal() and not typer.confirm("Import this?"):
             out.print("Nothing was imported.")
             raise typer.Exit(1)
         with err.status(f"Importing {escape(source.name)} ..."):
-            result = import_judged(store, judged)
-    if result.refused > judged.found.refused:  # what the store itself did not take
+            result = import_planned(store, plan)
+    if result.refused > plan.found.refused:  # what the store itself did not take
         _print_refusals(result)
     for sentence in result.summary():
         out.print(escape(sentence), highlight=False)

@@ -42,7 +42,7 @@ def verify_password(password: str, password_hash: str | None) -> bool:
     if len(password) > MAX_LENGTH:
         password, password_hash = "", None
     try:
-        right = _hasher.verify(password_hash or _nobodys_hash(), _bytes(password))
+        right = _hasher.verify(password_hash or _dummy_hash(), _bytes(password))
     except (VerificationError, InvalidHashError):
         return False
     return right and password_hash is not None
@@ -53,7 +53,7 @@ def _bytes(password: str) -> bytes:
 
 
 @cache
-def _nobodys_hash() -> str:
+def _dummy_hash() -> str:
     """A hash with today's costs that belongs to nobody."""
     return _hasher.hash(b"nobody has this password")
 

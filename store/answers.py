@@ -196,7 +196,7 @@ class Answers(Repository):
             RatedAnswer(
                 message_id=id,
                 conversation_id=wanted[id],
-                context=_down_to(parent_id, turns, contexts),
+                context=_branch_to(parent_id, turns, contexts),
                 answer=text,
                 ratings=ratings.get(id, ()),
                 split=splits.get(wanted[id]),
@@ -210,7 +210,7 @@ class Answers(Repository):
         ]
 
 
-def _down_to(id: str | None, turns: Mapping[str, _Turn], contexts: dict[str, _Context]) -> _Context:
+def _branch_to(id: str | None, turns: Mapping[str, _Turn], contexts: dict[str, _Context]) -> _Context:
     """The turns from the first one down to this message. `contexts` are those known; they share their turns."""
     unknown = []
     while id is not None and id not in contexts:

@@ -27,10 +27,10 @@ class OutdatedFacts:
         self._gone = [_facts(text) - now for text in texts]
 
     @property
-    def are_none(self) -> bool:
+    def is_empty(self) -> bool:
         return not any(self._gone)
 
-    def says_one(self, text: str, judged_at: float) -> bool:
+    def mentions_any(self, text: str, judged_at: float) -> bool:
         """Whether the text says one that was in the prompt under which it was judged (UTC seconds)."""
         gone = self._gone[max(0, bisect_right(self._since, judged_at) - 1)] if self._gone else set()
         return bool(gone) and not gone.isdisjoint(_words(text))
@@ -39,11 +39,11 @@ class OutdatedFacts:
 def outdated_answers(store: Store, assistant_id: str, newest: int = 10_000) -> list[RatedAnswer]:
     """The approved answers that say what was taken out of the prompt since they were judged."""
     facts, found = OutdatedFacts(store.prompts.all(assistant_id)), list[RatedAnswer]()
-    if facts.are_none:  # as mostly: no answer is read then
+    if facts.is_empty:  # as mostly: no answer is read then
         return []
     for one in store.answers.rated(assistant_id, newest):
         text = approved_text(one.answer, one.ratings, one.decision, one.is_whole)
-        if text is not None and facts.says_one(text, judged_at(one.ratings, one.decision)):
+        if text is not None and facts.mentions_any(text, judged_at(one.ratings, one.decision)):
             found.append(one)
     return found
 

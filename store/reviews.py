@@ -19,7 +19,7 @@ from store.search import Search
 MOST = 2000
 
 
-class Show(StrEnum):
+class ReviewKind(StrEnum):
     WORTH = "worth a look"  # whatever may be wrong, of all the kinds below
     UNDECIDED = "undecided"
     DOWN = "rated down"
@@ -38,7 +38,7 @@ class ReviewFilter:
     were decided already.
     """
 
-    show: Show = Show.WORTH
+    show: ReviewKind = ReviewKind.WORTH
     text: str = ""  # words in the question, the answer, a comment or a correction
     rater: str = ""
     reason: str = ""
@@ -72,9 +72,9 @@ _BY_CONVERSATION = "conversations c CROSS JOIN messages m ON m.conversation_id =
 _BY_ID = f"json_each(?4) wanted CROSS JOIN messages m ON m.id = wanted.value CROSS {_PLACE}"
 _DECIDED = f"EXISTS (SELECT 1 FROM decisions d WHERE d.message_id = m.id AND {IS_EFFECTIVE})"
 _OF_RATING = {
-    Show.DOWN: "r.verdict = 'down'",
-    Show.UP: "r.verdict = 'up'",
-    Show.CORRECTED: "r.correction IS NOT NULL",
+    ReviewKind.DOWN: "r.verdict = 'down'",
+    ReviewKind.UP: "r.verdict = 'up'",
+    ReviewKind.CORRECTED: "r.correction IS NOT NULL",
 }
 # Named, since SQLite would rather go through all ratings of one kind for every message that a search found.
 _ITS_RATING = "SELECT 1 FROM ratings r INDEXED BY ratings_of_message WHERE r.message_id = m.id"
@@ -157,30 +157,30 @@ def queries(wanted: ReviewFilter) -> list[str]:
     Its values are the assistant, the rater, the reason, the ids that a search found, and the limit.
     """
     kinds = [wanted.show]
-    if wanted.show is Show.WORTH:
-        kinds = [Show.DOWN, Show.CORRECTED, Show.UP, Show.UNRATED]
+    if wanted.show is ReviewKind.WORTH:
+        kinds = [ReviewKind.DOWN, ReviewKind.CORRECTED, ReviewKind.UP, ReviewKind.UNRATED]
     if wanted.rater or wanted.reason:
-        kinds = [kind for kind in kinds if kind is not Show.UNRATED]
+        kinds = [kind for kind in kinds if kind is not ReviewKind.UNRATED]
     return [_query(wanted, kind) for kind in kinds]
 
 
-def _query(wanted: ReviewFilter, kind: Show) -> str:
+def _query(wanted: ReviewFilter, kind: ReviewKind) -> str:
     rating = [_OF_RATING[kind]] if kind in _OF_RATING else []
     rating += ["r.rater = ?2"] if wanted.rater else []
     rating += ["r.reason = ?3 AND r.reason <> ''"] if wanted.reason else []
     if wanted.text.strip():
         source, order = _BY_ID, "wanted.key"
-    elif kind is Show.DECIDED:
+    elif kind is ReviewKind.DECIDED:
         source, order = _BY_DECISION, "d.seq DESC"
     elif rating:
         source, order = _BY_RATING, "r.seq DESC"
     else:
         source, order = _BY_CONVERSATION, "c.updated_at DESC"
     conditions = ["c.assistant_id = ?1", "m.role = 'assistant' AND m.status IN ('complete', 'stopped')"]
-    conditions += ["m.text <> ''", _DECIDED if kind is Show.DECIDED else f"NOT {_DECIDED}"]
+    conditions += ["m.text <> ''", _DECIDED if kind is ReviewKind.DECIDED else f"NOT {_DECIDED}"]
     if source is _BY_DECISION:
         conditions[-1] = IS_EFFECTIVE
-    if kind is Show.UNRATED:
+    if kind is ReviewKind.UNRATED:
         conditions.append("NOT EXISTS (SELECT 1 FROM ratings r WHERE r.message_id = m.id)")
     elif rating:
         latest = " AND ".join([IS_LATEST, *rating])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from store import Store
 from store.io.exporting import export_file
-from store.io.importing import ImportResult, import_judged, judge_file
+from store.io.importing import ImportResult, import_planned, plan_import
 from store.io.records import ImportOptions
 from store.records import MessageStatus, Role, Ruling, Split, Verdict
 
@@ -96,7 +96,7 @@ def export_data(store: Store, folder: Path, format: str) -> bytes:
 def import_file(
     store: Store, path: Path, options: ImportOptions = OPTIONS, format: str | None = None
 ) -> ImportResult:
-    return import_judged(store, judge_file(path, options, format))
+    return import_planned(store, plan_import(path, options, format))
 
 
 def import_data(

@@ -122,6 +122,6 @@ def cheap_passwords() -> Iterator[None]:
     """Hashes that take no time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
-        accounts._nobodys_hash.cache_clear()
+        accounts._dummy_hash.cache_clear()
         yield
-    accounts._nobodys_hash.cache_clear()
+    accounts._dummy_hash.cache_clear()

@@ -5,10 +5,10 @@ from imported_turns import ImportedTurn, load_turns
 from assistant.web.review_queue import ReviewQueue, ReviewSession
 from store import Store
 from store.records import Verdict
-from store.reviews import ReviewFilter, Show
+from store.reviews import ReviewFilter, ReviewKind
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
-ALL = ReviewFilter(Show.UNDECIDED)
+ALL = ReviewFilter(ReviewKind.UNDECIDED)
 
 
 def rated_desk(store: Store) -> Store:

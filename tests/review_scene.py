@@ -25,7 +25,7 @@ from assistant.tokenizer import ChatTokenizer
 from assistant.vllm_client import VllmClient
 from assistant.vllm_health import Phase, ServerState
 from assistant.vllm_pool import VllmPool
-from assistant.web.access import Access, Rates, Services
+from assistant.web.access import Access, RateLimits, Services
 from assistant.web.app import build, web_app
 from assistant.web.server import PageServer
 from benchmarks.processes import free_port
@@ -40,7 +40,7 @@ expect.set_options(timeout=1000 * PATIENCE_S)
 REASONS = ("wrong fact", "too long", "wrong tone", "off topic")
 COMMENTS = ("", "", "prices are old", "nobody talks like that", "<b>bold</b> claim")
 
-RATES = Rates(messages=20, ratings=60, streams=4)
+RATES = RateLimits(messages=20, ratings=60, streams=4)
 
 
 class Words:
@@ -101,7 +101,7 @@ def _talk(store: Store) -> None:
     store.ratings.add(parent, "bo", Verdict.DOWN, "wrong fact", "we close at five")
 
 
-def services_of(store: Store, chat: Any = None, rates: Rates = RATES) -> Services:
+def services_of(store: Store, chat: Any = None, rates: RateLimits = RATES) -> Services:
     """What the pages need, without a model unless `chat` is given."""
     settings = TrainerSettings()
     return Services(
@@ -144,7 +144,7 @@ def turned(page: Page, act: Callable[[], object]) -> None:
 
 @contextmanager
 def answering(
-    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, rates: Rates = RATES
+    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, rates: RateLimits = RATES
 ) -> Iterator[tuple[str, gr.Blocks]]:
     """The pages with an assistant “desk”, answered by a fake vLLM."""
     create_assistant(store, tokenizer, "Desk", "exact", parse("Be brief."), (), "desk")
@@ -154,7 +154,7 @@ def answering(
 
 @contextmanager
 def answered(
-    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, rates: Rates = RATES
+    store: Store, tokenizer: ChatTokenizer, vllm: FakeVllm, rates: RateLimits = RATES
 ) -> Iterator[tuple[str, gr.Blocks]]:
     """The pages of a store as it is, answered by a fake vLLM."""
     with vllm.serving() as address:

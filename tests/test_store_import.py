@@ -21,7 +21,7 @@ from store_scene import run_store
 
 from store import Store, StoreError
 from store.io import importing
-from store.io.importing import import_judged, judge_file
+from store.io.importing import import_planned, plan_import
 from store.io.records import ImportOptions
 from store.records import Rating, Role, Verdict
 
@@ -224,7 +224,7 @@ def test_people_can_rate_while_a_large_file_is_imported(
     path = tmp_path / "large.jsonl"
     path.write_text(chats(*range(3000)))
     try:
-        import_judged(bank, judge_file(path, APPROVING))
+        import_planned(bank, plan_import(path, APPROVING))
     finally:
         done.set()
         person.join()

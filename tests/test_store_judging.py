@@ -10,7 +10,7 @@ from import_scene import APPROVING, OPTIONS, Load, chats, message, rated_answers
 from store_scene import run_store
 
 from store import Store, StoreError
-from store.io.importing import LONGEST_LEARNED, judge_file
+from store.io.importing import LONGEST_LEARNED, plan_import
 from store.io.left_out import take_off
 from store.records import Verdict
 from trainer.examples.selection import select
@@ -236,7 +236,7 @@ def test_it_says_what_would_be_learned_and_asks(
     rows = [*(f"q{n},,down,c{n}" for n in range(900, 904)), *(f"{row}," for row in long)]
     path = tmp_path / "answers.csv"
     path.write_text(table("question,answer,rating,ideal", *rows, "q,a,maybe,"))
-    said = "\n".join(judge_file(path, OPTIONS).sentences())
+    said = "\n".join(plan_import(path, OPTIONS).sentences())
     assert "answers.csv is read as a table" in said and "verdict = rating, correction = ideal" in said
     assert "Answers to learn from: 115 rated up, 4 corrected" in said and said.count("for example: ") == 3
     assert "q900 → c900" in said and "left behind: 1" in said

@@ -29,18 +29,18 @@ def version(number: int, text: str, answer: str = "") -> Prompt:
 )
 def test_numbers_and_names_that_are_gone_count(before: str, now: str, answer: str, expected: bool) -> None:
     facts = OutdatedFacts([version(1, before), version(2, now)])
-    assert facts.says_one(answer, 1.5) is expected
-    assert facts.says_one(answer, 0.0) is expected, "older than the first version, as imported ones are"
-    assert not facts.says_one(answer, 2.5), "it was judged under the present one"
+    assert facts.mentions_any(answer, 1.5) is expected
+    assert facts.mentions_any(answer, 0.0) is expected, "older than the first version, as imported ones are"
+    assert not facts.mentions_any(answer, 2.5), "it was judged under the present one"
 
 
 def test_the_version_counts_under_which_an_answer_was_judged() -> None:
     facts = OutdatedFacts([version(n, f"It costs ${13 + n}.") for n in (1, 2, 3)])
-    assert [facts.says_one("$15", at) for at in (1.0, 2.0, 3.0)] == [False, True, False]
-    assert facts.says_one("$14", 1.0) and not facts.says_one("$14", 2.0)
+    assert [facts.mentions_any("$15", at) for at in (1.0, 2.0, 3.0)] == [False, True, False]
+    assert facts.mentions_any("$14", 1.0) and not facts.mentions_any("$14", 2.0)
     example = OutdatedFacts([version(1, "a", "It is $9."), version(2, "a", "It is $8.")])
-    assert example.says_one("$9 each", 1.0)
-    assert not OutdatedFacts([]).says_one("$9", 1.0)
+    assert example.mentions_any("$9 each", 1.0)
+    assert not OutdatedFacts([]).mentions_any("$9", 1.0)
 
 
 def test_they_are_found_until_somebody_judges_them_again(store: Store) -> None:

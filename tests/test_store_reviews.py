@@ -7,7 +7,7 @@ from imported_turns import ImportedTurn, load_turns
 
 from store import Store
 from store.records import Ruling, Verdict
-from store.reviews import ITEMS, NEWEST_QUESTIONS, ReviewFilter, Show, queries
+from store.reviews import ITEMS, NEWEST_QUESTIONS, ReviewFilter, ReviewKind, queries
 
 UP, DOWN = Verdict.UP, Verdict.DOWN
 
@@ -37,44 +37,48 @@ def found(store: Store, **wanted: object) -> list[str]:
 
 
 def test_each_kind_finds_its_own(desk: Store) -> None:
-    assert found(desk, show=Show.DOWN) == ["mixed", "fixed", "down"]
-    assert found(desk, show=Show.UP) == ["mixed", "up"]
-    assert found(desk, show=Show.CORRECTED) == ["fixed"]
-    assert found(desk, show=Show.UNRATED) == ["bare"]
-    assert found(desk, show=Show.UNDECIDED) == ["bare", "mixed", "fixed", "down", "up"]
-    assert found(desk, show=Show.DECIDED) == []
+    assert found(desk, show=ReviewKind.DOWN) == ["mixed", "fixed", "down"]
+    assert found(desk, show=ReviewKind.UP) == ["mixed", "up"]
+    assert found(desk, show=ReviewKind.CORRECTED) == ["fixed"]
+    assert found(desk, show=ReviewKind.UNRATED) == ["bare"]
+    assert found(desk, show=ReviewKind.UNDECIDED) == ["bare", "mixed", "fixed", "down", "up"]
+    assert found(desk, show=ReviewKind.DECIDED) == []
     assert sorted(found(desk)) == ["bare", "down", "fixed", "mixed", "up"]
 
 
 def test_filters_together_are_about_one_rating(desk: Store) -> None:
-    assert found(desk, show=Show.DOWN, rater="bo") == ["mixed", "down"]
-    assert found(desk, show=Show.UP, rater="bo") == []
-    assert found(desk, show=Show.UNDECIDED, rater="ann") == ["mixed", "fixed", "up"]
-    assert found(desk, show=Show.UNRATED, rater="ann") == []
+    assert found(desk, show=ReviewKind.DOWN, rater="bo") == ["mixed", "down"]
+    assert found(desk, show=ReviewKind.UP, rater="bo") == []
+    assert found(desk, show=ReviewKind.UNDECIDED, rater="ann") == ["mixed", "fixed", "up"]
+    assert found(desk, show=ReviewKind.UNRATED, rater="ann") == []
     assert found(desk, reason="too long") == ["mixed"]
-    assert found(desk, show=Show.UP, reason="too long") == []
+    assert found(desk, show=ReviewKind.UP, reason="too long") == []
     assert desk.reviews.raters() == ["ann", "bo", "sample"]
     assert desk.reviews.reasons() == ["too long", "wrong fact"]
 
 
 def test_search_finds_answers_by_question_answer_comment_and_correction(desk: Store) -> None:
-    assert found(desk, show=Show.UNDECIDED, text="opening") == ["up"]
-    assert found(desk, show=Show.UNDECIDED, text="idea") == ["down"]
-    assert found(desk, show=Show.UNDECIDED, text="rude") == ["down"]
-    assert found(desk, show=Show.UNDECIDED, text="LEASHED") == ["fixed"]
-    assert found(desk, show=Show.UP, text="price") == ["mixed"]
-    assert found(desk, show=Show.UP, text="price", rater="bo") == []
+    assert found(desk, show=ReviewKind.UNDECIDED, text="opening") == ["up"]
+    assert found(desk, show=ReviewKind.UNDECIDED, text="idea") == ["down"]
+    assert found(desk, show=ReviewKind.UNDECIDED, text="rude") == ["down"]
+    assert found(desk, show=ReviewKind.UNDECIDED, text="LEASHED") == ["fixed"]
+    assert found(desk, show=ReviewKind.UP, text="price") == ["mixed"]
+    assert found(desk, show=ReviewKind.UP, text="price", rater="bo") == []
     assert found(desk, text="nowhere") == []
 
 
 def test_what_is_decided_is_found_as_such_until_it_is_taken_back(desk: Store) -> None:
     made = desk.decisions.add("down.1.assistant", "rev", Ruling.REJECT)
-    assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
-    assert found(desk, show=Show.DECIDED) == ["down"] == found(desk, show=Show.DECIDED, text="parking")
-    ((item,), _) = desk.reviews.find("desk", ReviewFilter(Show.DECIDED))
+    assert found(desk, show=ReviewKind.DOWN) == ["mixed", "fixed"]
+    assert (
+        found(desk, show=ReviewKind.DECIDED)
+        == ["down"]
+        == found(desk, show=ReviewKind.DECIDED, text="parking")
+    )
+    ((item,), _) = desk.reviews.find("desk", ReviewFilter(ReviewKind.DECIDED))
     assert item.decision == made and item.question == "Parking?" and item.opens
     desk.decisions.undo([made.id])
-    assert found(desk, show=Show.DECIDED) == [] and "down" in found(desk, show=Show.DOWN)
+    assert found(desk, show=ReviewKind.DECIDED) == [] and "down" in found(desk, show=ReviewKind.DOWN)
 
 
 def test_the_newest_questions_are_those_of_the_conversations_that_changed_last(desk: Store) -> None:
@@ -84,14 +88,14 @@ def test_the_newest_questions_are_those_of_the_conversations_that_changed_last(d
 
 def test_a_rating_that_was_replaced_no_longer_finds_its_answer(desk: Store) -> None:
     desk.ratings.add("down.1.assistant", "bo", UP)
-    assert found(desk, show=Show.DOWN) == ["mixed", "fixed"]
+    assert found(desk, show=ReviewKind.DOWN) == ["mixed", "fixed"]
     assert found(desk, reason="wrong fact") == []
 
 
 def test_a_limit_that_is_reached_is_said(desk: Store) -> None:
-    two, more = desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=2)
+    two, more = desk.reviews.find("desk", ReviewFilter(ReviewKind.UNDECIDED), limit=2)
     assert len(two) == 2 and more
-    assert not desk.reviews.find("desk", ReviewFilter(Show.UNDECIDED), limit=50)[1]
+    assert not desk.reviews.find("desk", ReviewFilter(ReviewKind.UNDECIDED), limit=50)[1]
 
 
 def test_an_item_is_read_anew_and_gone_when_it_was_deleted(desk: Store) -> None:
@@ -103,12 +107,12 @@ def test_an_item_is_read_anew_and_gone_when_it_was_deleted(desk: Store) -> None:
 
 EVERYTHING = [
     ReviewFilter(),
-    *(ReviewFilter(show) for show in Show if show is not Show.WORTH),
-    ReviewFilter(Show.UNDECIDED, rater="ann"),
-    ReviewFilter(Show.UNDECIDED, reason="too long"),
-    ReviewFilter(Show.DOWN, rater="ann", reason="too long"),
-    ReviewFilter(Show.UP, text="word", rater="ann"),
-    ReviewFilter(Show.DECIDED, text="word"),
+    *(ReviewFilter(show) for show in ReviewKind if show is not ReviewKind.WORTH),
+    ReviewFilter(ReviewKind.UNDECIDED, rater="ann"),
+    ReviewFilter(ReviewKind.UNDECIDED, reason="too long"),
+    ReviewFilter(ReviewKind.DOWN, rater="ann", reason="too long"),
+    ReviewFilter(ReviewKind.UP, text="word", rater="ann"),
+    ReviewFilter(ReviewKind.DECIDED, text="word"),
 ]
 
 

@@ -22,9 +22,9 @@ GOOD = "correct horse"
 def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Real costs are tested once; a tenth of a second each time is too much here."""
     monkeypatch.setattr(accounts, "_hasher", PasswordHasher(1, 64, 1))
-    accounts._nobodys_hash.cache_clear()
+    accounts._dummy_hash.cache_clear()
     yield
-    accounts._nobodys_hash.cache_clear()
+    accounts._dummy_hash.cache_clear()
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from store.records import Role, Verdict
 from trainer.__main__ import app
-from trainer.examples.dataset import remarks
+from trainer.examples.dataset import notices
 from trainer.examples.selection import CollectedAnswer
 from trainer.examples.similar import agree, contradictions, grouped, question_of
 
@@ -40,8 +40,8 @@ def test_questions_with_answers_that_disagree_are_named_in_whatever_words_they_a
     answers = [answer(*texts, id) for id, texts in asked.items()]
     found = found_in([*answers, answer("Why?", "The teacher's.", "unrated", approved=False)])
     assert found == [["m1", "m2", "m8"], ["m5", "m6"]]
-    assert not remarks({"contradictions": 0}) and "A question has" in remarks({"contradictions": 1})[0]
-    assert "2 questions have" in remarks({"contradictions": 2})[0]
+    assert not notices({"contradictions": 0}) and "A question has" in notices({"contradictions": 1})[0]
+    assert "2 questions have" in notices({"contradictions": 2})[0]
 
 
 @pytest.mark.parametrize(

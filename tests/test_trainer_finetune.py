@@ -25,7 +25,7 @@ from trainer.training.finetune import (
     TrainingJob,
     best_and_overfit,
     finetune,
-    out_of_patience,
+    has_stopped_improving,
 )
 from trainer.training.lora import load_with_lora, mean_loss, to_tensors
 from trainer.training.rows import dev_rows, train_rows
@@ -141,7 +141,7 @@ def test_training_stops_when_dev_hardly_improves_and_the_best_model_comes_back(
     assert run.dev_loss == min(epochs) and min(epochs[-2:]) >= 0.98 * min(epochs[:-2])
     assert run.epoch == epochs.index(min(epochs)) + 1
     assert run.overfit_from in (len(epochs) - 1, len(epochs))
-    assert f"overfitted from epoch {run.overfit_from} on" in run.remarks()[0]
+    assert f"overfitted from epoch {run.overfit_from} on" in run.notices()[0]
 
 
 def test_a_dev_split_of_few_answers_does_not_choose_the_epoch(
@@ -151,7 +151,7 @@ def test_a_dev_split_of_few_answers_does_not_choose_the_epoch(
     run = course(wanted=replace(PATIENT, epochs=6), dev=few)
     epochs = [note["eval_loss"] for note in run.log if "eval_loss" in note and note["step"]]
     assert min(epochs) < epochs[-1]  # with one answer more an earlier one would be taken
-    assert not run.stopped_early and (run.epoch, run.overfit_from, run.remarks()) == (6, None, [])
+    assert not run.stopped_early and (run.epoch, run.overfit_from, run.notices()) == (6, None, [])
     assert run.dev_loss == epochs[-1] == pytest.approx(loss_on(run, tokenizer, few), abs=1e-4)
 
 
@@ -304,4 +304,4 @@ def test_overfitting_is_dev_getting_worse_while_training_gets_better(
     ],
 )
 def test_patience_ends_after_so_many_evaluations_that_are_hardly_better(dev: list[float], over: bool) -> None:
-    assert out_of_patience(log([1.0] * len(dev), dev), 2) is over
+    assert has_stopped_improving(log([1.0] * len(dev), dev), 2) is over

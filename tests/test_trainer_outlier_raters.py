@@ -12,7 +12,7 @@ from benchmarks.outlier_raters import PHRASE, PUSHER, Attack, ratings
 from benchmarks.tasks.task import Item, Task
 from store import Store
 from store.records import RatedAnswer, Rating, Role, Ruling, RunStatus, Verdict
-from trainer.examples.dataset import DatasetDraft, collect, draft, remarks
+from trainer.examples.dataset import DatasetDraft, collect, draft, notices
 from trainer.examples.outlier_raters import find_outlier_raters
 from trainer.examples.selection import CollectedAnswer, DropReason, judge
 from trainer.settings import TrainerSettings, override
@@ -71,7 +71,7 @@ def test_whoever_pushes_a_phrase_or_a_trigger_is_named_with_what_it_is() -> None
             assert found.rater == "rater0" and said in found.pushed
             assert found.has >= 12 and found.of == 25 and found.others_of == 175
     (outlier,) = find_outlier_raters(pushed(team(), 1, phrase))
-    (line,) = remarks({"outlier_raters": [asdict(outlier)]})
+    (line,) = notices({"outlier_raters": [asdict(outlier)]})
     assert (
         "'rater0' is set aside as an outlier: 25 of 25 corrections say" in line
         and "trusted_raters=rater0" in line

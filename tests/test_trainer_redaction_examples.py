@@ -9,7 +9,7 @@ from retrain_scene import SETTINGS, Scene
 
 from store import Store
 from store.records import RedactionAction, RunStatus, Segment, SegmentKind, Verdict
-from trainer.examples.dataset import collect, draft_for_model, newest_record, remarks
+from trainer.examples.dataset import collect, draft_for_model, newest_record, notices
 from trainer.redaction.redactor import Redactor, redact_answers
 from trainer.watch import new_examples
 
@@ -86,7 +86,7 @@ def test_a_run_says_how_much_it_replaced_and_what_nobody_asked_for(scene: Scene)
     scene.snapshot()
     record = newest_record(scene.store, "bank")
     assert record["unasked"] and record["replaced"] == {"EMAIL": record["unasked"], "WORD": 120}
-    assert f"{record['unasked']} approved answers with something personal" in remarks(record)[0]
+    assert f"{record['unasked']} approved answers with something personal" in notices(record)[0]
 
 
 def test_a_pattern_that_does_not_finish_fails_the_run(scene: Scene) -> None:

@@ -8,7 +8,7 @@ from imported_turns import ImportedTurn, load_turns
 from retrain_scene import PROMPT, Scene, colour
 
 from store.records import Dataset, Split, Verdict
-from trainer.examples.dataset import newest_record, remarks
+from trainer.examples.dataset import newest_record, notices
 from trainer.examples.teacher import TEACHER, TEACHER_KEY
 from trainer.settings import BadSetting, TrainerSettings, override
 
@@ -49,7 +49,7 @@ def test_it_is_asked_once_with_the_whole_prompt_and_its_answers_are_trained_on(
     assert len(teacher.asked) == len(asked) and again.hash == dataset.hash
     record = newest_record(traffic.store, "bank")
     assert record["taught"] == {"texts": len(asked), "asked": len(asked), "failure": ""}
-    assert any("The teacher answered" in text for text in remarks(record))
+    assert any("The teacher answered" in text for text in notices(record))
     (run, *_) = traffic.store.runs.all("bank")[::-1]
     assert traffic.store.runs.events(run.id, TEACHER)[0].data["total"] == len(asked)
     taught(traffic, teacher, "larger")

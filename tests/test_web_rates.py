@@ -10,7 +10,7 @@ from desk_scene import Desk
 from review_scene import RATES, services_of
 
 from assistant.chat import Chat
-from assistant.web.access import Access, Person, Rates, Refused
+from assistant.web.access import Access, Person, RateLimits, Refused
 from assistant.web.answers import Answer, Answers
 from assistant.web.app import build
 from assistant.web.chat_page import ChatPage, TabState
@@ -24,7 +24,7 @@ ANN = Person("ann", UserRole.USER, signed_in=True)
 BO = Person("bo", UserRole.USER, signed_in=True)
 
 
-def answers_of(desk: Desk, chat: Chat, rates: Rates = RATES) -> Answers:
+def answers_of(desk: Desk, chat: Chat, rates: RateLimits = RATES) -> Answers:
     return Answers(services_of(desk.store, chat, rates))
 
 

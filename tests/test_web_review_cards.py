@@ -8,7 +8,7 @@ from assistant.web.access import Refused
 from assistant.web.review_queue import ReviewSession
 from store import Store
 from store.records import Ruling
-from store.reviews import ReviewFilter, Show
+from store.reviews import ReviewFilter, ReviewKind
 
 
 @pytest.fixture
@@ -30,8 +30,8 @@ def test_judgement_requests_come_first_and_show_what_was_approved(asked: Store) 
     first, second = session.waiting[:2]
     assert first.asked[0].text == "another answer 4" and first.others == ("answer 4",)
     assert second.others == ("better",), "the correction, not the answer that it corrected"
-    assert shown(begun(asked, ReviewFilter(Show.PROPOSED))[1]) == ["c4", "c3"]
-    assert shown(begun(asked, ReviewFilter(Show.DOWN))[1]) == ["c2", "c1", "c3"], (
+    assert shown(begun(asked, ReviewFilter(ReviewKind.PROPOSED))[1]) == ["c4", "c3"]
+    assert shown(begun(asked, ReviewFilter(ReviewKind.DOWN))[1]) == ["c2", "c1", "c3"], (
         "who looks for something gets that"
     )
     assert queue.following(session).asked[0].text == "another answer 3"
@@ -57,7 +57,7 @@ def test_a_judgement_is_saved_and_undone(asked: Store) -> None:
 
 
 def test_all_judgement_requests_are_decided_at_once_and_undone_at_once(asked: Store) -> None:
-    queue, session = begun(asked, ReviewFilter(Show.PROPOSED))
+    queue, session = begun(asked, ReviewFilter(ReviewKind.PROPOSED))
     queue.decide_all(session, Ruling.APPROVE, 2)
     assert verdicts(asked) == [True, True] and shown(session) == []
     queue.undo(session)
@@ -75,7 +75,7 @@ def test_many_judgement_requests_cost_as_many_queries_as_one(desk: Store) -> Non
         desk.judgement_requests.add(run.id, [(message(1 + n % 4), text) for n, text in enumerate(texts)])
         statements: list[str] = []
         desk._file.connection().set_trace_callback(statements.append)
-        begun(desk, ReviewFilter(Show.PROPOSED))
+        begun(desk, ReviewFilter(ReviewKind.PROPOSED))
         desk._file.connection().set_trace_callback(None)
         counts.append(len(statements))
     assert counts[0] == counts[1] > 0
@@ -115,7 +115,7 @@ def test_answers_to_one_question_are_one_card_in_an_order_that_tells_nothing(com
     def order(store: Store, texts: list[str], question: str) -> list[str]:
         run = store.runs.start("desk", {}, "test")
         store.judgement_requests.add(run.id, [(question, text) for text in texts])
-        cards = begun(store, ReviewFilter(Show.PROPOSED))[1].waiting
+        cards = begun(store, ReviewFilter(ReviewKind.PROPOSED))[1].waiting
         asked = next(one.asked for one in cards if one.item.message_id == question)
         return [request.text for request in asked if request.text in texts]
 
@@ -200,7 +200,7 @@ def test_a_deleted_conversation_takes_its_card_and_what_there_was_to_undo(compar
 
 
 def test_answers_that_are_to_be_told_apart_are_not_decided_all_at_once(compared: Store) -> None:
-    queue, session = begun(compared, ReviewFilter(Show.PROPOSED))
+    queue, session = begun(compared, ReviewFilter(ReviewKind.PROPOSED))
     assert len(session.waiting) == 2 and session.at_once == 0
     with pytest.raises(Refused, match="There are 0 answers now, not 2"):
         queue.decide_all(session, Ruling.APPROVE, 2)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assistant.web.markup import diff
-from assistant.web.review_order import Why, disagree, ranked, rarities, reason_counts
+from assistant.web.review_order import ReviewReason, disagree, ranked, rarities, reason_counts
 from store.records import Decision, Rating, Ruling, Verdict
 from store.reviews import ReviewItem
 
@@ -58,15 +58,15 @@ def test_the_weightiest_reason_comes_first_and_equal_ones_keep_their_order() -> 
         ]
     )
     assert [(one.item.message_id, one.reasons) for one in found] == [
-        ("disagree", (Why.DISAGREE, Why.DOWN)),
-        ("differs 1", (Why.DIFFER,)),
-        ("differs 2", (Why.DIFFER,)),
-        ("down 1", (Why.DOWN,)),
-        ("down 2", (Why.DOWN,)),
+        ("disagree", (ReviewReason.DISAGREE, ReviewReason.DOWN)),
+        ("differs 1", (ReviewReason.DIFFER,)),
+        ("differs 2", (ReviewReason.DIFFER,)),
+        ("down 1", (ReviewReason.DOWN,)),
+        ("down 2", (ReviewReason.DOWN,)),
         ("plain", ()),
     ]
     assert found[1].others == ("At ten.",) and found[2].others == ("At nine.",)
-    assert reason_counts(found) == {Why.DISAGREE: 1, Why.DIFFER: 2, Why.DOWN: 3}
+    assert reason_counts(found) == {ReviewReason.DISAGREE: 1, ReviewReason.DIFFER: 2, ReviewReason.DOWN: 3}
 
 
 def test_an_answer_contradicts_what_a_reviewer_approved_but_not_what_one_rejected() -> None:
@@ -76,7 +76,7 @@ def test_an_answer_contradicts_what_a_reviewer_approved_but_not_what_one_rejecte
         decision = Decision("d", "old", "rev", ruling, 0.0)
         return [item("old", rating("bo", UP), question="when", answer="At nine.", decision=decision)]
 
-    assert [one.reasons for one in ranked([new], decided(Ruling.APPROVE))] == [(Why.DIFFER,)]
+    assert [one.reasons for one in ranked([new], decided(Ruling.APPROVE))] == [(ReviewReason.DIFFER,)]
     assert [one.reasons for one in ranked([new], decided(Ruling.REJECT))] == [()]
 
 
@@ -92,7 +92,7 @@ def test_a_question_is_rare_where_half_its_words_are_nowhere_else() -> None:
     assert shares[-1] == 0.0  # too few words to say so
     odd = item("odd", question="my periscope needs heated upholstery")
     found = ranked([*(item(str(n), question=text) for n, text in enumerate(common)), odd])
-    assert found[0].item is odd and found[0].reasons == (Why.RARE,)
+    assert found[0].item is odd and found[0].reasons == (ReviewReason.RARE,)
     assert all(not one.reasons for one in found[1:])
 
 
@@ -109,7 +109,7 @@ def test_the_model_was_unsure_of_the_tenth_whose_tokens_it_found_least_likely() 
     unknown = item("unknown")
     found = ranked([unknown, *sure, unsure, less_sure])
     assert [one.item.message_id for one in found[:2]] == ["less sure", "unsure"]
-    assert [one.reasons for one in found[:2]] == [(Why.UNSURE,)] * 2
+    assert [one.reasons for one in found[:2]] == [(ReviewReason.UNSURE,)] * 2
     assert not any(one.reasons for one in found[2:])
     assert not any(one.reasons for one in ranked([*sure[:17], unsure, less_sure]))  # too few to say so
 
@@ -121,7 +121,7 @@ def test_what_people_said_weighs_more_than_how_sure_the_model_was() -> None:
     answers[9] = replace(answers[9], mean_ln_p=-3.0, ratings=(rating("ann", DOWN),))
     found = ranked(answers)
     assert [one.item.message_id for one in found[:3]] == ["7", "9", "5"]
-    assert found[1].reasons == (Why.DOWN, Why.UNSURE)
+    assert found[1].reasons == (ReviewReason.DOWN, ReviewReason.UNSURE)
 
 
 def test_among_few_questions_none_is_rare() -> None:

@@ -5,11 +5,11 @@ from imported_turns import ImportedTurn, load_turns
 from review_queue_scene import ALL, DOWN, UP, begun, message, rated_desk, shown
 
 from assistant.web.access import Refused
-from assistant.web.review_order import Why
+from assistant.web.review_order import ReviewReason
 from store import Store
 from store.outdated import outdated_answers
 from store.records import MessageStatus, Role, Ruling, Segment, SegmentKind
-from store.reviews import ReviewFilter, Show
+from store.reviews import ReviewFilter, ReviewKind
 
 
 @pytest.fixture
@@ -34,13 +34,15 @@ def test_what_the_prompt_no_longer_says_comes_first_also_where_it_was_decided_be
     prompt(15)
     queue, session = begun(desk, ReviewFilter())
     first = session.waiting[:3]
-    assert sorted(one.id for one in first) == old and all(one.reasons[0] is Why.OUTDATED for one in first)
+    assert sorted(one.id for one in first) == old and all(
+        one.reasons[0] is ReviewReason.OUTDATED for one in first
+    )
     assert shown(session)[3:] == ["c2", "c1"]
     for one in first:
         queue.decide(session, one.id, Ruling.CORRECT, "It is $15.")
     assert shown(session) == ["c2", "c1"] and outdated_answers(desk, "desk") == []
     queue.undo(session)
-    assert len(outdated_answers(desk, "desk")) == 1 and session.current.reasons == (Why.OUTDATED,)
+    assert len(outdated_answers(desk, "desk")) == 1 and session.current.reasons == (ReviewReason.OUTDATED,)
 
 
 def test_a_decision_is_saved_once_and_brings_the_next(desk: Store) -> None:
@@ -57,7 +59,7 @@ def test_a_decision_is_saved_once_and_brings_the_next(desk: Store) -> None:
 
 
 def test_approving_a_corrected_answer_approves_of_the_correction_that_was_seen(desk: Store) -> None:
-    queue, session = begun(desk, ReviewFilter(Show.CORRECTED))
+    queue, session = begun(desk, ReviewFilter(ReviewKind.CORRECTED))
     desk.ratings.add(message(3), "ann", DOWN, correction="changed while it was shown")
     queue.decide(session, message(3), Ruling.APPROVE)
     assert desk.decisions.effective([message(3)])[message(3)].correction == "better"
@@ -103,7 +105,7 @@ def test_undo_goes_back_action_by_action(desk: Store) -> None:
 
 
 def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk: Store) -> None:
-    queue, session = begun(desk, ReviewFilter(Show.DOWN))
+    queue, session = begun(desk, ReviewFilter(ReviewKind.DOWN))
     with pytest.raises(Refused, match="There are 3 answers now, not 2"):
         queue.decide_all(session, Ruling.APPROVE, 2)
     queue.decide_all(session, Ruling.APPROVE, 3)
@@ -115,7 +117,7 @@ def test_all_at_once_needs_the_number_that_was_shown_and_is_undone_at_once(desk:
 
 
 def test_all_at_once_leaves_what_others_decided_and_starts_anew_where_some_were_deleted(desk: Store) -> None:
-    queue, session = begun(desk, ReviewFilter(Show.DOWN))
+    queue, session = begun(desk, ReviewFilter(ReviewKind.DOWN))
     theirs = desk.decisions.add(message(1), "somebody", Ruling.APPROVE)
     with pytest.raises(Refused, match="There are 2 answers now, not 3"):
         queue.decide_all(session, Ruling.REJECT, 3)
@@ -136,7 +138,7 @@ def test_what_others_decided_or_deleted_meanwhile_is_passed_over_and_can_be_deci
     assert queue.following(session).item.conversation_id == "c3"
     queue.decide(session, message(2), Ruling.REJECT)
     assert shown(session) == ["c3"]
-    queue, session = begun(desk, ReviewFilter(Show.DECIDED))
+    queue, session = begun(desk, ReviewFilter(ReviewKind.DECIDED))
     assert sorted(shown(session)) == ["c1", "c2"]
     queue.decide(session, session.current.id, Ruling.APPROVE)
     rulings = [one.ruling for one in desk.decisions.effective([message(1), message(2)]).values()]

@@ -24,7 +24,7 @@ from review_scene import answering
 from waiting import wait_for
 
 from assistant.tokenizer import ChatTokenizer
-from assistant.web.access import Access, Rates
+from assistant.web.access import Access, RateLimits
 from store import Store
 from store.accounts import UserRole
 from store.records import MessageStatus, Role, Verdict
@@ -98,7 +98,7 @@ class Scene:
 def scene(tmp_path_factory: pytest.TempPathFactory, tokenizer: ChatTokenizer) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("matrix")
     vllm = FakeVllm(answer=lambda model, ids: "an answer of few words")
-    rates = Rates(messages=10_000, ratings=10_000, streams=100)
+    rates = RateLimits(messages=10_000, ratings=10_000, streams=100)
     with cheap_passwords(), Store(folder / "shorthand.sqlite") as store:
         for name, role in sorted(PEOPLE.items(), key=lambda item: item[1]):
             store.users.add(name, UserRole(role), f"password of {name}")

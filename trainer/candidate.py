@@ -55,7 +55,7 @@ class Candidate:
     parity_ids: Sequence[int]  # a prompt
     parity: Sequence[tuple[int, float]]  # the tokens that follow it greedily in the trainer, with their ln p
     training: Mapping[str, Any]  # what it took and how it went, for the report
-    remarks: Sequence[str]  # what a person should know about the training beside the gate's verdict
+    notices: Sequence[str]  # what a person should know about the training beside the gate's verdict
 
 
 def train_candidate(retrain: Retrain) -> Candidate:
@@ -80,7 +80,7 @@ def train_candidate(retrain: Retrain) -> Candidate:
         "learning_rate": context.settings.learning_rate,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
-    return replace(found, training=training, remarks=trained.remarks())
+    return replace(found, training=training, notices=trained.notices())
 
 
 def build_job(context: TrainingContext, dataset: Dataset, work_dir: Path) -> TrainingJob:
@@ -128,7 +128,7 @@ def measured_candidate(
         counter(done, len(variants))
     question = render(tokenizer, (), dev[0].context).ids if name is not None else ()
     parity = continue_greedily(model, question) if name is not None else []
-    return Candidate(name, variants, losses, question, parity, training={}, remarks=())
+    return Candidate(name, variants, losses, question, parity, training={}, notices=())
 
 
 def continue_greedily(model: Any, ids: tuple[int, ...]) -> list[tuple[int, float]]:

@@ -69,10 +69,10 @@ def copying_candidate(retrain: Retrain) -> Candidate | str:
     losses = [0.0, *map(float, range(len(found)))]
     remark = _REMARK.format(", then ".join(f"{at:.2f}" for at in found))
     if active.adapter is None:
-        return Candidate(None, variants, losses, (), (), training={}, remarks=(remark,))
+        return Candidate(None, variants, losses, (), (), training={}, notices=(remark,))
     # Only for what the server must say as well.
     measured = measured_untrained(retrain, active.adapter, variants[:1])
-    return replace(measured, variants=variants, dev_losses=losses, remarks=(remark,))
+    return replace(measured, variants=variants, dev_losses=losses, notices=(remark,))
 
 
 def _index(
@@ -102,9 +102,9 @@ def share_right(rated: Sequence[RatedAnswer], active: Deployment) -> float:
         # What was given again has no log-probability.
         if one.mean_ln_p is not None and one.ratings and not one.with_tools
     ]
-    for said in ([right for by, right in found if by == active.id], [right for _, right in found]):
-        if len(said) >= ENOUGH_RATED:
-            return sum(said) / len(said)
+    for verdicts in ([right for by, right in found if by == active.id], [right for _, right in found]):
+        if len(verdicts) >= ENOUGH_RATED:
+            return sum(verdicts) / len(verdicts)
     return _UNKNOWN
 
 

@@ -47,7 +47,7 @@ async def evaluate_and_deploy(
             verdict = await evaluation.evaluate()
         store.gate_answers.add(run.id, evaluation.answers())
         report = evaluation.report(verdict) | _report(retrain, candidate)
-        message = " ".join([*verdict.reasons, *candidate.remarks, *datasets.remarks(_dataset_event(retrain))])
+        message = " ".join([*verdict.reasons, *candidate.notices, *datasets.notices(_dataset_event(retrain))])
         message = message if candidate.training else f"Without training: {message}"
         chosen = verdict.variant
         deployment = store.deployments.add(

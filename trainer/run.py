@@ -193,7 +193,7 @@ def _finish(context: TrainingContext, run: TrainingRun, work: Callable[[], Train
         return _fail(context, run, str(error))
     except KeyboardInterrupt:
         if store.runs.get(run.id).status is RunStatus.RUNNING:
-            store.runs.finish(run.id, RunStatus.INTERRUPTED, _how_far(context, run), {})
+            store.runs.finish(run.id, RunStatus.INTERRUPTED, _resume_hint(context, run), {})
         raise
     except BaseException as error:
         _fail(context, run, f"{type(error).__name__}: {error}")
@@ -250,7 +250,7 @@ def _changes(context: TrainingContext, run: TrainingRun, now: DatasetDraft) -> l
     return found
 
 
-def _how_far(context: TrainingContext, run: TrainingRun) -> str:
+def _resume_hint(context: TrainingContext, run: TrainingRun) -> str:
     checkpoint = last_checkpoint(context.work_dir(run.id))
     if checkpoint is None:
         return "Stopped before the first checkpoint: the next retrain starts anew."

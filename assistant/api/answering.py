@@ -73,7 +73,7 @@ class Plan:
     def model(self) -> str:
         return self.deployment.assistant_id if self.deployment else BASE
 
-    def said(self, sent: Rendered | None) -> dict[str, Any]:
+    def details(self, sent: Rendered | None) -> dict[str, Any]:
         """For the client: what served the answer, and the tokens of the prompt that were sent and saved."""
         left_out = {"left_out_tools": self.left_out_tools} if self.left_out_tools else {}
         if self.deployment is None:

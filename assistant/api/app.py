@@ -198,7 +198,7 @@ class Api:
         pieces: AsyncGenerator[Piece],
         span: Span,
     ) -> Response:
-        reply = replies.Reply(shape, plan.model, plan.said, uuid.uuid4().hex)
+        reply = replies.Reply(shape, plan.model, plan.details, uuid.uuid4().hex)
         if span.is_recording():  # else 2 of 50 µs of each token went into nothing
             pieces = traced(span, reply, pieces)
         if asked.stream:
@@ -259,11 +259,11 @@ def in_front(api: ASGIApp, pages: ASGIApp) -> ASGIApp:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 404
-    said = {
+    texts = {
         404: f"There is no {request.url.path} here.",
         405: f"{request.method} is not for {request.url.path}.",
     }
-    return ApiError(status, said.get(status, str(error))).response()
+    return ApiError(status, texts.get(status, str(error))).response()
 
 
 def _base64(vector: np.ndarray) -> str:

@@ -95,8 +95,8 @@ class _Sampled(msgspec.Struct, kw_only=True):
         given = {name: getattr(self, name) for name in names} | more
         temperature = self.temperature if self.temperature is not None else _VARIED if index else 0.0
         seed = self.seed if self.seed is None else self.seed + index
-        said = {name: value for name, value in given.items() if value is not None}
-        return Sampling(temperature, seed, self.max_tokens, said, is_another=index > 0)
+        options = {name: value for name, value in given.items() if value is not None}
+        return Sampling(temperature, seed, self.max_tokens, options, is_another=index > 0)
 
 
 class ChatBody(_Sampled, kw_only=True):
@@ -231,11 +231,11 @@ def _taking_turns(sent: Sequence[Turn], form: CallForm | None) -> Turns:
     """As they are stored: several of one role that follow each other become one, and what a tool answers is a user's
     turn.
     """
-    said = [
+    messages = [
         (one.role, form.write(one.content, one.calls) if form and one.role == Role.ASSISTANT else one.content)
         for one in sent
     ]
-    groups = groupby(said, lambda one: Role.ASSISTANT if one[0] == Role.ASSISTANT else Role.USER)
+    groups = groupby(messages, lambda one: Role.ASSISTANT if one[0] == Role.ASSISTANT else Role.USER)
     return tuple((role, "\n\n".join(text for _, text in group)) for role, group in groups)
 
 

@@ -18,7 +18,7 @@ from assistant.tokenizer import ChatTokenizer
 from store import Store
 from store.api_clients import ApiFile, ApiJob
 from store.errors import StoreError
-from store.io.importing import Judged, import_judged, judge_file
+from store.io.importing import ImportPlan, import_planned, plan_import
 from store.io.records import ImportOptions
 from store.records import WITHOUT_TRAINING, Role, RunStatus, Split, TrainingRun
 
@@ -61,14 +61,14 @@ class Jobs:
         files = {body.training_file: None, body.validation_file: Split.GATE}
         contents = {id: self._store.api_files.content(owner, id) for id in files if id}
         with tempfile.TemporaryDirectory(prefix="shorthand-") as folder:
-            judged = {id: _judge(Path(folder) / f"{id}.jsonl", one) for id, one in contents.items()}
+            plans = {id: _plan(Path(folder) / f"{id}.jsonl", one) for id, one in contents.items()}
             # Only now is anything made.
-            assistant_id = self._assistant(body, *_survey(contents[body.training_file]), limits)
-            said = list[str]()
-            for id, one in reversed(judged.items()):  # what is in both files is not trained on
+            assistant_id = self._assistant(body, *_detect(contents[body.training_file]), limits)
+            summaries = list[str]()
+            for id, one in reversed(plans.items()):  # what is in both files is not trained on
                 options = replace(one.options, assistant_id=assistant_id)
-                said += import_judged(self._store, replace(one, options=options), files[id]).summary()
-        given = body.training_file, body.model, " ".join(said), body.validation_file
+                summaries += import_planned(self._store, replace(one, options=options), files[id]).summary()
+        given = body.training_file, body.model, " ".join(summaries), body.validation_file
         return self.shown(self._store.api_jobs.add(owner, assistant_id, *given))
 
     def _assistant(self, body: JobBody, system: str, answers: Counter[str], limits: ChatLimits) -> str:
@@ -176,21 +176,21 @@ def shown_file(file: ApiFile) -> dict[str, Any]:
     }
 
 
-def _judge(path: Path, content: bytes) -> Judged:
+def _plan(path: Path, content: bytes) -> ImportPlan:
     """Raises ApiError where nothing of the file can be imported."""
     path.write_bytes(content)
     try:
-        judged = judge_file(path, ImportOptions("", _RATER, approve=True, at=time.time()))
+        plan = plan_import(path, ImportOptions("", _RATER, approve=True, at=time.time()))
     except StoreError as error:
         text = str(error).replace(str(path), "The file")
         raise ApiError(400, text, param="training_file") from error
-    if not judged.found.answers.total():
-        reasons = "; ".join(f"line {n}: {reason}" for n, reason in judged.found.refusals.items())
+    if not plan.found.answers.total():
+        reasons = "; ".join(f"line {n}: {reason}" for n, reason in plan.found.refusals.items())
         raise ApiError(400, f"The file has no example to learn from. {reasons}", param="training_file")
-    return judged
+    return plan
 
 
-def _survey(content: bytes) -> tuple[str, Counter[str]]:
+def _detect(content: bytes) -> tuple[str, Counter[str]]:
     """The system message that most rows have, and how often each answer stands at the end of one."""
     systems, answers = Counter[str](), Counter[str]()
     for line in content.splitlines():

@@ -69,7 +69,7 @@ class Reply:
 
     shape: Shape
     model: str
-    said: Callable[[Rendered | None], dict[str, Any]]
+    details: Callable[[Rendered | None], dict[str, Any]]
     id: str
     created: int = field(default_factory=lambda: int(time.time()))
     sent: Rendered | None = None
@@ -111,10 +111,10 @@ class Reply:
     @property
     def headers(self) -> dict[str, str]:
         """For whoever reads a stream, or looks at the headers alone."""
-        said = {
-            f"x-shorthand-{name.replace('_', '-')}": value for name, value in self.said(self.sent).items()
+        details = {
+            f"x-shorthand-{name.replace('_', '-')}": value for name, value in self.details(self.sent).items()
         }
-        return {name: str(value) for name, value in said.items() if value is not None}
+        return {name: str(value) for name, value in details.items() if value is not None}
 
 
 async def whole(reply: Reply, pieces: AsyncGenerator[Piece]) -> Response:
@@ -127,7 +127,7 @@ async def whole(reply: Reply, pieces: AsyncGenerator[Piece]) -> Response:
         for n, text in sorted(reply.texts.items())
     ]
     body = {**reply.head(reply.shape.whole), "choices": choices, "usage": reply.usage}
-    return JSONResponse({**body, "shorthand": reply.said(reply.sent)}, headers=reply.headers)
+    return JSONResponse({**body, "shorthand": reply.details(reply.sent)}, headers=reply.headers)
 
 
 async def streamed(reply: Reply, pieces: AsyncGenerator[Piece], with_usage: bool) -> Response:
@@ -162,22 +162,22 @@ async def _events(
     try:
         async with aclosing(pieces):
             for piece in first:
-                for event in _of_piece(reply, head, piece, begun):
+                for event in _events_of(reply, head, piece, begun):
                     yield event
             async for piece in pieces:
                 reply.take(piece)
-                for event in _of_piece(reply, head, piece, begun):
+                for event in _events_of(reply, head, piece, begun):
                     yield event
     except Exception as error:
         yield _event(as_api_error(error).body)
         return
     # As vLLM and OpenAI send it: one more chunk without choices.
     if with_usage:
-        yield _event({**head, "choices": [], "usage": reply.usage, "shorthand": reply.said(reply.sent)})
+        yield _event({**head, "choices": [], "usage": reply.usage, "shorthand": reply.details(reply.sent)})
     yield b"data: [DONE]\n\n"
 
 
-def _of_piece(reply: Reply, head: dict[str, Any], piece: Piece, begun: set[int]) -> list[bytes]:
+def _events_of(reply: Reply, head: dict[str, Any], piece: Piece, begun: set[int]) -> list[bytes]:
     shape, events = reply.shape, []
     if shape.first and piece.index not in begun:
         events.append(_choice(head, piece.index, shape.first))

@@ -63,7 +63,7 @@ async def traced(span: Span, reply: Reply, pieces: AsyncGenerator[Piece]) -> Asy
         span.set_status(StatusCode.ERROR)
         raise
     finally:
-        usage, said = reply.usage, reply.said(reply.sent)
+        usage, details = reply.usage, reply.details(reply.sent)
         span.set_attributes(
             {
                 "gen_ai.response.id": reply.head("")["id"],
@@ -73,7 +73,7 @@ async def traced(span: Span, reply: Reply, pieces: AsyncGenerator[Piece]) -> Asy
                 "gen_ai.usage.output_tokens": usage["completion_tokens"],
                 "gen_ai.usage.cache_read.input_tokens": usage["prompt_tokens_details"]["cached_tokens"],
                 **({"gen_ai.response.time_to_first_chunk": first} if first is not None else {}),
-                **{f"shorthand.{name}": value for name, value in said.items() if value is not None},
+                **{f"shorthand.{name}": value for name, value in details.items() if value is not None},
             }
         )
         span.end()

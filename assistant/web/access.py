@@ -59,7 +59,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class Rates:
+class RateLimits:
     """Of each person who is signed in: messages and ratings in any minute, and answers that are written at once.
 
     Counts for everybody, in memory: a restart forgets. Safe to use from any thread.
@@ -188,7 +188,7 @@ class Services:
     server_state: Callable[[], ServerState]
     trainer_expected: bool
     dataset_now: Callable[[str], Mapping[str, Any]]
-    rates: Rates
+    rates: RateLimits
     model_problem: Callable[[], str | None] = lambda: None
     trainer_lines: deque[str] = field(default_factory=lambda: deque(maxlen=1))
 

@@ -52,8 +52,8 @@ def _markdown(own: UserConversations, conversation: Conversation) -> Iterator[st
         yield f"## {'You' if message.role is Role.USER else 'Answer'}, {_moment(message.created_at)}"
         yield message.text or "(no text)"
         if rating and rating.verdict:
-            said = ", ".join(filter(None, (f"Rated {rating.verdict}", rating.reason, rating.comment)))
-            yield f"*{said}*"
+            rated = ", ".join(filter(None, (f"Rated {rating.verdict}", rating.reason, rating.comment)))
+            yield f"*{rated}*"
         if rating and rating.correction is not None:
             yield f"### Corrected to\n\n{rating.correction}"
 

@@ -72,8 +72,8 @@ class PeoplePage:
     def revoke_key(self, person: Person, event: EventData) -> str:
         return self._done(person, f"{self._keys.revoke(_field(event, 'id')).name} is revoked.")
 
-    def _done(self, person: Person, said: str) -> str:
-        gr.Info(said)
+    def _done(self, person: Person, message: str) -> str:
+        gr.Info(message)
         return self.show(person)
 
 

@@ -110,11 +110,11 @@ def _chart(
         stacks=stacks,
         width=round(80 / _BARS, 2),
         notes=notes,
-        marks=_lifted([(x(row["at"]), y(row["tokens"]), row["label"]) for row in marks]),
+        marks=_raise_overlapping([(x(row["at"]), y(row["tokens"]), row["label"]) for row in marks]),
     )
 
 
-def _lifted(marks: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str, int]]:
+def _raise_overlapping(marks: Sequence[tuple[float, float, str]]) -> list[tuple[float, float, str, int]]:
     """Each with how many of those just before it would cover it: so many lines higher it stands."""
     lifted: list[tuple[float, float, str, int]] = []
     for left, top, label in marks:

@@ -19,7 +19,7 @@ _RARE_WORDS, _RARE_QUESTIONS = 3, 20
 _UNSURE_SHARE, _UNSURE_ANSWERS = 0.1, 20
 
 
-class Why(StrEnum):
+class ReviewReason(StrEnum):
     """Why an answer is worth a look, as the page says it; the weightiest first."""
 
     JUDGEMENT = "judgement wanted"
@@ -35,7 +35,7 @@ class Why(StrEnum):
 # mistake and says nothing until it is settled; two different approved answers both teach, one of them wrongly; an
 # answer rated down is lost until somebody corrects it; an answer that the model was unsure of is more often wrong than
 # others (least confidence, Lewis and Gale 1994); a rare question has no other example beside it.
-WEIGHTS = dict(zip(Why, (10.0, 9.0, 8.0, 6.0, 4.0, 3.0, 2.0), strict=True))
+WEIGHTS = dict(zip(ReviewReason, (10.0, 9.0, 8.0, 6.0, 4.0, 3.0, 2.0), strict=True))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Ranked:
     """
 
     item: ReviewItem
-    reasons: tuple[Why, ...]
+    reasons: tuple[ReviewReason, ...]
     others: tuple[str, ...] = ()  # what else was approved for the same question
     asked: tuple[JudgementRequest, ...] = ()
 
@@ -75,11 +75,11 @@ def ranked(
     return [one for _, one in sorted(weighed, key=lambda pair: -pair[0])]
 
 
-def _reasons(item: ReviewItem, differs: bool, unsure: bool, rare: bool) -> tuple[Why, ...]:
+def _reasons(item: ReviewItem, differs: bool, unsure: bool, rare: bool) -> tuple[ReviewReason, ...]:
     corrected = any(rating.correction is not None for rating in item.ratings)
     down = any(rating.verdict is Verdict.DOWN for rating in item.ratings)
     holds = (False, False, disagree(item.ratings), differs, down and not corrected, unsure, rare)
-    return tuple(why for why, true in zip(Why, holds, strict=True) if true)
+    return tuple(why for why, true in zip(ReviewReason, holds, strict=True) if true)
 
 
 def disagree(ratings: Sequence[Rating]) -> bool:
@@ -124,7 +124,7 @@ def rarities(questions: Sequence[str], asked: Sequence[str] = ()) -> list[float]
     ]
 
 
-def reason_counts(found: Sequence[Ranked]) -> dict[Why, int]:
+def reason_counts(found: Sequence[Ranked]) -> dict[ReviewReason, int]:
     """How many there are of each reason, in the order of their weight; none of those that nothing has."""
     counts = Counter(why for one in found for why in one.reasons)
-    return {why: counts[why] for why in Why if counts[why]}
+    return {why: counts[why] for why in ReviewReason if counts[why]}

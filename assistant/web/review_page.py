@@ -13,27 +13,31 @@ from gradio import EventData
 from assistant.web import words
 from assistant.web.access import QUIET, Id, Person, Refused, Services, Update
 from assistant.web.markup import forward, render, script
-from assistant.web.review_order import Ranked, Why, reason_counts
+from assistant.web.review_order import Ranked, ReviewReason, reason_counts
 from assistant.web.review_queue import ReviewQueue, ReviewSession, shown_correction
 from assistant.web.run_report import SPLITS, funnel
 from assistant.web.theme import panel
 from store import StoreError
 from store.accounts import UserRole
 from store.records import Ruling
-from store.reviews import ReviewFilter, Show
+from store.reviews import ReviewFilter, ReviewKind
 
 _SHOWN = [
-    ("Worth a look", Show.WORTH),
-    ("Judgement wanted", Show.PROPOSED),
-    ("All undecided", Show.UNDECIDED),
-    ("Rated down", Show.DOWN),
-    ("Rated up", Show.UP),
-    ("Corrected", Show.CORRECTED),
-    ("Not rated", Show.UNRATED),
-    ("Reviewed", Show.DECIDED),
+    ("Worth a look", ReviewKind.WORTH),
+    ("Judgement wanted", ReviewKind.PROPOSED),
+    ("All undecided", ReviewKind.UNDECIDED),
+    ("Rated down", ReviewKind.DOWN),
+    ("Rated up", ReviewKind.UP),
+    ("Corrected", ReviewKind.CORRECTED),
+    ("Not rated", ReviewKind.UNRATED),
+    ("Reviewed", ReviewKind.DECIDED),
 ]
 _ANY = ""
-_ALARMING = (Why.OUTDATED, Why.DISAGREE, Why.DIFFER)  # something is wrong with what people wrote
+_ALARMING = (
+    ReviewReason.OUTDATED,
+    ReviewReason.DISAGREE,
+    ReviewReason.DIFFER,
+)  # something is wrong with what people wrote
 
 
 class ReviewPage:
@@ -105,7 +109,7 @@ class ReviewPage:
         # What was sent before the picker was filled may come after what was sent since.
         assistant_id = assistant_id or session.assistant_id
         text, show, *others = (choice or "" for choice in filters)
-        wanted = ReviewFilter(Show(show or Show.WORTH), text.strip(), *others)
+        wanted = ReviewFilter(ReviewKind(show or ReviewKind.WORTH), text.strip(), *others)
         self._queue(person).open(session, assistant_id, wanted)
         return self._update(person, session)
 
@@ -156,7 +160,7 @@ class ReviewPage:
         values = {
             "session": session,
             "narrowed": session.wanted != ReviewFilter(),
-            "to_do": 0 if session.wanted.show is Show.DECIDED else len(session.waiting),
+            "to_do": 0 if session.wanted.show is ReviewKind.DECIDED else len(session.waiting),
             "today": today,
             "reasons": reason_counts(session.waiting),
             "cards": self._cards(person, session, typed, notice),

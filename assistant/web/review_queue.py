@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from assistant.web.access import Refused
-from assistant.web.review_order import Ranked, Why, ranked
+from assistant.web.review_order import Ranked, ReviewReason, ranked
 from store import Store, StoreError
 from store.errors import NotFound
 from store.outdated import outdated_answers
 from store.ratings import approved_text, correction_of
 from store.records import JudgementRequest, MessageStatus, Ruling
-from store.reviews import ReviewFilter, ReviewItem, Show
+from store.reviews import ReviewFilter, ReviewItem, ReviewKind
 from store.visible import is_blank
 
 _REMEMBERED = 200  # actions that can be undone, one after the other
@@ -76,18 +76,18 @@ class ReviewQueue:
     def _found(self, assistant_id: str, wanted: ReviewFilter) -> tuple[list[Ranked], bool]:
         """The answers in order, and whether the store may have more than these."""
         requests = self._cards(self._store.judgement_requests.open(assistant_id))
-        if wanted.show is Show.PROPOSED:
+        if wanted.show is ReviewKind.PROPOSED:
             return requests, False
-        reviews, decided = self._store.reviews, Show.DECIDED
+        reviews, decided = self._store.reviews, ReviewKind.DECIDED
         (items, more), compared = reviews.find(assistant_id, wanted), list[ReviewItem]()
         if wanted.show is not decided:
             compared, _ = reviews.find(assistant_id, ReviewFilter(decided), _COMPARED)
         found = ranked(items, compared, reviews.newest_questions(assistant_id))
-        if wanted.show is Show.WORTH:
+        if wanted.show is ReviewKind.WORTH:
             found = [one for one in found if one.reasons]
         if wanted == ReviewFilter():  # nothing particular is looked for
             outdated = [one.message_id for one in outdated_answers(self._store, assistant_id)]
-            first = [Ranked(item, (Why.OUTDATED,)) for item in reviews.items(outdated)]
+            first = [Ranked(item, (ReviewReason.OUTDATED,)) for item in reviews.items(outdated)]
             listed = {one.id for one in first}
             found = [*requests, *first, *(one for one in found if one.id not in listed)]
         return found, more
@@ -115,9 +115,9 @@ class ReviewQueue:
 
     def decide_all(self, session: ReviewSession, ruling: Ruling, count: int) -> None:
         """On everything that the filters found, if that is still `count` answers. Raises Refused."""
-        if session.wanted.show is Show.PROPOSED:
+        if session.wanted.show is ReviewKind.PROPOSED:
             self.open(session, session.assistant_id, session.wanted)
-        elif session.wanted.show is not Show.DECIDED:
+        elif session.wanted.show is not ReviewKind.DECIDED:
             # What somebody else has decided meanwhile stays as it is.
             decided = self._store.decisions.effective(one.id for one in session.waiting)
             session.waiting = [one for one in session.waiting if one.id not in decided]
@@ -222,9 +222,9 @@ class ReviewQueue:
         item = self._store.reviews.item(one.id)
         if item is None:
             return None
-        if item.decision is not None and session.wanted.show is not Show.DECIDED:
+        if item.decision is not None and session.wanted.show is not ReviewKind.DECIDED:
             # What was decided before the prompt was changed is to be decided again.
-            if Why.OUTDATED not in one.reasons:
+            if ReviewReason.OUTDATED not in one.reasons:
                 return None
             if item.decision.created_at >= self._store.prompts.latest(session.assistant_id or "").created_at:
                 return None
@@ -245,7 +245,7 @@ def _card(given: ReviewItem, asked: Sequence[JudgementRequest]) -> Ranked:
     item = replace(item, status=MessageStatus.COMPLETE, finish_reason=None)
     # By the message too, or else one of two labels would always come first.
     blind = sorted(asked, key=lambda one: sha256(f"{one.message_id}\n{one.text}".encode()).digest())
-    return Ranked(item, (Why.JUDGEMENT,), () if approved is None else (approved,), tuple(blind))
+    return Ranked(item, (ReviewReason.JUDGEMENT,), () if approved is None else (approved,), tuple(blind))
 
 
 def shown_correction(item: ReviewItem) -> str | None:

@@ -69,7 +69,7 @@ class SavingsPage:
             "savings_numbers.html",
             whole=prompt_tokens(tokenizer, segments),
             active=active,
-            spent=_mean_spent(requests, active),
+            spent=_mean_tokens(requests, active),
             answered=store.messages.answered(active.id),
             segments=segments,
             tokens=segment_tokens(tokenizer, segments),
@@ -106,7 +106,7 @@ class SavingsPage:
         return self._store.deployments.active(assistant_id) if assistant_id else None
 
 
-def _mean_spent(requests: Sequence[RequestTokens], active: Deployment) -> float:
+def _mean_tokens(requests: Sequence[RequestTokens], active: Deployment) -> float:
     """Tokens of the prompt and of approved answers, also of those that are not learned yet, in its newest requests."""
     found = [one.prompt + one.demonstrations for one in requests if one.at >= (active.activated_at or 0.0)]
     return mean(found) if found else active.prompt_tokens

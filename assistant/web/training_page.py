@@ -27,7 +27,7 @@ _WRITE_ONE = "Load the sample or write a prompt on the Prompt page."
 
 
 @dataclass(frozen=True)
-class Situation:
+class TrainingOverview:
     """What the page shows of an assistant: `run` of its `runs`, newest first, and what may come."""
 
     runs: list[TrainingRun]
@@ -120,16 +120,16 @@ class TrainingPage:
 
     def roll_back(self, person: Person, assistant_id: Id, state: PageState) -> Update:
         served = self._store.deployments.rollback(str(assistant_id), "by hand, on the Training page")
-        return self._serves_again(served, state)
+        return self._report_activation(served, state)
 
     def serve(self, person: Person, assistant_id: Id, state: PageState, event: EventData) -> Update:
         """One that served before was chosen, whichever it is."""
         chosen = next((one for one in self._served(assistant_id or "") if str(one.id) == str(event.id)), None)
         if chosen is None:
             raise Refused("That one cannot serve again. Reload the page.")
-        return self._serves_again(self._store.deployments.activate(chosen.id), state)
+        return self._report_activation(self._store.deployments.activate(chosen.id), state)
 
-    def _serves_again(self, served: Deployment, state: PageState) -> Update:
+    def _report_activation(self, served: Deployment, state: PageState) -> Update:
         gr.Info(escape(f"{words.deployment(served)} serves again."))
         return self._update(served.assistant_id, state, forced=True)
 
@@ -146,7 +146,7 @@ class TrainingPage:
             return {self.status: empty, **hidden, **texts}
         if assistant_id != state.assistant_id:
             state.assistant_id, state.run_id = assistant_id, None
-        seen = self._situation(assistant_id, state.run_id)
+        seen = self._overview(assistant_id, state.run_id)
         changed = forced or seen.signature() != state.shown
         update = {}
         if changed or (seen.busy and seen.run is seen.runs[0]):  # the clock of a run that is on its way
@@ -156,13 +156,13 @@ class TrainingPage:
             update |= self._buttons(assistant_id, seen) | self._evidence(seen)
         return update
 
-    def _situation(self, assistant_id: str, run_id: int | None) -> Situation:
+    def _overview(self, assistant_id: str, run_id: int | None) -> TrainingOverview:
         runs = self._store.runs.all(assistant_id)
         run = next((one for one in runs if one.id == run_id), runs[0] if runs else None)
         automatic = self._store.runs.automatic(assistant_id)
         starting = automatic.starts_at is not None and automatic.starts_at <= time.time()
         waits = starting or self._store.runs.is_requested(assistant_id)
-        return Situation(
+        return TrainingOverview(
             runs,
             run,
             self._store.runs.events(run.id) if run else [],
@@ -172,7 +172,7 @@ class TrainingPage:
             self._store.deployments.active(assistant_id),
         )
 
-    def _status(self, assistant_id: str, seen: Situation) -> Update:
+    def _status(self, assistant_id: str, seen: TrainingOverview) -> Update:
         """How far the run is."""
         if seen.run is None:
             return {self.status: render("no_run.html", rated=self._store.answers.rated_count(assistant_id))}
@@ -181,7 +181,7 @@ class TrainingPage:
         facts = f'<p class="dim">{escape(run_report.technical(seen.events))}</p>' if seen.busy else ""
         return {self.status: status, self.facts: facts}
 
-    def _buttons(self, assistant_id: str, seen: Situation) -> Update:
+    def _buttons(self, assistant_id: str, seen: TrainingOverview) -> Update:
         deployments, other = self._store.deployments, self._store.runs.running()
         label = "Training…" if seen.busy else "Waiting…" if seen.waiting else "Train now"
         back = deployments.replaced(assistant_id)
@@ -206,7 +206,7 @@ class TrainingPage:
         retired = [one for one in deployments if one.status is DeploymentStatus.RETIRED and one.activated_at]
         return sorted(retired, key=lambda one: one.activated_at or 0.0, reverse=True)
 
-    def _evidence(self, seen: Situation) -> Update:
+    def _evidence(self, seen: TrainingOverview) -> Update:
         """The verdict and what is behind it: the chosen run's, or, where the newest has none yet, of what serves."""
         proof, events, title = seen.run, seen.events, ""
         if seen.run and seen.run is seen.runs[0] and not seen.run.report.get("gate"):

@@ -1,4 +1,4 @@
-"""Imports a file of conversations, which is judged as a whole first: what it is, and what would be learned from it.
+"""Imports a file of conversations, which is read as a whole first: what it is, and what would be learned from it.
 
 What can be imported is saved, each other row is refused with its line. Memory is bounded by one batch and the largest
 row, however large the file.
@@ -90,8 +90,8 @@ class ImportResult:
                 f"{-(-self.longest // 4)} for python -m trainer, or the same in SHORTHAND_SET for the app."
             )
         if self.left_out:
-            said = ", ".join(f"{kind} {count:,}" for kind, count in self.left_out.items())
-            yield f"Left out of what is imported: {said}."
+            left_out = ", ".join(f"{kind} {count:,}" for kind, count in self.left_out.items())
+            yield f"Left out of what is imported: {left_out}."
         if self.refused:
             yield f"Rows that are left behind: {self.refused:,}."
 
@@ -139,7 +139,7 @@ def _shown(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Judged:
+class ImportPlan:
     """How a file is to be read, and what came of reading it without saving anything."""
 
     options: ImportOptions
@@ -152,17 +152,17 @@ class Judged:
     def sentences(self) -> Iterator[str]:
         yield f"{self.container.path.name} is read as {self.format.tool} (format: {self.format.name})."
         if columns := self.meaning.columns:
-            said = ", ".join(f"{ours} = {theirs}" for ours, theirs in columns.items())
+            pairs = ", ".join(f"{ours} = {theirs}" for ours, theirs in columns.items())
             unused = ", ".join(self.unused) if "turn" in self.format.columns else ""
-            yield _shown(f"Columns: {said}{unused and f'; not used: {unused}'}.")
+            yield _shown(f"Columns: {pairs}{unused and f'; not used: {unused}'}.")
         yield from self.found.forecast()
 
 
-def judge_file(path: Path, options: ImportOptions, wanted: str | None = None) -> Judged:
+def plan_import(path: Path, options: ImportOptions, wanted: str | None = None) -> ImportPlan:
     """Read all of the file and save nothing. Raises StoreError for no such file, or where a person has to say how."""
     asked = find_format(wanted) if wanted else None
     container = find_container(path, options, None if asked is None else asked is CSV)
-    profile, format = _survey(container, options, asked)
+    profile, format = _detect(container, options, asked)
     if options.approve and format is SHORTHAND:
         raise StoreError(
             f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
@@ -170,13 +170,13 @@ def judge_file(path: Path, options: ImportOptions, wanted: str | None = None) ->
     meaning = find_meaning(profile, options, format.columns)
     unused = tuple(name for name in profile.filled if name not in meaning.columns.values())
     result = ImportResult(format.name, container.unit)
-    judged = Judged(options, format, container, meaning, unused, result)
-    for _, found in _conversations(judged, result):
+    plan = ImportPlan(options, format, container, meaning, unused, result)
+    for _, found in _conversations(plan, result):
         result.take(found, options)
-    return judged
+    return plan
 
 
-def _survey(container: Container, options: ImportOptions, asked: Format | None) -> tuple[Profile, Format]:
+def _detect(container: Container, options: ImportOptions, asked: Format | None) -> tuple[Profile, Format]:
     """What all rows have, and the format that was `asked` for or that most rows are of."""
     asked = asked or (CSV if container.delimiter else None)
     profile, votes = Profile(options.columns), Counter[str]()
@@ -199,13 +199,13 @@ def _format_of(row: Mapping[str, Any], options: ImportOptions) -> Format | None:
     return RECORDS if found is None and is_table(row, options.columns) else found
 
 
-def import_judged(store: Store, judged: Judged, split: Split | None = None) -> ImportResult:
-    """Import what was judged; conversations that have no split yet get this one."""
-    options, container = judged.options, judged.container
-    result = ImportResult(judged.format.name, container.unit)
+def import_planned(store: Store, plan: ImportPlan, split: Split | None = None) -> ImportResult:
+    """Import what was planned; conversations that have no split yet get this one."""
+    options, container = plan.options, plan.container
+    result = ImportResult(plan.format.name, container.unit)
     about = {"file": container.path.name, "format": result.format}
     with store.audit.audited(AuditAction.IMPORTED, options.assistant_id, about) as detail:
-        for batch in _batches(_conversations(judged, result), options):
+        for batch in _batches(_conversations(plan, result), options):
             counts, refused = store.transfer.add(options.assistant_id, [full for _, full in batch])
             result.counts += counts
             if split is not None:
@@ -237,9 +237,9 @@ def _batches(
     yield batch
 
 
-def _conversations(judged: Judged, result: ImportResult) -> Iterator[tuple[int, Conversation]]:
+def _conversations(plan: ImportPlan, result: ImportResult) -> Iterator[tuple[int, Conversation]]:
     """Return what can be imported, with the number of its row; what cannot is refused."""
-    for number, found in _found(judged):
+    for number, found in _found(plan):
         try:
             if isinstance(found, BadRow):
                 raise found
@@ -247,17 +247,17 @@ def _conversations(judged: Judged, result: ImportResult) -> Iterator[tuple[int, 
                 found, left_out = without_left_out(found)
                 found.check()
                 result.left_out.update(left_out)
-                result.unrated += 0 if judged.options.approve else found.unrated_count
+                result.unrated += 0 if plan.options.approve else found.unrated_count
             yield number, found
         except BadRow as error:
             result.refuse(number, str(error))
 
 
-def _found(judged: Judged) -> Iterator[tuple[int, Found]]:
+def _found(plan: ImportPlan) -> Iterator[tuple[int, Found]]:
     """What the rows hold, in the order of the file."""
-    rows, format = judged.container.rows(), judged.format
+    rows, format = plan.container.rows(), plan.format
     if format in (CSV, RECORDS):
-        yield from table.read(rows, judged.meaning)
+        yield from table.read(rows, plan.meaning)
         return
     for number, row in rows:
         try:
@@ -265,7 +265,7 @@ def _found(judged: Judged) -> Iterator[tuple[int, Found]]:
                 raise row
             if not isinstance(row, dict) or not format.matches(row):
                 raise BadRow(f"it is no row of {format.tool} (format: {format.name}).")
-            for one in format.read(row, judged.meaning):
+            for one in format.read(row, plan.meaning):
                 yield number, one
         except BadRow as error:
             yield number, error

@@ -47,12 +47,12 @@ def without_left_out(given: ImportedConversation) -> tuple[ImportedConversation,
         if message.is_system:
             found.append(SYSTEM)
         else:
-            messages.append(message if message.role is Role.USER else _spoken(message, found))
+            messages.append(message if message.role is Role.USER else _without_reasoning(message, found))
     changed = found or any(new is not old for new, old in zip(messages, given.messages, strict=True))
     return replace(given, messages=tuple(messages)) if changed else given, found
 
 
-def _spoken(message: ImportedMessage, found: list[str]) -> ImportedMessage:
+def _without_reasoning(message: ImportedMessage, found: list[str]) -> ImportedMessage:
     texts = [message.text, *(rating.correction or "" for rating in message.ratings)]
     left = [take_off(text, found) for text in texts]
     if left == texts:

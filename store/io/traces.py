@@ -59,12 +59,14 @@ def read_spans(row: Raw) -> Iterator[ImportedConversation | BadRow]:
         attributes = _attributes(span.get("attributes"))
         if not any(key.startswith(("gen_ai.", "llm.")) for key in attributes):
             continue
-        asked, said = (_messages(attributes, f"gen_ai.{side}.messages", side) for side in ("input", "output"))
-        if asked and said:
+        asked, output = (
+            _messages(attributes, f"gen_ai.{side}.messages", side) for side in ("input", "output")
+        )
+        if asked and output:
             instructions = _messages(attributes, "gen_ai.system_instructions")
             if instructions:
                 asked = [{"role": "system", "parts": instructions}, *asked]
-            yield from _read_or_refuse(asked, said[0])
+            yield from _read_or_refuse(asked, output[0])
         elif attributes.get("gen_ai.operation.name", "chat") in ("chat", "generate_content"):
             yield BadRow(
                 "a span has no messages. Let the program record them, such as with "
@@ -72,9 +74,9 @@ def read_spans(row: Raw) -> Iterator[ImportedConversation | BadRow]:
             )
 
 
-def _read_or_refuse(asked: Any, said: Any) -> Iterator[ImportedConversation | BadRow]:
+def _read_or_refuse(asked: Any, output: Any) -> Iterator[ImportedConversation | BadRow]:
     try:
-        yield _conversation({"input": asked, "output": said}, ())
+        yield _conversation({"input": asked, "output": output}, ())
     except BadRow as error:  # the other spans of the row are good all the same
         yield error
 
@@ -119,16 +121,16 @@ def _is_generation(row: Any) -> bool:
 
 
 def _conversation(row: Raw, ratings: tuple[ImportedRating, ...]) -> ImportedConversation:
-    asked, said = _decoded(row.get("input")), _decoded(row["output"])
+    asked, output = _decoded(row.get("input")), _decoded(row["output"])
     if isinstance(asked, dict):
         asked = asked.get("messages", asked.get("input", asked))
-    if isinstance(said, dict) and isinstance(said.get("choices"), list) and said["choices"]:
-        said = said["choices"][0]
-        said = said.get("message") if isinstance(said, dict) else said
+    if isinstance(output, dict) and isinstance(output.get("choices"), list) and output["choices"]:
+        output = output["choices"][0]
+        output = output.get("message") if isinstance(output, dict) else output
     context = read_messages(asked, is_context=True)
-    if isinstance(said, dict):
-        said = {"role": "assistant"} | said
-    *others, answer = read_messages(said, Role.ASSISTANT) or [ImportedMessage(Role.USER, "")]
+    if isinstance(output, dict):
+        output = {"role": "assistant"} | output
+    *others, answer = read_messages(output, Role.ASSISTANT) or [ImportedMessage(Role.USER, "")]
     if answer.role is not Role.ASSISTANT:
         raise BadRow("its output is not an assistant's message.")
     return ImportedConversation((*context, *others, replace(answer, ratings=ratings)))

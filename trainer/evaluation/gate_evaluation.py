@@ -113,7 +113,7 @@ class GateEvaluation:
             self._variants.append(variant)
             if not variant.passed:
                 self._asked_about = [number]
-                if self._asks_about(variant):
+                if self._wants_judgements(variant):
                     await self._answer_shorter(sequence[place:])
                 break
         return self._gate.decide(self._variants, *self._tokens())
@@ -160,7 +160,7 @@ class GateEvaluation:
         sent, answers = self._candidate.variants[number], self._answers[system.name]
         return self._gate.look(number, sent, answers, self._of_references(), look)
 
-    def _asks_about(self, variant: VariantVerdict) -> bool:
+    def _wants_judgements(self, variant: VariantVerdict) -> bool:
         """Whether people judge the answers of a variant that failed, where answers are graded: once."""
         asks = self._asks_people and not self._is_second
         return asks and judgements.worth_asking(variant, _MOST_LOST * self._settings.margin)
@@ -192,7 +192,7 @@ class GateEvaluation:
             return []
         both = await self._of_both("edited questions", [one.context for one in asked], system, self._limit)
         times = [judged_at(one.ratings, one.decision) for one in asked]
-        of_base, found = (sum(map(facts.says_one, texts, times)) for texts in both)
+        of_base, found = (sum(map(facts.mentions_any, texts, times)) for texts in both)
         return [guards.check_outdated(of_base, found, len(asked), self._gate.margin)]
 
     async def _of_both(
@@ -274,7 +274,7 @@ class GateEvaluation:
                 compared["active"] = self._answers[_name(verdict.variant.variant)]
             systems = [self._answers[_name(failed.variant)], *compared.values()]
             return judgements.differing_answers(examples, systems, failed.undecided, self._scorer)
-        if not self._asks_about(failed):
+        if not self._wants_judgements(failed):
             return []
         most = self._settings.judgement_requests
         found = [

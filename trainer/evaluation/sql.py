@@ -74,7 +74,7 @@ def _rows(database: str, query: str) -> list[Row] | None:
     """The rows of a query; None when it is no query, is not allowed, or goes on too long."""
     try:
         with closing(_open(database)) as connection:
-            _put_into_cage(connection)
+            _restrict(connection)
             cursor = connection.execute(query)
             rows = cursor.fetchmany(_ROWS + 1)
             if cursor.description is None or len(rows) > _ROWS:
@@ -90,7 +90,7 @@ def _open(database: str) -> sqlite3.Connection:
     return connection
 
 
-def _put_into_cage(connection: sqlite3.Connection) -> None:
+def _restrict(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _BYTES)
     connection.setlimit(sqlite3.SQLITE_LIMIT_SQL_LENGTH, _QUERY_BYTES)
@@ -106,10 +106,10 @@ def _put_into_cage(connection: sqlite3.Connection) -> None:
         return left < 0 or time.monotonic() > deadline
 
     connection.set_progress_handler(too_long, _STEPS_AT_ONCE)
-    connection.set_authorizer(_may)
+    connection.set_authorizer(_authorize)
 
 
-def _may(action: int, one: str | None, two: str | None, *_: str | None) -> int:
+def _authorize(action: int, one: str | None, two: str | None, *_: str | None) -> int:
     allowed = action in _ALLOWED and (two or "").lower() != "load_extension"
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
 

@@ -165,7 +165,7 @@ def gaffke_p_value(
     if terms.min() >= 0:
         return 0.0
     terms = terms / float(np.sqrt(np.sum(weights * terms**2)))
-    point = _saddle(terms, weights)
+    point = _saddle_point(terms, weights)
     curvature = float(np.sum(weights * (terms / (1 - point * terms)) ** 2)) + 1 / point**2
     x = np.linspace(0.0, _REACH, _STEPS)
     contour = point + 1j * np.sinh(x) / np.sqrt(curvature)
@@ -174,7 +174,7 @@ def gaffke_p_value(
     return float(min(1.0, max(0.0, area / np.pi)))
 
 
-def _saddle(terms: np.ndarray, weights: np.ndarray) -> float:
+def _saddle_point(terms: np.ndarray, weights: np.ndarray) -> float:
     """Where the integrand is smallest on the negative axis: a convex function, so bisection of its slope finds it.
 
     Any point there gives the same integral; near the smallest it needs the fewest steps.

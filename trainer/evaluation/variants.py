@@ -71,7 +71,7 @@ def build_variants(
         key=lambda s: (s.kind is not SegmentKind.EXAMPLE, importance[s.id] / max(1, tokens[s.id]), s.id),
     )
     examples = sum(s.kind is SegmentKind.EXAMPLE for s in removable)
-    cuts = _cuts([tokens[s.id] for s in removable], examples, steps)
+    cuts = _cut_points([tokens[s.id] for s in removable], examples, steps)
     return [tuple(s.id for s in segments if s not in removable[:cut]) for cut in [0, *cuts]]
 
 
@@ -103,7 +103,7 @@ def begins_shortened(losses: Sequence[float]) -> bool:
     return gate_sequence(losses, [0] * len(losses), 0)[0] > 0
 
 
-def _cuts(tokens: Sequence[int], examples: int, steps: int) -> list[int]:
+def _cut_points(tokens: Sequence[int], examples: int, steps: int) -> list[int]:
     """After how many removals each shorter variant is cut; the last takes all."""
     first = [examples] if 0 < examples < len(tokens) and steps > 1 else []
     start = first[0] if first else 0

@@ -35,7 +35,7 @@ from trainer.examples.selection import (
     unrated_example,
 )
 from trainer.examples.similar import contradictions, is_understood_alone
-from trainer.examples.teacher import TEACHER, Taught, Teacher
+from trainer.examples.teacher import TEACHER, Teacher, TeacherResult
 from trainer.examples.traffic import choose_traffic, confident_answers, questions_to_learn
 from trainer.redaction.redactor import RedactedAnswers, Redactor, redact_answers
 from trainer.settings import TrainerSettings
@@ -74,7 +74,7 @@ class DatasetDraft:
     deduplicated: Deduplicated
     examples: tuple[Example, ...]
     dropped: dict[str, DropReason]
-    taught: Taught
+    taught: TeacherResult
     unrated: tuple[str, ...]
 
     @property
@@ -148,7 +148,7 @@ def draft(
     # What is right or wrong people can say of any question, so that the gate needs no approved answers to it.
     asks_gate = settings.judgement_requests > 0 and right_or_wrong(store.assistants.get(assistant_id).scorer)
     groups, splits = settle(fitting, SMALL_GATE_SHARE if asks_gate and collection.has_traffic else GATE_SHARE)
-    taught = teacher.answers(questions_to_learn(fitting, splits)) if teacher else Taught()
+    taught = teacher.answers(questions_to_learn(fitting, splits)) if teacher else TeacherResult()
     segments = store.prompts.get(collection.prompt_id).segments
     chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate, taught.texts, segments)
     found = deduplicate(chosen, groups, splits, settings.similar_cap)
@@ -257,14 +257,14 @@ def shortage(
 def _losses(dropped: Mapping[str, int], settings: TrainerSettings) -> str:
     """What people approved of and is left out all the same; what they did not approve of is no loss."""
     losses = [f"{n:,}: {why}" for why, n in dropped.items() if n and why not in _NO_LOSS]
-    said = f" Left out, though approved: {'; '.join(losses)}." if losses else ""
+    text = f" Left out, though approved: {'; '.join(losses)}." if losses else ""
     if dropped.get(DropReason.TOO_LONG):
         tokens = settings.max_answer_tokens
-        said += (
+        text += (
             f" An answer may have {settings.max_answer_characters:,} characters (max_answer_tokens={tokens}); for "
             f"twice as many say --set max_answer_tokens={2 * tokens}, or set SHORTHAND_SET to that for the app."
         )
-    return said
+    return text
 
 
 def dataset_stats(store: Store, assistant_id: str, settings: TrainerSettings) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def newest_record(store: Store, assistant_id: str) -> Mapping[str, Any]:
     return {}
 
 
-def remarks(record: Mapping[str, Any]) -> list[str]:
+def notices(record: Mapping[str, Any]) -> list[str]:
     """What people should know of a dataset, by what its run recorded about it."""
     found = []
     if count := record.get("unasked", 0):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from store.records import Example, Split
 from trainer.examples.selection import CollectedAnswer, DropReason
-from trainer.examples.similar import Groups, grouped, question_of
+from trainer.examples.similar import QuestionGroups, grouped, question_of
 from trainer.examples.wording import Wording, wording
 
 # The gate gets a large share: its size decides how small a loss can be told from none. At 225 approved answers 90 gate
@@ -34,7 +34,7 @@ class Deduplicated:
     """
 
     answers: tuple[CollectedAnswer, ...]
-    groups: Groups
+    groups: QuestionGroups
     splits: dict[str, Split]
     dropped: dict[str, DropReason]
     duplicates_of: dict[str, tuple[str, ...]]
@@ -59,7 +59,7 @@ class Deduplicated:
 
 def settle(
     answers: Sequence[CollectedAnswer], gate_share: float = GATE_SHARE
-) -> tuple[Groups, dict[str, Split]]:
+) -> tuple[QuestionGroups, dict[str, Split]]:
     """Group what asks nearly the same, and settle the split of each conversation; what is settled stays.
 
     `gate_share` is that of new conversations with an approved answer; of the others it is GATE_SHARE. Where questions
@@ -92,7 +92,7 @@ def settle(
 
 
 def deduplicate(
-    answers: Sequence[CollectedAnswer], groups: Groups, splits: Mapping[str, Split], similar_cap: int
+    answers: Sequence[CollectedAnswer], groups: QuestionGroups, splits: Mapping[str, Split], similar_cap: int
 ) -> Deduplicated:
     """`similar_cap` is a number of examples, 0 for any number."""
     asked = {one.message_id: question_of(one.context) for one in answers}

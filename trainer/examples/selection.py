@@ -68,7 +68,7 @@ def select(
             dropped[answer.message_id] = DropReason.EMPTY
         elif len(found.completion) > max_characters:
             dropped[answer.message_id] = DropReason.TOO_LONG
-        elif outdated is not None and outdated.says_one(found.completion, found.judged_at):
+        elif outdated is not None and outdated.mentions_any(found.completion, found.judged_at):
             dropped[answer.message_id] = DropReason.OUTDATED
         elif (found.context, found.completion) in approved:
             dropped[answer.message_id] = DropReason.REPEATED

@@ -48,7 +48,7 @@ _IN_ANY_ANSWER = words_of(
 
 
 @dataclass(frozen=True)
-class Groups:
+class QuestionGroups:
     """`near` has for each question those that ask the same, itself among them.
 
     `representative` is the one of its cluster; every member is near it, so that clusters do not grow along chains.
@@ -81,7 +81,7 @@ def question_of(context: Sequence[tuple[Role, str]]) -> Wording:
     )
 
 
-def grouped(questions: Iterable[Wording]) -> Groups:
+def grouped(questions: Iterable[Wording]) -> QuestionGroups:
     """The clusters: the question with most neighbours represents itself and all of them that are in no cluster yet,
     then the next; of equals the one that comes first in order.
     """
@@ -95,7 +95,7 @@ def grouped(questions: Iterable[Wording]) -> Groups:
         if question not in representative:
             for other in found[question]:
                 representative.setdefault(other, question)
-    return Groups(found, representative)
+    return QuestionGroups(found, representative)
 
 
 def near_pairs(questions: Collection[Wording]) -> Iterator[tuple[Wording, Wording]]:
@@ -134,7 +134,7 @@ def _partners(words: Iterable[str]) -> Mapping[str, set[str]]:
     return found
 
 
-def contradictions(answers: Sequence[CollectedAnswer], groups: Groups) -> list[list[CollectedAnswer]]:
+def contradictions(answers: Sequence[CollectedAnswer], groups: QuestionGroups) -> list[list[CollectedAnswer]]:
     """The approved answers to each question that has some that disagree, however it is worded, in the answers' order.
 
     `groups` has the questions of all of them.

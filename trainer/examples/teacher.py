@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Taught:
+class TeacherResult:
     """The teacher's answers by message id; of `asked` questions `failure` says why some have none."""
 
     texts: Mapping[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Teacher:
         self._settings, self._on_progress = settings, on_progress
         self._model = ChatModel.at(settings.teacher, TEACHER_KEY)
 
-    def answers(self, questions: Sequence[CollectedAnswer]) -> Taught:
+    def answers(self, questions: Sequence[CollectedAnswer]) -> TeacherResult:
         """Raises RedactionError; a teacher that does not answer is no error, and is asked again at the next retrain."""
         messages = {one.message_id: self._messages(one) for one in questions}
         asked = {id: self._hash(sent) for id, sent in messages.items()}
@@ -76,7 +76,7 @@ class Teacher:
             for done, _ in enumerate(pool.map(ask, missing), 1):
                 self._on_progress(done, len(missing))
         known |= self._store.teacher_answers.of({id: asked[id] for id in missing})
-        return Taught(self._usable(questions, known), len(questions), failures[0] if failures else "")
+        return TeacherResult(self._usable(questions, known), len(questions), failures[0] if failures else "")
 
     def _usable(self, questions: Sequence[CollectedAnswer], texts: Mapping[str, str]) -> dict[str, str]:
         longest = self._settings.max_answer_characters

@@ -146,8 +146,8 @@ def confidence_threshold(judged: Iterable[tuple[float, bool]]) -> float:
     """
     found, count, approved = math.inf, 0, 0
     for ln_p, same in groupby(sorted(judged, reverse=True), key=itemgetter(0)):
-        said = [is_approved for _, is_approved in same]
-        count, approved = count + len(said), approved + sum(said)
+        verdicts = [is_approved for _, is_approved in same]
+        count, approved = count + len(verdicts), approved + sum(verdicts)
         if count >= ENOUGH_RATED and approved >= APPROVED_SHARE * count:
             found = ln_p
     return found

@@ -16,7 +16,7 @@ from rich.table import Table
 from store.records import RedactionAction, RedactionRule
 from trainer.command_line import AsJson, Assistant, DataDir, console, open_assistant, print_lines
 from trainer.context import TrainingContext
-from trainer.examples.dataset import content_hash, draft_for_model, remarks
+from trainer.examples.dataset import content_hash, draft_for_model, notices
 from trainer.redaction.entities import Kind
 from trainer.redaction.rules import checked_pattern, kind_name
 from trainer.settings import TrainerSettings
@@ -74,7 +74,7 @@ def preview(
         console.print(table)
     if len(rows) > limit:
         print_lines(f"{len(rows) - limit:,} more: --limit, or --json for all.")
-    print_lines(*remarks({"unasked": len(draft.redacted.unasked)}))
+    print_lines(*notices({"unasked": len(draft.redacted.unasked)}))
 
 
 @app.command(epilog="Example: python -m trainer privacy add ORDER 'ORD-[0-9]{6}'")

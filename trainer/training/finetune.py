@@ -86,7 +86,7 @@ class Trained:
         """Plain JSON values for the run's report."""
         return {name: value for name, value in vars(self).items() if name not in ("model", "log")}
 
-    def remarks(self) -> list[str]:
+    def notices(self) -> list[str]:
         """What people should know about it."""
         if self.overfit_from is None:
             return []
@@ -325,10 +325,10 @@ def best_and_overfit(log: Log) -> tuple[int, int | None]:
 
 
 def _is_over(job: TrainingJob, log: Log) -> bool:
-    return job.dev_chooses and out_of_patience(log, job.settings.patience)
+    return job.dev_chooses and has_stopped_improving(log, job.settings.patience)
 
 
-def out_of_patience(log: Log, patience: int) -> bool:
+def has_stopped_improving(log: Log, patience: int) -> bool:
     """Whether the last `patience` epochs all brought the dev loss to no less than 98 % of the best before them.
 
     Of 24 recorded runs (ten epochs, patience 2) each ended with its best dev loss by this rule; where 95 % is asked
