@@ -78,10 +78,7 @@ class Requests:
     def _copied(self, deployment: Deployment, context: Context) -> Demonstration | None:
         """None where it cannot be found: the model answers."""
         try:
-            if self._retriever is None:
-                return None
-            of = deployment
-            return self._retriever.copied(of.prompt_id, of.copy_at, context, run_id=of.run_id)
+            return self._retriever.copied(deployment, context) if self._retriever else None
         except (EmbeddingError, StoreError) as error:
             logger.warning("Asking the model, without approved answers: %s", error)
             return None

@@ -35,6 +35,19 @@ class Embeds(Protocol):
     def embed(self, texts: Sequence[str]) -> np.ndarray: ...
 
 
+class Copies(Protocol):
+    """What may give an approved answer, or one that its prompt lists, as it is: from the likeness `copy_at` on, None
+    for never. The run says which unrated questions help to find it.
+    """
+
+    @property
+    def prompt_id(self) -> int: ...
+    @property
+    def copy_at(self) -> float | None: ...
+    @property
+    def run_id(self) -> int | None: ...
+
+
 class Retriever:
     """Finds demonstrations; any number of threads may ask."""
 
@@ -69,28 +82,20 @@ class Retriever:
 
         return self.nearest(assistant_id, question, _MOST_NEW, is_new, NEARLY_THE_SAME)
 
-    def copied(
-        self,
-        prompt_id: int,
-        copy_at: float | None,
-        context: Context,
-        allowed: Allowed | None = None,
-        run_id: int | None = None,
-    ) -> Demonstration | None:
-        """The approved or listed answer that suits most, which a deployment or variant of this prompt with this
-        `copy_at` gives as it is from that likeness on; `run_id` made it. None in a conversation that has begun, and
-        none with a placeholder.
+    def copied(self, by: Copies, context: Context, allowed: Allowed | None = None) -> Demonstration | None:
+        """The approved or listed answer that suits most, where it suits enough to be given as it is. None in a
+        conversation that has begun, and none with a placeholder.
         """
-        if copy_at is None or len(context) > 1:
+        if by.copy_at is None or len(context) > 1:
             return None
-        prompt = self._prompt(prompt_id)
+        prompt = self._prompt(by.prompt_id)
         approved = self._index(prompt.assistant_id)
         if not approved.items:
             return None
-        index = self._with_listed(approved, prompt, run_id)
+        index = self._with_listed(approved, prompt, by.run_id)
         may_be = allowed_with_listed(index, prompt.segments, allowed) if allowed else lambda one: True
         found = index.most_suitable(self._vector(context[0][1]), may_be)
-        if found is None or found.value < copy_at or found.demonstration.has_placeholder:
+        if found is None or found.value < by.copy_at or found.demonstration.has_placeholder:
             return None
         return found.demonstration
 

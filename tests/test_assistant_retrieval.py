@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,13 @@ def test_a_question_alone_is_computed_by_one_thread_and_the_others_stay_as_they_
     assert np.allclose(alone, together[0], atol=1e-5)
 
 
+@dataclass(frozen=True)
+class Copying:
+    prompt_id: int
+    copy_at: float | None
+    run_id: int | None = None
+
+
 def test_the_answer_that_is_given_again_is_the_nearest_one_where_it_is_near_enough(
     bank: Store, add: Add
 ) -> None:
@@ -231,7 +239,7 @@ def test_the_answer_that_is_given_again_is_the_nearest_one_where_it_is_near_enou
     prompt = edited(bank)
 
     def copied(at: float | None = 0.8, context: Any = asked, **more: Any) -> Demonstration | None:
-        return retriever.copied(prompt.id, at, context, **more)
+        return retriever.copied(Copying(prompt.id, at), context, **more)
 
     found = copied()
     assert found is not None and found.message_id == lost.message_id
@@ -253,17 +261,17 @@ def test_an_answer_that_the_prompt_lists_is_given_before_anybody_approved_it(ban
     known += [Demonstration(answered(bank, "lost").id, "lost", "my card was lost")]
     retriever, where = Retriever(bank, WordEmbedder()), ((Role.USER, "where is my order now"),)
     bank.demonstrations.replace("bank", known)
-    found = retriever.copied(prompt.id, 0.5, where)
+    found = retriever.copied(Copying(prompt.id, 0.5), where)
     assert found is not None and (found.answer, found.message_id) == ("where my order is", "")
     without = {answer: lambda one, answer=answer: one.answer != answer for answer in approved.values()}
-    assert retriever.copied(prompt.id, 0.5, where, without["how to pay"]) == found, (
+    assert retriever.copied(Copying(prompt.id, 0.5), where, without["how to pay"]) == found, (
         "it is nobody's own answer"
     )
-    last = retriever.copied(prompt.id, 0.0, ((Role.USER, "goodbye"),), without["goodbye"])
+    last = retriever.copied(Copying(prompt.id, 0.0), ((Role.USER, "goodbye"),), without["goodbye"])
     assert last is None or last.answer != "goodbye", "only its own answer makes it one of the list"
-    assert retriever.copied(prompt.id, 0.5, where, lambda one: False) is None
-    rain = retriever.copied(prompt.id, 0.5, ((Role.USER, "will the weather be wet"),))
+    assert retriever.copied(Copying(prompt.id, 0.5), where, lambda one: False) is None
+    rain = retriever.copied(Copying(prompt.id, 0.5), ((Role.USER, "will the weather be wet"),))
     assert rain is not None and rain.message_id, "of an answer's questions the most similar"
     assert all(one.message_id for one in retriever.nearest("bank", "where is my order now", 9))
     other = edited(bank)
-    assert retriever.copied(other.id, 0.5, where) is None, "a prompt without the list"
+    assert retriever.copied(Copying(other.id, 0.5), where) is None, "a prompt without the list"

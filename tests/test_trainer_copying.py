@@ -75,12 +75,12 @@ def test_no_gate_question_is_answered_with_its_own_answer_or_that_of_another_one
     """Its own is the nearest one: without the gate's rule it would be found."""
     find, given, unruled = Retriever.copied, dict[str, str](), dict[str, str]()
 
-    def found(self: Retriever, id: str, at: float | None, context: Context, *allowed: Allowed) -> Any:
+    def found(self: Retriever, by: Any, context: Context, *allowed: Allowed) -> Any:
         question = context[-1][1]
-        one = find(self, id, at, context, *allowed)
+        one = find(self, by, context, *allowed)
         if len(shops.store.runs.all("bank")) > 1:
             return one  # the run that trains, in which what is served finds what it finds for people
-        if at is not None and (own := find(self, id, -1.0, context)):
+        if by.copy_at is not None and (own := find(self, replace(by, copy_at=-1.0), context)):
             unruled[question] = own.message_id
         given.update({question: one.message_id} if one else {})
         return one
@@ -103,8 +103,8 @@ def test_what_is_served_may_give_the_answers_of_other_gate_questions_to_what_fin
     shops.run(similar_cap=8)
     find, given = Retriever.copied, dict[str, str]()
 
-    def found(self: Retriever, id: str, at: float | None, context: Context, *allowed: Allowed) -> Any:
-        one = find(self, id, at, context, *allowed)
+    def found(self: Retriever, by: Any, context: Context, *allowed: Allowed) -> Any:
+        one = find(self, by, context, *allowed)
         given.update({context[-1][1]: one.message_id} if one else {})
         return one
 
@@ -269,7 +269,7 @@ def test_what_nobody_rated_says_where_the_questions_of_an_answer_lie(
     oven, retriever = ((Role.USER, "from oven number"),), shops.context.retriever
 
     def finds(likeness: float, run_id: int | None) -> str | None:
-        found = retriever.copied(active.prompt_id, likeness, oven, run_id=run_id)
+        found = retriever.copied(replace(active, copy_at=likeness, run_id=run_id), oven)
         return found and found.answer
 
     assert finds(0.12, run.id) == "bakery" and finds(0.12, None) is None

@@ -43,6 +43,7 @@ from store.demonstrations import Demonstration
 from store.records import Deployment, RunStatus, TrainingRun, Variant
 from trainer.deployment.swap import measure_latency
 from trainer.evaluation.gate import MOST_UNRATED
+from trainer.evaluation.gate_requests import System
 from trainer.evaluation.judgements import pending
 from trainer.evaluation.scorers import right_or_wrong, scorer
 from trainer.examples.selection import CollectedAnswer, select
@@ -276,7 +277,8 @@ class Rounds:
         items: Sequence[Item],
         run_id: int | None,
     ) -> Measurement:
-        tokenizer = self._serving.tokenizer
+        tokenizer, prompt_id = self._serving.tokenizer, self._store.prompts.latest(self.assistant_id).id
+        copies = System(title, "", (), prompt_id=prompt_id, copy_at=sent.copy_at, run_id=run_id)
         with self._screen.bar(title) as progress:
             return await measure(
                 self._pool,
@@ -289,12 +291,7 @@ class Rounds:
                 progress,
                 retrieve,
                 sent.demonstrations,
-                partial(
-                    self._serving.retriever.copied,
-                    self._store.prompts.latest(self.assistant_id).id,
-                    sent.copy_at,
-                    run_id=run_id,
-                ),
+                partial(self._serving.retriever.copied, copies),
             )
 
     async def _measure_corrections(

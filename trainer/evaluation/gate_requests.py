@@ -75,8 +75,7 @@ class GateRequests:
             is_known = system.finds_all or one.message_id in self.train_ids
             return is_known and not near(wording(one.question), asked)
 
-        copies = system.prompt_id, system.copy_at, context, allowed, system.run_id
-        if copied := self.retriever.copied(*copies):
+        if copied := self.retriever.copied(system, context, allowed):
             return Rendered((), 0, copied=copied.answer)
         found = system.retrieve(context[-1][1], allowed)
         shown = fit_demonstrations(self.tokenizer, system.segments, context, found, self.room)
