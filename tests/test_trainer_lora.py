@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import Gemma3Config, GPT2Config, LlamaConfig, PreTrainedConfig
 
+from trainer.settings import TrainerSettings
 from trainer.training import lora
-from trainer.training.lora import answer_logits, cross_entropy, load_with_lora, to_tensors
+from trainer.training.lora import answer_logits, cross_entropy, learning_rate, load_with_lora, to_tensors
 from trainer.training.rows import IGNORE, PREFIX, Item, PackedRow, pack
 
 
@@ -93,3 +96,17 @@ def test_answers_within_the_request_are_targets_too_and_are_never_shared() -> No
     row = pack([Item((1, 2, 8, 9, 3), (7,), earlier=[range(2, 4)]), Item((1, 2, 8, 9, 4), (6,))])
     assert row.ids == [1, 2, 8, 9, 3, 2, 8, 9, 4] and row.owners == [PREFIX, 0, 0, 0, 0, 1, 1, 1, 1]
     assert [target for target in row.targets if target != IGNORE] == [8, 9, 7, 6]
+
+
+@pytest.mark.parametrize(
+    ("config", "rate"),
+    [
+        (LlamaConfig(hidden_size=576), 2e-3),
+        (LlamaConfig(hidden_size=4096), 4.3e-4),
+        (GPT2Config(n_embd=768), 1.6e-3),  # another name for the width
+        (Gemma3Config(text_config={"hidden_size": 1152}), 1.15e-3),  # within what reads pictures
+    ],
+)
+def test_wider_models_learn_at_a_lower_rate_unless_one_is_set(config: PreTrainedConfig, rate: float) -> None:
+    assert learning_rate(TrainerSettings(), config) == pytest.approx(rate, rel=0.02)
+    assert learning_rate(TrainerSettings(learning_rate=1e-4), config) == 1e-4

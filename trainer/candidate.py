@@ -77,7 +77,6 @@ def train_candidate(retrain: Retrain) -> Candidate:
         progress.record("variants", dev_losses=found.dev_losses)
     training = {
         **trained.as_record(),
-        "learning_rate": context.settings.learning_rate,
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     return replace(found, training=training, notices=trained.notices())

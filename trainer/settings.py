@@ -25,8 +25,8 @@ class TrainerSettings:
 
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     epochs: Annotated[int, Meta(ge=1, le=1000)] = 6  # at most; `patience` may end a run earlier
-    # Found for the embedded 135M model; larger models take less, say 2e-4.
-    learning_rate: Annotated[float, Meta(ge=1e-8, le=1.0)] = 1e-3
+    # 0 for what suits the model's width (`trainer.training.lora.learning_rate`).
+    learning_rate: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     rank: Annotated[int, Meta(ge=1, le=MAX_RANK)] = MAX_RANK
     # Noise on the embeddings while training (NEFTune, Jain et al. 2023, arXiv:2310.05914). Under the empty prompt it
     # raised chrF from 77.5 (8 epochs, none) to 83.7 (6 epochs) on 89 questions that were not trained on.
@@ -51,7 +51,8 @@ class TrainerSettings:
     similar_cap: Annotated[int, Meta(ge=0, le=10**6)] = 3
     # E-mail addresses, keys, card numbers and the like become placeholders in all splits (docs/privacy.md).
     privacy: bool = True
-    examples_per_step: Annotated[int, Meta(ge=1, le=1024)] = 8
+    # Adapters take large batches worse than whole models do (docs/training.md).
+    examples_per_step: Annotated[int, Meta(ge=1, le=1024)] = 4
     # Epochs without a clearly better dev loss before training stops.
     patience: Annotated[int, Meta(ge=1, le=1000)] = 3
     # A shorter prompt may score this much less at most, with 95 % confidence.

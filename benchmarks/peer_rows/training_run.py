@@ -24,7 +24,7 @@ from trainer.examples.dataset import draft
 from trainer.examples.demonstrations import nearest_train_examples
 from trainer.settings import TrainerSettings
 from trainer.training.finetune import TrainingJob, finetune
-from trainer.training.lora import load_with_lora, mean_loss, to_tensors
+from trainer.training.lora import learning_rate, load_with_lora, mean_loss, to_tensors
 from trainer.training.rows import IGNORE, PackedRow, dev_rows, row_of, train_rows
 
 _MOST_EPOCHS = 4  # without reaching the target
@@ -116,7 +116,7 @@ class Run:
         set_seed(self.settings.seed)
         model = load_with_lora(self.model_dir, self.settings.rank)
         weights = [weight for weight in model.parameters() if weight.requires_grad]
-        optimizer = torch.optim.AdamW(weights, self.settings.learning_rate)
+        optimizer = torch.optim.AdamW(weights, learning_rate(self.settings, model.config))
         size, items = self.settings.examples_per_step, self._tokens()
         steps = -(-len(items) // size)
         total = steps * self.settings.epochs
@@ -157,12 +157,13 @@ class Run:
                 if clock.is_due:
                     clock.looked(run.dev_loss(model))
 
+        model = load_with_lora(self.model_dir, self.settings.rank)
         trainer = SFTTrainer(
-            model=load_with_lora(self.model_dir, self.settings.rank),
+            model=model,
             args=SFTConfig(
                 output_dir=str(self.folder / "trl"),
                 per_device_train_batch_size=size,
-                learning_rate=self.settings.learning_rate,
+                learning_rate=learning_rate(self.settings, model.config),
                 num_train_epochs=self.settings.epochs,
                 include_num_input_tokens_seen="all",
                 report_to="none",

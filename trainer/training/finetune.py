@@ -20,7 +20,7 @@ from trainer.settings import TrainerSettings
 from trainer.training import checkpoints, distributed
 from trainer.training.checkpoints import saving_below
 from trainer.training.environment import Precision, native
-from trainer.training.lora import load_with_lora, mean_loss, to_tensors
+from trainer.training.lora import learning_rate, load_with_lora, mean_loss, to_tensors
 from trainer.training.rows import PackedRow, Shown
 
 Progress = Callable[[dict[str, Any]], None]
@@ -72,6 +72,7 @@ class Trained:
 
     model: Any
     log: Log
+    learning_rate: float
     steps: int
     seconds: float
     tokens_per_s: float
@@ -141,7 +142,7 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
     if last is None or last.best_path is None or last.best_loss is None or not math.isfinite(last.best_loss):
         raise TrainingDiverged(
             f"The dev loss is {last and last.best_loss} after {trainer.state.global_step} steps. Lower the learning "
-            f"rate ({settings.learning_rate:g}) or look at the newest corrections."
+            f"rate ({trainer.args.learning_rate:g}) or look at the newest corrections."
         )
     model.load_adapter(str(last.best_path if job.dev_chooses else last.path), model.active_adapter)
     distributed.barrier()  # rank 0 removes the checkpoints next, which the others may still be reading
@@ -154,6 +155,7 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
     return Trained(
         model=model,
         log=last.log,
+        learning_rate=trainer.args.learning_rate,
         steps=last.step,
         seconds=round(seconds, 1),
         tokens_per_s=round(callback.tokens / max(seconds, 1e-6)),
@@ -173,7 +175,7 @@ def _arguments(job: TrainingJob, model: Any, steps: int) -> TrainingArguments:
         per_device_train_batch_size=1,  # one packed row is a batch of examples already
         per_device_eval_batch_size=1,
         num_train_epochs=1,  # the rows hold every epoch, each rendered anew
-        learning_rate=job.settings.learning_rate,
+        learning_rate=learning_rate(job.settings, model.config),
         lr_scheduler_type="cosine",
         warmup_steps=max(1, steps // 20),
         neftune_noise_alpha=job.settings.embedding_noise or None,

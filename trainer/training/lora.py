@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from trainer.settings import TrainerSettings
 from trainer.training.rows import IGNORE, PREFIX, Item, PackedRow, pack
 
 _WINDOW = 8  # of the copy; its examples are longer
@@ -44,6 +45,15 @@ def load_with_lora(model_dir: Path, rank: int) -> PeftModel:
         r=rank, lora_alpha=2 * rank, target_modules=adapted_layers(model), task_type="CAUSAL_LM"
     )
     return get_peft_model(model, config)
+
+
+def learning_rate(settings: TrainerSettings, config: PreTrainedConfig) -> float:
+    """The set rate, or what suits the width of the model, 2e-3 for 576 and 4e-4 for 4,096.
+
+    The rule for adapters of the Llama family (Schulman et al. 2025, “LoRA without regret”), times 1.5, as they advise
+    for short runs. Of the embedded model that is the best rate of a sweep (docs/training.md).
+    """
+    return settings.learning_rate or 1.5 * 5e-4 * (2000 / config.get_text_config().hidden_size) ** 0.781
 
 
 def adapted_layers(model: PreTrainedModel) -> list[str]:
