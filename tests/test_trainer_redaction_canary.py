@@ -28,7 +28,6 @@ WANTED = replace(
     epochs=100,
     learning_rate=1e-2,
     rank=16,
-    patience=100,
     examples_per_step=4,
     embedding_noise=0.0,
     max_answer_tokens=64,

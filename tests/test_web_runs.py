@@ -60,7 +60,6 @@ REPORT: dict[str, Any] = {
         "tokens_per_s": 240.4,
         "first_dev_loss": 2.0,
         "dev_loss": 1.25,
-        "stopped_early": True,
         "peak_memory_mib": 900,
     },
     "seconds": {"train": 61.0},

@@ -16,7 +16,7 @@ PROMPT = (
     Segment("law", SegmentKind.INSTRUCTION, text="Be helpful.", protected=True),
 )
 COLOURS = ("red", "green", "blue", "yellow")
-QUICK = TrainerSettings(epochs=3, learning_rate=2e-2, rank=4, examples_per_step=4, patience=3)
+QUICK = TrainerSettings(epochs=3, learning_rate=2e-2, rank=4, examples_per_step=4)
 
 
 def examples(count: int, split: Split = Split.TRAIN) -> list[Example]:

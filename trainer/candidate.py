@@ -79,7 +79,7 @@ def train_candidate(retrain: Retrain) -> Candidate:
         **trained.as_record(),
         "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
-    return replace(found, training=training, notices=trained.notices())
+    return replace(found, training=training)
 
 
 def build_job(context: TrainingContext, dataset: Dataset, work_dir: Path) -> TrainingJob:

@@ -24,7 +24,7 @@ class TrainerSettings:
     """Sizes are in examples, `margin` in points of the score (0 to 1), `max_answer_tokens` in tokens."""
 
     seed: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
-    epochs: Annotated[int, Meta(ge=1, le=1000)] = 6  # at most; `patience` may end a run earlier
+    epochs: Annotated[int, Meta(ge=1, le=1000)] = 6
     # 0 for what suits the model's width (`trainer.training.lora.learning_rate`).
     learning_rate: Annotated[float, Meta(ge=0.0, le=1.0)] = 0.0
     rank: Annotated[int, Meta(ge=1, le=MAX_RANK)] = MAX_RANK
@@ -53,8 +53,6 @@ class TrainerSettings:
     privacy: bool = True
     # Adapters take large batches worse than whole models do (docs/training.md).
     examples_per_step: Annotated[int, Meta(ge=1, le=1024)] = 4
-    # Epochs without a clearly better dev loss before training stops.
-    patience: Annotated[int, Meta(ge=1, le=1000)] = 3
     # A shorter prompt may score this much less at most, with 95 % confidence.
     margin: Annotated[float, Meta(ge=0.001, le=0.5)] = 0.05
     # Answers of a refused candidate that people are asked about, of each variant, where they are not simply right or

@@ -16,7 +16,6 @@ _FIRST_RUN = {
 }
 _PHASES = list(_FIRST_RUN)
 _PHASE_OF = dict.fromkeys(("dataset", "environment", "publish"), "train") | {"probe": "swap"}
-_USUAL_END = 0.8  # of the epochs: what early stopping left of most runs
 _SYSTEMS = 2  # that answer the gate's questions, at least: base model and candidate
 _GENERAL = 48  # further questions, which have nothing to do with the assistant
 
@@ -70,7 +69,7 @@ def _share(run: TrainingRun, events: Sequence[RunEvent], phase: str, gate: int) 
     data = [event.data for event in events if event.phase == phase]
     if phase == "train":
         latest = {name: value for one in data for name, value in one.items()}
-        return float(min(1.0, latest.get("step", 0) / latest.get("steps", 1) / _USUAL_END))
+        return float(min(1.0, latest.get("step", 0) / latest.get("steps", 1)))
     counted = {one.get("what", one["total"]): (one["done"], one["total"]) for one in data if one.get("total")}
     if not counted:
         return 0.0

@@ -83,7 +83,7 @@ class Run:
 
     def __init__(self, model_dir: Path, folder: Path, target: float, seed: int):
         self.model_dir, self.folder, self.target = model_dir, folder, target
-        self.settings = TrainerSettings(seed=seed, patience=1000)
+        self.settings = TrainerSettings(seed=seed)
         self.tokenizer = ChatTokenizer.load(model_dir)
         with Store(folder / "shorthand.sqlite") as store:
             load_sample(store, self.tokenizer)

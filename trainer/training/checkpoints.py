@@ -29,8 +29,6 @@ class Checkpoint:
     step: int
     steps: int
     log: list[dict[str, Any]]
-    best_loss: float | None
-    best_path: Path | None
 
 
 def work_dir(data_dir: Path, run: int | str) -> Path:
@@ -54,15 +52,7 @@ def drop_incomplete(work_dir: Path) -> None:
 def _read(path: Path) -> Checkpoint | None:
     try:
         state = json.loads((path / _STATE).read_text())
-        best = state["best_model_checkpoint"]
-        return Checkpoint(
-            path,
-            state["global_step"],
-            state["max_steps"],
-            state["log_history"],
-            state["best_metric"],
-            path.parent / Path(best).name if best else None,  # the data directory may have moved
-        )
+        return Checkpoint(path, state["global_step"], state["max_steps"], state["log_history"])
     except (OSError, ValueError, KeyError):
         return None
 

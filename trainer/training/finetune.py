@@ -1,4 +1,4 @@
-"""Trains an adapter on packed rows with `transformers.Trainer`; dev chooses the epoch where it is large enough.
+"""Trains an adapter on packed rows with `transformers.Trainer`; the last epoch's is served.
 
 The same job gives the same losses, to the last bit on CPU with the same number of threads: seeds cover the adapter's
 start and the noise, and a checkpoint holds the state of the random generators.
@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import torch
@@ -31,13 +30,6 @@ _SAVE_EVERY_S = 60.0
 # From this size on a GPU computes activations twice (a third more time) rather than keep those of a packed row of
 # thousands of tokens, which for 8B would need some 20 GiB beside the weights.
 _BIG = 1_000_000_000
-# A dev loss must lie so much above another to be called worse: a dev split is small,
-# and 1 % comes and goes between epochs of a run that still learns.
-_GAIN = 0.98
-_WORSE = 1.01
-# The mean loss of fewer dev answers does not choose an epoch. Six of Banking77 chose the second of six, before the
-# learning rate had fallen (0.26 of 100 test questions right); its last epoch had 0.35 of 200.
-_ENOUGH_DEV = 20
 
 
 class TrainingDiverged(Exception):
@@ -57,15 +49,10 @@ class TrainingJob:
     precision: Precision = field(default_factory=native)
     shown: Shown = field(default_factory=dict)  # the demonstrations of each example, as the rows have them
 
-    @property
-    def dev_chooses(self) -> bool:
-        """Whether dev is large enough to choose the epoch and to end the run; without, the last epoch is taken."""
-        return sum(max(row.owners) + 1 for row in self.dev_rows) >= _ENOUGH_DEV
-
 
 @dataclass(frozen=True)
 class Trained:
-    """The model of an epoch with its dev loss (nats per answer token), the log, and what the training cost.
+    """The model with its dev losses (nats per answer token) before and after, the log, and what the training cost.
 
     `log` and `steps` cover the whole run, `seconds` and `tokens_per_s` what of it was trained since `resumed_at`.
     """
@@ -77,24 +64,12 @@ class Trained:
     seconds: float
     tokens_per_s: float
     resumed_at: int
-    stopped_early: bool
     first_dev_loss: float
     dev_loss: float
-    epoch: int
-    overfit_from: int | None
 
     def as_record(self) -> dict[str, Any]:
         """Plain JSON values for the run's report."""
         return {name: value for name, value in vars(self).items() if name not in ("model", "log")}
-
-    def notices(self) -> list[str]:
-        """What people should know about it."""
-        if self.overfit_from is None:
-            return []
-        return [
-            f"Training overfitted from epoch {self.overfit_from} on; the adapter is that of epoch {self.epoch}, "
-            "the best on dev."
-        ]
 
 
 def finetune(job: TrainingJob, progress: Progress) -> Trained:
@@ -136,22 +111,21 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
     resumed = distributed.broadcast(checkpoints.last_checkpoint(work_dir))
     trainer.args.eval_on_start = resumed is None
     started = time.monotonic()
-    if resumed is None or not (resumed.step >= resumed.steps or _is_over(job, resumed.log)):
+    if resumed is None or resumed.step < resumed.steps:
         trainer.train(resume_from_checkpoint=str(resumed.path) if resumed else None)
     last = distributed.broadcast(checkpoints.last_checkpoint(work_dir))
-    if last is None or last.best_path is None or last.best_loss is None or not math.isfinite(last.best_loss):
+    dev = [entry["eval_loss"] for entry in last.log if "eval_loss" in entry] if last else []
+    if last is None or not all(map(math.isfinite, dev)):  # the first one is before any training
         raise TrainingDiverged(
-            f"The dev loss is {last and last.best_loss} after {trainer.state.global_step} steps. Lower the learning "
+            f"The dev losses are {dev} after {trainer.state.global_step} steps. Lower the learning "
             f"rate ({trainer.args.learning_rate:g}) or look at the newest corrections."
         )
-    model.load_adapter(str(last.best_path if job.dev_chooses else last.path), model.active_adapter)
+    model.load_adapter(str(last.path), model.active_adapter)
     distributed.barrier()  # rank 0 removes the checkpoints next, which the others may still be reading
     seconds = time.monotonic() - started
     # Accelerate leaves its autocast around `forward`; what is compared with the server is computed without.
     for name in ("forward", "_original_forward"):
         model.__dict__.pop(name, None)
-    dev = [entry["eval_loss"] for entry in last.log if "eval_loss" in entry]  # the first before any training
-    epoch, overfit_from = best_and_overfit(last.log) if job.dev_chooses else (len(dev) - 1, None)
     return Trained(
         model=model,
         log=last.log,
@@ -160,11 +134,8 @@ def _train_adapter(job: TrainingJob, progress: Progress) -> Trained:
         seconds=round(seconds, 1),
         tokens_per_s=round(callback.tokens / max(seconds, 1e-6)),
         resumed_at=resumed.step if resumed else 0,
-        stopped_early=last.step < callback.steps,
         first_dev_loss=dev[0],
-        dev_loss=dev[epoch],
-        epoch=epoch,
-        overfit_from=overfit_from,
+        dev_loss=dev[-1],
     )
 
 
@@ -185,9 +156,7 @@ def _arguments(job: TrainingJob, model: Any, steps: int) -> TrainingArguments:
         eval_steps=steps,
         save_strategy="steps",
         save_steps=steps,
-        save_total_limit=2,  # the best and the last
-        metric_for_best_model="eval_loss",
-        greater_is_better=False,
+        save_total_limit=2,  # a kill may cut the last one short
         remove_unused_columns=False,
         prediction_loss_only=True,
         label_names=["targets"],  # Trainer evaluates a loss only where it finds these
@@ -234,7 +203,7 @@ class _PackedTrainer(Trainer):
 
 
 class _RunCallback(TrainerCallback):
-    """Says when to measure, save and stop; reports each step with rate and ETA; ends a run of meaningless numbers."""
+    """Says when to measure and to save; reports each step with rate and ETA; ends a run of meaningless numbers."""
 
     def __init__(self, job: TrainingJob, progress: Progress):
         world = distributed.world()
@@ -268,10 +237,6 @@ class _RunCallback(TrainerCallback):
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._saved = time.monotonic()
 
-    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if _is_over(self._job, state.log_history):
-            control.should_training_stop = True
-
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         step, logs = state.global_step, logs or {}
         note: dict[str, Any] = {"step": step, "steps": self.steps}
@@ -301,43 +266,3 @@ def _check(step: int, loss: float, gradient: float | None) -> None:
             f"At step {step} the gradient is zero while the loss is {loss:.3f}: nothing is learned. "
             "Check that the model's linear layers take an adapter."
         )
-
-
-def best_and_overfit(log: Log) -> tuple[int, int | None]:
-    """The epoch with the best dev loss, and the first one from which the run overfitted, if it did.
-
-    Overfitting is learning by heart: dev is worse than at its best until the end, while the training loss still falls.
-    """
-    train: list[float] = []  # an epoch's mean
-    dev: list[float] = []
-    steps: list[float] = []
-    for entry in log:
-        if "eval_loss" in entry and steps:
-            train.append(fmean(steps))
-            dev.append(entry["eval_loss"])
-            steps = []
-        elif "loss" in entry:
-            steps.append(entry["loss"])
-    best = dev.index(min(dev))
-    first = len(dev)
-    while first > best + 1 and dev[first - 1] > _WORSE * dev[best]:
-        first -= 1
-    overfitted = first < len(dev) and train[-1] < train[best]
-    return best + 1, first + 1 if overfitted else None
-
-
-def _is_over(job: TrainingJob, log: Log) -> bool:
-    return job.dev_chooses and has_stopped_improving(log, job.settings.patience)
-
-
-def has_stopped_improving(log: Log, patience: int) -> bool:
-    """Whether the last `patience` epochs all brought the dev loss to no less than 98 % of the best before them.
-
-    Of 24 recorded runs (ten epochs, patience 2) each ended with its best dev loss by this rule; where 95 % is asked
-    for, two lose up to 7 % of it.
-    """
-    best, missed = math.inf, 0
-    for loss in (entry["eval_loss"] for entry in log if "eval_loss" in entry and entry["step"]):
-        better = loss < _GAIN * best
-        best, missed = (loss, 0) if better else (best, missed + 1)
-    return missed >= patience
