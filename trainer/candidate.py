@@ -59,7 +59,7 @@ class Candidate:
 
 
 def train_candidate(retrain: Retrain) -> Candidate:
-    """Train on the train split, stop on dev, publish under a new name, build the variants on dev.
+    """Train on the train split, publish under a new name, build the variants on dev.
 
     Raises TrainingDiverged, BadAdapter, OSError.
     """

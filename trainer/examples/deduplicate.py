@@ -1,7 +1,7 @@
 """Deduplicate: group near-duplicate questions, split by these groups, keep gate questions out of training, and cap.
 
 Each conversation is put into train, dev or gate, once and for ever: where one that asks nearly the same was put, else
-where a hash of a first question says, for all that ask nearly the same. An example to train or stop on that asks what a
+where a hash of a first question says, for all that ask nearly the same. An example to train on that asks what a
 gate question asks is dropped. Of a group at most `similar_cap` examples train; corrected ones stay before others, newer
 before older. Unrated answers fill what is left, and unrated gate questions stay where nothing trained asks the same.
 """
