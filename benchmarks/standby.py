@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,7 +50,7 @@ class Loss:
 
 
 def lose_the_first(folder: Path, seconds: float) -> Loss:
-    """Rate for so long once the first copy is made, kill everything, and restore."""
+    """Rate for so long once ratings are copied, kill everything, and restore."""
     first, second = folder / "first" / "shorthand.sqlite", folder / "second" / "shorthand.sqlite"
     replica, log = folder / "replica", folder / "acknowledged"
     places = {"SHORTHAND_DATA_DIR": str(first.parent), "SHORTHAND_REPLICA": f"file://{replica}"}
@@ -67,7 +68,7 @@ def lose_the_first(folder: Path, seconds: float) -> Loss:
         rater = subprocess.Popen([sys.executable, "-c", _RATE, first], stdout=out, cwd=_CONFIG.parent.parent)
         try:
             give_up_at = time.monotonic() + _PATIENCE_S
-            while not any(path.is_file() for path in replica.rglob("*")) and time.monotonic() < give_up_at:
+            while not _has_ratings(replica, log) and time.monotonic() < give_up_at:
                 time.sleep(0.05)
             time.sleep(seconds)
         finally:
@@ -89,6 +90,18 @@ def lose_the_first(folder: Path, seconds: float) -> Loss:
     gaps = sum(number < newest for number in missing)
     oldest = max(missing.values(), default=0.0)
     return Loss(len(told), len(there), gaps, round(oldest, 3), round(restore_s, 3), problems)
+
+
+def _has_ratings(replica: Path, log: Path) -> bool:
+    """Whether a second copy followed the first acknowledged rating; the first may have begun before it."""
+    line, ended, _ = log.read_text().partition("\n")
+    if not ended:
+        return False
+    newer = 0
+    for path in replica.rglob("*"):
+        with suppress(FileNotFoundError):  # Litestream joins copies meanwhile
+            newer += path.is_file() and path.stat().st_mtime > float(line.split()[1])
+    return newer >= 2
 
 
 def main(
