@@ -5,7 +5,7 @@ An adapter for each choice of settings; vLLM answers the same questions with eac
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,7 +18,7 @@ from benchmarks.record import Screen, write_result
 from benchmarks.serving import OwnServer
 from benchmarks.tasks.measurement import Measurement, answer_limit, measure
 from benchmarks.tasks.rounds import task_record
-from benchmarks.tasks.task import Task, load
+from benchmarks.tasks.task import Item, Task, load
 from benchmarks.tasks.user import sample_of
 from store import Store
 from store.records import TrainingRun
@@ -40,55 +40,52 @@ def last_trained(store: Store) -> TrainingRun:
     return found
 
 
-def train(
-    context: TrainingContext,
-    run: TrainingRun,
-    choices: Sequence[str],
-    server: OwnServer,
-    work_dir: Path,
-    screen: Screen,
-) -> dict[str, Any]:
-    """For each choice its adapter's name and what its training says."""
-    dataset, found = context.store.datasets.get(run.dataset_id or 0), dict[str, Any]()
-    for number, choice in enumerate(choices):
-        chosen = replace(context, settings=override(context.settings, choice.split(",")))
-        with screen.status(f"Training: {choice}") as show:
-            trained = finetune(build_job(chosen, dataset, work_dir / str(number)), partial(_show_step, show))
-        adapter = f"choice-{number}"
-        publish(trained.model, server.adapters, adapter, context.base)
-        dev = [entry["eval_loss"] for entry in trained.log if "eval_loss" in entry]
-        found[choice] = {"adapter": adapter, "training": trained.as_record(), "dev_losses": dev}
-    return found
+@dataclass(frozen=True)
+class Comparison:
+    """Of choices of settings: what the `run` of a finished loop trained on, and test questions of its task."""
+
+    context: TrainingContext
+    run: TrainingRun
+    task: Task
+    items: Sequence[Item]
+    screen: Screen
+
+    def train(self, choices: Sequence[str], server: OwnServer, work_dir: Path) -> dict[str, Any]:
+        """For each choice its adapter's name and what its training says."""
+        found, dataset = dict[str, Any](), self.context.store.datasets.get(self.run.dataset_id or 0)
+        for number, choice in enumerate(choices):
+            settings = override(self.context.settings, choice.split(","))
+            job = build_job(replace(self.context, settings=settings), dataset, work_dir / str(number))
+            with self.screen.status(f"Training: {choice}") as show:
+                trained = finetune(job, partial(_show_step, show))
+            adapter = f"choice-{number}"
+            publish(trained.model, server.adapters, adapter, self.context.base)
+            dev = [entry["eval_loss"] for entry in trained.log if "eval_loss" in entry]
+            found[choice] = {"adapter": adapter, "training": trained.as_record(), "dev_losses": dev}
+        return found
+
+    async def answer(self, server: OwnServer, trained: Mapping[str, Any]) -> dict[str, Measurement]:
+        """The answers of each choice to the same questions, under the protected segments alone."""
+        store, tokenizer, score = self.context.store, self.context.tokenizer, scorer(self.task.scorer)
+        prompt_id = store.datasets.get(self.run.dataset_id or 0).prompt_id
+        segments = [one for one in store.prompts.get(prompt_id).segments if one.protected]
+        limit = answer_limit(tokenizer, self.items, self.context.settings.max_answer_tokens)
+        pool, found = server.pool(), dict[str, Measurement]()
+        try:
+            for choice, one in trained.items():
+                adapter = one["adapter"]
+                await pool.load_adapter(adapter, str(server.adapters / adapter))
+                with self.screen.bar(f"Test questions: {choice}") as progress:
+                    found[choice] = await measure(
+                        pool, tokenizer, adapter, segments, self.items, score, limit, progress
+                    )
+        finally:
+            await pool.close()
+        return found
 
 
 def _show_step(show: Callable[[str], None], event: Mapping[str, Any]) -> None:
     show(f"step {event['step']} of {event['steps']}")
-
-
-async def answer(
-    context: TrainingContext,
-    run: TrainingRun,
-    task: Task,
-    test: int,
-    seed: int,
-    server: OwnServer,
-    trained: Mapping[str, Any],
-    screen: Screen,
-) -> dict[str, Measurement]:
-    """The answers of each choice to the same `test` questions."""
-    dataset = context.store.datasets.get(run.dataset_id or 0)
-    segments = [one for one in context.store.prompts.get(dataset.prompt_id).segments if one.protected]
-    items, pool, found = sample_of(task.test, test, seed), server.pool(), dict[str, Measurement]()
-    limit = answer_limit(context.tokenizer, items, context.settings.max_answer_tokens)
-    for choice, one in trained.items():
-        await pool.load_adapter(one["adapter"], str(server.adapters / one["adapter"]))
-        score, tokenizer = scorer(task.scorer), context.tokenizer
-        with screen.bar(f"Test questions: {choice}") as progress:
-            found[choice] = await measure(
-                pool, tokenizer, one["adapter"], segments, items, score, limit, progress
-            )
-    await pool.close()
-    return found
 
 
 def compared(one: Measurement, other: Measurement, is_right_or_wrong: bool) -> dict[str, Any]:
@@ -115,15 +112,16 @@ def main(
     seed: int = 1,
     out: Path | None = None,
 ) -> None:
-    """Train on a loop's frozen dataset with each choice of settings, and measure."""
+    """Train on a loop's frozen dataset with the defaults and each choice of other settings, and measure."""
     screen, chosen = Screen(), load(task)
     with Store(data_dir / "shorthand.sqlite") as store, TemporaryDirectory(prefix="settings-") as aside:
         run = last_trained(store)
-        context = TrainingContext.open(store, data_dir, TrainerSettings.from_record(run.settings))
+        context = TrainingContext.open(store, data_dir, TrainerSettings())
         server = OwnServer(Path(aside), str(context.model_dir))
-        trained = train(context, run, choices, server, Path(aside) / "work", screen)
+        comparison = Comparison(context, run, chosen, sample_of(chosen.test, test, seed), screen)
+        trained = comparison.train(choices, server, Path(aside) / "work")
         with server:
-            measured = asyncio.run(answer(context, run, chosen, test, seed, server, trained, screen))
+            measured = asyncio.run(comparison.answer(server, trained))
     is_apart = right_or_wrong(chosen.scorer)
     found = {name: compared(measured[name], measured[choices[0]], is_apart) for name in choices}
     screen.console.print(table_of(trained, found))

@@ -1,4 +1,7 @@
-"""A first retrain of the sample on two cores, thinned out: seconds from its start, phase and what was recorded."""
+"""A first retrain of the sample on two cores, thinned out: seconds from its start, phase and what was recorded.
+
+It ended two epochs early, as runs did then; `steps` are those that it took.
+"""
 
 from typing import Any
 

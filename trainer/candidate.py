@@ -55,7 +55,7 @@ class Candidate:
     parity_ids: Sequence[int]  # a prompt
     parity: Sequence[tuple[int, float]]  # the tokens that follow it greedily in the trainer, with their ln p
     training: Mapping[str, Any]  # what it took and how it went, for the report
-    notices: Sequence[str]  # what a person should know about the training beside the gate's verdict
+    notices: Sequence[str]  # what a person should know beside the gate's verdict
 
 
 def train_candidate(retrain: Retrain) -> Candidate:

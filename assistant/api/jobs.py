@@ -63,7 +63,7 @@ class Jobs:
         with tempfile.TemporaryDirectory(prefix="shorthand-") as folder:
             plans = {id: _plan(Path(folder) / f"{id}.jsonl", one) for id, one in contents.items()}
             # Only now is anything made.
-            assistant_id = self._assistant(body, *_detect(contents[body.training_file]), limits)
+            assistant_id = self._assistant(body, *_system_and_answers(contents[body.training_file]), limits)
             summaries = list[str]()
             for id, one in reversed(plans.items()):  # what is in both files is not trained on
                 options = replace(one.options, assistant_id=assistant_id)
@@ -190,7 +190,7 @@ def _plan(path: Path, content: bytes) -> ImportPlan:
     return plan
 
 
-def _detect(content: bytes) -> tuple[str, Counter[str]]:
+def _system_and_answers(content: bytes) -> tuple[str, Counter[str]]:
     """The system message that most rows have, and how often each answer stands at the end of one."""
     systems, answers = Counter[str](), Counter[str]()
     for line in content.splitlines():

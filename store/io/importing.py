@@ -162,7 +162,7 @@ def plan_import(path: Path, options: ImportOptions, wanted: str | None = None) -
     """Read all of the file and save nothing. Raises StoreError for no such file, or where a person has to say how."""
     asked = find_format(wanted) if wanted else None
     container = find_container(path, options, None if asked is None else asked is CSV)
-    profile, format = _detect(container, options, asked)
+    profile, format = _detect_format(container, options, asked)
     if options.approve and format is SHORTHAND:
         raise StoreError(
             f"{path} is Shorthand's own export and has its ratings with it. Import it without --approve."
@@ -176,7 +176,9 @@ def plan_import(path: Path, options: ImportOptions, wanted: str | None = None) -
     return plan
 
 
-def _detect(container: Container, options: ImportOptions, asked: Format | None) -> tuple[Profile, Format]:
+def _detect_format(
+    container: Container, options: ImportOptions, asked: Format | None
+) -> tuple[Profile, Format]:
     """What all rows have, and the format that was `asked` for or that most rows are of."""
     asked = asked or (CSV if container.delimiter else None)
     profile, votes = Profile(options.columns), Counter[str]()

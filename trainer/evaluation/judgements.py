@@ -110,8 +110,8 @@ def pending(store: Store, assistant_id: str) -> TrainingRun | None:
         return None
     asked = [one.accepted for one in store.judgement_requests.of_run(run.id)]
     # Among answers that are right or wrong a refused one changes the score as well.
-    is_answered = asked if right_or_wrong(store.assistants.get(assistant_id).scorer) else any(asked)
-    if None in asked or not is_answered:
+    changes_score = asked if right_or_wrong(store.assistants.get(assistant_id).scorer) else any(asked)
+    if None in asked or not changes_score:
         return None
     active = store.deployments.active(assistant_id)
     unchanged = (

@@ -1,4 +1,4 @@
-"""Trains an adapter on packed rows with `transformers.Trainer`; the last epoch's is served.
+"""Trains an adapter on packed rows with `transformers.Trainer`, to the end of the last epoch.
 
 The same job gives the same losses, to the last bit on CPU with the same number of threads: seeds cover the adapter's
 start and the noise, and a checkpoint holds the state of the random generators.
