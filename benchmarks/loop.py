@@ -3,10 +3,9 @@
 It starts the app itself, so that chat, training, gate and swap are what a person gets.
 """
 
-import signal
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -79,7 +78,6 @@ def main(
     if model is not None:  # the app runs in the project's root, so a relative path must not stay one
         options += ["--model", str(Path(model).resolve()) if Path(model).is_dir() else model]
     options += [word for url in vllm_url or () for word in ("--vllm-url", url)]
-    signal.signal(signal.SIGTERM, _interrupt)  # so that the app is stopped too
     try:
         with AppProcess(directory, *options) as running:
             with loop.timed("start"), screen.status("Starting the app and its model server"):
@@ -91,10 +89,6 @@ def main(
     except _EXPECTED as error:
         fail(str(error), 1)
     screen.say(f"Written to {out}. A table and a picture: python -m benchmarks.report {out}")
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -70,6 +71,8 @@ class AppProcess:
         return self._log.read_text(errors="replace")
 
     def __enter__(self) -> AppProcess:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # who ends a benchmark ends its app too
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -186,7 +186,7 @@ def test_the_shares_are_kept() -> None:
 def test_where_much_is_asked_that_nobody_rates_the_gate_gets_few_approved_answers() -> None:
     answers = [collected(n, f"Where is number {n}?", None, approved=n % 2 == 0) for n in range(4000)]
     answers += [collected(5000 + n, f"Where's number {n}?", None, approved=n % 2 == 1) for n in range(100)]
-    groups, splits = settle(answers, 0.1)
+    groups, splits = settle(answers, 0)
 
     def share(of: Sequence[CollectedAnswer]) -> float:
         return sum(splits[one.conversation_id] is GATE for one in of) / len(of)
@@ -195,6 +195,19 @@ def test_where_much_is_asked_that_nobody_rates_the_gate_gets_few_approved_answer
     assert abs(share([one for one in answers[100:4000] if not one.approved]) - 0.4) < 0.03
     pairs = zip(answers[:100], answers[4000:], strict=True)
     assert all(splits[one.conversation_id] is splits[other.conversation_id] for one, other in pairs)
+
+
+def test_when_the_gate_has_enough_most_new_answers_are_trained_on() -> None:
+    def gate_of(count: int, there: int = 0) -> int:
+        settled = [collected(n, f"Which is number {n}?", GATE if n < there else TRAIN) for n in range(200)]
+        new = [collected(1000 + n, f"Where is number {n}?", None) for n in range(count)]
+        splits = settle([*settled, *new])[1]
+        return sum(splits[one.conversation_id] is GATE for one in new)
+
+    assert abs(gate_of(100) - 40) < 12, "four tenths, which are less than enough"
+    assert abs(gate_of(400) - 60) < 20, "as many as are enough"
+    assert abs(gate_of(400, there=60) - 40) < 16, "a tenth, where there are enough"
+    assert abs(gate_of(100, there=40) - 20) < 10
 
 
 def rate(scene: Scene, questions: list[str], first: int) -> None:

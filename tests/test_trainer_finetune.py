@@ -135,7 +135,7 @@ def test_the_last_epoch_is_served_whatever_dev_says(
     run, _ = hard
     epochs = [note["eval_loss"] for note in run.log if "eval_loss" in note and note["step"]]
     assert len(epochs) == LONG.epochs and min(epochs) < epochs[-1]
-    assert run.dev_loss == epochs[-1] == pytest.approx(loss_on(run, tokenizer, HARD_DEV), abs=1e-4)
+    assert run.dev_loss == epochs[-1] == pytest.approx(loss_on(run, tokenizer, HARD_DEV), rel=1e-3)
 
 
 def test_a_run_that_was_killed_after_its_last_step_is_not_trained_further(
@@ -217,13 +217,15 @@ def weights(run: Trained) -> list[list[float]]:
 
 
 def test_activations_that_are_computed_twice_change_no_loss(
-    trained: Trained, course: Course, monkeypatch: pytest.MonkeyPatch
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a big model does on a GPU, here on CPU."""
+    """What a big model does on a GPU, here on CPU, beside what computes attention in the same way."""
+    monkeypatch.setattr(finetuning, "_SHORT_ROW", 0)
+    once = course(work=tmp_path / "once")
     monkeypatch.setattr(finetuning, "_is_short_of_memory", lambda model: True)
     run = course()
     assert run.model.base_model.model.is_gradient_checkpointing
-    assert losses(run) == pytest.approx(losses(trained), abs=1e-4)
+    assert losses(run) == pytest.approx(losses(once), abs=1e-4)
 
 
 def test_several_gpus_in_sight_do_not_make_rows_disappear(

@@ -17,6 +17,7 @@ from trainer.evaluation.gate import MOST_UNRATED
 from trainer.evaluation.scorers import right_or_wrong
 from trainer.examples.deduplicate import (
     DEV_SHARE,
+    ENOUGH_IN_GATE,
     GATE_SHARE,
     SMALL_GATE_SHARE,
     Deduplicated,
@@ -147,7 +148,7 @@ def draft(
             outgrown[one.message_id] = DropReason.OUTGROWN
     # What is right or wrong people can say of any question, so that the gate needs no approved answers to it.
     asks_gate = settings.judgement_requests > 0 and right_or_wrong(store.assistants.get(assistant_id).scorer)
-    groups, splits = settle(fitting, SMALL_GATE_SHARE if asks_gate and collection.has_traffic else GATE_SHARE)
+    groups, splits = settle(fitting, 0 if asks_gate and collection.has_traffic else ENOUGH_IN_GATE)
     taught = teacher.answers(questions_to_learn(fitting, splits)) if teacher else TeacherResult()
     segments = store.prompts.get(collection.prompt_id).segments
     chosen = choose_traffic(fitting, splits, collection.sure, embedder, asks_gate, taught.texts, segments)

@@ -8,7 +8,7 @@ before older. Unrated answers fill what is left, and unrated gate questions stay
 
 import hashlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,11 +17,11 @@ from trainer.examples.selection import CollectedAnswer, DropReason
 from trainer.examples.similar import QuestionGroups, grouped, question_of
 from trainer.examples.wording import Wording, wording
 
-# The gate gets a large share: its size decides how small a loss can be told from none. At 225 approved answers 90 gate
-# examples, not 68, let 58 instead of 43 % of equal candidates pass that differ in 4 % of their right-or-wrong answers.
+# Until the gate has enough of them it gets a large share: its size decides how small a loss can be told from none.
 DEV_SHARE, GATE_SHARE = 0.1, 0.4
-# Of rated conversations, where the gate can ask what nobody rated instead.
+# Then most are trained on; so it is from the start where the gate can ask what nobody rated instead.
 SMALL_GATE_SHARE = 0.1
+ENOUGH_IN_GATE = 60  # a candidate without a fault needs 59: 0.95 ** 59 < 5 %
 # Of two that are equally near: the gate may only grow.
 _ORDER = (Split.GATE, Split.DEV, Split.TRAIN)
 
@@ -58,16 +58,20 @@ class Deduplicated:
 
 
 def settle(
-    answers: Sequence[CollectedAnswer], gate_share: float = GATE_SHARE
+    answers: Sequence[CollectedAnswer], enough_in_gate: int = ENOUGH_IN_GATE
 ) -> tuple[QuestionGroups, dict[str, Split]]:
     """Group what asks nearly the same, and settle the split of each conversation; what is settled stays.
 
-    `gate_share` is that of new conversations with an approved answer; of the others it is GATE_SHARE. Where questions
-    that are near each other were settled in different splits, `deduplicate` keeps them out of training.
+    Of new conversations with an approved answer as many go to the gate as make it `enough_in_gate`, between
+    SMALL_GATE_SHARE and GATE_SHARE of them; of the others GATE_SHARE. Where questions that are near each other were
+    settled in different splits, `deduplicate` keeps them out of training.
     """
     groups = grouped(q for one in answers for q in (question_of(one.context), wording(one.first_question)))
     conversations = {one.conversation_id: one for one in answers}
     approved = {one.conversation_id for one in answers if one.approved}
+    counts = Counter(conversations[id].split for id in approved)
+    missing = (enough_in_gate - counts[Split.GATE]) / max(1, counts[None])
+    gate_share = min(GATE_SHARE, max(SMALL_GATE_SHARE, missing))
     placed: dict[Wording, set[Split]] = defaultdict(set)
     texts: dict[Wording, list[str]] = defaultdict(list)
     shares: dict[Wording, float] = {}

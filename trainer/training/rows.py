@@ -162,7 +162,7 @@ def train_rows(
 
 
 def dev_rows(
-    tokenizer: ChatTokenizer, segments: Sequence[Segment], examples: Sequence[Example], size: int = 32
+    tokenizer: ChatTokenizer, segments: Sequence[Segment], examples: Sequence[Example], size: int = 8
 ) -> list[PackedRow]:
     """The dev examples under the shortest prompt, the protected segments alone, without demonstrations."""
     shortest = [segment for segment in segments if segment.protected]
