@@ -16,6 +16,7 @@ TRAINING = {
     "embedded_model",
     "environment",
     "finetune",
+    "fused",
     "lora",
     "model_check",
     "names",
