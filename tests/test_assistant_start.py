@@ -299,7 +299,7 @@ def test_hardly_anything_of_the_sample_is_dropped_and_it_has_what_people_ask(
     assert found.dropped.keys() and set(found.dropped.values()) == {DropReason.RATED_DOWN}
     assert not found.contradictions() and not found.collection.outlier_raters and not found.replaced()
     counted = sizes(found.examples)
-    assert counted["train"] >= 150 and counted["gate"] >= 50 and counted["dev"] >= 20
+    assert counted["train"] >= 150 and counted["gate"] >= 60 and counted["dev"] >= 20
     follow_ups = [one for one in found.examples if len(one.context) > 1]
     assert len(follow_ups) >= 50 and max(len(one.context) for one in follow_ups) >= 7
     rated = [rating for answer in store.answers.rated(assistant.id) for rating in answer.ratings]

@@ -34,10 +34,15 @@ LONG = replace(SETTINGS, epochs=EPOCHS, examples_per_step=8)
 SHORT = replace(LONG, epochs=2)
 SET = [
     word
-    for name in (
-        *("learning_rate", "rank", "margin", "min_train", "min_gate", "max_answer_tokens"),
+    for name in [
+        "learning_rate",
+        "rank",
+        "margin",
+        "min_train",
+        "min_gate",
+        "max_answer_tokens",
         "examples_per_step",
-    )
+    ]
     for value in (LONG.as_record()[name],)
     for word in ("--set", f"{name}={value[0] if isinstance(value, list) else value}")
 ] + ["--set", f"epochs={EPOCHS}"]

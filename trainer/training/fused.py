@@ -1,6 +1,6 @@
 """Adapted layers and output head in bfloat16 on a CPU: one step of autograd a layer, and no weight converted twice.
 
-Autocast converts each frozen weight whenever it is used, and peft turns what comes in to float32 and back: a seventh of
+Autocast converts each frozen weight whenever it is used, and peft turns what comes in to float32 and back: an eighth of
 a step of the embedded model. The sums are those of peft, rounded once less.
 """
 
@@ -18,24 +18,21 @@ from torch.nn import functional
 @contextmanager
 def fused_layers(model: PeftModel, dtype: torch.dtype) -> Iterator[None]:
     """Within it every adapted linear layer and the head compute in `dtype`, from one copy of their frozen weights."""
+    forwards: dict[torch.nn.Module, Callable[[torch.Tensor], torch.Tensor]] = {
+        module: partial(_adapted, module, *_frozen(module.base_layer, dtype))
+        for module in model.modules()
+        if type(module) is Linear and type(module.base_layer) is torch.nn.Linear
+    }
     head = model.get_output_embeddings()
-    changed: list[torch.nn.Module] = []
-    for module in model.modules():
-        if type(module) is Linear and type(module.base_layer) is torch.nn.Linear:
-            _set_forward(module, partial(_adapted, module, *_frozen(module.base_layer, dtype)))
-            changed.append(module)
     if type(head) is torch.nn.Linear:
-        _set_forward(head, partial(_linear, *_frozen(head, dtype)))
-        changed.append(head)
+        forwards[head] = partial(_linear, *_frozen(head, dtype))
+    for module, forward in forwards.items():
+        module.__dict__["forward"] = forward
     try:
         yield
     finally:
-        for module in changed:
+        for module in forwards:
             del module.__dict__["forward"]  # that of its class again
-
-
-def _set_forward(module: torch.nn.Module, forward: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    module.__dict__["forward"] = forward
 
 
 def _frozen(layer: torch.nn.Linear, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:

